@@ -1,0 +1,66 @@
+"""`lns demo-scenes`: scenes to try everything with, generated, so nothing is downloaded."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+import tyro
+from typing_extensions import Annotated
+
+
+@dataclass
+class DemoScenes:
+    """Generates scenes of cars: images and cameras, ready to train on."""
+
+    out: Annotated[Path, tyro.conf.Positional]
+    """Folder to write the scenes to, one folder each: car_0000, car_0001, ..."""
+    num_scenes: int = 4
+    """Number of cars."""
+    views: int = 60
+    """Images a scene; every tenth is a test view."""
+    resolution: int = 128
+    """Width and height of the images, pixels."""
+    seed: int = 0
+    """Which family of cars; car i of a seed is the same however many are made."""
+    start: int = 0
+    """Index of the first car, to add more cars to a folder later."""
+    num_workers: Optional[int] = None
+    """Processes; by default one a core."""
+    overwrite: bool = False
+    """Replace scenes of the same name."""
+
+    def main(self) -> None:
+        """Writes the scenes.
+
+        Raises:
+            ValueError: a number is out of its range.
+            FileExistsError: a scene of the same name exists.
+        """
+        from latent_nerfstudio.meshes.jobs import make_scenes
+        from latent_nerfstudio.meshes.scene_writer import check_free, check_view_options
+
+        check_view_options(self.views, self.resolution, self.seed)
+        if self.num_scenes < 1:
+            raise ValueError(f"num_scenes: expected at least 1, got {self.num_scenes}; 4 is the default")
+        if self.start < 0:
+            raise ValueError(f"start: expected an index >= 0, got {self.start}; 0 is the default")
+        jobs = self.jobs()
+        check_free([job.folder for job in jobs], self.overwrite)
+        self.out.mkdir(parents=True, exist_ok=True)
+        make_scenes(jobs, self.num_workers)
+        print(f"Wrote {len(jobs)} scenes of {self.views} views to {self.out}")
+
+    def jobs(self) -> list:
+        """What to make: a `SceneJob` for each car."""
+        from latent_nerfstudio.meshes.cars import car_seed
+        from latent_nerfstudio.meshes.jobs import SceneJob
+        from latent_nerfstudio.meshes.scene_writer import ViewOptions
+
+        return [
+            SceneJob(
+                folder=self.out / f"car_{index:04d}",
+                options=ViewOptions(self.views, self.resolution, seed=car_seed(self.seed, index)),
+                car_seed=car_seed(self.seed, index),
+            )
+            for index in range(self.start, self.start + self.num_scenes)
+        ]

@@ -1,0 +1,226 @@
+"""Axis-aligned boxes around scenes: arithmetic of boxes, and a tight box carved from silhouettes.
+
+A box is an array of two corners, the lower one first, in world units.
+"""
+
+from dataclasses import dataclass
+from typing import List, Optional, Sequence, Tuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+CARVING_RESOLUTIONS = (24, 32, 40)
+"""Grid points per axis of the successive carvings, each in the box that the one before has left."""
+
+SILHOUETTE_PIXELS = 128
+"""Silhouettes are reduced to this size: a final cell covers some 3 pixels of it."""
+
+
+@dataclass(frozen=True)
+class SilhouetteView:
+    """One pinhole view of a scene, as carving needs it."""
+
+    camera_to_world: Float[np.ndarray, "3 4"]
+    """OpenGL pose, world units."""
+    focal: Tuple[float, float]
+    """fx, fy, pixels of `distance`."""
+    centre: Tuple[float, float]
+    """cx, cy, pixels of `distance`."""
+    distance: Float[np.ndarray, "height width"]
+    """Distance of each pixel to the silhouette, pixels; 0 inside."""
+
+
+def unit_box() -> Float[np.ndarray, "2 3"]:
+    """The box [-1, 1]^3."""
+    return np.array([[-1.0] * 3, [1.0] * 3])
+
+
+def union_of_boxes(boxes: Float[np.ndarray, "boxes 2 3"]) -> Float[np.ndarray, "2 3"]:
+    """The smallest box around boxes.
+
+    Args:
+        boxes: one box or more.
+
+    Returns:
+        Their bounding box.
+    """
+    return np.stack([boxes[:, 0].min(axis=0), boxes[:, 1].max(axis=0)])
+
+
+def scaled_box(box: Float[np.ndarray, "2 3"], factor: float) -> Float[np.ndarray, "2 3"]:
+    """A box made larger or smaller about its own centre.
+
+    Args:
+        box: a box.
+        factor: > 0; 1 keeps the box.
+
+    Returns:
+        The box with `factor` times the side lengths.
+    """
+    centre = box.mean(axis=0)
+    return centre + factor * (box - centre)
+
+
+def transformed_box(
+    box: Float[np.ndarray, "2 3"], transform: Float[np.ndarray, "3 4"], scale: float
+) -> Float[np.ndarray, "2 3"]:
+    """The box around a transformed box.
+
+    Args:
+        box: a box.
+        transform: applied to its corners first.
+        scale: multiplies the transformed corners.
+
+    Returns:
+        The axis-aligned bounding box of the eight transformed corners.
+    """
+    choice = np.array([[i >> axis & 1 for axis in range(3)] for i in range(8)])
+    corners = np.take_along_axis(box, choice, axis=0)
+    moved = scale * (corners @ transform[:, :3].T + transform[:, 3])
+    return np.stack([moved.min(axis=0), moved.max(axis=0)])
+
+
+def spread_views(positions: Float[np.ndarray, "views 3"], wanted: int) -> Int[np.ndarray, " chosen"]:
+    """Chooses views whose cameras stand far from each other.
+
+    Starts with the first view and goes on with the one farthest from all that are chosen.
+
+    Args:
+        positions: camera positions, world units.
+        wanted: number of views, >= 1.
+
+    Returns:
+        Indices of min(wanted, views) views, in the order of choice.
+    """
+    chosen: List[int] = []
+    distances = np.full(len(positions), np.inf)
+    for _ in range(min(wanted, len(positions))):
+        index = int(np.argmax(distances))
+        chosen.append(index)
+        distances = np.minimum(distances, ((positions - positions[index]) ** 2).sum(axis=1))
+        # Several cameras may share a place; a view is chosen once all the same.
+        distances[index] = -1.0
+    return np.array(chosen)
+
+
+def camera_focus(camera_to_worlds: Float[np.ndarray, "views 3 4"]) -> Float[np.ndarray, " 3"]:
+    """The point closest to all optical axes, in the sense of least squares.
+
+    Args:
+        camera_to_worlds: OpenGL poses.
+
+    Returns:
+        The point; along directions that the axes leave open (parallel cameras), close to the mean camera.
+    """
+    origins, axes = camera_to_worlds[:, :, 3], camera_to_worlds[:, :, 2]
+    across = np.eye(3) - axes[:, :, None] * axes[:, None, :]
+    mean = origins.mean(axis=0)
+    # The small multiple of the identity decides where parallel axes do not.
+    system = across.mean(axis=0) + 1e-6 * np.eye(3)
+    return mean + np.linalg.solve(system, np.einsum("vij,vj->i", across, origins - mean) / len(origins))
+
+
+def silhouette_bounds(
+    masks: Sequence[Bool[np.ndarray, "_ _"]],
+    camera_to_worlds: Float[np.ndarray, "views 3 4"],
+    fx: Float[np.ndarray, " views"],
+    fy: Float[np.ndarray, " views"],
+    cx: Float[np.ndarray, " views"],
+    cy: Float[np.ndarray, " views"],
+) -> Optional[Float[np.ndarray, "2 3"]]:
+    """A box around everything that the silhouettes allow to exist (the visual hull), with a margin of a cell.
+
+    A grid is carved, then a finer grid in the box that is left, and so on. A cell goes when some view sees it
+    wholly outside the silhouette. Views in whose image it does not lie abstain, but a quarter of the views has to
+    see a cell that stays: else the space behind the cameras would stay too. Cells are judged with the size they
+    have in the image, so nothing thin slips between grid points: the box holds the whole hull.
+
+    Args:
+        masks: True where the scene is, one a view, of any size.
+        camera_to_worlds: OpenGL poses of pinhole cameras that look at the scene from around it.
+        fx: focal lengths along x, pixels of the masks.
+        fy: focal lengths along y.
+        cx: principal points along x.
+        cy: principal points along y.
+
+    Returns:
+        The box; None where the silhouettes say nothing (nearly all pixels inside) or contradict each other.
+    """
+    # An opaque image with an alpha channel is common, and carves nothing.
+    if all(mask.mean() > 0.99 for mask in masks):
+        return None
+    views = [
+        _silhouette_view(mask, pose, tuple(intrinsics))
+        for mask, pose, intrinsics in zip(masks, camera_to_worlds, np.stack([fx, fy, cx, cy], axis=1), strict=True)
+    ]
+    focus = camera_focus(camera_to_worlds)
+    reach = np.linalg.norm(camera_to_worlds[:, :, 3] - focus, axis=1).max()
+    box: Optional[np.ndarray] = np.stack([focus - reach, focus + reach])
+    cell = np.zeros(3)
+    for resolution in CARVING_RESOLUTIONS:
+        cell = (box[1] - box[0]) / resolution
+        box = _carved(box, cell, resolution, views)
+        if box is None:
+            return None
+    return np.stack([box[0] - 0.5 * cell, box[1] + 0.5 * cell])
+
+
+def _silhouette_view(
+    mask: Bool[np.ndarray, "height width"], pose: Float[np.ndarray, "3 4"], intrinsics: Tuple[float, ...]
+) -> SilhouetteView:
+    """A view with its silhouette reduced to some 128 pixels; a reduced pixel is inside where any of its pixels is."""
+    import cv2
+
+    factor = max(1, round(max(mask.shape) / SILHOUETTE_PIXELS))
+    height, width = (-(-size // factor) for size in mask.shape)
+    padded = np.zeros((height * factor, width * factor), dtype=bool)
+    padded[: mask.shape[0], : mask.shape[1]] = mask
+    reduced = padded.reshape(height, factor, width, factor).any(axis=(1, 3))
+    # An empty silhouette carves everything; distanceTransform would call every pixel infinitely far or inside.
+    distance = np.full((height, width), np.inf, dtype=np.float32)
+    if reduced.any():
+        distance = cv2.distanceTransform((~reduced).astype(np.uint8), cv2.DIST_L2, 5)
+    fx, fy, cx, cy = (value / factor for value in intrinsics)
+    return SilhouetteView(pose.astype(np.float32), (fx, fy), (cx, cy), distance)
+
+
+def _carved(
+    box: Float[np.ndarray, "2 3"], cell: Float[np.ndarray, " 3"], resolution: int, views: Sequence[SilhouetteView]
+) -> Optional[Float[np.ndarray, "2 3"]]:
+    """The box around the cells of a grid that survive all views; None if none does."""
+    axes = [box[0, i] + cell[i] * (np.arange(resolution) + 0.5) for i in range(3)]
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3).astype(np.float32)
+    seen = np.zeros(len(points), dtype=np.int32)
+    radius = 0.5 * float(np.linalg.norm(cell))
+    for view in views:
+        visible, outside = _judged(points, radius, view)
+        seen += visible
+        points, seen = points[~outside], seen[~outside]
+    points = points[seen >= min(len(views), max(2, len(views) // 4))]
+    if len(points) == 0:
+        return None
+    return np.stack([points.min(axis=0) - 0.5 * cell, points.max(axis=0) + 0.5 * cell])
+
+
+def _judged(
+    points: Float[np.ndarray, "points 3"], radius: float, view: SilhouetteView
+) -> Tuple[Bool[np.ndarray, " points"], Bool[np.ndarray, " points"]]:
+    """Whether each ball around a point is in the image, and whether it is there and wholly off the silhouette."""
+    rotation, origin = view.camera_to_world[:, :3], view.camera_to_world[:, 3]
+    in_camera = (points - origin) @ rotation
+    depth = -in_camera[:, 2]
+    near = np.maximum(depth, 1e-6)
+    u = view.focal[0] * in_camera[:, 0] / near + view.centre[0]
+    v = view.centre[1] - view.focal[1] * in_camera[:, 1] / near
+    height, width = view.distance.shape
+    # A ball that reaches the camera plane has no bounded image, so the view abstains on it.
+    visible = (depth > radius) & (u >= 0) & (u < width) & (v >= 0) & (v < height)
+    outside = np.zeros(len(points), dtype=bool)
+    index = np.flatnonzero(visible)
+    distance = view.distance[v[index].astype(np.int32), u[index].astype(np.int32)]
+    # Off the axis, a ball's image is longer by the secant of its angle to the axis.
+    secant = np.linalg.norm(in_camera[index], axis=1) / depth[index]
+    size = max(view.focal) * radius * secant / (depth[index] - radius)
+    # One pixel for the rounding of coordinates, one for the metric of the distance transform.
+    outside[index] = distance > size + 2.0
+    return visible, outside

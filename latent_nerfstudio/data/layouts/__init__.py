@@ -1,0 +1,76 @@
+"""Scenes on disk, in one module a layout, each read into `SceneFrames`."""
+
+from pathlib import Path
+from typing import Callable, Dict, Optional
+
+from latent_nerfstudio.data.layouts.blender import read_blender
+from latent_nerfstudio.data.layouts.frames import SPLITS, SceneFrames, complete_splits, opencv_to_opengl, scene_name
+from latent_nerfstudio.data.layouts.image_files import read_image_header, read_silhouette
+from latent_nerfstudio.data.layouts.srn import read_srn
+from latent_nerfstudio.data.layouts.transforms_json import read_transforms
+
+__all__ = [
+    "LAYOUTS_LOOKED_FOR",
+    "SPLITS",
+    "SceneFrames",
+    "complete_splits",
+    "detect_layout",
+    "opencv_to_opengl",
+    "read_blender",
+    "read_image_header",
+    "read_scene",
+    "read_silhouette",
+    "read_srn",
+    "read_transforms",
+    "scene_name",
+]
+
+READERS: Dict[str, Callable[[Path], SceneFrames]] = {
+    "transforms": read_transforms,
+    "blender": read_blender,
+    "srn": read_srn,
+}
+
+LAYOUTS_LOOKED_FOR = (
+    "transforms.json (Nerfstudio, instant-ngp), transforms_{train,val,test}.json (Blender), "
+    "or rgb/ with pose/ or intrinsics.txt (SRN)"
+)
+
+
+def detect_layout(folder: Path) -> Optional[str]:
+    """Tells the layout of a scene folder from the files in it.
+
+    Args:
+        folder: a folder.
+
+    Returns:
+        `transforms`, `blender` or `srn`, the first whose files are there; None for a folder that is no scene.
+    """
+    if (folder / "transforms.json").is_file():
+        return "transforms"
+    if any((folder / f"transforms_{split}.json").is_file() for split in SPLITS):
+        return "blender"
+    if (folder / "rgb").is_dir() and ((folder / "pose").is_dir() or (folder / "intrinsics.txt").is_file()):
+        return "srn"
+    return None
+
+
+def read_scene(folder: Path, json_path: Optional[Path] = None) -> SceneFrames:
+    """Reads a scene folder in whichever layout it has.
+
+    Args:
+        folder: a folder in which `detect_layout` finds a layout, or any folder if `json_path` is given.
+        json_path: a camera file in the layout of `transforms.json`, to be read instead.
+
+    Returns:
+        The scene.
+
+    Raises:
+        FileNotFoundError: a file of the layout is absent.
+        ValueError: a file is not as it should be.
+    """
+    if json_path is not None:
+        return read_transforms(folder, json_path)
+    layout = detect_layout(folder)
+    assert layout is not None, f"{folder} holds no scene"
+    return READERS[layout](folder)

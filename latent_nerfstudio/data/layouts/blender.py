@@ -1,0 +1,74 @@
+"""The layout of the Blender scenes of NeRF: `transforms_train.json`, and perhaps `_val` and `_test`."""
+
+from pathlib import Path
+from typing import Sequence
+
+import numpy as np
+
+from latent_nerfstudio.data.layouts.frames import SPLITS, SceneFrames
+from latent_nerfstudio.data.layouts.transforms_json import load_json, read_frames
+from latent_nerfstudio.data.validation import check_unique, check_view_count, problem
+
+
+def read_blender(folder: Path) -> SceneFrames:
+    """Reads a scene in the Blender layout.
+
+    The focal length comes from `camera_angle_x`, the principal point is the middle of the image, and image paths
+    lack their extension. Frames keep the order of the files, train before val before test. Each file may also hold
+    what `transforms.json` may hold.
+
+    Args:
+        folder: the scene folder; `transforms_val.json` and `transforms_test.json` may be absent.
+
+    Returns:
+        The scene, named after its folder, with the splits that the files are.
+
+    Raises:
+        FileNotFoundError: there is no `transforms_train.json`.
+        ValueError: anything in the files or images is not as it should be.
+    """
+    paths = {split: folder / f"transforms_{split}.json" for split in SPLITS}
+    if not paths["train"].is_file():
+        do = "add it, or write all frames into one transforms.json"
+        raise FileNotFoundError(problem(folder, "transforms_train.json", "only val or test", do))
+    present = {split: path for split, path in paths.items() if path.is_file()}
+    parts = [read_frames(load_json(path), folder, path, sort=False) for path in present.values()]
+    ends = np.cumsum([0] + [len(part) for part in parts])
+    splits = {split: tuple(range(ends[i], ends[i + 1])) for i, split in enumerate(present)}
+    scene = _joined(parts, {split: indices for split, indices in splits.items() if indices})
+    check_unique([str(path) for path in scene.image_paths], "transforms_*.json", folder)
+    check_view_count(len(scene), folder, scene.absent)
+    return scene
+
+
+def _joined(parts: Sequence[SceneFrames], splits: dict) -> SceneFrames:
+    """One scene out of its camera files; what is not per view comes from the first."""
+    first = parts[0]
+    if any(part.camera_type != first.camera_type for part in parts):
+        raise ValueError(problem(first.name, "one camera model in all files", "several", "use one camera_model"))
+    distorted = any(part.distortion is not None for part in parts)
+    masked = all(part.mask_paths is not None for part in parts)
+    rows = [np.zeros((len(part), 6)) if part.distortion is None else part.distortion for part in parts]
+
+    def stacked(name: str) -> np.ndarray:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    return SceneFrames(
+        name=first.name,
+        image_paths=tuple(path for part in parts for path in part.image_paths),
+        camera_to_worlds=stacked("camera_to_worlds"),
+        fx=stacked("fx"),
+        fy=stacked("fy"),
+        cx=stacked("cx"),
+        cy=stacked("cy"),
+        widths=stacked("widths"),
+        heights=stacked("heights"),
+        camera_type=first.camera_type,
+        distortion=np.concatenate(rows) if distorted else None,
+        splits=splits,
+        aabb=first.aabb,
+        capture_box=first.capture_box,
+        mask_paths=tuple(path for part in parts for path in part.mask_paths or ()) if masked else None,
+        has_alpha=all(part.has_alpha for part in parts),
+        absent=tuple(name for part in parts for name in part.absent),
+    )

@@ -1,0 +1,135 @@
+"""What every layout is read into: the images and cameras of one scene."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Mapping, Optional, Sequence, Tuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from nerfstudio.cameras.cameras import CameraType
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class SceneFrames:
+    """Images and cameras of one scene, as its files give them: no orientation, centring or scale applied."""
+
+    name: str
+    """Name of the scene: that of its folder."""
+    image_paths: Tuple[Path, ...]
+    """One image a view; all exist and have a readable header."""
+    camera_to_worlds: Float[np.ndarray, "views 3 4"]
+    """Poses in the OpenGL convention (x right, y up, z backwards), world units."""
+    fx: Float[np.ndarray, " views"]
+    """Focal length along x, pixels."""
+    fy: Float[np.ndarray, " views"]
+    """Focal length along y, pixels."""
+    cx: Float[np.ndarray, " views"]
+    """Principal point along x, pixels from the left edge (not from the centre of the first pixel)."""
+    cy: Float[np.ndarray, " views"]
+    """Principal point along y, pixels from the top edge."""
+    widths: Int[np.ndarray, " views"]
+    """Image widths, pixels."""
+    heights: Int[np.ndarray, " views"]
+    """Image heights, pixels."""
+    camera_type: CameraType = CameraType.PERSPECTIVE
+    """Camera model of all views of the scene."""
+    distortion: Optional[Float[np.ndarray, "views 6"]] = None
+    """k1, k2, k3, k4, p1, p2 of each view; None where all are zero."""
+    splits: Mapping[str, Tuple[int, ...]] = field(default_factory=dict)
+    """View indices of the splits that the files give, by name out of train, val and test; empty where none."""
+    aabb: Optional[Float[np.ndarray, "2 3"]] = None
+    """Box that the camera file gives: lower and upper corner, world units."""
+    capture_box: Optional[Float[np.ndarray, "2 3"]] = None
+    """Box that instant-ngp's `aabb_scale` stands for, world units: looser than `aabb`, around the cameras too."""
+    mask_paths: Optional[Tuple[Path, ...]] = None
+    """One mask a view, or None."""
+    has_alpha: bool = False
+    """True where every image has an alpha channel."""
+    absent: Tuple[str, ...] = ()
+    """Images that the camera file lists and that are not on disk; their views are left out."""
+    applied_transform: Optional[Float[np.ndarray, "3 4"]] = None
+    """Transform from the original data to the saved poses, as `ns-process-data` records it."""
+    applied_scale: float = 1.0
+    """Scale from the original data to the saved poses."""
+
+    def __len__(self) -> int:
+        return len(self.image_paths)
+
+
+def scene_name(folder: Path) -> str:
+    """The name of a scene: that of its folder, also where the folder is given as '.' or is a link.
+
+    Args:
+        folder: the scene folder.
+
+    Returns:
+        The last part of its absolute path.
+    """
+    return os.path.basename(os.path.abspath(folder))
+
+
+def opencv_to_opengl(camera_to_worlds: Float[np.ndarray, "views 3 4"]) -> Float[np.ndarray, "views 3 4"]:
+    """Turns the camera axes from OpenCV's (y down, z forwards) to OpenGL's (y up, z backwards), or back.
+
+    The world frame stays as it is. The conversion is its own inverse.
+
+    Args:
+        camera_to_worlds: poses in one of the conventions.
+
+    Returns:
+        The same poses in the other one.
+    """
+    return camera_to_worlds * np.array([1.0, -1.0, -1.0, 1.0])
+
+
+def held_out_split(count: int, eval_interval: int) -> Mapping[str, Tuple[int, ...]]:
+    """Splits views by position: views 0, eval_interval, 2 eval_interval, ... are for evaluation.
+
+    The rule uses nothing but the order of the views, so it is the same on each machine. With two views or more
+    both parts hold at least one.
+
+    Args:
+        count: number of views, >= 2.
+        eval_interval: distance of the evaluation views, >= 2.
+
+    Returns:
+        View indices of train, val and test; val and test are the same.
+    """
+    evaluation = tuple(range(0, count, eval_interval))
+    train = tuple(index for index in range(count) if index % eval_interval)
+    return {"train": train, "val": evaluation, "test": evaluation}
+
+
+def complete_splits(
+    given: Mapping[str, Sequence[int]], count: int, eval_interval: int
+) -> Mapping[str, Tuple[int, ...]]:
+    """Fills in the splits that a scene's files leave open.
+
+    Without any split, or with train alone and all views in it, every `eval_interval`-th view of what there is to
+    train on is held out. One of val and test stands in for the other. Views that no evaluation split names are
+    for training where train is absent, and views that train does not name are for evaluation where both
+    evaluation splits are absent.
+
+    Args:
+        given: view indices of the splits in the files; empty lists count as absent.
+        count: number of views, >= 2.
+        eval_interval: distance of held-out views, >= 2.
+
+    Returns:
+        View indices of train, val and test, none of them empty unless every view is in an evaluation split.
+    """
+    splits = {name: tuple(indices) for name, indices in given.items() if len(indices) > 0}
+    evaluation = splits.get("val", ()) + splits.get("test", ())
+    if "train" in splits and not evaluation:
+        evaluation = tuple(sorted(set(range(count)) - set(splits["train"])))
+        splits["val"] = evaluation
+    if not evaluation:
+        chosen = splits.get("train", tuple(range(count)))
+        held_out = held_out_split(len(chosen), eval_interval)
+        return {name: tuple(chosen[i] for i in indices) for name, indices in held_out.items()}
+    train = splits.get("train", tuple(sorted(set(range(count)) - set(evaluation))))
+    val = splits.get("val", splits.get("test", ()))
+    return {"train": train, "val": val, "test": splits.get("test", val)}

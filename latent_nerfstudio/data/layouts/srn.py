@@ -1,0 +1,157 @@
+"""The layout of Scene Representation Networks (ShapeNet-SRN): `rgb/`, `pose/` and `intrinsics.txt`."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Sequence, Tuple
+
+import numpy as np
+from jaxtyping import Float
+
+from latent_nerfstudio.data.layouts.frames import SceneFrames, opencv_to_opengl, scene_name
+from latent_nerfstudio.data.layouts.image_files import IMAGE_SUFFIXES, read_image_header
+from latent_nerfstudio.data.validation import check_poses, check_positive, check_unique, check_view_count, problem
+
+
+@dataclass(frozen=True)
+class SrnIntrinsics:
+    """Content of `intrinsics.txt`."""
+
+    focal: float
+    """Focal length, pixels of an image of the size below."""
+    cx: float
+    """Principal point along x, pixels of that image."""
+    cy: float
+    """Principal point along y, pixels of that image."""
+    height: int
+    """Height that the numbers above are for."""
+    width: int
+    """Width that the numbers above are for."""
+    world_to_camera: bool
+    """Whether the poses map the world to the camera instead of the camera to the world."""
+
+
+def read_srn(folder: Path) -> SceneFrames:
+    """Reads a scene in the SRN layout.
+
+    Poses are camera-to-world in the OpenCV convention (y down, z forwards) and come out in OpenGL's. Images may
+    differ in size from the one that `intrinsics.txt` is for: the intrinsics are scaled to the images, as floats.
+    Views are sorted by name. The layout has no splits.
+
+    Args:
+        folder: the scene folder with `rgb/*.png`, `pose/*.txt` and `intrinsics.txt`.
+
+    Returns:
+        The scene, named after its folder.
+
+    Raises:
+        FileNotFoundError: a part of the layout, or the pose of an image, is absent.
+        ValueError: anything in the files is not as it should be.
+    """
+    intrinsics = read_srn_intrinsics(folder / "intrinsics.txt")
+    stems, image_paths, absent = _paired(folder)
+    check_view_count(len(stems), folder / "rgb", absent)
+    headers = [read_image_header(path) for path in image_paths]
+    widths = np.array([header.width for header in headers], dtype=np.int64)
+    heights = np.array([header.height for header in headers], dtype=np.int64)
+    scale_x, scale_y = widths / intrinsics.width, heights / intrinsics.height
+    poses = np.stack([_read_pose(folder / "pose" / f"{stem}.txt") for stem in stems])
+    return SceneFrames(
+        name=scene_name(folder),
+        image_paths=tuple(image_paths),
+        camera_to_worlds=_camera_to_worlds(poses, intrinsics, stems, folder / "pose"),
+        fx=intrinsics.focal * scale_x,
+        fy=intrinsics.focal * scale_y,
+        cx=intrinsics.cx * scale_x,
+        cy=intrinsics.cy * scale_y,
+        widths=widths,
+        heights=heights,
+        has_alpha=all(header.has_alpha for header in headers),
+        absent=tuple(absent),
+    )
+
+
+def read_srn_intrinsics(path: Path) -> SrnIntrinsics:
+    """Reads `intrinsics.txt`.
+
+    The first line is `f cx cy 0`; the lines of the scene's origin, near plane and scale follow, which SRN itself
+    does not use for cameras; then `height width`, and perhaps a line with 1 where poses map the world to the camera.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its content.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a line is not as above, or focal length or size is not positive.
+    """
+    if not path.is_file():
+        do = "add the file with the lines 'f cx cy 0', origin, near plane, scale, 'height width'"
+        raise FileNotFoundError(problem(path, "the intrinsics of the scene", "no such file", do))
+    lines = [_numbers(line, path) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    flag = lines.pop() if len(lines) > 1 and len(lines[-1]) == 1 and len(lines[-2]) == 2 else [0.0]
+    if not lines or len(lines[0]) not in (3, 4) or len(lines[-1]) != 2:
+        got = f"lines of {[len(line) for line in lines]} numbers"
+        do = "write the lines 'f cx cy 0', origin, near plane, scale, 'height width'"
+        raise ValueError(problem(path, "'f cx cy 0' first and 'height width' last", got, do))
+    focal, cx, cy = lines[0][:3]
+    height, width = lines[-1]
+    for what, value in (("focal length", focal), ("height", height), ("width", width)):
+        check_positive(np.array([value]), what, ["all views"], path)
+    return SrnIntrinsics(focal, cx, cy, int(height), int(width), bool(flag[0]))
+
+
+def _numbers(text: str, path: Path) -> List[float]:
+    """The numbers of a text, separated by blanks."""
+    try:
+        return [float(word) for word in text.split()]
+    except ValueError as error:
+        raise ValueError(problem(path, "numbers separated by blanks", f"{text!r:.60}", "repair the file")) from error
+
+
+def _paired(folder: Path) -> Tuple[List[str], List[Path], List[str]]:
+    """Names and images of the views in order, and the names of poses that have no image."""
+    images = _images(folder / "rgb")
+    pose_folder = folder / "pose"
+    if not pose_folder.is_dir():
+        raise FileNotFoundError(problem(pose_folder, "a folder of poses", "no such folder", "add one text file a view"))
+    poses = {name[:-4] for name in os.listdir(pose_folder) if name.endswith(".txt") and not name.startswith(".")}
+    stems = sorted(images)
+    unposed = [stem for stem in stems if stem not in poses]
+    if unposed:
+        do = "add the pose, or remove the image"
+        what = pose_folder / f"{unposed[0]}.txt"
+        raise FileNotFoundError(problem(what, f"the pose of '{images[unposed[0]].name}'", "no such file", do))
+    return stems, [images[stem] for stem in stems], sorted(poses - set(stems))
+
+
+def _images(folder: Path) -> Dict[str, Path]:
+    """The images of a folder, by name without extension."""
+    if not folder.is_dir():
+        raise FileNotFoundError(problem(folder, "a folder of images", "no such folder", "add one image a view"))
+    names = [name for name in os.listdir(folder) if not name.startswith(".")]
+    paths = [folder / name for name in names if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES]
+    check_unique([path.stem for path in paths], "images", folder)
+    return {path.stem: path for path in paths}
+
+
+def _read_pose(path: Path) -> Float[np.ndarray, "3 4"]:
+    """A pose file: 16 numbers, row by row, on one line or several."""
+    with open(path, encoding="utf-8") as file:
+        numbers = _numbers(file.read(), path)
+    if len(numbers) != 16:
+        raise ValueError(problem(path, "16 numbers (a 4 x 4 matrix)", len(numbers), "repair the pose"))
+    return np.array(numbers[:12]).reshape(3, 4)
+
+
+def _camera_to_worlds(
+    poses: Float[np.ndarray, "views 3 4"], intrinsics: SrnIntrinsics, stems: Sequence[str], where: Path
+) -> Float[np.ndarray, "views 3 4"]:
+    """OpenGL camera-to-world matrices from the poses of the files."""
+    check_poses(poses, stems, where)
+    if intrinsics.world_to_camera:
+        rotations = poses[:, :, :3].transpose(0, 2, 1)
+        poses = np.concatenate([rotations, -rotations @ poses[:, :, 3:]], axis=2)
+    return opencv_to_opengl(poses)

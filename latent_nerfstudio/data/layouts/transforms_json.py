@@ -1,0 +1,426 @@
+"""The layout of Nerfstudio and instant-ngp: `transforms.json`, images where it says."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+import numpy as np
+from jaxtyping import Float
+from nerfstudio.cameras.cameras import CAMERA_MODEL_TO_TYPE, CameraType
+
+from latent_nerfstudio.data.layouts.frames import SPLITS, SceneFrames, scene_name
+from latent_nerfstudio.data.layouts.image_files import IMAGE_SUFFIXES, ImageHeader, read_image_header
+from latent_nerfstudio.data.validation import (
+    check_known,
+    check_poses,
+    check_positive,
+    check_unique,
+    check_view_count,
+    problem,
+)
+
+DISTORTION_KEYS = ("k1", "k2", "k3", "k4", "p1", "p2")
+"""In the order of nerfstudio's `distortion_params`."""
+
+INSTANT_NGP_HALF_SIZE = 1.5
+"""Half the side of instant-ngp's unit cube in the units of the poses, which it scales by a third."""
+
+
+@dataclass(frozen=True)
+class ListedFrame:
+    """One entry of `frames` whose image is on disk."""
+
+    name: str
+    """The entry's file_path, without a leading './'."""
+    image_path: Path
+    """Where the image is."""
+    entry: Mapping[str, Any]
+    """The entry itself."""
+
+
+def read_transforms(folder: Path, json_path: Optional[Path] = None) -> SceneFrames:
+    """Reads a scene in the layout of Nerfstudio or instant-ngp.
+
+    Intrinsics are looked up as in nerfstudio: a value at the top of the file holds for all frames, else each
+    frame has its own. In addition, as in instant-ngp, the focal length may come from `camera_angle_x` (radians) or
+    `x_fov` (degrees), the principal point defaults to the middle of the image, and image paths may lack their
+    extension. Frames are sorted by path, as nerfstudio does.
+
+    Args:
+        folder: the scene folder, which image paths are relative to.
+        json_path: the camera file, where it is not `folder / "transforms.json"`.
+
+    Returns:
+        The scene, named after its folder.
+
+    Raises:
+        ValueError: anything in the file or its images is not as it should be; the message names file and frame.
+    """
+    json_path = json_path or folder / "transforms.json"
+    meta = load_json(json_path)
+    frames = read_frames(meta, folder, json_path, sort=True)
+    check_view_count(len(frames), json_path, frames.absent)
+    return frames
+
+
+def load_json(path: Path) -> Dict[str, Any]:
+    """Loads a JSON object.
+
+    Args:
+        path: the file, UTF-8 with or without a byte-order mark.
+
+    Returns:
+        The object.
+
+    Raises:
+        ValueError: broken JSON (the message gives line and column), or not an object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except json.JSONDecodeError as error:
+        where = f"{path}, line {error.lineno}, column {error.colno}"
+        raise ValueError(problem(where, "JSON", f"'{error.msg}'", "repair the file")) from error
+    except UnicodeDecodeError as error:
+        raise ValueError(problem(path, "UTF-8 text", f"'{error}'", "save the file as UTF-8")) from error
+    if not isinstance(content, dict):
+        raise ValueError(problem(path, "a JSON object", f"a {type(content).__name__}", "write {'frames': [...]}"))
+    return content
+
+
+def read_frames(meta: Mapping[str, Any], folder: Path, where: Path, sort: bool) -> SceneFrames:
+    """Reads the frames of one camera file; there may be any number, none included.
+
+    Args:
+        meta: content of the camera file.
+        folder: what image paths are relative to.
+        where: the camera file, for messages.
+        sort: whether to sort the frames by path; else they keep the file's order.
+
+    Returns:
+        The frames whose images are on disk; the others' names are in `absent`.
+
+    Raises:
+        ValueError: see `read_transforms`.
+    """
+    entries = _entries(meta, where)
+    check_unique([_name(entry) for entry in entries], "'frames'", where)
+    if sort:
+        entries = sorted(entries, key=lambda entry: PurePosixPath(_name(entry)).parts)
+    listed, absent = _find_images(entries, folder)
+    names = [frame.name for frame in listed]
+    headers = [read_image_header(frame.image_path) for frame in listed]
+    frames = [frame.entry for frame in listed]
+    widths, heights = _image_sizes(meta, frames, headers, listed, where)
+    fx, fy = _focal_lengths(meta, frames, widths, heights, where)
+    cx, cy = _lookup(meta, frames, "cx", where), _lookup(meta, frames, "cy", where)
+    check_positive(fx, "focal length fl_x", names, where)
+    check_positive(fy, "focal length fl_y", names, where)
+    return SceneFrames(
+        name=scene_name(folder),
+        image_paths=tuple(frame.image_path for frame in listed),
+        camera_to_worlds=_poses(frames, names, where),
+        fx=fx,
+        fy=fy,
+        cx=_finite(widths / 2.0 if cx is None else cx, "cx", where),
+        cy=_finite(heights / 2.0 if cy is None else cy, "cy", where),
+        widths=widths,
+        heights=heights,
+        camera_type=_camera_type(meta, where),
+        distortion=_distortion(meta, frames, where),
+        splits=_splits(meta, listed, absent, where),
+        aabb=_aabb(meta, where),
+        capture_box=_capture_box(meta, where),
+        mask_paths=_masks(frames, folder, headers, names, where),
+        has_alpha=all(header.has_alpha for header in headers),
+        absent=tuple(absent),
+        applied_transform=_applied_transform(meta, where),
+        applied_scale=_number(meta.get("applied_scale", 1.0), "applied_scale", where),
+    )
+
+
+def _entries(meta: Mapping[str, Any], where: Path) -> List[Mapping[str, Any]]:
+    """The list `frames`, each entry with a file_path."""
+    frames = meta.get("frames")
+    if not isinstance(frames, list):
+        got = "no 'frames'" if frames is None else f"a {type(frames).__name__}"
+        raise ValueError(problem(where, "a list 'frames'", got, "write one entry a view"))
+    for index, entry in enumerate(frames):
+        if not isinstance(entry, dict) or not isinstance(entry.get("file_path"), str):
+            do = "write the image's path as 'file_path'"
+            raise ValueError(problem(f"{where}, frame {index}", "an object with 'file_path'", f"{entry!r:.60}", do))
+    return frames
+
+
+def _name(entry: Mapping[str, Any]) -> str:
+    """The frame's path in one spelling, so that './images/a.png' and 'images/a.png' are the same."""
+    return normalised_name(entry["file_path"])
+
+
+def normalised_name(file_path: str) -> str:
+    """Writes a path of a camera file in one spelling.
+
+    Args:
+        file_path: as in the file, perhaps with './' or, from Windows, with backslashes.
+
+    Returns:
+        The path with forward slashes and without '.' parts.
+    """
+    return str(PurePosixPath(file_path.replace("\\", "/")))
+
+
+def _find_images(entries: Sequence[Mapping[str, Any]], folder: Path) -> Tuple[List[ListedFrame], List[str]]:
+    """The frames whose images are on disk, and the names of the others."""
+    listed, absent = [], []
+    for entry in entries:
+        name = _name(entry)
+        path = _existing(folder, name)
+        if path is None:
+            absent.append(name)
+        else:
+            listed.append(ListedFrame(name, path, entry))
+    return listed, absent
+
+
+def _existing(folder: Path, name: str) -> Optional[Path]:
+    """The image's path, with an extension added where the name lacks one; None where there is no such file."""
+    path = os.path.join(folder, name)
+    if os.path.isfile(path):
+        return Path(path)
+    # Appended, not replaced: 'frame.001' has no extension.
+    found = (path + suffix for suffix in IMAGE_SUFFIXES if os.path.isfile(path + suffix))
+    return next((Path(candidate) for candidate in found), None)
+
+
+def _number(value: object, what: str, where: Path) -> float:
+    """A finite float from a JSON value."""
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not np.isfinite(number):
+        raise ValueError(problem(f"{where}, {what}", "a finite number", f"{value!r:.60}", "repair the camera file"))
+    return number
+
+
+def _finite(values: Float[np.ndarray, " views"], what: str, where: Path) -> Float[np.ndarray, " views"]:
+    """The values, checked to be finite."""
+    if not np.isfinite(values).all():
+        raise ValueError(problem(f"{where}, {what}", "finite numbers", "NaN or infinity", "repair the camera file"))
+    return values
+
+
+def _lookup(
+    meta: Mapping[str, Any], frames: Sequence[Mapping[str, Any]], key: str, where: Path
+) -> Optional[Float[np.ndarray, " views"]]:
+    """A number a view: the file's own where it has one, else each frame's; None where there is neither."""
+    if key in meta:
+        return np.full(len(frames), _number(meta[key], key, where))
+    lacking = [index for index, frame in enumerate(frames) if key not in frame]
+    if len(lacking) == len(frames):
+        return None
+    if lacking:
+        got = f"none for '{_name(frames[lacking[0]])}'"
+        raise ValueError(problem(f"{where}, {key}", "a value at the top or in every frame", got, "add the value"))
+    return np.array([_number(frame[key], f"{key} of '{_name(frame)}'", where) for frame in frames])
+
+
+def _image_sizes(
+    meta: Mapping[str, Any],
+    frames: Sequence[Mapping[str, Any]],
+    headers: Sequence[ImageHeader],
+    listed: Sequence[ListedFrame],
+    where: Path,
+) -> Tuple[np.ndarray, np.ndarray]:
+    """Widths and heights from the images' headers, which w and h, where given, must agree with."""
+    widths = np.array([header.width for header in headers], dtype=np.int64)
+    heights = np.array([header.height for header in headers], dtype=np.int64)
+    declared_widths, declared_heights = _lookup(meta, frames, "w", where), _lookup(meta, frames, "h", where)
+    wrong = np.zeros(len(frames), dtype=bool)
+    if declared_widths is not None:
+        wrong |= declared_widths.astype(np.int64) != widths
+    if declared_heights is not None:
+        wrong |= declared_heights.astype(np.int64) != heights
+    if wrong.any():
+        index = int(np.argmax(wrong))
+        width = "?" if declared_widths is None else f"{declared_widths[index]:g}"
+        height = "?" if declared_heights is None else f"{declared_heights[index]:g}"
+        expected = f"{width} x {height} pixels (width x height), as {where} says"
+        do = "use the images that the cameras were made for, or scale w, h, fl_x, fl_y, cx and cy with the images"
+        got = f"{widths[index]} x {heights[index]}"
+        raise ValueError(problem(listed[index].image_path, expected, got, do))
+    return widths, heights
+
+
+def _focal_lengths(
+    meta: Mapping[str, Any],
+    frames: Sequence[Mapping[str, Any]],
+    widths: np.ndarray,
+    heights: np.ndarray,
+    where: Path,
+) -> Tuple[Float[np.ndarray, " views"], Float[np.ndarray, " views"]]:
+    """Focal lengths in pixels; along y that along x stands in for one that is not given."""
+    fx = _focal_length(meta, frames, "x", widths, where)
+    fy = _focal_length(meta, frames, "y", heights, where)
+    if fx is None:
+        got = "neither" if fy is None else "fl_y or camera_angle_y alone"
+        do = "add fl_x (pixels) or camera_angle_x (radians)"
+        raise ValueError(problem(f"{where}, intrinsics", "fl_x or camera_angle_x", got, do))
+    return fx, fx if fy is None else fy
+
+
+def _focal_length(
+    meta: Mapping[str, Any], frames: Sequence[Mapping[str, Any]], axis: str, sizes: np.ndarray, where: Path
+) -> Optional[Float[np.ndarray, " views"]]:
+    """Focal length along one axis, from the pixels or from the field of view."""
+    focal = _lookup(meta, frames, f"fl_{axis}", where)
+    if focal is not None:
+        return focal
+    degrees = _lookup(meta, frames, f"{axis}_fov", where)
+    angle = np.deg2rad(degrees) if degrees is not None else _lookup(meta, frames, f"camera_angle_{axis}", where)
+    if angle is None:
+        return None
+    if ((angle <= 0) | (angle >= np.pi)).any():
+        what = f"{where}, field of view along {axis}"
+        got = f"{angle.min() if angle.min() <= 0 else angle.max():g} radians"
+        raise ValueError(problem(what, "an angle between 0 and 180 degrees", got, "repair the camera file"))
+    return 0.5 * sizes / np.tan(0.5 * angle)
+
+
+def _poses(frames: Sequence[Mapping[str, Any]], names: Sequence[str], where: Path) -> Float[np.ndarray, "views 3 4"]:
+    """The poses of the frames: 4 x 4 or 3 x 4 in the file, rigid."""
+    if not frames:
+        return np.zeros((0, 3, 4))
+    matrices = [_matrix(frame.get("transform_matrix"), name, where) for frame, name in zip(frames, names, strict=True)]
+    camera_to_worlds = np.stack(matrices)
+    check_poses(camera_to_worlds, names, where)
+    return camera_to_worlds
+
+
+def _matrix(value: object, name: str, where: Path) -> Float[np.ndarray, "3 4"]:
+    """One pose as 3 x 4."""
+    try:
+        matrix = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        matrix = np.zeros(0)
+    if matrix.shape not in ((4, 4), (3, 4)):
+        got = "none" if value is None else f"shape {list(matrix.shape)}" if matrix.size else f"{value!r:.60}"
+        what = f"{where}, transform_matrix of '{name}'"
+        raise ValueError(problem(what, "4 x 4 numbers", got, "write the camera-to-world matrix"))
+    return matrix[:3]
+
+
+def _camera_type(meta: Mapping[str, Any], where: Path) -> CameraType:
+    """The camera model; instant-ngp's `is_fisheye` counts where there is no camera_model."""
+    if "camera_model" not in meta:
+        return CameraType.FISHEYE if meta.get("is_fisheye", False) else CameraType.PERSPECTIVE
+    model = meta["camera_model"]
+    if model not in CAMERA_MODEL_TO_TYPE:
+        expected = f"one of {', '.join(CAMERA_MODEL_TO_TYPE)}"
+        raise ValueError(problem(f"{where}, camera_model", expected, repr(model), "use a model that nerfstudio knows"))
+    return CAMERA_MODEL_TO_TYPE[model]
+
+
+def _distortion(
+    meta: Mapping[str, Any], frames: Sequence[Mapping[str, Any]], where: Path
+) -> Optional[Float[np.ndarray, "views 6"]]:
+    """Distortion parameters in nerfstudio's order; None where all are zero, which spares the undistortion."""
+    # nerfstudio does not look at k4 here.
+    in_file = any(key in meta for key in ("k1", "k2", "k3", "p1", "p2", "distortion_params"))
+    sources = [meta] if in_file else frames
+    rows = np.array([_distortion_row(source, where) for source in sources]).reshape(len(sources), 6)
+    if not rows.any():
+        return None
+    return np.broadcast_to(rows, (len(frames), 6)).copy()
+
+
+def _distortion_row(source: Mapping[str, Any], where: Path) -> List[float]:
+    """k1, k2, k3, k4, p1, p2 of the file or of a frame."""
+    if "distortion_params" not in source:
+        return [_number(source.get(key, 0.0), key, where) for key in DISTORTION_KEYS]
+    values = source["distortion_params"]
+    if not isinstance(values, list) or len(values) != 6:
+        do = "write k1, k2, k3, k4, p1, p2; models with more parameters are not supported"
+        raise ValueError(problem(f"{where}, distortion_params", "6 numbers", f"{values!r:.60}", do))
+    return [_number(value, "distortion_params", where) for value in values]
+
+
+def _splits(
+    meta: Mapping[str, Any], listed: Sequence[ListedFrame], absent: Sequence[str], where: Path
+) -> Dict[str, Tuple[int, ...]]:
+    """View indices of the splits in `train_filenames`, `val_filenames` and `test_filenames`."""
+    # A split may name an image with its extension although the frame does not, and absent images are known too.
+    known: Dict[str, int] = dict.fromkeys(absent, -1)
+    for index, frame in enumerate(listed):
+        known[frame.name + frame.image_path.suffix] = known[frame.name] = index
+    splits = {}
+    for split in SPLITS:
+        key = f"{split}_filenames"
+        if not meta.get(key):
+            continue
+        names = [normalised_name(str(name)) for name in meta[key]]
+        check_known(names, known, key, where)
+        check_unique(names, key, where)
+        splits[split] = tuple(sorted({known[name] for name in names} - {-1}))
+    return splits
+
+
+def _aabb(meta: Mapping[str, Any], where: Path) -> Optional[Float[np.ndarray, "2 3"]]:
+    """The optional box: two corners, or six numbers."""
+    if "aabb" not in meta:
+        return None
+    try:
+        aabb = np.array(meta["aabb"], dtype=np.float64).reshape(2, 3)
+    except (TypeError, ValueError):
+        aabb = np.full((2, 3), np.nan)
+    if not np.isfinite(aabb).all() or (aabb[0] >= aabb[1]).any():
+        expected = "two corners [[x, y, z], [x, y, z]], the lower one first"
+        do = "write the scene's bounds in world units, or remove the entry"
+        raise ValueError(problem(f"{where}, aabb", expected, f"{meta['aabb']!r:.80}", do))
+    return aabb
+
+
+def _capture_box(meta: Mapping[str, Any], where: Path) -> Optional[Float[np.ndarray, "2 3"]]:
+    """The box of instant-ngp's `aabb_scale`, in the units of the poses."""
+    if "aabb_scale" not in meta:
+        return None
+    half = INSTANT_NGP_HALF_SIZE * _number(meta["aabb_scale"], "aabb_scale", where)
+    if half <= 0:
+        raise ValueError(problem(f"{where}, aabb_scale", "a positive number", meta["aabb_scale"], "repair the file"))
+    return np.array([[-half] * 3, [half] * 3])
+
+
+def _masks(
+    frames: Sequence[Mapping[str, Any]],
+    folder: Path,
+    headers: Sequence[ImageHeader],
+    names: Sequence[str],
+    where: Path,
+) -> Optional[Tuple[Path, ...]]:
+    """The masks, where every frame has one; each as large as its image."""
+    count = sum("mask_path" in frame for frame in frames)
+    if count == 0:
+        return None
+    if count < len(frames):
+        do = "give every frame a mask_path, or none"
+        raise ValueError(problem(f"{where}, mask_path", f"{len(frames)} masks", count, do))
+    paths = []
+    for frame, header, name in zip(frames, headers, names, strict=True):
+        path = _existing(folder, normalised_name(str(frame["mask_path"])))
+        if path is None:
+            do = "put the mask where the camera file says it is"
+            raise FileNotFoundError(problem(f"{where}, mask of '{name}'", frame["mask_path"], "no such file", do))
+        mask = read_image_header(path)
+        if (mask.width, mask.height) != (header.width, header.height):
+            expected = f"{header.width} x {header.height} pixels, as its image"
+            raise ValueError(problem(path, expected, f"{mask.width} x {mask.height}", "resize the mask"))
+        paths.append(path)
+    return tuple(paths)
+
+
+def _applied_transform(meta: Mapping[str, Any], where: Path) -> Optional[Float[np.ndarray, "3 4"]]:
+    """The transform that `ns-process-data` says it applied."""
+    if "applied_transform" not in meta:
+        return None
+    return _matrix(meta["applied_transform"], "applied_transform", where)

@@ -1,0 +1,451 @@
+"""The dataparser `scenes`: one scene folder, or a folder of scene folders, as one set of cameras."""
+
+import dataclasses
+import difflib
+import os
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Dict, List, Literal, Optional, Sequence, Tuple, Type
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from nerfstudio.cameras.camera_utils import auto_orient_and_center_poses
+from nerfstudio.cameras.cameras import Cameras, CameraType
+from nerfstudio.data.dataparsers.base_dataparser import DataParser, DataParserConfig, DataparserOutputs
+from nerfstudio.data.scene_box import SceneBox
+from nerfstudio.utils.colors import COLORS_DICT, get_color
+from nerfstudio.utils.rich_utils import CONSOLE
+from torch import Tensor
+
+from latent_nerfstudio.data.bounds import (
+    scaled_box,
+    silhouette_bounds,
+    spread_views,
+    transformed_box,
+    union_of_boxes,
+    unit_box,
+)
+from latent_nerfstudio.data.layouts import (
+    LAYOUTS_LOOKED_FOR,
+    SPLITS,
+    SceneFrames,
+    complete_splits,
+    detect_layout,
+    read_scene,
+    read_silhouette,
+    scene_name,
+)
+from latent_nerfstudio.data.validation import problem
+
+READING_THREADS = 8
+"""Threads that read scenes: they wait for the disk, above all for a network disk, more than they compute."""
+
+PROBED_SCENES = 16
+"""Scenes whose silhouettes are looked at: of more, this many evenly spaced ones."""
+
+PROBED_IMAGES = 192
+"""Images opened for silhouettes in all, between 12 and 24 a scene."""
+
+UNPROBED_MARGIN = 1.1
+"""Growth of the box where some scenes were not looked at."""
+
+
+@dataclass
+class ScenesDataParserConfig(DataParserConfig):
+    """One scene or many: a scene folder, or a folder of scene folders."""
+
+    _target: Type = field(default_factory=lambda: ScenesDataParser)
+    """target class to instantiate"""
+    data: Path = Path()
+    """A scene folder, its camera file, or a folder of scene folders."""
+    scenes: Tuple[str, ...] = ()
+    """Names of the scenes to use; empty: all. Their order has no effect: scenes are sorted by name."""
+    max_scenes: Optional[int] = None
+    """Use this many scenes at most, the first by name; None: all."""
+    eval_interval: int = 10
+    """Where a scene has no split of its own, views 0, n, 2n, ... in name order are for evaluation (10: 10 %)."""
+    orientation_method: Literal["pca", "up", "vertical", "none"] = "none"
+    """How to orient each scene. None by default: scenes that share planes need the frame they were made in."""
+    center_method: Literal["poses", "focus", "none"] = "none"
+    """How to centre each scene. None by default, for the same reason."""
+    auto_scale_poses: bool = False
+    """Whether to scale each scene so that its cameras lie in [-1, 1]^3. Off by default, for the same reason."""
+    scale_factor: float = 1.0
+    """Multiplies the camera positions of every scene, and with them the bounds that are found."""
+    bounds: Literal["auto", "file", "silhouettes", "unit"] = "auto"
+    """Where the scene box comes from. `file`: the camera files' `aabb`; `silhouettes`: carved from the alpha channels
+    of a few images; `unit`: [-1, 1]^3; `auto`: the first of these that all scenes have, with instant-ngp's
+    `aabb_scale` tried before `unit`."""
+    box: Optional[Tuple[float, float, float, float, float, float]] = None
+    """The scene box itself: lower x, y, z, then upper x, y, z, after orientation and scale. Replaces `bounds`."""
+    scene_scale: float = 1.0
+    """Multiplies the side lengths of the scene box about its centre, wherever the box comes from."""
+    alpha_color: Optional[str] = "white"
+    """Colour behind transparent images (white, black, red, green or blue); None leaves the alpha channel as it is."""
+
+
+@dataclass
+class ScenesDataParser(DataParser):
+    """Reads one scene or many into one set of cameras that know their scene.
+
+    `cameras.metadata["scene_index"]` (int64, views x 1) is the place of a view's scene in
+    `metadata["scene_names"]`; nerfstudio carries it on to every ray. Scenes and their indices are the same for
+    every split. Files are read and checked once, whichever split is asked for first.
+    """
+
+    config: ScenesDataParserConfig
+    _placed: Optional[List["PlacedScene"]] = field(default=None, repr=False)
+    _box: Optional[Tuple[np.ndarray, str]] = field(default=None, repr=False)
+
+    def _generate_dataparser_outputs(self, split: str = "train", **kwargs: Optional[Dict]) -> DataparserOutputs:
+        if split not in SPLITS:
+            raise ValueError(problem("split", f"one of {', '.join(SPLITS)}", f"'{split}'", "ask for one of these"))
+        placed = self._scenes()
+        indices = [_split_indices(scene.frames, split, self.config.eval_interval) for scene in placed]
+        cameras = _cameras(placed, indices)
+        names = [scene.frames.name for scene in placed]
+        transform, scale = _common_placement(placed)
+        return DataparserOutputs(
+            image_filenames=[
+                s.frames.image_paths[i] for s, chosen in zip(placed, indices, strict=True) for i in chosen
+            ],
+            cameras=cameras,
+            alpha_color=_alpha_color(self.config.alpha_color),
+            scene_box=SceneBox(aabb=torch.tensor(self._scene_box(), dtype=torch.float32)),
+            mask_filenames=_mask_paths(placed, indices),
+            metadata={
+                "scene_names": names,
+                "scene_index": cameras.metadata["scene_index"].flatten().tolist() if cameras.metadata else [],
+                "scene_transforms": torch.tensor(np.stack([s.transform for s in placed]), dtype=torch.float32),
+                "scene_scales": [s.scale for s in placed],
+            },
+            dataparser_transform=torch.tensor(transform, dtype=torch.float32),
+            dataparser_scale=scale,
+        )
+
+    def _scenes(self) -> List["PlacedScene"]:
+        """The scenes, read and placed at the first call."""
+        if self._placed is None:
+            _check_config(self.config)
+            scenes = read_scenes(self.config.data, self.config.scenes, self.config.max_scenes)
+            _warn_of(scenes)
+            self._placed = [place_scene(scene, self.config) for scene in scenes]
+        return self._placed
+
+    def _scene_box(self) -> Float[np.ndarray, "2 3"]:
+        """The scene box, found at the first call."""
+        if self._box is None:
+            placed = self._scenes()
+            self._box = find_bounds([scene.frames for scene in placed], self.config)
+            box, source = self._box
+            views = sum(len(scene.frames) for scene in placed)
+            corners = " to ".join("(" + ", ".join(f"{x:.3g}" for x in corner) + ")" for corner in box)
+            CONSOLE.log(f"scenes: {len(placed)} scene(s), {views} views, box {corners} ({source})")
+        return self._box[0]
+
+
+@dataclass(frozen=True)
+class PlacedScene:
+    """A scene after orientation, centring and scale."""
+
+    frames: SceneFrames
+    """The scene with its poses and boxes in the frame that the NeRF sees."""
+    transform: Float[np.ndarray, "3 4"]
+    """From the original data to that frame, but for the scale."""
+    scale: float
+    """Multiplies positions after the transform."""
+
+
+def read_scenes(data: Path, names: Sequence[str] = (), max_scenes: Optional[int] = None) -> List[SceneFrames]:
+    """Finds and reads scenes.
+
+    Args:
+        data: a scene folder, a camera file, or a folder of scene folders.
+        names: names of the scenes wanted; empty for all.
+        max_scenes: number of scenes at most, the first by name; None for all.
+
+    Returns:
+        The scenes, sorted by name.
+
+    Raises:
+        FileNotFoundError: `data` does not exist.
+        ValueError: there is no scene in it, a name is unknown, or a scene is not as it should be.
+    """
+    if not data.exists():
+        raise FileNotFoundError(problem(data, "a data folder", "nothing there", "check --data"))
+    if data.is_file() and data.name not in [f"transforms_{split}.json" for split in SPLITS]:
+        return [read_scene(data.parent, data)]
+    folder = data.parent if data.is_file() else data
+    folders = select_scenes(find_scenes(folder), names, folder)[:max_scenes]
+    with ThreadPoolExecutor(READING_THREADS) as pool:
+        return list(pool.map(read_scene, folders))
+
+
+def find_scenes(folder: Path) -> List[Path]:
+    """Finds the scene folders: the folder itself, or those in it.
+
+    Args:
+        folder: an existing folder.
+
+    Returns:
+        Scene folders sorted by name, at least one. Hidden folders and folders without a scene are left out.
+
+    Raises:
+        ValueError: the folder is empty, or no scene is found in any layout.
+    """
+    if detect_layout(folder) is not None:
+        return [folder]
+    inside = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    found = [folder / name for name in inside if detect_layout(folder / name) is not None]
+    if found:
+        return found
+    got = "an empty folder" if not any(folder.iterdir()) else f"none in it or in its {len(inside)} subfolders"
+    deeper = next((path for name in inside for path in sorted((folder / name).iterdir()) if detect_layout(path)), None)
+    do = "check --data" if deeper is None else f"use --data {deeper.parent}"
+    raise ValueError(problem(folder, f"a scene with {LAYOUTS_LOOKED_FOR}", got, do))
+
+
+def select_scenes(folders: Sequence[Path], names: Sequence[str], where: Path) -> List[Path]:
+    """Selects scene folders by name.
+
+    Args:
+        folders: scene folders.
+        names: names of the wanted ones; empty for all.
+        where: the folder they are in, for the message.
+
+    Returns:
+        The selected folders in the order of `folders`.
+
+    Raises:
+        ValueError: a name is unknown; the message lists the names closest to it.
+    """
+    known = [scene_name(folder) for folder in folders]
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=3, cutoff=0.3) or known[:3]
+            expected = f"names of scenes in {where}, such as {', '.join(near)}"
+            raise ValueError(problem("scenes", expected, f"'{name}'", "correct the name"))
+    return [folder for folder, name in zip(folders, known, strict=True) if not names or name in names]
+
+
+def place_scene(scene: SceneFrames, config: ScenesDataParserConfig) -> PlacedScene:
+    """Orients, centres and scales a scene as the config says.
+
+    Args:
+        scene: as read from its files.
+        config: the orientation, centring and scale.
+
+    Returns:
+        The scene with poses and boxes moved; poses are untouched under the default config.
+    """
+    transform, scale = np.eye(4)[:3], 1.0
+    poses = scene.camera_to_worlds
+    if (config.orientation_method, config.center_method) != ("none", "none"):
+        full = np.concatenate([poses, np.broadcast_to([[[0.0, 0.0, 0.0, 1.0]]], (len(poses), 1, 4))], axis=1)
+        oriented, applied = auto_orient_and_center_poses(
+            torch.tensor(full, dtype=torch.float32), config.orientation_method, config.center_method
+        )
+        poses, transform = oriented[:, :3].double().numpy(), applied.double().numpy()
+    if config.auto_scale_poses:
+        scale /= float(np.abs(poses[:, :, 3]).max())
+    scale *= config.scale_factor
+    frames = dataclasses.replace(
+        scene,
+        camera_to_worlds=np.concatenate([poses[:, :, :3], scale * poses[:, :, 3:]], axis=2),
+        aabb=None if scene.aabb is None else transformed_box(scene.aabb, transform, scale),
+        capture_box=None if scene.capture_box is None else transformed_box(scene.capture_box, transform, scale),
+    )
+    if scene.applied_transform is not None:
+        transform = transform @ np.concatenate([scene.applied_transform, [[0.0, 0.0, 0.0, 1.0]]])
+    return PlacedScene(frames, transform, scale * scene.applied_scale)
+
+
+def find_bounds(scenes: Sequence[SceneFrames], config: ScenesDataParserConfig) -> Tuple[np.ndarray, str]:
+    """Finds the one box that holds all scenes.
+
+    Args:
+        scenes: placed scenes.
+        config: where the box comes from.
+
+    Returns:
+        The box (2 x 3, world units after placing) and where it came from, in words.
+
+    Raises:
+        ValueError: the scenes do not have what the config asks for.
+    """
+    box, source = _unscaled_bounds(scenes, config)
+    return scaled_box(box, config.scene_scale), source
+
+
+def _unscaled_bounds(scenes: Sequence[SceneFrames], config: ScenesDataParserConfig) -> Tuple[np.ndarray, str]:
+    """The box before `scene_scale`."""
+    if config.box is not None:
+        return np.array(config.box).reshape(2, 3), "given"
+    if config.bounds == "unit":
+        return unit_box(), "unit"
+    if config.bounds in ("auto", "file"):
+        box = _union([scene.aabb for scene in scenes])
+        if box is not None:
+            return box, "the files' aabb"
+        if config.bounds == "file":
+            lacking = [scene.name for scene in scenes if scene.aabb is None]
+            do = "add an aabb to its camera file, or use --bounds auto"
+            raise ValueError(problem("bounds 'file'", "an aabb for every scene", f"none for '{lacking[0]}'", do))
+    box = bounds_from_silhouettes(scenes)
+    if box is not None:
+        return box, "silhouettes"
+    if config.bounds == "silhouettes":
+        do = "use --bounds auto, or give the box with --box"
+        raise ValueError(problem("bounds 'silhouettes'", "undistorted images with agreeing alpha channels", "none", do))
+    box = _union([scene.capture_box for scene in scenes])
+    if box is not None:
+        return box, "the files' aabb_scale"
+    return unit_box(), "unit, as no file or alpha channel tells"
+
+
+def _union(boxes: Sequence[Optional[np.ndarray]]) -> Optional[np.ndarray]:
+    """The box around all boxes; None if one is lacking."""
+    present = [box for box in boxes if box is not None]
+    return union_of_boxes(np.stack(present)) if len(present) == len(boxes) else None
+
+
+def bounds_from_silhouettes(scenes: Sequence[SceneFrames]) -> Optional[Float[np.ndarray, "2 3"]]:
+    """A box around the visual hulls of the scenes, from the alpha channels of a few images of each.
+
+    Of more than 16 scenes, 16 evenly spaced ones are looked at, and the box is enlarged by a tenth.
+
+    Args:
+        scenes: placed scenes.
+
+    Returns:
+        The box; None where a scene has no alpha channel, is distorted, or its silhouettes tell nothing.
+    """
+    if not all(_has_silhouettes(scene) for scene in scenes):
+        return None
+    chosen = np.linspace(0, len(scenes) - 1, min(len(scenes), PROBED_SCENES)).round().astype(int)
+    views = int(np.clip(PROBED_IMAGES // len(chosen), 12, 24))
+    boxes = []
+    with ThreadPoolExecutor(READING_THREADS) as pool:
+        for index in chosen:
+            scene = scenes[index]
+            picked = spread_views(scene.camera_to_worlds[:, :, 3], views)
+            masks = list(pool.map(read_silhouette, [scene.image_paths[i] for i in picked]))
+            cameras = (getattr(scene, name)[picked] for name in ("camera_to_worlds", "fx", "fy", "cx", "cy"))
+            boxes.append(silhouette_bounds(masks, *cameras))
+    box = _union(boxes)
+    if box is not None and len(chosen) < len(scenes):
+        box = scaled_box(box, UNPROBED_MARGIN)
+    return box
+
+
+def _has_silhouettes(scene: SceneFrames) -> bool:
+    """Whether carving applies: alpha channels, and cameras that are plain pinholes."""
+    return scene.has_alpha and scene.camera_type == CameraType.PERSPECTIVE and scene.distortion is None
+
+
+def _check_config(config: ScenesDataParserConfig) -> None:
+    """Checks the options that tyro does not; raises ValueError."""
+    if config.eval_interval < 2:
+        raise ValueError(problem("eval_interval", "2 or more", config.eval_interval, "use 10 to hold out 10 %"))
+    if config.max_scenes is not None and config.max_scenes < 1:
+        raise ValueError(problem("max_scenes", "1 or more", config.max_scenes, "leave it out to use all scenes"))
+    for name, value in (("scale_factor", config.scale_factor), ("scene_scale", config.scene_scale)):
+        if not value > 0:
+            raise ValueError(problem(name, "a positive number", value, "use 1 to keep the size"))
+    if config.box is not None and not all(low < high for low, high in zip(config.box[:3], config.box[3:], strict=True)):
+        raise ValueError(problem("box", "lower x y z, then upper x y z", config.box, "put the lower corner first"))
+    _alpha_color(config.alpha_color)
+
+
+def _alpha_color(name: Optional[str]) -> Optional[Float[Tensor, "3"]]:
+    """The colour of a name that nerfstudio knows."""
+    if name is None:
+        return None
+    if name.lower() not in COLORS_DICT:
+        raise ValueError(problem("alpha_color", f"one of {', '.join(COLORS_DICT)}", f"'{name}'", "use one of these"))
+    return get_color(name)
+
+
+def _warn_of(scenes: Sequence[SceneFrames]) -> None:
+    """Warns, once for all scenes, of images that are listed but absent, and of views in train and evaluation."""
+    lacking = [scene for scene in scenes if scene.absent]
+    if lacking:
+        count = sum(len(scene.absent) for scene in lacking)
+        total = sum(len(scene.absent) + len(scene) for scene in lacking)
+        first = f"'{lacking[0].absent[0]}' of scene '{lacking[0].name}'"
+        message = f"scenes: {count} of {total} listed images are absent and left out; the first is {first}"
+        warnings.warn(message, stacklevel=2)
+    for scene in scenes:
+        evaluation = {*scene.splits.get("val", ()), *scene.splits.get("test", ())}
+        shared = evaluation.intersection(scene.splits.get("train", ()))
+        if shared:
+            message = f"scenes: {len(shared)} views of scene '{scene.name}' are in its train and its evaluation split"
+            warnings.warn(message, stacklevel=2)
+            return
+
+
+def _split_indices(scene: SceneFrames, split: str, eval_interval: int) -> Tuple[int, ...]:
+    """The views of a scene in a split, at least one."""
+    indices = complete_splits(scene.splits, len(scene), eval_interval)[split]
+    if not indices:
+        do = "leave some views out of val_filenames and test_filenames"
+        raise ValueError(problem(f"scene '{scene.name}', split '{split}'", "at least one view", "none", do))
+    return indices
+
+
+def _cameras(placed: Sequence[PlacedScene], indices: Sequence[Sequence[int]]) -> Cameras:
+    """The cameras of the chosen views of all scenes, with the index of their scene."""
+    scenes = [scene.frames for scene in placed]
+
+    def column(name: str, dtype: torch.dtype) -> Tensor:
+        rows = [getattr(scene, name)[list(chosen)] for scene, chosen in zip(scenes, indices, strict=True)]
+        return torch.tensor(np.concatenate(rows), dtype=dtype)
+
+    counts = torch.tensor([len(chosen) for chosen in indices])
+    types = torch.tensor([scene.camera_type.value for scene in scenes])
+    return Cameras(
+        camera_to_worlds=column("camera_to_worlds", torch.float32),
+        fx=column("fx", torch.float32)[:, None],
+        fy=column("fy", torch.float32)[:, None],
+        cx=column("cx", torch.float32)[:, None],
+        cy=column("cy", torch.float32)[:, None],
+        width=column("widths", torch.int64)[:, None],
+        height=column("heights", torch.int64)[:, None],
+        distortion_params=_distortion(scenes, indices),
+        camera_type=types.repeat_interleave(counts)[:, None],
+        metadata={"scene_index": torch.arange(len(scenes)).repeat_interleave(counts)[:, None]},
+    )
+
+
+def _distortion(scenes: Sequence[SceneFrames], indices: Sequence[Sequence[int]]) -> Optional[Float[Tensor, "views 6"]]:
+    """Distortion of the chosen views, zero where a scene has none; None where no scene has any."""
+    if all(scene.distortion is None for scene in scenes):
+        return None
+    rows = [
+        np.zeros((len(chosen), 6)) if scene.distortion is None else scene.distortion[list(chosen)]
+        for scene, chosen in zip(scenes, indices, strict=True)
+    ]
+    return torch.tensor(np.concatenate(rows), dtype=torch.float32)
+
+
+def _mask_paths(placed: Sequence[PlacedScene], indices: Sequence[Sequence[int]]) -> Optional[List[Path]]:
+    """The masks of the chosen views; None where no scene has masks."""
+    masked = [scene.frames.mask_paths is not None for scene in placed]
+    if not any(masked):
+        return None
+    if not all(masked):
+        name = placed[masked.index(False)].frames.name
+        do = "give every scene masks, or none"
+        raise ValueError(problem("masks", "masks for all scenes or none", f"none for scene '{name}'", do))
+    return [(s.frames.mask_paths or ())[i] for s, chosen in zip(placed, indices, strict=True) for i in chosen]
+
+
+def _common_placement(placed: Sequence[PlacedScene]) -> Tuple[Float[np.ndarray, "3 4"], float]:
+    """The placement that all scenes share; the identity where they differ (each is in the metadata)."""
+    first = placed[0]
+    if all(np.array_equal(s.transform, first.transform) and s.scale == first.scale for s in placed):
+        return first.transform, first.scale
+    return np.eye(4)[:3], 1.0

@@ -1,0 +1,134 @@
+"""Checks of cameras and splits, and the one form in which the data package words its errors."""
+
+from typing import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+RIGID_TOLERANCE = 1e-2
+"""How far R R^T may be from the identity: above the rounding of hand-written files, below a 1 % scale."""
+
+MIN_VIEWS = 2
+"""Fewest views of a scene: one to train on and one to evaluate."""
+
+
+def problem(what: object, expected: str, got: object, do: str) -> str:
+    """Words an error as `what: expected X, got Y; do Z`.
+
+    Args:
+        what: the file, folder or option at fault.
+        expected: what should have been there.
+        got: what was found.
+        do: what the user can do, in the imperative.
+
+    Returns:
+        One line of text.
+    """
+    return f"{what}: expected {expected}, got {got}; {do}"
+
+
+def check_poses(camera_to_worlds: Float[np.ndarray, "views 3 4"], names: Sequence[str], where: object) -> None:
+    """Checks that every pose is finite and rigid.
+
+    Args:
+        camera_to_worlds: poses, any axis convention.
+        names: name of each view, for the message.
+        where: the file that holds the poses.
+
+    Raises:
+        ValueError: a pose holds NaN or infinity, or its rotation is not a rotation.
+    """
+    finite = np.isfinite(camera_to_worlds).all(axis=(1, 2))
+    if not finite.all():
+        name = names[int(np.argmin(finite))]
+        raise ValueError(problem(f"{where}, pose of '{name}'", "finite numbers", "NaN or infinity", "repair the pose"))
+    rotations = camera_to_worlds[:, :, :3]
+    gram = rotations @ rotations.transpose(0, 2, 1)
+    deviation = np.abs(gram - np.eye(3)).max(axis=(1, 2))
+    worst = int(np.argmax(deviation))
+    if deviation[worst] > RIGID_TOLERANCE:
+        got = f"a matrix R with |R R^T - 1| = {deviation[worst]:.3g}"
+        do = "write rigid poses, without scale or shear"
+        raise ValueError(problem(f"{where}, pose of '{names[worst]}'", "a rotation", got, do))
+    determinants = np.linalg.det(rotations)
+    if (determinants < 0).any():
+        name = names[int(np.argmin(determinants))]
+        do = "write right-handed camera axes (x right, y up, z backwards)"
+        raise ValueError(problem(f"{where}, pose of '{name}'", "a rotation (determinant +1)", "a mirror image", do))
+
+
+def check_positive(values: Float[np.ndarray, " views"], what: str, names: Sequence[str], where: object) -> None:
+    """Checks that an intrinsic of every view is finite and above zero.
+
+    Args:
+        values: one number a view, pixels.
+        what: name of the intrinsic, for the message.
+        names: name of each view.
+        where: the file that holds the intrinsics.
+
+    Raises:
+        ValueError: a value is not finite or not positive.
+    """
+    good = np.isfinite(values) & (values > 0)
+    if not good.all():
+        worst = int(np.argmin(good))
+        got = f"{values[worst]:g} for '{names[worst]}'"
+        raise ValueError(problem(f"{where}, {what}", "a positive number of pixels", got, "repair the intrinsics"))
+
+
+def check_view_count(count: int, where: object, absent: Sequence[str] = ()) -> None:
+    """Checks that enough views are left to train on and to evaluate.
+
+    Args:
+        count: views with an image on disk.
+        where: the scene's camera file or folder.
+        absent: names of the listed images that are not on disk.
+
+    Raises:
+        ValueError: fewer than two views.
+    """
+    if count >= MIN_VIEWS:
+        return
+    got = f"{count}" if not absent else f"{count} ({len(absent)} listed images are absent, the first is '{absent[0]}')"
+    do = "add images" if not absent else "put the images where the camera file says they are"
+    raise ValueError(problem(where, f"at least {MIN_VIEWS} views with images", got, do))
+
+
+def check_unique(names: Sequence[str], what: str, where: object) -> None:
+    """Checks that no name occurs twice.
+
+    Args:
+        names: names of views.
+        what: what lists them, for the message.
+        where: the file that lists them.
+
+    Raises:
+        ValueError: a name occurs twice; the message names it.
+    """
+    if len(set(names)) == len(names):
+        return
+    seen: set = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(
+                problem(f"{where}, {what}", "each image once", f"'{name}' twice", "remove the duplicate entry")
+            )
+        seen.add(name)
+
+
+def check_known(names: Sequence[str], known: Mapping[str, object], what: str, where: object) -> None:
+    """Checks that a split names only views of the scene.
+
+    Args:
+        names: names in the split.
+        known: all names that a split may use.
+        what: name of the split's list.
+        where: the file that holds it.
+
+    Raises:
+        ValueError: a name is unknown; the message names the first.
+    """
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        got = f"'{unknown[0]}'" + (f" and {len(unknown) - 1} more" if len(unknown) > 1 else "")
+        raise ValueError(problem(f"{where}, {what}", "paths that 'frames' lists", got, "use each frame's file_path"))

@@ -1,0 +1,169 @@
+"""The tri-plane field of one or many scenes: planes, then a tiny MLP that all scenes share."""
+
+from dataclasses import dataclass, field
+from typing import List, Literal, Optional, Tuple, Type
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from nerfstudio.configs.base_config import InstantiateConfig
+from nerfstudio.field_components.mlp import MLP
+from torch import Tensor, nn
+from torch.nn import Parameter
+
+from latent_nerfstudio.fields.planes import (
+    EG3D_AXES,
+    PLANE_AXES,
+    Aggregation,
+    compose_planes,
+    sample_scenes,
+    total_variation,
+)
+
+INITIAL_SCALE = {"sum": (0.0, 0.1), "product": (1.0, 0.1), "concat": (0.0, 0.1)}
+"""Mean and standard deviation of fresh planes for each aggregation; a product of features around 0 would vanish."""
+
+
+@dataclass
+class TriplaneFieldConfig(InstantiateConfig):
+    """Planes and tiny MLP."""
+
+    _target: Type = field(default_factory=lambda: TriplaneField)
+    micro_features: int = 16
+    """F_mic: features a plane that belong to one scene; 0 for macro only (the papers: 10)."""
+    macro_features: int = 0
+    """F_mac: features a plane that are composed from base planes; 0 for micro only (the papers: 22)."""
+    num_base_planes: int = 0
+    """M: base planes that all scenes share; 0 for micro only (the papers: 50)."""
+    resolution: int = 32
+    """T: texels along the side of a plane; about twice the latent's side is enough (the papers: 64)."""
+    aggregation: Aggregation = "sum"
+    """How the three planes' features become one vector (the papers: sum)."""
+    eg3d_axes: bool = False
+    """Sample XY, XZ, ZX as the published code does, for parity runs only: it has no YZ plane."""
+    hidden_width: int = 64
+    """Width of the tiny MLP's hidden layer."""
+    hidden_layers: int = 1
+    """Hidden layers of the tiny MLP (the papers: 1)."""
+    implementation: Literal["torch", "tcnn"] = "tcnn"
+    """tiny-cuda-nn for the MLP where it is installed; otherwise torch, which is also the fallback."""
+    density_scale: float = 25.0
+    """Factor of the density: surfaces need values of 100 a unit and more, which the MLP would reach slowly."""
+
+
+class TriplaneField(nn.Module):
+    """Density and C channels of points of N scenes.
+
+    Args:
+        config: planes and MLP.
+        num_scenes: N.
+        num_channels: C.
+        value_range: bounds of the channels; infinite ones leave the MLP's output as it is.
+
+    Raises:
+        ValueError: a config without any features.
+    """
+
+    def __init__(
+        self,
+        config: TriplaneFieldConfig,
+        num_scenes: int,
+        num_channels: int,
+        value_range: Tuple[float, float] = (-float("inf"), float("inf")),
+    ):
+        super().__init__()
+        self.config = config
+        self.num_scenes = num_scenes
+        self.num_channels = num_channels
+        self.value_range = value_range
+        self.axes = EG3D_AXES if config.eg3d_axes else PLANE_AXES
+        self.micro_planes, self.base_planes, self.scene_weights = make_planes(config, num_scenes)
+        features = config.micro_features + (config.macro_features if self.base_planes is not None else 0)
+        self.mlp = MLP(
+            in_dim=features * (3 if config.aggregation == "concat" else 1),
+            num_layers=config.hidden_layers + 1,
+            layer_width=config.hidden_width,
+            out_dim=1 + num_channels,
+            activation=nn.ReLU(),
+            implementation=config.implementation,
+        )
+
+    def scene_planes(self, scenes: Int[Tensor, "scenes"]) -> Float[Tensor, "scenes planes features rows cols"]:
+        """The composed planes of the given scenes."""
+        micro = None if self.micro_planes is None else self.micro_planes[scenes]
+        weights = None if self.scene_weights is None else self.scene_weights[scenes]
+        return compose_planes(micro, self.base_planes, weights)
+
+    def forward(
+        self,
+        positions: Float[Tensor, "points 3"],
+        slots: Int[Tensor, "points"],
+        planes: Float[Tensor, "scenes planes features rows cols"],
+    ) -> Tuple[Float[Tensor, "points"], Float[Tensor, "points channels"]]:
+        """Density a unit of length, and the channels, of points in [-1, 1]^3.
+
+        Args:
+            positions: points.
+            slots: which of `planes` each point belongs to.
+            planes: composed planes of the scenes at hand, from `scene_planes`.
+        """
+        features = sample_scenes(planes, positions, slots, self.config.aggregation, self.axes)
+        raw = self.mlp(features).to(positions)
+        density = self.config.density_scale * F.softplus(raw[:, 0] - 1)
+        return density, bound(raw[:, 1:], self.value_range)
+
+    def total_variation(self, planes: Tensor) -> Tensor:
+        """See `planes.total_variation`."""
+        return total_variation(planes)
+
+    def scene_bytes(self) -> int:
+        """Bytes of the parameters that belong to one scene alone, in float32."""
+        own = [p for p in (self.micro_planes, self.scene_weights) if p is not None]
+        return sum(4 * p.numel() // self.num_scenes for p in own)
+
+    def plane_parameters(self) -> List[Parameter]:
+        return [p for p in (self.micro_planes,) if p is not None]
+
+    def shared_plane_parameters(self) -> List[Parameter]:
+        return [p for p in (self.base_planes, self.scene_weights) if p is not None]
+
+
+def make_planes(
+    config: TriplaneFieldConfig, num_scenes: int
+) -> Tuple[Optional[Parameter], Optional[Parameter], Optional[Parameter]]:
+    """Fresh micro planes, base planes and scene weights; None for what the config leaves out.
+
+    Scene weights start at N(0, 1) / sqrt(M), so that macro planes start at the base planes' scale for every M.
+    """
+    micro, macro, bases, side = (
+        config.micro_features,
+        config.macro_features,
+        config.num_base_planes,
+        config.resolution,
+    )
+    if micro < 0 or macro < 0 or bases < 0 or side < 2 or micro + min(macro, bases) == 0:
+        raise ValueError(
+            "tri-plane field: expected micro_features > 0, or macro_features > 0 and num_base_planes > 0, and a "
+            f"resolution of at least 2, got micro_features={micro}, macro_features={macro}, num_base_planes={bases}, "
+            f"resolution={side}; set --pipeline.model.nerf.field.micro-features or the other two"
+        )
+    mean, std = INITIAL_SCALE[config.aggregation]
+
+    def fresh(count: int, features: int) -> Parameter:
+        return Parameter(mean + std * torch.randn(count, 3, features, side, side))
+
+    shared = macro > 0 and bases > 0
+    return (
+        fresh(num_scenes, micro) if micro else None,
+        fresh(bases, macro) if shared else None,
+        Parameter(torch.randn(num_scenes, bases) / bases**0.5) if shared else None,
+    )
+
+
+def bound(values: Float[Tensor, "*batch channels"], limits: Tuple[float, float]) -> Float[Tensor, "*batch channels"]:
+    """A sigmoid onto finite limits, widened by a thousandth so that the limits themselves are reached (mip-NeRF)."""
+    low, high = limits
+    if low == -float("inf"):
+        return values
+    margin = 0.001 * (high - low)
+    return torch.sigmoid(values) * (high - low + 2 * margin) + low - margin

@@ -1,0 +1,227 @@
+"""Autoencoders: images H x W x 3 in [0, 1] to raw latents h x w x C and back, all from diffusers.
+
+Nothing is assumed of a particular autoencoder: the downscale factor, the number of channels and the scale of the
+latents are read from its configuration. The imports of diffusers are inside functions, since this module is loaded by
+every ns-* command.
+"""
+
+import hashlib
+import json
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Tuple, Type
+
+import torch
+from jaxtyping import Float
+from nerfstudio.configs.base_config import InstantiateConfig
+from torch import Tensor, nn
+from torch.nn import Parameter
+
+from latent_nerfstudio.latent_space.resolution import pad_to_multiple
+
+BUNDLED_FOLDERS = {"bundled": Path(__file__).parent / "bundled"}
+"""Autoencoders that are part of the package, by the name that `source` takes."""
+
+
+@dataclass
+class AutoencoderConfig(InstantiateConfig):
+    """Which autoencoder to use."""
+
+    _target: Type = field(default_factory=lambda: load_autoencoder)
+    source: str = "bundled"
+    """`bundled`, `identity` (pixels are the latents), a folder in diffusers format, or a Hugging Face Hub id."""
+    subfolder: Optional[str] = None
+    """Subfolder of the folder or of the Hub repository, `vae` for instance."""
+
+
+class Autoencoder(nn.Module):
+    """Encoder and decoder.
+
+    Attributes:
+        downscale_factor: f, image pixels along the side of a latent pixel.
+        num_channels: C, channels of a latent.
+        prior_mean: raw latents' mean as the autoencoder states it; the normaliser before it is fitted.
+        prior_std: raw latents' standard deviation, likewise.
+    """
+
+    downscale_factor: int
+    num_channels: int
+    prior_mean: float = 0.0
+    prior_std: float = 1.0
+    frozen_prefixes: Tuple[str, ...] = ()
+    """State-dict prefixes of the parts that only encode: not trained and not saved with a run."""
+
+    is_identity: bool = False
+    """Whether a latent is the picture itself."""
+
+    @abstractmethod
+    def encode(
+        self, images: Float[Tensor, "batch height width 3"]
+    ) -> Float[Tensor, "batch latent_height latent_width channels"]:
+        """Images in [0, 1] to raw latents (the posterior's mean)."""
+
+    @abstractmethod
+    def decode(
+        self, latents: Float[Tensor, "batch latent_height latent_width channels"]
+    ) -> Float[Tensor, "batch padded_height padded_width 3"]:
+        """Raw latents to images around [0, 1], not clamped; sides are f times the latents'."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Hash of what decides the latents: class, configuration and encoder weights."""
+
+    @abstractmethod
+    def decoder_parameters(self) -> List[Parameter]:
+        """What RGB alignment trains."""
+
+
+class IdentityAutoencoder(Autoencoder):
+    """f = 1, C = 3, nothing learned: a latent is the picture itself, so that the same code trains in RGB."""
+
+    downscale_factor = 1
+    num_channels = 3
+    is_identity = True
+
+    def encode(self, images):
+        return images
+
+    def decode(self, latents):
+        return latents
+
+    def fingerprint(self) -> str:
+        return "identity"
+
+    def decoder_parameters(self) -> List[Parameter]:
+        return []
+
+
+class DiffusersAutoencoder(Autoencoder):
+    """AutoencoderKL or AutoencoderTiny of diffusers; both take images in [-1, 1].
+
+    Args:
+        vae: the autoencoder.
+        latent_space: contents of a `latent_space.json` beside it, or an empty dict.
+    """
+
+    frozen_prefixes = ("vae.encoder.", "vae.quant_conv.")
+
+    def __init__(self, vae: nn.Module, latent_space: Optional[Dict[str, Any]] = None):
+        super().__init__()
+        self.vae = vae
+        config: Any = vae.config
+        is_tiny = type(vae).__name__ == "AutoencoderTiny"
+        widths = config.encoder_block_out_channels if is_tiny else config.block_out_channels
+        self.downscale_factor = 2 ** (len(widths) - 1)
+        self.num_channels = int(config.latent_channels)
+        self.prior_std = 1.0 / (getattr(config, "scaling_factor", None) or 1.0)
+        self.prior_mean = getattr(config, "shift_factor", None) or 0.0
+        self.latent_space = latent_space or {}
+        for parameter in self.encoder_parameters():
+            parameter.requires_grad_(False)
+
+    def encoder_parameters(self) -> Iterator[Parameter]:
+        return (p for name, p in self.named_parameters() if name.startswith(self.frozen_prefixes))
+
+    def decoder_parameters(self) -> List[Parameter]:
+        return [p for name, p in self.named_parameters() if not name.startswith(self.frozen_prefixes)]
+
+    def encode(self, images):
+        padded = pad_to_multiple(images.permute(0, 3, 1, 2) * 2 - 1, self.downscale_factor)
+        output = self.vae.encode(padded)
+        latents = output.latent_dist.mode() if hasattr(output, "latent_dist") else output.latents
+        return latents.permute(0, 2, 3, 1)
+
+    def decode(self, latents):
+        images = self.vae.decode(latents.permute(0, 3, 1, 2)).sample
+        return (images.permute(0, 2, 3, 1) + 1) / 2
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(type(self.vae).__name__.encode())
+        for name, value in sorted(self.state_dict().items()):
+            if name.startswith(self.frozen_prefixes):
+                digest.update(f"{name}{tuple(value.shape)}".encode())
+                digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def load_autoencoder(config: AutoencoderConfig) -> Autoencoder:
+    """Builds the autoencoder that a config names.
+
+    Raises:
+        FileNotFoundError: a folder that is not there or holds no autoencoder.
+        ValueError: a folder or Hub repository that holds something else.
+        ConnectionError: a Hub id that is neither cached nor within reach.
+    """
+    if config.source == "identity":
+        return IdentityAutoencoder()
+    location, subfolder = locate(config.source, config.subfolder)
+    settings = _load_settings(location, subfolder)
+    latent_space = _read_latent_space(Path(location) / (subfolder or ""))
+    return DiffusersAutoencoder(_load_vae(settings, location, subfolder), latent_space)
+
+
+def locate(source: str, subfolder: Optional[str]) -> Tuple[str, Optional[str]]:
+    """The folder or Hub id, and the subfolder, of a source; folders are checked, Hub ids are not."""
+    folder = BUNDLED_FOLDERS.get(source, Path(source).expanduser())
+    if folder.is_dir():
+        for candidate in (subfolder, None, "autoencoder", "vae"):
+            if (folder / (candidate or "") / "config.json").is_file():
+                return str(folder), candidate
+        raise FileNotFoundError(
+            f"autoencoder source: expected a folder in diffusers format, got {folder} without a config.json; "
+            "name the folder that holds config.json, or its subfolder with --pipeline.model.autoencoder.subfolder"
+        )
+    if source.count("/") != 1 or source.startswith((".", "/", "~")):
+        raise FileNotFoundError(
+            f"autoencoder source: expected bundled, identity, a folder or a Hub id (owner/name), got {source!r}, "
+            "which is no folder; check the path"
+        )
+    return source, subfolder
+
+
+def _load_settings(location: str, subfolder: Optional[str]) -> Dict[str, Any]:
+    """The autoencoder's config.json."""
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+    try:
+        settings: Any = AutoencoderKL.load_config(location, subfolder=subfolder)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"autoencoder {location}: expected a JSON config, got {error}; repair config.json") from error
+    except Exception as error:  # the Hub client's errors differ from version to version
+        if Path(location).is_dir():
+            raise ValueError(f"autoencoder {location}: expected a readable config.json, got {error}") from error
+        raise ConnectionError(
+            f"autoencoder source {location!r}: expected a folder, or a Hub id that is cached or within reach, got "
+            f"{type(error).__name__}: {_first_line(error)}; download it where there is a network and pass the folder"
+        ) from error
+    return settings if isinstance(settings, dict) else settings[0]
+
+
+def _load_vae(settings: Dict[str, Any], location: str, subfolder: Optional[str]) -> nn.Module:
+    name = settings.get("_class_name")
+    if name not in ("AutoencoderKL", "AutoencoderTiny"):
+        raise ValueError(
+            f"autoencoder {location}: expected _class_name AutoencoderKL or AutoencoderTiny in config.json, got {name}; "
+            "convert it to one of these, or name another folder"
+        )
+    if name == "AutoencoderKL":
+        from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL as Class
+    else:
+        from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny as Class
+    try:
+        return Class.from_pretrained(location, subfolder=subfolder, torch_dtype=torch.float32)
+    except Exception as error:  # OSError for absent weights, and whatever a broken file raises
+        raise ValueError(
+            f"autoencoder {location}: expected weights that fit its config.json, got {type(error).__name__}: "
+            f"{_first_line(error)}; save it again with save_pretrained"
+        ) from error
+
+
+def _read_latent_space(folder: Path) -> Dict[str, Any]:
+    path = folder / "latent_space.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0]

@@ -1,0 +1,69 @@
+"""Rounded shapes made of quads: super-ellipse outlines swept along an axis."""
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+def superellipse(per_side: int, exponent: float) -> Float[np.ndarray, "points 2"]:
+    """Outline |a|^p + |b|^p = 1, counter-clockwise from (1, -1)'s corner, `4 * per_side` points.
+
+    Sampled evenly on the square and projected inwards, so flat sides and round corners both get points; point k lies
+    on square side k // per_side: right, top, left, bottom.
+    """
+    step = np.linspace(-1.0, 1.0, per_side, endpoint=False)
+    one = np.ones(per_side)
+    sides = [np.stack(pair, -1) for pair in ((one, step), (-step, one), (-one, -step), (step, -one))]
+    return onto_superellipse(np.concatenate(sides), exponent)
+
+
+def onto_superellipse(points: Float[np.ndarray, "points 2"], exponent: float) -> Float[np.ndarray, "points 2"]:
+    """Scales each point along its ray from the origin until |a|^p + |b|^p = 1."""
+    return points / (np.abs(points) ** exponent).sum(-1, keepdims=True) ** (1.0 / exponent)
+
+
+def half_profile(end_steps: int, long_steps: int, exponent: float) -> Float[np.ndarray, "rows 2"]:
+    """(t, s) from (-1, 0) over the flat s = 1 to (1, 0): position along an axis, and scale of the section there."""
+    end = np.linspace(0.0, 1.0, end_steps, endpoint=False)
+    long = np.linspace(-1.0, 1.0, long_steps)
+    left = np.stack([-np.ones(end_steps), end], -1)
+    top = np.stack([long, np.ones(long_steps)], -1)
+    right = np.stack([np.ones(end_steps), end[::-1]], -1)
+    return onto_superellipse(np.concatenate([left, top, right]), exponent)
+
+
+def dome_profile(side_steps: int, top_steps: int, exponent: float) -> Float[np.ndarray, "rows 2"]:
+    """(s, u) from (1, 0) up the side and over the top to (0, 1): scale of the section, and height."""
+    side = np.stack([np.ones(side_steps), np.linspace(0.0, 1.0, side_steps, endpoint=False)], -1)
+    top = np.stack([np.linspace(1.0, 0.0, top_steps), np.ones(top_steps)], -1)
+    return onto_superellipse(np.concatenate([side, top]), exponent)
+
+
+def grid_faces(rows: int, columns: int) -> Int[np.ndarray, "faces 3"]:
+    """Triangles of a `rows` x `columns` grid of vertices whose columns close into a ring.
+
+    Quad (i, j) gives the triangles 2 * (i * columns + j) and the one after; seen from outside they turn
+    counter-clockwise when (row direction) x (column direction) points inwards.
+    """
+    row, column = np.meshgrid(np.arange(rows - 1), np.arange(columns), indexing="ij")
+    following = (column + 1) % columns
+    a, b = row * columns + column, row * columns + following
+    c, d = a + columns, b + columns
+    return np.stack([a, b, d, a, d, c], -1).reshape(-1, 3)
+
+
+def sweep(rows: Float[np.ndarray, "rows columns 3"]) -> Float[np.ndarray, "faces 3 3"]:
+    """Triangle corners of rings of vertices stacked into a grid, without the triangles that shrink to nothing."""
+    height, width, _ = rows.shape
+    return rows.reshape(-1, 3)[grid_faces(height, width)]
+
+
+def rounded_box(
+    centre: Float[np.ndarray, "3"], half_size: Float[np.ndarray, "3"], exponent: float = 5.0, steps: int = 4
+) -> Float[np.ndarray, "faces 3 3"]:
+    """Triangles of a box with rounded edges; `half_size` is half of each side."""
+    profile = half_profile(steps, steps + 1, exponent)
+    ring = superellipse(steps, exponent)
+    along = np.broadcast_to(profile[:, :1], (len(profile), len(ring)))
+    across = profile[:, 1:, None] * ring[None]
+    unit = np.concatenate([along[..., None], across], -1)
+    return sweep(unit * half_size + centre)

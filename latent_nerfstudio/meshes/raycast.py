@@ -1,0 +1,203 @@
+"""Renders a surface by casting rays: Lambertian, antialiased, with straight alpha.
+
+The light is fixed to the object and has no highlights, so a point of the surface has one colour in all views.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from latent_nerfstudio.meshes.surface import Shading, Surface, corner_normals, shrink_textures
+
+RAYS_AT_ONCE = 1 << 17
+"""Rays cast in one go, so that the working set stays in the processor's cache."""
+
+
+@dataclass(frozen=True)
+class PinholeCamera:
+    """Intrinsics in pixels; the centre of pixel (row i, column j) is at (j + 0.5, i + 0.5)."""
+
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+
+    @classmethod
+    def square(cls, resolution: int, focal_per_width: float) -> "PinholeCamera":
+        """A square image with the principal point in its middle."""
+        focal = focal_per_width * resolution
+        return cls(resolution, resolution, focal, focal, 0.5 * resolution, 0.5 * resolution)
+
+
+@dataclass(frozen=True)
+class Lighting:
+    """Light from all around, and from some directions."""
+
+    ambient: float = 0.52
+    directions: tuple[tuple[float, float, float], ...] = ((0.45, -0.55, 0.80), (-0.60, 0.60, 0.35), (0.0, 0.0, 1.0))
+    """Where the light comes from, in the object's frame; of any length."""
+    strengths: tuple[float, ...] = (0.34, 0.18, 0.12)
+
+
+def irradiance(normals: Float[np.ndarray, "*shape 3"], lighting: Lighting) -> Float[np.ndarray, "*shape"]:
+    """Light that falls on surfaces of unit normals `normals`: ambient + sum of strength * max(0, n . l), at most 1."""
+    directions = np.array(lighting.directions)
+    directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
+    diffuse = np.maximum(normals @ directions.T, 0.0) @ np.array(lighting.strengths)
+    return np.minimum(lighting.ambient + diffuse, 1.0)
+
+
+class Raycaster:
+    """Renders one surface from any view; holds the ray-tracing tree."""
+
+    def __init__(
+        self,
+        surface: Surface,
+        lighting: Lighting | None = None,
+        shading: Shading = "smooth",
+        samples_per_axis: int = 3,
+        samples_per_unit: float | None = None,
+    ) -> None:
+        """Builds the tree and bakes the light.
+
+        Args:
+            surface: what to render.
+            lighting: the light; the default is a soft daylight.
+            shading: smooth (sharp edges stay sharp) or flat.
+            samples_per_axis: n for n x n rays a pixel.
+            samples_per_unit: rays per unit of length on the surface, by which textures are averaged down first; None
+                keeps textures as they are.
+        """
+        from embreex.mesh_construction import TriangleMesh
+        from embreex.rtcore_scene import EmbreeScene
+
+        if samples_per_axis < 1:
+            raise ValueError(f"samples_per_axis: expected at least 1, got {samples_per_axis}; 3 is the default")
+        surface = surface if samples_per_unit is None else shrink_textures(surface, samples_per_unit)
+        light = irradiance(corner_normals(surface.triangles, shading), lighting or Lighting())
+        tint = surface.tint * light[..., None]
+        self.samples_per_axis = samples_per_axis
+        self.attributes = np.concatenate([tint, surface.uv], -1).astype(np.float32)
+        self.face_texture = surface.texture
+        self.textures = tuple(padded_texture(image) for image in surface.textures)
+        self.corners = np.unique(surface.triangles.reshape(-1, 3), axis=0)
+        self.scene = EmbreeScene()
+        TriangleMesh(self.scene, surface.triangles.astype(np.float32))
+
+    def cast(
+        self, origins: Float[np.ndarray, "rays 3"], directions: Float[np.ndarray, "rays 3"]
+    ) -> tuple[Int[np.ndarray, "rays"], Float[np.ndarray, "rays"], Float[np.ndarray, "rays 2"]]:
+        """Finds what rays hit first.
+
+        Args:
+            origins: start of each ray.
+            directions: direction of each ray, of any length.
+
+        Returns:
+            Index of the face hit, -1 for none; distance in lengths of `directions` (1e37 for none); weights of the
+            second and third corner of the face at the point hit.
+        """
+        hit = self.scene.run(origins.astype(np.float32), directions.astype(np.float32), output=True)
+        return hit["primID"], hit["tfar"], np.stack([hit["u"], hit["v"]], -1)
+
+    def colour(
+        self, faces: Int[np.ndarray, "hits"], weights: Float[np.ndarray, "hits 2"]
+    ) -> Float[np.ndarray, "hits 3"]:
+        """RGB in [0, 1] of points on faces, given the weights of the faces' second and third corner."""
+        corners = self.attributes[faces]
+        u, v = weights[:, :1], weights[:, 1:]
+        mixed = (1.0 - u - v) * corners[:, 0] + u * corners[:, 1] + v * corners[:, 2]
+        colour, uv = mixed[:, :3], mixed[:, 3:]
+        if len(self.textures) == 1 and (self.face_texture == 0).all():
+            return colour * sample_texture(self.textures[0], uv)
+        texture = self.face_texture[faces]
+        for index in np.unique(texture[texture >= 0]):
+            chosen = texture == index
+            colour[chosen] *= sample_texture(self.textures[index], uv[chosen])
+        return colour
+
+    def render(self, pose: Float[np.ndarray, "4 4"], camera: PinholeCamera) -> UInt8[np.ndarray, "height width 4"]:
+        """Renders one view.
+
+        Args:
+            pose: OpenGL camera-to-world matrix.
+            camera: intrinsics.
+
+        Returns:
+            RGBA; RGB is the mean over the rays that hit (not multiplied by alpha), alpha the share of rays that hit.
+        """
+        image = np.zeros((camera.height, camera.width, 4), np.uint8)
+        top, bottom, left, right = visible_box(self.corners, pose, camera)
+        rows = max(1, RAYS_AT_ONCE // max(1, (right - left) * self.samples_per_axis**2))
+        for start in range(top, bottom, rows):
+            stop = min(start + rows, bottom)
+            image[start:stop, left:right] = self._render_box(pose, camera, (start, stop, left, right))
+        return image
+
+    def _render_box(
+        self, pose: Float[np.ndarray, "4 4"], camera: PinholeCamera, box: tuple[int, int, int, int]
+    ) -> UInt8[np.ndarray, "height width 4"]:
+        """Renders the pixels of rows top to bottom and columns left to right."""
+        top, bottom, left, right = box
+        n = self.samples_per_axis
+        directions = ray_directions(camera, box, n) @ pose[:3, :3].T.astype(np.float32)
+        origins = np.broadcast_to(pose[:3, 3].astype(np.float32), directions.shape)
+        faces, _, weights = self.cast(origins, directions)
+        hit = np.flatnonzero(faces >= 0)
+        samples = np.zeros((len(faces), 4), np.float32)
+        samples[hit, :3] = self.colour(faces[hit], weights[hit])
+        samples[hit, 3] = 1.0
+        total = samples.reshape(bottom - top, n, right - left, n, 4).sum((1, 3))
+        rgb = total[..., :3] / np.maximum(total[..., 3:], 1.0)
+        return np.round(255.0 * np.concatenate([rgb, total[..., 3:] / n**2], -1)).astype(np.uint8)
+
+
+def ray_directions(
+    camera: PinholeCamera, box: tuple[int, int, int, int], samples_per_axis: int
+) -> Float[np.ndarray, "rays 3"]:
+    """Directions in the camera's frame (z = -1) of the rays through a box of pixels, samples row by row."""
+    top, bottom, left, right = box
+    n = samples_per_axis
+    x = (left + (np.arange((right - left) * n) + 0.5) / n - camera.cx) / camera.fx
+    y = (camera.cy - top - (np.arange((bottom - top) * n) + 0.5) / n) / camera.fy
+    grid = np.empty((len(y), len(x), 3), np.float32)
+    grid[..., 0], grid[..., 1], grid[..., 2] = x, y[:, None], -1.0
+    return grid.reshape(-1, 3)
+
+
+def visible_box(
+    points: Float[np.ndarray, "points 3"], pose: Float[np.ndarray, "4 4"], camera: PinholeCamera
+) -> tuple[int, int, int, int]:
+    """Rows top to bottom and columns left to right that can show any of the points, or triangles between them."""
+    local = (points - pose[:3, 3]) @ pose[:3, :3]
+    if np.any(local[:, 2] > -1e-6):  # a triangle that passes the camera can show anywhere
+        return 0, camera.height, 0, camera.width
+    x = camera.cx - camera.fx * local[:, 0] / local[:, 2]
+    y = camera.cy + camera.fy * local[:, 1] / local[:, 2]
+    left, right = np.clip([np.floor(x.min()), np.ceil(x.max())], 0, camera.width).astype(int).tolist()
+    top, bottom = np.clip([np.floor(y.min()), np.ceil(y.max())], 0, camera.height).astype(int).tolist()
+    return top, bottom, left, right
+
+
+def padded_texture(image: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "padded_height padded_width 3"]:
+    """A texture in [0, 1] with one more row and column on each side, which repeat it, for bilinear lookups."""
+    return np.pad(image.astype(np.float32) / 255.0, ((1, 1), (1, 1), (0, 0)), mode="wrap")
+
+
+def sample_texture(
+    padded: Float[np.ndarray, "padded_height padded_width 3"], uv: Float[np.ndarray, "hits 2"]
+) -> Float[np.ndarray, "hits 3"]:
+    """Bilinear RGB in [0, 1] of a padded texture; v points up, outside [0, 1] the texture repeats."""
+    height, width = padded.shape[0] - 2, padded.shape[1] - 2
+    x = (uv[:, 0] - np.floor(uv[:, 0])) * width + 0.5
+    y = (1.0 - (uv[:, 1] - np.floor(uv[:, 1]))) * height + 0.5
+    column, row = np.minimum(x.astype(np.int32), width), np.minimum(y.astype(np.int32), height)
+    a, b = (x - column)[:, None], (y - row)[:, None]
+    flat, stride = padded.reshape(-1, 3), width + 2
+    corner = row * stride + column
+    upper = flat[corner] * (1.0 - a) + flat[corner + 1] * a
+    lower = flat[corner + stride] * (1.0 - a) + flat[corner + stride + 1] * a
+    return upper * (1.0 - b) + lower * b

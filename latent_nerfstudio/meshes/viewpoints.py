@@ -1,0 +1,58 @@
+"""Where the cameras stand: on the upper hemisphere, evenly, looking at the origin."""
+
+import numpy as np
+from jaxtyping import Float
+
+FOCAL_PER_WIDTH = 1.09375
+"""Focal length over image width (a field of view of 49 degrees); 140 / 128, as in the common renders of ShapeNet."""
+RADIUS = 1.3
+"""Distance of the cameras from the origin, for an object of longest side 1."""
+MAX_ELEVATION = 75.0
+"""Degrees above the horizon of the highest camera."""
+
+
+def hemisphere(
+    views: int, seed: int, radius: float = RADIUS, max_elevation: float = MAX_ELEVATION
+) -> Float[np.ndarray, "views 4 4"]:
+    """Camera poses that cover the upper hemisphere evenly.
+
+    Positions follow a low-discrepancy sequence (R2, the two-dimensional golden ratio) shifted by the seed, uniform in
+    area, so any first part of them, and every tenth of them, covers the hemisphere as well.
+
+    Args:
+        views: number of cameras, at least 1.
+        seed: any integer >= 0.
+        radius: distance from the origin.
+        max_elevation: degrees above the horizon, in [0, 90).
+
+    Returns:
+        OpenGL camera-to-world matrices (x right, y up, z backwards; world z up).
+    """
+    if not 0.0 <= max_elevation < 90.0:
+        raise ValueError(f"max_elevation: expected degrees in [0, 90), got {max_elevation}; choose 75, say")
+    shift = np.random.default_rng([seed, 0x51E5]).random(2)
+    root = 1.32471795724474602596  # the real root of x^3 = x + 1
+    steps = np.arange(views)[:, None] * np.array([1.0 / root, 1.0 / root**2])
+    u, v = ((shift + steps) % 1.0).T
+    height = u * np.sin(np.radians(max_elevation))
+    around = 2.0 * np.pi * v
+    level = np.sqrt(1.0 - height**2)
+    eyes = radius * np.stack([level * np.cos(around), level * np.sin(around), height], -1)
+    return look_at_origin(eyes)
+
+
+def look_at_origin(eyes: Float[np.ndarray, "views 3"]) -> Float[np.ndarray, "views 4 4"]:
+    """OpenGL camera-to-world matrices of cameras at `eyes` that look at the origin, world z up.
+
+    Raises:
+        ValueError: an eye lies on the z axis, where `up` is not defined.
+    """
+    if np.any(np.linalg.norm(eyes[:, :2], axis=-1) < 1e-6):
+        raise ValueError("eyes: expected points off the z axis, got one on it; move it aside")
+    backwards = eyes / np.linalg.norm(eyes, axis=-1, keepdims=True)
+    right = np.cross(np.array([0.0, 0.0, 1.0]), backwards)
+    right /= np.linalg.norm(right, axis=-1, keepdims=True)
+    up = np.cross(backwards, right)
+    poses = np.tile(np.eye(4), (len(eyes), 1, 1))
+    poses[:, :3, :] = np.stack([right, up, backwards, eyes], -1)
+    return poses

@@ -1,0 +1,238 @@
+"""LatentModel: owns a latent space and wraps a Nerfstudio model that renders its channels."""
+
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Optional, Tuple, Type
+
+import torch
+from jaxtyping import Float
+from nerfstudio.cameras.cameras import Cameras
+from nerfstudio.cameras.rays import RayBundle
+from nerfstudio.data.scene_box import OrientedBox
+from nerfstudio.models.base_model import Model, ModelConfig
+from nerfstudio.viewer.viewer_elements import ViewerDropdown
+from torch import Tensor
+from torch.nn import Parameter
+
+from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
+from latent_nerfstudio.latent_space.latent_space import LatentSpace
+from latent_nerfstudio.latent_space.normalizer import NormalizerKind
+from latent_nerfstudio.latent_space.resolution import enlarge, latent_cameras
+from latent_nerfstudio.models.metrics import ImageMetrics, latent_psnr
+from latent_nerfstudio.models.triplane import TriplaneModelConfig
+
+
+@dataclass
+class LatentModelConfig(ModelConfig):
+    """A latent space, and the NeRF that renders it."""
+
+    _target: Type = field(default_factory=lambda: LatentModel)
+    enable_collider: bool = False
+    """Unused: the NeRF inside has its own."""
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    """The autoencoder."""
+    normalizer: NormalizerKind = "mean-std"
+    """`mean-std` a channel, fitted on the training images, or the papers' `tanh` (0.02 z)."""
+    nerf: ModelConfig = field(default_factory=TriplaneModelConfig)
+    """The NeRF inside."""
+    scene: str = ""
+    """Scene that the viewer and ns-render show; empty for the first. The viewer's dropdown changes it."""
+
+
+class LatentModel(Model):
+    """Latents from the NeRF inside, pictures through the decoder.
+
+    `get_outputs` takes any rays and never decodes; `get_outputs_for_camera` renders a whole latent picture, decodes it
+    and returns `rgb`, `latent` (a fixed projection), `depth` and `accumulation`, all of the camera's size.
+    """
+
+    config: LatentModelConfig
+
+    def populate_modules(self):
+        """Latent space first: the NeRF inside takes its channels and their range."""
+        super().populate_modules()
+        metadata = self.kwargs.get("metadata") or {}
+        self.scene_names: List[str] = list(metadata.get("scene_names") or ["scene"])
+        color = metadata.get("background_color", "white")
+        self.latent_space = LatentSpace(self.config.autoencoder, self.config.normalizer, color)
+        self.nerf: Model = self.config.nerf.setup(
+            scene_box=self.scene_box,
+            num_train_data=self.num_train_data,
+            num_channels=self.latent_space.num_channels,
+            value_range=self.latent_space.value_range,
+            num_scenes=len(self.scene_names),
+            **self.kwargs,
+        )
+        self.metrics = ImageMetrics()
+        self.scene_dropdown = ViewerDropdown("Scene", self._initial_scene(), self.scene_names)
+
+    def _initial_scene(self) -> str:
+        name = self.config.scene or self.scene_names[0]
+        if name not in self.scene_names:
+            raise ValueError(
+                f"scene: expected one of {', '.join(self.scene_names[:20])}, got {name!r}; "
+                "choose one with --pipeline.model.scene"
+            )
+        return name
+
+    @property
+    def current_scene(self) -> int:
+        """Index of the scene of rays that carry none."""
+        return self.scene_names.index(self.scene_dropdown.value)
+
+    def get_param_groups(self) -> Dict[str, List[Parameter]]:
+        """The groups of the NeRF inside, and `decoder`."""
+        groups = self.nerf.get_param_groups()
+        decoder = self.latent_space.autoencoder.decoder_parameters()
+        return {**groups, "decoder": decoder} if decoder else groups
+
+    def get_training_callbacks(self, training_callback_attributes):
+        return self.nerf.get_training_callbacks(training_callback_attributes)
+
+    def forward(self, ray_bundle: RayBundle) -> Dict[str, Any]:
+        """Rays to latents, see `get_outputs`."""
+        return self.get_outputs(ray_bundle)
+
+    def get_outputs(self, ray_bundle: RayBundle) -> Dict[str, Any]:
+        """The outputs of the NeRF inside, with `rgb` composited on the latent of the background.
+
+        `metadata["background"]` [rays, C] is that latent; rays without it take the middle of the background picture.
+        """
+        bundle = self._with_scene(ray_bundle)
+        background = bundle.metadata.pop("background", None)
+        if background is None:
+            middle = self.latent_space.background.shape[0] // 2
+            background = self.latent_space.background[middle, middle]
+        self.nerf.render_aabb = self.render_aabb
+        outputs = self.nerf(bundle)
+        return {**outputs, "rgb": outputs["rgb"] + (1 - outputs["accumulation"]) * background}
+
+    def _with_scene(self, bundle: RayBundle) -> RayBundle:
+        """A copy whose metadata names the scene; the argument is left as it is."""
+        bundle = bundle[...]
+        bundle.metadata = dict(bundle.metadata or {})
+        if "scene_index" not in bundle.metadata:
+            shape = (*bundle.origins.shape[:-1], 1)
+            bundle.metadata["scene_index"] = torch.full(shape, self.current_scene, device=bundle.origins.device)
+        return bundle
+
+    def rays_of(self, cameras: Cameras, obb_box: Optional[OrientedBox] = None) -> RayBundle:
+        """Rays of whole latent pictures of cameras of one size: [h, w] for one camera, else [n, h, w] flattened to
+        [n h, w]; each carries the background of its pixel.
+
+        Args:
+            cameras: image cameras (of the picture's size, not of the latent's).
+            obb_box: crop box of ns-render and of the viewer.
+        """
+        scaled = latent_cameras(cameras.reshape((-1,)), self.latent_space.downscale_factor).to(self.device)
+        height, width = int(scaled.height[0]), int(scaled.width[0])
+        bundles = [
+            scaled.generate_rays(camera_indices=i, keep_shape=True, obb_box=obb_box) for i in range(len(scaled))
+        ]
+        bundle = bundles[0] if len(bundles) == 1 else concatenate(bundles)
+        bundle.metadata["background"] = self.background_picture(height, width).repeat(len(bundles), 1, 1)
+        return bundle
+
+    def background_picture(self, height: int, width: int) -> Float[Tensor, "height width channels"]:
+        """The latent of the background for a latent picture of the given size."""
+        rows, columns = torch.meshgrid(
+            torch.arange(height, device=self.device), torch.arange(width, device=self.device), indexing="ij"
+        )
+        size = torch.full_like(rows, height), torch.full_like(rows, width)
+        return self.latent_space.background_at(rows, columns, *size)
+
+    def render_latents(self, cameras: Cameras) -> Tuple[Float[Tensor, "batch h w channels"], Dict[str, Any]]:
+        """Latent pictures of cameras of one size, with gradients, and the NeRF's outputs for the regularisers."""
+        bundle = self.rays_of(cameras)
+        outputs = self.get_outputs(bundle.flatten())
+        height, width = bundle.origins.shape[0] // max(1, cameras.size), bundle.origins.shape[1]
+        return outputs["rgb"].view(-1, height, width, self.latent_space.num_channels), outputs
+
+    @torch.no_grad()
+    def get_outputs_for_camera(
+        self, camera: Cameras, obb_box: Optional[OrientedBox] = None, with_latents: bool = False
+    ) -> Dict[str, Tensor]:
+        """Renders a camera.
+
+        Args:
+            camera: one camera; of any size, it is not changed.
+            obb_box: crop box.
+            with_latents: also return `raw_latent` [h, w, C], the normalised latents, for metrics.
+
+        Returns:
+            `rgb` H x W x 3 in [0, 1]; `latent` H x W x 3 in [0, 1]; `depth`, `accumulation` H x W x 1.
+        """
+        height, width = int(camera.height.flatten()[0]), int(camera.width.flatten()[0])
+        bundle = self.rays_of(camera, obb_box)
+        outputs = self.get_outputs_for_camera_ray_bundle(bundle)
+        latents = outputs["rgb"]
+        factor = self.latent_space.downscale_factor
+        pictures = {
+            "rgb": self.latent_space.decode(latents[None], height, width)[0].clamp(0, 1),
+            "latent": enlarge(self.latent_space.preview(latents), factor, height, width),
+            "depth": enlarge(outputs["depth"], factor, height, width),
+            "accumulation": enlarge(outputs["accumulation"], factor, height, width),
+        }
+        return {**pictures, "raw_latent": latents} if with_latents else pictures
+
+    @torch.no_grad()
+    def get_outputs_for_camera_ray_bundle(self, camera_ray_bundle: RayBundle) -> Dict[str, Tensor]:
+        """Latents [h, w, C] as `rgb`, depth and accumulation of a picture of rays, in chunks; nothing is decoded."""
+        height, width = camera_ray_bundle.origins.shape[:2]
+        flat = camera_ray_bundle.flatten()
+        chunks = []
+        for start in range(0, len(flat), self.config.nerf.eval_num_rays_per_chunk):
+            part = flat[start : start + self.config.nerf.eval_num_rays_per_chunk].to(self.device)
+            chunks.append(self.get_outputs(part))
+        names = ("rgb", "depth", "accumulation")
+        return {name: torch.cat([c[name] for c in chunks]).view(height, width, -1) for name in names}
+
+    def get_rgba_image(self, outputs: Dict[str, Tensor], output_name: str = "rgb") -> Tensor:
+        """The picture with the accumulation as its alpha."""
+        return torch.cat([outputs[output_name], outputs["accumulation"]], dim=-1)
+
+    def get_loss_dict(self, outputs, batch, metrics_dict=None) -> Dict[str, Tensor]:
+        """Latent supervision: the NeRF's own losses on latents."""
+        return self.nerf.get_loss_dict(outputs, batch, metrics_dict)
+
+    def get_regularization_dict(self, outputs) -> Dict[str, Tensor]:
+        """The NeRF's regularisers, which hold in RGB alignment as well."""
+        return self.nerf.get_regularization_dict(outputs)  # type: ignore[operator]
+
+    @torch.no_grad()
+    def get_image_metrics_and_images(
+        self, outputs: Dict[str, Tensor], batch: Dict[str, Any]
+    ) -> Tuple[Dict[str, float], Dict[str, Tensor]]:
+        """Metrics of a rendered camera against its photo, and pictures to look at.
+
+        Returns:
+            `psnr`, `ssim` and, where its weights are there, `lpips` of the decoded render; `autoencoder_psnr` of
+            decode(encode(photo)), the ceiling; `latent_psnr` if the outputs hold `raw_latent`. Pictures: photo and
+            render side by side, and latent, depth and accumulation.
+        """
+        photo = photo_of(batch["image"]).to(self.device)
+        encoded = self.latent_space.encode(photo[None])
+        ceiling = self.latent_space.decode(encoded, *photo.shape[:2])[0].clamp(0, 1)
+        metrics = self.metrics(outputs["rgb"], photo)
+        metrics["autoencoder_psnr"] = self.metrics.psnr(ceiling, photo)
+        if "raw_latent" in outputs:
+            metrics["latent_psnr"] = latent_psnr(outputs["raw_latent"], encoded[0], self.latent_space.value_range)
+        side_by_side = torch.cat([photo, outputs["rgb"], ceiling], dim=1)
+        return metrics, {"img": side_by_side, "latent": outputs["latent"]}
+
+
+def photo_of(image: Tensor) -> Float[Tensor, "height width 3"]:
+    """A cached picture (uint8 or float) as float in [0, 1]."""
+    return image.float() / 255 if image.dtype == torch.uint8 else image
+
+
+def concatenate(bundles: List[RayBundle]) -> RayBundle:
+    """Joins ray bundles of one width along the first axis."""
+    first = bundles[0]
+
+    def join(name: str) -> Optional[Tensor]:
+        parts = [getattr(b, name) for b in bundles]
+        return None if parts[0] is None else torch.cat(parts)
+
+    metadata = {key: torch.cat([b.metadata[key] for b in bundles]) for key in first.metadata}
+    names = ("origins", "directions", "pixel_area", "camera_indices", "nears", "fars")
+    return RayBundle(**{name: join(name) for name in names}, metadata=metadata)  # type: ignore[arg-type]
