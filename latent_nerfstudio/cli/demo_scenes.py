@@ -1,11 +1,10 @@
-"""`lns demo-scenes`: scenes to try everything with, generated, so nothing is downloaded."""
+"""`lns demo-scenes`: generated scenes to try everything with; nothing is downloaded."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Annotated, Optional
 
 import tyro
-from typing_extensions import Annotated
 
 
 @dataclass
@@ -36,31 +35,17 @@ class DemoScenes:
             ValueError: a number is out of its range.
             FileExistsError: a scene of the same name exists.
         """
-        from latent_nerfstudio.meshes.jobs import make_scenes
+        from latent_nerfstudio.meshes.jobs import car_jobs, make_scenes, worker_count
         from latent_nerfstudio.meshes.scene_writer import check_free, check_view_options
 
         check_view_options(self.views, self.resolution, self.seed)
         if self.num_scenes < 1:
-            raise ValueError(f"num_scenes: expected at least 1, got {self.num_scenes}; 4 is the default")
+            raise ValueError(f"num_scenes: expected at least 1, got {self.num_scenes}; try 4")
         if self.start < 0:
-            raise ValueError(f"start: expected an index >= 0, got {self.start}; 0 is the default")
-        jobs = self.jobs()
+            raise ValueError(f"start: expected an index >= 0, got {self.start}; try 0")
+        worker_count(self.num_workers, self.num_scenes)
+        indices = range(self.start, self.start + self.num_scenes)
+        jobs = car_jobs(self.out, indices, self.seed, self.views, self.resolution)
         check_free([job.folder for job in jobs], self.overwrite)
-        self.out.mkdir(parents=True, exist_ok=True)
         make_scenes(jobs, self.num_workers)
         print(f"Wrote {len(jobs)} scenes of {self.views} views to {self.out}")
-
-    def jobs(self) -> list:
-        """What to make: a `SceneJob` for each car."""
-        from latent_nerfstudio.meshes.cars import car_seed
-        from latent_nerfstudio.meshes.jobs import SceneJob
-        from latent_nerfstudio.meshes.scene_writer import ViewOptions
-
-        return [
-            SceneJob(
-                folder=self.out / f"car_{index:04d}",
-                options=ViewOptions(self.views, self.resolution, seed=car_seed(self.seed, index)),
-                car_seed=car_seed(self.seed, index),
-            )
-            for index in range(self.start, self.start + self.num_scenes)
-        ]

@@ -3,8 +3,9 @@
 A box is an array of two corners, the lower one first, in world units.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import List, Optional, Sequence, Tuple
+from typing import Optional
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -22,12 +23,14 @@ class SilhouetteView:
 
     camera_to_world: Float[np.ndarray, "3 4"]
     """OpenGL pose, world units."""
-    focal: Tuple[float, float]
+    focal: tuple[float, float]
     """fx, fy, pixels of `distance`."""
-    centre: Tuple[float, float]
+    centre: tuple[float, float]
     """cx, cy, pixels of `distance`."""
     distance: Float[np.ndarray, "height width"]
     """Distance of each pixel to the silhouette, pixels; 0 inside."""
+    whole: bool
+    """True where the silhouette stays off the image's border, so that the whole scene is in the image."""
 
 
 def unit_box() -> Float[np.ndarray, "2 3"]:
@@ -92,7 +95,7 @@ def spread_views(positions: Float[np.ndarray, "views 3"], wanted: int) -> Int[np
     Returns:
         Indices of min(wanted, views) views, in the order of choice.
     """
-    chosen: List[int] = []
+    chosen: list[int] = []
     distances = np.full(len(positions), np.inf)
     for _ in range(min(wanted, len(positions))):
         index = int(np.argmax(distances))
@@ -120,6 +123,18 @@ def camera_focus(camera_to_worlds: Float[np.ndarray, "views 3 4"]) -> Float[np.n
     return mean + np.linalg.solve(system, np.einsum("vij,vj->i", across, origins - mean) / len(origins))
 
 
+def can_carve(masks: Sequence[Bool[np.ndarray, "_ _"]]) -> bool:
+    """Whether silhouettes leave anything out: opaque images with an alpha channel are common, and tell nothing.
+
+    Args:
+        masks: True where the scene is.
+
+    Returns:
+        True if some mask has at least a hundredth of its pixels outside.
+    """
+    return any(mask.mean() < 0.99 for mask in masks)
+
+
 def silhouette_bounds(
     masks: Sequence[Bool[np.ndarray, "_ _"]],
     camera_to_worlds: Float[np.ndarray, "views 3 4"],
@@ -130,10 +145,11 @@ def silhouette_bounds(
 ) -> Optional[Float[np.ndarray, "2 3"]]:
     """A box around everything that the silhouettes allow to exist (the visual hull), with a margin of a cell.
 
-    A grid is carved, then a finer grid in the box that is left, and so on. A cell goes when some view sees it
-    wholly outside the silhouette. Views in whose image it does not lie abstain, but a quarter of the views has to
-    see a cell that stays: else the space behind the cameras would stay too. Cells are judged with the size they
-    have in the image, so nothing thin slips between grid points: the box holds the whole hull.
+    A grid is carved, then a finer grid in the box that is left, and so on. A cell goes when it lies wholly outside
+    the silhouette of some view. Where it lies outside the image too, that holds only for a silhouette that stays
+    off the image's border; a view that shows part of the scene abstains there. A quarter of the views has to judge
+    a cell that stays: else close-ups would keep the space that none of them shows. Cells are judged with the size
+    they have in the image, so nothing thin slips between grid points: the box holds the whole hull.
 
     Args:
         masks: True where the scene is, one a view, of any size.
@@ -144,11 +160,8 @@ def silhouette_bounds(
         cy: principal points along y.
 
     Returns:
-        The box; None where the silhouettes say nothing (nearly all pixels inside) or contradict each other.
+        The box; None where the silhouettes contradict each other, so that no point is in all of them.
     """
-    # An opaque image with an alpha channel is common, and carves nothing.
-    if all(mask.mean() > 0.99 for mask in masks):
-        return None
     views = [
         _silhouette_view(mask, pose, tuple(intrinsics))
         for mask, pose, intrinsics in zip(masks, camera_to_worlds, np.stack([fx, fy, cx, cy], axis=1), strict=True)
@@ -166,7 +179,7 @@ def silhouette_bounds(
 
 
 def _silhouette_view(
-    mask: Bool[np.ndarray, "height width"], pose: Float[np.ndarray, "3 4"], intrinsics: Tuple[float, ...]
+    mask: Bool[np.ndarray, "height width"], pose: Float[np.ndarray, "3 4"], intrinsics: tuple[float, ...]
 ) -> SilhouetteView:
     """A view with its silhouette reduced to some 128 pixels; a reduced pixel is inside where any of its pixels is."""
     import cv2
@@ -176,12 +189,14 @@ def _silhouette_view(
     padded = np.zeros((height * factor, width * factor), dtype=bool)
     padded[: mask.shape[0], : mask.shape[1]] = mask
     reduced = padded.reshape(height, factor, width, factor).any(axis=(1, 3))
-    # An empty silhouette carves everything; distanceTransform would call every pixel infinitely far or inside.
+    # Where the silhouette is empty, distanceTransform has no pixel to measure from.
     distance = np.full((height, width), np.inf, dtype=np.float32)
     if reduced.any():
         distance = cv2.distanceTransform((~reduced).astype(np.uint8), cv2.DIST_L2, 5)
     fx, fy, cx, cy = (value / factor for value in intrinsics)
-    return SilhouetteView(pose.astype(np.float32), (fx, fy), (cx, cy), distance)
+    at_border = mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()
+    whole = bool(mask.any() and not at_border)
+    return SilhouetteView(pose.astype(np.float32), (fx, fy), (cx, cy), distance, whole)
 
 
 def _carved(
@@ -190,13 +205,12 @@ def _carved(
     """The box around the cells of a grid that survive all views; None if none does."""
     axes = [box[0, i] + cell[i] * (np.arange(resolution) + 0.5) for i in range(3)]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3).astype(np.float32)
-    seen = np.zeros(len(points), dtype=np.int32)
+    votes = np.zeros(len(points), dtype=np.int32)
     radius = 0.5 * float(np.linalg.norm(cell))
     for view in views:
-        visible, outside = _judged(points, radius, view)
-        seen += visible
-        points, seen = points[~outside], seen[~outside]
-    points = points[seen >= min(len(views), max(2, len(views) // 4))]
+        judged, outside = _judged(points, radius, view)
+        points, votes = points[~outside], (votes + judged)[~outside]
+    points = points[votes >= min(len(views), max(2, len(views) // 4))]
     if len(points) == 0:
         return None
     return np.stack([points.min(axis=0) - 0.5 * cell, points.max(axis=0) + 0.5 * cell])
@@ -204,23 +218,24 @@ def _carved(
 
 def _judged(
     points: Float[np.ndarray, "points 3"], radius: float, view: SilhouetteView
-) -> Tuple[Bool[np.ndarray, " points"], Bool[np.ndarray, " points"]]:
-    """Whether each ball around a point is in the image, and whether it is there and wholly off the silhouette."""
-    rotation, origin = view.camera_to_world[:, :3], view.camera_to_world[:, 3]
-    in_camera = (points - origin) @ rotation
+) -> tuple[Bool[np.ndarray, " points"], Bool[np.ndarray, " points"]]:
+    """Whether the view judges each ball around a point, and whether the ball is wholly outside its silhouette."""
+    in_camera = (points - view.camera_to_world[:, 3]) @ view.camera_to_world[:, :3]
     depth = -in_camera[:, 2]
+    clearance = np.maximum(depth - radius, 1e-6)
     near = np.maximum(depth, 1e-6)
     u = view.focal[0] * in_camera[:, 0] / near + view.centre[0]
     v = view.centre[1] - view.focal[1] * in_camera[:, 1] / near
     height, width = view.distance.shape
-    # A ball that reaches the camera plane has no bounded image, so the view abstains on it.
-    visible = (depth > radius) & (u >= 0) & (u < width) & (v >= 0) & (v < height)
-    outside = np.zeros(len(points), dtype=bool)
-    index = np.flatnonzero(visible)
-    distance = view.distance[v[index].astype(np.int32), u[index].astype(np.int32)]
+    column, row = np.clip(u, 0, width - 0.5), np.clip(v, 0, height - 0.5)
+    # Exact inside the image. Outside it is a lower bound: the image is convex and holds the silhouette.
+    distance = np.sqrt((u - column) ** 2 + (v - row) ** 2 + view.distance[row.astype(int), column.astype(int)] ** 2)
     # Off the axis, a ball's image is longer by the secant of its angle to the axis.
-    secant = np.linalg.norm(in_camera[index], axis=1) / depth[index]
-    size = max(view.focal) * radius * secant / (depth[index] - radius)
+    size = max(view.focal) * radius * np.linalg.norm(in_camera, axis=1) / (near * clearance)
     # One pixel for the rounding of coordinates, one for the metric of the distance transform.
-    outside[index] = distance > size + 2.0
-    return visible, outside
+    outside = distance > size + 2.0
+    in_front, behind = depth > radius, depth < -radius
+    if view.whole:
+        return in_front | behind, (in_front & outside) | behind
+    judged = in_front & (u >= 0) & (u < width) & (v >= 0) & (v < height)
+    return judged, judged & outside

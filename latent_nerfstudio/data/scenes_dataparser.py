@@ -4,10 +4,11 @@ import dataclasses
 import difflib
 import os
 import warnings
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, List, Literal, Optional, Sequence, Tuple, Type
+from typing import Literal, Optional
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
 from latent_nerfstudio.data.bounds import (
+    can_carve,
     scaled_box,
     silhouette_bounds,
     spread_views,
@@ -40,8 +42,8 @@ from latent_nerfstudio.data.layouts import (
 )
 from latent_nerfstudio.data.validation import problem
 
-READING_THREADS = 8
-"""Threads that read scenes: they wait for the disk, above all for a network disk, more than they compute."""
+READING_THREADS = 4
+"""Threads that read files. A local disk gains little by them, a network disk much."""
 
 PROBED_SCENES = 16
 """Scenes whose silhouettes are looked at: of more, this many evenly spaced ones."""
@@ -57,11 +59,11 @@ UNPROBED_MARGIN = 1.1
 class ScenesDataParserConfig(DataParserConfig):
     """One scene or many: a scene folder, or a folder of scene folders."""
 
-    _target: Type = field(default_factory=lambda: ScenesDataParser)
+    _target: type = field(default_factory=lambda: ScenesDataParser)
     """target class to instantiate"""
     data: Path = Path()
     """A scene folder, its camera file, or a folder of scene folders."""
-    scenes: Tuple[str, ...] = ()
+    scenes: tuple[str, ...] = ()
     """Names of the scenes to use; empty: all. Their order has no effect: scenes are sorted by name."""
     max_scenes: Optional[int] = None
     """Use this many scenes at most, the first by name; None: all."""
@@ -79,7 +81,7 @@ class ScenesDataParserConfig(DataParserConfig):
     """Where the scene box comes from. `file`: the camera files' `aabb`; `silhouettes`: carved from the alpha channels
     of a few images; `unit`: [-1, 1]^3; `auto`: the first of these that all scenes have, with instant-ngp's
     `aabb_scale` tried before `unit`."""
-    box: Optional[Tuple[float, float, float, float, float, float]] = None
+    box: Optional[tuple[float, float, float, float, float, float]] = None
     """The scene box itself: lower x, y, z, then upper x, y, z, after orientation and scale. Replaces `bounds`."""
     scene_scale: float = 1.0
     """Multiplies the side lengths of the scene box about its centre, wherever the box comes from."""
@@ -97,10 +99,10 @@ class ScenesDataParser(DataParser):
     """
 
     config: ScenesDataParserConfig
-    _placed: Optional[List["PlacedScene"]] = field(default=None, repr=False)
-    _box: Optional[Tuple[np.ndarray, str]] = field(default=None, repr=False)
+    _placed: Optional["list[PlacedScene]"] = field(default=None, repr=False)
+    _box: Optional[tuple[np.ndarray, str]] = field(default=None, repr=False)
 
-    def _generate_dataparser_outputs(self, split: str = "train", **kwargs: Optional[Dict]) -> DataparserOutputs:
+    def _generate_dataparser_outputs(self, split: str = "train", **kwargs: Optional[dict]) -> DataparserOutputs:
         if split not in SPLITS:
             raise ValueError(problem("split", f"one of {', '.join(SPLITS)}", f"'{split}'", "ask for one of these"))
         placed = self._scenes()
@@ -126,7 +128,7 @@ class ScenesDataParser(DataParser):
             dataparser_scale=scale,
         )
 
-    def _scenes(self) -> List["PlacedScene"]:
+    def _scenes(self) -> "list[PlacedScene]":
         """The scenes, read and placed at the first call."""
         if self._placed is None:
             _check_config(self.config)
@@ -159,7 +161,7 @@ class PlacedScene:
     """Multiplies positions after the transform."""
 
 
-def read_scenes(data: Path, names: Sequence[str] = (), max_scenes: Optional[int] = None) -> List[SceneFrames]:
+def read_scenes(data: Path, names: Sequence[str] = (), max_scenes: Optional[int] = None) -> list[SceneFrames]:
     """Finds and reads scenes.
 
     Args:
@@ -184,7 +186,7 @@ def read_scenes(data: Path, names: Sequence[str] = (), max_scenes: Optional[int]
         return list(pool.map(read_scene, folders))
 
 
-def find_scenes(folder: Path) -> List[Path]:
+def find_scenes(folder: Path) -> list[Path]:
     """Finds the scene folders: the folder itself, or those in it.
 
     Args:
@@ -208,7 +210,7 @@ def find_scenes(folder: Path) -> List[Path]:
     raise ValueError(problem(folder, f"a scene with {LAYOUTS_LOOKED_FOR}", got, do))
 
 
-def select_scenes(folders: Sequence[Path], names: Sequence[str], where: Path) -> List[Path]:
+def select_scenes(folders: Sequence[Path], names: Sequence[str], where: Path) -> list[Path]:
     """Selects scene folders by name.
 
     Args:
@@ -263,7 +265,7 @@ def place_scene(scene: SceneFrames, config: ScenesDataParserConfig) -> PlacedSce
     return PlacedScene(frames, transform, scale * scene.applied_scale)
 
 
-def find_bounds(scenes: Sequence[SceneFrames], config: ScenesDataParserConfig) -> Tuple[np.ndarray, str]:
+def find_bounds(scenes: Sequence[SceneFrames], config: ScenesDataParserConfig) -> tuple[np.ndarray, str]:
     """Finds the one box that holds all scenes.
 
     Args:
@@ -280,7 +282,7 @@ def find_bounds(scenes: Sequence[SceneFrames], config: ScenesDataParserConfig) -
     return scaled_box(box, config.scene_scale), source
 
 
-def _unscaled_bounds(scenes: Sequence[SceneFrames], config: ScenesDataParserConfig) -> Tuple[np.ndarray, str]:
+def _unscaled_bounds(scenes: Sequence[SceneFrames], config: ScenesDataParserConfig) -> tuple[np.ndarray, str]:
     """The box before `scene_scale`."""
     if config.box is not None:
         return np.array(config.box).reshape(2, 3), "given"
@@ -327,17 +329,27 @@ def bounds_from_silhouettes(scenes: Sequence[SceneFrames]) -> Optional[Float[np.
         return None
     chosen = np.linspace(0, len(scenes) - 1, min(len(scenes), PROBED_SCENES)).round().astype(int)
     views = int(np.clip(PROBED_IMAGES // len(chosen), 12, 24))
-    boxes = []
-    with ThreadPoolExecutor(READING_THREADS) as pool:
-        for index in chosen:
-            scene = scenes[index]
-            picked = spread_views(scene.camera_to_worlds[:, :, 3], views)
-            masks = list(pool.map(read_silhouette, [scene.image_paths[i] for i in picked]))
-            cameras = (getattr(scene, name)[picked] for name in ("camera_to_worlds", "fx", "fy", "cx", "cy"))
-            boxes.append(silhouette_bounds(masks, *cameras))
-    box = _union(boxes)
+    box = _union([_hull_box(scenes[index], views) for index in chosen])
     if box is not None and len(chosen) < len(scenes):
         box = scaled_box(box, UNPROBED_MARGIN)
+    return box
+
+
+def _hull_box(scene: SceneFrames, views: int) -> Optional[Float[np.ndarray, "2 3"]]:
+    """The box around a scene's visual hull, from so many of its views; None where they do not tell."""
+    picked = spread_views(scene.camera_to_worlds[:, :, 3], views)
+    with ThreadPoolExecutor(READING_THREADS) as pool:
+        masks = list(pool.map(read_silhouette, [scene.image_paths[index] for index in picked]))
+    if not can_carve(masks):
+        return None
+    cameras = (getattr(scene, name)[picked] for name in ("camera_to_worlds", "fx", "fy", "cx", "cy"))
+    box = silhouette_bounds(masks, *cameras)
+    if box is None:
+        message = (
+            f"scenes: no point is inside the silhouettes of all views of scene '{scene.name}'; if its poses are not "
+            "camera-to-world matrices with x right, y up and z backwards (OpenGL), convert them"
+        )
+        warnings.warn(message, stacklevel=2)
     return box
 
 
@@ -387,7 +399,7 @@ def _warn_of(scenes: Sequence[SceneFrames]) -> None:
             return
 
 
-def _split_indices(scene: SceneFrames, split: str, eval_interval: int) -> Tuple[int, ...]:
+def _split_indices(scene: SceneFrames, split: str, eval_interval: int) -> tuple[int, ...]:
     """The views of a scene in a split, at least one."""
     indices = complete_splits(scene.splits, len(scene), eval_interval)[split]
     if not indices:
@@ -431,7 +443,7 @@ def _distortion(scenes: Sequence[SceneFrames], indices: Sequence[Sequence[int]])
     return torch.tensor(np.concatenate(rows), dtype=torch.float32)
 
 
-def _mask_paths(placed: Sequence[PlacedScene], indices: Sequence[Sequence[int]]) -> Optional[List[Path]]:
+def _mask_paths(placed: Sequence[PlacedScene], indices: Sequence[Sequence[int]]) -> Optional[list[Path]]:
     """The masks of the chosen views; None where no scene has masks."""
     masked = [scene.frames.mask_paths is not None for scene in placed]
     if not any(masked):
@@ -443,7 +455,7 @@ def _mask_paths(placed: Sequence[PlacedScene], indices: Sequence[Sequence[int]])
     return [(s.frames.mask_paths or ())[i] for s, chosen in zip(placed, indices, strict=True) for i in chosen]
 
 
-def _common_placement(placed: Sequence[PlacedScene]) -> Tuple[Float[np.ndarray, "3 4"], float]:
+def _common_placement(placed: Sequence[PlacedScene]) -> tuple[Float[np.ndarray, "3 4"], float]:
     """The placement that all scenes share; the identity where they differ (each is in the metadata)."""
     first = placed[0]
     if all(np.array_equal(s.transform, first.transform) and s.scale == first.scale for s in placed):

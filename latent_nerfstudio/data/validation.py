@@ -1,6 +1,6 @@
 """Checks of cameras and splits, and the one form in which the data package words its errors."""
 
-from typing import Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float

@@ -5,14 +5,12 @@ Each picture is drawn in metres (y up) at twice the resolution of the atlas and 
 
 import colorsys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 from PIL import Image, ImageDraw
 
-if TYPE_CHECKING:
-    from latent_nerfstudio.meshes.cars import CarShape
+from latent_nerfstudio.meshes.car_shape import CarShape
 
 Colour = tuple[int, int, int]
 Points = list[tuple[float, float]]
@@ -72,7 +70,8 @@ class Picture:
 
     def _pixels(self, points: Points) -> Points:
         corner = np.array([self.region.left, self.region.top])
-        return [tuple(p) for p in (self.region.to_pixels(np.array(points, float)) - corner) * SUPERSAMPLING]
+        pixels = (self.region.to_pixels(np.array(points, float)) - corner) * SUPERSAMPLING
+        return [(float(x), float(y)) for x, y in pixels]
 
     def polygon(self, points: Points, colour: Colour) -> None:
         """Fills a polygon."""
@@ -139,15 +138,18 @@ def draw_livery(rng: np.random.Generator) -> Livery:
     while colour_distance(body, accent) < 130:
         accent = draw_colour(rng)
     grey = int(rng.integers(26, 60))
+    rims: list[Colour] = [(196, 200, 206), (120, 124, 130), (60, 62, 66), (214, 178, 96), body]
+    plates: list[Colour] = [(240, 240, 236), (246, 208, 60), (190, 214, 240)]
+    lamps: list[Colour] = [(250, 246, 222), (230, 240, 252), (252, 232, 170)]
     return Livery(
         body=body,
         second=second,
         accent=accent,
         glass=shaded((52, 66, 84), rng.uniform(0.6, 1.35)),
         bumper=(grey, grey, grey + 3) if rng.random() < 0.55 else shaded(body, 0.8),
-        rim=[(196, 200, 206), (120, 124, 130), (60, 62, 66), (214, 178, 96), body][rng.choice(5, p=[0.5, 0.2, 0.12, 0.08, 0.1])],
-        plate=[(240, 240, 236), (246, 208, 60), (190, 214, 240)][rng.choice(3, p=[0.6, 0.25, 0.15])],
-        lamp=[(250, 246, 222), (230, 240, 252), (252, 232, 170)][rng.integers(3)],
+        rim=rims[rng.choice(5, p=[0.5, 0.2, 0.12, 0.08, 0.1])],
+        plate=plates[rng.choice(3, p=[0.6, 0.25, 0.15])],
+        lamp=lamps[rng.integers(3)],
         patterns=draw_patterns(rng),
         stripe=(rng.uniform(0.12, 0.22), rng.uniform(0.05, 0.11)),
         split=rng.uniform(0.35, 0.62),
@@ -188,7 +190,7 @@ def shaded(colour: Colour, factor: float) -> Colour:
     return r, g, b
 
 
-def paint(shape: "CarShape", rng: np.random.Generator) -> Image.Image:
+def paint(shape: CarShape, rng: np.random.Generator) -> Image.Image:
     """Draws a livery and paints the atlas of a car with it.
 
     Returns:
@@ -222,7 +224,7 @@ def swatch_colours(livery: Livery, rng: np.random.Generator) -> list[Colour]:
     return [(26, 26, 28), (34, 34, 36), livery.bumper, mirror, spoiler, trim, (248, 214, 60), left, right]
 
 
-def split_height(shape: "CarShape", livery: Livery) -> float:
+def split_height(shape: CarShape, livery: Livery) -> float:
     """Height of the line between the two tones, metres."""
     return shape.clearance + livery.split * (shape.belt - shape.clearance)
 
@@ -232,7 +234,12 @@ def cabin_colour(livery: Livery) -> Colour:
     return livery.second if "second_roof" in livery.patterns else livery.body
 
 
-def paint_side(shape: "CarShape", livery: Livery) -> Picture:
+def gap_colour(livery: Livery) -> Colour:
+    """Colour of gaps and handles: darker than the body, or grey on a body that is nearly black."""
+    return shaded(livery.body, 0.48) if sum(livery.body) > 150 else (96, 98, 104)
+
+
+def paint_side(shape: CarShape, livery: Livery) -> Picture:
     """The side, for both flanks."""
     picture = Picture(REGIONS["side"], livery.body)
     end = 0.5 * shape.length
@@ -250,7 +257,7 @@ def paint_side(shape: "CarShape", livery: Livery) -> Picture:
     return picture
 
 
-def paint_side_patterns(picture: Picture, shape: "CarShape", livery: Livery) -> None:
+def paint_side_patterns(picture: Picture, shape: CarShape, livery: Livery) -> None:
     """What a livery adds to the flanks below the windows."""
     z = split_height(shape, livery)
     if "two_tone" in livery.patterns:
@@ -270,10 +277,11 @@ def paint_side_patterns(picture: Picture, shape: "CarShape", livery: Livery) -> 
         centre = (0.5 * (rear + front), 0.5 * (shape.clearance + shape.belt) + 0.03)
         picture.disc(centre, 0.23, (244, 244, 240))
         for offset in (-0.09, 0.05):
-            picture.box(centre[0] + offset, centre[1] - 0.12, centre[0] + offset + 0.045, centre[1] + 0.12, (24, 24, 26))
+            left, low = centre[0] + offset, centre[1] - 0.12
+            picture.box(left, low, left + 0.045, low + 0.24, (24, 24, 26))
 
 
-def door_span(shape: "CarShape") -> tuple[float, float]:
+def door_span(shape: CarShape) -> tuple[float, float]:
     """x of the rear and front edge of the doors."""
     front = shape.wheel_front - 1.25 * shape.wheel_radius
     rear = max(shape.wheel_rear + 1.25 * shape.wheel_radius, shape.rear_foot + 0.1)
@@ -282,10 +290,10 @@ def door_span(shape: "CarShape") -> tuple[float, float]:
     return rear, front
 
 
-def paint_doors(picture: Picture, shape: "CarShape", livery: Livery) -> None:
+def paint_doors(picture: Picture, shape: CarShape, livery: Livery) -> None:
     """Door gaps and handles."""
     rear, front = door_span(shape)
-    dark = shaded(livery.body, 0.45) if sum(livery.body) > 150 else (96, 98, 104)
+    dark = gap_colour(livery)
     low, high = shape.clearance + 0.1, shape.belt + 0.01
     count = 2 if shape.windows >= 2 and front - rear > 1.5 else 1
     edges = np.linspace(rear, front, count + 1)
@@ -296,16 +304,13 @@ def paint_doors(picture: Picture, shape: "CarShape", livery: Livery) -> None:
         picture.box(x + 0.06, high - 0.17, x + 0.24, high - 0.125, dark)
 
 
-def paint_side_windows(picture: Picture, shape: "CarShape", livery: Livery) -> None:
+def paint_side_windows(picture: Picture, shape: CarShape, livery: Livery) -> None:
     """Side windows: a band of glass that follows the cabin, cut by pillars."""
     low, high = window_heights(shape)
     foot = shape.belt - 0.06
 
-    def ends(z: float) -> tuple[float, float]:
-        rear, front = shape.cabin_ends((z - foot) / (shape.height - foot))
-        return float(rear) + 0.15, float(front) - 0.15
-
-    (rear_low, front_low), (rear_high, front_high) = ends(low), ends(high)
+    rear, front = shape.cabin_ends((np.array([low, high]) - foot) / (shape.height - foot))
+    (rear_low, rear_high), (front_low, front_high) = (rear + 0.15).tolist(), (front - 0.15).tolist()
     cargo = shape.style == "van" and shape.windows == 1
     if cargo:
         rear_low = rear_high = front_high - 1.0
@@ -322,7 +327,7 @@ def paint_side_windows(picture: Picture, shape: "CarShape", livery: Livery) -> N
         paint_glass(picture, corners, livery.glass)
 
 
-def window_heights(shape: "CarShape") -> tuple[float, float]:
+def window_heights(shape: CarShape) -> tuple[float, float]:
     """Lower and upper edge of all windows, metres."""
     return shape.belt + 0.045, shape.height - (0.12 if shape.style == "coupe" else 0.15)
 
@@ -338,13 +343,13 @@ def paint_glass(picture: Picture, corners: Points, glass: Colour) -> None:
         picture.polygon(ring, shaded(glass, 0.75 + 0.8 * (index / steps) ** 1.5))
 
 
-def paint_top(shape: "CarShape", livery: Livery) -> Picture:
+def paint_top(shape: CarShape, livery: Livery) -> Picture:
     """Bonnet and boot, seen from above."""
     picture = Picture(REGIONS["top"], livery.body)
     if "second_bonnet" in livery.patterns:
         picture.box(shape.cowl - 0.1, -1.05, 2.8, 1.05, livery.second)
     paint_centre_stripes(picture, livery, -2.8, 2.8)
-    dark = shaded(livery.body, 0.5) if sum(livery.body) > 150 else (96, 98, 104)
+    dark = gap_colour(livery)
     half, end = 0.41 * shape.width, 0.5 * shape.length
     picture.line([(shape.cowl, half), (end - 0.1, 0.9 * half)], dark)
     picture.line([(shape.cowl, -half), (end - 0.1, -0.9 * half)], dark)
@@ -357,7 +362,7 @@ def paint_top(shape: "CarShape", livery: Livery) -> Picture:
     return picture
 
 
-def paint_bed(picture: Picture, shape: "CarShape", livery: Livery) -> None:
+def paint_bed(picture: Picture, shape: CarShape, livery: Livery) -> None:
     """The open bed of a pickup, with its ribs."""
     half = 0.40 * shape.width
     rear, front = -0.5 * shape.length + 0.14, shape.rear_foot - 0.1
@@ -368,7 +373,7 @@ def paint_bed(picture: Picture, shape: "CarShape", livery: Livery) -> None:
         picture.box(rear + 0.2, -0.45 * half, front - 0.35, 0.55 * half, livery.accent)
 
 
-def paint_roof(shape: "CarShape", livery: Livery) -> Picture:
+def paint_roof(shape: CarShape, livery: Livery) -> Picture:
     """The roof, seen from above."""
     picture = Picture(REGIONS["roof"], cabin_colour(livery))
     paint_centre_stripes(picture, livery, -2.8, 2.8)
@@ -378,10 +383,13 @@ def paint_roof(shape: "CarShape", livery: Livery) -> Picture:
         front = shape.roof_front - 0.25
         picture.box(max(middle - 0.3, front - 0.8), -half, front, half, shaded(livery.glass, 0.8))
     if shape.style == "van":
+        half, groove = 0.8 * shape.roof_half_width, shaded(cabin_colour(livery), 0.8)
         for x in np.arange(shape.roof_rear + 0.25, shape.roof_front - 0.2, 0.38):
-            picture.box(x, -0.8 * shape.roof_half_width, x + 0.05, 0.8 * shape.roof_half_width, shaded(cabin_colour(livery), 0.8))
+            picture.box(x, -half, x + 0.05, half, groove)
     if "roundel" in livery.patterns and "sunroof" not in livery.patterns:
-        picture.disc((middle, 0.0), 0.34, (244, 244, 240))
+        # No wider than the roof: what lies on the bend to the windows would be seen as a ragged edge.
+        radius = min(0.34, 0.72 * shape.roof_half_width, 0.4 * (shape.roof_front - shape.roof_rear))
+        picture.disc((middle, 0.0), radius, (244, 244, 240))
         picture.box(middle - 0.16, -0.12, middle + 0.16, -0.05, (24, 24, 26))
         picture.box(middle - 0.16, 0.06, middle + 0.16, 0.13, (24, 24, 26))
     return picture
@@ -395,17 +403,17 @@ def paint_centre_stripes(picture: Picture, livery: Livery, low: float, high: flo
             picture.box(low, y - half, high, y + half, livery.accent)
 
 
-def lamp_height(shape: "CarShape") -> float:
+def lamp_height(shape: CarShape) -> float:
     """Height of the headlights."""
     return shape.clearance + 0.66 * (shape.nose - shape.clearance)
 
 
-def tail_height(shape: "CarShape") -> float:
+def tail_height(shape: CarShape) -> float:
     """Height of the tail lights."""
     return shape.clearance + 0.70 * (shape.deck - shape.clearance)
 
 
-def paint_end(shape: "CarShape", livery: Livery, front: bool) -> Picture:
+def paint_end(shape: CarShape, livery: Livery, front: bool) -> Picture:
     """The front or the rear."""
     picture = Picture(REGIONS["front" if front else "rear"], livery.body)
     if front and "second_bonnet" in livery.patterns:
@@ -426,7 +434,7 @@ def paint_end(shape: "CarShape", livery: Livery, front: bool) -> Picture:
     return picture
 
 
-def paint_end_window(picture: Picture, shape: "CarShape", livery: Livery, front: bool) -> None:
+def paint_end_window(picture: Picture, shape: CarShape, livery: Livery, front: bool) -> None:
     """Windscreen or rear window."""
     low, high = window_heights(shape)
     high += 0.05
@@ -440,7 +448,7 @@ def paint_end_window(picture: Picture, shape: "CarShape", livery: Livery, front:
     paint_glass(picture, [(-wide, low), (wide, low), (narrow, high), (-narrow, high)], livery.glass)
 
 
-def paint_face(picture: Picture, shape: "CarShape", livery: Livery) -> None:
+def paint_face(picture: Picture, shape: CarShape, livery: Livery) -> None:
     """Headlights, grille, badge, front plate."""
     z, size = lamp_height(shape), livery.lamp_size
     y = 0.36 * shape.width
@@ -460,7 +468,7 @@ def paint_face(picture: Picture, shape: "CarShape", livery: Livery) -> None:
     paint_plate(picture, livery, shape.clearance + 0.3)
 
 
-def paint_tail(picture: Picture, shape: "CarShape", livery: Livery) -> None:
+def paint_tail(picture: Picture, shape: CarShape, livery: Livery) -> None:
     """Tail lights, rear plate, handle."""
     z, half = tail_height(shape), 0.5 * shape.width
     for side in (-1.0, 1.0):
@@ -468,7 +476,7 @@ def paint_tail(picture: Picture, shape: "CarShape", livery: Livery) -> None:
         picture.box(inner, z - 0.11, outer, z + 0.11, (190, 22, 26))
         split = sorted((side * (half - 0.34), side * (half - 0.22)))
         picture.box(split[0], z - 0.04, split[1], z + 0.04, (248, 170, 60))
-    dark = shaded(livery.body, 0.5) if sum(livery.body) > 150 else (96, 98, 104)
+    dark = gap_colour(livery)
     picture.line([(-half + 0.36, z + 0.14), (half - 0.36, z + 0.14)], dark)
     paint_plate(picture, livery, max(shape.clearance + 0.36, z - 0.12))
 
@@ -490,8 +498,8 @@ def paint_rim(livery: Livery) -> Picture:
     picture.disc((0.0, 0.0), 0.31, shaded(livery.rim, 0.35))
     for index in range(livery.spokes):
         angle = 2.0 * np.pi * index / livery.spokes
-        direction = np.array([np.cos(angle), np.sin(angle)])
-        picture.line([(0.0, 0.0), tuple(0.33 * direction)], livery.rim, min(0.09, 0.55 / livery.spokes))
+        tip = (0.33 * float(np.cos(angle)), 0.33 * float(np.sin(angle)))
+        picture.line([(0.0, 0.0), tip], livery.rim, min(0.09, 0.55 / livery.spokes))
     picture.disc((0.0, 0.0), 0.09, livery.rim)
     picture.disc((0.0, 0.0), 0.05, livery.accent)
     return picture

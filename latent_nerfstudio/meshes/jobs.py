@@ -1,27 +1,114 @@
-"""Makes many scenes, one process each core, with one progress bar."""
+"""Makes many scenes, a process a core, with one progress bar."""
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
+
+import numpy as np
 
 from latent_nerfstudio.meshes.normalize import UpAxis
 from latent_nerfstudio.meshes.scene_writer import ViewOptions, write_scene
 
+MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off")
+Y_UP_SUFFIXES = (".glb", ".gltf", ".obj")
+"""Formats that are y up: glTF by its standard, obj by the habit of its exporters."""
+
 
 @dataclass(frozen=True)
 class SceneJob:
-    """One scene to make: a car of a seed, or a mesh file."""
+    """One scene to make, of a mesh file or of a generated car."""
 
     folder: Path
     options: ViewOptions
-    car_seed: Optional[int] = None
     mesh: Optional[Path] = None
+    """The mesh file; None for a car."""
     up_axis: UpAxis = "z"
+    car_seed: int = 0
+    """Which car, if there is no mesh file."""
 
 
-def make_scene(job: SceneJob, on_view: Callable[[], None] | None = None) -> None:
+def car_jobs(out: Path, indices: range, seed: int, views: int, resolution: int) -> list[SceneJob]:
+    """The cars of a family: `out/car_0000` and on, each with its own cameras, whatever else is made."""
+    jobs = []
+    for index in indices:
+        own = scene_seed(seed, index)
+        jobs.append(SceneJob(out / f"car_{index:04d}", ViewOptions(views, resolution, own), car_seed=own))
+    return jobs
+
+
+def mesh_jobs(
+    files: dict[str, Path], out: Path, options: ViewOptions, up_axis: Optional[UpAxis] = None
+) -> list[SceneJob]:
+    """The scenes of mesh files, each with its own cameras, whatever else is made.
+
+    Args:
+        files: mesh files by the names of their scenes.
+        out: where the scenes go.
+        options: how to render them; each scene's camera seed comes from this seed and its name.
+        up_axis: which axis of the files is up; None for what is usual for their format.
+    """
+    jobs = []
+    for name, path in files.items():
+        own = replace(options, seed=scene_seed(options.seed, zlib.crc32(name.encode())))
+        jobs.append(SceneJob(out / name, own, mesh=path, up_axis=up_axis or usual_up_axis(path)))
+    return jobs
+
+
+def scene_seed(family: int, index: int) -> int:
+    """A seed for scene `index` of a family; scenes of different families differ."""
+    return int(np.random.SeedSequence([family, index]).generate_state(1, np.uint64)[0])
+
+
+def usual_up_axis(path: Path) -> UpAxis:
+    """The up axis that a mesh file most likely has."""
+    return "y" if path.suffix.lower() in Y_UP_SUFFIXES else "z"
+
+
+def find_meshes(folder: Path) -> dict[str, Path]:
+    """Mesh files in a folder and below (or one file), by the names that their scenes will have.
+
+    A scene is named after its file; files of the same name get their folders' names in front, and their format behind
+    if that is all that differs.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or no mesh in it.
+    """
+    if not folder.exists():
+        raise FileNotFoundError(f"{folder}: expected a folder of meshes, got nothing there; check the path")
+    candidates = [folder] if folder.is_file() else sorted(folder.rglob("*"))
+    paths = [path for path in candidates if path.suffix.lower() in MESH_SUFFIXES and path.is_file()]
+    if not paths:
+        known = " ".join(MESH_SUFFIXES)
+        raise FileNotFoundError(f"{folder}: expected mesh files ({known}), got none; convert yours to one of these")
+    root = folder.parent if folder.is_file() else folder
+    return dict(zip(scene_names([path.relative_to(root) for path in paths]), paths, strict=True))
+
+
+def scene_names(paths: list[Path]) -> list[str]:
+    """A name for each relative path, as short as keeps them different."""
+    choices = [
+        [path.stem for path in paths],
+        ["_".join(path.with_suffix("").parts) for path in paths],
+        ["_".join(path.parts).replace(".", "_") for path in paths],
+    ]
+    # Compared without case, as some file systems do.
+    counts = [Counter(name.lower() for name in names) for names in choices]
+
+    def shortest(index: int) -> str:
+        for names, count in zip(choices, counts, strict=True):
+            if count[names[index].lower()] == 1:
+                return names[index]
+        raise ValueError(f"{paths[index]}: expected a name of its own, got one like another file's; rename the file")
+
+    return [shortest(index) for index in range(len(paths))]
+
+
+def make_scene(job: SceneJob, on_view: Callable[[], object] | None = None) -> None:
     """Makes one scene.
 
     Raises:
@@ -30,10 +117,7 @@ def make_scene(job: SceneJob, on_view: Callable[[], None] | None = None) -> None
     from latent_nerfstudio.meshes.cars import car
     from latent_nerfstudio.meshes.surface import load_surface, surface_of
 
-    if job.mesh is not None:
-        surface = load_surface(job.mesh)
-    else:
-        surface = surface_of(car(job.car_seed or 0))
+    surface = surface_of(car(job.car_seed)) if job.mesh is None else load_surface(job.mesh)
     write_scene(surface.normalized(job.up_axis), job.folder, job.options, on_view)
 
 
@@ -46,21 +130,73 @@ def make_scenes(jobs: list[SceneJob], num_workers: Optional[int] = None) -> None
     """
     from tqdm import tqdm
 
-    workers = min(num_workers or os.cpu_count() or 1, len(jobs))
-    if workers <= 1:
+    if worker_count(num_workers, len(jobs)) == 1:
         with tqdm(total=sum(job.options.views for job in jobs), desc="Rendering", unit="view") as bar:
             for job in jobs:
-                make_scene(job, lambda: bar.update() and None)
+                make_scene(job, bar.update)
         return
-    # Processes are spawned: a fork of a process with threads (torch, embree) can hang.
+    with results(make_scene, jobs, num_workers) as done:
+        for _ in tqdm(done, total=len(jobs), desc="Rendering", unit="scene"):
+            pass
+
+
+def check_meshes(jobs: list[SceneJob], num_workers: Optional[int] = None) -> None:
+    """Reads every mesh once, so that a broken one is reported before hours of work and not after.
+
+    Raises:
+        ValueError: meshes cannot be read or have no faces; names the first five.
+    """
+    from tqdm import tqdm
+
+    with results(mesh_problem, jobs, num_workers) as done:
+        found = [text for text in tqdm(done, total=len(jobs), desc="Checking", unit="mesh", delay=2.0) if text]
+    if found:
+        more = f"\n... and {len(found) - 5} more" if len(found) > 5 else ""
+        raise ValueError("\n".join(sorted(found)[:5]) + more)
+
+
+def mesh_problem(job: SceneJob) -> str:
+    """What is wrong with the mesh of a job; empty if nothing is."""
+    from latent_nerfstudio.meshes.surface import load_surface
+
+    if job.mesh is None:
+        return ""
+    try:
+        load_surface(job.mesh).normalized()
+    except ValueError as error:
+        text = str(error)
+        return text if text.startswith(str(job.mesh)) else f"{job.mesh}: {text}"
+    return ""
+
+
+def worker_count(num_workers: Optional[int], jobs: int) -> int:
+    """How many processes to use.
+
+    Raises:
+        ValueError: fewer than one asked for.
+    """
+    if num_workers is not None and num_workers < 1:
+        raise ValueError(f"num_workers: expected at least 1, got {num_workers}; leave it out for one a core")
+    return max(1, min(num_workers or os.cpu_count() or 1, jobs))
+
+
+@contextmanager
+def results(
+    function: Callable[[SceneJob], Any], jobs: list[SceneJob], num_workers: Optional[int]
+) -> Iterator[Iterator[Any]]:
+    """The results of a function of each job, as they come; work that has not begun is dropped on an error."""
+    workers = worker_count(num_workers, len(jobs))
+    if workers == 1:
+        yield map(function, jobs)
+        return
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor, as_completed
 
+    # Spawned: a fork of a process that has threads (torch, embree) can hang.
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        pending = [pool.submit(make_scene, job) for job in jobs]
+        pending = [pool.submit(function, job) for job in jobs]
         try:
-            for done in tqdm(as_completed(pending), total=len(pending), desc="Rendering", unit="scene"):
-                done.result()
+            yield (future.result() for future in as_completed(pending))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

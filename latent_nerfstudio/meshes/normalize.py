@@ -3,7 +3,6 @@
 from typing import Literal
 
 import numpy as np
-import trimesh
 from jaxtyping import Float
 
 UpAxis = Literal["y", "z"]
@@ -39,13 +38,3 @@ def up_rotation(up_axis: UpAxis) -> Float[np.ndarray, "3 3"]:
     if up_axis == "z":
         return np.eye(3)
     return np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
-
-
-def unit_mesh(mesh: trimesh.Trimesh, up_axis: UpAxis = "z") -> trimesh.Trimesh:
-    """A copy of a mesh, centred on the origin, longest side 1, z up."""
-    corners = to_unit_box(np.asarray(mesh.triangles, float), up_axis)
-    vertices = np.zeros_like(np.asarray(mesh.vertices, float))
-    vertices[np.asarray(mesh.faces).reshape(-1)] = corners.reshape(-1, 3)
-    result = mesh.copy()
-    result.vertices = vertices
-    return result

@@ -41,11 +41,11 @@ def check_view_options(views: int, resolution: int, seed: int) -> None:
         ValueError: fewer than 2 views, fewer than 8 pixels, or a negative seed.
     """
     if views < 2:
-        raise ValueError(f"views: expected at least 2 (one to train on, one to test on), got {views}; 60 is the default")
+        raise ValueError(f"views: expected at least 2 (one to train on, one to test on), got {views}; try 60")
     if resolution < 8:
-        raise ValueError(f"resolution: expected at least 8 pixels, got {resolution}; 128 is the default")
+        raise ValueError(f"resolution: expected at least 8 pixels, got {resolution}; try 128")
     if seed < 0:
-        raise ValueError(f"seed: expected an integer >= 0, got {seed}; 0 is the default")
+        raise ValueError(f"seed: expected an integer >= 0, got {seed}; try 0")
 
 
 def check_free(folders: list[Path], overwrite: bool) -> None:
@@ -67,7 +67,7 @@ def check_free(folders: list[Path], overwrite: bool) -> None:
 
 
 def write_scene(
-    surface: Surface, folder: Path, options: ViewOptions, on_view: Callable[[], None] | None = None
+    surface: Surface, folder: Path, options: ViewOptions, on_view: Callable[[], object] | None = None
 ) -> None:
     """Renders a surface and writes `folder/transforms.json` and `folder/images/*.png`; replaces an older scene.
 
@@ -99,7 +99,7 @@ def write_images(
     camera: PinholeCamera,
     folder: Path,
     options: ViewOptions,
-    on_view: Callable[[], None] | None,
+    on_view: Callable[[], object] | None,
 ) -> None:
     """Renders each view into `folder/images`."""
     from PIL import Image

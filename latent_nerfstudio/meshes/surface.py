@@ -55,11 +55,12 @@ def load_surface(path: Path) -> Surface:
         scene = trimesh.load_scene(path)
         meshes = [part for part in scene.dump() if isinstance(part, trimesh.Trimesh)]
     except Exception as error:  # the readers raise anything from struct.error to KeyError on a broken file
-        raise ValueError(f"{path}: expected a readable mesh, got {type(error).__name__}: {error}; export it again") from error
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path}: expected a readable mesh, got {reason}; export it again") from error
     surfaces = [surface_of(mesh) for mesh in meshes if len(mesh.faces)]
     surfaces = [surface for surface in surfaces if len(surface.triangles)]
     if not surfaces:
-        raise ValueError(f"{path}: expected a mesh with faces, got none; export it with faces (point clouds have none)")
+        raise ValueError(f"{path}: expected a mesh with faces, got none; export it with faces, not as points")
     return join(surfaces)
 
 
@@ -103,7 +104,8 @@ def texture_of(visual: Any) -> tuple[Any, Any]:
 
 def corner_tint(mesh: trimesh.Trimesh, has_texture: bool) -> Float[np.ndarray, "faces 3 3"]:
     """RGB in [0, 1] of each corner, from vertex colours, face colours or the plain colour of a material."""
-    faces, visual = np.asarray(mesh.faces), mesh.visual
+    faces = np.asarray(mesh.faces)
+    visual: Any = mesh.visual  # its class says which attributes there are; `kind` says it at run time
     if visual.kind == "face":
         colours = np.repeat(np.asarray(visual.face_colors)[:, None, :3], 3, axis=1)
     elif visual.kind == "vertex":

@@ -168,11 +168,27 @@ class LatentModel(Model):
         factor = self.latent_space.downscale_factor
         pictures = {
             "rgb": self.latent_space.decode(latents[None], height, width)[0].clamp(0, 1),
-            "latent": enlarge(self.latent_space.preview(latents), factor, height, width),
+            "latent": self.latent_picture(latents, height, width),
             "depth": enlarge(outputs["depth"], factor, height, width),
             "accumulation": enlarge(outputs["accumulation"], factor, height, width),
         }
         return {**pictures, "raw_latent": latents} if with_latents else pictures
+
+    def latent_picture(
+        self, latents: Float[Tensor, "h w channels"], height: int, width: int
+    ) -> Float[Tensor, "height width 3"]:
+        """Normalised latents as a picture, by a projection that does not change from frame to frame."""
+        return enlarge(self.latent_space.preview(latents), self.latent_space.downscale_factor, height, width)
+
+    def scene_bytes(self) -> int:
+        """Bytes that one more scene takes, in float32."""
+        return self.nerf.field.scene_bytes()  # type: ignore[union-attr,operator]
+
+    def shared_bytes(self) -> int:
+        """Bytes of what scenes share (decoder, base planes, MLP), in float32, without the encoder."""
+        groups = self.get_param_groups()
+        total = sum(4 * p.numel() for group in groups.values() for p in group)
+        return total - self.scene_bytes() * len(self.scene_names)
 
     @torch.no_grad()
     def get_outputs_for_camera_ray_bundle(self, camera_ray_bundle: RayBundle) -> Dict[str, Tensor]:

@@ -1,7 +1,8 @@
 """Scenes on disk, in one module a layout, each read into `SceneFrames`."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, Dict, Optional
+from typing import Optional
 
 from latent_nerfstudio.data.layouts.blender import read_blender
 from latent_nerfstudio.data.layouts.frames import SPLITS, SceneFrames, complete_splits, opencv_to_opengl, scene_name
@@ -25,7 +26,7 @@ __all__ = [
     "scene_name",
 ]
 
-READERS: Dict[str, Callable[[Path], SceneFrames]] = {
+READERS: dict[str, Callable[[Path], SceneFrames]] = {
     "transforms": read_transforms,
     "blender": read_blender,
     "srn": read_srn,

@@ -1,7 +1,7 @@
 """The layout of the Blender scenes of NeRF: `transforms_train.json`, and perhaps `_val` and `_test`."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence
 
 import numpy as np
 

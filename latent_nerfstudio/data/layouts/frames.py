@@ -1,9 +1,10 @@
 """What every layout is read into: the images and cameras of one scene."""
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Mapping, Optional, Sequence, Tuple
+from typing import Optional
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -18,7 +19,7 @@ class SceneFrames:
 
     name: str
     """Name of the scene: that of its folder."""
-    image_paths: Tuple[Path, ...]
+    image_paths: tuple[Path, ...]
     """One image a view; all exist and have a readable header."""
     camera_to_worlds: Float[np.ndarray, "views 3 4"]
     """Poses in the OpenGL convention (x right, y up, z backwards), world units."""
@@ -38,17 +39,17 @@ class SceneFrames:
     """Camera model of all views of the scene."""
     distortion: Optional[Float[np.ndarray, "views 6"]] = None
     """k1, k2, k3, k4, p1, p2 of each view; None where all are zero."""
-    splits: Mapping[str, Tuple[int, ...]] = field(default_factory=dict)
+    splits: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """View indices of the splits that the files give, by name out of train, val and test; empty where none."""
     aabb: Optional[Float[np.ndarray, "2 3"]] = None
     """Box that the camera file gives: lower and upper corner, world units."""
     capture_box: Optional[Float[np.ndarray, "2 3"]] = None
     """Box that instant-ngp's `aabb_scale` stands for, world units: looser than `aabb`, around the cameras too."""
-    mask_paths: Optional[Tuple[Path, ...]] = None
+    mask_paths: Optional[tuple[Path, ...]] = None
     """One mask a view, or None."""
     has_alpha: bool = False
     """True where every image has an alpha channel."""
-    absent: Tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
     """Images that the camera file lists and that are not on disk; their views are left out."""
     applied_transform: Optional[Float[np.ndarray, "3 4"]] = None
     """Transform from the original data to the saved poses, as `ns-process-data` records it."""
@@ -85,7 +86,7 @@ def opencv_to_opengl(camera_to_worlds: Float[np.ndarray, "views 3 4"]) -> Float[
     return camera_to_worlds * np.array([1.0, -1.0, -1.0, 1.0])
 
 
-def held_out_split(count: int, eval_interval: int) -> Mapping[str, Tuple[int, ...]]:
+def held_out_split(count: int, eval_interval: int) -> Mapping[str, tuple[int, ...]]:
     """Splits views by position: views 0, eval_interval, 2 eval_interval, ... are for evaluation.
 
     The rule uses nothing but the order of the views, so it is the same on each machine. With two views or more
@@ -105,7 +106,7 @@ def held_out_split(count: int, eval_interval: int) -> Mapping[str, Tuple[int, ..
 
 def complete_splits(
     given: Mapping[str, Sequence[int]], count: int, eval_interval: int
-) -> Mapping[str, Tuple[int, ...]]:
+) -> Mapping[str, tuple[int, ...]]:
     """Fills in the splits that a scene's files leave open.
 
     Without any split, or with train alone and all views in it, every `eval_interval`-th view of what there is to

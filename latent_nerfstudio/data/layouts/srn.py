@@ -1,9 +1,9 @@
 """The layout of Scene Representation Networks (ShapeNet-SRN): `rgb/`, `pose/` and `intrinsics.txt`."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 from jaxtyping import Float
@@ -103,7 +103,7 @@ def read_srn_intrinsics(path: Path) -> SrnIntrinsics:
     return SrnIntrinsics(focal, cx, cy, int(height), int(width), bool(flag[0]))
 
 
-def _numbers(text: str, path: Path) -> List[float]:
+def _numbers(text: str, path: Path) -> list[float]:
     """The numbers of a text, separated by blanks."""
     try:
         return [float(word) for word in text.split()]
@@ -111,7 +111,7 @@ def _numbers(text: str, path: Path) -> List[float]:
         raise ValueError(problem(path, "numbers separated by blanks", f"{text!r:.60}", "repair the file")) from error
 
 
-def _paired(folder: Path) -> Tuple[List[str], List[Path], List[str]]:
+def _paired(folder: Path) -> tuple[list[str], list[Path], list[str]]:
     """Names and images of the views in order, and the names of poses that have no image."""
     images = _images(folder / "rgb")
     pose_folder = folder / "pose"
@@ -127,7 +127,7 @@ def _paired(folder: Path) -> Tuple[List[str], List[Path], List[str]]:
     return stems, [images[stem] for stem in stems], sorted(poses - set(stems))
 
 
-def _images(folder: Path) -> Dict[str, Path]:
+def _images(folder: Path) -> dict[str, Path]:
     """The images of a folder, by name without extension."""
     if not folder.is_dir():
         raise FileNotFoundError(problem(folder, "a folder of images", "no such folder", "add one image a view"))

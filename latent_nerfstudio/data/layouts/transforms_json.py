@@ -2,9 +2,10 @@
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Optional
 
 import numpy as np
 from jaxtyping import Float
@@ -65,7 +66,7 @@ def read_transforms(folder: Path, json_path: Optional[Path] = None) -> SceneFram
     return frames
 
 
-def load_json(path: Path) -> Dict[str, Any]:
+def load_json(path: Path) -> dict[str, Any]:
     """Loads a JSON object.
 
     Args:
@@ -140,7 +141,7 @@ def read_frames(meta: Mapping[str, Any], folder: Path, where: Path, sort: bool) 
     )
 
 
-def _entries(meta: Mapping[str, Any], where: Path) -> List[Mapping[str, Any]]:
+def _entries(meta: Mapping[str, Any], where: Path) -> list[Mapping[str, Any]]:
     """The list `frames`, each entry with a file_path."""
     frames = meta.get("frames")
     if not isinstance(frames, list):
@@ -170,7 +171,7 @@ def normalised_name(file_path: str) -> str:
     return str(PurePosixPath(file_path.replace("\\", "/")))
 
 
-def _find_images(entries: Sequence[Mapping[str, Any]], folder: Path) -> Tuple[List[ListedFrame], List[str]]:
+def _find_images(entries: Sequence[Mapping[str, Any]], folder: Path) -> tuple[list[ListedFrame], list[str]]:
     """The frames whose images are on disk, and the names of the others."""
     listed, absent = [], []
     for entry in entries:
@@ -232,7 +233,7 @@ def _image_sizes(
     headers: Sequence[ImageHeader],
     listed: Sequence[ListedFrame],
     where: Path,
-) -> Tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Widths and heights from the images' headers, which w and h, where given, must agree with."""
     widths = np.array([header.width for header in headers], dtype=np.int64)
     heights = np.array([header.height for header in headers], dtype=np.int64)
@@ -259,7 +260,7 @@ def _focal_lengths(
     widths: np.ndarray,
     heights: np.ndarray,
     where: Path,
-) -> Tuple[Float[np.ndarray, " views"], Float[np.ndarray, " views"]]:
+) -> tuple[Float[np.ndarray, " views"], Float[np.ndarray, " views"]]:
     """Focal lengths in pixels; along y that along x stands in for one that is not given."""
     fx = _focal_length(meta, frames, "x", widths, where)
     fy = _focal_length(meta, frames, "y", heights, where)
@@ -335,7 +336,7 @@ def _distortion(
     return np.broadcast_to(rows, (len(frames), 6)).copy()
 
 
-def _distortion_row(source: Mapping[str, Any], where: Path) -> List[float]:
+def _distortion_row(source: Mapping[str, Any], where: Path) -> list[float]:
     """k1, k2, k3, k4, p1, p2 of the file or of a frame."""
     if "distortion_params" not in source:
         return [_number(source.get(key, 0.0), key, where) for key in DISTORTION_KEYS]
@@ -348,10 +349,10 @@ def _distortion_row(source: Mapping[str, Any], where: Path) -> List[float]:
 
 def _splits(
     meta: Mapping[str, Any], listed: Sequence[ListedFrame], absent: Sequence[str], where: Path
-) -> Dict[str, Tuple[int, ...]]:
+) -> dict[str, tuple[int, ...]]:
     """View indices of the splits in `train_filenames`, `val_filenames` and `test_filenames`."""
     # A split may name an image with its extension although the frame does not, and absent images are known too.
-    known: Dict[str, int] = dict.fromkeys(absent, -1)
+    known: dict[str, int] = dict.fromkeys(absent, -1)
     for index, frame in enumerate(listed):
         known[frame.name + frame.image_path.suffix] = known[frame.name] = index
     splits = {}
@@ -397,7 +398,7 @@ def _masks(
     headers: Sequence[ImageHeader],
     names: Sequence[str],
     where: Path,
-) -> Optional[Tuple[Path, ...]]:
+) -> Optional[tuple[Path, ...]]:
     """The masks, where every frame has one; each as large as its image."""
     count = sum("mask_path" in frame for frame in frames)
     if count == 0:

@@ -1,0 +1,119 @@
+"""Pixels of pictures of many sizes and scenes in one table, and random draws from it."""
+
+from dataclasses import dataclass
+from typing import List, Optional, Sequence
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+
+@dataclass
+class PixelTable:
+    """Pictures laid one after another, those of a scene side by side.
+
+    Attributes:
+        values: [pixels, C], float16 latents or uint8 colours.
+        heights, widths: sizes of the pictures.
+        starts: first pixel of each picture, and the end: [pictures + 1].
+        scene_starts: first pixel of each scene, and the end: [scenes + 1].
+        valid: pixels that may be drawn, sorted, where masks leave some out; else None.
+    """
+
+    values: Shaped[Tensor, "pixels channels"]
+    heights: Int[Tensor, "pictures"]
+    widths: Int[Tensor, "pictures"]
+    starts: Int[Tensor, "pictures_and_end"]
+    scene_starts: Int[Tensor, "scenes_and_end"]
+    valid: Optional[Int[Tensor, "valid_pixels"]] = None
+
+    @property
+    def num_scenes(self) -> int:
+        return len(self.scene_starts) - 1
+
+    def picture(self, index: int) -> Shaped[Tensor, "height width channels"]:
+        """One picture."""
+        start, end = int(self.starts[index]), int(self.starts[index + 1])
+        return self.values[start:end].view(int(self.heights[index]), int(self.widths[index]), -1)
+
+    def locate(self, pixels: Int[Tensor, "n"]) -> Int[Tensor, "n 3"]:
+        """Picture, row and column of pixels of the table."""
+        picture = torch.searchsorted(self.starts, pixels, right=True) - 1
+        local = pixels - self.starts[picture]
+        width = self.widths[picture]
+        return torch.stack([picture, local // width, local % width], dim=-1)
+
+
+def pixel_table(
+    pictures: Sequence[Shaped[Tensor, "_ _ channels"]],
+    scene_of_picture: Sequence[int],
+    masks: Optional[Sequence[Shaped[Tensor, "_ _"]]] = None,
+) -> PixelTable:
+    """Lays pictures out; those of a scene must be neighbours, as dataparsers list them.
+
+    Args:
+        pictures: [h, w, C] each.
+        scene_of_picture: scene of each, not decreasing.
+        masks: [h, w] each, true where a pixel may be drawn.
+    """
+    sizes = torch.tensor([p.shape[:2] for p in pictures])
+    starts = torch.cat([torch.zeros(1, dtype=torch.long), sizes.prod(dim=1).cumsum(0)])
+    scenes = torch.tensor(scene_of_picture)
+    first = torch.searchsorted(scenes, torch.unique(scenes))
+    values = torch.cat([p.reshape(-1, p.shape[-1]) for p in pictures])
+    valid = None if masks is None else torch.cat([m.reshape(-1) for m in masks]).nonzero()[:, 0]
+    ends = torch.cat([first, torch.tensor([len(pictures)])])
+    return PixelTable(values, sizes[:, 0], sizes[:, 1], starts, starts[ends], valid)
+
+
+def draw_pixels(
+    table: PixelTable, count: int, scenes_per_batch: int, generator: torch.Generator
+) -> Int[Tensor, "count_rounded"]:
+    """Random pixels, the same number from each of some scenes, drawn with replacement; sorted by scene.
+
+    Args:
+        table: where from.
+        count: pixels in all, rounded down to a multiple of the number of scenes, at least one a scene.
+        scenes_per_batch: how many scenes; all of them if there are no more.
+        generator: source of randomness, on the host.
+    """
+    scenes = draw_scenes(table.num_scenes, scenes_per_batch, generator)
+    each = max(1, count // len(scenes))
+    bounds = table.scene_starts if table.valid is None else torch.searchsorted(table.valid, table.scene_starts)
+    start, extent = bounds[scenes], bounds[scenes + 1] - bounds[scenes]
+    uniform = torch.rand(len(scenes), each, generator=generator, dtype=torch.float64)
+    chosen = (start[:, None] + (uniform * extent[:, None]).long()).flatten()
+    return chosen if table.valid is None else table.valid[chosen]
+
+
+def draw_scenes(count: int, wanted: int, generator: torch.Generator) -> Int[Tensor, "scenes"]:
+    """Distinct scenes in rising order; all of them if there are no more than wanted."""
+    if wanted <= 0 or wanted >= count:
+        return torch.arange(count)
+    return torch.randperm(count, generator=generator)[:wanted].sort().values
+
+
+def draw_pictures(sizes: List[tuple], count: int, generator: torch.Generator) -> List[int]:
+    """Random distinct pictures of one size; a size is drawn as often as it has pictures.
+
+    Args:
+        sizes: height and width of each picture.
+        count: how many; fewer if the size has no more.
+        generator: source of randomness.
+    """
+    first = int(torch.randint(len(sizes), (), generator=generator))
+    alike = torch.tensor([i for i, size in enumerate(sizes) if size == sizes[first]])
+    return alike[torch.randperm(len(alike), generator=generator)[:count]].tolist()
+
+
+def mask_of_latent(mask: Shaped[Tensor, "height width"], factor: int) -> Shaped[Tensor, "latent_height latent_width"]:
+    """True where all image pixels under a latent pixel are true."""
+    padded = torch.nn.functional.pad(
+        mask[None, None].float(), (0, -mask.shape[1] % factor, 0, -mask.shape[0] % factor), value=1.0
+    )
+    return torch.nn.functional.max_pool2d(1 - padded, factor)[0, 0] == 0
+
+
+def as_float(values: Shaped[Tensor, "*batch channels"]) -> Float[Tensor, "*batch channels"]:
+    """uint8 colours to [0, 1], other types to float32."""
+    return values.float() / 255 if values.dtype == torch.uint8 else values.float()

@@ -1,0 +1,65 @@
+"""Learning rates over the two stages.
+
+Nerfstudio's own schedules leave numpy numbers in the optimizers, and a checkpoint with these does not load any more with
+torch 2.6 and later; the ones here return Python floats.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Optional, Type
+
+from nerfstudio.engine.schedulers import Scheduler, SchedulerConfig
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+
+@dataclass
+class StagedSchedulerConfig(SchedulerConfig):
+    """Within each stage: a short linear rise, then a half cosine down to a floor that is reached at the stage's end."""
+
+    _target: Type = field(default_factory=lambda: StagedScheduler)
+    warmup_steps: int = 20
+    """Steps of the rise at the beginning of each stage."""
+    floor: float = 0.05
+    """Factor of the learning rate at the end of a stage."""
+    alignment_factor: float = 0.5
+    """Factor of the learning rate at the beginning of RGB alignment."""
+    alignment_start: Optional[int] = None
+    """First step of RGB alignment; by default the pipeline's."""
+    max_steps: Optional[int] = None
+    """Step at which the last stage ends; by default the run's number of iterations."""
+
+
+class StagedScheduler(Scheduler):
+    """Builds the schedule of a `StagedSchedulerConfig`."""
+
+    config: StagedSchedulerConfig
+
+    def get_scheduler(self, optimizer: Optimizer, lr_init: float) -> LambdaLR:
+        config = self.config
+        end = config.max_steps or 1
+        start = end if config.alignment_start is None else config.alignment_start
+
+        def factor(step: int) -> float:
+            return stage_factor(step, start, end, config.warmup_steps, config.floor, config.alignment_factor)
+
+        return LambdaLR(optimizer, lr_lambda=factor)
+
+
+def stage_factor(step: int, start: int, end: int, warmup: int, floor: float, alignment_factor: float) -> float:
+    """Factor of the learning rate at a step, a Python float in (0, 1].
+
+    Args:
+        step: absolute step.
+        start: first step of RGB alignment; at or beyond `end` there is none.
+        end: number of steps.
+        warmup: steps of the rise in each stage.
+        floor: factor at the end of a stage, relative to its beginning.
+        alignment_factor: factor at the beginning of RGB alignment.
+    """
+    aligned = start <= step
+    first, last = (start, end) if aligned else (0, min(start, end))
+    progress = min(1.0, (step - first) / max(1, last - first))
+    cosine = floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+    rise = min(1.0, (step - first + 1) / max(1, min(warmup, last - first)))
+    return float(rise * cosine * (alignment_factor if aligned else 1.0))

@@ -1,0 +1,151 @@
+"""The run: Nerfstudio's trainer, told where the stages end, with progress lines and a summary when it is done."""
+
+import copy
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any, Dict, Literal, Optional, Type
+
+import torch
+from nerfstudio.configs.base_config import LocalWriterConfig, LoggingConfig, MachineConfig
+from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocation
+from nerfstudio.engine.optimizers import Optimizers
+from nerfstudio.engine.trainer import Trainer, TrainerConfig
+from nerfstudio.utils.rich_utils import CONSOLE
+
+from latent_nerfstudio.pipelines.contact_sheet import write_contact_sheet
+from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
+
+SECONDS_BETWEEN_LINES = 5.0
+"""How often a progress line is printed."""
+
+
+def default_machine() -> MachineConfig:
+    """The GPU where there is one."""
+    return MachineConfig(device_type="cuda" if torch.cuda.is_available() else "cpu")
+
+
+def quiet_logging() -> LoggingConfig:
+    """Without Nerfstudio's table of steps, which our progress lines replace."""
+    return LoggingConfig(steps_per_log=50, local_writer=LocalWriterConfig(enable=False), profiler="none")
+
+
+@dataclass
+class LatentTrainerConfig(TrainerConfig):
+    """A run."""
+
+    _target: Type = field(default_factory=lambda: LatentTrainer)
+    machine: MachineConfig = field(default_factory=default_machine)
+    """Device: the GPU where there is one, else the CPU."""
+    logging: LoggingConfig = field(default_factory=quiet_logging)
+    """Loggers."""
+    contact_sheet: bool = True
+    """Draw a contact sheet when training is done: photo, render, latent and error of one held-out view a scene."""
+
+
+class LatentTrainer(Trainer):
+    """Adds to Nerfstudio's trainer what a plugin cannot tell it otherwise.
+
+    Schedules learn where the stages begin and end; pictures are encoded before the clock starts; a resumed run ends at
+    `max_num_iterations` (Nerfstudio 1.1.5 runs that many steps more); `training.json` and `contact_sheet.png` are
+    written beside config.yml at the end.
+    """
+
+    config: LatentTrainerConfig
+    pipeline: LatentPipeline  # type: ignore[assignment]
+
+    def setup(self, test_mode: Literal["test", "val", "inference"] = "val") -> None:
+        super().setup(test_mode)
+        end = self.config.max_num_iterations
+        if self._start_step >= end:
+            raise ValueError(
+                f"max_num_iterations: expected more than the {self._start_step} steps of the loaded checkpoint, got {end}; "
+                "raise --max-num-iterations"
+            )
+        self.pipeline.prepare()
+        self.progress = Progress(self.pipeline, self._start_step, end)
+        self.callbacks.append(
+            TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], self._after_iteration)
+        )
+
+    def setup_optimizers(self) -> Optimizers:
+        """Optimizers whose schedules end with the stages."""
+        optimizers: Dict[str, Any] = copy.deepcopy(dict(self.config.optimizers))
+        for group in optimizers.values():
+            scheduler = group.get("scheduler")
+            if hasattr(scheduler, "alignment_start"):
+                scheduler.max_steps = scheduler.max_steps or self.config.max_num_iterations
+                if scheduler.alignment_start is None:
+                    scheduler.alignment_start = self.pipeline.config.rgb_alignment_start
+        return Optimizers(optimizers, self.pipeline.get_param_groups())
+
+    def train(self) -> None:
+        self.progress.begin()
+        super().train()
+
+    def train_iteration(self, step: int):
+        result = super().train_iteration(step)
+        self.progress.update(step, result[0], result[2])
+        return result
+
+    def _after_iteration(self, step: int) -> None:
+        if step >= self.config.max_num_iterations - 1:
+            self.stop_training = True
+
+    def _after_train(self) -> None:
+        self.step = min(self.step, self.config.max_num_iterations - 1)
+        self._write_summary()
+        super()._after_train()
+
+    def _write_summary(self) -> None:
+        """Seconds, steps and sizes of the run, and its contact sheet."""
+        model = self.pipeline.latent_model
+        seconds = self.progress.seconds()
+        summary = {
+            "method": self.config.method_name,
+            "steps": self.step + 1,
+            "steps_of_this_process": self.step + 1 - self._start_step,
+            "seconds": round(seconds, 2),
+            "scenes": model.scene_names,
+            "seconds_per_scene": round(seconds / len(model.scene_names), 2),
+            "bytes_per_scene": model.scene_bytes(),
+            "bytes_shared": model.shared_bytes(),
+            "device": str(self.device),
+        }
+        self.base_dir.mkdir(parents=True, exist_ok=True)
+        (self.base_dir / "training.json").write_text(json.dumps(summary, indent=2))
+        if self.config.contact_sheet and len(self.pipeline.datamanager.eval_dataset):
+            path = write_contact_sheet(self.pipeline, self.base_dir / "contact_sheet.png")
+            CONSOLE.log(f"Contact sheet: {path}")
+
+
+class Progress:
+    """Lines with stage, step, loss, PSNR and the time that is left."""
+
+    def __init__(self, pipeline: LatentPipeline, start: int, end: int):
+        self.pipeline = pipeline
+        self.start = start
+        self.end = end
+        self.stage: Optional[str] = None
+        self.begin()
+
+    def begin(self) -> None:
+        """Starts the clock."""
+        self.started = self.printed = time.monotonic()
+
+    def seconds(self) -> float:
+        """Seconds since the clock was started."""
+        return time.monotonic() - self.started
+
+    def update(self, step: int, loss: torch.Tensor, metrics: Dict[str, Any]) -> None:
+        """Prints a line at the beginning of a stage, every few seconds, and at the end."""
+        stage = self.pipeline.stage_at(step)
+        now = time.monotonic()
+        is_due = now - self.printed > SECONDS_BETWEEN_LINES or step == self.end - 1
+        if stage == self.stage and not is_due:
+            return
+        self.stage, self.printed = stage, now
+        done = step + 1 - self.start
+        left = self.seconds() / done * (self.end - step - 1)
+        numbers = "  ".join(f"{name} {float(value):.4g}" for name, value in metrics.items())
+        CONSOLE.log(f"{stage}  {step + 1}/{self.end}  loss {float(loss):.4g}  {numbers}  {left:.0f} s left")

@@ -1,0 +1,88 @@
+"""A picture of a run: one row a scene, photo beside what the model makes of the same camera."""
+
+import os
+from pathlib import Path
+from typing import List
+
+import torch
+from jaxtyping import Float
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from latent_nerfstudio.data.latent_datamanager import scene_indices
+from latent_nerfstudio.data.pixels import as_float
+from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
+
+COLUMNS = ("photo", "render", "autoencoder", "latent of photo", "latent of render", "error x 4", "depth")
+HEADER = 16
+"""Height of the line of titles in pixels."""
+
+
+def write_contact_sheet(pipeline: LatentPipeline, path: Path, max_scenes: int = 8) -> Path:
+    """Draws a held-out view of each of the first scenes and writes it as PNG, atomically."""
+    pipeline.eval()
+    rows = [contact_row(pipeline, view) for view in one_view_a_scene(pipeline)[:max_scenes]]
+    pipeline.train()
+    sheet = with_titles(stack_rows(rows), rows[0].shape[1] // len(COLUMNS))
+    temporary = path.with_suffix(".tmp.png")
+    sheet.save(temporary)
+    os.replace(temporary, path)
+    return path
+
+
+def one_view_a_scene(pipeline: LatentPipeline) -> List[int]:
+    """The middle held-out view of each scene."""
+    scenes = scene_indices(pipeline.datamanager.eval_dataset.cameras)
+    views = {scene: [i for i, s in enumerate(scenes) if s == scene] for scene in sorted(set(scenes))}
+    return [members[len(members) // 2] for members in views.values()]
+
+
+@torch.no_grad()
+def contact_row(pipeline: LatentPipeline, view: int) -> Float[Tensor, "height all_widths 3"]:
+    """The pictures of one held-out view, side by side, in the order of `COLUMNS`."""
+    model, space = pipeline.latent_model, pipeline.space
+    photo = as_float(pipeline.datamanager.cached_eval[view]["image"]).to(model.device)
+    camera = pipeline.datamanager.eval_dataset.cameras[view : view + 1].to(model.device)
+    outputs = model.get_outputs_for_camera(camera)
+    height, width = photo.shape[:2]
+    encoded = space.encode(photo[None])
+    pictures = [
+        photo,
+        outputs["rgb"],
+        space.decode(encoded, height, width)[0].clamp(0, 1),
+        model.latent_picture(encoded[0], height, width),
+        outputs["latent"],
+        ((outputs["rgb"] - photo).abs() * 4).clamp(0, 1),
+        grey_depth(outputs["depth"], outputs["accumulation"]),
+    ]
+    return torch.cat(pictures, dim=1).cpu()
+
+
+def grey_depth(
+    depth: Float[Tensor, "height width 1"], accumulation: Float[Tensor, "height width 1"]
+) -> Float[Tensor, "height width 3"]:
+    """Near is light, far is dark, nothing is white."""
+    solid = accumulation > 0.5
+    if not bool(solid.any()):
+        return torch.ones_like(depth).expand(-1, -1, 3)
+    low, high = depth[solid].min(), depth[solid].max()
+    grey = 0.9 - 0.8 * (depth - low) / (high - low).clamp(min=1e-6)
+    return torch.where(solid, grey.clamp(0, 1), torch.ones_like(grey)).expand(-1, -1, 3)
+
+
+def stack_rows(rows: List[Float[Tensor, "_ _ 3"]]) -> Float[Tensor, "height width 3"]:
+    """Rows below each other, white where they are narrower than the widest."""
+    width = max(row.shape[1] for row in rows)
+    padded = [torch.nn.functional.pad(row, (0, 0, 0, width - row.shape[1]), value=1.0) for row in rows]
+    return torch.cat(padded)
+
+
+def with_titles(sheet: Float[Tensor, "height width 3"], column_width: int) -> Image.Image:
+    """The sheet under a line of column titles."""
+    picture = Image.fromarray((sheet * 255).round().byte().numpy())
+    page = Image.new("RGB", (picture.width, picture.height + HEADER), "white")
+    page.paste(picture, (0, HEADER))
+    draw = ImageDraw.Draw(page)
+    for index, title in enumerate(COLUMNS):
+        draw.text((index * column_width + 4, 2), title, fill="black")
+    return page

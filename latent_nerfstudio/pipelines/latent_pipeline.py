@@ -1,0 +1,234 @@
+"""LatentPipeline: latent supervision, then RGB alignment, of any NeRF that a LatentModel wraps."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, List, Literal, Optional, Tuple, Type
+
+import torch
+from jaxtyping import Float
+from nerfstudio.data.datamanagers.base_datamanager import DataManagerConfig
+from nerfstudio.models.base_model import ModelConfig
+from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineConfig
+from nerfstudio.utils.rich_utils import CONSOLE
+from rich.progress import track
+from torch import Tensor
+from torch.nn import Parameter
+
+from latent_nerfstudio.data.latent_datamanager import LatentDataManager, LatentDataManagerConfig, scene_indices
+from latent_nerfstudio.data.pixels import as_float
+from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
+
+Stage = Literal["latent supervision", "RGB alignment", "mixed supervision"]
+
+Losses = Tuple[Dict[str, Any], Dict[str, Tensor], Dict[str, Tensor]]
+"""Outputs, losses and metrics, as Nerfstudio's trainer takes them."""
+
+
+@dataclass
+class LatentPipelineConfig(VanillaPipelineConfig):
+    """The two stages."""
+
+    _target: Type = field(default_factory=lambda: LatentPipeline)
+    datamanager: DataManagerConfig = field(default_factory=LatentDataManagerConfig)
+    """Pictures, latents, rays."""
+    model: ModelConfig = field(default_factory=LatentModelConfig)
+    """Latent space and NeRF."""
+    rgb_alignment_start: Optional[int] = None
+    """First step of RGB alignment, counted from the beginning of the run; None for latent supervision throughout."""
+    rgb_loss_weight: float = 1.0
+    """Weight of the decoded render's mean squared error in RGB alignment."""
+    alignment_latent_weight: float = 0.0
+    """Weight of the latents' mean squared error in RGB alignment; the published code has none."""
+    mixed_supervision: Optional[float] = None
+    """t in (0, 1): replaces latent supervision by t L_latent + (1 - t) L_RGB on whole pictures (3Da-AE, 3.2)."""
+    train_decoder: bool = True
+    """Whether RGB alignment trains the decoder as well as the NeRF."""
+
+
+class LatentPipeline(VanillaPipeline):
+    """Knows the two stages and nothing of the NeRF inside the model.
+
+    The stage follows from the absolute step, so that a resumed run is in the right one.
+    """
+
+    config: LatentPipelineConfig
+    datamanager: LatentDataManager
+
+    def __init__(self, config: LatentPipelineConfig, *args: Any, **kwargs: Any):
+        check_config(config)
+        super().__init__(config, *args, **kwargs)
+        if not config.train_decoder:
+            for parameter in self.space.autoencoder.decoder_parameters():
+                parameter.requires_grad_(False)
+
+    @property
+    def latent_model(self) -> LatentModel:
+        """The model, by its own type."""
+        return self.model  # type: ignore[return-value]
+
+    @property
+    def space(self):
+        """The latent space."""
+        return self.latent_model.latent_space
+
+    def stage_at(self, step: int) -> Stage:
+        """What a step trains."""
+        start = self.config.rgb_alignment_start
+        if start is not None and step >= start and not self.space.is_identity:
+            return "RGB alignment"
+        return "latent supervision" if self.config.mixed_supervision is None else "mixed supervision"
+
+    def prepare(self) -> None:
+        """Loads and encodes the training pictures, once; the trainer calls it before the first step."""
+        if self.datamanager.table is None:
+            self.datamanager.prepare(self.space)
+
+    def get_param_groups(self) -> Dict[str, List[Parameter]]:
+        groups = super().get_param_groups()
+        return {name: group for name, group in groups.items() if any(p.requires_grad for p in group)}
+
+    def get_train_loss_dict(self, step: int) -> Losses:
+        """One step's losses, by the stage of the step."""
+        self.prepare()
+        stage = self.stage_at(step)
+        if stage == "latent supervision":
+            return self.latent_supervision(step)
+        if stage == "mixed supervision":
+            t = self.config.mixed_supervision or 0.0
+            return self.picture_losses(step, latent_weight=t, rgb_weight=1 - t)
+        return self.picture_losses(step, self.config.alignment_latent_weight, self.config.rgb_loss_weight)
+
+    def latent_supervision(self, step: int) -> Losses:
+        """L_latent on random latent pixels of many pictures and scenes, and the NeRF's own losses."""
+        rays, batch = self.datamanager.next_train(step)
+        batch["latent"] = self.space.normalizer(as_float(batch["raw_latent"]))
+        rays.metadata["background"] = self.space.background_at(*batch["position"].unbind(dim=1))
+        outputs = self._model(rays)
+        losses = self.model.get_loss_dict(outputs, batch)
+        return outputs, losses, {"latent_mse": losses["latent_loss"].detach()} if "latent_loss" in losses else {}
+
+    def picture_losses(self, step: int, latent_weight: float, rgb_weight: float) -> Losses:
+        """L_RGB of decoded renders of whole pictures, optionally with L_latent, and the NeRF's regularisers.
+
+        L_RGB trains NeRF and decoder (Decode-Scene with a trainable decoder; L_align of IG-AE).
+        """
+        cameras, batch = self.datamanager.next_train_images(step)
+        latents, outputs = self.latent_model.render_latents(cameras)
+        image = batch["image"]
+        decoded = self.space.decode(latents, image.shape[1], image.shape[2])
+        rgb_mse = masked_mse(decoded, image, batch.get("mask"))
+        losses = {"rgb_loss": rgb_weight * rgb_mse, **self.latent_model.get_regularization_dict(outputs)}
+        if latent_weight > 0:
+            target = self.space.normalizer(as_float(batch["raw_latent"]))
+            losses["latent_loss"] = latent_weight * (latents - target).square().mean()
+        return outputs, losses, {"psnr": -10 * rgb_mse.detach().log10()}
+
+    @torch.no_grad()
+    def get_eval_loss_dict(self, step: int) -> Losses:
+        """L_latent of one held-out picture."""
+        self.eval()
+        camera, batch = self.datamanager.next_eval_image(step)
+        image = as_float(batch["image"])[None]
+        latents, outputs = self.latent_model.render_latents(camera)
+        loss = (latents - self.space.encode(image)).square().mean()
+        self.train()
+        return outputs, {"latent_loss": loss}, {"latent_mse": loss}
+
+    @torch.no_grad()
+    def get_average_eval_image_metrics(
+        self, step: Optional[int] = None, output_path: Optional[Path] = None, get_std: bool = False
+    ) -> Dict[str, float]:
+        """Means over all held-out pictures, and over those of each scene as `SCENE/psnr` where there are several.
+
+        Args:
+            step: training step, unused.
+            output_path: folder for pictures: photo, render and autoencoder's reconstruction side by side.
+            get_std: also return each mean's standard deviation over pictures, as `NAME_std`.
+        """
+        self.eval()
+        scenes = scene_indices(self.datamanager.eval_dataset.cameras)
+        rows = []
+        loader = self.datamanager.fixed_indices_eval_dataloader
+        for index, (camera, batch) in enumerate(track(loader, description="Evaluating", transient=True)):
+            outputs = self.latent_model.get_outputs_for_camera(camera, with_latents=True)
+            metrics, pictures = self.model.get_image_metrics_and_images(outputs, batch)
+            rows.append(metrics)
+            if output_path is not None:
+                save_pictures(output_path, index, pictures)
+        self.train()
+        return summarise(rows, scenes, self.latent_model.scene_names, get_std)
+
+    def load_state_dict(self, state_dict, strict: Optional[bool] = None):
+        """Strict: a checkpoint that lacks the decoder or a plane is refused instead of read halfway."""
+        try:
+            return super().load_state_dict(state_dict, strict=True)
+        except RuntimeError as error:
+            raise ValueError(
+                "checkpoint: expected the weights of this model, got others; resume with the same data, autoencoder "
+                f"and planes as the run was started with. {error}"
+            ) from error
+
+
+def check_config(config: LatentPipelineConfig) -> None:
+    """Refuses what cannot work before anything is loaded."""
+    t = config.mixed_supervision
+    if t is not None and not 0 < t < 1:
+        raise ValueError(
+            f"mixed_supervision: expected t between 0 and 1, got {t}; 1 would be latent supervision, 0 RGB alignment"
+        )
+    if config.rgb_alignment_start is not None and config.rgb_alignment_start < 0:
+        raise ValueError(
+            f"rgb_alignment_start: expected a step of at least 0, got {config.rgb_alignment_start}; "
+            "give the first step of RGB alignment, or None"
+        )
+
+
+def masked_mse(
+    output: Float[Tensor, "batch height width 3"],
+    target: Float[Tensor, "batch height width 3"],
+    mask: Optional[Tensor] = None,
+) -> Float[Tensor, ""]:
+    """Mean squared error over pixels where the mask [batch, H, W, 1] is true; over all without one."""
+    squared = (output - target).square()
+    if mask is None:
+        return squared.mean()
+    weight = mask.to(squared).expand_as(squared)
+    return (squared * weight).sum() / weight.sum().clamp(min=1)
+
+
+def summarise(
+    rows: List[Dict[str, float]], scenes: List[int], names: List[str], with_std: bool
+) -> Dict[str, float]:
+    """Means of metrics over pictures, and over each scene's pictures.
+
+    Args:
+        rows: metrics of each picture.
+        scenes: scene of each picture.
+        names: names of the scenes.
+        with_std: also standard deviations over all pictures; NaN for one picture.
+    """
+    result: Dict[str, float] = {}
+    for key in rows[0]:
+        values = torch.tensor([row[key] for row in rows], dtype=torch.float64)
+        result[key] = float(values.mean())
+        if with_std:
+            result[f"{key}_std"] = float(values.std()) if len(values) > 1 else float("nan")
+        if len(names) > 1:
+            for scene in sorted(set(scenes)):
+                chosen = torch.tensor([s == scene for s in scenes])
+                result[f"{names[scene]}/{key}"] = float(values[chosen].mean())
+    return result
+
+
+def save_pictures(folder: Path, index: int, pictures: Dict[str, Tensor]) -> None:
+    """Writes pictures as eval_NAME_INDEX.png."""
+    from torchvision.utils import save_image
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, picture in pictures.items():
+        save_image(picture.permute(2, 0, 1).cpu(), folder / f"eval_{name}_{index:04d}.png")
+
+
+def announce_stage(stage: Stage, step: int, end: int) -> None:
+    """One line at the beginning of a stage."""
+    CONSOLE.log(f"[bold]{stage}[/bold] from step {step} of {end}")

@@ -1,0 +1,62 @@
+"""`lns render-meshes` from the command line's dataclass to the files."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+import tyro
+from PIL import Image
+
+from latent_nerfstudio.cli.render_meshes import RenderMeshes
+
+
+def run(folder: Path, out: Path, *flags: str) -> None:
+    options = ["--views", "3", "--resolution", "16", "--num-workers", "1", *flags]
+    tyro.cli(RenderMeshes, args=[str(folder), str(out), *options]).main()
+
+
+def aabb(scene: Path) -> np.ndarray:
+    return np.array(json.loads((scene / "transforms.json").read_text())["aabb"])
+
+
+@pytest.fixture
+def meshes(tmp_path):
+    """A red tower, y up, as glb and, z up, as ply in a subfolder."""
+    (tmp_path / "meshes" / "sub").mkdir(parents=True)
+    for name, extents in {"glb_tower.glb": (2.0, 10.0, 4.0), "sub/ply_tower.ply": (2.0, 4.0, 10.0)}.items():
+        box = trimesh.creation.box(extents)
+        box.visual.face_colors = [255, 0, 0, 255]
+        box.export(tmp_path / "meshes" / name)
+    return tmp_path / "meshes"
+
+
+def test_each_mesh_becomes_an_upright_scene(meshes, tmp_path):
+    run(meshes, tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["glb_tower", "ply_tower"]
+    for name in ("glb_tower", "ply_tower"):
+        np.testing.assert_allclose(aabb(tmp_path / "out" / name)[1], [0.104, 0.208, 0.52], atol=1e-6)
+        with Image.open(tmp_path / "out" / name / "images" / "0001.png") as image:
+            red, green, blue, alpha = np.asarray(image)[8, 8]
+        assert (green, blue, alpha) == (0, 0, 255)
+        assert red > 100
+
+
+def test_up_axis_can_be_told(meshes, tmp_path):
+    run(meshes / "glb_tower.glb", tmp_path / "out", "--up-axis", "z")
+    np.testing.assert_allclose(aabb(tmp_path / "out" / "glb_tower")[1], [0.104, 0.52, 0.208], atol=1e-6)
+
+
+def test_a_broken_mesh_stops_before_anything_is_written(meshes, tmp_path):
+    (meshes / "broken.obj").write_text("v 0 0 0\n")
+    with pytest.raises(ValueError, match=r"broken\.obj: expected"):
+        run(meshes, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_scenes_are_only_replaced_when_asked(meshes, tmp_path):
+    run(meshes, tmp_path / "out")
+    with pytest.raises(FileExistsError, match="pass --overwrite"):
+        run(meshes, tmp_path / "out")
+    run(meshes, tmp_path / "out", "--overwrite", "--shading", "flat")

@@ -1,0 +1,154 @@
+"""Boxes, and boxes carved from silhouettes."""
+
+import time
+
+import numpy as np
+import pytest
+from scene_files import ball_mask, poses_around
+
+from latent_nerfstudio.data.bounds import (
+    camera_focus,
+    can_carve,
+    scaled_box,
+    silhouette_bounds,
+    spread_views,
+    transformed_box,
+    union_of_boxes,
+    unit_box,
+)
+
+
+def carve_ball(count=24, size=128, radius=0.6, focal=131.25, poses=None):
+    poses = poses_around(count) if poses is None else poses
+    masks = [ball_mask(pose, focal, size, radius) for pose in poses]
+    focals, centres = np.full(len(poses), focal), np.full(len(poses), size / 2)
+    return silhouette_bounds(masks, poses[:, :3], focals, focals, centres, centres)
+
+
+def test_union_of_boxes_by_hand():
+    boxes = np.array([[[0, 0, 0], [1, 1, 1]], [[-1, 0.5, 0], [0, 2, 0.5]]], dtype=float)
+    np.testing.assert_array_equal(union_of_boxes(boxes), [[-1, 0, 0], [1, 2, 1]])
+
+
+def test_scaled_box_keeps_the_centre():
+    box = np.array([[1.0, 0.0, -2.0], [3.0, 1.0, 2.0]])
+    np.testing.assert_allclose(scaled_box(box, 2.0), [[0.0, -0.5, -4.0], [4.0, 1.5, 4.0]])
+    np.testing.assert_array_equal(scaled_box(box, 1.0), box)
+
+
+def test_transformed_box_by_hand():
+    quarter_turn_and_shift = np.array([[0.0, -1.0, 0.0, 10.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]])
+    box = np.array([[0.0, 0.0, 0.0], [1.0, 2.0, 3.0]])
+    np.testing.assert_allclose(transformed_box(box, quarter_turn_and_shift, 0.5), [[4.0, 0.0, 0.0], [5.0, 0.5, 1.5]])
+
+
+def test_transformed_box_holds_every_transformed_point():
+    rng = np.random.default_rng(0)
+    transform = poses_around(1, seed=3)[0, :3]
+    box = np.array([[-1.0, -2.0, 0.0], [0.5, 1.0, 3.0]])
+    points = rng.uniform(box[0], box[1], size=(500, 3)) @ transform[:, :3].T + transform[:, 3]
+    moved = transformed_box(box, transform, 2.0)
+    assert (2 * points >= moved[0]).all() and (2 * points <= moved[1]).all()
+
+
+def test_spread_views_takes_the_farthest_next():
+    positions = np.array([[0.0, 0, 0], [0.1, 0, 0], [10.0, 0, 0], [5.0, 0, 0]])
+    np.testing.assert_array_equal(spread_views(positions, 3), [0, 2, 3])
+
+
+def test_spread_views_takes_each_view_once_even_at_one_place():
+    assert sorted(spread_views(np.zeros((5, 3)), 9).tolist()) == [0, 1, 2, 3, 4]
+
+
+def test_camera_focus_is_where_the_axes_meet():
+    poses = poses_around(6)[:, :3]
+    poses[:, :, 3] += [1.0, 2.0, 3.0]
+    np.testing.assert_allclose(camera_focus(poses), [1.0, 2.0, 3.0], atol=1e-4)
+
+
+def test_camera_focus_of_parallel_cameras_is_finite():
+    poses = np.tile(np.eye(4)[:3], (4, 1, 1))
+    poses[:, 0, 3] = [0.0, 1.0, 2.0, 3.0]
+    np.testing.assert_allclose(camera_focus(poses), [1.5, 0.0, 0.0], atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [40, 128, 400])
+def test_carved_box_holds_the_ball_and_is_tight(size):
+    box = carve_ball(size=size, focal=131.25 * size / 128)
+    assert (box[0] <= -0.6).all() and (box[1] >= 0.6).all()
+    assert np.abs(box).max() < 0.68 + 4.0 / size
+
+
+def test_carved_box_follows_the_scene_and_its_scale():
+    poses = poses_around(24, radius=260.0)
+    masks = [ball_mask(pose, 131.25, 128, 60.0) for pose in poses]
+    poses[:, :3, 3] += [1000.0, 0.0, -500.0]
+    ones = np.ones(24)
+    box = silhouette_bounds(masks, poses[:, :3], 131.25 * ones, 131.25 * ones, 64 * ones, 64 * ones)
+    assert box is not None
+    np.testing.assert_allclose(box.mean(axis=0), [1000.0, 0.0, -500.0], atol=8.0)
+    assert (box[1] - box[0] < 150.0).all() and (box[1] - box[0] > 120.0).all()
+
+
+def test_carved_box_holds_a_thin_rod():
+    poses = poses_around(24)
+    rod = np.stack([np.zeros(4000), np.zeros(4000), np.linspace(-0.8, 0.8, 4000)], axis=1)
+    masks = []
+    for pose in poses:
+        x, y, z = ((rod - pose[:3, 3]) @ pose[:3, :3]).T
+        mask = np.zeros((128, 128), dtype=bool)
+        mask[(64 + 131.25 * y / z).astype(int), (64 + 131.25 * x / -z).astype(int)] = True
+        masks.append(mask)
+    ones = np.ones(24)
+    box = silhouette_bounds(masks, poses[:, :3], 131.25 * ones, 131.25 * ones, 64 * ones, 64 * ones)
+    assert box is not None
+    assert box[0, 2] <= -0.8 and box[1, 2] >= 0.8
+    assert np.abs(box[:, :2]).max() < 0.2
+
+
+def test_close_ups_do_not_carve_what_they_do_not_show():
+    # The ball fills more than these images, so a point off the image may still be in the scene.
+    far = poses_around(12, radius=2.6)
+    close = poses_around(12, radius=1.0, seed=1)
+    box = carve_ball(poses=np.concatenate([far, close]))
+    assert (box[0] <= -0.6).all() and (box[1] >= 0.6).all()
+
+
+def test_principal_point_off_centre_is_respected():
+    poses = poses_around(24)
+    masks = [np.roll(ball_mask(pose, 131.25, 128, 0.4), (9, -14), axis=(0, 1)) for pose in poses]
+    ones = np.ones(24)
+    box = silhouette_bounds(masks, poses[:, :3], 131.25 * ones, 131.25 * ones, 50.0 * ones, 73.0 * ones)
+    assert box is not None
+    assert (box[0] <= -0.4).all() and (box[1] >= 0.4).all() and np.abs(box).max() < 0.52
+
+
+def test_silhouettes_that_contradict_each_other_give_none():
+    # Poses in OpenCV's convention, taken for OpenGL's, look away from the scene.
+    poses = poses_around(24) @ np.diag([1.0, -1.0, -1.0, 1.0])
+    masks = [ball_mask(pose, 131.25, 128, 0.3) for pose in poses_around(24)]
+    ones = np.ones(24)
+    masks = [np.roll(mask, 30, axis=0) for mask in masks]
+    assert silhouette_bounds(masks, poses[:, :3], 131.25 * ones, 131.25 * ones, 64 * ones, 64 * ones) is None
+
+
+def test_empty_silhouettes_give_none():
+    ones = np.ones(6)
+    masks = [np.zeros((32, 32), dtype=bool)] * 6
+    assert silhouette_bounds(masks, poses_around(6)[:, :3], 30 * ones, 30 * ones, 16 * ones, 16 * ones) is None
+
+
+def test_opaque_images_cannot_carve():
+    assert not can_carve([np.ones((8, 8), dtype=bool)] * 3)
+    assert can_carve([np.ones((8, 8), dtype=bool), np.eye(8, dtype=bool)])
+
+
+def test_unit_box():
+    np.testing.assert_array_equal(unit_box(), [[-1, -1, -1], [1, 1, 1]])
+
+
+def test_carving_is_quick():
+    start = time.perf_counter()
+    carve_ball()
+    # 0.06 s on one core; the bound leaves room for a busy machine.
+    assert time.perf_counter() - start < 2.0

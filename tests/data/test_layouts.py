@@ -1,0 +1,539 @@
+"""Reading of scene folders: cameras by hand, against nerfstudio, and what is wrong with bad folders."""
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from nerfstudio.cameras.cameras import CameraType
+from PIL import Image
+from scene_files import poses_around, project, write_blender, write_image, write_json, write_srn, write_transforms
+
+from latent_nerfstudio.data.layouts import (
+    complete_splits,
+    detect_layout,
+    opencv_to_opengl,
+    read_blender,
+    read_image_header,
+    read_silhouette,
+    read_srn,
+    read_transforms,
+)
+from latent_nerfstudio.data.layouts.frames import held_out_split
+
+
+def edit(folder: Path, **changes):
+    """Changes entries at the top of transforms.json; None removes one."""
+    path = folder / "transforms.json"
+    meta = json.loads(path.read_text())
+    meta.update(changes)
+    write_json(path, {key: value for key, value in meta.items() if value is not None})
+
+
+def edit_frame(folder: Path, index: int, **changes):
+    """Changes entries of one frame of transforms.json; None removes one."""
+    path = folder / "transforms.json"
+    meta = json.loads(path.read_text())
+    meta["frames"][index].update(changes)
+    meta["frames"][index] = {key: value for key, value in meta["frames"][index].items() if value is not None}
+    write_json(path, meta)
+
+
+# Conventions and splits
+
+
+def test_opencv_to_opengl_is_an_involution_and_keeps_positions():
+    poses = poses_around(5)[:, :3]
+    np.testing.assert_array_equal(opencv_to_opengl(opencv_to_opengl(poses)), poses)
+    np.testing.assert_array_equal(opencv_to_opengl(poses)[:, :, 3], poses[:, :, 3])
+    np.testing.assert_array_equal(opencv_to_opengl(np.eye(4)[None, :3])[0, :, :3], np.diag([1.0, -1.0, -1.0]))
+
+
+def test_held_out_split_by_hand():
+    assert held_out_split(5, 2) == {"train": (1, 3), "val": (0, 2, 4), "test": (0, 2, 4)}
+    assert held_out_split(50, 10)["test"] == (0, 10, 20, 30, 40)
+
+
+@pytest.mark.parametrize("count", range(2, 41))
+def test_held_out_split_is_a_partition_without_empty_parts(count):
+    split = held_out_split(count, 10)
+    assert sorted(split["train"] + split["test"]) == list(range(count))
+    assert split["train"] and split["test"]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"train": (2, 3), "val": (0,), "test": (1,)}, {"train": (2, 3), "val": (0,), "test": (1,)}),
+        ({"train": (0, 1), "test": (2, 3)}, {"train": (0, 1), "val": (2, 3), "test": (2, 3)}),
+        ({"train": (0, 1), "val": (2,)}, {"train": (0, 1), "val": (2,), "test": (2,)}),
+        ({"test": (1,)}, {"train": (0, 2, 3), "val": (1,), "test": (1,)}),
+        ({"train": (0, 2)}, {"train": (0, 2), "val": (1, 3), "test": (1, 3)}),
+        ({"train": (3, 2, 1, 0)}, {"train": (2, 0), "val": (3, 1), "test": (3, 1)}),
+        ({}, {"train": (1, 3), "val": (0, 2), "test": (0, 2)}),
+    ],
+)
+def test_complete_splits_by_hand(given, expected):
+    assert complete_splits(given, 4, 2) == expected
+
+
+# Image files
+
+
+def test_headers_agree_with_pillow(tmp_path):
+    for name, mode in (("a.png", "RGB"), ("b.png", "RGBA"), ("c.jpg", "RGB"), ("d.png", "L"), ("e.webp", "RGBA")):
+        Image.new(mode, (37, 21)).save(tmp_path / name)
+        header = read_image_header(tmp_path / name)
+        assert (header.width, header.height, header.has_alpha) == (37, 21, mode == "RGBA"), name
+
+
+def test_a_png_with_bytes_after_its_end_is_fine(tmp_path):
+    write_image(tmp_path / "a.png")
+    with open(tmp_path / "a.png", "ab") as file:
+        file.write(b"padding")
+    assert read_image_header(tmp_path / "a.png").width == 12
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_truncated_images_are_told(tmp_path, name):
+    path = tmp_path / name
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=rf"{name}: expected a readable image, got .*; export the image again"):
+        read_image_header(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no image at all", b"\x89PNG\r\n\x1a\n"])
+def test_garbage_is_told(tmp_path, content):
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.png: expected a readable image"):
+        read_image_header(tmp_path / "a.png")
+
+
+def test_silhouette_is_where_alpha_is_above_zero(tmp_path):
+    mask = np.eye(6, dtype=bool)
+    write_image(tmp_path / "a.png", mask=mask)
+    np.testing.assert_array_equal(read_silhouette(tmp_path / "a.png"), mask)
+
+
+# transforms.json
+
+
+def test_transforms_by_hand(tmp_path):
+    meta = write_transforms(tmp_path / "cube", count=3)
+    scene = read_transforms(tmp_path / "cube")
+    assert scene.name == "cube" and len(scene) == 3
+    assert scene.image_paths[1] == tmp_path / "cube/images/view_01.png"
+    np.testing.assert_array_equal(scene.camera_to_worlds[2], np.array(meta["frames"][2]["transform_matrix"])[:3])
+    assert (scene.fx[0], scene.fy[0], scene.cx[0], scene.cy[0]) == (20.0, 21.0, 6.5, 3.5)
+    assert (scene.widths[0], scene.heights[0]) == (12, 8)
+    assert scene.distortion is None and scene.aabb is None and scene.splits == {} and not scene.has_alpha
+
+
+def test_frames_are_sorted_by_path(tmp_path):
+    meta = write_transforms(tmp_path, count=4)
+    write_json(tmp_path / "transforms.json", {**meta, "frames": meta["frames"][::-1]})
+    scene = read_transforms(tmp_path)
+    assert [path.name for path in scene.image_paths] == [f"view_{i:02d}.png" for i in range(4)]
+    np.testing.assert_array_equal(scene.camera_to_worlds[0], np.array(meta["frames"][0]["transform_matrix"])[:3])
+
+
+def test_intrinsics_of_each_frame(tmp_path):
+    meta = write_transforms(tmp_path, count=2)
+    write_image(tmp_path / "images/view_01.png", 10, 6)
+    for frame, size in zip(meta["frames"], ((12, 8), (10, 6)), strict=True):
+        frame.update(
+            fl_x=size[0] * 2.0, fl_y=size[1] * 3.0, cx=size[0] / 4, cy=size[1] / 4, w=size[0], h=size[1], k1=0.1
+        )
+    write_json(tmp_path / "transforms.json", {"frames": meta["frames"]})
+    scene = read_transforms(tmp_path)
+    np.testing.assert_array_equal(scene.fx, [24.0, 20.0])
+    np.testing.assert_array_equal(scene.fy, [24.0, 18.0])
+    np.testing.assert_array_equal(scene.cx, [3.0, 2.5])
+    np.testing.assert_array_equal(scene.cy, [2.0, 1.5])
+    np.testing.assert_array_equal(scene.widths, [12, 10])
+    np.testing.assert_array_equal(scene.distortion, [[0.1, 0, 0, 0, 0, 0]] * 2)
+
+
+def test_values_at_the_top_go_before_those_of_frames(tmp_path):
+    write_transforms(tmp_path, count=2)
+    edit_frame(tmp_path, 0, fl_x=99.0, k1=0.5)
+    edit(tmp_path, k1=0.25)
+    scene = read_transforms(tmp_path)
+    assert scene.fx[0] == 20.0 and scene.distortion is not None and scene.distortion[0, 0] == 0.25
+
+
+def test_focal_length_from_angles_and_defaults_of_instant_ngp(tmp_path):
+    write_transforms(tmp_path)
+    edit(tmp_path, fl_x=None, fl_y=None, cx=None, cy=None, w=None, h=None, camera_angle_x=math.pi / 2)
+    scene = read_transforms(tmp_path)
+    np.testing.assert_allclose([scene.fx[0], scene.fy[0], scene.cx[0], scene.cy[0]], [6.0, 6.0, 6.0, 4.0])
+    edit(tmp_path, camera_angle_y=math.pi / 2)
+    np.testing.assert_allclose(read_transforms(tmp_path).fy, 4.0)
+    edit(tmp_path, camera_angle_x=None, camera_angle_y=None, x_fov=90.0)
+    np.testing.assert_allclose(read_transforms(tmp_path).fx, 6.0)
+
+
+def test_distortion_in_the_order_of_nerfstudio(tmp_path):
+    write_transforms(tmp_path, k1=1.0, k2=2.0, k3=3.0, k4=4.0, p1=5.0, p2=6.0)
+    distortion = read_transforms(tmp_path).distortion
+    assert distortion is not None
+    np.testing.assert_array_equal(distortion, [[1, 2, 3, 4, 5, 6]] * 5)
+
+
+def test_all_zero_distortion_is_none(tmp_path):
+    write_transforms(tmp_path, k1=0.0, p2=0.0)
+    assert read_transforms(tmp_path).distortion is None
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ({}, CameraType.PERSPECTIVE),
+        ({"camera_model": "OPENCV"}, CameraType.PERSPECTIVE),
+        ({"camera_model": "PINHOLE"}, CameraType.PERSPECTIVE),
+        ({"camera_model": "OPENCV_FISHEYE"}, CameraType.FISHEYE),
+        ({"camera_model": "EQUIRECTANGULAR"}, CameraType.EQUIRECTANGULAR),
+        ({"is_fisheye": True}, CameraType.FISHEYE),
+    ],
+)
+def test_camera_models(tmp_path, entry, expected):
+    write_transforms(tmp_path, **entry)
+    assert read_transforms(tmp_path).camera_type == expected
+
+
+def test_paths_without_extension_with_dot_and_with_backslash(tmp_path):
+    write_transforms(tmp_path, count=3, extension=".jpg")
+    edit_frame(tmp_path, 0, file_path="./images/view_00")
+    edit_frame(tmp_path, 1, file_path="images\\view_01.jpg")
+    shutil.move(tmp_path / "images/view_02.jpg", tmp_path / "images/frame.002.jpg")
+    edit_frame(tmp_path, 2, file_path="images/frame.002")
+    scene = read_transforms(tmp_path)
+    assert sorted(path.name for path in scene.image_paths) == ["frame.002.jpg", "view_00.jpg", "view_01.jpg"]
+
+
+def test_splits_of_the_file(tmp_path):
+    write_transforms(
+        tmp_path,
+        train_filenames=["./images/view_00.png", "images/view_03.png"],
+        val_filenames=["images/view_01.png"],
+        test_filenames=["images/view_04.png", "images/view_02.png"],
+    )
+    assert read_transforms(tmp_path).splits == {"train": (0, 3), "val": (1,), "test": (2, 4)}
+
+
+def test_split_may_name_the_extension_that_the_frame_lacks(tmp_path):
+    write_transforms(tmp_path, test_filenames=["images/view_01.png"])
+    edit_frame(tmp_path, 1, file_path="images/view_01")
+    assert read_transforms(tmp_path).splits == {"test": (1,)}
+
+
+def test_absent_images_are_left_out_of_views_and_splits(tmp_path):
+    write_transforms(tmp_path, test_filenames=["images/view_01.png", "images/view_02.png"])
+    (tmp_path / "images/view_01.png").unlink()
+    scene = read_transforms(tmp_path)
+    assert len(scene) == 4 and scene.absent == ("images/view_01.png",)
+    assert [scene.image_paths[i].name for i in scene.splits["test"]] == ["view_02.png"]
+
+
+def test_boxes_of_the_file(tmp_path):
+    write_transforms(tmp_path, aabb=[[-1, -2, -3], [1, 2, 3]], aabb_scale=4)
+    scene = read_transforms(tmp_path)
+    assert scene.aabb is not None and scene.capture_box is not None
+    np.testing.assert_array_equal(scene.aabb, [[-1, -2, -3], [1, 2, 3]])
+    np.testing.assert_array_equal(scene.capture_box, [[-6, -6, -6], [6, 6, 6]])
+
+
+def test_masks_of_the_file(tmp_path):
+    write_transforms(tmp_path, count=2)
+    for index in range(2):
+        write_image(tmp_path / f"masks/{index}.png")
+        edit_frame(tmp_path, index, mask_path=f"masks/{index}.png")
+    assert read_transforms(tmp_path).mask_paths == (tmp_path / "masks/0.png", tmp_path / "masks/1.png")
+
+
+def nan_pose():
+    return np.where(np.eye(4) > 0, np.nan, 0.0).tolist()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"transform_matrix": nan_pose()}, "pose of 'images/view_01.png': expected finite numbers, got NaN"),
+        (
+            {"transform_matrix": [[1.0, 2.0]]},
+            "transform_matrix of 'images/view_01.png': expected 4 x 4 numbers, got sh",
+        ),
+        ({"transform_matrix": [[1.0], [1.0, 2.0]]}, "transform_matrix of .*: expected 4 x 4 numbers"),
+        ({"transform_matrix": "eye"}, "transform_matrix of .*: expected 4 x 4 numbers, got 'eye'"),
+        ({"transform_matrix": None}, "transform_matrix of .*: expected 4 x 4 numbers, got none; write the camera-to"),
+        (
+            {"transform_matrix": (2 * np.eye(4)).tolist()},
+            r"pose of .*: expected a rotation, got a matrix R with .* = 3",
+        ),
+        ({"transform_matrix": np.diag([1.0, 1, -1, 1]).tolist()}, "expected a rotation .determinant .1., got a mirror"),
+        ({"file_path": None}, "frame 1: expected an object with 'file_path'"),
+        ({"file_path": "./images/view_00.png"}, "'frames': expected each image once, got 'images/view_00.png' twice"),
+        ({"mask_path": "masks/1.png"}, "mask_path: expected 5 masks, got 1; give every frame a mask_path"),
+    ],
+)
+def test_bad_frames(tmp_path, changes, message):
+    write_transforms(tmp_path)
+    edit_frame(tmp_path, 1, **changes)
+    with pytest.raises(ValueError, match=rf"transforms\.json, .*{message}"):
+        read_transforms(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fl_x": 0.0}, "focal length fl_x: expected a positive number of pixels, got 0 for 'images/view_00.png'"),
+        ({"fl_y": -3.0}, "focal length fl_y: expected a positive"),
+        ({"fl_x": "wide"}, "fl_x: expected a finite number, got 'wide'"),
+        ({"cx": float("nan")}, "cx: expected a finite number, got nan"),
+        ({"fl_x": None, "fl_y": None}, "intrinsics: expected fl_x or camera_angle_x, got neither; add fl_x"),
+        ({"fl_x": None}, "intrinsics: expected fl_x or camera_angle_x, got fl_y"),
+        ({"fl_x": None, "camera_angle_x": 4.0}, "field of view along x: expected an angle between 0 and 180"),
+        ({"camera_model": "PINHOLLE"}, "camera_model: expected one of SIMPLE_PINHOLE, .*, got 'PINHOLLE'"),
+        ({"distortion_params": [0.1, 0.2]}, "distortion_params: expected 6 numbers"),
+        ({"aabb": [[1, 1, 1], [0, 0, 0]]}, "aabb: expected two corners"),
+        ({"aabb_scale": -1}, "aabb_scale: expected a positive number, got -1"),
+        ({"test_filenames": ["a.png", "b.png"]}, "test_filenames: expected paths that .* got 'a.png' and 1 more"),
+        ({"val_filenames": ["images/view_00.png"] * 2}, "val_filenames: expected each image once"),
+    ],
+)
+def test_bad_values(tmp_path, changes, message):
+    write_transforms(tmp_path)
+    edit(tmp_path, **changes)
+    with pytest.raises(ValueError, match=rf"transforms\.json, {message}"):
+        read_transforms(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            '{"frames": [\n  {"file_path": }]}',
+            r"transforms\.json, line 2, column 17: expected JSON, got 'Expecting value'",
+        ),
+        ("[]", r"transforms\.json: expected a JSON object, got a list"),
+        ("{}", r"transforms\.json: expected a list 'frames', got no 'frames'"),
+        ('{"frames": {}}', r"transforms\.json: expected a list 'frames', got a dict"),
+        ('{"frames": [], "fl_x": 1}', r"transforms\.json: expected at least 2 views with images, got 0; add images"),
+    ],
+)
+def test_bad_json(tmp_path, text, message):
+    (tmp_path / "transforms.json").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_transforms(tmp_path)
+
+
+def test_json_in_another_encoding(tmp_path):
+    (tmp_path / "transforms.json").write_bytes('{"näme": 1}'.encode("latin-1"))
+    with pytest.raises(ValueError, match=r"transforms\.json: expected UTF-8 text, got .*; save the file as UTF-8"):
+        read_transforms(tmp_path)
+
+
+def test_json_with_a_byte_order_mark(tmp_path):
+    write_transforms(tmp_path)
+    path = tmp_path / "transforms.json"
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert len(read_transforms(tmp_path)) == 5
+
+
+def test_value_in_some_frames_only(tmp_path):
+    write_transforms(tmp_path)
+    edit(tmp_path, fl_x=None)
+    edit_frame(tmp_path, 0, fl_x=20.0)
+    with pytest.raises(
+        ValueError, match="fl_x: expected a value at the top or in every frame, got none for 'images/vi"
+    ):
+        read_transforms(tmp_path)
+
+
+def test_image_of_another_size_than_the_file_says(tmp_path):
+    write_transforms(tmp_path)
+    write_image(tmp_path / "images/view_03.png", 24, 16)
+    with pytest.raises(
+        ValueError, match=r"view_03\.png: expected 12 x 8 pixels .*transforms\.json says, got 24 x 16; use"
+    ):
+        read_transforms(tmp_path)
+
+
+def test_too_few_images_left(tmp_path):
+    write_transforms(tmp_path, count=3)
+    for name in ("view_00.png", "view_01.png"):
+        (tmp_path / "images" / name).unlink()
+    message = r"expected at least 2 views with images, got 1 \(2 listed images are absent, the first is 'images/view_00"
+    with pytest.raises(ValueError, match=message):
+        read_transforms(tmp_path)
+
+
+def test_absent_mask(tmp_path):
+    write_transforms(tmp_path, count=2)
+    for index in range(2):
+        edit_frame(tmp_path, index, mask_path="masks/none.png")
+    with pytest.raises(
+        FileNotFoundError, match="mask of 'images/view_00.png': expected masks/none.png, got no such file"
+    ):
+        read_transforms(tmp_path)
+
+
+def test_mask_of_another_size(tmp_path):
+    write_transforms(tmp_path, count=2)
+    write_image(tmp_path / "mask.png", 6, 4)
+    for index in range(2):
+        edit_frame(tmp_path, index, mask_path="mask.png")
+    with pytest.raises(
+        ValueError, match=r"mask\.png: expected 12 x 8 pixels, as its image, got 6 x 4; resize the mask"
+    ):
+        read_transforms(tmp_path)
+
+
+# Blender
+
+
+def test_blender_by_hand(tmp_path):
+    write_blender(tmp_path / "lego", train=3, val=2, test=4)
+    scene = read_blender(tmp_path / "lego")
+    assert scene.name == "lego" and len(scene) == 9 and scene.has_alpha
+    assert scene.splits == {"train": (0, 1, 2), "val": (3, 4), "test": (5, 6, 7, 8)}
+    assert scene.image_paths[3] == tmp_path / "lego/val/r_0.png"
+    np.testing.assert_allclose(scene.fx, 4.0 / math.tan(0.6911 / 2))
+    np.testing.assert_allclose(scene.cx, 4.0)
+    np.testing.assert_array_equal(scene.camera_to_worlds[5:], poses_around(4, seed=2)[:, :3])
+
+
+def test_blender_without_val_and_test(tmp_path):
+    write_blender(tmp_path, train=4)
+    assert read_blender(tmp_path).splits == {"train": (0, 1, 2, 3)}
+
+
+def test_blender_without_train(tmp_path):
+    write_blender(tmp_path, train=0, test=2)
+    with pytest.raises(FileNotFoundError, match=r"expected transforms_train\.json, got only val or test; add it"):
+        read_blender(tmp_path)
+
+
+def test_blender_with_an_image_in_two_files(tmp_path):
+    write_blender(tmp_path, train=3, test=2)
+    shutil.copy(tmp_path / "transforms_train.json", tmp_path / "transforms_test.json")
+    with pytest.raises(ValueError, match=r"transforms_\*\.json: expected each image once, got '.*r_0\.png' twice"):
+        read_blender(tmp_path)
+
+
+def test_blender_whose_test_images_are_absent(tmp_path):
+    write_blender(tmp_path, train=3, test=2)
+    shutil.rmtree(tmp_path / "test")
+    scene = read_blender(tmp_path)
+    assert scene.splits == {"train": (0, 1, 2)} and scene.absent == ("test/r_0", "test/r_1")
+
+
+# SRN
+
+
+def test_srn_by_hand(tmp_path):
+    poses = write_srn(tmp_path / "car", size=16)
+    scene = read_srn(tmp_path / "car")
+    assert scene.name == "car" and scene.splits == {}
+    np.testing.assert_allclose(scene.camera_to_worlds, poses[:, :3], atol=1e-12)
+    # 16 pixels of 128: an eighth, as a float.
+    np.testing.assert_array_equal([scene.fx[0], scene.fy[0], scene.cx[0], scene.cy[0]], [16.40625, 16.40625, 8.0, 7.75])
+
+
+def test_srn_of_unequal_scale(tmp_path):
+    write_srn(tmp_path)
+    for path in (tmp_path / "rgb").iterdir():
+        write_image(path, 64, 32)
+    scene = read_srn(tmp_path)
+    np.testing.assert_array_equal([scene.fx[0], scene.fy[0]], [131.25 / 2, 131.25 / 4])
+
+
+def test_srn_point_falls_on_the_pixel_of_the_files(tmp_path):
+    write_srn(tmp_path, size=128)
+    scene = read_srn(tmp_path)
+    point = np.array([0.2, -0.3, 0.1])
+    for index in range(3):
+        in_file = np.array((tmp_path / f"pose/{index:06d}.txt").read_text().split(), dtype=float).reshape(4, 4)
+        x, y, z, _ = np.linalg.inv(in_file) @ [*point, 1.0]
+        expected = [64 + 131.25 * x / z, 62 + 131.25 * y / z]
+        actual = project(point, scene.camera_to_worlds[index], scene.fx[index], scene.fy[index], 64, 62)
+        np.testing.assert_allclose(actual, expected)
+
+
+def test_srn_world_to_camera_flag(tmp_path):
+    poses = write_srn(tmp_path, intrinsics="131.25 64. 62. 0.\n0. 0. 0.\n1.\n1.\n128 128\n1\n")
+    for path in (tmp_path / "pose").iterdir():
+        inverse = np.linalg.inv(np.array(path.read_text().split(), dtype=float).reshape(4, 4))
+        path.write_text("\n".join(" ".join(map(repr, row)) for row in inverse.tolist()))
+    np.testing.assert_allclose(read_srn(tmp_path).camera_to_worlds, poses[:, :3], atol=1e-9)
+
+
+def test_srn_pose_without_image_is_absent(tmp_path):
+    write_srn(tmp_path, count=4)
+    (tmp_path / "rgb/000002.png").unlink()
+    scene = read_srn(tmp_path)
+    assert len(scene) == 3 and scene.absent == ("000002",)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("131.25 64 62 0\n128 wide", "expected numbers separated by blanks, got '128 wide'"),
+        (
+            "131.25 64 62 0\n0 0 0\n1\n1\n",
+            r"expected 'f cx cy 0' first and 'height width' last, got lines of \[4, 3, 1, 1\]",
+        ),
+        ("", "expected 'f cx cy 0' first"),
+        ("0 64 62 0\n128 128", "focal length: expected a positive number"),
+        ("131.25 64 62 0\n0 128", "height: expected a positive number"),
+    ],
+)
+def test_bad_srn_intrinsics(tmp_path, text, message):
+    write_srn(tmp_path, intrinsics=text)
+    with pytest.raises(ValueError, match=rf"intrinsics\.txt.*{message}"):
+        read_srn(tmp_path)
+
+
+def test_srn_without_its_parts(tmp_path):
+    write_srn(tmp_path)
+    (tmp_path / "pose/000001.txt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"000001\.txt: expected the pose of '000001\.png', got no such file"):
+        read_srn(tmp_path)
+    shutil.rmtree(tmp_path / "pose")
+    with pytest.raises(FileNotFoundError, match="pose: expected a folder of poses"):
+        read_srn(tmp_path)
+    (tmp_path / "intrinsics.txt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"intrinsics\.txt: expected the intrinsics"):
+        read_srn(tmp_path)
+
+
+def test_srn_pose_of_the_wrong_size(tmp_path):
+    write_srn(tmp_path)
+    (tmp_path / "pose/000001.txt").write_text("1 0 0 0 1")
+    with pytest.raises(
+        ValueError, match=r"000001\.txt: expected 16 numbers \(a 4 x 4 matrix\), got 5; repair the pose"
+    ):
+        read_srn(tmp_path)
+
+
+def test_srn_without_images(tmp_path):
+    write_srn(tmp_path)
+    shutil.rmtree(tmp_path / "rgb")
+    (tmp_path / "rgb").mkdir()
+    with pytest.raises(ValueError, match="rgb: expected at least 2 views with images, got 0"):
+        read_srn(tmp_path)
+
+
+# Detection
+
+
+def test_detection(tmp_path):
+    write_transforms(tmp_path / "a")
+    write_blender(tmp_path / "b")
+    write_srn(tmp_path / "c")
+    (tmp_path / "d").mkdir()
+    assert [detect_layout(tmp_path / name) for name in "abcd"] == ["transforms", "blender", "srn", None]

@@ -1,0 +1,412 @@
+"""The dataparser `scenes`: outputs, splits, bounds, bad data, and agreement with nerfstudio's own dataparsers."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from nerfstudio.cameras.cameras import CameraType
+from nerfstudio.data.dataparsers.base_dataparser import transform_poses_to_original_space
+from nerfstudio.data.dataparsers.blender_dataparser import BlenderDataParserConfig
+from nerfstudio.data.dataparsers.nerfstudio_dataparser import NerfstudioDataParserConfig
+from nerfstudio.data.datasets.base_dataset import InputDataset
+from scene_files import write_balls, write_blender, write_image, write_srn, write_transforms
+
+from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
+
+FOX = Path(os.environ.get("LATENT_NERFSTUDIO_FOX", Path(__file__).parents[2] / "../shared/data/fox"))
+
+
+def outputs_of(data, split="train", **options):
+    return ScenesDataParserConfig(data=data, **options).setup().get_dataparser_outputs(split)
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """Three scenes of different layouts and sizes, among a hidden folder and one without a scene."""
+    write_srn(tmp_path / "c srn", count=5, size=16)
+    write_transforms(tmp_path / "a ünïcode", count=4)
+    write_blender(tmp_path / "b", train=3, test=2)
+    write_transforms(tmp_path / ".hidden")
+    (tmp_path / "notes").mkdir()
+    return tmp_path
+
+
+# Scenes and their indices
+
+
+def test_scenes_of_a_folder(mixed):
+    outputs = outputs_of(mixed)
+    assert outputs.metadata["scene_names"] == ["a ünïcode", "b", "c srn"]
+    assert outputs.metadata["scene_index"] == [0, 0, 0, 1, 1, 1, 2, 2, 2, 2]
+    assert [path.parts[len(mixed.parts)] for path in outputs.image_filenames] == ["a ünïcode"] * 3 + ["b"] * 3 + [
+        "c srn"
+    ] * 4
+    index = outputs.cameras.metadata["scene_index"]
+    assert index.dtype == torch.int64 and index.flatten().tolist() == outputs.metadata["scene_index"]
+    assert outputs.cameras.width.flatten().tolist() == [12] * 3 + [8] * 3 + [16] * 4
+
+
+def test_scene_indices_are_the_same_for_every_split(mixed):
+    parser = ScenesDataParserConfig(data=mixed).setup()
+    for split in ("test", "train", "val"):
+        outputs = parser.get_dataparser_outputs(split)
+        assert outputs.metadata["scene_names"] == ["a ünïcode", "b", "c srn"]
+        assert sorted(set(outputs.metadata["scene_index"])) == [0, 1, 2]
+    assert parser.get_dataparser_outputs("test").metadata["scene_index"] == [0, 1, 1, 2]
+
+
+def test_train_and_test_share_no_image(mixed):
+    train, test = outputs_of(mixed).image_filenames, outputs_of(mixed, "test").image_filenames
+    assert not set(train) & set(test) and len(train) + len(test) == 14
+
+
+def test_one_scene_is_a_set_of_one(tmp_path):
+    write_transforms(tmp_path / "cube")
+    outputs = outputs_of(tmp_path / "cube")
+    assert outputs.metadata["scene_names"] == ["cube"] and set(outputs.metadata["scene_index"]) == {0}
+
+
+def test_scene_of_the_working_folder_and_relative_paths(tmp_path, monkeypatch):
+    write_transforms(tmp_path / "cube")
+    monkeypatch.chdir(tmp_path / "cube")
+    assert outputs_of(Path()).metadata["scene_names"] == ["cube"]
+    monkeypatch.chdir(tmp_path)
+    assert outputs_of(Path("cube")).image_filenames[0] == Path("cube/images/view_01.png")
+
+
+def test_camera_file_as_data(tmp_path):
+    write_transforms(tmp_path / "cube")
+    (tmp_path / "cube/transforms.json").rename(tmp_path / "cube/cameras.json")
+    assert outputs_of(tmp_path / "cube/cameras.json").metadata["scene_names"] == ["cube"]
+    write_blender(tmp_path / "lego", test=2)
+    assert len(outputs_of(tmp_path / "lego/transforms_train.json").image_filenames) == 4
+
+
+def test_selection_by_name_and_number(mixed):
+    assert outputs_of(mixed, scenes=("c srn", "b")).metadata["scene_names"] == ["b", "c srn"]
+    assert outputs_of(mixed, max_scenes=2).metadata["scene_names"] == ["a ünïcode", "b"]
+
+
+def test_scene_index_survives_what_nerfstudio_does_to_cameras(mixed):
+    cameras = outputs_of(mixed).cameras
+    assert cameras[4].metadata["scene_index"].tolist() == [1]
+    assert cameras[2:4].metadata["scene_index"].tolist() == [[0], [1]]
+    assert cameras[torch.tensor([9, 0])].metadata["scene_index"].tolist() == [[2], [0]]
+    assert cameras.to("cpu").reshape((2, 5)).metadata["scene_index"].shape == (2, 5, 1)
+    bundle = cameras.generate_rays(torch.tensor([[0], [9], [5]]), coords=torch.full((3, 2), 2.5))
+    assert bundle.metadata["scene_index"].tolist() == [[0], [2], [1]]
+    image = cameras[9:10].generate_rays(camera_indices=0, keep_shape=True)
+    assert image.metadata["scene_index"].shape == (16, 16, 1) and (image.metadata["scene_index"] == 2).all()
+    assert image.flatten()[7:9].metadata["scene_index"].tolist() == [[2], [2]]
+
+
+def test_nerfstudio_loads_the_images(mixed):
+    dataset = InputDataset(outputs_of(mixed))
+    sizes = [tuple(dataset[i]["image"].shape) for i in (0, 3, 6)]
+    assert sizes == [(8, 12, 3), (8, 8, 3), (16, 16, 3)]
+    # Off the diagonal the Blender images are transparent, so white shows.
+    assert dataset[3]["image"][0, 1].tolist() == [1.0, 1.0, 1.0]
+
+
+def test_alpha_colour(tmp_path):
+    write_blender(tmp_path)
+    assert outputs_of(tmp_path, alpha_color="black").alpha_color.tolist() == [0.0, 0.0, 0.0]
+    assert outputs_of(tmp_path, alpha_color=None).alpha_color is None
+
+
+def test_distortion_and_camera_type_of_each_scene(tmp_path):
+    write_transforms(tmp_path / "a", count=2, k1=0.5)
+    write_transforms(tmp_path / "b", count=2, camera_model="OPENCV_FISHEYE")
+    cameras = outputs_of(tmp_path).cameras
+    assert cameras.distortion_params.tolist() == [[0.5, 0, 0, 0, 0, 0], [0.0] * 6]
+    assert cameras.camera_type.flatten().tolist() == [CameraType.PERSPECTIVE.value, CameraType.FISHEYE.value]
+    assert outputs_of(tmp_path, scenes=("b",)).cameras.distortion_params is None
+
+
+def test_masks(tmp_path):
+    meta = write_transforms(tmp_path / "a", count=3)
+    for index, frame in enumerate(meta["frames"]):
+        frame["mask_path"] = f"masks/{index}.png"
+        write_image(tmp_path / "a/masks" / f"{index}.png")
+    (tmp_path / "a/transforms.json").write_text(__import__("json").dumps(meta))
+    assert outputs_of(tmp_path).mask_filenames == [tmp_path / "a/masks/1.png", tmp_path / "a/masks/2.png"]
+    write_transforms(tmp_path / "b")
+    with pytest.raises(ValueError, match="masks: expected masks for all scenes or none, got none for scene 'b'"):
+        outputs_of(tmp_path)
+
+
+# Agreement with nerfstudio
+
+
+@pytest.mark.parametrize(
+    "top",
+    [
+        {},
+        {"k1": 0.1, "k2": -0.02, "p1": 0.003, "p2": -0.004},
+        {"camera_model": "OPENCV_FISHEYE", "k1": 0.1},
+        {"applied_transform": [[0, 1, 0, 2], [1, 0, 0, 3], [0, 0, -1, 4]], "applied_scale": 0.5},
+    ],
+)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"orientation_method": "none", "center_method": "none", "auto_scale_poses": False},
+        {"orientation_method": "up", "center_method": "poses", "auto_scale_poses": True, "scale_factor": 2.0},
+        {"orientation_method": "pca", "center_method": "focus", "auto_scale_poses": False},
+    ],
+)
+def test_agrees_with_nerfstudio(tmp_path, top, options):
+    names = [f"images/view_{i:02d}.png" for i in range(6)]
+    splits = {"train_filenames": names[1:4], "val_filenames": names[4:], "test_filenames": names[:1]}
+    write_transforms(tmp_path, count=6, **top, **splits)
+    for split in ("train", "val", "test"):
+        ours = outputs_of(tmp_path, split, **options)
+        theirs = NerfstudioDataParserConfig(data=tmp_path, **options).setup().get_dataparser_outputs(split)
+        assert ours.image_filenames == theirs.image_filenames
+        assert_same_cameras(ours.cameras, theirs.cameras)
+        torch.testing.assert_close(ours.dataparser_transform, theirs.dataparser_transform[:3])
+        assert ours.dataparser_scale == pytest.approx(theirs.dataparser_scale)
+        torch.testing.assert_close(ours.scene_box.aabb, theirs.scene_box.aabb)
+
+
+def assert_same_cameras(ours, theirs):
+    for name in ("camera_to_worlds", "fx", "fy", "cx", "cy", "width", "height", "camera_type"):
+        torch.testing.assert_close(getattr(ours, name), getattr(theirs, name), msg=name)
+    if ours.distortion_params is None:
+        assert (theirs.distortion_params is None) or not theirs.distortion_params.any()
+    else:
+        torch.testing.assert_close(ours.distortion_params, theirs.distortion_params)
+
+
+def test_agrees_with_nerfstudio_on_blender(tmp_path):
+    write_blender(tmp_path, train=12, val=2, test=3)
+    for split in ("train", "val", "test"):
+        ours = outputs_of(tmp_path, split)
+        theirs = BlenderDataParserConfig(data=tmp_path).setup().get_dataparser_outputs(split)
+        assert ours.image_filenames == theirs.image_filenames
+        assert_same_cameras(ours.cameras, theirs.cameras)
+
+
+# Placement
+
+
+def test_default_keeps_the_frame_of_the_files(mixed):
+    outputs = outputs_of(mixed)
+    assert torch.equal(outputs.dataparser_transform, torch.eye(4)[:3]) and outputs.dataparser_scale == 1.0
+    assert outputs.metadata["scene_transforms"].shape == (3, 3, 4) and outputs.metadata["scene_scales"] == [1.0] * 3
+
+
+def test_each_scene_is_placed_for_itself(mixed):
+    outputs = outputs_of(mixed, center_method="poses", auto_scale_poses=True)
+    plain = outputs_of(mixed)
+    for index in range(3):
+        rows = [i for i, scene in enumerate(outputs.metadata["scene_index"]) if scene == index]
+        original = transform_poses_to_original_space(
+            outputs.cameras.camera_to_worlds[rows],
+            outputs.metadata["scene_transforms"][index],
+            outputs.metadata["scene_scales"][index],
+            camera_convention="opengl",
+        )
+        torch.testing.assert_close(original, plain.cameras.camera_to_worlds[rows], atol=1e-4, rtol=1e-4)
+    assert outputs.dataparser_scale == 1.0
+
+
+# Bounds
+
+
+def test_bounds_are_the_union_of_the_files(tmp_path):
+    write_transforms(tmp_path / "a", aabb=[[-1, -1, -1], [1, 1, 0.5]])
+    write_transforms(tmp_path / "b", aabb=[[-0.5, -2, 0], [0, 0, 2]])
+    assert outputs_of(tmp_path).scene_box.aabb.tolist() == [[-1, -2, -1], [1, 1, 2]]
+    scaled = outputs_of(tmp_path, bounds="file", scene_scale=2.0, scale_factor=0.5).scene_box.aabb
+    torch.testing.assert_close(scaled, torch.tensor([[-1, -1.75, -1.25], [1, 1.25, 1.75]]))
+
+
+def test_bounds_follow_the_placement(tmp_path):
+    write_transforms(tmp_path, aabb=[[-1, -1, -1], [1, 1, 1]])
+    outputs = outputs_of(tmp_path, center_method="poses")
+    centre = outputs.dataparser_transform[:, 3]
+    torch.testing.assert_close(outputs.scene_box.aabb, torch.stack([centre - 1, centre + 1]))
+
+
+def test_bounds_from_silhouettes(tmp_path):
+    write_balls(tmp_path, radius=0.6)
+    for bounds in ("auto", "silhouettes"):
+        aabb = outputs_of(tmp_path, bounds=bounds).scene_box.aabb
+        assert (aabb[0] <= -0.6).all() and (aabb[1] >= 0.6).all() and aabb.abs().max() < 0.8
+
+
+def test_bounds_of_many_scenes_look_at_some(tmp_path):
+    write_balls(tmp_path / "000", count=12)
+    for index in range(1, 20):
+        os.symlink(tmp_path / "000", tmp_path / f"{index:03d}")
+    outputs = outputs_of(tmp_path)
+    assert len(outputs.metadata["scene_names"]) == 20
+    assert (outputs.scene_box.aabb[0] <= -0.6).all() and outputs.scene_box.aabb.abs().max() < 1.2
+
+
+def test_bounds_without_any_hint_are_the_unit_box(tmp_path):
+    write_transforms(tmp_path)
+    assert outputs_of(tmp_path, scene_scale=1.5).scene_box.aabb.tolist() == [[-1.5] * 3, [1.5] * 3]
+    write_balls(tmp_path / "b")
+    assert outputs_of(tmp_path / "b", bounds="unit").scene_box.aabb.tolist() == [[-1.0] * 3, [1.0] * 3]
+
+
+def test_bounds_of_instant_ngp(tmp_path):
+    write_transforms(tmp_path, aabb_scale=2)
+    assert outputs_of(tmp_path).scene_box.aabb.tolist() == [[-3.0] * 3, [3.0] * 3]
+
+
+def test_box_goes_before_bounds(tmp_path):
+    write_transforms(tmp_path, aabb=[[-1, -1, -1], [1, 1, 1]])
+    assert outputs_of(tmp_path, box=(-1, 0, 0, 1, 2, 3)).scene_box.aabb.tolist() == [[-1, 0, 0], [1, 2, 3]]
+
+
+def test_poses_of_another_convention_are_told(tmp_path):
+    write_balls(tmp_path, radius=0.3)
+    meta = __import__("json").loads((tmp_path / "transforms.json").read_text())
+    for index, frame in enumerate(meta["frames"]):
+        turned = np.diag([1.0, 1.0, 1.0, 1.0]) if index % 2 else np.diag([1.0, -1.0, -1.0, 1.0])
+        frame["transform_matrix"] = (np.array(frame["transform_matrix"]) @ turned).tolist()
+    (tmp_path / "transforms.json").write_text(__import__("json").dumps(meta))
+    with pytest.warns(UserWarning, match="no point is inside the silhouettes of all views of scene .* OpenGL"):
+        assert outputs_of(tmp_path).scene_box.aabb.tolist() == [[-1.0] * 3, [1.0] * 3]
+
+
+def test_bounds_that_the_data_do_not_have(tmp_path):
+    write_transforms(tmp_path)
+    with pytest.raises(ValueError, match="bounds 'file': expected an aabb for every scene, got none for"):
+        outputs_of(tmp_path, bounds="file")
+    with pytest.raises(ValueError, match="bounds 'silhouettes': expected undistorted images with agreeing alpha"):
+        outputs_of(tmp_path, bounds="silhouettes")
+
+
+# Warnings and errors
+
+
+def test_absent_images_are_warned_of_once(tmp_path):
+    write_transforms(tmp_path / "a")
+    (tmp_path / "a/images/view_02.png").unlink()
+    parser = ScenesDataParserConfig(data=tmp_path).setup()
+    with pytest.warns(UserWarning, match=r"1 of 5 listed images are absent .* 'images/view_02\.png' of scene 'a'"):
+        assert len(parser.get_dataparser_outputs("train").image_filenames) == 3
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        parser.get_dataparser_outputs("test")
+
+
+def test_views_in_train_and_test_are_warned_of(tmp_path):
+    names = [f"images/view_{i:02d}.png" for i in range(5)]
+    write_transforms(tmp_path, train_filenames=names, test_filenames=names[:2])
+    with pytest.warns(UserWarning, match="2 views of scene .* are in its train and its evaluation split"):
+        assert len(outputs_of(tmp_path).image_filenames) == 5
+
+
+def test_missing_data_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match="none: expected a data folder, got nothing there; check --data"):
+        outputs_of(tmp_path / "none")
+
+
+def test_empty_data_folder(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"expected a scene with transforms\.json .*Blender.*SRN.*, got an empty folder"
+    ):
+        outputs_of(tmp_path)
+
+
+def test_folder_without_scenes(tmp_path):
+    (tmp_path / "photos").mkdir()
+    write_image(tmp_path / "photos/a.png")
+    with pytest.raises(ValueError, match="expected a scene .*, got none in it or in its 1 subfolders; check --data"):
+        outputs_of(tmp_path)
+
+
+def test_scenes_one_level_too_deep(tmp_path):
+    write_transforms(tmp_path / "cars/red")
+    with pytest.raises(ValueError, match=r"; use --data .*cars$"):
+        outputs_of(tmp_path)
+
+
+def test_unknown_scene(mixed):
+    with pytest.raises(
+        ValueError, match="scenes: expected names of scenes in .*, such as c srn.*, got 'c_srn'; correct"
+    ):
+        outputs_of(mixed, scenes=("b", "c_srn"))
+
+
+def test_unknown_split(tmp_path):
+    write_transforms(tmp_path)
+    with pytest.raises(ValueError, match="split: expected one of train, val, test, got 'eval'"):
+        outputs_of(tmp_path, "eval")
+
+
+def test_no_view_to_train_on(tmp_path):
+    write_transforms(tmp_path, test_filenames=[f"images/view_{i:02d}.png" for i in range(5)])
+    with pytest.raises(ValueError, match="split 'train': expected at least one view, got none; leave some views out"):
+        outputs_of(tmp_path)
+
+
+def test_error_of_one_scene_among_many_names_its_file(mixed):
+    (mixed / "b/train/r_1.png").write_bytes(b"garbage")
+    with pytest.raises(ValueError, match=r"r_1\.png: expected a readable image"):
+        outputs_of(mixed)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"eval_interval": 1}, "eval_interval: expected 2 or more, got 1"),
+        ({"max_scenes": 0}, "max_scenes: expected 1 or more, got 0"),
+        ({"scale_factor": 0.0}, "scale_factor: expected a positive number, got 0.0"),
+        ({"scene_scale": float("nan")}, "scene_scale: expected a positive number, got nan"),
+        ({"box": (1, 1, 1, 0, 0, 0)}, "box: expected lower x y z, then upper x y z"),
+        ({"alpha_color": "mauve"}, "alpha_color: expected one of white, black, red, green, blue, got 'mauve'"),
+    ],
+)
+def test_bad_options(tmp_path, options, message):
+    write_transforms(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        outputs_of(tmp_path, **options)
+
+
+# Registration
+
+
+def test_registration_does_not_import_datamanagers():
+    code = (
+        "import sys; from latent_nerfstudio.data.registration import scenes;"
+        "from nerfstudio.plugins.registry_dataparser import DataParserSpecification;"
+        "assert isinstance(scenes, DataParserSpecification) and scenes.description;"
+        "bad = [m for m in sys.modules if 'datamanagers' in m or 'method_configs' in m or m == 'diffusers'];"
+        "assert not bad, bad"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# A real capture
+
+
+def test_real_capture():
+    if not (FOX / "transforms.json").is_file():
+        pytest.skip(f"the capture 'fox' of instant-ngp is not at {FOX}; set LATENT_NERFSTUDIO_FOX to its folder")
+    train, test = outputs_of(FOX), outputs_of(FOX, "test")
+    assert (len(train.image_filenames), len(test.image_filenames)) == (45, 5)
+    assert train.cameras.fx[0].item() == pytest.approx(458.50667) and train.cameras.cy[0].item() == pytest.approx(
+        321.756
+    )
+    assert train.cameras.distortion_params[0].tolist() == pytest.approx(
+        [0.0578421, -0.0805099, 0, 0, -0.000980296, 0.00015575]
+    )
+    assert train.scene_box.aabb.tolist() == [[-6.0] * 3, [6.0] * 3]
+    theirs = NerfstudioDataParserConfig(
+        data=FOX, orientation_method="none", center_method="none", auto_scale_poses=False, eval_mode="all"
+    ).setup()
+    everything = theirs.get_dataparser_outputs("train")
+    rows = [everything.image_filenames.index(path) for path in train.image_filenames]
+    assert_same_cameras(train.cameras, everything.cameras[torch.tensor(rows)])

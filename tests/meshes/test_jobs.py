@@ -1,0 +1,75 @@
+"""Finding and checking meshes, naming scenes."""
+
+from pathlib import Path
+
+import pytest
+import trimesh
+
+from latent_nerfstudio.meshes.jobs import (
+    car_jobs,
+    check_meshes,
+    find_meshes,
+    mesh_jobs,
+    scene_names,
+    scene_seed,
+    worker_count,
+)
+from latent_nerfstudio.meshes.scene_writer import ViewOptions
+
+OPTIONS = ViewOptions(views=2, resolution=8, seed=0)
+
+
+def test_names_are_as_short_as_keeps_them_different():
+    paths = [Path(name) for name in ("a/model.obj", "b/model.obj", "c/lamp.glb", "chair.ply", "chair.stl")]
+    assert scene_names(paths) == ["a_model", "b_model", "lamp", "chair_ply", "chair_stl"]
+    with pytest.raises(ValueError, match="expected a name of its own"):
+        scene_names([Path("a/b.obj"), Path("a/B.obj")])
+
+
+def test_meshes_are_found_below_and_other_files_are_not(tmp_path):
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    for name in ("deep/er/cup.PLY", "box.obj", "box.mtl", "notes.txt"):
+        (tmp_path / name).touch()
+    assert find_meshes(tmp_path) == {"box": tmp_path / "box.obj", "cup": tmp_path / "deep/er/cup.PLY"}
+    assert find_meshes(tmp_path / "box.obj") == {"box": tmp_path / "box.obj"}
+
+
+def test_a_folder_without_meshes_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"expected mesh files \(\.glb .*\), got none; convert"):
+        find_meshes(tmp_path)
+    with pytest.raises(FileNotFoundError, match="nowhere: expected a folder of meshes, got nothing there"):
+        find_meshes(tmp_path / "nowhere")
+
+
+def test_up_axis_follows_the_format_unless_told():
+    files = {suffix: Path(f"mesh.{suffix}") for suffix in ("glb", "gltf", "obj", "ply", "stl", "off")}
+    usual = {job.folder.name: job.up_axis for job in mesh_jobs(files, Path("out"), OPTIONS)}
+    assert usual == {"glb": "y", "gltf": "y", "obj": "y", "ply": "z", "stl": "z", "off": "z"}
+    assert {job.up_axis for job in mesh_jobs(files, Path("out"), OPTIONS, "z")} == {"z"}
+
+
+def test_each_scene_has_its_own_cameras_whatever_else_is_made():
+    two = mesh_jobs({"a": Path("a.ply"), "b": Path("b.ply")}, Path("out"), OPTIONS)
+    alone = mesh_jobs({"b": Path("b.ply")}, Path("out"), OPTIONS)
+    assert two[0].options.seed != two[1].options.seed
+    assert two[1] == alone[0]
+    assert car_jobs(Path("out"), range(0, 5), 0, 4, 8)[3] == car_jobs(Path("out"), range(3, 4), 0, 4, 8)[0]
+    assert len({scene_seed(family, index) for family in range(10) for index in range(50)}) == 500
+
+
+def test_broken_meshes_are_all_named_before_work_starts(tmp_path):
+    trimesh.creation.box((1, 1, 1)).export(tmp_path / "good.ply")
+    for index in range(7):
+        (tmp_path / f"bad{index}.ply").write_text("nothing")
+    jobs = mesh_jobs(find_meshes(tmp_path), tmp_path / "out", OPTIONS)
+    with pytest.raises(ValueError, match=r"(?s)bad0\.ply: expected a readable mesh.*\.\.\. and 2 more") as caught:
+        check_meshes(jobs, num_workers=1)
+    assert "good" not in str(caught.value)
+    check_meshes([job for job in jobs if job.folder.name == "good"], num_workers=1)
+
+
+def test_worker_count():
+    assert worker_count(8, 3) == 3
+    assert worker_count(1, 3) == 1
+    with pytest.raises(ValueError, match="num_workers: expected at least 1, got 0"):
+        worker_count(0, 3)

@@ -1,0 +1,41 @@
+"""Size, place and orientation."""
+
+import numpy as np
+import pytest
+
+from latent_nerfstudio.meshes.normalize import to_unit_box
+
+
+def test_longest_side_is_exactly_one_and_the_middle_is_the_origin():
+    triangles = np.random.default_rng(0).uniform(-3.0, 40.0, (50, 3, 3)) * [1.0, 2.0, 0.3]
+    points = to_unit_box(triangles).reshape(-1, 3)
+    assert (points.max(0) - points.min(0)).max() == pytest.approx(1.0, abs=1e-12)
+    np.testing.assert_allclose(points.max(0), -points.min(0), atol=1e-12)
+    assert np.abs(points).max() <= 0.5
+
+
+def test_proportions_are_kept():
+    triangles = np.random.default_rng(1).normal(size=(5, 3, 3))
+    scaled = to_unit_box(triangles)
+    edges = [np.linalg.norm(t[:, 1] - t[:, 0], axis=-1) for t in (triangles, scaled)]
+    np.testing.assert_allclose(edges[1] / edges[0], (edges[1] / edges[0])[0])
+
+
+def test_y_up_becomes_z_up():
+    triangles = np.array([[[0.0, 0.0, 0.0], [1.0, 4.0, 0.0], [0.0, 0.0, 2.0]]])
+    # (x, y, z) -> (x, -z, y), over the longest side 4, centred.
+    expected = np.array([[[-0.125, 0.25, -0.5], [0.125, 0.25, 0.5], [-0.125, -0.25, -0.5]]])
+    np.testing.assert_allclose(to_unit_box(triangles, "y"), expected)
+
+
+@pytest.mark.parametrize(
+    ("triangles", "message"),
+    [
+        (np.zeros((0, 3, 3)), "expected at least one face, got none"),
+        (np.zeros((2, 3, 3)), "expected faces with an extent"),
+        (np.full((1, 3, 3), np.nan), "expected finite vertices"),
+    ],
+)
+def test_bad_meshes_are_refused(triangles, message):
+    with pytest.raises(ValueError, match=message):
+        to_unit_box(triangles)

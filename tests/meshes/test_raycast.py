@@ -1,0 +1,180 @@
+"""Rays and pixels against hand-computed silhouettes, depths, light and colours."""
+
+import numpy as np
+import pytest
+import trimesh
+
+from latent_nerfstudio.meshes import raycast
+from latent_nerfstudio.meshes.raycast import Lighting, PinholeCamera, Raycaster, irradiance
+from latent_nerfstudio.meshes.surface import surface_of
+from latent_nerfstudio.meshes.viewpoints import look_at_origin
+
+AMBIENT = Lighting(ambient=1.0, directions=((0.0, 0.0, 1.0),), strengths=(0.0,))
+
+
+def view_from(*eye: float) -> np.ndarray:
+    return look_at_origin(np.array([eye], float))[0]
+
+
+def sphere(radius: float = 0.4, subdivisions: int = 5) -> trimesh.Trimesh:
+    return trimesh.creation.icosphere(subdivisions, radius)
+
+
+def coloured_sphere() -> trimesh.Trimesh:
+    mesh = sphere()
+    mesh.visual.vertex_colors = np.round(255 * (mesh.vertices + 0.5)).astype(np.uint8)
+    return mesh
+
+
+def slab_depth(origins: np.ndarray, directions: np.ndarray, half: np.ndarray) -> np.ndarray:
+    """First hit of rays with the box |x| <= half, inf for none."""
+    near, far = (-half - origins) / directions, (half - origins) / directions
+    enter, leave = np.minimum(near, far).max(-1), np.maximum(near, far).min(-1)
+    return np.where((enter <= leave) & (leave > 0), enter, np.inf)
+
+
+@pytest.mark.parametrize("samples", [2, 3])
+def test_cube_silhouette_has_its_hand_computed_width(samples):
+    caster = Raycaster(surface_of(trimesh.creation.box((0.4, 0.4, 0.4))), samples_per_axis=samples)
+    image = caster.render(view_from(1.3, 0.0, 0.0), PinholeCamera.square(110, 1.09375))
+    # The near face is 1.3 - 0.2 away: 1.09375 * 110 * 0.4 / 1.1 = 43.75 pixels.
+    covered = image[..., 3] / 255.0
+    assert covered[55].sum() == pytest.approx(43.75, abs=1.0 / samples)
+    assert covered[:, 55].sum() == pytest.approx(43.75, abs=1.0 / samples)
+
+
+def test_silhouette_of_an_off_centre_camera_is_where_the_projection_says():
+    caster = Raycaster(surface_of(trimesh.creation.box((0.2, 0.2, 0.2))), samples_per_axis=4)
+    camera = PinholeCamera(width=80, height=60, fx=90.0, fy=70.0, cx=50.0, cy=20.0)
+    alpha = caster.render(view_from(1.1, 0.0, 0.0), camera)[..., 3] / 255.0
+    # Half of the near face, 1 away: 9 pixels across, 7 up and down, about (50, 20).
+    columns, rows = alpha[20], alpha[:, 50]
+    assert columns.sum() == pytest.approx(18.0, abs=0.26)
+    assert rows.sum() == pytest.approx(14.0, abs=0.26)
+    assert (columns * (np.arange(80) + 0.5)).sum() / columns.sum() == pytest.approx(50.0, abs=0.1)
+    assert (rows * (np.arange(60) + 0.5)).sum() / rows.sum() == pytest.approx(20.0, abs=0.1)
+
+
+def test_depth_of_a_box_equals_the_slab_method(seed=0):
+    rng = np.random.default_rng(seed)
+    half = np.array([0.5, 0.3, 0.2])
+    origins = rng.normal(size=(2000, 3))
+    origins *= 2.0 / np.linalg.norm(origins, axis=-1, keepdims=True)
+    directions = rng.uniform(-0.6, 0.6, size=(2000, 3)) - origins
+    faces, depth, _ = Raycaster(surface_of(trimesh.creation.box(2 * half))).cast(origins, directions)
+    expected = slab_depth(origins, directions, half)
+    hit = np.isfinite(expected)
+    assert 0.2 < hit.mean() < 0.99
+    np.testing.assert_array_equal(faces >= 0, hit)
+    np.testing.assert_allclose(depth[hit], expected[hit], atol=2e-5)
+
+
+def test_depth_of_a_sphere_is_within_its_facets():
+    origins = np.tile([0.0, 0.0, 2.0], (100, 1))
+    angle = np.linspace(0.0, 0.19, 100)
+    directions = np.stack([np.sin(angle), np.zeros(100), -np.cos(angle)], -1)
+    _, depth, _ = Raycaster(surface_of(sphere())).cast(origins, directions)
+    along = 2.0 * np.cos(angle)
+    expected = along - np.sqrt(along**2 - 2.0**2 + 0.4**2)
+    assert np.all(depth >= expected - 1e-5)
+    np.testing.assert_allclose(depth, expected, atol=3e-3)
+
+
+def test_coverage_of_a_sphere_is_near_its_analytic_area():
+    camera = PinholeCamera.square(96, 1.09375)
+    alpha = Raycaster(surface_of(sphere())).render(view_from(1.3, 0.0, 0.0), camera)[..., 3]
+    radius = camera.fx * np.tan(np.arcsin(0.4 / 1.3))
+    assert (alpha / 255.0).sum() == pytest.approx(np.pi * radius**2, rel=0.005)
+    edge = (alpha > 0) & (alpha < 255)
+    assert 0.5 * 2 * np.pi * radius < edge.sum() < 2.0 * 2 * np.pi * radius
+    assert len(np.unique(alpha)) == 10  # 3 x 3 rays: 0 to 9 of 9
+
+
+def test_alpha_is_straight():
+    mesh = sphere(subdivisions=3)
+    mesh.visual.face_colors = [200, 100, 50, 255]
+    image = Raycaster(surface_of(mesh), AMBIENT).render(view_from(1.0, 0.4, 0.3), PinholeCamera.square(40, 1.09375))
+    seen = image[..., 3] > 0
+    np.testing.assert_array_equal(np.unique(image[seen][:, :3], axis=0), [[200, 100, 50]])
+    assert not image[~seen].any()
+
+
+def test_light_has_its_hand_computed_value():
+    light = Lighting(ambient=0.25, directions=((0.0, 0.0, 3.0), (0.0, 4.0, 3.0)), strengths=(0.5, 0.125))
+    normals = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, -1.0]])
+    np.testing.assert_allclose(irradiance(normals, light), [0.25 + 0.5 + 0.125 * 0.6, 0.25 + 0.125 * 0.8, 0.25])
+    mesh = trimesh.creation.box((0.4, 0.4, 0.4))
+    mesh.visual.face_colors = [200, 200, 200, 255]
+    image = Raycaster(surface_of(mesh), light).render(view_from(0.0, 1.0, 0.0), PinholeCamera.square(32, 1.0))
+    assert image[16, 16].tolist() == [70, 70, 70, 255]  # 200 * 0.35
+
+
+def test_light_is_at_most_one():
+    light = Lighting(ambient=0.9, directions=((0.0, 0.0, 1.0),), strengths=(0.9,))
+    assert irradiance(np.array([[0.0, 0.0, 1.0]]), light).tolist() == [1.0]
+
+
+def test_a_point_has_one_colour_in_two_views():
+    caster = Raycaster(surface_of(coloured_sphere()))
+    camera = PinholeCamera.square(128, 1.09375)
+    first, second = view_from(1.1, 0.5, 0.5), view_from(0.9, -0.1, 0.95)
+    images = [caster.render(pose, camera)[..., :3].astype(float) for pose in (first, second)]
+    directions = raycast.ray_directions(camera, (0, 128, 0, 128), 1) @ first[:3, :3].T
+    faces, depth, _ = caster.cast(np.tile(first[:3, 3], (128 * 128, 1)), directions)
+    points = first[:3, 3] + directions * depth[:, None]
+    towards = points - second[:3, 3]
+    other, again, _ = caster.cast(np.tile(second[:3, 3], (128 * 128, 1)), np.where(faces[:, None] >= 0, towards, 1.0))
+    # Seen in both, and away from the silhouettes, where one pixel spans much of the surface.
+    facing = [
+        -(d / np.linalg.norm(d, axis=-1, keepdims=True) * points / 0.4).sum(-1) > 0.4 for d in (directions, towards)
+    ]
+    both = (faces >= 0) & (other >= 0) & (np.abs(again - 1.0) < 1e-3) & facing[0] & facing[1]
+    local = (points[both] - second[:3, 3]) @ second[:3, :3]
+    column = camera.cx - camera.fx * local[:, 0] / local[:, 2]
+    row = camera.cy + camera.fy * local[:, 1] / local[:, 2]
+    seen = images[1][np.floor(row).astype(int), np.floor(column).astype(int)]
+    difference = np.abs(images[0].reshape(-1, 3)[both] - seen)
+    assert both.sum() > 1500
+    assert difference.mean() < 1.0
+    assert difference.max() < 6.0
+
+
+def test_the_picture_does_not_depend_on_the_box_that_is_cast(monkeypatch):
+    caster = Raycaster(surface_of(coloured_sphere()))
+    pose, camera = view_from(0.9, 0.7, 0.4), PinholeCamera.square(50, 1.09375)
+    cropped = caster.render(pose, camera)
+    monkeypatch.setattr(raycast, "visible_box", lambda *_: (0, 50, 0, 50))
+    monkeypatch.setattr(raycast, "RAYS_AT_ONCE", 1000)
+    np.testing.assert_array_equal(caster.render(pose, camera), cropped)
+
+
+def test_a_camera_inside_sees_the_mesh_everywhere():
+    caster = Raycaster(surface_of(trimesh.creation.box((4.0, 4.0, 4.0))))
+    assert (caster.render(view_from(1.0, 0.0, 0.0), PinholeCamera.square(16, 1.0))[..., 3] == 255).all()
+
+
+def test_an_object_out_of_view_gives_an_empty_image():
+    mesh = sphere(subdivisions=2)
+    mesh.apply_translation([0.0, 30.0, 0.0])
+    assert not Raycaster(surface_of(mesh)).render(view_from(1.0, 0.0, 0.0), PinholeCamera.square(16, 1.0)).any()
+
+
+def test_bilinear_lookup_equals_a_naive_loop():
+    rng = np.random.default_rng(3)
+    image = rng.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    uv = rng.uniform(-1.5, 1.5, (200, 2))
+    expected = np.zeros((200, 3))
+    for index, (u, v) in enumerate(uv):
+        x, y = u * 7 - 0.5, (1.0 - v) * 5 - 0.5
+        for i in (0, 1):
+            for j in (0, 1):
+                column, row = int(np.floor(x)) + i, int(np.floor(y)) + j
+                weight = (1 - abs(x - column)) * (1 - abs(y - row))
+                expected[index] += weight * image[row % 5, column % 7] / 255.0
+    found = raycast.sample_texture(raycast.padded_texture(image), uv.astype(np.float32))
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_no_rays_is_refused():
+    with pytest.raises(ValueError, match="samples_per_axis: expected at least 1, got 0"):
+        Raycaster(surface_of(sphere(subdivisions=1)), samples_per_axis=0)

@@ -1,0 +1,99 @@
+"""Scenes on disk."""
+
+import json
+
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+
+from latent_nerfstudio.meshes import scene_writer
+from latent_nerfstudio.meshes.scene_writer import ViewOptions, check_free, check_view_options, write_scene
+from latent_nerfstudio.meshes.surface import surface_of
+
+OPTIONS = ViewOptions(views=21, resolution=16, seed=0)
+
+
+@pytest.fixture
+def surface():
+    return surface_of(trimesh.creation.box((1.0, 0.5, 0.25))).normalized()
+
+
+def test_transforms_describe_the_images(tmp_path, surface):
+    write_scene(surface, tmp_path / "box", OPTIONS)
+    transforms = json.loads((tmp_path / "box" / "transforms.json").read_text())
+    assert {key: transforms[key] for key in ("camera_model", "fl_x", "fl_y", "cx", "cy", "w", "h")} == {
+        "camera_model": "PINHOLE", "fl_x": 17.5, "fl_y": 17.5, "cx": 8.0, "cy": 8.0, "w": 16, "h": 16,
+    }  # fmt: skip
+    names = [frame["file_path"] for frame in transforms["frames"]]
+    assert names == [f"images/{index:04d}.png" for index in range(21)]
+    assert sorted(path.name for path in (tmp_path / "box" / "images").iterdir()) == [name[7:] for name in names]
+    for name in names:
+        with Image.open(tmp_path / "box" / name) as image:
+            assert (image.mode, image.size) == ("RGBA", (16, 16))
+            assert np.asarray(image)[8, 8, 3] == 255
+
+
+def test_every_tenth_view_is_held_out(tmp_path, surface):
+    write_scene(surface, tmp_path / "box", OPTIONS)
+    transforms = json.loads((tmp_path / "box" / "transforms.json").read_text())
+    assert transforms["test_filenames"] == ["images/0000.png", "images/0010.png", "images/0020.png"]
+    assert transforms["val_filenames"] == transforms["test_filenames"]
+    together = transforms["train_filenames"] + transforms["test_filenames"]
+    assert sorted(together) == [frame["file_path"] for frame in transforms["frames"]]
+
+
+def test_box_has_a_margin_of_two_percent(tmp_path, surface):
+    write_scene(surface, tmp_path / "box", OPTIONS)
+    aabb = json.loads((tmp_path / "box" / "transforms.json").read_text())["aabb"]
+    np.testing.assert_allclose(aabb, [[-0.52, -0.26, -0.13], [0.52, 0.26, 0.13]])
+
+
+def test_an_interrupted_scene_leaves_nothing(tmp_path, surface):
+    seen = []
+
+    def interrupt() -> None:
+        seen.append(sorted(path.name for path in tmp_path.iterdir()))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_scene(surface, tmp_path / "box", OPTIONS, interrupt)
+    assert seen[0] != ["box"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_scene_replaces_an_old_one_whole(tmp_path, surface):
+    write_scene(surface, tmp_path / "box", OPTIONS)
+    write_scene(surface, tmp_path / "box", ViewOptions(views=3, resolution=16, seed=0))
+    assert [path.name for path in tmp_path.iterdir()] == ["box"]
+    assert len(list((tmp_path / "box" / "images").iterdir())) == 3
+
+
+def test_scenes_that_are_there_are_kept(tmp_path):
+    (tmp_path / "car").mkdir()
+    check_free([tmp_path / "car", tmp_path / "bus"], overwrite=True)
+    with pytest.raises(FileExistsError, match=r"car: expected no scene of this name, got one; pass --overwrite"):
+        check_free([tmp_path / "car", tmp_path / "bus"], overwrite=False)
+    (tmp_path / "bus").touch()
+    with pytest.raises(NotADirectoryError, match="bus: expected a folder or nothing, got a file"):
+        check_free([tmp_path / "bus"], overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("views", "resolution", "seed", "message"),
+    [
+        (1, 128, 0, "views: expected at least 2 .*, got 1"),
+        (60, 7, 0, "resolution: expected at least 8 pixels, got 7"),
+        (60, 128, -1, "seed: expected an integer >= 0, got -1"),
+    ],
+)
+def test_impossible_numbers_are_refused(views, resolution, seed, message):
+    with pytest.raises(ValueError, match=message):
+        check_view_options(views, resolution, seed)
+
+
+def test_smallest_numbers_are_allowed(tmp_path, surface):
+    check_view_options(2, 8, 0)
+    write_scene(surface, tmp_path / "box", ViewOptions(views=2, resolution=8, seed=0))
+    transforms = json.loads((tmp_path / "box" / "transforms.json").read_text())
+    assert transforms["train_filenames"] == [scene_writer.image_name(1)]

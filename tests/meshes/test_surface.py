@@ -1,0 +1,146 @@
+"""Meshes of all kinds of colouring, in memory and from files."""
+
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+from trimesh.visual import TextureVisuals
+from trimesh.visual.material import PBRMaterial, SimpleMaterial
+
+from latent_nerfstudio.meshes.raycast import Lighting, PinholeCamera, Raycaster
+from latent_nerfstudio.meshes.surface import (
+    UNCOLOURED,
+    corner_normals,
+    load_surface,
+    shrink_textures,
+    surface_of,
+)
+
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+AMBIENT = Lighting(ambient=1.0, directions=((0.0, 0.0, 1.0),), strengths=(0.0,))
+
+
+def textured_quad(material: type = PBRMaterial, size: int = 32) -> trimesh.Trimesh:
+    """The unit square in the plane z = 0, facing up; red, green / blue, white as seen from above with y up."""
+    image = np.zeros((size, size, 3), np.uint8)
+    half = size // 2
+    image[:half, :half], image[:half, half:], image[half:, :half], image[half:, half:] = RED, GREEN, BLUE, WHITE
+    key = "baseColorTexture" if material is PBRMaterial else "image"
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], float)
+    return trimesh.Trimesh(
+        np.concatenate([corners - 0.5, np.zeros((4, 1))], -1),
+        [[0, 1, 2], [0, 2, 3]],
+        visual=TextureVisuals(uv=corners, material=material(**{key: Image.fromarray(image)})),
+        process=False,
+    )
+
+
+def seen_from_above(surface, shading="flat") -> np.ndarray:
+    """The four quarters' middle pixels: upper left, upper right, lower left, lower right."""
+    pose = np.eye(4)
+    pose[2, 3] = 2.0
+    image = Raycaster(surface, AMBIENT, shading).render(pose, PinholeCamera.square(32, 2.0))
+    assert (image[[8, 8, 24, 24], [8, 24, 8, 24], 3] == 255).all()
+    return image[[8, 8, 24, 24], [8, 24, 8, 24], :3]
+
+
+@pytest.mark.parametrize("material", [PBRMaterial, SimpleMaterial])
+def test_texture_appears_the_right_way_up(material):
+    np.testing.assert_array_equal(seen_from_above(surface_of(textured_quad(material))), [RED, GREEN, BLUE, WHITE])
+
+
+@pytest.mark.parametrize("suffix", ["glb", "obj"])
+def test_textured_files_keep_their_texture(tmp_path, suffix):
+    textured_quad(PBRMaterial if suffix == "glb" else SimpleMaterial).export(tmp_path / f"quad.{suffix}")
+    surface = load_surface(tmp_path / f"quad.{suffix}")
+    np.testing.assert_array_equal(seen_from_above(surface), [RED, GREEN, BLUE, WHITE])
+
+
+def test_base_colour_multiplies_a_texture():
+    quad = textured_quad()
+    quad.visual.material.baseColorFactor = [255, 128, 0, 255]
+    colours = seen_from_above(surface_of(quad))
+    np.testing.assert_array_equal(colours, [RED, (0, 128, 0), (0, 0, 0), (255, 128, 0)])
+
+
+@pytest.mark.parametrize("suffix", ["ply", "glb", "obj"])
+def test_vertex_colours_are_interpolated(tmp_path, suffix):
+    quad = trimesh.Trimesh(textured_quad().vertices, [[0, 1, 2], [0, 2, 3]], process=False)
+    quad.visual.vertex_colors = [(0, 0, 0), (200, 0, 0), (200, 100, 0), (0, 100, 0)]
+    quad.export(tmp_path / f"quad.{suffix}")
+    colours = seen_from_above(load_surface(tmp_path / f"quad.{suffix}")).astype(float)
+    # Pixel centres lie at 8.5 / 32 and 24.5 / 32 of the square.
+    low, high = 8.5 / 32, 24.5 / 32
+    expected = [(200 * x, 100 * (1 - y), 0) for y in (low, high) for x in (low, high)]
+    np.testing.assert_allclose(colours, expected, atol=1.0)
+
+
+def test_face_colours_stay_on_their_faces(tmp_path):
+    box = trimesh.creation.box((1.0, 1.0, 1.0))
+    top = box.face_normals[:, 2] > 0.9
+    box.visual.face_colors = np.where(top[:, None], (*GREEN, 255), (*RED, 255)).astype(np.uint8)
+    box.export(tmp_path / "box.ply")
+    for surface in (surface_of(box), load_surface(tmp_path / "box.ply")):
+        np.testing.assert_array_equal(seen_from_above(surface)[:, 1], [255] * 4)
+        assert (surface.tint[~top] == (1.0, 0.0, 0.0)).all()
+
+
+def test_plain_materials_and_instances_of_a_scene(tmp_path):
+    scene = trimesh.Scene()
+    for index, colour in enumerate([RED, GREEN]):
+        box = trimesh.creation.box((1.0, 1.0, 1.0))
+        box.visual = TextureVisuals(material=PBRMaterial(baseColorFactor=[*colour, 255]))
+        scene.add_geometry(box, transform=trimesh.transformations.translation_matrix([3.0 * index, 0, 0]))
+    scene.add_geometry(textured_quad(), transform=trimesh.transformations.translation_matrix([0, 5.0, 0]))
+    scene.export(tmp_path / "scene.glb")
+    surface = load_surface(tmp_path / "scene.glb")
+    np.testing.assert_allclose(surface.bounds(), [[-0.5, -0.5, -0.5], [3.5, 5.5, 0.5]])
+    left = surface.triangles.mean(1)[:, 0] < 1.5
+    plain = surface.texture < 0
+    assert (surface.tint[left & plain] == (1.0, 0.0, 0.0)).all()
+    assert (surface.tint[~left] == (0.0, 1.0, 0.0)).all()
+    assert (~plain).sum() == 2
+    assert len(surface.textures) == 1
+
+
+def test_uncoloured_meshes_are_grey(tmp_path):
+    trimesh.creation.box((1.0, 1.0, 1.0)).export(tmp_path / "box.stl")
+    surface = load_surface(tmp_path / "box.stl")
+    np.testing.assert_allclose(surface.tint, UNCOLOURED)
+
+
+def test_sharp_edges_stay_sharp_and_round_ones_become_smooth():
+    box = trimesh.creation.box((1.0, 1.0, 1.0)).triangles
+    np.testing.assert_allclose(corner_normals(box, "smooth"), corner_normals(box, "flat"), atol=1e-12)
+    ball = np.asarray(trimesh.creation.icosphere(3, 1.0).triangles)
+    np.testing.assert_allclose(corner_normals(ball, "smooth"), ball, atol=0.02)
+    assert np.abs(corner_normals(ball, "flat") - ball).max() > 0.05
+
+
+def test_smooth_normals_do_not_see_texture_seams():
+    ball = trimesh.creation.icosphere(2, 1.0)
+    cut = trimesh.Trimesh(ball.triangles.reshape(-1, 3), np.arange(3 * len(ball.faces)).reshape(-1, 3), process=False)
+    joined, separate = (corner_normals(surface_of(mesh).triangles) for mesh in (ball, cut))
+    np.testing.assert_allclose(separate, joined)
+
+
+def test_textures_shrink_to_the_mean_of_what_a_ray_covers():
+    quad = surface_of(textured_quad(size=32))
+    same = shrink_textures(quad, samples_per_unit=32.0).textures[0]
+    np.testing.assert_array_equal(same, quad.textures[0])
+    np.testing.assert_array_equal(shrink_textures(quad, 16.0).textures[0], quad.textures[0][::2, ::2])
+    grey = shrink_textures(quad, samples_per_unit=1.0).textures[0]
+    assert grey.shape == (1, 1, 3)
+    np.testing.assert_allclose(grey[0, 0], 127.5, atol=0.6)
+
+
+def test_a_broken_file_is_named(tmp_path):
+    (tmp_path / "broken.glb").write_bytes(b"not a mesh at all")
+    with pytest.raises(ValueError, match=r"broken\.glb: expected a readable mesh, got .*; export it again"):
+        load_surface(tmp_path / "broken.glb")
+
+
+def test_a_point_cloud_is_refused(tmp_path):
+    trimesh.PointCloud(np.random.default_rng(0).random((10, 3))).export(tmp_path / "points.ply")
+    with pytest.raises(ValueError, match=r"points\.ply: expected a mesh with faces, got none"):
+        load_surface(tmp_path / "points.ply")
