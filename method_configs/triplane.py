@@ -14,7 +14,7 @@ from latent_nerfstudio.models.triplane import TriplaneModelConfig
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipelineConfig
 
 NEVER = 1_000_000
-"""Interval of what a run does not do by itself: Nerfstudio's evaluations during training cost more than the training."""
+"""Interval of what a run does not do by itself: Nerfstudio's evaluations during training cost more than training."""
 
 
 def optimizers(plane_lr: float, mlp_lr: float, decoder_lr: float) -> dict:

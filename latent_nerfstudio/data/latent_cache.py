@@ -10,18 +10,16 @@ import os
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Shaped
 from nerfstudio.utils.rich_utils import CONSOLE
 from rich.progress import track
 from torch import Tensor
 
+from latent_nerfstudio.data.pixels import as_float
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder
-
-Encode = Callable[[Tensor], Tensor]
-"""Images [n, H, W, 3] in [0, 1] to raw latents [n, h, w, C]."""
 
 FORMAT = "latents-v1"
 """Part of every file's name; changed when its contents change their meaning."""
@@ -41,7 +39,7 @@ def cache_folder(setting: str) -> Optional[Path]:
 
 
 def encode_scenes(
-    images: Sequence[UInt8[Tensor, "_ _ 3"]],
+    images: Sequence[Shaped[Tensor, "_ _ 3"]],
     scene_of_image: Sequence[int],
     autoencoder: Autoencoder,
     setting: str = "disk",
@@ -50,7 +48,7 @@ def encode_scenes(
     """Raw latents [h, w, C] in float16 of pictures of any sizes, from the cache where they are in it.
 
     Args:
-        images: the pictures.
+        images: the pictures, uint8 or float in [0, 1].
         scene_of_image: the scene of each; a scene is encoded, stored and found as a whole.
         autoencoder: what encodes; its device is used.
         setting: `memory`, `disk` or a folder.
@@ -85,9 +83,7 @@ def group_by(labels: Sequence[int]) -> Dict[int, List[int]]:
 
 
 @torch.no_grad()
-def encode_images(
-    images: Sequence[UInt8[Tensor, "_ _ 3"]], autoencoder: Autoencoder, batch_size: int
-) -> List[Tensor]:
+def encode_images(images: Sequence[Shaped[Tensor, "_ _ 3"]], autoencoder: Autoencoder, batch_size: int) -> List[Tensor]:
     """Raw latents [h, w, C] in float16, on the host; pictures of one size go through the encoder together."""
     sizes = group_by([hash(tuple(image.shape)) for image in images])
     device = next(autoencoder.parameters()).device
@@ -95,7 +91,7 @@ def encode_images(
     for members in sizes.values():
         for start in range(0, len(members), batch_size):
             part = members[start : start + batch_size]
-            batch = torch.stack([images[i] for i in part]).to(device).float() / 255
+            batch = as_float(torch.stack([images[i] for i in part]).to(device))
             latents.update(zip(part, autoencoder.encode(batch).half().cpu(), strict=True))
     return [latents[i] for i in range(len(images))]
 
@@ -119,7 +115,9 @@ def _files(
     """The cache file of each scene."""
     with ThreadPoolExecutor() as pool:
         hashes = list(pool.map(_hash_image, images))
-    names = {s: hashlib.sha256("".join(hashes[i] for i in members).encode()).hexdigest() for s, members in groups.items()}
+    names = {
+        s: hashlib.sha256("".join(hashes[i] for i in members).encode()).hexdigest() for s, members in groups.items()
+    }
     base = folder / autoencoder.fingerprint()
     return {scene: base / name[:2] / f"{name[:40]}.{FORMAT}.safetensors" for scene, name in names.items()}
 
@@ -161,9 +159,3 @@ def _write(path: Path, latents: Sequence[Tensor]) -> None:
             raise
     except OSError as error:
         CONSOLE.log(f"latents: not kept on disk ({error}); training goes on with those in memory")
-
-
-def flatten_pictures(pictures: Sequence[Tensor]) -> Tuple[Tensor, Tensor]:
-    """Pictures [h, w, C] of any sizes as one table [pixels, C], and each picture's first row in it [n + 1]."""
-    counts = torch.tensor([0] + [p.shape[0] * p.shape[1] for p in pictures])
-    return torch.cat([p.reshape(-1, p.shape[-1]) for p in pictures]), counts.cumsum(0)

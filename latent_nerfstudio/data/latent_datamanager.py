@@ -5,7 +5,7 @@ from typing import Any, Dict, List, Literal, Optional, Tuple, Type
 
 import torch
 from jaxtyping import Int
-from nerfstudio.cameras.cameras import Cameras
+from nerfstudio.cameras.cameras import Cameras, CameraType
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.configs.dataparser_configs import AnnotatedDataParserUnion
 from nerfstudio.data.datamanagers.full_images_datamanager import FullImageDatamanager, FullImageDatamanagerConfig
@@ -22,6 +22,7 @@ from latent_nerfstudio.data.pixels import (
     mask_of_latent,
     pixel_table,
 )
+from latent_nerfstudio.data.rays import pixel_rays
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
 from latent_nerfstudio.latent_space.latent_space import LatentSpace, background_color_of
 from latent_nerfstudio.latent_space.resolution import latent_cameras
@@ -72,15 +73,19 @@ class LatentDataManager(FullImageDatamanager[InputDataset]):
     def _load_images(self, split: Literal["train", "eval"], cache_images_device: Literal["cpu", "gpu"]):
         """Nerfstudio's loading and undistortion, then alpha over the background.
 
-        On the CPU the host is the device: the other way pins memory, which needs a CUDA driver.
+        On the CPU the host is the device: the other way pins memory, which needs a CUDA driver. Nerfstudio leaves the
+        cameras of undistorted pictures distorted, fisheye ones as well; they are pinhole cameras then.
         """
         on_host = torch.device(self.device).type != "cuda"
+        cameras = (self.train_dataset if split == "train" else self.eval_dataset).cameras
         pictures = super()._load_images(split, "gpu" if on_host else cache_images_device)
-        dataset = self.train_dataset if split == "train" else self.eval_dataset
         for picture in pictures:
             picture["image"] = over_background(picture["image"], self.background_color)
-        if dataset.cameras.distortion_params is not None:
-            dataset.cameras.distortion_params = torch.zeros_like(dataset.cameras.distortion_params)
+        if cameras.distortion_params is not None:
+            undistorted = (cameras.distortion_params != 0).any(dim=-1, keepdim=True)
+            pinhole = torch.full_like(cameras.camera_type, CameraType.PERSPECTIVE.value)
+            cameras.camera_type = torch.where(undistorted, pinhole, cameras.camera_type)
+            cameras.distortion_params = torch.zeros_like(cameras.distortion_params)
         return pictures
 
     def prepare(self, space: LatentSpace) -> None:
@@ -121,7 +126,7 @@ class LatentDataManager(FullImageDatamanager[InputDataset]):
 
     def rays_at(self, places: Int[Tensor, "rays 3"]) -> RayBundle:
         """Rays through the centres of latent pixels, given as picture, row and column."""
-        rays = self.latent_cameras.generate_rays(camera_indices=places[:, :1], coords=places[:, 1:] + 0.5)
+        rays = pixel_rays(self.latent_cameras, places)
         if "scene_index" not in rays.metadata:
             rays.metadata["scene_index"] = torch.zeros_like(places[:, :1])
         return rays
@@ -145,9 +150,10 @@ class LatentDataManager(FullImageDatamanager[InputDataset]):
         return self.train_dataset.cameras[torch.tensor(indices)].to(self.device), batch
 
     def _draw_pictures(self, generator: torch.Generator) -> List[int]:
-        """Pictures of the step's scenes; one picture a scene first, so that many scenes are met."""
+        """Pictures of the step's scenes, of one size."""
         scenes = torch.tensor(scene_indices(self.train_dataset.cameras))
-        chosen = draw_scenes(int(scenes.max()) + 1, self.config.scenes_per_batch, generator)
+        present = scenes.unique()
+        chosen = present[draw_scenes(len(present), self.config.scenes_per_batch, generator)]
         members = torch.isin(scenes, chosen).nonzero()[:, 0]
         table = self._table()
         sizes = [(int(table.heights[i]), int(table.widths[i])) for i in members]

@@ -55,6 +55,9 @@ def pixel_table(
         pictures: [h, w, C] each.
         scene_of_picture: scene of each, not decreasing.
         masks: [h, w] each, true where a pixel may be drawn.
+
+    Raises:
+        ValueError: a scene whose masks leave nothing.
     """
     sizes = torch.tensor([p.shape[:2] for p in pictures])
     starts = torch.cat([torch.zeros(1, dtype=torch.long), sizes.prod(dim=1).cumsum(0)])
@@ -63,7 +66,15 @@ def pixel_table(
     values = torch.cat([p.reshape(-1, p.shape[-1]) for p in pictures])
     valid = None if masks is None else torch.cat([m.reshape(-1) for m in masks]).nonzero()[:, 0]
     ends = torch.cat([first, torch.tensor([len(pictures)])])
-    return PixelTable(values, sizes[:, 0], sizes[:, 1], starts, starts[ends], valid)
+    table = PixelTable(values, sizes[:, 0], sizes[:, 1], starts, starts[ends], valid)
+    empty = [] if valid is None else (torch.searchsorted(valid, table.scene_starts).diff() == 0).nonzero()[:, 0]
+    if len(empty):
+        views = ends[empty[0]], ends[empty[0] + 1] - 1
+        raise ValueError(
+            f"masks: expected a latent pixel of each scene to be kept, got none in views {views[0]} to {views[1]}; "
+            "correct their masks, white is what is kept"
+        )
+    return table
 
 
 def draw_pixels(

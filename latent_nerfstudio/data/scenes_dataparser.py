@@ -207,7 +207,7 @@ def find_scenes(folder: Path) -> list[Path]:
     got = "an empty folder" if not any(folder.iterdir()) else f"none in it or in its {len(inside)} subfolders"
     deeper = next((path for name in inside for path in sorted((folder / name).iterdir()) if detect_layout(path)), None)
     do = "check --data" if deeper is None else f"use --data {deeper.parent}"
-    raise ValueError(problem(folder, f"a scene with {LAYOUTS_LOOKED_FOR}", got, do))
+    raise ValueError(problem(os.path.abspath(folder), f"a scene with {LAYOUTS_LOOKED_FOR}", got, do))
 
 
 def select_scenes(folders: Sequence[Path], names: Sequence[str], where: Path) -> list[Path]:

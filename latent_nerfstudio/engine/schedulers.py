@@ -1,7 +1,7 @@
 """Learning rates over the two stages.
 
-Nerfstudio's own schedules leave numpy numbers in the optimizers, and a checkpoint with these does not load any more with
-torch 2.6 and later; the ones here return Python floats.
+Nerfstudio's own schedules leave numpy numbers in the optimizers, and a checkpoint with these does not load any more
+with torch 2.6 and later; the ones here return Python floats.
 """
 
 import math

@@ -59,14 +59,12 @@ class LatentTrainer(Trainer):
         end = self.config.max_num_iterations
         if self._start_step >= end:
             raise ValueError(
-                f"max_num_iterations: expected more than the {self._start_step} steps of the loaded checkpoint, got {end}; "
-                "raise --max-num-iterations"
+                f"max_num_iterations: expected more than the {self._start_step} steps of the loaded checkpoint, got "
+                f"{end}; raise --max-num-iterations"
             )
         self.pipeline.prepare()
         self.progress = Progress(self.pipeline, self._start_step, end)
-        self.callbacks.append(
-            TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], self._after_iteration)
-        )
+        self.callbacks.append(TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], self._after_iteration))
 
     def setup_optimizers(self) -> Optimizers:
         """Optimizers whose schedules end with the stages."""

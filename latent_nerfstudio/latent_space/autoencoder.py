@@ -20,6 +20,9 @@ from torch.nn import Parameter
 
 from latent_nerfstudio.latent_space.resolution import pad_to_multiple
 
+HUB_TIMEOUT = 10.0
+"""Seconds that the Hugging Face Hub has to answer."""
+
 BUNDLED_FOLDERS = {"bundled": Path(__file__).parent / "bundled"}
 """Autoencoders that are part of the package, by the name that `source` takes."""
 
@@ -28,7 +31,7 @@ BUNDLED_FOLDERS = {"bundled": Path(__file__).parent / "bundled"}
 class AutoencoderConfig(InstantiateConfig):
     """Which autoencoder to use."""
 
-    _target: Type = field(default_factory=lambda: load_autoencoder)
+    _target: Type = field(default_factory=lambda: load_autoencoder)  # type: ignore[assignment]
     source: str = "bundled"
     """`bundled`, `identity` (pixels are the latents), a folder in diffusers format, or a Hugging Face Hub id."""
     subfolder: Optional[str] = None
@@ -108,7 +111,7 @@ class DiffusersAutoencoder(Autoencoder):
 
     def __init__(self, vae: nn.Module, latent_space: Optional[Dict[str, Any]] = None):
         super().__init__()
-        self.vae = vae
+        self.vae: Any = vae
         config: Any = vae.config
         is_tiny = type(vae).__name__ == "AutoencoderTiny"
         widths = config.encoder_block_out_channels if is_tiny else config.block_out_channels
@@ -137,7 +140,8 @@ class DiffusersAutoencoder(Autoencoder):
         return (images.permute(0, 2, 3, 1) + 1) / 2
 
     def fingerprint(self) -> str:
-        digest = hashlib.sha256(type(self.vae).__name__.encode())
+        settings = {name: value for name, value in self.vae.config.items() if not name.startswith("_")}
+        digest = hashlib.sha256(f"{type(self.vae).__name__}{sorted(settings.items())}".encode())
         for name, value in sorted(self.state_dict().items()):
             if name.startswith(self.frozen_prefixes):
                 digest.update(f"{name}{tuple(value.shape)}".encode())
@@ -165,12 +169,12 @@ def locate(source: str, subfolder: Optional[str]) -> Tuple[str, Optional[str]]:
     """The folder or Hub id, and the subfolder, of a source; folders are checked, Hub ids are not."""
     folder = BUNDLED_FOLDERS.get(source, Path(source).expanduser())
     if folder.is_dir():
-        for candidate in (subfolder, None, "autoencoder", "vae"):
+        for candidate in (subfolder,) if subfolder else (None, "autoencoder", "vae"):
             if (folder / (candidate or "") / "config.json").is_file():
                 return str(folder), candidate
         raise FileNotFoundError(
-            f"autoencoder source: expected a folder in diffusers format, got {folder} without a config.json; "
-            "name the folder that holds config.json, or its subfolder with --pipeline.model.autoencoder.subfolder"
+            f"autoencoder source: expected a folder in diffusers format, got {folder / (subfolder or '')} without a "
+            "config.json; name the folder that holds it, or its subfolder with --pipeline.model.autoencoder.subfolder"
         )
     if source.count("/") != 1 or source.startswith((".", "/", "~")):
         raise FileNotFoundError(
@@ -185,6 +189,8 @@ def _load_settings(location: str, subfolder: Optional[str]) -> Dict[str, Any]:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
     try:
+        if not Path(location).is_dir():
+            _check_reach(location, subfolder)
         settings: Any = AutoencoderKL.load_config(location, subfolder=subfolder)
     except json.JSONDecodeError as error:
         raise ValueError(f"autoencoder {location}: expected a JSON config, got {error}; repair config.json") from error
@@ -198,24 +204,42 @@ def _load_settings(location: str, subfolder: Optional[str]) -> Dict[str, Any]:
     return settings if isinstance(settings, dict) else settings[0]
 
 
+def _check_reach(repository: str, subfolder: Optional[str]) -> None:
+    """Asks the Hub once for a config.json that is not cached: the Hub client itself asks for half a minute."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+
+    name = f"{subfolder}/config.json" if subfolder else "config.json"
+    if not isinstance(try_to_load_from_cache(repository, name), str):
+        get_hf_file_metadata(hf_hub_url(repository, name), timeout=HUB_TIMEOUT)
+
+
 def _load_vae(settings: Dict[str, Any], location: str, subfolder: Optional[str]) -> nn.Module:
     name = settings.get("_class_name")
     if name not in ("AutoencoderKL", "AutoencoderTiny"):
         raise ValueError(
-            f"autoencoder {location}: expected _class_name AutoencoderKL or AutoencoderTiny in config.json, got {name}; "
-            "convert it to one of these, or name another folder"
+            f"autoencoder {location}: expected _class_name AutoencoderKL or AutoencoderTiny in config.json, got "
+            f"{name}; convert it to one of these, or name another folder"
         )
     if name == "AutoencoderKL":
         from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL as Class
     else:
         from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny as Class
     try:
-        return Class.from_pretrained(location, subfolder=subfolder, torch_dtype=torch.float32)
+        loaded: Any = Class.from_pretrained(
+            location, subfolder=subfolder, torch_dtype=torch.float32, low_cpu_mem_usage=False, output_loading_info=True
+        )
     except Exception as error:  # OSError for absent weights, and whatever a broken file raises
         raise ValueError(
             f"autoencoder {location}: expected weights that fit its config.json, got {type(error).__name__}: "
             f"{_first_line(error)}; save it again with save_pretrained"
         ) from error
+    vae, report = loaded
+    if report["missing_keys"]:  # diffusers warns, and leaves them uninitialised
+        raise ValueError(
+            f"autoencoder {location}: expected weights that fit its config.json, got none for "
+            f"{', '.join(sorted(report['missing_keys'])[:3])}; save it again with save_pretrained"
+        )
+    return vae
 
 
 def _read_latent_space(folder: Path) -> Dict[str, Any]:

@@ -118,9 +118,7 @@ class LatentSpace(nn.Module):
         """The normalised latent of the background at latent pixels of pictures of the given latent sizes."""
         return self.background[_background_index(rows, heights), _background_index(columns, widths)]
 
-    def preview(
-        self, latents: Float[Tensor, "*batch channels"]
-    ) -> Float[Tensor, "*batch 3"]:
+    def preview(self, latents: Float[Tensor, "*batch channels"]) -> Float[Tensor, "*batch 3"]:
         """A fixed projection to three channels in [0, 1], for looking at."""
         return (latents @ self.preview_weight + self.preview_bias).clamp(0, 1)
 
@@ -151,16 +149,18 @@ def _background_index(position: Int[Tensor, "*n"], extent: Int[Tensor, "*n"]) ->
     border, and the middle row for all that are far from both."""
     middle = BACKGROUND_SIDE // 2
     from_end = extent - 1 - position
-    return torch.where(position <= from_end, position.clamp(max=middle), BACKGROUND_SIDE - 1 - from_end.clamp(max=middle - 1))
+    return torch.where(
+        position <= from_end, position.clamp(max=middle), BACKGROUND_SIDE - 1 - from_end.clamp(max=middle - 1)
+    )
 
 
-def _drop_encoder(module: nn.Module, state_dict: Dict[str, Any], prefix: str, local_metadata: Any) -> None:
+def _drop_encoder(module: Any, state_dict: Dict[str, Any], prefix: str, local_metadata: Any) -> None:
     """The frozen encoder stays out of checkpoints: it comes from the autoencoder's source again."""
     for name in _encoder_names(module, prefix):
         state_dict.pop(name, None)
 
 
-def _keep_encoder(module: nn.Module, state_dict: Dict[str, Any], prefix: str, *_: Any) -> None:
+def _keep_encoder(module: Any, state_dict: Dict[str, Any], prefix: str, *_: Any) -> None:
     """Fills in the encoder that a checkpoint leaves out, and refuses latents of another channel count."""
     saved = state_dict.get(f"{prefix}background")
     channels = module.background.shape[-1]
@@ -174,6 +174,6 @@ def _keep_encoder(module: nn.Module, state_dict: Dict[str, Any], prefix: str, *_
             state_dict.setdefault(f"{prefix}autoencoder.{name}", value)
 
 
-def _encoder_names(module: nn.Module, prefix: str):
+def _encoder_names(module: Any, prefix: str):
     names = module.autoencoder.state_dict().keys()
     return [f"{prefix}autoencoder.{n}" for n in names if n.startswith(module.autoencoder.frozen_prefixes)]

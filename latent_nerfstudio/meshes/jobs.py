@@ -81,7 +81,9 @@ def find_meshes(folder: Path) -> dict[str, Path]:
     if not folder.exists():
         raise FileNotFoundError(f"{folder}: expected a folder of meshes, got nothing there; check the path")
     candidates = [folder] if folder.is_file() else sorted(folder.rglob("*"))
-    paths = [path for path in candidates if path.suffix.lower() in MESH_SUFFIXES and path.is_file()]
+    # Names with a leading dot are left-overs of macOS archives (._chair.obj).
+    meshes = [path for path in candidates if path.suffix.lower() in MESH_SUFFIXES and path.is_file()]
+    paths = [path for path in meshes if not path.name.startswith(".")]
     if not paths:
         known = " ".join(MESH_SUFFIXES)
         raise FileNotFoundError(f"{folder}: expected mesh files ({known}), got none; convert yours to one of these")

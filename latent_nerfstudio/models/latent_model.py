@@ -125,9 +125,7 @@ class LatentModel(Model):
         """
         scaled = latent_cameras(cameras.reshape((-1,)), self.latent_space.downscale_factor).to(self.device)
         height, width = int(scaled.height[0]), int(scaled.width[0])
-        bundles = [
-            scaled.generate_rays(camera_indices=i, keep_shape=True, obb_box=obb_box) for i in range(len(scaled))
-        ]
+        bundles = [scaled.generate_rays(camera_indices=i, keep_shape=True, obb_box=obb_box) for i in range(len(scaled))]
         bundle = bundles[0] if len(bundles) == 1 else concatenate(bundles)
         bundle.metadata["background"] = self.background_picture(height, width).repeat(len(bundles), 1, 1)
         return bundle

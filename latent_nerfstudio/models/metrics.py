@@ -14,8 +14,8 @@ UNBOUNDED_RANGE = 6.0
 class ImageMetrics(nn.Module):
     """PSNR, SSIM and LPIPS of pictures in [0, 1].
 
-    The networks behind them are built when first used, and kept out of state dicts. LPIPS needs AlexNet's weights: where
-    these are neither cached nor within reach it is left out, with one warning.
+    The networks behind them are built when first used, and kept out of state dicts. LPIPS needs AlexNet's weights:
+    where these are neither cached nor within reach it is left out, with one warning.
     """
 
     def __init__(self) -> None:
@@ -41,9 +41,7 @@ class ImageMetrics(nn.Module):
         value = structural_similarity_index_measure(as_batch(output), as_batch(photo), data_range=1.0)
         return float(value)  # type: ignore[arg-type]
 
-    def lpips(
-        self, output: Float[Tensor, "height width 3"], photo: Float[Tensor, "height width 3"]
-    ) -> Optional[float]:
+    def lpips(self, output: Float[Tensor, "height width 3"], photo: Float[Tensor, "height width 3"]) -> Optional[float]:
         """AlexNet LPIPS, or None where its weights are missing or the picture is too small for it."""
         if "lpips" not in self._networks:
             self._networks["lpips"] = _build_lpips()

@@ -38,9 +38,7 @@ class Composite(NamedTuple):
     depth: Float[Tensor, "rays 1"]
 
 
-def ray_weights(
-    samples: RaySamples, density: Float[Tensor, "rays samples"]
-) -> Float[Tensor, "rays samples"]:
+def ray_weights(samples: RaySamples, density: Float[Tensor, "rays samples"]) -> Float[Tensor, "rays samples"]:
     """Weights T_i (1 - exp(-sigma_i delta_i)) of samples (NeRF, eq. 3), by nerfacc's dense function."""
     starts, ends = samples.frustums.starts[..., 0], samples.frustums.ends[..., 0]
     weights, _, _ = render_weight_from_density(starts, ends, density)

@@ -1,7 +1,7 @@
 """Tri-plane NeRF of one or many scenes, of any number of channels."""
 
 from dataclasses import dataclass, field
-from typing import Dict, List, Optional, Tuple, Type
+from typing import Dict, List, Tuple, Type
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from latent_nerfstudio.fields.triplane_field import TriplaneField, TriplaneFieldConfig
-from latent_nerfstudio.models.rendering import composite, intersect_box, ray_weights
+from latent_nerfstudio.models.rendering import MIN_SPAN, composite, intersect_box, ray_weights
 
 
 @dataclass
@@ -36,7 +36,7 @@ class TriplaneModelConfig(ModelConfig):
     far: float = 100.0
     """Farthest distance that is rendered with scene contraction; without it the box ends the ray."""
     scene_contraction: bool = False
-    """Contract the whole space into the planes, for unbounded captures; the scene box then is what is not contracted."""
+    """Contract the whole space into the planes, for unbounded captures; what lies in the scene box keeps its shape."""
     total_variation_weight: float = 1e-2
     """Weight of the planes' total variation, a mean, so independent of batch and plane size."""
 
@@ -103,17 +103,24 @@ class TriplaneModel(Model):
         return outputs
 
     def clip(self, ray_bundle: RayBundle) -> Tuple[RayBundle, Bool[Tensor, "rays"]]:
-        """The rays that meet the scene box, with near and far set, and which ones they are; at least one is kept."""
+        """The rays that meet the scene box, with near and far set, and which ones they are.
+
+        Bounds that the bundle brings, those of an oriented crop box, are kept. If no ray meets the box, the first one
+        is kept at zero length, so that later steps need not care.
+        """
         if self.contraction is not None:
             near, far = (torch.full_like(ray_bundle.origins[:, 0], v) for v in (self.config.near, self.config.far))
-            hit = torch.ones_like(near, dtype=torch.bool)
         else:
             aabb = self.visible_box()
-            near, far, hit = intersect_box(ray_bundle.origins, ray_bundle.directions, aabb, self.config.near)
-            if not bool(hit.any()):
-                hit[0] = True
+            near, far, _ = intersect_box(ray_bundle.origins, ray_bundle.directions, aabb, self.config.near)
+        if ray_bundle.nears is not None and ray_bundle.fars is not None:
+            near, far = torch.maximum(near, ray_bundle.nears[:, 0]), torch.minimum(far, ray_bundle.fars[:, 0])
+        hit = far > near + MIN_SPAN
+        if not bool(hit.any()):
+            hit[0] = True
+            near = far = self.background_depth(ray_bundle)[:, 0]
         bundle = ray_bundle[hit]
-        bundle.nears, bundle.fars = near[hit][:, None], torch.maximum(far, near)[hit][:, None]
+        bundle.nears, bundle.fars = near[hit][:, None], far[hit][:, None]
         return bundle, hit
 
     def visible_box(self) -> Float[Tensor, "2 3"]:
@@ -121,7 +128,8 @@ class TriplaneModel(Model):
         if self.render_aabb is None or self.training:
             return self.aabb
         crop = self.render_aabb.aabb.to(self.aabb)
-        return torch.stack([torch.maximum(crop[0], self.aabb[0]), torch.minimum(crop[1], self.aabb[1])])
+        low = torch.maximum(crop[0], self.aabb[0])
+        return torch.stack([low, torch.maximum(low, torch.minimum(crop[1], self.aabb[1]))])
 
     def background_depth(self, ray_bundle: RayBundle) -> Float[Tensor, "rays 1"]:
         """Depth of rays that meet nothing: as far as the box's farthest corner, so that depth pictures have a range."""
@@ -171,7 +179,7 @@ class TriplaneModel(Model):
 
 
 def scatter(
-    values: Float[Tensor, "hits channels"], hit: Bool[Tensor, "rays"], fill: Optional[Float[Tensor, "rays any"]]
+    values: Float[Tensor, "hits channels"], hit: Bool[Tensor, "rays"], fill: Float[Tensor, "rays any"]
 ) -> Float[Tensor, "rays channels"]:
     """The values at the rays that hit, and the fill (one column, repeated) at the others."""
     full = fill.expand(-1, values.shape[-1])

@@ -17,6 +17,7 @@ from torch.nn import Parameter
 from latent_nerfstudio.data.latent_datamanager import LatentDataManager, LatentDataManagerConfig, scene_indices
 from latent_nerfstudio.data.pixels import as_float
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
+from latent_nerfstudio.pipelines.commands import refuse_unsupported
 
 Stage = Literal["latent supervision", "RGB alignment", "mixed supervision"]
 
@@ -55,6 +56,7 @@ class LatentPipeline(VanillaPipeline):
     datamanager: LatentDataManager
 
     def __init__(self, config: LatentPipelineConfig, *args: Any, **kwargs: Any):
+        refuse_unsupported()
         check_config(config)
         super().__init__(config, *args, **kwargs)
         if not config.train_decoder:
@@ -196,9 +198,7 @@ def masked_mse(
     return (squared * weight).sum() / weight.sum().clamp(min=1)
 
 
-def summarise(
-    rows: List[Dict[str, float]], scenes: List[int], names: List[str], with_std: bool
-) -> Dict[str, float]:
+def summarise(rows: List[Dict[str, float]], scenes: List[int], names: List[str], with_std: bool) -> Dict[str, float]:
     """Means of metrics over pictures, and over each scene's pictures.
 
     Args:

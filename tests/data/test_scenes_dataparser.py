@@ -1,8 +1,10 @@
 """The dataparser `scenes`: outputs, splits, bounds, bad data, and agreement with nerfstudio's own dataparsers."""
 
+import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,11 @@ from scene_files import write_balls, write_blender, write_image, write_srn, writ
 
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
 
-FOX = Path(os.environ.get("LATENT_NERFSTUDIO_FOX", Path(__file__).parents[2] / "../shared/data/fox"))
+REPOSITORY = Path(__file__).parents[2]
+FOX = Path(
+    os.environ.get("LATENT_NERFSTUDIO_FOX") or next(REPOSITORY.parent.glob("*/data/fox"), REPOSITORY / "data/fox")
+)
+"""instant-ngp's capture `fox`: where the variable says, or in a folder beside the repository."""
 
 
 def outputs_of(data, split="train", **options):
@@ -132,7 +138,7 @@ def test_masks(tmp_path):
     for index, frame in enumerate(meta["frames"]):
         frame["mask_path"] = f"masks/{index}.png"
         write_image(tmp_path / "a/masks" / f"{index}.png")
-    (tmp_path / "a/transforms.json").write_text(__import__("json").dumps(meta))
+    (tmp_path / "a/transforms.json").write_text(json.dumps(meta))
     assert outputs_of(tmp_path).mask_filenames == [tmp_path / "a/masks/1.png", tmp_path / "a/masks/2.png"]
     write_transforms(tmp_path / "b")
     with pytest.raises(ValueError, match="masks: expected masks for all scenes or none, got none for scene 'b'"):
@@ -175,7 +181,8 @@ def test_agrees_with_nerfstudio(tmp_path, top, options):
 
 def assert_same_cameras(ours, theirs):
     for name in ("camera_to_worlds", "fx", "fy", "cx", "cy", "width", "height", "camera_type"):
-        torch.testing.assert_close(getattr(ours, name), getattr(theirs, name), msg=name)
+        # nerfstudio's Blender parser leaves focal lengths in float64.
+        torch.testing.assert_close(getattr(ours, name), getattr(theirs, name), msg=name, check_dtype=False)
     if ours.distortion_params is None:
         assert (theirs.distortion_params is None) or not theirs.distortion_params.any()
     else:
@@ -263,17 +270,16 @@ def test_bounds_of_instant_ngp(tmp_path):
 
 def test_box_goes_before_bounds(tmp_path):
     write_transforms(tmp_path, aabb=[[-1, -1, -1], [1, 1, 1]])
-    assert outputs_of(tmp_path, box=(-1, 0, 0, 1, 2, 3)).scene_box.aabb.tolist() == [[-1, 0, 0], [1, 2, 3]]
+    assert outputs_of(tmp_path, box=(-1.0, 0.0, 0.0, 1.0, 2.0, 3.0)).scene_box.aabb.tolist() == [[-1, 0, 0], [1, 2, 3]]
 
 
-def test_poses_of_another_convention_are_told(tmp_path):
+def test_poses_in_the_convention_of_opencv_are_told(tmp_path):
     write_balls(tmp_path, radius=0.3)
-    meta = __import__("json").loads((tmp_path / "transforms.json").read_text())
-    for index, frame in enumerate(meta["frames"]):
-        turned = np.diag([1.0, 1.0, 1.0, 1.0]) if index % 2 else np.diag([1.0, -1.0, -1.0, 1.0])
-        frame["transform_matrix"] = (np.array(frame["transform_matrix"]) @ turned).tolist()
-    (tmp_path / "transforms.json").write_text(__import__("json").dumps(meta))
-    with pytest.warns(UserWarning, match="no point is inside the silhouettes of all views of scene .* OpenGL"):
+    meta = json.loads((tmp_path / "transforms.json").read_text())
+    for frame in meta["frames"]:
+        frame["transform_matrix"] = (np.array(frame["transform_matrix"]) @ np.diag([1.0, -1.0, -1.0, 1.0])).tolist()
+    (tmp_path / "transforms.json").write_text(json.dumps(meta))
+    with pytest.warns(UserWarning, match=r"no point is inside the silhouettes of all views of scene .*\(OpenGL\)"):
         assert outputs_of(tmp_path).scene_box.aabb.tolist() == [[-1.0] * 3, [1.0] * 3]
 
 
@@ -294,8 +300,6 @@ def test_absent_images_are_warned_of_once(tmp_path):
     parser = ScenesDataParserConfig(data=tmp_path).setup()
     with pytest.warns(UserWarning, match=r"1 of 5 listed images are absent .* 'images/view_02\.png' of scene 'a'"):
         assert len(parser.get_dataparser_outputs("train").image_filenames) == 3
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         parser.get_dataparser_outputs("test")
@@ -325,6 +329,13 @@ def test_folder_without_scenes(tmp_path):
     write_image(tmp_path / "photos/a.png")
     with pytest.raises(ValueError, match="expected a scene .*, got none in it or in its 1 subfolders; check --data"):
         outputs_of(tmp_path)
+
+
+def test_forgotten_data_names_the_working_folder(tmp_path, monkeypatch):
+    (tmp_path / "desk").mkdir()
+    monkeypatch.chdir(tmp_path / "desk")
+    with pytest.raises(ValueError, match="desk: expected a scene"):
+        outputs_of(Path())
 
 
 def test_scenes_one_level_too_deep(tmp_path):
@@ -365,7 +376,7 @@ def test_error_of_one_scene_among_many_names_its_file(mixed):
         ({"max_scenes": 0}, "max_scenes: expected 1 or more, got 0"),
         ({"scale_factor": 0.0}, "scale_factor: expected a positive number, got 0.0"),
         ({"scene_scale": float("nan")}, "scene_scale: expected a positive number, got nan"),
-        ({"box": (1, 1, 1, 0, 0, 0)}, "box: expected lower x y z, then upper x y z"),
+        ({"box": (1.0, 1.0, 1.0, 0.0, 0.0, 0.0)}, "box: expected lower x y z, then upper x y z"),
         ({"alpha_color": "mauve"}, "alpha_color: expected one of white, black, red, green, blue, got 'mauve'"),
     ],
 )

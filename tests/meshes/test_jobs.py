@@ -28,7 +28,7 @@ def test_names_are_as_short_as_keeps_them_different():
 
 def test_meshes_are_found_below_and_other_files_are_not(tmp_path):
     (tmp_path / "deep" / "er").mkdir(parents=True)
-    for name in ("deep/er/cup.PLY", "box.obj", "box.mtl", "notes.txt"):
+    for name in ("deep/er/cup.PLY", "box.obj", "box.mtl", "notes.txt", "._box.obj"):
         (tmp_path / name).touch()
     assert find_meshes(tmp_path) == {"box": tmp_path / "box.obj", "cup": tmp_path / "deep/er/cup.PLY"}
     assert find_meshes(tmp_path / "box.obj") == {"box": tmp_path / "box.obj"}

@@ -1,0 +1,71 @@
+# `make demo`: from nothing to a trained, measured and filmed run. `make test`: all checks. `make help`: the rest.
+
+PYTHON ?= python3
+SCENES ?= 4
+VIEWS ?= 60
+TRAIN_FLAGS ?=
+TEST_FLAGS ?= -n 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+DATA := data/demo
+RUN := outputs/demo/latent-triplane/latest
+SOURCES := latent_nerfstudio method_configs scripts benchmarks tests
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help install demo test lint format clean distclean
+.DEFAULT_GOAL := help
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "  Variables: PYTHON=python3.12  TRAIN_FLAGS=\"--max-num-iterations 500\"  TEST_FLAGS=\"-k planes\""
+
+install: $(VENV)/installed ## Creates .venv and installs the package with all it needs
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "Python: expected 3.10 or later, got " + sys.version.split()[0] + "; call make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/installed: pyproject.toml scripts/prepare_environment.py | $(BIN)/python
+	@echo "Installing latent-nerfstudio and Nerfstudio into $(VENV): some minutes and 7 GB, once"
+	$(BIN)/python scripts/prepare_environment.py
+	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/lns link-ffmpeg
+	@touch $@
+
+$(VENV)/installed-dev: pyproject.toml $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+$(DATA)/.complete: | $(VENV)/installed
+	lns demo-scenes $(DATA) --num-scenes $(SCENES) --views $(VIEWS) --overwrite
+	@touch $@
+
+demo: $(VENV)/installed $(DATA)/.complete ## Generates scenes, trains, evaluates, renders a video, and prints the numbers
+	rm -rf $(RUN)
+	ns-train latent-triplane --data $(DATA) --experiment-name demo --timestamp latest --vis tensorboard $(TRAIN_FLAGS)
+	ns-eval --load-config $(RUN)/config.yml --output-path $(RUN)/eval.json
+	ns-render interpolate --load-config $(RUN)/config.yml --output-path $(RUN)/demo.mp4 \
+		--rendered-output-names rgb latent depth --order-poses True --interpolation-steps 8
+	lns report $(RUN)/config.yml --eval $(RUN)/eval.json --output $(RUN)/report.md --video $(RUN)/demo.mp4
+
+test: lint ## Installs what the tests need; runs ruff, pyright and pytest
+	pytest $(TEST_FLAGS)
+
+lint: $(VENV)/installed-dev ## ruff and pyright
+	ruff check $(SOURCES)
+	ruff format --check $(SOURCES)
+	pyright
+
+format: $(VENV)/installed-dev ## Formats the code
+	ruff check --fix $(SOURCES)
+	ruff format $(SOURCES)
+
+clean: ## Removes what builds and tests leave behind
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## Also removes .venv and the demo's scenes and run
+	rm -rf $(VENV) $(DATA) $(RUN)

@@ -1,0 +1,36 @@
+"""`lns contact-sheet`: draws a run's contact sheet again."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+
+@dataclass
+class ContactSheet:
+    """Draws one held-out view a scene: photo, render, autoencoder's reconstruction, latents, error and depth."""
+
+    load_config: Path
+    """The run's config.yml."""
+    output: Optional[Path] = None
+    """PNG file to write; by default contact_sheet.png beside config.yml."""
+    max_scenes: int = 8
+    """Number of scenes at most, the first by name."""
+
+    def main(self) -> None:
+        """Writes the picture.
+
+        Raises:
+            FileNotFoundError: the run, its data or its checkpoint are not there.
+            ValueError: it is no run of this package, or a value is out of its range.
+        """
+        if self.max_scenes < 1:
+            raise ValueError(f"max_scenes: expected at least 1, got {self.max_scenes}; try 8")
+        if self.output is not None and self.output.suffix.lower() != ".png":
+            raise ValueError(f"output: expected a .png file, got {self.output}; change its ending")
+        from latent_nerfstudio.cli.runs import load_pipeline, open_run
+        from latent_nerfstudio.pipelines.contact_sheet import write_contact_sheet
+
+        path = self.output or open_run(self.load_config).contact_sheet
+        pipeline = load_pipeline(self.load_config)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        print(f"Contact sheet: {write_contact_sheet(pipeline, path, self.max_scenes)}")

@@ -1,0 +1,179 @@
+"""`lns export-scene`: one scene of a many-scene run as a run of its own."""
+
+import copy
+import difflib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, List, Optional
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from latent_nerfstudio.cli.runs import Run
+    from latent_nerfstudio.engine.trainer import LatentTrainerConfig
+
+SCENE_PARAMETERS = ("field.micro_planes", "field.scene_weights")
+"""Ends of the names of parameters whose first axis is the scene."""
+
+
+@dataclass
+class ExportScene:
+    """Writes one scene of a many-scene run as a run that all ns-* commands open."""
+
+    load_config: Path
+    """The many-scene run's config.yml."""
+    scene: str
+    """Name of the scene."""
+    output_dir: Optional[Path] = None
+    """Folder for runs; by default that of the many-scene run. The run is written where ns-train would put one of the
+    scene alone: OUTPUT_DIR/SCENE/METHOD/TIMESTAMP."""
+
+    def main(self) -> None:
+        """Writes the run.
+
+        Raises:
+            FileNotFoundError: the run, its data or its checkpoint are not there.
+            FileExistsError: there is such a run already.
+            ValueError: the scene is unknown, or the run is none of this package or not of many scenes.
+        """
+        print(f"Wrote {self.scene} to {export_scene(self.load_config, self.scene, self.output_dir)}")
+
+
+def export_scene(config_path: Path, scene: str, output_dir: Optional[Path] = None) -> Path:
+    """Writes one scene of a many-scene run as a run of its own, whole or not at all.
+
+    Args:
+        config_path: the many-scene run's config.yml.
+        scene: the scene's name.
+        output_dir: folder for runs; by default that of the many-scene run.
+
+    Returns:
+        The new run's config.yml.
+    """
+    from latent_nerfstudio.cli.runs import open_run
+
+    run = open_run(config_path)
+    names = run.scene_names()
+    index = scene_index(names, scene, run.config_path)
+    folder = (output_dir or Path(run.config.output_dir)).resolve() / scene / run.method / run.config.timestamp
+    if folder.exists():
+        raise FileExistsError(
+            f"{folder}: expected nothing there, got a run; remove it, or name another folder with --output-dir"
+        )
+    checkpoint = run.latest_checkpoint()
+    state = load_state(checkpoint)
+    state["pipeline"] = scene_state(state["pipeline"], index, len(names), checkpoint)
+    state["optimizers"] = {}
+    config = scene_config(run, scene, folder, state["pipeline"])
+    write_run(folder, config, state, scene_summary(run, scene))
+    return folder / "config.yml"
+
+
+def scene_index(names: List[str], scene: str, where: Path) -> int:
+    """The index of a scene in a run.
+
+    Raises:
+        ValueError: the run has no scenes with names, or none of this name.
+    """
+    if not names:
+        raise ValueError(
+            f"{where}: expected a run of many scenes, got one whose data know of one scene only; open it as it is"
+        )
+    if scene not in names:
+        near = difflib.get_close_matches(scene, names, n=3, cutoff=0.3) or names[:3]
+        raise ValueError(f"scene: expected a scene of {where}, such as {', '.join(near)}, got {scene!r}; correct it")
+    return names.index(scene)
+
+
+def load_state(checkpoint: Path) -> Dict[str, Any]:
+    """A checkpoint on the host."""
+    import torch
+
+    return torch.load(checkpoint, map_location="cpu", weights_only=True)
+
+
+def scene_state(state: Dict[str, "Tensor"], index: int, count: int, checkpoint: Path) -> Dict[str, "Tensor"]:
+    """The pipeline's state with one scene's rows alone, copied so that only they are saved.
+
+    Raises:
+        ValueError: the checkpoint holds another number of scenes.
+    """
+    result = dict(state)
+    for name, value in state.items():
+        if name.endswith(SCENE_PARAMETERS):
+            if len(value) != count:
+                raise ValueError(
+                    f"{checkpoint}: expected {count} scenes, as the run's data have, got {len(value)} in {name}; "
+                    "restore the data that it was trained on"
+                )
+            result[name] = value[index : index + 1].clone()
+    return result
+
+
+def scene_config(run: "Run", scene: str, folder: Path, state: Dict[str, "Tensor"]) -> "LatentTrainerConfig":
+    """The run's config for one scene.
+
+    The box is the one that the planes were trained in, so that a lone scene is not measured anew. Paths are absolute:
+    the new run opens from any folder.
+
+    Raises:
+        FileNotFoundError: the data are not there.
+    """
+    config = copy.deepcopy(run.config)
+    config.output_dir, config.experiment_name = folder.parents[2], scene
+    config.load_dir = config.load_checkpoint = config.load_config = config.load_step = None
+    data = run.data()
+    if not data.exists():
+        raise FileNotFoundError(
+            f"{data}: expected the data of {run.config_path}, got nothing there; "
+            "call this from the folder that ns-train was called from"
+        )
+    manager: Any = config.pipeline.datamanager
+    config.data = manager.data = manager.dataparser.data = data.resolve()
+    manager.dataparser.scenes, manager.dataparser.max_scenes = (scene,), None
+    box = next((value for name, value in state.items() if name.endswith("nerf.aabb")), None)
+    if box is not None:
+        manager.dataparser.box, manager.dataparser.scene_scale = tuple(box.flatten().tolist()), 1.0
+    if hasattr(config.pipeline.model, "scene"):
+        config.pipeline.model.scene = ""  # type: ignore[attr-defined]
+    return config
+
+
+def scene_summary(run: "Run", scene: str) -> Dict[str, Any]:
+    """The run's training.json for one scene; empty if it has none."""
+    if not run.training:
+        return {}
+    seconds = run.training.get("seconds_per_scene", run.training.get("seconds"))
+    return {**run.training, "scenes": [scene], "seconds": seconds, "exported_from": str(run.config_path.resolve())}
+
+
+def write_run(folder: Path, config: "LatentTrainerConfig", state: Dict[str, Any], summary: Dict[str, Any]) -> None:
+    """Writes a run beside its final place and renames it, so that it is either whole or absent."""
+    import torch
+    import yaml
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".writing-"))
+    try:
+        models = temporary / config.relative_model_dir
+        models.mkdir(parents=True)
+        torch.save(state, models / f"step-{int(state['step']):09d}.ckpt")
+        (temporary / "config.yml").write_text(yaml.dump(config), encoding="utf-8")
+        if summary:
+            (temporary / "training.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
+        temporary.chmod(0o777 & ~_umask())
+        os.rename(temporary, folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _umask() -> int:
+    """The process's umask, which can only be read by setting it; `mkdtemp` ignores it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

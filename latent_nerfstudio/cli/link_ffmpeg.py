@@ -1,0 +1,45 @@
+"""`lns link-ffmpeg`: an ffmpeg for ns-render, which looks for one on PATH, without a system package."""
+
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+
+@dataclass
+class LinkFfmpeg:
+    """Puts imageio-ffmpeg's program beside the ns-* commands as `ffmpeg`; does nothing where PATH has one."""
+
+    folder: Optional[Path] = None
+    """Folder to link it into; by default that of the running Python, where the ns-* commands are."""
+
+    def main(self) -> None:
+        """Links the program, or copies it where links are not allowed."""
+        folder = self.folder or Path(sys.executable).parent
+        name = "ffmpeg.exe" if sys.platform == "win32" else "ffmpeg"
+        found = shutil.which("ffmpeg")
+        if found is None and not (folder / name).exists():
+            link_ffmpeg(folder / name)
+        print(f"ffmpeg: {found or folder / name}")
+
+
+def link_ffmpeg(target: Path) -> None:
+    """Makes `target` a link to imageio-ffmpeg's program.
+
+    Raises:
+        FileNotFoundError: imageio-ffmpeg has no program for this platform.
+    """
+    import imageio_ffmpeg
+
+    try:
+        program = Path(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError as error:
+        raise FileNotFoundError(
+            f"ffmpeg: expected a program in imageio-ffmpeg, got {error}; install ffmpeg with the system's packages"
+        ) from error
+    target.unlink(missing_ok=True)
+    try:
+        target.symlink_to(program)
+    except OSError:
+        shutil.copy2(program, target)

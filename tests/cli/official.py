@@ -1,0 +1,97 @@
+"""How the tests call the official commands: in a process of their own, or, where that is enough, in this one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, List, Optional
+
+import pytest
+
+PROGRAMS = Path(sys.executable).parent
+"""Where pip puts ns-train, lns and the others."""
+
+SECONDS = 240
+"""After this a command is taken for hanging."""
+
+
+def call(program: str, *arguments: Any, home: Optional[Path] = None, **variables: str) -> subprocess.CompletedProcess:
+    """Runs a command and returns it with its output, both streams together.
+
+    Args:
+        program: name of an installed command.
+        arguments: its arguments.
+        home: home folder that it sees.
+        variables: environment variables.
+    """
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "250", "TERM": "dumb", **variables}
+    environment["PATH"] = os.pathsep.join([str(PROGRAMS), environment.get("PATH", "")])
+    if home is not None:
+        environment["HOME"] = str(home)
+        environment = {k: v for k, v in environment.items() if not k.startswith(("XDG_", "HF_HUB_", "TORCH_HOME"))}
+    return subprocess.run(
+        [str(PROGRAMS / program), *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        encoding="utf-8",
+        env=environment,
+        timeout=SECONDS,
+        check=False,
+    )
+
+
+def succeed(program: str, *arguments: Any, **options: Any) -> str:
+    """Runs a command that must succeed, and returns its output."""
+    done = call(program, *arguments, **options)
+    assert done.returncode == 0, done.stdout[-4000:]
+    return done.stdout
+
+
+def fail(program: str, *arguments: Any, **options: Any) -> str:
+    """Runs a command that must fail, and returns its output."""
+    done = call(program, *arguments, **options)
+    assert done.returncode not in (0, None), done.stdout[-4000:]
+    return done.stdout
+
+
+def train_arguments(method: str, data: Path, output: Path, steps: int, *more: Any) -> List[str]:
+    """Arguments of ns-train for a run at output/balls/METHOD/run."""
+    return [
+        *(method, "--output-dir", str(output), "--experiment-name", "balls", "--timestamp", "run"),
+        *("--vis", "tensorboard", "--max-num-iterations", str(steps), "--machine.device-type", "cpu"),
+        *("--pipeline.datamanager.rays-per-batch", "512", "--pipeline.model.nerf.field.resolution", "16"),
+        *("--pipeline.datamanager.latent-cache", "memory", "--data", str(data)),
+        *map(str, more),
+    ]
+
+
+def train_config(*arguments: Any) -> Any:
+    """What ns-train makes of its arguments."""
+    import tyro
+    from nerfstudio.configs.method_configs import AnnotatedBaseConfigUnion
+
+    return tyro.cli(AnnotatedBaseConfigUnion, args=[str(a) for a in arguments])
+
+
+def train(*arguments: Any) -> Path:
+    """ns-train in this process; returns the run's config.yml."""
+    from nerfstudio.scripts.train import main
+
+    config = train_config(*arguments)
+    main(config)
+    return config.get_base_dir() / "config.yml"
+
+
+def checkpoints(output: Path) -> List[str]:
+    """Names of all checkpoints below a folder."""
+    return sorted(path.name for path in output.rglob("*.ckpt"))
+
+
+def needs_open3d() -> None:
+    """Skips a test where open3d, which ns-export imports, does not load."""
+    done = subprocess.run([sys.executable, "-c", "import open3d"], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or ["?"])[-1]
+        pytest.skip(f"ns-export imports open3d, which does not load here: {reason}; Debian: apt install libusb-1.0-0")

@@ -1,0 +1,187 @@
+"""`lns`: help, errors, and what it does with runs."""
+
+import json
+
+import pytest
+import torch
+from official import fail, succeed, train_arguments
+
+from latent_nerfstudio.cli.contact_sheet import ContactSheet
+from latent_nerfstudio.cli.export_scene import export_scene
+from latent_nerfstudio.cli.main import main
+from latent_nerfstudio.cli.report import Report
+from latent_nerfstudio.cli.runs import load_pipeline, open_run
+
+pytestmark = pytest.mark.xdist_group("inputs")
+
+
+def views_of(pipeline, scene: str) -> list[torch.Tensor]:
+    """Everything that is rendered of the held-out views of a scene, with the latents."""
+    dataset = pipeline.datamanager.eval_dataset
+    cameras = dataset.cameras
+    chosen = [i for i, path in enumerate(dataset.image_filenames) if f"/{scene}/" in str(path)]
+    pipeline.eval()
+    outputs = [pipeline.model.get_outputs_for_camera(cameras[i : i + 1], with_latents=True) for i in chosen]
+    return [output[name] for output in outputs for name in sorted(output)]
+
+
+@pytest.fixture(scope="module")
+def exported(latent_run, tmp_path_factory):
+    """config.yml of the scene red of the latent-triplane run, alone."""
+    return export_scene(latent_run, "red", tmp_path_factory.mktemp("exported"))
+
+
+def test_help_is_quick_and_names_every_command():
+    output = succeed("python", "-X", "importtime", "-m", "latent_nerfstudio.cli.main", "--help")
+    names = ["demo-scenes", "render-meshes", "export-scene", "report", "contact-sheet", "link-ffmpeg"]
+    assert all(name in output for name in names)
+    loaded = {line.rsplit("|", 1)[-1].strip() for line in output.splitlines() if line.startswith("import time:")}
+    assert not {"torch", "numpy", "diffusers", "nerfstudio", "trimesh"} & loaded
+    microseconds = [line.split("|")[0].split(":")[-1] for line in output.splitlines() if line.startswith("import time:")]
+    assert sum(int(time) for time in microseconds if time.strip().isdigit()) < 2_000_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["demo-scenes", "OUT", "--num-scenes", "0"], "num_scenes: expected at least 1, got 0"),
+        (["render-meshes", "OUT/nothing", "OUT/scenes"], "nothing"),
+        (["export-scene", "--load-config", "OUT", "--scene", "x"], "expected the config.yml of a run, got nothing there"),
+        (["report"], "configs: expected the config.yml of at least one run"),
+        (["report", "OUT/config.yml"], "expected the config.yml of a run, got nothing there"),
+        (["contact-sheet", "--load-config", "OUT", "--max-scenes", "0"], "max_scenes: expected at least 1, got 0"),
+    ],
+)
+def test_errors_are_one_line(arguments, message, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="1"):
+        main([argument.replace("OUT", str(tmp_path / "[bold]")) for argument in arguments])
+    error = capsys.readouterr().err
+    assert error.startswith("Error: ")
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_errors_of_the_program_itself(tmp_path):
+    arguments = ["demo-scenes", tmp_path, "--views", "1"]
+    assert fail("lns", *arguments).startswith("Error: views: expected at least 2")
+    assert "Traceback" in fail("lns", *arguments, LNS_DEBUG="1")
+
+
+def test_link_ffmpeg_makes_a_program_that_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for _ in range(2):
+        main(["link-ffmpeg", "--folder", str(tmp_path)])
+        assert capsys.readouterr().out == f"ffmpeg: {tmp_path / 'ffmpeg'}\n"
+    monkeypatch.undo()
+    assert (tmp_path / "ffmpeg").exists()
+
+
+def test_an_exported_scene_renders_the_same_bits(latent_run, exported):
+    together, alone = load_pipeline(latent_run), load_pipeline(exported)
+    assert alone.latent_model.scene_names == ["red"]
+    assert torch.equal(alone.latent_model.scene_box.aabb, together.latent_model.scene_box.aabb)
+    expected, got = views_of(together, "red"), views_of(alone, "red")
+    assert len(got) == len(expected) == 2 * 5
+    assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
+
+
+def test_an_exported_scene_is_a_run_of_its_own(latent_run, exported, tmp_path):
+    (path,) = (exported.parent / "nerfstudio_models").iterdir()
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    assert state["pipeline"]["_model.nerf.field.micro_planes"].shape[0] == 1
+    (whole,) = (latent_run.parent / "nerfstudio_models").iterdir()
+    assert path.stat().st_size < whole.stat().st_size / 2
+    training = json.loads((exported.parent / "training.json").read_text())
+    assert training["scenes"] == ["red"]
+    output = succeed("ns-eval", "--load-config", exported, "--output-path", tmp_path / "eval.json")
+    assert "Saved results" in output
+    assert "red/psnr" not in json.loads((tmp_path / "eval.json").read_text())["results"]
+
+
+def test_an_exported_scene_can_be_trained_on(exported, random_autoencoder, two_balls, tmp_path):
+    from official import checkpoints, train
+
+    more = ["--pipeline.model.autoencoder.source", random_autoencoder, "--load-dir", exported.parent / "nerfstudio_models"]
+    train(*train_arguments("latent-triplane", two_balls, tmp_path, 14, *more), "scenes", "--scenes", "red")
+    assert checkpoints(tmp_path) == ["step-000000013.ckpt"]
+
+
+def test_export_refuses_what_it_cannot_do(latent_run, exported, tmp_path):
+    with pytest.raises(ValueError, match="scene: expected a scene of .*, such as red, .* got 'rad'"):
+        export_scene(latent_run, "rad", tmp_path)
+    with pytest.raises(FileExistsError, match="expected nothing there, got a run"):
+        export_scene(latent_run, "red", exported.parents[3])
+    (tmp_path / "config.yml").write_text("method_name: nerfacto")
+    with pytest.raises(ValueError, match="expected a run of one of this package's methods, got one of 'dict'"):
+        export_scene(tmp_path / "config.yml", "red", tmp_path)
+    (tmp_path / "config.yml").write_text(latent_run.read_text())
+    with pytest.raises(FileNotFoundError, match="expected a checkpoint"):
+        export_scene(tmp_path / "config.yml", "red", tmp_path / "out")
+    assert not (tmp_path / "out" / "red" / "latent-triplane" / "run").exists()
+
+
+def test_a_broken_export_leaves_nothing(latent_run, tmp_path, monkeypatch):
+    def broken(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", broken)
+    with pytest.raises(OSError, match="disk full"):
+        export_scene(latent_run, "red", tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert not (tmp_path / "red" / "latent-triplane" / "run").exists()
+
+
+def test_scene_names_do_not_need_training_json(latent_run):
+    run = open_run(latent_run)
+    named = run.scene_names()
+    run.training = {}
+    assert run.scene_names() == named == ["blue", "red"]
+
+
+def test_report_of_two_runs(latent_run, rgb_run, tmp_path, capsys):
+    Report((latent_run, rgb_run), output=tmp_path / "deep" / "table.md", video=(latent_run,)).main()
+    output = capsys.readouterr().out
+    table = (tmp_path / "deep" / "table.md").read_text()
+    header, _, blue, red, mean, *_ = table.splitlines()
+    assert header.startswith("| scene | latent-triplane psnr | latent-triplane ssim | latent-triplane autoencoder psnr")
+    assert "triplane bytes" in header
+    assert [row.split("|")[1].strip() for row in (blue, red, mean)] == ["blue", "red", "mean"]
+    assert "exact" in mean
+    numbers = json.loads((tmp_path / "deep" / "table.json").read_text())["runs"]
+    assert [run["method"] for run in numbers] == ["latent-triplane", "triplane"]
+    assert numbers[1]["scenes"]["red"]["psnr"] > 20
+    training = json.loads((rgb_run.parent / "training.json").read_text())
+    assert numbers[1]["mean"]["bytes"] == training["bytes_per_scene"]
+    assert numbers[1]["mean"]["seconds"] == training["seconds_per_scene"]
+    for place in (latent_run, rgb_run, rgb_run.parent / "contact_sheet.png", tmp_path / "deep" / "table.md"):
+        assert str(place) in output
+
+
+def test_report_reads_what_ns_eval_wrote(exported, tmp_path, capsys):
+    results = {"psnr": 21.5, "psnr_std": 1.0, "ssim": 0.75, "lpips": 0.25, "autoencoder_psnr": 30.0, "latent_psnr": 9.0}
+    (tmp_path / "eval.json").write_text(json.dumps({"results": results}))
+    Report((exported,), eval=(tmp_path / "eval.json",), output=tmp_path / "table.md").main()
+    lines = (tmp_path / "table.md").read_text().splitlines()
+    assert lines[0] == "| scene | psnr | ssim | lpips | autoencoder psnr | seconds | bytes |"
+    assert lines[2].startswith("| red | 21.50 | 0.750 | 0.250 | 30.00 | ")
+    assert "Held-out views" in capsys.readouterr().out
+
+
+def test_report_refuses_evaluations_that_do_not_fit(latent_run, tmp_path):
+    (tmp_path / "bad.json").write_text("{}")
+    with pytest.raises(ValueError, match="bad.json: expected JSON of ns-eval"):
+        Report((latent_run,), eval=(tmp_path / "bad.json",)).main()
+    with pytest.raises(ValueError, match="expected one file for each of 1 runs, got 2"):
+        Report((latent_run,), eval=(tmp_path / "a.json", tmp_path / "b.json")).main()
+    with pytest.raises(FileNotFoundError, match="a.json: expected what ns-eval wrote"):
+        Report((latent_run,), eval=(tmp_path / "a.json",)).main()
+    with pytest.raises(ValueError, match="expected a .md file"):
+        Report((latent_run,), output=tmp_path / "table.txt").main()
+
+
+def test_contact_sheet(latent_run, tmp_path, capsys):
+    ContactSheet(latent_run, tmp_path / "deep" / "sheet.png", max_scenes=1).main()
+    assert (tmp_path / "deep" / "sheet.png").read_bytes().startswith(b"\x89PNG")
+    assert "sheet.png" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="expected a .png file"):
+        ContactSheet(latent_run, tmp_path / "sheet.jpg").main()

@@ -1,0 +1,195 @@
+"""ns-train, ns-eval, ns-render and ns-export on runs of two scenes, as a user calls them."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from official import call, checkpoints, fail, needs_open3d, succeed, train, train_arguments
+from PIL import Image
+
+from latent_nerfstudio.latent_space.autoencoder import BUNDLED_FOLDERS
+
+pytestmark = pytest.mark.xdist_group("official")
+
+SIDE = 32
+"""Height and width of the photos."""
+
+
+def pictures(folder: Path) -> list[np.ndarray]:
+    """All pictures below a folder, in name order."""
+    return [np.asarray(Image.open(path)) for path in sorted(folder.rglob("*.jpg")) + sorted(folder.rglob("*.png"))]
+
+
+def test_training_goes_through_both_stages_and_leaves_a_run(latent_training):
+    output, folder = latent_training
+    assert output.index("latent supervision") < output.index("RGB alignment")
+    assert {"config.yml", "training.json", "contact_sheet.png", "dataparser_transforms.json"} <= {
+        path.name for path in folder.iterdir()
+    }
+    assert checkpoints(folder) == ["step-000000011.ckpt"]
+    training = json.loads((folder / "training.json").read_text())
+    assert (training["steps"], training["scenes"], training["device"]) == (12, ["blue", "red"], "cpu")
+    assert training["bytes_per_scene"] == 4 * 3 * 16 * 16 * 16
+
+
+def test_checkpoints_hold_nothing_but_tensors_and_numbers(latent_run, rgb_run):
+    for run, groups in ((latent_run, {"planes", "mlp", "decoder"}), (rgb_run, {"planes", "mlp"})):
+        (path,) = (run.parent / "nerfstudio_models").iterdir()
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        assert set(state["optimizers"]) == groups
+        assert not any("encoder." in name.replace("decoder.", "") for name in state["pipeline"])
+
+
+def test_a_resumed_run_ends_at_the_number_of_iterations(latent_run, two_balls, random_autoencoder, tmp_path):
+    more = ["--pipeline.rgb-alignment-start", 6, "--pipeline.model.autoencoder.source", random_autoencoder]
+    resume = ["--load-dir", latent_run.parent / "nerfstudio_models"]
+    run = train(*train_arguments("latent-triplane", two_balls, tmp_path, 16, *more, *resume))
+    assert checkpoints(tmp_path) == ["step-000000015.ckpt"]
+    training = json.loads((run.parent / "training.json").read_text())
+    assert (training["steps"], training["steps_of_this_process"]) == (16, 4)
+
+
+def test_resume_by_the_command_itself(rgb_run, two_balls, tmp_path):
+    resume = ["--load-dir", rgb_run.parent / "nerfstudio_models"]
+    succeed("ns-train", *train_arguments("triplane", two_balls, tmp_path, 104, *resume))
+    assert checkpoints(tmp_path) == ["step-000000103.ckpt"]
+
+
+def test_a_finished_run_is_not_resumed_without_more_iterations(rgb_run, two_balls, tmp_path):
+    resume = ["--load-dir", rgb_run.parent / "nerfstudio_models"]
+    with pytest.raises(ValueError, match=r"max_num_iterations: expected more than the 100 steps .* got 50"):
+        train(*train_arguments("triplane", two_balls, tmp_path, 50, *resume))
+    assert checkpoints(tmp_path) == []
+
+
+def test_the_bundled_autoencoder_is_the_default(two_balls, tmp_path):
+    if not (BUNDLED_FOLDERS["bundled"] / "config.json").is_file():
+        pytest.skip("the package has no bundled autoencoder here")
+    train(*train_arguments("latent-triplane", two_balls, tmp_path, 2, "--pipeline.rgb-alignment-start", 1))
+    assert checkpoints(tmp_path) == ["step-000000001.ckpt"]
+
+
+def test_eval_writes_the_metrics_of_the_contract(latent_run, tmp_path):
+    succeed("ns-eval", "--load-config", latent_run, "--output-path", tmp_path / "eval.json")
+    evaluation = json.loads((tmp_path / "eval.json").read_text())
+    results = evaluation["results"]
+    assert evaluation["method_name"] == "latent-triplane"
+    for metric in ("psnr", "ssim", "autoencoder_psnr", "latent_psnr"):
+        assert results[metric] == pytest.approx((results[f"blue/{metric}"] + results[f"red/{metric}"]) / 2, rel=1e-6)
+        assert np.isfinite(results[f"{metric}_std"])
+    assert not {"num_rays", "num_rays_per_sec", "fps"} & set(results)
+
+
+def test_training_shows_in_the_evaluation(rgb_run, tmp_path):
+    from nerfstudio.scripts.eval import ComputePSNR
+
+    ComputePSNR(rgb_run, tmp_path / "eval.json", tmp_path / "pictures").main()
+    results = json.loads((tmp_path / "eval.json").read_text())["results"]
+    assert results["psnr"] > 20
+    assert results["autoencoder_psnr"] > 99
+    assert {picture.shape[:2] for picture in pictures(tmp_path / "pictures")} == {(SIDE, 3 * SIDE), (SIDE, SIDE)}
+
+
+def test_render_interpolate_makes_a_video(latent_run, ffmpeg, tmp_path):
+    video = tmp_path / "video.mp4"
+    names = ["--rendered-output-names", "rgb", "latent", "depth"]
+    succeed("ns-render", "interpolate", "--load-config", latent_run, "--output-path", video, *names)
+    assert video.stat().st_size > 500
+
+
+def camera_path(file: Path, width: int, height: int) -> Path:
+    """Writes a camera path of two cameras that look at the origin from above."""
+    pose = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 2.5, 0, 0, 0, 1]
+    cameras = [{"camera_to_world": pose, "fov": 50 + i, "aspect": width / height} for i in range(2)]
+    size = {"render_width": width, "render_height": height, "camera_type": "perspective", "fps": 2, "seconds": 1}
+    file.write_text(json.dumps({**size, "camera_path": cameras, "smoothness_value": 0, "is_cycle": False}))
+    return file
+
+
+@pytest.mark.parametrize("run", ["latent_run", "rgb_run"])
+def test_render_camera_path_in_any_size(run, request, ffmpeg, tmp_path):
+    from nerfstudio.scripts.render import RenderCameraPath
+
+    RenderCameraPath(
+        load_config=request.getfixturevalue(run),
+        output_path=tmp_path / "frames",
+        camera_path_filename=camera_path(tmp_path / "path.json", 43, 21),
+        rendered_output_names=["rgb", "latent", "depth", "accumulation"],
+        output_format="images",
+        image_format="png",
+    ).main()
+    frames = pictures(tmp_path / "frames")
+    assert [frame.shape for frame in frames] == [(21, 4 * 43, 3)] * 2
+    assert all(frame[:, :43].std() > 1 for frame in frames)
+
+
+def test_render_dataset_writes_every_output_of_every_view(latent_run, ffmpeg, tmp_path):
+    from nerfstudio.scripts.render import DatasetRender
+
+    DatasetRender(load_config=latent_run, output_path=tmp_path / "views", image_format="png").main()
+    split = tmp_path / "views" / "test"
+    assert {path.name for path in split.iterdir()} == {"gt-rgb", "rgb", "latent", "depth", "accumulation"}
+    for folder in split.iterdir():
+        assert [picture.shape[:2] for picture in pictures(folder)] == [(SIDE, SIDE)] * 4
+
+
+def test_render_dataset_shows_each_scene_in_its_own_views(rgb_run, ffmpeg, tmp_path):
+    from nerfstudio.scripts.render import DatasetRender
+
+    DatasetRender(
+        load_config=rgb_run, output_path=tmp_path, image_format="png", rendered_output_names=["rgb", "gt-rgb"]
+    ).main()
+    for scene, channel in (("blue", 2), ("red", 0)):
+        for output in ("rgb", "gt-rgb"):
+            (first, *_) = pictures(tmp_path / "test" / output / scene)
+            assert first[SIDE // 2, SIDE // 2].argmax() == channel
+
+
+def test_export_cameras_writes_the_poses(latent_run, two_balls, tmp_path):
+    needs_open3d()
+    succeed("ns-export", "cameras", "--load-config", latent_run, "--output-dir", tmp_path)
+    frames = json.loads((tmp_path / "transforms_train.json").read_text())
+    assert len(frames) == 20
+    given = json.loads((two_balls / "blue" / "transforms.json").read_text())["frames"][1]["transform_matrix"]
+    np.testing.assert_allclose(frames[0]["transform"], given[:3], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("program", "command", "reason"),
+    [
+        ("ns-render", "spiral", "its own datamanagers alone; use ns-render interpolate or camera-path"),
+        ("ns-export", "pointcloud", "single rays"),
+    ],
+)
+def test_what_cannot_be_supported_says_so_in_one_line(program, command, reason, latent_run, ffmpeg, tmp_path):
+    if program == "ns-export":
+        needs_open3d()
+    place = ["--output-path", tmp_path / "x.mp4"] if program == "ns-render" else ["--output-dir", tmp_path / "x"]
+    output = fail(program, command, "--load-config", latent_run, *place)
+    last = output.strip().splitlines()[-1]
+    assert last.startswith(f"{program} {command} is not supported by latent-nerfstudio: ")
+    assert reason in last
+    assert "Traceback" not in output
+
+
+def test_entry_points_are_light():
+    """They are loaded by every ns-* command of every method: no diffusers, and little time beyond nerfstudio's own."""
+    code = (
+        "import sys, time\n"
+        "import nerfstudio.data.datamanagers.full_images_datamanager, nerfstudio.pipelines.base_pipeline\n"
+        "import nerfstudio.engine.trainer, nerfstudio.configs.dataparser_configs\n"
+        "import nerfstudio.model_components.ray_samplers, nerfstudio.field_components.mlp\n"
+        "start = time.perf_counter()\n"
+        "import method_configs.triplane, latent_nerfstudio.data.registration\n"
+        "print('seconds', time.perf_counter() - start)\n"
+        "import nerfstudio.configs.method_configs as configs\n"
+        "assert {'latent-triplane', 'triplane'} <= set(configs.all_methods)\n"
+        "print('heavy', [m for m in ('diffusers', 'transformers', 'open3d', 'trimesh.ray') if m in sys.modules])\n"
+    )
+    done = call(Path(sys.executable).name, "-W", "ignore", "-c", code)
+    lines = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if line.startswith(("seconds", "heavy")))
+    assert lines["heavy"] == "[]"
+    assert float(lines["seconds"]) < 0.3

@@ -1,0 +1,165 @@
+"""Planes: composition, sampling and aggregation against loops, total variation against hand values."""
+
+import itertools
+
+import pytest
+import torch
+from jaxtyping import TypeCheckError
+
+from latent_nerfstudio.fields.planes import (
+    EG3D_AXES,
+    PLANE_AXES,
+    aggregate,
+    compose_planes,
+    group_points,
+    sample_planes,
+    sample_scenes,
+    total_variation,
+)
+
+# Composition
+
+
+def test_macro_planes_are_weighted_sums_of_base_planes():
+    micro, base, weights = torch.randn(4, 3, 2, 5, 5), torch.randn(6, 3, 3, 5, 5), torch.randn(4, 6)
+    planes = compose_planes(micro, base, weights)
+    assert planes.shape == (4, 3, 5, 5, 5)
+    for scene in range(4):
+        assert torch.equal(planes[scene, :, :2], micro[scene])
+        macro = sum(float(weights[scene, i]) * base[i] for i in range(6))
+        torch.testing.assert_close(planes[scene, :, 2:], macro, atol=1e-5, rtol=1e-5)
+
+
+def test_one_kind_of_planes_alone():
+    micro, base, weights = torch.randn(2, 3, 2, 4, 4), torch.randn(1, 3, 3, 4, 4), torch.tensor([[2.0], [-1.0]])
+    assert torch.equal(compose_planes(micro, None, None), micro)
+    torch.testing.assert_close(compose_planes(None, base, weights), torch.cat([2 * base, -base]))
+
+
+def test_gradients_of_the_composition():
+    parts = [torch.randn(*shape, dtype=torch.float64) for shape in ((2, 3, 1, 2, 2), (3, 3, 2, 2, 2), (2, 3))]
+    assert torch.autograd.gradcheck(compose_planes, [p.requires_grad_() for p in parts])
+
+
+# Sampling
+
+
+def bilinear(plane, x, y):
+    """Features at (x, y) in [-1, 1]^2 of a plane [features, rows, cols], by hand: columns run along x."""
+    rows, cols = plane.shape[1:]
+    column = min(max((x + 1) / 2 * (cols - 1), 0), cols - 1)
+    row = min(max((y + 1) / 2 * (rows - 1), 0), rows - 1)
+    left, top = min(int(column), cols - 2), min(int(row), rows - 2)
+    right_share, bottom_share = column - left, row - top
+    upper = plane[:, top, left] * (1 - right_share) + plane[:, top, left + 1] * right_share
+    lower = plane[:, top + 1, left] * (1 - right_share) + plane[:, top + 1, left + 1] * right_share
+    return upper * (1 - bottom_share) + lower * bottom_share
+
+
+@pytest.mark.parametrize("axes", [PLANE_AXES, EG3D_AXES])
+def test_sampling_against_a_loop(axes):
+    planes = torch.randn(2, 3, 4, 5, 7, dtype=torch.float64)
+    positions = torch.rand(2, 20, 3, dtype=torch.float64) * 2.4 - 1.2
+    sampled = sample_planes(planes, positions, axes)
+    assert sampled.shape == (2, 3, 20, 4)
+    for scene, plane, point in itertools.product(range(2), range(3), range(20)):
+        x, y = (float(positions[scene, point, axis]) for axis in axes[plane])
+        expected = bilinear(planes[scene, plane], x, y)
+        torch.testing.assert_close(sampled[scene, plane, point], expected, atol=1e-9, rtol=0)
+
+
+def test_texel_centres_lie_on_the_border_of_the_box():
+    planes = torch.arange(9.0).view(1, 1, 1, 3, 3).expand(1, 3, 1, 3, 3)
+    corners = torch.tensor([[[-1.0, -1.0, -1.0], [1.0, -1.0, 0.0], [0.0, 0.0, 1.0]]])
+    xy, xz, yz = sample_planes(planes, corners)[0, ..., 0].tolist()
+    assert (xy, xz, yz) == ([0, 2, 4], [0, 5, 7], [0, 3, 7])
+
+
+@pytest.mark.parametrize(("axes", "third"), [(PLANE_AXES, (2, 3)), (EG3D_AXES, (3, 1))])
+def test_axes_of_the_planes(axes, third):
+    """Planes that hold their own coordinates give back those of the point (1, 2, 3) / 4."""
+    ramp = torch.linspace(-1, 1, 5)
+    coordinates = torch.stack([ramp.expand(5, 5), ramp[:, None].expand(5, 5)])
+    sampled = sample_planes(coordinates.expand(1, 3, 2, 5, 5), torch.tensor([[[0.25, 0.5, 0.75]]]), axes)
+    torch.testing.assert_close(sampled[0, :, 0] * 4, torch.tensor([[1.0, 2.0], [1.0, 3.0], list(third)]))
+
+
+def test_gradients_of_the_samples():
+    planes = torch.randn(1, 3, 2, 4, 4, dtype=torch.float64, requires_grad=True)
+    positions = (torch.rand(1, 6, 3, dtype=torch.float64) * 1.8 - 0.9).requires_grad_()
+    assert torch.autograd.gradcheck(sample_planes, (planes, positions))
+
+
+# Aggregation
+
+
+def test_aggregations():
+    features = torch.tensor([[[[1.0, 2.0]], [[3.0, 4.0]], [[5.0, 6.0]]]])
+    assert aggregate(features, "sum").tolist() == [[[9, 12]]]
+    assert aggregate(features, "product").tolist() == [[[15, 48]]]
+    assert aggregate(features, "concat").tolist() == [[[1, 2, 3, 4, 5, 6]]]
+
+
+# Points of many scenes
+
+
+@pytest.mark.parametrize("slots", [[0, 0, 0], [2, 0, 2, 1, 0, 2, 2], [1], [3, 0], [0, 1, 2, 3]])
+def test_group_points_gives_each_point_a_place_in_the_row_of_its_scene(slots):
+    slots = torch.tensor(slots)
+    place, longest = group_points(slots, 4)
+    assert int(longest) == int(slots.bincount().max())
+    assert torch.equal(place // longest, slots)
+    assert len(set(place.tolist())) == len(slots)
+
+
+@pytest.mark.parametrize("how", ["sum", "product", "concat"])
+@pytest.mark.parametrize("scenes", [1, 2, 5])
+def test_points_of_many_scenes_in_any_order_against_a_loop(how, scenes):
+    planes, positions = torch.randn(scenes, 3, 4, 6, 6), torch.rand(50, 3) * 2 - 1
+    slots = torch.randint(scenes, (50,))
+    sampled = sample_scenes(planes, positions, slots, how)
+    for index, slot in enumerate(slots.tolist()):
+        alone = aggregate(sample_planes(planes[slot : slot + 1], positions[None, index : index + 1]), how)
+        torch.testing.assert_close(sampled[index], alone[0, 0], atol=1e-5, rtol=1e-5)
+
+
+def test_gradients_reach_the_planes_of_the_scenes_of_the_points_only():
+    planes = torch.randn(4, 3, 2, 5, 5, requires_grad=True)
+    sample_scenes(planes, torch.rand(10, 3), torch.tensor([2, 0, 2, 2, 0, 2, 0, 0, 2, 2])).sum().backward()
+    assert planes.grad is not None
+    assert planes.grad.flatten(1).any(dim=1).tolist() == [True, False, True, False]
+
+
+def test_gradients_of_many_scenes():
+    planes = torch.randn(2, 3, 1, 3, 3, dtype=torch.float64, requires_grad=True)
+    positions = torch.rand(5, 3, dtype=torch.float64) * 1.8 - 0.9
+    assert torch.autograd.gradcheck(lambda p: sample_scenes(p, positions, torch.tensor([1, 0, 0, 1, 1])), planes)
+
+
+# Total variation
+
+
+def test_total_variation_by_hand():
+    plane = torch.tensor([[0.0, 1.0, 3.0], [2.0, 2.0, 2.0]])
+    along_rows, along_columns = (1 + 4 + 0 + 0) / 4, (4 + 1 + 1) / 3
+    assert float(total_variation(plane.view(1, 1, 1, 2, 3))) == pytest.approx(along_rows + along_columns)
+
+
+def test_total_variation_is_the_papers_sum_over_its_counts():
+    planes = torch.randn(5, 3, 4, 6, 6)
+    paper = (planes.diff(dim=-1).square().sum() + planes.diff(dim=-2).square().sum()) / (6 + 6)
+    factor = 5 * 3 * 4 * 6 * (6 - 1) / (6 + 6)
+    torch.testing.assert_close(total_variation(planes) * factor, paper)
+
+
+def test_total_variation_does_not_depend_on_the_number_of_scenes():
+    planes = torch.randn(1, 3, 4, 6, 6)
+    torch.testing.assert_close(total_variation(planes.repeat(7, 1, 1, 1, 1)), total_variation(planes))
+    assert float(total_variation(torch.ones(2, 3, 1, 4, 4))) == 0
+
+
+def test_shapes_are_checked_in_tests():
+    with pytest.raises(TypeCheckError, match="positions"):
+        sample_planes(torch.zeros(2, 3, 1, 4, 4), torch.zeros(2, 5, 2))
+    with pytest.raises(TypeCheckError, match="weights"):
+        compose_planes(torch.zeros(2, 3, 1, 4, 4), torch.zeros(5, 3, 1, 4, 4), torch.zeros(2, 4))

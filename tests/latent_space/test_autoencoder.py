@@ -1,0 +1,209 @@
+"""Autoencoders: what is read from their files, encoding and decoding of any size, and files that are not right."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny import save_kl, save_tiny
+
+from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
+
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
+def load(source, subfolder=None):
+    return AutoencoderConfig(source=str(source), subfolder=subfolder).setup()
+
+
+def broken(folder: Path, copy: Path, change) -> Path:
+    """A copy of an autoencoder's folder whose weights went through `change`."""
+    shutil.copytree(folder, copy)
+    save_file(change(load_file(copy / WEIGHTS)), copy / WEIGHTS, metadata={"format": "pt"})
+    return copy
+
+
+# What its files tell
+
+
+@pytest.mark.parametrize("save", [save_kl, save_tiny])
+@pytest.mark.parametrize(("levels", "factor"), [(2, 2), (3, 4), (4, 8)])
+@pytest.mark.parametrize("channels", [3, 4, 16])
+def test_factor_and_channels_are_those_of_what_it_encodes(tmp_path, save, levels, factor, channels):
+    autoencoder = load(save(tmp_path, levels=levels, channels=channels))
+    assert (autoencoder.downscale_factor, autoencoder.num_channels) == (factor, channels)
+    latents = autoencoder.encode(torch.rand(1, 16, 24, 3))
+    assert latents.shape == (1, 16 // factor, 24 // factor, channels)
+    assert autoencoder.decode(latents).shape == (1, 16, 24, 3)
+
+
+def test_prior_comes_from_scaling_and_shift(tmp_path, kl):
+    scaled = load(save_kl(tmp_path, scaling_factor=0.25, shift_factor=0.5))
+    assert (scaled.prior_mean, scaled.prior_std) == (0.5, 4.0)
+    assert load(kl).prior_mean == 0.0 and load(kl).prior_std == pytest.approx(1 / 0.18215)
+
+
+@pytest.mark.parametrize("source", ["kl", "taesd"])
+@pytest.mark.parametrize(("height", "width"), [(37, 53), (8, 8), (1, 3), (9, 16)])
+def test_odd_sizes_are_padded_by_their_last_row_and_column(request, source, height, width):
+    autoencoder = load(request.getfixturevalue(source))
+    factor = autoencoder.downscale_factor
+    image = torch.rand(2, height, width, 3)
+    rows = [min(i, height - 1) for i in range(-(-height // factor) * factor)]
+    columns = [min(j, width - 1) for j in range(-(-width // factor) * factor)]
+    latents = autoencoder.encode(image)
+    assert latents.shape[1:3] == (-(-height // factor), -(-width // factor))
+    torch.testing.assert_close(latents, autoencoder.encode(image[:, rows][:, :, columns]))
+    assert autoencoder.decode(latents).shape == (2, len(rows), len(columns), 3)
+
+
+# Encoding
+
+
+def test_encoding_is_the_mean_of_the_posterior_of_the_picture_in_minus_one_to_one(kl):
+    autoencoder = load(kl)
+    image = torch.rand(2, 16, 16, 3)
+    moments = autoencoder.vae.quant_conv(autoencoder.vae.encoder(image.permute(0, 3, 1, 2) * 2 - 1))
+    expected = moments[:, :4].permute(0, 2, 3, 1)
+    torch.testing.assert_close(autoencoder.encode(image), expected)
+    assert torch.equal(autoencoder.encode(image), autoencoder.encode(image))
+
+
+def test_decoding_is_the_decoder_on_zero_to_one(taesd):
+    autoencoder = load(taesd)
+    latents = torch.randn(1, 4, 6, 4)
+    expected = autoencoder.vae.decoder(latents.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    torch.testing.assert_close(autoencoder.decode(latents) * 2 - 1, expected)
+
+
+def test_only_the_decoder_is_trained(kl):
+    autoencoder = load(kl)
+    decoder = {id(p) for p in autoencoder.decoder_parameters()}
+    trained = [name for name, p in autoencoder.named_parameters() if p.requires_grad]
+    assert trained and all(name.startswith(("vae.decoder.", "vae.post_quant_conv.")) for name in trained)
+    assert decoder == {id(p) for p in autoencoder.parameters() if p.requires_grad}
+
+
+def test_identity_leaves_pictures_as_they_are():
+    autoencoder = load("identity")
+    image = torch.rand(1, 5, 7, 3)
+    assert torch.equal(autoencoder.decode(autoencoder.encode(image)), image)
+    assert (autoencoder.downscale_factor, autoencoder.num_channels, autoencoder.is_identity) == (1, 3, True)
+    assert autoencoder.decoder_parameters() == [] and autoencoder.fingerprint() == "identity"
+
+
+# Fingerprint
+
+
+def test_fingerprint_does_not_depend_on_the_folder(tmp_path, kl):
+    assert load(shutil.copytree(kl, tmp_path / "copy")).fingerprint() == load(kl).fingerprint()
+    assert len(load(kl).fingerprint()) == 16
+
+
+def test_fingerprint_tells_encoders_apart_but_not_decoders(kl):
+    autoencoder = load(kl)
+    before = autoencoder.fingerprint()
+    with torch.no_grad():
+        autoencoder.vae.decoder.conv_in.weight.add_(1)
+    assert autoencoder.fingerprint() == before
+    with torch.no_grad():
+        autoencoder.vae.quant_conv.bias[0].add_(1e-3)
+    assert autoencoder.fingerprint() != before
+
+
+def test_fingerprint_tells_settings_apart_that_change_latents_but_no_weight(tmp_path, kl):
+    other = shutil.copytree(kl, tmp_path / "other")
+    settings = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**settings, "norm_num_groups": 4}))
+    image = torch.rand(1, 16, 16, 3)
+    assert not torch.allclose(load(other).encode(image), load(kl).encode(image))
+    assert load(other).fingerprint() != load(kl).fingerprint()
+
+
+# Where it is found
+
+
+@pytest.mark.parametrize("inside", ["", "autoencoder", "vae", "any/where"])
+def test_folders_and_subfolders(tmp_path, kl, inside):
+    shutil.copytree(kl, tmp_path / inside, dirs_exist_ok=True)
+    autoencoder = load(tmp_path, subfolder="any/where" if inside == "any/where" else None)
+    assert autoencoder.fingerprint() == load(kl).fingerprint()
+
+
+def test_latent_space_json_is_read(tmp_path, kl):
+    shutil.copytree(kl, tmp_path / "vae")
+    (tmp_path / "vae" / "latent_space.json").write_text('{"made for": "tests"}')
+    assert load(tmp_path).latent_space == {"made for": "tests"}
+    assert load(kl).latent_space == {}
+
+
+def test_a_subfolder_that_is_not_there_is_not_replaced_by_another(tmp_path, kl):
+    shutil.copytree(kl, tmp_path / "vae")
+    with pytest.raises(FileNotFoundError, match=r"vea without a config\.json; name the folder"):
+        load(tmp_path, subfolder="vea")
+
+
+def test_a_folder_without_an_autoencoder(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"expected a folder in diffusers format.*without a config\.json"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("source", ["no such thing", "/no/such/folder", "./folder", "~/no-such-folder", "a/b/c"])
+def test_a_path_that_is_no_folder(source):
+    with pytest.raises(FileNotFoundError, match="expected bundled, identity, a folder or a Hub id.*check the path"):
+        load(source)
+
+
+def test_a_hub_id_out_of_reach_fails_within_seconds():
+    start = time.monotonic()
+    with pytest.raises(ConnectionError, match="'owner/name': expected a folder, or a Hub id that is cached or within"):
+        load("owner/name", subfolder="vae")
+    assert time.monotonic() - start < 5
+
+
+# Files that are not right
+
+
+def test_another_class(tmp_path):
+    (tmp_path / "config.json").write_text('{"_class_name": "UNet2DConditionModel"}')
+    with pytest.raises(ValueError, match="expected _class_name AutoencoderKL or .*got UNet2DConditionModel"):
+        load(tmp_path)
+
+
+def test_a_config_that_is_no_json(tmp_path):
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ValueError, match=r"expected a (readable|JSON) config"):
+        load(tmp_path)
+
+
+def test_no_weights(tmp_path, kl):
+    shutil.copy(kl / "config.json", tmp_path)
+    with pytest.raises(ValueError, match=r"expected weights that fit its config\.json.*save it again"):
+        load(tmp_path)
+
+
+def test_truncated_weights(tmp_path, kl):
+    shutil.copytree(kl, tmp_path / "vae")
+    whole = (kl / WEIGHTS).read_bytes()
+    (tmp_path / "vae" / WEIGHTS).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"expected weights that fit its config\.json.*save it again"):
+        load(tmp_path)
+
+
+def test_weights_that_lack_a_part(tmp_path, kl):
+    def drop(weights):
+        return {name: value for name, value in weights.items() if name != "encoder.conv_in.bias"}
+
+    with pytest.raises(ValueError, match=r"got none for encoder\.conv_in\.bias; save it again"):
+        load(broken(kl, tmp_path / "vae", drop))
+
+
+def test_weights_of_another_shape(tmp_path, kl):
+    def widen(weights):
+        return {**weights, "encoder.conv_in.bias": torch.zeros(7)}
+
+    with pytest.raises(ValueError, match=r"expected weights that fit its config\.json.*save it again"):
+        load(broken(kl, tmp_path / "vae", widen))

@@ -1,0 +1,74 @@
+"""Normalisers: hand values, inverses, and what fitting gives."""
+
+import pytest
+import torch
+
+from latent_nerfstudio.latent_space.normalizer import TANH_EPS, Normalizer
+
+LATENTS = torch.randn(500, 4, generator=torch.Generator().manual_seed(1)) * torch.tensor([0.1, 1, 10, 3]) + 5
+
+
+def fitted(kind, latents=LATENTS):
+    normalizer = Normalizer(kind, latents.shape[-1])
+    normalizer.fit(latents)
+    return normalizer
+
+
+@pytest.mark.parametrize("kind", ["mean-std", "tanh", "none"])
+def test_inverse(kind):
+    normalizer = fitted(kind)
+    raw = LATENTS.view(5, 100, 4)
+    torch.testing.assert_close(normalizer.inverse(normalizer(raw)), raw, rtol=1e-4, atol=1e-4)
+
+
+def test_each_channel_has_zero_mean_and_unit_variance():
+    normalized = fitted("mean-std")(LATENTS)
+    torch.testing.assert_close(normalized.mean(dim=0), torch.zeros(4), atol=1e-4, rtol=0)
+    torch.testing.assert_close(normalized.var(dim=0, correction=0), torch.ones(4), atol=1e-4, rtol=0)
+
+
+def test_prior_before_the_fit():
+    normalizer = Normalizer("mean-std", 2, mean=1.0, std=4.0)
+    assert normalizer(torch.tensor([9.0, -3.0])).tolist() == [2.0, -1.0]
+
+
+def test_a_constant_channel_keeps_its_scale():
+    latents = torch.stack([torch.arange(8.0), torch.full((8,), 3.0)], dim=-1)
+    normalizer = fitted("mean-std", latents)
+    assert normalizer.std[1] == 1.0 and torch.equal(normalizer(latents)[:, 1], torch.zeros(8))
+    torch.testing.assert_close(normalizer.inverse(normalizer(latents)), latents)
+
+
+def test_tanh_is_that_of_the_papers():
+    normalizer = Normalizer("tanh", 1)
+    raw = torch.tensor([[-50.0], [0.0], [25.0]])
+    torch.testing.assert_close(normalizer(raw), torch.tensor([[-0.7615942], [0.0], [0.46211716]]))
+    torch.testing.assert_close(normalizer.inverse(torch.tensor([[0.46211716]])), torch.tensor([[25.0]]))
+
+
+def test_tanh_of_huge_latents_can_be_inverted():
+    limit = torch.atanh(torch.tensor(1 - TANH_EPS)) / 0.02
+    inverse = Normalizer("tanh", 1).inverse(torch.tensor([[1.0], [-1.5]]))
+    torch.testing.assert_close(inverse, torch.stack([limit, -limit])[:, None])
+
+
+@pytest.mark.parametrize("kind", ["mean-std", "tanh", "none"])
+def test_half_precision_becomes_float32(kind):
+    normalizer = fitted(kind)
+    assert normalizer(LATENTS.half()).dtype == torch.float32
+    torch.testing.assert_close(normalizer(LATENTS.half()), normalizer(LATENTS.half().float()))
+
+
+@pytest.mark.parametrize("kind", ["mean-std", "tanh"])
+def test_gradients(kind):
+    normalizer = fitted(kind).double()
+    normalized = (torch.rand(3, 4, dtype=torch.float64) - 0.5).requires_grad_()
+    assert torch.autograd.gradcheck(normalizer.inverse, normalized)
+
+
+def test_its_numbers_are_stored():
+    stored = fitted("mean-std").state_dict()
+    assert sorted(stored) == ["mean", "std"]
+    other = Normalizer("mean-std", 4)
+    other.load_state_dict(stored)
+    assert torch.equal(other(LATENTS), fitted("mean-std")(LATENTS))

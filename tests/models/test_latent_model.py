@@ -1,0 +1,253 @@
+"""The latent model: whole cameras, scenes, crops, background, and metrics."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+from nerfstudio.cameras.cameras import Cameras, CameraType
+from nerfstudio.cameras.rays import RayBundle
+from nerfstudio.data.scene_box import OrientedBox, SceneBox
+from tiny import camera_of, gradients, latent_model_of, small_nerf
+
+SOURCES = pytest.mark.parametrize("source", ["kl", "kl8", "identity"])
+SIZES = pytest.mark.parametrize(("height", "width"), [(37, 53), (203, 101), (8, 8)])
+
+
+def source_of(request, source):
+    return source if source == "identity" else request.getfixturevalue(source)
+
+
+def empty(model):
+    """The model with nothing in its scenes."""
+    model.nerf.field.config.density_scale = 0.0
+    return model
+
+
+def everything_of(camera):
+    """A camera's fields as text, to see whether it was changed."""
+    return {name: str(value) for name, value in vars(deepcopy(camera)).items()}
+
+
+# Whole cameras
+
+
+@SOURCES
+@SIZES
+def test_outputs_of_a_camera(request, source, height, width):
+    model = latent_model_of(source_of(request, source))
+    camera = camera_of(width, height, scene=1)
+    before = everything_of(camera)
+    outputs = model.get_outputs_for_camera(camera)
+    assert everything_of(camera) == before
+    channels = {"rgb": 3, "latent": 3, "depth": 1, "accumulation": 1}
+    assert {name: tuple(value.shape) for name, value in outputs.items()} == {
+        name: (height, width, count) for name, count in channels.items()
+    }
+    for name in ("rgb", "latent", "accumulation"):
+        assert float(outputs[name].min()) >= 0 and float(outputs[name].max()) <= 1 + 1e-6
+    assert all(bool(torch.isfinite(value).all()) for value in outputs.values())
+    assert torch.equal(model.get_outputs_for_camera(camera)["rgb"], outputs["rgb"])
+
+
+@SOURCES
+def test_outputs_do_not_depend_on_the_chunks(request, source):
+    model = latent_model_of(source_of(request, source))
+    camera = camera_of(37, 29)
+    whole = model.get_outputs_for_camera(camera)
+    model.config.nerf.eval_num_rays_per_chunk = 7
+    in_chunks = model.get_outputs_for_camera(camera)
+    for name, value in whole.items():
+        torch.testing.assert_close(in_chunks[name], value, atol=1e-4, rtol=1e-4)
+
+
+def test_identity_is_the_nerf_over_the_background():
+    model, camera = latent_model_of("identity"), camera_of(9, 7)
+    bundle = camera.generate_rays(camera_indices=0)
+    inner = model.nerf(bundle.flatten())
+    expected = (inner["rgb"] + 1 - inner["accumulation"]).view(7, 9, 3).clamp(0, 1)
+    torch.testing.assert_close(model.get_outputs_for_camera(camera)["rgb"], expected)
+
+
+@SIZES
+def test_an_empty_model_decodes_to_what_the_autoencoder_makes_of_the_background(taesd, height, width):
+    model = empty(latent_model_of(taesd))
+    outputs = model.get_outputs_for_camera(camera_of(width, height))
+    plain = model.latent_space.encode(torch.ones(1, height, width, 3))
+    expected = model.latent_space.decode(plain, height, width)[0].clamp(0, 1)
+    tolerance = 1e-4 if min(height, width) > 30 else 0.05  # the borders of small pictures feel each other
+    torch.testing.assert_close(outputs["rgb"], expected, atol=tolerance, rtol=0)
+    assert not bool(outputs["accumulation"].any())
+
+
+def test_raw_latents_on_demand(kl):
+    model = latent_model_of(kl)
+    outputs = model.get_outputs_for_camera(camera_of(37, 53), with_latents=True)
+    assert outputs["raw_latent"].shape == (14, 10, 4)
+    expected = model.latent_space.decode(outputs["raw_latent"][None], 53, 37)[0].clamp(0, 1)
+    torch.testing.assert_close(outputs["rgb"], expected)
+
+
+def test_latent_depth_and_accumulation_are_blocks(kl):
+    outputs = latent_model_of(kl).get_outputs_for_camera(camera_of(37, 53))
+    for name in ("latent", "depth", "accumulation"):
+        blocks = outputs[name][:52, :36].reshape(13, 4, 9, 4, -1)
+        assert torch.equal(blocks, blocks[:, :1, :, :1].expand_as(blocks))
+
+
+@pytest.mark.parametrize("kind", [CameraType.EQUIRECTANGULAR, CameraType.FISHEYE])
+def test_other_kinds_of_cameras(kl, kind):
+    pose = torch.eye(4)[None, :3]
+    camera = Cameras(pose, 24.0, 24.0, 24.0, 12.0, width=48, height=24, camera_type=kind)
+    outputs = latent_model_of(kl).get_outputs_for_camera(camera)
+    assert outputs["rgb"].shape == (24, 48, 3)
+    assert bool(torch.isfinite(outputs["rgb"]).all()) and float(outputs["accumulation"].min()) > 0
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
+def test_a_camera_of_any_batch_shape(kl, shape):
+    camera = camera_of(13, 11, scene=1)
+    outputs = latent_model_of(kl).get_outputs_for_camera(camera.reshape(shape))
+    torch.testing.assert_close(outputs["rgb"], latent_model_of(kl).get_outputs_for_camera(camera)["rgb"])
+
+
+# Crops
+
+
+def box_at(centre, side):
+    return OrientedBox(R=torch.eye(3), T=torch.tensor(centre), S=torch.tensor([side] * 3))
+
+
+@pytest.mark.parametrize("source", ["kl", "identity"])
+def test_an_oriented_box_crops(request, source):
+    model, camera = latent_model_of(source_of(request, source)), camera_of(24, 20)
+    whole = model.get_outputs_for_camera(camera)
+    everything = model.get_outputs_for_camera(camera, obb_box=box_at([0.0, 0.0, 0.0], 8.0))
+    torch.testing.assert_close(everything["rgb"], whole["rgb"])
+    part = model.get_outputs_for_camera(camera, obb_box=box_at([0.0, 0.0, 0.0], 0.5))
+    assert 0 < int((part["accumulation"] > 0).sum()) < int((whole["accumulation"] > 0).sum())
+    nothing = model.get_outputs_for_camera(camera, obb_box=box_at([5.0, 0.0, 0.0], 0.5))
+    assert not bool(nothing["accumulation"].any())
+    assert float(nothing["depth"].max()) < 10
+
+
+def test_the_crop_of_the_model_reaches_the_nerf(kl):
+    model, camera = latent_model_of(kl), camera_of(24, 20)
+    model.render_aabb = SceneBox(torch.tensor([[5.0] * 3, [6.0] * 3]))
+    assert not bool(model.get_outputs_for_camera(camera)["accumulation"].any())
+    model.render_aabb = None
+    assert bool(model.get_outputs_for_camera(camera)["accumulation"].any())
+
+
+# Scenes
+
+
+def test_cameras_without_a_scene_show_that_of_the_dropdown(kl):
+    model = latent_model_of(kl, names=["a", "b", "c"])
+    named = [model.get_outputs_for_camera(camera_of(16, 16, scene=s))["rgb"] for s in range(3)]
+    assert torch.equal(model.get_outputs_for_camera(camera_of(16, 16))["rgb"], named[0])
+    model.scene_dropdown.value = "c"
+    assert model.current_scene == 2
+    assert torch.equal(model.get_outputs_for_camera(camera_of(16, 16))["rgb"], named[2])
+    assert torch.equal(model.get_outputs_for_camera(camera_of(16, 16, scene=1))["rgb"], named[1])
+    assert not torch.allclose(named[0], named[2])
+
+
+def test_scene_of_the_config():
+    assert latent_model_of(names=["a", "b"], scene="b").current_scene == 1
+    with pytest.raises(ValueError, match="scene: expected one of a, b, got 'd'; choose one with --pipeline.model.scene"):
+        latent_model_of(names=["a", "b"], scene="d")
+
+
+# Rays
+
+
+def test_metadata_of_the_callers_rays_is_left_alone(kl):
+    model = latent_model_of(kl)
+    directions = torch.tensor([[0.0, 0, -1], [0.0, 0, 1]])
+    bundle = RayBundle(
+        torch.tensor([[0.0, 0, 3]]).expand(2, 3),
+        directions,
+        torch.ones(2, 1),
+        metadata={"background": torch.full((2, 4), 7.0)},
+    )
+    outputs = model(bundle)
+    assert list(bundle.metadata) == ["background"] and bundle.nears is None
+    torch.testing.assert_close(outputs["rgb"][1], torch.full((4,), 7.0))
+    bundle.metadata = {}
+    middle = model.latent_space.background[8, 8]
+    torch.testing.assert_close(model(bundle)["rgb"][1], middle)
+    bundle.metadata = None  # type: ignore[assignment]
+    torch.testing.assert_close(model(bundle)["rgb"][1], middle)
+
+
+def test_pictures_of_many_cameras_are_those_of_each(kl):
+    model = latent_model_of(kl, names=["a", "b", "c"])
+    cameras = camera_of(21, 14, count=3)
+    cameras.metadata = {"scene_index": torch.tensor([[2], [0], [2]])}
+    latents, _ = model.render_latents(cameras)
+    assert latents.shape == (3, 4, 6, 4)
+    for index in range(3):
+        alone = model.get_outputs_for_camera(cameras[index : index + 1], with_latents=True)["raw_latent"]
+        torch.testing.assert_close(latents[index], alone, atol=1e-5, rtol=1e-5)
+
+
+def test_rendered_latents_carry_gradients(kl):
+    model = latent_model_of(kl, names=["a"]).train()
+    latents, outputs = model.render_latents(camera_of(16, 16))
+    image = model.latent_space.decode(latents, 16, 16)
+    (image.square().sum() + sum(model.get_regularization_dict(outputs).values())).backward()
+    groups = model.get_param_groups()
+    assert list(groups) == ["planes", "mlp", "decoder"]
+    assert all(any(gradients(*group)) for group in groups.values())
+    assert not any(gradients(*model.latent_space.autoencoder.encoder_parameters()))
+
+
+# Metrics, sizes
+
+
+def test_metrics_of_a_picture(kl):
+    model = latent_model_of(kl)
+    photo = (torch.rand(24, 20, 3) * 255).to(torch.uint8)
+    outputs = model.get_outputs_for_camera(camera_of(20, 24), with_latents=True)
+    metrics, pictures = model.get_image_metrics_and_images(outputs, {"image": photo})
+    assert sorted(metrics) == ["autoencoder_psnr", "latent_psnr", "psnr", "ssim"]
+    expected = -10 * ((outputs["rgb"] - photo / 255) ** 2).mean().log10()
+    assert metrics["psnr"] == pytest.approx(float(expected), abs=1e-3)
+    encoded = model.latent_space.encode(photo[None] / 255)
+    ceiling = model.latent_space.decode(encoded, 24, 20)[0].clamp(0, 1)
+    assert metrics["autoencoder_psnr"] == pytest.approx(
+        float(-10 * ((ceiling - photo / 255) ** 2).mean().log10()), abs=1e-3
+    )
+    latent = 10 * (36 / ((outputs["raw_latent"] - encoded[0]) ** 2).mean()).log10()
+    assert metrics["latent_psnr"] == pytest.approx(float(latent), abs=1e-3)
+    assert all(isinstance(value, float) for value in metrics.values())
+    torch.testing.assert_close(pictures["img"], torch.cat([photo / 255, outputs["rgb"], ceiling], dim=1))
+
+
+def test_the_ceiling_of_the_identity_is_without_loss():
+    model = latent_model_of("identity")
+    photo = torch.rand(12, 12, 3)
+    outputs = model.get_outputs_for_camera(camera_of(12, 12), with_latents=True)
+    metrics, _ = model.get_image_metrics_and_images(outputs, {"image": photo})
+    assert metrics["autoencoder_psnr"] == pytest.approx(100.0)
+
+
+def test_bytes(kl):
+    nerf = small_nerf(macro_features=3, num_base_planes=2)
+    model = latent_model_of(kl, names=["a", "b", "c"], nerf=nerf)
+    assert model.scene_bytes() == 4 * (3 * 4 * 8 * 8 + 2)
+    field, decoder = model.nerf.field, model.latent_space.autoencoder.decoder_parameters()
+    shared = [field.base_planes, *field.mlp.parameters(), *decoder]
+    assert model.shared_bytes() == 4 * sum(p.numel() for p in shared)
+
+
+def test_rgba(kl):
+    model = latent_model_of(kl)
+    outputs = model.get_outputs_for_camera(camera_of(9, 7))
+    assert torch.equal(model.get_rgba_image(outputs), torch.cat([outputs["rgb"], outputs["accumulation"]], dim=-1))
+
+
+def test_checkpoint_holds_the_decoder_and_not_the_encoder(kl):
+    stored = latent_model_of(kl).state_dict()
+    assert [name for name in stored if ".decoder." in name] and not [name for name in stored if ".encoder." in name]
+    latent_model_of(kl).load_state_dict(stored, strict=True)

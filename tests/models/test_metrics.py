@@ -1,0 +1,59 @@
+"""Metrics of pictures and latents."""
+
+import math
+
+import pytest
+import torch
+
+from latent_nerfstudio.models.metrics import ImageMetrics, as_batch, latent_psnr
+
+
+def test_psnr_by_hand():
+    photo = torch.zeros(4, 5, 3)
+    assert ImageMetrics().psnr(torch.full_like(photo, 0.1), photo) == pytest.approx(20.0, abs=1e-4)
+    assert ImageMetrics().psnr(torch.full_like(photo, 1.0), photo) == pytest.approx(0.0)
+
+
+def test_equal_pictures():
+    photo = torch.rand(20, 30, 3)
+    assert ImageMetrics().psnr(photo, photo) == pytest.approx(100.0)
+    assert ImageMetrics().ssim(photo, photo) == pytest.approx(1.0)
+    assert latent_psnr(photo, photo, (0.0, 1.0)) == pytest.approx(100.0)
+
+
+def test_ssim_of_plain_pictures_by_hand():
+    """Without any structure it is the comparison of the means, (2 a b + c) / (a^2 + b^2 + c) with c = 0.01^2."""
+    a, b, c = 0.3, 0.6, 1e-4
+    value = ImageMetrics().ssim(torch.full((20, 20, 3), a), torch.full((20, 20, 3), b))
+    assert value == pytest.approx((2 * a * b + c) / (a * a + b * b + c), abs=1e-3)
+
+
+def test_metrics_get_worse_with_noise():
+    photo = torch.rand(24, 24, 3)
+    slight, strong = (ImageMetrics()((photo + s * torch.randn(24, 24, 3)).clamp(0, 1), photo) for s in (0.02, 0.2))
+    assert slight["psnr"] > strong["psnr"] and slight["ssim"] > strong["ssim"]
+
+
+def test_lpips_without_its_weights_is_left_out_with_one_warning(capsys):
+    metrics, photo = ImageMetrics(), torch.rand(40, 40, 3)
+    assert sorted(metrics(photo, photo)) == ["psnr", "ssim"]
+    assert "lpips: expected AlexNet's weights in" in capsys.readouterr().out
+    metrics(photo, photo)
+    assert "lpips" not in capsys.readouterr().out
+
+
+def test_networks_stay_out_of_checkpoints():
+    metrics = ImageMetrics()
+    metrics(torch.rand(40, 40, 3), torch.rand(40, 40, 3))
+    assert not metrics.state_dict() and not list(metrics.parameters())
+
+
+@pytest.mark.parametrize(("limits", "peak"), [((-1.0, 1.0), 2.0), ((0.0, 1.0), 1.0), ((-math.inf, math.inf), 6.0)])
+def test_latent_psnr_by_hand(limits, peak):
+    target = torch.zeros(3, 4, 7)
+    assert latent_psnr(target + 0.5, target, limits) == pytest.approx(20 * math.log10(peak / 0.5), abs=1e-4)
+
+
+def test_a_batch_of_one():
+    image = torch.rand(2, 3, 3)
+    assert as_batch(image).shape == (1, 3, 2, 3) and torch.equal(as_batch(image)[0, :, 1, 2], image[1, 2])

@@ -1,0 +1,122 @@
+"""Rays against the box, and compositing, against loops and hand values."""
+
+import math
+
+import pytest
+import torch
+from nerfstudio.cameras.rays import Frustums, RaySamples
+
+from latent_nerfstudio.models.rendering import composite, intersect_box, ray_weights
+
+BOX = torch.tensor([[-1.0, -2.0, 0.0], [1.0, 0.5, 3.0]])
+
+
+def hit_box(origin, direction, near=0.0):
+    origin, direction = torch.tensor(origin), torch.tensor(direction)
+    entry, leave, hit = intersect_box(origin[None], direction[None], BOX, near)
+    return float(entry), float(leave), bool(hit)
+
+
+def test_intersections_against_marching():
+    origins, aims = torch.rand(200, 3) * 8 - 4, torch.rand(200, 3) * 4 - 2
+    directions = torch.nn.functional.normalize(aims - origins, dim=-1)
+    entry, leave, hit = intersect_box(origins, directions, BOX)
+    distances = torch.arange(0, 15, 0.005)
+    points = origins[:, None] + directions[:, None] * distances[None, :, None]
+    inside = ((points >= BOX[0]) & (points <= BOX[1])).all(dim=-1)
+    assert 20 < int(hit.sum()) < 180
+    for ray in range(200):
+        if bool(inside[ray].any()):
+            where = distances[inside[ray]]
+            assert bool(hit[ray])
+            assert float(entry[ray]) == pytest.approx(float(where[0]), abs=0.006)
+            assert float(leave[ray]) == pytest.approx(float(where[-1]), abs=0.006)
+        elif bool(hit[ray]):
+            assert float(leave[ray] - entry[ray]) < 0.006
+
+
+def test_through_the_middle():
+    assert hit_box([-3.0, 0.0, 1.0], [1.0, 0.0, 0.0]) == (2.0, 4.0, True)
+
+
+@pytest.mark.parametrize(("height", "hits"), [(0.25, True), (0.75, False), (-2.5, False)])
+def test_parallel_to_a_face(height, hits):
+    assert hit_box([-3.0, height, 1.0], [1.0, 0.0, 0.0])[2] is hits
+
+
+def test_origin_inside():
+    entry, leave, hit = hit_box([0.0, 0.0, 1.0], [0.0, 0.0, 1.0], near=0.1)
+    assert hit and entry == pytest.approx(0.1) and leave == pytest.approx(2.0)
+
+
+def test_box_behind_the_origin():
+    assert not hit_box([-3.0, 0.0, 1.0], [-1.0, 0.0, 0.0])[2]
+
+
+def test_box_nearer_than_near():
+    assert not hit_box([-3.0, 0.0, 1.0], [1.0, 0.0, 0.0], near=4.5)[2]
+    assert hit_box([-3.0, 0.0, 1.0], [1.0, 0.0, 0.0], near=3.0)[:2] == (3.0, 4.0)
+
+
+def test_touching_an_edge_is_a_miss():
+    assert not hit_box([-1.0, -3.0, 1.0], [-math.sqrt(0.5), math.sqrt(0.5), 0.0])[2]
+
+
+def samples_of(starts, ends):
+    count = len(starts)
+    frustums = Frustums(
+        origins=torch.zeros(1, count, 3),
+        directions=torch.zeros(1, count, 3),
+        starts=torch.tensor(starts)[None, :, None],
+        ends=torch.tensor(ends)[None, :, None],
+        pixel_area=torch.ones(1, count, 1),
+    )
+    return RaySamples(frustums=frustums)
+
+
+def test_compositing_against_a_loop():
+    bounds = [1.0, 1.2, 1.5, 1.6, 2.0, 2.5]
+    density, channels = torch.rand(1, 5) * 4, torch.randn(1, 5, 7)
+    samples = samples_of(bounds[:-1], bounds[1:])
+    result = composite(samples, ray_weights(samples, density), channels)
+    transmittance, total, distance, opacity = 1.0, torch.zeros(7), 0.0, 0.0
+    for i in range(5):
+        alpha = 1 - math.exp(-float(density[0, i]) * (bounds[i + 1] - bounds[i]))
+        total += transmittance * alpha * channels[0, i]
+        distance += transmittance * alpha * (bounds[i] + bounds[i + 1]) / 2
+        opacity += transmittance * alpha
+        transmittance *= 1 - alpha
+    torch.testing.assert_close(result.channels[0], total)
+    assert float(result.accumulation) == pytest.approx(opacity, rel=1e-5)
+    assert float(result.depth) == pytest.approx(distance + (1 - opacity) * 2.5, rel=1e-5)
+
+
+def test_an_opaque_slab_hides_what_is_behind_it():
+    samples = samples_of([0.0, 1.0, 2.0], [1.0, 2.0, 3.0])
+    channels = torch.tensor([[[5.0], [-7.0], [9.0]]])
+    result = composite(samples, ray_weights(samples, torch.tensor([[0.0, 1e4, 1e4]])), channels)
+    assert result.channels.tolist() == [[-7.0]]
+    assert result.accumulation.tolist() == [[1.0]] and result.depth.tolist() == [[1.5]]
+
+
+def test_a_half_transparent_slab():
+    samples = samples_of([0.0, 1.0], [1.0, 2.0])
+    result = composite(samples, ray_weights(samples, torch.tensor([[math.log(2), 0.0]])), torch.ones(1, 2, 3))
+    torch.testing.assert_close(result.channels, torch.full((1, 3), 0.5))
+    torch.testing.assert_close(result.depth, torch.tensor([[0.5 * 0.5 + 0.5 * 2.0]]))
+
+
+def test_an_empty_ray():
+    samples = samples_of([1.0, 2.0], [2.0, 3.0])
+    result = composite(samples, ray_weights(samples, torch.zeros(1, 2)), torch.ones(1, 2, 3))
+    assert result.channels.tolist() == [[0, 0, 0]] and result.accumulation.tolist() == [[0.0]]
+    assert result.depth.tolist() == [[3.0]]
+
+
+def test_gradients():
+    samples = samples_of([0.0, 0.5, 1.0], [0.5, 1.0, 2.0])
+    for name in ("starts", "ends"):
+        setattr(samples.frustums, name, getattr(samples.frustums, name).double())
+    density = torch.rand(1, 3, dtype=torch.float64, requires_grad=True)
+    channels = torch.randn(1, 3, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda d, c: composite(samples, ray_weights(samples, d), c)[:], (density, channels))

@@ -1,0 +1,236 @@
+"""The tri-plane NeRF: rays, scenes, samplers, crops, and losses."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from nerfstudio.cameras.rays import RayBundle
+from nerfstudio.data.scene_box import SceneBox
+from tiny import gradients, small_nerf, triplane_of
+
+MICRO = {}
+MACRO = {"micro_features": 0, "macro_features": 3, "num_base_planes": 2}
+BOTH = {"macro_features": 3, "num_base_planes": 2}
+SINGLE = {"micro_features": 0, "macro_features": 3, "num_base_planes": 1}
+
+
+def rays_at(count=40, scenes=None, spread=0.8):
+    """Rays from a sphere of radius 3 to points near the origin."""
+    origins = torch.nn.functional.normalize(torch.randn(count, 3), dim=-1) * 3
+    directions = torch.nn.functional.normalize(spread * (torch.rand(count, 3) * 2 - 1) - origins, dim=-1)
+    metadata = {} if scenes is None else {"scene_index": torch.as_tensor(scenes)[:, None]}
+    return RayBundle(origins=origins, directions=directions, pixel_area=torch.ones(count, 1), metadata=metadata)
+
+
+def rays_away(count=5):
+    bundle = rays_at(count)
+    bundle.directions = -bundle.directions
+    return bundle
+
+
+def wide(**settings):
+    return replace(small_nerf(), **settings)
+
+
+# Rays
+
+
+def test_rays_that_miss_collect_exactly_nothing():
+    model = triplane_of().eval()
+    bundle = rays_at(10)
+    bundle.directions[::2] *= -1
+    outputs = model(bundle)
+    assert not bool(outputs["rgb"][::2].any()) and not bool(outputs["accumulation"][::2].any())
+    assert bool((outputs["accumulation"][1::2] > 0).all())
+    alone = model(bundle[torch.arange(1, 10, 2)])
+    torch.testing.assert_close(outputs["rgb"][1::2], alone["rgb"])
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_bundle_of_which_every_ray_misses(training):
+    model = triplane_of().train(training)
+    bundle = rays_away()
+    outputs = model(bundle)
+    for name in ("rgb", "accumulation"):
+        assert not bool(outputs[name].any())
+    torch.testing.assert_close(outputs["depth"], model.background_depth(bundle))
+
+
+def test_depth_of_nothing_is_the_farthest_corner():
+    bundle = RayBundle(torch.tensor([[0.0, 0, 3]]), torch.tensor([[0.0, 0, 1]]), torch.ones(1, 1), metadata={})
+    assert float(triplane_of().eval()(bundle)["depth"]) == pytest.approx((1 + 1 + 16) ** 0.5)
+
+
+def test_depth_lies_between_entry_and_exit():
+    bundle = rays_at(spread=0.3)
+    depth = triplane_of().eval()(bundle)["depth"][:, 0]
+    assert bool(((depth > 1.2) & (depth < 4.8)).all())
+
+
+def test_rendering_repeats_and_training_jitters():
+    model, bundle = triplane_of(), rays_at()
+    model.eval()
+    assert torch.equal(model(bundle)["rgb"], model(bundle)["rgb"])
+    model.train()
+    assert not torch.equal(model(bundle)["rgb"], model(bundle)["rgb"])
+
+
+def test_the_argument_is_left_alone():
+    bundle = rays_at(scenes=[0] * 40)
+    triplane_of().eval()(bundle)
+    assert bundle.nears is None and bundle.fars is None and list(bundle.metadata) == ["scene_index"]
+
+
+def test_more_samples_converge():
+    fine, finer = (triplane_of(wide(num_samples=count)).eval() for count in (400, 800))
+    bundle = rays_at()
+    torch.testing.assert_close(fine(bundle)["rgb"], finer(bundle)["rgb"], atol=0.02, rtol=0)
+
+
+def test_importance_sampling():
+    model, bundle = triplane_of(wide(num_importance_samples=8)).eval(), rays_at()
+    assert torch.equal(model(bundle)["rgb"], model(bundle)["rgb"])
+    reference = triplane_of(wide(num_samples=400)).eval()(bundle)["rgb"]
+    coarse = triplane_of(wide()).eval()(bundle)["rgb"]
+    assert (model(bundle)["rgb"] - reference).abs().mean() < (coarse - reference).abs().mean()
+    model.train()(bundle)["rgb"].sum().backward()
+    assert all(gradients(*model.field.parameters()))
+
+
+# Scenes
+
+
+@pytest.mark.parametrize("kind", [MICRO, MACRO, BOTH, SINGLE], ids=["micro", "macro", "both", "one base plane"])
+def test_mixed_scenes_are_rendered_as_alone(kind):
+    model = triplane_of(small_nerf(**kind), num_scenes=3, num_channels=4).eval()
+    scenes = torch.tensor([2, 0, 2, 1, 0] * 8)
+    bundle = rays_at(scenes=scenes)
+    together = model(bundle)
+    for scene in range(3):
+        alone = model(bundle[scenes == scene])
+        for name in ("rgb", "accumulation", "depth"):
+            torch.testing.assert_close(together[name][scenes == scene], alone[name], atol=1e-5, rtol=1e-5)
+
+
+def test_rays_without_a_scene_belong_to_the_current_one():
+    model = triplane_of(num_scenes=3).eval()
+    bundle = rays_at()
+    named = rays_at()
+    named.origins, named.directions = bundle.origins, bundle.directions
+    named.metadata = {"scene_index": torch.full((40, 1), 2)}
+    model.current_scene = 2
+    assert torch.equal(model(bundle)["rgb"], model(named)["rgb"])
+    model.current_scene = 0
+    assert not torch.allclose(model(bundle)["rgb"], model(named)["rgb"])
+
+
+@pytest.mark.parametrize("kind", [MICRO, MACRO, BOTH, SINGLE], ids=["micro", "macro", "both", "one base plane"])
+def test_every_parameter_is_trained(kind):
+    model = triplane_of(small_nerf(**kind), num_scenes=2, num_channels=4).train()
+    outputs = model(rays_at(scenes=[0, 1] * 20))
+    losses = model.get_loss_dict(outputs, {"latent": torch.rand(40, 4)})
+    assert sorted(losses) == ["latent_loss", "total_variation"]
+    sum(losses.values()).backward()
+    groups = model.get_param_groups()
+    assert {id(p) for group in groups.values() for p in group} == {id(p) for p in model.parameters()}
+    assert all(all(gradients(*group)) for group in groups.values())
+
+
+def test_parameter_groups():
+    assert list(triplane_of().get_param_groups()) == ["planes", "mlp"]
+    assert list(triplane_of(small_nerf(**MACRO)).get_param_groups()) == ["shared_planes", "mlp"]
+    assert list(triplane_of(small_nerf(**BOTH)).get_param_groups()) == ["planes", "shared_planes", "mlp"]
+
+
+# Losses
+
+
+def test_losses_by_hand():
+    model = triplane_of(wide(total_variation_weight=0.5)).train()
+    outputs, target = model(rays_at()), torch.rand(40, 3)
+    losses = model.get_loss_dict(outputs, {"latent": target})
+    torch.testing.assert_close(losses["latent_loss"], ((outputs["rgb"] - target) ** 2).mean())
+    planes = model.field.micro_planes
+    variation = (planes.diff(dim=-1) ** 2).mean() + (planes.diff(dim=-2) ** 2).mean()
+    torch.testing.assert_close(losses["total_variation"], 0.5 * variation)
+
+
+def test_no_total_variation_where_it_has_no_weight_or_nothing_is_trained():
+    model = triplane_of(wide(total_variation_weight=0.0)).train()
+    assert model.get_regularization_dict(model(rays_at())) == {}
+    model = triplane_of().eval()
+    assert model.get_regularization_dict(model(rays_at())) == {}
+
+
+def test_pictures_are_measured_elsewhere():
+    with pytest.raises(NotImplementedError, match="LatentModel"):
+        triplane_of().get_image_metrics_and_images({}, {})
+
+
+# Crops
+
+
+def crop_of(low, high):
+    return SceneBox(torch.tensor([low, high], dtype=torch.float32))
+
+
+def test_a_crop_leaves_its_part_of_the_box():
+    model, bundle = triplane_of(wide(num_samples=400)).eval(), rays_at(spread=0.2)
+    whole = model(bundle)["accumulation"]
+    model.render_aabb = crop_of([-9, -9, -9], [9, 9, 9])
+    assert torch.equal(model(bundle)["accumulation"], whole)
+    optical = []
+    for low, high in (([-1, -1, -1], [0, 1, 1]), ([0, -1, -1], [1, 1, 1])):
+        model.render_aabb = crop_of(low, high)
+        optical.append(-torch.log1p(-model(bundle)["accumulation"]))
+    # What both halves let through, one after the other, is what the whole lets through.
+    torch.testing.assert_close(torch.exp(-sum(optical)), 1 - whole, atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("crop", [([2, 2, 2], [3, 3, 3]), ([-0.5, 0.5, 0], [-0.5, 0.5, 0]), ([0.5] * 3, [-0.5] * 3)])
+def test_a_crop_outside_the_box_or_without_volume_leaves_nothing(crop):
+    model = triplane_of().eval()
+    model.render_aabb = crop_of(*crop)
+    outputs = model(rays_at(200))
+    assert not bool(outputs["accumulation"].any()) and not bool(outputs["rgb"].any())
+
+
+def test_a_crop_does_not_change_training():
+    model, bundle = triplane_of().train(), rays_at()
+    model.render_aabb = crop_of([2, 2, 2], [3, 3, 3])
+    assert bool((model(bundle)["accumulation"] > 0).any())
+
+
+def test_bounds_of_the_rays_are_kept():
+    model, bundle = triplane_of(wide(num_samples=400)).eval(), rays_at(spread=0.2)
+    whole = model(bundle)["accumulation"]
+    bundle.nears, bundle.fars = torch.full((40, 1), 0.0), torch.full((40, 1), 1e10)
+    assert torch.equal(model(bundle)["accumulation"], whole)
+    bundle.nears, bundle.fars = torch.full((40, 1), 2.9), torch.full((40, 1), 3.1)
+    part = model(bundle)
+    assert bool((part["accumulation"] < whole).all()) and bool((part["accumulation"] > 0).all())
+    bundle.nears = torch.full((40, 1), 1e10)
+    assert not bool(model(bundle)["accumulation"].any())
+
+
+# Contraction
+
+
+def test_contraction_keeps_the_box_in_the_middle_and_brings_the_rest_in():
+    model = triplane_of(wide(scene_contraction=True))
+    inside = torch.rand(20, 3) * 2 - 1
+    torch.testing.assert_close(model.normalize(inside), inside / 2)
+    far = torch.tensor([[1e6, 0.0, 0.0], [-50.0, 70.0, 3.0], [0.0, 2.0, 0.0]])
+    normalized = model.normalize(far)
+    assert bool((normalized.abs() <= 1).all())
+    torch.testing.assert_close(normalized[2], torch.tensor([0.0, 0.75, 0.0]))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_contraction_renders_every_ray(training):
+    model = triplane_of(wide(scene_contraction=True)).train(training)
+    outputs = model(rays_away(20))
+    assert all(bool(torch.isfinite(outputs[name]).all()) for name in ("rgb", "accumulation", "depth"))
+    assert bool((outputs["accumulation"] > 0).all())
+    outputs["rgb"].sum().backward()
+    assert all(gradients(*model.field.parameters()))

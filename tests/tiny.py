@@ -1,0 +1,184 @@
+"""Small things that are quick to build: autoencoders with random weights, ball scenes, and what is made of them."""
+
+import json
+from pathlib import Path
+from typing import Any, Dict, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from nerfstudio.cameras.cameras import Cameras, CameraType
+from nerfstudio.data.scene_box import SceneBox
+from PIL import Image
+
+from latent_nerfstudio.data.latent_datamanager import LatentDataManager, LatentDataManagerConfig
+from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
+from latent_nerfstudio.fields.triplane_field import TriplaneFieldConfig
+from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
+from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
+from latent_nerfstudio.models.triplane import TriplaneModel, TriplaneModelConfig
+from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, LatentPipelineConfig
+
+TINTS = ((0.9, 0.2, 0.1), (0.1, 0.8, 0.3), (0.2, 0.3, 0.9))
+"""Colours of the balls of different scenes."""
+
+
+def save_kl(folder: Path, levels: int = 3, channels: int = 4, seed: int = 0, **settings: Any) -> Path:
+    """Writes an AutoencoderKL with random weights and factor 2^(levels - 1)."""
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+    torch.manual_seed(seed)
+    build: Any = AutoencoderKL
+    build(
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        block_out_channels=(4,) * levels,
+        layers_per_block=1,
+        latent_channels=channels,
+        **{"norm_num_groups": 2, "mid_block_add_attention": False, **settings},
+    ).save_pretrained(folder)
+    return folder
+
+
+def save_tiny(folder: Path, levels: int = 2, channels: int = 4, seed: int = 0, **settings: Any) -> Path:
+    """Writes an AutoencoderTiny with random weights and factor 2^(levels - 1)."""
+    from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
+
+    torch.manual_seed(seed)
+    build: Any = AutoencoderTiny
+    build(
+        encoder_block_out_channels=(4,) * levels,
+        decoder_block_out_channels=(4,) * levels,
+        num_encoder_blocks=(1,) * levels,
+        num_decoder_blocks=(1,) * levels,
+        latent_channels=channels,
+        **settings,
+    ).save_pretrained(folder)
+    return folder
+
+
+def poses_around(count: int, radius: float = 2.5, seed: int = 0) -> np.ndarray:
+    """OpenGL camera-to-world matrices (count x 4 x 4) that look at the origin from random sides."""
+    backwards = np.random.default_rng(seed).normal(size=(count, 3))
+    backwards /= np.linalg.norm(backwards, axis=1, keepdims=True)
+    right = np.cross([0.0, 0.0, 1.0], backwards)
+    right /= np.linalg.norm(right, axis=1, keepdims=True)
+    poses = np.tile(np.eye(4), (count, 1, 1))
+    poses[:, :3] = np.stack([right, np.cross(backwards, right), backwards, radius * backwards], axis=2)
+    return poses
+
+
+def camera_of(width: int, height: int, focal: float = 40.0, count: int = 1, scene: Optional[int] = None) -> Cameras:
+    """Pinhole cameras around the origin whose principal point is a little off the middle."""
+    return Cameras(
+        camera_to_worlds=torch.tensor(poses_around(count)[:, :3], dtype=torch.float32),
+        fx=focal,
+        fy=focal * 1.1,
+        cx=width / 2 + 0.4,
+        cy=height / 2 - 0.3,
+        width=width,
+        height=height,
+        camera_type=CameraType.PERSPECTIVE,
+        metadata=None if scene is None else {"scene_index": torch.full((count, 1), scene)},
+    )
+
+
+def ball_image(pose: np.ndarray, tint: Sequence[float], width: int, height: int, focal: float) -> np.ndarray:
+    """RGBA uint8 picture of a ball of radius 0.6 about the origin, lit from above, on a transparent background."""
+    v, u = np.mgrid[:height, :width] + 0.5
+    local = np.stack([(u - width / 2) / focal, -(v - height / 2) / focal, -np.ones_like(u)], axis=-1)
+    directions = local @ pose[:3, :3].T
+    directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
+    along = directions @ pose[:3, 3]
+    under = along**2 - (pose[:3, 3] @ pose[:3, 3] - 0.36)
+    normal = (pose[:3, 3] + directions * (-along - np.sqrt(under.clip(0)))[..., None]) / 0.6
+    color = np.array(tint) * (0.7 + 0.3 * normal[..., 2:])
+    return (np.concatenate([color, (under > 0)[..., None]], axis=-1).clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def write_ball(
+    folder: Path,
+    tint: Sequence[float] = TINTS[0],
+    views: int = 6,
+    width: int = 32,
+    height: int = 32,
+    mode: str = "RGBA",
+    seed: int = 0,
+    **top: Any,
+) -> Path:
+    """Writes a scene with `transforms.json` that shows a ball; view 0 is held out."""
+    frames = []
+    (folder / "images").mkdir(parents=True)
+    for index, pose in enumerate(poses_around(views, seed=seed)):
+        name = f"images/{index:04d}.png"
+        Image.fromarray(ball_image(pose, tint, width, height, focal=height)).convert(mode).save(folder / name)
+        frames.append({"file_path": name, "transform_matrix": pose.tolist()})
+    intrinsics = {"fl_x": height, "fl_y": height, "cx": width / 2, "cy": height / 2, "w": width, "h": height}
+    box = [[-0.7, -0.7, -0.7], [0.7, 0.7, 0.7]]
+    meta = {"camera_model": "OPENCV", **intrinsics, "aabb": box, **top, "frames": frames}
+    (folder / "transforms.json").write_text(json.dumps(meta))
+    return folder
+
+
+def small_nerf(**field: Any) -> TriplaneModelConfig:
+    """A tri-plane NeRF that renders quickly."""
+    settings: Dict[str, Any] = {"micro_features": 4, "resolution": 8, "hidden_width": 16, **field}
+    return TriplaneModelConfig(num_samples=12, field=TriplaneFieldConfig(implementation="torch", **settings))
+
+
+def triplane_of(
+    config: Optional[TriplaneModelConfig] = None, num_scenes: int = 1, num_channels: int = 3, **kwargs: Any
+) -> TriplaneModel:
+    """A tri-plane NeRF in the box [-1, 1]^3."""
+    torch.manual_seed(0)
+    box = SceneBox(torch.tensor([[-1.0] * 3, [1.0] * 3]))
+    config = config or small_nerf()
+    kwargs = {"num_scenes": num_scenes, "num_channels": num_channels, **kwargs}
+    return config.setup(scene_box=box, num_train_data=1, **kwargs)
+
+
+def latent_model_of(source: Any = "identity", names: Sequence[str] = ("a", "b"), **settings: Any) -> LatentModel:
+    """A latent model in the box [-1, 1]^3, its latent space fitted to a random picture."""
+    torch.manual_seed(0)
+    metadata = {"scene_names": list(names), "background_color": (1.0, 1.0, 1.0)}
+    settings = {"nerf": small_nerf(), **settings}
+    config = LatentModelConfig(autoencoder=AutoencoderConfig(source=str(source)), **settings)
+    box = SceneBox(torch.tensor([[-1.0] * 3, [1.0] * 3]))
+    model = config.setup(scene_box=box, num_train_data=1, metadata=metadata)
+    fit_to_noise(model.latent_space)
+    return model.eval()
+
+
+def fit_to_noise(space: Any) -> None:
+    """Fits a latent space to what the autoencoder makes of random pictures."""
+    with torch.no_grad():
+        raw = space.autoencoder.encode(torch.rand(4, 32, 32, 3, generator=torch.Generator().manual_seed(0)))
+    space.fit(raw.flatten(0, 2))
+
+
+def datamanager_of(data: Path, dataparser: Any = None, **settings: Any) -> LatentDataManager:
+    """A datamanager on the CPU that keeps latents in memory."""
+    dataparser = dataparser or ScenesDataParserConfig(data=data)
+    settings = {"latent_cache": "memory", "rays_per_batch": 256, **settings}
+    return LatentDataManagerConfig(dataparser=dataparser, **settings).setup(device="cpu", test_mode="val")
+
+
+def pipeline_config_of(data: Path, source: Any = "identity", **settings: Any) -> LatentPipelineConfig:
+    """A small pipeline's config."""
+    manager = {"latent_cache": "memory", "rays_per_batch": 512, **settings.pop("datamanager", {})}
+    nerf = settings.pop("nerf", small_nerf())
+    return LatentPipelineConfig(
+        datamanager=LatentDataManagerConfig(dataparser=ScenesDataParserConfig(data=data), **manager),
+        model=LatentModelConfig(autoencoder=AutoencoderConfig(source=str(source)), nerf=nerf),
+        **settings,
+    )
+
+
+def pipeline_of(data: Path, source: Any = "identity", **settings: Any) -> LatentPipeline:
+    """A small pipeline on the CPU."""
+    torch.manual_seed(0)
+    return pipeline_config_of(data, source, **settings).setup(device="cpu", test_mode="val")
+
+
+def gradients(*tensors: Any) -> Tuple[bool, ...]:
+    """Whether each has a gradient that is not zero."""
+    return tuple(t.grad is not None and bool(t.grad.any()) for t in tensors)
