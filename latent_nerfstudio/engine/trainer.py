@@ -102,6 +102,7 @@ class LatentTrainer(Trainer):
         summary = {
             "method": self.config.method_name,
             "steps": self.step + 1,
+            "alignment_start": self.pipeline.config.rgb_alignment_start,
             "steps_of_this_process": self.step + 1 - self._start_step,
             "seconds": round(seconds, 2),
             "scenes": model.scene_names,

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from nerfstudio.configs.base_config import InstantiateConfig
 from nerfstudio.field_components.mlp import MLP
+from nerfstudio.utils.external import TCNN_EXISTS
 from torch import Tensor, nn
 from torch.nn import Parameter
 
@@ -45,8 +46,8 @@ class TriplaneFieldConfig(InstantiateConfig):
     """Width of the tiny MLP's hidden layer."""
     hidden_layers: int = 1
     """Hidden layers of the tiny MLP (the papers: 1)."""
-    implementation: Literal["torch", "tcnn"] = "tcnn"
-    """tiny-cuda-nn for the MLP where it is installed; otherwise torch, which is also the fallback."""
+    implementation: Literal["auto", "torch", "tcnn"] = "auto"
+    """Of the MLP: `auto` takes tiny-cuda-nn where it is installed and torch elsewhere."""
     density_scale: float = 25.0
     """Factor of the density: surfaces need values of 100 a unit and more, which the MLP would reach slowly."""
 
@@ -85,7 +86,7 @@ class TriplaneField(nn.Module):
             layer_width=config.hidden_width,
             out_dim=1 + num_channels,
             activation=nn.ReLU(),
-            implementation=config.implementation,
+            implementation=mlp_implementation(config.implementation),
         )
 
     def scene_planes(self, scenes: Int[Tensor, "scenes"]) -> Float[Tensor, "scenes planes features rows cols"]:
@@ -126,6 +127,13 @@ class TriplaneField(nn.Module):
 
     def shared_plane_parameters(self) -> List[Parameter]:
         return [p for p in (self.base_planes, self.scene_weights) if p is not None]
+
+
+def mlp_implementation(wanted: Literal["auto", "torch", "tcnn"]) -> Literal["torch", "tcnn"]:
+    """What `auto` means on this machine."""
+    if wanted != "auto":
+        return wanted
+    return "tcnn" if TCNN_EXISTS and torch.cuda.is_available() else "torch"
 
 
 def make_planes(

@@ -10,7 +10,7 @@ import json
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Tuple, Type
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, Union
 
 import torch
 from jaxtyping import Float
@@ -23,6 +23,9 @@ from latent_nerfstudio.latent_space.resolution import pad_to_multiple
 HUB_TIMEOUT = 10.0
 """Seconds that the Hugging Face Hub has to answer."""
 
+Prior = Union[float, List[float]]
+"""One number for all channels, or one for each."""
+
 BUNDLED_FOLDERS = {"bundled": Path(__file__).parent / "bundled"}
 """Autoencoders that are part of the package, by the name that `source` takes."""
 
@@ -31,7 +34,7 @@ BUNDLED_FOLDERS = {"bundled": Path(__file__).parent / "bundled"}
 class AutoencoderConfig(InstantiateConfig):
     """Which autoencoder to use."""
 
-    _target: Type = field(default_factory=lambda: load_autoencoder)  # type: ignore[assignment]
+    _target: Callable[..., Any] = field(default_factory=lambda: load_autoencoder)  # type: ignore[assignment]
     source: str = "bundled"
     """`bundled`, `identity` (pixels are the latents), a folder in diffusers format, or a Hugging Face Hub id."""
     subfolder: Optional[str] = None
@@ -50,8 +53,8 @@ class Autoencoder(nn.Module):
 
     downscale_factor: int
     num_channels: int
-    prior_mean: float = 0.0
-    prior_std: float = 1.0
+    prior_mean: Prior = 0.0
+    prior_std: Prior = 1.0
     frozen_prefixes: Tuple[str, ...] = ()
     """State-dict prefixes of the parts that only encode: not trained and not saved with a run."""
 
@@ -104,7 +107,7 @@ class DiffusersAutoencoder(Autoencoder):
 
     Args:
         vae: the autoencoder.
-        latent_space: contents of a `latent_space.json` beside it, or an empty dict.
+        latent_space: contents of a `latent_space.json` beside it: `mean` and `std` of each channel's raw latents.
     """
 
     frozen_prefixes = ("vae.encoder.", "vae.quant_conv.")
@@ -117,9 +120,9 @@ class DiffusersAutoencoder(Autoencoder):
         widths = config.encoder_block_out_channels if is_tiny else config.block_out_channels
         self.downscale_factor = 2 ** (len(widths) - 1)
         self.num_channels = int(config.latent_channels)
-        self.prior_std = 1.0 / (getattr(config, "scaling_factor", None) or 1.0)
-        self.prior_mean = getattr(config, "shift_factor", None) or 0.0
-        self.latent_space = latent_space or {}
+        stated = latent_space or {}
+        self.prior_std = stated.get("std", 1.0 / (getattr(config, "scaling_factor", None) or 1.0))
+        self.prior_mean = stated.get("mean", getattr(config, "shift_factor", None) or 0.0)
         for parameter in self.encoder_parameters():
             parameter.requires_grad_(False)
 

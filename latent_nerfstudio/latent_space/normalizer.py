@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from latent_nerfstudio.latent_space.autoencoder import Prior
+
 NormalizerKind = Literal["mean-std", "tanh", "none"]
 
 TANH_SCALE = 0.02
@@ -23,18 +25,18 @@ class Normalizer(nn.Module):
     Args:
         kind: `mean-std`, `tanh` or `none` (the identity).
         num_channels: C.
-        mean: prior mean of raw latents.
-        std: prior standard deviation of raw latents, positive.
+        mean: prior mean of raw latents, of all channels or of each.
+        std: prior standard deviation of raw latents, positive, likewise.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, kind: NormalizerKind, num_channels: int, mean: float = 0.0, std: float = 1.0):
+    def __init__(self, kind: NormalizerKind, num_channels: int, mean: Prior = 0.0, std: Prior = 1.0):
         super().__init__()
         self.kind = kind
-        self.register_buffer("mean", torch.full((num_channels,), float(mean)))
-        self.register_buffer("std", torch.full((num_channels,), float(std)))
+        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32).expand(num_channels).clone())
+        self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32).expand(num_channels).clone())
 
     @torch.no_grad()
     def fit(self, latents: Float[Tensor, "n channels"]) -> None:

@@ -106,7 +106,7 @@ class TriplaneModel(Model):
         """The rays that meet the scene box, with near and far set, and which ones they are.
 
         Bounds that the bundle brings, those of an oriented crop box, are kept. If no ray meets the box, the first one
-        is kept at zero length, so that later steps need not care.
+        stands in for them, so that later steps need not care.
         """
         if self.contraction is not None:
             near, far = (torch.full_like(ray_bundle.origins[:, 0], v) for v in (self.config.near, self.config.far))
@@ -116,11 +116,12 @@ class TriplaneModel(Model):
         if ray_bundle.nears is not None and ray_bundle.fars is not None:
             near, far = torch.maximum(near, ray_bundle.nears[:, 0]), torch.minimum(far, ray_bundle.fars[:, 0])
         hit = far > near + MIN_SPAN
+        kept = hit
         if not bool(hit.any()):
-            hit[0] = True
+            kept = torch.arange(len(hit), device=hit.device) == 0
             near = far = self.background_depth(ray_bundle)[:, 0]
-        bundle = ray_bundle[hit]
-        bundle.nears, bundle.fars = near[hit][:, None], far[hit][:, None]
+        bundle = ray_bundle[kept]
+        bundle.nears, bundle.fars = near[kept][:, None], far[kept][:, None]
         return bundle, hit
 
     def visible_box(self) -> Float[Tensor, "2 3"]:

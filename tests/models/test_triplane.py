@@ -132,7 +132,7 @@ def test_every_parameter_is_trained(kind):
     assert sorted(losses) == ["latent_loss", "total_variation"]
     sum(losses.values()).backward()
     groups = model.get_param_groups()
-    assert {id(p) for group in groups.values() for p in group} == {id(p) for p in model.parameters()}
+    assert {id(p) for group in groups.values() for p in group} == {id(p) for p in model.field.parameters()}
     assert all(all(gradients(*group)) for group in groups.values())
 
 

@@ -1,0 +1,183 @@
+"""The latent cache: what is found again, what is not, and what it leaves on disk."""
+
+import os
+import stat
+
+import pytest
+import torch
+from tiny import save_kl
+
+from latent_nerfstudio.data.latent_cache import cache_folder, encode_images, encode_scenes, group_by
+from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
+
+SCENES = [0, 0, 1, 1, 1]
+
+
+class Counter:
+    """An autoencoder that counts the pictures it encodes."""
+
+    def __init__(self, source):
+        self.autoencoder = AutoencoderConfig(source=str(source)).setup()
+        self.encoded = 0
+        encode = self.autoencoder.encode
+
+        def count(images):
+            self.encoded += len(images)
+            return encode(images)
+
+        self.autoencoder.encode = count
+
+    def __call__(self, images, setting, scenes=SCENES, **options):
+        before = self.encoded
+        latents = encode_scenes(images, scenes, self.autoencoder, str(setting), **options)
+        return latents, self.encoded - before
+
+
+@pytest.fixture
+def counter(kl):
+    return Counter(kl)
+
+
+@pytest.fixture
+def images():
+    """Pictures of two sizes, in turn."""
+    generator = torch.Generator().manual_seed(0)
+    sizes = [(17, 20) if k % 2 else (12, 9) for k in range(len(SCENES))]
+    return [torch.randint(256, (h, w, 3), dtype=torch.uint8, generator=generator) for h, w in sizes]
+
+
+def files_of(folder):
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+@torch.no_grad()
+def assert_right(latents, images, autoencoder):
+    """Each latent is its own picture's, in half precision."""
+    assert len(latents) == len(images)
+    for latent, image in zip(latents, images, strict=True):
+        assert latent.dtype == torch.float16 and latent.device.type == "cpu"
+        expected = autoencoder.encode(image[None].float() / 255)[0]
+        torch.testing.assert_close(latent.float(), expected, atol=2e-3, rtol=2e-3)
+
+
+@pytest.mark.parametrize("setting", ["memory", "disk", "folder"])
+def test_latents_are_those_of_the_pictures_in_their_order(counter, images, setting, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = {"memory": "memory", "disk": "disk", "folder": tmp_path / "folder"}[setting]
+    latents, encoded = counter(images, folder, batch_size=2)
+    assert encoded == 5
+    assert_right(latents, images, counter.autoencoder)
+    again, encoded = counter(images, folder)
+    assert encoded == (5 if setting == "memory" else 0)
+    assert all(torch.equal(a, b) for a, b in zip(again, latents, strict=True)) or setting == "memory"
+    assert_right(again, images, counter.autoencoder)
+    assert bool(files_of(tmp_path)) == (setting != "memory")
+
+
+def test_where_they_are_kept(tmp_path, monkeypatch):
+    assert cache_folder("memory") is None
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder("disk") == tmp_path / "latent-nerfstudio" / "latents"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert cache_folder("disk") == tmp_path / "home" / ".cache" / "latent-nerfstudio" / "latents"
+    assert cache_folder("~/latents") == tmp_path / "home" / "latents"
+
+
+def test_only_whole_safetensors_files_are_left(counter, images, tmp_path):
+    counter(images, tmp_path)
+    files = files_of(tmp_path)
+    assert len(files) == 2 and all(path.name.endswith(".latents-v1.safetensors") for path in files)
+    assert {path.parents[1] for path in files} == {tmp_path / counter.autoencoder.fingerprint()}
+
+
+def test_a_scene_is_found_beside_others_and_under_another_number(counter, images, tmp_path):
+    counter(images, tmp_path)
+    latents, encoded = counter(images[2:], tmp_path, scenes=[7, 7, 7])
+    assert encoded == 0
+    assert_right(latents, images[2:], counter.autoencoder)
+
+
+def test_a_changed_picture_is_encoded_again_with_its_scene_alone(counter, images, tmp_path):
+    counter(images, tmp_path)
+    images[0] = images[0].clone()
+    images[0][3, 4, 1] += 1
+    latents, encoded = counter(images, tmp_path)
+    assert encoded == 2
+    assert_right(latents, images, counter.autoencoder)
+
+
+def test_pictures_in_another_order_are_not_mistaken(counter, images, tmp_path):
+    counter(images, tmp_path)
+    swapped = [images[1], images[0], *images[2:]]
+    latents, _ = counter(swapped, tmp_path)
+    assert_right(latents, swapped, counter.autoencoder)
+
+
+def test_latents_of_another_autoencoder_are_not_returned(counter, images, tmp_path):
+    counter(images, tmp_path / "cache")
+    other = Counter(save_kl(tmp_path / "other", seed=1))
+    latents, encoded = other(images, tmp_path / "cache")
+    assert encoded == 5
+    assert_right(latents, images, other.autoencoder)
+
+
+def test_a_trained_decoder_leaves_the_latents_as_they_are(counter, images, tmp_path):
+    counter(images, tmp_path)
+    with torch.no_grad():
+        for parameter in counter.autoencoder.decoder_parameters():
+            parameter.add_(1)
+    assert counter(images, tmp_path)[1] == 0
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "other"])
+def test_a_damaged_file_is_replaced(counter, images, tmp_path, damage):
+    counter(images, tmp_path)
+    small, large = sorted(files_of(tmp_path), key=lambda path: path.stat().st_size)
+    whole = large.read_bytes()
+    content = {"truncated": whole[: len(whole) // 2], "empty": b"", "other": small.read_bytes()}[damage]
+    large.write_bytes(content)
+    latents, encoded = counter(images, tmp_path)
+    assert encoded == 3
+    assert_right(latents, images, counter.autoencoder)
+    assert large.read_bytes() == whole
+
+
+def test_a_folder_that_cannot_be_written_is_no_error(counter, images, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    latents, encoded = counter(images, tmp_path / "file")
+    assert encoded == 5 and "not kept on disk" in capsys.readouterr().out
+    assert_right(latents, images, counter.autoencoder)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
+def test_a_read_only_folder_is_no_error(counter, images, tmp_path):
+    tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    assert counter(images, tmp_path)[1] == 5
+
+
+def test_an_interrupted_write_leaves_no_file(counter, images, tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        counter(images, tmp_path)
+    assert files_of(tmp_path) == []
+
+
+def test_identity_keeps_the_pictures(images, tmp_path):
+    autoencoder = AutoencoderConfig(source="identity").setup()
+    latents = encode_scenes(images, SCENES, autoencoder, str(tmp_path))
+    assert all(torch.equal(a, b) for a, b in zip(latents, images, strict=True)) and files_of(tmp_path) == []
+
+
+def test_float_pictures_give_the_same_latents(counter, images):
+    as_bytes = encode_images(images, counter.autoencoder, 2)
+    as_floats = encode_images([image.float() / 255 for image in images], counter.autoencoder, 2)
+    for a, b in zip(as_bytes, as_floats, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_group_by():
+    assert group_by([3, 1, 3, 2, 1]) == {3: [0, 2], 1: [1, 4], 2: [3]}

@@ -1,0 +1,291 @@
+"""The datamanager: what it loads and when, batches that belong together, and nerfstudio's own dataparsers."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from nerfstudio.cameras.cameras import Cameras, CameraType
+from nerfstudio.data.dataparsers.blender_dataparser import BlenderDataParserConfig
+from nerfstudio.data.dataparsers.nerfstudio_dataparser import NerfstudioDataParserConfig
+from PIL import Image
+from tiny import ball_image, datamanager_of, poses_around, write_ball
+
+from latent_nerfstudio.data.latent_datamanager import LatentDataManager, over_background, scene_indices
+from latent_nerfstudio.data.pixels import as_float
+from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
+from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
+from latent_nerfstudio.latent_space.latent_space import LatentSpace
+from latent_nerfstudio.latent_space.resolution import latent_cameras
+
+
+def space_of(source="identity"):
+    return LatentSpace(AutoencoderConfig(source=str(source)), "mean-std")
+
+
+def prepared(data, source="identity", **settings):
+    manager = datamanager_of(data, **settings)
+    manager.prepare(space_of(source))
+    return manager
+
+
+@pytest.fixture(scope="module")
+def blender(tmp_path_factory):
+    """A scene in the Blender layout: four views to train on and two to evaluate on."""
+    folder = tmp_path_factory.mktemp("blender")
+    for seed, (split, count) in enumerate({"train": 4, "val": 2, "test": 2}.items()):
+        (folder / split).mkdir()
+        frames = []
+        for index, pose in enumerate(poses_around(count, seed=seed)):
+            picture = ball_image(pose, (0.9, 0.2, 0.1), 24, 24, focal=24)
+            Image.fromarray(picture).save(folder / split / f"r_{index}.png")
+            frames.append({"file_path": f"./{split}/r_{index}", "transform_matrix": pose.tolist()})
+        meta = {"camera_angle_x": 2 * np.arctan(0.5), "frames": frames}
+        (folder / f"transforms_{split}.json").write_text(json.dumps(meta))
+    return folder
+
+
+# Loading
+
+
+def test_the_constructor_loads_and_encodes_nothing(balls, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("pictures were loaded")
+
+    monkeypatch.setattr(LatentDataManager, "_load_images", refuse)
+    manager = datamanager_of(balls)
+    assert manager.table is None and manager.get_train_rays_per_batch() == 256
+    with pytest.raises(RuntimeError, match=r"expected prepare\(latent_space\) before the first batch"):
+        manager.next_train(0)
+
+
+def test_preparing_fits_the_latent_space_once(balls, kl):
+    space = space_of(kl)
+    datamanager_of(balls).prepare(space)
+    assert bool(space.fitted)
+    raw = as_float(prepared(balls, kl).table.values)
+    torch.testing.assert_close(space.normalizer.mean, raw.mean(dim=0), atol=1e-4, rtol=1e-3)
+    space.normalizer.mean.fill_(7)
+    datamanager_of(balls).prepare(space)
+    assert space.normalizer.mean.tolist() == [7.0] * 4
+
+
+@pytest.mark.parametrize(("color", "value"), [("white", (1, 1, 1)), ("black", (0, 0, 0)), ("green", (0, 1, 0))])
+def test_transparency_shows_the_colour_of_the_dataparser(balls, color, value):
+    parser = ScenesDataParserConfig(data=balls, alpha_color=color)
+    manager = prepared(balls, dataparser=parser, background_color="red")
+    check_transparency(manager, value)
+
+
+def test_transparency_shows_the_colour_of_the_datamanager_where_the_dataparser_has_none(balls):
+    parser = ScenesDataParserConfig(data=balls, alpha_color=None)
+    check_transparency(prepared(balls, dataparser=parser, background_color="blue"), (0, 0, 1))
+
+
+def check_transparency(manager, value):
+    for dataset, pictures in ((manager.train_dataset, manager.cached_train), (manager.eval_dataset, manager.cached_eval)):
+        assert dataset.metadata["background_color"] == value
+        for path, picture in zip(dataset.image_filenames, pictures, strict=True):
+            source = np.asarray(Image.open(path)).astype(float) / 255
+            expected = source[..., :3] * source[..., 3:] + np.array(value) * (1 - source[..., 3:])
+            assert picture["image"].dtype == torch.uint8
+            np.testing.assert_allclose(picture["image"].numpy() / 255, expected, atol=1.01 / 255)
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
+def test_half_transparency_by_hand(kind):
+    image = torch.tensor([[[255, 0, 0, 102]]], dtype=torch.uint8)
+    image = image if kind == torch.uint8 else image.float() / 255
+    over = over_background(image, torch.tensor([0.0, 1.0, 1.0]))
+    assert over.dtype == kind
+    torch.testing.assert_close(as_float(over), torch.tensor([[[0.4, 0.6, 0.6]]]))
+    assert torch.equal(over_background(over, torch.zeros(3)), over)
+
+
+# Batches
+
+
+@pytest.mark.parametrize("source", ["identity", "kl", "kl8"])
+@pytest.mark.parametrize("scenes", ["balls", "mixed_sizes"])
+def test_rays_and_latents_of_a_batch_belong_together(request, source, scenes):
+    space = space_of(source if source == "identity" else request.getfixturevalue(source))
+    manager = datamanager_of(request.getfixturevalue(scenes))
+    manager.prepare(space)
+    rays, batch = manager.next_train(3)
+    cameras = latent_cameras(manager.train_dataset.cameras, space.downscale_factor)
+    raw = [space.autoencoder.encode(as_float(p["image"])[None])[0] for p in manager.cached_train]
+    assert len(rays) == len(batch["raw_latent"]) == len(batch["position"])
+    for i in range(0, len(rays), 17):
+        picture = int(rays.camera_indices[i])
+        row, column, height, width = batch["position"][i].tolist()
+        assert (height, width) == tuple(raw[picture].shape[:2])
+        expected = raw[picture][row, column]
+        got = as_float(batch["raw_latent"][i : i + 1])[0]
+        torch.testing.assert_close(got, expected.detach(), atol=2e-3, rtol=2e-3)
+        single = cameras.generate_rays(camera_indices=picture, keep_shape=True)
+        torch.testing.assert_close(rays.directions[i], single.directions[row, column])
+        torch.testing.assert_close(rays.origins[i], single.origins[row, column])
+        assert int(rays.metadata["scene_index"][i]) == scene_indices(manager.train_dataset.cameras)[picture]
+
+
+def test_draws_are_functions_of_seed_and_step(balls, kl):
+    first, second = prepared(balls, kl), prepared(balls, kl)
+    for _ in range(3):
+        second.next_train(7)
+    assert torch.equal(first.next_train(5)[1]["raw_latent"], second.next_train(5)[1]["raw_latent"])
+    assert torch.equal(first.next_train(5)[0].origins, second.next_train(5)[0].origins)
+    assert not torch.equal(first.next_train(5)[0].origins, first.next_train(6)[0].origins)
+    assert torch.equal(first.next_train_images(5)[1]["image"], second.next_train_images(5)[1]["image"])
+    other = prepared(balls, kl, train_cameras_sampling_seed=1)
+    assert not torch.equal(first.next_train(5)[0].origins, other.next_train(5)[0].origins)
+
+
+def test_number_of_rays_and_scenes(balls):
+    manager = prepared(balls, rays_per_batch=100, scenes_per_batch=2)
+    rays, _ = manager.next_train(0)
+    counts = rays.metadata["scene_index"].flatten().bincount(minlength=3)
+    assert sorted(counts.tolist()) == [0, 50, 50]
+    met = {int(s) for step in range(20) for s in manager.next_train(step)[0].metadata["scene_index"].unique()}
+    assert met == {0, 1, 2}
+
+
+@pytest.mark.parametrize("scenes", ["balls", "mixed_sizes"])
+def test_whole_pictures_are_of_one_size_and_belong_together(request, scenes, kl):
+    manager = prepared(request.getfixturevalue(scenes), kl, images_per_batch=3)
+    cameras, table = manager.train_dataset.cameras, manager.table
+    for step in range(6):
+        drawn, batch = manager.next_train_images(step)
+        assert len(drawn) == 3 and batch["image"].dtype == torch.float32
+        assert len(set(drawn.width.flatten().tolist())) == 1
+        for i in range(3):
+            same = (cameras.camera_to_worlds == drawn.camera_to_worlds[i]).all(dim=-1).all(dim=-1)
+            scene = cameras.metadata["scene_index"][:, 0] == drawn.metadata["scene_index"][i]
+            (picture,) = (same & scene).nonzero()[:, 0].tolist()
+            assert batch["image"].shape[1:3] == (int(drawn.height[i]), int(drawn.width[i]))
+            assert torch.equal(batch["image"][i], as_float(manager.cached_train[picture]["image"]))
+            assert torch.equal(batch["raw_latent"][i], table.picture(picture))
+
+
+def test_whole_pictures_come_from_the_scenes_of_the_step(balls):
+    manager = prepared(balls, images_per_batch=10, scenes_per_batch=1)
+    for step in range(5):
+        drawn, _ = manager.next_train_images(step)
+        assert len(drawn) == 5 and len(drawn.metadata["scene_index"].unique()) == 1
+
+
+def test_pictures_as_floats(balls, kl):
+    floats = prepared(balls, kl, cache_images_type="float32")
+    torch.testing.assert_close(floats.table.values, prepared(balls, kl).table.values, atol=0.02, rtol=0.02)
+    assert float(floats.next_train_images(0)[1]["image"].max()) <= 1
+
+
+# Masks
+
+
+def test_masked_pixels_are_not_drawn(tmp_path, kl):
+    write_ball(tmp_path, mode="RGB")
+    meta = json.loads((tmp_path / "transforms.json").read_text())
+    rng = np.random.default_rng(0)
+    (tmp_path / "masks").mkdir()
+    for index, frame in enumerate(meta["frames"]):
+        frame["mask_path"] = f"masks/{index}.png"
+        mask = np.kron(rng.random((4, 4)) > 0.5, np.ones((8, 8))) * 255
+        Image.fromarray(mask.astype(np.uint8)).save(tmp_path / frame["mask_path"])
+    (tmp_path / "transforms.json").write_text(json.dumps(meta))
+    manager = prepared(tmp_path, kl)
+    rays, batch = manager.next_train(0)
+    for i in range(len(rays)):
+        row, column = batch["position"][i, :2].tolist()
+        mask = manager.cached_train[int(rays.camera_indices[i])]["mask"][..., 0]
+        assert bool(mask[4 * row : 4 * row + 4, 4 * column : 4 * column + 4].all())
+    _, pictures = manager.next_train_images(0)
+    assert pictures["mask"].shape == (4, 32, 32, 1) and pictures["mask"].dtype == torch.bool
+
+
+# Nerfstudio's own dataparsers
+
+
+def test_nerfstudio_data(tmp_path, kl):
+    write_ball(tmp_path, views=10)
+    parser = NerfstudioDataParserConfig(data=tmp_path, eval_mode="interval", eval_interval=5)
+    manager = prepared(tmp_path, kl, dataparser=parser, background_color="black")
+    assert manager.train_dataset.metadata["background_color"] == (0.0, 0.0, 0.0)
+    assert float(as_float(manager.cached_train[0]["image"])[0, 0].max()) == 0
+    rays, batch = manager.next_train(0)
+    assert len(rays) == 256 and bool((rays.metadata["scene_index"] == 0).all())
+    cameras, _ = manager.next_train_images(0)
+    assert len(cameras) == 4
+    assert len(manager.fixed_indices_eval_dataloader) == 2
+
+
+def test_blender_data(blender, kl):
+    manager = prepared(blender, kl, dataparser=BlenderDataParserConfig(data=blender))
+    assert manager.train_dataset.metadata["background_color"] == (1.0, 1.0, 1.0)
+    rays, batch = manager.next_train(0)
+    assert batch["raw_latent"].shape == (256, 4) and bool((rays.metadata["scene_index"] == 0).all())
+    assert set(rays.camera_indices.flatten().tolist()) == {0, 1, 2, 3}
+    camera, picture = manager.next_eval_image(0)
+    assert picture["image"].shape == (24, 24, 3)
+
+
+# Distortion
+
+
+def shade(directions):
+    """A colour that is a smooth function of the direction, so that a picture tells where its pixels look."""
+    return 0.5 + 0.4 * torch.sin(3 * directions)
+
+
+def write_distorted(folder, model, coefficients):
+    """Writes a scene of one panorama seen by distorted cameras that stand at the origin."""
+    poses = poses_around(6, radius=0.0)
+    names = ("k1", "k2", "k3", "k4", "p1", "p2")
+    kind = CameraType.FISHEYE if model == "OPENCV_FISHEYE" else CameraType.PERSPECTIVE
+    cameras = Cameras(
+        camera_to_worlds=torch.tensor(poses[:, :3], dtype=torch.float32),
+        **{"fx": 60.0, "fy": 58.0, "cx": 33.0, "cy": 31.5, "width": 64, "height": 64},
+        distortion_params=torch.tensor([coefficients.get(name, 0.0) for name in names]).expand(6, 6),
+        camera_type=kind,
+    )
+    (folder / "images").mkdir()
+    frames = []
+    for index, pose in enumerate(poses):
+        directions = cameras.generate_rays(camera_indices=index, keep_shape=True).directions
+        picture = (shade(directions) * 255).round().byte().numpy()
+        frames.append({"file_path": f"images/{index}.png", "transform_matrix": pose.tolist()})
+        Image.fromarray(picture).save(folder / frames[-1]["file_path"])
+    meta = {"camera_model": model, "fl_x": 60.0, "fl_y": 58.0, "cx": 33.0, "cy": 31.5, "w": 64, "h": 64}
+    meta = {**meta, "aabb": [[-1] * 3, [1] * 3], **coefficients, "frames": frames}
+    (folder / "transforms.json").write_text(json.dumps(meta))
+
+
+@pytest.mark.parametrize(
+    ("model", "coefficients"),
+    [
+        ("OPENCV", {"k1": -0.25, "k2": 0.05, "p1": 0.01, "p2": -0.01}),
+        ("OPENCV_FISHEYE", {"k1": 0.1, "k2": -0.02}),
+        ("OPENCV_FISHEYE", {}),
+        ("OPENCV", {}),
+    ],
+)
+@pytest.mark.parametrize("parser", ["scenes", "nerfstudio-data"])
+def test_pixels_of_distorted_pictures_look_where_their_rays_go(tmp_path, parser, model, coefficients):
+    write_distorted(tmp_path, model, coefficients)
+    options = {"orientation_method": "none", "center_method": "none", "auto_scale_poses": False}
+    options = {**options, "eval_mode": "interval", "eval_interval": 3}
+    parsers = {
+        "scenes": ScenesDataParserConfig(data=tmp_path),
+        "nerfstudio-data": NerfstudioDataParserConfig(data=tmp_path, **options),
+    }
+    manager = prepared(tmp_path, dataparser=parsers[parser], rays_per_batch=2000)
+    rays, batch = manager.next_train(0)
+    check_directions(as_float(batch["raw_latent"]), rays.directions)
+    camera, batch = manager.fixed_indices_eval_dataloader[0]
+    rays = camera.generate_rays(camera_indices=0, keep_shape=True)
+    check_directions(as_float(batch["image"]), rays.directions)
+
+
+def check_directions(colors, directions):
+    """All but the outermost pixels, which undistortion may blend with black, have the colours of their directions."""
+    right = (colors - shade(directions)).abs().amax(dim=-1) < 0.02
+    assert float(right.float().mean()) > 0.99

@@ -1,0 +1,131 @@
+"""The pixel table and draws from it, against loops."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jaxtyping import TypeCheckError
+
+from latent_nerfstudio.data.pixels import (
+    as_float,
+    draw_pictures,
+    draw_pixels,
+    draw_scenes,
+    mask_of_latent,
+    pixel_table,
+)
+
+SIZES = [(2, 3), (4, 1), (2, 3), (1, 5), (3, 3)]
+SCENES = [0, 0, 1, 1, 3]
+
+
+def numbered(sizes):
+    """Pictures whose every pixel holds its picture, row and column."""
+    return [
+        torch.stack(torch.meshgrid(torch.tensor([k]), torch.arange(h), torch.arange(w), indexing="ij"), -1)[0].half()
+        for k, (h, w) in enumerate(sizes)
+    ]
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_locate_against_a_loop():
+    pictures = numbered(SIZES)
+    table = pixel_table(pictures, SCENES)
+    every = [(k, r, c) for k, (h, w) in enumerate(SIZES) for r in range(h) for c in range(w)]
+    assert table.locate(torch.arange(len(every))).tolist() == [list(place) for place in every]
+    assert table.values.tolist() == [list(place) for place in every]
+    for index, picture in enumerate(pictures):
+        assert torch.equal(table.picture(index), picture)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5)), min_size=1, max_size=6), st.data())
+def test_every_place_holds_its_pixel(sizes, data):
+    table = pixel_table(numbered(sizes), sorted(data.draw(st.integers(0, 2)) for _ in sizes))
+    pixels = torch.randint(len(table.values), (20,))
+    assert torch.equal(table.values[pixels].long(), table.locate(pixels))
+
+
+def test_scenes_of_the_table():
+    table = pixel_table(numbered(SIZES), SCENES)
+    assert table.num_scenes == 3 and table.scene_starts.tolist() == [0, 10, 21, 30]
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(("count", "scenes", "each"), [(30, 3, 10), (31, 3, 10), (30, 2, 15), (2, 3, 1), (12, 0, 4)])
+def test_draws_are_equal_in_number_and_valid(masked, count, scenes, each):
+    pictures = numbered(SIZES)
+    masks = [torch.rand(h, w, generator=seeded(k)) > 0.5 for k, (h, w) in enumerate(SIZES)] if masked else None
+    table = pixel_table(pictures, SCENES, masks)
+    pixels = draw_pixels(table, count, scenes, seeded())
+    picture, row, column = table.locate(pixels).unbind(1)
+    drawn = torch.tensor(SCENES)[picture]
+    assert len(drawn.unique()) == (scenes or 3)
+    assert drawn.bincount()[drawn.unique()].tolist() == [each] * (scenes or 3)
+    assert torch.equal(drawn, drawn.sort().values)
+    if masks is not None:
+        assert all(bool(masks[k][r, c]) for k, r, c in zip(picture, row, column, strict=True))
+
+
+def test_draws_reach_every_valid_pixel_about_equally():
+    table = pixel_table(numbered([(2, 2), (2, 2)]), [0, 0], [torch.eye(2).bool(), torch.ones(2, 2).bool()])
+    counts = draw_pixels(table, 6000, 1, seeded()).bincount(minlength=8)
+    assert counts[[1, 2]].tolist() == [0, 0]
+    assert bool(((counts[[0, 3, 4, 5, 6, 7]] - 1000).abs() < 150).all())
+
+
+def test_draws_depend_on_the_seed_alone():
+    table = pixel_table(numbered(SIZES), SCENES)
+    first = draw_pixels(table, 30, 2, seeded(1))
+    torch.rand(5)
+    assert torch.equal(draw_pixels(table, 30, 2, seeded(1)), first)
+    assert not torch.equal(draw_pixels(table, 30, 2, seeded(2)), first)
+
+
+def test_a_scene_without_a_kept_pixel():
+    masks = [torch.ones(h, w) if k not in (2, 3) else torch.zeros(h, w) for k, (h, w) in enumerate(SIZES)]
+    with pytest.raises(ValueError, match="masks: expected a latent pixel of each scene to be kept, got none in views 2"):
+        pixel_table(numbered(SIZES), SCENES, [mask.bool() for mask in masks])
+
+
+def test_draw_scenes():
+    assert draw_scenes(3, 5, seeded()).tolist() == draw_scenes(3, 0, seeded()).tolist() == [0, 1, 2]
+    chosen = draw_scenes(100, 7, seeded())
+    assert len(chosen.unique()) == 7 and torch.equal(chosen, chosen.sort().values)
+    met = torch.cat([draw_scenes(5, 2, seeded(k)) for k in range(50)])
+    assert len(met.unique()) == 5
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 10])
+def test_pictures_of_one_size(count):
+    for k in range(20):
+        chosen = draw_pictures(SIZES, count, seeded(k))
+        sizes = {SIZES[i] for i in chosen}
+        assert len(sizes) == 1 and len(set(chosen)) == len(chosen) == min(count, SIZES.count(sizes.pop()))
+    assert draw_pictures(SIZES, count, seeded(3)) == draw_pictures(SIZES, count, seeded(3))
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 9), (1, 1), (4, 12)])
+@pytest.mark.parametrize("factor", [1, 4])
+def test_mask_of_latent_against_a_loop(height, width, factor):
+    mask = torch.rand(height, width) > 0.1
+    latent = mask_of_latent(mask, factor)
+    rows, columns = -(-height // factor), -(-width // factor)
+    assert latent.shape == (rows, columns) and latent.dtype == torch.bool
+    for i in range(rows):
+        for j in range(columns):
+            block = mask[i * factor : (i + 1) * factor, j * factor : (j + 1) * factor]
+            assert bool(latent[i, j]) == bool(block.all())
+
+
+def test_as_float():
+    assert as_float(torch.tensor([[0, 51, 255]], dtype=torch.uint8)).tolist() == [[0.0, pytest.approx(0.2), 1.0]]
+    assert as_float(torch.tensor([[0.5, 2.0]], dtype=torch.float16)).dtype == torch.float32
+
+
+def test_shapes_are_checked_in_tests():
+    with pytest.raises(TypeCheckError, match="pixels"):
+        pixel_table(numbered(SIZES), SCENES).locate(torch.zeros(2, 2, dtype=torch.long))

@@ -1,0 +1,31 @@
+"""Rays through pixel centres, against nerfstudio's own."""
+
+import pytest
+import torch
+from nerfstudio.cameras.cameras import CameraType
+from tiny import camera_of
+
+from latent_nerfstudio.data.rays import is_plain_pinhole, pixel_rays
+
+
+def places_of(count=50):
+    return torch.stack([torch.randint(3, (count,)), torch.randint(11, (count,)), torch.randint(17, (count,))], dim=1)
+
+
+@pytest.mark.parametrize("change", ["nothing", "no distortion", "distortion", "fisheye", "equirectangular"])
+def test_rays_are_those_of_nerfstudio(change):
+    cameras = camera_of(17, 11, count=3, scene=2)
+    if change in ("no distortion", "distortion"):
+        cameras.distortion_params = torch.tensor([0.1, -0.02, 0, 0, 0.01, 0]).expand(3, 6) * (change == "distortion")
+    if change in ("fisheye", "equirectangular"):
+        cameras.camera_type = torch.full((3, 1), CameraType[change.upper()].value)
+    assert is_plain_pinhole(cameras) == (change in ("nothing", "no distortion"))
+    places = places_of()
+    rays = pixel_rays(cameras, places)
+    expected = cameras.generate_rays(camera_indices=places[:, :1], coords=places[:, 1:] + 0.5)
+    for name in ("origins", "directions"):
+        torch.testing.assert_close(getattr(rays, name), getattr(expected, name), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(rays.pixel_area, expected.pixel_area, atol=1e-6, rtol=0.05)
+    assert torch.equal(rays.camera_indices, expected.camera_indices)
+    for name in ("directions_norm", "scene_index"):
+        torch.testing.assert_close(rays.metadata[name], expected.metadata[name])

@@ -1,0 +1,124 @@
+"""Learning rates over the stages: hand values, types, and what ends up in a checkpoint."""
+
+import io
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latent_nerfstudio.engine.schedulers import StagedSchedulerConfig, stage_factor
+
+ONE = {"start": 100, "end": 100, "warmup": 10, "floor": 0.1, "alignment_factor": 0.5}
+TWO = {"start": 60, "end": 100, "warmup": 10, "floor": 0.1, "alignment_factor": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("step", "stages", "expected"),
+    [
+        (0, ONE, 1 / 10),
+        (9, ONE, 0.1 + 0.45 * (1 + math.cos(math.pi * 0.09))),
+        (50, ONE, 0.55),
+        (100, ONE, 0.1 * 0.5 / 10),
+        (30, TWO, 0.55),
+        (60, TWO, 0.5 / 10),
+        (80, TWO, 0.5 * 0.55),
+        (100, TWO, 0.5 * 0.1),
+        (500, TWO, 0.5 * 0.1),
+    ],
+)
+def test_by_hand(step, stages, expected):
+    if stages is ONE and step == 100:
+        pytest.skip("a run ends before this step")
+    assert stage_factor(step, **stages) == pytest.approx(expected)
+
+
+@given(
+    step=st.integers(0, 3000),
+    start=st.integers(0, 2000),
+    end=st.integers(1, 2000),
+    warmup=st.integers(0, 50),
+    floor=st.floats(0.001, 1),
+)
+def test_a_python_float_between_zero_and_one(step, start, end, warmup, floor):
+    value = stage_factor(step, start, end, warmup, floor, 0.5)
+    assert type(value) is float and 0 < value <= 1
+
+
+@pytest.mark.parametrize("stages", [ONE, TWO, {**TWO, "warmup": 0}, {**TWO, "start": 0}])
+def test_no_jumps_within_a_stage(stages):
+    values = [stage_factor(step, **stages) for step in range(100)]
+    for step in range(1, 100):
+        if step != stages["start"]:
+            assert abs(values[step] - values[step - 1]) <= 0.11
+
+
+@pytest.mark.parametrize("stages", [ONE, TWO])
+def test_the_floor_is_reached_at_the_ends(stages):
+    last_of_first = stage_factor(stages["start"] - 1, **stages)
+    assert last_of_first == pytest.approx(stages["floor"], abs=0.01)
+    if stages["start"] < stages["end"]:
+        assert stage_factor(99, **stages) == pytest.approx(0.5 * stages["floor"], abs=0.01)
+
+
+def test_falling_after_the_rise():
+    values = [stage_factor(step, **TWO) for step in range(100)]
+    for first, last in ((10, 60), (70, 100)):
+        assert all(b < a for a, b in zip(values[first : last - 1], values[first + 1 : last], strict=True))
+
+
+@pytest.mark.parametrize("end", [1, 2, 5])
+def test_runs_shorter_than_the_warm_up(end):
+    values = [stage_factor(step, end, end, 20, 0.05, 0.5) for step in range(end)]
+    assert all(0 < value <= 1 for value in values)
+
+
+def scheduled(steps=7, **settings):
+    parameter = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.Adam([parameter], lr=0.01)
+    config = StagedSchedulerConfig(max_steps=100, alignment_start=60, **settings)
+    scheduler = config.setup().get_scheduler(optimizer, 0.01)
+    for _ in range(steps):
+        parameter.grad = torch.ones(3)
+        optimizer.step()
+        scheduler.step()
+    return optimizer, scheduler
+
+
+def types_of(value):
+    if isinstance(value, dict):
+        return {t for item in value.items() for part in item for t in types_of(part)}
+    if isinstance(value, (list, tuple)):
+        return {t for part in value for t in types_of(part)}
+    return {type(value)}
+
+
+def test_checkpoints_hold_no_numpy_numbers_and_load():
+    optimizer, scheduler = scheduled()
+    state = {"optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict()}
+    assert not [kind for kind in types_of(state) if kind.__module__.startswith("numpy")]
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    loaded = torch.load(file, weights_only=True)
+    other, resumed = scheduled(steps=0)
+    other.load_state_dict(loaded["optimizer"])
+    resumed.load_state_dict(loaded["scheduler"])
+    assert resumed.get_last_lr() == scheduler.get_last_lr()
+
+
+def test_rates_of_the_optimizer():
+    optimizer, scheduler = scheduled(steps=70, warmup_steps=10, floor=0.1)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.01 * stage_factor(70, 60, 100, 10, 0.1, 0.5))
+
+
+def test_without_alignment_there_is_one_stage():
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.ones(1))], lr=1.0)
+    scheduler = StagedSchedulerConfig(max_steps=50).setup().get_scheduler(optimizer, 1.0)
+    rates = []
+    for _ in range(50):
+        rates.append(scheduler.get_last_lr()[0])
+        optimizer.step()
+        scheduler.step()
+    assert rates == pytest.approx([stage_factor(step, 50, 50, 20, 0.05, 0.5) for step in range(50)])

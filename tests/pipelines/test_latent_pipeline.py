@@ -1,0 +1,257 @@
+"""The pipeline: stages, who gets gradients, losses, fitting, evaluation, and checkpoints."""
+
+import math
+
+import pytest
+import torch
+from PIL import Image
+from tiny import datamanager_of, gradients, pipeline_config_of, pipeline_of, small_nerf
+
+from latent_nerfstudio.data.pixels import as_float
+from latent_nerfstudio.pipelines.latent_pipeline import LatentPipelineConfig, check_config, masked_mse, summarise
+
+MACRO = {"macro_features": 3, "num_base_planes": 2}
+
+
+def backward(pipeline, step):
+    pipeline.train()
+    outputs, losses, metrics = pipeline.get_train_loss_dict(step)
+    sum(losses.values()).backward()
+    return losses, metrics
+
+
+def autoencoder_gradients(pipeline):
+    autoencoder = pipeline.space.autoencoder
+    encoder = any(gradients(*autoencoder.encoder_parameters()))
+    return encoder, any(gradients(*autoencoder.decoder_parameters()))
+
+
+# Stages
+
+
+def test_the_stage_follows_from_the_absolute_step(balls, kl):
+    pipeline = pipeline_of(balls, kl, rgb_alignment_start=5)
+    assert [pipeline.stage_at(step) for step in (0, 4, 5, 1000)] == ["latent supervision"] * 2 + ["RGB alignment"] * 2
+    pipeline.config.mixed_supervision = 0.5
+    assert [pipeline.stage_at(step) for step in (4, 5)] == ["mixed supervision", "RGB alignment"]
+    pipeline.config.rgb_alignment_start = None
+    assert pipeline.stage_at(10**6) == "mixed supervision"
+
+
+def test_the_identity_needs_no_alignment(balls):
+    pipeline = pipeline_of(balls, rgb_alignment_start=5)
+    assert pipeline.stage_at(100) == "latent supervision"
+    assert "decoder" not in pipeline.get_param_groups()
+
+
+@pytest.mark.parametrize("nerf", [small_nerf(), small_nerf(**MACRO)], ids=["micro", "both"])
+def test_latent_supervision_trains_the_nerf_alone(balls, kl, nerf):
+    pipeline = pipeline_of(balls, kl, nerf=nerf)
+    losses, metrics = backward(pipeline, 0)
+    assert sorted(losses) == ["latent_loss", "total_variation"] and sorted(metrics) == ["latent_mse"]
+    assert autoencoder_gradients(pipeline) == (False, False)
+    groups = pipeline.get_param_groups()
+    assert all(all(gradients(*group)) for name, group in groups.items() if name != "decoder")
+
+
+@pytest.mark.parametrize("nerf", [small_nerf(), small_nerf(**MACRO)], ids=["micro", "both"])
+def test_alignment_trains_nerf_and_decoder(balls, kl, nerf):
+    pipeline = pipeline_of(balls, kl, nerf=nerf, rgb_alignment_start=0)
+    losses, metrics = backward(pipeline, 0)
+    assert sorted(losses) == ["rgb_loss", "total_variation"]
+    assert float(metrics["psnr"]) == pytest.approx(-10 * math.log10(float(losses["rgb_loss"])), abs=1e-3)
+    assert autoencoder_gradients(pipeline) == (False, True)
+    assert all(any(gradients(*group)) for group in pipeline.get_param_groups().values())
+
+
+def test_a_frozen_decoder(balls, kl):
+    pipeline = pipeline_of(balls, kl, rgb_alignment_start=0, train_decoder=False)
+    backward(pipeline, 0)
+    assert autoencoder_gradients(pipeline) == (False, False)
+    assert list(pipeline.get_param_groups()) == ["planes", "mlp"]
+    assert all(gradients(*pipeline.get_param_groups()["planes"]))
+
+
+def test_weights_of_alignment(balls, kl):
+    pipeline = pipeline_of(balls, kl, rgb_alignment_start=0, rgb_loss_weight=3.0, alignment_latent_weight=0.5)
+    pipeline.eval()
+    _, losses, _ = pipeline.get_train_loss_dict(0)
+    cameras, batch = pipeline.datamanager.next_train_images(0)
+    latents, _ = pipeline.latent_model.render_latents(cameras)
+    decoded = pipeline.space.decode(latents, 32, 32)
+    torch.testing.assert_close(losses["rgb_loss"], 3 * (decoded - batch["image"]).square().mean())
+    target = pipeline.space.normalizer(batch["raw_latent"])
+    torch.testing.assert_close(losses["latent_loss"], 0.5 * (latents - target).square().mean())
+
+
+def test_mixed_supervision_is_the_weighted_mean_of_both_losses(balls, kl):
+    def losses_of(**settings):
+        return pipeline_of(balls, kl, **settings).eval().get_train_loss_dict(0)[1]
+
+    both = losses_of(rgb_alignment_start=0, alignment_latent_weight=1.0)
+    mixed = losses_of(mixed_supervision=0.3)
+    torch.testing.assert_close(mixed["latent_loss"], 0.3 * both["latent_loss"])
+    torch.testing.assert_close(mixed["rgb_loss"], 0.7 * both["rgb_loss"])
+
+
+def test_mixed_supervision_trains_all_but_the_encoder(balls, kl):
+    pipeline = pipeline_of(balls, kl, mixed_supervision=0.5)
+    backward(pipeline, 0)
+    assert autoencoder_gradients(pipeline) == (False, True)
+
+
+def test_latent_loss_against_its_definition(balls, kl):
+    pipeline = pipeline_of(balls, kl).eval()
+    _, losses, _ = pipeline.get_train_loss_dict(3)
+    rays, batch = pipeline.datamanager.next_train(3)
+    rays.metadata["background"] = pipeline.space.background_at(*batch["position"].unbind(1))
+    target = pipeline.space.normalizer(batch["raw_latent"])
+    expected = (pipeline.model(rays)["rgb"] - target).square().mean()
+    torch.testing.assert_close(losses["latent_loss"], expected)
+
+
+# Fitting
+
+
+def fit(pipeline, steps, lr):
+    pipeline.train()
+    parameters = [p for group in pipeline.get_param_groups().values() for p in group]
+    optimizer = torch.optim.Adam(parameters, lr=lr, eps=1e-15)
+    history = []
+    for step in range(steps):
+        _, losses, _ = pipeline.get_train_loss_dict(step)
+        optimizer.zero_grad()
+        sum(losses.values()).backward()
+        optimizer.step()
+        history.append({name: float(value.detach()) for name, value in losses.items()})
+    return history
+
+
+def test_latent_supervision_fits_a_scene(balls, kl):
+    history = fit(pipeline_of(balls / "a", kl), 40, lr=0.02)
+    first, last = (sum(h["latent_loss"] for h in part) for part in (history[:3], history[-3:]))
+    assert last < 0.5 * first
+
+
+def test_alignment_fits_the_pictures(balls, kl):
+    history = fit(pipeline_of(balls / "a", kl, rgb_alignment_start=0), 25, lr=0.01)
+    assert history[-1]["rgb_loss"] < 0.7 * history[0]["rgb_loss"]
+
+
+def test_rgb_reaches_a_fixed_psnr_on_held_out_views(balls):
+    pipeline = pipeline_of(balls, nerf=small_nerf(resolution=16), datamanager={"rays_per_batch": 1024})
+    fit(pipeline, 150, lr=0.02)
+    metrics = pipeline.get_average_eval_image_metrics()
+    assert metrics["psnr"] > 22
+    assert {f"{scene}/psnr" for scene in "abc"} <= set(metrics)
+
+
+# Evaluation
+
+
+def test_evaluation_of_every_held_out_picture(balls, kl, tmp_path):
+    pipeline = pipeline_of(balls, kl)
+    pipeline.prepare()
+    pipeline.train()
+    metrics = pipeline.get_average_eval_image_metrics(output_path=tmp_path / "pictures", get_std=True)
+    assert pipeline.training
+    assert metrics["psnr"] == pytest.approx(sum(metrics[f"{scene}/psnr"] for scene in "abc") / 3)
+    for name in ("psnr", "ssim", "latent_psnr", "autoencoder_psnr"):
+        assert math.isfinite(metrics[name]) and math.isfinite(metrics[f"{name}_std"])
+    files = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert files == [f"eval_{kind}_{index:04d}.png" for kind in ("img", "latent") for index in range(3)]
+    with Image.open(tmp_path / "pictures" / files[0]) as picture:
+        assert picture.size == (96, 32)
+
+
+def test_evaluation_of_one_picture(balls, kl):
+    pipeline = pipeline_of(balls, kl)
+    pipeline.prepare()
+    metrics, pictures = pipeline.get_eval_image_metrics_and_images(0)
+    assert {"psnr", "ssim", "autoencoder_psnr"} <= set(metrics) and pictures["img"].shape == (32, 96, 3)
+    _, losses, _ = pipeline.get_eval_loss_dict(0)
+    assert math.isfinite(float(losses["latent_loss"])) and pipeline.training
+
+
+def test_summary_by_hand():
+    rows = [{"psnr": 10.0}, {"psnr": 20.0}, {"psnr": 60.0}]
+    summary = summarise(rows, [0, 0, 1], ["car", "bus"], with_std=True)
+    assert summary == {"psnr": 30.0, "psnr_std": pytest.approx(700**0.5), "car/psnr": 15.0, "bus/psnr": 60.0}
+    assert summarise(rows[:1], [0], ["car"], with_std=False) == {"psnr": 10.0}
+    assert math.isnan(summarise(rows[:1], [0], ["car"], with_std=True)["psnr_std"])
+
+
+def test_masked_mse_against_a_loop():
+    output, target, mask = torch.rand(2, 3, 4, 3), torch.rand(2, 3, 4, 3), torch.rand(2, 3, 4, 1) > 0.4
+    errors = [
+        float((output[n, i, j, c] - target[n, i, j, c]) ** 2)
+        for n in range(2)
+        for i in range(3)
+        for j in range(4)
+        for c in range(3)
+        if mask[n, i, j, 0]
+    ]
+    assert float(masked_mse(output, target, mask)) == pytest.approx(sum(errors) / len(errors), rel=1e-5)
+    torch.testing.assert_close(masked_mse(output, target), ((output - target) ** 2).mean())
+    assert float(masked_mse(output, target, torch.zeros(2, 3, 4, 1))) == 0
+
+
+# Checkpoints and configs
+
+
+def test_a_checkpoint_restores_the_run(balls, kl, tmp_path):
+    pipeline = pipeline_of(balls, kl, rgb_alignment_start=3)
+    fit(pipeline, 5, lr=0.02)
+    torch.save(pipeline.state_dict(), tmp_path / "state.pt")
+    stored = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert not [name for name in stored if ".encoder." in name]
+    other = pipeline_of(balls, kl, rgb_alignment_start=3)
+    other.load_pipeline(stored, 4)
+    other.prepare()
+    for pipe in (pipeline, other):
+        pipe.eval()
+    camera, _ = pipeline.datamanager.fixed_indices_eval_dataloader[0]
+    expected = pipeline.latent_model.get_outputs_for_camera(camera)
+    assert torch.equal(other.latent_model.get_outputs_for_camera(camera)["rgb"], expected["rgb"])
+    assert torch.equal(other.space.normalizer.mean, pipeline.space.normalizer.mean)
+
+
+def test_a_checkpoint_of_other_scenes_is_refused(balls, kl):
+    stored = pipeline_of(balls / "a", kl).state_dict()
+    with pytest.raises(ValueError, match="checkpoint: expected the weights of this model, got others; resume with"):
+        pipeline_of(balls, kl).load_pipeline(stored, 0)
+
+
+@pytest.mark.parametrize("t", [0.0, 1.0, -0.5, 2.0])
+def test_impossible_mixtures(t):
+    with pytest.raises(ValueError, match=r"mixed_supervision: expected t between 0 and 1, got"):
+        check_config(LatentPipelineConfig(mixed_supervision=t))
+
+
+def test_impossible_start_of_alignment(balls):
+    with pytest.raises(ValueError, match="rgb_alignment_start: expected a step of at least 0, got -1"):
+        pipeline_of(balls, rgb_alignment_start=-1)
+
+
+def test_preparing_twice_encodes_once(balls, kl):
+    pipeline = pipeline_of(balls, kl)
+    pipeline.prepare()
+    table = pipeline.datamanager.table
+    pipeline.prepare()
+    assert pipeline.datamanager.table is table
+
+
+def test_the_model_takes_scenes_and_background_of_the_data(balls, kl):
+    config = pipeline_config_of(balls, kl)
+    config.datamanager.dataparser.alpha_color = "black"
+    pipeline = config.setup(device="cpu", test_mode="inference")
+    assert pipeline.latent_model.scene_names == ["a", "b", "c"]
+    assert pipeline.space.background_color.tolist() == [0, 0, 0]
+
+
+def test_the_table_of_the_pipeline_is_that_of_its_datamanager(balls, kl):
+    pipeline = pipeline_of(balls, kl)
+    pipeline.prepare()
+    alone = datamanager_of(balls)
+    alone.prepare(pipeline.space)
+    torch.testing.assert_close(as_float(pipeline.datamanager.table.values), as_float(alone.table.values))
