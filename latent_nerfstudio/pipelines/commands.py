@@ -14,7 +14,10 @@ PROGRAMS = {"ns-render": "ns-render", "render.py": "ns-render", "ns-export": "ns
 _POINTS = "it needs colours and normals of single rays, and a latent pixel only becomes colour in its picture"
 
 UNSUPPORTED = {
-    ("ns-render", "spiral"): "Nerfstudio offers it to its own datamanagers alone; use ns-render interpolate or camera-path",
+    (
+        "ns-render",
+        "spiral",
+    ): "Nerfstudio has it for its own datamanagers alone; use ns-render interpolate or camera-path",
     ("ns-export", "pointcloud"): f"{_POINTS}; use ns-render dataset with --rendered-output-names rgb depth",
     ("ns-export", "poisson"): f"{_POINTS}; use ns-render dataset with --rendered-output-names rgb depth",
     ("ns-export", "tsdf"): f"{_POINTS}; use ns-render dataset with --rendered-output-names rgb depth",

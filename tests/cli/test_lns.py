@@ -37,7 +37,9 @@ def test_help_is_quick_and_names_every_command():
     assert all(name in output for name in names)
     loaded = {line.rsplit("|", 1)[-1].strip() for line in output.splitlines() if line.startswith("import time:")}
     assert not {"torch", "numpy", "diffusers", "nerfstudio", "trimesh"} & loaded
-    microseconds = [line.split("|")[0].split(":")[-1] for line in output.splitlines() if line.startswith("import time:")]
+    microseconds = [
+        line.split("|")[0].split(":")[-1] for line in output.splitlines() if line.startswith("import time:")
+    ]
     assert sum(int(time) for time in microseconds if time.strip().isdigit()) < 2_000_000
 
 
@@ -46,7 +48,10 @@ def test_help_is_quick_and_names_every_command():
     [
         (["demo-scenes", "OUT", "--num-scenes", "0"], "num_scenes: expected at least 1, got 0"),
         (["render-meshes", "OUT/nothing", "OUT/scenes"], "nothing"),
-        (["export-scene", "--load-config", "OUT", "--scene", "x"], "expected the config.yml of a run, got nothing there"),
+        (
+            ["export-scene", "--load-config", "OUT", "--scene", "x"],
+            "expected the config.yml of a run, got nothing there",
+        ),
         (["report"], "configs: expected the config.yml of at least one run"),
         (["report", "OUT/config.yml"], "expected the config.yml of a run, got nothing there"),
         (["contact-sheet", "--load-config", "OUT", "--max-scenes", "0"], "max_scenes: expected at least 1, got 0"),
@@ -101,7 +106,12 @@ def test_an_exported_scene_is_a_run_of_its_own(latent_run, exported, tmp_path):
 def test_an_exported_scene_can_be_trained_on(exported, random_autoencoder, two_balls, tmp_path):
     from official import checkpoints, train
 
-    more = ["--pipeline.model.autoencoder.source", random_autoencoder, "--load-dir", exported.parent / "nerfstudio_models"]
+    more = [
+        "--pipeline.model.autoencoder.source",
+        random_autoencoder,
+        "--load-dir",
+        exported.parent / "nerfstudio_models",
+    ]
     train(*train_arguments("latent-triplane", two_balls, tmp_path, 14, *more), "scenes", "--scenes", "red")
     assert checkpoints(tmp_path) == ["step-000000013.ckpt"]
 

@@ -83,7 +83,10 @@ def test_transparency_shows_the_colour_of_the_datamanager_where_the_dataparser_h
 
 
 def check_transparency(manager, value):
-    for dataset, pictures in ((manager.train_dataset, manager.cached_train), (manager.eval_dataset, manager.cached_eval)):
+    for dataset, pictures in (
+        (manager.train_dataset, manager.cached_train),
+        (manager.eval_dataset, manager.cached_eval),
+    ):
         assert dataset.metadata["background_color"] == value
         for path, picture in zip(dataset.image_filenames, pictures, strict=True):
             source = np.asarray(Image.open(path)).astype(float) / 255

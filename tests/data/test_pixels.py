@@ -87,7 +87,9 @@ def test_draws_depend_on_the_seed_alone():
 
 def test_a_scene_without_a_kept_pixel():
     masks = [torch.ones(h, w) if k not in (2, 3) else torch.zeros(h, w) for k, (h, w) in enumerate(SIZES)]
-    with pytest.raises(ValueError, match="masks: expected a latent pixel of each scene to be kept, got none in views 2"):
+    with pytest.raises(
+        ValueError, match="masks: expected a latent pixel of each scene to be kept, got none in views 2"
+    ):
         pixel_table(numbered(SIZES), SCENES, [mask.bool() for mask in masks])
 
 

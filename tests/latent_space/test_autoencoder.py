@@ -133,11 +133,12 @@ def test_folders_and_subfolders(tmp_path, kl, inside):
     assert autoencoder.fingerprint() == load(kl).fingerprint()
 
 
-def test_latent_space_json_is_read(tmp_path, kl):
+def test_latent_space_json_states_the_prior_of_each_channel(tmp_path, kl):
     shutil.copytree(kl, tmp_path / "vae")
-    (tmp_path / "vae" / "latent_space.json").write_text('{"made for": "tests"}')
-    assert load(tmp_path).latent_space == {"made for": "tests"}
-    assert load(kl).latent_space == {}
+    stated = {"mean": [1.0, 2.0, 3.0, 4.0], "std": [0.5, 1.0, 1.5, 2.0]}
+    (tmp_path / "vae" / "latent_space.json").write_text(json.dumps(stated))
+    autoencoder = load(tmp_path)
+    assert (autoencoder.prior_mean, autoencoder.prior_std) == (stated["mean"], stated["std"])
 
 
 def test_a_subfolder_that_is_not_there_is_not_replaced_by_another(tmp_path, kl):

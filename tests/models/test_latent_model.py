@@ -154,7 +154,9 @@ def test_cameras_without_a_scene_show_that_of_the_dropdown(kl):
 
 def test_scene_of_the_config():
     assert latent_model_of(names=["a", "b"], scene="b").current_scene == 1
-    with pytest.raises(ValueError, match="scene: expected one of a, b, got 'd'; choose one with --pipeline.model.scene"):
+    with pytest.raises(
+        ValueError, match="scene: expected one of a, b, got 'd'; choose one with --pipeline.model.scene"
+    ):
         latent_model_of(names=["a", "b"], scene="d")
 
 
