@@ -14,46 +14,52 @@ from latent_nerfstudio.models.triplane import TriplaneModelConfig
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipelineConfig
 
 NEVER = 1_000_000
-"""Interval of what a run does not do by itself: Nerfstudio's evaluations during training cost more than training."""
+"""Interval of what a run does not do by itself: Nerfstudio's evaluations would cost more than the training."""
+
+LEARNING_RATES = {"planes": 4e-2, "shared_planes": 4e-2, "mlp": 5e-3, "decoder": 4e-3}
+"""Of each parameter group; the decoder's is for the bundled one of 0.9 M parameters."""
 
 
-def optimizers(plane_lr: float, mlp_lr: float, decoder_lr: float) -> dict:
-    """Adam for each parameter group, with schedules that end with the stages."""
-    rates = {"planes": plane_lr, "shared_planes": plane_lr, "mlp": mlp_lr, "decoder": decoder_lr}
-    return {
-        name: {"optimizer": AdamOptimizerConfig(lr=lr, eps=1e-15), "scheduler": StagedSchedulerConfig()}
-        for name, lr in rates.items()
-    }
-
-
-latent_triplane = MethodSpecification(
-    config=LatentTrainerConfig(
-        method_name="latent-triplane",
-        max_num_iterations=1500,
+def run(method_name: str, max_num_iterations: int, pipeline: LatentPipelineConfig) -> LatentTrainerConfig:
+    """A run of a method: Adam, and schedules that end with the stages."""
+    return LatentTrainerConfig(
+        method_name=method_name,
+        max_num_iterations=max_num_iterations,
         steps_per_save=1000,
         steps_per_eval_batch=NEVER,
         steps_per_eval_image=500,
         steps_per_eval_all_images=NEVER,
+        pipeline=pipeline,
+        optimizers={
+            name: {"optimizer": AdamOptimizerConfig(lr=lr, eps=1e-15), "scheduler": StagedSchedulerConfig()}
+            for name, lr in LEARNING_RATES.items()
+        },
+        viewer=ViewerConfig(num_rays_per_chunk=1 << 15),
+        vis="viewer",
+    )
+
+
+latent_triplane = MethodSpecification(
+    config=run(
+        "latent-triplane",
+        max_num_iterations=1500,
         pipeline=LatentPipelineConfig(
             rgb_alignment_start=300,
             datamanager=LatentDataManagerConfig(rays_per_batch=2048),
-            model=LatentModelConfig(),
+            model=LatentModelConfig(
+                nerf=TriplaneModelConfig(
+                    field=TriplaneFieldConfig(micro_features=10, macro_features=22, num_base_planes=8)
+                )
+            ),
         ),
-        optimizers=optimizers(plane_lr=4e-2, mlp_lr=5e-3, decoder_lr=4e-3),
-        viewer=ViewerConfig(num_rays_per_chunk=1 << 15),
-        vis="viewer",
     ),
     description="Tri-planes in the latent space of an autoencoder, for one scene or many.",
 )
 
 triplane = MethodSpecification(
-    config=LatentTrainerConfig(
-        method_name="triplane",
+    config=run(
+        "triplane",
         max_num_iterations=2000,
-        steps_per_save=1000,
-        steps_per_eval_batch=NEVER,
-        steps_per_eval_image=500,
-        steps_per_eval_all_images=NEVER,
         pipeline=LatentPipelineConfig(
             datamanager=LatentDataManagerConfig(),
             model=LatentModelConfig(
@@ -61,9 +67,6 @@ triplane = MethodSpecification(
                 nerf=TriplaneModelConfig(field=TriplaneFieldConfig(resolution=64)),
             ),
         ),
-        optimizers=optimizers(plane_lr=4e-2, mlp_lr=5e-3, decoder_lr=4e-3),
-        viewer=ViewerConfig(num_rays_per_chunk=1 << 15),
-        vis="viewer",
     ),
     description="Tri-planes in RGB: latent-triplane with the identity latent space.",
 )

@@ -206,7 +206,14 @@ def summarise(rows: List[Dict[str, float]], scenes: List[int], names: List[str],
         scenes: scene of each picture.
         names: names of the scenes.
         with_std: also standard deviations over all pictures; NaN for one picture.
+
+    Raises:
+        ValueError: no pictures.
     """
+    if not rows:
+        raise ValueError(
+            "evaluation: expected at least one held-out picture, got none; hold some out in the dataparser"
+        )
     result: Dict[str, float] = {}
     for key in rows[0]:
         values = torch.tensor([row[key] for row in rows], dtype=torch.float64)

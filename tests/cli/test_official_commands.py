@@ -32,7 +32,7 @@ def test_training_goes_through_both_stages_and_leaves_a_run(latent_training):
     assert checkpoints(folder) == ["step-000000011.ckpt"]
     training = json.loads((folder / "training.json").read_text())
     assert (training["steps"], training["scenes"], training["device"]) == (12, ["blue", "red"], "cpu")
-    assert training["bytes_per_scene"] == 4 * 3 * 16 * 16 * 16
+    assert training["bytes_per_scene"] == 4 * (3 * 10 * 16 * 16 + 8)  # micro planes and scene weights
 
 
 def test_checkpoints_hold_nothing_but_tensors_and_numbers(latent_run, rgb_run):

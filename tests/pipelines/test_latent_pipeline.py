@@ -181,6 +181,8 @@ def test_summary_by_hand():
     assert summary == {"psnr": 30.0, "psnr_std": pytest.approx(700**0.5), "car/psnr": 15.0, "bus/psnr": 60.0}
     assert summarise(rows[:1], [0], ["car"], with_std=False) == {"psnr": 10.0}
     assert math.isnan(summarise(rows[:1], [0], ["car"], with_std=True)["psnr_std"])
+    with pytest.raises(ValueError, match="evaluation: expected at least one held-out picture, got none"):
+        summarise([], [], ["car"], with_std=False)
 
 
 def test_masked_mse_against_a_loop():
