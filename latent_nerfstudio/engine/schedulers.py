@@ -22,7 +22,7 @@ class StagedSchedulerConfig(SchedulerConfig):
     """Steps of the rise at the beginning of each stage."""
     floor: float = 0.05
     """Factor of the learning rate at the end of a stage."""
-    alignment_factor: float = 0.5
+    alignment_factor: float = 1.0
     """Factor of the learning rate at the beginning of RGB alignment."""
     alignment_start: Optional[int] = None
     """First step of RGB alignment; by default the pipeline's."""

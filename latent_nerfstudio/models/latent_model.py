@@ -13,7 +13,7 @@ from nerfstudio.viewer.viewer_elements import ViewerDropdown
 from torch import Tensor
 from torch.nn import Parameter
 
-from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
+from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig
 from latent_nerfstudio.latent_space.latent_space import LatentSpace
 from latent_nerfstudio.latent_space.normalizer import NormalizerKind
 from latent_nerfstudio.latent_space.resolution import enlarge, latent_cameras
@@ -63,6 +63,7 @@ class LatentModel(Model):
             **self.kwargs,
         )
         self.metrics = ImageMetrics()
+        self._autoencoder_as_it_came: List[Autoencoder] = []  # in a list, which keeps it out of the state dict
         self.scene_dropdown = ViewerDropdown("Scene", self._initial_scene(), self.scene_names)
 
     def _initial_scene(self) -> str:
@@ -172,6 +173,21 @@ class LatentModel(Model):
         }
         return {**pictures, "raw_latent": latents} if with_latents else pictures
 
+    @torch.no_grad()
+    def reconstruct(self, photo: Float[Tensor, "height width 3"]) -> Float[Tensor, "height width 3"]:
+        """decode(encode(photo)) by the autoencoder as it came: what its latents can show at best.
+
+        RGB alignment turns the run's own decoder towards rendered latents and away from encoded ones, so that it would
+        understate the ceiling. The autoencoder is loaded a second time when this is first called, outside the model.
+        """
+        if self.latent_space.is_identity:
+            return photo
+        if not self._autoencoder_as_it_came:
+            self._autoencoder_as_it_came.append(self.config.autoencoder.setup().to(self.device))
+        autoencoder = self._autoencoder_as_it_came[0]
+        height, width = photo.shape[:2]
+        return autoencoder.decode(autoencoder.encode(photo[None]))[0, :height, :width].clamp(0, 1)
+
     def latent_picture(
         self, latents: Float[Tensor, "h w channels"], height: int, width: int
     ) -> Float[Tensor, "height width 3"]:
@@ -220,12 +236,12 @@ class LatentModel(Model):
 
         Returns:
             `psnr`, `ssim` and, where its weights are there, `lpips` of the decoded render; `autoencoder_psnr` of
-            decode(encode(photo)), the ceiling; `latent_psnr` if the outputs hold `raw_latent`. Pictures: photo and
+            `reconstruct`, the ceiling; `latent_psnr` if the outputs hold `raw_latent`. Pictures: photo and
             render side by side, and latent, depth and accumulation.
         """
         photo = photo_of(batch["image"]).to(self.device)
         encoded = self.latent_space.encode(photo[None])
-        ceiling = self.latent_space.decode(encoded, *photo.shape[:2])[0].clamp(0, 1)
+        ceiling = self.reconstruct(photo)
         metrics = self.metrics(outputs["rgb"], photo)
         metrics["autoencoder_psnr"] = self.metrics.psnr(ceiling, photo)
         if "raw_latent" in outputs:

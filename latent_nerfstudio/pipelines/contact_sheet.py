@@ -49,7 +49,7 @@ def contact_row(pipeline: LatentPipeline, view: int) -> Float[Tensor, "height al
     pictures = [
         photo,
         outputs["rgb"],
-        space.decode(encoded, height, width)[0].clamp(0, 1),
+        model.reconstruct(photo),
         model.latent_picture(encoded[0], height, width),
         outputs["latent"],
         ((outputs["rgb"] - photo).abs() * 4).clamp(0, 1),

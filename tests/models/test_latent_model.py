@@ -226,6 +226,19 @@ def test_metrics_of_a_picture(kl):
     torch.testing.assert_close(pictures["img"], torch.cat([photo / 255, outputs["rgb"], ceiling], dim=1))
 
 
+def test_the_ceiling_is_that_of_the_autoencoder_as_it_came(kl):
+    model = latent_model_of(kl)
+    photo = torch.rand(24, 20, 3)
+    before = model.reconstruct(photo)
+    with torch.no_grad():
+        for parameter in model.latent_space.autoencoder.decoder_parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    torch.testing.assert_close(model.reconstruct(photo), before)
+    trained = model.latent_space.decode(model.latent_space.encode(photo[None]), 24, 20)[0].clamp(0, 1)
+    assert not torch.allclose(trained, before, atol=1e-3)
+    assert not any("as_it_came" in name for name in model.state_dict())
+
+
 def test_the_ceiling_of_the_identity_is_without_loss():
     model = latent_model_of("identity")
     photo = torch.rand(12, 12, 3)
