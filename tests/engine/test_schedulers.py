@@ -106,7 +106,7 @@ def test_checkpoints_hold_no_numpy_numbers_and_load():
 
 
 def test_rates_of_the_optimizer():
-    optimizer, scheduler = scheduled(steps=70, warmup_steps=10, floor=0.1)
+    optimizer, scheduler = scheduled(steps=70, warmup_steps=10, floor=0.1, alignment_factor=0.5)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.01 * stage_factor(70, 60, 100, 10, 0.1, 0.5))
 
 
