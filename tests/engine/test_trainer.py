@@ -77,7 +77,7 @@ def test_a_run_and_its_continuation(balls, kl, tmp_path, steps_of):
     summary = summary_of(second)
     assert (summary["steps"], summary["steps_of_this_process"]) == (9, 3)
     rate = second.optimizers.optimizers["planes"].param_groups[0]["lr"]
-    assert rate == pytest.approx(0.01 * stage_factor(9, 4, 9, 20, 0.05, 0.5))
+    assert rate == pytest.approx(0.01 * stage_factor(9, 4, 9, 20, 0.05, 1.0))
 
     with pytest.raises(ValueError, match="max_num_iterations: expected more than the 9 steps of the loaded .* got 9"):
         trainer_of(balls, kl, tmp_path / "third", steps=9, load_dir=second.checkpoint_dir)
@@ -106,7 +106,7 @@ def test_schedules_learn_where_the_stages_end(balls, kl, tmp_path):
     for name in ("planes", "mlp", "decoder"):
         (factor,) = trainer.optimizers.schedulers[name].lr_lambdas
         assert [factor(step) for step in (0, 29, 30, 49)] == [
-            stage_factor(step, 30, 50, 20, 0.05, 0.5) for step in (0, 29, 30, 49)
+            stage_factor(step, 30, 50, 20, 0.05, 1.0) for step in (0, 29, 30, 49)
         ]
     assert trainer.config.optimizers["planes"]["scheduler"].max_steps is None
     assert sorted(trainer.optimizers.optimizers) == ["decoder", "mlp", "planes"]
@@ -117,7 +117,7 @@ def test_schedules_with_ends_of_their_own(balls, kl, tmp_path):
     optimizers = {g: {"optimizer": AdamOptimizerConfig(lr=0.01), "scheduler": schedule} for g in GROUPS}
     trainer = trainer_of(balls, kl, tmp_path, steps=50, optimizers=optimizers)
     (factor,) = trainer.optimizers.schedulers["mlp"].lr_lambdas
-    assert factor(10) == stage_factor(10, 10, 40, 20, 0.05, 0.5)
+    assert factor(10) == stage_factor(10, 10, 40, 20, 0.05, 1.0)
 
 
 def test_a_run_without_alignment_or_contact_sheet(balls, tmp_path, capsys):
