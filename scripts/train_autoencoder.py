@@ -1,9 +1,9 @@
 """Trains the bundled autoencoder on generated scenes and real photos, on a CPU or a GPU.
 
-    lns demo-scenes data/autoencoder/train --num-scenes 240 --views 12 --seed 1000
+    lns demo-scenes data/autoencoder/train --num-scenes 300 --views 12 --seed 1000
     lns demo-scenes data/autoencoder/test --num-scenes 12 --views 10 --seed 2000
     python scripts/train_autoencoder.py --scenes data/autoencoder/train --test-scenes data/autoencoder/test \\
-        --photos PHOTOS --minutes 90
+        --photos PHOTOS --minutes 54
 
 The last `num_test_photos` photos in the order of their names are held out. The run can be stopped and started again:
 it goes on from `out/training.pt`.
@@ -36,7 +36,7 @@ class TrainAutoencoder:
     """Folder of real photos, at least `resolution` pixels high and wide."""
     out: Path = Path("outputs/autoencoder")
     """Folder of the result and of `training.pt`, from which a stopped run goes on."""
-    minutes: float = 90.0
+    minutes: float = 54.0
     """Length of training; the learning rate falls to zero in the last 40 percent of it."""
     resolution: int = 128
     """Side of the images it is made for and measured on, in pixels."""

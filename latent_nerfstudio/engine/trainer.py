@@ -64,7 +64,10 @@ class LatentTrainer(Trainer):
             )
         self.pipeline.prepare()
         self.progress = Progress(self.pipeline, self._start_step, end)
-        self.callbacks.append(TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], self._after_iteration))
+        self.callbacks += [
+            TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], self._after_iteration),
+            TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN], self._write_summary),
+        ]
 
     def setup_optimizers(self) -> Optimizers:
         """Optimizers whose schedules end with the stages."""
@@ -92,11 +95,11 @@ class LatentTrainer(Trainer):
 
     def _after_train(self) -> None:
         self.step = min(self.step, self.config.max_num_iterations - 1)
-        self._write_summary()
+        self.progress.end_clock()
         super()._after_train()
 
-    def _write_summary(self) -> None:
-        """Seconds, steps and sizes of the run, and its contact sheet."""
+    def _write_summary(self, step: int) -> None:
+        """Seconds, steps and sizes of the run, and its contact sheet; called when the last checkpoint is saved."""
         model = self.pipeline.latent_model
         seconds = self.progress.seconds()
         summary = {
@@ -131,10 +134,15 @@ class Progress:
     def begin(self) -> None:
         """Starts the clock."""
         self.started = self.printed = time.monotonic()
+        self.ended: Optional[float] = None
+
+    def end_clock(self) -> None:
+        """Stops the clock."""
+        self.ended = time.monotonic()
 
     def seconds(self) -> float:
-        """Seconds since the clock was started."""
-        return time.monotonic() - self.started
+        """Seconds that the clock has run."""
+        return (self.ended or time.monotonic()) - self.started
 
     def update(self, step: int, loss: torch.Tensor, metrics: Dict[str, Any]) -> None:
         """Prints a line at the beginning of a stage, every few seconds, and at the end."""

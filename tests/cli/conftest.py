@@ -1,9 +1,11 @@
-"""One run of each method, trained by ns-train once for all tests of the official commands."""
+"""One run of each method, trained by ns-train once for all tests of the official commands, on however many workers."""
 
 import os
 from pathlib import Path
+from typing import Any, Callable
 
 import pytest
+from filelock import FileLock
 from official import PROGRAMS, succeed, train_arguments
 from tiny import TINTS, save_kl, write_ball
 
@@ -11,28 +13,52 @@ from latent_nerfstudio.cli.link_ffmpeg import link_ffmpeg
 
 
 @pytest.fixture(scope="session")
-def two_balls(tmp_path_factory):
+def once(tmp_path_factory, worker_id) -> Callable[[str, Callable[[Path], Any]], Path]:
+    """Makes a folder by name once for all of pytest-xdist's workers; the others wait for it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+
+    def make_once(name: str, make: Callable[[Path], Any]) -> Path:
+        folder, done = shared / name, shared / f"{name}.done"
+        with FileLock(shared / f"{name}.lock"):
+            if not done.exists():
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return make_once
+
+
+@pytest.fixture(scope="session")
+def two_balls(once) -> Path:
     """Folder of the scenes blue and red: balls, twelve views of 32 x 32, of which two are held out."""
-    folder = tmp_path_factory.mktemp("two") / "balls"
-    write_ball(folder / "blue", TINTS[2], views=12, seed=1)
-    write_ball(folder / "red", TINTS[0], views=12, seed=2)
-    return folder
+
+    def make(folder: Path) -> None:
+        write_ball(folder / "blue", TINTS[2], views=12, seed=1)
+        write_ball(folder / "red", TINTS[0], views=12, seed=2)
+
+    return once("two_balls", make)
 
 
 @pytest.fixture(scope="session")
-def random_autoencoder(tmp_path_factory):
+def random_autoencoder(once) -> Path:
     """Folder of an AutoencoderKL with random weights, factor 8 and 4 channels."""
-    return save_kl(tmp_path_factory.mktemp("autoencoder"), levels=4)
+    return once("random_autoencoder", lambda folder: save_kl(folder, levels=4))
 
 
 @pytest.fixture(scope="session")
-def latent_training(tmp_path_factory, two_balls, random_autoencoder):
+def latent_training(once, two_balls, random_autoencoder):
     """Output and run folder of a latent-triplane run of 12 steps, 6 of each stage, in a fresh home without network."""
-    output = tmp_path_factory.mktemp("latent_run")
     more = ["--pipeline.rgb-alignment-start", 6, "--pipeline.model.autoencoder.source", random_autoencoder]
-    arguments = train_arguments("latent-triplane", two_balls, output, 12, *more)
-    home = tmp_path_factory.mktemp("fresh_home")
-    return succeed("ns-train", *arguments, home=home), output / "balls" / "latent-triplane" / "run"
+
+    def make(folder: Path) -> None:
+        (folder / "home").mkdir()
+        arguments = train_arguments("latent-triplane", two_balls, folder, 12, *more)
+        (folder / "log.txt").write_text(succeed("ns-train", *arguments, home=folder / "home"), encoding="utf-8")
+
+    folder = once("latent_training", make)
+    return (folder / "log.txt").read_text(encoding="utf-8"), folder / "balls" / "latent-triplane" / "run"
 
 
 @pytest.fixture(scope="session")
@@ -42,11 +68,10 @@ def latent_run(latent_training) -> Path:
 
 
 @pytest.fixture(scope="session")
-def rgb_run(tmp_path_factory, two_balls) -> Path:
+def rgb_run(once, two_balls) -> Path:
     """config.yml of a triplane run of 100 steps, after which the balls show their colours."""
-    output = tmp_path_factory.mktemp("rgb_run")
-    succeed("ns-train", *train_arguments("triplane", two_balls, output, 100))
-    return output / "balls" / "triplane" / "run" / "config.yml"
+    folder = once("rgb_run", lambda path: succeed("ns-train", *train_arguments("triplane", two_balls, path, 100)))
+    return folder / "balls" / "triplane" / "run" / "config.yml"
 
 
 @pytest.fixture

@@ -7,8 +7,6 @@ import pytest
 from official import checkpoints, fail, train, train_arguments
 from tiny import save_kl
 
-pytestmark = pytest.mark.xdist_group("inputs")
-
 
 def test_a_missing_data_folder_through_the_command(tmp_path):
     output = fail("ns-train", *train_arguments("triplane", tmp_path / "nowhere", tmp_path / "out", 2))

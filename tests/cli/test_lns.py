@@ -12,8 +12,6 @@ from latent_nerfstudio.cli.main import main
 from latent_nerfstudio.cli.report import Report
 from latent_nerfstudio.cli.runs import load_pipeline, open_run
 
-pytestmark = pytest.mark.xdist_group("inputs")
-
 
 def views_of(pipeline, scene: str) -> list[torch.Tensor]:
     """Everything that is rendered of the held-out views of a scene, with the latents."""

@@ -15,8 +15,6 @@ import pytest
 from official import PROGRAMS
 from PIL import Image
 
-pytestmark = pytest.mark.xdist_group("official")
-
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
 FLAGS = (
