@@ -13,6 +13,8 @@ RUN := outputs/demo/latent-triplane/latest
 SOURCES := latent_nerfstudio method_configs scripts benchmarks tests
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Nerfstudio warns of its own indexing and of torch versions to come, several times a command.
+export PYTHONWARNINGS ?= ignore
 
 .PHONY: help install demo test lint format clean distclean
 .DEFAULT_GOAL := help
