@@ -4,7 +4,7 @@
     python benchmarks/ablations.py --data data/demo --study supervision
     python benchmarks/ablations.py --data data/demo --study alignment
 
-Each variant is trained in this process by Nerfstudio's own parser and trainer, then measured on the held-out views.
+Each variant is trained in a process of its own by Nerfstudio's parser and trainer, then measured on the held-out views.
 Seconds are the process's CPU seconds of the training loop, which a busy machine disturbs less than wall-clock.
 """
 
@@ -14,6 +14,7 @@ import tempfile
 import time
 import warnings
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Dict, List, Literal, Tuple
 
@@ -75,7 +76,9 @@ class Ablations:
 
     def main(self) -> None:
         common, variants = STUDIES[self.study]
-        rows = [measure(name, [*common, *flags], self.data) for name, flags in variants.items()]
+        jobs = [(name, [*common, *flags], self.data) for name, flags in variants.items()]
+        with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:  # Nerfstudio's loggers are global
+            rows = pool.starmap(measure, jobs, chunksize=1)
         path = self.output / f"ablations_{self.study}.md"
         path.write_text(page(self.study, common, rows, self.data))
         path.with_suffix(".json").write_text(json.dumps(rows, indent=2))

@@ -25,6 +25,9 @@ FLAGS = (
 PATIENCE = 120.0
 """Seconds to wait for anything; a busy machine renders slowly."""
 
+READY = "disabled local writer"
+"""What ns-viewer prints when its panel is built; a page that is opened before may meet half of it."""
+
 Result = TypeVar("Result")
 
 
@@ -59,11 +62,11 @@ def viewer(rgb_run, tmp_path) -> Iterator[str]:
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
             start_new_session=True,
         )
     try:
-        wait_for("ns-viewer", lambda: is_open(port) or process.poll() is not None)
+        wait_for("ns-viewer", lambda: (is_open(port) and READY in log.read_text()) or process.poll() is not None)
         assert process.poll() is None, log.read_text()[-3000:]
         yield f"http://127.0.0.1:{port}"
         assert process.poll() is None, log.read_text()[-3000:]
@@ -105,9 +108,13 @@ def share(picture: np.ndarray, channel: int) -> float:
 
 
 def hide_photos(browser) -> None:
-    """Presses the button that hides the training photos, which are as red and blue as the scenes."""
+    """Presses the button that hides the training photos, which are as red and blue as the scenes.
+
+    Nerfstudio's server breaks off the connection if it is pressed before the photos are there.
+    """
     from selenium.webdriver.common.by import By
 
+    wait_for("photos or picture", lambda: max(share(screenshot(browser), c) for c in (0, 2)) > 0.001)
     wait_for("button", lambda: browser.find_elements(By.XPATH, "//button[contains(., 'Hide Train Cams')]"))[0].click()
 
 
