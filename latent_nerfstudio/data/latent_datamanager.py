@@ -68,6 +68,7 @@ class LatentDataManager(FullImageDatamanager[InputDataset]):
         self.background_color = background_color_of(config.background_color) if color is None else color.float().cpu()
         for dataset in (self.train_dataset, self.eval_dataset):
             dataset.metadata["background_color"] = tuple(self.background_color.tolist())
+            dataset.metadata["image_height"] = int(self.train_dataset.cameras.height.max())
         self.table: Optional[PixelTable] = None
 
     def _load_images(self, split: Literal["train", "eval"], cache_images_device: Literal["cpu", "gpu"]):

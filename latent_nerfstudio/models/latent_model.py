@@ -1,9 +1,11 @@
 """LatentModel: owns a latent space and wraps a Nerfstudio model that renders its channels."""
 
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, Tuple, Type
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.cameras.rays import RayBundle
@@ -36,6 +38,9 @@ class LatentModelConfig(ModelConfig):
     """The NeRF inside."""
     scene: str = ""
     """Scene that the viewer and ns-render show; empty for the first. The viewer's dropdown changes it."""
+    max_render_height: Optional[int] = None
+    """Taller pictures are rendered at this height and enlarged, pixels; by default the tallest training picture's: a
+    decoder knows objects at the scale that it has seen, and the viewer asks for any size. RGB is never enlarged."""
 
 
 class LatentModel(Model):
@@ -161,6 +166,12 @@ class LatentModel(Model):
             `rgb` H x W x 3 in [0, 1]; `latent` H x W x 3 in [0, 1]; `depth`, `accumulation` H x W x 1.
         """
         height, width = int(camera.height.flatten()[0]), int(camera.width.flatten()[0])
+        limit = self.render_height_limit()
+        if limit is not None and height > limit:
+            small = self.get_outputs_for_camera(shrink(camera, limit / height), obb_box, with_latents)
+            return {
+                name: value if name == "raw_latent" else resize(value, height, width) for name, value in small.items()
+            }
         bundle = self.rays_of(camera, obb_box)
         outputs = self.get_outputs_for_camera_ray_bundle(bundle)
         latents = outputs["rgb"]
@@ -172,6 +183,12 @@ class LatentModel(Model):
             "accumulation": enlarge(outputs["accumulation"], factor, height, width),
         }
         return {**pictures, "raw_latent": latents} if with_latents else pictures
+
+    def render_height_limit(self) -> Optional[int]:
+        """Height from which on pictures are enlarged, see `max_render_height`; None for RGB."""
+        if self.latent_space.is_identity:
+            return None
+        return self.config.max_render_height or (self.kwargs.get("metadata") or {}).get("image_height")
 
     @torch.no_grad()
     def reconstruct(self, photo: Float[Tensor, "height width 3"]) -> Float[Tensor, "height width 3"]:
@@ -253,6 +270,19 @@ class LatentModel(Model):
 def photo_of(image: Tensor) -> Float[Tensor, "height width 3"]:
     """A cached picture (uint8 or float) as float in [0, 1]."""
     return image.float() / 255 if image.dtype == torch.uint8 else image
+
+
+def shrink(camera: Cameras, scale: float) -> Cameras:
+    """The same view with fewer pixels; the argument is left as it is."""
+    small = deepcopy(camera)
+    small.rescale_output_resolution(scale, scale_rounding_mode="round")
+    return small
+
+
+def resize(picture: Float[Tensor, "_ _ channels"], height: int, width: int) -> Float[Tensor, "height width channels"]:
+    """Bilinear enlargement, so that ranges are kept."""
+    batch = picture.permute(2, 0, 1)[None]
+    return F.interpolate(batch, size=(height, width), mode="bilinear")[0].permute(1, 2, 0).contiguous()
 
 
 def concatenate(bundles: List[RayBundle]) -> RayBundle:

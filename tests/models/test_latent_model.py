@@ -79,6 +79,29 @@ def test_an_empty_model_decodes_to_what_the_autoencoder_makes_of_the_background(
     assert not bool(outputs["accumulation"].any())
 
 
+def test_pictures_taller_than_the_training_ones_are_enlarged(kl):
+    model = latent_model_of(kl)
+    camera = camera_of(20, 16)
+    small = model.get_outputs_for_camera(camera, with_latents=True)
+    model.config.max_render_height = 16
+    tall = deepcopy(camera)
+    tall.rescale_output_resolution(2.0)
+    large = model.get_outputs_for_camera(tall, with_latents=True)
+    assert (int(tall.height), int(tall.width)) == (32, 40)
+    torch.testing.assert_close(large["raw_latent"], small["raw_latent"])
+    for name in ("rgb", "latent", "depth", "accumulation"):
+        enlarged = torch.nn.functional.interpolate(small[name].permute(2, 0, 1)[None], scale_factor=2, mode="bilinear")
+        torch.testing.assert_close(large[name], enlarged[0].permute(1, 2, 0))
+    torch.testing.assert_close(model.get_outputs_for_camera(camera)["rgb"], small["rgb"])
+
+
+def test_rgb_is_never_enlarged():
+    model = latent_model_of("identity")
+    before = model.get_outputs_for_camera(camera_of(20, 16))
+    model.config.max_render_height = 8
+    torch.testing.assert_close(model.get_outputs_for_camera(camera_of(20, 16))["rgb"], before["rgb"])
+
+
 def test_raw_latents_on_demand(kl):
     model = latent_model_of(kl)
     outputs = model.get_outputs_for_camera(camera_of(37, 53), with_latents=True)
