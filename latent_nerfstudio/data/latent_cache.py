@@ -18,8 +18,8 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from rich.progress import track
 from torch import Tensor
 
-from latent_nerfstudio.data.pixels import as_float
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder
+from latent_nerfstudio.latent_space.latent_space import as_float
 
 FORMAT = "latents-v1"
 """Part of every file's name; changed when its contents change their meaning."""

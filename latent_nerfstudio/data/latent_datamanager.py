@@ -15,7 +15,6 @@ from torch import Tensor
 from latent_nerfstudio.data.latent_cache import encode_scenes
 from latent_nerfstudio.data.pixels import (
     PixelTable,
-    as_float,
     draw_pictures,
     draw_pixels,
     draw_scenes,
@@ -24,7 +23,7 @@ from latent_nerfstudio.data.pixels import (
 )
 from latent_nerfstudio.data.rays import pixel_rays
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
-from latent_nerfstudio.latent_space.latent_space import LatentSpace, background_color_of
+from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float, background_color_of
 from latent_nerfstudio.latent_space.resolution import latent_cameras
 
 FIT_SAMPLE = 1 << 20
@@ -105,6 +104,8 @@ class LatentDataManager(FullImageDatamanager[InputDataset]):
             stride = max(1, len(table.values) // FIT_SAMPLE)
             space.fit(as_float(table.values[::stride]))
         self.latent_cameras = latent_cameras(self.train_dataset.cameras, space.downscale_factor).to(self.device)
+        self.picture_sizes = torch.tensor([image.shape[:2] for image in images])
+        self.picture_scenes = torch.tensor(scenes)
         self.table = table
 
     def generator_at(self, step: int) -> torch.Generator:
@@ -152,14 +153,10 @@ class LatentDataManager(FullImageDatamanager[InputDataset]):
 
     def _draw_pictures(self, generator: torch.Generator) -> List[int]:
         """Pictures of the step's scenes, of one size."""
-        scenes = torch.tensor(scene_indices(self.train_dataset.cameras))
-        present = scenes.unique()
+        present = self.picture_scenes.unique()
         chosen = present[draw_scenes(len(present), self.config.scenes_per_batch, generator)]
-        members = torch.isin(scenes, chosen).nonzero()[:, 0]
-        table = self._table()
-        sizes = [(int(table.heights[i]), int(table.widths[i])) for i in members]
-        sizes = [tuple(self.cached_train[int(i)]["image"].shape[:2]) for i in members] if len(set(sizes)) > 1 else sizes
-        return members[draw_pictures(sizes, self.config.images_per_batch, generator)].tolist()
+        members = torch.isin(self.picture_scenes, chosen).nonzero()[:, 0]
+        return members[draw_pictures(self.picture_sizes[members], self.config.images_per_batch, generator)].tolist()
 
     def _table(self) -> PixelTable:
         if self.table is None:

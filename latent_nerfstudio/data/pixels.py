@@ -1,11 +1,14 @@
 """Pixels of pictures of many sizes and scenes in one table, and random draws from it."""
 
 from dataclasses import dataclass
-from typing import List, Optional, Sequence
+from typing import List, Optional, Sequence, Tuple, Union
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Int, Shaped
 from torch import Tensor
+
+PictureSizes = Union[Sequence[Tuple[int, int]], Tensor]
+"""Height and width of each picture."""
 
 
 @dataclass
@@ -104,16 +107,17 @@ def draw_scenes(count: int, wanted: int, generator: torch.Generator) -> Int[Tens
     return torch.randperm(count, generator=generator)[:wanted].sort().values
 
 
-def draw_pictures(sizes: List[tuple], count: int, generator: torch.Generator) -> List[int]:
+def draw_pictures(sizes: PictureSizes, count: int, generator: torch.Generator) -> List[int]:
     """Random distinct pictures of one size; a size is drawn as often as it has pictures.
 
     Args:
-        sizes: height and width of each picture.
+        sizes: height and width of each picture, as a list of pairs or as a tensor [pictures, 2].
         count: how many; fewer if the size has no more.
         generator: source of randomness.
     """
-    first = int(torch.randint(len(sizes), (), generator=generator))
-    alike = torch.tensor([i for i, size in enumerate(sizes) if size == sizes[first]])
+    table = torch.as_tensor(sizes)
+    first = int(torch.randint(len(table), (), generator=generator))
+    alike = (table == table[first]).all(dim=1).nonzero()[:, 0]
     return alike[torch.randperm(len(alike), generator=generator)[:count]].tolist()
 
 
@@ -123,8 +127,3 @@ def mask_of_latent(mask: Shaped[Tensor, "height width"], factor: int) -> Shaped[
         mask[None, None].float(), (0, -mask.shape[1] % factor, 0, -mask.shape[0] % factor), value=1.0
     )
     return torch.nn.functional.max_pool2d(1 - padded, factor)[0, 0] == 0
-
-
-def as_float(values: Shaped[Tensor, "*batch channels"]) -> Float[Tensor, "*batch channels"]:
-    """uint8 colours to [0, 1], other types to float32."""
-    return values.float() / 255 if values.dtype == torch.uint8 else values.float()

@@ -7,7 +7,7 @@ Everything that is needed to go from pixels to what a NeRF learns, and back. Axe
 from typing import Any, Dict, Tuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from nerfstudio.utils import colors
 from torch import Tensor, nn
 
@@ -123,6 +123,11 @@ class LatentSpace(nn.Module):
         return (latents @ self.preview_weight + self.preview_bias).clamp(0, 1)
 
 
+def as_float(values: Shaped[Tensor, "*batch channels"]) -> Float[Tensor, "*batch channels"]:
+    """uint8 colours to [0, 1], other types to float32."""
+    return values.float() / 255 if values.dtype == torch.uint8 else values.float()
+
+
 def background_color_of(color: Any) -> Float[Tensor, "3"]:
     """A colour's name or three numbers in [0, 1] as a tensor.
 
@@ -156,7 +161,7 @@ def _background_index(position: Int[Tensor, "*n"], extent: Int[Tensor, "*n"]) ->
 
 def _drop_encoder(module: Any, state_dict: Dict[str, Any], prefix: str, local_metadata: Any) -> None:
     """The frozen encoder stays out of checkpoints: it comes from the autoencoder's source again."""
-    for name in _encoder_names(module, prefix):
+    for name in _encoder_state(module, prefix):
         state_dict.pop(name, None)
 
 
@@ -169,11 +174,11 @@ def _keep_encoder(module: Any, state_dict: Dict[str, Any], prefix: str, *_: Any)
             f"checkpoint: expected latents of {channels} channels, as the autoencoder has, got {saved.shape[-1]}; "
             "resume with the autoencoder that the run was started with (--pipeline.model.autoencoder.source)"
         )
-    for name, value in module.autoencoder.state_dict().items():
-        if name.startswith(module.autoencoder.frozen_prefixes):
-            state_dict.setdefault(f"{prefix}autoencoder.{name}", value)
+    for name, value in _encoder_state(module, prefix).items():
+        state_dict.setdefault(name, value)
 
 
-def _encoder_names(module: Any, prefix: str):
-    names = module.autoencoder.state_dict().keys()
-    return [f"{prefix}autoencoder.{n}" for n in names if n.startswith(module.autoencoder.frozen_prefixes)]
+def _encoder_state(module: Any, prefix: str) -> Dict[str, Tensor]:
+    """The frozen encoder's tensors, by the names that they would have in a checkpoint."""
+    state, frozen = module.autoencoder.state_dict(), module.autoencoder.frozen_prefixes
+    return {f"{prefix}autoencoder.{name}": value for name, value in state.items() if name.startswith(frozen)}

@@ -5,7 +5,7 @@ decoded images are cropped back.
 """
 
 from copy import deepcopy
-from typing import Tuple
+from typing import Literal, Tuple
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -27,15 +27,19 @@ def pad_to_multiple(
     return F.pad(images, (0, right, 0, bottom), mode="replicate") if bottom or right else images
 
 
+def rescaled_cameras(cameras: Cameras, scale: float, rounding: Literal["ceil", "round"]) -> Cameras:
+    """The same views with other numbers of pixels: intrinsics scaled as floats. The argument is left as it is."""
+    scaled = deepcopy(cameras)
+    scaled.rescale_output_resolution(scale, scale_rounding_mode=rounding)
+    return scaled
+
+
 def latent_cameras(cameras: Cameras, factor: int) -> Cameras:
     """The cameras whose pixels are the latent pixels: intrinsics divided as floats, sizes rounded up.
 
     A latent pixel's ray is the mean of the rays of the image pixels it covers. The argument is left as it is.
     """
-    scaled = deepcopy(cameras)
-    if factor > 1:
-        scaled.rescale_output_resolution(1 / factor, scale_rounding_mode="ceil")
-    return scaled
+    return rescaled_cameras(cameras, 1 / factor, "ceil")
 
 
 def enlarge(

@@ -1,6 +1,5 @@
 """LatentModel: owns a latent space and wraps a Nerfstudio model that renders its channels."""
 
-from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, Tuple, Type
 
@@ -16,9 +15,9 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig
-from latent_nerfstudio.latent_space.latent_space import LatentSpace
+from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float
 from latent_nerfstudio.latent_space.normalizer import NormalizerKind
-from latent_nerfstudio.latent_space.resolution import enlarge, latent_cameras
+from latent_nerfstudio.latent_space.resolution import enlarge, latent_cameras, rescaled_cameras
 from latent_nerfstudio.models.metrics import ImageMetrics, latent_psnr
 from latent_nerfstudio.models.triplane import TriplaneModelConfig
 
@@ -168,7 +167,8 @@ class LatentModel(Model):
         height, width = int(camera.height.flatten()[0]), int(camera.width.flatten()[0])
         limit = self.render_height_limit()
         if limit is not None and height > limit:
-            small = self.get_outputs_for_camera(shrink(camera, limit / height), obb_box, with_latents)
+            smaller = rescaled_cameras(camera, limit / height, "round")
+            small = self.get_outputs_for_camera(smaller, obb_box, with_latents)
             return {
                 name: value if name == "raw_latent" else resize(value, height, width) for name, value in small.items()
             }
@@ -253,30 +253,18 @@ class LatentModel(Model):
 
         Returns:
             `psnr`, `ssim` and, where its weights are there, `lpips` of the decoded render; `autoencoder_psnr` of
-            `reconstruct`, the ceiling; `latent_psnr` if the outputs hold `raw_latent`. Pictures: photo and
-            render side by side, and latent, depth and accumulation.
+            `reconstruct`, the ceiling; `latent_psnr` if the outputs hold `raw_latent`. Pictures: `img`, photo,
+            render and ceiling side by side, and `latent`.
         """
-        photo = photo_of(batch["image"]).to(self.device)
-        encoded = self.latent_space.encode(photo[None])
+        photo = as_float(batch["image"]).to(self.device)
         ceiling = self.reconstruct(photo)
         metrics = self.metrics(outputs["rgb"], photo)
         metrics["autoencoder_psnr"] = self.metrics.psnr(ceiling, photo)
         if "raw_latent" in outputs:
-            metrics["latent_psnr"] = latent_psnr(outputs["raw_latent"], encoded[0], self.latent_space.value_range)
+            encoded = self.latent_space.encode(photo[None])[0]
+            metrics["latent_psnr"] = latent_psnr(outputs["raw_latent"], encoded, self.latent_space.value_range)
         side_by_side = torch.cat([photo, outputs["rgb"], ceiling], dim=1)
         return metrics, {"img": side_by_side, "latent": outputs["latent"]}
-
-
-def photo_of(image: Tensor) -> Float[Tensor, "height width 3"]:
-    """A cached picture (uint8 or float) as float in [0, 1]."""
-    return image.float() / 255 if image.dtype == torch.uint8 else image
-
-
-def shrink(camera: Cameras, scale: float) -> Cameras:
-    """The same view with fewer pixels; the argument is left as it is."""
-    small = deepcopy(camera)
-    small.rescale_output_resolution(scale, scale_rounding_mode="round")
-    return small
 
 
 def resize(picture: Float[Tensor, "_ _ channels"], height: int, width: int) -> Float[Tensor, "height width channels"]:

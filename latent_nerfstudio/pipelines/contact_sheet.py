@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from latent_nerfstudio.data.latent_datamanager import scene_indices
-from latent_nerfstudio.data.pixels import as_float
+from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
 
 COLUMNS = ("photo", "render", "autoencoder", "latent of photo", "latent of render", "error x 4", "depth")

@@ -9,13 +9,12 @@ from jaxtyping import Float
 from nerfstudio.data.datamanagers.base_datamanager import DataManagerConfig
 from nerfstudio.models.base_model import ModelConfig
 from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineConfig
-from nerfstudio.utils.rich_utils import CONSOLE
 from rich.progress import track
 from torch import Tensor
 from torch.nn import Parameter
 
 from latent_nerfstudio.data.latent_datamanager import LatentDataManager, LatentDataManagerConfig, scene_indices
-from latent_nerfstudio.data.pixels import as_float
+from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.pipelines.commands import refuse_unsupported
 
@@ -234,8 +233,3 @@ def save_pictures(folder: Path, index: int, pictures: Dict[str, Tensor]) -> None
     folder.mkdir(parents=True, exist_ok=True)
     for name, picture in pictures.items():
         save_image(picture.permute(2, 0, 1).cpu(), folder / f"eval_{name}_{index:04d}.png")
-
-
-def announce_stage(stage: Stage, step: int, end: int) -> None:
-    """One line at the beginning of a stage."""
-    CONSOLE.log(f"[bold]{stage}[/bold] from step {step} of {end}")

@@ -1,22 +1,16 @@
 """Small scenes on disk for the tests of the dataparser: cameras on a sphere, images of a few pixels."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 import numpy as np
+import tiny
 from PIL import Image
 
-
-def poses_around(count: int, radius: float = 2.6, seed: int = 0) -> np.ndarray:
-    """OpenGL camera-to-world matrices (count x 4 x 4) that look at the origin from random sides."""
-    backwards = np.random.default_rng(seed).normal(size=(count, 3))
-    backwards /= np.linalg.norm(backwards, axis=1, keepdims=True)
-    right = np.cross([0.0, 0.0, 1.0], backwards)
-    right /= np.linalg.norm(right, axis=1, keepdims=True)
-    poses = np.tile(np.eye(4), (count, 1, 1))
-    poses[:, :3] = np.stack([right, np.cross(backwards, right), backwards, radius * backwards], axis=2)
-    return poses
+poses_around = partial(tiny.poses_around, radius=2.6)
+"""Poses as those of the other tests, a little farther away."""
 
 
 def project(point: np.ndarray, pose: np.ndarray, fx: float, fy: float, cx: float, cy: float) -> np.ndarray:

@@ -16,10 +16,9 @@ from scipy.spatial.transform import Rotation
 from tiny import ball_image, datamanager_of, poses_around, write_ball
 
 from latent_nerfstudio.data.latent_datamanager import LatentDataManager, over_background, scene_indices
-from latent_nerfstudio.data.pixels import as_float
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
-from latent_nerfstudio.latent_space.latent_space import LatentSpace
+from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float
 from latent_nerfstudio.latent_space.resolution import latent_cameras
 
 

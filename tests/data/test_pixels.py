@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 
 from latent_nerfstudio.data.pixels import (
-    as_float,
     draw_pictures,
     draw_pixels,
     draw_scenes,
     mask_of_latent,
     pixel_table,
 )
+from latent_nerfstudio.latent_space.latent_space import as_float
 
 SIZES = [(2, 3), (4, 1), (2, 3), (1, 5), (3, 3)]
 SCENES = [0, 0, 1, 1, 3]

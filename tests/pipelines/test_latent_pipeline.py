@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from tiny import datamanager_of, gradients, pipeline_config_of, pipeline_of, small_nerf
 
-from latent_nerfstudio.data.pixels import as_float
+from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipelineConfig, check_config, masked_mse, summarise
 
 MACRO = {"macro_features": 3, "num_base_planes": 2}
