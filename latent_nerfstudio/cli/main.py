@@ -11,9 +11,11 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
+from latent_nerfstudio.cli.consistency import Consistency
 from latent_nerfstudio.cli.contact_sheet import ContactSheet
 from latent_nerfstudio.cli.demo_scenes import DemoScenes
 from latent_nerfstudio.cli.export_scene import ExportScene
+from latent_nerfstudio.cli.import_autoencoder import ImportAutoencoder
 from latent_nerfstudio.cli.link_ffmpeg import LinkFfmpeg
 from latent_nerfstudio.cli.render_meshes import RenderMeshes
 from latent_nerfstudio.cli.report import Report
@@ -30,6 +32,8 @@ Command = Union[
     Annotated[ExportScene, tyro.conf.subcommand("export-scene")],
     Annotated[Report, tyro.conf.subcommand("report")],
     Annotated[ContactSheet, tyro.conf.subcommand("contact-sheet")],
+    Annotated[Consistency, tyro.conf.subcommand("consistency")],
+    Annotated[ImportAutoencoder, tyro.conf.subcommand("import-autoencoder")],
     Annotated[LinkFfmpeg, tyro.conf.subcommand("link-ffmpeg")],
 ]
 

@@ -32,6 +32,7 @@ def exported(latent_run, tmp_path_factory):
 def test_help_is_quick_and_names_every_command():
     output = succeed("python", "-X", "importtime", "-m", "latent_nerfstudio.cli.main", "--help")
     names = ["demo-scenes", "render-meshes", "export-scene", "report", "contact-sheet", "link-ffmpeg"]
+    names += ["consistency", "import-autoencoder"]
     assert all(name in output for name in names)
     loaded = {line.rsplit("|", 1)[-1].strip() for line in output.splitlines() if line.startswith("import time:")}
     assert not {"torch", "numpy", "diffusers", "nerfstudio", "trimesh"} & loaded

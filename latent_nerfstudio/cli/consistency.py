@@ -1,0 +1,164 @@
+"""`lns consistency`: how consistent latent spaces are between views, side by side."""
+
+import json
+import math
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
+
+from latent_nerfstudio.cli.report import EXACT_PSNR
+
+if TYPE_CHECKING:
+    from latent_nerfstudio.engine.consistency import SpaceResult
+    from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
+
+PARTS_OF_THE_PACKAGE = ("bundled", "identity")
+"""Autoencoders that have no subfolder."""
+
+COLUMNS = {
+    "consistency": ("consistency\ndB", "{:.2f}"),
+    "residual_object": ("residual\nobject", "{:.3f}"),
+    "residual": ("residual\nall", "{:.3f}"),
+    "train_residual_object": ("training\nobject", "{:.3f}"),
+    "train_residual": ("training\nall", "{:.3f}"),
+    "psnr": ("PSNR", "{:.2f}"),
+    "autoencoder_psnr": ("ceiling", "{:.2f}"),
+    "gap": ("gap", "{:.2f}"),
+}
+"""Numbers of the table: title and format of each."""
+
+
+@dataclass
+class Consistency:
+    """Measures how consistent latent spaces are between views. A tri-plane is fitted to the latents of each scene, with
+    the same budget for every autoencoder, and rendered from held-out views. The residual there is
+    sum |E(x) - render|^2 / sum |E(x) - mean|^2 over latent pixels: 0 is perfect, 1 no better than one colour;
+    consistency = -10 log10(residual over the object's latent pixels). See docs/consistency.md."""
+
+    data: Path
+    """A scene folder, or a folder of scene folders."""
+    autoencoder: Tuple[str, ...] = PARTS_OF_THE_PACKAGE
+    """Each `bundled`, `identity` (RGB, the reference), a folder in diffusers format, a run with an autoencoder in it,
+    or a Hub id."""
+    subfolder: Optional[str] = None
+    """Subfolder of the folders or Hub repositories, `vae` for instance."""
+    steps: int = 200
+    """Steps of the fit, for each group of at most 16 scenes."""
+    rays_per_scene: int = 512
+    """Latent pixels of each scene a step."""
+    max_scenes: Optional[int] = None
+    """Number of scenes at most, the first by name."""
+    seed: int = 0
+    """Of planes and draws; the same seed gives the same numbers."""
+    output: Optional[Path] = None
+    """JSON file to write: all numbers, of each scene as well, and the settings."""
+
+    def main(self) -> None:
+        """Prints the table.
+
+        Raises:
+            FileNotFoundError: the data or an autoencoder are not there.
+            ConnectionError: a Hub id that is neither cached nor within reach.
+            ValueError: a value is out of its range, or scenes or autoencoders are not as they should be.
+        """
+        self._check()
+        from latent_nerfstudio.engine.consistency import Budget, check_scenes, measure_consistency
+
+        configs = self.autoencoders()
+        factors = [config.setup().downscale_factor for config in configs]  # loads each, so that none fails later
+        scenes = check_scenes(self.data, self.max_scenes, factors)
+        budget = Budget(self.steps, self.rays_per_scene, self.seed)
+        results = [measure_consistency(self.data, scenes, config, budget) for config in configs]
+        print_table(results, len(scenes))
+        if self.output is not None:
+            write_results(self.output, self.settings([scene.name for scene in scenes]), results)
+            print(f"Numbers: {self.output}")
+
+    def _check(self) -> None:
+        for name, least in (("steps", 1), ("rays_per_scene", 1), ("max_scenes", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name}: expected at least {least}, got {value}; leave it out for the default")
+        if not self.autoencoder:
+            raise ValueError("autoencoder: expected at least one, got none; name bundled, for instance")
+        if self.output is not None and self.output.suffix.lower() != ".json":
+            raise ValueError(f"output: expected a .json file, got {self.output}; change its ending")
+        if not self.data.exists():
+            raise FileNotFoundError(f"{self.data}: expected a data folder, got nothing there; check --data")
+
+    def autoencoders(self) -> List["AutoencoderConfig"]:
+        """What to measure."""
+        from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
+
+        return [
+            AutoencoderConfig(source=source, subfolder=None if source in PARTS_OF_THE_PACKAGE else self.subfolder)
+            for source in self.autoencoder
+        ]
+
+    def settings(self, scenes: List[str]) -> Dict[str, Any]:
+        """All that decides the numbers."""
+        import torch
+
+        from latent_nerfstudio.engine import consistency as engine
+
+        return {
+            "data": str(self.data),
+            "scenes": scenes,
+            "steps": self.steps,
+            "rays_per_scene": self.rays_per_scene,
+            "seed": self.seed,
+            "scenes_at_once": engine.SCENES_AT_ONCE,
+            "features": engine.FEATURES,
+            "samples": engine.SAMPLES,
+            "total_variation": engine.TOTAL_VARIATION,
+            "learning_rates": engine.LEARNING_RATES,
+            "device": "cuda" if torch.cuda.is_available() else "cpu",
+        }
+
+
+def table_cells(result: "SpaceResult") -> List[str]:
+    """One row of the table."""
+    numbers = asdict(result.together)
+    cells = [_cell(numbers[name], text) for name, (_, text) in COLUMNS.items()]
+    if numbers["autoencoder_psnr"] >= EXACT_PSNR:
+        cells[-2:] = ["exact", "-"]  # ceiling and gap
+    sizes = [str(size) for size in (result.downscale_factor, result.num_channels, result.resolution)]
+    return [result.source, *sizes, *cells, f"{result.seconds:.1f}"]
+
+
+def _cell(value: float, text: str) -> str:
+    return "-" if math.isnan(value) else text.format(value)
+
+
+def print_table(results: Sequence["SpaceResult"], scenes: int) -> None:
+    """Prints a row an autoencoder."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=f"Consistency between views, {scenes} scene{'s' if scenes != 1 else ''}, held-out views")
+    table.add_column("autoencoder")
+    for title in ("f", "C", "T", *(title for title, _ in COLUMNS.values()), "seconds"):
+        table.add_column(title, justify="right")
+    for result in results:
+        table.add_row(*(escape(cell) for cell in table_cells(result)))
+    Console(width=Console(width=10_000).measure(table).maximum).print(table)  # never narrower than its numbers
+
+
+def write_results(path: Path, settings: Dict[str, Any], results: Sequence["SpaceResult"]) -> None:
+    """Writes JSON, whole or not at all; a number that cannot be told is null."""
+    content = without_nan({"settings": settings, "autoencoders": [asdict(result) for result in results]})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(content, indent=2, allow_nan=False), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def without_nan(value: Any) -> Any:
+    """Nested dictionaries and lists with None for NaN, which JSON has not."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

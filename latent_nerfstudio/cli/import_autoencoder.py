@@ -1,0 +1,57 @@
+"""`lns import-autoencoder`: an autoencoder of the published IG-AE code as a folder that everything here takes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import tyro
+
+
+@dataclass
+class ImportAutoencoder:
+    """Turns a checkpoint of the published IG-AE code (gvae_latest.pt) into a folder in diffusers format."""
+
+    checkpoint: Annotated[Path, tyro.conf.Positional]
+    """Torch file with the autoencoder's state dict, alone or as `vae`. Nothing in it is run."""
+    out: Annotated[Path, tyro.conf.Positional]
+    """Folder to write."""
+    config: Optional[Path] = None
+    """Folder with the config.json of the AutoencoderKL; by default it is inferred from the tensors."""
+    norm_num_groups: int = 32
+    """Groups of its normalisations, which tensors do not tell; unused with `config`."""
+    scaling_factor: Optional[float] = None
+    """1 / std of raw latents; by default 0.18215 (Stable Diffusion's), and 0.2614 for 16 channels; unused with
+    `config`. It matters little: the normaliser is fitted to the data."""
+    half: bool = False
+    """Write float16, half the size; latents then differ in the fourth digit."""
+    overwrite: bool = False
+    """Replace an autoencoder that is there."""
+
+    def main(self) -> None:
+        """Writes the folder.
+
+        Raises:
+            FileNotFoundError: the checkpoint, or the config.json, is not there.
+            FileExistsError: there is something already.
+            ValueError: the file needs pickle, or holds no whole AutoencoderKL.
+        """
+        if self.norm_num_groups < 1:
+            raise ValueError(f"norm_num_groups: expected at least 1, got {self.norm_num_groups}; try 32")
+        if self.scaling_factor is not None and not self.scaling_factor > 0:
+            raise ValueError(f"scaling_factor: expected a positive number, got {self.scaling_factor}; try 0.18215")
+        from latent_nerfstudio.latent_space import published
+
+        published.check_target(self.out, self.overwrite)
+        state = published.autoencoder_state(published.read_checkpoint(self.checkpoint), self.checkpoint)
+        if self.config is None:
+            config = published.infer_config(state, self.norm_num_groups, self.scaling_factor)
+        else:
+            config = published.read_config(self.config)
+        vae: Any = published.build_autoencoder(config, state)
+        published.save_autoencoder(vae.half() if self.half else vae, self.out, self.overwrite)
+        widths, channels = list(vae.config.block_out_channels), vae.config.latent_channels
+        print(
+            f"Wrote an autoencoder of {sum(p.numel() for p in vae.parameters()):,} parameters to {self.out}: "
+            f"widths {widths}, {channels} channels, f = {2 ** (len(widths) - 1)}"
+        )
+        print(f"Use it:  ns-train latent-triplane --data FOLDER --pipeline.model.autoencoder.source {self.out}")

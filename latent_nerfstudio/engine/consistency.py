@@ -1,0 +1,200 @@
+"""Fits every scene's latents with the same planes and the same budget, and measures what is left: see
+`pipelines.consistency` for the number.
+
+The budget is a definition, kept apart from the methods' defaults, so that numbers stay comparable when those change.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import torch
+from rich.progress import track
+
+from latent_nerfstudio.data.latent_datamanager import LatentDataManagerConfig
+from latent_nerfstudio.data.layouts import SceneFrames, complete_splits
+from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, read_scenes
+from latent_nerfstudio.engine.schedulers import StagedSchedulerConfig
+from latent_nerfstudio.fields.triplane_field import TriplaneFieldConfig
+from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
+from latent_nerfstudio.models.latent_model import LatentModelConfig
+from latent_nerfstudio.models.triplane import TriplaneModelConfig
+from latent_nerfstudio.pipelines.consistency import Numbers, Views, measure_scenes, numbers_of
+from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, LatentPipelineConfig
+
+SCENES_AT_ONCE = 16
+"""Scenes that are fitted together, at most; they share the tiny MLP."""
+
+FEATURES = 16
+"""F_mic; there are no base planes, so that a scene gains nothing by the company of others."""
+
+RESOLUTIONS = (16, 64)
+"""Fewest and most texels along a plane's side."""
+
+SAMPLES = 24
+"""Samples a ray."""
+
+TOTAL_VARIATION = 1e-2
+"""Weight of the planes' total variation."""
+
+LEARNING_RATES = {"planes": 4e-2, "mlp": 5e-3}
+"""Of each parameter group, annealed as in a run of latent supervision."""
+
+
+@dataclass
+class Budget:
+    """What every latent space is given."""
+
+    steps: int = 200
+    """Steps of the optimiser for each group of at most 16 scenes."""
+    rays_per_scene: int = 512
+    """Latent pixels of a scene a step."""
+    seed: int = 0
+    """Of the planes, the MLP and all draws."""
+
+
+@dataclass
+class SpaceResult:
+    """The consistency of one latent space."""
+
+    source: str
+    """The autoencoder, as it was named."""
+    downscale_factor: int
+    """f."""
+    num_channels: int
+    """C."""
+    resolution: int
+    """T: texels along a plane's side."""
+    seconds: float
+    """Wall-clock seconds for all, encoding included."""
+    together: Numbers
+    """Over the views of all scenes."""
+    scenes: Dict[str, Numbers]
+    """Over the views of each scene."""
+
+
+def check_scenes(data: Path, max_scenes: Optional[int], factors: Sequence[int]) -> List[SceneFrames]:
+    """Reads the scenes' cameras and checks them; no picture is read.
+
+    Args:
+        data: a scene folder, or a folder of scene folders.
+        max_scenes: number of scenes at most, the first by name.
+        factors: f of the autoencoders; no picture may be smaller than the largest.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: there are no scenes, one has no views in a split, or pictures are too small.
+    """
+    scenes = read_scenes(data, (), max_scenes)
+    for scene in scenes:
+        splits = complete_splits(scene.splits, len(scene), ScenesDataParserConfig.eval_interval)
+        for split, kind in (("val", "held-out"), ("train", "training")):
+            if not splits[split]:
+                raise ValueError(
+                    f"{data}: expected {kind} views in each scene, got none in {scene.name}; "
+                    "add some to its camera file"
+                )
+        side = int(min(scene.widths.min(), scene.heights.min()))
+        if side < max(factors):
+            raise ValueError(
+                f"{data}: expected pictures of at least {max(factors)} pixels a side, which are one latent pixel, got "
+                f"{side} in {scene.name}; take larger pictures, or an autoencoder of a smaller factor"
+            )
+    return scenes
+
+
+def plane_resolution(scenes: Sequence[SceneFrames], factor: int) -> int:
+    """T: twice the longer side of the largest latent picture, within `RESOLUTIONS`.
+
+    Two texels a latent pixel resolve what latents can show; beyond 64 the memory would, and the steps would not do.
+    """
+    side = max(int(max(scene.widths.max(), scene.heights.max())) for scene in scenes)
+    return min(max(2 * -(-side // factor), RESOLUTIONS[0]), RESOLUTIONS[1])
+
+
+def pipeline_config(
+    data: Path, names: Sequence[str], autoencoder: AutoencoderConfig, resolution: int, budget: Budget
+) -> LatentPipelineConfig:
+    """Latent supervision of micro planes; torch's MLP on every machine, as tiny-cuda-nn's is in half precision."""
+    field = TriplaneFieldConfig(micro_features=FEATURES, resolution=resolution, implementation="torch")
+    return LatentPipelineConfig(
+        datamanager=LatentDataManagerConfig(
+            dataparser=ScenesDataParserConfig(data=data, scenes=tuple(names)),
+            rays_per_batch=budget.rays_per_scene * len(names),
+            scenes_per_batch=len(names),
+            train_cameras_sampling_seed=budget.seed,
+        ),
+        model=LatentModelConfig(
+            autoencoder=autoencoder,
+            nerf=TriplaneModelConfig(num_samples=SAMPLES, total_variation_weight=TOTAL_VARIATION, field=field),
+        ),
+        rgb_alignment_start=None,
+        train_decoder=False,
+    )
+
+
+def fit(pipeline: LatentPipeline, steps: int, description: str) -> None:
+    """Latent supervision with Adam, on annealed learning rates; a function of the random state alone."""
+    groups = pipeline.get_param_groups()
+    rates: List[Any] = [{"params": groups[name], "lr": rate} for name, rate in LEARNING_RATES.items()]
+    optimizer = torch.optim.Adam(rates, eps=1e-15)
+    schedule = StagedSchedulerConfig(max_steps=steps).setup().get_scheduler(optimizer, lr_init=0.0)
+    pipeline.train()
+    for step in track(range(steps), description=description, transient=True):
+        _, losses, _ = pipeline.get_train_loss_dict(step)
+        optimizer.zero_grad()
+        torch.stack(list(losses.values())).sum().backward()
+        optimizer.step()
+        schedule.step()
+
+
+def even_groups(names: Sequence[str], largest: int) -> List[Sequence[str]]:
+    """Neighbours in as few groups as may be, none larger than asked, and none much smaller than another."""
+    count = -(-len(names) // largest)
+    bounds = [len(names) * i // count for i in range(count + 1)]
+    return [names[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+
+
+def measure_consistency(
+    data: Path, scenes: Sequence[SceneFrames], autoencoder: AutoencoderConfig, budget: Budget
+) -> SpaceResult:
+    """Fits all scenes, group by group, and measures the latent space.
+
+    The normaliser is fitted on the first group and is that of all, so that their latents can be added up.
+
+    Args:
+        data: where the scenes are.
+        scenes: the scenes, from `check_scenes`.
+        autoencoder: the latent space to measure.
+        budget: steps, rays and seed; on a CPU the numbers are a function of these.
+    """
+    started, device = time.monotonic(), "cuda" if torch.cuda.is_available() else "cpu"
+    space: Any = autoencoder.setup()
+    resolution = plane_resolution(scenes, space.downscale_factor)
+    names, measured, state = [scene.name for scene in scenes], {}, None
+    for group in even_groups(names, SCENES_AT_ONCE):
+        torch.manual_seed(budget.seed)
+        config = pipeline_config(data, group, autoencoder, resolution, budget)
+        pipeline: LatentPipeline = config.setup(device=device, test_mode="val")
+        if state is not None:
+            pipeline.space.load_state_dict(state)
+        pipeline.prepare()
+        state = pipeline.space.state_dict()
+        done = len(measured)
+        fit(pipeline, budget.steps, f"{autoencoder.source}, scenes {done + 1} to {done + len(group)} of {len(names)}")
+        measured.update(measure_scenes(pipeline))
+    return SpaceResult(
+        source=autoencoder.source,
+        downscale_factor=space.downscale_factor,
+        num_channels=space.num_channels,
+        resolution=resolution,
+        seconds=round(time.monotonic() - started, 2),
+        together=numbers_of(*(add_up(views) for views in zip(*measured.values(), strict=True))),
+        scenes={name: numbers_of(*views) for name, views in measured.items()},
+    )
+
+
+def add_up(views: Tuple[Views, ...]) -> Views:
+    """The views of several scenes as those of one."""
+    return sum(views[1:], views[0])

@@ -1,0 +1,225 @@
+"""How consistent a latent space is between views: the part of it that no scene in space explains.
+
+A NeRF renders one scene into all views, so it can only fit what the latents of different views have in common. Let
+E(x) be the normalised latent of the photo of view p, and R(p) the render of a tri-plane that was fitted to the latents
+of other views. Over the latent pixels of held-out views, with the mean of each channel over the same pixels,
+
+    rho = sum |E(x) - R(p)|^2 / sum |E(x) - mean|^2,        consistency = -10 log10 rho (dB).
+
+rho is 0 for a perfect fit and 1 for a render that is no better than one colour. Backgrounds are alike in all views, in
+any latent space, so that rho is also taken over the object's pixels alone, and the consistency is that of the object.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from nerfstudio.cameras.cameras import Cameras
+from torch import Tensor
+
+from latent_nerfstudio.data.latent_cache import group_by
+from latent_nerfstudio.data.latent_datamanager import scene_indices
+from latent_nerfstudio.data.pixels import mask_of_latent
+from latent_nerfstudio.latent_space.latent_space import as_float
+from latent_nerfstudio.latent_space.resolution import pad_to_multiple
+from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
+
+BACKGROUND_TOLERANCE = 2.5 / 255
+"""A pixel that is farther than this from the background's colour in a channel belongs to the object: more than two
+levels of 255, with half a level for rounding."""
+
+SMALLEST_VARIANCE = 1e-8
+"""Of a channel of normalised latents; below it they count as constant, and no share of them can be told."""
+
+
+@dataclass
+class Tally:
+    """Sums over latent pixels; those of several pictures add up to those of all."""
+
+    count: int
+    """Latent pixels."""
+    error: float
+    """sum |E(x) - R(p)|^2."""
+    squares: float
+    """sum |E(x)|^2."""
+    total: Float[Tensor, "channels"]
+    """sum E(x), a channel, float64."""
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(
+            self.count + other.count, self.error + other.error, self.squares + other.squares, self.total + other.total
+        )
+
+    def residual(self) -> float:
+        """rho = error / (squares - |total|^2 / count); NaN where there are no pixels, or all have one value."""
+        variation = self.squares - float(self.total.square().sum()) / max(1, self.count)
+        if variation <= SMALLEST_VARIANCE * self.count * len(self.total):
+            return math.nan
+        return self.error / variation
+
+
+def tally(encoded: Float[Tensor, "pixels channels"], rendered: Float[Tensor, "pixels channels"]) -> Tally:
+    """The sums over some latent pixels, in float64."""
+    encoded, rendered = encoded.double(), rendered.double()
+    error, squares = (encoded - rendered).square().sum(), encoded.square().sum()
+    return Tally(len(encoded), float(error), float(squares), encoded.sum(dim=0).cpu())
+
+
+@dataclass
+class Views:
+    """What is measured on some views."""
+
+    everything: Tally
+    """Over all latent pixels."""
+    object: Tally
+    """Over those of the object."""
+    psnr: List[float] = field(default_factory=list)
+    """Of the decoded render of each view, dB."""
+    autoencoder_psnr: List[float] = field(default_factory=list)
+    """Of decode(encode(photo)) of each view, dB: the ceiling."""
+
+    def __add__(self, other: "Views") -> "Views":
+        return Views(
+            self.everything + other.everything,
+            self.object + other.object,
+            self.psnr + other.psnr,
+            self.autoencoder_psnr + other.autoencoder_psnr,
+        )
+
+
+@dataclass
+class Numbers:
+    """The consistency of a latent space on one scene, or on many."""
+
+    consistency: float
+    """-10 log10 of `residual_object`, dB."""
+    residual_object: float
+    """rho over the object's latent pixels of held-out views."""
+    residual: float
+    """rho over all latent pixels of held-out views."""
+    train_residual_object: float
+    """rho over the object's latent pixels of training views."""
+    train_residual: float
+    """rho over all latent pixels of training views."""
+    psnr: float
+    """Mean PSNR of the decoded renders of held-out views, dB."""
+    autoencoder_psnr: float
+    """Mean PSNR of decode(encode(photo)) of held-out views, dB: the ceiling; 100 for an exact one."""
+    gap: float
+    """The ceiling less `psnr`, dB: what the render of latents loses beyond the autoencoder."""
+
+
+def numbers_of(held_out: Views, train: Views) -> Numbers:
+    """The numbers that follow from what was measured."""
+    rho = held_out.object.residual()
+    psnr, ceiling = mean(held_out.psnr), mean(held_out.autoencoder_psnr)
+    return Numbers(
+        consistency=-10 * math.log10(rho) if rho > 0 else math.nan,
+        residual_object=rho,
+        residual=held_out.everything.residual(),
+        train_residual_object=train.object.residual(),
+        train_residual=train.everything.residual(),
+        psnr=psnr,
+        autoencoder_psnr=ceiling,
+        gap=ceiling - psnr,
+    )
+
+
+def mean(values: Sequence[float]) -> float:
+    """The mean; NaN of nothing."""
+    return sum(values) / len(values) if values else math.nan
+
+
+def differs(photo: Float[Tensor, "*any 3"], color: Float[Tensor, "3"]) -> Bool[Tensor, "*any"]:
+    """Which pixels are not of the background's colour."""
+    return ((photo - color).abs() > BACKGROUND_TOLERANCE).any(dim=-1)
+
+
+def object_pixels(
+    photo: Float[Tensor, "height width 3"], color: Float[Tensor, "3"], factor: int
+) -> Bool[Tensor, "latent_height latent_width"]:
+    """Latent pixels of which any of the f x f image pixels is not of the background's colour."""
+    pixels = pad_to_multiple(differs(photo, color)[None, None].float(), factor)
+    return F.max_pool2d(pixels, factor)[0, 0] > 0
+
+
+def has_background(photos: Sequence[Float[Tensor, "_ _ 3"]], color: Float[Tensor, "3"]) -> bool:
+    """Whether most pixels along the borders of a scene's pictures are of the background's colour.
+
+    A capture has no background: there, a pixel that happens to have its colour is as good as any.
+    """
+    edges = [edge for photo in photos for edge in (photo[0], photo[-1], photo[:, 0], photo[:, -1])]
+    return bool(differs(torch.cat(edges), color).float().mean() < 0.5)
+
+
+@torch.no_grad()
+def measure_view(
+    pipeline: LatentPipeline, camera: Cameras, picture: Dict[str, Any], backed: bool, decode: bool
+) -> Views:
+    """Renders a view, and compares it with its photo.
+
+    Args:
+        pipeline: with fitted planes.
+        camera: of the photo.
+        picture: `image` H x W x 3, uint8 or in [0, 1], and maybe `mask` H x W x 1, true where a pixel counts.
+        backed: whether the object is before a background; else every latent pixel is of the object.
+        decode: whether to measure PSNR.
+    """
+    model, space = pipeline.latent_model, pipeline.space
+    photo = as_float(picture["image"]).to(model.device)
+    encoded = space.encode(photo[None])
+    rendered = model.get_outputs_for_camera_ray_bundle(model.rays_of(camera))["rgb"][None]
+    counted = torch.ones(encoded.shape[1:3], dtype=torch.bool, device=photo.device)
+    if "mask" in picture:
+        counted = mask_of_latent(picture["mask"][..., 0].to(photo.device), space.downscale_factor)
+    mask = counted
+    if backed:
+        mask = counted & object_pixels(photo, space.background_color.to(photo), space.downscale_factor)
+    views = Views(tally(encoded[0][counted], rendered[0][counted]), tally(encoded[0][mask], rendered[0][mask]))
+    if decode:
+        render, ceiling = (space.decode(z, *photo.shape[:2])[0].clamp(0, 1) for z in (rendered, encoded))
+        views.psnr.append(model.metrics.psnr(render, photo))
+        views.autoencoder_psnr.append(model.metrics.psnr(ceiling, photo))
+    return views
+
+
+def spread(members: Sequence[int], count: int) -> List[int]:
+    """So many members at most, evenly spaced."""
+    count = min(count, len(members))
+    return [members[(2 * i + 1) * len(members) // (2 * count)] for i in range(count)]
+
+
+def measure_scene(pipeline: LatentPipeline, held_out: Sequence[int], train: Sequence[int]) -> List[Views]:
+    """What is measured on one scene: its held-out views, and as many of its training views.
+
+    Args:
+        pipeline: in evaluation mode, prepared.
+        held_out: indices of its held-out views.
+        train: indices of its training views.
+    """
+    data = pipeline.datamanager
+    color = pipeline.space.background_color.cpu()
+    backed = has_background([as_float(data.cached_eval[i]["image"]).cpu() for i in held_out], color)
+    sets = (
+        (data.cached_eval, data.eval_dataset, held_out, True),
+        (data.cached_train, data.train_dataset, spread(train, len(held_out)), False),
+    )
+    measured = []
+    for pictures, dataset, chosen, decode in sets:
+        views = [measure_view(pipeline, dataset.cameras[i : i + 1], pictures[i], backed, decode) for i in chosen]
+        measured.append(sum(views[1:], views[0]))
+    return measured
+
+
+def measure_scenes(pipeline: LatentPipeline) -> Dict[str, List[Views]]:
+    """Held-out and training views of each scene of a fitted pipeline, by the scene's name."""
+    pipeline.eval()
+    data = pipeline.datamanager
+    held_out, train = (group_by(scene_indices(d.cameras)) for d in (data.eval_dataset, data.train_dataset))
+    names = pipeline.latent_model.scene_names
+    measured = {name: measure_scene(pipeline, held_out[i], train[i]) for i, name in enumerate(names)}
+    pipeline.train()
+    return measured

@@ -1,0 +1,117 @@
+"""The residual against a naive loop, and which latent pixels are the object's."""
+
+import math
+
+import pytest
+import torch
+from tiny import pipeline_of
+
+from latent_nerfstudio.pipelines.consistency import (
+    Views,
+    has_background,
+    measure_scenes,
+    numbers_of,
+    object_pixels,
+    spread,
+    tally,
+)
+
+WHITE = torch.ones(3)
+
+
+def naive_residual(encoded, rendered) -> float:
+    """The definition, pixel by pixel and channel by channel."""
+    means = [sum(pixel[c] for pixel in encoded) / len(encoded) for c in range(len(encoded[0]))]
+    error = variation = 0.0
+    for pixel, render in zip(encoded, rendered, strict=True):
+        for channel, mean in enumerate(means):
+            error += (pixel[channel] - render[channel]) ** 2
+            variation += (pixel[channel] - mean) ** 2
+    return error / variation
+
+
+def test_the_residual_is_that_of_a_naive_loop():
+    encoded, rendered = 2 + torch.randn(17, 3), torch.randn(17, 3)
+    expected = naive_residual(encoded.tolist(), rendered.tolist())
+    assert tally(encoded, rendered).residual() == pytest.approx(expected, rel=1e-9)
+
+
+def test_tallies_of_parts_add_up_to_that_of_all():
+    encoded, rendered = 5 + torch.randn(30, 4), torch.randn(30, 4)
+    parts = tally(encoded[:7], rendered[:7]) + tally(encoded[7:], rendered[7:])
+    assert parts.count == 30
+    assert parts.residual() == pytest.approx(tally(encoded, rendered).residual(), rel=1e-9)
+
+
+def test_the_ends_of_the_scale():
+    encoded = torch.randn(50, 2)
+    assert tally(encoded, encoded).residual() == 0
+    assert tally(encoded, encoded.mean(dim=0).expand(50, 2)).residual() == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("encoded", [torch.full((9, 2), 0.7), torch.zeros(0, 2)], ids=["constant", "nothing"])
+def test_no_share_of_nothing(encoded):
+    assert math.isnan(tally(encoded, torch.zeros_like(encoded)).residual())
+
+
+def test_numbers_by_hand():
+    encoded = torch.tensor([[-1.0], [1.0]])
+    half, same = tally(encoded, 0.5 * encoded), tally(encoded, encoded)
+    numbers = numbers_of(Views(same, half, [20.0, 22.0], [30.0, 31.0]), Views(half, same))
+    assert (numbers.residual, numbers.residual_object) == (0, 0.25)
+    assert (numbers.train_residual, numbers.train_residual_object) == (0.25, 0)
+    assert numbers.consistency == pytest.approx(-10 * math.log10(0.25))
+    assert (numbers.psnr, numbers.autoencoder_psnr, numbers.gap) == (21, 30.5, 9.5)
+
+
+def test_object_pixels_by_hand():
+    photo = torch.ones(4, 6, 3)
+    photo[0, 1, 2] = 1 - 3 / 255  # three levels in one channel
+    photo[3, 3] = 1 - 2 / 255  # two levels: still background
+    photo[3, 5] = 0
+    assert object_pixels(photo, WHITE, 2).tolist() == [[True, False, False], [False, False, True]]
+    assert int(object_pixels(photo, WHITE, 1).sum()) == 2
+
+
+def test_object_pixels_of_a_picture_that_is_no_multiple():
+    photo = torch.ones(5, 3, 3)
+    photo[4, 2] = 0
+    assert object_pixels(photo, WHITE, 4).tolist() == [[False], [True]]
+
+
+def test_a_capture_has_no_background():
+    ball = torch.ones(8, 8, 3)
+    ball[2:6, 2:6] = 0.3
+    assert has_background([ball, ball], WHITE)
+    assert not has_background([ball, ball], torch.zeros(3))
+    assert not has_background([torch.rand(8, 9, 3), torch.rand(4, 5, 3)], WHITE)
+
+
+def test_views_are_spread():
+    assert spread(range(10, 20), 3) == [11, 15, 18]
+    assert spread([4, 5], 9) == [4, 5]
+
+
+def test_what_is_measured_of_each_scene(balls, kl):
+    pipeline = pipeline_of(balls, kl)
+    pipeline.prepare()
+    measured = measure_scenes(pipeline)
+    assert list(measured) == ["a", "b", "c"] and pipeline.training
+    held_out, train = measured["a"]
+    assert (held_out.everything.count, train.everything.count) == (8 * 8, 8 * 8)
+    assert 4 <= held_out.object.count < 8 * 8
+    assert (len(held_out.psnr), len(train.psnr)) == (1, 0)
+    metrics = pipeline.get_average_eval_image_metrics()
+    assert held_out.psnr[0] == pytest.approx(metrics["a/psnr"], abs=1e-4)
+    assert held_out.autoencoder_psnr[0] == pytest.approx(metrics["a/autoencoder_psnr"], abs=1e-4)
+
+
+def test_masks_leave_out_latent_pixels(balls, kl):
+    pipeline = pipeline_of(balls, kl)
+    pipeline.prepare()
+    mask = torch.ones(32, 32, 1, dtype=torch.bool)
+    mask[:5] = False  # two rows of latent pixels
+    for picture in pipeline.datamanager.cached_eval:
+        picture["mask"] = mask
+    held_out, _ = measure_scenes(pipeline)["b"]
+    assert held_out.everything.count == 6 * 8
