@@ -1,7 +1,7 @@
 """The tri-plane field of one or many scenes: planes, then a tiny MLP that all scenes share."""
 
-from dataclasses import dataclass, field
-from typing import List, Literal, Optional, Tuple, Type
+from dataclasses import dataclass, field, fields
+from typing import Any, Dict, List, Literal, Optional, Tuple, Type
 
 import torch
 import torch.nn.functional as F
@@ -127,6 +127,33 @@ class TriplaneField(nn.Module):
 
     def shared_plane_parameters(self) -> List[Parameter]:
         return [p for p in (self.base_planes, self.scene_weights) if p is not None]
+
+    def freeze(self, base_planes: bool, mlp: bool) -> None:
+        """Stops training the base planes or the MLP; scene weights and micro planes go on."""
+        frozen = [self.base_planes] if base_planes and self.base_planes is not None else []
+        for parameter in [*frozen, *(self.mlp.parameters() if mlp else ())]:
+            parameter.requires_grad_(False)
+
+    def shared_settings(self) -> Dict[str, Any]:
+        """The settings that shape the parameters, by name; the MLP's implementation is the one that was built."""
+        settings = {f.name: getattr(self.config, f.name) for f in fields(self.config) if f.name != "_target"}
+        return {**settings, "implementation": "torch" if self.mlp.tcnn_encoding is None else "tcnn"}
+
+    def shared_state(self) -> Dict[str, Tensor]:
+        """What all scenes share: `base_planes`, where there are some, and `mlp.*`."""
+        mlp: Dict[str, Tensor] = {f"mlp.{name}": value for name, value in self.mlp.state_dict().items()}
+        return mlp if self.base_planes is None else {"base_planes": self.base_planes.detach(), **mlp}
+
+    @torch.no_grad()
+    def load_shared_state(self, state: Dict[str, Tensor]) -> None:
+        """Takes the MLP, and the base planes if they are in it, from what `shared_state` gave.
+
+        Raises:
+            RuntimeError: tensors of another field.
+        """
+        self.mlp.load_state_dict({n.removeprefix("mlp."): v for n, v in state.items() if n.startswith("mlp.")})
+        if self.base_planes is not None and "base_planes" in state:
+            self.base_planes.copy_(state["base_planes"])
 
 
 def mlp_implementation(wanted: Literal["auto", "torch", "tcnn"]) -> Literal["torch", "tcnn"]:

@@ -18,8 +18,13 @@ from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderC
 from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float
 from latent_nerfstudio.latent_space.normalizer import NormalizerKind
 from latent_nerfstudio.latent_space.resolution import enlarge, latent_cameras, rescaled_cameras
+from latent_nerfstudio.models.bundle_start import autoencoder_for, box_for, nerf_for, start_latent_space, start_nerf
 from latent_nerfstudio.models.metrics import ImageMetrics, latent_psnr
-from latent_nerfstudio.models.triplane import TriplaneModelConfig
+from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
+from latent_nerfstudio.models.triplane import TriplaneModel, TriplaneModelConfig
+
+ENCODER_HASH = "encoder_hash"
+"""Name in a checkpoint of the hash of the encoder that it leaves out."""
 
 
 @dataclass
@@ -35,6 +40,11 @@ class LatentModelConfig(ModelConfig):
     """`mean-std` a channel, fitted on the training images, or the papers' `tanh` (0.02 z)."""
     nerf: ModelConfig = field(default_factory=TriplaneModelConfig)
     """The NeRF inside."""
+    shared_bundle: Optional[str] = None
+    """Run to start from (folder or config.yml), or a bundle's folder: its autoencoder, normaliser, MLP and base planes.
+    Its settings replace the flags of `nerf.field`, `nerf.scene-contraction` and `normalizer`."""
+    reset_base_planes: bool = False
+    """With a shared bundle: leave out its base planes and start from fresh ones (the papers: no prior)."""
     scene: str = ""
     """Scene that the viewer and ns-render show; empty for the first. The viewer's dropdown changes it."""
     max_render_height: Optional[int] = None
@@ -57,18 +67,37 @@ class LatentModel(Model):
         metadata = self.kwargs.get("metadata") or {}
         self.scene_names: List[str] = list(metadata.get("scene_names") or ["scene"])
         color = metadata.get("background_color", "white")
-        self.latent_space = LatentSpace(self.config.autoencoder, self.config.normalizer, color)
-        self.nerf: Model = self.config.nerf.setup(
-            scene_box=self.scene_box,
+        bundle = None if self.config.shared_bundle is None else read_shared_bundle(self.config.shared_bundle)
+        self.autoencoder_config, kind = self.config.autoencoder, self.config.normalizer
+        if bundle is not None:
+            self.autoencoder_config, kind = autoencoder_for(bundle, self.config.autoencoder), bundle.normalizer
+        self.latent_space = LatentSpace(self.autoencoder_config, kind, color)
+        if bundle is not None:
+            start_latent_space(self.latent_space, bundle)
+        self.nerf: Model = self._build_nerf(bundle)
+        self.metrics = ImageMetrics()
+        self._autoencoder_as_it_came: List[Autoencoder] = []  # in a list, which keeps it out of the state dict
+        self.scene_dropdown = ViewerDropdown("Scene", self._initial_scene(), self.scene_names)
+        self.register_state_dict_post_hook(_add_encoder_hash)
+        self.register_load_state_dict_pre_hook(_check_encoder_hash)
+
+    def _build_nerf(self, bundle: Optional[SharedBundle]) -> Model:
+        """The NeRF inside, fresh or started from a bundle; the config is left as it is, for config.yml."""
+        config, box, reset = self.config.nerf, self.scene_box, self.config.reset_base_planes
+        if bundle is not None:
+            box = box_for(bundle, config, box, with_base_planes=bundle.has_base_planes and not reset)
+            config = nerf_for(bundle, config)
+        nerf = config.setup(
+            scene_box=box,
             num_train_data=self.num_train_data,
             num_channels=self.latent_space.num_channels,
             value_range=self.latent_space.value_range,
             num_scenes=len(self.scene_names),
             **self.kwargs,
         )
-        self.metrics = ImageMetrics()
-        self._autoencoder_as_it_came: List[Autoencoder] = []  # in a list, which keeps it out of the state dict
-        self.scene_dropdown = ViewerDropdown("Scene", self._initial_scene(), self.scene_names)
+        if bundle is not None:
+            start_nerf(nerf, bundle, reset)
+        return nerf
 
     def _initial_scene(self) -> str:
         name = self.config.scene or self.scene_names[0]
@@ -89,6 +118,11 @@ class LatentModel(Model):
         groups = self.nerf.get_param_groups()
         decoder = self.latent_space.autoencoder.decoder_parameters()
         return {**groups, "decoder": decoder} if decoder else groups
+
+    def freeze_shared(self, base_planes: bool, mlp: bool) -> None:
+        """Stops training the base planes or the tiny MLP of a tri-plane NeRF; other NeRFs have none."""
+        if isinstance(self.nerf, TriplaneModel):
+            self.nerf.field.freeze(base_planes, mlp)
 
     def get_training_callbacks(self, training_callback_attributes):
         return self.nerf.get_training_callbacks(training_callback_attributes)
@@ -196,14 +230,18 @@ class LatentModel(Model):
 
         RGB alignment turns the run's own decoder towards rendered latents and away from encoded ones, so that it would
         understate the ceiling. The autoencoder is loaded a second time when this is first called, outside the model.
+        Where the encoder is trained as well, the ceiling is that of the run's autoencoder, which made the latents.
         """
         if self.latent_space.is_identity:
             return photo
-        if not self._autoencoder_as_it_came:
-            self._autoencoder_as_it_came.append(self.config.autoencoder.setup().to(self.device))
-        autoencoder = self._autoencoder_as_it_came[0]
+        autoencoder = self.latent_space.autoencoder if self.latent_space.trains_encoder else self._as_it_came()
         height, width = photo.shape[:2]
         return autoencoder.decode(autoencoder.encode(photo[None]))[0, :height, :width].clamp(0, 1)
+
+    def _as_it_came(self) -> Autoencoder:
+        if not self._autoencoder_as_it_came:
+            self._autoencoder_as_it_came.append(self.autoencoder_config.setup().to(self.device))
+        return self._autoencoder_as_it_came[0]
 
     def latent_picture(
         self, latents: Float[Tensor, "h w channels"], height: int, width: int
@@ -265,6 +303,33 @@ class LatentModel(Model):
             metrics["latent_psnr"] = latent_psnr(outputs["raw_latent"], encoded, self.latent_space.value_range)
         side_by_side = torch.cat([photo, outputs["rgb"], ceiling], dim=1)
         return metrics, {"img": side_by_side, "latent": outputs["latent"]}
+
+
+def _add_encoder_hash(model: Any, state_dict: Dict[str, Any], prefix: str, local_metadata: Any) -> None:
+    """Notes which encoder a checkpoint leaves out; one that is trained is in the checkpoint itself."""
+    space = model.latent_space
+    if not space.trains_encoder:
+        digest = bytes.fromhex(space.autoencoder.encoder_hash())
+        state_dict[f"{prefix}{ENCODER_HASH}"] = torch.tensor(list(digest), dtype=torch.uint8)
+
+
+def _check_encoder_hash(model: Any, state_dict: Dict[str, Any], prefix: str, *_: Any) -> None:
+    """Refuses latents of another encoder; checkpoints without the note are taken as they are.
+
+    Other channels are left to the latent space, whose message says more.
+    """
+    saved = state_dict.pop(f"{prefix}{ENCODER_HASH}", None)
+    background = state_dict.get(f"{prefix}latent_space.background")
+    space = model.latent_space
+    if saved is None or space.trains_encoder or background is None or background.shape != space.background.shape:
+        return
+    theirs, ours = bytes(saved.tolist()).hex(), space.autoencoder.encoder_hash()
+    if theirs != ours:
+        config = model.autoencoder_config
+        raise ValueError(
+            f"checkpoint: expected the encoder {theirs}, which its latents come from, got {ours} from {config.source}; "
+            "restore the autoencoder or the shared bundle that the run was started with"
+        )
 
 
 def resize(picture: Float[Tensor, "_ _ channels"], height: int, width: int) -> Float[Tensor, "height width channels"]:

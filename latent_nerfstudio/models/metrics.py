@@ -54,6 +54,23 @@ class ImageMetrics(nn.Module):
         return value
 
 
+class LpipsLoss:
+    """AlexNet LPIPS as a loss; 0 where its weights are missing, with one warning. It is no part of a checkpoint."""
+
+    def __init__(self) -> None:
+        self.network = _build_lpips()
+
+    def __call__(
+        self, output: Float[Tensor, "batch height width 3"], target: Float[Tensor, "batch height width 3"]
+    ) -> Float[Tensor, ""]:
+        """Mean over pictures in [0, 1], with gradient."""
+        if self.network is None:
+            return output.new_zeros(())
+        network = self.network.to(output.device).net
+        distance = network(output.permute(0, 3, 1, 2), target.permute(0, 3, 1, 2), normalize=True)
+        return distance.mean()
+
+
 def as_batch(image: Float[Tensor, "height width 3"]) -> Float[Tensor, "1 3 height width"]:
     """One picture in the layout that torchmetrics takes."""
     return image.permute(2, 0, 1)[None]

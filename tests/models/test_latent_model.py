@@ -262,6 +262,18 @@ def test_the_ceiling_is_that_of_the_autoencoder_as_it_came(kl):
     assert not any("as_it_came" in name for name in model.state_dict())
 
 
+def test_the_ceiling_with_a_trained_encoder_is_that_of_the_trained_autoencoder(kl):
+    model, photo = latent_model_of(kl), torch.rand(24, 20, 3)
+    as_it_came = model.reconstruct(photo)
+    model.latent_space.train_encoder()
+    with torch.no_grad():
+        for parameter in model.latent_space.autoencoder.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    trained = model.latent_space.decode(model.latent_space.encode(photo[None]), 24, 20)[0].clamp(0, 1)
+    torch.testing.assert_close(model.reconstruct(photo), trained)
+    assert not torch.allclose(trained, as_it_came, atol=1e-3)
+
+
 def test_the_ceiling_of_the_identity_is_without_loss():
     model = latent_model_of("identity")
     photo = torch.rand(12, 12, 3)

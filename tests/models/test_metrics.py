@@ -1,11 +1,12 @@
 """Metrics of pictures and latents."""
 
+import functools
 import math
 
 import pytest
 import torch
 
-from latent_nerfstudio.models.metrics import ImageMetrics, as_batch, latent_psnr
+from latent_nerfstudio.models.metrics import ImageMetrics, LpipsLoss, as_batch, latent_psnr
 
 
 def test_psnr_by_hand():
@@ -39,6 +40,40 @@ def test_lpips_without_its_weights_is_left_out_with_one_warning(capsys):
     assert sorted(metrics(photo, photo)) == ["psnr", "ssim"]
     assert "lpips: expected AlexNet's weights in" in capsys.readouterr().out
     metrics(photo, photo)
+    assert "lpips" not in capsys.readouterr().out
+
+
+@pytest.fixture
+def random_lpips(monkeypatch):
+    """LPIPS on an AlexNet with random weights, which needs no download."""
+    from torchmetrics.functional.image.lpips import _NoTrainLpips
+    from torchmetrics.image import lpip
+
+    monkeypatch.setattr(lpip, "_NoTrainLpips", functools.partial(_NoTrainLpips, pnet_rand=True))
+
+
+def test_lpips_as_a_loss(random_lpips):
+    """The metric's own number for each picture, averaged, with a gradient that moves the output to the target."""
+    loss = LpipsLoss()
+    target = torch.rand(2, 40, 48, 3)
+    output = (0.5 * target + 0.25).requires_grad_()
+    value = loss(output, target)
+    value.backward()
+    metrics = ImageMetrics()
+    metrics._networks["lpips"] = loss.network
+    single = [metrics.lpips(one, other) for one, other in zip(output.detach(), target, strict=True)]
+    assert float(value) == pytest.approx(sum(single) / 2, rel=1e-4) and float(value) > 0
+    assert bool(output.grad.isfinite().all()) and all(bool(one.any()) for one in output.grad)
+    moved = output.detach() - 1e-3 * output.grad / output.grad.abs().max()
+    assert float(loss(moved, target)) < float(value)
+    assert float(loss(target, target)) == pytest.approx(0, abs=1e-6)
+
+
+def test_lpips_as_a_loss_without_its_weights(capsys):
+    loss, output = LpipsLoss(), torch.rand(1, 40, 40, 3)
+    assert "lpips: expected AlexNet's weights in" in capsys.readouterr().out
+    value = loss(output, output)
+    assert float(value) == 0 and value.shape == ()
     assert "lpips" not in capsys.readouterr().out
 
 

@@ -1,0 +1,141 @@
+"""How a latent model starts from a shared bundle: first its latent space, then the NeRF inside.
+
+Encoder, normaliser and MLP were learned together, so the bundle decides all of them, and the settings that shape them.
+"""
+
+from dataclasses import fields, replace
+
+import torch
+from jaxtyping import Float
+from nerfstudio.data.scene_box import SceneBox
+from nerfstudio.models.base_model import Model, ModelConfig
+from nerfstudio.utils.rich_utils import CONSOLE
+from torch import Tensor
+
+from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
+from latent_nerfstudio.latent_space.latent_space import LatentSpace
+from latent_nerfstudio.models.shared_bundle import SharedBundle, latent_space_tensors
+from latent_nerfstudio.models.triplane import TriplaneModel, TriplaneModelConfig
+
+BOX_TOLERANCE = 0.05
+"""How far a scene may reach beyond the bundle's box, of the box's size, and still be fitted in it."""
+
+COLOR_TOLERANCE = 1e-3
+"""Difference of colours that 8 bits do not show."""
+
+
+def autoencoder_for(bundle: SharedBundle, wanted: AutoencoderConfig) -> AutoencoderConfig:
+    """The bundle's autoencoder, unless the user named another one than the default."""
+    return bundle.autoencoder_config if wanted.source == AutoencoderConfig().source else wanted
+
+
+@torch.no_grad()
+def start_latent_space(space: LatentSpace, bundle: SharedBundle) -> None:
+    """Gives a fresh latent space the bundle's numbers, so that the data fit none.
+
+    The background is encoded here where the bundle has none that fits: one small picture, and a run that is only opened
+    for evaluation reads it from its checkpoint.
+
+    Raises:
+        ValueError: an autoencoder with another downscale factor or other channels than the bundle's.
+    """
+    same_encoder = check_autoencoder(space, bundle)
+    for name, target in latent_space_tensors(space).items():
+        if not (space.is_identity and name == "background"):  # which is the data's colour, without any encoding
+            target.copy_(bundle.tensors[name])
+    difference = (space.background_color - torch.tensor(bundle.background_color)).abs().max()
+    if not space.is_identity and (not same_encoder or float(difference) > COLOR_TOLERANCE):
+        space.encode_background()
+    space.fitted.fill_(True)
+
+
+def check_autoencoder(space: LatentSpace, bundle: SharedBundle) -> bool:
+    """Whether the encoder is the bundle's, with a warning if it is another of the same shape."""
+    theirs = bundle.autoencoder
+    ours = (space.downscale_factor, space.num_channels)
+    if ours != (theirs["downscale_factor"], theirs["channels"]):
+        raise ValueError(
+            f"shared bundle: expected an autoencoder with the downscale factor {theirs['downscale_factor']} and "
+            f"{theirs['channels']} channels, as the bundle's, got {ours[0]} and {ours[1]}; leave out "
+            "--pipeline.model.autoencoder.source, which takes the bundle's (and with `triplane`, which names the "
+            "identity, use `latent-triplane`)"
+        )
+    if space.autoencoder.encoder_hash() == theirs["encoder_hash"]:
+        return True
+    CONSOLE.print(
+        "[yellow]shared bundle: expected the encoder that it was learned with, got another of the same shape; its "
+        "normaliser, MLP and base planes may not fit; leave out --pipeline.model.autoencoder.source to take its own"
+    )
+    return False
+
+
+def nerf_for(bundle: SharedBundle, config: ModelConfig) -> ModelConfig:
+    """The NeRF's config with the settings that shape what the bundle holds; another NeRF's is left as it is.
+
+    Raises:
+        ValueError: a setting that this version does not know.
+    """
+    if not isinstance(config, TriplaneModelConfig):
+        return config
+    unknown = sorted(set(bundle.field) - {f.name for f in fields(config.field)})
+    if unknown:
+        raise ValueError(
+            f"shared bundle: expected settings of this version's tri-plane field, got {', '.join(unknown)} as well; "
+            "update this package"
+        )
+    return replace(config, field=replace(config.field, **bundle.field), scene_contraction=bundle.scene_contraction)
+
+
+def box_for(bundle: SharedBundle, config: ModelConfig, box: SceneBox, with_base_planes: bool) -> SceneBox:
+    """The bundle's box, which its base planes fill, if it holds the data's; else the data's, with a warning.
+
+    Args:
+        bundle: the bundle.
+        config: the NeRF; those that have no tri-planes keep the data's box.
+        box: the data's.
+        with_base_planes: whether the bundle's base planes are used, so that another box is worth a warning.
+    """
+    if not isinstance(config, TriplaneModelConfig):
+        return box
+    low, high = bundle.box
+    own_low, own_high = box.aabb.float().cpu()
+    margin = BOX_TOLERANCE * (high - low)
+    if bool((own_low >= low - margin).all() and (own_high <= high + margin).all()):
+        return SceneBox(aabb=bundle.box)
+    if with_base_planes:
+        CONSOLE.print(
+            f"[yellow]shared bundle: expected scenes within its box {in_words(bundle.box)}, got {in_words(box.aabb)}, "
+            "to which its base planes are stretched; scale the data to the bundle's, or leave out its base planes with "
+            "--pipeline.model.reset-base-planes True"
+        )
+    return box
+
+
+def in_words(box: Float[Tensor, "2 3"]) -> str:
+    """The corners of a box, for people."""
+    return " to ".join("(" + ", ".join(f"{x:.3g}" for x in corner) + ")" for corner in box.tolist())
+
+
+@torch.no_grad()
+def start_nerf(nerf: Model, bundle: SharedBundle, reset_base_planes: bool) -> None:
+    """Gives a fresh NeRF the bundle's MLP and base planes, and every scene the mean of the bundle's scene weights.
+
+    Raises:
+        ValueError: an MLP that this machine cannot run.
+    """
+    if not isinstance(nerf, TriplaneModel):
+        return
+    field = nerf.field
+    theirs, ours = bundle.field["implementation"], field.shared_settings()["implementation"]
+    if theirs != ours:
+        raise ValueError(
+            f"shared bundle: expected the {theirs} implementation of the MLP, with which it was learned, got {ours}; "
+            "install tiny-cuda-nn on a machine with a GPU, or learn the bundle with "
+            "--pipeline.model.nerf.field.implementation torch"
+        )
+    state = {name.removeprefix("field."): v for name, v in bundle.tensors.items() if name.startswith("field.")}
+    if reset_base_planes:
+        state.pop("base_planes", None)
+    elif field.scene_weights is not None:
+        field.scene_weights.copy_(bundle.tensors["mean_scene_weights"].expand_as(field.scene_weights))
+    field.load_shared_state(state)

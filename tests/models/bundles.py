@@ -1,0 +1,69 @@
+"""What the tests of shared bundles share: models that make one, models that start from one, and another NeRF."""
+
+from dataclasses import dataclass, field
+from typing import Any, Optional, Type
+
+import torch
+from nerfstudio.data.scene_box import SceneBox
+from nerfstudio.models.base_model import Model, ModelConfig
+from tiny import latent_model_of, small_nerf
+
+from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
+from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
+
+MICRO = {"micro_features": 4, "macro_features": 0, "num_base_planes": 0}
+MACRO = {"micro_features": 0, "macro_features": 3, "num_base_planes": 2}
+BOTH = {"micro_features": 4, "macro_features": 3, "num_base_planes": 2}
+
+WHITE = (1.0, 1.0, 1.0)
+
+
+def bundle_model(source: Any, names: Any = ("a", "b"), normalizer: Any = "mean-std", **nerf: Any) -> LatentModel:
+    """A latent model whose autoencoder is no longer the one it came from, encoder and decoder."""
+    model = latent_model_of(source, list(names), nerf=small_nerf(**{**BOTH, **nerf}), normalizer=normalizer)
+    with torch.no_grad():
+        for parameter in model.latent_space.autoencoder.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return model
+
+
+def started(
+    bundle: Any,
+    names: Any = ("new", "newer"),
+    source: Optional[Any] = None,
+    box: float = 1.0,
+    color: Any = WHITE,
+    nerf: Optional[ModelConfig] = None,
+    **settings: Any,
+) -> LatentModel:
+    """A latent model that starts from a bundle, with the field settings that a user would have left alone."""
+    autoencoder = AutoencoderConfig() if source is None else AutoencoderConfig(source=str(source))
+    config = LatentModelConfig(
+        autoencoder=autoencoder, shared_bundle=str(bundle), nerf=nerf or small_nerf(resolution=5), **settings
+    )
+    scene_box = SceneBox(torch.tensor([[-box] * 3, [box] * 3]))
+    metadata = {"scene_names": list(names), "background_color": color}
+    return config.setup(scene_box=scene_box, num_train_data=1, metadata=metadata).eval()
+
+
+@dataclass
+class PlainConfig(ModelConfig):
+    """A NeRF of another kind."""
+
+    _target: Type = field(default_factory=lambda: Plain)
+    enable_collider: bool = False
+
+
+class Plain(Model):
+    """Renders one colour everywhere."""
+
+    def populate_modules(self):
+        super().populate_modules()
+        self.color = torch.nn.Parameter(torch.zeros(self.kwargs["num_channels"]))
+
+    def get_param_groups(self):
+        return {"mlp": [self.color]}
+
+    def get_outputs(self, ray_bundle):
+        ones = torch.ones_like(ray_bundle.origins[:, :1])
+        return {"rgb": ones * self.color, "accumulation": ones, "depth": ones}

@@ -1,0 +1,238 @@
+"""Models that start from a shared bundle: what they take, what is fresh, and what does not fit together."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from bundles import BOTH, MACRO, MICRO, PlainConfig, bundle_model, started
+from tiny import camera_of, latent_model_of, save_kl, small_nerf
+
+from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
+from latent_nerfstudio.models.shared_bundle import write_shared_bundle
+
+
+@pytest.fixture
+def model(kl):
+    return bundle_model(kl, names="abc")
+
+
+@pytest.fixture
+def bundle(tmp_path, model):
+    write_shared_bundle(tmp_path / "run", model, 7, {})
+    return tmp_path / "run"
+
+
+def bundle_of(tmp_path: Path, model) -> Path:
+    write_shared_bundle(tmp_path / "run", model, 7, {})
+    return tmp_path / "run"
+
+
+# The field
+
+
+@pytest.mark.parametrize("kind", [MICRO, MACRO, BOTH], ids=["micro", "macro", "both"])
+@pytest.mark.parametrize("source", ["kl", "identity"])
+def test_new_scenes_share_what_the_old_ones_shared(request, tmp_path, source, kind):
+    source = source if source == "identity" else request.getfixturevalue(source)
+    old = bundle_model(source, names="abc", aggregation="concat", density_scale=3.0, **kind)
+    new = started(bundle_of(tmp_path, old))
+    mine, theirs = new.nerf.field, old.nerf.field
+    assert all(torch.equal(a, b) for a, b in zip(mine.mlp.parameters(), theirs.mlp.parameters(), strict=True))
+    assert mine.shared_settings() == theirs.shared_settings()
+    if kind["num_base_planes"]:
+        assert torch.equal(mine.base_planes, theirs.base_planes)
+        torch.testing.assert_close(mine.scene_weights, theirs.scene_weights.mean(0).expand(2, -1))
+    if kind["micro_features"]:
+        assert mine.micro_planes.shape == (2, 3, 4, 8, 8)
+        assert not torch.isclose(mine.micro_planes, theirs.micro_planes[:2]).all()
+
+
+def test_a_new_scene_with_an_old_ones_planes_looks_like_it(bundle, model):
+    new, camera = started(bundle), camera_of(20, 16)
+    with torch.no_grad():
+        for name in ("micro_planes", "scene_weights"):
+            getattr(new.nerf.field, name)[1] = getattr(model.nerf.field, name)[2]
+    camera.metadata = {"scene_index": torch.tensor([[1]])}
+    render = new.get_outputs_for_camera(camera)["rgb"]
+    camera.metadata = {"scene_index": torch.tensor([[2]])}
+    assert torch.equal(render, model.get_outputs_for_camera(camera)["rgb"])
+
+
+def test_fresh_base_planes(bundle, model):
+    new, old = started(bundle, reset_base_planes=True).nerf.field, model.nerf.field
+    assert new.base_planes.shape == old.base_planes.shape and not torch.isclose(new.base_planes, old.base_planes).all()
+    assert not torch.allclose(new.scene_weights[0], new.scene_weights[1])
+    assert all(torch.equal(a, b) for a, b in zip(new.mlp.parameters(), old.mlp.parameters(), strict=True))
+
+
+def test_the_config_is_left_alone(bundle):
+    new = started(bundle)
+    assert new.config.autoencoder.source == "bundled" and new.config.nerf.field.resolution == 5
+    assert new.nerf.field.config.resolution == 8
+
+
+def test_contraction_is_that_of_the_bundle(tmp_path, kl):
+    nerf = small_nerf(**BOTH)
+    nerf.scene_contraction = True
+    assert started(bundle_of(tmp_path, latent_model_of(kl, nerf=nerf))).nerf.contraction is not None
+
+
+def test_an_implementation_that_is_not_here(bundle, monkeypatch):
+    settings = "latent_nerfstudio.fields.triplane_field.TriplaneField.shared_settings"
+    monkeypatch.setattr(settings, lambda self: {"implementation": "tcnn"})
+    with pytest.raises(
+        ValueError, match="expected the torch implementation of the MLP, with which it was learned, got"
+    ):
+        started(bundle)
+
+
+# The latent space
+
+
+@pytest.mark.parametrize("normalizer", ["mean-std", "tanh"])
+def test_the_latent_space_is_the_bundles(tmp_path, kl, normalizer):
+    old = bundle_model(kl, normalizer=normalizer)
+    new, image = started(bundle_of(tmp_path, old)), torch.rand(1, 16, 16, 3)
+    latents = old.latent_space.encode(image)
+    assert new.latent_space.normalizer.kind == normalizer and bool(new.latent_space.fitted)
+    assert torch.equal(new.latent_space.encode(image), latents)
+    assert torch.equal(new.latent_space.decode(latents, 16, 16), old.latent_space.decode(latents, 16, 16))
+    assert torch.equal(new.latent_space.preview(latents), old.latent_space.preview(latents))
+    assert torch.equal(new.latent_space.background, old.latent_space.background)
+    assert new.nerf.field.value_range == old.nerf.field.value_range
+
+
+def test_the_ceiling_is_that_of_the_bundles_autoencoder(bundle, model):
+    new, photo = started(bundle), torch.rand(16, 12, 3)
+    expected = model.latent_space.decode(model.latent_space.encode(photo[None]), 16, 12)[0].clamp(0, 1)
+    with torch.no_grad():
+        for parameter in new.latent_space.autoencoder.decoder_parameters():
+            parameter.zero_()
+    torch.testing.assert_close(new.reconstruct(photo), expected)
+
+
+def test_another_background_is_encoded_anew(bundle, model):
+    new = started(bundle, color=(0.0, 0.5, 1.0))
+    model.latent_space.background_color = torch.tensor([0.0, 0.5, 1.0])
+    model.latent_space.encode_background()
+    torch.testing.assert_close(new.latent_space.background, model.latent_space.background)
+
+
+def test_the_background_of_the_identity_is_the_datas(tmp_path):
+    new = started(bundle_of(tmp_path, bundle_model("identity")), source="identity", color=(0.0, 0.5, 1.0))
+    assert new.latent_space.is_identity and new.latent_space.background[3, 3].tolist() == [0, 0.5, 1]
+
+
+def test_the_default_takes_an_identity_bundle_as_it_is(tmp_path):
+    assert started(bundle_of(tmp_path, bundle_model("identity"))).latent_space.is_identity
+
+
+@pytest.mark.parametrize(("source", "got"), [("kl8", "8 and 5"), ("taesd", "2 and 4"), ("identity", "1 and 3")])
+def test_an_autoencoder_of_another_shape_is_refused(request, bundle, source, got):
+    source = source if source == "identity" else request.getfixturevalue(source)
+    with pytest.raises(
+        ValueError, match=f"expected an autoencoder with the downscale factor 4 and 4.*got {got}; leave"
+    ):
+        started(bundle, source=source)
+
+
+def test_another_encoder_of_the_same_shape_is_taken_with_a_warning(tmp_path, bundle, model, capsys):
+    other = save_kl(tmp_path / "other", seed=5)
+    new = started(bundle, source=other)
+    assert "expected the encoder that it was learned with, got another" in " ".join(capsys.readouterr().out.split())
+    assert new.latent_space.autoencoder.encoder_hash() == AutoencoderConfig(source=str(other)).setup().encoder_hash()
+    assert torch.equal(new.latent_space.normalizer.mean, model.latent_space.normalizer.mean)
+    background = new.latent_space.background.clone()
+    new.latent_space.encode_background()
+    torch.testing.assert_close(background, new.latent_space.background)
+    assert not torch.allclose(background, model.latent_space.background, atol=0.1)
+
+
+@pytest.mark.parametrize("source", [None, "autoencoder", "shared_bundle"])
+def test_its_own_autoencoder_is_taken_without_one(bundle, capsys, source):
+    started(bundle, source=None if source is None else bundle / source)
+    assert not capsys.readouterr().out
+
+
+def test_another_nerf_takes_the_latent_space_alone(bundle, model, capsys):
+    new = started(bundle, nerf=PlainConfig(), box=3.0)
+    assert torch.equal(new.latent_space.background, model.latent_space.background)
+    assert new.nerf.scene_box.aabb.tolist() == [[-3.0] * 3, [3.0] * 3] and not capsys.readouterr().out
+    new.freeze_shared(base_planes=True, mlp=True)
+    assert new.nerf.color.requires_grad
+
+
+# The box
+
+
+@pytest.mark.parametrize("half", [0.3, 1.0, 1.09])
+def test_data_within_the_bundles_box_are_fitted_in_it(bundle, capsys, half):
+    assert started(bundle, box=half).nerf.aabb.tolist() == [[-1.0] * 3, [1.0] * 3]
+    assert not capsys.readouterr().out
+
+
+def test_data_beyond_the_bundles_box_keep_their_own(bundle, capsys):
+    new = started(bundle, box=1.11)
+    torch.testing.assert_close(new.nerf.aabb, torch.tensor([[-1.11] * 3, [1.11] * 3]))
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "expected scenes within its box (-1, -1, -1) to (1, 1, 1), got (-1.11, -1.11, -1.11) to (1.11" in printed
+
+
+def test_a_box_without_base_planes_in_it_is_no_warning(tmp_path, kl, bundle, capsys):
+    started(bundle, box=2.0, reset_base_planes=True)
+    started(bundle_of(tmp_path / "micro", bundle_model(kl, **MICRO)), box=2.0)
+    assert not capsys.readouterr().out
+
+
+# Checkpoints
+
+
+def test_a_checkpoint_knows_the_encoder_that_it_leaves_out(kl, tmp_path):
+    stored = latent_model_of(kl).state_dict()
+    assert stored["encoder_hash"].dtype == torch.uint8 and stored["encoder_hash"].shape == (8,)
+    other = latent_model_of(save_kl(tmp_path, seed=5))
+    with pytest.raises(
+        ValueError, match=r"checkpoint: expected the encoder \w{16}, which its latents come from, got \w"
+    ):
+        other.load_state_dict(stored)
+    latent_model_of(kl).load_state_dict(stored)
+    assert "encoder_hash" in stored
+
+
+@pytest.mark.parametrize("source", ["kl", "identity"])
+def test_a_checkpoint_from_before_loads(request, source):
+    source = source if source == "identity" else request.getfixturevalue(source)
+    stored = latent_model_of(source).state_dict()
+    del stored["encoder_hash"]
+    latent_model_of(source).load_state_dict(stored, strict=True)
+
+
+def test_a_checkpoint_within_another_module(kl):
+    outer = torch.nn.ModuleDict({"model": latent_model_of(kl)})
+    stored = outer.state_dict()
+    assert "model.encoder_hash" in stored
+    outer.load_state_dict(stored, strict=True)
+
+
+def test_another_decoder_is_no_other_encoder(kl):
+    model = latent_model_of(kl)
+    stored = model.state_dict()
+    with torch.no_grad():
+        model.latent_space.autoencoder.decoder_parameters()[0].add_(1)
+    model.load_state_dict(stored, strict=True)
+
+
+def test_a_trained_encoder_is_in_the_checkpoint_instead(kl):
+    model = bundle_model(kl)
+    model.latent_space.train_encoder()
+    stored = model.state_dict()
+    assert "encoder_hash" not in stored and any(".encoder." in name for name in stored)
+    fresh = latent_model_of(kl, nerf=small_nerf(**BOTH))
+    fresh.latent_space.train_encoder()
+    fresh.load_state_dict(stored, strict=True)
+    assert fresh.latent_space.autoencoder.encoder_hash() == model.latent_space.autoencoder.encoder_hash()
+
+
+def test_other_channels_are_told_apart_first(kl, kl8):
+    with pytest.raises(ValueError, match="checkpoint: expected latents of 4 channels, as the autoencoder has, got 5"):
+        latent_model_of(kl).load_state_dict(latent_model_of(kl8).state_dict())

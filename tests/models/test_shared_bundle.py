@@ -1,0 +1,324 @@
+"""Shared bundles on disk: what they hold, where they are found, damage, and crashes while they are written."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from bundles import BOTH, MACRO, MICRO, PlainConfig, bundle_model
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from nerfstudio.data.scene_box import SceneBox
+from tiny import latent_model_of
+
+from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
+from latent_nerfstudio.models import shared_bundle
+from latent_nerfstudio.models.bundle_folder import FOLDER, PREVIOUS, WRITING
+from latent_nerfstudio.models.latent_model import LatentModelConfig
+from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
+
+SOURCES = pytest.mark.parametrize("source", ["kl", "kl8", "taesd", "identity"])
+KINDS = pytest.mark.parametrize("kind", [MICRO, MACRO, BOTH], ids=["micro", "macro", "both"])
+
+
+def source_of(request, source):
+    return source if source == "identity" else request.getfixturevalue(source)
+
+
+def write(run: Path, model, step=7, **settings) -> Path:
+    return write_shared_bundle(run, model, step, {"method": "test"}, **settings)
+
+
+# Contents
+
+
+@SOURCES
+@KINDS
+def test_every_tensor_comes_back(request, tmp_path, source, kind):
+    model = bundle_model(source_of(request, source), names="abc", **kind)
+    folder = write(tmp_path, model)
+    bundle = read_shared_bundle(str(tmp_path))
+    space, field = model.latent_space, model.nerf.field
+    expected = {
+        "normalizer.mean": space.normalizer.mean,
+        "normalizer.std": space.normalizer.std,
+        "background": space.background,
+        "preview_weight": space.preview_weight,
+        "preview_bias": space.preview_bias,
+        **{f"field.mlp.{name}": value for name, value in field.mlp.named_parameters()},
+    }
+    if kind["num_base_planes"]:
+        expected["field.base_planes"] = field.base_planes
+        expected["mean_scene_weights"] = sum(field.scene_weights[s] for s in range(3)) / 3
+    assert sorted(bundle.tensors) == sorted(expected)
+    for name, value in expected.items():
+        torch.testing.assert_close(bundle.tensors[name], value.detach(), atol=1e-7, rtol=1e-6)
+    assert folder == bundle.folder == tmp_path / "shared_bundle"
+    assert (folder / "autoencoder").is_dir() is (tmp_path / "autoencoder").exists() is (source != "identity")
+
+
+@KINDS
+def test_settings(tmp_path, kl, kind):
+    model = bundle_model(kl, names="abc", aggregation="concat", density_scale=3.0, **kind)
+    write(tmp_path, model, step=42)
+    stored = json.loads((tmp_path / "shared_bundle" / "bundle.json").read_text())
+    assert stored["format"] == "shared-bundle-v1" and len(stored["hash"]) == 64
+    expected = {**kind, "aggregation": "concat", "density_scale": 3.0, "resolution": 8, "hidden_width": 16}
+    assert expected.items() <= stored["field"].items() and stored["field"]["implementation"] == "torch"
+    assert (stored["normalizer"], stored["background_color"]) == ("mean-std", [1, 1, 1])
+    assert (stored["num_scenes"], stored["step"], stored["facts"]) == (3, 42, {"method": "test"})
+    assert stored["aabb"] == [[-1, -1, -1], [1, 1, 1]]
+    assert (stored["autoencoder"]["downscale_factor"], stored["autoencoder"]["channels"]) == (4, 4)
+
+
+@pytest.mark.parametrize("source", ["kl", "taesd"])
+def test_the_autoencoder_is_the_models_and_not_the_one_it_came_from(request, tmp_path, source):
+    model = bundle_model(request.getfixturevalue(source))
+    write(tmp_path, model)
+    stored = read_shared_bundle(str(tmp_path)).autoencoder_config.setup()
+    image, original = torch.rand(1, 16, 16, 3), model.latent_space.autoencoder
+    latents = stored.encode(image)
+    assert torch.equal(latents, original.encode(image)) and torch.equal(
+        stored.decode(latents), original.decode(latents)
+    )
+    assert not torch.allclose(latents, AutoencoderConfig(source=model.config.autoencoder.source).setup().encode(image))
+
+
+def test_the_run_is_an_autoencoder_for_diffusers_and_for_the_flag(tmp_path, kl):
+    model = bundle_model(kl)
+    write(tmp_path, model)
+    image = torch.rand(1, 16, 16, 3)
+    vae = AutoencoderKL.from_pretrained(tmp_path, subfolder="autoencoder")
+    expected = model.latent_space.autoencoder.encode(image)
+    torch.testing.assert_close(
+        vae.encode(image.permute(0, 3, 1, 2) * 2 - 1).latent_dist.mode(), expected.permute(0, 3, 1, 2)
+    )
+    by_flag = AutoencoderConfig(source=str(tmp_path)).setup()
+    torch.testing.assert_close(by_flag.encode(image), expected)
+    assert by_flag.prior_mean == model.latent_space.normalizer.mean.tolist()
+    assert by_flag.prior_std == model.latent_space.normalizer.std.tolist()
+    assert os.readlink(tmp_path / "autoencoder") == "shared_bundle/autoencoder"
+    assert str(kl) not in (tmp_path / "autoencoder" / "config.json").read_text()
+
+
+def test_half_precision_halves_the_autoencoder_and_leaves_the_model(tmp_path, kl):
+    model = bundle_model(kl)
+    before = model.latent_space.autoencoder.encoder_hash()
+    write(tmp_path / "whole", model)
+    write(tmp_path / "half", model, dtype=torch.float16)
+    sizes = [
+        (tmp_path / run / "autoencoder" / "diffusion_pytorch_model.safetensors").stat().st_size
+        for run in ("whole", "half")
+    ]
+    assert sizes[1] < 0.7 * sizes[0] and model.latent_space.autoencoder.encoder_hash() == before
+    bundle, image = read_shared_bundle(str(tmp_path / "half")), torch.rand(1, 16, 16, 3)
+    stored = bundle.autoencoder_config.setup()
+    assert bundle.autoencoder["encoder_hash"] == stored.encoder_hash() != before
+    torch.testing.assert_close(stored.encode(image), model.latent_space.autoencoder.encode(image), atol=1e-2, rtol=1e-2)
+
+
+def test_models_that_make_no_bundle(tmp_path, kl):
+    with pytest.raises(ValueError, match="expected a TriplaneModel within the latent model, got a Plain, which has no"):
+        write(tmp_path, latent_model_of(kl, nerf=PlainConfig()))
+    config = LatentModelConfig(autoencoder=AutoencoderConfig(source=str(kl)))
+    fresh = config.setup(scene_box=SceneBox(torch.tensor([[-1.0] * 3, [1.0] * 3])), num_train_data=1)
+    with pytest.raises(ValueError, match=r"expected a latent space that is fitted to pictures, got a fresh one; call"):
+        write(tmp_path, fresh)
+    assert not list(tmp_path.iterdir())
+
+
+# Where it is found
+
+
+def test_names_of_a_bundle(tmp_path, kl, monkeypatch):
+    folder = write(tmp_path, bundle_model(kl))
+    (tmp_path / "config.yml").write_text("")
+    monkeypatch.setitem(shared_bundle.BUNDLED_BUNDLES, "ships-with-us", folder)
+    monkeypatch.chdir(tmp_path)
+    places = [tmp_path, tmp_path / "config.yml", folder, folder / "bundle.json", ".", "shared_bundle", "ships-with-us"]
+    assert len({read_shared_bundle(str(place)).hash for place in places}) == 1
+
+
+@pytest.mark.parametrize("place", ["", "no/such/folder", "config.yml"])
+def test_no_bundle(tmp_path, place, monkeypatch):
+    (tmp_path / "config.yml").write_text("")
+    monkeypatch.setitem(shared_bundle.BUNDLED_BUNDLES, "cars", tmp_path / "cars")
+    with pytest.raises(
+        FileNotFoundError, match=r"shared bundle: expected cars, a run with a folder shared_bundle, its"
+    ):
+        read_shared_bundle(str(tmp_path / place))
+
+
+# The hash
+
+
+def test_the_hash_is_that_of_the_contents(tmp_path, kl):
+    model = bundle_model(kl)
+    write(tmp_path / "a", model)
+    write_shared_bundle(tmp_path / "b", model, 8, {"other": [1, 2]})
+    first, second = (read_shared_bundle(str(tmp_path / run)) for run in "ab")
+    assert first.hash == second.hash
+    with torch.no_grad():
+        next(model.latent_space.autoencoder.vae.encoder.parameters()).add_(1e-3)
+    write(tmp_path / "c", model)
+    model.latent_space.normalizer.kind = "tanh"
+    write(tmp_path / "d", model)
+    assert len({read_shared_bundle(str(tmp_path / run)).hash for run in "bcd"}) == 3
+
+
+@pytest.mark.parametrize("name", ["shared.safetensors", "autoencoder/diffusion_pytorch_model.safetensors"])
+def test_one_changed_byte_is_refused(tmp_path, kl, name):
+    path = write(tmp_path, bundle_model(kl)) / name
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"shared_bundle: expected contents with the hash \w+, .*got \w+; files were"):
+        read_shared_bundle(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("bundle.json", "normalizer", "tanh"),
+        ("autoencoder/config.json", "norm_num_groups", 4),
+        ("autoencoder/latent_space.json", "downscale_factor", 2),
+    ],
+)
+def test_one_changed_setting_is_refused(tmp_path, kl, name, key, value):
+    path = write(tmp_path, bundle_model(kl)) / name
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    with pytest.raises(ValueError, match="expected contents with the hash"):
+        read_shared_bundle(str(tmp_path))
+
+
+def test_another_format_is_refused(tmp_path, kl):
+    path = write(tmp_path, bundle_model(kl)) / "bundle.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": "shared-bundle-v9"}))
+    with pytest.raises(ValueError, match="expected the format shared-bundle-v1, got shared-bundle-v9; update this"):
+        read_shared_bundle(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["bundle.json", "shared.safetensors", "autoencoder/config.json"])
+def test_a_truncated_file_is_refused(tmp_path, kl, name):
+    path = write(tmp_path, bundle_model(kl)) / name
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(ValueError, match=r"shared_bundle: expected readable files, got \w+: .*copy the bundle again"):
+        read_shared_bundle(str(tmp_path))
+
+
+def test_an_absent_file_is_refused(tmp_path, kl):
+    (write(tmp_path, bundle_model(kl)) / "shared.safetensors").unlink()
+    with pytest.raises(ValueError, match="expected contents with the hash"):
+        read_shared_bundle(str(tmp_path))
+
+
+# Crashes
+
+STEPS = {
+    "kl": [(os, "replace", 2), (os, "fsync", 9), (shutil, "rmtree", 4), (Path, "write_text", 3), (os, "readlink", 1)],
+    "identity": [(os, "replace", 2), (os, "fsync", 5), (shutil, "rmtree", 4), (Path, "write_text", 1)],
+}
+"""What a write calls to replace a bundle, and how often."""
+
+
+class Crash(BaseException):
+    """Not caught by anything: the process is gone."""
+
+
+def crash_at(monkeypatch, owner, name, count):
+    """At the count-th call the process dies: a removal is left half done, and nothing is tidied up."""
+    calls = []
+    original = getattr(owner, name)
+
+    def call(*args, **kwargs):
+        calls.append(name)
+        if len(calls) < count:
+            return original(*args, **kwargs)
+        if name == "rmtree" and Path(args[0]).is_dir():
+            (Path(args[0]) / "shared.safetensors").unlink()
+        monkeypatch.setattr(shutil, "rmtree", die)
+        raise Crash
+
+    def die(*_, **__):
+        raise Crash
+
+    monkeypatch.setattr(owner, name, call)
+
+
+@pytest.mark.parametrize(
+    ("source", "owner", "name", "count"),
+    [(s, owner, name, i) for s, steps in STEPS.items() for owner, name, last in steps for i in range(1, last + 1)],
+)
+def test_a_crash_leaves_a_whole_bundle(request, tmp_path, monkeypatch, source, owner, name, count):
+    model = bundle_model(source_of(request, source))
+    write(tmp_path, model)
+    old = read_shared_bundle(str(tmp_path))
+    with torch.no_grad():
+        model.nerf.field.base_planes.add_(1)
+    with monkeypatch.context() as patch, pytest.raises(Crash):
+        crash_at(patch, owner, name, count)
+        write(tmp_path, model)
+    for place in (tmp_path, tmp_path / "shared_bundle"):
+        change = read_shared_bundle(str(place)).tensors["field.base_planes"] - old.tensors["field.base_planes"]
+        assert float(change.std()) < 1e-5 and round(float(change.mean()), 4) in (0, 1)
+    write(tmp_path, model)
+    found = read_shared_bundle(str(tmp_path))
+    assert torch.equal(found.tensors["field.base_planes"], model.nerf.field.base_planes)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["autoencoder"] * (source == "kl") + ["shared_bundle"]
+
+
+@pytest.mark.parametrize("source", list(STEPS))
+def test_the_crashes_are_at_every_step(request, tmp_path, monkeypatch, source):
+    model = bundle_model(source_of(request, source))
+    write(tmp_path, model)
+    for owner, name, last in STEPS[source]:
+        with monkeypatch.context() as patch:
+            crash_at(patch, owner, name, last + 1)
+            write(tmp_path, model)
+
+
+def test_a_crash_between_the_renames_leaves_the_old_one_where_it_was_moved(tmp_path, kl, monkeypatch):
+    model = bundle_model(kl)
+    write(tmp_path, model)
+    with monkeypatch.context() as patch, pytest.raises(Crash):
+        crash_at(patch, os, "replace", 2)
+        write(tmp_path, model)
+    assert (tmp_path / PREVIOUS).is_dir() and not (tmp_path / FOLDER).exists() and (tmp_path / WRITING).is_dir()
+    assert read_shared_bundle(str(tmp_path)).folder == tmp_path / PREVIOUS
+
+
+def test_the_first_write_may_crash_too(tmp_path, kl, monkeypatch):
+    model = bundle_model(kl)
+    with monkeypatch.context() as patch, pytest.raises(Crash):
+        crash_at(patch, os, "replace", 1)
+        write(tmp_path, model)
+    with pytest.raises(FileNotFoundError):
+        read_shared_bundle(str(tmp_path))
+    write(tmp_path, model)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["autoencoder", "shared_bundle"]
+
+
+def test_an_error_leaves_the_old_bundle_and_nothing_else(tmp_path, kl):
+    model = bundle_model(kl)
+    write(tmp_path, model)
+    with pytest.raises(TypeError):
+        write_shared_bundle(tmp_path, model, 8, {"not JSON": object()})
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["autoencoder", "shared_bundle"]
+    assert read_shared_bundle(str(tmp_path)).step == 7
+
+
+def test_a_copy_where_there_are_no_links(tmp_path, kl, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("no links here")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    model = bundle_model(kl)
+    for _ in range(2):
+        with torch.no_grad():
+            next(model.latent_space.autoencoder.vae.encoder.parameters()).add_(0.1)
+        write(tmp_path, model)
+        assert not (tmp_path / "autoencoder").is_symlink()
+        copied = AutoencoderConfig(source=str(tmp_path)).setup()
+        assert copied.encoder_hash() == model.latent_space.autoencoder.encoder_hash()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["autoencoder", "shared_bundle"]

@@ -1,0 +1,108 @@
+"""Runs that start from a shared bundle: what is trained, and how they are opened again."""
+
+import pytest
+import torch
+from tiny import latent_model_of, pipeline_config_of, pipeline_of, small_nerf
+
+from latent_nerfstudio.models.shared_bundle import write_shared_bundle
+
+NERF = {"macro_features": 3, "num_base_planes": 2}
+
+
+@pytest.fixture(params=["kl", "identity"])
+def bundle(request, tmp_path):
+    """A run with a bundle."""
+    source = "identity" if request.param == "identity" else request.getfixturevalue(request.param)
+    model = latent_model_of(source, nerf=small_nerf(**NERF))
+    with torch.no_grad():
+        for parameter in model.latent_space.autoencoder.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    write_shared_bundle(tmp_path / "run", model, 7, {})
+    return tmp_path / "run"
+
+
+def started(data, bundle, **settings):
+    """A pipeline that starts from a bundle, built anew from its config."""
+    config = pipeline_config_of(data, "bundled", rgb_alignment_start=3, **settings)
+    config.model.shared_bundle = str(bundle)
+    return config.setup(device="cpu", test_mode="val")
+
+
+def parts(pipeline):
+    """Copies of what a run may train."""
+    field = pipeline.latent_model.nerf.field
+    names = {"base": [field.base_planes], "weights": [field.scene_weights], "micro": [field.micro_planes]}
+    everything = {**names, "mlp": list(field.mlp.parameters())}
+    return {name: torch.cat([p.detach().flatten() for p in group]).clone() for name, group in everything.items()}
+
+
+def train(pipeline, steps=5):
+    """Names of the parts that steps of both stages move."""
+    before = parts(pipeline)
+    pipeline.train()
+    optimizer = torch.optim.Adam([p for group in pipeline.get_param_groups().values() for p in group], lr=0.02)
+    for step in range(steps):
+        _, losses, _ = pipeline.get_train_loss_dict(step)
+        optimizer.zero_grad()
+        sum(losses.values()).backward()
+        optimizer.step()
+    after = parts(pipeline)
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+def test_everything_is_trained_by_default(balls, bundle):
+    assert train(started(balls, bundle)) == {"base", "weights", "micro", "mlp"}
+
+
+def test_frozen_parts_do_not_move(balls, bundle):
+    pipeline = started(balls, bundle, train_base_planes=False)
+    assert train(pipeline) == {"weights", "micro", "mlp"}
+    assert len(pipeline.get_param_groups()["shared_planes"]) == 2
+    pipeline = started(balls, bundle, train_mlp=False)
+    assert train(pipeline) == {"base", "weights", "micro"} and "mlp" not in pipeline.get_param_groups()
+    assert train(started(balls, bundle, train_base_planes=False, train_mlp=False)) == {"weights", "micro"}
+
+
+def test_a_field_without_base_planes_has_none_to_freeze(balls):
+    pipeline = pipeline_of(balls, train_base_planes=False, train_mlp=False)
+    assert list(pipeline.get_param_groups()) == ["planes"]
+
+
+def test_the_bundles_numbers_are_not_fitted_again(balls, bundle):
+    pipeline = started(balls, bundle)
+    before = {name: value.clone() for name, value in pipeline.space.named_buffers()}
+    pipeline.prepare()
+    assert all(torch.equal(value, before[name]) for name, value in pipeline.space.named_buffers())
+
+
+def test_a_run_is_opened_again_from_its_config_and_checkpoint(balls, bundle, tmp_path):
+    pipeline = started(balls, bundle)
+    train(pipeline)
+    torch.save(pipeline.state_dict(), tmp_path / "state.pt")
+    stored = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert not [name for name in stored if ".encoder." in name]
+    other = started(balls, bundle)
+    other.load_pipeline(stored, 4)
+    camera, _ = pipeline.datamanager.fixed_indices_eval_dataloader[0]
+    for pipe in (pipeline, other):
+        pipe.eval()
+    render = pipeline.latent_model.get_outputs_for_camera(camera)["rgb"]
+    assert torch.equal(other.latent_model.get_outputs_for_camera(camera)["rgb"], render)
+    photo = torch.rand(16, 16, 3)
+    assert torch.equal(other.latent_model.reconstruct(photo), pipeline.latent_model.reconstruct(photo))
+    assert other.get_average_eval_image_metrics() == pipeline.get_average_eval_image_metrics()
+
+
+def test_a_bundle_with_another_encoder_is_refused(balls, kl, tmp_path):
+    model = latent_model_of(kl, nerf=small_nerf(**NERF))
+    write_shared_bundle(tmp_path / "run", model, 7, {})
+    stored = started(balls, tmp_path / "run").state_dict()
+    with torch.no_grad():
+        model.latent_space.autoencoder.decoder_parameters()[0].add_(1)
+    write_shared_bundle(tmp_path / "run", model, 8, {})
+    started(balls, tmp_path / "run").load_pipeline(stored, 0)  # the decoder is the checkpoint's
+    with torch.no_grad():
+        next(model.latent_space.autoencoder.vae.encoder.parameters()).add_(1e-3)
+    write_shared_bundle(tmp_path / "run", model, 9, {})
+    with pytest.raises(ValueError, match="checkpoint: expected the encoder .* restore the autoencoder or the shared"):
+        started(balls, tmp_path / "run").load_pipeline(stored, 0)
