@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, Dict, Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple, Type
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from latent_nerfstudio.fields.triplane_field import TriplaneFieldConfig
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.models.triplane import TriplaneModel, TriplaneModelConfig
+from latent_nerfstudio.pipelines.igae_pipeline import IGAEPipeline, IGAEPipelineConfig
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, LatentPipelineConfig
 
 TINTS = ((0.9, 0.2, 0.1), (0.1, 0.8, 0.3), (0.2, 0.3, 0.9))
@@ -162,11 +163,13 @@ def datamanager_of(data: Path, dataparser: Any = None, **settings: Any) -> Laten
     return LatentDataManagerConfig(dataparser=dataparser, **settings).setup(device="cpu", test_mode="val")
 
 
-def pipeline_config_of(data: Path, source: Any = "identity", **settings: Any) -> LatentPipelineConfig:
+def pipeline_config_of(
+    data: Path, source: Any = "identity", kind: Type[LatentPipelineConfig] = LatentPipelineConfig, **settings: Any
+) -> LatentPipelineConfig:
     """A small pipeline's config."""
     manager = {"latent_cache": "memory", "rays_per_batch": 512, **settings.pop("datamanager", {})}
     nerf = settings.pop("nerf", small_nerf())
-    return LatentPipelineConfig(
+    return kind(
         datamanager=LatentDataManagerConfig(dataparser=ScenesDataParserConfig(data=data), **manager),
         model=LatentModelConfig(autoencoder=AutoencoderConfig(source=str(source)), nerf=nerf),
         **settings,
@@ -177,6 +180,22 @@ def pipeline_of(data: Path, source: Any = "identity", **settings: Any) -> Latent
     """A small pipeline on the CPU."""
     torch.manual_seed(0)
     return pipeline_config_of(data, source, **settings).setup(device="cpu", test_mode="val")
+
+
+def joint_config_of(data: Path, source: Any = "identity", **settings: Any) -> IGAEPipelineConfig:
+    """The config of a small pipeline of joint training, of the scenes of `balls`, with arithmetic in float32."""
+    manager = {"scenes_per_batch": 3, "images_per_batch": 4, **settings.pop("datamanager", {})}
+    nerf = settings.pop("nerf", small_nerf(macro_features=3, num_base_planes=2))
+    settings = {"joint_training_start": 3, "crop": None, "autoencoder_precision": "float32", **settings}
+    config = pipeline_config_of(data, source, IGAEPipelineConfig, datamanager=manager, nerf=nerf, **settings)
+    assert isinstance(config, IGAEPipelineConfig)
+    return config
+
+
+def joint_pipeline_of(data: Path, source: Any = "identity", **settings: Any) -> IGAEPipeline:
+    """A small pipeline of joint training on the CPU."""
+    torch.manual_seed(0)
+    return joint_config_of(data, source, **settings).setup(device="cpu", test_mode="val")
 
 
 def gradients(*tensors: Any) -> Tuple[bool, ...]:

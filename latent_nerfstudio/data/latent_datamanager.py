@@ -12,6 +12,7 @@ from nerfstudio.data.datamanagers.full_images_datamanager import FullImageDatama
 from nerfstudio.data.datasets.base_dataset import InputDataset
 from torch import Tensor
 
+from latent_nerfstudio.data.crops import cropped, cropped_cameras, draw_crops
 from latent_nerfstudio.data.latent_cache import encode_scenes
 from latent_nerfstudio.data.pixels import (
     PixelTable,
@@ -69,6 +70,7 @@ class LatentDataManager(FullImageDatamanager[InputDataset]):
             dataset.metadata["background_color"] = tuple(self.background_color.tolist())
             dataset.metadata["image_height"] = int(self.train_dataset.cameras.height.max())
         self.table: Optional[PixelTable] = None
+        self.picture_sizes = self.picture_scenes = torch.zeros(0, dtype=torch.long)
 
     def _load_images(self, split: Literal["train", "eval"], cache_images_device: Literal["cpu", "gpu"]):
         """Nerfstudio's loading and undistortion, then alpha over the background.
@@ -88,11 +90,19 @@ class LatentDataManager(FullImageDatamanager[InputDataset]):
             cameras.distortion_params = torch.zeros_like(cameras.distortion_params)
         return pictures
 
+    def prepare_pictures(self) -> None:
+        """Loads the training pictures, once; enough for pictures without latents."""
+        if len(self.picture_scenes):
+            return
+        self.picture_sizes = torch.tensor([picture["image"].shape[:2] for picture in self.cached_train])
+        self.picture_scenes = torch.tensor(scene_indices(self.train_dataset.cameras))
+
     def prepare(self, space: LatentSpace) -> None:
         """Loads the training pictures, encodes them or finds their latents, and fits the latent space if it is new."""
+        self.prepare_pictures()
         pictures = self.cached_train
         images = [p["image"].cpu() for p in pictures]
-        scenes = scene_indices(self.train_dataset.cameras)
+        scenes = self.picture_scenes.tolist()
         latents = encode_scenes(
             images, scenes, space.autoencoder, self.config.latent_cache, self.config.encode_batch_size
         )
@@ -104,8 +114,6 @@ class LatentDataManager(FullImageDatamanager[InputDataset]):
             stride = max(1, len(table.values) // FIT_SAMPLE)
             space.fit(as_float(table.values[::stride]))
         self.latent_cameras = latent_cameras(self.train_dataset.cameras, space.downscale_factor).to(self.device)
-        self.picture_sizes = torch.tensor([image.shape[:2] for image in images])
-        self.picture_scenes = torch.tensor(scenes)
         self.table = table
 
     def generator_at(self, step: int) -> torch.Generator:
@@ -133,26 +141,34 @@ class LatentDataManager(FullImageDatamanager[InputDataset]):
             rays.metadata["scene_index"] = torch.zeros_like(places[:, :1])
         return rays
 
-    def next_train_images(self, step: int) -> Tuple[Cameras, Dict[str, Any]]:
-        """Whole pictures of one size.
+    def next_train_images(self, step: int, crop: Optional[int] = None) -> Tuple[Cameras, Dict[str, Any]]:
+        """Pictures of one size.
+
+        Args:
+            step: decides which.
+            crop: longest side of a part of each picture, around a random place of the object; None for all of it.
 
         Returns:
-            Cameras (of the pictures, not of the latents), and a batch with `image` [n, H, W, 3] in [0, 1],
-            `raw_latent` [n, h, w, C] and, where there are masks, `mask` [n, H, W, 1].
+            Cameras (of the pictures, not of the latents), and a batch with `image` [n, H, W, 3] in [0, 1] and, where
+            there are masks, `mask` [n, H, W, 1].
         """
-        table, generator = self._table(), self.generator_at(step)
+        generator = self.generator_at(step)
         indices = self._draw_pictures(generator)
+        cameras = self.train_dataset.cameras[torch.tensor(indices)].to(self.device)
         pictures = [self.cached_train[i] for i in indices]
-        batch = {
-            "image": as_float(torch.stack([p["image"].to(self.device) for p in pictures])),
-            "raw_latent": torch.stack([table.picture(i) for i in indices]).to(self.device),
-        }
+        batch = {"image": torch.stack([p["image"].to(self.device) for p in pictures])}
         if "mask" in pictures[0]:
             batch["mask"] = torch.stack([p["mask"].to(self.device) for p in pictures])
-        return self.train_dataset.cameras[torch.tensor(indices)].to(self.device), batch
+        if crop is not None:
+            corners = draw_crops(batch["image"], self.background_color, crop, generator)
+            cameras = cropped_cameras(cameras, corners, crop)
+            batch = {name: cropped(value, corners, crop) for name, value in batch.items()}
+        return cameras, {**batch, "image": as_float(batch["image"])}
 
     def _draw_pictures(self, generator: torch.Generator) -> List[int]:
         """Pictures of the step's scenes, of one size."""
+        if not len(self.picture_scenes):
+            raise RuntimeError("datamanager: expected prepare_pictures() before the first pictures; call it once")
         present = self.picture_scenes.unique()
         chosen = present[draw_scenes(len(present), self.config.scenes_per_batch, generator)]
         members = torch.isin(self.picture_scenes, chosen).nonzero()[:, 0]

@@ -11,13 +11,21 @@ from nerfstudio.configs.base_config import LocalWriterConfig, LoggingConfig, Mac
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocation
 from nerfstudio.engine.optimizers import Optimizers
 from nerfstudio.engine.trainer import Trainer, TrainerConfig
+from nerfstudio.utils import writer
 from nerfstudio.utils.rich_utils import CONSOLE
+from PIL import Image
+from torchvision.transforms.functional import pil_to_tensor
 
-from latent_nerfstudio.pipelines.contact_sheet import write_contact_sheet
+from latent_nerfstudio.models.shared_bundle import write_shared_bundle
+from latent_nerfstudio.pipelines.contact_sheet import measure_views, one_view_a_scene, write_contact_sheet
+from latent_nerfstudio.pipelines.finite import check_finite
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
 
 SECONDS_BETWEEN_LINES = 5.0
 """How often a progress line is printed."""
+
+SCENES_PICTURED = 6
+"""Scenes whose held-out views are drawn and measured while training."""
 
 
 def default_machine() -> MachineConfig:
@@ -41,14 +49,18 @@ class LatentTrainerConfig(TrainerConfig):
     """Loggers."""
     contact_sheet: bool = True
     """Draw a contact sheet when training is done: photo, render, latent and error of one held-out view a scene."""
+    steps_per_pictures: Optional[int] = None
+    """Steps between contact sheets (`pictures/` and the logger) with their metrics while training; None for none."""
+    write_bundle: bool = False
+    """Write `shared_bundle/` and `autoencoder/`, which new scenes start from, beside each checkpoint."""
 
 
 class LatentTrainer(Trainer):
     """Adds to Nerfstudio's trainer what a plugin cannot tell it otherwise.
 
     Schedules learn where the stages begin and end; pictures are encoded before the clock starts; a resumed run ends at
-    `max_num_iterations` (Nerfstudio 1.1.5 runs that many steps more); `training.json` and `contact_sheet.png` are
-    written beside config.yml at the end.
+    `max_num_iterations` (Nerfstudio 1.1.5 runs that many steps more); a model that is no longer finite is never saved;
+    `training.json` and `contact_sheet.png` are written beside config.yml at the end.
     """
 
     config: LatentTrainerConfig
@@ -66,6 +78,7 @@ class LatentTrainer(Trainer):
         self.progress = Progress(self.pipeline, self._start_step, end)
         self.callbacks += [
             TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], self._after_iteration),
+            TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], self._draw_pictures),
             TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN], self._write_summary),
         ]
 
@@ -77,7 +90,7 @@ class LatentTrainer(Trainer):
             if hasattr(scheduler, "alignment_start"):
                 scheduler.max_steps = scheduler.max_steps or self.config.max_num_iterations
                 if scheduler.alignment_start is None:
-                    scheduler.alignment_start = self.pipeline.config.rgb_alignment_start
+                    scheduler.alignment_start = self.pipeline.second_stage_start
         return Optimizers(optimizers, self.pipeline.get_param_groups())
 
     def train(self) -> None:
@@ -93,6 +106,33 @@ class LatentTrainer(Trainer):
         if step >= self.config.max_num_iterations - 1:
             self.stop_training = True
 
+    def save_checkpoint(self, step: int) -> None:
+        """Nerfstudio's checkpoint, and the shared bundle where it is asked for.
+
+        Raises:
+            FloatingPointError: a parameter is NaN or infinite; the checkpoint before stays.
+        """
+        check_finite(dict(self.pipeline.named_parameters()), step, "parameter")
+        if self.pipeline.space.trains_encoder:
+            self.pipeline.space.encode_background()
+        super().save_checkpoint(step)
+        if self.config.write_bundle:
+            write_shared_bundle(self.base_dir, self.pipeline.latent_model, step, {"method": self.config.method_name})
+
+    def _draw_pictures(self, step: int) -> None:
+        """A contact sheet of held-out views in `pictures/`, their metrics in `metrics.jsonl`, both to the logger."""
+        every = self.config.steps_per_pictures
+        if not every or (step + 1) % every or not len(self.pipeline.datamanager.eval_dataset):
+            return
+        folder = self.base_dir / "pictures"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = write_contact_sheet(self.pipeline, folder / f"step-{step + 1:09d}.png", SCENES_PICTURED)
+        metrics = measure_views(self.pipeline, one_view_a_scene(self.pipeline)[:SCENES_PICTURED])
+        with open(self.base_dir / "metrics.jsonl", "a") as file:
+            file.write(json.dumps({"step": step + 1, **metrics}) + "\n")
+        writer.put_image("Pictures", pil_to_tensor(Image.open(path)).permute(1, 2, 0) / 255, step)
+        writer.put_dict("Pictured views", metrics, step)
+
     def _after_train(self) -> None:
         self.step = min(self.step, self.config.max_num_iterations - 1)
         self.progress.end_clock()
@@ -105,7 +145,7 @@ class LatentTrainer(Trainer):
         summary = {
             "method": self.config.method_name,
             "steps": self.step + 1,
-            "alignment_start": self.pipeline.config.rgb_alignment_start,
+            "alignment_start": self.pipeline.second_stage_start,
             "steps_of_this_process": self.step + 1 - self._start_step,
             "seconds": round(seconds, 2),
             "scenes": model.scene_names,

@@ -10,7 +10,7 @@ import json
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 import torch
 from jaxtyping import Float
@@ -77,9 +77,29 @@ class Autoencoder(nn.Module):
     def fingerprint(self) -> str:
         """Hash of what decides the latents: class, configuration and encoder weights."""
 
-    @abstractmethod
+    def encoder_hash(self) -> str:
+        """Hash of the encoder's weights, by which a checkpoint knows the encoder that it leaves out.
+
+        Unlike `fingerprint` it takes no settings: releases of diffusers add some to the same autoencoder, which may
+        cost a cache but never a run.
+        """
+        digest = hashlib.sha256()
+        self._add_encoder(digest)
+        return digest.hexdigest()[:16]
+
+    def _add_encoder(self, digest: Any) -> None:
+        for name, value in sorted(self.state_dict().items()):
+            if name.startswith(self.frozen_prefixes):
+                digest.update(f"{name}{tuple(value.shape)}".encode())
+                digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
+
+    def encoder_parameters(self) -> List[Parameter]:
+        """What only joint training trains; frozen when an autoencoder is built."""
+        return [p for name, p in self.named_parameters() if name.startswith(self.frozen_prefixes)]
+
     def decoder_parameters(self) -> List[Parameter]:
         """What RGB alignment trains."""
+        return [p for name, p in self.named_parameters() if not name.startswith(self.frozen_prefixes)]
 
 
 class IdentityAutoencoder(Autoencoder):
@@ -97,9 +117,6 @@ class IdentityAutoencoder(Autoencoder):
 
     def fingerprint(self) -> str:
         return "identity"
-
-    def decoder_parameters(self) -> List[Parameter]:
-        return []
 
 
 class DiffusersAutoencoder(Autoencoder):
@@ -126,12 +143,6 @@ class DiffusersAutoencoder(Autoencoder):
         for parameter in self.encoder_parameters():
             parameter.requires_grad_(False)
 
-    def encoder_parameters(self) -> Iterator[Parameter]:
-        return (p for name, p in self.named_parameters() if name.startswith(self.frozen_prefixes))
-
-    def decoder_parameters(self) -> List[Parameter]:
-        return [p for name, p in self.named_parameters() if not name.startswith(self.frozen_prefixes)]
-
     def encode(self, images):
         padded = pad_to_multiple(images.permute(0, 3, 1, 2) * 2 - 1, self.downscale_factor)
         output = self.vae.encode(padded)
@@ -145,10 +156,7 @@ class DiffusersAutoencoder(Autoencoder):
     def fingerprint(self) -> str:
         settings = {name: value for name, value in self.vae.config.items() if not name.startswith("_")}
         digest = hashlib.sha256(f"{type(self.vae).__name__}{sorted(settings.items())}".encode())
-        for name, value in sorted(self.state_dict().items()):
-            if name.startswith(self.frozen_prefixes):
-                digest.update(f"{name}{tuple(value.shape)}".encode())
-                digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
+        self._add_encoder(digest)
         return digest.hexdigest()[:16]
 
 

@@ -43,6 +43,7 @@ class LatentSpace(nn.Module):
         prior = (self.autoencoder.prior_mean, self.autoencoder.prior_std)
         self.normalizer = Normalizer(kind, channels, *prior)
         self.background_color = background_color_of(background_color)
+        self.trains_encoder = False
         self.register_buffer("fitted", torch.zeros((), dtype=torch.bool))
         self.register_buffer("background", torch.zeros(BACKGROUND_SIDE, BACKGROUND_SIDE, channels))
         self.register_buffer("preview_weight", torch.eye(channels, 3))
@@ -51,6 +52,12 @@ class LatentSpace(nn.Module):
         self.register_load_state_dict_pre_hook(_keep_encoder)
         if self.autoencoder.is_identity:
             self.background.copy_(self.background_color)
+
+    def train_encoder(self) -> None:
+        """From now on the encoder is trained, and belongs to checkpoints like everything else."""
+        self.trains_encoder = True
+        for parameter in self.autoencoder.encoder_parameters():
+            parameter.requires_grad_(True)
 
     @property
     def downscale_factor(self) -> int:
@@ -79,13 +86,15 @@ class LatentSpace(nn.Module):
         if not self.is_identity:
             device = self.normalizer.mean.device
             self.normalizer.fit(raw_latents.to(device))
-            self._encode_background()
+            self.encode_background()
             weight, bias = fit_preview(self.normalizer(raw_latents.to(device)))
             self.preview_weight.copy_(weight)
             self.preview_bias.copy_(bias)
         self.fitted.fill_(True)
 
-    def _encode_background(self) -> None:
+    @torch.no_grad()
+    def encode_background(self) -> None:
+        """Encodes the background anew, with the encoder and the normaliser as they are."""
         side = BACKGROUND_SIDE * self.downscale_factor
         image = self.background_color.to(self.background.device).expand(1, side, side, 3)
         self.background.copy_(self.encode(image)[0])
@@ -161,6 +170,8 @@ def _background_index(position: Int[Tensor, "*n"], extent: Int[Tensor, "*n"]) ->
 
 def _drop_encoder(module: Any, state_dict: Dict[str, Any], prefix: str, local_metadata: Any) -> None:
     """The frozen encoder stays out of checkpoints: it comes from the autoencoder's source again."""
+    if module.trains_encoder:
+        return
     for name in _encoder_state(module, prefix):
         state_dict.pop(name, None)
 
@@ -174,8 +185,9 @@ def _keep_encoder(module: Any, state_dict: Dict[str, Any], prefix: str, *_: Any)
             f"checkpoint: expected latents of {channels} channels, as the autoencoder has, got {saved.shape[-1]}; "
             "resume with the autoencoder that the run was started with (--pipeline.model.autoencoder.source)"
         )
-    for name, value in _encoder_state(module, prefix).items():
-        state_dict.setdefault(name, value)
+    if not module.trains_encoder:
+        for name, value in _encoder_state(module, prefix).items():
+            state_dict.setdefault(name, value)
 
 
 def _encoder_state(module: Any, prefix: str) -> Dict[str, Tensor]:

@@ -45,6 +45,12 @@ class Normalizer(nn.Module):
         std = latents.std(dim=0, correction=0)
         self.std.copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
 
+    @torch.no_grad()
+    def follow(self, latents: Float[Tensor, "n channels"], momentum: float) -> None:
+        """Moves mean and standard deviation towards those of raw latents, by a share in (0, 1]."""
+        self.mean.lerp_(latents.mean(dim=0), momentum)
+        self.std.lerp_(latents.std(dim=0, correction=0).clamp(min=1e-6), momentum)
+
     def forward(self, raw: Shaped[Tensor, "*batch channels"]) -> Float[Tensor, "*batch channels"]:
         """Raw latents (any float type) to normalised ones in float32."""
         raw = raw.float()

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import List
+from typing import Dict, List
 
 import torch
 from jaxtyping import Float
@@ -35,6 +35,20 @@ def one_view_a_scene(pipeline: LatentPipeline) -> List[int]:
     scenes = scene_indices(pipeline.datamanager.eval_dataset.cameras)
     views = {scene: [i for i, s in enumerate(scenes) if s == scene] for scene in sorted(set(scenes))}
     return [members[len(members) // 2] for members in views.values()]
+
+
+@torch.no_grad()
+def measure_views(pipeline: LatentPipeline, views: List[int]) -> Dict[str, float]:
+    """Means of the metrics over some held-out views, and `gap`: dB from the ceiling to the decoded renders."""
+    pipeline.eval()
+    rows = []
+    for view in views:
+        camera = pipeline.datamanager.eval_dataset.cameras[view : view + 1].to(pipeline.latent_model.device)
+        outputs = pipeline.latent_model.get_outputs_for_camera(camera, with_latents=True)
+        rows.append(pipeline.model.get_image_metrics_and_images(outputs, pipeline.datamanager.cached_eval[view])[0])
+    pipeline.train()
+    means = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+    return {**means, "gap": means["autoencoder_psnr"] - means["psnr"]}
 
 
 @torch.no_grad()

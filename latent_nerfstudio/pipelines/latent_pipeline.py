@@ -17,8 +17,12 @@ from latent_nerfstudio.data.latent_datamanager import LatentDataManager, LatentD
 from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.pipelines.commands import refuse_unsupported
+from latent_nerfstudio.pipelines.finite import check_finite
 
 Stage = Literal["latent supervision", "RGB alignment", "mixed supervision"]
+
+WHOLE_PICTURES_EVERY = 8
+"""Steps of crops between whole pictures: what is far from the objects is in no crop, and would drift."""
 
 Losses = Tuple[Dict[str, Any], Dict[str, Tensor], Dict[str, Tensor]]
 """Outputs, losses and metrics, as Nerfstudio's trainer takes them."""
@@ -39,10 +43,18 @@ class LatentPipelineConfig(VanillaPipelineConfig):
     """Weight of the decoded render's mean squared error in RGB alignment."""
     alignment_latent_weight: float = 0.0
     """Weight of the latents' mean squared error in RGB alignment; the published code has none."""
+    crop: Optional[int] = None
+    """Side of the crops around the objects that the second stage sees first, pixels; None for whole pictures."""
+    whole_pictures_start: Optional[int] = None
+    """First step from which all pictures are whole; None for crops to the end, but for every eighth step."""
     mixed_supervision: Optional[float] = None
     """t in (0, 1): replaces latent supervision by t L_latent + (1 - t) L_RGB on whole pictures (3Da-AE, 3.2)."""
     train_decoder: bool = True
     """Whether RGB alignment trains the decoder as well as the NeRF."""
+    train_base_planes: bool = True
+    """Whether base planes are trained; False keeps those of a shared bundle as they are, for other scenes to share."""
+    train_mlp: bool = True
+    """Whether the tiny MLP is trained; False keeps that of a shared bundle as it is."""
 
 
 class LatentPipeline(VanillaPipeline):
@@ -61,6 +73,7 @@ class LatentPipeline(VanillaPipeline):
         if not config.train_decoder:
             for parameter in self.space.autoencoder.decoder_parameters():
                 parameter.requires_grad_(False)
+        self.latent_model.freeze_shared(base_planes=not config.train_base_planes, mlp=not config.train_mlp)
 
     @property
     def latent_model(self) -> LatentModel:
@@ -88,9 +101,30 @@ class LatentPipeline(VanillaPipeline):
         groups = super().get_param_groups()
         return {name: group for name, group in groups.items() if any(p.requires_grad for p in group)}
 
+    @property
+    def second_stage_start(self) -> Optional[int]:
+        """First step of the second stage, to which schedules are tied; None where there is one stage only."""
+        return self.config.rgb_alignment_start
+
+    def crop_at(self, step: int) -> Optional[int]:
+        """Side of the crops that a step of the second stage trains on, None for whole pictures."""
+        start = self.config.whole_pictures_start
+        is_whole = step % WHOLE_PICTURES_EVERY == 0 or (start is not None and step >= start)
+        return None if is_whole else self.config.crop
+
     def get_train_loss_dict(self, step: int) -> Losses:
-        """One step's losses, by the stage of the step."""
+        """One step's losses, by the stage of the step.
+
+        Raises:
+            FloatingPointError: a loss is NaN or infinite; nothing is stepped then.
+        """
         self.prepare()
+        outputs, losses, metrics = self.stage_losses(step)
+        check_finite(losses, step, "loss")
+        return outputs, losses, metrics
+
+    def stage_losses(self, step: int) -> Losses:
+        """The losses of the stage that the step is in."""
         stage = self.stage_at(step)
         if stage == "latent supervision":
             return self.latent_supervision(step)
@@ -113,14 +147,15 @@ class LatentPipeline(VanillaPipeline):
 
         L_RGB trains NeRF and decoder (Decode-Scene with a trainable decoder; L_align of IG-AE).
         """
-        cameras, batch = self.datamanager.next_train_images(step)
+        cameras, batch = self.datamanager.next_train_images(step, self.crop_at(step))
         latents, outputs = self.latent_model.render_latents(cameras)
         image = batch["image"]
         decoded = self.space.decode(latents, image.shape[1], image.shape[2])
         rgb_mse = masked_mse(decoded, image, batch.get("mask"))
         losses = {"rgb_loss": rgb_weight * rgb_mse, **self.latent_model.get_regularization_dict(outputs)}
         if latent_weight > 0:
-            target = self.space.normalizer(as_float(batch["raw_latent"]))
+            with torch.no_grad():
+                target = self.space.encode(image)
             losses["latent_loss"] = latent_weight * (latents - target).square().mean()
         return outputs, losses, {"psnr": -10 * rgb_mse.detach().log10()}
 

@@ -158,7 +158,7 @@ def test_number_of_rays_and_scenes(balls):
 @pytest.mark.parametrize("scenes", ["balls", "mixed_sizes"])
 def test_whole_pictures_are_of_one_size_and_belong_together(request, scenes, kl):
     manager = prepared(request.getfixturevalue(scenes), kl, images_per_batch=3)
-    cameras, table = manager.train_dataset.cameras, manager.table
+    cameras = manager.train_dataset.cameras
     for step in range(6):
         drawn, batch = manager.next_train_images(step)
         assert len(drawn) == 3 and batch["image"].dtype == torch.float32
@@ -169,7 +169,36 @@ def test_whole_pictures_are_of_one_size_and_belong_together(request, scenes, kl)
             (picture,) = (same & scene).nonzero()[:, 0].tolist()
             assert batch["image"].shape[1:3] == (int(drawn.height[i]), int(drawn.width[i]))
             assert torch.equal(batch["image"][i], as_float(manager.cached_train[picture]["image"]))
-            assert torch.equal(batch["raw_latent"][i], table.picture(picture))
+
+
+@pytest.mark.parametrize("crop", [7, 20, 64])
+@pytest.mark.parametrize("scenes", ["balls", "mixed_sizes"])
+def test_crops_are_parts_of_the_pictures_and_see_the_object(request, scenes, crop):
+    manager = datamanager_of(request.getfixturevalue(scenes), images_per_batch=3)
+    manager.prepare_pictures()
+    cameras = manager.train_dataset.cameras
+    for step in range(4):
+        whole, pictures = manager.next_train_images(step)
+        parts, batch = manager.next_train_images(step, crop)
+        height, width = (min(crop, extent) for extent in pictures["image"].shape[1:3])
+        assert batch["image"].shape == (3, height, width, 3) and batch["image"].dtype == torch.float32
+        for i in range(3):
+            left, top = (int(getattr(whole, name)[i] - getattr(parts, name)[i]) for name in ("cx", "cy"))
+            part = pictures["image"][i, top : top + height, left : left + width]
+            assert torch.equal(batch["image"][i], part) and bool((part < 0.95).any())
+            rays, all_rays = (c.generate_rays(camera_indices=i, keep_shape=True) for c in (parts, whole))
+            expected = all_rays.directions[top : top + height, left : left + width]
+            torch.testing.assert_close(rays.directions, expected, atol=1e-6, rtol=0)
+            assert torch.equal(parts.metadata["scene_index"], whole.metadata["scene_index"])
+    assert int(cameras.width.min()) > 7 and manager.table is None
+    again = datamanager_of(request.getfixturevalue(scenes), images_per_batch=3)
+    again.prepare_pictures()
+    assert torch.equal(again.next_train_images(3, crop)[1]["image"], batch["image"])
+
+
+def test_pictures_are_loaded_before_they_are_drawn(balls):
+    with pytest.raises(RuntimeError, match=r"expected prepare_pictures\(\) before the first pictures; call it once"):
+        datamanager_of(balls).next_train_images(0)
 
 
 def test_whole_pictures_come_from_the_scenes_of_the_step(balls):
@@ -206,6 +235,11 @@ def test_masked_pixels_are_not_drawn(tmp_path, kl):
         assert bool(mask[4 * row : 4 * row + 4, 4 * column : 4 * column + 4].all())
     _, pictures = manager.next_train_images(0)
     assert pictures["mask"].shape == (4, 32, 32, 1) and pictures["mask"].dtype == torch.bool
+    whole, _ = manager.next_train_images(0)
+    parts, crops = manager.next_train_images(0, 10)
+    for i in range(4):
+        left, top = int(whole.cx[i] - parts.cx[i]), int(whole.cy[i] - parts.cy[i])
+        assert torch.equal(crops["mask"][i], pictures["mask"][i, top : top + 10, left : left + 10])
 
 
 # Nerfstudio's own dataparsers

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny import fit_to_noise
+from tiny import fit_to_noise, gradients
 
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.latent_space.latent_space import BACKGROUND_SIDE, LatentSpace, background_color_of
@@ -119,6 +119,50 @@ def test_preview_is_a_fixed_map_to_colours(request, source):
 def test_preview_of_the_identity_is_the_picture():
     image = torch.rand(6, 7, 3)
     torch.testing.assert_close(space_of("identity").preview(image), image)
+
+
+# An encoder that is trained
+
+
+def test_only_joint_training_trains_the_encoder(kl):
+    space = space_of(kl)
+    encoder, decoder = space.autoencoder.encoder_parameters(), space.autoencoder.decoder_parameters()
+    assert {id(p) for p in encoder + decoder} == {id(p) for p in space.parameters()} and len(encoder) > 10
+    assert not any(p.requires_grad for p in encoder) and not space.trains_encoder
+    space.train_encoder()
+    assert all(p.requires_grad for p in space.parameters()) and space.trains_encoder
+    space.encode(torch.rand(1, 16, 16, 3)).square().sum().backward()
+    assert any(gradients(*encoder)) and not any(gradients(*decoder))
+
+
+def test_the_background_is_encoded_anew(taesd):
+    space = space_of(taesd, color="red")
+    before = space.background.clone()
+    with torch.no_grad():
+        for parameter in space.autoencoder.encoder_parameters():
+            parameter.mul_(1.2)
+    space.train_encoder()
+    space.encode_background()
+    plain = background_color_of("red").expand(1, 2 * BACKGROUND_SIDE, 2 * BACKGROUND_SIDE, 3)
+    torch.testing.assert_close(space.background, space.encode(plain)[0].detach())
+    assert not torch.allclose(space.background, before, atol=1e-3) and not space.background.requires_grad
+
+
+def test_a_trained_encoder_belongs_to_the_checkpoint(kl):
+    space = space_of(kl)
+    space.train_encoder()
+    with torch.no_grad():
+        for parameter in space.parameters():
+            parameter.add_(0.1)
+    stored = space.state_dict()
+    other = LatentSpace(AutoencoderConfig(source=str(kl)), "mean-std")
+    other.train_encoder()
+    other.load_state_dict(stored, strict=True)
+    image = torch.rand(1, 8, 8, 3)
+    assert torch.equal(other.encode(image), space.encode(image))
+    without = {name: value for name, value in stored.items() if ".vae.encoder." not in name}
+    with pytest.raises(RuntimeError, match=r"Missing key.*vae\.encoder"):
+        other.load_state_dict(without, strict=True)
 
 
 # Checkpoints

@@ -39,6 +39,20 @@ def test_a_constant_channel_keeps_its_scale():
     torch.testing.assert_close(normalizer.inverse(normalizer(latents)), latents)
 
 
+def test_following_by_hand():
+    normalizer = Normalizer("mean-std", 2, mean=[1.0, 10.0], std=[2.0, 4.0])
+    normalizer.follow(torch.tensor([[0.0, 7.0], [2.0, 7.0], [4.0, 7.0], [6.0, 7.0]]), momentum=0.25)
+    torch.testing.assert_close(normalizer.mean, torch.tensor([1.5, 9.25]))  # means 3 and 7
+    torch.testing.assert_close(normalizer.std, torch.tensor([1.5 + 5**0.5 / 4, 3.0]))  # deviations sqrt(5) and 0
+
+
+def test_following_constant_latents_never_divides_by_nothing():
+    normalizer, latents = Normalizer("mean-std", 1), torch.full((5, 1), 3.0)
+    for _ in range(500):
+        normalizer.follow(latents, momentum=0.5)
+    assert float(normalizer.std) > 0 and bool(normalizer(latents).isfinite().all())
+
+
 def test_tanh_is_that_of_the_papers():
     normalizer = Normalizer("tanh", 1)
     raw = torch.tensor([[-50.0], [0.0], [25.0]])

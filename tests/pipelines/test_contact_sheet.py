@@ -1,6 +1,7 @@
 """The picture of a run."""
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from tiny import pipeline_of
@@ -10,6 +11,7 @@ from latent_nerfstudio.pipelines.contact_sheet import (
     HEADER,
     contact_row,
     grey_depth,
+    measure_views,
     one_view_a_scene,
     stack_rows,
     write_contact_sheet,
@@ -43,6 +45,25 @@ def test_columns_of_a_row(balls, kl):
     torch.testing.assert_close(render, pipeline.latent_model.get_outputs_for_camera(camera)["rgb"])
     torch.testing.assert_close(error, (4 * (render - photo).abs()).clamp(0, 1))
     assert float(row.min()) >= 0 and float(row.max()) <= 1
+
+
+@pytest.mark.parametrize("source", ["kl", "identity"])
+def test_measures_are_means_over_views(request, balls, source):
+    pipeline = pipeline_of(balls, source if source == "identity" else request.getfixturevalue(source))
+    pipeline.prepare()
+    pipeline.train()
+    views = one_view_a_scene(pipeline)
+    assert len(views) == 3
+    first, second, both = (measure_views(pipeline, chosen) for chosen in (views[:1], views[1:2], views[:2]))
+    assert pipeline.training and {"psnr", "ssim", "autoencoder_psnr", "latent_psnr", "gap"} <= set(both)
+    assert first["psnr"] != second["psnr"]
+    for name, value in both.items():
+        assert value == pytest.approx((first[name] + second[name]) / 2, rel=1e-5, abs=1e-5)
+    assert both["gap"] == pytest.approx(both["autoencoder_psnr"] - both["psnr"])
+    rows = pipeline.get_average_eval_image_metrics()
+    assert first["psnr"] == pytest.approx(rows["a/psnr"]) and second["latent_psnr"] == pytest.approx(
+        rows["b/latent_psnr"]
+    )
 
 
 def test_grey_depth_by_hand():

@@ -8,7 +8,13 @@ from PIL import Image
 from tiny import datamanager_of, gradients, pipeline_config_of, pipeline_of, small_nerf
 
 from latent_nerfstudio.latent_space.latent_space import as_float
-from latent_nerfstudio.pipelines.latent_pipeline import LatentPipelineConfig, check_config, masked_mse, summarise
+from latent_nerfstudio.pipelines.latent_pipeline import (
+    WHOLE_PICTURES_EVERY,
+    LatentPipelineConfig,
+    check_config,
+    masked_mse,
+    summarise,
+)
 
 MACRO = {"macro_features": 3, "num_base_planes": 2}
 
@@ -80,8 +86,32 @@ def test_weights_of_alignment(balls, kl):
     latents, _ = pipeline.latent_model.render_latents(cameras)
     decoded = pipeline.space.decode(latents, 32, 32)
     torch.testing.assert_close(losses["rgb_loss"], 3 * (decoded - batch["image"]).square().mean())
-    target = pipeline.space.normalizer(batch["raw_latent"])
+    target = pipeline.space.encode(batch["image"])
     torch.testing.assert_close(losses["latent_loss"], 0.5 * (latents - target).square().mean())
+
+
+def test_alignment_on_crops_by_its_definition(balls, kl):
+    pipeline = pipeline_of(balls, kl, rgb_alignment_start=0, crop=12, alignment_latent_weight=0.5).eval()
+    _, losses, _ = pipeline.get_train_loss_dict(1)
+    cameras, batch = pipeline.datamanager.next_train_images(1, 12)
+    assert batch["image"].shape == (4, 12, 12, 3)
+    latents, _ = pipeline.latent_model.render_latents(cameras)
+    decoded = pipeline.space.decode(latents, 12, 12)
+    torch.testing.assert_close(losses["rgb_loss"], (decoded - batch["image"]).square().mean())
+    target = pipeline.space.encode(batch["image"])
+    torch.testing.assert_close(losses["latent_loss"], 0.5 * (latents - target).square().mean())
+
+
+def test_steps_that_see_whole_pictures(balls):
+    """All without crops; with crops some now and then, and those from a step on."""
+    every = WHOLE_PICTURES_EVERY
+    pipeline = pipeline_of(balls)
+    assert {pipeline.crop_at(step) for step in range(2 * every)} == {None}
+    pipeline.config.crop = 12
+    sides = [pipeline.crop_at(step) for step in range(3 * every)]
+    assert sides == ([None] + [12] * (every - 1)) * 3 and every > 2
+    pipeline.config.whole_pictures_start = every + 2
+    assert [pipeline.crop_at(every + step) for step in range(4)] == [None, 12, None, None]
 
 
 def test_mixed_supervision_is_the_weighted_mean_of_both_losses(balls, kl):

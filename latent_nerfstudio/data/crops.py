@@ -1,0 +1,58 @@
+"""Crops: parts of pictures with the cameras that would have taken them.
+
+A crop is a picture of its own, borders and all: what an encoder makes of it is what it makes of a small picture. Its
+corner may lie anywhere, since a crop's latents are those of the crop and not a part of the picture's.
+"""
+
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from nerfstudio.cameras.cameras import Cameras
+from torch import Tensor
+
+OBJECT_CONTRAST = 2
+"""Levels (of 255) by which a pixel of an object differs from the background."""
+
+
+def draw_crops(
+    images: Shaped[Tensor, "n height width 3"],
+    background: Float[Tensor, "3"],
+    side: int,
+    generator: torch.Generator,
+) -> Int[Tensor, "n 2"]:
+    """Top left corners of crops around a random place of what is in front of the background, moved into the picture.
+
+    Args:
+        images: uint8, or float in [0, 1].
+        background: colour; a picture of nothing else is cropped anywhere.
+        side: of the crops, pixels.
+        generator: source of randomness, on the host.
+    """
+    height, width = images.shape[1:3]
+    levels = images.float() if images.dtype == torch.uint8 else images.float() * 255
+    solid = ((levels - background.to(levels) * 255).abs() > OBJECT_CONTRAST).any(dim=-1).cpu()
+    centres = torch.stack([draw_place(one, generator) for one in solid])
+    last = torch.tensor([max(0, height - side), max(0, width - side)])
+    return (centres - side // 2).clamp(min=0).minimum(last)
+
+
+def draw_place(wanted: Bool[Tensor, "height width"], generator: torch.Generator) -> Int[Tensor, "2"]:
+    """Row and column of a random pixel that is true; of any pixel where none is."""
+    places = wanted.nonzero() if bool(wanted.any()) else torch.ones_like(wanted).nonzero()
+    return places[torch.randint(len(places), (), generator=generator)]
+
+
+def cropped(pictures: Shaped[Tensor, "n _ _ channels"], corners: Int[Tensor, "n 2"], side: int) -> Tensor:
+    """The parts of pictures at the corners; a side that is longer than the picture is cut off."""
+    places = zip(pictures, corners.tolist(), strict=True)
+    return torch.stack([picture[top : top + side, left : left + side] for picture, (top, left) in places])
+
+
+def cropped_cameras(cameras: Cameras, corners: Int[Tensor, "n 2"], side: int) -> Cameras:
+    """The cameras of the parts: the principal point moves, and nothing else."""
+    result = cameras[torch.arange(len(cameras), device=cameras.device)]
+    top, left = corners.to(cameras.device).unbind(dim=1)
+    result.cx = cameras.cx - left[:, None]
+    result.cy = cameras.cy - top[:, None]
+    result.height = cameras.height.clamp(max=side)
+    result.width = cameras.width.clamp(max=side)
+    return result

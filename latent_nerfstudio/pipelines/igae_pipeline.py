@@ -1,0 +1,231 @@
+"""IGAEPipeline: warm-up, then joint training of an autoencoder with its scenes, which makes its latents 3D-aware."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, List, Literal, Optional, Type
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import Parameter
+
+from latent_nerfstudio.data.pixels import mask_of_latent
+from latent_nerfstudio.data.real_images import RealImages
+from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.models.metrics import LpipsLoss
+from latent_nerfstudio.pipelines.joint_losses import StopGradient, latent_loss, latent_variation
+from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, LatentPipelineConfig, Losses, masked_mse
+
+REFRESH_STEPS = 20
+"""Steps of joint training after which normaliser and background follow the encoder."""
+
+REFRESH_MOMENTUM = 0.2
+"""How far the normaliser then moves towards the latents of a batch."""
+
+
+@dataclass
+class IGAEPipelineConfig(LatentPipelineConfig):
+    """Warm-up and joint training. Losses are means; pictures are in [0, 1], latents normalised."""
+
+    _target: Type = field(default_factory=lambda: IGAEPipeline)
+    crop: Optional[int] = 64
+    """Side of the crops around the objects that joint training sees first, pixels: four times the steps in the same
+    time at 128 px; None for whole pictures throughout."""
+    joint_training_start: int = 1500
+    """First step of joint training; before it the autoencoder is frozen, and the scenes are fitted to its latents."""
+    latent_loss_weight: float = 0.02
+    """Weight of L_latent = |E(x) - R|^2 in joint training, which trains encoder and scenes."""
+    scale_free_latent_loss: bool = True
+    """Leave the latents' mean and variance out of L_latent's gradient: they cannot shrink to agree (the papers: no)."""
+    stop_gradient: StopGradient = "none"
+    """Side of L_latent whose gradient is stopped: `none`, `encoder` or `render`."""
+    rgb_loss_trains_scenes: bool = True
+    """Whether L_RGB = |x - D(R)|^2 trains the scenes as well as the decoder."""
+    update_scenes: bool = True
+    """Whether joint training trains the scenes at all; the published code does not, by a stepping defect."""
+    autoencoder_loss_weight: float = 0.3
+    """Weight of L_ae = |x - D(E(x))|^2 on the scenes' pictures."""
+    real_images: Optional[Path] = None
+    """Folder of pictures of anything, whose reconstruction is trained as well, so that it is kept."""
+    real_images_per_batch: int = 4
+    """Crops of them a step."""
+    real_loss_weight: float = 0.3
+    """Weight of L_ae on real images, mean squared error."""
+    real_lpips_weight: float = 0.0
+    """Weight of L_ae on real images, LPIPS; left out with a warning where its weights cannot be had."""
+    real_variation_weight: float = 0.0
+    """Weight of the total variation of the raw latents of real images."""
+    autoencoder_precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Arithmetic of the autoencoder in joint training; `auto` is bfloat16 where the processor has it."""
+
+
+class IGAEPipeline(LatentPipeline):
+    """Trains encoder, decoder, planes, scene weights and tiny MLP together (IG-AE; 3Da-AE; Scaled Inverse Graphics).
+
+    With the identity latent space there is nothing to train jointly: warm-up lasts throughout, which is how base planes
+    are learned in RGB.
+    """
+
+    config: IGAEPipelineConfig
+
+    def __init__(self, config: IGAEPipelineConfig, *args: Any, **kwargs: Any):
+        check_stages(config)
+        super().__init__(config, *args, **kwargs)
+        self.check_batch()
+        self.space.train_encoder()
+        self.loaded_step = -1
+        self.real_images: Optional[RealImages] = None
+        self.lpips: Optional[LpipsLoss] = None
+
+    def check_batch(self) -> None:
+        """Refuses data with fewer scenes or pictures than a batch holds."""
+        manager = self.datamanager.config
+        have = {"scenes": len(self.latent_model.scene_names), "images": len(self.datamanager.train_dataset)}
+        for what, flag in (("scenes", "scenes_per_batch"), ("images", "images_per_batch")):
+            wanted = getattr(manager, flag)
+            if have[what] < wanted:
+                do = f"add {what} or lower --pipeline.datamanager.{flag.replace('_', '-')}"
+                raise ValueError(problem(flag, f"at most the {have[what]} training {what} of the data", wanted, do))
+
+    def picture_size(self) -> List[int]:
+        """Height and width of the largest training picture."""
+        cameras = self.datamanager.train_dataset.cameras
+        return [int(cameras.height.max()), int(cameras.width.max())]
+
+    @property
+    def second_stage_start(self) -> Optional[int]:
+        """First step of joint training."""
+        return None if self.space.is_identity else self.config.joint_training_start
+
+    def stage_at(self, step: int):
+        """What a step trains."""
+        start = self.second_stage_start
+        return "warm-up" if start is None or step < start else "joint training"
+
+    def prepare(self) -> None:
+        """Loads the training pictures; encodes them for the warm-up, or for a normaliser that is not fitted yet."""
+        self.prepare_real_images()
+        if self.stage_at(self.loaded_step + 1) == "warm-up" or not bool(self.space.fitted):
+            super().prepare()
+        else:
+            self.datamanager.prepare_pictures()
+
+    def prepare_real_images(self) -> None:
+        """Finds the real images, once; a run that is only opened for evaluation needs neither them nor LPIPS."""
+        config = self.config
+        if config.real_images is not None and self.real_images is None:
+            self.real_images = RealImages(config.real_images, *self.picture_size())
+            self.lpips = LpipsLoss() if config.real_lpips_weight > 0 else None
+
+    def load_pipeline(self, loaded_state: Dict[str, Any], step: int) -> None:
+        super().load_pipeline(loaded_state, step)
+        self.loaded_step = step
+
+    def get_param_groups(self) -> Dict[str, List[Parameter]]:
+        """The groups of latent-triplane, and `encoder`."""
+        encoder = self.space.autoencoder.encoder_parameters()
+        return {**super().get_param_groups(), **({"encoder": encoder} if encoder else {})}
+
+    def stage_losses(self, step: int) -> Losses:
+        """Latent supervision in the warm-up, then everything at once."""
+        return self.latent_supervision(step) if self.stage_at(step) == "warm-up" else self.joint_training(step)
+
+    def joint_training(self, step: int) -> Losses:
+        """L_latent, L_RGB and L_ae on pictures of the scenes, and L_ae on real images."""
+        if step % REFRESH_STEPS == 0:
+            self.refresh(step)
+        cameras, batch = self.datamanager.next_train_images(step, self.crop_at(step))
+        with torch.set_grad_enabled(self.config.update_scenes):
+            rendered, outputs = self.latent_model.render_latents(cameras)
+        with self.autocast():
+            encoded = self.space.encode(batch["image"])
+        errors = self.scene_errors(batch, encoded, rendered)
+        weights = {
+            "latent_loss": self.config.latent_loss_weight,
+            "rgb_loss": self.config.rgb_loss_weight,
+            "autoencoder_loss": self.config.autoencoder_loss_weight,
+        }
+        losses = {**{name: weights[name] * error for name, error in errors.items()}, **self.real_losses(step)}
+        if self.config.update_scenes:
+            losses.update(self.latent_model.get_regularization_dict(outputs))
+        with torch.no_grad():
+            residual = latent_loss(encoded, rendered) / encoded.var()
+            psnr = -10 * errors["rgb_loss"].log10()
+        return outputs, losses, {"psnr": psnr, "residual": residual, "latent_std": self.space.normalizer.std.min()}
+
+    @torch.no_grad()
+    def refresh(self, step: int) -> None:
+        """Has normaliser and background follow the encoder, whose latents tend to grow.
+
+        Scenes then keep targets of unit variance. Whole pictures are encoded for it: crops show less background.
+        """
+        batch = self.datamanager.next_train_images(step)[1]
+        with self.autocast():
+            raw = self.space.autoencoder.encode(batch["image"]).float()
+        self.space.normalizer.follow(raw.flatten(0, -2), REFRESH_MOMENTUM)
+        self.space.encode_background()
+
+    def scene_errors(self, batch: Dict[str, Any], encoded: Tensor, rendered: Tensor) -> Dict[str, Tensor]:
+        """L_latent, L_RGB and L_ae of pictures [n, H, W, 3] with latents [n, h, w, C], without their weights."""
+        config, image, mask = self.config, batch["image"], batch.get("mask")
+        seen = rendered if config.rgb_loss_trains_scenes else rendered.detach()
+        kept = slice(None) if mask is None else mask_of_latents(mask, self.space.downscale_factor)
+        latent = latent_loss(encoded[kept], rendered[kept], config.stop_gradient, config.scale_free_latent_loss)
+        return {
+            "latent_loss": latent,
+            "rgb_loss": masked_mse(self.decode(seen, image), image, mask),
+            "autoencoder_loss": masked_mse(self.decode(encoded, image), image, mask),
+        }
+
+    def real_losses(self, step: int) -> Dict[str, Tensor]:
+        """L_ae of real images, weighted; empty without them."""
+        config = self.config
+        if self.real_images is None:
+            return {}
+        crop = self.crop_at(step)
+        image = self.real_images.batch(step, config.real_images_per_batch, crop).to(self.device)
+        with self.autocast():
+            encoded = self.space.encode(image)
+        output = self.decode(encoded, image)
+        losses = {"real_loss": config.real_loss_weight * masked_mse(output, image)}
+        if self.lpips is not None:
+            losses["real_lpips"] = config.real_lpips_weight * self.lpips(output, image)
+        if config.real_variation_weight > 0:
+            variation = latent_variation(self.space.normalizer.inverse(encoded))
+            losses["real_variation"] = config.real_variation_weight * variation
+        return losses
+
+    def decode(
+        self, latents: Float[Tensor, "n h w channels"], like: Float[Tensor, "n height width 3"]
+    ) -> Float[Tensor, "n height width 3"]:
+        """Pictures of the size of others, with the arithmetic of the config."""
+        with self.autocast():
+            return self.space.decode(latents, like.shape[1], like.shape[2]).float()
+
+    def autocast(self) -> torch.autocast:
+        """The arithmetic of the autoencoder."""
+        kind = torch.device(self.device).type
+        wanted = self.config.autoencoder_precision
+        enabled = has_bfloat16(kind) if wanted == "auto" else wanted == "bfloat16"
+        return torch.autocast(kind, torch.bfloat16, enabled=enabled)
+
+
+def check_stages(config: IGAEPipelineConfig) -> None:
+    """Refuses the flags of the other stages, which have no meaning here."""
+    for name in ("rgb_alignment_start", "mixed_supervision"):
+        value = getattr(config, name)
+        if value is not None:
+            do = "set --pipeline.joint-training-start, or use latent-triplane"
+            raise ValueError(problem(name, "None, as ig-ae has warm-up and joint training alone", value, do))
+
+
+def has_bfloat16(device_type: str) -> bool:
+    """Whether a kind of device computes in bfloat16 faster than in float32."""
+    if device_type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return device_type == "cpu" and bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
+
+
+def mask_of_latents(mask: Tensor, factor: int) -> Bool[Tensor, "n h w"]:
+    """Latent pixels all of whose pixels are kept, of masks [n, H, W, 1]."""
+    return torch.stack([mask_of_latent(one[..., 0], factor) for one in mask])

@@ -1,0 +1,49 @@
+"""Losses of joint training, beside L_RGB and L_ae, which are plain mean squared errors."""
+
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor
+
+StopGradient = Literal["none", "encoder", "render"]
+
+
+def latent_loss(
+    encoded: Float[Tensor, "*batch channels"],
+    rendered: Float[Tensor, "*batch channels"],
+    stop: StopGradient = "none",
+    scale_free: bool = True,
+) -> Float[Tensor, ""]:
+    """L_latent = |E(x) - R(T_s, p)|^2, a mean over everything (IG-AE; 3Da-AE).
+
+    Args:
+        encoded: normalised latents of the pictures.
+        rendered: of the same cameras.
+        stop: whose gradient is stopped; with `none` the encoder moves towards the scenes and the scenes towards it.
+        scale_free: see `without_scale`.
+
+    Returns:
+        The loss; 0 without any latents, as masks may leave a crop.
+    """
+    target = without_scale(encoded) if scale_free else encoded
+    target = target.detach() if stop == "encoder" else target
+    output = rendered.detach() if stop == "render" else rendered
+    errors = (target - output).square()
+    return errors.mean() if errors.numel() else errors.sum()
+
+
+def without_scale(latents: Float[Tensor, "*batch channels"]) -> Float[Tensor, "*batch channels"]:
+    """The same latents, with a gradient that neither shifts nor scales any channel over the batch.
+
+    The easiest way to agree with a render is to encode less: latents that shrink towards a constant. The gradient of
+    batch normalisation leaves that way out (cf. batch renormalisation, Ioffe 2017), and the values stay as they are.
+    """
+    rows = latents.flatten(0, -2)
+    mean, std = rows.mean(dim=0), rows.std(dim=0, correction=0).clamp(min=1e-6)
+    return (latents - mean) / std * std.detach() + mean.detach()
+
+
+def latent_variation(raw: Float[Tensor, "batch h w channels"]) -> Float[Tensor, ""]:
+    """Total variation of raw latents as IG-AE weighs it: the norms of the differences along rows and along columns,
+    over the whole batch, divided by h + w (`compute_tv` with p, q = 2, 1)."""
+    return (raw.diff(dim=1).norm() + raw.diff(dim=2).norm()) / (raw.shape[1] + raw.shape[2])

@@ -1,0 +1,123 @@
+"""Crops: their cameras see what the whole camera sees there, and they lie around the object."""
+
+import pytest
+import torch
+from tiny import camera_of
+
+from latent_nerfstudio.data.crops import cropped, cropped_cameras, draw_crops, draw_place
+
+WHITE = torch.ones(3)
+
+
+def rays_of(cameras, index):
+    return cameras.generate_rays(camera_indices=index, keep_shape=True)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+# Cameras
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "side", "corners"),
+    [
+        (24, 24, 8, [[0, 0], [16, 16], [3, 7]]),
+        (30, 17, 9, [[8, 0], [0, 21], [5, 13]]),
+        (13, 26, 20, [[6, 0], [0, 0], [2, 0]]),
+        (21, 16, 50, [[0, 0]] * 3),
+    ],
+    ids=["square", "wide", "side longer than the width", "side longer than both"],
+)
+def test_rays_of_a_crop_are_those_of_the_whole_camera(width, height, side, corners):
+    cameras = camera_of(width, height, count=3, scene=2)
+    places = torch.tensor(corners)
+    parts = cropped_cameras(cameras, places, side)
+    assert len(parts) == 3 and bool((parts.metadata["scene_index"] == 2).all())
+    for index, (top, left) in enumerate(corners):
+        part, whole = rays_of(parts, index), rays_of(cameras, index)
+        assert part.directions.shape[:2] == (min(side, height), min(side, width))
+        for row in range(min(side, height)):
+            for column in range(min(side, width)):
+                expected = whole.directions[top + row, left + column]
+                torch.testing.assert_close(part.directions[row, column], expected, atol=1e-6, rtol=0)
+        assert torch.equal(part.origins[0, 0], whole.origins[0, 0])
+
+
+def test_the_whole_cameras_are_left_as_they_are():
+    cameras = camera_of(24, 18, count=2)
+    before = rays_of(cameras, 1).directions.clone()
+    cropped_cameras(cameras, torch.tensor([[3, 4], [5, 6]]), 8)
+    assert (int(cameras.width[0]), int(cameras.height[0])) == (24, 18)
+    assert torch.equal(rays_of(cameras, 1).directions, before)
+
+
+def test_cutting_by_hand():
+    pictures = torch.arange(2 * 5 * 6).view(2, 5, 6, 1)
+    parts = cropped(pictures, torch.tensor([[1, 2], [3, 4]]), 2)
+    assert parts[..., 0].tolist() == [[[8, 9], [14, 15]], [[52, 53], [58, 59]]]
+    assert torch.equal(cropped(pictures, torch.zeros(2, 2, dtype=torch.long), 9), pictures)
+
+
+# Places
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
+@pytest.mark.parametrize(("height", "width", "side"), [(40, 40, 10), (25, 60, 11), (60, 25, 1)])
+def test_crops_hold_a_pixel_of_the_object_and_lie_inside(kind, height, width, side):
+    images = torch.full((4, height, width, 3), 255, dtype=torch.uint8)
+    images[0, 0, 0] = 0  # the corners, where crops are moved into the picture
+    images[1, -1, -1, 1] = 0
+    images[2, 12, 20] = torch.tensor([255, 252, 255], dtype=torch.uint8)
+    images[3, 5:9, 15:22] = 100
+    solid = (images != 255).any(dim=-1)
+    given = images if kind == torch.uint8 else images.float() / 255
+    for seed in range(20):
+        corners = draw_crops(given, WHITE, side, generator(seed))
+        assert corners.shape == (4, 2) and int(corners.min()) >= 0
+        assert bool((corners + side <= torch.tensor([height, width])).all())
+        for one, (top, left) in zip(solid, corners.tolist(), strict=True):
+            assert bool(one[top : top + side, left : left + side].any())
+
+
+def test_noise_of_the_background_is_no_object():
+    images = torch.full((1, 30, 30, 3), 254, dtype=torch.uint8)
+    images[0, 20, 20] = 10
+    tops = {tuple(draw_crops(images, WHITE, 5, generator(seed))[0].tolist()) for seed in range(10)}
+    assert tops == {(18, 18)}
+
+
+def test_the_background_is_a_colour():
+    images = torch.zeros(1, 30, 30, 3)
+    images[..., 0] = 0.4
+    images[0, 7, 22] = 1.0
+    corners = draw_crops(images, torch.tensor([0.4, 0.0, 0.0]), 4, generator())
+    assert corners.tolist() == [[5, 20]]
+
+
+def test_a_picture_of_nothing_but_background_is_cropped_anywhere():
+    images = torch.full((1, 20, 30, 3), 255, dtype=torch.uint8)
+    corners = torch.cat([draw_crops(images, WHITE, 6, generator(seed)) for seed in range(200)])
+    assert corners.min(dim=0).values.tolist() == [0, 0] and corners.max(dim=0).values.tolist() == [14, 24]
+
+
+def test_a_side_longer_than_the_picture_begins_at_its_border():
+    images = torch.zeros(2, 8, 12, 3)
+    assert draw_crops(images, WHITE, 50, generator()).tolist() == [[0, 0], [0, 0]]
+    corners = torch.cat([draw_crops(images, WHITE, 10, generator(seed)) for seed in range(20)])
+    assert not corners[:, 0].any() and set(corners[:, 1].tolist()) == {0, 1, 2}
+
+
+def test_every_place_of_an_object_is_drawn():
+    wanted = torch.zeros(4, 5, dtype=torch.bool)
+    wanted[1, 3] = wanted[2, 0] = wanted[3, 4] = True
+    source = generator()
+    drawn = {tuple(draw_place(wanted, source).tolist()) for _ in range(60)}
+    assert drawn == {(1, 3), (2, 0), (3, 4)}
+
+
+def test_draws_are_functions_of_the_generator():
+    images = torch.rand(3, 40, 40, 3)
+    first, again, other = (draw_crops(images, WHITE, 8, generator(seed)) for seed in (5, 5, 6))
+    assert torch.equal(first, again) and not torch.equal(first, other)

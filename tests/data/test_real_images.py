@@ -1,0 +1,208 @@
+"""Real images: which files, what is read of them, and the crops of a step."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from latent_nerfstudio.data import real_images
+from latent_nerfstudio.data.real_images import IMAGE_SUFFIXES, RealImages, find_images, random_crop, read_image
+
+
+def noise(height, width, seed=0, channels=3):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
+
+
+def write(folder, count=3, height=40, width=50, start=0):
+    folder.mkdir(exist_ok=True)
+    for index in range(start, start + count):
+        Image.fromarray(noise(height, width, seed=index)).save(folder / f"{index:02d}.png")
+    return folder
+
+
+def contains(picture, crop):
+    """Whether a crop, perhaps mirrored, is a part of a picture."""
+    windows = np.lib.stride_tricks.sliding_window_view(picture, crop.shape)[:, :, 0]
+    return any((windows == part).all(axis=(2, 3, 4)).any() for part in (crop, crop[:, ::-1]))
+
+
+# Batches
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (11, 30)])
+def test_crops_are_parts_of_the_pictures(tmp_path, height, width):
+    images = RealImages(write(tmp_path), height, width)
+    assert len(images) == 3
+    batch = images.batch(0, 12)
+    assert batch.shape == (12, height, width, 3) and batch.dtype == torch.float32
+    assert float(batch.min()) >= 0 and 0.9 < float(batch.max()) <= 1
+    pictures = [images.read(index) for index in range(3)]
+    crops = (batch * 255).round().byte().numpy()
+    whole = sum(any(contains(picture, crop) for picture in pictures) for crop in crops)
+    assert 4 <= whole < 12  # about a third is shrunk first
+
+
+def test_a_side_shortens_the_crops(tmp_path):
+    images = RealImages(write(tmp_path), 32, 20)
+    shapes = [tuple(images.batch(0, 2, side).shape[1:3]) for side in (None, 8, 24, 100)]
+    assert shapes == [(32, 20), (8, 8), (24, 20), (32, 20)]
+
+
+def test_batches_are_functions_of_seed_and_step(tmp_path):
+    first, second = (RealImages(write(tmp_path), 16, 16) for _ in range(2))
+    for step in range(3):
+        second.batch(step, 5)
+    assert torch.equal(first.batch(7, 4), second.batch(7, 4))
+    assert torch.equal(first.batch(7, 4, 8), second.batch(7, 4, 8))
+    assert not torch.equal(first.batch(7, 4), first.batch(8, 4))
+    assert not torch.equal(first.batch(7, 4), RealImages(tmp_path, 16, 16, seed=1).batch(7, 4))
+
+
+def test_small_pictures_are_enlarged_to_fit(tmp_path):
+    for name, (height, width) in {"both": (5, 7), "low": (6, 90), "fits": (24, 30)}.items():
+        Image.new("RGB", (width, height), (200, 30, 90)).save(tmp_path / f"{name}.png")
+    batch = RealImages(tmp_path, 24, 30).batch(0, 12)
+    torch.testing.assert_close(batch, (torch.tensor([200.0, 30, 90]) / 255).expand(12, 24, 30, 3))
+
+
+def test_enlarging_keeps_the_aspect():
+    """A picture of half the height is enlarged to twice its size: its left half becomes the left square."""
+    picture = np.zeros((10, 20, 3), dtype=np.uint8)
+    picture[:, 10:] = 255
+    for seed in range(8):
+        crop = random_crop(picture, (20, 40), np.random.default_rng(seed)).astype(float)
+        left, right = crop[:, :18].mean(), crop[:, 22:].mean()
+        assert crop.shape == (20, 40, 3) and sorted([left < 1, right < 1]) == [False, True]
+
+
+def test_half_of_the_crops_are_mirrored():
+    picture = np.zeros((8, 8, 3), dtype=np.uint8)
+    picture[:, :4] = 255
+    random = np.random.default_rng(0)
+    mirrored = sum(random_crop(picture, (8, 8), random)[0, 0, 0] == 0 for _ in range(200))
+    assert 70 < mirrored < 130
+
+
+def test_shrunk_pictures_are_at_most_a_fifth_smaller(monkeypatch):
+    sizes = []
+    resize = Image.Image.resize
+    monkeypatch.setattr(Image.Image, "resize", lambda self, size, *a: (sizes.append(size), resize(self, size, *a))[1])
+    random = np.random.default_rng(0)
+    crops = [random_crop(noise(100, 50), (10, 10), random) for _ in range(90)]
+    assert {crop.shape for crop in crops} == {(10, 10, 3)} and 15 < len(sizes) < 45
+    assert all(80 <= height <= 100 and 40 <= width <= 50 for width, height in sizes)
+    sizes.clear()
+    crops = [random_crop(noise(100, 50), (10, 48), random) for _ in range(90)]
+    assert sizes and all(48 <= width <= 50 for width, _ in sizes)
+
+
+# Reading
+
+
+def test_pictures_of_all_kinds_become_rgb(tmp_path):
+    rgb = noise(6, 7)
+    Image.fromarray(rgb).save(tmp_path / "rgb.png")
+    assert np.array_equal(read_image(tmp_path / "rgb.png"), rgb)
+    grey = noise(6, 7, channels=1)[..., 0]
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    assert np.array_equal(read_image(tmp_path / "grey.png"), np.stack([grey] * 3, axis=-1))
+    Image.fromarray(grey > 100).save(tmp_path / "bits.png")
+    assert np.array_equal(read_image(tmp_path / "bits.png")[..., 1], (grey > 100) * np.uint8(255))
+    palette = Image.fromarray(rgb).quantize(8)
+    palette.save(tmp_path / "palette.png")
+    assert np.array_equal(read_image(tmp_path / "palette.png"), np.asarray(palette.convert("RGB")))
+
+
+def test_sixteen_bits_of_grey_are_scaled_and_not_clipped(tmp_path):
+    Image.fromarray(np.array([[0, 255, 256, 32768, 65535]], dtype=np.uint16)).save(tmp_path / "deep.png")
+    assert read_image(tmp_path / "deep.png")[0].tolist() == [[v] * 3 for v in (0, 0, 1, 128, 255)]
+
+
+def test_what_is_transparent_becomes_white(tmp_path):
+    pixels = np.array([[[200, 0, 0, 255], [200, 0, 0, 0], [100, 0, 50, 51]]], dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "rgba.png")
+    expected = [[200, 0, 0], [255, 255, 255], [224, 204, 214]]  # 0.2 of the colour and 0.8 of white
+    np.testing.assert_allclose(read_image(tmp_path / "rgba.png")[0], expected, atol=1)
+    Image.fromarray(np.array([[[10, 255], [10, 0]]], dtype=np.uint8)).save(tmp_path / "la.png")
+    assert read_image(tmp_path / "la.png")[0].tolist() == [[10] * 3, [255] * 3]
+    palette = Image.frombytes("P", (2, 1), bytes([0, 1]))
+    palette.putpalette([255, 0, 0, 0, 0, 255])
+    palette.save(tmp_path / "palette.png", transparency=1)
+    assert read_image(tmp_path / "palette.png")[0].tolist() == [[255, 0, 0], [255, 255, 255]]
+
+
+def test_folders_are_searched_with_their_subfolders_in_order_of_names(tmp_path):
+    write(tmp_path / "b", 1)
+    write(tmp_path / "a", 2)
+    (tmp_path / "a" / "notes.txt").write_text("no picture")
+    Image.new("RGB", (9, 9)).save(tmp_path / "c.JPG", "jpeg")
+    names = [str(path.relative_to(tmp_path)) for path in find_images(tmp_path)]
+    assert names == ["a/00.png", "a/01.png", "b/00.png", "c.JPG"]
+
+
+# Memory
+
+
+def test_pictures_are_kept_within_a_bound(tmp_path, monkeypatch):
+    """Large pictures and then many small ones: what counts are bytes, not pictures."""
+    write(tmp_path, 2, height=20, width=20)  # 1200 bytes each
+    write(tmp_path, 20, height=4, width=5, start=2)  # 60 bytes each
+    monkeypatch.setattr(real_images, "KEPT_BYTES", 2500)
+    images = RealImages(tmp_path, 4, 4)
+    for index in [*range(22), 0, 1, 5, 0]:
+        expected = np.asarray(Image.open(images.paths[index]))
+        assert np.array_equal(images.read(index), expected)
+        assert sum(picture.nbytes for picture in images._kept.values()) <= 2500
+    assert index in images._kept and len(images._kept) > 2
+    monkeypatch.setattr(real_images, "KEPT_BYTES", 10)
+    images.read(3)
+    assert list(images._kept) == [3]
+
+
+def test_a_kept_picture_is_not_read_again(tmp_path, monkeypatch):
+    images = RealImages(write(tmp_path), 8, 8)
+
+    def refuse(path):
+        raise AssertionError(f"{path} was read")
+
+    monkeypatch.setattr(real_images, "read_image", refuse)
+    assert images.batch(0, 6).shape == (6, 8, 8, 3)
+
+
+# Bad folders
+
+
+def test_no_folder_and_an_empty_one(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"real images .*nowhere: expected .*\.png.* got no such folder; name"):
+        RealImages(tmp_path / "nowhere", 8, 8)
+    (tmp_path / "notes.txt").write_text("no picture")
+    with pytest.raises(FileNotFoundError, match=r"real images .*: expected .* got a folder without any; name a folder"):
+        RealImages(tmp_path, 8, 8)
+
+
+@pytest.mark.parametrize("suffix", IMAGE_SUFFIXES)
+def test_a_text_file_by_the_name_of_a_picture(tmp_path, suffix):
+    write(tmp_path, 2)
+    (tmp_path / f"broken{suffix}").write_text("this is text")
+    with pytest.raises(ValueError, match=rf"real images .*broken{suffix}: expected a picture, got Unidentified.*; rem"):
+        RealImages(tmp_path, 8, 8)
+
+
+def test_a_picture_that_ends_early(tmp_path):
+    Image.fromarray(noise(64, 64)).save(tmp_path / "whole.png")
+    (tmp_path / "part.png").write_bytes((tmp_path / "whole.png").read_bytes()[:2000])
+    with pytest.raises(ValueError, match=r"real images .*part.png: expected a picture, got OSError: .*; remove or rep"):
+        RealImages(tmp_path, 8, 8)
+
+
+def test_a_picture_of_too_many_pixels(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(ValueError, match=r"real images .*: expected a picture, got DecompressionBombError: .*; remove"):
+        RealImages(write(tmp_path), 8, 8)
+
+
+def test_of_many_pictures_some_are_read_first(tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(real_images, "read_image", lambda path: (read.append(path.name), noise(8, 8))[1])
+    RealImages(write(tmp_path, 60, height=2, width=2), 8, 8)
+    assert len(read) == len(set(read)) == real_images.PROBED and {"00.png", "59.png"} <= set(read)

@@ -1,0 +1,240 @@
+"""A run of `ig-ae`: what it writes, resuming it in either stage, accumulated gradients, numbers that are none."""
+
+import copy
+import json
+import math
+
+import pytest
+import torch
+from nerfstudio.configs.base_config import ViewerConfig
+from PIL import Image
+from tiny import joint_config_of
+
+from latent_nerfstudio.engine.schedulers import stage_factor
+from latent_nerfstudio.engine.trainer import LatentTrainer
+from latent_nerfstudio.models.shared_bundle import read_shared_bundle
+from method_configs.igae import RATES, ig_ae
+
+START = 4
+"""First step of joint training in these tests."""
+
+
+def trainer_of(data, source, out, steps=7, pipeline=None, **settings):
+    """The official method, on a small pipeline of the same random planes each time."""
+    torch.manual_seed(0)
+    config = copy.deepcopy(ig_ae.config)
+    config.experiment_name, config.timestamp, config.output_dir = "balls", "now", out
+    config.max_num_iterations, config.vis, config.viewer = steps, "tensorboard", ViewerConfig()
+    config.steps_per_eval_image = config.steps_per_save = 1000
+    config.pipeline = joint_config_of(data, source, **{"joint_training_start": START, **(pipeline or {})})
+    config.machine.device_type = "cpu"
+    for name, value in settings.items():
+        assert hasattr(config, name)
+        setattr(config, name, value)
+    trainer = config.setup()
+    assert isinstance(trainer, LatentTrainer)
+    trainer.setup()
+    return trainer
+
+
+def still(trainer):
+    """Without the jitter of samples, which no resumed run repeats."""
+    trainer.pipeline.latent_model.nerf.sampler.train_stratified = False
+    return trainer
+
+
+def encoder_of(vae_or_trainer):
+    """Copies of an encoder's tensors by name."""
+    is_trainer = isinstance(vae_or_trainer, LatentTrainer)
+    vae = vae_or_trainer.pipeline.space.autoencoder.vae if is_trainer else vae_or_trainer
+    state = vae.state_dict()
+    return {name: value.clone() for name, value in state.items() if name.startswith(("encoder.", "quant_conv."))}
+
+
+def equal(states, others):
+    return states.keys() == others.keys() and all(torch.equal(value, others[name]) for name, value in states.items())
+
+
+def load_kl(folder):
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+    vae = AutoencoderKL.from_pretrained(folder, low_cpu_mem_usage=False)
+    assert isinstance(vae, torch.nn.Module)
+    return vae
+
+
+@pytest.fixture(scope="module")
+def run(balls, kl, tmp_path_factory):
+    """A finished run of seven steps, three of them of joint training, that saved a checkpoint on its way."""
+    settings = {"steps_per_save": 5, "steps_per_pictures": 3, "save_only_latest_checkpoint": False}
+    trainer = still(trainer_of(balls, kl, tmp_path_factory.mktemp("joint"), **settings))
+    trainer.train()
+    return trainer
+
+
+# What a run writes
+
+
+def test_a_run_writes_checkpoints_a_bundle_and_pictures(run):
+    names = {path.name for path in run.base_dir.iterdir()}
+    assert {"training.json", "contact_sheet.png", "shared_bundle", "autoencoder", "pictures", "metrics.jsonl"} <= names
+    assert sorted(path.name for path in run.checkpoint_dir.iterdir()) == ["step-000000005.ckpt", "step-000000006.ckpt"]
+    summary = json.loads((run.base_dir / "training.json").read_text())
+    assert (summary["method"], summary["steps"], summary["alignment_start"]) == ("ig-ae", 7, START)
+    for step in (3, 6):
+        with Image.open(run.base_dir / "pictures" / f"step-{step:09d}.png") as sheet:
+            assert sheet.size[1] > 3 * 32
+
+
+def test_metrics_of_the_way(run):
+    """Of renders, of the autoencoder and of latents, and the gap between the first two."""
+    lines = [json.loads(line) for line in (run.base_dir / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [3, 6]
+    for line in lines:
+        assert {"psnr", "ssim", "autoencoder_psnr", "latent_psnr", "gap"} <= set(line)
+        assert all(math.isfinite(value) for value in line.values())
+        assert line["gap"] == pytest.approx(line["autoencoder_psnr"] - line["psnr"])
+    assert lines[0]["autoencoder_psnr"] != lines[1]["autoencoder_psnr"]  # the ceiling is the trained autoencoder's
+
+
+def test_the_trained_autoencoder_loads_in_diffusers(run, kl):
+    vae = load_kl(run.base_dir / "autoencoder")
+    assert equal(encoder_of(vae), encoder_of(run))
+    source = load_kl(kl)
+    changed = [name for name, value in encoder_of(source).items() if not torch.equal(value, encoder_of(vae)[name])]
+    assert sorted(changed) == sorted(encoder_of(vae))
+    image, space = torch.rand(1, 16, 16, 3), run.pipeline.space
+    with torch.no_grad():
+        output = vae.encode(image.permute(0, 3, 1, 2) * 2 - 1).latent_dist.mode().permute(0, 2, 3, 1)
+        torch.testing.assert_close(space.normalizer(output), space.encode(image))
+
+
+def test_the_bundle_is_that_of_the_last_step(run):
+    bundle, pipeline = read_shared_bundle(str(run.base_dir)), run.pipeline
+    assert (bundle.step, bundle.num_scenes, bundle.facts["method"]) == (6, 3, "ig-ae")
+    field, space = pipeline.latent_model.nerf.field, pipeline.space
+    assert torch.equal(bundle.tensors["field.base_planes"], field.base_planes)
+    assert torch.equal(bundle.tensors["mean_scene_weights"], field.scene_weights.mean(dim=0))
+    assert torch.equal(bundle.tensors["normalizer.std"], space.normalizer.std)
+    with torch.no_grad():
+        plain = space.encode(torch.ones(1, 64, 64, 3))[0]
+    torch.testing.assert_close(bundle.tensors["background"], plain, atol=2e-3, rtol=0)
+
+
+def test_the_encoder_is_in_the_checkpoint(run):
+    stored = torch.load(run.checkpoint_dir / "step-000000006.ckpt", weights_only=True)
+    names = {name for name in stored["pipeline"] if ".vae.encoder." in name or ".vae.quant_conv." in name}
+    assert len(names) == len(encoder_of(run))
+    assert set(stored["optimizers"]) == {"planes", "shared_planes", "mlp", "decoder", "encoder"}
+
+
+# Resuming
+
+
+@pytest.mark.parametrize(("done", "stages"), [(2, ["warm-up"] * 2 + ["joint training"] * 2), (5, ["joint training"])])
+def test_a_resumed_run_is_the_run_that_was_not_stopped(balls, kl, tmp_path, monkeypatch, done, stages):
+    """Both save after the same steps: whatever is saved knows the background of its encoder."""
+    schedule = {name: {**group, "scheduler": None} for name, group in copy.deepcopy(ig_ae.config.optimizers).items()}
+    settings = {"optimizers": schedule, "steps_per_save": done - 1}
+    whole = still(trainer_of(balls, kl, tmp_path / "whole", 6, **settings))
+    whole.train()
+    part = still(trainer_of(balls, kl, tmp_path / "part", done, **settings))
+    part.train()
+    rest = still(trainer_of(balls, kl, tmp_path / "rest", 6, load_dir=part.checkpoint_dir, **settings))
+    assert equal(encoder_of(rest), encoder_of(part)) and equal(encoder_of(part), encoder_of(load_kl(kl))) == (done == 2)
+    seen, iterate, pipeline = [], rest.train_iteration, rest.pipeline
+    monkeypatch.setattr(rest, "train_iteration", lambda step: (seen.append(step), iterate(step))[1])
+    rest.train()
+    assert seen == list(range(done, 6)) and [pipeline.stage_at(step) for step in seen] == stages
+    for name, value in whole.pipeline.state_dict().items():
+        torch.testing.assert_close(rest.pipeline.state_dict()[name], value, msg=name)
+
+
+def test_schedules_know_where_joint_training_begins(run):
+    for name, (warm_up, joint) in RATES.items():
+        (factor,) = run.optimizers.schedulers[name].lr_lambdas
+        expected = [stage_factor(step, START, 7, 20, 0.05, joint / warm_up) for step in range(7)]
+        assert [factor(step) for step in range(7)] == expected
+        assert run.optimizers.optimizers[name].defaults["lr"] == warm_up
+
+
+# Gradients that accumulate
+
+
+def test_gradients_of_two_steps_move_the_encoder_once(balls, kl, tmp_path, monkeypatch):
+    """Not after the first of them, and not in the warm-up, where it has no gradient at all."""
+    accumulation = {"encoder": 2, "decoder": 2}
+    trainer = trainer_of(balls, kl, tmp_path, START + 4, gradient_accumulation_steps=accumulation)
+    encoders, gradients = [], []
+    iterate, encoder = trainer.train_iteration, trainer.pipeline.space.autoencoder.encoder_parameters()
+
+    def watched(step):
+        result = iterate(step)
+        encoders.append(encoder_of(trainer))
+        gradients.append([None if p.grad is None else p.grad.clone() for p in encoder])
+        return result
+
+    monkeypatch.setattr(trainer, "train_iteration", watched)
+    trainer.train()
+    moved = [not equal(before, after) for before, after in zip(encoders, encoders[1:], strict=False)]
+    assert moved == [False] * START + [True, False, True][: len(moved) - START]
+    assert all(gradient is None for gradient in gradients[START - 1])
+
+
+# Numbers that are none
+
+
+def endless(trainer, monkeypatch, step):
+    """Makes L_RGB NaN from a step on."""
+    pipeline = trainer.pipeline
+    errors = pipeline.scene_errors
+    calls = iter(range(START, 1000))
+
+    def broken(*arguments):
+        result = errors(*arguments)
+        return {**result, "rgb_loss": result["rgb_loss"] * (math.nan if next(calls) >= step else 1)}
+
+    monkeypatch.setattr(pipeline, "scene_errors", broken)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoint(balls, kl, tmp_path, monkeypatch):
+    trainer = trainer_of(balls, kl, tmp_path / "run", 12, steps_per_save=5)
+    endless(trainer, monkeypatch, step=7)
+    with pytest.raises(FloatingPointError, match="loss rgb_loss at step 7: expected finite numbers, got nan; lower"):
+        trainer.train()
+    assert [path.name for path in trainer.checkpoint_dir.iterdir()] == ["step-000000005.ckpt"]
+    assert read_shared_bundle(str(trainer.base_dir)).step == 5
+    monkeypatch.undo()
+    resumed = trainer_of(balls, kl, tmp_path / "resumed", 8, load_dir=trainer.checkpoint_dir)
+    resumed.train()
+    assert [path.name for path in resumed.checkpoint_dir.iterdir()] == ["step-000000007.ckpt"]
+
+
+@pytest.mark.parametrize("weight", [math.inf, math.nan])
+def test_a_weight_that_is_no_number(balls, kl, tmp_path, weight):
+    trainer = trainer_of(balls, kl, tmp_path, pipeline={"autoencoder_loss_weight": weight})
+    with pytest.raises(FloatingPointError, match=f"loss autoencoder_loss at step {START}: expected finite numbers"):
+        trainer.train()
+
+
+def test_learning_rates_that_are_far_too_high(balls, kl, tmp_path):
+    optimizers = copy.deepcopy(ig_ae.config.optimizers)
+    for group in optimizers.values():
+        group["optimizer"].lr = 1e30
+    trainer = trainer_of(balls, kl, tmp_path, optimizers=optimizers, pipeline={"joint_training_start": 0})
+    with pytest.raises(FloatingPointError, match=r"loss \w+ at step [12]: expected finite numbers"):
+        trainer.train()
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_a_parameter_that_is_no_number_is_never_saved(balls, kl, tmp_path, monkeypatch):
+    trainer = trainer_of(balls, kl, tmp_path, steps_per_save=5)
+    trainer.train()
+    kept = {path: path.read_bytes() for path in trainer.checkpoint_dir.iterdir()}
+    bundle = read_shared_bundle(str(trainer.base_dir)).hash
+    with torch.no_grad():
+        trainer.pipeline.latent_model.nerf.field.base_planes[1, 0, 0, 3, 3] = math.nan
+    with pytest.raises(FloatingPointError, match=r"parameter _model.nerf.field.base_planes at step 7: expected finite"):
+        trainer.save_checkpoint(7)
+    assert {path: path.read_bytes() for path in trainer.checkpoint_dir.iterdir()} == kept
+    assert read_shared_bundle(str(trainer.base_dir)).hash == bundle

@@ -1,0 +1,497 @@
+"""Joint training: stages, who gets gradients, what each loss is, real images, masks, and latents that stay alive."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny import gradients, joint_pipeline_of, pipeline_of, small_nerf, write_ball
+
+from latent_nerfstudio.data import latent_datamanager
+from latent_nerfstudio.data.pixels import mask_of_latent
+from latent_nerfstudio.latent_space.latent_space import as_float
+from latent_nerfstudio.pipelines.igae_pipeline import REFRESH_MOMENTUM, REFRESH_STEPS, mask_of_latents
+from latent_nerfstudio.pipelines.joint_losses import latent_variation
+
+START = 3
+"""First step of joint training in these tests."""
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Folder of real images: noise and stripes of several sizes."""
+    folder = tmp_path_factory.mktemp("photos")
+    for index, (height, width) in enumerate([(40, 60), (48, 33), (20, 90)]):
+        picture = np.random.default_rng(index).integers(0, 256, (height, width, 3), dtype=np.uint8)
+        picture[:, : width // 2] = np.arange(height, dtype=np.uint8)[:, None, None]
+        Image.fromarray(picture).save(folder / f"{index}.png")
+    return folder
+
+
+def optimizer_of(pipeline, scenes=0.01, autoencoder=0.002):
+    rates = {"encoder": autoencoder, "decoder": autoencoder}
+    groups = pipeline.get_param_groups()
+    return torch.optim.Adam([{"params": g, "lr": rates.get(n, scenes)} for n, g in groups.items()], eps=1e-15)
+
+
+def fit(pipeline, steps):
+    """Trains through the given steps, and returns the losses and metrics of each."""
+    pipeline.train()
+    optimizer = optimizer_of(pipeline)
+    history = []
+    for step in steps:
+        _, losses, metrics = pipeline.get_train_loss_dict(step)
+        optimizer.zero_grad()
+        sum(losses.values()).backward()
+        optimizer.step()
+        history.append({name: float(value.detach()) for name, value in {**losses, **metrics}.items()})
+    return history
+
+
+def snapshot(pipeline):
+    """Copies of all parameters by name, but for Nerfstudio's, by which modules know their device."""
+    named = pipeline.named_parameters()
+    return {name: value.detach().clone() for name, value in named if "device_indicator" not in name}
+
+
+def moved(pipeline, before):
+    """Names of the parameters that are not what they were, and of those that are."""
+    names = {name for name, value in snapshot(pipeline).items() if not torch.equal(value, before[name])}
+    return names, set(before) - names
+
+
+def of_autoencoder(pipeline):
+    return {name for name in snapshot(pipeline) if "autoencoder" in name}
+
+
+def joint_losses(pipeline, step=START):
+    pipeline.prepare()
+    pipeline.train()
+    return pipeline.get_train_loss_dict(step)[1]
+
+
+def reached(pipeline, loss):
+    """Which groups a loss gives a gradient to."""
+    pipeline.zero_grad()
+    loss.backward(retain_graph=True)
+    return {name for name, group in pipeline.get_param_groups().items() if any(gradients(*group))}
+
+
+# Stages
+
+
+def test_the_stage_follows_from_the_absolute_step(balls, kl):
+    pipeline = joint_pipeline_of(balls, kl)
+    assert [pipeline.stage_at(step) for step in (0, 2, 3, 999)] == ["warm-up"] * 2 + ["joint training"] * 2
+    assert pipeline.second_stage_start == START
+    assert sorted(pipeline.get_param_groups()) == ["decoder", "encoder", "mlp", "planes", "shared_planes"]
+
+
+def test_the_warm_up_changes_nothing_of_the_autoencoder(balls, kl):
+    pipeline = joint_pipeline_of(balls, kl)
+    before = snapshot(pipeline)
+    history = fit(pipeline, range(START))
+    changed, kept = moved(pipeline, before)
+    assert kept == of_autoencoder(pipeline) and len(changed) >= 5
+    assert all({"latent_loss", "total_variation", "latent_mse"} == set(entry) for entry in history)
+
+
+@pytest.mark.parametrize("source", ["kl", "taesd"])
+def test_joint_training_changes_every_parameter(request, balls, source):
+    pipeline = joint_pipeline_of(balls, request.getfixturevalue(source))
+    pipeline.prepare()
+    before = snapshot(pipeline)
+    (history,) = fit(pipeline, [START])
+    names, kept = moved(pipeline, before)
+    assert not kept
+    for part in ("encoder.", "decoder.", "micro_planes", "base_planes", "scene_weights", "mlp."):
+        assert any(part in name for name in names)
+    losses = {"latent_loss", "rgb_loss", "autoencoder_loss", "total_variation"}
+    assert set(history) == losses | {"psnr", "residual", "latent_std"}
+
+
+def test_the_warm_up_is_latent_supervision(balls, kl):
+    """Step by step the same, whether or not joint training follows."""
+    settings = {"nerf": small_nerf(macro_features=3, num_base_planes=2), "datamanager": {"scenes_per_batch": 3}}
+    joint, plain = joint_pipeline_of(balls, kl).eval(), pipeline_of(balls, kl, **settings).eval()
+    for step in range(START):
+        expected = plain.get_train_loss_dict(step)[1]["latent_loss"]
+        torch.testing.assert_close(joint.get_train_loss_dict(step)[1]["latent_loss"], expected)
+
+
+def test_the_identity_warms_up_throughout(balls):
+    pipeline = joint_pipeline_of(balls)
+    assert pipeline.stage_at(10**6) == "warm-up" and pipeline.second_stage_start is None
+    assert sorted(pipeline.get_param_groups()) == ["mlp", "planes", "shared_planes"]
+    before = snapshot(pipeline)
+    (history,) = fit(pipeline, [1000])
+    assert set(history) == {"latent_loss", "total_variation", "latent_mse"} and not moved(pipeline, before)[1]
+
+
+# Losses
+
+
+@pytest.mark.parametrize("normalizer", ["mean-std", "tanh"])
+@pytest.mark.parametrize("crop", [None, 20])
+def test_losses_against_their_definitions(balls, kl, photos, crop, normalizer):
+    """In evaluation mode, in which samples lie where they lay; total variation is a loss of training alone."""
+    weights = {"latent_loss_weight": 0.5, "rgb_loss_weight": 3.0, "autoencoder_loss_weight": 0.7}
+    real = {"real_images": photos, "real_images_per_batch": 2, "real_loss_weight": 0.2, "real_variation_weight": 0.3}
+    pipeline = joint_pipeline_of(balls, kl, crop=crop, **weights, **real)
+    pipeline.space.normalizer.kind = normalizer
+    pipeline.eval()
+    _, losses, metrics = pipeline.get_train_loss_dict(START)
+    cameras, batch = pipeline.datamanager.next_train_images(START, crop)
+    image, side = batch["image"], crop or 32
+    assert image.shape == (4, side, side, 3)
+    encoded, space = pipeline.space.encode(image), pipeline.space
+    rendered, _ = pipeline.latent_model.render_latents(cameras)
+    photo = pipeline.real_images.batch(START, 2, crop)
+    assert photo.shape == (2, side, side, 3)
+    raw = space.autoencoder.encode(photo)
+    decoded = space.decode(rendered, side, side)
+    expected = {
+        "latent_loss": 0.5 * (encoded - rendered).square().mean(),
+        "rgb_loss": 3 * (image - decoded).square().mean(),
+        "autoencoder_loss": 0.7 * (image - space.decode(encoded, side, side)).square().mean(),
+        "real_loss": 0.2 * (photo - space.decode(space.encode(photo), side, side)).square().mean(),
+        "real_variation": 0.3 * latent_variation(raw),
+    }
+    assert set(losses) == set(expected)
+    for name, value in expected.items():
+        torch.testing.assert_close(losses[name], value, atol=1e-6, rtol=1e-3, msg=name)
+    assert float(metrics["psnr"]) == pytest.approx(float(-10 * (image - decoded).square().mean().log10()), abs=1e-3)
+    assert float(metrics["latent_std"]) == float(space.normalizer.std.min())
+
+
+def test_the_regularisers_hold_in_joint_training(balls, kl):
+    pipeline = joint_pipeline_of(balls, kl)
+    pipeline.train()
+    outputs, losses, _ = pipeline.get_train_loss_dict(START)
+    nerf = pipeline.latent_model.nerf
+    expected = nerf.config.total_variation_weight * nerf.field.total_variation(outputs["planes"])
+    torch.testing.assert_close(losses["total_variation"], expected)
+
+
+def test_weights_of_nothing_leave_numbers(balls, kl):
+    nothing = {"latent_loss_weight": 0.0, "rgb_loss_weight": 0.0, "autoencoder_loss_weight": 0.0}
+    pipeline = joint_pipeline_of(balls, kl, **nothing)
+    pipeline.eval()
+    _, losses, metrics = pipeline.get_train_loss_dict(START)
+    assert not any(float(loss) for loss in losses.values())
+    assert all(bool(value.isfinite()) for value in metrics.values())
+
+
+def test_bfloat16_is_near_float32_and_leaves_parameters_in_float32(balls, kl):
+    exact, coarse = (joint_pipeline_of(balls, kl, autoencoder_precision=kind) for kind in ("float32", "bfloat16"))
+    expected, losses = exact.eval().get_train_loss_dict(START)[1], coarse.eval().get_train_loss_dict(START)[1]
+    for name, value in losses.items():
+        assert value.dtype == torch.float32 and value != expected[name]
+        torch.testing.assert_close(value, expected[name], atol=0, rtol=0.05)
+    sum(losses.values()).backward()
+    for parameter in coarse.space.autoencoder.encoder_parameters():
+        assert parameter.dtype == parameter.grad.dtype == torch.float32
+
+
+# Who gets gradients
+
+
+SCENES = {"planes", "shared_planes", "mlp"}
+
+
+@pytest.mark.parametrize("scale_free", [True, False])
+@pytest.mark.parametrize(
+    ("stop", "groups"), [("none", SCENES | {"encoder"}), ("encoder", SCENES), ("render", {"encoder"})]
+)
+def test_whom_each_loss_trains(balls, kl, stop, groups, scale_free):
+    pipeline = joint_pipeline_of(balls, kl, stop_gradient=stop, scale_free_latent_loss=scale_free)
+    losses = joint_losses(pipeline)
+    assert reached(pipeline, losses["latent_loss"]) == groups
+    assert reached(pipeline, losses["rgb_loss"]) == SCENES | {"decoder"}
+    assert reached(pipeline, losses["autoencoder_loss"]) == {"encoder", "decoder"}
+    assert reached(pipeline, losses["total_variation"]) == {"planes", "shared_planes"}
+
+
+def test_an_rgb_loss_for_the_decoder_alone(balls, kl):
+    losses = joint_losses(pipeline := joint_pipeline_of(balls, kl, rgb_loss_trains_scenes=False))
+    assert reached(pipeline, losses["rgb_loss"]) == {"decoder"}
+    assert reached(pipeline, losses["latent_loss"]) == SCENES | {"encoder"}
+
+
+def test_scenes_that_joint_training_leaves_alone(balls, kl):
+    pipeline = joint_pipeline_of(balls, kl, update_scenes=False)
+    fit(pipeline, range(START))
+    before = snapshot(pipeline)
+    history = fit(pipeline, range(START, START + 3))
+    changed, kept = moved(pipeline, before)
+    assert changed == of_autoencoder(pipeline) and kept
+    assert set(history[0]) >= {"latent_loss", "rgb_loss", "autoencoder_loss"} and "total_variation" not in history[0]
+
+
+def test_a_frozen_decoder_and_frozen_base_planes(balls, kl):
+    pipeline = joint_pipeline_of(balls, kl, train_decoder=False, train_base_planes=False)
+    assert "decoder" not in pipeline.get_param_groups()
+    pipeline.prepare()
+    before = snapshot(pipeline)
+    fit(pipeline, [START])
+    _, kept = moved(pipeline, before)
+    assert all("decoder" in name or "post_quant" in name or "base_planes" in name for name in kept) and len(kept) > 5
+
+
+# Crops
+
+
+def test_crops_first_and_whole_pictures_later(balls, kl, photos, monkeypatch):
+    pipeline = joint_pipeline_of(balls, kl, crop=16, whole_pictures_start=5, real_images=photos)
+    pipeline.prepare()
+    asked, manager, real = [], pipeline.datamanager, pipeline.real_images
+    next_train_images, batch = manager.next_train_images, real.batch
+    monkeypatch.setattr(manager, "next_train_images", lambda s, c: (asked.append(c), next_train_images(s, c))[1])
+    monkeypatch.setattr(real, "batch", lambda s, n, c: (asked.append(c), batch(s, n, c))[1])
+    fit(pipeline, range(START, 7))
+    assert asked == [16] * 4 + [None] * 4
+
+
+def test_every_eighth_picture_is_whole(balls, kl):
+    pipeline = joint_pipeline_of(balls, kl, crop=16)
+    assert [pipeline.crop_at(step) for step in range(6, 18)] == [16, 16, None] + [16] * 7 + [None, 16]
+
+
+def test_flags_of_the_other_stages_are_refused(balls, kl):
+    for flag in ({"rgb_alignment_start": 5}, {"mixed_supervision": 0.5}):
+        with pytest.raises(ValueError, match=f"{next(iter(flag))}: expected None.*latent-triplane"):
+            joint_pipeline_of(balls, kl, **flag)
+
+
+# Real images
+
+
+def test_without_real_images_there_are_no_losses_of_them(balls, kl):
+    losses = joint_losses(joint_pipeline_of(balls, kl, real_loss_weight=5.0, real_variation_weight=1.0))
+    assert not [name for name in losses if "real" in name]
+
+
+def test_real_images_train_the_autoencoder(balls, kl, photos):
+    losses = joint_losses(pipeline := joint_pipeline_of(balls, kl, real_images=photos, real_variation_weight=0.1))
+    assert reached(pipeline, losses["real_loss"]) == {"encoder", "decoder"}
+    assert reached(pipeline, losses["real_variation"]) == {"encoder"} and "real_lpips" not in losses
+
+
+def test_crops_of_real_images_are_as_large_as_the_largest_picture(mixed_sizes, kl, photos):
+    manager = {"scenes_per_batch": 2, "images_per_batch": 2}
+    pipeline = joint_pipeline_of(mixed_sizes, kl, real_images=photos, datamanager=manager)
+    losses = joint_losses(pipeline)
+    assert pipeline.real_images.size == (21, 36) and bool(losses["real_loss"].isfinite())
+
+
+def test_lpips_without_its_weights_is_left_out_with_a_warning(balls, kl, photos, capsys):
+    pipeline = joint_pipeline_of(balls, kl, real_images=photos, real_lpips_weight=1.0)
+    losses = joint_losses(pipeline)
+    assert "lpips: expected AlexNet's weights in" in capsys.readouterr().out
+    assert float(losses["real_lpips"]) == 0
+    fit(pipeline, [START])
+    assert "lpips" not in capsys.readouterr().out
+
+
+def test_lpips_of_real_images(balls, kl, photos):
+    """Another distance stands in for its network."""
+    pipeline = joint_pipeline_of(balls, kl, real_images=photos, real_lpips_weight=0.5)
+    pipeline.prepare()
+    seen = []
+    pipeline.lpips = lambda output, target: (seen.append((output, target)), (output - target).abs().mean())[1]
+    losses = joint_losses(pipeline)
+    (output, target) = seen[0]
+    assert torch.equal(target, pipeline.real_images.batch(START, 4)) and output.shape == target.shape
+    torch.testing.assert_close(losses["real_lpips"], 0.5 * (output - target).abs().mean())
+    assert reached(pipeline, losses["real_lpips"]) == {"encoder", "decoder"}
+
+
+def test_opening_a_run_needs_no_real_images(balls, kl, tmp_path):
+    """Evaluation builds the pipeline as well, perhaps where the folder is not."""
+    pipeline = joint_pipeline_of(balls, kl, real_images=tmp_path / "nowhere", real_lpips_weight=1.0)
+    with pytest.raises(FileNotFoundError, match="real images .*nowhere: expected .* got no such folder"):
+        pipeline.prepare()
+
+
+# Masks
+
+
+def masked_scene(folder, keep):
+    """A ball, with a mask for each view."""
+    write_ball(folder, mode="RGB")
+    meta = json.loads((folder / "transforms.json").read_text())
+    (folder / "masks").mkdir()
+    for index, frame in enumerate(meta["frames"]):
+        frame["mask_path"] = f"masks/{index}.png"
+        Image.fromarray((keep(index) * 255).astype(np.uint8)).save(folder / frame["mask_path"])
+    (folder / "transforms.json").write_text(json.dumps(meta))
+    return folder
+
+
+def test_masked_pixels_count_for_nothing(tmp_path, kl):
+    blocks = [np.kron(np.random.default_rng(i).random((6, 6)) > 0.4, np.ones((6, 6)))[:32, :32] for i in range(6)]
+    data = masked_scene(tmp_path, lambda index: blocks[index])
+    settings = {"latent_loss_weight": 1.0, "autoencoder_loss_weight": 1.0, "scale_free_latent_loss": False}
+    pipeline = joint_pipeline_of(data, kl, datamanager={"scenes_per_batch": 1}, **settings).eval()
+    _, losses, _ = pipeline.get_train_loss_dict(START)
+    cameras, batch = pipeline.datamanager.next_train_images(START)
+    image, mask, space = batch["image"], batch["mask"], pipeline.space
+    encoded, (rendered, _) = space.encode(image), pipeline.latent_model.render_latents(cameras)
+    kept = torch.stack([mask_of_latent(one[..., 0], 4) for one in mask])
+    assert 0.05 < float(kept.float().mean()) < 0.6
+    torch.testing.assert_close(losses["latent_loss"], (encoded - rendered)[kept].square().mean())
+    pixels = mask[..., 0]
+    torch.testing.assert_close(losses["rgb_loss"], (space.decode(rendered, 32, 32) - image)[pixels].square().mean())
+    reconstructed = space.decode(encoded, 32, 32)
+    torch.testing.assert_close(losses["autoencoder_loss"], (reconstructed - image)[pixels].square().mean())
+
+
+def test_crops_of_which_masks_leave_no_latent(tmp_path, kl):
+    """Kept are columns at a border, and rows that fill no latent pixel."""
+
+    def keep(_):
+        mask = np.zeros((32, 32))
+        mask[:, :10] = mask[5:7] = 1
+        return mask
+
+    data = masked_scene(tmp_path, keep)
+    manager = {"scenes_per_batch": 1, "images_per_batch": 1}
+    pipeline = joint_pipeline_of(data, kl, crop=8, datamanager=manager)
+    pipeline.prepare()
+    latent = [entry["latent_loss"] for entry in fit(pipeline, range(START, START + 12))]
+    assert all(np.isfinite(latent)) and 0.0 in latent and any(latent)
+    assert all(bool(parameter.isfinite().all()) for parameter in pipeline.parameters())
+
+
+def test_masks_of_latents_by_hand():
+    mask = torch.ones(2, 5, 4, 1, dtype=torch.bool)
+    mask[0, 0, 1] = mask[1, 4, 3] = False
+    assert mask_of_latents(mask, 2).tolist() == [
+        [[False, True], [True, True], [True, True]],
+        [[True, True], [True, True], [True, False]],
+    ]
+
+
+# Normaliser and background
+
+
+def test_normaliser_and_background_follow_the_encoder(balls, kl):
+    pipeline = joint_pipeline_of(balls, kl, joint_training_start=REFRESH_STEPS - 2, crop=8)
+    start, space = pipeline.second_stage_start, pipeline.space
+    pipeline.prepare()
+    before = [space.background.clone(), space.normalizer.mean.clone(), space.normalizer.std.clone()]
+    fit(pipeline, [start, start + 1])
+    for value, expected in zip((space.background, space.normalizer.mean, space.normalizer.std), before, strict=True):
+        assert torch.equal(value, expected)
+    with torch.no_grad():
+        raw = space.autoencoder.encode(pipeline.datamanager.next_train_images(REFRESH_STEPS)[1]["image"]).flatten(0, 2)
+        plain = space.autoencoder.encode(torch.ones(1, 64, 64, 3))[0]
+    fit(pipeline, [REFRESH_STEPS])
+    _, mean, std = before
+    mean, std = mean.lerp(raw.mean(dim=0), REFRESH_MOMENTUM), std.lerp(raw.std(dim=0, correction=0), REFRESH_MOMENTUM)
+    torch.testing.assert_close(space.normalizer.mean, mean)
+    torch.testing.assert_close(space.normalizer.std, std)
+    torch.testing.assert_close(space.background, (plain - mean) / std, atol=2e-3, rtol=0)  # group norms of a plain
+    assert float((space.background - before[0]).abs().max()) > 0.02  # picture divide by almost nothing
+
+
+# Too little data, and where a run begins
+
+
+def test_too_few_scenes_or_images(balls, kl):
+    with pytest.raises(
+        ValueError,
+        match="scenes_per_batch: expected at most the 3 training scenes of the data, got 4; add scenes or lower "
+        "--pipeline.datamanager.scenes-per-batch",
+    ):
+        joint_pipeline_of(balls, kl, datamanager={"scenes_per_batch": 4})
+    with pytest.raises(ValueError, match="images_per_batch: expected at most the 15 training images .* got 16"):
+        joint_pipeline_of(balls, kl, datamanager={"images_per_batch": 16})
+    joint_pipeline_of(balls, kl, datamanager={"images_per_batch": 15})
+
+
+def test_joint_training_from_the_first_step(balls, kl):
+    """Without a warm-up the pictures are encoded as well, for the normaliser."""
+    pipeline = joint_pipeline_of(balls, kl, joint_training_start=0)
+    warm = joint_pipeline_of(balls, kl)
+    for pipe in (pipeline, warm):
+        pipe.prepare()
+    assert bool(pipeline.space.fitted)
+    assert torch.equal(pipeline.space.normalizer.mean, warm.space.normalizer.mean)
+    (history,) = fit(pipeline, [0])
+    assert "rgb_loss" in history
+
+
+def test_a_run_that_goes_on_in_joint_training_encodes_nothing(balls, kl, monkeypatch):
+    first = joint_pipeline_of(balls, kl)
+    fit(first, range(START + 2))
+    stored = first.state_dict()
+
+    def refuse(*_):
+        raise AssertionError("pictures were encoded")
+
+    monkeypatch.setattr(latent_datamanager, "encode_scenes", refuse)
+    second = joint_pipeline_of(balls, kl)
+    second.load_pipeline(stored, START + 1)
+    assert all(torch.equal(value, stored[name]) for name, value in second.state_dict().items())
+    expected = first.eval().get_train_loss_dict(START + 2)[1]
+    for name, value in second.eval().get_train_loss_dict(START + 2)[1].items():
+        assert torch.equal(value, expected[name])
+    third = joint_pipeline_of(balls, kl)
+    third.load_pipeline(stored, START - 2)
+    with pytest.raises(AssertionError, match="pictures were encoded"):
+        third.prepare()
+
+
+def test_the_encoder_belongs_to_the_checkpoint(balls, kl):
+    encoders = [
+        {name for name in pipeline.state_dict() if ".vae.encoder." in name or ".vae.quant_conv." in name}
+        for pipeline in (joint_pipeline_of(balls, kl), pipeline_of(balls, kl))
+    ]
+    assert len(encoders[0]) > 10 and not encoders[1]
+    assert "_model.encoder_hash" not in joint_pipeline_of(balls, kl).state_dict()
+
+
+def test_a_checkpoint_without_the_encoder_is_refused(balls, kl):
+    nerf = small_nerf(macro_features=3, num_base_planes=2)
+    stored = pipeline_of(balls, kl, nerf=nerf).state_dict()
+    with pytest.raises(ValueError, match="checkpoint: expected the weights of this model, got others; resume with"):
+        joint_pipeline_of(balls, kl).load_pipeline(stored, 0)
+
+
+# What it is for
+
+
+def test_joint_training_fits_pictures_and_scenes(balls, kl):
+    settings = {"joint_training_start": 0, "latent_loss_weight": 0.1, "autoencoder_loss_weight": 1.0}
+    history = fit(joint_pipeline_of(balls, kl, **settings), range(30))
+    for name, share in {"rgb_loss": 0.6, "autoencoder_loss": 0.6, "residual": 0.6}.items():
+        first, last = (sum(entry[name] for entry in part) for part in (history[:4], history[-4:]))
+        assert last < share * first, name
+
+
+def raw_variances(pipeline):
+    """Variance of each channel of the raw latents of all training pictures."""
+    pipeline.prepare()
+    images = torch.stack([picture["image"] for picture in pipeline.datamanager.cached_train])
+    with torch.no_grad():
+        return pipeline.space.autoencoder.encode(as_float(images)).flatten(0, -2).var(dim=0)
+
+
+def test_latents_do_not_collapse(balls, kl):
+    """L_latent outweighs everything by far, so that encoding less is what would lower it fastest.
+
+    No channel's variance falls below half of what it was: it cannot fall at first order, and steps are finite. With
+    the papers' gradient and nothing that asks for reconstructions, one falls below a tenth.
+    """
+    shares = {}
+    for scale_free in (True, False):
+        settings = {"scale_free_latent_loss": scale_free, "latent_loss_weight": 100.0}
+        without = {} if scale_free else {"rgb_loss_weight": 0.0, "autoencoder_loss_weight": 0.0}
+        pipeline = joint_pipeline_of(balls, kl, **settings, **without)
+        before = raw_variances(pipeline)
+        history = fit(pipeline, range(START + 36))[START:]
+        assert history[-1]["residual"] < 0.5 * history[0]["residual"]
+        shares[scale_free] = float((raw_variances(pipeline) / before).min())
+    assert shares[True] > 0.5 and shares[False] < 0.1

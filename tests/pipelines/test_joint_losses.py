@@ -1,0 +1,163 @@
+"""Losses of joint training: definitions, gradients, and what an encoder can gain from them."""
+
+import math
+
+import pytest
+import torch
+from tiny import gradients
+
+from latent_nerfstudio.pipelines.joint_losses import latent_loss, latent_variation, without_scale
+
+
+def latents(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def pair():
+    """Encoded latents of channels of different scales, and renders near them, both to be differentiated by."""
+    encoded = latents(2, 5, 4, 3) * torch.tensor([0.5, 1.0, 3.0]) + torch.tensor([1.0, 0.0, -2.0])
+    rendered = encoded + 0.4 * latents(2, 5, 4, 3, seed=1)
+    return encoded.requires_grad_(), rendered.requires_grad_()
+
+
+def mean_of(values):
+    return values.flatten(0, -2).mean(dim=0)
+
+
+# L_latent by its definition
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (7, 2)])
+@pytest.mark.parametrize("scale_free", [True, False])
+def test_latent_loss_against_a_loop(shape, scale_free):
+    encoded, rendered = latents(*shape), latents(*shape, seed=1)
+    numbers = list(zip(encoded.flatten().tolist(), rendered.flatten().tolist(), strict=True))
+    expected = sum((e - r) ** 2 for e, r in numbers) / len(numbers)
+    assert float(latent_loss(encoded, rendered, scale_free=scale_free)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("scale_free", [True, False])
+@pytest.mark.parametrize(
+    ("stop", "reached"), [("none", (True, True)), ("encoder", (False, True)), ("render", (True, False))]
+)
+def test_the_gradient_is_stopped_on_one_side(stop, reached, scale_free):
+    stopped, free = pair(), pair()
+    loss, both = latent_loss(*stopped, stop, scale_free), latent_loss(*free, "none", scale_free)
+    loss.backward()
+    both.backward()
+    assert gradients(*stopped) == reached and float(loss) == float(both)
+    for one, other, is_reached in zip(stopped, free, reached, strict=True):
+        assert not is_reached or torch.equal(one.grad, other.grad)
+
+
+def test_gradients_by_hand():
+    """Of a mean of squares; without scale, the encoder's are those less what shifts and what scales a channel."""
+    encoded, rendered = pair()
+    latent_loss(encoded, rendered, scale_free=False).backward()
+    plain = 2 * (encoded - rendered).detach() / encoded.numel()
+    torch.testing.assert_close(encoded.grad, plain)
+    torch.testing.assert_close(rendered.grad, -plain)
+    encoded, rendered = pair()
+    latent_loss(encoded, rendered).backward()
+    centred = (encoded - mean_of(encoded)).detach()
+    along = mean_of(plain * centred) / mean_of(centred.square())
+    torch.testing.assert_close(encoded.grad, plain - mean_of(plain) - along * centred)
+    torch.testing.assert_close(rendered.grad, -plain)
+
+
+def test_without_any_latents_there_is_no_loss():
+    encoded, rendered = latents(0, 4).requires_grad_(), latents(0, 4).requires_grad_()
+    loss = latent_loss(encoded, rendered)
+    loss.backward()
+    assert float(loss) == 0
+
+
+# What an encoder can gain
+
+
+def test_values_stay_as_they_are():
+    encoded, _ = pair()
+    torch.testing.assert_close(without_scale(encoded), encoded, atol=1e-5, rtol=1e-5)
+    constant = torch.full((2, 3, 4), 5.0)
+    torch.testing.assert_close(without_scale(constant), constant)
+
+
+def test_without_scale_is_a_function_of_standardised_latents():
+    """Its gradient is that of a map which any shift and any positive scale of a channel leaves as it is: with mean
+    and deviation held, (x - mean) / std is the same for a x + b."""
+    encoded, _ = pair()
+    scale, shift = torch.tensor([0.01, 7.0, 100.0]), torch.tensor([3.0, -1.0, 0.2])
+    weights = latents(*encoded.shape, seed=2)
+
+    def gradient(values):
+        values = values.detach().requires_grad_()
+        (without_scale(values) * weights).sum().backward()
+        return values.grad
+
+    torch.testing.assert_close(gradient(scale * encoded + shift), gradient(encoded), atol=1e-3, rtol=1e-3)
+
+
+def slope(scale_free, change):
+    """How L_latent changes with an amount s of a change of the encoded latents, at s = 0."""
+    encoded, rendered = (value.detach() for value in pair())
+    amount = torch.zeros((), requires_grad=True)
+    latent_loss(change(encoded, amount), rendered, scale_free=scale_free).backward()
+    return float(amount.grad)
+
+
+def test_shrinking_and_shifting_gain_nothing():
+    """Scales and shifts of whole channels have no slope; without `scale_free` both have one."""
+
+    def shrink(encoded, amount):
+        return encoded - amount * (encoded - mean_of(encoded)) * torch.tensor([1.0, 2.0, 3.0])
+
+    def shift(encoded, amount):
+        return encoded + amount * torch.tensor([1.0, -2.0, 3.0])
+
+    for change in (shrink, shift):
+        assert abs(slope(True, change)) < 1e-6 and abs(slope(False, change)) > 1e-2
+    assert abs(slope(True, lambda encoded, amount: encoded + amount * latents(2, 5, 4, 3, seed=1))) > 1e-2
+
+
+def test_latents_do_not_shrink_towards_a_render_that_is_constant():
+    """The best constant is all that a scene without planes can render. Plain descent then takes the latents to it."""
+    start = latents(40, 3) * torch.tensor([0.5, 1.0, 3.0])
+    variances = {}
+    for scale_free in (True, False):
+        encoded = start.clone().requires_grad_()
+        optimizer = torch.optim.SGD([encoded], lr=10.0)
+        for _ in range(50):
+            optimizer.zero_grad()
+            latent_loss(encoded, mean_of(encoded).detach().expand_as(encoded), "none", scale_free).backward()
+            optimizer.step()
+        variances[scale_free] = float(encoded.detach().var(dim=0).min())
+    assert variances[True] == pytest.approx(float(start.var(dim=0).min()), rel=1e-3)
+    assert variances[False] < 0.01 * variances[True]
+
+
+def test_a_constant_channel_has_a_gradient_that_is_a_number():
+    encoded = torch.cat([torch.full((6, 1), 2.0), latents(6, 1)], dim=1).requires_grad_()
+    latent_loss(encoded, latents(6, 2, seed=1)).backward()
+    assert bool(encoded.grad.isfinite().all())
+
+
+# Total variation
+
+
+def test_latent_variation_by_hand():
+    raw = torch.tensor([[[[1.0], [4.0], [4.0]], [[1.0], [0.0], [12.0]]]])
+    along_rows, along_columns = math.sqrt(0 + 16 + 64), math.sqrt(9 + 0 + 1 + 144)
+    assert float(latent_variation(raw)) == pytest.approx((along_rows + along_columns) / (2 + 3), rel=1e-6)
+
+
+def test_latent_variation_against_a_loop():
+    raw = latents(2, 4, 3, 2)
+    rows = sum(float((raw[n, i + 1] - raw[n, i]).square().sum()) for n in range(2) for i in range(3))
+    columns = sum(float((raw[n, :, j + 1] - raw[n, :, j]).square().sum()) for n in range(2) for j in range(2))
+    assert float(latent_variation(raw)) == pytest.approx((math.sqrt(rows) + math.sqrt(columns)) / 7, rel=1e-5)
+
+
+def test_constant_latents_have_no_variation_and_a_gradient_that_is_a_number():
+    raw = torch.ones(2, 3, 3, 4, requires_grad=True)
+    latent_variation(raw).backward()
+    assert float(latent_variation(raw)) == 0 and bool(raw.grad.isfinite().all())
