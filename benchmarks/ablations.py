@@ -10,23 +10,21 @@ Seconds are the process's CPU seconds of the training loop, which a busy machine
 
 import datetime
 import json
-import tempfile
-import time
 import warnings
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Dict, List, Literal, Tuple
 
 import tyro
+from common import Named, Training, in_own_process, measure
 
 FIELD = "--pipeline.model.nerf.field."
 NERF = "--pipeline.model.nerf."
-ALIGNMENT = ["--max-num-iterations", "300", "--pipeline.rgb-alignment-start", "100"]
 
-STUDIES: Dict[str, Tuple[List[str], Dict[str, List[str]]]] = {
+STUDIES: Dict[str, Tuple[int, List[str], Dict[str, List[str]]]] = {
     "supervision": (
-        ["--max-num-iterations", "150", "--pipeline.rgb-alignment-start", "None"],
+        150,
+        ["--pipeline.rgb-alignment-start", "None"],
         {
             "default": [],
             "T = 24": [f"{FIELD}resolution", "24"],
@@ -51,7 +49,8 @@ STUDIES: Dict[str, Tuple[List[str], Dict[str, List[str]]]] = {
         },
     ),
     "alignment": (
-        ALIGNMENT,
+        300,
+        ["--pipeline.rgb-alignment-start", "100"],
         {
             "default": [],
             "decoder frozen": ["--pipeline.train-decoder", "False"],
@@ -61,6 +60,7 @@ STUDIES: Dict[str, Tuple[List[str], Dict[str, List[str]]]] = {
         },
     ),
 }
+"""Steps, flags of all variants, and those of each."""
 
 
 @dataclass
@@ -75,34 +75,20 @@ class Ablations:
     """Folder of the table and the numbers."""
 
     def main(self) -> None:
-        common, variants = STUDIES[self.study]
-        jobs = [(name, [*common, *flags], self.data) for name, flags in variants.items()]
-        with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:  # Nerfstudio's loggers are global
-            rows = pool.starmap(measure, jobs, chunksize=1)
+        steps, common, variants = STUDIES[self.study]
+        rows = [self.measure(name, steps, [*common, *flags]) for name, flags in variants.items()]
         path = self.output / f"ablations_{self.study}.md"
-        path.write_text(page(self.study, common, rows, self.data))
+        path.write_text(page(self.study, ["--max-num-iterations", str(steps), *common], rows, self.data))
         path.with_suffix(".json").write_text(json.dumps(rows, indent=2))
         print(path.read_text())
 
-
-def measure(name: str, flags: List[str], data: Path) -> Dict[str, Any]:
-    """Trains a variant and evaluates it on the held-out views."""
-    from nerfstudio.configs.method_configs import AnnotatedBaseConfigUnion
-
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = ["latent-triplane", "--data", str(data), "--output-dir", folder, "--vis", "tensorboard", *flags]
-        config: Any = tyro.cli(AnnotatedBaseConfigUnion, args=[*arguments, "--contact-sheet", "False"])  # type: ignore[arg-type]
-        config.pipeline.datamanager.data = config.data
-        config.set_timestamp()
-        trainer = config.setup(local_rank=0, world_size=1)
-        trainer.setup()
-        started = time.process_time()
-        trainer.train()
-        seconds = time.process_time() - started
-        metrics = trainer.pipeline.get_average_eval_image_metrics()
-    row = {"variant": name, "flags": " ".join(flags), "cpu_seconds": seconds, **metrics}
-    print(json.dumps({k: row[k] for k in ("variant", "cpu_seconds", "psnr", "latent_psnr")}), flush=True)
-    return row
+    def measure(self, name: str, steps: int, flags: List[str]) -> Dict[str, Any]:
+        """Trains a variant and evaluates it on the held-out views."""
+        training = Training("latent-triplane", Named("scenes", str(self.data)), tuple(flags))
+        numbers = in_own_process(measure, training, [steps])[0]
+        row = {"variant": name, "flags": " ".join(["--max-num-iterations", str(steps), *flags]), **numbers}
+        print(json.dumps({k: row[k] for k in ("variant", "cpu_seconds", "psnr", "latent_psnr")}), flush=True)
+        return row
 
 
 def page(study: str, common: List[str], rows: List[Dict[str, Any]], data: Path) -> str:

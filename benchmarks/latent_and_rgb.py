@@ -11,15 +11,14 @@ JSON beside it.
 import datetime
 import json
 import os
-import platform
 import subprocess
 import sys
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Dict, List
 
 import tyro
+from common import machine
 
 TRIAL_STEPS = 100
 """Steps of the short run that measures the rate of the RGB method."""
@@ -111,15 +110,6 @@ def page(rows: List[Dict[str, Any]], data: Path) -> str:
             "",
         ]
     )
-
-
-def machine() -> str:
-    """Processor, cores and versions."""
-    import torch
-
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
-    versions = ", ".join(f"{name} {version(name)}" for name in ("latent-nerfstudio", "nerfstudio", "torch"))
-    return f"{device}, {os.cpu_count()} cores, {versions}"
 
 
 if __name__ == "__main__":

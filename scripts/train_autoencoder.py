@@ -1,9 +1,13 @@
-"""Trains the bundled autoencoder on generated scenes and real photos, on a CPU or a GPU.
+"""Trains a standard autoencoder on generated scenes and real photos, on a CPU or a GPU: the bundled standard ones, and
+the start of the 3D-aware one.
 
     lns demo-scenes data/autoencoder/train --num-scenes 300 --views 12 --seed 1000
     lns demo-scenes data/autoencoder/test --num-scenes 12 --views 10 --seed 2000
     python scripts/train_autoencoder.py --scenes data/autoencoder/train --test-scenes data/autoencoder/test \\
-        --photos PHOTOS --minutes 54
+        --photos PHOTOS --widths 16 32 64 --minutes 58     # bundled-standard, f = 4
+    python scripts/train_autoencoder.py ... --widths 16 32 64 88 --minutes 54     # bundled-f8
+
+`scripts/train_bundled.sh` runs all of it.
 
 The last `num_test_photos` photos in the order of their names are held out. The run can be stopped and started again:
 it goes on from `out/training.pt`.
@@ -26,7 +30,7 @@ from torch import Tensor
 
 @dataclass
 class TrainAutoencoder:
-    """Trains a small AutoencoderKL (f = 8) and writes it in diffusers' format, in half precision."""
+    """Trains a small AutoencoderKL and writes it in diffusers' format, in half precision."""
 
     scenes: Path
     """Folder of generated scenes (RGBA) to train on."""
@@ -51,7 +55,7 @@ class TrainAutoencoder:
     lr: float = 2e-3
     """Learning rate of AdamW."""
     widths: Tuple[int, ...] = (16, 32, 64, 88)
-    """Channels of the four levels."""
+    """Channels of the levels; four are f = 8, three are f = 4."""
     latent_channels: int = 16
     """Channels of the latent."""
     ema: float = 0.998
@@ -279,7 +283,7 @@ def model_card(config: TrainAutoencoder, data: Dict[str, Tensor], measured: Dict
 license: apache-2.0
 library_name: diffusers
 ---
-# Bundled autoencoder of latent-nerfstudio
+# Standard autoencoder of latent-nerfstudio
 
 A small `AutoencoderKL` (downscale factor {2 ** (len(config.widths) - 1)}, {config.latent_channels} channels, widths
 {config.widths}, no attention), stored in half precision, so that latent NeRFs can be learned offline and on a CPU.
@@ -308,7 +312,7 @@ one CPU core.
 
 ## Use
 
-`--pipeline.model.autoencoder.source bundled`, or `AutoencoderKL.from_pretrained(FOLDER)` of diffusers. Pictures are in
+`--pipeline.model.autoencoder.source FOLDER` (`bundled-standard`, f = 4; `bundled-f8`), or `AutoencoderKL.from_pretrained(FOLDER)` of diffusers. Pictures are in
 [-1, 1]; `latent_space.json` holds mean and standard deviation of each channel's raw latents.
 
 ## Limits

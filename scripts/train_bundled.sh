@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Trains what the package bundles: the standard autoencoder, and the 3D-aware one with its base planes.
+# PHOTOS is a folder of real photos of at least 160 x 160 pixels. About three hours of one CPU core; a GPU is faster.
+set -euo pipefail
+photos=${1:?"photos: expected a folder of real photos as the first argument, got none; name one"}
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+
+lns demo-scenes data/autoencoder/train --num-scenes 300 --views 12 --seed 1000
+lns demo-scenes data/autoencoder/test --num-scenes 12 --views 10 --seed 2000
+lns demo-scenes data/autoencoder/joint --num-scenes 128 --views 40 --seed 3000
+standard() { # OUT MINUTES
+	python scripts/train_autoencoder.py --scenes data/autoencoder/train --test-scenes data/autoencoder/test \
+		--photos "$photos" --widths 16 32 64 --out "$1" --minutes "$2"
+}
+
+# Where joint training starts from, and the standard one of the same size and the same time of training in all.
+standard outputs/autoencoder/start 9
+standard outputs/autoencoder/standard 58
+
+# The standard one with the downscale factor 8.
+python scripts/train_autoencoder.py --scenes data/autoencoder/train --test-scenes data/autoencoder/test \
+	--photos "$photos" --widths 16 32 64 88 --out outputs/autoencoder/f8 --minutes 54
+
+# Photos of training only: the last 74 by name are held out.
+mkdir -p data/autoencoder/photos
+find "$photos" -maxdepth 1 -name '*.jpg' | sort | head -n -74 | xargs -I {} ln -sf {} data/autoencoder/photos/
+ns-train ig-ae --data data/autoencoder/joint --pipeline.real-images data/autoencoder/photos \
+	--pipeline.model.autoencoder.source outputs/autoencoder/start/autoencoder \
+	--output-dir outputs --experiment-name bundled --timestamp latest --vis tensorboard
+python scripts/write_bundled.py --run outputs/bundled/ig-ae/latest --test-scenes data/autoencoder/test --photos "$photos"
+for name in standard f8; do
+	rm -rf "latent_nerfstudio/latent_space/bundled_$name"
+	cp -r "outputs/autoencoder/$name/autoencoder" "latent_nerfstudio/latent_space/bundled_$name"
+done
