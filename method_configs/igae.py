@@ -108,7 +108,7 @@ def published_planes() -> TriplaneFieldConfig:
 ig_ae = MethodSpecification(
     config=joint_run(
         "ig-ae",
-        steps=7800,
+        steps=7500,
         pipeline=IGAEPipelineConfig(
             joint_training_start=1500,
             whole_pictures_start=6300,

@@ -42,9 +42,11 @@ def run(method_name: str, max_num_iterations: int, pipeline: LatentPipelineConfi
 latent_triplane = MethodSpecification(
     config=run(
         "latent-triplane",
-        max_num_iterations=1500,
+        max_num_iterations=1250,
         pipeline=LatentPipelineConfig(
-            rgb_alignment_start=300,
+            rgb_alignment_start=200,
+            crop=64,
+            whole_pictures_start=1050,
             datamanager=LatentDataManagerConfig(rays_per_batch=2048),
             model=LatentModelConfig(
                 nerf=TriplaneModelConfig(

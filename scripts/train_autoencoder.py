@@ -312,8 +312,9 @@ one CPU core.
 
 ## Use
 
-`--pipeline.model.autoencoder.source FOLDER` (`bundled-standard`, f = 4; `bundled-f8`), or `AutoencoderKL.from_pretrained(FOLDER)` of diffusers. Pictures are in
-[-1, 1]; `latent_space.json` holds mean and standard deviation of each channel's raw latents.
+`--pipeline.model.autoencoder.source FOLDER` (`bundled-standard` with f = 4, `bundled-f8`), or
+`AutoencoderKL.from_pretrained(FOLDER)` of diffusers. Pictures are in [-1, 1]; `latent_space.json` holds mean and
+standard deviation of each channel's raw latents.
 
 ## Limits
 

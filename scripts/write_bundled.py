@@ -20,6 +20,7 @@ from train_autoencoder import composite, psnr_of, read_images
 
 from latent_nerfstudio.cli.runs import load_pipeline, open_run
 from latent_nerfstudio.models.shared_bundle import write_shared_bundle
+from latent_nerfstudio.pipelines.igae_pipeline import IGAEPipelineConfig
 
 
 @dataclass
@@ -81,16 +82,17 @@ def facts_of(run: Path) -> Dict[str, Any]:
     """What the model card says of a run."""
     opened = open_run(run)
     training, pipeline = opened.training, opened.config.pipeline
+    assert isinstance(pipeline, IGAEPipelineConfig)
     return {
         "scenes": len(training["scenes"]),
         "steps": training["steps"],
         "minutes": training["seconds"] / 60,
-        "warm_up": pipeline.joint_training_start,  # type: ignore[attr-defined]
-        "latent_weight": pipeline.latent_loss_weight,  # type: ignore[attr-defined]
+        "warm_up": pipeline.joint_training_start,
+        "latent_weight": pipeline.latent_loss_weight,
         "rgb_weight": pipeline.rgb_loss_weight,
-        "autoencoder_weight": pipeline.autoencoder_loss_weight,  # type: ignore[attr-defined]
-        "real_weight": pipeline.real_loss_weight,  # type: ignore[attr-defined]
-        "real_images": pipeline.real_images_per_batch,  # type: ignore[attr-defined]
+        "autoencoder_weight": pipeline.autoencoder_loss_weight,
+        "real_weight": pipeline.real_loss_weight,
+        "real_images": pipeline.real_images_per_batch,
     }
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from latent_nerfstudio.engine.consistency import SpaceResult
     from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 
-PARTS_OF_THE_PACKAGE = ("bundled", "identity")
+PARTS_OF_THE_PACKAGE = ("bundled", "bundled-standard", "bundled-f8", "identity")
 """Autoencoders that have no subfolder."""
 
 COLUMNS = {
@@ -38,9 +38,9 @@ class Consistency:
 
     data: Path
     """A scene folder, or a folder of scene folders."""
-    autoencoder: Tuple[str, ...] = PARTS_OF_THE_PACKAGE
-    """Each `bundled`, `identity` (RGB, the reference), a folder in diffusers format, a run with an autoencoder in it,
-    or a Hub id."""
+    autoencoder: Tuple[str, ...] = ("bundled", "bundled-standard", "identity")
+    """Each `bundled`, `bundled-standard`, `identity` (RGB, the reference), a folder in diffusers format, a run of
+    ig-ae, or a Hub id."""
     subfolder: Optional[str] = None
     """Subfolder of the folders or Hub repositories, `vae` for instance."""
     steps: int = 200

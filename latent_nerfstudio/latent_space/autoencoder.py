@@ -26,8 +26,11 @@ HUB_TIMEOUT = 10.0
 Prior = Union[float, List[float]]
 """One number for all channels, or one for each."""
 
-BUNDLED_FOLDERS = {"bundled": Path(__file__).parent / "bundled"}
-"""Autoencoders that are part of the package, by the name that `source` takes."""
+BUNDLED_FOLDERS = {
+    name: Path(__file__).parent / name.replace("-", "_") for name in ("bundled", "bundled-standard", "bundled-f8")
+}
+"""Autoencoders that are part of the package, by the name that `source` takes: the 3D-aware one, a standard one of the
+same make, and a standard one with the downscale factor 8."""
 
 
 @dataclass
@@ -36,7 +39,8 @@ class AutoencoderConfig(InstantiateConfig):
 
     _target: Callable[..., Any] = field(default_factory=lambda: load_autoencoder)  # type: ignore[assignment]
     source: str = "bundled"
-    """`bundled`, `identity` (pixels are the latents), a folder in diffusers format, or a Hugging Face Hub id."""
+    """`bundled` (3D-aware), `bundled-standard` and `bundled-f8` (not), `identity` (pixels are the latents), a folder in
+    diffusers format, a run of ig-ae, or a Hugging Face Hub id."""
     subfolder: Optional[str] = None
     """Subfolder of the folder or of the Hub repository, `vae` for instance."""
 
@@ -189,8 +193,8 @@ def locate(source: str, subfolder: Optional[str]) -> Tuple[str, Optional[str]]:
         )
     if source.count("/") != 1 or source.startswith((".", "/", "~")):
         raise FileNotFoundError(
-            f"autoencoder source: expected bundled, identity, a folder or a Hub id (owner/name), got {source!r}, "
-            "which is no folder; check the path"
+            f"autoencoder source: expected {', '.join(BUNDLED_FOLDERS)}, identity, a folder or a Hub id (owner/name), "
+            f"got {source!r}, which is no folder; check the path"
         )
     return source, subfolder
 

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
+from latent_nerfstudio.latent_space.autoencoder import BUNDLED_FOLDERS, AutoencoderConfig
 from latent_nerfstudio.latent_space.latent_space import LatentSpace
 from latent_nerfstudio.latent_space.normalizer import NormalizerKind
 from latent_nerfstudio.models.bundle_folder import (
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 FORMAT = "shared-bundle-v1"
 """Changed when the contents of a bundle change their meaning."""
 
-BUNDLED_BUNDLES: Dict[str, Path] = {}
+BUNDLED_BUNDLES: Dict[str, Path] = {"bundled": BUNDLED_FOLDERS["bundled"]}
 """Folders of the bundles that are part of the package, by the name that `--pipeline.model.shared-bundle` takes."""
 
 
@@ -117,6 +117,8 @@ def write_shared_bundle(
             encoder_hash = write_autoencoder(folder / AUTOENCODER, space, dtype)
         settings["autoencoder"] = {**settings["autoencoder"], "encoder_hash": encoder_hash}
         write_tensors(folder / TENSORS_FILE, model, dtype)
+        for path in folder.rglob("*.safetensors"):
+            path.chmod(0o644)  # safetensors keeps its files to their owner
         settings["hash"] = hash_folder(folder, settings)
         (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=2), encoding="utf-8")
     if not space.is_identity:

@@ -45,11 +45,14 @@ class IGAEPipelineConfig(LatentPipelineConfig):
     """Whether joint training trains the scenes at all; the published code does not, by a stepping defect."""
     autoencoder_loss_weight: float = 0.3
     """Weight of L_ae = |x - D(E(x))|^2 on the scenes' pictures."""
+    latent_noise: float = 0.0
+    """Deviation of the noise on encoded latents before L_ae decodes them (1 is that of the latents): what lies below it
+    cannot hide detail that scenes do not render."""
     real_images: Optional[Path] = None
     """Folder of pictures of anything, whose reconstruction is trained as well, so that it is kept."""
-    real_images_per_batch: int = 4
+    real_images_per_batch: int = 8
     """Crops of them a step."""
-    real_loss_weight: float = 0.3
+    real_loss_weight: float = 1.0
     """Weight of L_ae on real images, mean squared error."""
     real_lpips_weight: float = 0.0
     """Weight of L_ae on real images, LPIPS; left out with a warning where its weights cannot be had."""
@@ -174,7 +177,7 @@ class IGAEPipeline(LatentPipeline):
         return {
             "latent_loss": latent,
             "rgb_loss": masked_mse(self.decode(seen, image), image, mask),
-            "autoencoder_loss": masked_mse(self.decode(encoded, image), image, mask),
+            "autoencoder_loss": masked_mse(self.decode(self.with_noise(encoded), image), image, mask),
         }
 
     def real_losses(self, step: int) -> Dict[str, Tensor]:
@@ -186,7 +189,7 @@ class IGAEPipeline(LatentPipeline):
         image = self.real_images.batch(step, config.real_images_per_batch, crop).to(self.device)
         with self.autocast():
             encoded = self.space.encode(image)
-        output = self.decode(encoded, image)
+        output = self.decode(self.with_noise(encoded), image)
         losses = {"real_loss": config.real_loss_weight * masked_mse(output, image)}
         if self.lpips is not None:
             losses["real_lpips"] = config.real_lpips_weight * self.lpips(output, image)
@@ -194,6 +197,11 @@ class IGAEPipeline(LatentPipeline):
             variation = latent_variation(self.space.normalizer.inverse(encoded))
             losses["real_variation"] = config.real_variation_weight * variation
         return losses
+
+    def with_noise(self, latents: Float[Tensor, "n h w channels"]) -> Float[Tensor, "n h w channels"]:
+        """Normalised latents with white noise, see `latent_noise`."""
+        deviation = self.config.latent_noise
+        return latents + deviation * torch.randn_like(latents) if deviation > 0 else latents
 
     def decode(
         self, latents: Float[Tensor, "n h w channels"], like: Float[Tensor, "n height width 3"]

@@ -10,8 +10,6 @@ import torch
 from official import call, checkpoints, fail, needs_open3d, succeed, train, train_arguments
 from PIL import Image
 
-from latent_nerfstudio.latent_space.autoencoder import BUNDLED_FOLDERS
-
 SIDE = 32
 """Height and width of the photos."""
 
@@ -64,8 +62,6 @@ def test_a_finished_run_is_not_resumed_without_more_iterations(rgb_run, two_ball
 
 
 def test_the_bundled_autoencoder_is_the_default(two_balls, tmp_path):
-    if not (BUNDLED_FOLDERS["bundled"] / "config.json").is_file():
-        pytest.skip("the package has no bundled autoencoder here")
     train(*train_arguments("latent-triplane", two_balls, tmp_path, 2, "--pipeline.rgb-alignment-start", 1))
     assert checkpoints(tmp_path) == ["step-000000001.ckpt"]
 

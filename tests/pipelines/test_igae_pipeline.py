@@ -253,6 +253,21 @@ def test_crops_first_and_whole_pictures_later(balls, kl, photos, monkeypatch):
     assert asked == [16] * 4 + [None] * 4
 
 
+def test_noise_reaches_what_l_ae_decodes_and_nothing_else(balls, kl):
+    """Of the deviation that the config says, and the other losses as without it."""
+    quiet, noisy = joint_pipeline_of(balls, kl), joint_pipeline_of(balls, kl, latent_noise=0.3)
+    latents = torch.zeros(4, 50, 50, 4)
+    assert quiet.with_noise(latents) is latents
+    assert float(noisy.with_noise(latents).std()) == pytest.approx(0.3, rel=0.02)
+    losses = []
+    for pipeline in (quiet, noisy):
+        pipeline.eval()
+        pipeline.prepare()
+        losses.append(pipeline.get_train_loss_dict(START)[1])
+    for name in losses[0]:
+        assert (float(losses[0][name]) != float(losses[1][name])) == (name == "autoencoder_loss"), name
+
+
 def test_every_eighth_picture_is_whole(balls, kl):
     pipeline = joint_pipeline_of(balls, kl, crop=16)
     assert [pipeline.crop_at(step) for step in range(6, 18)] == [16, 16, None] + [16] * 7 + [None, 16]
@@ -302,7 +317,7 @@ def test_lpips_of_real_images(balls, kl, photos):
     pipeline.lpips = lambda output, target: (seen.append((output, target)), (output - target).abs().mean())[1]
     losses = joint_losses(pipeline)
     (output, target) = seen[0]
-    assert torch.equal(target, pipeline.real_images.batch(START, 4)) and output.shape == target.shape
+    assert torch.equal(target, pipeline.real_images.batch(START, 8)) and output.shape == target.shape
     torch.testing.assert_close(losses["real_lpips"], 0.5 * (output - target).abs().mean())
     assert reached(pipeline, losses["real_lpips"]) == {"encoder", "decoder"}
 

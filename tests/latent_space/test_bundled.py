@@ -1,0 +1,57 @@
+"""What ships with the package: three autoencoders, and the base planes of the demo family."""
+
+import numpy as np
+import pytest
+import torch
+
+from latent_nerfstudio.latent_space.autoencoder import BUNDLED_FOLDERS, AutoencoderConfig
+from latent_nerfstudio.meshes.cars import car
+from latent_nerfstudio.meshes.raycast import PinholeCamera, Raycaster
+from latent_nerfstudio.meshes.surface import surface_of
+from latent_nerfstudio.meshes.viewpoints import FOCAL_PER_WIDTH, RADIUS, look_at_origin
+from latent_nerfstudio.models.shared_bundle import read_shared_bundle
+
+FACTORS = {"bundled": 4, "bundled-standard": 4, "bundled-f8": 8}
+
+
+@pytest.fixture(scope="module")
+def neighbours():
+    """Two pictures of a car that no autoencoder has seen, five degrees apart, on white."""
+    around = np.radians([25.0, 30.0])
+    eyes = RADIUS * np.stack([0.9 * np.cos(around), 0.9 * np.sin(around), np.full(2, 0.43)], axis=-1)
+    camera = PinholeCamera.square(128, FOCAL_PER_WIDTH)
+    caster = Raycaster(surface_of(car(987_654)).normalized(), samples_per_unit=3 * camera.fx / RADIUS)
+    rgba = torch.from_numpy(np.stack([caster.render(pose, camera) for pose in look_at_origin(eyes)])).float() / 255
+    return rgba[..., :3] * rgba[..., 3:] + 1 - rgba[..., 3:]
+
+
+@pytest.mark.parametrize("name", sorted(BUNDLED_FOLDERS))
+def test_bundled_autoencoders_reconstruct_an_unseen_car(name, neighbours):
+    autoencoder = AutoencoderConfig(source=name).setup()
+    assert (autoencoder.downscale_factor, autoencoder.num_channels) == (FACTORS[name], 16)
+    with torch.no_grad():
+        output = autoencoder.decode(autoencoder.encode(neighbours))
+    assert float(-10 * (output - neighbours).square().mean().log10()) > 27
+
+
+def test_the_3d_aware_latents_of_neighbouring_views_are_alike(neighbours):
+    """Squared differences in units of the variance, over the picture: pictures alone move a little as well."""
+    changes = {}
+    for name in ("bundled", "bundled-standard"):
+        with torch.no_grad():
+            latents = AutoencoderConfig(source=name).setup().encode(neighbours)
+        changes[name] = float((latents[0] - latents[1]).square().mean() / latents.flatten(0, 2).var(dim=0).mean())
+    assert changes["bundled"] < 0.7 * changes["bundled-standard"]
+
+
+def test_the_bundled_base_planes_verify():
+    bundle = read_shared_bundle("bundled")
+    assert bundle.has_base_planes and bundle.autoencoder["channels"] == 16
+    assert bundle.autoencoder_config.setup().encoder_hash() == bundle.autoencoder["encoder_hash"]
+    assert AutoencoderConfig(source="bundled").setup().encoder_hash() == bundle.autoencoder["encoder_hash"]
+
+
+def test_all_is_within_eight_megabytes_and_has_its_model_card():
+    files = [path for folder in BUNDLED_FOLDERS.values() for path in folder.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 8e6
+    assert all((folder / "README.md").is_file() for folder in BUNDLED_FOLDERS.values())
