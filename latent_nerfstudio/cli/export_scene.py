@@ -138,9 +138,18 @@ def scene_config(run: "Run", scene: str, folder: Path, state: Dict[str, "Tensor"
     box = next((value for name, value in state.items() if name.endswith("nerf.aabb")), None)
     if box is not None:
         manager.dataparser.box, manager.dataparser.scene_scale = tuple(box.flatten().tolist()), 1.0
-    if hasattr(config.pipeline.model, "scene"):
-        config.pipeline.model.scene = ""  # type: ignore[attr-defined]
+    make_absolute(config.pipeline.model)
     return config
+
+
+def make_absolute(model: Any) -> None:
+    """Shows the first scene, and names the shared bundle and the autoencoder, where they are folders, from the root."""
+    if hasattr(model, "scene"):
+        model.scene = ""
+    for owner, name in ((model, "shared_bundle"), (getattr(model, "autoencoder", None), "source")):
+        value = getattr(owner, name, None)
+        if value is not None and Path(value).exists():
+            setattr(owner, name, str(Path(value).resolve()))
 
 
 def scene_summary(run: "Run", scene: str) -> Dict[str, Any]:

@@ -74,14 +74,13 @@ class IGAEPipeline(LatentPipeline):
     def __init__(self, config: IGAEPipelineConfig, *args: Any, **kwargs: Any):
         check_stages(config)
         super().__init__(config, *args, **kwargs)
-        self.check_batch()
         self.space.train_encoder()
         self.loaded_step = -1
         self.real_images: Optional[RealImages] = None
         self.lpips: Optional[LpipsLoss] = None
 
     def check_batch(self) -> None:
-        """Refuses data with fewer scenes or pictures than a batch holds."""
+        """Refuses data with fewer scenes or pictures than a batch holds; a run that is only opened may have fewer."""
         manager = self.datamanager.config
         have = {"scenes": len(self.latent_model.scene_names), "images": len(self.datamanager.train_dataset)}
         for what, flag in (("scenes", "scenes_per_batch"), ("images", "images_per_batch")):
@@ -107,6 +106,7 @@ class IGAEPipeline(LatentPipeline):
 
     def prepare(self) -> None:
         """Loads the training pictures; encodes them for the warm-up, or for a normaliser that is not fitted yet."""
+        self.check_batch()
         self.prepare_real_images()
         if self.stage_at(self.loaded_step + 1) == "warm-up" or not bool(self.space.fitted):
             super().prepare()

@@ -129,6 +129,26 @@ def test_export_refuses_what_it_cannot_do(latent_run, exported, tmp_path):
     assert not (tmp_path / "out" / "red" / "latent-triplane" / "run").exists()
 
 
+def test_an_exported_run_names_its_bundle_and_its_autoencoder_from_the_root(tmp_path, monkeypatch):
+    """What is no folder stays: `bundled`, a Hub id."""
+    from latent_nerfstudio.cli.export_scene import make_absolute
+    from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
+    from latent_nerfstudio.models.latent_model import LatentModelConfig
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    models = [
+        LatentModelConfig(shared_bundle=source, autoencoder=AutoencoderConfig(source=source), scene="a")
+        for source in ("run", "owner/name")
+    ]
+    for model in models:
+        make_absolute(model)
+    assert [(m.shared_bundle, m.autoencoder.source, m.scene) for m in models] == [
+        (str(tmp_path / "run"), str(tmp_path / "run"), ""),
+        ("owner/name", "owner/name", ""),
+    ]
+
+
 def test_a_broken_export_leaves_nothing(latent_run, tmp_path, monkeypatch):
     def broken(*_):
         raise OSError("disk full")

@@ -420,9 +420,9 @@ def test_too_few_scenes_or_images(balls, kl):
         match="scenes_per_batch: expected at most the 3 training scenes of the data, got 4; add scenes or lower "
         "--pipeline.datamanager.scenes-per-batch",
     ):
-        joint_pipeline_of(balls, kl, datamanager={"scenes_per_batch": 4})
+        joint_pipeline_of(balls, kl, datamanager={"scenes_per_batch": 4}).prepare()
     with pytest.raises(ValueError, match="images_per_batch: expected at most the 15 training images .* got 16"):
-        joint_pipeline_of(balls, kl, datamanager={"images_per_batch": 16})
+        joint_pipeline_of(balls, kl, datamanager={"images_per_batch": 16}).prepare()
     joint_pipeline_of(balls, kl, datamanager={"images_per_batch": 15})
 
 
