@@ -132,9 +132,9 @@ class Sharing:
     """Rows to measure, by their names; RGB needs `full`."""
     standard: str = "bundled-standard"
     """Autoencoder without joint training."""
-    joint_steps: int = 8000
+    joint_steps: int = 7500
     """Steps of joint training, the warm-up included."""
-    warm_up_steps: int = 2000
+    warm_up_steps: int = 1500
     """Steps of the warm-up."""
     joint_flags: str = ""
     """Further flags of `ig-ae`, as one string: --joint-flags="--pipeline.real-images PHOTOS"."""
@@ -214,7 +214,7 @@ class Sharing:
         """A finished joint training: one to reuse, one that was made here with the same settings, or a new one."""
         if self.reuse is not None and (self.reuse / name).exists():
             return finished_run(self.reuse / name)
-        whole = self.joint_steps - (self.joint_steps - self.warm_up_steps) // 4  # as ig-ae: 6500 of 8000
+        whole = self.joint_steps - (self.joint_steps - self.warm_up_steps) // 5  # as ig-ae: 6300 of 7500
         flags = [
             *("--pipeline.joint-training-start", str(self.warm_up_steps)),
             *("--pipeline.whole-pictures-start", str(whole)),

@@ -9,8 +9,16 @@ from jaxtyping import Bool, Float, Int, Shaped
 from nerfstudio.cameras.cameras import Cameras
 from torch import Tensor
 
-OBJECT_CONTRAST = 2
-"""Levels (of 255) by which a pixel of an object differs from the background."""
+from latent_nerfstudio.latent_space.latent_space import as_float
+
+BACKGROUND_TOLERANCE = 2.5 / 255
+"""A pixel that is farther than this from the background's colour in a channel belongs to the object: more than two
+levels of 255, with half a level for rounding."""
+
+
+def differs(photo: Float[Tensor, "*any 3"], color: Float[Tensor, "3"]) -> Bool[Tensor, "*any"]:
+    """Which pixels are not of the background's colour."""
+    return ((photo - color).abs() > BACKGROUND_TOLERANCE).any(dim=-1)
 
 
 def draw_crops(
@@ -28,8 +36,7 @@ def draw_crops(
         generator: source of randomness, on the host.
     """
     height, width = images.shape[1:3]
-    levels = images.float() if images.dtype == torch.uint8 else images.float() * 255
-    solid = ((levels - background.to(levels) * 255).abs() > OBJECT_CONTRAST).any(dim=-1).cpu()
+    solid = differs(as_float(images), background.to(images.device)).cpu()
     centres = torch.stack([draw_place(one, generator) for one in solid])
     last = torch.tensor([max(0, height - side), max(0, width - side)])
     return (centres - side // 2).clamp(min=0).minimum(last)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, List, Literal, Optional, Tuple, Type
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, Shaped
 from nerfstudio.cameras.cameras import Cameras, CameraType
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.configs.dataparser_configs import AnnotatedDataParserUnion
@@ -150,7 +150,7 @@ class LatentDataManager(FullImageDatamanager[InputDataset]):
 
         Returns:
             Cameras (of the pictures, not of the latents), and a batch with `image` [n, H, W, 3] in [0, 1] and, where
-            there are masks, `mask` [n, H, W, 1].
+            there are masks, `mask` [n, H, W, 1]. Whole pictures have `indices` [n], for `raw_latents`.
         """
         generator = self.generator_at(step)
         indices = self._draw_pictures(generator)
@@ -163,7 +163,14 @@ class LatentDataManager(FullImageDatamanager[InputDataset]):
             corners = draw_crops(batch["image"], self.background_color, crop, generator)
             cameras = cropped_cameras(cameras, corners, crop)
             batch = {name: cropped(value, corners, crop) for name, value in batch.items()}
+        else:
+            batch["indices"] = torch.tensor(indices)
         return cameras, {**batch, "image": as_float(batch["image"])}
+
+    def raw_latents(self, indices: Int[Tensor, "n"]) -> Shaped[Tensor, "n h w channels"]:
+        """The cached latents of whole training pictures of one size."""
+        table = self._table()
+        return torch.stack([table.picture(i) for i in indices.tolist()]).to(self.device)
 
     def _draw_pictures(self, generator: torch.Generator) -> List[int]:
         """Pictures of the step's scenes, of one size."""

@@ -20,16 +20,13 @@ from jaxtyping import Bool, Float
 from nerfstudio.cameras.cameras import Cameras
 from torch import Tensor
 
+from latent_nerfstudio.data.crops import differs
 from latent_nerfstudio.data.latent_cache import group_by
 from latent_nerfstudio.data.latent_datamanager import scene_indices
 from latent_nerfstudio.data.pixels import mask_of_latent
 from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.latent_space.resolution import pad_to_multiple
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
-
-BACKGROUND_TOLERANCE = 2.5 / 255
-"""A pixel that is farther than this from the background's colour in a channel belongs to the object: more than two
-levels of 255, with half a level for rounding."""
 
 SMALLEST_VARIANCE = 1e-8
 """Of a channel of normalised latents; below it they count as constant, and no share of them can be told."""
@@ -131,11 +128,6 @@ def numbers_of(held_out: Views, train: Views) -> Numbers:
 def mean(values: Sequence[float]) -> float:
     """The mean; NaN of nothing."""
     return sum(values) / len(values) if values else math.nan
-
-
-def differs(photo: Float[Tensor, "*any 3"], color: Float[Tensor, "3"]) -> Bool[Tensor, "*any"]:
-    """Which pixels are not of the background's colour."""
-    return ((photo - color).abs() > BACKGROUND_TOLERANCE).any(dim=-1)
 
 
 def object_pixels(

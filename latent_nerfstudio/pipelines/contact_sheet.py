@@ -11,7 +11,7 @@ from torch import Tensor
 
 from latent_nerfstudio.data.latent_datamanager import scene_indices
 from latent_nerfstudio.latent_space.latent_space import as_float
-from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
+from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, summarise
 
 COLUMNS = ("photo", "render", "autoencoder", "latent of photo", "latent of render", "error x 4", "depth")
 HEADER = 16
@@ -47,7 +47,7 @@ def measure_views(pipeline: LatentPipeline, views: List[int]) -> Dict[str, float
         outputs = pipeline.latent_model.get_outputs_for_camera(camera, with_latents=True)
         rows.append(pipeline.model.get_image_metrics_and_images(outputs, pipeline.datamanager.cached_eval[view])[0])
     pipeline.train()
-    means = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+    means = summarise(rows, scenes=[], names=[], with_std=False)
     return {**means, "gap": means["autoencoder_psnr"] - means["psnr"]}
 
 

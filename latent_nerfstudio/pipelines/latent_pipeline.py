@@ -48,7 +48,7 @@ class LatentPipelineConfig(VanillaPipelineConfig):
     whole_pictures_start: Optional[int] = None
     """First step from which all pictures are whole; None for crops to the end, but for every eighth step."""
     mixed_supervision: Optional[float] = None
-    """t in (0, 1): replaces latent supervision by t L_latent + (1 - t) L_RGB on whole pictures (3Da-AE, 3.2)."""
+    """t in (0, 1): replaces latent supervision by t L_latent + (1 - t) L_RGB on pictures or crops (3Da-AE, 3.2)."""
     train_decoder: bool = True
     """Whether RGB alignment trains the decoder as well as the NeRF."""
     train_base_planes: bool = True
@@ -154,10 +154,15 @@ class LatentPipeline(VanillaPipeline):
         rgb_mse = masked_mse(decoded, image, batch.get("mask"))
         losses = {"rgb_loss": rgb_weight * rgb_mse, **self.latent_model.get_regularization_dict(outputs)}
         if latent_weight > 0:
-            with torch.no_grad():
-                target = self.space.encode(image)
-            losses["latent_loss"] = latent_weight * (latents - target).square().mean()
+            losses["latent_loss"] = latent_weight * (latents - self.target_latents(batch)).square().mean()
         return outputs, losses, {"psnr": -10 * rgb_mse.detach().log10()}
+
+    @torch.no_grad()
+    def target_latents(self, batch: Dict[str, Any]) -> Float[Tensor, "n h w channels"]:
+        """Normalised latents of a batch of pictures: of whole ones from the cache, of crops by the encoder."""
+        if "indices" not in batch:
+            return self.space.encode(batch["image"])
+        return self.space.normalizer(as_float(self.datamanager.raw_latents(batch["indices"])))
 
     @torch.no_grad()
     def get_eval_loss_dict(self, step: int) -> Losses:
