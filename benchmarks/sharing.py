@@ -79,7 +79,7 @@ DEFAULT_FIELD = planes(10, 22, 8)
 ROWS = (
     Row("full"),
     Row("no prior: fresh base planes", second=("--pipeline.model.reset-base-planes", "True")),
-    Row("shared parts frozen", second=("--pipeline.train-base-planes", "False", "--pipeline.train-mlp", "False")),
+    Row("shared parts trained on", second=("--pipeline.train-base-planes", "True", "--pipeline.train-mlp", "True")),
     Row("planes anew", field=DEFAULT_FIELD),
     Row("planes anew, micro only", field=planes(32, 0, 0)),
     Row("planes anew, macro only", field=planes(0, 32, 8)),
@@ -103,7 +103,7 @@ takes, and what all share without the encoder.
 
 What rows have in common:
 
-- `full`, `no prior` and `shared parts frozen` start from one and the same shared bundle, that of joint training; they
+- `full`, `no prior` and `shared parts trained on` start from one and the same shared bundle, that of joint training; they
   differ in stage 2 alone.
 - `planes anew` have the autoencoder of that joint training (`scenes not updated`: of a joint training that leaves the
   scenes as the warm-up made them, which is what the published code does; `standard`: one without joint training), and

@@ -75,6 +75,8 @@ class LatentModel(Model):
         if bundle is not None:
             start_latent_space(self.latent_space, bundle)
         self.nerf: Model = self._build_nerf(bundle)
+        reset = self.config.reset_base_planes
+        self.from_bundle = (bundle is not None and bundle.has_base_planes and not reset, bundle is not None)
         self.metrics = ImageMetrics()
         self._autoencoder_as_it_came: List[Autoencoder] = []  # in a list, which keeps it out of the state dict
         self.scene_dropdown = ViewerDropdown("Scene", self._initial_scene(), self.scene_names)

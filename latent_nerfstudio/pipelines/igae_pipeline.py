@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Literal, Optional, Type
+from typing import Any, Dict, List, Optional, Type
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import Parameter
 
+from latent_nerfstudio.data.crops import differs
 from latent_nerfstudio.data.pixels import mask_of_latent
 from latent_nerfstudio.data.real_images import RealImages
 from latent_nerfstudio.data.validation import problem
@@ -58,8 +60,6 @@ class IGAEPipelineConfig(LatentPipelineConfig):
     """Weight of L_ae on real images, LPIPS; left out with a warning where its weights cannot be had."""
     real_variation_weight: float = 0.0
     """Weight of the total variation of the raw latents of real images."""
-    autoencoder_precision: Literal["auto", "bfloat16", "float32"] = "auto"
-    """Arithmetic of the autoencoder in joint training; `auto` is bfloat16 where the processor has it."""
 
 
 class IGAEPipeline(LatentPipeline):
@@ -78,6 +78,11 @@ class IGAEPipeline(LatentPipeline):
         self.loaded_step = -1
         self.real_images: Optional[RealImages] = None
         self.lpips: Optional[LpipsLoss] = None
+
+    def freeze_shared(self) -> None:
+        """Trains what a shared bundle brought as well, but for what the config says: it is what joint training is for."""
+        config = self.config
+        self.latent_model.freeze_shared(base_planes=config.train_base_planes is False, mlp=config.train_mlp is False)
 
     def check_batch(self) -> None:
         """Refuses data with fewer scenes or pictures than a batch holds; a run that is only opened may have fewer."""
@@ -160,12 +165,14 @@ class IGAEPipeline(LatentPipeline):
     def refresh(self, step: int) -> None:
         """Has normaliser and background follow the encoder, whose latents tend to grow.
 
-        Scenes then keep targets of unit variance. Whole pictures are encoded for it: crops show less background.
+        Objects then keep targets of unit variance: the latents at the border of a picture are of another size, and the
+        scale of all of them would let those of the objects vanish. Whole pictures, as new scenes will be encoded.
         """
-        batch = self.datamanager.next_train_images(step)[1]
+        image = self.datamanager.next_train_images(step)[1]["image"]
         with self.autocast():
-            raw = self.space.autoencoder.encode(batch["image"]).float()
-        self.space.normalizer.follow(raw.flatten(0, -2), REFRESH_MOMENTUM)
+            raw = self.space.autoencoder.encode(image).float()
+        shown = object_latents(image, self.space.background_color, self.space.downscale_factor)
+        self.space.normalizer.follow(raw[shown] if shown.any() else raw.flatten(0, -2), REFRESH_MOMENTUM)
         self.space.encode_background()
 
     def scene_errors(self, batch: Dict[str, Any], encoded: Tensor, rendered: Tensor) -> Dict[str, Tensor]:
@@ -210,13 +217,6 @@ class IGAEPipeline(LatentPipeline):
         with self.autocast():
             return self.space.decode(latents, like.shape[1], like.shape[2]).float()
 
-    def autocast(self) -> torch.autocast:
-        """The arithmetic of the autoencoder."""
-        kind = torch.device(self.device).type
-        wanted = self.config.autoencoder_precision
-        enabled = has_bfloat16(kind) if wanted == "auto" else wanted == "bfloat16"
-        return torch.autocast(kind, torch.bfloat16, enabled=enabled)
-
 
 def check_stages(config: IGAEPipelineConfig) -> None:
     """Refuses the flags of the other stages, which have no meaning here."""
@@ -227,13 +227,14 @@ def check_stages(config: IGAEPipelineConfig) -> None:
             raise ValueError(problem(name, "None, as ig-ae has warm-up and joint training alone", value, do))
 
 
-def has_bfloat16(device_type: str) -> bool:
-    """Whether a kind of device computes in bfloat16 faster than in float32."""
-    if device_type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return device_type == "cpu" and bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
-
-
 def mask_of_latents(mask: Tensor, factor: int) -> Bool[Tensor, "n h w"]:
     """Latent pixels all of whose pixels are kept, of masks [n, H, W, 1]."""
     return torch.stack([mask_of_latent(one[..., 0], factor) for one in mask])
+
+
+def object_latents(
+    image: Float[Tensor, "n height width 3"], background: Float[Tensor, "3"], factor: int
+) -> Bool[Tensor, "n h w"]:
+    """Latent pixels that see anything in front of the background, of pictures in [0, 1]."""
+    shown = differs(image, background.to(image))[:, None].float()
+    return F.max_pool2d(shown, factor, ceil_mode=True)[:, 0] > 0

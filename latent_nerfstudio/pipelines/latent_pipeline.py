@@ -51,10 +51,12 @@ class LatentPipelineConfig(VanillaPipelineConfig):
     """t in (0, 1): replaces latent supervision by t L_latent + (1 - t) L_RGB on pictures or crops (3Da-AE, 3.2)."""
     train_decoder: bool = True
     """Whether RGB alignment trains the decoder as well as the NeRF."""
-    train_base_planes: bool = True
-    """Whether base planes are trained; False keeps those of a shared bundle as they are, for other scenes to share."""
-    train_mlp: bool = True
-    """Whether the tiny MLP is trained; False keeps that of a shared bundle as it is."""
+    train_base_planes: Optional[bool] = None
+    """Whether base planes are trained; by default unless a shared bundle brings them, whose scenes share them still."""
+    train_mlp: Optional[bool] = None
+    """Whether the tiny MLP is trained; by default unless a shared bundle brings it."""
+    autoencoder_precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Arithmetic of the autoencoder where it is trained; `auto` is bfloat16 where the processor has it."""
 
 
 class LatentPipeline(VanillaPipeline):
@@ -73,7 +75,14 @@ class LatentPipeline(VanillaPipeline):
         if not config.train_decoder:
             for parameter in self.space.autoencoder.decoder_parameters():
                 parameter.requires_grad_(False)
-        self.latent_model.freeze_shared(base_planes=not config.train_base_planes, mlp=not config.train_mlp)
+        self.freeze_shared()
+
+    def freeze_shared(self) -> None:
+        """Stops training what is shared: by default what a shared bundle brought, see the config."""
+        base_planes, mlp = self.latent_model.from_bundle
+        wanted = self.config.train_base_planes, self.config.train_mlp
+        frozen = [brought if flag is None else not flag for brought, flag in zip((base_planes, mlp), wanted, strict=True)]
+        self.latent_model.freeze_shared(*frozen)
 
     @property
     def latent_model(self) -> LatentModel:
@@ -150,7 +159,7 @@ class LatentPipeline(VanillaPipeline):
         cameras, batch = self.datamanager.next_train_images(step, self.crop_at(step))
         latents, outputs = self.latent_model.render_latents(cameras)
         image = batch["image"]
-        decoded = self.space.decode(latents, image.shape[1], image.shape[2])
+        decoded = self.decode(latents, image)
         rgb_mse = masked_mse(decoded, image, batch.get("mask"))
         losses = {"rgb_loss": rgb_weight * rgb_mse, **self.latent_model.get_regularization_dict(outputs)}
         if latent_weight > 0:
@@ -161,8 +170,23 @@ class LatentPipeline(VanillaPipeline):
     def target_latents(self, batch: Dict[str, Any]) -> Float[Tensor, "n h w channels"]:
         """Normalised latents of a batch of pictures: of whole ones from the cache, of crops by the encoder."""
         if "indices" not in batch:
-            return self.space.encode(batch["image"])
+            with self.autocast():
+                return self.space.encode(batch["image"])
         return self.space.normalizer(as_float(self.datamanager.raw_latents(batch["indices"])))
+
+    def decode(
+        self, latents: Float[Tensor, "n h w channels"], like: Float[Tensor, "n height width 3"]
+    ) -> Float[Tensor, "n height width 3"]:
+        """Pictures of the size of others, with the arithmetic of the config."""
+        with self.autocast():
+            return self.space.decode(latents, like.shape[1], like.shape[2]).float()
+
+    def autocast(self) -> torch.autocast:
+        """The arithmetic of the autoencoder in training."""
+        kind = torch.device(self.device).type
+        wanted = self.config.autoencoder_precision
+        enabled = has_bfloat16(kind) if wanted == "auto" else wanted == "bfloat16"
+        return torch.autocast(kind, torch.bfloat16, enabled=enabled)
 
     @torch.no_grad()
     def get_eval_loss_dict(self, step: int) -> Losses:
@@ -222,6 +246,13 @@ def check_config(config: LatentPipelineConfig) -> None:
             f"rgb_alignment_start: expected a step of at least 0, got {config.rgb_alignment_start}; "
             "give the first step of RGB alignment, or None"
         )
+
+
+def has_bfloat16(device_type: str) -> bool:
+    """Whether a kind of device computes in bfloat16 faster than in float32."""
+    if device_type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return device_type == "cpu" and bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
 
 
 def masked_mse(

@@ -11,7 +11,7 @@ from tiny import gradients, joint_pipeline_of, pipeline_of, small_nerf, write_ba
 from latent_nerfstudio.data import latent_datamanager
 from latent_nerfstudio.data.pixels import mask_of_latent
 from latent_nerfstudio.latent_space.latent_space import as_float
-from latent_nerfstudio.pipelines.igae_pipeline import REFRESH_MOMENTUM, REFRESH_STEPS, mask_of_latents
+from latent_nerfstudio.pipelines.igae_pipeline import REFRESH_MOMENTUM, REFRESH_STEPS, mask_of_latents, object_latents
 from latent_nerfstudio.pipelines.joint_losses import latent_variation
 
 START = 3
@@ -391,7 +391,15 @@ def test_masks_of_latents_by_hand():
 # Normaliser and background
 
 
-def test_normaliser_and_background_follow_the_encoder(balls, kl):
+def test_object_latents_see_a_pixel_that_is_not_of_the_background():
+    image = torch.ones(1, 5, 9, 3)
+    image[0, 3, 4, 1] = 0.5
+    image[0, 4, 8, 0] = 0.5  # in the last row and the last column, which factor 4 leaves incomplete
+    expected = torch.tensor([[[False, True, False], [False, False, True]]])
+    assert torch.equal(object_latents(image, torch.ones(3), 4), expected)
+
+
+def test_normaliser_and_background_follow_the_objects_and_the_encoder(balls, kl):
     pipeline = joint_pipeline_of(balls, kl, joint_training_start=REFRESH_STEPS - 2, crop=8)
     start, space = pipeline.second_stage_start, pipeline.space
     pipeline.prepare()
@@ -400,7 +408,11 @@ def test_normaliser_and_background_follow_the_encoder(balls, kl):
     for value, expected in zip((space.background, space.normalizer.mean, space.normalizer.std), before, strict=True):
         assert torch.equal(value, expected)
     with torch.no_grad():
-        raw = space.autoencoder.encode(pipeline.datamanager.next_train_images(REFRESH_STEPS)[1]["image"]).flatten(0, 2)
+        pictures = pipeline.datamanager.next_train_images(REFRESH_STEPS)[1]["image"]
+        encoded, factor = space.autoencoder.encode(pictures), space.downscale_factor
+        footprints = pictures.unfold(1, factor, factor).unfold(2, factor, factor)
+        raw = encoded[(footprints < 0.98).flatten(3).any(dim=-1)]
+        assert 0 < len(raw) < encoded.flatten(0, 2).shape[0]
         plain = space.autoencoder.encode(torch.ones(1, 64, 64, 3))[0]
     fit(pipeline, [REFRESH_STEPS])
     _, mean, std = before

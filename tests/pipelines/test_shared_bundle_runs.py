@@ -21,10 +21,11 @@ def bundle(request, tmp_path):
     return tmp_path / "run"
 
 
-def started(data, bundle, **settings):
+def started(data, bundle, reset_base_planes=False, **settings):
     """A pipeline that starts from a bundle, built anew from its config."""
     config = pipeline_config_of(data, "bundled", rgb_alignment_start=3, **settings)
     config.model.shared_bundle = str(bundle)
+    config.model.reset_base_planes = reset_base_planes
     return config.setup(device="cpu", test_mode="val")
 
 
@@ -50,17 +51,26 @@ def train(pipeline, steps=5):
     return {name for name in before if not torch.equal(before[name], after[name])}
 
 
-def test_everything_is_trained_by_default(balls, bundle):
-    assert train(started(balls, bundle)) == {"base", "weights", "micro", "mlp"}
+def test_what_a_bundle_brings_is_kept_by_default(balls, bundle):
+    pipeline = started(balls, bundle)
+    assert train(pipeline) == {"weights", "micro"}
+    assert len(pipeline.get_param_groups()["shared_planes"]) == 2 and "mlp" not in pipeline.get_param_groups()
 
 
-def test_frozen_parts_do_not_move(balls, bundle):
-    pipeline = started(balls, bundle, train_base_planes=False)
-    assert train(pipeline) == {"weights", "micro", "mlp"}
-    assert len(pipeline.get_param_groups()["shared_planes"]) == 2
-    pipeline = started(balls, bundle, train_mlp=False)
-    assert train(pipeline) == {"base", "weights", "micro"} and "mlp" not in pipeline.get_param_groups()
-    assert train(started(balls, bundle, train_base_planes=False, train_mlp=False)) == {"weights", "micro"}
+def test_shared_parts_are_trained_where_it_is_asked_for(balls, bundle):
+    assert train(started(balls, bundle, train_base_planes=True)) == {"base", "weights", "micro"}
+    assert train(started(balls, bundle, train_mlp=True)) == {"weights", "micro", "mlp"}
+    assert train(started(balls, bundle, train_base_planes=True, train_mlp=True)) == {"base", "weights", "micro", "mlp"}
+
+
+def test_fresh_base_planes_are_trained_beside_a_bundles_mlp(balls, bundle):
+    assert train(started(balls, bundle, reset_base_planes=True)) == {"base", "weights", "micro"}
+
+
+def test_a_run_without_a_bundle_trains_everything(balls):
+    config = pipeline_config_of(balls, "bundled")
+    config.model.nerf = small_nerf(**NERF)
+    assert train(config.setup(device="cpu", test_mode="val")) == {"base", "weights", "micro", "mlp"}
 
 
 def test_a_field_without_base_planes_has_none_to_freeze(balls):
