@@ -74,6 +74,7 @@ def published(
         flags: of the pipeline.
     """
     weight = variation * images * 3 * 32 * 64 * 63 / 128
+    flags = {"real_loss_weight": 0.1 * SQUARED_RANGE, **flags}
     return joint_run(
         method_name,
         steps=40000,
@@ -173,7 +174,6 @@ ig_ae_published = MethodSpecification(
         images=12,
         variation=1e-4,
         real_images_per_batch=3,
-        real_loss_weight=0.1 * SQUARED_RANGE,
         real_lpips_weight=0.01,
         real_variation_weight=1e-5,
     ),

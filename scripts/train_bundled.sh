@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains what the package bundles: the standard autoencoder, and the 3D-aware one with its base planes.
-# PHOTOS is a folder of real photos of at least 160 x 160 pixels. About three hours of one CPU core; a GPU is faster.
+# PHOTOS is a folder of real photos of at least 160 x 160 pixels. Two and a half hours of one CPU core; a GPU is faster.
 set -euo pipefail
 photos=${1:?"photos: expected a folder of real photos as the first argument, got none; name one"}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
@@ -13,9 +13,8 @@ standard() { # OUT MINUTES
 		--photos "$photos" --widths 16 32 64 --out "$1" --minutes "$2"
 }
 
-# Where joint training starts from, and the standard one of the same size and the same time of training in all.
-standard outputs/autoencoder/start 9
-standard outputs/autoencoder/standard 58
+# The standard one, where joint training starts from.
+standard outputs/autoencoder/standard 36
 
 # The standard one with the downscale factor 8.
 python scripts/train_autoencoder.py --scenes data/autoencoder/train --test-scenes data/autoencoder/test \
@@ -25,7 +24,8 @@ python scripts/train_autoencoder.py --scenes data/autoencoder/train --test-scene
 mkdir -p data/autoencoder/photos
 find "$photos" -maxdepth 1 -name '*.jpg' | sort | head -n -74 | xargs -I {} ln -sf {} data/autoencoder/photos/
 ns-train ig-ae --data data/autoencoder/joint --pipeline.real-images data/autoencoder/photos \
-	--pipeline.model.autoencoder.source outputs/autoencoder/start/autoencoder \
+	--pipeline.model.autoencoder.source outputs/autoencoder/standard/autoencoder \
+	--max-num-iterations 4400 --pipeline.whole-pictures-start 4100 \
 	--output-dir outputs --experiment-name bundled --timestamp latest --vis tensorboard
 python scripts/write_bundled.py --run outputs/bundled/ig-ae/latest --test-scenes data/autoencoder/test --photos "$photos"
 for name in standard f8; do

@@ -115,7 +115,7 @@ Cars of other seeds and {num_test_photos} of the photos were held out.
 
 ## Training
 
-`scripts/train_bundled.sh`: a standard autoencoder first (9 minutes), then `ns-train ig-ae` for {steps} steps, of which
+`scripts/train_bundled.sh`: `bundled-standard` first, then `ns-train ig-ae` from it for {steps} steps, of which
 {warm_up} are warm-up, {minutes:.0f} minutes on one CPU core: {latent_weight} L_latent + {rgb_weight} L_RGB +
 {autoencoder_weight} L_ae + {real_weight} L_ae on photos, {real_images} of them a step.{note}
 

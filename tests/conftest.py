@@ -8,7 +8,7 @@ os.environ.update({"http_proxy": NOWHERE, "https_proxy": NOWHERE, "no_proxy": "l
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
-from tiny import TINTS, save_kl, save_tiny, write_ball  # noqa: E402
+from tiny import TINTS, save_dc, save_kl, save_tiny, write_ball  # noqa: E402
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -44,6 +44,12 @@ def kl8(tmp_path_factory):
 def taesd(tmp_path_factory):
     """Folder of an AutoencoderTiny with factor 2 and 4 channels."""
     return save_tiny(tmp_path_factory.mktemp("taesd"))
+
+
+@pytest.fixture(scope="session")
+def dc(tmp_path_factory):
+    """Folder of an AutoencoderDC with factor 4 and 4 channels."""
+    return save_dc(tmp_path_factory.mktemp("dc"))
 
 
 @pytest.fixture(scope="session")

@@ -57,6 +57,25 @@ def save_tiny(folder: Path, levels: int = 2, channels: int = 4, seed: int = 0, *
     return folder
 
 
+def save_dc(folder: Path, levels: int = 3, channels: int = 4, seed: int = 0, **settings: Any) -> Path:
+    """Writes an AutoencoderDC with random weights, without blocks at full resolution, and factor 2^(levels - 1)."""
+    from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
+
+    torch.manual_seed(seed)
+    build: Any = AutoencoderDC
+    build(
+        latent_channels=channels,
+        encoder_block_out_channels=(48,) * levels,
+        decoder_block_out_channels=(48,) * levels,
+        encoder_layers_per_block=(0,) + (1,) * (levels - 1),
+        decoder_layers_per_block=(0,) + (1,) * (levels - 1),
+        encoder_qkv_multiscales=((),) * levels,
+        decoder_qkv_multiscales=((),) * levels,
+        **settings,
+    ).save_pretrained(folder)
+    return folder
+
+
 def poses_around(count: int, radius: float = 2.5, seed: int = 0) -> np.ndarray:
     """OpenGL camera-to-world matrices (count x 4 x 4) that look at the origin from random sides."""
     backwards = np.random.default_rng(seed).normal(size=(count, 3))

@@ -6,6 +6,7 @@ every ns-* command.
 """
 
 import hashlib
+import importlib
 import json
 from abc import abstractmethod
 from dataclasses import dataclass, field
@@ -19,6 +20,13 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from latent_nerfstudio.latent_space.resolution import pad_to_multiple
+
+CLASSES = {
+    "AutoencoderKL": "diffusers.models.autoencoders.autoencoder_kl",
+    "AutoencoderTiny": "diffusers.models.autoencoders.autoencoder_tiny",
+    "AutoencoderDC": "diffusers.models.autoencoders.autoencoder_dc",
+}
+"""Classes of diffusers that can be loaded, and where they are."""
 
 HUB_TIMEOUT = 10.0
 """Seconds that the Hugging Face Hub has to answer."""
@@ -124,7 +132,7 @@ class IdentityAutoencoder(Autoencoder):
 
 
 class DiffusersAutoencoder(Autoencoder):
-    """AutoencoderKL or AutoencoderTiny of diffusers; both take images in [-1, 1].
+    """AutoencoderKL, AutoencoderTiny or AutoencoderDC of diffusers; all take images in [-1, 1].
 
     Args:
         vae: the autoencoder.
@@ -137,8 +145,7 @@ class DiffusersAutoencoder(Autoencoder):
         super().__init__()
         self.vae: Any = vae
         config: Any = vae.config
-        is_tiny = type(vae).__name__ == "AutoencoderTiny"
-        widths = config.encoder_block_out_channels if is_tiny else config.block_out_channels
+        widths = getattr(config, "encoder_block_out_channels", None) or config.block_out_channels
         self.downscale_factor = 2 ** (len(widths) - 1)
         self.num_channels = int(config.latent_channels)
         stated = latent_space or {}
@@ -149,8 +156,7 @@ class DiffusersAutoencoder(Autoencoder):
 
     def encode(self, images):
         padded = pad_to_multiple(images.permute(0, 3, 1, 2) * 2 - 1, self.downscale_factor)
-        output = self.vae.encode(padded)
-        latents = output.latent_dist.mode() if hasattr(output, "latent_dist") else output.latents
+        latents = latents_of(self.vae.encode(padded))
         return latents.permute(0, 2, 3, 1)
 
     def decode(self, latents):
@@ -162,6 +168,13 @@ class DiffusersAutoencoder(Autoencoder):
         digest = hashlib.sha256(f"{type(self.vae).__name__}{sorted(settings.items())}".encode())
         self._add_encoder(digest)
         return digest.hexdigest()[:16]
+
+
+def latents_of(output: Any) -> Float[Tensor, "batch channels latent_height latent_width"]:
+    """Raw latents that `encode` of one of diffusers' autoencoders returns: the mean, where it is a distribution."""
+    if hasattr(output, "latent_dist"):
+        return output.latent_dist.mode()
+    return output.latents if hasattr(output, "latents") else output.latent
 
 
 def load_autoencoder(config: AutoencoderConfig) -> Autoencoder:
@@ -230,17 +243,14 @@ def _check_reach(repository: str, subfolder: Optional[str]) -> None:
 
 def _load_vae(settings: Dict[str, Any], location: str, subfolder: Optional[str]) -> nn.Module:
     name = settings.get("_class_name")
-    if name not in ("AutoencoderKL", "AutoencoderTiny"):
+    if name not in CLASSES:
         raise ValueError(
-            f"autoencoder {location}: expected _class_name AutoencoderKL or AutoencoderTiny in config.json, got "
-            f"{name}; convert it to one of these, or name another folder"
+            f"autoencoder {location}: expected _class_name {' or '.join(CLASSES)} in config.json, got {name}; "
+            "convert it to one of these, or name another folder"
         )
-    if name == "AutoencoderKL":
-        from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL as Class
-    else:
-        from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny as Class
+    kind: Any = getattr(importlib.import_module(CLASSES[name]), name)
     try:
-        loaded: Any = Class.from_pretrained(
+        loaded: Any = kind.from_pretrained(
             location, subfolder=subfolder, torch_dtype=torch.float32, low_cpu_mem_usage=False, output_loading_info=True
         )
     except Exception as error:  # OSError for absent weights, and whatever a broken file raises

@@ -45,7 +45,7 @@ class IGAEPipelineConfig(LatentPipelineConfig):
     """Whether L_RGB = |x - D(R)|^2 trains the scenes as well as the decoder."""
     update_scenes: bool = True
     """Whether joint training trains the scenes at all; the published code does not, by a stepping defect."""
-    autoencoder_loss_weight: float = 0.3
+    autoencoder_loss_weight: float = 0.5
     """Weight of L_ae = |x - D(E(x))|^2 on the scenes' pictures."""
     latent_noise: float = 0.0
     """Deviation of the noise on encoded latents before L_ae decodes them (1 is that of the latents): what lies below it
@@ -54,7 +54,7 @@ class IGAEPipelineConfig(LatentPipelineConfig):
     """Folder of pictures of anything, whose reconstruction is trained as well, so that it is kept."""
     real_images_per_batch: int = 8
     """Crops of them a step."""
-    real_loss_weight: float = 1.0
+    real_loss_weight: float = 4.0
     """Weight of L_ae on real images, mean squared error."""
     real_lpips_weight: float = 0.0
     """Weight of L_ae on real images, LPIPS; left out with a warning where its weights cannot be had."""
@@ -80,7 +80,7 @@ class IGAEPipeline(LatentPipeline):
         self.lpips: Optional[LpipsLoss] = None
 
     def freeze_shared(self) -> None:
-        """Trains what a shared bundle brought as well, but for what the config says: it is what joint training is for."""
+        """Trains what a shared bundle brought as well, but for what the config excludes."""
         config = self.config
         self.latent_model.freeze_shared(base_planes=config.train_base_planes is False, mlp=config.train_mlp is False)
 
@@ -155,11 +155,16 @@ class IGAEPipeline(LatentPipeline):
         }
         losses = {**{name: weights[name] * error for name, error in errors.items()}, **self.real_losses(step)}
         if self.config.update_scenes:
-            losses.update(self.latent_model.get_regularization_dict(outputs))
+            losses.update(self.scene_regularizers(outputs))
         with torch.no_grad():
             residual = latent_loss(encoded, rendered) / encoded.var()
             psnr = -10 * errors["rgb_loss"].log10()
         return outputs, losses, {"psnr": psnr, "residual": residual, "latent_std": self.space.normalizer.std.min()}
+
+    def scene_regularizers(self, outputs: Dict[str, Any]) -> Dict[str, Tensor]:
+        """Those of latent supervision, where L_latent weighs 1: they keep their ratio to it."""
+        regularizers = self.latent_model.get_regularization_dict(outputs)
+        return {name: self.config.latent_loss_weight * value for name, value in regularizers.items()}
 
     @torch.no_grad()
     def refresh(self, step: int) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny import save_kl, save_tiny
+from tiny import save_dc, save_kl, save_tiny
 
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 
@@ -29,7 +29,7 @@ def broken(folder: Path, copy: Path, change) -> Path:
 # What its files tell
 
 
-@pytest.mark.parametrize("save", [save_kl, save_tiny])
+@pytest.mark.parametrize("save", [save_kl, save_tiny, save_dc])
 @pytest.mark.parametrize(("levels", "factor"), [(2, 2), (3, 4), (4, 8)])
 @pytest.mark.parametrize("channels", [3, 4, 16])
 def test_factor_and_channels_are_those_of_what_it_encodes(tmp_path, save, levels, factor, channels):
@@ -46,7 +46,7 @@ def test_prior_comes_from_scaling_and_shift(tmp_path, kl):
     assert load(kl).prior_mean == 0.0 and load(kl).prior_std == pytest.approx(1 / 0.18215)
 
 
-@pytest.mark.parametrize("source", ["kl", "taesd"])
+@pytest.mark.parametrize("source", ["kl", "taesd", "dc"])
 @pytest.mark.parametrize(("height", "width"), [(37, 53), (8, 8), (1, 3), (9, 16)])
 def test_odd_sizes_are_padded_by_their_last_row_and_column(request, source, height, width):
     autoencoder = load(request.getfixturevalue(source))

@@ -68,7 +68,7 @@ def test_what_is_no_colour(color):
 # Pixels to latents and back
 
 
-@pytest.mark.parametrize("source", ["kl", "kl8", "taesd"])
+@pytest.mark.parametrize("source", ["kl", "kl8", "taesd", "dc"])
 @pytest.mark.parametrize("normalizer", ["mean-std", "tanh"])
 def test_decoding_undoes_the_normaliser_and_crops(request, source, normalizer):
     space = space_of(request.getfixturevalue(source), normalizer)

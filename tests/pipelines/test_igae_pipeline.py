@@ -97,7 +97,7 @@ def test_the_warm_up_changes_nothing_of_the_autoencoder(balls, kl):
     assert all({"latent_loss", "total_variation", "latent_mse"} == set(entry) for entry in history)
 
 
-@pytest.mark.parametrize("source", ["kl", "taesd"])
+@pytest.mark.parametrize("source", ["kl", "taesd", "dc"])
 def test_joint_training_changes_every_parameter(request, balls, source):
     pipeline = joint_pipeline_of(balls, request.getfixturevalue(source))
     pipeline.prepare()
@@ -165,13 +165,13 @@ def test_losses_against_their_definitions(balls, kl, photos, crop, normalizer):
     assert float(metrics["latent_std"]) == float(space.normalizer.std.min())
 
 
-def test_the_regularisers_hold_in_joint_training(balls, kl):
+def test_the_regularisers_keep_their_ratio_to_the_latent_loss_in_joint_training(balls, kl):
     pipeline = joint_pipeline_of(balls, kl)
     pipeline.train()
     outputs, losses, _ = pipeline.get_train_loss_dict(START)
     nerf = pipeline.latent_model.nerf
     expected = nerf.config.total_variation_weight * nerf.field.total_variation(outputs["planes"])
-    torch.testing.assert_close(losses["total_variation"], expected)
+    torch.testing.assert_close(losses["total_variation"], pipeline.config.latent_loss_weight * expected)
 
 
 def test_weights_of_nothing_leave_numbers(balls, kl):
@@ -347,7 +347,8 @@ def masked_scene(folder, keep):
 def test_masked_pixels_count_for_nothing(tmp_path, kl):
     blocks = [np.kron(np.random.default_rng(i).random((6, 6)) > 0.4, np.ones((6, 6)))[:32, :32] for i in range(6)]
     data = masked_scene(tmp_path, lambda index: blocks[index])
-    settings = {"latent_loss_weight": 1.0, "autoencoder_loss_weight": 1.0, "scale_free_latent_loss": False}
+    weights = {f"{name}_loss_weight": 1.0 for name in ("latent", "rgb", "autoencoder")}
+    settings = {**weights, "scale_free_latent_loss": False}
     pipeline = joint_pipeline_of(data, kl, datamanager={"scenes_per_batch": 1}, **settings).eval()
     _, losses, _ = pipeline.get_train_loss_dict(START)
     cameras, batch = pipeline.datamanager.next_train_images(START)
