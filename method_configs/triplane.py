@@ -1,5 +1,7 @@
 """`latent-triplane`, and `triplane`: the same model on RGB, the baseline of every comparison."""
 
+from typing import Mapping
+
 from nerfstudio.configs.base_config import ViewerConfig
 from nerfstudio.engine.optimizers import AdamOptimizerConfig
 from nerfstudio.plugins.types import MethodSpecification
@@ -20,7 +22,12 @@ LEARNING_RATES = {"planes": 4e-2, "shared_planes": 4e-2, "mlp": 5e-3, "decoder":
 """Of each parameter group; the decoder's is for the bundled one of 0.9 M parameters."""
 
 
-def run(method_name: str, max_num_iterations: int, pipeline: LatentPipelineConfig) -> LatentTrainerConfig:
+def run(
+    method_name: str,
+    max_num_iterations: int,
+    pipeline: LatentPipelineConfig,
+    learning_rates: Mapping[str, float] = LEARNING_RATES,
+) -> LatentTrainerConfig:
     """A run of a method: Adam, and schedules that end with the stages."""
     return LatentTrainerConfig(
         method_name=method_name,
@@ -32,7 +39,7 @@ def run(method_name: str, max_num_iterations: int, pipeline: LatentPipelineConfi
         pipeline=pipeline,
         optimizers={
             name: {"optimizer": AdamOptimizerConfig(lr=lr, eps=1e-15), "scheduler": StagedSchedulerConfig()}
-            for name, lr in LEARNING_RATES.items()
+            for name, lr in learning_rates.items()
         },
         viewer=ViewerConfig(num_rays_per_chunk=1 << 15),
         vis="viewer",

@@ -185,7 +185,8 @@ def datamanager_of(data: Path, dataparser: Any = None, **settings: Any) -> Laten
 def pipeline_config_of(
     data: Path, source: Any = "identity", kind: Type[LatentPipelineConfig] = LatentPipelineConfig, **settings: Any
 ) -> LatentPipelineConfig:
-    """A small pipeline's config."""
+    """A small pipeline's config, with arithmetic in float32."""
+    settings = {"autoencoder_precision": "float32", **settings}
     manager = {"latent_cache": "memory", "rays_per_batch": 512, **settings.pop("datamanager", {})}
     nerf = settings.pop("nerf", small_nerf())
     return kind(
@@ -202,10 +203,10 @@ def pipeline_of(data: Path, source: Any = "identity", **settings: Any) -> Latent
 
 
 def joint_config_of(data: Path, source: Any = "identity", **settings: Any) -> IGAEPipelineConfig:
-    """The config of a small pipeline of joint training, of the scenes of `balls`, with arithmetic in float32."""
+    """The config of a small pipeline of joint training, of the scenes of `balls`."""
     manager = {"scenes_per_batch": 3, "images_per_batch": 4, **settings.pop("datamanager", {})}
     nerf = settings.pop("nerf", small_nerf(macro_features=3, num_base_planes=2))
-    settings = {"joint_training_start": 3, "crop": None, "autoencoder_precision": "float32", **settings}
+    settings = {"joint_training_start": 3, "crop": None, **settings}
     config = pipeline_config_of(data, source, IGAEPipelineConfig, datamanager=manager, nerf=nerf, **settings)
     assert isinstance(config, IGAEPipelineConfig)
     return config

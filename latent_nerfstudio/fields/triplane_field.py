@@ -21,6 +21,8 @@ from latent_nerfstudio.fields.planes import (
     total_variation,
 )
 
+MLPImplementation = Literal["auto", "torch", "tcnn"]
+
 INITIAL_SCALE = {"sum": (0.0, 0.1), "product": (1.0, 0.1), "concat": (0.0, 0.1)}
 """Mean and standard deviation of fresh planes for each aggregation; a product of features around 0 would vanish."""
 
@@ -46,7 +48,7 @@ class TriplaneFieldConfig(InstantiateConfig):
     """Width of the tiny MLP's hidden layer."""
     hidden_layers: int = 1
     """Hidden layers of the tiny MLP (the papers: 1)."""
-    implementation: Literal["auto", "torch", "tcnn"] = "auto"
+    implementation: MLPImplementation = "auto"
     """Of the MLP: `auto` takes tiny-cuda-nn where it is installed and torch elsewhere."""
     density_scale: float = 25.0
     """Factor of the density: surfaces need values of 100 a unit and more, which the MLP would reach slowly."""
@@ -156,7 +158,7 @@ class TriplaneField(nn.Module):
             self.base_planes.copy_(state["base_planes"])
 
 
-def mlp_implementation(wanted: Literal["auto", "torch", "tcnn"]) -> Literal["torch", "tcnn"]:
+def mlp_implementation(wanted: MLPImplementation) -> Literal["torch", "tcnn"]:
     """What `auto` means on this machine."""
     if wanted != "auto":
         return wanted

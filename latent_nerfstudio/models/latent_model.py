@@ -19,6 +19,7 @@ from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float
 from latent_nerfstudio.latent_space.normalizer import NormalizerKind
 from latent_nerfstudio.latent_space.resolution import enlarge, latent_cameras, rescaled_cameras
 from latent_nerfstudio.models.bundle_start import autoencoder_for, box_for, nerf_for, start_latent_space, start_nerf
+from latent_nerfstudio.models.interface import check_nerf, check_outputs
 from latent_nerfstudio.models.metrics import ImageMetrics, latent_psnr
 from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
 from latent_nerfstudio.models.triplane import TriplaneModel, TriplaneModelConfig
@@ -64,6 +65,7 @@ class LatentModel(Model):
     def populate_modules(self):
         """Latent space first: the NeRF inside takes its channels and their range."""
         super().populate_modules()
+        check_nerf(self.config.nerf)
         metadata = self.kwargs.get("metadata") or {}
         self.scene_names: List[str] = list(metadata.get("scene_names") or ["scene"])
         color = metadata.get("background_color", "white")
@@ -129,12 +131,17 @@ class LatentModel(Model):
     def get_training_callbacks(self, training_callback_attributes):
         return self.nerf.get_training_callbacks(training_callback_attributes)
 
+    def update_to_step(self, step: int) -> None:
+        """Some NeRFs have parameters whose size depends on the step."""
+        self.nerf.update_to_step(step)
+
     def forward(self, ray_bundle: RayBundle) -> Dict[str, Any]:
         """Rays to latents, see `get_outputs`."""
         return self.get_outputs(ray_bundle)
 
     def get_outputs(self, ray_bundle: RayBundle) -> Dict[str, Any]:
-        """The outputs of the NeRF inside, with `rgb` composited on the latent of the background.
+        """The outputs of the NeRF inside, with its pictures composited on the latent of the background: `rgb`, and
+        what else it names in `pictures`.
 
         `metadata["background"]` [rays, C] is that latent; rays without it take the middle of the background picture.
         """
@@ -145,7 +152,10 @@ class LatentModel(Model):
             background = self.latent_space.background[middle, middle]
         self.nerf.render_aabb = self.render_aabb
         outputs = self.nerf(bundle)
-        return {**outputs, "rgb": outputs["rgb"] + (1 - outputs["accumulation"]) * background}
+        check_outputs(type(self.nerf).__name__, outputs, self.latent_space.num_channels)
+        pictures = getattr(self.nerf, "pictures", (("rgb", "accumulation"),))
+        over = {name: outputs[name] + (1 - outputs[opacity]) * background for name, opacity in pictures}
+        return {**outputs, **over}
 
     def _with_scene(self, bundle: RayBundle) -> RayBundle:
         """A copy whose metadata names the scene; the argument is left as it is."""
@@ -179,8 +189,28 @@ class LatentModel(Model):
         size = torch.full_like(rows, height), torch.full_like(rows, width)
         return self.latent_space.background_at(rows, columns, *size)
 
+    @property
+    def renders_cameras(self) -> bool:
+        """Whether the NeRF inside has no rays and renders whole pictures, by `render_cameras`."""
+        return hasattr(self.nerf, "render_cameras")
+
+    def render_cameras(self, cameras: Cameras, obb_box: Optional[OrientedBox] = None) -> Dict[str, Tensor]:
+        """What a NeRF without rays renders of image cameras of one size, on the latent of the background.
+
+        Returns:
+            `rgb` [n, h, w, C], `accumulation` and `depth` [n, h, w, 1].
+        """
+        scaled = latent_cameras(cameras.reshape((-1,)), self.latent_space.downscale_factor).to(self.device)
+        outputs = self.nerf.render_cameras(scaled, obb_box)  # type: ignore[operator]
+        check_outputs(type(self.nerf).__name__, outputs, self.latent_space.num_channels)
+        background = self.background_picture(*outputs["rgb"].shape[1:3])
+        return {**outputs, "rgb": outputs["rgb"] + (1 - outputs["accumulation"]) * background}
+
     def render_latents(self, cameras: Cameras) -> Tuple[Float[Tensor, "batch h w channels"], Dict[str, Any]]:
         """Latent pictures of cameras of one size, with gradients, and the NeRF's outputs for the regularisers."""
+        if self.renders_cameras:
+            outputs = self.render_cameras(cameras)
+            return outputs["rgb"], outputs
         bundle = self.rays_of(cameras)
         outputs = self.get_outputs(bundle.flatten())
         height, width = bundle.origins.shape[0] // max(1, cameras.size), bundle.origins.shape[1]
@@ -208,8 +238,10 @@ class LatentModel(Model):
             return {
                 name: value if name == "raw_latent" else resize(value, height, width) for name, value in small.items()
             }
-        bundle = self.rays_of(camera, obb_box)
-        outputs = self.get_outputs_for_camera_ray_bundle(bundle)
+        if self.renders_cameras:
+            outputs = {name: value[0] for name, value in self.render_cameras(camera, obb_box).items()}
+        else:
+            outputs = self.get_outputs_for_camera_ray_bundle(self.rays_of(camera, obb_box))
         latents = outputs["rgb"]
         factor = self.latent_space.downscale_factor
         pictures = {
@@ -252,14 +284,14 @@ class LatentModel(Model):
         return enlarge(self.latent_space.preview(latents), self.latent_space.downscale_factor, height, width)
 
     def scene_bytes(self) -> int:
-        """Bytes that one more scene takes, in float32."""
-        return self.nerf.field.scene_bytes()  # type: ignore[union-attr,operator]
+        """Bytes that one more scene takes, in float32: of NeRFs that share nothing among scenes, all."""
+        if isinstance(self.nerf, TriplaneModel):
+            return self.nerf.field.scene_bytes()
+        return parameter_bytes(self.nerf.get_param_groups())
 
     def shared_bytes(self) -> int:
         """Bytes of what scenes share (decoder, base planes, MLP), in float32, without the encoder."""
-        groups = self.get_param_groups()
-        total = sum(4 * p.numel() for group in groups.values() for p in group)
-        return total - self.scene_bytes() * len(self.scene_names)
+        return parameter_bytes(self.get_param_groups()) - self.scene_bytes() * len(self.scene_names)
 
     @torch.no_grad()
     def get_outputs_for_camera_ray_bundle(self, camera_ray_bundle: RayBundle) -> Dict[str, Tensor]:
@@ -305,6 +337,11 @@ class LatentModel(Model):
             metrics["latent_psnr"] = latent_psnr(outputs["raw_latent"], encoded, self.latent_space.value_range)
         side_by_side = torch.cat([photo, outputs["rgb"], ceiling], dim=1)
         return metrics, {"img": side_by_side, "latent": outputs["latent"]}
+
+
+def parameter_bytes(groups: Dict[str, List[Parameter]]) -> int:
+    """Bytes of parameters in float32."""
+    return sum(4 * p.numel() for group in groups.values() for p in group)
 
 
 def _add_encoder_hash(model: Any, state_dict: Dict[str, Any], prefix: str, local_metadata: Any) -> None:

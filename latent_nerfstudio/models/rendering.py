@@ -1,11 +1,11 @@
 """Rays against the box, and compositing of any number of channels. Pure functions."""
 
-from typing import NamedTuple, Tuple
+from typing import NamedTuple, Optional, Tuple
 
 import torch
 from jaxtyping import Bool, Float
 from nerfacc import accumulate_along_rays, render_weight_from_density
-from nerfstudio.cameras.rays import RaySamples
+from nerfstudio.cameras.rays import RayBundle, RaySamples
 from torch import Tensor
 
 MIN_SPAN = 1e-4
@@ -28,6 +28,55 @@ def intersect_box(
     entry = bounds.amin(dim=0).amax(dim=-1).clamp(min=near)
     leave = bounds.amax(dim=0).amin(dim=-1)
     return entry, leave, leave > entry + MIN_SPAN
+
+
+def farthest_corner(origins: Float[Tensor, "rays 3"], aabb: Float[Tensor, "2 3"]) -> Float[Tensor, "rays 1"]:
+    """Distance from each origin to the box's farthest corner."""
+    return torch.maximum((origins - aabb[0]).abs(), (origins - aabb[1]).abs()).norm(dim=-1, keepdim=True)
+
+
+def cropped_box(aabb: Float[Tensor, "2 3"], crop: Float[Tensor, "2 3"]) -> Float[Tensor, "2 3"]:
+    """The part of a box that lies in another; without volume where they do not meet."""
+    low = torch.maximum(crop[0], aabb[0])
+    return torch.stack([low, torch.maximum(low, torch.minimum(crop[1], aabb[1]))])
+
+
+def scatter(
+    values: Float[Tensor, "hits channels"], hit: Bool[Tensor, "rays"], fill: Float[Tensor, "rays any"]
+) -> Float[Tensor, "rays channels"]:
+    """The values at the rays that hit, and the fill (one column, repeated) at the others."""
+    full = fill.expand(-1, values.shape[-1])
+    return full.masked_scatter(hit[:, None].expand_as(full), values.to(full))
+
+
+def clip_rays(
+    rays: RayBundle, box: Optional[Float[Tensor, "2 3"]], near: float, far: float
+) -> Tuple[RayBundle, Bool[Tensor, "rays"]]:
+    """The rays that meet a box, with near and far set, and which ones they are.
+
+    Bounds that the bundle brings, those of an oriented crop box, are kept. If no ray meets the box, the first one
+    stands in for them with near and far alike, so that later steps need not care.
+
+    Args:
+        rays: flat bundle; it is left as it is.
+        box: where rays begin and end; None for the whole space.
+        near: smallest distance that counts.
+        far: largest distance, for the whole space.
+    """
+    if box is None:
+        nears, fars = (torch.full_like(rays.origins[:, 0], distance) for distance in (near, far))
+    else:
+        nears, fars, _ = intersect_box(rays.origins, rays.directions, box, near)
+    if rays.nears is not None and rays.fars is not None:
+        nears, fars = torch.maximum(nears, rays.nears[:, 0]), torch.minimum(fars, rays.fars[:, 0])
+    hit = fars > nears + MIN_SPAN
+    kept = hit
+    if not bool(hit.any()):
+        kept = torch.arange(len(hit), device=hit.device) == 0
+        nears = fars = torch.full_like(nears, max(near, MIN_SPAN))
+    bundle = rays[kept]
+    bundle.nears, bundle.fars = nears[kept][:, None], fars[kept][:, None]
+    return bundle, hit
 
 
 class Composite(NamedTuple):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Literal, Optional, Tuple, Type
+from typing import Any, Dict, List, Literal, Optional, Tuple, Type, Union
 
 import torch
 from jaxtyping import Float
@@ -68,10 +68,11 @@ class LatentPipeline(VanillaPipeline):
     config: LatentPipelineConfig
     datamanager: LatentDataManager
 
-    def __init__(self, config: LatentPipelineConfig, *args: Any, **kwargs: Any):
+    def __init__(self, config: LatentPipelineConfig, device: Union[str, torch.device], *args: Any, **kwargs: Any):
         refuse_unsupported()
         check_config(config)
-        super().__init__(config, *args, **kwargs)
+        check_device(config, device)
+        super().__init__(config, device, *args, **kwargs)  # type: ignore[arg-type]
         if not config.train_decoder:
             for parameter in self.space.autoencoder.decoder_parameters():
                 parameter.requires_grad_(False)
@@ -81,7 +82,9 @@ class LatentPipeline(VanillaPipeline):
         """Stops training what is shared: by default what a shared bundle brought, see the config."""
         base_planes, mlp = self.latent_model.from_bundle
         wanted = self.config.train_base_planes, self.config.train_mlp
-        frozen = [brought if flag is None else not flag for brought, flag in zip((base_planes, mlp), wanted, strict=True)]
+        frozen = [
+            brought if flag is None else not flag for brought, flag in zip((base_planes, mlp), wanted, strict=True)
+        ]
         self.latent_model.freeze_shared(*frozen)
 
     @property
@@ -143,13 +146,26 @@ class LatentPipeline(VanillaPipeline):
         return self.picture_losses(step, self.config.alignment_latent_weight, self.config.rgb_loss_weight)
 
     def latent_supervision(self, step: int) -> Losses:
-        """L_latent on random latent pixels of many pictures and scenes, and the NeRF's own losses."""
+        """L_latent on random latent pixels of many pictures and scenes, and the NeRF's own losses.
+
+        A NeRF that has no rays is fitted to whole latent pictures.
+        """
+        if self.latent_model.renders_cameras:
+            return self.latent_supervision_of_pictures(step)
         rays, batch = self.datamanager.next_train(step)
         batch["latent"] = self.space.normalizer(as_float(batch["raw_latent"]))
         rays.metadata["background"] = self.space.background_at(*batch["position"].unbind(dim=1))
         outputs = self._model(rays)
         losses = self.model.get_loss_dict(outputs, batch)
         return outputs, losses, {"latent_mse": losses["latent_loss"].detach()} if "latent_loss" in losses else {}
+
+    def latent_supervision_of_pictures(self, step: int) -> Losses:
+        """The NeRF's own losses on whole latent pictures."""
+        cameras, batch = self.datamanager.next_train_images(step)
+        latents, outputs = self.latent_model.render_latents(cameras)
+        target = self.target_latents(batch)
+        losses = self.model.get_loss_dict(outputs, {"latent": target})
+        return outputs, losses, {"latent_mse": (latents.detach() - target).square().mean()}
 
     def picture_losses(self, step: int, latent_weight: float, rgb_weight: float) -> Losses:
         """L_RGB of decoded renders of whole pictures, optionally with L_latent, and the NeRF's regularisers.
@@ -246,6 +262,13 @@ def check_config(config: LatentPipelineConfig) -> None:
             f"rgb_alignment_start: expected a step of at least 0, got {config.rgb_alignment_start}; "
             "give the first step of RGB alignment, or None"
         )
+
+
+def check_device(config: LatentPipelineConfig, device: Union[str, torch.device]) -> None:
+    """Lets a NeRF that does not run on every device refuse this one, before anything is loaded."""
+    check = getattr(getattr(config.model, "nerf", None), "check_device", None)
+    if check is not None:
+        check(device)
 
 
 def has_bfloat16(device_type: str) -> bool:

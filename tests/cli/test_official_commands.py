@@ -176,11 +176,13 @@ def test_entry_points_are_light():
         "import nerfstudio.data.datamanagers.full_images_datamanager, nerfstudio.pipelines.base_pipeline\n"
         "import nerfstudio.engine.trainer, nerfstudio.configs.dataparser_configs\n"
         "import nerfstudio.model_components.ray_samplers, nerfstudio.field_components.mlp\n"
+        "import nerfstudio.models.nerfacto, nerfstudio.models.tensorf, nerfstudio.models.vanilla_nerf\n"
         "start = time.process_time()\n"
         "import method_configs.triplane, method_configs.igae, latent_nerfstudio.data.registration\n"
+        "import method_configs.nerfs\n"
         "print('seconds', time.process_time() - start)\n"
         "import nerfstudio.configs.method_configs as configs\n"
-        "assert {'latent-triplane', 'triplane', 'ig-ae'} <= set(configs.all_methods)\n"
+        "assert {'latent-triplane', 'triplane', 'ig-ae', 'latent-nerfacto'} <= set(configs.all_methods)\n"
         "print('heavy', [m for m in ('diffusers', 'transformers', 'open3d', 'trimesh.ray') if m in sys.modules])\n"
     )
     done = call(Path(sys.executable).name, "-W", "ignore", "-c", code)

@@ -1,0 +1,198 @@
+"""ChannelNeRF: brings a Nerfstudio model to any number of channels, so that a LatentModel can wrap it."""
+
+import sys
+from contextlib import ExitStack, contextmanager
+from typing import Any, ClassVar, Dict, Iterator, Optional, Tuple
+from unittest.mock import patch
+
+import torch
+from jaxtyping import Bool, Float, Int
+from nerfacc import accumulate_along_rays
+from nerfstudio.cameras.rays import RayBundle
+from nerfstudio.model_components.renderers import RGBRenderer
+from nerfstudio.models.base_model import Model, ModelConfig
+from torch import Tensor, nn
+
+from latent_nerfstudio.fields.heads import Range, color_heads, widen
+from latent_nerfstudio.models.rendering import clip_rays, cropped_box, farthest_corner, scatter
+
+DEFAULT_NEAR, DEFAULT_FAR = 0.05, 1000.0
+"""Bounds of rays where the model's config has none."""
+
+
+class ChannelRenderer(nn.Module):
+    """Stands in for Nerfstudio's RGBRenderer, which clamps, asserts three channels and takes four or more for RGBA.
+
+    Sums of any number of channels under the weights; no background is added, and none blended into a target.
+    """
+
+    background_color = "none"
+
+    def forward(
+        self,
+        rgb: Float[Tensor, "*batch samples channels"],
+        weights: Float[Tensor, "*batch samples 1"],
+        ray_indices: Optional[Int[Tensor, "samples"]] = None,
+        num_rays: Optional[int] = None,
+        background_color: Any = None,
+    ) -> Float[Tensor, "*rays channels"]:
+        """What each ray collects; `ray_indices` and `num_rays` for samples of all rays in one row."""
+        return accumulate_along_rays(weights[..., 0], rgb, ray_indices, num_rays)
+
+    def blend_background(self, image: Tensor, background_color: Any = None) -> Tensor:
+        """The target as it is."""
+        return image
+
+    def blend_background_for_loss_computation(
+        self, pred_image: Tensor, pred_accumulation: Tensor, gt_image: Tensor
+    ) -> Tuple[Tensor, Tensor]:
+        """Render and target as they are."""
+        return pred_image, gt_image
+
+
+class ChannelNeRF(Model):
+    """Put before a Nerfstudio model: `class LatentNerfacto(ChannelNeRF, NerfactoModel)`, the host.
+
+    The host is built without its metric networks, its colour heads are widened to C channels, its compositing becomes
+    a plain sum, and its rays are cut at the scene box (or, with scene contraction, at near and far planes). Rays that
+    miss the box cost nothing. Its own losses hold in both stages, with latents in place of pictures.
+
+    The owner passes `num_channels`, `value_range` and `num_scenes`. See docs/your_nerf.md for hosts that need more.
+    """
+
+    pictures: ClassVar[Tuple[Tuple[str, str], ...]] = (("rgb", "accumulation"),)
+    """Outputs that the owner composites on the background, each with its accumulation."""
+    reconstruction_loss: ClassVar[str] = "rgb_loss"
+    """Which of the host's losses compares `rgb` with the picture."""
+    box: Tensor
+
+    def populate_modules(self):
+        """The host, then everything in it that knows of three channels."""
+        check_single_scene(self.kwargs)
+        check_rays_of_pictures(self.config)
+        with without_metric_networks(type(self)):
+            super().populate_modules()
+        self.collider = None  # `forward` cuts rays
+        self.register_buffer("box", self.scene_box.aabb.clone().float())
+        self.widen_heads(self.kwargs.get("num_channels", 3), self.kwargs.get("value_range", (0.0, 1.0)))
+        self.replace_renderers()
+
+    def widen_heads(self, num_channels: int, value_range: Range) -> None:
+        """Widens what gives colours; to be overridden for heads that are not Nerfstudio's.
+
+        Raises:
+            TypeError: a host without a head that is known.
+        """
+        heads = color_heads(self)
+        if not heads:
+            raise TypeError(
+                f"{type(self).__name__}: expected a colour head, which is an RGBFieldHead or an MLP with three outputs "
+                "and a sigmoid, got none; override `widen_heads(num_channels, value_range)`, see docs/your_nerf.md"
+            )
+        for head in heads:
+            widen(head, num_channels, value_range)
+
+    def replace_renderers(self) -> None:
+        """Replaces RGB compositing; to be overridden for hosts that composite by other means.
+
+        Raises:
+            TypeError: a host without an RGBRenderer.
+        """
+        names = [name for name, module in self.named_children() if isinstance(module, RGBRenderer)]
+        if not names:
+            raise TypeError(
+                f"{type(self).__name__}: expected an RGBRenderer as an attribute, got none; composite any number of "
+                "channels without background and override `replace_renderers`, see docs/your_nerf.md"
+            )
+        for name in names:
+            setattr(self, name, ChannelRenderer())
+
+    @property
+    def contracts(self) -> bool:
+        """Whether the whole space is contracted, so that rays do not end at the scene box."""
+        return not getattr(self.config, "disable_scene_contraction", True)
+
+    def forward(self, ray_bundle: RayBundle) -> Dict[str, Any]:  # type: ignore[override]
+        """The host's outputs; `depth` and `pictures` [rays, k] of all rays, the others of those that meet the box."""
+        rays, hit = self.clip(ray_bundle)
+        outputs: Dict[str, Any] = dict(self.get_outputs(rays))
+        nothing = torch.zeros_like(ray_bundle.origins[:, :1])
+        for name in {name for pair in self.pictures for name in pair if name in outputs}:
+            outputs[name] = scatter(outputs[name], hit, nothing)
+        outputs["depth"] = scatter(outputs["depth"], hit, farthest_corner(ray_bundle.origins, self.box))
+        return outputs
+
+    def clip(self, ray_bundle: RayBundle) -> Tuple[RayBundle, Bool[Tensor, "rays"]]:
+        """See `clip_rays`; the bounds are the box and what a crop leaves of it."""
+        box = None if self.contracts else self.box
+        if self.render_aabb is not None and not self.training:
+            crop = self.render_aabb.aabb.to(self.box)
+            box = crop if box is None else cropped_box(box, crop)
+        near = getattr(self.config, "near_plane", DEFAULT_NEAR)
+        rays, hit = clip_rays(ray_bundle, box, near, getattr(self.config, "far_plane", DEFAULT_FAR))
+        if rays.camera_indices is None:  # without which Nerfacto's field does not work
+            rays.camera_indices = torch.zeros_like(rays.origins[:, :1], dtype=torch.long)
+        return rays, hit
+
+    def get_loss_dict(self, outputs, batch, metrics_dict=None) -> Dict[str, Tensor]:
+        """The host's losses against `batch["latent"]` [rays, C]; that of `rgb` is called `latent_loss`."""
+        losses = self.host_losses(outputs, batch["latent"])
+        return {"latent_loss": losses.pop(self.reconstruction_loss), **losses}
+
+    def get_regularization_dict(self, outputs) -> Dict[str, Tensor]:
+        """What holds in both stages: all of the host's losses but the reconstruction.
+
+        Where pictures are decoded, there is no latent to compare with. The render itself, without its gradient, is the
+        target then: coarse networks follow the fine one, which the decoded picture trains.
+        """
+        losses = self.host_losses(outputs, outputs["rgb"].detach())
+        losses.pop(self.reconstruction_loss)
+        return losses
+
+    def host_losses(self, outputs: Dict[str, Any], target: Float[Tensor, "rays channels"]) -> Dict[str, Tensor]:
+        """The host's losses with any channels as the picture; some of them it keeps among its metrics."""
+        batch = {"image": target}
+        return dict(super().get_loss_dict(outputs, batch, super().get_metrics_dict(outputs, batch)))
+
+    def get_image_metrics_and_images(self, outputs, batch):
+        """Metrics belong to the model that decodes; see LatentModel."""
+        raise NotImplementedError(f"{type(self).__name__} renders channels; LatentModel, which wraps it, measures")
+
+
+def check_single_scene(kwargs: Dict[str, Any]) -> None:
+    """Refuses many scenes: the models of Nerfstudio hold one."""
+    count = kwargs.get("num_scenes", 1)
+    if count > 1:
+        names = (kwargs.get("metadata") or {}).get("scene_names") or []
+        listed = f" ({', '.join(names[:5])}{', ...' if count > 5 else ''})" if names else ""
+        raise ValueError(
+            f"scenes: expected one scene, got {count}{listed}; give the folder of one with --data, name one with "
+            "`scenes --scenes NAME` at the end of the command, or use latent-triplane, which learns many"
+        )
+
+
+def check_rays_of_pictures(config: ModelConfig) -> None:
+    """Refuses what is learned for each picture: rays of RGB alignment do not know of which picture they are."""
+    optimizer = getattr(config, "camera_optimizer", None)
+    if optimizer is not None and optimizer.mode != "off":
+        raise ValueError(f"camera_optimizer.mode: expected off, got {optimizer.mode}; poses are not learned in latents")
+    if getattr(config, "use_appearance_embedding", False):
+        raise ValueError("use_appearance_embedding: expected False, got True; latents have none for each picture")
+
+
+@contextmanager
+def without_metric_networks(model_class: type) -> Iterator[None]:
+    """While it lasts, LPIPS is nothing: Nerfstudio's models build it, which downloads weights and puts them into
+    checkpoints. It is looked up where the model's classes may have imported it from, or to.
+    """
+    import torchmetrics.image
+    import torchmetrics.image.lpip
+
+    name = "LearnedPerceptualImagePatchSimilarity"
+    classes = (sys.modules[c.__module__] for c in model_class.__mro__)
+    places = {id(place): place for place in (torchmetrics.image, torchmetrics.image.lpip, *classes)}
+    with ExitStack() as stack:
+        for place in places.values():
+            if hasattr(place, name):
+                stack.enter_context(patch.object(place, name, nn.Identity))
+        yield

@@ -1,0 +1,153 @@
+"""Nerfstudio's Instant-NGP, of any number of channels, in bounds that suit the scene, on the CPU as on CUDA."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Dict, List, Type, Union
+
+import torch
+from jaxtyping import Float
+from nerfstudio.cameras.rays import RayBundle
+from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocation
+from nerfstudio.field_components.field_heads import FieldHeadNames
+from nerfstudio.field_components.spatial_distortions import SceneContraction
+from nerfstudio.fields.nerfacto_field import NerfactoField
+from nerfstudio.model_components.losses import MSELoss, scale_gradients_by_distance_squared
+from nerfstudio.model_components.ray_samplers import VolumetricSampler
+from nerfstudio.model_components.renderers import RGBRenderer
+from nerfstudio.models.instant_ngp import InstantNGPModelConfig, NGPModel
+from torch import Tensor
+from torch.nn import Parameter
+
+from latent_nerfstudio.fields.triplane_field import MLPImplementation, mlp_implementation
+from latent_nerfstudio.models.channel_nerf import ChannelNeRF
+from latent_nerfstudio.models.occupancy import OccupancyGrid, Samples, composite_packed, packed_weights
+from latent_nerfstudio.models.rendering import farthest_corner
+
+
+@dataclass
+class LatentInstantNGPModelConfig(InstantNGPModelConfig):
+    """Instant-NGP in the scene box, of a size for latents.
+
+    For captured scenes: `disable-scene-contraction False`, `grid-levels 4`, `alpha-thre 0.01` and `cone-angle 0.004`.
+    """
+
+    _target: Type = field(default_factory=lambda: LatentInstantNGPModel)
+    eval_num_rays_per_chunk: int = 8192
+    """Rays rendered at once outside training."""
+    disable_scene_contraction: bool = True
+    """Rays end at the scene box; off for captured scenes."""
+    grid_levels: int = 1
+    """Levels of the occupancy grid, each twice as large: 1 for a box, 4 for captured scenes."""
+    grid_resolution: Union[int, List[int]] = 32
+    """Cells along a side of the occupancy grid, all of which are evaluated while it warms up (Instant-NGP: 128)."""
+    grid_warmup_steps: int = 256
+    """Steps at first in which an update looks at all cells, and not at half of them."""
+    grid_update_every: int = 16
+    """Steps between updates of the occupancy grid."""
+    alpha_thre: float = 0.0
+    """Opacity below which samples are left out: 0 in a box, where thin beginnings must be able to grow; 0.01 for
+    captured scenes."""
+    cone_angle: float = 0.0
+    """Length of steps in proportion to the distance; 0 for steps of one length, 0.004 for captured scenes."""
+    steps_across_box: int = 192
+    """Steps along the scene box's diagonal, where `render_step_size` is not given (Instant-NGP: 1000)."""
+    num_levels: int = 8
+    """Levels of the hash grid (Instant-NGP: 16)."""
+    max_res: int = 256
+    """Finest resolution of the hash grid; several times the latent's side (Instant-NGP: 2048)."""
+    log2_hashmap_size: int = 15
+    """Entries of each level of the hash grid (Instant-NGP: 19)."""
+    average_init_density: float = 10.0
+    """Factor of the density, which an exponential gives: about what it is everywhere at first, a unit of length. In a
+    box about one object, Instant-NGP's 1 is a thin fog for long: 1 dB less after 150 steps."""
+    implementation: MLPImplementation = "auto"
+    """Of hash grid and MLPs: `auto` takes tiny-cuda-nn where it is installed and torch elsewhere."""
+
+
+class PortableNGPModel(NGPModel):
+    """Instant-NGP with a field and a grid as the config has them, which also runs without CUDA."""
+
+    config: LatentInstantNGPModelConfig
+
+    def populate_modules(self):
+        """Nerfstudio's modules, without its own constructor: that embeds each picture exactly where it should not,
+        does not know of the number of levels, and takes tiny-cuda-nn for granted.
+        """
+        super(NGPModel, self).populate_modules()
+        config = self.config
+        if config.render_step_size is None:  # in a copy: the config belongs to config.yml
+            diagonal = float((self.scene_box.aabb[1] - self.scene_box.aabb[0]).norm())
+            self.config = config = replace(config, render_step_size=diagonal / config.steps_across_box)
+        self.field = NerfactoField(
+            aabb=self.scene_box.aabb,
+            num_images=self.num_train_data,
+            appearance_embedding_dim=0,
+            num_levels=config.num_levels,
+            max_res=config.max_res,
+            log2_hashmap_size=config.log2_hashmap_size,
+            spatial_distortion=None if config.disable_scene_contraction else SceneContraction(order=float("inf")),
+            average_init_density=config.average_init_density,
+            implementation=mlp_implementation(config.implementation),
+        )
+        self.scene_aabb = Parameter(self.scene_box.aabb.flatten(), requires_grad=False)
+        self.occupancy_grid = OccupancyGrid(self.scene_aabb, config.grid_resolution, config.grid_levels)
+        self.sampler = VolumetricSampler(self.occupancy_grid, density_fn=self.field.density_fn)
+        self.renderer_rgb = RGBRenderer()
+        self.rgb_loss = MSELoss()
+
+    def get_training_callbacks(self, training_callback_attributes: Any) -> List[TrainingCallback]:
+        """Updates of the occupancy grid."""
+        before = [TrainingCallbackLocation.BEFORE_TRAIN_ITERATION]
+        return [TrainingCallback(before, self.update_grid, update_every_num_iters=1)]
+
+    def update_grid(self, step: int) -> None:
+        """Brings the occupancy grid up to the field, every few steps."""
+        self.occupancy_grid.update_every_n_steps(
+            step,
+            occ_eval_fn=self.occupancy_of,
+            warmup_steps=self.config.grid_warmup_steps,
+            n=self.config.grid_update_every,
+        )
+
+    def occupancy_of(self, positions: Float[Tensor, "points 3"]) -> Float[Tensor, "points 1"]:
+        """Optical thickness of a step at points."""
+        assert self.config.render_step_size is not None
+        return self.field.density_fn(positions) * self.config.render_step_size
+
+    def get_outputs(self, ray_bundle: RayBundle) -> Dict[str, Tensor]:
+        """`rgb` [rays, C], `accumulation` and `depth` [rays, 1], and `num_samples_per_ray` [rays].
+
+        Nerfstudio's own packs samples by a function that is for CUDA alone.
+        """
+        config, count = self.config, len(ray_bundle)
+        with torch.no_grad():
+            samples, ray_indices = self.sampler(
+                ray_bundle=ray_bundle,
+                near_plane=config.near_plane,
+                far_plane=config.far_plane,
+                render_step_size=config.render_step_size,
+                alpha_thre=config.alpha_thre,
+                cone_angle=config.cone_angle,
+            )
+        values = self.field(samples)
+        if config.use_gradient_scaling:
+            values = scale_gradients_by_distance_squared(values, samples)
+        packed = Samples(ray_indices, samples.frustums.starts[..., 0], samples.frustums.ends[..., 0])
+        weights = packed_weights(packed, values[FieldHeadNames.DENSITY][..., 0], count)
+        far = farthest_corner(ray_bundle.origins, self.scene_aabb.view(2, 3))
+        result = composite_packed(packed, weights, values[FieldHeadNames.RGB], far)
+        return {
+            "rgb": result.channels,
+            "accumulation": result.accumulation,
+            "depth": result.depth,
+            "num_samples_per_ray": torch.bincount(ray_indices, minlength=count),
+        }
+
+    def get_metrics_dict(self, outputs: Dict[str, Any], batch: Dict[str, Any]) -> Dict[str, Any]:
+        """How many samples a step takes."""
+        return {"num_samples_per_batch": outputs["num_samples_per_ray"].sum()}
+
+
+class LatentInstantNGPModel(ChannelNeRF, PortableNGPModel):
+    """Instant-NGP with C channels."""
+
+    config: LatentInstantNGPModelConfig

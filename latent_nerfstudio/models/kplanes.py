@@ -1,0 +1,202 @@
+"""K-Planes NeRF of one static scene, of any number of channels (Fridovich-Keil et al. 2023).
+
+Written from the paper on Nerfstudio's samplers: proposal networks, which are small K-Planes of their own, find where
+the samples of the NeRF belong (section 3.4; mip-NeRF 360).
+"""
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Dict, List, Tuple, Type
+
+import torch
+from jaxtyping import Float
+from nerfstudio.cameras.rays import RayBundle, RaySamples
+from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocation
+from nerfstudio.model_components.losses import distortion_loss, interlevel_loss
+from nerfstudio.model_components.ray_samplers import (
+    ProposalNetworkSampler,
+    UniformLinDispPiecewiseSampler,
+    UniformSampler,
+)
+from torch import Tensor, nn
+from torch.nn import Parameter
+
+from latent_nerfstudio.fields.kplanes_field import (
+    KPlanesDensityConfig,
+    KPlanesDensityField,
+    KPlanesField,
+    KPlanesFieldConfig,
+    plane_total_variation,
+)
+from latent_nerfstudio.models.boxed import BoxedModel, BoxedModelConfig
+from latent_nerfstudio.models.channel_nerf import check_single_scene
+from latent_nerfstudio.models.rendering import composite, ray_weights
+
+
+@dataclass
+class KPlanesModelConfig(BoxedModelConfig):
+    """K-Planes rendered along rays."""
+
+    _target: Type = field(default_factory=lambda: KPlanesModel)
+    proposal: KPlanesDensityConfig = field(default_factory=KPlanesDensityConfig)
+    """Planes and decoder of each proposal network."""
+    field: KPlanesFieldConfig = field(default_factory=KPlanesFieldConfig)
+    """Planes and decoder."""
+    proposal_resolutions: Tuple[int, ...] = (32,)
+    """Texels along the side of each proposal network's planes (the papers: 128, 256)."""
+    num_proposal_samples: Tuple[int, ...] = (32,)
+    """Samples a ray of each proposal network (the papers: 256, 128)."""
+    num_samples: int = 16
+    """Samples a ray of the NeRF (the papers: 48)."""
+    proposal_anneal_steps: int = 200
+    """Steps over which the proposals' weights come into force; from then on sampling follows them (mip-NeRF 360)."""
+    proposal_anneal_slope: float = 10.0
+    """How early in these steps they do."""
+    proposal_warmup_steps: int = 1000
+    """Steps over which the steps between updates of the proposals rise to `proposal_update_every`."""
+    proposal_update_every: int = 5
+    """Steps between updates of the proposal networks, at last."""
+    interlevel_weight: float = 1.0
+    """Weight of the loss that trains the proposals: their histograms are to enclose the NeRF's weights."""
+    distortion_weight: float = 1e-3
+    """Weight of the distortion loss (mip-NeRF 360), which draws a ray's weights together (the published code: 0.01)."""
+    total_variation_weight: float = 2e-2
+    """Weight of the planes' total variation, a mean over planes and scales (twice the papers' number, see
+    `plane_total_variation`)."""
+    proposal_total_variation_weight: float = 2e-4
+    """Weight of the proposal planes' total variation."""
+
+
+class KPlanesModel(BoxedModel):
+    """Renders C channels of one scene; see `BoxedModel` for what it returns."""
+
+    config: KPlanesModelConfig
+
+    def populate_modules(self):
+        """Fields and samplers; `num_channels`, `value_range` and `num_scenes` come from the owner.
+
+        Raises:
+            ValueError: several scenes, or numbers of proposal networks that differ.
+        """
+        super().populate_modules()
+        config = self.config
+        check_single_scene(self.kwargs)
+        check_proposals(config)
+        self.field: KPlanesField = config.field.setup(
+            num_channels=self.kwargs.get("num_channels", 3), value_range=self.kwargs.get("value_range", (0.0, 1.0))
+        )
+        self.proposal_networks = nn.ModuleList(
+            config.proposal.setup(resolution=side) for side in config.proposal_resolutions
+        )
+        spread = UniformLinDispPiecewiseSampler if config.scene_contraction else UniformSampler
+        self.proposal_sampler = ProposalNetworkSampler(
+            num_proposal_samples_per_ray=config.num_proposal_samples,
+            num_nerf_samples_per_ray=config.num_samples,
+            num_proposal_network_iterations=len(config.num_proposal_samples),
+            update_sched=self.steps_between_updates,
+            initial_sampler=spread(),
+        )
+
+    @property
+    def proposals(self) -> List[KPlanesDensityField]:
+        """The proposal networks, in the order in which they are asked."""
+        return list(self.proposal_networks)  # type: ignore[arg-type]
+
+    def get_param_groups(self) -> Dict[str, List[Parameter]]:
+        """Groups `planes`, `mlp` (the decoder) and `proposal_networks`."""
+        return {
+            "planes": list(self.field.planes),
+            "mlp": list(self.field.decoder_parameters()),
+            "proposal_networks": list(self.proposal_networks.parameters()),
+        }
+
+    def get_training_callbacks(self, training_callback_attributes: Any) -> List[TrainingCallback]:
+        """The annealing of the proposals before, and their clock after each step; both follow the absolute step."""
+        where = TrainingCallbackLocation
+        return [
+            TrainingCallback([where.BEFORE_TRAIN_ITERATION], self.anneal_proposals, update_every_num_iters=1),
+            TrainingCallback([where.AFTER_TRAIN_ITERATION], self.proposal_sampler.step_cb, update_every_num_iters=1),
+        ]
+
+    def anneal_proposals(self, step: int) -> None:
+        """Sets the power that the proposals' weights are raised to."""
+        config = self.config
+        self.proposal_sampler.set_anneal(
+            annealing_power(step, config.proposal_anneal_steps, config.proposal_anneal_slope)
+        )
+
+    def steps_between_updates(self, step: int) -> float:
+        """Steps that the proposal networks rest after an update: 0 at first, `proposal_update_every` at last."""
+        return self.config.proposal_update_every * min(1.0, step / max(1, self.config.proposal_warmup_steps))
+
+    def get_outputs(self, ray_bundle: RayBundle) -> Dict[str, Any]:
+        """`rgb` [rays, C], `accumulation` and `depth` [rays, 1], all without background.
+
+        In training also `weights_list` and `ray_samples_list` of the rays that meet the box, for the regularisers:
+        those of the proposals, then the NeRF's.
+        """
+        bundle, hit = self.clip(ray_bundle)
+        density_fns = [partial(self.proposal_density, network) for network in self.proposals]
+        samples, weights_list, samples_list = self.proposal_sampler(bundle, density_fns=density_fns)
+        density, channels = self.evaluate(samples)
+        weights = ray_weights(samples, density)
+        outputs: Dict[str, Any] = self.outputs_of(composite(samples, weights, channels), hit, ray_bundle)
+        if self.training:
+            outputs["weights_list"] = [*weights_list, weights[..., None]]
+            outputs["ray_samples_list"] = [*samples_list, samples]
+        return outputs
+
+    def proposal_density(
+        self, network: KPlanesDensityField, positions: Float[Tensor, "rays samples 3"]
+    ) -> Float[Tensor, "rays samples 1"]:
+        """Density of a proposal network at the samples of rays."""
+        return network(self.normalize(positions).view(-1, 3)).view(*positions.shape[:-1], 1)
+
+    def evaluate(
+        self, samples: RaySamples
+    ) -> Tuple[Float[Tensor, "rays samples"], Float[Tensor, "rays samples channels"]]:
+        """Density and channels at the samples of rays."""
+        positions = samples.frustums.get_positions()
+        rays, count = positions.shape[:2]
+        directions = samples.frustums.directions.reshape(-1, 3) if self.config.field.view_dependent else None
+        density, channels = self.field(self.normalize(positions).view(-1, 3), directions)
+        return density.view(rays, count), channels.view(rays, count, -1)
+
+    def get_loss_dict(self, outputs, batch, metrics_dict=None) -> Dict[str, Tensor]:
+        """Mean squared error against `batch["latent"]` [rays, C], and the regularisers."""
+        loss = (outputs["rgb"] - batch["latent"]).square().mean()
+        return {"latent_loss": loss, **self.get_regularization_dict(outputs)}
+
+    def get_regularization_dict(self, outputs) -> Dict[str, Tensor]:
+        """What holds in both stages: the proposals' loss, distortion, and the total variation of all planes."""
+        if "weights_list" not in outputs:
+            return {}
+        config = self.config
+        lists = outputs["weights_list"], outputs["ray_samples_list"]
+        terms = {
+            "interlevel_loss": (config.interlevel_weight, lambda: interlevel_loss(*lists)),
+            "distortion_loss": (config.distortion_weight, lambda: distortion_loss(*lists)),
+            "total_variation": (config.total_variation_weight, lambda: plane_total_variation(list(self.field.planes))),
+            "proposal_total_variation": (config.proposal_total_variation_weight, self.proposal_total_variation),
+        }
+        return {name: weight * term() for name, (weight, term) in terms.items() if weight > 0}
+
+    def proposal_total_variation(self) -> Float[Tensor, ""]:
+        """Mean over the proposal networks of their planes' total variation."""
+        return torch.stack([plane_total_variation(list(network.planes)) for network in self.proposals]).mean()
+
+
+def check_proposals(config: KPlanesModelConfig) -> None:
+    """Refuses numbers of proposal networks that contradict each other."""
+    samples, sides = config.num_proposal_samples, config.proposal_resolutions
+    if len(samples) != len(sides) or not samples:
+        raise ValueError(
+            "K-Planes: expected as many entries in num_proposal_samples as in proposal_resolutions, at least one, got "
+            f"{samples} and {sides}; set both"
+        )
+
+
+def annealing_power(step: int, steps: int, slope: float) -> float:
+    """The power that proposal weights are raised to (mip-NeRF 360, eq. 18): 0 samples evenly, 1 follows the weights."""
+    progress = min(1.0, step / max(1, steps))
+    return slope * progress / ((slope - 1) * progress + 1)

@@ -1,0 +1,254 @@
+"""Nerfstudio's Splatfacto, of any number of channels: gaussians that are rasterised by gsplat, which needs CUDA.
+
+There are no rays: whole latent pictures are rendered at once, see `render_cameras`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Optional, Tuple, Type, Union
+
+import torch
+from gsplat.rendering import rasterization
+from gsplat.strategy import DefaultStrategy
+from jaxtyping import Bool, Float
+from nerfstudio.cameras.cameras import Cameras, CameraType
+from nerfstudio.data.scene_box import OrientedBox
+from nerfstudio.models.splatfacto import SplatfactoModel, SplatfactoModelConfig, random_quat_tensor
+from torch import Tensor
+from torch.nn import Parameter, ParameterDict
+
+from latent_nerfstudio.fields.triplane_field import bound
+from latent_nerfstudio.models.channel_nerf import check_single_scene
+from latent_nerfstudio.models.rendering import farthest_corner
+
+INITIAL_OPACITY = 0.1
+"""Of fresh gaussians, as in Splatfacto."""
+
+NEAREST = 0.01
+"""Nearest distance that is rendered, as in Splatfacto."""
+
+GROUPS = ("means", "scales", "quats", "features", "opacities")
+"""Parameter groups; each has an optimizer of its own, which densification looks up by this name."""
+
+
+@dataclass
+class LatentSplatfactoModelConfig(SplatfactoModelConfig):
+    """Gaussians of C channels that do not depend on the view direction.
+
+    Flags of Splatfacto that speak of colours have no effect: `sh-degree`, `background-color`, `ssim-lambda`,
+    `camera-optimizer`, `use-bilateral-grid`, and the resolution schedule.
+    """
+
+    _target: Type = field(default_factory=lambda: LatentSplatfactoModel)
+    num_random: int = 10000
+    """Gaussians at first, evenly in the scene box, where the data bring no points (Splatfacto: 50000 in a cube)."""
+    random_scale: float = 1.0
+    """Size of the box that they are spread in, relative to the scene box."""
+    cull_alpha_thresh: float = 0.005
+    """Opacity below which gaussians are removed; Splatfacto's 0.1 leaves holes where latents are nearly background."""
+
+    def check_device(self, device: Union[str, torch.device]) -> None:
+        """Refuses to begin where gsplat cannot rasterise.
+
+        Raises:
+            RuntimeError: a device that is not CUDA.
+        """
+        if torch.device(device).type != "cuda":
+            got = "none" if not torch.cuda.is_available() else f"{device}"
+            raise RuntimeError(
+                f"latent-splatfacto: expected a CUDA device, which gsplat's rasteriser needs, got {got}; use "
+                "latent-nerfacto or latent-triplane, which also run on the CPU"
+            )
+
+
+class LatentSplatfactoModel(SplatfactoModel):
+    """Gaussians with C channels; densification and its callbacks are Splatfacto's."""
+
+    config: LatentSplatfactoModelConfig
+    box: Tensor
+
+    def populate_modules(self):
+        """Gaussians and their densification, without Splatfacto's constructor: its colours are spherical harmonics of
+        three channels, and it builds metric networks.
+
+        `num_channels`, `value_range` and `num_scenes` come from the owner.
+        """
+        super(SplatfactoModel, self).populate_modules()
+        check_single_scene(self.kwargs)
+        self.value_range: Tuple[float, float] = self.kwargs.get("value_range", (0.0, 1.0))
+        self.register_buffer("box", self.scene_box.aabb.clone().float())
+        self.gauss_params = ParameterDict(self.fresh_gaussians(self.kwargs.get("num_channels", 3)))
+        self.strategy = strategy_of(self.config, self.num_train_data)
+        self.strategy_state = self.strategy.initialize_state(scene_scale=1.0)
+        self.step = 0
+        self.info: Dict[str, Any] = {}
+        self.register_load_state_dict_pre_hook(_resize)
+
+    def fresh_gaussians(self, num_channels: int) -> Dict[str, Parameter]:
+        """Gaussians at the points of the data or evenly in the scene box, as wide as their neighbours are far."""
+        if self.seed_points is not None and not self.config.random_init:
+            means = self.seed_points[0].float().cpu()
+        else:
+            extent = (self.box[1] - self.box[0]) * self.config.random_scale
+            means = self.box.mean(dim=0) + (torch.rand(self.config.num_random, 3) - 0.5) * extent
+        distances, _ = self.k_nearest_sklearn(means, 3)
+        spread = torch.from_numpy(distances).mean(dim=-1, keepdim=True).clamp(min=1e-6)
+        count = len(means)
+        return {
+            "means": Parameter(means),
+            "scales": Parameter(spread.log().repeat(1, 3)),
+            "quats": Parameter(random_quat_tensor(count)),
+            "features": Parameter(torch.zeros(count, num_channels)),
+            "opacities": Parameter(torch.logit(torch.full((count, 1), INITIAL_OPACITY))),
+        }
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+        """torch's own: Splatfacto's replaces the parameters, which a resumed run's optimizers hold already."""
+        return super(SplatfactoModel, self).load_state_dict(*args, **kwargs)
+
+    def get_param_groups(self) -> Dict[str, List[Parameter]]:
+        """Groups `means`, `scales`, `quats`, `features` and `opacities`."""
+        return {name: [self.gauss_params[name]] for name in GROUPS}
+
+    @property
+    def channels(self) -> Float[Tensor, "gaussians channels"]:
+        """The channels of the gaussians, within their range."""
+        return bound(self.gauss_params["features"], self.value_range)
+
+    def get_outputs(self, ray_bundle: Any) -> Dict[str, Any]:  # type: ignore[override]
+        """Not of rays.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__}: expected cameras, got {type(ray_bundle).__name__}; gaussians are rasterised, call "
+            "render_cameras"
+        )
+
+    def render_cameras(self, cameras: Cameras, obb_box: Optional[OrientedBox] = None) -> Dict[str, Tensor]:
+        """Pictures of cameras of one size, whose pixels are latent pixels.
+
+        Args:
+            cameras: n perspective cameras.
+            obb_box: crop box; gaussians whose middle lies outside are left out.
+
+        Returns:
+            `rgb` [n, h, w, C], the channels without background, `accumulation` and `depth` [n, h, w, 1].
+
+        Raises:
+            ValueError: cameras that gsplat does not project.
+        """
+        check_cameras(cameras)
+        far = farthest_corner(cameras.camera_to_worlds[..., 3], self.box)[:, None, None]
+        kept = self.kept(obb_box)
+        if not bool(kept.any()):
+            return nothing(cameras, self.gauss_params["features"].shape[1], far)
+        values = {name: self.gauss_params[name][kept] for name in ("means", "scales", "quats", "opacities")}
+        picture, alpha, self.info = rasterization(
+            means=values["means"],
+            quats=values["quats"],
+            scales=values["scales"].exp(),
+            opacities=values["opacities"].sigmoid()[:, 0],
+            colors=self.channels[kept],
+            viewmats=world_to_camera(cameras.camera_to_worlds),
+            Ks=cameras.get_intrinsics_matrices().to(self.device),
+            width=int(cameras.width[0]),
+            height=int(cameras.height[0]),
+            packed=False,
+            near_plane=NEAREST,
+            render_mode="RGB+ED",
+            sh_degree=None,
+            absgrad=self.config.use_absgrad,
+            rasterize_mode=self.config.rasterize_mode,
+        )
+        if self.training:
+            self.strategy.step_pre_backward(
+                self.gauss_params, self.optimizers, self.strategy_state, self.step, self.info
+            )
+        depth = picture[..., -1:] * alpha + (1 - alpha) * far
+        return {"rgb": picture[..., :-1], "accumulation": alpha, "depth": depth}
+
+    def kept(self, obb_box: Optional[OrientedBox]) -> Bool[Tensor, "gaussians"]:
+        """Which gaussians a crop leaves; all in training."""
+        means = self.gauss_params["means"]
+        if obb_box is None or self.training:
+            return torch.ones_like(means[:, 0], dtype=torch.bool)
+        return obb_box.within(means).reshape(-1)
+
+    def get_loss_dict(self, outputs, batch, metrics_dict=None) -> Dict[str, Tensor]:
+        """Mean absolute difference from `batch["latent"]`, of any shape, and the regularisers.
+
+        Splatfacto's own loss but for its SSIM, whose window of 11 pixels is as large as a latent picture.
+        """
+        loss = (outputs["rgb"] - batch["latent"]).abs().mean()
+        return {"latent_loss": loss, **self.get_regularization_dict(outputs)}
+
+    def get_regularization_dict(self, outputs) -> Dict[str, Tensor]:
+        """What holds in both stages: gaussians that are long and thin, if the config asks for it (PhysGaussian)."""
+        if not self.config.use_scale_regularization:
+            return {}
+        scales = self.gauss_params["scales"].exp()
+        ratio = scales.amax(dim=-1) / scales.amin(dim=-1)
+        return {"scale_regularization": 0.1 * (ratio - self.config.max_gauss_ratio).clamp(min=0).mean()}
+
+    def get_image_metrics_and_images(self, outputs, batch):
+        """Metrics belong to the model that decodes; see LatentModel."""
+        raise NotImplementedError(f"{type(self).__name__} renders channels; LatentModel, which wraps it, measures")
+
+
+def strategy_of(config: LatentSplatfactoModelConfig, num_train_data: int) -> DefaultStrategy:
+    """Splatfacto's densification, by its config; silent."""
+    return DefaultStrategy(
+        prune_opa=config.cull_alpha_thresh,
+        grow_grad2d=config.densify_grad_thresh,
+        grow_scale3d=config.densify_size_thresh,
+        grow_scale2d=config.split_screen_size,
+        prune_scale3d=config.cull_scale_thresh,
+        prune_scale2d=config.cull_screen_size,
+        refine_scale2d_stop_iter=config.stop_screen_size_at,
+        refine_start_iter=config.warmup_length,
+        refine_stop_iter=config.stop_split_at,
+        reset_every=config.reset_alpha_every * config.refine_every,
+        refine_every=config.refine_every,
+        pause_refine_after_reset=num_train_data + config.refine_every,
+        absgrad=config.use_absgrad,
+    )
+
+
+def nothing(cameras: Cameras, num_channels: int, far: Float[Tensor, "cameras 1 1 1"]) -> Dict[str, Tensor]:
+    """What is rendered where there is no gaussian."""
+    empty = far.new_zeros(len(cameras), int(cameras.height[0]), int(cameras.width[0]), num_channels + 1)
+    return {"rgb": empty[..., 1:], "accumulation": empty[..., :1], "depth": empty[..., :1] + far}
+
+
+def world_to_camera(camera_to_worlds: Float[Tensor, "cameras 3 4"]) -> Float[Tensor, "cameras 4 4"]:
+    """gsplat's view matrices: world to camera, the camera looking along +z with y down (Nerfstudio: along -z, y up)."""
+    axes = camera_to_worlds.new_tensor([1.0, -1.0, -1.0])
+    rotation = (camera_to_worlds[:, :, :3] * axes).transpose(1, 2)
+    matrix = torch.eye(4).to(camera_to_worlds).repeat(len(camera_to_worlds), 1, 1)
+    matrix[:, :3, :3] = rotation
+    matrix[:, :3, 3:] = -rotation @ camera_to_worlds[:, :, 3:]
+    return matrix
+
+
+def check_cameras(cameras: Cameras) -> None:
+    """Refuses cameras that gsplat does not project."""
+    kinds = sorted({CameraType(int(kind)).name for kind in cameras.camera_type.flatten()})
+    distorted = cameras.distortion_params is not None and bool(cameras.distortion_params.any())
+    if kinds != [CameraType.PERSPECTIVE.name] or distorted:
+        got = "distorted ones" if distorted else ", ".join(kinds)
+        raise ValueError(
+            f"latent-splatfacto: expected perspective cameras without distortion, got {got}; use latent-nerfacto, "
+            "whose rays can be anything"
+        )
+
+
+def _resize(model: LatentSplatfactoModel, state_dict: Dict[str, Any], prefix: str, *_: Any) -> None:
+    """Makes room for as many gaussians as a checkpoint holds.
+
+    The parameters stay the same objects, since a resumed run's optimizers hold them already.
+    """
+    for name, parameter in model.gauss_params.items():
+        saved = state_dict.get(f"{prefix}gauss_params.{name}")
+        if saved is not None and saved.shape[1:] == parameter.shape[1:]:
+            parameter.data = parameter.data.new_zeros(saved.shape)

@@ -1,0 +1,117 @@
+"""Nerfstudio's TensoRF, of any number of channels."""
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from typing import Dict, List, Literal, Optional, Tuple, Type
+
+import torch
+from jaxtyping import Float
+from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
+from nerfstudio.cameras.rays import RayBundle, RaySamples
+from nerfstudio.data.scene_box import SceneBox
+from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
+from nerfstudio.engine.optimizers import Optimizers
+from nerfstudio.models.tensorf import TensoRFModel, TensoRFModelConfig
+from torch import Tensor
+
+from latent_nerfstudio.fields.heads import ScaledSoftplus
+from latent_nerfstudio.models.channel_nerf import ChannelNeRF
+
+
+@dataclass
+class LatentTensoRFModelConfig(TensoRFModelConfig):
+    """TensoRF of a size for latents."""
+
+    _target: Type = field(default_factory=lambda: LatentTensoRFModel)
+    eval_num_rays_per_chunk: int = 16384
+    """Rays rendered at once outside training."""
+    init_resolution: int = 32
+    """Side of the planes at first (TensoRF: 128)."""
+    final_resolution: int = 64
+    """Side of the planes after the last upsampling (TensoRF: 300)."""
+    upsampling_iters: Tuple[int, ...] = (200, 400)
+    """Steps after which planes are enlarged; none for planes of `init_resolution` throughout."""
+    num_uniform_samples: int = 64
+    """Samples of the density that find where a ray meets something (TensoRF: 200)."""
+    num_samples: int = 32
+    """Samples of density and channels (TensoRF: 50)."""
+    density_scale: Optional[float] = 25.0
+    """Factor of a softplus density; None for Nerfstudio's ReLU, which has no gradient left once a scene is empty."""
+    regularization: Literal["none", "l1", "tv"] = "tv"
+    """Regulariser of the planes: total variation, as in the papers of latent NeRFs."""
+    camera_optimizer: CameraOptimizerConfig = field(default_factory=lambda: CameraOptimizerConfig(mode="off"))
+    """Off: poses are not learned in latents."""
+
+
+class LatentTensoRFModel(ChannelNeRF, TensoRFModel):
+    """TensoRF with C channels; always within the scene box."""
+
+    config: LatentTensoRFModelConfig
+
+    def get_outputs(self, ray_bundle: RayBundle) -> Dict[str, Tensor]:
+        """Density at uniform samples, then density and channels where it is.
+
+        Nerfstudio's own writes three channels of white wherever nothing is met.
+        """
+        uniform = self.sampler_uniform(ray_bundle)
+        with torch.no_grad():
+            weights = uniform.get_weights(self.density(uniform))
+        samples = self.sampler_pdf(ray_bundle, uniform, weights)
+        weights = samples.get_weights(self.density(samples))
+        return {
+            "rgb": self.renderer_rgb(self.field.get_outputs(samples), weights),
+            "accumulation": self.renderer_accumulation(weights),
+            "depth": self.renderer_depth(weights, samples),
+        }
+
+    def density(self, samples: RaySamples) -> Float[Tensor, "rays samples 1"]:
+        """Density a unit of length."""
+        if self.config.density_scale is None:
+            return self.field.get_density(samples)
+        unit = SceneBox.get_normalized_positions(samples.frustums.get_positions(), self.box)
+        total = self.field.density_encoding(2 * unit - 1).sum(dim=-1, keepdim=True)
+        return ScaledSoftplus(self.config.density_scale)(total)
+
+    def get_training_callbacks(
+        self, training_callback_attributes: TrainingCallbackAttributes
+    ) -> List[TrainingCallback]:
+        """Enlarges the planes at its steps.
+
+        Nerfstudio's own starts the learning rate's schedule anew each time, so that it would not end with the run.
+        """
+        optimizers = training_callback_attributes.optimizers
+        assert optimizers is not None
+        after = [TrainingCallbackLocation.AFTER_TRAIN_ITERATION]
+        return [TrainingCallback(after, self.enlarge, iters=self.upsampling_iters, args=[optimizers])]
+
+    def enlarge(self, optimizers: Optimizers, step: int) -> None:
+        """Enlarges the planes, and has the optimizer begin anew with them; its schedule goes on."""
+        self._upsample(self.resolution_at(step))
+        parameters = self.get_param_groups()["encodings"]
+        optimizer = optimizers.optimizers["encodings"]
+        optimizer.state.clear()
+        optimizer.param_groups[0]["params"] = parameters
+        optimizers.parameters["encodings"] = parameters
+
+    def update_to_step(self, step: int) -> None:
+        """Planes of the size that they have after a step, in which a checkpoint is loaded.
+
+        The parameters stay the same objects, since a resumed run's optimizers hold them already.
+        """
+        before = self.get_param_groups()["encodings"]
+        self._upsample(self.resolution_at(step))
+        after = self.get_param_groups()["encodings"]
+        for old, new in zip(before, after, strict=True):
+            old.data = new.data
+        names = {id(new): old for old, new in zip(before, after, strict=True)}
+        for encoding in (self.field.density_encoding, self.field.color_encoding):
+            for name, parameter in list(encoding.named_parameters()):
+                setattr(encoding, name, names[id(parameter)])
+
+    def resolution_at(self, step: int) -> int:
+        """Side of the planes after a step."""
+        return [self.init_resolution, *self.upsampling_steps][bisect_right(sorted(self.upsampling_iters), step)]
+
+    def _upsample(self, resolution: int) -> None:
+        for encoding in (self.field.density_encoding, self.field.color_encoding):
+            encoding.upsample_grid(resolution)  # type: ignore[operator]

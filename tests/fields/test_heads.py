@@ -1,0 +1,121 @@
+"""Colour heads of Nerfstudio's fields, widened."""
+
+import math
+
+import pytest
+import torch
+from nerfstudio.field_components import mlp as nerfstudio_mlp
+from nerfstudio.field_components.field_heads import DensityFieldHead, PredNormalsFieldHead, RGBFieldHead
+from nerfstudio.field_components.mlp import MLP
+from torch import nn
+
+from latent_nerfstudio.fields.heads import Bounded, ScaledSoftplus, color_heads, widen
+from latent_nerfstudio.fields.triplane_field import bound
+
+LINEAR = (-float("inf"), float("inf"))
+
+
+def color_mlp(layers=3, **settings):
+    torch.manual_seed(0)
+    settings = {"out_dim": 3, "out_activation": nn.Sigmoid(), **settings}
+    return MLP(in_dim=5, num_layers=layers, layer_width=8, **settings)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_an_mlp_keeps_its_hidden_layers(layers):
+    mlp, features = color_mlp(layers), torch.randn(7, 2, 5)
+    hidden = [(layer.weight.clone(), layer.bias.clone()) for layer in mlp.layers[:-1]]
+    widen(mlp, 16, LINEAR)
+    assert mlp(features).shape == (7, 2, 16)
+    x = features
+    for weight, bias in hidden:
+        x = torch.relu(x @ weight.T + bias)
+    last = mlp.layers[-1]
+    torch.testing.assert_close(mlp(features), x @ last.weight.T + last.bias)
+    assert mlp.get_out_dim() == 16
+
+
+def test_an_mlp_with_skips_keeps_them():
+    mlp = color_mlp(4, skip_connections=(2,))
+    before = {name: value.clone() for name, value in mlp.state_dict().items() if not name.startswith("layers.3")}
+    widen(mlp, 5, LINEAR)
+    assert mlp(torch.randn(3, 5)).shape == (3, 5)
+    assert all(torch.equal(mlp.state_dict()[name], value) for name, value in before.items())
+
+
+def test_a_field_head_becomes_linear():
+    head, features = RGBFieldHead(in_dim=6), torch.randn(9, 6)
+    widen(head, 4, LINEAR)
+    torch.testing.assert_close(head(features), features @ head.net.weight.T + head.net.bias)
+    assert head(features).shape == (9, 4) and head.get_out_dim() == 4
+
+
+@pytest.mark.parametrize("build", [color_mlp, lambda: RGBFieldHead(in_dim=5)])
+@pytest.mark.parametrize("limits", [(-1.0, 1.0), (0.0, 1.0)])
+def test_limits_bound_the_output(build, limits):
+    head, features = build(), 100 * torch.randn(50, 5)
+    widen(head, 4, limits)
+    output = head(features)
+    margin = 0.00101 * (limits[1] - limits[0])
+    assert float(output.min()) >= limits[0] - margin and float(output.max()) <= limits[1] + margin
+    assert float(output.max() - output.min()) > 0.9 * (limits[1] - limits[0])
+
+
+@pytest.mark.parametrize("build", [color_mlp, lambda: RGBFieldHead(in_dim=5)])
+def test_every_parameter_gets_a_gradient(build):
+    head = build()
+    widen(head, 6, (-1.0, 1.0))
+    (head(torch.randn(20, 5)) * torch.arange(1.0, 7.0)).sum().backward()
+    assert all(p.grad is not None and bool(p.grad.any()) for p in head.parameters())
+
+
+def test_with_tiny_cuda_nn_the_network_is_built_anew(monkeypatch):
+    class Network(nn.Module):
+        def __init__(self, n_input_dims, n_output_dims, network_config):
+            super().__init__()
+            self.linear, self.settings = nn.Linear(n_input_dims, n_output_dims), network_config
+
+        def forward(self, x):
+            return self.linear(x)
+
+    monkeypatch.setattr(nerfstudio_mlp, "TCNN_EXISTS", True)
+    monkeypatch.setattr(nerfstudio_mlp, "tcnn", type("tcnn", (), {"Network": Network}), raising=False)
+    mlp = color_mlp(implementation="tcnn")
+    before = mlp.tcnn_encoding.settings
+    assert before["output_activation"] == "Sigmoid"
+    widen(mlp, 4, (-1.0, 1.0))
+    features = torch.randn(6, 5)
+    network = mlp.tcnn_encoding[0]
+    assert network.settings == {**before, "output_activation": "None"}
+    torch.testing.assert_close(mlp(features), bound(network(features), (-1.0, 1.0)))
+
+
+def test_bounded_without_limits_is_the_identity():
+    values = torch.randn(3, 4)
+    assert torch.equal(Bounded(LINEAR)(values), values)
+
+
+def test_heads_are_found_wherever_they_are():
+    model = nn.ModuleDict(
+        {
+            "head": RGBFieldHead(in_dim=4),
+            "normals": PredNormalsFieldHead(in_dim=4),
+            "density": DensityFieldHead(in_dim=4),
+            "inner": nn.ModuleDict({"mlp": color_mlp(), "base": color_mlp(out_activation=None)}),
+            "wide": color_mlp(out_dim=16),
+        }
+    )
+    assert color_heads(model) == [model["head"], model["inner"]["mlp"]]
+
+
+def test_other_heads_are_refused():
+    with pytest.raises(TypeError, match="colour head: expected Nerfstudio's RGBFieldHead or MLP, got Linear; widen it"):
+        widen(nn.Linear(3, 3), 4, LINEAR)
+
+
+def test_scaled_softplus():
+    values = torch.tensor([-60.0, 1.0, 41.0], requires_grad=True)
+    density = ScaledSoftplus(25.0)(values)
+    torch.testing.assert_close(density, torch.tensor([0.0, 25 * math.log(2), 1000.0]))
+    density.sum().backward()
+    assert values.grad is not None and values.grad.tolist() == pytest.approx([0.0, 12.5, 25.0])

@@ -1,0 +1,142 @@
+"""The K-Planes field: features against a loop, shapes, ranges, gradients, and configs that make no field."""
+
+import itertools
+
+import pytest
+import torch
+from tiny import gradients
+
+from latent_nerfstudio.fields.kplanes_field import (
+    KPlanesDensityConfig,
+    KPlanesFieldConfig,
+    fresh_planes,
+    multiscale_features,
+    plane_total_variation,
+)
+from latent_nerfstudio.fields.planes import PLANE_AXES
+
+INFINITE = (-float("inf"), float("inf"))
+
+
+def field_of(num_channels=4, value_range=INFINITE, **settings):
+    settings = {"resolution": 4, "features": 3, "hidden_width": 8, "implementation": "torch", **settings}
+    return KPlanesFieldConfig(**settings).setup(num_channels=num_channels, value_range=value_range)
+
+
+def points(count=9):
+    return torch.rand(count, 3) * 2 - 1
+
+
+def directions(count=9):
+    return torch.nn.functional.normalize(torch.randn(count, 3), dim=-1)
+
+
+def texel(plane, x, y):
+    """Value at fractional texel coordinates of a plane [rows, cols]; x runs along the columns."""
+    left, top = min(int(x), plane.shape[1] - 2), min(int(y), plane.shape[0] - 2)
+    total = 0.0
+    for right, below in itertools.product((0, 1), (0, 1)):
+        share = (x - left if right else 1 - (x - left)) * (y - top if below else 1 - (y - top))
+        total += share * float(plane[top + below, left + right])
+    return total
+
+
+def test_features_against_a_loop():
+    """prod over planes of bilinear values, then the scales one after the other (K-Planes, eqs. 1 and 2)."""
+    scales = [torch.randn(1, 3, 2, side, side, dtype=torch.float64) for side in (3, 6)]
+    positions = points().double()
+    features = multiscale_features(scales, positions)
+    assert features.shape == (9, 4)
+    for point, (index, planes), channel in itertools.product(range(9), enumerate(scales), range(2)):
+        expected = 1.0
+        for plane, (first, second) in zip(planes[0, :, channel], PLANE_AXES, strict=True):
+            x, y = ((float(positions[point, axis]) + 1) / 2 * (planes.shape[-1] - 1) for axis in (first, second))
+            expected *= texel(plane, x, y)
+        assert float(features[point, 2 * index + channel]) == pytest.approx(expected, abs=1e-9)
+
+
+def test_features_are_differentiable():
+    scales = [torch.randn(1, 3, 2, side, side, dtype=torch.float64, requires_grad=True) for side in (2, 3)]
+    positions = (points(4).double() * 0.9).requires_grad_()
+    assert torch.autograd.gradcheck(lambda *planes: multiscale_features(list(planes), positions), scales)
+
+
+def test_the_product_of_ones_is_one():
+    torch.testing.assert_close(multiscale_features([torch.ones(1, 3, 5, 4, 4)], points()), torch.ones(9, 5))
+
+
+@pytest.mark.parametrize("scales", [(1,), (1, 2), (1, 2, 4)])
+def test_planes_of_each_scale(scales):
+    field = field_of(scales=scales)
+    assert [tuple(p.shape) for p in field.planes] == [(1, 3, 3, 4 * s, 4 * s) for s in scales]
+    density, channels = field(points())
+    assert density.shape == (9,) and channels.shape == (9, 4)
+    assert bool((density > 0).all()) and bool(torch.isfinite(channels).all())
+
+
+def test_fresh_planes_are_uniform_between_a_tenth_and_a_half():
+    (plane,) = fresh_planes(8, [32])
+    assert 0.1 <= float(plane.min()) < 0.11 and 0.49 < float(plane.max()) <= 0.5
+    assert float(plane.mean()) == pytest.approx(0.3, abs=0.01)
+
+
+@pytest.mark.parametrize("view_dependent", [False, True])
+def test_every_parameter_gets_a_gradient(view_dependent):
+    field = field_of(view_dependent=view_dependent)
+    density, channels = field(points(40), directions(40))
+    (density.sum() + channels.square().sum()).backward()
+    assert all(gradients(*field.parameters()))
+    groups = [*field.planes, *field.decoder_parameters()]
+    assert {id(p) for p in groups} == {id(p) for p in field.parameters()}
+
+
+def test_channels_depend_on_the_direction_only_where_asked_to_and_density_never():
+    positions = points()
+    for view_dependent in (False, True):
+        field = field_of(view_dependent=view_dependent)
+        (density, channels), (density_behind, channels_behind) = (
+            field(positions, side) for side in (directions(), directions())
+        )
+        assert torch.equal(density, density_behind)
+        assert torch.equal(channels, channels_behind) is not view_dependent
+
+
+@pytest.mark.parametrize("limits", [(0.0, 1.0), (-1.0, 1.0)])
+@pytest.mark.parametrize("view_dependent", [False, True])
+def test_channels_stay_in_their_range(limits, view_dependent):
+    field = field_of(value_range=limits, view_dependent=view_dependent)
+    for parameter in field.parameters():
+        parameter.data *= 20
+    _, channels = field(points(200), directions(200))
+    low, high = limits
+    margin = 0.001 * (high - low) + 1e-6
+    assert bool(((channels >= low - margin) & (channels <= high + margin)).all())
+    assert float(channels.max() - channels.min()) > 0.9 * (high - low)
+
+
+def test_density_networks():
+    network = KPlanesDensityConfig(features=3, hidden_width=8, implementation="torch").setup(resolution=5)
+    density = network(points())
+    assert density.shape == (9,) and bool((density > 0).all())
+    density.sum().backward()
+    assert all(gradients(*network.parameters()))
+
+
+def test_total_variation_by_hand():
+    plane = torch.tensor([[0.0, 1.0, 3.0], [2.0, 2.0, 2.0], [2.0, 2.0, 2.0]]).expand(1, 3, 2, 3, 3)
+    along_rows, along_columns = (1 + 4) / 6, (4 + 1 + 1) / 6
+    flat = torch.ones(1, 3, 2, 8, 8)
+    assert float(plane_total_variation([plane])) == pytest.approx(along_rows + along_columns)
+    assert float(plane_total_variation([plane, flat])) == pytest.approx((along_rows + along_columns) / 2)
+    assert float(plane_total_variation([flat])) == 0
+
+
+def test_total_variation_of_a_ramp_is_its_slope_squared():
+    ramp = torch.linspace(0, 1, 5).expand(1, 3, 1, 5, 5)
+    assert float(plane_total_variation([ramp])) == pytest.approx(0.25**2)
+
+
+@pytest.mark.parametrize("settings", [{"features": 0}, {"scales": ()}, {"resolution": 1}, {"scales": (1, 0)}])
+def test_configs_without_planes(settings):
+    with pytest.raises(ValueError, match="K-Planes field: expected features > 0, at least one scale, and at least 2"):
+        field_of(**settings)

@@ -1,0 +1,414 @@
+"""Nerfstudio's models brought to any number of channels: what ChannelNeRF replaces, and what it leaves alone."""
+
+from dataclasses import dataclass, field
+from typing import Type
+
+import pytest
+import torch
+import torchmetrics.image.lpip
+from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
+from nerfstudio.cameras.rays import RayBundle
+from nerfstudio.data.scene_box import SceneBox
+from nerfstudio.models.base_model import Model, ModelConfig
+from nerfstudio.models.nerfacto import NerfactoModel, NerfactoModelConfig
+from nerfstudio.models.tensorf import TensoRFModel
+from nerfstudio.models.vanilla_nerf import NeRFModel
+from small_nerfs import SMALL, nerf_of, rays_towards, small_nerfacto, small_tensorf, small_vanilla
+from tiny import gradients, latent_model_of
+from torch import nn
+
+from latent_nerfstudio.models.channel_nerf import ChannelNeRF, ChannelRenderer, without_metric_networks
+
+METHODS = pytest.mark.parametrize("method", list(SMALL))
+
+
+# Compositing
+
+
+def test_the_renderer_sums_like_a_loop():
+    channels, weights = torch.randn(5, 7, 16), torch.rand(5, 7, 1)
+    expected = torch.zeros(5, 16)
+    for ray in range(5):
+        for sample in range(7):
+            expected[ray] += weights[ray, sample] * channels[ray, sample]
+    renderer = ChannelRenderer().eval()
+    torch.testing.assert_close(renderer(channels, weights), expected)
+    torch.testing.assert_close(renderer(rgb=channels, weights=weights, background_color="white"), expected)
+
+
+def test_the_renderer_sums_samples_in_one_row():
+    channels, weights = torch.randn(9, 4), torch.rand(9, 1)
+    rays = torch.tensor([0, 0, 0, 2, 2, 3, 3, 3, 3])
+    expected = torch.zeros(5, 4)
+    for sample, ray in enumerate(rays.tolist()):
+        expected[ray] += weights[sample] * channels[sample]
+    torch.testing.assert_close(ChannelRenderer()(channels, weights, ray_indices=rays, num_rays=5), expected)
+
+
+def test_the_renderer_blends_nothing():
+    renderer, picture, target = ChannelRenderer(), torch.randn(3, 16), torch.randn(3, 16)
+    assert renderer.blend_background(target) is target
+    blended = renderer.blend_background_for_loss_computation(picture, torch.rand(3, 1), target)
+    assert blended[0] is picture and blended[1] is target
+
+
+# Building
+
+
+@METHODS
+@pytest.mark.parametrize("channels", [1, 3, 4, 16])
+def test_outputs_of_any_number_of_channels(method, channels):
+    model = nerf_of(SMALL[method](), channels).eval()
+    outputs = model(rays_towards(40))
+    assert {name: tuple(outputs[name].shape) for name in ("rgb", "accumulation", "depth")} == {
+        "rgb": (40, channels),
+        "accumulation": (40, 1),
+        "depth": (40, 1),
+    }
+    assert all(bool(torch.isfinite(outputs[name]).all()) for name in ("rgb", "accumulation", "depth"))
+
+
+@METHODS
+def test_built_without_network_and_without_metric_networks(method, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("a metric network was built")
+
+    monkeypatch.setattr(torchmetrics.image.lpip.LearnedPerceptualImagePatchSimilarity, "__init__", refuse)
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
+    model = nerf_of(SMALL[method]())
+    assert isinstance(model.lpips, nn.Identity)
+    assert not [name for name in model.state_dict() if "lpips" in name]
+
+
+def test_lpips_is_itself_again_afterwards():
+    before = torchmetrics.image.lpip.LearnedPerceptualImagePatchSimilarity
+    with pytest.raises(KeyError), without_metric_networks(NerfactoModel):
+        assert torchmetrics.image.lpip.LearnedPerceptualImagePatchSimilarity is nn.Identity
+        assert torchmetrics.image.LearnedPerceptualImagePatchSimilarity is nn.Identity
+        raise KeyError
+    assert torchmetrics.image.lpip.LearnedPerceptualImagePatchSimilarity is before
+    assert torchmetrics.image.LearnedPerceptualImagePatchSimilarity is before
+
+
+@METHODS
+def test_every_parameter_is_in_a_group(method):
+    model = nerf_of(SMALL[method]())
+    grouped = {id(p) for group in model.get_param_groups().values() for p in group}
+    left_out = [n for n, p in model.named_parameters() if id(p) not in grouped and p.requires_grad and p.numel()]
+    assert left_out == []
+
+
+def test_more_than_one_scene_is_refused():
+    metadata = {"scene_names": ["a", "b", "c"]}
+    with pytest.raises(ValueError, match=r"scenes: expected one scene, got 3 \(a, b, c\); .* use latent-triplane"):
+        nerf_of(small_nerfacto(), num_scenes=3, metadata=metadata)
+
+
+def test_what_is_learned_for_each_picture_is_refused():
+    with pytest.raises(ValueError, match="camera_optimizer.mode: expected off, got SO3xR3"):
+        nerf_of(small_tensorf(camera_optimizer=CameraOptimizerConfig(mode="SO3xR3")))
+    with pytest.raises(ValueError, match="use_appearance_embedding: expected False, got True"):
+        nerf_of(small_nerfacto(use_appearance_embedding=True))
+
+
+# The same as Nerfstudio's own where both can do it
+
+
+def original_of(config, model_class):
+    """Nerfstudio's own model of the same sizes in the cube of side 2."""
+    config.background_color = "black"
+    with without_metric_networks(model_class):
+        return model_class(config=config, scene_box=SceneBox(torch.tensor([[-1.0] * 3, [1.0] * 3])), num_train_data=3)
+
+
+def inside(bundle: RayBundle, model: ChannelNeRF) -> RayBundle:
+    """The same rays with near and far at the box, which Nerfstudio's colliders then leave alone."""
+    return model.clip(bundle)[0]
+
+
+@pytest.mark.parametrize(
+    ("method", "original"), [("nerfacto", NerfactoModel), ("tensorf", TensoRFModel)], ids=["nerfacto", "tensorf"]
+)
+def test_three_channels_are_nerfstudios_own_picture(method, original):
+    config = SMALL[method](**({"density_scale": None} if method == "tensorf" else {}))
+    ours, theirs = nerf_of(config, 3, value_range=(0.0, 1.0)).eval(), original_of(config, original).eval()
+    state = {name: value for name, value in ours.state_dict().items() if name not in ("box", "device_indicator_param")}
+    missing = theirs.load_state_dict(state, strict=False)
+    assert not missing.unexpected_keys
+    bundle = rays_towards(60, spread=0.25)
+    expected = theirs(inside(bundle, ours))
+    assert len(expected["rgb"]) == 60  # all rays meet the box
+    outputs = ours(bundle)
+    torch.testing.assert_close(outputs["accumulation"], expected["accumulation"])
+    torch.testing.assert_close(outputs["depth"], expected["depth"])
+    torch.testing.assert_close(outputs["rgb"], expected["rgb"], atol=1.1e-3, rtol=0)  # the margin of the limits
+    assert float(expected["rgb"].std()) > 1e-3
+
+
+def test_vanilla_at_full_size_is_nerfstudios_own():
+    config = small_vanilla(hidden_layers=8, hidden_width=256, density_scale=None)
+    ours, theirs = nerf_of(config, 3, value_range=(0.0, 1.0)).eval(), original_of(config, NeRFModel).eval()
+    state = {name: value for name, value in ours.state_dict().items() if name not in ("box", "device_indicator_param")}
+    assert not theirs.load_state_dict(state, strict=False).unexpected_keys
+    bundle = rays_towards(20, spread=0.25)
+    expected, outputs = theirs(inside(bundle, ours)), ours(bundle)
+    torch.testing.assert_close(outputs["accumulation"], expected["accumulation_fine"])
+    torch.testing.assert_close(outputs["rgb"], expected["rgb_fine"], atol=1.1e-3, rtol=0)
+    torch.testing.assert_close(outputs["rgb_coarse"], expected["rgb_coarse"], atol=1.1e-3, rtol=0)
+
+
+# Rays and bounds
+
+
+@METHODS
+def test_rays_beside_the_box_give_nothing(method):
+    model = nerf_of(SMALL[method](), side=0.5)
+    bundle = rays_towards(200)
+    for mode in (True, False):
+        outputs = model.train(mode)(bundle)
+        ends = bundle.origins[:, None] + bundle.directions[:, None] * torch.linspace(1, 6, 500)[:, None]
+        meets = (ends.abs() < 0.49).all(dim=-1).any(dim=-1)
+        misses = ~(ends.abs() < 0.51).all(dim=-1).any(dim=-1)
+        assert 20 < int(meets.sum()) < 100
+        assert bool((outputs["accumulation"][meets] > 0).all())
+        for name in ("rgb", "accumulation"):
+            assert not bool(outputs[name][misses].any())
+        corner = torch.tensor([0.5, 0.5, 3.5]).norm()
+        torch.testing.assert_close(outputs["depth"][misses], corner.expand(int(misses.sum()), 1))
+
+
+@METHODS
+def test_a_step_whose_rays_all_miss_is_harmless(method):
+    model = nerf_of(SMALL[method]())
+    bundle = RayBundle(torch.full((6, 3), 5.0), torch.eye(3).repeat(2, 1), torch.ones(6, 1))
+    outputs = model(bundle)
+    assert not bool(outputs["rgb"].any()) and not bool(outputs["accumulation"].any())
+    losses = model.get_loss_dict(outputs, {"latent": torch.ones(6, 4)})
+    sum(losses.values()).backward()
+    assert all(p.grad is None or bool(torch.isfinite(p.grad).all()) for p in model.parameters())
+    assert float(losses["latent_loss"]) == pytest.approx(1.0)
+
+
+@METHODS
+def test_no_ray_is_changed(method):
+    bundle = rays_towards(10)
+    before = bundle.origins.clone(), bundle.directions.clone()
+    nerf_of(SMALL[method]())(bundle)
+    assert bundle.nears is None and bundle.fars is None and bundle.camera_indices is None
+    assert torch.equal(bundle.origins, before[0]) and torch.equal(bundle.directions, before[1])
+
+
+@METHODS
+def test_crop_boxes(method):
+    model = nerf_of(SMALL[method]()).eval()
+    bundle = rays_towards(100)
+    whole = model(bundle)
+    model.render_aabb = SceneBox(torch.tensor([[-9.0] * 3, [9.0] * 3]))
+    torch.testing.assert_close(model(bundle)["rgb"], whole["rgb"])
+    model.render_aabb = SceneBox(torch.tensor([[-0.3] * 3, [0.3] * 3]))
+    part = model(bundle)
+    assert 0 < int((part["accumulation"] > 0).sum()) < int((whole["accumulation"] > 0).sum())
+    model.render_aabb = SceneBox(torch.tensor([[5.0] * 3, [6.0] * 3]))
+    assert not bool(model(bundle)["accumulation"].any())
+    model.render_aabb = None
+    bundle.nears, bundle.fars = torch.full((100, 1), 9.0), torch.full((100, 1), 10.0)  # an oriented box far behind
+    assert not bool(model(bundle)["accumulation"].any())
+
+
+@pytest.mark.parametrize("method", ["nerfacto", "vanilla"])
+def test_scene_contraction_sees_beyond_the_box(method):
+    config = SMALL[method](disable_scene_contraction=False, near_plane=0.1, far_plane=50.0)
+    model = nerf_of(config, side=0.2).eval()
+    bundle = rays_towards(50)
+    outputs = model(bundle)
+    assert bool((outputs["accumulation"] > 0).all()) and bool(torch.isfinite(outputs["rgb"]).all())
+    model.render_aabb = SceneBox(torch.tensor([[-0.3] * 3, [0.3] * 3]))
+    assert 0 < int((model(bundle)["accumulation"] > 0).sum()) < 50
+
+
+# Losses
+
+
+@METHODS
+def test_latent_loss_is_the_mean_squared_error(method):
+    model = nerf_of(SMALL[method](), side=0.5)
+    outputs, target = model(rays_towards(30)), torch.randn(30, 4)
+    losses = model.get_loss_dict(outputs, {"latent": target})
+    assert float(losses["latent_loss"]) == pytest.approx(float((outputs["rgb"] - target).square().mean()), rel=1e-5)
+
+
+REGULARIZERS = {
+    "nerfacto": {"interlevel_loss", "distortion_loss"},
+    "tensorf": {"tv_reg_density", "tv_reg_color"},
+    "vanilla": {"rgb_loss_coarse"},
+}
+
+
+@METHODS
+def test_regularizers_hold_in_both_stages(method):
+    model = nerf_of(SMALL[method]())
+    outputs = model(rays_towards(30))
+    losses = model.get_loss_dict(outputs, {"latent": torch.randn(30, 4)})
+    regularizers = model.get_regularization_dict(outputs)
+    assert set(losses) == {"latent_loss"} | REGULARIZERS[method]
+    assert set(regularizers) == REGULARIZERS[method]
+    if method != "vanilla":  # whose coarse network has another target
+        assert {name: float(losses[name]) for name in regularizers} == pytest.approx(
+            {name: float(value) for name, value in regularizers.items()}
+        )
+
+
+def test_weights_of_regularizers_are_the_configs():
+    def regularizers(**settings):
+        model = nerf_of(small_nerfacto(average_init_density=5.0, **settings))
+        torch.manual_seed(1)
+        return {k: float(v) for k, v in model.get_regularization_dict(model(rays_towards(30))).items()}
+
+    once, twice = regularizers(), regularizers(distortion_loss_mult=0.004, interlevel_loss_mult=3.0)
+    assert once["distortion_loss"] > 0 and once["interlevel_loss"] > 0
+    assert twice["distortion_loss"] == pytest.approx(2 * once["distortion_loss"])
+    assert twice["interlevel_loss"] == pytest.approx(3 * once["interlevel_loss"])
+
+
+def test_the_coarse_network_follows_the_latents_and_then_the_fine_network():
+    model = nerf_of(small_vanilla())
+    outputs, target = model(rays_towards(30)), torch.randn(30, 4)
+    losses = model.get_loss_dict(outputs, {"latent": target})
+    coarse = outputs["rgb_coarse"]
+    assert float(losses["rgb_loss_coarse"]) == pytest.approx(float((coarse - target).square().mean()), rel=1e-5)
+    follows = model.get_regularization_dict(outputs)["rgb_loss_coarse"]
+    assert float(follows) == pytest.approx(float((coarse - outputs["rgb"]).square().mean()), rel=1e-5)
+    follows.backward()
+    assert any(gradients(*model.field_coarse.parameters())) and not any(gradients(*model.field_fine.parameters()))
+
+
+# TensoRF's planes grow
+
+
+def growing():
+    return small_tensorf(init_resolution=4, final_resolution=9, upsampling_iters=(10, 20))
+
+
+def test_planes_have_the_resolution_of_their_step():
+    model = nerf_of(growing())
+    assert [model.resolution_at(step) for step in (0, 9, 10, 19, 20, 100)] == [4, 4, 6, 6, 9, 9]
+    assert nerf_of(small_tensorf()).resolution_at(1000) == 6
+
+
+def test_planes_grow_in_the_optimizer_and_the_schedule_goes_on():
+    from nerfstudio.engine.callbacks import TrainingCallbackAttributes
+    from nerfstudio.engine.optimizers import AdamOptimizerConfig, Optimizers
+
+    from latent_nerfstudio.engine.schedulers import StagedSchedulerConfig
+
+    model = nerf_of(growing())
+    scheduler = StagedSchedulerConfig(warmup_steps=1, floor=0.0, max_steps=30)
+    each = {"optimizer": AdamOptimizerConfig(lr=1e-2), "scheduler": scheduler}
+    optimizers = Optimizers({"fields": each, "encodings": each}, model.get_param_groups())
+    (callback,) = model.get_training_callbacks(TrainingCallbackAttributes(optimizers, None, None, None))
+    sides, rates = [], []
+    for step in range(30):
+        optimizers.zero_grad_all()
+        loss = model.get_loss_dict(model(rays_towards(20, seed=step)), {"latent": torch.ones(20, 4)})["latent_loss"]
+        loss.backward()
+        before = model.field.color_encoding.plane_coef.detach().clone()
+        optimizers.optimizer_step("encodings")
+        assert not torch.equal(model.field.color_encoding.plane_coef, before)
+        optimizers.scheduler_step("encodings")
+        callback.run_callback_at_location(step, callback.where_to_run[0])
+        sides.append(model.field.density_encoding.plane_coef.shape[-1])
+        rates.append(optimizers.optimizers["encodings"].param_groups[0]["lr"])
+    assert sides == [4] * 10 + [6] * 10 + [9] * 10
+    used = rates[:-1]  # the last one is that of a step after the run
+    assert used == sorted(used, reverse=True) and used[-1] < 1e-4
+
+
+def test_a_resumed_model_has_the_planes_of_its_step_in_the_same_parameters():
+    trained = nerf_of(growing())
+    trained.update_to_step(15)
+    resumed = nerf_of(growing())
+    held = resumed.get_param_groups()["encodings"]
+    resumed.update_to_step(15)
+    resumed.load_state_dict(trained.state_dict(), strict=True)
+    assert [id(p) for p in resumed.get_param_groups()["encodings"]] == [id(p) for p in held]
+    assert all(p.shape[-2] == 6 for p in held)
+    resumed(rays_towards(10))["rgb"].sum().backward()
+    assert all(p.grad is not None and p.grad.shape == p.shape for p in held)
+
+
+# What is refused
+
+
+@dataclass
+class BareConfig(ModelConfig):
+    _target: Type = field(default_factory=lambda: Bare)
+    enable_collider: bool = False
+
+
+class Headless(Model):
+    def populate_modules(self):
+        super().populate_modules()
+        self.layer = nn.Linear(3, 3)
+
+
+class Bare(ChannelNeRF, Headless):
+    """A host without a head that is known."""
+
+
+class Uncomposited(Bare):
+    """A host that widens its head, but composites by itself."""
+
+    def widen_heads(self, num_channels, value_range):
+        self.layer = nn.Linear(3, num_channels)
+
+
+def test_a_host_without_a_head_says_what_it_lacks():
+    with pytest.raises(TypeError, match=r"Bare: expected a colour head, .* got none; override `widen_heads"):
+        nerf_of(BareConfig())
+    with pytest.raises(TypeError, match=r"Uncomposited: expected an RGBRenderer .* override `replace_renderers`"):
+        nerf_of(BareConfig(_target=Uncomposited))
+
+
+def test_a_model_without_the_interface_is_refused_before_it_is_built():
+    message = (
+        "NerfactoModel: expected a NeRF of any number of channels, .* got none of its own for "
+        "get_regularization_dict; put ChannelNeRF before the model's class"
+    )
+    with pytest.raises(TypeError, match=message):
+        latent_model_of("identity", names=["a"], nerf=NerfactoModelConfig())
+    with pytest.raises(TypeError, match="none of its own for get_outputs, get_loss_dict, get_regularization_dict, get"):
+        latent_model_of("identity", names=["a"], nerf=ModelConfig())
+
+
+class Narrow(ChannelNeRF, NerfactoModel):
+    """A host that forgets to widen."""
+
+    def widen_heads(self, num_channels, value_range):
+        pass
+
+
+class Flat(ChannelNeRF, NerfactoModel):
+    """A host without depth."""
+
+    def forward(self, ray_bundle):
+        outputs = super().forward(ray_bundle)
+        del outputs["depth"]
+        return outputs
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (Narrow, "Narrow: expected `rgb` with 4 channels for each ray, got 3; put ChannelNeRF"),
+        (Flat, "Flat: expected `depth` with 1 channels for each ray, got none"),
+    ],
+)
+def test_outputs_of_the_wrong_shape_are_refused(kl, kind, message):
+    model = latent_model_of(kl, names=["a"], nerf=small_nerfacto(_target=kind))
+    with pytest.raises(TypeError, match=message):
+        model(rays_towards(5))
+
+
+def test_metrics_are_the_owners():
+    with pytest.raises(NotImplementedError, match="LatentNerfactoModel renders channels; LatentModel"):
+        nerf_of(small_nerfacto()).get_image_metrics_and_images({}, {})

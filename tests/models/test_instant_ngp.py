@@ -1,0 +1,170 @@
+"""Instant-NGP of any number of channels: rendering against a dense integral, its grid, crops, and captured scenes."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from nerfstudio.cameras.rays import RayBundle
+from nerfstudio.data.scene_box import SceneBox
+from nerfstudio.field_components.field_heads import FieldHeadNames
+from tiny import gradients
+
+from latent_nerfstudio.models.instant_ngp import LatentInstantNGPModelConfig
+
+INFINITE = (-float("inf"), float("inf"))
+CAPTURED = {
+    "disable_scene_contraction": False,
+    "grid_levels": 3,
+    "alpha_thre": 0.01,
+    "cone_angle": 0.02,
+    "far_plane": 20.0,
+}
+
+
+def config_of(**settings):
+    small = {"num_levels": 3, "max_res": 16, "log2_hashmap_size": 8, "grid_resolution": 8, "steps_across_box": 24}
+    return LatentInstantNGPModelConfig(**{**small, "implementation": "torch", **settings})
+
+
+def model_of(num_channels=4, num_scenes=1, value_range=INFINITE, **settings):
+    torch.manual_seed(0)
+    box = SceneBox(torch.tensor([[-1.0] * 3, [1.0] * 3]))
+    options = {"num_channels": num_channels, "num_scenes": num_scenes, "value_range": value_range}
+    model = config_of(**settings).setup(scene_box=box, num_train_data=2, **options)
+    model.occupancy_grid.binaries[:] = True
+    return model
+
+
+def rays_at(count=30, spread=0.8):
+    """Rays from a sphere of radius 3 to points near the origin."""
+    origins = torch.nn.functional.normalize(torch.randn(count, 3), dim=-1) * 3
+    directions = torch.nn.functional.normalize(spread * (torch.rand(count, 3) * 2 - 1) - origins, dim=-1)
+    return RayBundle(origins=origins, directions=directions, pixel_area=torch.ones(count, 1), metadata={})
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("settings", [{}, CAPTURED, {"use_gradient_scaling": True}])
+def test_outputs_of_every_ray(training, settings):
+    outputs = model_of(**settings).train(training)(rays_at())
+    assert [outputs[name].shape for name in ("rgb", "accumulation", "depth")] == [(30, 4), (30, 1), (30, 1)]
+    assert all(bool(torch.isfinite(outputs[name]).all()) for name in ("rgb", "accumulation", "depth"))
+    assert bool(((outputs["accumulation"] > 0) & (outputs["accumulation"] <= 1 + 1e-5)).all())
+
+
+def test_rendering_against_a_loop_over_rays():
+    """Steps of each ray through a half-occupied box, one after the other, with the field asked at their middles."""
+    model, bundle = model_of().eval(), rays_at(8)
+    model.occupancy_grid.binaries[0, :4] = False  # x < 0 is empty
+    outputs = model(bundle)
+    rays, hit = model.clip(bundle)
+    assert bool(hit.all())
+    step = model.config.render_step_size
+    for ray in range(8):
+        light, total, value = torch.ones(()), torch.zeros(()), torch.zeros(4)
+        distance, far = float(rays.nears[ray]), float(rays.fars[ray])
+        while distance + step / 2 < far:
+            position = rays.origins[ray] + (distance + step / 2) * rays.directions[ray]
+            if float(position[0]) >= 0:
+                density, channels = at_point(model.field, position, rays.directions[ray])
+                weight = light * (1 - torch.exp(-density * step))
+                light, total, value = light - weight, total + weight, value + weight * channels
+            distance += step
+        torch.testing.assert_close(outputs["accumulation"][ray, 0], total, atol=2e-3, rtol=0)
+        torch.testing.assert_close(outputs["rgb"][ray], value, atol=2e-3, rtol=0)
+
+
+def at_point(field, position, direction):
+    """Density and channels of a field at one point."""
+    rays = RayBundle(position[None], direction[None], torch.ones(1, 1), torch.zeros(1, 1, dtype=torch.long))
+    zero = torch.zeros(1, 1, 1)
+    values = field(rays.get_ray_samples(bin_starts=zero, bin_ends=zero))
+    return values[FieldHeadNames.DENSITY].flatten()[0], values[FieldHeadNames.RGB].flatten()
+
+
+def test_empty_cells_render_exactly_nothing():
+    model, bundle = model_of().eval(), rays_at()
+    model.occupancy_grid.binaries[:] = False
+    outputs = model(bundle)
+    assert not bool(outputs["rgb"].any()) and not bool(outputs["accumulation"].any())
+    assert bool((outputs["depth"] > 3).all())
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_rays_that_miss(training):
+    model, bundle = model_of().train(training), rays_at()
+    bundle.directions = -bundle.directions
+    outputs = model(bundle)
+    assert not bool(outputs["rgb"].any()) and not bool(outputs["accumulation"].any())
+
+
+def test_every_parameter_is_trained():
+    model = model_of().train()
+    losses = model.get_loss_dict(model(rays_at(200)), {"latent": torch.rand(200, 4)})
+    assert list(losses) == ["latent_loss"]
+    losses["latent_loss"].backward()
+    groups = model.get_param_groups()
+    assert list(groups) == ["fields"]
+    assert all(gradients(*[p for p in groups["fields"] if p.requires_grad]))
+    assert model.get_regularization_dict(model(rays_at())) == {}
+
+
+def test_channels_keep_their_range():
+    outputs = model_of(value_range=(0.0, 1.0)).eval()(rays_at())
+    assert bool(((outputs["rgb"] >= -0.002) & (outputs["rgb"] <= 1.002)).all())
+
+
+def test_the_grid_follows_the_field():
+    model = model_of(grid_update_every=4).train()
+    (callback,) = model.get_training_callbacks(SimpleNamespace())
+    model.field.density_fn = lambda x: 50.0 * (x[..., :1] > 0).float()
+    for step in (1, 2, 3):
+        callback.run_callback_at_location(step, callback.where_to_run[0])
+    assert bool(model.occupancy_grid.binaries.all())
+    for step in range(4, 400, 4):
+        callback.run_callback_at_location(step, callback.where_to_run[0])
+    assert not bool(model.occupancy_grid.binaries[0, :4].any()) and bool(model.occupancy_grid.binaries[0, 4:].all())
+
+
+def test_the_config_is_left_as_it_is():
+    config = config_of()
+    model = config.setup(scene_box=SceneBox(torch.tensor([[-1.0] * 3, [1.0] * 3])), num_train_data=1)
+    assert config.render_step_size is None
+    assert model.config.render_step_size == pytest.approx(12**0.5 / 24)
+
+
+def test_no_picture_is_embedded_and_no_metric_network_built():
+    names = [name for name, _ in model_of().named_modules()]
+    assert not [name for name in names if "embedding_appearance" in name or "lpips" in name]
+
+
+def test_a_crop_leaves_its_part_of_the_box():
+    model, bundle = model_of(steps_across_box=200).eval(), rays_at(spread=0.2)
+    whole = model(bundle)["accumulation"]
+    halves = []
+    for low, high in (([-1, -1, -1], [0, 1, 1]), ([0, -1, -1], [1, 1, 1])):
+        model.render_aabb = SceneBox(torch.tensor([low, high], dtype=torch.float32))
+        halves.append(1 - model(bundle)["accumulation"])
+    # What both halves let through, one after the other, is what the whole lets through.
+    torch.testing.assert_close(halves[0] * halves[1], 1 - whole, atol=0.03, rtol=0)
+
+
+def test_checkpoints_hold_the_grid():
+    model, other = model_of(), model_of()
+    model.occupancy_grid.binaries[0, 2:] = False
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(other.occupancy_grid.binaries, model.occupancy_grid.binaries)
+
+
+def test_several_scenes():
+    with pytest.raises(ValueError, match="expected one scene, got 2"):
+        model_of(num_scenes=2)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_renders_what_the_cpu_does():
+    model, bundle = model_of().eval(), rays_at()
+    expected = model(bundle)
+    outputs = model.cuda()(bundle.to("cuda"))
+    for name in ("rgb", "accumulation", "depth"):
+        torch.testing.assert_close(outputs[name].cpu(), expected[name], atol=1e-2, rtol=1e-2)

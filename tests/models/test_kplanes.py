@@ -1,0 +1,196 @@
+"""The K-Planes NeRF: rays, proposals and their training, regularisers, and what it refuses."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from nerfstudio.cameras.rays import RayBundle
+from nerfstudio.data.scene_box import SceneBox
+from tiny import gradients
+
+from latent_nerfstudio.fields.kplanes_field import KPlanesDensityConfig, KPlanesFieldConfig
+from latent_nerfstudio.models.kplanes import KPlanesModelConfig, annealing_power
+
+LOSSES = {"interlevel_loss", "distortion_loss", "total_variation", "proposal_total_variation"}
+
+
+def config_of(**settings):
+    field = {"resolution": 6, "features": 3, "hidden_width": 8, "implementation": "torch"}
+    field.update(settings.pop("field", {}))
+    proposal = KPlanesDensityConfig(features=2, hidden_width=8, implementation="torch")
+    settings = {"proposal_resolutions": (6,), "num_proposal_samples": (10,), "num_samples": 8, **settings}
+    return KPlanesModelConfig(field=KPlanesFieldConfig(**field), proposal=proposal, **settings)
+
+
+def model_of(num_channels=4, num_scenes=1, value_range=(-float("inf"), float("inf")), **settings):
+    box = SceneBox(torch.tensor([[-1.0] * 3, [1.0] * 3]))
+    options = {"num_channels": num_channels, "num_scenes": num_scenes, "value_range": value_range}
+    return config_of(**settings).setup(scene_box=box, num_train_data=1, **options)
+
+
+def rays_at(count=40, spread=0.8):
+    """Rays from a sphere of radius 3 to points near the origin."""
+    origins = torch.nn.functional.normalize(torch.randn(count, 3), dim=-1) * 3
+    directions = torch.nn.functional.normalize(spread * (torch.rand(count, 3) * 2 - 1) - origins, dim=-1)
+    return RayBundle(origins=origins, directions=directions, pixel_area=torch.ones(count, 1), metadata={})
+
+
+# Rays
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("settings", [{}, {"scene_contraction": True}, {"field": {"view_dependent": True}}])
+def test_outputs_of_every_ray(training, settings):
+    outputs = model_of(**settings).train(training)(rays_at())
+    assert [outputs[name].shape for name in ("rgb", "accumulation", "depth")] == [(40, 4), (40, 1), (40, 1)]
+    assert all(bool(torch.isfinite(outputs[name]).all()) for name in ("rgb", "accumulation", "depth"))
+    assert bool(((outputs["accumulation"] > 0) & (outputs["accumulation"] <= 1 + 1e-5)).all())
+    assert ("weights_list" in outputs) is training
+
+
+def test_rays_that_miss_collect_exactly_nothing():
+    model, bundle = model_of().eval(), rays_at(10)
+    bundle.directions[::2] *= -1
+    outputs = model(bundle)
+    assert not bool(outputs["rgb"][::2].any()) and not bool(outputs["accumulation"][::2].any())
+    torch.testing.assert_close(outputs["depth"][::2], model.background_depth(bundle)[::2])
+    alone = model(bundle[torch.arange(1, 10, 2)])
+    torch.testing.assert_close(outputs["rgb"][1::2], alone["rgb"])
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_bundle_of_which_every_ray_misses(training):
+    model, bundle = model_of().train(training), rays_at()
+    bundle.directions = -bundle.directions
+    outputs = model(bundle)
+    assert not bool(outputs["rgb"].any()) and not bool(outputs["accumulation"].any())
+    losses = model.get_loss_dict(outputs, {"latent": torch.rand(40, 4)})
+    assert all(bool(torch.isfinite(loss)) for loss in losses.values())
+
+
+def test_rendering_repeats_and_training_jitters():
+    model, bundle = model_of(), rays_at()
+    model.eval()
+    assert torch.equal(model(bundle)["rgb"], model(bundle)["rgb"])
+    model.train()
+    assert not torch.equal(model(bundle)["rgb"], model(bundle)["rgb"])
+
+
+def test_channels_keep_their_range():
+    outputs = model_of(value_range=(0.0, 1.0)).eval()(rays_at())
+    assert bool(((outputs["rgb"] >= -0.002) & (outputs["rgb"] <= 1.002)).all())
+
+
+def test_samples_gather_where_the_proposal_is_dense():
+    """A proposal that is dense in a slab around z = 0, a tenth of the ray, draws two thirds of the NeRF's samples
+    there: Nerfstudio's sampler keeps some everywhere."""
+    model = model_of(num_proposal_samples=(64,), num_samples=32).eval()
+    model.proposal_density = lambda network, p: 100.0 * (p[..., 2:].abs() < 0.1).float()
+    bundle = RayBundle(
+        origins=torch.tensor([[0.1, 0.2, 3.0]]),
+        directions=torch.tensor([[0.0, 0.0, -1.0]]),
+        pixel_area=torch.ones(1, 1),
+        metadata={},
+    )
+    seen = []
+    field = model.field.forward
+    model.field.forward = lambda positions, directions=None: (seen.append(positions), field(positions, directions))[1]
+    model(bundle)
+    height = seen[0][:, 2]
+    assert height.shape == (32,)
+    assert float((height.abs() < 0.15).float().mean()) > 0.6
+
+
+# Training
+
+
+def test_every_parameter_is_trained_by_latent_supervision():
+    model = model_of(proposal_resolutions=(4, 6), num_proposal_samples=(12, 10)).train()
+    losses = model.get_loss_dict(model(rays_at()), {"latent": torch.rand(40, 4)})
+    assert set(losses) == LOSSES | {"latent_loss"}
+    sum(losses.values()).backward()
+    groups = model.get_param_groups()
+    assert list(groups) == ["planes", "mlp", "proposal_networks"]
+    assert {id(p) for group in groups.values() for p in group} == {
+        id(p) for p in (*model.field.parameters(), *model.proposal_networks.parameters())
+    }
+    assert all(all(gradients(*group)) for group in groups.values())
+
+
+def test_the_regularisers_of_the_second_stage_train_the_proposals():
+    model = model_of(proposal_total_variation_weight=0.0).train()
+    losses = model.get_regularization_dict(model(rays_at()))
+    assert set(losses) == LOSSES - {"proposal_total_variation"}
+    losses["interlevel_loss"].backward()
+    assert all(gradients(*model.proposal_networks.parameters()))
+    assert not any(gradients(*model.field.parameters()))
+
+
+def test_reconstruction_does_not_train_the_proposals():
+    model = model_of().train()
+    outputs = model(rays_at())
+    model.get_loss_dict(outputs, {"latent": torch.rand(40, 4)})["latent_loss"].backward()
+    assert not any(gradients(*model.proposal_networks.parameters()))
+    assert all(gradients(*model.field.parameters()))
+
+
+def test_losses_by_hand():
+    model = model_of(total_variation_weight=0.5, interlevel_weight=0.0, distortion_weight=0.0).train()
+    outputs, target = model(rays_at()), torch.rand(40, 4)
+    losses = model.get_loss_dict(outputs, {"latent": target})
+    assert set(losses) == {"latent_loss", "total_variation", "proposal_total_variation"}
+    torch.testing.assert_close(losses["latent_loss"], ((outputs["rgb"] - target) ** 2).mean())
+    variations = [(p.diff(dim=-1) ** 2).mean() + (p.diff(dim=-2) ** 2).mean() for p in model.field.planes]
+    torch.testing.assert_close(losses["total_variation"], 0.5 * sum(variations) / 2)
+
+
+def test_the_interlevel_loss_vanishes_where_the_proposal_encloses_the_weights():
+    model = model_of(num_proposal_samples=(8,), num_samples=8).train()
+    outputs = model(rays_at())
+    outputs["weights_list"][0] = torch.ones_like(outputs["weights_list"][0])
+    assert float(model.get_regularization_dict(outputs)["interlevel_loss"]) < 1e-6
+
+
+def test_nothing_is_regularised_in_evaluation():
+    model = model_of().eval()
+    assert model.get_regularization_dict(model(rays_at())) == {}
+
+
+def test_callbacks_anneal_and_pace_the_proposals():
+    model = model_of(proposal_anneal_steps=100)
+    before, after = model.get_training_callbacks(SimpleNamespace())
+    before.run_callback_at_location(50, before.where_to_run[0])
+    assert model.proposal_sampler._anneal == pytest.approx(annealing_power(50, 100, 10.0))
+    after.run_callback_at_location(50, after.where_to_run[0])
+    assert model.proposal_sampler._step == 50
+
+
+def test_annealing_rises_from_even_sampling_to_the_weights():
+    powers = [annealing_power(step, 100, 10.0) for step in (0, 1, 50, 100, 5000)]
+    assert powers == sorted(powers)
+    assert powers[0] == 0 and powers[2] == pytest.approx(5 / 5.5) and powers[3:] == [1, 1]
+    assert annealing_power(0, 0, 10.0) == 0 and annealing_power(1, 0, 10.0) == 1
+
+
+def test_proposals_rest_longer_as_training_goes_on():
+    model = model_of(proposal_warmup_steps=1000, proposal_update_every=5)
+    assert [model.steps_between_updates(step) for step in (0, 500, 1000, 9000)] == [0, 2.5, 5, 5]
+
+
+# Bad input
+
+
+def test_several_scenes():
+    with pytest.raises(ValueError, match="expected one scene, got 3"):
+        model_of(num_scenes=3)
+
+
+@pytest.mark.parametrize("settings", [{"num_proposal_samples": (8, 8)}, {"proposal_resolutions": ()}])
+def test_proposals_without_samples(settings):
+    with pytest.raises(ValueError, match="K-Planes: expected as many entries in num_proposal_samples as in"):
+        model_of(**settings)
+
+
+def test_pictures_are_measured_elsewhere():
+    with pytest.raises(NotImplementedError, match="KPlanesModel renders channels; LatentModel"):
+        model_of().get_image_metrics_and_images({}, {})

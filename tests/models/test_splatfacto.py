@@ -1,0 +1,273 @@
+"""Gaussians of C channels: start, cameras, densification and checkpoints, with a rasteriser that needs no CUDA."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from naive_splats import naive_rasterization
+from nerfstudio.cameras.cameras import Cameras, CameraType
+from nerfstudio.data.scene_box import OrientedBox, SceneBox
+from tiny import camera_of, gradients
+
+from latent_nerfstudio.models import splatfacto
+from latent_nerfstudio.models.splatfacto import LatentSplatfactoModelConfig, world_to_camera
+
+INFINITE = (-float("inf"), float("inf"))
+HAS_CUDA = torch.cuda.is_available()
+
+
+@pytest.fixture
+def naive(monkeypatch):
+    """Rasterises without CUDA."""
+    monkeypatch.setattr(splatfacto, "rasterization", naive_rasterization)
+
+
+def model_of(num_channels=5, num_scenes=1, value_range=INFINITE, seed_points=None, **settings):
+    torch.manual_seed(0)
+    box = SceneBox(torch.tensor([[-1.0, -0.5, -0.5], [1.0, 0.5, 0.5]]))
+    config = LatentSplatfactoModelConfig(**{"num_random": 60, "use_absgrad": False, **settings})
+    options = {"num_channels": num_channels, "num_scenes": num_scenes, "value_range": value_range}
+    model = config.setup(scene_box=box, num_train_data=1, seed_points=seed_points, **options)
+    model.gauss_params["features"].data.normal_()
+    return model
+
+
+def optimizers_of(model):
+    return {name: torch.optim.Adam(group, lr=3e-2) for name, group in model.get_param_groups().items()}
+
+
+def trained(model):
+    """In training, with optimizers, as the trainer's callback leaves it."""
+    model.train()
+    model.step_cb(SimpleNamespace(optimizers=optimizers_of(model)), 0)
+    return model
+
+
+# The start
+
+
+def test_gaussians_start_evenly_in_the_box():
+    model = model_of(num_random=500)
+    means = model.gauss_params["means"].detach()
+    assert bool(((means >= model.box[0]) & (means <= model.box[1])).all())
+    torch.testing.assert_close(means.std(dim=0), torch.tensor([1.0, 0.5, 0.5]) / 3**0.5, atol=0.05, rtol=0)
+    assert float(model.gauss_params["opacities"].sigmoid().mean()) == pytest.approx(0.1)
+    shapes = {name: tuple(values.shape) for name, values in model.gauss_params.items()}
+    assert shapes == {
+        "means": (500, 3),
+        "scales": (500, 3),
+        "quats": (500, 4),
+        "features": (500, 5),
+        "opacities": (500, 1),
+    }
+
+
+def test_gaussians_start_at_the_points_of_the_data_as_wide_as_these_are_apart():
+    points = torch.stack(torch.meshgrid(*[torch.arange(4.0) * 0.1] * 3, indexing="ij"), dim=-1).view(-1, 3)
+    model = model_of(seed_points=(points, torch.zeros(64, 3, dtype=torch.uint8)))
+    assert torch.equal(model.gauss_params["means"], points)
+    torch.testing.assert_close(model.gauss_params["scales"].exp(), torch.full((64, 3), 0.1))
+
+
+def test_channels_keep_their_range():
+    model = model_of(value_range=(0.0, 1.0))
+    model.gauss_params["features"].data *= 100
+    assert bool(((model.channels >= -0.0011) & (model.channels <= 1.0011)).all())
+    assert torch.equal(model_of().channels, model_of().gauss_params["features"])
+
+
+def test_groups_hold_every_parameter_by_the_names_that_densification_looks_up():
+    model = model_of()
+    groups = model.get_param_groups()
+    assert {id(p) for group in groups.values() for p in group} == {id(p) for p in model.gauss_params.values()}
+    model.strategy.check_sanity(model.gauss_params, optimizers_of(model))
+
+
+def test_densification_follows_the_config():
+    strategy = model_of(warmup_length=7, refine_every=11, stop_split_at=13, reset_alpha_every=3).strategy
+    assert (strategy.refine_start_iter, strategy.refine_every, strategy.refine_stop_iter) == (7, 11, 13)
+    assert (strategy.reset_every, strategy.pause_refine_after_reset, strategy.prune_opa) == (33, 12, 0.005)
+    assert not strategy.verbose
+
+
+# Cameras
+
+
+def test_view_matrices_project_points_of_a_ray_onto_its_pixel():
+    cameras = camera_of(20, 12, focal=15.0, count=3)
+    for index in range(3):
+        rays = cameras.generate_rays(camera_indices=index, keep_shape=True)
+        points = rays.origins + rays.directions * 1.7
+        view = world_to_camera(cameras.camera_to_worlds)[index]
+        local = points @ view[:3, :3].T + view[:3, 3]
+        pixels = local @ cameras.get_intrinsics_matrices()[index].T
+        assert bool((local[..., 2] > 0).all())
+        rows, columns = torch.meshgrid(torch.arange(12) + 0.5, torch.arange(20) + 0.5, indexing="ij")
+        torch.testing.assert_close(pixels[..., 0] / pixels[..., 2], columns, atol=1e-3, rtol=0)
+        torch.testing.assert_close(pixels[..., 1] / pixels[..., 2], rows, atol=1e-3, rtol=0)
+
+
+def test_view_matrices_are_rigid():
+    matrix = world_to_camera(camera_of(8, 8, count=4).camera_to_worlds)
+    torch.testing.assert_close(matrix[:, :3, :3] @ matrix[:, :3, :3].transpose(1, 2), torch.eye(3).expand(4, 3, 3))
+    torch.testing.assert_close(matrix[:, :3, :3].det(), torch.ones(4))
+
+
+def test_pictures_of_several_cameras(naive):
+    model = model_of().eval()
+    outputs = model.render_cameras(camera_of(20, 12, focal=15.0, count=3))
+    assert {name: tuple(v.shape) for name, v in outputs.items()} == {
+        "rgb": (3, 12, 20, 5),
+        "accumulation": (3, 12, 20, 1),
+        "depth": (3, 12, 20, 1),
+    }
+    alone = model.render_cameras(camera_of(20, 12, focal=15.0, count=3)[1:2])
+    torch.testing.assert_close(outputs["rgb"][1:2], alone["rgb"])
+
+
+def test_a_gaussian_is_seen_where_it_is(naive):
+    """One wide, dense gaussian beside the middle: its channels, its depth, and nothing elsewhere."""
+    model = model_of(num_random=4).eval()
+    for name, value in (("means", torch.tensor([0.0, 0.0, 0.3])), ("scales", -3.0), ("opacities", 9.0)):
+        model.gauss_params[name].data[:] = torch.as_tensor(value)
+    pose = torch.eye(4)[None, :3].clone()
+    pose[0, 2, 3] = 2.3
+    camera = Cameras(pose, 40.0, 40.0, 20.0, 12.0, 40, 24, camera_type=CameraType.PERSPECTIVE)
+    outputs = model.render_cameras(camera)
+    middle = {name: values[0, 12, 20] for name, values in outputs.items()}
+    assert float(middle["accumulation"]) > 0.99
+    assert float(middle["depth"]) == pytest.approx(2.0, abs=0.02)
+    low, high = model.channels.aminmax(dim=0)
+    assert bool(((middle["rgb"] >= low - 0.02) & (middle["rgb"] <= high + 0.02)).all())
+    corner = {name: float(values[0, 0, 0].abs().max()) for name, values in outputs.items()}
+    assert corner["accumulation"] == 0 and corner["rgb"] == 0
+    assert corner["depth"] == pytest.approx((1 + 0.25 + 2.8**2) ** 0.5)
+
+
+def test_a_crop_box(naive):
+    model, camera = model_of().eval(), camera_of(20, 12, focal=15.0)
+    whole = model.render_cameras(camera)["accumulation"]
+    box = OrientedBox.from_params((0.5, 0.0, 0.0), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    part = model.render_cameras(camera, box)["accumulation"]
+    assert 0 < float(part.sum()) < float(whole.sum())
+    nothing = model.render_cameras(camera, OrientedBox.from_params((9.0, 0.0, 0.0), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
+    assert not bool(nothing["rgb"].any()) and nothing["rgb"].shape == (1, 12, 20, 5)
+    assert bool((nothing["depth"] > 1).all())
+
+
+@pytest.mark.parametrize("kind", [CameraType.EQUIRECTANGULAR, CameraType.FISHEYE])
+def test_other_cameras(kind):
+    camera = camera_of(20, 12)
+    camera.camera_type[:] = kind.value
+    with pytest.raises(ValueError, match=f"expected perspective cameras without distortion, got {kind.name}"):
+        model_of().render_cameras(camera)
+
+
+def test_distorted_cameras():
+    camera = camera_of(20, 12)
+    camera.distortion_params = torch.full((1, 6), 0.1)
+    with pytest.raises(ValueError, match="without distortion, got distorted ones"):
+        model_of().render_cameras(camera)
+
+
+# Training
+
+
+def test_every_parameter_is_trained(naive):
+    model = trained(model_of())
+    outputs = model.render_cameras(camera_of(20, 12, focal=15.0, count=2))
+    losses = model.get_loss_dict(outputs, {"latent": torch.rand(2, 12, 20, 5)})
+    assert list(losses) == ["latent_loss"]
+    losses["latent_loss"].backward()
+    assert all(all(gradients(*group)) for group in model.get_param_groups().values())
+
+
+def test_losses_by_hand():
+    model = model_of(use_scale_regularization=True, max_gauss_ratio=2.0)
+    model.gauss_params["scales"].data[:] = torch.tensor([1.0, 2.0, 8.0]).log()
+    losses = model.get_loss_dict({"rgb": torch.zeros(1, 2, 2, 5)}, {"latent": torch.full((1, 2, 2, 5), -0.5)})
+    assert {k: float(v) for k, v in losses.items()} == pytest.approx({"latent_loss": 0.5, "scale_regularization": 0.6})
+
+
+def test_fitting_a_picture_splits_and_removes_gaussians(naive):
+    """Sixty steps towards a picture: the loss falls, and densification changes how many gaussians there are."""
+    model = trained(model_of(num_channels=2, warmup_length=5, refine_every=10, densify_grad_thresh=1e-5))
+    camera = camera_of(16, 16, focal=14.0)
+    target = torch.zeros(1, 16, 16, 2)
+    target[:, 4:12, 6:10] = 1.0
+    history = []
+    for step in range(60):
+        model.step_cb(SimpleNamespace(optimizers=model.optimizers), step)
+        for optimizer in model.optimizers.values():
+            optimizer.zero_grad()
+        loss = model.get_loss_dict(model.render_cameras(camera), {"latent": target})["latent_loss"]
+        loss.backward()
+        for optimizer in model.optimizers.values():
+            optimizer.step()
+        model.step_post_backward(step)
+        history.append(float(loss))
+    assert history[-1] < 0.6 * history[0]
+    assert model.num_points != 60
+    assert {len(values) for values in model.gauss_params.values()} == {model.num_points}
+
+
+def test_checkpoints_of_other_numbers_of_gaussians():
+    """The parameters stay the objects that optimizers hold."""
+    small, large = model_of(num_random=10), model_of(num_random=37)
+    before = dict(small.gauss_params.items())
+    small.load_state_dict(large.state_dict())
+    for name, values in large.gauss_params.items():
+        assert small.gauss_params[name] is before[name] and torch.equal(small.gauss_params[name], values)
+
+
+def test_checkpoints_of_other_channels():
+    with pytest.raises(RuntimeError, match="size mismatch for gauss_params.features"):
+        model_of(num_channels=4).load_state_dict(model_of(num_channels=5).state_dict())
+
+
+# Bad input
+
+
+def test_rays():
+    with pytest.raises(NotImplementedError, match="expected cameras, got NoneType; gaussians are rasterised"):
+        model_of().get_outputs(None)
+
+
+def test_several_scenes():
+    with pytest.raises(ValueError, match="expected one scene, got 2"):
+        model_of(num_scenes=2)
+
+
+@pytest.mark.skipif(HAS_CUDA, reason="there is a CUDA device")
+def test_no_cuda_device():
+    with pytest.raises(RuntimeError, match="latent-splatfacto: expected a CUDA device, which gsplat's rasteriser"):
+        LatentSplatfactoModelConfig().check_device("cpu")
+
+
+def test_a_cuda_device():
+    LatentSplatfactoModelConfig().check_device("cuda:0")
+
+
+# CUDA
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not HAS_CUDA, reason="needs a CUDA device")
+def test_gsplat_renders_what_the_naive_rasteriser_does(monkeypatch):
+    """Pictures and gradients of a few gaussians, by gsplat's kernels and by torch."""
+    model, cameras = model_of().eval(), camera_of(20, 12, focal=15.0, count=2)
+    results = []
+    for device in ("cuda", "cpu"):
+        if device == "cpu":
+            monkeypatch.setattr(splatfacto, "rasterization", naive_rasterization)
+        model = model.to(device)
+        outputs = model.render_cameras(cameras.to(device))
+        model.zero_grad()
+        (outputs["rgb"].square().sum() + outputs["accumulation"].sum()).backward()
+        grads = {name: p.grad.cpu().clone() for name, p in model.gauss_params.items()}
+        results.append(({name: v.detach().cpu() for name, v in outputs.items()}, grads))
+    (pictures, slopes), (expected_pictures, expected_slopes) = results
+    for name in ("rgb", "accumulation"):
+        torch.testing.assert_close(pictures[name], expected_pictures[name], atol=5e-3, rtol=1e-2)
+    for name, slope in slopes.items():
+        torch.testing.assert_close(slope, expected_slopes[name], atol=2e-2, rtol=5e-2)

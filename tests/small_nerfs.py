@@ -1,0 +1,62 @@
+"""Nerfstudio's models in the latent space, of a size that trains in tests."""
+
+from typing import Any, Callable, Dict
+
+import torch
+from nerfstudio.cameras.rays import RayBundle
+from nerfstudio.data.scene_box import SceneBox
+from nerfstudio.models.base_model import ModelConfig
+
+from latent_nerfstudio.models.channel_nerf import ChannelNeRF
+from latent_nerfstudio.models.nerfacto import LatentNerfactoModelConfig
+from latent_nerfstudio.models.tensorf import LatentTensoRFModelConfig
+from latent_nerfstudio.models.vanilla_nerf import LatentVanillaNeRFModelConfig
+
+LINEAR = (-float("inf"), float("inf"))
+"""The range of channels of `mean-std` latents."""
+
+
+def small_nerfacto(**settings: Any) -> LatentNerfactoModelConfig:
+    """Nerfacto with tables of 1024 entries."""
+    proposal = {"hidden_dim": 8, "log2_hashmap_size": 8, "num_levels": 2, "max_res": 16, "use_linear": False}
+    sizes = {"num_levels": 3, "max_res": 16, "base_res": 4, "log2_hashmap_size": 10, "hidden_dim": 16}
+    samples = {"num_proposal_samples_per_ray": (10, 8), "num_nerf_samples_per_ray": 8}
+    defaults = {"hidden_dim_color": 16, "proposal_net_args_list": [proposal, proposal], "implementation": "torch"}
+    return LatentNerfactoModelConfig(**{**sizes, **samples, **defaults, **settings})
+
+
+def small_tensorf(**settings: Any) -> LatentTensoRFModelConfig:
+    """TensoRF with planes of 6 x 6."""
+    sizes = {"init_resolution": 6, "final_resolution": 6, "upsampling_iters": (), "num_uniform_samples": 12}
+    components = {"num_den_components": 3, "num_color_components": 4, "appearance_dim": 5, "num_samples": 8}
+    return LatentTensoRFModelConfig(**{**sizes, **components, **settings})
+
+
+def small_vanilla(**settings: Any) -> LatentVanillaNeRFModelConfig:
+    """Vanilla NeRF of two layers of 16."""
+    sizes = {"hidden_layers": 2, "hidden_width": 16, "num_coarse_samples": 8, "num_importance_samples": 6}
+    return LatentVanillaNeRFModelConfig(**{**sizes, **settings})
+
+
+SMALL: Dict[str, Callable[..., ModelConfig]] = {
+    "nerfacto": small_nerfacto,
+    "tensorf": small_tensorf,
+    "vanilla": small_vanilla,
+}
+"""The methods, by name."""
+
+
+def nerf_of(config: ModelConfig, num_channels: int = 4, side: float = 1.0, **kwargs: Any) -> ChannelNeRF:
+    """The NeRF of a config in a cube about the origin, of any channels."""
+    torch.manual_seed(0)
+    box = SceneBox(torch.tensor([[-side] * 3, [side] * 3]))
+    kwargs = {"num_scenes": 1, "value_range": LINEAR, **kwargs}
+    return config.setup(scene_box=box, num_train_data=3, num_channels=num_channels, **kwargs)
+
+
+def rays_towards(count: int, spread: float = 0.4, seed: int = 0) -> RayBundle:
+    """Rays from (0, 0, 3) down, into and beside the cube of side 2."""
+    generator = torch.Generator().manual_seed(seed)
+    aside = spread * (2 * torch.rand(count, 2, generator=generator) - 1)
+    directions = torch.nn.functional.normalize(torch.cat([aside, -torch.ones(count, 1)], dim=1), dim=-1)
+    return RayBundle(torch.tensor([[0.0, 0.0, 3.0]]).repeat(count, 1), directions, torch.full((count, 1), 1e-3))
