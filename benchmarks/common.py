@@ -29,10 +29,16 @@ QUIET = (
 TRIAL_STEPS = (10, 40)
 """Steps before the rate of a method is measured, and steps that it is measured on."""
 
+WHOLE_SHARE = 0.2
+"""Share of the steps of RGB alignment, the last ones, that see whole pictures, as in the methods' own schedules."""
+
 ABSOLUTE_PATH = re.compile(r"(?<![\w./~-])/(?:[^/\s\"']+/)*([^/\s\"']+)/?")
 
 Numbers = Dict[str, Any]
 """Numbers of a measurement by name; JSON values."""
+
+Flags = Tuple[str, ...]
+"""Of ns-train."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,57 @@ class Training:
         return [self.method, *QUIET, *own, *data.dataparser]
 
 
+@dataclass(frozen=True)
+class Stages:
+    """Steps of a run by stage; RGB has supervision alone, which is of pixels then."""
+
+    supervision: int
+    """Of latent supervision."""
+    crops: int = 0
+    """Of RGB alignment on crops, with whole pictures between them."""
+    whole: int = 0
+    """Of RGB alignment on whole pictures, at the end."""
+
+    @property
+    def total(self) -> int:
+        """All steps."""
+        return self.supervision + self.crops + self.whole
+
+    def flags(self) -> Flags:
+        """What tells ns-train of the stages, but for the number of all steps."""
+        if self.total == self.supervision:
+            return ("--pipeline.rgb-alignment-start", "None")
+        whole = self.supervision + self.crops
+        return ("--pipeline.rgb-alignment-start", str(self.supervision), "--pipeline.whole-pictures-start", str(whole))
+
+    def scaled(self, factor: float) -> "Stages":
+        """More or fewer steps of each stage, at least one of those that there are."""
+        counts = (self.supervision, self.crops, self.whole)
+        return Stages(*(max(1, round(count * factor)) if count else 0 for count in counts))
+
+
+def fitting_stages(
+    plan: Callable[[Stages], Training], seconds: float, supervision: float, trial: Tuple[int, int] = TRIAL_STEPS
+) -> Stages:
+    """As many steps as fit into some seconds of `clock_name`, at the rates of a short run of the same process.
+
+    Args:
+        plan: the training of given stages.
+        seconds: to be spent.
+        supervision: share of them for latent supervision; 1 leaves out RGB alignment. Of the alignment's steps, the
+            last fifth is of whole pictures.
+        trial: steps of each stage before its rate is measured, and steps that it is measured on.
+    """
+    each = sum(trial)
+    if supervision >= 1:
+        [rate] = seconds_a_step(plan(Stages(each)), [each], trial[1])
+        return Stages(max(1, round(seconds / rate)))
+    rates = seconds_a_step(plan(Stages(each, each, each)), [each, 2 * each, 3 * each], trial[1])
+    alignment = (1 - supervision) * seconds / ((1 - WHOLE_SHARE) * rates[1] + WHOLE_SHARE * rates[2])
+    steps = (supervision * seconds / rates[0], (1 - WHOLE_SHARE) * alignment, WHOLE_SHARE * alignment)
+    return Stages(*(max(1, round(count)) for count in steps))
+
+
 def encoder_hashes(sources: Sequence[str]) -> List[str]:
     """Loads autoencoders, so that a wrong one is found before hours of work, and returns their encoders' hashes."""
     from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
@@ -116,6 +173,10 @@ class Stopwatch:
         self.wall += time.monotonic() - self.since[0]
         self.cpu += time.process_time() - self.since[1]
 
+    def spent(self) -> float:
+        """The seconds of `clock_name`."""
+        return self.wall if clock_name() == "seconds" else self.cpu
+
 
 def clock_name() -> str:
     """The seconds by which budgets are compared: CPU seconds, which a busy machine disturbs less, except on a GPU."""
@@ -124,7 +185,12 @@ def clock_name() -> str:
     return "seconds" if torch.cuda.is_available() else "cpu_seconds"
 
 
-def measure(training: Training, at: Sequence[int], folder: Optional[Path] = None) -> List[Numbers]:
+def measure(
+    training: Training,
+    at: Sequence[int],
+    folder: Optional[Path] = None,
+    also: Optional[Callable[[Any], Numbers]] = None,
+) -> List[Numbers]:
     """Trains, and measures on the held-out views on the way.
 
     Schedules end with the stages, so that the numbers at the end of latent supervision are those of a run that ends
@@ -134,6 +200,7 @@ def measure(training: Training, at: Sequence[int], folder: Optional[Path] = None
         training: what to train.
         at: numbers of steps to measure after; the last one ends the training.
         folder: where the run is written, as FOLDER/run/METHOD/run; it is not kept by default.
+        also: further numbers of the trained pipeline, which are measured at the end.
 
     Returns:
         For each of `at`: `steps`, `seconds` and `cpu_seconds` of the training loop so far, `preparation_seconds`
@@ -141,7 +208,7 @@ def measure(training: Training, at: Sequence[int], folder: Optional[Path] = None
     """
     if folder is None:
         with temporary_folder() as temporary:
-            return measure(training, at, Path(temporary))
+            return measure(training, at, Path(temporary), also)
     rows: List[Numbers] = []
     watch = Stopwatch()
     started = time.monotonic()
@@ -157,7 +224,8 @@ def measure(training: Training, at: Sequence[int], folder: Optional[Path] = None
         seconds = {"seconds": watch.wall, "cpu_seconds": watch.cpu, "preparation_seconds": preparation}
         sizes = {"bytes_per_scene": model.scene_bytes(), "bytes_shared": model.shared_bytes()}
         metrics = trainer.pipeline.get_average_eval_image_metrics()
-        rows.append({"steps": step + 1, **seconds, **sizes, **metrics, "scenes": model.scene_names})
+        more = also(trainer.pipeline) if also is not None and step + 1 == at[-1] else {}
+        rows.append({"steps": step + 1, **seconds, **sizes, **metrics, **more, "scenes": model.scene_names})
         watch.go()
 
     after_each_step(trainer, after)
@@ -170,22 +238,34 @@ def measure_for(training: Training, seconds: float) -> Numbers:
     """Trains for as many steps as fit into some seconds of `clock_name`, and measures; the rate is that of a short run
     of the same process just before."""
     warm_up, trial = TRIAL_STEPS
-    watch = Stopwatch()
+    [rate] = seconds_a_step(training, [warm_up + trial], trial)
+    steps = max(1, round(seconds / rate))
+    return {**measure(training, [steps])[0], "seconds_wanted": seconds}
+
+
+def seconds_a_step(training: Training, ends: Sequence[int], trial: int) -> List[float]:
+    """Seconds of `clock_name` that a step takes, on average over the last steps before each of some steps.
+
+    Args:
+        training: what to train.
+        ends: numbers of steps; the last one ends the training.
+        trial: over how many steps.
+    """
+    watches = [Stopwatch() for _ in ends]
     with temporary_folder() as folder:
-        trainer = make_trainer(training.arguments(warm_up + trial), Path(folder))
+        trainer = make_trainer(training.arguments(ends[-1]), Path(folder))
         trainer.setup()
 
         def after(step: int) -> None:
-            if step + 1 == warm_up:
-                watch.go()
-            elif step + 1 == warm_up + trial:
-                watch.pause()
+            for watch, end in zip(watches, ends, strict=True):
+                if step + 1 == end - trial:
+                    watch.go()
+                elif step + 1 == end:
+                    watch.pause()
 
         after_each_step(trainer, after)
         trainer.train()
-    spent = watch.wall if clock_name() == "seconds" else watch.cpu
-    steps = max(1, round(seconds * trial / spent))
-    return {**measure(training, [steps])[0], "seconds_wanted": seconds}
+    return [watch.spent() / trial for watch in watches]
 
 
 def make_trainer(arguments: Sequence[str], folder: Path) -> Any:

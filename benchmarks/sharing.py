@@ -103,8 +103,8 @@ takes, and what all share without the encoder.
 
 What rows have in common:
 
-- `full`, `no prior` and `shared parts trained on` start from one and the same shared bundle, that of joint training; they
-  differ in stage 2 alone.
+- `full`, `no prior` and `shared parts trained on` start from one and the same shared bundle, that of joint training,
+  and differ in stage 2 alone. Shared parts that a bundle brings are kept as they are but in the last one.
 - `planes anew` have the autoencoder of that joint training (`scenes not updated`: of a joint training that leaves the
   scenes as the warm-up made them, which is what the published code does; `standard`: one without joint training), and
   learn planes and MLP of the first scenes anew, {planes} steps of latent supervision in each row. They are to be
