@@ -311,7 +311,8 @@ class NeRFs:
         """One row."""
         trial = Stages(100) if row.is_rgb else Stages(100, 100, 100)
         share = 1.0 if row.is_rgb else self.supervision
-        settings: Dict[str, Any] = {"kind": "row", "data": row.data.name, "method": row.method.name, "space": row.space.name}
+        names = {"data": row.data.name, "method": row.method.name, "space": row.space.name}
+        settings: Dict[str, Any] = {"kind": "row", **names}
         settings |= {"encoder": encoder, "seconds": self.seconds, "supervision": share}
         settings["flags"] = row.training(trial).arguments(trial.total)
         results.record(settings, lambda: in_own_process(measure_row, row, self.seconds, share))

@@ -67,3 +67,9 @@ class Plain(Model):
     def get_outputs(self, ray_bundle):
         ones = torch.ones_like(ray_bundle.origins[:, :1])
         return {"rgb": ones * self.color, "accumulation": ones, "depth": ones}
+
+    def get_loss_dict(self, outputs, batch, metrics_dict=None):
+        return {"latent_loss": (outputs["rgb"] - batch["latent"]).square().mean()}
+
+    def get_regularization_dict(self, outputs):
+        return {}
