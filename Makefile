@@ -48,7 +48,7 @@ $(DATA)/.complete: | $(VENV)/installed
 demo: $(VENV)/installed $(DATA)/.complete ## Generates scenes, trains, evaluates, renders a video, and prints the numbers
 	rm -rf $(RUN)
 	ns-train latent-triplane --data $(DATA) --pipeline.model.shared-bundle bundled \
-		--experiment-name demo --timestamp latest --vis tensorboard $(TRAIN_FLAGS)
+		--pipeline.train-base-planes True --pipeline.train-mlp True --experiment-name demo --timestamp latest --vis tensorboard $(TRAIN_FLAGS)
 	ns-eval --load-config $(RUN)/config.yml --output-path $(RUN)/eval.json
 	ns-render interpolate --load-config $(RUN)/config.yml --output-path $(RUN)/demo.mp4 \
 		--rendered-output-names rgb latent depth --order-poses True --interpolation-steps 8
