@@ -1,7 +1,8 @@
 """The tri-plane field of one or many scenes: planes, then a tiny MLP that all scenes share."""
 
 from dataclasses import dataclass, field, fields
-from typing import Any, Dict, List, Literal, Optional, Tuple, Type
+from importlib.util import find_spec
+from typing import Any, Callable, Dict, List, Literal, Optional, Tuple, Type
 
 import torch
 import torch.nn.functional as F
@@ -20,8 +21,18 @@ from latent_nerfstudio.fields.planes import (
     sample_scenes,
     total_variation,
 )
+from latent_nerfstudio.fields.rows import SceneStorage, apply_but_for, gather_rows, row_bytes, stays_on_host
+from latent_nerfstudio.kernels.triplane_torch import TinyMLP, triplane_mlp
 
 MLPImplementation = Literal["auto", "torch", "tcnn"]
+
+FieldImplementation = Literal["auto", "torch", "triton", "tcnn"]
+
+SCENE_PARAMETERS = ("micro_planes", "scene_weights")
+"""Parameters with one row a scene."""
+
+UNSHARED = ("_target", "scene_storage", "negligible_gradient")
+"""Fields of the config that shape no parameter; a shared bundle leaves them out."""
 
 INITIAL_SCALE = {"sum": (0.0, 0.1), "product": (1.0, 0.1), "concat": (0.0, 0.1)}
 """Mean and standard deviation of fresh planes for each aggregation; a product of features around 0 would vanish."""
@@ -48,10 +59,16 @@ class TriplaneFieldConfig(InstantiateConfig):
     """Width of the tiny MLP's hidden layer."""
     hidden_layers: int = 1
     """Hidden layers of the tiny MLP (the papers: 1)."""
-    implementation: MLPImplementation = "auto"
-    """Of the MLP: `auto` takes tiny-cuda-nn where it is installed and torch elsewhere."""
+    implementation: FieldImplementation = "auto"
+    """Of lookup and MLP: `auto` is `triton` on a GPU where it can run these planes, and `torch` elsewhere; both have
+    the same parameters. `tcnn`, where tiny-cuda-nn is installed, has an MLP of its own."""
+    negligible_gradient: float = 0.03
+    """Points whose gradient is below this share of a step's mean are left out of its backward pass; 0 for none."""
     density_scale: float = 25.0
     """Factor of the density: surfaces need values of 100 a unit and more, which the MLP would reach slowly."""
+    scene_storage: SceneStorage = "auto"
+    """Where a run on a GPU keeps micro planes, scene weights and their optimizer's state: on the `device`; on the
+    `host`, from which a step copies its scenes; `auto`: on the host where they need half of the free GPU memory."""
 
 
 class TriplaneField(nn.Module):
@@ -88,13 +105,14 @@ class TriplaneField(nn.Module):
             layer_width=config.hidden_width,
             out_dim=1 + num_channels,
             activation=nn.ReLU(),
-            implementation=mlp_implementation(config.implementation),
+            implementation="tcnn" if config.implementation == "tcnn" else "torch",
         )
+        check_fused(config)
 
     def scene_planes(self, scenes: Int[Tensor, "scenes"]) -> Float[Tensor, "scenes planes features rows cols"]:
         """The composed planes of the given scenes."""
-        micro = None if self.micro_planes is None else self.micro_planes[scenes]
-        weights = None if self.scene_weights is None else self.scene_weights[scenes]
+        micro = None if self.micro_planes is None else gather_rows(self.micro_planes, scenes)
+        weights = None if self.scene_weights is None else gather_rows(self.scene_weights, scenes)
         return compose_planes(micro, self.base_planes, weights)
 
     def forward(
@@ -110,10 +128,29 @@ class TriplaneField(nn.Module):
             slots: which of `planes` each point belongs to.
             planes: composed planes of the scenes at hand, from `scene_planes`.
         """
-        features = sample_scenes(planes, positions, slots, self.config.aggregation, self.axes)
-        raw = self.mlp(features).to(positions)
+        raw = self.outputs(positions, slots, planes).to(positions)
         density = self.config.density_scale * F.softplus(raw[:, 0] - 1)
         return density, bound(raw[:, 1:], self.value_range)
+
+    def outputs(
+        self,
+        positions: Float[Tensor, "points 3"],
+        slots: Int[Tensor, "points"],
+        planes: Float[Tensor, "scenes planes features rows cols"],
+    ) -> Float[Tensor, "points outputs"]:
+        """What the MLP makes of points; the arguments are those of `forward`.
+
+        Kernels give positions no gradient, so where one is wanted, autograd goes the long way.
+        """
+        config = self.config
+        if not is_fused(config) or positions.requires_grad:
+            return self.mlp(sample_scenes(planes, positions, slots, config.aggregation, self.axes))
+        mlp = TinyMLP(*self.mlp.parameters())
+        kernel = kernel_of(config.implementation, positions.device)
+        with torch.autocast(positions.device.type, enabled=False):
+            return kernel(
+                planes.permute(0, 1, 3, 4, 2).contiguous(), positions, slots, mlp, self.axes, config.negligible_gradient
+            )
 
     def total_variation(self, planes: Tensor) -> Tensor:
         """See `planes.total_variation`."""
@@ -123,6 +160,13 @@ class TriplaneField(nn.Module):
         """Bytes of the parameters that belong to one scene alone, in float32."""
         own = [p for p in (self.micro_planes, self.scene_weights) if p is not None]
         return sum(4 * p.numel() // self.num_scenes for p in own)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "TriplaneField":
+        """What `.to` does; micro planes and scene weights stay on the host where `scene_storage` says so."""
+        own = {name: getattr(self, name) for name in SCENE_PARAMETERS if getattr(self, name) is not None}
+        stay = stays_on_host(self.config.scene_storage, row_bytes(*own.values()), fn(torch.empty(0)).device)
+        apply_but_for(self, tuple(own) if stay else (), lambda: super(TriplaneField, self)._apply(fn, recurse))
+        return self
 
     def plane_parameters(self) -> List[Parameter]:
         return [p for p in (self.micro_planes,) if p is not None]
@@ -138,7 +182,7 @@ class TriplaneField(nn.Module):
 
     def shared_settings(self) -> Dict[str, Any]:
         """The settings that shape the parameters, by name; the MLP's implementation is the one that was built."""
-        settings = {f.name: getattr(self.config, f.name) for f in fields(self.config) if f.name != "_target"}
+        settings = {f.name: getattr(self.config, f.name) for f in fields(self.config) if f.name not in UNSHARED}
         return {**settings, "implementation": "torch" if self.mlp.tcnn_encoding is None else "tcnn"}
 
     def shared_state(self) -> Dict[str, Tensor]:
@@ -165,6 +209,30 @@ def mlp_implementation(wanted: MLPImplementation) -> Literal["torch", "tcnn"]:
     return "tcnn" if TCNN_EXISTS and torch.cuda.is_available() else "torch"
 
 
+def is_fused(config: TriplaneFieldConfig) -> bool:
+    """Whether there are kernels for a field: the sum of three planes and one hidden layer, not in tiny-cuda-nn."""
+    return config.aggregation == "sum" and config.hidden_layers == 1 and config.implementation != "tcnn"
+
+
+def check_fused(config: TriplaneFieldConfig) -> None:
+    """Refuses a kernel that cannot run the field."""
+    if config.implementation == "triton" and not is_fused(config):
+        raise ValueError(
+            "tri-plane field: expected aggregation=sum and hidden_layers=1 with implementation=triton, got "
+            f"aggregation={config.aggregation} and hidden_layers={config.hidden_layers}; set "
+            "--pipeline.model.nerf.field.implementation torch"
+        )
+
+
+def kernel_of(wanted: FieldImplementation, device: torch.device) -> Callable[..., Tensor]:
+    """The kernel that `auto` means on a device, or the one that is asked for."""
+    if wanted == "triton" or (wanted == "auto" and device.type == "cuda" and find_spec("triton") is not None):
+        from latent_nerfstudio.kernels.triplane_triton import triplane_mlp as in_triton
+
+        return in_triton
+    return triplane_mlp
+
+
 def make_planes(
     config: TriplaneFieldConfig, num_scenes: int
 ) -> Tuple[Optional[Parameter], Optional[Parameter], Optional[Parameter]]:
@@ -187,7 +255,7 @@ def make_planes(
     mean, std = INITIAL_SCALE[config.aggregation]
 
     def fresh(count: int, features: int) -> Parameter:
-        return Parameter(mean + std * torch.randn(count, 3, features, side, side))
+        return Parameter(torch.randn(count, 3, features, side, side).mul_(std).add_(mean))  # in place: no copies
 
     shared = macro > 0 and bases > 0
     return (

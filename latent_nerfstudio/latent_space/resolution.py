@@ -4,12 +4,14 @@ Images whose sides are no multiples of f are padded at the bottom and on the rig
 decoded images are cropped back.
 """
 
+import math
 from copy import deepcopy
-from typing import Literal, Tuple
+from typing import Tuple
 
+import torch
 import torch.nn.functional as F
-from jaxtyping import Float
-from nerfstudio.cameras.cameras import Cameras
+from jaxtyping import Bool, Float
+from nerfstudio.cameras.cameras import Cameras, CameraType
 from torch import Tensor
 
 
@@ -27,11 +29,17 @@ def pad_to_multiple(
     return F.pad(images, (0, right, 0, bottom), mode="replicate") if bottom or right else images
 
 
-def rescaled_cameras(cameras: Cameras, scale: float, rounding: Literal["ceil", "round"]) -> Cameras:
-    """The same views with other numbers of pixels: intrinsics scaled as floats. The argument is left as it is."""
-    scaled = deepcopy(cameras)
-    scaled.rescale_output_resolution(scale, scale_rounding_mode=rounding)
-    return scaled
+def resized_cameras(cameras: Cameras, height: int, width: int) -> Cameras:
+    """The same views with other numbers of pixels. The argument is left as it is.
+
+    Rows and columns are scaled by themselves, so that pictures of both sizes show exactly the same, however rounded.
+    """
+    resized = deepcopy(cameras)
+    down, across = height / cameras.height, width / cameras.width
+    resized.fy, resized.cy = cameras.fy * down, cameras.cy * down
+    resized.fx, resized.cx = cameras.fx * across, cameras.cx * across
+    resized.height, resized.width = torch.full_like(cameras.height, height), torch.full_like(cameras.width, width)
+    return resized
 
 
 def latent_cameras(cameras: Cameras, factor: int) -> Cameras:
@@ -39,7 +47,9 @@ def latent_cameras(cameras: Cameras, factor: int) -> Cameras:
 
     A latent pixel's ray is the mean of the rays of the image pixels it covers. The argument is left as it is.
     """
-    return rescaled_cameras(cameras, 1 / factor, "ceil")
+    scaled = deepcopy(cameras)
+    scaled.rescale_output_resolution(1 / factor, scale_rounding_mode="ceil")
+    return scaled
 
 
 def enlarge(
@@ -48,3 +58,41 @@ def enlarge(
     """Repeats each latent pixel f x f times and crops: what is shown beside a decoded image."""
     rows = image.repeat_interleave(factor, dim=0)[:height]
     return rows.repeat_interleave(factor, dim=1)[:, :width].contiguous()
+
+
+PANORAMAS = (
+    CameraType.EQUIRECTANGULAR.value,
+    CameraType.OMNIDIRECTIONALSTEREO_L.value,
+    CameraType.OMNIDIRECTIONALSTEREO_R.value,
+)
+"""Cameras with longitude from left to right and latitude from top to bottom."""
+
+
+def is_panorama(cameras: Cameras) -> bool:
+    """Whether cameras look everywhere, so that a picture goes on beyond its borders on its other side."""
+    turns, half_turns = cameras.width / (2 * cameras.fx), cameras.height / cameras.fy
+    around = all(torch.allclose(part, torch.ones_like(part)) for part in (turns, half_turns))
+    return around and bool(_are_spherical(cameras).all())
+
+
+def pixels_per_radian(cameras: Cameras) -> float:
+    """The largest number of pixels that a radian takes in the middle of a picture."""
+    return float(torch.where(_are_spherical(cameras), cameras.fy / math.pi, cameras.fy).max())
+
+
+def _are_spherical(cameras: Cameras) -> Bool[Tensor, "*cameras 1"]:
+    return torch.isin(cameras.camera_type, torch.tensor(PANORAMAS, device=cameras.camera_type.device))
+
+
+def around_sphere(
+    latents: Float[Tensor, "latent_height latent_width channels"], margin: int
+) -> Float[Tensor, "padded_height padded_width channels"]:
+    """A panorama with what lies beyond its borders: the other side, and beyond a pole the half turned away.
+
+    Args:
+        latents: longitude from left to right, an even number of columns; latitude from top to bottom.
+        margin: rows and columns to add on each side, at most as many as there are.
+    """
+    beyond = latents.flip(0).roll(latents.shape[1] // 2, dims=1)
+    rows = torch.cat([beyond[len(beyond) - margin :], latents, beyond[:margin]])
+    return torch.cat([rows[:, rows.shape[1] - margin :], rows, rows[:, :margin]], dim=1)

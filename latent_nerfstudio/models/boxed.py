@@ -1,7 +1,7 @@
 """What NeRFs in the scene box share: rays cut at it, contraction of the space outside, outputs of rays that miss."""
 
 from dataclasses import dataclass
-from typing import Dict, Tuple
+from typing import Dict, Optional, Tuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -19,6 +19,8 @@ class BoxedModelConfig(ModelConfig):
 
     enable_collider: bool = False
     """Unused: rays are cut at the scene box."""
+    collider_params: Optional[Dict[str, float]] = None
+    """Unused, as `enable_collider`."""
     eval_num_rays_per_chunk: int = 16384
     """Rays rendered at once outside training."""
     near: float = 0.05

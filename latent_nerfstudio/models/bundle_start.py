@@ -83,7 +83,10 @@ def nerf_for(bundle: SharedBundle, config: ModelConfig) -> ModelConfig:
             f"shared bundle: expected settings of this version's tri-plane field, got {', '.join(unknown)} as well; "
             "update this package"
         )
-    return replace(config, field=replace(config.field, **bundle.field), scene_contraction=bundle.scene_contraction)
+    settings = dict(bundle.field)
+    if settings["implementation"] == "torch" and config.field.implementation != "tcnn":
+        del settings["implementation"]  # a bundle says which parameters there are, a run which kernels read them
+    return replace(config, field=replace(config.field, **settings), scene_contraction=bundle.scene_contraction)
 
 
 def box_for(bundle: SharedBundle, config: ModelConfig, box: SceneBox, with_base_planes: bool) -> SceneBox:
@@ -120,6 +123,9 @@ def in_words(box: Float[Tensor, "2 3"]) -> str:
 def start_nerf(nerf: Model, bundle: SharedBundle, reset_base_planes: bool) -> None:
     """Gives a fresh NeRF the bundle's MLP and base planes, and every scene the mean of the bundle's scene weights.
 
+    Beside the bundle's base planes micro planes start at zero where planes are summed up: a new scene is the mean scene
+    then. Products of features around 0 would vanish, and with `concat` planes keep their fresh values as well.
+
     Raises:
         ValueError: an MLP that this machine cannot run.
     """
@@ -138,4 +144,6 @@ def start_nerf(nerf: Model, bundle: SharedBundle, reset_base_planes: bool) -> No
         state.pop("base_planes", None)
     elif field.scene_weights is not None:
         field.scene_weights.copy_(bundle.tensors["mean_scene_weights"].expand_as(field.scene_weights))
+        if field.micro_planes is not None and field.config.aggregation == "sum":
+            field.micro_planes.zero_()
     field.load_shared_state(state)

@@ -1,7 +1,7 @@
 """Nerfstudio's Instant-NGP, of any number of channels, in bounds that suit the scene, on the CPU as on CUDA."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Dict, List, Type, Union
+from typing import Any, Dict, List, Literal, Optional, Type, Union
 
 import torch
 from jaxtyping import Float
@@ -31,6 +31,12 @@ class LatentInstantNGPModelConfig(InstantNGPModelConfig):
     """
 
     _target: Type = field(default_factory=lambda: LatentInstantNGPModel)
+    enable_collider: bool = False
+    """Unused: rays are cut at the scene box."""
+    collider_params: Optional[Dict[str, float]] = None
+    """Unused, as `enable_collider`."""
+    background_color: Literal["random", "black", "white"] = "random"
+    """Unused: the latent space has the background."""
     eval_num_rays_per_chunk: int = 8192
     """Rays rendered at once outside training."""
     disable_scene_contraction: bool = True
@@ -55,7 +61,7 @@ class LatentInstantNGPModelConfig(InstantNGPModelConfig):
     max_res: int = 256
     """Finest resolution of the hash grid; several times the latent's side (Instant-NGP: 2048)."""
     log2_hashmap_size: int = 15
-    """Entries of each level of the hash grid (Instant-NGP: 19)."""
+    """Entries of each level of the hash grid, as a power of two (Instant-NGP: 19)."""
     average_init_density: float = 10.0
     """Factor of the density, which an exponential gives: about what it is everywhere at first, a unit of length. In a
     box about one object, Instant-NGP's 1 is a thin fog for long: 1 dB less after 150 steps."""

@@ -1,7 +1,8 @@
 """LatentModel: owns a latent space and wraps a Nerfstudio model that renders its channels."""
 
+import math
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Tuple, Type
+from typing import Any, Dict, List, Literal, Optional, Sequence, Tuple, Type
 
 import torch
 import torch.nn.functional as F
@@ -9,15 +10,23 @@ from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.data.scene_box import OrientedBox
+from nerfstudio.model_components import renderers
 from nerfstudio.models.base_model import Model, ModelConfig
 from nerfstudio.viewer.viewer_elements import ViewerDropdown
 from torch import Tensor
 from torch.nn import Parameter
 
+from latent_nerfstudio.fields.triplane_field import SCENE_PARAMETERS
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig
 from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float
 from latent_nerfstudio.latent_space.normalizer import NormalizerKind
-from latent_nerfstudio.latent_space.resolution import enlarge, latent_cameras, rescaled_cameras
+from latent_nerfstudio.latent_space.resolution import (
+    around_sphere,
+    enlarge,
+    is_panorama,
+    latent_cameras,
+    resized_cameras,
+)
 from latent_nerfstudio.models.bundle_start import autoencoder_for, box_for, nerf_for, start_latent_space, start_nerf
 from latent_nerfstudio.models.interface import check_nerf, check_outputs
 from latent_nerfstudio.models.metrics import ImageMetrics, latent_psnr
@@ -27,6 +36,12 @@ from latent_nerfstudio.models.triplane import TriplaneModel, TriplaneModelConfig
 ENCODER_HASH = "encoder_hash"
 """Name in a checkpoint of the hash of the encoder that it leaves out."""
 
+DECODED_AT_ONCE = 16
+"""Pictures that a decoder is given together."""
+
+MARGIN = 8
+"""Latent pixels from beyond its borders that a panorama is decoded with, so that its sides meet without a seam."""
+
 
 @dataclass
 class LatentModelConfig(ModelConfig):
@@ -34,7 +49,9 @@ class LatentModelConfig(ModelConfig):
 
     _target: Type = field(default_factory=lambda: LatentModel)
     enable_collider: bool = False
-    """Unused: the NeRF inside has its own."""
+    """Unused: the NeRF inside has its own bounds."""
+    collider_params: Optional[Dict[str, float]] = None
+    """Unused, as `enable_collider`."""
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     """The autoencoder."""
     normalizer: NormalizerKind = "mean-std"
@@ -50,7 +67,10 @@ class LatentModelConfig(ModelConfig):
     """Scene that the viewer and ns-render show; empty for the first. The viewer's dropdown changes it."""
     max_render_height: Optional[int] = None
     """Taller pictures are rendered at this height and enlarged, pixels; by default the tallest training picture's: a
-    decoder knows objects at the scale that it has seen, and the viewer asks for any size. RGB is never enlarged."""
+    decoder knows objects at the scale that it has seen, and the viewer asks for any size. Panoramas have as many pixels
+    a degree as the training pictures by default. RGB is never enlarged."""
+    render_precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Arithmetic of the decoder in rendering and evaluation; `auto` is bfloat16 on a GPU that has it, else float32."""
 
 
 class LatentModel(Model):
@@ -79,6 +99,7 @@ class LatentModel(Model):
         self.nerf: Model = self._build_nerf(bundle)
         reset = self.config.reset_base_planes
         self.from_bundle = (bundle is not None and bundle.has_base_planes and not reset, bundle is not None)
+        self.bundle_facts: Dict[str, Any] = {} if bundle is None else bundle.facts
         self.metrics = ImageMetrics()
         self._autoencoder_as_it_came: List[Autoencoder] = []  # in a list, which keeps it out of the state dict
         self.scene_dropdown = ViewerDropdown("Scene", self._initial_scene(), self.scene_names)
@@ -122,6 +143,13 @@ class LatentModel(Model):
         groups = self.nerf.get_param_groups()
         decoder = self.latent_space.autoencoder.decoder_parameters()
         return {**groups, "decoder": decoder} if decoder else groups
+
+    def scene_parameters(self) -> List[Parameter]:
+        """Parameters with one row a scene; NeRFs that know of no scenes have none."""
+        if not isinstance(self.nerf, TriplaneModel):
+            return []
+        own = [getattr(self.nerf.field, name) for name in SCENE_PARAMETERS]
+        return [parameter for parameter in own if parameter is not None]
 
     def freeze_shared(self, base_planes: bool, mlp: bool) -> None:
         """Stops training the base planes or the tiny MLP of a tri-plane NeRF; other NeRFs have none."""
@@ -182,7 +210,13 @@ class LatentModel(Model):
         return bundle
 
     def background_picture(self, height: int, width: int) -> Float[Tensor, "height width channels"]:
-        """The latent of the background for a latent picture of the given size."""
+        """The latent of the background for a latent picture of the given size.
+
+        In RGB a crop box of the viewer or of ns-render brings its own colour; a decoder knows that of training alone.
+        """
+        override = renderers.BACKGROUND_COLOR_OVERRIDE
+        if self.latent_space.is_identity and override is not None:
+            return override.to(self.device).expand(height, width, 3)
         rows, columns = torch.meshgrid(
             torch.arange(height, device=self.device), torch.arange(width, device=self.device), indexing="ij"
         )
@@ -230,33 +264,125 @@ class LatentModel(Model):
         Returns:
             `rgb` H x W x 3 in [0, 1]; `latent` H x W x 3 in [0, 1]; `depth`, `accumulation` H x W x 1.
         """
-        height, width = int(camera.height.flatten()[0]), int(camera.width.flatten()[0])
-        limit = self.render_height_limit()
-        if limit is not None and height > limit:
-            smaller = rescaled_cameras(camera, limit / height, "round")
-            small = self.get_outputs_for_camera(smaller, obb_box, with_latents)
+        height, width = size_of(camera)
+        rendered = self.rendered_size(camera)
+        if rendered != (height, width):
+            other = self.get_outputs_for_camera(resized_cameras(camera, *rendered), obb_box, with_latents)
             return {
-                name: value if name == "raw_latent" else resize(value, height, width) for name, value in small.items()
+                name: value if name == "raw_latent" else resize(value, height, width) for name, value in other.items()
             }
         if self.renders_cameras:
             outputs = {name: value[0] for name, value in self.render_cameras(camera, obb_box).items()}
         else:
-            outputs = self.get_outputs_for_camera_ray_bundle(self.rays_of(camera, obb_box))
+            rays = self.rays_of(camera, obb_box)
+            if self.is_latent_panorama(camera):
+                del rays.metadata["background"]  # a panorama has no borders
+            outputs = self.get_outputs_for_camera_ray_bundle(rays)
         latents = outputs["rgb"]
         factor = self.latent_space.downscale_factor
         pictures = {
-            "rgb": self.latent_space.decode(latents[None], height, width)[0].clamp(0, 1),
+            "rgb": self.decode_picture(latents, camera),
             "latent": self.latent_picture(latents, height, width),
             "depth": enlarge(outputs["depth"], factor, height, width),
             "accumulation": enlarge(outputs["accumulation"], factor, height, width),
         }
         return {**pictures, "raw_latent": latents} if with_latents else pictures
 
-    def render_height_limit(self) -> Optional[int]:
-        """Height from which on pictures are enlarged, see `max_render_height`; None for RGB."""
+    @torch.no_grad()
+    def render_scenes(
+        self, cameras: Cameras, scenes: Optional[Sequence[int]] = None, with_latents: bool = False
+    ) -> Dict[str, Tensor]:
+        """The pictures that `get_outputs_for_camera` gives, of many cameras and scenes in one batch.
+
+        Args:
+            cameras: n cameras of one size and kind.
+            scenes: index of the scene of each; by default that of its metadata, or the current one.
+            with_latents: also return `raw_latent` [n, h, w, C].
+
+        Returns:
+            `rgb`, `latent` [n, H, W, 3] in [0, 1]; `depth`, `accumulation` [n, H, W, 1].
+
+        Raises:
+            ValueError: another number of scenes than of cameras.
+        """
+        cameras = cameras.reshape((-1,)) if scenes is None else in_scenes(cameras, scenes)
+        if self.renders_cameras or self.is_latent_panorama(cameras[:1]):
+            rendered = [
+                self.get_outputs_for_camera(cameras[i : i + 1], None, with_latents) for i in range(len(cameras))
+            ]
+            return {name: torch.stack([outputs[name] for outputs in rendered]) for name in rendered[0]}
+        height, width = size_of(cameras)
+        smaller = resized_cameras(cameras, *self.rendered_size(cameras[:1]))
+        rows, columns = size_of(smaller)
+        flat = self.get_outputs_for_camera_ray_bundle(self.rays_of(smaller))
+        outputs = {name: value.unflatten(0, (len(cameras), -1)) for name, value in flat.items()}
+        latents, factor = outputs["rgb"], self.latent_space.downscale_factor
+        decoded = [self.decode(part, rows, columns) for part in latents.split(DECODED_AT_ONCE)]
+        pictures = {
+            "rgb": torch.cat(decoded),
+            "latent": torch.stack([self.latent_picture(picture, rows, columns) for picture in latents]),
+            "depth": torch.stack([enlarge(picture, factor, rows, columns) for picture in outputs["depth"]]),
+            "accumulation": torch.stack(
+                [enlarge(picture, factor, rows, columns) for picture in outputs["accumulation"]]
+            ),
+        }
+        if (rows, columns) != (height, width):
+            pictures = {
+                name: torch.stack([resize(picture, height, width) for picture in value])
+                for name, value in pictures.items()
+            }
+        return {**pictures, "raw_latent": latents} if with_latents else pictures
+
+    def decode_picture(
+        self, latents: Float[Tensor, "h w channels"], camera: Cameras
+    ) -> Float[Tensor, "height width 3"]:
+        """The picture of a camera's latents, in [0, 1]; a panorama's is decoded with what lies beyond its borders."""
+        height, width = size_of(camera)
+        if not self.is_latent_panorama(camera):
+            return self.decode(latents[None], height, width)[0]
+        factor, margin = self.latent_space.downscale_factor, min(MARGIN, *latents.shape[:2])
+        beyond = 2 * margin * factor
+        wide = self.decode(around_sphere(latents, margin)[None], height + beyond, width + beyond)[0]
+        return wide[margin * factor :, margin * factor :][:height, :width]
+
+    def decode(
+        self, latents: Float[Tensor, "batch h w channels"], height: int, width: int
+    ) -> Float[Tensor, "batch height width 3"]:
+        """Decoded pictures in [0, 1], with the arithmetic of `render_precision`."""
+        device = self.device.type
+        wanted = self.config.render_precision
+        half = wanted == "bfloat16" or (wanted == "auto" and device == "cuda" and torch.cuda.is_bf16_supported())
+        with torch.autocast(device, torch.bfloat16, enabled=half):
+            return self.latent_space.decode(latents, height, width).float().clamp(0, 1)
+
+    def is_latent_panorama(self, camera: Cameras) -> bool:
+        """Whether a decoder must be shown that a picture goes on beyond its borders."""
+        return is_panorama(camera) and not self.latent_space.is_identity
+
+    def rendered_size(self, camera: Cameras) -> Tuple[int, int]:
+        """Height and width that a camera is rendered at before its picture is resized, see `max_render_height`.
+
+        A panorama of the same height shows far more, so its limit is the resolution of the training pictures by angle;
+        its sides only meet if whole latent pixels, an even number of columns, fill it.
+        """
+        height, width = size_of(camera)
         if self.latent_space.is_identity:
-            return None
+            return height, width
+        if not is_panorama(camera):
+            rows = min(height, self.render_height_limit() or height)
+            return rows, max(1, round(width * rows / height))
+        factor, limit = self.latent_space.downscale_factor, self.panorama_height_limit() or height
+        rows = max(1, round(min(height, limit) / factor))
+        return rows * factor, 2 * max(1, round(width / height * rows / 2)) * factor
+
+    def render_height_limit(self) -> Optional[int]:
+        """Height of perspective pictures from which on they are enlarged."""
         return self.config.max_render_height or (self.kwargs.get("metadata") or {}).get("image_height")
+
+    def panorama_height_limit(self) -> Optional[int]:
+        """Height of panoramas from which on they are enlarged: half a turn at the training pictures' resolution."""
+        resolution = (self.kwargs.get("metadata") or {}).get("pixels_per_radian")
+        return self.config.max_render_height or (resolution and round(math.pi * resolution))
 
     @torch.no_grad()
     def reconstruct(self, photo: Float[Tensor, "height width 3"]) -> Float[Tensor, "height width 3"]:
@@ -337,6 +463,25 @@ class LatentModel(Model):
             metrics["latent_psnr"] = latent_psnr(outputs["raw_latent"], encoded, self.latent_space.value_range)
         side_by_side = torch.cat([photo, outputs["rgb"], ceiling], dim=1)
         return metrics, {"img": side_by_side, "latent": outputs["latent"]}
+
+
+def size_of(camera: Cameras) -> Tuple[int, int]:
+    """Height and width of one camera, pixels."""
+    return int(camera.height.flatten()[0]), int(camera.width.flatten()[0])
+
+
+def in_scenes(cameras: Cameras, scenes: Sequence[int]) -> Cameras:
+    """A copy of cameras, each in its scene; one camera serves all scenes."""
+    flat = cameras.reshape((-1,))
+    if len(flat) == 1:
+        flat = flat[torch.zeros(len(scenes), dtype=torch.long)]
+    if len(flat) != len(scenes):
+        raise ValueError(
+            f"scenes: expected one for each of the {len(flat)} cameras, got {len(scenes)}; give as many, or one camera"
+        )
+    index = torch.tensor(list(scenes), device=flat.device)[:, None]
+    flat.metadata = {**(flat.metadata or {}), "scene_index": index}
+    return flat
 
 
 def parameter_bytes(groups: Dict[str, List[Parameter]]) -> int:

@@ -23,6 +23,12 @@ class LatentTensoRFModelConfig(TensoRFModelConfig):
     """TensoRF of a size for latents."""
 
     _target: Type = field(default_factory=lambda: LatentTensoRFModel)
+    enable_collider: bool = False
+    """Unused: rays are cut at the scene box."""
+    collider_params: Optional[Dict[str, float]] = None
+    """Unused, as `enable_collider`."""
+    background_color: Literal["random", "last_sample", "black", "white"] = "white"
+    """Unused: the latent space has the background."""
     eval_num_rays_per_chunk: int = 16384
     """Rays rendered at once outside training."""
     init_resolution: int = 32

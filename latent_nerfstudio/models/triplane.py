@@ -1,7 +1,7 @@
 """Tri-plane NeRF of one or many scenes, of any number of channels."""
 
 from dataclasses import dataclass, field
-from typing import Dict, List, Tuple, Type
+from typing import Any, Dict, List, Optional, Tuple, Type
 
 import torch
 from jaxtyping import Float, Int
@@ -30,6 +30,32 @@ class TriplaneModelConfig(BoxedModelConfig):
     """Weight of the planes' total variation, a mean, so independent of batch and plane size."""
 
 
+class PlaneCache:
+    """The composed planes of the scenes that were rendered last, kept while no parameter of theirs changes.
+
+    A frame is rendered in chunks, and a video in frames, of the same scenes. Channels-last, as kernels read them.
+    """
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forgets the planes, and gives their memory back."""
+        self.key: Optional[Tuple[Any, ...]] = None
+        self.planes = torch.empty(0)
+
+    def get(
+        self, field: TriplaneField, scenes: Int[Tensor, "scenes"]
+    ) -> Float[Tensor, "scenes planes features rows cols"]:
+        """`field.scene_planes(scenes)`, composed anew only if the scenes are others or a parameter was written to."""
+        parameters = [*field.plane_parameters(), *field.shared_plane_parameters()]
+        key = (tuple(scenes.tolist()), *((p.data_ptr(), p._version) for p in parameters))
+        if key != self.key:
+            planes = field.scene_planes(scenes).permute(0, 1, 3, 4, 2).contiguous()
+            self.key, self.planes = key, planes.permute(0, 1, 4, 2, 3)
+        return self.planes
+
+
 class TriplaneModel(BoxedModel):
     """Renders C channels of the scenes of rays.
 
@@ -43,6 +69,7 @@ class TriplaneModel(BoxedModel):
         super().populate_modules()
         config = self.config
         self.current_scene = 0
+        self.plane_cache = PlaneCache()
         self.field: TriplaneField = config.field.setup(
             num_scenes=self.kwargs.get("num_scenes", 1),
             num_channels=self.kwargs.get("num_channels", 3),
@@ -68,7 +95,7 @@ class TriplaneModel(BoxedModel):
         """
         bundle, hit = self.clip(ray_bundle)
         scenes, slots = self.scenes_of(bundle)
-        planes = self.field.scene_planes(scenes)
+        planes = self.planes_of(scenes)
         samples = self.sampler(bundle)
         if self.config.num_importance_samples:
             with torch.no_grad():
@@ -90,6 +117,13 @@ class TriplaneModel(BoxedModel):
             return scene, torch.zeros(len(bundle), dtype=torch.long, device=bundle.origins.device)
         scenes, slots = torch.unique(index.reshape(-1).long(), return_inverse=True)
         return scenes, slots
+
+    def planes_of(self, scenes: Int[Tensor, "scenes"]) -> Float[Tensor, "scenes planes features rows cols"]:
+        """The composed planes of scenes; outside training those of the last call, where they still hold."""
+        if self.training or torch.is_grad_enabled():
+            self.plane_cache.clear()
+            return self.field.scene_planes(scenes)
+        return self.plane_cache.get(self.field, scenes)
 
     def evaluate(
         self, samples: RaySamples, slots: Int[Tensor, "rays"], planes: Tensor

@@ -1,7 +1,7 @@
 """Nerfstudio's vanilla NeRF, of any number of channels."""
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Dict, Optional, Tuple, Type
+from typing import Any, ClassVar, Dict, Literal, Optional, Tuple, Type
 
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.field_components.spatial_distortions import SceneContraction
@@ -19,6 +19,12 @@ class LatentVanillaNeRFModelConfig(VanillaModelConfig):
     """Vanilla NeRF of a size for latents."""
 
     _target: Type = field(default_factory=lambda: LatentVanillaNeRFModel)
+    enable_collider: bool = False
+    """Unused: rays are cut at the scene box."""
+    collider_params: Optional[Dict[str, float]] = None
+    """Unused, as `enable_collider`."""
+    background_color: Literal["random", "last_sample", "black", "white"] = "white"
+    """Unused: the latent space has the background."""
     eval_num_rays_per_chunk: int = 4096
     """Rays rendered at once outside training."""
     num_coarse_samples: int = 16

@@ -47,6 +47,18 @@ def test_new_scenes_share_what_the_old_ones_shared(request, tmp_path, source, ki
         assert not torch.isclose(mine.micro_planes, theirs.micro_planes[:2]).all()
 
 
+@pytest.mark.parametrize(("aggregation", "kind"), [("sum", BOTH), ("product", BOTH), ("concat", BOTH), ("sum", MICRO)])
+def test_micro_planes_start_at_zero_where_that_is_the_mean_scene(tmp_path, aggregation, kind):
+    """Not without base planes, where there would be no scene, nor in a product, which would be zero."""
+    new = started(bundle_of(tmp_path, bundle_model("identity", aggregation=aggregation, **kind)))
+    is_zero = not new.nerf.field.micro_planes.any()
+    assert is_zero == (aggregation == "sum" and kind is BOTH)
+
+
+def test_fresh_base_planes_have_fresh_micro_planes(bundle):
+    assert started(bundle, reset_base_planes=True).nerf.field.micro_planes.std() > 0.05
+
+
 def test_a_new_scene_with_an_old_ones_planes_looks_like_it(bundle, model):
     new, camera = started(bundle), camera_of(20, 16)
     with torch.no_grad():

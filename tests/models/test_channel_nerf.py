@@ -412,3 +412,15 @@ def test_outputs_of_the_wrong_shape_are_refused(kl, kind, message):
 def test_metrics_are_the_owners():
     with pytest.raises(NotImplementedError, match="LatentNerfactoModel renders channels; LatentModel"):
         nerf_of(small_nerfacto()).get_image_metrics_and_images({}, {})
+
+
+def test_nerfactos_colour_network_has_the_configs_size():
+    from nerfstudio.fields.nerfacto_field import NerfactoField
+    from nerfstudio.models import nerfacto
+
+    model = nerf_of(small_nerfacto(geometry_features=7, color_layers=2, hidden_dim_color=12))
+    head = model.field.mlp_head
+    assert [layer.out_features for layer in head.layers] == [12, 4]
+    assert head.layers[0].in_features == 16 + 7  # directions by 16 spherical harmonics
+    assert model(rays_towards(5))["rgb"].shape == (5, 4)
+    assert nerfacto.NerfactoField is NerfactoField

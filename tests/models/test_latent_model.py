@@ -7,6 +7,7 @@ import torch
 from nerfstudio.cameras.cameras import Cameras, CameraType
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.data.scene_box import OrientedBox, SceneBox
+from nerfstudio.model_components import renderers
 from tiny import camera_of, gradients, latent_model_of, small_nerf
 
 SOURCES = pytest.mark.parametrize("source", ["kl", "kl8", "identity"])
@@ -151,6 +152,16 @@ def test_an_oriented_box_crops(request, source):
     nothing = model.get_outputs_for_camera(camera, obb_box=box_at([5.0, 0.0, 0.0], 0.5))
     assert not bool(nothing["accumulation"].any())
     assert float(nothing["depth"].max()) < 10
+
+
+def test_the_colour_behind_a_crop_is_its_own_in_rgb_and_that_of_training_in_latents(kl):
+    nothing = box_at([5.0, 0.0, 0.0], 0.5)
+    for source, own in (("identity", True), (kl, False)):
+        model = latent_model_of(source)
+        before = model.get_outputs_for_camera(camera_of(24, 20), obb_box=nothing)["rgb"]
+        with renderers.background_color_override_context(torch.tensor([0.1, 0.2, 0.3])):
+            picture = model.get_outputs_for_camera(camera_of(24, 20), obb_box=nothing)["rgb"]
+        torch.testing.assert_close(picture, torch.tensor([0.1, 0.2, 0.3]).expand(20, 24, 3) if own else before)
 
 
 def test_the_crop_of_the_model_reaches_the_nerf(kl):

@@ -1,0 +1,85 @@
+"""The tri-plane field through its kernels: the long way's values and gradients, and which kernel is taken."""
+
+import pytest
+import torch
+from test_triplane_field import BOTH, MICRO, evaluate, field_of
+
+from latent_nerfstudio.fields import triplane_field
+from latent_nerfstudio.fields.triplane_field import TriplaneFieldConfig, kernel_of
+from latent_nerfstudio.kernels import triplane_torch
+
+
+def made_by(field, positions):
+    """Density and channels, and the gradients of all parameters."""
+    field.zero_grad()
+    density, channels = evaluate(field, torch.arange(3), positions, torch.arange(60) % 3)
+    (density.square().sum() + channels.square().sum()).backward()
+    return [density.detach(), channels.detach(), *(dense(p.grad).clone() for p in field.parameters())]
+
+
+def dense(gradient):
+    return gradient.to_dense() if gradient.is_sparse else gradient
+
+
+@pytest.mark.parametrize("kind", [MICRO, BOTH], ids=["micro", "both"])
+def test_kernels_go_the_long_way_shorter(kind, monkeypatch):
+    field, positions = field_of(negligible_gradient=0.0, **kind), torch.rand(60, 3) * 2.2 - 1.1
+    short = made_by(field, positions)
+    monkeypatch.setattr(triplane_field, "is_fused", lambda config: False)
+    for ours, theirs in zip(short, made_by(field, positions), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+def test_points_with_negligible_gradients_are_left_out_of_the_backward_pass_alone():
+    field, positions = field_of(negligible_gradient=1.0, **MICRO), torch.rand(60, 3) * 2 - 1
+    some = made_by(field, positions)
+    field.config.negligible_gradient = 0.0
+    every = made_by(field, positions)
+    assert torch.equal(some[0], every[0]) and torch.equal(some[1], every[1])
+    assert not torch.allclose(some[2], every[2])
+    assert float(torch.nn.functional.cosine_similarity(some[2].flatten(), every[2].flatten(), dim=0)) > 0.8
+
+
+def test_positions_get_a_gradient_where_they_want_one():
+    positions = (torch.rand(9, 3) * 1.8 - 0.9).requires_grad_()
+    density, _ = evaluate(field_of(**MICRO), torch.tensor([0]), positions, torch.zeros(9, dtype=torch.long))
+    density.sum().backward()
+    assert positions.grad is not None and bool(positions.grad.any())
+
+
+def test_half_precision_around_it_changes_nothing():
+    field, positions, slots = field_of(**MICRO), torch.rand(60, 3), torch.arange(60) % 3
+    plain = evaluate(field, torch.arange(3), positions, slots)
+    with torch.autocast("cpu", torch.bfloat16):
+        around = evaluate(field, torch.arange(3), positions, slots)
+    assert torch.equal(plain[0], around[0]) and torch.equal(plain[1], around[1])
+
+
+def test_what_auto_means():
+    on_gpu = kernel_of("auto", torch.device("cuda"))
+    assert kernel_of("auto", torch.device("cpu")) is triplane_torch.triplane_mlp
+    assert kernel_of("torch", torch.device("cuda")) is triplane_torch.triplane_mlp
+    pytest.importorskip("triton")
+    assert on_gpu.__module__ == "latent_nerfstudio.kernels.triplane_triton"
+    assert kernel_of("triton", torch.device("cpu")) is on_gpu
+
+
+@pytest.mark.parametrize("settings", [{"aggregation": "product"}, {"aggregation": "concat"}, {"hidden_layers": 2}])
+def test_fields_that_triton_cannot_run(settings):
+    config = TriplaneFieldConfig(implementation="triton", **settings)
+    with pytest.raises(
+        ValueError, match="expected aggregation=sum and hidden_layers=1 with implementation=triton, got"
+    ):
+        config.setup(num_scenes=1, num_channels=3)
+
+
+def test_triton_needs_a_gpu():
+    pytest.importorskip("triton")
+    field = TriplaneFieldConfig(implementation="triton", resolution=4).setup(num_scenes=1, num_channels=3)
+    with pytest.raises(ValueError, match="Triton kernel: expected tensors on a CUDA device, got cpu"):
+        evaluate(field, torch.tensor([0]), torch.rand(5, 3), torch.zeros(5, dtype=torch.long))
+
+
+def test_a_bundle_says_which_parameters_there_are_and_not_which_kernels_read_them():
+    settings = TriplaneFieldConfig(implementation="auto").setup(num_scenes=1, num_channels=3).shared_settings()
+    assert settings["implementation"] == "torch" and "negligible_gradient" not in settings

@@ -1,0 +1,81 @@
+"""The Triton kernel against its twin: in the interpreter on any machine, and on a GPU where there is one."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from latent_nerfstudio.fields.planes import PLANE_AXES
+from latent_nerfstudio.kernels import triplane_torch
+
+pytest.importorskip("triton")
+
+from in_interpreter import CASES
+
+ROUNDING = {"float16": 2e-3, "bfloat16": 1e-2}
+"""Of gradients in half precision; those of float32 differ by the order of sums."""
+
+
+@pytest.fixture(scope="module")
+def differences():
+    """What the program in_interpreter.py prints."""
+    return printed_by("in_interpreter.py")
+
+
+def printed_by(program):
+    """The JSON that a program beside this file prints."""
+    path = Path(__file__).parent / program
+    done = subprocess.run([sys.executable, "-W", "ignore", str(path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_values_and_gradients_are_the_twins(differences, case):
+    trained = CASES[case].get("trained", (True,) * 5)
+    outputs, *gradients = differences[case]
+    assert outputs < 1e-5
+    assert [gradient is not None for gradient in gradients] == list(trained)
+    assert all(gradient is None or gradient < ROUNDING.get(case, 1e-5) for gradient in gradients)
+
+
+def test_kernels_compile_for_gpus_and_fit_their_shared_memory():
+    """A small GPU's blocks have 99 KB."""
+    shared = printed_by("compiling.py")
+    assert sorted(shared) == ["backward", "forward"] and all(0 < size < 99 << 10 for size in shared.values())
+
+
+def test_tensors_on_the_host_are_refused():
+    from latent_nerfstudio.kernels.triplane_triton import triplane_mlp
+
+    weights = triplane_torch.TinyMLP(torch.zeros(4, 2), torch.zeros(4), torch.zeros(1, 4), torch.zeros(1))
+    with pytest.raises(ValueError, match="Triton kernel: expected tensors on a CUDA device, got cpu; set"):
+        triplane_mlp(
+            torch.zeros(1, 3, 2, 2, 2), torch.zeros(1, 3), torch.zeros(1, dtype=torch.long), weights, PLANE_AXES
+        )
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("negligible", [0.0, 0.03])
+def test_on_a_gpu(dtype, negligible):
+    """The sizes of `latent-triplane`: gradients are sums of thousands of values in another order."""
+    from latent_nerfstudio.kernels.triplane_triton import triplane_mlp
+
+    shapes = [(4, 3, 32, 32, 32), (64, 32), (64,), (17, 64), (17,)]
+    values = [torch.randn(*shape, device="cuda") / shape[-1] ** 0.5 for shape in shapes]
+    values[0] = values[0].to(dtype)
+    positions, slots = torch.rand(50_000, 3, device="cuda") * 2 - 1, torch.randint(4, (50_000,), device="cuda")
+    gradient, results = torch.randn(50_000, 17, device="cuda"), []
+    for kernel in (triplane_torch.triplane_mlp, triplane_mlp):
+        leaves = [value.clone().requires_grad_() for value in values]
+        made = kernel(leaves[0], positions, slots, triplane_torch.TinyMLP(*leaves[1:]), PLANE_AXES, negligible)
+        made.backward(gradient)
+        results.append([made.detach(), *(leaf.grad for leaf in leaves)])
+    for wanted, got in zip(*results, strict=True):
+        error = (wanted - got).float().norm() / wanted.float().norm()
+        assert float(error) < (1e-3 if got.dtype == torch.float32 else 1e-2)

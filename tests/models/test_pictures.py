@@ -1,0 +1,165 @@
+"""Pictures of cameras, of NeRFs with and without rays: odd sizes, sizes beyond training, panoramas."""
+
+import math
+
+import pytest
+import torch
+from naive_splats import naive_rasterization
+from nerfstudio.cameras.cameras import Cameras, CameraType
+from tiny import camera_of, latent_model_of, small_nerf
+
+from latent_nerfstudio.fields.kplanes_field import KPlanesDensityConfig, KPlanesFieldConfig
+from latent_nerfstudio.latent_space.resolution import resized_cameras
+from latent_nerfstudio.models import splatfacto
+from latent_nerfstudio.models.instant_ngp import LatentInstantNGPModelConfig
+from latent_nerfstudio.models.kplanes import KPlanesModelConfig
+from latent_nerfstudio.models.latent_model import resize
+from latent_nerfstudio.models.splatfacto import LatentSplatfactoModelConfig
+
+LATENT = torch.tensor([0.3, -1.2, 0.8, 0.1])
+OPAQUE = 1e4
+
+
+# A scene of one latent
+
+
+def say(mlp, density, latent):
+    """An MLP whose last layer says the same of every point: the density, if there is one, and the latent."""
+    mlp.layers[-1].weight.zero_()
+    mlp.layers[-1].bias.copy_(torch.cat([torch.tensor(density), latent]))
+
+
+def triplane():
+    return small_nerf(), lambda nerf: say(nerf.field.mlp, [OPAQUE], LATENT)
+
+
+def kplanes():
+    field = KPlanesFieldConfig(resolution=6, features=3, hidden_width=8, implementation="torch")
+    proposal = KPlanesDensityConfig(features=2, hidden_width=8, implementation="torch")
+    config = KPlanesModelConfig(
+        field=field, proposal=proposal, proposal_resolutions=(6,), num_proposal_samples=(10,), num_samples=8
+    )
+    return config, lambda nerf: say(nerf.field.mlp, [OPAQUE], LATENT)
+
+
+def instant_ngp():
+    config = LatentInstantNGPModelConfig(
+        num_levels=3,
+        max_res=16,
+        log2_hashmap_size=8,
+        grid_resolution=8,
+        steps_across_box=24,
+        implementation="torch",
+        average_init_density=OPAQUE,
+    )
+
+    def fill(nerf):
+        nerf.occupancy_grid.binaries[:] = True
+        say(nerf.field.mlp_head, [], LATENT)
+
+    return config, fill
+
+
+def gaussians():
+    def fill(nerf):
+        parameters = nerf.gauss_params
+        parameters["features"].copy_(LATENT.expand_as(parameters["features"]))
+        parameters["scales"].fill_(3.0)
+        parameters["opacities"].fill_(20.0)
+
+    return LatentSplatfactoModelConfig(num_random=8, use_absgrad=False), fill
+
+
+def filled(source, nerf_and_filling, **settings):
+    """A latent model whose box is full of one latent."""
+    nerf, fill = nerf_and_filling
+    model = latent_model_of(source, names=["a"], nerf=nerf, **settings)
+    with torch.no_grad():
+        fill(model.nerf)
+    return model
+
+
+@pytest.mark.parametrize("nerf", [triplane, kplanes, instant_ngp, gaussians])
+@pytest.mark.parametrize(("height", "width"), [(203, 101), (37, 53), (4, 1)])
+def test_a_scene_of_one_latent_decodes_to_the_decoders_own_picture(kl, nerf, height, width, monkeypatch):
+    monkeypatch.setattr(splatfacto, "rasterization", naive_rasterization)
+    model = filled(kl, nerf())
+    camera = camera_of(width, height, focal=8.0 * height)  # sees nothing but the box
+    outputs = model.get_outputs_for_camera(camera, with_latents=True)
+    assert outputs["raw_latent"].shape == (-(-height // 4), -(-width // 4), 4)
+    torch.testing.assert_close(outputs["raw_latent"], LATENT.expand_as(outputs["raw_latent"]), atol=1e-5, rtol=0)
+    expected = model.latent_space.decode(LATENT.expand_as(outputs["raw_latent"])[None], height, width)[0].clamp(0, 1)
+    torch.testing.assert_close(outputs["rgb"], expected, atol=1e-4, rtol=0)
+
+
+# Sizes beyond training
+
+
+@pytest.mark.parametrize(("height", "width"), [(61, 83), (50, 37)])
+def test_an_enlarged_picture_shows_what_a_large_one_does(height, width):
+    """Column by column: a picture of directions, rendered small and enlarged, against the directions of its pixels."""
+    camera = camera_of(width, height)
+    small = resized_cameras(camera, 16, round(width * 16 / height))
+
+    def directions(cameras):
+        rays = cameras.generate_rays(camera_indices=0, keep_shape=True)
+        return rays.directions * rays.metadata["directions_norm"]
+
+    enlarged, large = resize(directions(small), height, width), directions(camera)
+    margin = math.ceil(height / 32) + 1  # where bilinear interpolation has neighbours on both sides
+    inside = (slice(margin, -margin), slice(margin, -margin))
+    torch.testing.assert_close(enlarged[inside], large[inside], atol=1e-5, rtol=0)
+
+
+def test_panoramas_are_rendered_at_the_resolution_of_the_training_pictures_by_angle(kl):
+    model = latent_model_of(kl)
+    assert model.rendered_size(panorama(512, 1024)) == (512, 1024)
+    model.kwargs["metadata"] |= {"image_height": 32, "pixels_per_radian": 39.0}
+    assert model.rendered_size(panorama(512, 1024)) == (124, 248)  # 39 pi = 122.5, in whole latent pixels
+    assert model.rendered_size(panorama(101, 203)) == (100, 200)
+    assert model.rendered_size(camera_of(64, 64)) == (32, 32)
+    model.config.max_render_height = 16
+    assert model.rendered_size(panorama(512, 1024)) == (16, 32)
+    identity = latent_model_of("identity")
+    assert identity.rendered_size(panorama(101, 203)) == (101, 203)
+
+
+# Panoramas
+
+
+def panorama(height, width, turn=0.0, position=(0.0, 0.0, 2.0), kind=CameraType.EQUIRECTANGULAR):
+    """A camera that looks everywhere, turned about its own vertical axis."""
+    cosine, sine = math.cos(turn), math.sin(turn)
+    rotation = torch.tensor([[cosine, 0.0, sine], [0.0, 1.0, 0.0], [-sine, 0.0, cosine]])
+    pose = torch.cat([rotation, torch.tensor(position)[:, None]], dim=1)[None]
+    size = {"cx": width / 2, "cy": height / 2, "width": width, "height": height}
+    return Cameras(pose, width / 2, float(height), **size, camera_type=kind)
+
+
+@pytest.mark.parametrize("columns", [1, 5, 24])
+def test_a_turned_panorama_is_the_same_picture_rolled(taesd, columns):
+    """So nothing tells where its sides meet; the decoder of an AutoencoderTiny has no statistics of whole pictures."""
+    model = latent_model_of(taesd, names=["a"])
+    height, width = 48, 96
+    straight = model.get_outputs_for_camera(panorama(height, width))
+    turned = model.get_outputs_for_camera(panorama(height, width, turn=2 * math.pi * columns * 2 / width))
+    assert float(straight["accumulation"].max()) > 0.1
+    for name, picture in straight.items():
+        torch.testing.assert_close(turned[name], picture.roll(2 * columns, dims=1), atol=1e-3, rtol=1e-3)
+
+
+def test_panoramas_have_no_borders(taesd):
+    """What lies on the seam or at a pole is decoded as anywhere else: an empty scene is the same everywhere."""
+    model = latent_model_of(taesd, nerf=small_nerf(density_scale=0.0))
+    picture = model.get_outputs_for_camera(panorama(32, 64))["rgb"]
+    torch.testing.assert_close(picture, picture[16:18, 32:34].repeat(16, 32, 1), atol=1e-4, rtol=0)
+    flat = model.get_outputs_for_camera(camera_of(64, 32))["rgb"]
+    assert not torch.allclose(flat, flat[16:18, 32:34].repeat(16, 32, 1), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [CameraType.EQUIRECTANGULAR, CameraType.OMNIDIRECTIONALSTEREO_L])
+@pytest.mark.parametrize(("height", "width"), [(101, 203), (3, 5)])
+def test_panoramas_of_any_size(kl, kind, height, width):
+    outputs = latent_model_of(kl).get_outputs_for_camera(panorama(height, width, kind=kind))
+    assert outputs["rgb"].shape == (height, width, 3)
+    assert all(bool(torch.isfinite(value).all()) for value in outputs.values())

@@ -1,0 +1,82 @@
+"""Planes kept between frames: the same as fresh ones, made anew when anything changed, and never in training."""
+
+import pytest
+import torch
+from test_triplane import BOTH, rays_at
+from tiny import small_nerf, triplane_of
+
+from latent_nerfstudio.fields.triplane_field import TriplaneField
+
+
+@pytest.fixture
+def composed(monkeypatch):
+    """Scenes for which planes were composed, a list for each time."""
+    calls, original = [], TriplaneField.scene_planes
+
+    def scene_planes(field, scenes):
+        calls.append(scenes.tolist())
+        return original(field, scenes)
+
+    monkeypatch.setattr(TriplaneField, "scene_planes", scene_planes)
+    return calls
+
+
+def model_of(scenes=3):
+    return triplane_of(small_nerf(**BOTH), num_scenes=scenes).eval()
+
+
+@torch.no_grad()
+def test_frames_of_the_same_scenes_share_their_planes(composed):
+    model, bundle = model_of(), rays_at(scenes=[0, 2] * 20)
+    first, second = model(bundle)["rgb"], model(bundle)["rgb"]
+    assert composed == [[0, 2]] and torch.equal(first, second)
+    for scene in (1, 0):
+        model(rays_at(scenes=[scene] * 40))
+    model(bundle)
+    assert composed == [[0, 2], [1], [0], [0, 2]]
+
+
+@torch.no_grad()
+def test_kept_planes_are_those_of_the_field():
+    model = model_of()
+    scenes = torch.tensor([2, 0])
+    assert torch.equal(model.planes_of(scenes), model.field.scene_planes(scenes))
+
+
+@pytest.mark.parametrize("name", ["micro_planes", "base_planes", "scene_weights"])
+@torch.no_grad()
+def test_a_changed_parameter_is_seen(name):
+    model, bundle = model_of(), rays_at(scenes=[1] * 40)
+    before = model(bundle)["rgb"]
+    getattr(model.field, name).mul_(3)
+    after = model(bundle)["rgb"]
+    model.plane_cache.clear()
+    assert not torch.allclose(before, after) and torch.equal(after, model(bundle)["rgb"])
+
+
+@torch.no_grad()
+def test_a_loaded_checkpoint_is_seen():
+    model, other, bundle = model_of(), model_of(), rays_at(scenes=[1] * 40)
+    other.field.micro_planes.add_(1)
+    model(bundle)
+    model.load_state_dict(other.state_dict())
+    assert torch.equal(model(bundle)["rgb"], other(bundle)["rgb"])
+
+
+def test_nothing_is_kept_in_training_or_for_gradients(composed):
+    model, bundle = model_of(), rays_at(scenes=[1] * 40)
+    with torch.no_grad():
+        model(bundle)
+    assert model.plane_cache.key is not None
+    model(bundle)["rgb"].sum().backward()
+    assert model.plane_cache.key is None and model.field.micro_planes.grad is not None
+    model.train()(bundle)
+    assert model.plane_cache.key is None and len(composed) == 3
+
+
+def test_planes_that_are_kept_are_in_no_checkpoint():
+    model = model_of()
+    names = set(model.state_dict())
+    with torch.no_grad():
+        model(rays_at(scenes=[1] * 40))
+    assert set(model.state_dict()) == names

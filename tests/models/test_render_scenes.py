@@ -1,0 +1,70 @@
+"""Many scenes in one call: the pictures that they have one by one."""
+
+import pytest
+import torch
+from tiny import camera_of, latent_model_of
+
+NAMES = ("a", "b", "c")
+
+
+def one_by_one(model, cameras, scenes):
+    pictures = []
+    for index, scene in enumerate(scenes):
+        camera = cameras[index : index + 1]
+        camera.metadata = {"scene_index": torch.tensor([[scene]])}
+        pictures.append(model.get_outputs_for_camera(camera, with_latents=True))
+    return {name: torch.stack([p[name] for p in pictures]) for name in pictures[0]}
+
+
+@pytest.mark.parametrize("source", ["identity", "kl"])
+@pytest.mark.parametrize(("width", "height"), [(20, 16), (17, 13)])
+def test_scenes_together_are_rendered_as_alone(source, width, height, request):
+    folder = source if source == "identity" else request.getfixturevalue(source)
+    model = latent_model_of(folder, NAMES, max_render_height=None)
+    cameras, scenes = camera_of(width, height, count=4), [2, 0, 2, 1]
+    together = model.render_scenes(cameras, scenes, with_latents=True)
+    alone = one_by_one(model, cameras, scenes)
+    assert sorted(together) == ["accumulation", "depth", "latent", "raw_latent", "rgb"]
+    assert together["rgb"].shape == (4, height, width, 3) and together["depth"].shape == (4, height, width, 1)
+    for name, value in alone.items():
+        torch.testing.assert_close(together[name], value, atol=1e-5, rtol=1e-4)
+
+
+def test_one_camera_serves_all_scenes_and_is_left_alone(kl):
+    model, camera = latent_model_of(kl, NAMES), camera_of(16, 16)
+    pictures = model.render_scenes(camera, [0, 1, 2])["rgb"]
+    assert pictures.shape == (3, 16, 16, 3) and camera.metadata is None
+    assert not torch.allclose(pictures[0], pictures[1])
+
+
+def test_pictures_are_enlarged_as_alone(kl):
+    model = latent_model_of(kl, NAMES, max_render_height=12)
+    cameras = camera_of(30, 24, count=2)
+    together = model.render_scenes(cameras, [1, 2])
+    alone = one_by_one(model, cameras, [1, 2])
+    for name, value in together.items():
+        torch.testing.assert_close(value, alone[name], atol=1e-5, rtol=1e-4)
+
+
+def test_scenes_of_the_cameras_metadata(kl):
+    model, cameras = latent_model_of(kl, NAMES), camera_of(16, 16, count=2, scene=2)
+    torch.testing.assert_close(
+        model.render_scenes(cameras)["rgb"], model.render_scenes(camera_of(16, 16, count=2), [2, 2])["rgb"]
+    )
+
+
+def test_more_scenes_than_cameras(kl):
+    with pytest.raises(ValueError, match="scenes: expected one for each of the 2 cameras, got 3; give as many"):
+        latent_model_of(kl, NAMES).render_scenes(camera_of(16, 16, count=2), [0, 1, 2])
+
+
+@torch.no_grad()
+def test_decoding_in_half_precision(kl):
+    camera = camera_of(16, 16)
+    pictures = {
+        wanted: latent_model_of(kl, NAMES, render_precision=wanted).get_outputs_for_camera(camera)["rgb"]
+        for wanted in ("auto", "float32", "bfloat16")
+    }
+    assert torch.equal(pictures["auto"], pictures["float32"])
+    difference = (pictures["bfloat16"] - pictures["float32"]).abs().max()
+    assert pictures["bfloat16"].dtype == torch.float32 and 0 < float(difference) < 0.03
