@@ -2,7 +2,6 @@
 
 from typing import Any, Dict, Tuple
 
-from nerfstudio.engine.optimizers import AdamOptimizerConfig
 from nerfstudio.plugins.types import MethodSpecification
 
 from latent_nerfstudio.data.latent_datamanager import LatentDataManagerConfig
@@ -12,7 +11,7 @@ from latent_nerfstudio.fields.triplane_field import TriplaneFieldConfig
 from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.models.triplane import TriplaneModelConfig
 from latent_nerfstudio.pipelines.igae_pipeline import IGAEPipelineConfig
-from method_configs.triplane import LEARNING_RATES, run
+from method_configs.triplane import LEARNING_RATES, adam, run
 
 AUTOENCODER = ("encoder", "decoder")
 """Groups whose gradient is clipped to norm 1."""
@@ -41,7 +40,7 @@ def joint_run(
     config.steps_per_save = config.steps_per_pictures = 500
     config.optimizers = {
         name: {
-            "optimizer": AdamOptimizerConfig(lr=warm_up, eps=1e-15, max_norm=1.0 if name in AUTOENCODER else None),
+            "optimizer": adam(name, pipeline, warm_up, max_norm=1.0 if name in AUTOENCODER else None),
             "scheduler": StagedSchedulerConfig(alignment_factor=joint / warm_up, **schedule),
         }
         for name, (warm_up, joint) in rates.items()

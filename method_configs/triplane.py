@@ -1,12 +1,13 @@
 """`latent-triplane`, and `triplane`: the same model on RGB, the baseline of every comparison."""
 
-from typing import Mapping
+from typing import Any, Mapping
 
 from nerfstudio.configs.base_config import ViewerConfig
-from nerfstudio.engine.optimizers import AdamOptimizerConfig
+from nerfstudio.engine.optimizers import AdamOptimizerConfig, OptimizerConfig
 from nerfstudio.plugins.types import MethodSpecification
 
 from latent_nerfstudio.data.latent_datamanager import LatentDataManagerConfig
+from latent_nerfstudio.engine.row_adam import RowAdamConfig
 from latent_nerfstudio.engine.schedulers import StagedSchedulerConfig
 from latent_nerfstudio.engine.trainer import LatentTrainerConfig
 from latent_nerfstudio.fields.triplane_field import TriplaneFieldConfig
@@ -20,6 +21,19 @@ NEVER = 1_000_000
 
 LEARNING_RATES = {"planes": 4e-2, "shared_planes": 4e-2, "mlp": 5e-3, "decoder": 4e-3}
 """Of each parameter group; the decoder's is for the bundled one of 0.9 M parameters."""
+
+SCENE_GROUPS = ("planes", "shared_planes")
+"""Parameter groups of tri-planes that hold a row a scene; base planes are among them."""
+
+MAX_IDLE = 16.0
+"""Steps of a scene are stretched to its next turn, up to turns in every sixteenth step: rates beyond grow too large."""
+
+
+def adam(group: str, pipeline: LatentPipelineConfig, lr: float, **settings: Any) -> OptimizerConfig:
+    """Adam for a parameter group of a pipeline; the rows of scenes that are not in a step stay as they are."""
+    if group in SCENE_GROUPS and isinstance(getattr(pipeline.model, "nerf", None), TriplaneModelConfig):
+        return RowAdamConfig(lr=lr, max_idle=MAX_IDLE, **settings)
+    return AdamOptimizerConfig(lr=lr, eps=1e-15, **settings)
 
 
 def run(
@@ -38,7 +52,7 @@ def run(
         steps_per_eval_all_images=NEVER,
         pipeline=pipeline,
         optimizers={
-            name: {"optimizer": AdamOptimizerConfig(lr=lr, eps=1e-15), "scheduler": StagedSchedulerConfig()}
+            name: {"optimizer": adam(name, pipeline, lr), "scheduler": StagedSchedulerConfig()}
             for name, lr in learning_rates.items()
         },
         viewer=ViewerConfig(num_rays_per_chunk=1 << 15),

@@ -10,7 +10,7 @@ import os
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 import torch
 from jaxtyping import Shaped
@@ -54,24 +54,50 @@ def encode_scenes(
         setting: `memory`, `disk` or a folder.
         batch_size: pictures encoded at once.
     """
-    if autoencoder.is_identity:
-        return list(images)
-    folder = cache_folder(setting)
-    groups = group_by(scene_of_image)
-    files = _files(folder, images, groups, autoencoder) if folder is not None else {}
     latents: Dict[int, Tensor] = {}
-    for scene, members in groups.items():
-        stored = _read(files[scene], len(members)) if scene in files else None
-        if stored is not None:
-            latents.update(zip(members, stored, strict=True))
-    missing = {scene: members for scene, members in groups.items() if members[0] not in latents}
-    _announce(len(images), len(latents), folder)
-    for scene, members in _progress(missing):
-        encoded = encode_images([images[i] for i in members], autoencoder, batch_size)
+    for members, encoded in scene_latents(images, scene_of_image, autoencoder, setting, batch_size):
         latents.update(zip(members, encoded, strict=True))
-        if scene in files:
-            _write(files[scene], encoded)
     return [latents[i] for i in range(len(images))]
+
+
+def scene_latents(
+    images: Sequence[Shaped[Tensor, "_ _ 3"]],
+    scene_of_image: Sequence[int],
+    autoencoder: Autoencoder,
+    setting: str = "disk",
+    batch_size: int = 32,
+) -> Iterator[Tuple[List[int], List[Tensor]]]:
+    """The same scene by scene: positions of a scene's pictures, and their latents.
+
+    Pictures may be decoded when they are asked for: those of a batch, but at least of a scene, are held at a time.
+    """
+    groups = group_by(scene_of_image)
+    if autoencoder.is_identity:
+        yield from ((members, [images[i] for i in members]) for members in groups.values())
+        return
+    folder = cache_folder(setting)
+    files = _files(folder, images, groups, autoencoder) if folder is not None else {}
+    found = sum(len(members) for scene, members in groups.items() if scene in files and files[scene].is_file())
+    _announce(len(images), found, folder)
+    for chunk in _progress(_chunks(groups, batch_size), found == len(images)):
+        stored = {scene: _read(files[scene], len(groups[scene])) if scene in files else None for scene in chunk}
+        missing = [i for scene in chunk if stored[scene] is None for i in groups[scene]]
+        fresh = dict(zip(missing, encode_images([images[i] for i in missing], autoencoder, batch_size), strict=True))
+        for scene in chunk:
+            latents = stored[scene] or [fresh[i] for i in groups[scene]]
+            if stored[scene] is None and scene in files:
+                _write(files[scene], latents)
+            yield groups[scene], latents
+
+
+def _chunks(groups: Dict[int, List[int]], count: int) -> List[List[int]]:
+    """Scenes one after another, each chunk with so many pictures at least, but for the last."""
+    chunks: List[List[int]] = [[]]
+    for scene in groups:
+        if sum(len(groups[one]) for one in chunks[-1]) >= count:
+            chunks.append([])
+        chunks[-1].append(scene)
+    return chunks
 
 
 def group_by(labels: Sequence[int]) -> Dict[int, List[int]]:
@@ -96,9 +122,8 @@ def encode_images(images: Sequence[Shaped[Tensor, "_ _ 3"]], autoencoder: Autoen
     return [latents[i] for i in range(len(images))]
 
 
-def _progress(missing: Dict[int, List[int]]):
-    items = list(missing.items())
-    return track(items, description="Encoding images, scene by scene", transient=True) if items else items
+def _progress(chunks: List[List[int]], quiet: bool):
+    return chunks if quiet else track(chunks, description="Encoding images, scene by scene", transient=True)
 
 
 def _announce(total: int, found: int, folder: Optional[Path]) -> None:
@@ -114,7 +139,7 @@ def _files(
 ) -> Dict[int, Path]:
     """The cache file of each scene."""
     with ThreadPoolExecutor() as pool:
-        hashes = list(pool.map(_hash_image, images))
+        hashes = list(pool.map(lambda i: _hash_image(images[i]), range(len(images))))
     names = {
         s: hashlib.sha256("".join(hashes[i] for i in members).encode()).hexdigest() for s, members in groups.items()
     }

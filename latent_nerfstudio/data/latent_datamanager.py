@@ -1,7 +1,11 @@
 """Datamanager: pictures as uint8, their latents in half precision, rays of latent pixels of many scenes."""
 
+import math
+import tempfile
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Literal, Optional, Tuple, Type
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Dict, List, Literal, Optional, Sequence, Tuple, Type
 
 import torch
 from jaxtyping import Int, Shaped
@@ -10,10 +14,11 @@ from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.configs.dataparser_configs import AnnotatedDataParserUnion
 from nerfstudio.data.datamanagers.full_images_datamanager import FullImageDatamanager, FullImageDatamanagerConfig
 from nerfstudio.data.datasets.base_dataset import InputDataset
+from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
 from latent_nerfstudio.data.crops import cropped, cropped_cameras, draw_crops
-from latent_nerfstudio.data.latent_cache import encode_scenes
+from latent_nerfstudio.data.latent_cache import cache_folder, scene_latents
 from latent_nerfstudio.data.pixels import (
     PixelTable,
     draw_pictures,
@@ -21,11 +26,15 @@ from latent_nerfstudio.data.pixels import (
     draw_scenes,
     mask_of_latent,
     pixel_table,
+    planned_scenes,
 )
-from latent_nerfstudio.data.rays import pixel_rays
+from latent_nerfstudio.data.rays import is_plain_pinhole, pixel_rays
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
+from latent_nerfstudio.data.share import Share
+from latent_nerfstudio.data.storage import KEPT_BYTES, Lazy, Prefetched, Storage, free_host_bytes, streams
+from latent_nerfstudio.data.validation import problem
 from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float, background_color_of
-from latent_nerfstudio.latent_space.resolution import latent_cameras
+from latent_nerfstudio.latent_space.resolution import latent_cameras, pixels_per_radian
 
 FIT_SAMPLE = 1 << 20
 """Latent pixels that the normaliser is fitted on, at most."""
@@ -42,6 +51,9 @@ class LatentDataManagerConfig(FullImageDatamanagerConfig):
     """Kept as uint8: float32 takes four times the memory and brings nothing."""
     latent_cache: str = "disk"
     """Where latents are kept: `memory`, `disk` (the user's cache folder) or a folder."""
+    latent_storage: Storage = "auto"
+    """How pictures and latents are held: in `memory`; as a `stream`, latents in a temporary file that is mapped into
+    memory, pictures decoded when a step asks for them; `auto`: streamed where they need 60 % of the free memory."""
     encode_batch_size: int = 32
     """Pictures that are encoded at once."""
     rays_per_batch: int = 4096
@@ -69,8 +81,12 @@ class LatentDataManager(FullImageDatamanager[InputDataset]):
         for dataset in (self.train_dataset, self.eval_dataset):
             dataset.metadata["background_color"] = tuple(self.background_color.tolist())
             dataset.metadata["image_height"] = int(self.train_dataset.cameras.height.max())
+            dataset.metadata["pixels_per_radian"] = pixels_per_radian(self.train_dataset.cameras)
         self.table: Optional[PixelTable] = None
+        self.scenes_present = self.first_pictures = torch.zeros(0, dtype=torch.long)
         self.picture_sizes = self.picture_scenes = torch.zeros(0, dtype=torch.long)
+        self.active: Optional[Tensor] = None
+        self.share, self.share_weight = Share(), 1.0
 
     def _load_images(self, split: Literal["train", "eval"], cache_images_device: Literal["cpu", "gpu"]):
         """Nerfstudio's loading and undistortion, then alpha over the background.
@@ -78,6 +94,8 @@ class LatentDataManager(FullImageDatamanager[InputDataset]):
         On the CPU the host is the device: the other way pins memory, which needs a CUDA driver. Nerfstudio leaves the
         cameras of undistorted pictures distorted, fisheye ones as well; they are pinhole cameras then.
         """
+        if self.streams:
+            return self._streamed_images(split)
         on_host = torch.device(self.device).type != "cuda"
         cameras = (self.train_dataset if split == "train" else self.eval_dataset).cameras
         pictures = super()._load_images(split, "gpu" if on_host else cache_images_device)
@@ -90,31 +108,100 @@ class LatentDataManager(FullImageDatamanager[InputDataset]):
             cameras.distortion_params = torch.zeros_like(cameras.distortion_params)
         return pictures
 
+    @cached_property
+    def streams(self) -> bool:
+        """Whether pictures and latents are read from disk; decided once, when pictures are first asked for.
+
+        Raises:
+            ValueError: distorted pictures, whose cameras are known only when all have been undistorted.
+        """
+        config = self.config
+        distortions = [dataset.cameras.distortion_params for dataset in (self.train_dataset, self.eval_dataset)]
+        is_distorted = any(one is not None and bool(one.any()) for one in distortions)
+        if is_distorted and config.latent_storage == "stream":
+            do = "undistort them (ns-process-data, COLMAP), or use --pipeline.datamanager.latent-storage memory"
+            raise ValueError(problem("latent_storage 'stream'", "pictures without distortion", "distorted ones", do))
+        result = not is_distorted and streams(config.latent_storage, self.memory_bytes(), free_host_bytes())
+        if result:
+            CONSOLE.log("pictures: decoded when a step asks for them; latents: mapped from a file")
+        return result
+
+    def memory_bytes(self) -> int:
+        """Bytes of all pictures, and of latents that are as large (RGB), which are held in memory if not streamed."""
+        cameras = [self.train_dataset.cameras, self.eval_dataset.cameras]
+        pixels = sum(int((c.height * c.width).sum()) for c in cameras)
+        return 2 * pixels * 3 * (4 if self.config.cache_images_type == "float32" else 1)
+
+    def _streamed_images(self, split: Literal["train", "eval"]) -> Prefetched[Dict[str, Any]]:
+        """Pictures as `_load_images` gives them, decoded when they are asked for."""
+        dataset = self.train_dataset if split == "train" else self.eval_dataset
+        sizes = torch.cat([dataset.cameras.height, dataset.cameras.width], dim=1).tolist()
+
+        def load(index: int) -> Dict[str, Any]:
+            picture = dataset.get_data(index, image_type=self.config.cache_images_type)
+            picture["image"] = over_background(picture["image"], self.background_color)
+            if list(picture["image"].shape[:2]) != sizes[index]:
+                got = "{} x {}".format(*picture["image"].shape[:2])
+                expected = "the {} x {} pixels of its camera".format(*sizes[index])
+                raise ValueError(problem(dataset.image_filenames[index], expected, got, "correct the camera file"))
+            return picture
+
+        largest = 3 * max((height * width for height, width in sizes), default=1)
+        return Prefetched(len(dataset), load, kept=max(2 * self.config.images_per_batch, KEPT_BYTES // largest))
+
+    @property
+    def fixed_indices_eval_dataloader(self) -> Sequence[Tuple[Cameras, Dict[str, Any]]]:  # type: ignore[override]
+        """Cameras and pictures of all held-out views; made one at a time where they are streamed."""
+        if not self.streams:
+            return super().fixed_indices_eval_dataloader
+
+        def make(index: int) -> Tuple[Cameras, Dict[str, Any]]:
+            picture = self.cached_eval[index]
+            camera = self.eval_dataset.cameras[index : index + 1].to(self.device)
+            return camera, {**picture, "image": picture["image"].to(self.device)}
+
+        return Lazy(len(self.eval_dataset), make)
+
     def prepare_pictures(self) -> None:
-        """Loads the training pictures, once; enough for pictures without latents."""
+        """Loads the training pictures, or gets ready to, once; enough for pictures without latents."""
         if len(self.picture_scenes):
             return
-        self.picture_sizes = torch.tensor([picture["image"].shape[:2] for picture in self.cached_train])
-        self.picture_scenes = torch.tensor(scene_indices(self.train_dataset.cameras))
+        pictures, cameras = self.cached_train, self.train_dataset.cameras
+        if self.streams:
+            self.picture_sizes = torch.cat([cameras.height, cameras.width], dim=1)
+        else:
+            self.picture_sizes = torch.tensor([picture["image"].shape[:2] for picture in pictures])
+        self.picture_scenes = torch.tensor(scene_indices(cameras))
+        self.scenes_present, counts = torch.unique_consecutive(self.picture_scenes, return_counts=True)
+        self.first_pictures = torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)])
 
     def prepare(self, space: LatentSpace) -> None:
         """Loads the training pictures, encodes them or finds their latents, and fits the latent space if it is new."""
         self.prepare_pictures()
         pictures = self.cached_train
-        images = [p["image"].cpu() for p in pictures]
+        images = Lazy(len(pictures), lambda i: pictures[i]["image"].cpu())
         scenes = self.picture_scenes.tolist()
-        latents = encode_scenes(
-            images, scenes, space.autoencoder, self.config.latent_cache, self.config.encode_batch_size
-        )
+        options = (self.config.latent_cache, self.config.encode_batch_size)
+        encoded = scene_latents(images, scenes, space.autoencoder, *options)
         masks = None
-        if pictures and "mask" in pictures[0]:
+        if len(pictures) and "mask" in pictures[0]:
             masks = [mask_of_latent(p["mask"][..., 0].cpu(), space.downscale_factor) for p in pictures]
-        table = pixel_table(latents, scenes, masks)
+        folder = self.stream_folder() if self.streams else None
+        table = pixel_table((latent for _, latents in encoded for latent in latents), scenes, masks, folder)
         if not bool(space.fitted):
             stride = max(1, len(table.values) // FIT_SAMPLE)
             space.fit(as_float(table.values[::stride]))
         self.latent_cameras = latent_cameras(self.train_dataset.cameras, space.downscale_factor).to(self.device)
+        self.is_plain = is_plain_pinhole(self.latent_cameras)
         self.table = table
+
+    def stream_folder(self) -> Path:
+        """Where the temporary file of streamed latents lies: beside the latent cache, or where the system has them."""
+        return cache_folder(self.config.latent_cache) or Path(tempfile.gettempdir())
+
+    def draw_only(self, scenes: Optional[Int[Tensor, "active"]]) -> None:
+        """From now on draws from some scenes alone, given by rising index; None for all."""
+        self.active = None if scenes is None else torch.isin(self.scenes_present, scenes).nonzero()[:, 0]
 
     def generator_at(self, step: int) -> torch.Generator:
         """The randomness of a step, on the host."""
@@ -127,8 +214,30 @@ class LatentDataManager(FullImageDatamanager[InputDataset]):
             Rays, and a batch with `raw_latent` [n, C] and `position` [n, 4]: row, column, and the latent picture's
             height and width.
         """
+        config, generator = self.config, self.generator_at(step)
+        pixels = draw_pixels(self._table(), config.rays_per_batch, config.scenes_per_batch, generator, self.active)
+        if self.share.world == 1:
+            return self.batch_of(pixels)
+        return self.batch_of(pixels[self.own_part(self._table().locate(pixels)[:, 0])])
+
+    def own_part(self, pictures: Int[Tensor, "items"]) -> Int[Tensor, "own"]:
+        """Which items of a step are this process's, by the picture of each; `share_weight` is that of their mean loss.
+
+        Where none are, the first stands in with the weight 0, so that every process makes every step.
+        """
+        own = self.share.own(self.picture_scenes[pictures]).nonzero()[:, 0]
+        self.share_weight = self.share.weight(len(own), len(pictures))
+        return own if len(own) else torch.zeros(1, dtype=torch.long)
+
+    def sample_of(self, scenes: Int[Tensor, "scenes"], each: int) -> Tuple[RayBundle, Dict[str, Tensor]]:
+        """As `next_train`, `each` pixels of every one of some scenes, given by rising index; always the same."""
+        chosen = torch.isin(self.scenes_present, scenes).nonzero()[:, 0]
+        count = len(chosen)
+        return self.batch_of(draw_pixels(self._table(), each * count, count, self.generator_at(0), chosen))
+
+    def batch_of(self, pixels: Int[Tensor, "n"]) -> Tuple[RayBundle, Dict[str, Tensor]]:
+        """Rays and batch of latent pixels of the table, see `next_train`."""
         table = self._table()
-        pixels = draw_pixels(table, self.config.rays_per_batch, self.config.scenes_per_batch, self.generator_at(step))
         places = table.locate(pixels)
         position = torch.stack([places[:, 1], places[:, 2], table.heights[places[:, 0]], table.widths[places[:, 0]]], 1)
         batch = {"raw_latent": table.values[pixels], "position": position}
@@ -136,7 +245,7 @@ class LatentDataManager(FullImageDatamanager[InputDataset]):
 
     def rays_at(self, places: Int[Tensor, "rays 3"]) -> RayBundle:
         """Rays through the centres of latent pixels, given as picture, row and column."""
-        rays = pixel_rays(self.latent_cameras, places)
+        rays = pixel_rays(self.latent_cameras, places, self.is_plain)
         if "scene_index" not in rays.metadata:
             rays.metadata["scene_index"] = torch.zeros_like(places[:, :1])
         return rays
@@ -155,7 +264,7 @@ class LatentDataManager(FullImageDatamanager[InputDataset]):
         generator = self.generator_at(step)
         indices = self._draw_pictures(generator)
         cameras = self.train_dataset.cameras[torch.tensor(indices)].to(self.device)
-        pictures = [self.cached_train[i] for i in indices]
+        pictures = self._pictures(indices, step)
         batch = {"image": torch.stack([p["image"].to(self.device) for p in pictures])}
         if "mask" in pictures[0]:
             batch["mask"] = torch.stack([p["mask"].to(self.device) for p in pictures])
@@ -165,7 +274,19 @@ class LatentDataManager(FullImageDatamanager[InputDataset]):
             batch = {name: cropped(value, corners, crop) for name, value in batch.items()}
         else:
             batch["indices"] = torch.tensor(indices)
+        if self.share.world > 1:
+            chosen = self.own_part(torch.tensor(indices))
+            cameras, batch = cameras[chosen], {name: value[chosen] for name, value in batch.items()}
         return cameras, {**batch, "image": as_float(batch["image"])}
+
+    def _pictures(self, indices: List[int], step: int) -> List[Dict[str, Any]]:
+        """Training pictures; where they are streamed, those of the next step are decoded in the meantime."""
+        pictures = self.cached_train
+        if not isinstance(pictures, Prefetched):
+            return [pictures[i] for i in indices]
+        result = pictures.many(indices)
+        pictures.expect(self._draw_pictures(self.generator_at(step + 1)))
+        return result
 
     def raw_latents(self, indices: Int[Tensor, "n"]) -> Shaped[Tensor, "n h w channels"]:
         """The cached latents of whole training pictures of one size."""
@@ -176,10 +297,13 @@ class LatentDataManager(FullImageDatamanager[InputDataset]):
         """Pictures of the step's scenes, of one size."""
         if not len(self.picture_scenes):
             raise RuntimeError("datamanager: expected prepare_pictures() before the first pictures; call it once")
-        present = self.picture_scenes.unique()
-        chosen = present[draw_scenes(len(present), self.config.scenes_per_batch, generator)]
-        members = torch.isin(self.picture_scenes, chosen).nonzero()[:, 0]
-        return members[draw_pictures(self.picture_sizes[members], self.config.images_per_batch, generator)].tolist()
+        count, wanted = len(self.scenes_present), self.config.scenes_per_batch
+        chosen = draw_scenes(count, wanted, generator, self.active)
+        spans = zip(self.first_pictures[chosen].tolist(), self.first_pictures[chosen + 1].tolist(), strict=True)
+        members = torch.cat([torch.arange(first, end) for first, end in spans])
+        planned = planned_scenes(count, wanted)
+        count = math.ceil(self.config.images_per_batch * len(chosen) / planned)  # a scene's share stays the same
+        return members[draw_pictures(self.picture_sizes[members], count, generator)].tolist()
 
     def _table(self) -> PixelTable:
         if self.table is None:

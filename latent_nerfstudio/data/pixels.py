@@ -1,11 +1,14 @@
 """Pixels of pictures of many sizes and scenes in one table, and random draws from it."""
 
 from dataclasses import dataclass
-from typing import List, Optional, Sequence, Tuple, Union
+from pathlib import Path
+from typing import Iterable, List, Optional, Sequence, Set, Tuple, Union
 
 import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
+
+from latent_nerfstudio.data.storage import concatenated
 
 PictureSizes = Union[Sequence[Tuple[int, int]], Tensor]
 """Height and width of each picture."""
@@ -48,9 +51,10 @@ class PixelTable:
 
 
 def pixel_table(
-    pictures: Sequence[Shaped[Tensor, "_ _ channels"]],
+    pictures: Iterable[Shaped[Tensor, "_ _ channels"]],
     scene_of_picture: Sequence[int],
     masks: Optional[Sequence[Shaped[Tensor, "_ _"]]] = None,
+    folder: Optional[Path] = None,
 ) -> PixelTable:
     """Lays pictures out; those of a scene must be neighbours, as dataparsers list them.
 
@@ -58,17 +62,18 @@ def pixel_table(
         pictures: [h, w, C] each.
         scene_of_picture: scene of each, not decreasing.
         masks: [h, w] each, true where a pixel may be drawn.
+        folder: where a temporary file keeps the values; None for memory.
 
     Raises:
         ValueError: a scene whose masks leave nothing.
     """
-    sizes = torch.tensor([p.shape[:2] for p in pictures])
+    values, shapes = concatenated(pictures, folder)
+    sizes = torch.tensor(shapes)
     starts = torch.cat([torch.zeros(1, dtype=torch.long), sizes.prod(dim=1).cumsum(0)])
     scenes = torch.tensor(scene_of_picture)
     first = torch.searchsorted(scenes, torch.unique(scenes))
-    values = torch.cat([p.reshape(-1, p.shape[-1]) for p in pictures])
     valid = None if masks is None else torch.cat([m.reshape(-1) for m in masks]).nonzero()[:, 0]
-    ends = torch.cat([first, torch.tensor([len(pictures)])])
+    ends = torch.cat([first, torch.tensor([len(sizes)])])
     table = PixelTable(values, sizes[:, 0], sizes[:, 1], starts, starts[ends], valid)
     empty = [] if valid is None else (torch.searchsorted(valid, table.scene_starts).diff() == 0).nonzero()[:, 0]
     if len(empty):
@@ -81,7 +86,11 @@ def pixel_table(
 
 
 def draw_pixels(
-    table: PixelTable, count: int, scenes_per_batch: int, generator: torch.Generator
+    table: PixelTable,
+    count: int,
+    scenes_per_batch: int,
+    generator: torch.Generator,
+    active: Optional[Int[Tensor, "active"]] = None,
 ) -> Int[Tensor, "count_rounded"]:
     """Random pixels, the same number from each of some scenes, drawn with replacement; sorted by scene.
 
@@ -90,21 +99,41 @@ def draw_pixels(
         count: pixels in all, rounded down to a multiple of the number of scenes, at least one a scene.
         scenes_per_batch: how many scenes; all of them if there are no more.
         generator: source of randomness, on the host.
+        active: scenes to draw from, rising; all by default. If they are fewer than `scenes_per_batch`, each is given as
+            many pixels as before, so that there are fewer in all.
     """
-    scenes = draw_scenes(table.num_scenes, scenes_per_batch, generator)
-    each = max(1, count // len(scenes))
-    bounds = table.scene_starts if table.valid is None else torch.searchsorted(table.valid, table.scene_starts)
-    start, extent = bounds[scenes], bounds[scenes + 1] - bounds[scenes]
+    scenes = draw_scenes(table.num_scenes, scenes_per_batch, generator, active)
+    each = max(1, count // planned_scenes(table.num_scenes, scenes_per_batch))
+    bounds = torch.stack([table.scene_starts[scenes], table.scene_starts[scenes + 1]])
+    start, end = bounds if table.valid is None else torch.searchsorted(table.valid, bounds)
     uniform = torch.rand(len(scenes), each, generator=generator, dtype=torch.float64)
-    chosen = (start[:, None] + (uniform * extent[:, None]).long()).flatten()
+    chosen = (start[:, None] + (uniform * (end - start)[:, None]).long()).flatten()
     return chosen if table.valid is None else table.valid[chosen]
 
 
-def draw_scenes(count: int, wanted: int, generator: torch.Generator) -> Int[Tensor, "scenes"]:
-    """Distinct scenes in rising order; all of them if there are no more than wanted."""
+def planned_scenes(count: int, wanted: int) -> int:
+    """Scenes of a step while all are drawn from: as many as wanted, or all."""
+    return count if wanted <= 0 else min(wanted, count)
+
+
+def draw_scenes(
+    count: int, wanted: int, generator: torch.Generator, active: Optional[Int[Tensor, "active"]] = None
+) -> Int[Tensor, "scenes"]:
+    """Distinct scenes in rising order, of all or of the active ones; all of them if there are no more than wanted.
+
+    Every choice is as likely as any other, at a cost that grows with `wanted` alone (Floyd's algorithm; Bentley,
+    Programming Pearls, Communications of the ACM 30(9), 1987).
+    """
+    if active is not None:
+        return active[draw_scenes(len(active), wanted, generator)]
     if wanted <= 0 or wanted >= count:
         return torch.arange(count)
-    return torch.randperm(count, generator=generator)[:wanted].sort().values
+    last = torch.arange(count - wanted, count)
+    drawn = (torch.rand(wanted, generator=generator, dtype=torch.float64) * (last + 1)).long()
+    chosen: Set[int] = set()
+    for number, otherwise in zip(drawn.tolist(), last.tolist(), strict=True):
+        chosen.add(otherwise if number in chosen else number)
+    return torch.tensor(sorted(chosen))
 
 
 def draw_pictures(sizes: PictureSizes, count: int, generator: torch.Generator) -> List[int]:

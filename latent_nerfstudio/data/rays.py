@@ -1,5 +1,7 @@
 """Rays through pixel centres of many cameras."""
 
+from typing import Optional
+
 import torch
 from jaxtyping import Float, Int
 from nerfstudio.cameras.cameras import Cameras, CameraType
@@ -7,13 +9,18 @@ from nerfstudio.cameras.rays import RayBundle
 from torch import Tensor
 
 
-def pixel_rays(cameras: Cameras, places: Int[Tensor, "rays 3"]) -> RayBundle:
+def pixel_rays(cameras: Cameras, places: Int[Tensor, "rays 3"], is_plain: Optional[bool] = None) -> RayBundle:
     """Rays through the centres of pixels, given as camera, row and column.
 
     The same rays as `Cameras.generate_rays` gives. Undistorted pinhole cameras, which is what training has after
     undistortion, take a path of their own, several times as fast: rays are drawn anew at each step.
+
+    Args:
+        cameras: of any sizes.
+        places: camera, row and column of each pixel.
+        is_plain: what `is_plain_pinhole` says of the cameras; None to look at all of them.
     """
-    if is_plain_pinhole(cameras):
+    if is_plain_pinhole(cameras) if is_plain is None else is_plain:
         return pinhole_rays(cameras, places)
     return cameras.generate_rays(camera_indices=places[:, :1], coords=places[:, 1:] + 0.5)
 
@@ -26,13 +33,13 @@ def is_plain_pinhole(cameras: Cameras) -> bool:
 
 
 def pinhole_rays(cameras: Cameras, places: Int[Tensor, "rays 3"]) -> RayBundle:
-    """Rays of undistorted pinhole cameras, with unit directions; `pixel_area` is the solid angle of the pixel."""
+    """Rays of undistorted pinhole cameras, with unit directions; `pixel_area` is the solid angle of the pixel.
+
+    In float32, whatever the intrinsics have: those of `blender-data` are of double precision.
+    """
     index, row, column = places.unbind(dim=1)
-    fx, fy = cameras.fx[index, 0], cameras.fy[index, 0]
-    local = torch.stack(
-        [(column + 0.5 - cameras.cx[index, 0]) / fx, -(row + 0.5 - cameras.cy[index, 0]) / fy, -torch.ones_like(fx)],
-        dim=-1,
-    )
+    fx, fy, cx, cy = (getattr(cameras, name)[index, 0].float() for name in ("fx", "fy", "cx", "cy"))
+    local = torch.stack([(column + 0.5 - cx) / fx, -(row + 0.5 - cy) / fy, -torch.ones_like(fx)], dim=-1)
     norm = local.norm(dim=-1, keepdim=True)
     pose = cameras.camera_to_worlds[index]
     directions = to_world(pose, local / norm)

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from latent_nerfstudio.data.latent_cache import group_by
 from latent_nerfstudio.data.latent_datamanager import scene_indices
 from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, summarise
@@ -33,8 +34,7 @@ def write_contact_sheet(pipeline: LatentPipeline, path: Path, max_scenes: int = 
 def one_view_a_scene(pipeline: LatentPipeline) -> List[int]:
     """The middle held-out view of each scene."""
     scenes = scene_indices(pipeline.datamanager.eval_dataset.cameras)
-    views = {scene: [i for i, s in enumerate(scenes) if s == scene] for scene in sorted(set(scenes))}
-    return [members[len(members) // 2] for members in views.values()]
+    return [members[len(members) // 2] for _, members in sorted(group_by(scenes).items())]
 
 
 @torch.no_grad()

@@ -7,7 +7,8 @@ import pytest
 import torch
 from tiny import save_kl
 
-from latent_nerfstudio.data.latent_cache import cache_folder, encode_images, encode_scenes, group_by
+from latent_nerfstudio.data.latent_cache import cache_folder, encode_images, encode_scenes, group_by, scene_latents
+from latent_nerfstudio.data.storage import Lazy
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 
 SCENES = [0, 0, 1, 1, 1]
@@ -164,6 +165,24 @@ def test_an_interrupted_write_leaves_no_file(counter, images, tmp_path, monkeypa
     with pytest.raises(KeyboardInterrupt):
         counter(images, tmp_path)
     assert files_of(tmp_path) == []
+
+
+def test_scenes_come_one_by_one_and_pictures_are_asked_for_in_batches(counter, images, tmp_path):
+    asked = []
+    lazy = Lazy(len(images), lambda i: asked.append(i) or images[i])
+    scenes = scene_latents(lazy, SCENES, counter.autoencoder, "memory", batch_size=2)
+    members, latents = next(scenes)
+    assert members == [0, 1] and asked[-2:] == [0, 1]  # the type check asks for one, too
+    assert_right(latents, images[:2], counter.autoencoder)
+    assert [members for members, _ in scenes] == [[2, 3, 4]]
+    whole = [
+        latent for _, latents in scene_latents(lazy, SCENES, counter.autoencoder, str(tmp_path)) for latent in latents
+    ]
+    assert_right(whole, images, counter.autoencoder)
+    counter(images[2:], tmp_path / "other", scenes=[1, 1, 1])
+    again, encoded = counter(images, tmp_path / "other")  # one scene of a batch is found, the other is not
+    assert encoded == 2
+    assert_right(again, images, counter.autoencoder)
 
 
 def test_identity_keeps_the_pictures(images, tmp_path):

@@ -242,6 +242,68 @@ def test_masked_pixels_are_not_drawn(tmp_path, kl):
         assert torch.equal(crops["mask"][i], pictures["mask"][i, top : top + 10, left : left + 10])
 
 
+# Streaming
+
+
+@pytest.mark.parametrize("source", ["identity", "kl"])
+@pytest.mark.parametrize("scenes", ["balls", "mixed_sizes"])
+def test_streamed_draws_are_those_in_memory(request, source, scenes, tmp_path):
+    """Bit by bit, whether latents are found in a cache or not."""
+    data = request.getfixturevalue(scenes)
+    source = source if source == "identity" else request.getfixturevalue(source)
+    inside = prepared(data, source, images_per_batch=3)
+    for _ in range(2):
+        streamed = prepared(data, source, images_per_batch=3, latent_storage="stream", latent_cache=str(tmp_path))
+        assert isinstance(inside.cached_train, list) and not isinstance(streamed.cached_train, list)
+        for step in range(4):
+            for draw in ("next_train", "next_train_images"):
+                (cameras, batch), (same_cameras, same) = (getattr(m, draw)(step) for m in (inside, streamed))
+                assert sorted(batch) == sorted(same) and all(torch.equal(batch[name], same[name]) for name in batch)
+                name = "origins" if draw == "next_train" else "camera_to_worlds"
+                assert torch.equal(getattr(cameras, name), getattr(same_cameras, name))
+            indices = streamed.next_train_images(step)[1]["indices"]
+            assert torch.equal(inside.raw_latents(indices), streamed.raw_latents(indices))
+            crops = [m.next_train_images(step, 9)[1]["image"] for m in (inside, streamed)]
+            assert torch.equal(*crops)
+
+
+def test_streamed_views_for_evaluation(balls):
+    inside, streamed = prepared(balls), prepared(balls, latent_storage="stream")
+    loaders = [m.fixed_indices_eval_dataloader for m in (inside, streamed)]
+    assert len(loaders[0]) == len(loaders[1]) == 3
+    for (camera, picture), (same_camera, same) in zip(*loaders, strict=True):
+        assert torch.equal(camera.camera_to_worlds, same_camera.camera_to_worlds)
+        assert torch.equal(picture["image"], same["image"]) and picture["image_idx"] == same["image_idx"]
+    assert streamed.next_eval_image(0)[1]["image"].shape == (32, 32, 3)
+
+
+def test_streaming_is_for_undistorted_pictures_and_what_does_not_fit(tmp_path, balls):
+    write_ball(tmp_path, mode="RGB", k1=0.1)
+    with pytest.raises(
+        ValueError, match="latent_storage 'stream': expected pictures without distortion, got distorted"
+    ):
+        prepared(tmp_path, latent_storage="stream")
+    assert not datamanager_of(tmp_path).streams and not datamanager_of(balls).streams
+    assert datamanager_of(balls).memory_bytes() == 2 * 18 * 32 * 32 * 3
+
+
+def test_a_streamed_picture_of_another_size_than_its_camera(tmp_path):
+    write_ball(tmp_path)
+    manager = datamanager_of(tmp_path, latent_storage="stream")
+    Image.new("RGB", (8, 9)).save(manager.train_dataset.image_filenames[1])
+    with pytest.raises(ValueError, match="expected the 32 x 32 pixels of its camera, got 9 x 8; correct the camera"):
+        manager.cached_train[1]
+
+
+def test_pictures_of_the_chosen_scenes_against_a_search(mixed_sizes):
+    manager = prepared(mixed_sizes, images_per_batch=50, scenes_per_batch=1)
+    scenes = torch.tensor(scene_indices(manager.train_dataset.cameras))
+    for step in range(5):
+        indices = manager.next_train_images(step)[1]["indices"]
+        (scene,) = scenes[indices].unique().tolist()
+        assert sorted(indices.tolist()) == (scenes == scene).nonzero()[:, 0].tolist()
+
+
 # Nerfstudio's own dataparsers
 
 

@@ -101,6 +101,24 @@ def test_draw_scenes():
     assert len(met.unique()) == 5
 
 
+def test_draws_from_active_scenes_alone():
+    """Each is given as many pixels as while all were drawn, however few are left."""
+    table = pixel_table(numbered(SIZES), SCENES)
+    met = torch.cat([draw_scenes(5, 2, seeded(k), torch.tensor([0, 1, 3])) for k in range(50)])
+    assert met.unique().tolist() == [0, 1, 3]
+    for active, wanted, counts in (([0, 2], 0, [10, 10]), ([2], 0, [10]), ([0, 2], 2, [15, 15]), ([1], 2, [15])):
+        pixels = draw_pixels(table, 30, wanted, seeded(), torch.tensor(active))
+        drawn = torch.bucketize(pixels, table.scene_starts, right=True) - 1
+        assert drawn.unique().tolist() == active and drawn.bincount()[active].tolist() == counts
+
+
+def test_every_choice_of_scenes_is_as_likely_as_any_other():
+    generator = seeded()
+    choices = [tuple(draw_scenes(5, 2, generator).tolist()) for _ in range(3000)]
+    counts = [choices.count((a, b)) for a in range(5) for b in range(a + 1, 5)]
+    assert sum(counts) == 3000 and max(abs(count - 300) for count in counts) < 70  # 4 standard deviations
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 10])
 def test_pictures_of_one_size(count):
     for k in range(20):

@@ -29,3 +29,15 @@ def test_rays_are_those_of_nerfstudio(change):
     assert torch.equal(rays.camera_indices, expected.camera_indices)
     for name in ("directions_norm", "scene_index"):
         torch.testing.assert_close(rays.metadata[name], expected.metadata[name])
+
+
+def test_rays_have_single_precision_whatever_the_intrinsics_have():
+    """As `blender-data` gives them."""
+    cameras = camera_of(17, 11, count=3)
+    expected = pixel_rays(cameras, places := places_of())
+    for name in ("fx", "fy", "cx", "cy"):
+        setattr(cameras, name, getattr(cameras, name).double())
+    rays = pixel_rays(cameras, places)
+    for name in ("origins", "directions", "pixel_area"):
+        torch.testing.assert_close(getattr(rays, name), getattr(expected, name))
+    assert rays.metadata["directions_norm"].dtype == torch.float32

@@ -459,7 +459,7 @@ def test_a_run_that_goes_on_in_joint_training_encodes_nothing(balls, kl, monkeyp
     def refuse(*_):
         raise AssertionError("pictures were encoded")
 
-    monkeypatch.setattr(latent_datamanager, "encode_scenes", refuse)
+    monkeypatch.setattr(latent_datamanager, "scene_latents", refuse)
     second = joint_pipeline_of(balls, kl)
     second.load_pipeline(stored, START + 1)
     assert all(torch.equal(value, stored[name]) for name, value in second.state_dict().items())

@@ -1,0 +1,137 @@
+"""Pictures and latents that do not fit into memory: decoded when they are asked for, or mapped from a file."""
+
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Callable, Generic, Iterable, List, Literal, Optional, Tuple, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+Storage = Literal["auto", "memory", "stream"]
+
+HOST_SHARE = 0.6
+"""Share of the host's free memory that pictures and latents may take before they are streamed."""
+
+DECODING_THREADS = 4
+"""Threads that decode the pictures of a batch."""
+
+KEPT_BYTES = 256 << 20
+"""Memory of decoded pictures that are kept, most recently used ones first."""
+
+T = TypeVar("T")
+
+
+class Lazy(Sequence, Generic[T]):
+    """A sequence whose items are made when they are asked for.
+
+    Args:
+        count: number of items.
+        make: makes one from its position.
+    """
+
+    def __init__(self, count: int, make: Callable[[int], T]):
+        self.size, self.make = count, make
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> T:  # type: ignore[override]
+        if not 0 <= index < self.size:
+            raise IndexError(f"expected a position from 0 to {self.size - 1}, got {index}")
+        return self.make(index)
+
+
+class Prefetched(Lazy[T]):
+    """A lazy sequence that keeps items for a while, and makes several at once in a few threads.
+
+    Args:
+        count: number of items.
+        make: makes one from its position; called from several threads.
+        kept: number of items that are kept.
+    """
+
+    def __init__(self, count: int, make: Callable[[int], T], kept: int):
+        super().__init__(count, lru_cache(kept)(make))
+        self.pool = ThreadPoolExecutor(DECODING_THREADS, thread_name_prefix="pictures")
+
+    def many(self, indices: Iterable[int]) -> List[T]:
+        """Some items."""
+        return list(self.pool.map(self.make, indices))
+
+    def expect(self, indices: Iterable[int]) -> None:
+        """Has items made that will be asked for soon."""
+        for index in indices:
+            self.pool.submit(self.make, index)
+
+
+def concatenated(
+    parts: Iterable[Shaped[Tensor, "_ _ channels"]], folder: Optional[Path] = None
+) -> Tuple[Shaped[Tensor, "pixels channels"], List[Tuple[int, int]]]:
+    """The pixels of pictures one after another, and the height and width of each picture.
+
+    Args:
+        parts: pictures of one type.
+        folder: where a temporary file keeps the pixels, which are mapped into memory then; None for memory.
+
+    Raises:
+        OSError: no room in the folder.
+    """
+    sizes: List[Tuple[int, int]] = []
+
+    def rows() -> Iterable[Tensor]:
+        for part in parts:
+            sizes.append((part.shape[0], part.shape[1]))
+            yield part.reshape(-1, part.shape[-1])
+
+    values = torch.cat(list(rows())) if folder is None else _mapped(rows(), folder)
+    return values, sizes
+
+
+def _mapped(rows: Iterable[Shaped[Tensor, "_ channels"]], folder: Path) -> Shaped[Tensor, "pixels channels"]:
+    """Rows in a file that has no name and goes with the process; written as a stream, so that no page is held."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder, prefix="latents-") as file:
+        last = torch.zeros(0, 0)
+        for last in rows:
+            file.write(last.contiguous().numpy().tobytes())
+        file.flush()
+        # Copy on write, of which nothing is copied as nothing is written: torch warns of read-only arrays.
+        array = np.memmap(file, dtype=last.numpy().dtype, mode="c").reshape(-1, last.shape[1])
+    return torch.from_numpy(array)
+
+
+def streams(wanted: Storage, needed: int, free: int) -> bool:
+    """Whether data are streamed.
+
+    Args:
+        wanted: `memory`, `stream`, or `auto`: streamed if they would take more than their share of free memory.
+        needed: bytes of the data.
+        free: bytes of free memory.
+    """
+    return wanted == "stream" or (wanted == "auto" and needed > HOST_SHARE * free)
+
+
+def free_host_bytes() -> int:
+    """Memory of the host that programs may still take, bytes; of a container's limit where there is one."""
+    import psutil
+
+    free = psutil.virtual_memory().available
+    for limit, used in CGROUP_FILES:
+        if limit.is_file() and used.is_file() and limit.read_text().strip().isdigit():
+            free = min(free, int(limit.read_text()) - int(used.read_text()))
+    return max(0, free)
+
+
+CGROUP_FILES = tuple(
+    (Path("/sys/fs/cgroup") / limit, Path("/sys/fs/cgroup") / used)
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    )
+)
+"""Where Linux keeps the limit and the use of a container's memory, versions 2 and 1."""

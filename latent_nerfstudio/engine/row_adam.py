@@ -1,0 +1,192 @@
+"""Adam for parameters that are indexed by scene: a step costs what its scenes cost, however many others there are."""
+
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, Iterable, Optional, Tuple, Type
+
+import torch
+from jaxtyping import Float, Int
+from nerfstudio.engine.optimizers import OptimizerConfig
+from torch import Tensor
+
+from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.fields.rows import take_row_gradients
+
+IN_PLAY = 64
+"""Steps without a gradient after which a row no longer counts among those that take turns: its scene has ended."""
+
+
+@dataclass
+class RowAdamConfig(OptimizerConfig):
+    """Adam that changes the rows of a parameter that have a gradient, and no others."""
+
+    _target: Type = field(default_factory=lambda: RowAdam)
+    lr: float = 1e-3
+    """Learning rate."""
+    eps: float = 1e-15
+    """Added to the root of the mean squared gradient."""
+    max_idle: float = 1.0
+    """Steps of Adam that a step of rows stands for, at most: as many as pass until it is their turn again."""
+
+
+class RowAdam(torch.optim.Optimizer):
+    """Adam (Kingma and Ba, 2015, algorithm 1) whose averages, and their bias correction, are those of each row alone.
+
+    Rows are the first axis. A sparse gradient (torch's COO format, one sparse axis) steps its rows; every other row
+    keeps its values and its averages. A dense gradient steps all rows, and then each step is that of
+    `torch.optim.Adam`, bit by bit on a CPU. Parameters of both kinds may share a group, and one parameter may get now
+    this, now that.
+
+    Rates: if a row has a gradient with the chance p a step, then Adam with dense gradients (zero elsewhere) finds a
+    mean square of p g^2 and moves the row by lr / sqrt(p) a visit, spread over the steps after it. Here a visit moves
+    it by lr, so that lr_row = lr / sqrt(p) is the rate that makes the two alike where gradients agree.
+
+    With `max_idle` above 1 the likeness is closer, and needs no other rate: the step of a sparse gradient stands for
+    k = min(max_idle, 1 / p) steps of Adam, the first with the gradient and the others without, p being the share of
+    rows with a gradient among those that had one within 64 steps. The averages decay k times, and the row moves by the
+    sum of the k steps, a geometric series of the ratio r = beta_1 / sqrt(beta_2): lr_row = lr (1 - r^k) / (1 - r).
+
+    `torch.optim.SparseAdam` counts the steps of all rows together: a row that is first seen late has no bias
+    correction any more, and its first step is (1 - beta_1) / sqrt(1 - beta_2) = 3.2 times the rate. It also refuses
+    dense gradients.
+
+    Args:
+        params: parameters, or groups of them; `gather_rows` makes sparse gradients for them from now on.
+        lr: learning rate.
+        betas: decay of the averages of the gradient and of its square, in [0, 1).
+        eps: added to the root of the mean square.
+        max_idle: steps that a step of a sparse gradient stands for, at most; at least 1.
+
+    Raises:
+        ValueError: a number out of its range.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: Tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-15,
+        max_idle: float = 1.0,
+    ):
+        for name, value, expected, is_right in (
+            ("lr", lr, "a number of at least 0", lr >= 0),
+            ("eps", eps, "a number of at least 0", eps >= 0),
+            ("betas", betas, "two numbers in [0, 1)", all(0 <= beta < 1 for beta in betas)),
+            ("max_idle", max_idle, "a number of at least 1", max_idle >= 1),
+        ):
+            if not is_right:
+                raise ValueError(problem(name, expected, value, "correct the optimizer's settings"))
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "max_idle": max_idle})
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                take_row_gradients(parameter)
+
+    @torch.no_grad()
+    def step(self, closure: Optional[Callable[[], Any]] = None) -> Any:
+        """Steps the rows that have a gradient.
+
+        Args:
+            closure: computes the loss anew and returns it.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            settings = (group["lr"], *group["betas"], group["eps"])
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    step_parameter(parameter, self._averages(parameter), settings, group.get("max_idle", 1.0))
+        return loss
+
+    def _averages(self, parameter: Tensor) -> Dict[str, Tensor]:
+        """The state of a parameter: averages of the gradient and its square, and the steps of each row."""
+        state = self.state[parameter]
+        if "exp_avg" not in state:
+            state["exp_avg"] = torch.zeros_like(parameter)
+            state["exp_avg_sq"] = torch.zeros_like(parameter)
+        if "row_steps" not in state:  # of a fresh run, or one of torch's Adam that goes on here
+            done = float(state.pop("step", 0))
+            state["row_steps"] = torch.full(parameter.shape[:1], done, device=parameter.device)
+        if "last_turn" not in state:
+            state["last_turn"] = torch.zeros_like(state["row_steps"])
+            state["turn"] = torch.zeros((), device=parameter.device)
+        return state
+
+
+def step_parameter(
+    parameter: Tensor, state: Dict[str, Tensor], settings: Tuple[float, float, float, float], max_idle: float = 1.0
+) -> None:
+    """One step of a parameter, of all rows or of those that its gradient has.
+
+    Args:
+        parameter: with its gradient, dense or sparse.
+        state: its `exp_avg`, `exp_avg_sq`, `row_steps`, `last_turn` and `turn`, which are changed.
+        settings: learning rate, both decays, eps.
+        max_idle: steps that a step of a sparse gradient stands for, at most.
+    """
+    tables = (parameter, state["exp_avg"], state["exp_avg_sq"], state["row_steps"])
+    gradient = parameter.grad
+    assert gradient is not None
+    if not gradient.is_sparse:
+        step_rows(*tables, gradient, *settings)
+        return
+    gradient = gradient.coalesce()
+    index = gradient.indices()[0]
+    values, averages, squares, steps = (table.index_select(0, index) for table in tables)
+    lr, beta1, beta2, eps = settings
+    idle = 1.0 if max_idle == 1 else min(max_idle, turns_until_next(state, index))
+    ratio = beta1 / beta2**0.5
+    gain = 1.0 if idle == 1 else (1 - ratio**idle) / (1 - ratio)
+    step_rows(values, averages, squares, steps, gradient.values(), gain * lr, beta1, beta2, eps)
+    averages.mul_(beta1 ** (idle - 1))
+    squares.mul_(beta2 ** (idle - 1))
+    steps += idle - 1
+    for table, row in zip(tables, (values, averages, squares, steps), strict=True):
+        table.index_copy_(0, index, row)
+
+
+def turns_until_next(state: Dict[str, Tensor], index: Int[Tensor, "chosen"]) -> float:
+    """Steps until it is a row's turn again, on average: rows in play, over those of this step.
+
+    Args:
+        state: `turn`, the steps so far, and `last_turn` of each row, which are changed.
+        index: rows of this step.
+    """
+    state["turn"] += 1
+    state["last_turn"].index_copy_(0, index, state["turn"].expand(len(index)))
+    in_play = state["last_turn"] > state["turn"] - IN_PLAY
+    return float(in_play.sum()) / max(1, len(index))
+
+
+def step_rows(
+    values: Float[Tensor, "rows *row"],
+    averages: Float[Tensor, "rows *row"],
+    squares: Float[Tensor, "rows *row"],
+    steps: Float[Tensor, "rows"],
+    gradients: Float[Tensor, "rows *row"],
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+) -> None:
+    """Adam's step of each row, in place; the arithmetic, and its order, are those of `torch.optim.Adam`.
+
+    Args:
+        values: to be changed.
+        averages: of the gradient.
+        squares: averages of the gradient's square.
+        steps: that each row has done before.
+        gradients: of the values.
+        lr: learning rate.
+        beta1: decay of `averages`.
+        beta2: decay of `squares`.
+        eps: added to the root of the mean square.
+    """
+    steps += 1
+    averages.lerp_(gradients, 1 - beta1)
+    squares.mul_(beta2).addcmul_(gradients, gradients, value=1 - beta2)
+    count = steps.double().view(-1, *[1] * (values.dim() - 1))  # float32 would lose 1 - beta2 ** 1 after 4 digits
+    size = (-lr / (1 - beta1**count)).to(values.dtype)
+    root = (1 - beta2**count).sqrt().to(values.dtype)
+    values.add_((averages * size).div_(squares.sqrt().div_(root).add_(eps)))

@@ -1,0 +1,66 @@
+"""Runs of many scenes: streamed data, rows that are stepped alone, gradients that are accumulated, resuming."""
+
+import pytest
+import torch
+from test_trainer import trainer_of
+from tiny import small_nerf
+
+from latent_nerfstudio.engine.row_adam import RowAdamConfig
+
+GROUPS = ("planes", "shared_planes", "mlp", "decoder")
+
+
+def run_of(data, source, out, manager=None, **settings):
+    """A finished run whose samples do not jitter, with two scenes a step."""
+    manager = {"scenes_per_batch": 2, "rays_per_batch": 64, **(manager or {})}
+    nerf = small_nerf(macro_features=3, num_base_planes=2)
+    pipeline = {"rgb_alignment_start": 4, "datamanager": manager, "nerf": nerf}
+    optimizers = {g: {"optimizer": RowAdamConfig(lr=0.01), "scheduler": None} for g in GROUPS}
+    torch.manual_seed(0)
+    options = {"contact_sheet": False, "pipeline": pipeline, "optimizers": optimizers, **settings}
+    trainer = trainer_of(data, source, out, **options)
+    trainer.pipeline.latent_model.nerf.sampler.train_stratified = False
+    trainer.train()
+    return trainer
+
+
+def assert_equal(first, second):
+    for name, value in first.pipeline.state_dict().items():
+        assert torch.equal(second.pipeline.state_dict()[name], value), name
+
+
+@pytest.fixture(scope="module")
+def whole(balls, kl, tmp_path_factory):
+    return run_of(balls, kl, tmp_path_factory.mktemp("whole"))
+
+
+def test_a_streamed_run_is_the_run_in_memory(balls, kl, whole, tmp_path):
+    streamed = run_of(balls, kl, tmp_path, manager={"latent_storage": "stream"})
+    assert streamed.pipeline.datamanager.streams and not whole.pipeline.datamanager.streams
+    assert_equal(whole, streamed)
+
+
+def test_a_resumed_run_is_the_run_that_was_not_stopped(balls, kl, whole, tmp_path):
+    part = run_of(balls, kl, tmp_path / "part", steps=3)
+    assert_equal(whole, run_of(balls, kl, tmp_path / "rest", load_dir=part.checkpoint_dir))
+
+
+def test_scenes_that_are_in_no_step_stay_as_they_are(balls, kl, tmp_path):
+    trainer = run_of(balls, kl, tmp_path, steps=1)
+    (scenes,) = {tuple(trainer.pipeline.datamanager.next_train(0)[0].metadata["scene_index"].unique().tolist())}
+    field = trainer.pipeline.latent_model.nerf.field
+    for parameter in (field.micro_planes, field.scene_weights):
+        (optimizer,) = [o for o in trainer.optimizers.optimizers.values() if parameter in o.state]
+        assert optimizer.state[parameter]["row_steps"].nonzero()[:, 0].tolist() == list(scenes)
+        assert optimizer.state[parameter]["exp_avg"].flatten(1).any(dim=1).tolist() == [s in scenes for s in range(3)]
+    assert len(scenes) == 2 and parameter.grad.is_sparse
+
+
+def test_gradients_are_accumulated(balls, kl, tmp_path):
+    every = dict.fromkeys(GROUPS, 2)
+    trainer = run_of(balls, kl, tmp_path, steps=4, gradient_accumulation_steps=every, log_gradients=True)
+    field = trainer.pipeline.latent_model.nerf.field
+    steps = trainer.optimizers.optimizers["planes"].state[field.micro_planes]["row_steps"]
+    drawn = [trainer.pipeline.datamanager.next_train(s)[0].metadata["scene_index"].unique().tolist() for s in range(4)]
+    expected = [sum(any(scene in drawn[s] for s in pair) for pair in ((0, 1), (2, 3))) for scene in range(3)]
+    assert steps.tolist() == expected

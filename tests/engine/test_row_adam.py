@@ -1,0 +1,255 @@
+"""RowAdam against torch's Adam: all rows, rows by themselves, and the rule for its rate."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from latent_nerfstudio.engine.row_adam import RowAdam, RowAdamConfig
+from latent_nerfstudio.fields.rows import gather_rows
+
+SHAPES = pytest.mark.parametrize("shape", [(5, 3, 2, 4, 4), (7, 3), (4,), (3, 130)])
+EPS = 1e-15
+
+
+def parameter_of(shape, seed=0):
+    return nn.Parameter(torch.randn(shape, generator=torch.Generator().manual_seed(seed)))
+
+
+def gradient_of(shape, step):
+    """Random numbers whose size differs from step to step."""
+    generator = torch.Generator().manual_seed(100 + step)
+    return torch.randn(shape, generator=generator) * 10 ** torch.randn((), generator=generator)
+
+
+def sparse(gradient, rows):
+    """The given rows of a gradient, in COO format."""
+    index = torch.tensor(rows)
+    return torch.sparse_coo_tensor(index[None], gradient[index], gradient.shape)
+
+
+def change_rate(optimizer, step):
+    optimizer.param_groups[0]["lr"] = 0.04 / (1 + step)
+
+
+@SHAPES
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+def test_with_all_rows_each_step_is_that_of_adam_bit_by_bit(shape, kind):
+    ours, theirs = parameter_of(shape), parameter_of(shape)
+    row_adam, adam = RowAdam([ours]), torch.optim.Adam([theirs], eps=EPS)
+    for step in range(30):
+        gradient = gradient_of(shape, step)
+        theirs.grad = gradient.clone()
+        ours.grad = gradient.clone() if kind == "dense" else sparse(gradient, list(range(shape[0]))[::-1])
+        for optimizer in (row_adam, adam):
+            change_rate(optimizer, step)
+            optimizer.step()
+        assert torch.equal(ours, theirs)
+
+
+@SHAPES
+def test_each_row_is_stepped_as_if_it_were_alone(shape):
+    """Against one Adam a row, which steps where the row is present."""
+    together = parameter_of(shape)
+    alone = [nn.Parameter(row.detach().clone()[None]) for row in together]
+    row_adam, adams = RowAdam([together], lr=0.04), [torch.optim.Adam([p], lr=0.04, eps=EPS) for p in alone]
+    for step in range(25):
+        rows = [row for row in range(shape[0]) if (step * 7 + row * row) % 3 == 0]
+        gradient = gradient_of(shape, step)
+        before = together.detach().clone()
+        together.grad = sparse(gradient, rows) if rows else None
+        row_adam.step()
+        for row in range(shape[0]):
+            if row in rows:
+                alone[row].grad = gradient[row][None]
+                adams[row].step()
+            else:
+                assert torch.equal(together[row], before[row])
+        assert torch.equal(together, torch.cat(alone))
+
+
+def test_the_first_step_of_a_late_row_has_the_size_of_the_rate():
+    """Which that of torch's SparseAdam has not."""
+    moved = {}
+    for kind in (RowAdam, torch.optim.SparseAdam):
+        parameter = nn.Parameter(torch.zeros(2, 3))
+        optimizer = kind([parameter], lr=0.01)
+        for step in range(3000):
+            parameter.grad = sparse(torch.ones(2, 3), [0] if step < 2999 else [1])
+            optimizer.step()
+        moved[kind] = float(parameter.detach()[1].abs().max())
+    assert moved[RowAdam] == pytest.approx(0.01, rel=1e-4)
+    assert moved[torch.optim.SparseAdam] == pytest.approx(3.2 * 0.01, rel=0.05)
+
+
+def test_sparse_and_dense_parameters_share_a_group_and_take_turns():
+    first, second, reference = parameter_of((4, 3)), parameter_of((2, 2)), parameter_of((4, 3))
+    optimizer, adam = RowAdam([first, second], lr=0.1), torch.optim.Adam([reference], lr=0.1, eps=EPS)
+    for step in range(6):
+        gradient = gradient_of((4, 3), step)
+        first.grad = sparse(gradient, [0, 1, 2, 3]) if step % 2 else gradient.clone()
+        second.grad = torch.ones(2, 2) if step % 2 else None
+        reference.grad = gradient.clone()
+        optimizer.step()
+        adam.step()
+    assert torch.equal(first, reference)
+    assert optimizer.state[second]["row_steps"].tolist() == [3, 3]
+
+
+def loss_of(table, rows):
+    return (gather_rows(table, torch.tensor(rows)) - 1).square().sum()
+
+
+def test_accumulated_gradients():
+    once, twice = parameter_of((5, 3)), parameter_of((5, 3))
+    for parameter in (once, twice):
+        optimizer = RowAdam([parameter], lr=0.1)
+        if parameter is once:
+            (loss_of(parameter, [0, 2]) + loss_of(parameter, [2, 4])).backward()
+        else:
+            loss_of(parameter, [0, 2]).backward()
+            loss_of(parameter, [2, 4]).backward()
+        optimizer.step()
+        assert optimizer.state[parameter]["row_steps"].tolist() == [1, 0, 1, 0, 1]
+    torch.testing.assert_close(once, twice)
+
+
+def test_gradients_that_were_scaled():
+    plain, scaled = parameter_of((5, 3)), parameter_of((5, 3))
+    for parameter in (plain, scaled):
+        scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, enabled=parameter is scaled)
+        optimizer = RowAdam([parameter], lr=0.1)
+        for rows in ([0, 1], [1, 4]):
+            optimizer.zero_grad()
+            scaler.scale(loss_of(parameter, rows)).backward()
+            scaler.step(optimizer)
+            scaler.update()
+    torch.testing.assert_close(plain, scaled, atol=0, rtol=1e-6)
+    before = scaled.detach().clone()
+    scaler.scale(loss_of(scaled, [3]) * float("inf")).backward()
+    scaler.step(RowAdam([scaled], lr=0.1))
+    assert torch.equal(scaled, before)
+
+
+def test_a_clipped_gradient():
+    ours, theirs = parameter_of((5, 3)), parameter_of((5, 3))
+    RowAdam([ours])
+    for parameter in (ours, theirs):
+        loss_of(parameter, [0, 2]).backward()
+    norms = [torch.nn.utils.clip_grad_norm_([p], 0.5) for p in (ours, theirs)]
+    assert float(norms[0]) == pytest.approx(float(norms[1]), rel=1e-6)
+    torch.testing.assert_close(ours.grad.to_dense(), theirs.grad)
+
+
+def test_a_run_goes_on_from_its_state():
+    whole, part = parameter_of((5, 3)), parameter_of((5, 3))
+    optimizer, first = RowAdam([whole], lr=0.1), RowAdam([part], lr=0.1)
+    for step in range(8):
+        if step == 4:
+            stored = copy.deepcopy(first.state_dict())
+            assert all(isinstance(v, torch.Tensor) for v in stored["state"][0].values())
+            first = RowAdam([part], lr=0.5)
+            first.load_state_dict(stored)
+        for parameter, one in ((whole, optimizer), (part, first)):
+            parameter.grad = sparse(gradient_of((5, 3), step), [step % 5, (step + 2) % 5])
+            one.step()
+    assert torch.equal(whole, part)
+
+
+def test_a_run_of_adam_goes_on():
+    ours, theirs = parameter_of((5, 3)), parameter_of((5, 3))
+    adam, row_adam = torch.optim.Adam([theirs], lr=0.1, eps=EPS), RowAdam([ours], lr=0.1)
+    for step in range(8):
+        theirs.grad = gradient_of((5, 3), step)
+        adam.step()
+        if step == 3:
+            ours.data.copy_(theirs.data)
+            row_adam.load_state_dict(copy.deepcopy(adam.state_dict()))
+        elif step > 3:
+            ours.grad = sparse(gradient_of((5, 3), step), range(5))
+            row_adam.step()
+    assert torch.equal(ours, theirs)
+
+
+def final_loss(kind, rate, rows=32, present=8, steps=150, **settings):
+    """Rows that follow noisy targets, a few of them a step; the mean squared distance in the end."""
+    generator = torch.Generator().manual_seed(0)
+    table, target = nn.Parameter(torch.zeros(rows, 16)), torch.randn(rows, 16, generator=generator)
+    optimizer = kind([table], lr=rate, eps=EPS, **settings)
+    for _ in range(steps):
+        chosen = torch.randperm(rows, generator=generator)[:present].sort().values
+        noisy = target[chosen] + 0.3 * torch.randn(present, 16, generator=generator)
+        optimizer.zero_grad()
+        (gather_rows(table, chosen) - noisy).square().sum().backward()
+        optimizer.step()
+    return float((table - target).square().mean())
+
+
+def test_the_rule_for_the_rate_finds_the_loss_of_dense_adam():
+    """A quarter of the rows a step, so twice the rate; with the same rate rows lag behind."""
+    dense = final_loss(torch.optim.Adam, 0.01)
+    ruled = final_loss(RowAdam, 0.01 / 0.25**0.5)
+    assert ruled == pytest.approx(dense, rel=0.1)
+    stretched = final_loss(RowAdam, 0.01, max_idle=4.0)
+    assert stretched == pytest.approx(dense, rel=0.1) and stretched == final_loss(RowAdam, 0.01, max_idle=100.0)
+    assert final_loss(RowAdam, 0.01) > 1.5 * dense
+
+
+def test_a_stretched_step_is_the_sum_of_the_steps_until_the_next_turn():
+    """One row of three; late in a run, where the correction of the averages' bias is constant."""
+    ours, theirs = nn.Parameter(torch.zeros(3, 2)), nn.Parameter(torch.zeros(3, 2))
+    optimizer, adam = RowAdam([ours], lr=0.01, max_idle=16.0), torch.optim.Adam([theirs], lr=0.01, eps=EPS)
+    gradient, alone = torch.tensor([[1.0, -3.0]]).expand(3, 2), torch.tensor([[1.0], [0.0], [0.0]])
+    for step in range(4500):
+        theirs.grad = gradient * alone.roll(step % 3, 0)
+        ours.grad = sparse(gradient, [step % 3])
+        adam.step()
+        optimizer.step()
+    for name in ("exp_avg", "exp_avg_sq"):
+        mine, dense = (o.state[p][name][2] for o, p in ((optimizer, ours), (adam, theirs)))
+        decay = {"exp_avg": 0.9, "exp_avg_sq": 0.999}[name] ** 2  # the row's two idle steps are done in advance
+        torch.testing.assert_close(mine, dense * decay, rtol=1e-3, atol=0)
+    torch.testing.assert_close(ours, theirs, rtol=2e-2, atol=0.05)
+
+
+def test_rows_that_have_ended_take_no_turns():
+    """Of eight rows six end; 64 steps later the other two, which are in every step, are stepped as Adam would."""
+    parameter = parameter_of((8, 3))
+    optimizer = RowAdam([parameter], max_idle=16.0)
+    counts = []
+    for step in range(80):
+        parameter.grad = sparse(gradient_of((8, 3), step), [step % 8, (step + 1) % 8] if step < 8 else [3, 4])
+        before = float(optimizer.state[parameter]["row_steps"][3]) if step else 0.0
+        optimizer.step()
+        counts.append(float(optimizer.state[parameter]["row_steps"][3]) - before)
+    assert counts[2] == counts[60] == 4.0 and counts[75] == 1.0
+    stored = optimizer.state_dict()["state"][0]
+    assert float(stored["turn"]) == 80 and stored["last_turn"].tolist() == [8, 2, 3, 80, 80, 6, 7, 8]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lr": -1.0}, "lr: expected a number of at least 0, got -1.0"),
+        ({"max_idle": 0.5}, "max_idle: expected a number of at least 1, got 0.5"),
+        ({"eps": -1.0}, "eps: expected a number of at least 0"),
+        ({"betas": (0.9, 1.0)}, r"betas: expected two numbers in \[0, 1\), got \(0.9, 1.0\)"),
+    ],
+)
+def test_bad_settings(settings, message):
+    with pytest.raises(ValueError, match=message):
+        RowAdam([parameter_of((2, 2))], **settings)
+
+
+def test_the_methods_use_it_for_scenes():
+    from method_configs.igae import ig_ae, three_da_ae
+    from method_configs.kplanes import latent_kplanes
+    from method_configs.triplane import latent_triplane, triplane
+
+    for method in (latent_triplane, triplane, ig_ae, three_da_ae):
+        kinds = {name: type(group["optimizer"]) for name, group in method.config.optimizers.items()}
+        assert {name for name, kind in kinds.items() if kind is RowAdamConfig} == {"planes", "shared_planes"}
+        optimizer = method.config.optimizers["planes"]["optimizer"].setup([parameter_of((2, 2))])
+        assert isinstance(optimizer, RowAdam) and optimizer.defaults["eps"] == EPS
+    assert not any(isinstance(g["optimizer"], RowAdamConfig) for g in latent_kplanes.config.optimizers.values())
