@@ -57,7 +57,7 @@ def stage_factor(step: int, start: int, end: int, warmup: int, floor: float, ali
         floor: factor at the end of a stage, relative to its beginning.
         alignment_factor: factor at the beginning of RGB alignment.
     """
-    aligned = start <= step
+    aligned = start <= step and start < end
     first, last = (start, end) if aligned else (0, min(start, end))
     progress = min(1.0, (step - first) / max(1, last - first))
     cosine = floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))

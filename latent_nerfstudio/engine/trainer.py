@@ -12,14 +12,18 @@ from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocati
 from nerfstudio.engine.optimizers import Optimizers
 from nerfstudio.engine.trainer import Trainer, TrainerConfig
 from nerfstudio.utils import writer
+from nerfstudio.utils.comms import is_main_process
 from nerfstudio.utils.rich_utils import CONSOLE
 from PIL import Image
 from torchvision.transforms.functional import pil_to_tensor
 
+from latent_nerfstudio.engine.distributed import ReducingOptimizers, first_alone, gather_scenes, start_alike
+from latent_nerfstudio.engine.memory import check_memory
 from latent_nerfstudio.models.shared_bundle import write_shared_bundle
 from latent_nerfstudio.pipelines.contact_sheet import measure_views, one_view_a_scene, write_contact_sheet
 from latent_nerfstudio.pipelines.finite import check_finite
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
+from latent_nerfstudio.pipelines.scene_watch import NothingToTrain
 
 SECONDS_BETWEEN_LINES = 5.0
 """How often a progress line is printed."""
@@ -59,7 +63,8 @@ class LatentTrainer(Trainer):
     """Adds to Nerfstudio's trainer what a plugin cannot tell it otherwise.
 
     Schedules learn where the stages begin and end; pictures are encoded before the clock starts; a resumed run ends at
-    `max_num_iterations` (Nerfstudio 1.1.5 runs that many steps more); a model that is no longer finite is never saved;
+    `max_num_iterations` (Nerfstudio 1.1.5 runs that many steps more), and any run once all its scenes have ended; steps
+    of a stage whose scenes have ended are left out; a model that is no longer finite is never saved;
     `training.json` and `contact_sheet.png` are written beside config.yml at the end.
     """
 
@@ -74,8 +79,13 @@ class LatentTrainer(Trainer):
                 f"max_num_iterations: expected more than the {self._start_step} steps of the loaded checkpoint, got "
                 f"{end}; raise --max-num-iterations"
             )
-        self.pipeline.prepare()
+        check_memory(self.pipeline)
+        with first_alone(self.world_size):
+            self.pipeline.prepare()
+        if self.world_size > 1:
+            start_alike(self.pipeline)
         self.progress = Progress(self.pipeline, self._start_step, end)
+        self.last_step = self._start_step
         self.callbacks += [
             TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], self._after_iteration),
             TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], self._draw_pictures),
@@ -91,19 +101,32 @@ class LatentTrainer(Trainer):
                 scheduler.max_steps = scheduler.max_steps or self.config.max_num_iterations
                 if scheduler.alignment_start is None:
                     scheduler.alignment_start = self.pipeline.second_stage_start
-        return Optimizers(optimizers, self.pipeline.get_param_groups())
+        groups = self.pipeline.get_param_groups()
+        return (
+            Optimizers(optimizers, groups)
+            if self.world_size == 1
+            else ReducingOptimizers(optimizers, groups, self.pipeline)
+        )
 
     def train(self) -> None:
         self.progress.begin()
         super().train()
 
     def train_iteration(self, step: int):
-        result = super().train_iteration(step)
-        self.progress.update(step, result[0], result[2])
+        """A step; nothing but the schedules' count where all scenes of the stage have ended."""
+        self.last_step = step
+        try:
+            result = super().train_iteration(step)
+        except NothingToTrain:
+            self.optimizers.scheduler_step_all(step)
+            return torch.zeros((), device=self.device), {}, {}
+        if is_main_process():
+            self.progress.update(step, result[0], result[2])
         return result
 
     def _after_iteration(self, step: int) -> None:
-        if step >= self.config.max_num_iterations - 1:
+        end = self.config.max_num_iterations
+        if step >= end - 1 or self.pipeline.watch.is_over(step, end):
             self.stop_training = True
 
     def save_checkpoint(self, step: int) -> None:
@@ -115,31 +138,51 @@ class LatentTrainer(Trainer):
         check_finite(dict(self.pipeline.named_parameters()), step, "parameter")
         if self.pipeline.space.trains_encoder:
             self.pipeline.space.encode_background()
+        self._gather()
         super().save_checkpoint(step)
-        if self.config.write_bundle:
-            write_shared_bundle(self.base_dir, self.pipeline.latent_model, step, {"method": self.config.method_name})
+        if self.config.write_bundle and is_main_process():
+            seconds = self.entry_seconds + round(self.progress.seconds(), 2)
+            facts = {"method": self.config.method_name, "seconds": seconds}
+            write_shared_bundle(self.base_dir, self.pipeline.latent_model, step, facts)
+
+    @property
+    def entry_seconds(self) -> float:
+        """Seconds of training in the shared bundle that the run started from, where the bundle says so."""
+        return float(self.pipeline.latent_model.bundle_facts.get("seconds", 0.0))
+
+    def _gather(self) -> None:
+        """Gives every process all scenes, where several train them."""
+        if self.world_size > 1:
+            gather_scenes(self.pipeline.own_parameters(), self.optimizers, self.pipeline.datamanager.share)
 
     def _draw_pictures(self, step: int) -> None:
         """A contact sheet of held-out views in `pictures/`, their metrics in `metrics.jsonl`, both to the logger."""
         every = self.config.steps_per_pictures
         if not every or (step + 1) % every or not len(self.pipeline.datamanager.eval_dataset):
             return
+        self._gather()
+        if not is_main_process():
+            return
+        self.progress.pause()
         folder = self.base_dir / "pictures"
         folder.mkdir(parents=True, exist_ok=True)
         path = write_contact_sheet(self.pipeline, folder / f"step-{step + 1:09d}.png", SCENES_PICTURED)
         metrics = measure_views(self.pipeline, one_view_a_scene(self.pipeline)[:SCENES_PICTURED])
         with open(self.base_dir / "metrics.jsonl", "a") as file:
-            file.write(json.dumps({"step": step + 1, **metrics}) + "\n")
+            file.write(json.dumps({"step": step + 1, "seconds": self.progress.seconds(), **metrics}) + "\n")
         writer.put_image("Pictures", pil_to_tensor(Image.open(path)).permute(1, 2, 0) / 255, step)
         writer.put_dict("Pictured views", metrics, step)
+        self.progress.go_on()
 
     def _after_train(self) -> None:
-        self.step = min(self.step, self.config.max_num_iterations - 1)
+        self.step = min(self.step, self.last_step)
         self.progress.end_clock()
         super()._after_train()
 
     def _write_summary(self, step: int) -> None:
         """Seconds, steps and sizes of the run, and its contact sheet; called when the last checkpoint is saved."""
+        if not is_main_process():
+            return
         model = self.pipeline.latent_model
         seconds = self.progress.seconds()
         summary = {
@@ -150,10 +193,14 @@ class LatentTrainer(Trainer):
             "seconds": round(seconds, 2),
             "scenes": model.scene_names,
             "seconds_per_scene": round(seconds / len(model.scene_names), 2),
+            "entry_seconds": self.entry_seconds,
             "bytes_per_scene": model.scene_bytes(),
             "bytes_shared": model.shared_bytes(),
             "device": str(self.device),
         }
+        if self.pipeline.scene_progress.is_told:
+            summary["progress"] = self.pipeline.scene_progress.rows()
+            CONSOLE.print(self.pipeline.scene_progress.table())
         self.base_dir.mkdir(parents=True, exist_ok=True)
         (self.base_dir / "training.json").write_text(json.dumps(summary, indent=2))
         if self.config.contact_sheet and len(self.pipeline.datamanager.eval_dataset):
@@ -173,12 +220,23 @@ class Progress:
 
     def begin(self) -> None:
         """Starts the clock."""
-        self.started = self.printed = time.monotonic()
+        self.printed = time.monotonic()
+        self.started = self.printed - self.pipeline.start_seconds  # the scenes' start is training as well
         self.ended: Optional[float] = None
 
     def end_clock(self) -> None:
         """Stops the clock."""
         self.ended = time.monotonic()
+
+    def pause(self) -> None:
+        """Stops the clock for what is no training."""
+        self.end_clock()
+
+    def go_on(self) -> None:
+        """Starts it again where it stood."""
+        if self.ended is not None:
+            self.started += time.monotonic() - self.ended
+            self.ended = None
 
     def seconds(self) -> float:
         """Seconds that the clock has run."""

@@ -11,7 +11,7 @@ from typing import Optional, Sequence
 PROGRAMS = {"ns-render": "ns-render", "render.py": "ns-render", "ns-export": "ns-export", "exporter.py": "ns-export"}
 """Commands by the name that the process was started with."""
 
-_POINTS = "it needs colours and normals of single rays, and a latent pixel only becomes colour in its picture"
+_POINTS = "it needs colours of single rays from Nerfstudio's own data, and a latent only becomes colour in its picture"
 
 UNSUPPORTED = {
     (
@@ -21,8 +21,11 @@ UNSUPPORTED = {
     ("ns-export", "pointcloud"): f"{_POINTS}; use ns-render dataset with --rendered-output-names rgb depth",
     ("ns-export", "poisson"): f"{_POINTS}; use ns-render dataset with --rendered-output-names rgb depth",
     ("ns-export", "tsdf"): f"{_POINTS}; use ns-render dataset with --rendered-output-names rgb depth",
-    ("ns-export", "marching-cubes"): "it needs a signed distance field, and tri-planes hold densities",
-    ("ns-export", "gaussian-splat"): "it needs gaussians, and this is a field",
+    ("ns-export", "marching-cubes"): "it needs a signed distance field, and NeRFs here have densities",
+    (
+        "ns-export",
+        "gaussian-splat",
+    ): "it writes the colours of Splatfacto's own gaussians, and models here have channels instead of colours",
 }
 """Why a subcommand does not work, and what does instead."""
 

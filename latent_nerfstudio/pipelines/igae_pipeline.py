@@ -73,6 +73,11 @@ class IGAEPipeline(LatentPipeline):
 
     def __init__(self, config: IGAEPipelineConfig, *args: Any, **kwargs: Any):
         check_stages(config)
+        if kwargs.get("world_size", 1) > 1:
+            raise ValueError(
+                f"machine.num_devices: expected 1 for joint training, got {kwargs['world_size']}; train the "
+                "autoencoder on one device, and the scenes on several"
+            )
         super().__init__(config, *args, **kwargs)
         self.space.train_encoder()
         self.loaded_step = -1

@@ -6,18 +6,26 @@ from typing import Any, Dict, List, Literal, Optional, Tuple, Type, Union
 
 import torch
 from jaxtyping import Float
+from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.data.datamanagers.base_datamanager import DataManagerConfig
+from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
 from nerfstudio.models.base_model import ModelConfig
 from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineConfig
+from nerfstudio.utils.comms import get_rank
 from rich.progress import track
 from torch import Tensor
 from torch.nn import Parameter
 
+from latent_nerfstudio.data.latent_cache import group_by
 from latent_nerfstudio.data.latent_datamanager import LatentDataManager, LatentDataManagerConfig, scene_indices
+from latent_nerfstudio.data.share import Share
 from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.pipelines.commands import refuse_unsupported
 from latent_nerfstudio.pipelines.finite import check_finite
+from latent_nerfstudio.pipelines.scene_progress import PlateauConfig, SceneProgress
+from latent_nerfstudio.pipelines.scene_start import start_scenes
+from latent_nerfstudio.pipelines.scene_watch import SceneWatch
 
 Stage = Literal["latent supervision", "RGB alignment", "mixed supervision"]
 
@@ -57,6 +65,11 @@ class LatentPipelineConfig(VanillaPipelineConfig):
     """Whether the tiny MLP is trained; by default unless a shared bundle brings it."""
     autoencoder_precision: Literal["auto", "bfloat16", "float32"] = "auto"
     """Arithmetic of the autoencoder where it is trained; `auto` is bfloat16 where the processor has it."""
+    fit_scene_weights: int = 3
+    """Steps of least squares that fit the weights of new scenes to a shared bundle's base planes before training
+    begins; 0 starts them at the mean of the bundle's."""
+    plateau: PlateauConfig = field(default_factory=PlateauConfig)
+    """Early end of scenes that gain no more."""
 
 
 class LatentPipeline(VanillaPipeline):
@@ -72,11 +85,40 @@ class LatentPipeline(VanillaPipeline):
         refuse_unsupported()
         check_config(config)
         check_device(config, device)
+        world = kwargs.pop("world_size", 1)  # Nerfstudio would wrap the model, see `engine.distributed`
+        self.check_world(config, world)
         super().__init__(config, device, *args, **kwargs)  # type: ignore[arg-type]
+        self.world_size = world
+        if world > 1:
+            self.datamanager.share = Share(get_rank(), world, by_scene=len(self.latent_model.scene_names) >= world)
         if not config.train_decoder:
             for parameter in self.space.autoencoder.decoder_parameters():
                 parameter.requires_grad_(False)
         self.freeze_shared()
+        plateau = getattr(config, "plateau", PlateauConfig())  # which config.yml of older runs does not have
+        self.scene_progress = SceneProgress(self.latent_model.scene_names, plateau)
+        self.watch = SceneWatch(self)
+        self.is_fresh = True
+        self.start_seconds = 0.0
+
+    @staticmethod
+    def check_world(config: "LatentPipelineConfig", world: int) -> None:
+        """Refuses what several processes cannot do together.
+
+        Raises:
+            ValueError: an early end of scenes.
+        """
+        if world > 1 and getattr(config, "plateau", PlateauConfig()).every > 0:
+            raise ValueError(
+                f"plateau.every: expected 0 with several devices, got {config.plateau.every}; leave it out, or fit the "
+                "scenes with `lns fit-scenes --workers`"
+            )
+
+    def own_parameters(self) -> List[Parameter]:
+        """Parameters of scenes, each of which one process trains; empty where there are fewer scenes than processes."""
+        if self.world_size == 1 or not self.datamanager.share.by_scene:
+            return []
+        return self.latent_model.scene_parameters()
 
     def freeze_shared(self) -> None:
         """Stops training what is shared: by default what a shared bundle brought, see the config."""
@@ -105,9 +147,30 @@ class LatentPipeline(VanillaPipeline):
         return "latent supervision" if self.config.mixed_supervision is None else "mixed supervision"
 
     def prepare(self) -> None:
-        """Loads and encodes the training pictures, once; the trainer calls it before the first step."""
-        if self.datamanager.table is None:
-            self.datamanager.prepare(self.space)
+        """Loads and encodes the training pictures, once; the trainer calls it before the first step.
+
+        Scenes of a fresh run that starts from a shared bundle are fitted to its base planes then.
+        """
+        if self.datamanager.table is not None:
+            return
+        self.watch.check()
+        self.datamanager.prepare(self.space)
+        if self.is_fresh and self.latent_model.from_bundle[0]:
+            self.start_seconds = start_scenes(self, self.config.fit_scene_weights)
+        self.watch.prepare()
+
+    def load_pipeline(self, loaded_state: Dict[str, Any], step: int) -> None:
+        super().load_pipeline(loaded_state, step)
+        self.is_fresh = False
+
+    def get_training_callbacks(self, training_callback_attributes: TrainingCallbackAttributes):
+        """Those of Nerfstudio, and what is done for scenes after a step."""
+        optimizers = training_callback_attributes.optimizers
+        assert optimizers is not None
+        after = TrainingCallback(
+            [TrainingCallbackLocation.AFTER_TRAIN_ITERATION], self.watch.after_step, args=[optimizers.optimizers]
+        )
+        return [*super().get_training_callbacks(training_callback_attributes), after]
 
     def get_param_groups(self) -> Dict[str, List[Parameter]]:
         groups = super().get_param_groups()
@@ -125,14 +188,23 @@ class LatentPipeline(VanillaPipeline):
         return None if is_whole else self.config.crop
 
     def get_train_loss_dict(self, step: int) -> Losses:
-        """One step's losses, by the stage of the step.
+        """One step's losses, by the stage of the step; without scenes that fail, where scenes share nothing trained.
 
         Raises:
             FloatingPointError: a loss is NaN or infinite; nothing is stepped then.
         """
         self.prepare()
+        self.watch.enter(step)
         outputs, losses, metrics = self.stage_losses(step)
-        check_finite(losses, step, "loss")
+        if self.world_size > 1:
+            losses = {name: self.datamanager.share_weight * loss for name, loss in losses.items()}
+        try:
+            check_finite(losses, step, "loss")
+        except FloatingPointError:
+            if self.world_size == 1 and self.watch.drop_failed(step):
+                return self.get_train_loss_dict(step)
+            raise
+        self.watch.hold()
         return outputs, losses, metrics
 
     def stage_losses(self, step: int) -> Losses:
@@ -152,18 +224,24 @@ class LatentPipeline(VanillaPipeline):
         """
         if self.latent_model.renders_cameras:
             return self.latent_supervision_of_pictures(step)
-        rays, batch = self.datamanager.next_train(step)
-        batch["latent"] = self.space.normalizer(as_float(batch["raw_latent"]))
-        rays.metadata["background"] = self.space.background_at(*batch["position"].unbind(dim=1))
+        rays, batch = self.with_latents(*self.datamanager.next_train(step))
         outputs = self._model(rays)
+        self.watch.saw(rays.metadata, outputs["rgb"] - batch["latent"])
         losses = self.model.get_loss_dict(outputs, batch)
         return outputs, losses, {"latent_mse": losses["latent_loss"].detach()} if "latent_loss" in losses else {}
+
+    def with_latents(self, rays: RayBundle, batch: Dict[str, Tensor]) -> Tuple[RayBundle, Dict[str, Tensor]]:
+        """Rays and batch of the datamanager with the background of each ray and its normalised latent."""
+        batch["latent"] = self.space.normalizer(as_float(batch["raw_latent"]))
+        rays.metadata["background"] = self.space.background_at(*batch["position"].unbind(dim=1))
+        return rays, batch
 
     def latent_supervision_of_pictures(self, step: int) -> Losses:
         """The NeRF's own losses on whole latent pictures."""
         cameras, batch = self.datamanager.next_train_images(step)
         latents, outputs = self.latent_model.render_latents(cameras)
         target = self.target_latents(batch)
+        self.watch.saw(cameras.metadata, latents - target)
         losses = self.model.get_loss_dict(outputs, {"latent": target})
         return outputs, losses, {"latent_mse": (latents.detach() - target).square().mean()}
 
@@ -176,6 +254,7 @@ class LatentPipeline(VanillaPipeline):
         latents, outputs = self.latent_model.render_latents(cameras)
         image = batch["image"]
         decoded = self.decode(latents, image)
+        self.watch.saw(cameras.metadata, decoded - image)
         rgb_mse = masked_mse(decoded, image, batch.get("mask"))
         losses = {"rgb_loss": rgb_weight * rgb_mse, **self.latent_model.get_regularization_dict(outputs)}
         if latent_weight > 0:
@@ -314,9 +393,8 @@ def summarise(rows: List[Dict[str, float]], scenes: List[int], names: List[str],
         if with_std:
             result[f"{key}_std"] = float(values.std()) if len(values) > 1 else float("nan")
         if len(names) > 1:
-            for scene in sorted(set(scenes)):
-                chosen = torch.tensor([s == scene for s in scenes])
-                result[f"{names[scene]}/{key}"] = float(values[chosen].mean())
+            for scene, members in sorted(group_by(scenes).items()):
+                result[f"{names[scene]}/{key}"] = float(values[members].mean())
     return result
 
 

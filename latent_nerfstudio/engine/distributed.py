@@ -1,0 +1,119 @@
+"""Several processes on one run: each has scenes of its own, and only the gradients of what scenes share are reduced.
+
+Nerfstudio starts the processes (`--machine.num-devices`) and would wrap the model into DistributedDataParallel, which
+reduces the dense gradient of every scene at every step and does not see the decoder, which is called outside `forward`.
+"""
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Sequence
+
+import torch
+import torch.distributed as dist
+from nerfstudio.engine.optimizers import Optimizers
+from torch import Tensor
+from torch.nn import Module, Parameter
+
+from latent_nerfstudio.data.share import Share
+
+if TYPE_CHECKING:
+    from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
+
+
+class ReducingOptimizers(Optimizers):
+    """Optimizers that average the gradients of shared parameters over all processes before they step.
+
+    The gradients of parameters of scenes stay as they are; a process that had none of a step's scenes leaves its own
+    alone.
+
+    Args:
+        config: of Nerfstudio's `Optimizers`.
+        param_groups: likewise.
+        pipeline: tells which parameters are of scenes, and this process's weight in a step.
+    """
+
+    def __init__(self, config: Dict[str, Any], param_groups: Dict[str, List[Parameter]], pipeline: "LatentPipeline"):
+        super().__init__(config, param_groups)
+        self.pipeline = pipeline
+        self.own = pipeline.own_parameters()
+
+    def optimizer_scaler_step_some(self, grad_scaler: Any, param_groups: List[str]) -> None:
+        own = {id(parameter) for parameter in self.own}
+        average_gradients([p for name in param_groups for p in self.parameters[name] if id(p) not in own])
+        if self.pipeline.datamanager.share_weight == 0:
+            for parameter in self.own:
+                parameter.grad = None
+        super().optimizer_scaler_step_some(grad_scaler, param_groups)
+
+
+def average_gradients(parameters: Sequence[Parameter]) -> None:
+    """Means of gradients over all processes, in place; a process without one counts as zero.
+
+    Gradients that no process has stay None, so that their optimizer does not step.
+
+    Args:
+        parameters: the same ones in the same order on every process.
+    """
+    if not parameters:
+        return
+    present = torch.tensor([float(p.grad is not None) for p in parameters], device=parameters[0].device)
+    dist.all_reduce(present)
+    chosen = [p for p, count in zip(parameters, present.tolist(), strict=True) if count > 0]
+    for device in {p.device for p in chosen}:
+        average([dense_gradient(p) for p in chosen if p.device == device])
+
+
+def dense_gradient(parameter: Parameter) -> Tensor:
+    """A parameter's gradient as a dense tensor, zero where there was none; it is the parameter's from now on."""
+    gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+    parameter.grad = gradient.to_dense() if gradient.is_sparse else gradient
+    return parameter.grad
+
+
+def average(tensors: Sequence[Tensor]) -> None:
+    """Means of tensors over all processes, in place, in one message."""
+    flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+        tensor.copy_(part.view_as(tensor))
+
+
+@contextmanager
+def first_alone(world: int) -> Iterator[None]:
+    """What the first process does alone, and then the others: these find on disk what it has left there."""
+    if world > 1 and dist.get_rank() > 0:
+        dist.barrier()
+    yield
+    if world > 1 and dist.get_rank() == 0:
+        dist.barrier()
+
+
+@torch.no_grad()
+def start_alike(module: Module) -> None:
+    """Gives all processes the parameters and buffers of the first: each has drawn its own."""
+    for tensor in [*module.parameters(), *module.buffers()]:
+        dist.broadcast(tensor.data, src=0)
+
+
+@torch.no_grad()
+def gather_scenes(parameters: Sequence[Parameter], optimizers: Optimizers, share: Share) -> None:
+    """Gives all processes every scene's rows, and their optimizer's state, as the process that owns them has them.
+
+    Args:
+        parameters: whose first axis is the scene.
+        optimizers: of the run.
+        share: of this process.
+    """
+    for parameter in parameters:
+        gather_rows(parameter.data, share)
+        for optimizer in optimizers.optimizers.values():
+            for state in optimizer.state.get(parameter, {}).values():
+                if torch.is_tensor(state) and state.shape[:1] == parameter.shape[:1]:
+                    gather_rows(state, share)
+
+
+def gather_rows(table: Tensor, share: Share) -> None:
+    """Rows of all processes, in place, each from the process that owns it."""
+    own = share.own(torch.arange(len(table), device=table.device))
+    table[~own] = 0
+    dist.all_reduce(table)

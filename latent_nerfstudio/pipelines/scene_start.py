@@ -1,0 +1,125 @@
+"""How new scenes start against a shared bundle: their weights of its base planes, by least squares on their latents."""
+
+import time
+from typing import TYPE_CHECKING, Callable, Tuple
+
+import torch
+from jaxtyping import Float, Int
+from nerfstudio.utils.rich_utils import CONSOLE
+from torch import Tensor
+from torch.nn import Parameter
+
+from latent_nerfstudio.models.triplane import TriplaneModel
+
+if TYPE_CHECKING:
+    from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
+
+RAYS = 256
+"""Latent pixels of a scene that its weights are fitted to; see benchmarks/choices.md."""
+
+DIFFERENCE = 0.05
+"""Change of a weight that derivatives are taken with; weights are of the order of 1 / sqrt(M)."""
+
+DAMPING = 1e-2
+"""Of the first step, relative to the diagonal: a third of it after a step that helped, ten times after another."""
+
+Render = Callable[[Float[Tensor, "scenes weights"]], Float[Tensor, "scenes values"]]
+"""What scenes look like with some weights."""
+
+
+@torch.no_grad()
+def start_scenes(pipeline: "LatentPipeline", steps: int) -> float:
+    """Fits the weights of new scenes to a sample of their latents, everything else held; nothing without base planes.
+
+    Nothing is drawn from torch's own generator, so that the steps after it see the same rays as without.
+
+    Args:
+        pipeline: prepared; its scenes are fresh.
+        steps: of Levenberg and Marquardt; each renders the sample once for every base plane, and once more.
+
+    Returns:
+        Seconds that it took.
+    """
+    nerf = pipeline.latent_model.nerf
+    weights = nerf.field.scene_weights if isinstance(nerf, TriplaneModel) else None
+    if weights is None or steps < 1:
+        return 0.0
+    begun, was_training = time.monotonic(), pipeline.training
+    pipeline.eval()
+    size = pipeline.datamanager.config.scenes_per_batch
+    parts = torch.arange(len(weights)).split(size if size > 0 else len(weights))
+    errors = [fit_weights(pipeline, weights, scenes, steps) for scenes in parts]
+    pipeline.train(was_training)
+    before, after = torch.cat(errors, dim=1).mean(dim=1).tolist()
+    seconds = time.monotonic() - begun
+    CONSOLE.log(f"Scene weights: fitted in {seconds:.1f} s, mean squared error of latents {before:.3g} -> {after:.3g}")
+    return seconds
+
+
+def fit_weights(
+    pipeline: "LatentPipeline", parameter: Parameter, scenes: Int[Tensor, "scenes"], steps: int
+) -> Float[Tensor, "2 scenes"]:
+    """Fits the rows of some scenes in the weights of all; returns their mean squared errors before and after."""
+    rays, batch = pipeline.with_latents(*pipeline.datamanager.sample_of(scenes, RAYS))
+    target = batch["latent"].view(len(scenes), -1)
+    rows = scenes.to(parameter.device)
+
+    def render(weights: Float[Tensor, "scenes weights"]) -> Float[Tensor, "scenes values"]:
+        parameter[rows] = weights.to(parameter)
+        return pipeline.latent_model(rays)["rgb"].view_as(target)
+
+    start = parameter[rows].to(target)
+    fitted, errors = least_squares(render, start, target, steps)
+    parameter[rows] = fitted.to(parameter)
+    return errors
+
+
+def least_squares(
+    render: Render, start: Float[Tensor, "scenes weights"], target: Float[Tensor, "scenes values"], steps: int
+) -> Tuple[Float[Tensor, "scenes weights"], Float[Tensor, "2 scenes"]]:
+    """Weights with which a render comes close to a target, of many scenes at once (Levenberg 1944, Marquardt 1963).
+
+    Derivatives are forward differences: scenes do not see each other, so one render moves a weight of all of them. A
+    step that does not lower a scene's error, or is not finite, is not taken.
+
+    Args:
+        render: of all scenes.
+        start: first weights.
+        target: what to come close to.
+        steps: of the iteration.
+
+    Returns:
+        The weights, and each scene's mean squared error before and after.
+    """
+    weights, damping = start, torch.full_like(start[:, :1], DAMPING)
+    residual = render(weights) - target
+    first = error = residual.square().mean(dim=1)
+    for _ in range(steps):
+        moved = weights - damped_step(derivatives(render, weights, residual + target), residual, damping)
+        candidate = render(moved) - target
+        better = candidate.square().mean(dim=1, keepdim=True) < error[:, None]
+        weights, residual = torch.where(better, moved, weights), torch.where(better, candidate, residual)
+        damping = torch.where(better, damping / 3, damping * 10)
+        error = residual.square().mean(dim=1)
+    return weights, torch.stack([first, error])
+
+
+def derivatives(
+    render: Render, weights: Float[Tensor, "scenes weights"], here: Float[Tensor, "scenes values"]
+) -> Float[Tensor, "scenes values weights"]:
+    """Forward differences of a render by each weight, given the render at the weights themselves."""
+    steps = DIFFERENCE * torch.eye(weights.shape[1], device=weights.device)
+    return torch.stack([(render(weights + step) - here) / DIFFERENCE for step in steps], dim=-1)
+
+
+def damped_step(
+    jacobian: Float[Tensor, "scenes values weights"],
+    residual: Float[Tensor, "scenes values"],
+    damping: Float[Tensor, "scenes 1"],
+) -> Float[Tensor, "scenes weights"]:
+    """(J^T J + damping diag(J^T J))^-1 J^T r; zero for weights that change nothing."""
+    normal = jacobian.mT @ jacobian
+    diagonal = normal.diagonal(dim1=1, dim2=2).clamp(min=1e-6)
+    right = (jacobian.mT @ residual[..., None])[..., 0]
+    solution, _ = torch.linalg.solve_ex(normal + torch.diag_embed(damping * diagonal), right)
+    return solution

@@ -1,0 +1,139 @@
+"""The start of new scenes: least squares where the solution is known, and against a bundle."""
+
+import pytest
+import torch
+from tiny import latent_model_of, pipeline_config_of, small_nerf
+
+from latent_nerfstudio.models.shared_bundle import write_shared_bundle
+from latent_nerfstudio.pipelines.scene_start import damped_step, derivatives, least_squares, start_scenes
+
+NERF = {"macro_features": 3, "num_base_planes": 2}
+
+
+def linear(scenes=3, values=20, weights=4):
+    """A render that is linear in the weights, and its matrices."""
+    matrix = torch.randn(scenes, values, weights, generator=torch.Generator().manual_seed(1))
+    return matrix, lambda w: torch.einsum("svw,sw->sv", matrix, w)
+
+
+def test_a_linear_render_has_the_known_solution():
+    matrix, render = linear()
+    target = torch.randn(3, 20)
+    fitted, errors = least_squares(render, torch.zeros(3, 4), target, steps=8)
+    solution = torch.linalg.lstsq(matrix, target[..., None]).solution[..., 0]
+    torch.testing.assert_close(fitted, solution, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(errors[0], target.square().mean(1))
+    torch.testing.assert_close(errors[1], (render(solution) - target).square().mean(1))
+
+
+def test_derivatives_of_a_linear_render_are_its_matrix():
+    matrix, render = linear()
+    weights = torch.randn(3, 4)
+    torch.testing.assert_close(derivatives(render, weights, render(weights)), matrix, atol=1e-4, rtol=1e-4)
+
+
+def test_damping_by_its_equation():
+    matrix, residual, damping = torch.randn(2, 9, 3), torch.randn(2, 9), torch.tensor([[0.0], [2.0]])
+    for scene in range(2):
+        normal = matrix[scene].T @ matrix[scene]
+        inverse = torch.linalg.inv(normal + damping[scene] * torch.diag(normal.diag()))
+        expected = inverse @ matrix[scene].T @ residual[scene]
+        torch.testing.assert_close(damped_step(matrix, residual, damping)[scene], expected, atol=1e-4, rtol=1e-3)
+
+
+def test_a_curved_render_is_fitted_and_no_scene_becomes_worse():
+    def render(w):
+        return torch.stack([w[:, 0] ** 3, (w[:, 0] * w[:, 1]).exp(), w[:, 1].sin()], dim=1)
+
+    wanted = torch.tensor([[1.2, 0.4], [-0.5, 0.8], [0.3, -0.3]])
+    fitted, errors = least_squares(render, torch.full((3, 2), 0.5), render(wanted), steps=30)
+    assert (errors[1] <= errors[0]).all() and float(errors[1].max()) < 1e-4
+    torch.testing.assert_close((render(fitted) - render(wanted)).square().mean(1), errors[1])
+
+
+def test_weights_that_show_nothing_or_no_numbers_are_left_alone():
+    start = torch.rand(2, 3)
+    blind, _ = least_squares(lambda w: torch.zeros(2, 5), start, torch.ones(2, 5), steps=3)
+    assert torch.equal(blind, start)
+
+    def render(w):
+        return torch.where(w[:1].sum() == start[:1].sum(), w, torch.nan) + torch.tensor([[torch.nan], [0.0]])
+
+    broken, errors = least_squares(render, start, torch.ones(2, 3), steps=3)
+    assert torch.equal(broken[0], start[0]) and broken.isfinite().all()
+
+
+@pytest.fixture(params=["kl", "identity"])
+def bundle(request, tmp_path):
+    source = "identity" if request.param == "identity" else request.getfixturevalue(request.param)
+    model = latent_model_of(source, nerf=small_nerf(**NERF))
+    with torch.no_grad():
+        model.nerf.field.base_planes.mul_(10)
+    write_shared_bundle(tmp_path / "run", model, 7, {})
+    return tmp_path / "run"
+
+
+def pipeline_from(data, bundle, **settings):
+    config = pipeline_config_of(data, "bundled", **settings)
+    config.model.shared_bundle = str(bundle)
+    return config.setup(device="cpu", test_mode="val")
+
+
+def latent_error(pipeline, scene):
+    """Of a sample of one scene that the fit has not seen."""
+    pipeline.eval()
+    rays, batch = pipeline.with_latents(*pipeline.datamanager.next_train(12345))
+    mine = rays.metadata["scene_index"][:, 0] == scene
+    with torch.no_grad():
+        return float((pipeline.model(rays)["rgb"] - batch["latent"])[mine].square().mean())
+
+
+def test_scenes_of_a_bundle_start_closer_to_their_latents(balls, bundle):
+    mean, fitted = (pipeline_from(balls, bundle, fit_scene_weights=steps) for steps in (0, 4))
+    before = {name: value.clone() for name, value in fitted.state_dict().items()}
+    for pipeline in (mean, fitted):
+        pipeline.prepare()
+    for scene in range(3):
+        assert latent_error(fitted, scene) < latent_error(mean, scene)
+    field = mean.latent_model.nerf.field
+    assert torch.equal(field.scene_weights, field.scene_weights[:1].expand(3, -1))
+    assert not field.micro_planes.any()
+    changed = {name for name, value in fitted.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"_model.nerf.field.scene_weights"}
+    assert fitted.start_seconds > 0 == mean.start_seconds
+
+
+def test_many_scenes_are_fitted_a_few_at_a_time(balls, bundle):
+    """Each as it is alone: scenes do not see each other."""
+    few, all_at_once = (
+        pipeline_from(balls, bundle, datamanager={"scenes_per_batch": size, "train_cameras_sampling_seed": 3})
+        for size in (1, 0)
+    )
+    few.prepare()
+    all_at_once.prepare()
+    fields = [pipeline.latent_model.nerf.field for pipeline in (few, all_at_once)]
+    torch.testing.assert_close(fields[0].scene_weights[0], fields[1].scene_weights[0], atol=1e-4, rtol=1e-3)
+
+
+def test_a_resumed_run_is_not_fitted_again(balls, bundle):
+    pipeline = pipeline_from(balls, bundle)
+    stored = pipeline.state_dict()
+    pipeline.load_pipeline(stored, 0)
+    before = pipeline.latent_model.nerf.field.scene_weights.clone()
+    pipeline.prepare()
+    assert torch.equal(pipeline.latent_model.nerf.field.scene_weights, before)
+
+
+def test_the_fit_draws_nothing_and_keeps_the_mode(balls, bundle):
+    pipeline = pipeline_from(balls, bundle, fit_scene_weights=0)
+    pipeline.prepare()
+    pipeline.train()
+    state = torch.get_rng_state()
+    assert start_scenes(pipeline, 2) > 0
+    assert torch.equal(torch.get_rng_state(), state) and pipeline.training
+
+
+def test_nothing_to_fit(balls):
+    pipeline = pipeline_config_of(balls).setup(device="cpu", test_mode="val")
+    pipeline.prepare()
+    assert start_scenes(pipeline, 3) == 0
