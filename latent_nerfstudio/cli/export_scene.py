@@ -3,9 +3,6 @@
 import copy
 import difflib
 import json
-import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
@@ -161,28 +158,21 @@ def scene_summary(run: "Run", scene: str) -> Dict[str, Any]:
 
 
 def write_run(folder: Path, config: "LatentTrainerConfig", state: Dict[str, Any], summary: Dict[str, Any]) -> None:
-    """Writes a run beside its final place and renames it, so that it is either whole or absent."""
+    """Writes a run, whole or not at all."""
+    from latent_nerfstudio.scene_files.replacing import replacing_folder
+
+    with replacing_folder(folder) as writing:
+        fill_run(writing, config, state, summary)
+
+
+def fill_run(folder: Path, config: "LatentTrainerConfig", state: Dict[str, Any], summary: Dict[str, Any]) -> None:
+    """Writes the files of a run into an empty folder."""
     import torch
     import yaml
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".writing-"))
-    try:
-        models = temporary / config.relative_model_dir
-        models.mkdir(parents=True)
-        torch.save(state, models / f"step-{int(state['step']):09d}.ckpt")
-        (temporary / "config.yml").write_text(yaml.dump(config), encoding="utf-8")
-        if summary:
-            (temporary / "training.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
-        temporary.chmod(0o777 & ~_umask())
-        os.rename(temporary, folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-
-
-def _umask() -> int:
-    """The process's umask, which can only be read by setting it; `mkdtemp` ignores it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    models = folder / config.relative_model_dir
+    models.mkdir(parents=True)
+    torch.save(state, models / f"step-{int(state['step']):09d}.ckpt")
+    (folder / "config.yml").write_text(yaml.dump(config), encoding="utf-8")
+    if summary:
+        (folder / "training.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")

@@ -1,0 +1,257 @@
+"""`lns export-scenes`: the scenes of a run as small files against a shared bundle."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Dict, Iterator, List, Literal, Optional, Sequence, Tuple
+
+import tyro
+
+if TYPE_CHECKING:
+    from latent_nerfstudio.cli.runs import Run
+    from latent_nerfstudio.models.latent_model import LatentModel
+    from latent_nerfstudio.models.shared_bundle import SharedBundle
+    from latent_nerfstudio.scene_files.scene_file import SceneFile
+
+EVALUATION = "eval.json"
+"""What ns-eval may have written beside config.yml; the scenes' PSNR comes from it."""
+
+
+SAMPLES = "samples"
+"""Name of the fact of samples a ray: stratified ones and further ones where those found matter."""
+
+
+@dataclass
+class ExportScenes:
+    """Writes each scene of a run as one small file that names its shared bundle: that which the run started from, or,
+    where the run trained shared parts on, a new one beside the files."""
+
+    load_config: Annotated[Path, tyro.conf.Positional]
+    """The run: its config.yml or its folder."""
+    scenes: Tuple[str, ...] = ()
+    """Names of the scenes; by default all."""
+    precision: Literal["float16", "float32", "int8"] = "float16"
+    """Of the micro planes. int8 takes half of float16, with one scale a plane and feature."""
+    output: Optional[Path] = None
+    """Folder for NAME.safetensors, or an archive NAME.zip; by default the folder `scenes` of the run."""
+    planes: Optional[Path] = None
+    """Also write the composed planes of all scenes as pictures, [N, 3F, T, T] in one .safetensors file."""
+    overwrite: bool = False
+    """Replace files that are there."""
+
+    def main(self) -> None:
+        """Writes the files.
+
+        Raises:
+            FileNotFoundError: the run, its checkpoint or its bundle are not there.
+            FileExistsError: there are such files already.
+            ValueError: a scene is unknown, or the run has no tri-planes.
+        """
+        from latent_nerfstudio.cli.runs import open_run
+        from latent_nerfstudio.scene_files.model_scenes import scenes_of
+
+        run = open_run(self.load_config)
+        output = self.output or run.folder / "scenes"
+        names = chosen_scenes(run, self.scenes)
+        check_free([*targets(output, names), *([self.planes] if self.planes else [])], self.overwrite)
+        model = load_model(run)
+        bundle = find_bundle(run, model)
+        if bundle is None:
+            bundle = new_bundle(run, model, bundle_place(output), self.overwrite)
+        facts = scene_facts(run, model, names)
+        count = write_scenes(output, scenes_of(model, bundle.hash, facts, names), self.precision)
+        print(f"Wrote {len(names)} scene(s) to {output}: {count:,} bytes; shared bundle: {bundle.folder}")
+        if self.planes is not None:
+            write_planes(self.planes, scenes_of(model, bundle.hash, names=names), names, bundle, self.precision)
+
+
+def chosen_scenes(run: "Run", wanted: Sequence[str]) -> List[str]:
+    """The names of the wanted scenes in the order of the run; all if none are named.
+
+    Raises:
+        ValueError: a name is unknown, or cannot be a file's.
+    """
+    from latent_nerfstudio.scene_files.scene_file import check_name
+    from latent_nerfstudio.scene_files.sources import check_known
+
+    names = run_scenes(run)
+    check_known(wanted, names, run.config_path)
+    chosen = [name for name in names if not wanted or name in set(wanted)]
+    for name in chosen:
+        check_name(name)
+    return chosen
+
+
+def run_scenes(run: "Run") -> List[str]:
+    """The names of a run's scenes; of one whose data know of no scenes, that of its data."""
+    return run.scene_names() or [run.data().resolve().name or "scene"]
+
+
+def is_archive(output: Path) -> bool:
+    """Whether an output is an archive and not a folder."""
+    return output.suffix == ".zip"
+
+
+def targets(output: Path, names: Sequence[str]) -> List[Path]:
+    """The files that are written."""
+    return [output] if is_archive(output) else [output / f"{name}.safetensors" for name in names]
+
+
+def check_free(paths: Sequence[Path], overwrite: bool) -> None:
+    """Refuses to write over files that are there, unless told to.
+
+    Raises:
+        FileExistsError: one is there.
+    """
+    from latent_nerfstudio.data.validation import problem
+
+    taken = [path for path in paths if path.exists()]
+    if taken and not overwrite:
+        more = f" (and {len(taken) - 1} more)" if len(taken) > 1 else ""
+        raise FileExistsError(
+            problem(f"{taken[0]}{more}", "nothing there", "a file", "pass --overwrite or name another --output")
+        )
+
+
+def load_model(run: "Run") -> "LatentModel":
+    """The model of a run's latest checkpoint, without the run's data.
+
+    Raises:
+        FileNotFoundError: the checkpoint, or the bundle or autoencoder that the run was started from, are not there.
+        ValueError: another NeRF, or a checkpoint that does not fit.
+    """
+    from latent_nerfstudio.cli.export_scene import load_state
+    from latent_nerfstudio.models.latent_model import LatentModelConfig
+    from latent_nerfstudio.models.triplane import TriplaneModelConfig
+    from latent_nerfstudio.scene_files.model_scenes import build_model
+
+    config: Any = run.config.pipeline.model
+    if not isinstance(config, LatentModelConfig) or not isinstance(config.nerf, TriplaneModelConfig):
+        raise ValueError(
+            f"{run.config_path}: expected a run with tri-planes, whose scenes share what a bundle holds, got one of "
+            f"{run.method}; use lns export-scene"
+        )
+    checkpoint = run.latest_checkpoint()
+    state = load_state(checkpoint)["pipeline"]
+    state = {name.removeprefix("_model."): value for name, value in state.items() if name.startswith("_model.")}
+    model = build_model(config, run_scenes(run), state["nerf.aabb"], background_color(run))
+    if any(".vae.encoder." in name for name in state):
+        model.latent_space.train_encoder()
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{checkpoint}: expected the weights of {len(model.scene_names)} scenes of this model, got others; "
+            f"restore the data that it was trained on. {error}"
+        ) from error
+    return model
+
+
+def background_color(run: "Run") -> List[float]:
+    """The colour behind a run's objects, as its datamanager finds it."""
+    from latent_nerfstudio.latent_space.latent_space import background_color_of
+
+    manager: Any = run.config.pipeline.datamanager
+    return background_color_of(getattr(manager.dataparser, "alpha_color", None) or manager.background_color).tolist()
+
+
+def find_bundle(run: "Run", model: "LatentModel") -> Optional["SharedBundle"]:
+    """The bundle that holds what a run's scenes share: that which it started from, or its own; None if neither does.
+
+    Raises:
+        FileNotFoundError: the bundle that it started from is not there.
+    """
+    from latent_nerfstudio.models.shared_bundle import read_shared_bundle
+    from latent_nerfstudio.scene_files.model_scenes import holds_bundle
+
+    config: Any = run.config.pipeline.model
+    sources = [config.shared_bundle, str(run.folder) if (run.folder / "shared_bundle").is_dir() else None]
+    bundles = (read_shared_bundle(source) for source in sources if source is not None)
+    return next((bundle for bundle in bundles if holds_bundle(model, bundle)), None)
+
+
+def bundle_place(output: Path) -> Path:
+    """The folder in which a new bundle's folder `shared_bundle` is written."""
+    return output.with_suffix("") if is_archive(output) else output
+
+
+def new_bundle(run: "Run", model: "LatentModel", place: Path, overwrite: bool) -> "SharedBundle":
+    """Writes a bundle of what a run's scenes share.
+
+    Raises:
+        FileExistsError: there is one already.
+    """
+    from latent_nerfstudio.models.bundle_folder import FOLDER
+    from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
+
+    check_free([place / FOLDER], overwrite)
+    step = int(run.latest_checkpoint().stem.removeprefix("step-"))
+    return read_shared_bundle(str(write_shared_bundle(place, model, step, {"method": run.method})))
+
+
+def scene_facts(run: "Run", model: "LatentModel", names: Sequence[str]) -> Dict[str, Dict[str, Any]]:
+    """What a run knows of each of its scenes: method, box, samples, steps and seconds; psnr, where ns-eval wrote
+    eval.json beside config.yml; views and cameras, where the data are there."""
+    from importlib.metadata import version
+
+    training: Dict[str, Any] = {name: run.training[name] for name in ("steps",) if name in run.training}
+    if "seconds_per_scene" in run.training:
+        training["seconds"] = run.training["seconds_per_scene"]
+    box: Any = model.nerf.aabb
+    nerf: Any = model.nerf.config
+    training[SAMPLES] = [nerf.num_samples, nerf.num_importance_samples]
+    common = {"method": run.method, "version": version("latent-nerfstudio"), "box": box.tolist(), **training}
+    psnr, views = evaluated_psnr(run, names), view_facts(run, box)
+    return {name: {**common, **psnr.get(name, {}), **views.get(name, {})} for name in names}
+
+
+def evaluated_psnr(run: "Run", names: Sequence[str]) -> Dict[str, Dict[str, Any]]:
+    """The fact `psnr` of scenes that eval.json names."""
+    from latent_nerfstudio.cli.report import read_results
+
+    path = run.folder / EVALUATION
+    results = read_results(path) if path.is_file() else {}
+    only = results.get("psnr") if len(run_scenes(run)) == 1 else None
+    found = {name: results.get(f"{name}/psnr", only) for name in names}
+    return {name: {"psnr": value} for name, value in found.items() if value is not None}
+
+
+def view_facts(run: "Run", box: Any) -> Dict[str, Dict[str, Any]]:
+    """The facts `views` and `cameras` of a run's scenes; empty where its data are no longer there or of another
+    dataparser."""
+    from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, place_scene, read_scenes
+    from latent_nerfstudio.scene_files.views import CAMERAS, cameras_of
+
+    parser: Any = run.config.pipeline.datamanager.dataparser  # type: ignore[attr-defined]
+    if not isinstance(parser, ScenesDataParserConfig):
+        return {}
+    try:
+        placed = [place_scene(s, parser) for s in read_scenes(run.data(), parser.scenes, parser.max_scenes)]
+    except (FileNotFoundError, ValueError) as error:
+        print(f"Facts without views and cameras, since the data cannot be read: {error}")
+        return {}
+    corners = box.double().numpy()
+    return {
+        scene.frames.name: {"views": len(scene.frames), CAMERAS: cameras_of(scene, corners).as_fact()}
+        for scene in placed
+    }
+
+
+def write_scenes(output: Path, scenes: Iterator["SceneFile"], precision: Any) -> int:
+    """Writes scene files into a folder or an archive; returns the bytes."""
+    from latent_nerfstudio.scene_files.archive import write_archive
+    from latent_nerfstudio.scene_files.scene_file import pack_scene, write_scene_file
+
+    if is_archive(output):
+        write_archive(output, (pack_scene(scene, precision) for scene in scenes))
+        return output.stat().st_size
+    return sum(write_scene_file(output / f"{scene.name}.safetensors", scene, precision) for scene in scenes)
+
+
+def write_planes(
+    path: Path, scenes: Iterator["SceneFile"], names: Sequence[str], bundle: "SharedBundle", precision: str
+) -> None:
+    """Writes composed planes in float32, or in float16 where the files are not float32 either."""
+    from latent_nerfstudio.scene_files.plane_images import write_plane_images
+
+    write_plane_images(path, scenes, names, bundle, "float32" if precision == "float32" else "float16")
+    print(f"Wrote their composed planes to {path}: {path.stat().st_size:,} bytes")

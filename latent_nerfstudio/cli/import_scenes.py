@@ -1,0 +1,185 @@
+"""`lns import-scenes`: scene files as a run that the ns-* commands open without any photos."""
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Dict, List, Sequence, Tuple
+
+import tyro
+
+if TYPE_CHECKING:
+    from latent_nerfstudio.engine.trainer import LatentTrainerConfig
+    from latent_nerfstudio.models.latent_model import LatentModel
+    from latent_nerfstudio.models.shared_bundle import SharedBundle
+
+METHOD = "latent-triplane"
+"""Method of an imported run."""
+
+TIMESTAMP = "imported"
+"""What stands where ns-train writes the time."""
+
+VIEWS = "views"
+"""Folder of the rendered views within the run."""
+
+MOST_VIEWS = 1000
+"""Views a scene at most."""
+
+MOST_SAMPLES = 1024
+"""Samples a ray at most that a file is believed."""
+
+
+@dataclass
+class ImportScenes:
+    """Writes scene files as a run that ns-viewer, ns-render and ns-eval open. Views rendered by the scenes themselves
+    stand in for photos."""
+
+    files: Annotated[Tuple[Path, ...], tyro.conf.Positional]
+    """Scene files, folders of them, and archives (.zip)."""
+    bundle: str
+    """Shared bundle that the scenes belong to: a run, the bundle's folder, or `bundled`."""
+    output: Path
+    """Folder of the run, which is written where ns-train would put it: OUTPUT/latent-triplane/imported."""
+    scenes: Tuple[str, ...] = ()
+    """Names of the scenes; by default all."""
+    views: int = 4
+    """Views rendered of each scene, from the upper hemisphere; the first one is held out."""
+    overwrite: bool = False
+    """Replace the run that is there."""
+
+    def main(self) -> None:
+        """Writes the run.
+
+        Raises:
+            FileNotFoundError: a file or the bundle is not there.
+            FileExistsError: there is such a run already.
+            ValueError: a file is damaged or of another bundle, a scene is unknown or there twice.
+        """
+        from latent_nerfstudio.cli.export_scenes import check_free
+        from latent_nerfstudio.models.shared_bundle import read_shared_bundle
+
+        self._check()
+        folder = self.output.resolve() / METHOD / TIMESTAMP
+        check_free([folder], self.overwrite)
+        bundle = read_shared_bundle(self.bundle)
+        facts = read_facts(self.files, bundle, self.scenes)
+        import_scenes(self, folder, bundle, facts)
+        print(f"Wrote {len(facts)} scene(s) as a run: {folder / 'config.yml'}")
+
+    def _check(self) -> None:
+        if not self.files:
+            raise ValueError("files: expected at least one scene file, folder or archive, got none; name one")
+        if not 2 <= self.views <= MOST_VIEWS:
+            raise ValueError(f"views: expected 2 to {MOST_VIEWS}, of which one is held out, got {self.views}; try 4")
+
+
+def read_facts(files: Sequence[Path], bundle: "SharedBundle", wanted: Sequence[str]) -> Dict[str, Dict[str, Any]]:
+    """The facts of the wanted scenes by name, in the order that the dataparser will give them; every file is verified
+    on the way, so that a bad one is found before the work begins.
+
+    Raises:
+        FileNotFoundError: a file is not there.
+        ValueError: a file is damaged or of another bundle, or a scene is unknown or there twice.
+    """
+    from latent_nerfstudio.scene_files.sources import check_known, read_scenes_from
+
+    facts: Dict[str, Dict[str, Any]] = {}
+    for scene in read_scenes_from(files, bundle):
+        if scene.name in facts:
+            raise ValueError(f"scenes: expected each scene once, got {scene.name!r} twice; leave one of the files out")
+        facts[scene.name] = scene.facts
+    check_known(wanted, list(facts), ", ".join(map(str, files)))
+    return {name: facts[name] for name in sorted(facts) if not wanted or name in set(wanted)}
+
+
+def import_scenes(
+    command: ImportScenes, folder: Path, bundle: "SharedBundle", facts: Dict[str, Dict[str, Any]]
+) -> None:
+    """Writes the run, whole or not at all."""
+    import torch
+
+    from latent_nerfstudio.cli.export_scene import fill_run
+    from latent_nerfstudio.scene_files.model_scenes import build_model, put_scenes
+    from latent_nerfstudio.scene_files.replacing import replacing_folder
+    from latent_nerfstudio.scene_files.sources import read_scenes_from
+
+    config = run_config(command, folder, bundle)
+    set_samples(config.pipeline.model, facts)
+    model = build_model(config.pipeline.model, list(facts), bundle.box, bundle.background_color)  # type: ignore[arg-type]
+    put_scenes(model, (scene for scene in read_scenes_from(command.files, bundle) if scene.name in facts))
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    with replacing_folder(folder) as writing:
+        render_views(writing / VIEWS, model, bundle, facts, command.views)
+        weights = {f"_model.{name}": value.cpu() for name, value in model.state_dict().items()}
+        state = {"step": 0, "pipeline": weights, "optimizers": {}, "schedulers": {}, "scalers": {}}
+        fill_run(writing, config, state, summary(model, facts))
+
+
+def run_config(command: ImportScenes, folder: Path, bundle: "SharedBundle") -> "LatentTrainerConfig":
+    """The method's config with the bundle, and with the views as data."""
+    from nerfstudio.configs.method_configs import all_methods
+
+    from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
+    from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES
+
+    config: Any = copy.deepcopy(all_methods[METHOD])
+    config.output_dir, config.experiment_name, config.timestamp = folder.parents[2], folder.parents[1].name, TIMESTAMP
+    views, manager = folder / VIEWS, config.pipeline.datamanager
+    box: Any = tuple(bundle.box.flatten().tolist())
+    manager.dataparser = ScenesDataParserConfig(data=views, box=box, alpha_color=color_name(bundle.background_color))
+    config.data = manager.data = views
+    is_named = command.bundle in BUNDLED_BUNDLES
+    config.pipeline.model.shared_bundle = command.bundle if is_named else str(bundle.folder.resolve())
+    return config
+
+
+def set_samples(model: Any, facts: Dict[str, Dict[str, Any]]) -> None:
+    """Renders with the samples a ray of the scenes' runs, the most where they differ; else with the method's."""
+    from latent_nerfstudio.cli.export_scenes import SAMPLES
+
+    pairs = [own.get(SAMPLES) for own in facts.values()]
+    good: Any = [pair for pair in pairs if isinstance(pair, list) and list(map(type, pair)) == [int, int]]
+    best = max((pair for pair in good if 1 <= pair[0] <= MOST_SAMPLES and 0 <= pair[1] <= MOST_SAMPLES), default=None)
+    if best is not None:
+        model.nerf.num_samples, model.nerf.num_importance_samples = best
+
+
+def color_name(color: Sequence[float]) -> Any:
+    """Nerfstudio's name of a colour; None for one without a name, and then the checkpoint's background counts."""
+    from nerfstudio.utils.colors import COLORS_DICT
+
+    return next((n for n, value in COLORS_DICT.items() if value.tolist() == [round(part, 3) for part in color]), None)
+
+
+def render_views(
+    folder: Path, model: "LatentModel", bundle: "SharedBundle", facts: Dict[str, Dict[str, Any]], views: int
+) -> None:
+    """Renders views of all scenes as data of the dataparser `scenes`, from the upper hemisphere about the box."""
+    from rich.progress import track
+
+    from latent_nerfstudio.meshes.viewpoints import hemisphere
+    from latent_nerfstudio.scene_files.views import cameras_from_facts, write_views
+
+    cameras = {name: cameras_from_facts(own, bundle, f"scene {name!r}") for name, own in facts.items()}
+    middle = bundle.box.mean(dim=0).numpy()
+    for name in track(facts, description="Rendering views", transient=True):
+        poses = hemisphere(views, seed=0, radius=cameras[name].radius)
+        poses[:, :3, 3] += middle
+        write_views(folder / name, model, name, cameras[name], poses)
+
+
+def summary(model: "LatentModel", facts: Dict[str, Dict[str, Any]]) -> Dict[str, Any]:
+    """The run's training.json, as far as the scenes' facts go."""
+    seconds: List[float] = [own["seconds"] for own in facts.values() if type(own.get("seconds")) in (int, float)]
+    steps: List[int] = [own["steps"] for own in facts.values() if type(own.get("steps")) is int]
+    return {
+        "method": METHOD,
+        "steps": max(steps, default=0),
+        "seconds": round(sum(seconds), 2),
+        "scenes": list(facts),
+        "seconds_per_scene": round(sum(seconds) / len(facts), 2),
+        "bytes_per_scene": model.scene_bytes(),
+        "bytes_shared": model.shared_bytes(),
+        "device": str(model.device),
+        "imported": True,
+        "facts": facts,
+    }

@@ -1,0 +1,187 @@
+"""Many scene files in one: an uncompressed zip of `index.json` and a `NAME.safetensors` for each scene.
+
+Archives come from strangers too. Nothing is ever unpacked to the disk, scenes are read one at a time, and the directory
+of the zip must add up to the archive's own size, so that a small archive cannot unfold into a large one.
+"""
+
+import io
+import json
+import struct
+import zipfile
+import zlib
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Dict, Iterable, Iterator, Optional, Sequence
+
+from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.models.shared_bundle import SharedBundle
+from latent_nerfstudio.scene_files.header import AGAIN, load_json
+from latent_nerfstudio.scene_files.replacing import replacing_file
+from latent_nerfstudio.scene_files.scene_file import SUFFIX, SceneFile, check_name, unpack_scene
+
+FORMAT = "scene-archive-v1"
+"""Changed when the contents of an archive change their meaning."""
+
+INDEX = "index.json"
+"""Format, hash of the scenes' bundle, and the names of the scenes in their order."""
+
+MAX_INDEX = 1 << 26
+"""Bytes of the index at most; a million names take about a third of it."""
+
+BROKEN = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, NotImplementedError, RuntimeError)
+"""What the zip library raises where an archive is not as it should be."""
+
+
+def write_archive(path: Path, files: Iterable[bytes]) -> int:
+    """Writes an archive, whole or not at all; equal scenes make equal bytes.
+
+    Args:
+        path: where to.
+        files: contents of scene files, from `pack_scene` or from the disk; taken, verified and written one at a time.
+
+    Returns:
+        Number of scenes.
+
+    Raises:
+        ValueError: no scenes, contents that do not verify, two scenes of one name, or scenes of several bundles.
+        OSError: there is no room, or the folder cannot be written to; nothing is left behind.
+    """
+    names: Dict[str, None] = {}
+    bundle_hash = ""
+    with replacing_file(path) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        for data in files:
+            scene = unpack_scene(io.BytesIO(data), len(data), f"{path}, scene {len(names)}")
+            if scene.name in names:
+                raise ValueError(problem(path, "each scene once", f"{scene.name!r} twice", "leave one of them out"))
+            bundle_hash = bundle_hash or scene.bundle_hash
+            if scene.bundle_hash != bundle_hash:
+                got = f"{scene.name!r} of {scene.bundle_hash}"
+                raise ValueError(problem(path, f"scenes of the bundle {bundle_hash}", got, "write an archive for each"))
+            names[scene.name] = None
+            add(archive, scene.name + SUFFIX, data)
+        if not names:
+            raise ValueError(problem(path, "at least one scene", "none", "name scenes"))
+        index = {"format": FORMAT, "bundle": bundle_hash, "scenes": list(names)}
+        add(archive, INDEX, json.dumps(index, ensure_ascii=False).encode())
+    return len(names)
+
+
+def add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    """Adds a member without its time, so that archives do not differ from day to day."""
+    member = zipfile.ZipInfo(name)
+    member.external_attr = 0o644 << 16
+    archive.writestr(member, data)
+
+
+def read_archive(path: Path, bundle: Optional[SharedBundle] = None) -> Iterator[SceneFile]:
+    """The scenes of an archive in their order, read and verified one at a time.
+
+    Args:
+        path: the archive; its directory is checked at once, its scenes as they come.
+        bundle: the bundle that the scenes must belong to; None takes scenes of any.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no archive, is damaged, or holds scenes of another bundle.
+    """
+    return scenes_in(path, archive_names(path), bundle)
+
+
+def scenes_in(path: Path, names: Sequence[str], bundle: Optional[SharedBundle]) -> Iterator[SceneFile]:
+    """Reads scenes of a checked archive."""
+    with opened(path) as archive:
+        for name in names:
+            where = f"{path}, {name}{SUFFIX}"
+            with opened_member(archive, name + SUFFIX, where) as stream:
+                scene = unpack_scene(stream, archive.getinfo(name + SUFFIX).file_size, where, bundle)
+            if scene.name != name:
+                raise ValueError(problem(where, f"the scene {name!r}", f"{scene.name!r}", "write the archive again"))
+            yield scene
+
+
+def archive_names(path: Path) -> Sequence[str]:
+    """The names of an archive's scenes, after a check of its directory and its index.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no archive, or its index and its members differ.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(problem(path, "an archive of scenes", "nothing there", "check the path"))
+    with opened(path) as archive:
+        members = check_members(archive, path)
+        size = archive.getinfo(INDEX).file_size
+        if size > MAX_INDEX:
+            raise ValueError(problem(path, f"an index of {MAX_INDEX} bytes at most", f"{size}", "split the archive"))
+        with opened_member(archive, INDEX, str(path)) as stream:
+            index = load_json(stream.read(size), f"{path}, {INDEX}")
+    if index.get("format") != FORMAT:
+        got = repr(index.get("format"))[:40]
+        raise ValueError(problem(path, f"the format {FORMAT}", got, "update this package"))
+    names = index.get("scenes")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or sorted(names) != members:
+        got = "another list" if isinstance(names, list) else "none"
+        raise ValueError(problem(path, f"an index of its {len(members)} scenes", got, "write the archive again"))
+    return names
+
+
+def check_members(archive: zipfile.ZipFile, path: Path) -> Sequence[str]:
+    """The sorted names of the scenes of a zip's directory.
+
+    Raises:
+        ValueError: members that are compressed, encrypted, larger than the archive together, there twice, or neither
+            scenes nor the index.
+    """
+    infos = archive.infolist()
+    for info in infos:
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size or info.flag_bits & 1:
+            got = f"{info.filename[:80]!r} packed or encrypted"
+            raise ValueError(problem(path, "members as they are", got, "zip them with -0"))
+    total, size = sum(info.file_size for info in infos), path.stat().st_size
+    if total > size:
+        raise ValueError(problem(path, f"members of {size} bytes at most", f"{total}", AGAIN))
+    names = sorted(info.filename for info in infos)
+    twice = next((a for a, b in zip(names, names[1:], strict=False) if a == b), None)
+    if twice is not None:
+        raise ValueError(problem(path, "each member once", f"{twice[:80]!r} twice", "write the archive again"))
+    scenes = [name.removesuffix(SUFFIX) for name in names if name != INDEX]
+    if INDEX not in names or len(scenes) == 0:
+        got = f"{len(names)} members and no {INDEX}" if INDEX not in names else "the index alone"
+        raise ValueError(problem(path, f"{INDEX} and scenes", got, "name an archive that lns export-scenes wrote"))
+    for name in scenes:
+        if name + SUFFIX not in names:
+            raise ValueError(problem(path, f"{INDEX} and NAME{SUFFIX} alone", repr(name[:80]), "leave it out"))
+        try:
+            check_name(name)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+    return sorted(scenes)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """A zip file to read.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        archive = zipfile.ZipFile(path)
+    except (*BROKEN, ValueError) as error:  # ValueError: a zip of an earlier kind that names a negative place
+        raise ValueError(problem(path, "an archive of scenes", f"'{error}'", AGAIN)) from error
+    with archive:
+        yield archive
+
+
+@contextmanager
+def opened_member(archive: zipfile.ZipFile, name: str, where: str) -> Iterator[Any]:
+    """A member to read.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        with archive.open(name) as stream:
+            yield stream
+    except BROKEN as error:
+        raise ValueError(problem(where, "a readable member", f"'{error}'", AGAIN)) from error

@@ -1,0 +1,152 @@
+"""Between scene files and the rows of a model's planes."""
+
+from typing import Any, Dict, Iterable, Iterator, Mapping, Optional, Sequence
+
+import torch
+from jaxtyping import Float
+from nerfstudio.data.scene_box import SceneBox
+from torch import Tensor
+
+from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.fields.triplane_field import TriplaneField
+from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
+from latent_nerfstudio.models.shared_bundle import SharedBundle, latent_space_tensors, settings_of
+from latent_nerfstudio.models.triplane import TriplaneModel
+from latent_nerfstudio.scene_files.scene_file import SceneFile
+
+COLOR_TOLERANCE = 1e-3
+"""Difference of background colours that 8 bits do not show."""
+
+
+def build_model(
+    config: LatentModelConfig,
+    names: Sequence[str],
+    box: Float[Tensor, "2 3"],
+    background_color: Sequence[float] = (1.0, 1.0, 1.0),
+    image_height: Optional[int] = None,
+) -> LatentModel:
+    """A latent model without its data, on the host, for evaluation.
+
+    Args:
+        config: the model.
+        names: of its scenes, in the order of their rows.
+        box: scene box.
+        background_color: behind the objects, in [0, 1].
+        image_height: of the pictures that it was trained on, pixels.
+    """
+    metadata: Dict[str, Any] = {"scene_names": list(names), "background_color": tuple(background_color)}
+    if image_height is not None:
+        metadata["image_height"] = image_height
+    return config.setup(scene_box=SceneBox(aabb=box), num_train_data=1, metadata=metadata).eval()
+
+
+def field_of(model: LatentModel) -> TriplaneField:
+    """The tri-plane field of a latent model.
+
+    Raises:
+        ValueError: another NeRF.
+    """
+    if not isinstance(model.nerf, TriplaneModel):
+        got = f"a {type(model.nerf).__name__}, whose scenes are whole networks"
+        raise ValueError(
+            problem("scene files", "tri-planes within the latent model", got, "train with latent-triplane")
+        )
+    return model.nerf.field
+
+
+def scenes_of(
+    model: LatentModel,
+    bundle_hash: str,
+    facts_of: Optional[Mapping[str, Dict[str, Any]]] = None,
+    names: Optional[Sequence[str]] = None,
+) -> Iterator[SceneFile]:
+    """A model's scenes one at a time, copied to the host.
+
+    Args:
+        model: a latent model around tri-planes.
+        bundle_hash: of the bundle that holds what its scenes share.
+        facts_of: what is known of scenes, by name.
+        names: of the wanted ones; by default all.
+
+    Raises:
+        ValueError: another NeRF.
+    """
+    field = field_of(model)
+
+    def row(table: Optional[Tensor], index: int) -> Optional[Tensor]:
+        return None if table is None else table[index].detach().float().cpu().clone()
+
+    places = {name: index for index, name in enumerate(model.scene_names)}
+    for name in model.scene_names if names is None else names:
+        planes, weights = row(field.micro_planes, places[name]), row(field.scene_weights, places[name])
+        yield SceneFile(name, bundle_hash, planes, weights, dict((facts_of or {}).get(name, {})))
+
+
+@torch.no_grad()
+def put_scenes(model: LatentModel, scenes: Iterable[SceneFile]) -> int:
+    """Gives a model's scenes the planes and weights of scene files of the same names; what a file leaves out is zero.
+
+    Args:
+        model: a latent model around tri-planes that holds the files' bundle.
+        scenes: read with that bundle.
+
+    Returns:
+        Number of scenes.
+
+    Raises:
+        ValueError: another NeRF, a scene that the model does not have, or parts of other shapes.
+    """
+    field, count = field_of(model), 0
+    places = {name: index for index, name in enumerate(model.scene_names)}
+    for scene in scenes:
+        if scene.name not in places:
+            known = ", ".join(model.scene_names[:3])
+            raise ValueError(problem("scene", f"one of the model's, such as {known}", repr(scene.name), "leave it out"))
+        for name in ("micro_planes", "scene_weights"):
+            put_row(getattr(field, name), places[scene.name], getattr(scene, name), f"scene {scene.name!r}, {name}")
+        count += 1
+    return count
+
+
+def put_row(table: Optional[Tensor], index: int, value: Optional[Tensor], where: str) -> None:
+    """Sets a row of a table; to zero without a value.
+
+    Raises:
+        ValueError: a value where there is no table, or of another shape.
+    """
+    expected = None if table is None else list(table.shape[1:])
+    if value is not None and list(value.shape) != expected:
+        wanted = f"{expected or 'nothing'}, as the model has"
+        raise ValueError(problem(where, wanted, f"{list(value.shape)}", "take its own bundle"))
+    if table is not None:
+        table[index] = 0.0 if value is None else value.to(table)
+
+
+def holds_bundle(model: LatentModel, bundle: SharedBundle) -> bool:
+    """Whether all that a model's scenes share is to the last bit what a bundle holds: the latent space with its encoder
+    and decoder, MLP, base planes, box and settings."""
+    if not isinstance(model.nerf, TriplaneModel) or not same_settings(settings_of(model), bundle):
+        return False
+    own = {f"field.{name}": value for name, value in model.nerf.field.shared_state().items()}
+    own.update(latent_space_tensors(model.latent_space))
+    theirs = {name: value for name, value in bundle.tensors.items() if name != "mean_scene_weights"}
+    return same_tensors(own, theirs) and same_tensors(
+        model.latent_space.autoencoder.state_dict(), bundle.autoencoder_config.setup().state_dict()
+    )
+
+
+def same_settings(settings: Dict[str, Any], bundle: SharedBundle) -> bool:
+    """Whether a model's settings are those of a bundle."""
+    field = {name: settings["field"].get(name) for name in bundle.field}
+    colors = torch.tensor(settings["background_color"]) - torch.tensor(bundle.background_color)
+    own = (settings["normalizer"], settings["scene_contraction"], field, settings["aabb"])
+    theirs = (bundle.normalizer, bundle.scene_contraction, bundle.field, bundle.aabb)
+    return own == theirs and float(colors.abs().max()) <= COLOR_TOLERANCE
+
+
+def same_tensors(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
+    """Whether these have the same names and, to the last bit, the same values; stored types may differ."""
+    return set(first) == set(second) and all(
+        value.shape == second[name].shape and torch.equal(value.detach().cpu().float(), second[name].cpu().float())
+        for name, value in first.items()
+    )

@@ -1,0 +1,336 @@
+"""One learned scene as one small file: its micro planes and scene weights, and the hash of the bundle they belong to.
+
+A scene file is a safetensors file whose metadata have one entry `scene`, which is JSON:
+
+    format, name, bundle, precision, facts, sha256 (of the other five and of the tensors)
+
+Its tensors are `micro_planes` [3, F_mic, T, T] in float16, float32 or int8, `micro_scales` [3, F_mic] in float16 where
+those are int8, and `scene_weights` [M] in float32. Planes or weights may be left out, and count as zero then.
+
+Files come from strangers: sizes, types and shapes are checked before anything of their size is put into memory.
+"""
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from io import BufferedIOBase
+from pathlib import Path
+from typing import Any, Dict, Literal, Optional, Tuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.models.bundle_folder import canonical
+from latent_nerfstudio.models.shared_bundle import SharedBundle
+from latent_nerfstudio.scene_files.header import AGAIN, MAX_HEADER, Entry, read_header
+from latent_nerfstudio.scene_files.quantisation import LARGEST, dequantise, quantise
+from latent_nerfstudio.scene_files.replacing import replacing_file
+
+FORMAT = "scene-v1"
+"""Changed when the contents of a scene file change their meaning."""
+
+SUFFIX = ".safetensors"
+"""Of a scene file's name."""
+
+Precision = Literal["float16", "float32", "int8"]
+
+STORED: Dict[str, torch.dtype] = {"float16": torch.float16, "float32": torch.float32, "int8": torch.int8}
+"""Type of the micro planes by precision."""
+
+LARGEST_HALF = 65504.0
+"""Largest number of float16."""
+
+LIMITS: Dict[str, float] = {"float16": LARGEST_HALF, "float32": math.inf, "int8": LARGEST_HALF * LARGEST}
+"""Largest number of the micro planes by precision."""
+
+MAX_NUMBERS = 1 << 27
+"""Numbers of a scene at most: half a gigabyte in float32."""
+
+MAX_NAME = 200
+"""Bytes of a scene's name in UTF-8 at most: file systems take 255, with a suffix."""
+
+KINDS: Dict[str, type] = {"format": str, "name": str, "bundle": str, "precision": str, "facts": dict, "sha256": str}
+"""Entries of the metadata."""
+
+
+@dataclass(frozen=True, eq=False)
+class SceneFile:
+    """A learned scene."""
+
+    name: str
+    """The scene's name, see `check_name`."""
+    bundle_hash: str
+    """Hash of the shared bundle that it was fitted against."""
+    micro_planes: Optional[Tensor]
+    """[3, F_mic, T, T] in float32; None for macro planes only."""
+    scene_weights: Optional[Tensor]
+    """[M] in float32; None for micro planes only."""
+    facts: Dict[str, Any]
+    """What is known of it: psnr, seconds, steps, views, cameras and others; JSON values."""
+
+
+def write_scene_file(path: Path, scene: SceneFile, precision: Precision = "float16") -> int:
+    """Writes a scene file, whole or not at all.
+
+    Args:
+        path: where to.
+        scene: the scene.
+        precision: of the micro planes, see `pack_scene`.
+
+    Returns:
+        Bytes written.
+
+    Raises:
+        ValueError: a scene that makes no file, see `pack_scene`.
+        OSError: there is no room, or the folder cannot be written to; nothing is left behind.
+    """
+    data = pack_scene(scene, precision)
+    with replacing_file(path) as stream:
+        stream.write(data)
+    return len(data)
+
+
+def read_scene_file(path: Path, bundle: Optional[SharedBundle] = None) -> SceneFile:
+    """Reads and verifies a scene file.
+
+    Args:
+        path: the file.
+        bundle: the bundle that the scene must belong to; None takes scenes of any.
+
+    Returns:
+        The scene, in float32 on the host.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no scene file, is damaged, or belongs to another bundle.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(problem(path, "a scene file", "nothing there", "check the path"))
+    with open(path, "rb") as stream:
+        return unpack_scene(stream, path.stat().st_size, str(path), bundle)
+
+
+def pack_scene(scene: SceneFile, precision: Precision = "float16") -> bytes:
+    """The contents of a scene's file; equal scenes make equal bytes.
+
+    Args:
+        scene: the scene.
+        precision: of the micro planes. float16 rounds each number by a part in 2048 at most; int8 has one scale a plane
+            and feature, and is off by half of it at most. Scene weights are few, and always float32.
+
+    Raises:
+        ValueError: a name that cannot be a file's, a scene without anything or of other shapes, numbers that are not
+            finite or too large for the precision, or facts that are not JSON.
+    """
+    from safetensors.torch import save
+
+    check_name(scene.name)
+    where = f"scene {scene.name!r}"
+    check_numbers(scene, precision, where)
+    tensors = stored_tensors(scene, precision)
+    check_tensors({name: Entry(t.dtype, tuple(t.shape), 0) for name, t in tensors.items()}, precision, where)
+    meta: Dict[str, Any] = {"format": FORMAT, "name": scene.name, "bundle": scene.bundle_hash, "precision": precision}
+    meta["facts"] = json_facts(scene.facts, where)
+    meta["sha256"] = digest(meta, tensors)
+    data = save(tensors, {"scene": canonical(meta).decode()})
+    if int.from_bytes(data[:8], "little") > MAX_HEADER:
+        raise ValueError(problem(where, f"facts of less than {MAX_HEADER} bytes", "more", "leave some out"))
+    return data
+
+
+def unpack_scene(stream: BufferedIOBase, size: int, where: str, bundle: Optional[SharedBundle] = None) -> SceneFile:
+    """Reads and verifies the contents of a scene's file.
+
+    Args:
+        stream: the contents.
+        size: how many bytes they should be.
+        where: the file's name, for messages.
+        bundle: see `read_scene_file`.
+
+    Raises:
+        ValueError: see `read_scene_file`.
+    """
+    meta, entries = read_header(stream, size, where)
+    check_meta(meta, where)
+    check_tensors(entries, meta["precision"], where)
+    if bundle is not None:
+        check_bundle(meta["bundle"], entries, bundle, where)
+    tensors = read_tensors(stream, entries, where)
+    if digest({name: value for name, value in meta.items() if name != "sha256"}, tensors) != meta["sha256"]:
+        raise ValueError(problem(where, f"contents with the SHA-256 {meta['sha256'][:64]!r}", "others", AGAIN))
+    weights = tensors["scene_weights"].clone() if "scene_weights" in tensors else None  # of a buffer with the planes
+    scene = SceneFile(meta["name"], meta["bundle"], planes_of(tensors), weights, meta["facts"])
+    check_numbers(scene, "float32", where)
+    return scene
+
+
+def check_name(name: Any) -> None:
+    """Refuses what cannot be a file's name everywhere: path separators, `..`, control characters, over 200 bytes.
+
+    A dot in front hides a scene's folder from the dataparser.
+
+    Raises:
+        ValueError: such a name.
+    """
+    plain = isinstance(name, str) and name.isprintable() and name == name.strip() and not name.startswith(".")
+    if not plain or set(name) & set("/\\") or not 0 < len(name.encode()) <= MAX_NAME:
+        expected = f"1 to {MAX_NAME} bytes of printable characters, without / and \\ and without a dot in front"
+        got = repr(name[:40]) if isinstance(name, str) else type(name).__name__
+        raise ValueError(problem("scene name", expected, got, "rename the scene"))
+
+
+def check_numbers(scene: SceneFile, precision: str, where: str) -> None:
+    """Refuses NaN, infinity, and planes that are too large for a precision.
+
+    Raises:
+        ValueError: such a scene, or an unknown precision.
+    """
+    if precision not in STORED:
+        raise ValueError(problem("precision", f"one of {', '.join(STORED)}", repr(precision), "choose one of these"))
+    for name in ("micro_planes", "scene_weights"):
+        value = getattr(scene, name)
+        if value is not None and not bool(torch.isfinite(value).all()):
+            raise ValueError(problem(where, f"finite {name}", "NaN or infinity", "fit the scene again"))
+    planes, limit = scene.micro_planes, LIMITS[precision]
+    if planes is not None and bool((planes.abs() > limit).any()):
+        got = f"{float(planes.abs().max()):g}"
+        raise ValueError(problem(where, f"planes within {limit:g}, as {precision} holds", got, "use float32"))
+
+
+def stored_tensors(scene: SceneFile, precision: str) -> Dict[str, Tensor]:
+    """What a scene's file holds, by name."""
+    tensors: Dict[str, Tensor] = {}
+    if scene.micro_planes is not None:
+        planes = scene.micro_planes.detach().cpu().float().contiguous()
+        if precision == "int8" and planes.dim() == 4 and planes.numel():
+            tensors["micro_planes"], tensors["micro_scales"] = quantise(planes)
+        else:
+            tensors["micro_planes"] = planes.to(STORED[precision])
+    if scene.scene_weights is not None:
+        tensors["scene_weights"] = scene.scene_weights.detach().cpu().float().contiguous()
+    return tensors
+
+
+def planes_of(tensors: Dict[str, Tensor]) -> Optional[Float[Tensor, "3 features side side"]]:
+    """Micro planes in float32 from what a scene's file holds."""
+    planes = tensors.get("micro_planes")
+    if planes is None:
+        return None
+    return dequantise(planes, tensors["micro_scales"]) if "micro_scales" in tensors else planes.float()
+
+
+def read_tensors(stream: BufferedIOBase, entries: Dict[str, Entry], where: str) -> Dict[str, Tensor]:
+    """The tensors that a header promised, from where it ends.
+
+    Raises:
+        ValueError: the file ends too early.
+    """
+    length = max(entry.end for entry in entries.values())
+    data = bytearray(stream.read(length))
+    if len(data) != length:
+        raise ValueError(problem(where, f"{length} bytes of tensors", f"{len(data)}", AGAIN))
+
+    def tensor(entry: Entry) -> Tensor:
+        count = math.prod(entry.shape)
+        return torch.frombuffer(data, dtype=entry.dtype, count=count, offset=entry.start).view(entry.shape)
+
+    return {name: tensor(entry) for name, entry in entries.items()}
+
+
+def check_meta(meta: Dict[str, Any], where: str) -> None:
+    """Refuses metadata of another format, and entries of other kinds.
+
+    Raises:
+        ValueError: such metadata.
+    """
+    if meta.get("format") != FORMAT:
+        raise ValueError(problem(where, f"the format {FORMAT}", repr(meta.get("format"))[:40], "update this package"))
+    if set(meta) != set(KINDS) or not all(isinstance(meta[name], kind) for name, kind in KINDS.items()):
+        raise ValueError(problem(where, f"the entries {', '.join(KINDS)}", ", ".join(meta)[:200] or "none", AGAIN))
+    if meta["precision"] not in STORED:
+        expected = f"a precision out of {', '.join(STORED)}"
+        raise ValueError(problem(where, expected, repr(meta["precision"][:40]), "update this package"))
+    try:
+        check_name(meta["name"])
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def check_tensors(entries: Dict[str, Entry], precision: str, where: str) -> None:
+    """Refuses tensors that are no scene's: other names, types or axes, nothing at all, or too much.
+
+    Raises:
+        ValueError: such tensors.
+    """
+    planes, scales, weights = (entries.get(name) for name in ("micro_planes", "micro_scales", "scene_weights"))
+    unknown = sorted(set(entries) - {"micro_planes", "micro_scales", "scene_weights"})
+    do = "write the file again"
+    if unknown or (planes is None and weights is None):
+        got = repr(unknown[0][:40]) if unknown else "neither"
+        raise ValueError(problem(where, "micro_planes, scene_weights or both", got, do))
+    if planes is not None and not is_planes(planes, STORED[precision]):
+        expected = f"micro planes [3, F, T, T] in {precision}"
+        raise ValueError(problem(where, expected, f"{list(planes.shape)} in {planes.dtype}", do))
+    wanted = (torch.float16, planes.shape[:2]) if planes is not None and precision == "int8" else None
+    if (None if scales is None else (scales.dtype, scales.shape)) != wanted:
+        raise ValueError(problem(where, "scales a plane and feature with int8 planes alone", "others", do))
+    if weights is not None and (weights.dtype != torch.float32 or len(weights.shape) != 1 or not weights.shape[0]):
+        expected = "scene weights [M] in float32"
+        raise ValueError(problem(where, expected, f"{list(weights.shape)} in {weights.dtype}", do))
+    count = sum(math.prod(entry.shape) for entry in entries.values())
+    if count > MAX_NUMBERS:
+        raise ValueError(problem(where, f"{MAX_NUMBERS} numbers at most", f"{count}", "use a lower resolution"))
+
+
+def is_planes(entry: Entry, dtype: torch.dtype) -> bool:
+    """Whether these are three square planes with features."""
+    shape = entry.shape
+    return entry.dtype == dtype and len(shape) == 4 and shape[0] == 3 and shape[2] == shape[3] and min(shape) > 0
+
+
+def check_bundle(own_hash: str, entries: Dict[str, Entry], bundle: SharedBundle, where: str) -> None:
+    """Refuses scenes of another bundle, and those with parts that the bundle's scenes do not have.
+
+    Raises:
+        ValueError: such a scene; the message names both bundles.
+    """
+    if own_hash != bundle.hash:
+        expected, do = f"a scene of the shared bundle {bundle.hash}", "name the bundle that it was fitted against"
+        raise ValueError(problem(where, expected, f"one of {own_hash[:64]}", do))
+    for name, shape in scene_shapes(bundle).items():
+        if name in entries and entries[name].shape != shape:
+            expected = f"{name} {list(shape)}, as the bundle's scenes have" if shape else f"no {name} with this bundle"
+            raise ValueError(problem(where, expected, f"{list(entries[name].shape)}", "write the file again"))
+
+
+def scene_shapes(bundle: SharedBundle) -> Dict[str, Tuple[int, ...]]:
+    """Shapes of the parts of a bundle's scenes; empty for those that they do not have."""
+    features, side = bundle.field["micro_features"], bundle.field["resolution"]
+    return {
+        "micro_planes": (3, features, side, side) if features else (),
+        "scene_weights": (bundle.field["num_base_planes"],) if bundle.has_base_planes else (),
+    }
+
+
+def json_facts(facts: Dict[str, Any], where: str) -> Dict[str, Any]:
+    """Facts as they will be read again.
+
+    Raises:
+        ValueError: values that JSON does not have, NaN and infinity among them.
+    """
+    try:
+        return json.loads(json.dumps(facts, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(problem(f"{where}, facts", "JSON values", f"'{error}'", "leave them out")) from error
+
+
+def digest(meta: Dict[str, Any], tensors: Dict[str, Tensor]) -> str:
+    """SHA-256 of metadata and tensors."""
+    result = hashlib.sha256(canonical(meta))
+    for name, value in sorted(tensors.items()):
+        result.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())
+        result.update(value.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return result.hexdigest()

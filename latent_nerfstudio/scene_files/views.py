@@ -1,0 +1,148 @@
+"""Rendered views of learned scenes as a data folder, which stands in for the photos that are not there."""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Dict, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from nerfstudio.cameras.cameras import Cameras, CameraType
+
+from latent_nerfstudio.data.scenes_dataparser import PlacedScene
+from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.models.latent_model import LatentModel
+from latent_nerfstudio.models.shared_bundle import SharedBundle
+
+CAMERAS = "cameras"
+"""Name of a scene's cameras among its facts."""
+
+FOCAL_PER_WIDTH = 1.09375
+"""Focal length over width where nothing is known of a scene's cameras: a field of view of 49 degrees."""
+
+RADIUS_PER_SIDE = 1.3
+"""Distance of the cameras from the middle of the box over its longest side, likewise."""
+
+MAX_SIDE = 4096
+"""Pixels along a side at most."""
+
+
+@dataclass(frozen=True)
+class SceneCameras:
+    """What a scene was looked at with; the fact `cameras` of a scene file."""
+
+    height: int
+    """Pixels."""
+    width: int
+    """Pixels."""
+    fx: float
+    """Focal length along x, pixels."""
+    fy: float
+    """Focal length along y, pixels."""
+    radius: float
+    """Distance of the cameras from the middle of the scene box, world units."""
+
+    def as_fact(self) -> Dict[str, Any]:
+        """As a scene file holds it."""
+        return asdict(self)
+
+
+def cameras_of(scene: PlacedScene, box: Float[np.ndarray, "2 3"]) -> SceneCameras:
+    """The middle ones of a scene's cameras: medians over its views.
+
+    Args:
+        scene: as the dataparser placed it.
+        box: scene box.
+    """
+    frames = scene.frames
+    distances = np.linalg.norm(frames.camera_to_worlds[:, :, 3] - box.mean(axis=0), axis=1)
+    height, width, fx, fy, radius = (
+        float(np.median(values)) for values in (frames.heights, frames.widths, frames.fx, frames.fy, distances)
+    )
+    return SceneCameras(round(height), round(width), fx, fy, radius)
+
+
+def usual_cameras(bundle: SharedBundle) -> SceneCameras:
+    """Cameras for scenes of which no cameras are known: square pictures with a latent pixel for each texel."""
+    side = min(MAX_SIDE, bundle.field["resolution"] * bundle.autoencoder["downscale_factor"])
+    longest = float((bundle.box[1] - bundle.box[0]).max())
+    return SceneCameras(side, side, FOCAL_PER_WIDTH * side, FOCAL_PER_WIDTH * side, RADIUS_PER_SIDE * longest)
+
+
+def cameras_from_facts(facts: Dict[str, Any], bundle: SharedBundle, where: str) -> SceneCameras:
+    """The cameras among a scene's facts, or the usual ones of its bundle for those that are not there.
+
+    Raises:
+        ValueError: facts that are no cameras.
+    """
+    given, usual = facts.get(CAMERAS) or {}, usual_cameras(bundle).as_fact()
+    values = {name: given.get(name, value) for name, value in usual.items()} if isinstance(given, dict) else {}
+    good = [type(value) in (int, float) and math.isfinite(value) and value > 0 for value in values.values()]
+    if not values or not all(good) or max(values["height"], values["width"]) > MAX_SIDE:
+        expected = f"height and width up to {MAX_SIDE}, fx, fy and radius, all positive, as cameras"
+        raise ValueError(problem(where, expected, repr(given)[:200], "write the scene file again without them"))
+    focal_and_distance = (float(values[name]) for name in ("fx", "fy", "radius"))
+    return SceneCameras(math.ceil(values["height"]), math.ceil(values["width"]), *focal_and_distance)
+
+
+def write_views(
+    folder: Path, model: LatentModel, scene: str, cameras: SceneCameras, poses: Float[np.ndarray, "views 4 4"]
+) -> None:
+    """Renders views of a scene and writes them as a scene folder in Nerfstudio's format; view 0 is held out.
+
+    Args:
+        folder: the scene's folder, which is made.
+        model: what renders.
+        scene: the scene's name in the model.
+        cameras: size and focal lengths.
+        poses: OpenGL camera-to-world matrices, two or more.
+    """
+    from PIL import Image
+
+    (folder / "images").mkdir(parents=True)
+    names = [f"images/{index:04d}.png" for index in range(len(poses))]
+    for name, pose in zip(names, poses, strict=True):
+        picture = render_view(model, scene, cameras, pose)
+        Image.fromarray((picture * 255).round().astype(np.uint8)).save(folder / name)
+    transforms = transforms_of(names, cameras, poses, model.scene_box.aabb.tolist())
+    (folder / "transforms.json").write_text(json.dumps(transforms, indent=1), encoding="utf-8")
+
+
+def render_view(
+    model: LatentModel, scene: str, cameras: SceneCameras, pose: Float[np.ndarray, "4 4"]
+) -> Float[np.ndarray, "height width 3"]:
+    """A picture of a scene in [0, 1]."""
+    camera = Cameras(
+        camera_to_worlds=torch.tensor(pose[None, :3], dtype=torch.float32),
+        fx=cameras.fx,
+        fy=cameras.fy,
+        cx=cameras.width / 2,
+        cy=cameras.height / 2,
+        width=cameras.width,
+        height=cameras.height,
+        camera_type=CameraType.PERSPECTIVE,
+        metadata={"scene_index": torch.tensor([[model.scene_names.index(scene)]])},
+    )
+    return model.get_outputs_for_camera(camera.to(model.device))["rgb"].cpu().numpy()
+
+
+def transforms_of(
+    names: Sequence[str], cameras: SceneCameras, poses: Float[np.ndarray, "views 4 4"], box: Sequence[Sequence[float]]
+) -> Dict[str, Any]:
+    """The contents of transforms.json."""
+    return {
+        "camera_model": "PINHOLE",
+        "fl_x": cameras.fx,
+        "fl_y": cameras.fy,
+        "cx": cameras.width / 2,
+        "cy": cameras.height / 2,
+        "w": cameras.width,
+        "h": cameras.height,
+        "aabb": list(box),
+        "train_filenames": list(names[1:]),
+        "val_filenames": list(names[:1]),
+        "test_filenames": list(names[:1]),
+        "frames": [{"file_path": n, "transform_matrix": p.tolist()} for n, p in zip(names, poses, strict=True)],
+    }

@@ -1,0 +1,171 @@
+"""Archives: round trips one at a time, and zips that are no archive or were made to harm."""
+
+import json
+import tracemalloc
+import zipfile
+
+import pytest
+import torch
+from learned import equal, scene_of
+
+from latent_nerfstudio.scene_files.archive import INDEX, read_archive, write_archive
+from latent_nerfstudio.scene_files.scene_file import pack_scene
+
+
+def index_of(*names, **changes):
+    return json.dumps({"format": "scene-archive-v1", "bundle": "ab12", "scenes": list(names), **changes})
+
+
+def zipped(path, members, compression=zipfile.ZIP_STORED):
+    """A zip of (name, contents) pairs; names may occur twice."""
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, data in members:
+            archive.writestr(zipfile.ZipInfo(name), data, compression)
+    return path
+
+
+def test_scenes_come_back_in_order(tmp_path):
+    scenes = [scene_of(name, seed=i, facts={"number": i}) for i, name in enumerate(["b", "a ü", "c"])]
+    path = tmp_path / "deep" / "scenes.zip"
+    assert write_archive(path, (pack_scene(scene, "float32") for scene in scenes)) == 3
+    got = list(read_archive(path))
+    assert all(equal(a, b) for a, b in zip(scenes, got, strict=True))
+    first = path.read_bytes()
+    write_archive(path, [pack_scene(scene, "float32") for scene in scenes])
+    assert path.read_bytes() == first
+
+
+def test_any_program_reads_it(tmp_path):
+    data = pack_scene(scene_of("a"))
+    write_archive(tmp_path / "scenes.zip", [data])
+    with zipfile.ZipFile(tmp_path / "scenes.zip") as archive:
+        assert archive.testzip() is None
+        assert archive.read("a.safetensors") == data
+        assert json.loads(archive.read(INDEX)) == json.loads(index_of("a"))
+
+
+def test_scenes_are_in_memory_one_at_a_time(tmp_path):
+    """Neither writing nor reading 60 scenes of 200 kB takes more than a few of them."""
+    planes = torch.randn(3, 4, 64, 64)
+    path = tmp_path / "scenes.zip"
+    tracemalloc.start()
+    write_archive(path, (pack_scene(scene_of(f"{i:03d}", micro_planes=planes), "float32") for i in range(60)))
+    assert sum(scene.micro_planes.shape[1] for scene in read_archive(path)) == 60 * 4
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert path.stat().st_size > 10_000_000
+    assert peak < 3_000_000
+
+
+def test_a_failure_leaves_nothing(tmp_path):
+    def files():
+        yield pack_scene(scene_of("a"))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_archive(tmp_path / "scenes.zip", files())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("scenes", "message"),
+    [
+        ([], "at least one scene, got none"),
+        ([scene_of("a"), scene_of("a")], "each scene once, got 'a' twice"),
+        ([scene_of("a"), scene_of("b", bundle_hash="cd")], "scenes of the bundle ab12, got 'b' of cd"),
+    ],
+)
+def test_what_makes_no_archive(tmp_path, scenes, message):
+    with pytest.raises(ValueError, match=message):
+        write_archive(tmp_path / "scenes.zip", [pack_scene(scene) for scene in scenes])
+    with pytest.raises(ValueError, match="scene 0: expected a scene file"):
+        write_archive(tmp_path / "scenes.zip", [b"no scene at all"])
+    assert not list(tmp_path.iterdir())
+
+
+A = pack_scene(scene_of("a"))
+GOOD = ("a.safetensors", A)
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ([], "index.json and scenes, got 0 members and no index"),
+        ([GOOD], "got 1 members and no index.json"),
+        ([(INDEX, index_of())], "got the index alone"),
+        ([GOOD, (INDEX, index_of("b"))], "an index of its 1 scenes, got another list"),
+        ([GOOD, (INDEX, index_of("a", "a"))], "an index of its 1 scenes, got another list"),
+        ([GOOD, (INDEX, index_of(scenes=7))], "an index of its 1 scenes, got none"),
+        ([GOOD, (INDEX, index_of(scenes=[[]]))], "an index of its 1 scenes"),
+        ([GOOD, (INDEX, index_of("a", format="x"))], "the format scene-archive-v1, got 'x'"),
+        ([GOOD, (INDEX, "[]")], "a JSON object as header, got list"),
+        ([GOOD, (INDEX, "{")], "a header in JSON"),
+        ([GOOD, GOOD, (INDEX, index_of("a", "a"))], "each member once, got 'a.safetensors' twice"),
+        ([GOOD, (INDEX, index_of("a")), (INDEX, index_of("a"))], "each member once, got 'index.json' twice"),
+        ([GOOD, ("run.sh", b""), (INDEX, index_of("a"))], "index.json and NAME.safetensors alone, got 'run.sh'"),
+        ([("../a.safetensors", A), (INDEX, index_of("../a"))], "scene name: expected 1 to 200 bytes .* got '../a'"),
+        ([("/a.safetensors", A), (INDEX, index_of("/a"))], "scene name"),
+        ([("b.safetensors", A), (INDEX, index_of("b"))], "b.safetensors: expected the scene 'b', got 'a'"),
+        ([("a.safetensors", A[:-1]), (INDEX, index_of("a"))], "a.safetensors: expected .* bytes of tensors"),
+    ],
+)
+def test_other_zips_are_refused(tmp_path, members, message):
+    with pytest.warns(UserWarning) if len(dict(members)) < len(members) else memoryview(b""):
+        path = zipped(tmp_path / "scenes.zip", members)
+    with pytest.raises(ValueError, match=message):
+        list(read_archive(path))
+    assert [p.name for p in tmp_path.iterdir()] == ["scenes.zip"]
+
+
+def test_packed_members_are_refused_unread(tmp_path):
+    """A bomb: a gigabyte of zeros in a megabyte."""
+    path = zipped(tmp_path / "scenes.zip", [GOOD, (INDEX, b" " * 10**7)], zipfile.ZIP_DEFLATED)
+    with pytest.raises(ValueError, match="members as they are, got .* packed or encrypted"):
+        read_archive(path)
+
+
+def test_members_that_overlap_are_refused(tmp_path):
+    """A bomb without packing: many names for the same bytes (Fifield 2019)."""
+    path = tmp_path / "scenes.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.safetensors", A)
+        archive.writestr(INDEX, index_of(*map(str, range(50))))
+        first = archive.getinfo("a.safetensors")
+        for number in range(50):
+            again = zipfile.ZipInfo(f"{number}.safetensors")
+            again.header_offset, again.CRC = first.header_offset, first.CRC
+            again.file_size = again.compress_size = first.file_size
+            archive.filelist.append(again)
+        archive.filelist.remove(first)
+    with pytest.raises(ValueError, match=rf"members of {path.stat().st_size} bytes at most"):
+        read_archive(path)
+
+
+def test_no_archive_at_all(tmp_path):
+    with pytest.raises(FileNotFoundError, match="expected an archive of scenes, got nothing there"):
+        read_archive(tmp_path / "scenes.zip")
+    (tmp_path / "scenes.zip").write_bytes(A)
+    with pytest.raises(ValueError, match="expected an archive of scenes, got 'File is not a zip file'"):
+        read_archive(tmp_path / "scenes.zip")
+
+
+def test_every_changed_byte_gives_a_value_error_or_the_same_scene(tmp_path):
+    """Bytes that the zip format ignores may change."""
+    scene = scene_of("a", side=2)
+    path = tmp_path / "scenes.zip"
+    write_archive(path, [pack_scene(scene, "float32")])
+    data, found = path.read_bytes(), 0
+    for place in range(len(data)):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 0x41]) + data[place + 1 :])
+        try:
+            scenes = list(read_archive(path))
+        except ValueError:
+            found += 1
+        else:
+            assert len(scenes) == 1
+            assert equal(scenes[0], scene)
+    assert found > 0.8 * len(data)
+    for length in range(0, len(data), 7):
+        path.write_bytes(data[:length])
+        with pytest.raises(ValueError):
+            list(read_archive(path))

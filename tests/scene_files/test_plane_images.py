@@ -1,0 +1,76 @@
+"""Planes as pictures: composed as the field composes them, and the file of many scenes."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from learned import BOTH, MACRO, MICRO, bundle_of, model_of
+from safetensors import safe_open
+
+from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
+from latent_nerfstudio.scene_files.model_scenes import scenes_of
+from latent_nerfstudio.scene_files.plane_images import plane_images, stacked, unstacked, write_plane_images
+
+NAMES = ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("kind", [MICRO, MACRO, BOTH], ids=["micro", "macro", "both"])
+def test_planes_are_those_that_the_field_samples(tmp_path, kind):
+    model = model_of(NAMES, **kind)
+    bundle = bundle_of(tmp_path, model)
+    field = model.nerf.field
+    for index, scene in enumerate(scenes_of(model, bundle.hash)):
+        planes = plane_images(scene, bundle)
+        torch.testing.assert_close(planes, field.scene_planes(torch.tensor([index]))[0].detach())
+        micro = kind["micro_features"]
+        for plane in range(3):  # by hand: micro planes, then the weighted sum of base planes
+            if micro:
+                assert torch.equal(planes[plane, :micro], scene.micro_planes[plane])
+            if kind["num_base_planes"]:
+                macro = sum(scene.scene_weights[i] * field.base_planes[i, plane] for i in range(2))
+                torch.testing.assert_close(planes[plane, micro:], macro.detach())
+
+
+def test_missing_parts_are_zero(tmp_path):
+    model = model_of(NAMES)
+    bundle = bundle_of(tmp_path, model)
+    scene = next(scenes_of(model, bundle.hash))
+    assert not plane_images(replace(scene, micro_planes=None), bundle)[:, :4].any()
+    assert not plane_images(replace(scene, scene_weights=None), bundle)[:, 4:].any()
+
+
+def test_layouts():
+    planes = torch.arange(3 * 2 * 2 * 2.0).view(3, 2, 2, 2)
+    picture = stacked(planes)
+    assert picture.shape == (6, 2, 2)
+    assert torch.equal(picture[2], planes[1, 0])
+    assert torch.equal(unstacked(picture), planes)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_the_file_of_many_scenes(tmp_path, precision):
+    """From a bundle in half precision, as the published one is."""
+    model = model_of(NAMES)
+    bundle = read_shared_bundle(str(write_shared_bundle(tmp_path, model, 3, {}, dtype=torch.float16)))
+    path = tmp_path / "deep" / "planes.safetensors"
+    write_plane_images(path, scenes_of(model, bundle.hash), NAMES, bundle, precision)
+    expected = torch.stack([stacked(plane_images(scene, bundle)) for scene in scenes_of(model, bundle.hash)])
+    with safe_open(path, framework="pt") as file:
+        assert sorted(file.keys()) == ["mean", "planes", "std"]
+        planes, mean, std = (file.get_tensor(name) for name in ("planes", "mean", "std"))
+        assert '"scenes": ["a", "b", "c"]' in file.metadata()["planes"]
+        assert bundle.hash in file.metadata()["planes"]
+    assert torch.equal(planes, expected.to(getattr(torch, precision)))
+    torch.testing.assert_close(mean, expected.mean((0, 2, 3)))
+    torch.testing.assert_close(std, expected.std((0, 2, 3), correction=0))
+
+
+def test_other_scenes_than_announced_are_refused_and_leave_nothing(tmp_path):
+    model = model_of(NAMES)
+    bundle = bundle_of(tmp_path / "bundle", model)
+    path = tmp_path / "planes" / "x.safetensors"
+    with pytest.raises(ValueError, match="expected the scene 'b', got 'a'"):
+        write_plane_images(path, scenes_of(model, bundle.hash), ["b", "a", "c"], bundle)
+    with pytest.raises(ValueError, match="shorter|longer"):
+        write_plane_images(path, scenes_of(model, bundle.hash), NAMES[:2], bundle)
+    assert not list(path.parent.iterdir())

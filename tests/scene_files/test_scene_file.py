@@ -1,0 +1,364 @@
+"""Scene files: round trips, the error of quantised planes, and files that are no scene's or were changed."""
+
+import errno
+import json
+import os
+import resource
+import signal
+import tracemalloc
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from learned import BOTH, MACRO, MICRO, bundle_of, equal, meta_of, model_of, raw_file, scene_of
+
+from latent_nerfstudio.scene_files.quantisation import dequantise, quantise
+from latent_nerfstudio.scene_files.scene_file import (
+    SceneFile,
+    check_name,
+    check_numbers,
+    pack_scene,
+    read_scene_file,
+    write_scene_file,
+)
+
+PLANES = {"dtype": "F32", "shape": [3, 1, 1, 1], "data_offsets": [0, 12]}
+"""Header entry of planes of twelve bytes."""
+
+
+def written(path, data: bytes):
+    path.write_bytes(data)
+    return path
+
+
+# Round trips
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("missing", [(), ("micro_planes",), ("scene_weights",)], ids=["both", "macro", "micro"])
+def test_a_scene_comes_back_to_the_precision(tmp_path, precision, missing):
+    facts = {"psnr": 31.25, "views": [1, 2], "cameras": {"height": 128}, "none": None}
+    scene = scene_of("Wagen ü 7", facts=facts, **dict.fromkeys(missing))
+    path = tmp_path / "deep" / "file.safetensors"
+    count = write_scene_file(path, scene, precision)
+    assert count == path.stat().st_size
+    assert [p.name for p in path.parent.iterdir()] == ["file.safetensors"]
+    got = read_scene_file(path)
+    assert (got.name, got.bundle_hash, got.facts) == ("Wagen ü 7", "ab12", facts)
+    for name in ("micro_planes", "scene_weights"):
+        value, expected = getattr(got, name), getattr(scene, name)
+        assert (value is None) == (expected is None) == (name in missing)
+        assert value is None or (value.dtype, value.shape) == (torch.float32, expected.shape)
+    if got.scene_weights is not None:
+        assert torch.equal(got.scene_weights, scene.scene_weights)
+    if got.micro_planes is not None:
+        error = (got.micro_planes - scene.micro_planes).abs()
+        largest = scene.micro_planes.abs().amax(dim=(2, 3), keepdim=True)
+        # int8: half a scale, which is the largest over 127, rounded up by a part in 1024 at most.
+        bounds = {"float32": 0.0, "float16": 2**-11 * scene.micro_planes.abs(), "int8": largest / 254 * (1 + 2**-9)}
+        assert bool((error <= bounds[precision]).all())
+        assert (error.max() == 0) == (precision == "float32")
+
+
+def test_files_are_small_and_equal_scenes_make_equal_bytes(tmp_path):
+    scene = scene_of(side=32)
+    sizes = {p: write_scene_file(tmp_path / p, scene, p) for p in ("float32", "float16", "int8")}
+    numbers = 3 * 4 * 32 * 32
+    assert sizes["float32"] - 4 * numbers < 1000 > sizes["float16"] - 2 * numbers
+    assert sizes["int8"] - numbers < 1000
+    assert pack_scene(scene, "int8") == pack_scene(scene_of(side=32), "int8")
+    alone = scene_of(micro_planes=None)
+    assert write_scene_file(tmp_path / "weights", alone) < 600
+
+
+def test_a_published_safetensors_reader_reads_the_planes(tmp_path):
+    from safetensors.torch import load_file
+
+    scene = scene_of()
+    write_scene_file(tmp_path / "scene", scene, "float32")
+    assert torch.equal(load_file(tmp_path / "scene")["micro_planes"], scene.micro_planes)
+
+
+def test_planes_of_a_graph_and_of_half_precision_are_taken(tmp_path):
+    planes = torch.randn(3, 2, 4, 4, requires_grad=True)
+    write_scene_file(tmp_path / "a", scene_of(micro_planes=planes), "float32")
+    write_scene_file(tmp_path / "b", scene_of(micro_planes=planes.detach().half().transpose(2, 3)), "float32")
+    assert torch.equal(read_scene_file(tmp_path / "a").micro_planes, planes)
+    assert torch.equal(read_scene_file(tmp_path / "b").micro_planes, planes.half().float().transpose(2, 3))
+
+
+# Quantisation
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.floats(-12, 8), st.integers(0, 2**31), st.integers(1, 5))
+def test_quantised_planes_are_off_by_half_a_scale_at_most(exponent, seed, side):
+    planes = torch.randn(3, 2, side, side, generator=torch.Generator().manual_seed(seed)) * 10**exponent
+    planes = planes.clamp(-65504 * 127, 65504 * 127)
+    quanta, scales = quantise(planes)
+    assert bool(scales.isfinite().all())
+    assert int(quanta.min()) >= -127
+    error = (dequantise(quanta, scales) - planes).double().abs()
+    # The division and the product are rounded as well, by a part in 2^23 of the value.
+    bound = scales.double()[..., None, None] / 2 + 2**-23 * planes.double().abs()
+    assert bool((error <= bound).all())
+
+
+def test_quantised_values_by_hand():
+    planes = torch.tensor([127.0, -127.0, 0.4, 0.6, -0.6, 2.0]).view(1, 1, 1, 6)
+    quanta, scales = quantise(torch.cat([planes, torch.zeros_like(planes)], dim=1))
+    assert scales.tolist() == [[1.0, 0.0]]
+    assert quanta[0, 0, 0].tolist() == [127, -127, 0, 1, -1, 2]
+    assert dequantise(quanta, scales)[0, 1].abs().max() == 0
+
+
+# What makes no file
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", ".hidden", "a/b", "a\\b", "/a", " a", "a\n", "a\x00b", "a\u202eb", "\ud800", "ü" * 101, 7, None],
+)
+def test_names_that_are_no_files_are_refused(name):
+    with pytest.raises(ValueError, match="scene name: expected 1 to 200 bytes of printable characters"):
+        check_name(name)
+
+
+@pytest.mark.parametrize("name", ["a", "car 0001", "ü" * 100, "a..b", "x" * 200, "日本"])
+def test_other_names_are_taken(name, tmp_path):
+    write_scene_file(tmp_path / "scene", scene_of(name))
+    assert read_scene_file(tmp_path / "scene").name == name
+
+
+@pytest.mark.parametrize(
+    ("parts", "precision", "message"),
+    [
+        ({"micro_planes": None, "scene_weights": None}, "float32", "micro_planes, scene_weights or both, got neither"),
+        ({"micro_planes": torch.zeros(2, 4, 8, 8)}, "float16", r"micro planes \[3, F, T, T\] in float16, got \[2, 4"),
+        ({"micro_planes": torch.zeros(3, 4, 8, 7)}, "int8", r"expected micro planes \[3, F, T, T\] in int8"),
+        ({"micro_planes": torch.zeros(3, 0, 8, 8)}, "int8", r"expected micro planes \[3, F, T, T\]"),
+        ({"micro_planes": torch.zeros(3, 8, 8)}, "int8", r"expected micro planes \[3, F, T, T\]"),
+        ({"scene_weights": torch.zeros(2, 1)}, "float32", r"scene weights \[M\] in float32, got \[2, 1\]"),
+        ({"scene_weights": torch.zeros(0)}, "float32", r"expected scene weights \[M\]"),
+        ({"micro_planes": torch.full((3, 1, 2, 2), torch.nan)}, "int8", "finite micro_planes, got NaN or infinity"),
+        ({"scene_weights": torch.full((2,), torch.inf)}, "float32", "finite scene_weights, got NaN or infinity"),
+        ({"micro_planes": torch.full((3, 1, 2, 2), -7e4)}, "float16", "within 65504, as float16 holds, got 70000"),
+        ({"micro_planes": torch.full((3, 1, 2, 2), 1e7)}, "int8", "as int8 holds, got 1e[+]07; use float32"),
+        ({"facts": {"psnr": float("nan")}}, "float16", "facts: expected JSON values"),
+        ({"facts": {"psnr": torch.zeros(1)}}, "float16", "facts: expected JSON values, got 'Object of type Tensor"),
+        ({"facts": {"text": "x" * (1 << 20)}}, "float16", "facts of less than 1048576 bytes"),
+    ],
+)
+def test_scenes_that_make_no_file_are_refused(tmp_path, parts, precision, message):
+    with pytest.raises(ValueError, match=message):
+        write_scene_file(tmp_path / "scene", scene_of(**parts), precision)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match="precision: expected one of float16, float32, int8, got 'float64'"):
+        check_numbers(scene_of(), "float64", "scene")
+
+
+def test_a_full_disk_leaves_the_old_file_and_says_so(tmp_path):
+    """A limit on the size of files stands in for the disk."""
+    path = tmp_path / "scene.safetensors"
+    write_scene_file(path, scene_of(seed=1))
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, limits[1]))
+    try:
+        with pytest.raises(OSError, match="expected room to write it, got 'File too large'") as caught:
+            write_scene_file(path, scene_of(seed=2))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert caught.value.errno == errno.EFBIG
+    assert [p.name for p in tmp_path.iterdir()] == ["scene.safetensors"]
+    assert path.read_bytes() == before
+
+
+def test_files_have_the_rights_of_other_files(tmp_path):
+    write_scene_file(tmp_path / "scene", scene_of())
+    (tmp_path / "other").write_text("")
+    assert os.stat(tmp_path / "scene").st_mode == os.stat(tmp_path / "other").st_mode
+
+
+# Files that are no scene's
+
+
+def test_an_absent_file_and_a_folder(tmp_path):
+    for path in (tmp_path / "nothing", tmp_path):
+        with pytest.raises(FileNotFoundError, match="expected a scene file, got nothing there"):
+            read_scene_file(path)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "expected a scene file, got 0 bytes"),
+        (b"\x00" * 7, "expected a scene file, got 7 bytes"),
+        (b"\x89PNG\r\n\x1a\n" + b"\x00" * 40, "expected a scene file, got a header of"),
+        ((1 << 40).to_bytes(8, "little") + b"{}" * 40, "a header of 1099511627776 bytes in 88"),
+        ((20).to_bytes(8, "little") + b"{}", "a header of 20 bytes in 10"),
+        ((4).to_bytes(8, "little") + b"\xff\xfe{}", "a header in JSON, got ''utf-8' codec"),
+        ((4).to_bytes(8, "little") + b"[[]]", "a JSON object as header, got list"),
+        ((200_000).to_bytes(8, "little") + b"[" * 200_000, "a header in JSON, got 'maximum recursion"),
+        ((17).to_bytes(8, "little") + b'{"a": {},"a": {}}', "a name that occurs twice"),
+        ((2).to_bytes(8, "little") + b"{}", "got a safetensors file of another kind"),
+        (raw_file({}, "no JSON"), "a header in JSON"),
+        (raw_file({}, "\ud800"), "a header in JSON"),
+        (raw_file({}, meta_of(format="scene-v2")), "the format scene-v1, got 'scene-v2'; update this package"),
+        (
+            raw_file({}, {"format": "scene-v1"}),
+            "the entries format, name, bundle, precision, facts, sha256, got format",
+        ),
+        (raw_file({}, meta_of(facts=[])), "the entries format, name"),
+        (raw_file({}, meta_of(extra=1)), "the entries format, name"),
+        (raw_file({}, json.dumps(meta_of(facts={"x": 0})).replace("0", "1e999")), "Out of range float"),
+        (raw_file({}, meta_of(facts={"x": float("nan")})), "Out of range float"),
+        (raw_file({}, meta_of(precision="int4")), "a precision out of float16, float32, int8, got 'int4'"),
+        (raw_file({}, meta_of(name="../x")), "scene name: expected 1 to 200 bytes"),
+        (raw_file({}, meta_of()), "micro_planes, scene_weights or both, got neither"),
+        (raw_file({"x": {**PLANES}}, meta_of(), b"\x00" * 12), "micro_planes, scene_weights or both, got 'x'"),
+        (raw_file({"micro_planes": 3}, meta_of()), "a type out of F16, F32, I8, a shape and a place"),
+        (raw_file({"micro_planes": {**PLANES, "dtype": "F64"}}, meta_of()), "a type out of F16, F32, I8"),
+        (raw_file({"micro_planes": {**PLANES, "dtype": []}}, meta_of()), "a type out of F16, F32, I8"),
+        (raw_file({"micro_planes": {**PLANES, "shape": [-3, -4]}}, meta_of()), "a type out of F16, F32, I8"),
+        (raw_file({"micro_planes": {**PLANES, "shape": [True] * 4}}, meta_of()), "a type out of F16, F32, I8"),
+        (raw_file({"micro_planes": {**PLANES, "shape": [3.0, 1, 1, 1]}}, meta_of()), "a type out of F16, F32, I8"),
+        (raw_file({"micro_planes": {**PLANES, "shape": [3, 1, 1, 10**30]}}, meta_of()), "a type out of F16, F32, I8"),
+        (raw_file({"micro_planes": {**PLANES, "data_offsets": [0]}}, meta_of()), "a type out of F16, F32, I8"),
+        (
+            raw_file({"micro_planes": {**PLANES, "shape": [3, 1, 2, 2]}}, meta_of(), b"\x00" * 12),
+            "that fit, got the sha",
+        ),
+        (
+            raw_file({"micro_planes": {**PLANES, "data_offsets": [8, 20]}}, meta_of(), b"\x00" * 20),
+            "a tensor at byte 0",
+        ),
+        (
+            raw_file({"micro_planes": PLANES, "scene_weights": PLANES}, meta_of(), b"\x00" * 12),
+            "a tensor at byte 12, got one at 0",
+        ),
+        (raw_file({"micro_planes": PLANES}, meta_of(), b"\x00" * 11), "12 bytes of tensors, got 11, so it is cut"),
+        (
+            raw_file({"micro_planes": PLANES}, meta_of(), b"\x00" * 13),
+            "12 bytes of tensors, got 13, so it is cut or lo",
+        ),
+        (
+            raw_file({"micro_planes": PLANES}, meta_of(), b"\x00" * 12),
+            "contents with the SHA-256 'e3b0c.*', got others",
+        ),
+        (raw_file({"micro_planes": PLANES}, meta_of(precision="int8"), b"\x00" * 12), "micro planes .* in int8"),
+    ],
+)
+def test_foreign_and_hostile_files_are_refused(tmp_path, data, message):
+    with pytest.raises(ValueError, match=message):
+        read_scene_file(written(tmp_path / "x.safetensors", data))
+
+
+def test_a_header_that_claims_a_gigabyte_takes_no_memory(tmp_path):
+    """The file is sparse, as long as its header says, so that only the number of elements gives it away."""
+    entry = {"dtype": "F32", "shape": [3, 1, 10_000, 10_000], "data_offsets": [0, 1_200_000_000]}
+    path = written(tmp_path / "x.safetensors", raw_file({"micro_planes": entry}, meta_of()))
+    with open(path, "ab") as file:
+        try:
+            file.truncate(path.stat().st_size + entry["data_offsets"][1])
+        except OSError:
+            pytest.skip("no sparse files of this size here")
+    peaks = []
+    for _ in range(2):  # the first time, type checkers take memory
+        tracemalloc.start()
+        with pytest.raises(ValueError, match="134217728 numbers at most"):
+            read_scene_file(path)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1_000_000
+
+
+def test_every_changed_or_missing_byte_is_found(tmp_path):
+    """Of a small file: each byte inverted, and each shorter length."""
+    scene = scene_of(micro_planes=torch.randn(3, 1, 2, 2), facts={"psnr": 1.5})
+    data = pack_scene(scene, "int8")
+    path = tmp_path / "x.safetensors"
+    for place in range(len(data)):
+        changed = data[:place] + bytes([data[place] ^ 0x15]) + data[place + 1 :]
+        for bad in (changed, data[:place]):
+            with pytest.raises(ValueError):
+                read_scene_file(written(path, bad))
+    assert equal(read_scene_file(written(path, data)), read_scene_file(path))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_damage_of_any_kind_is_a_value_error(tmp_path_factory, data):
+    """Headers of random JSON, and random bytes put into a file."""
+    good = pack_scene(scene_of(side=2), "int8")
+    json_values = st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(list("abc")), inner, max_size=3),
+        max_leaves=8,
+    )
+    names = st.sampled_from(["micro_planes", "micro_scales", "scene_weights", "__metadata__", "x"])
+    place = data.draw(st.integers(0, len(good)))
+    bad = data.draw(
+        st.binary(min_size=1, max_size=40).map(lambda b: good[:place] + b + good[place + 1 :])
+        | st.dictionaries(names, json_values, max_size=3).map(lambda header: raw_file(header, meta_of(), good[-40:]))
+        | json_values.map(lambda value: raw_file({"micro_planes": PLANES}, value, b"\x00" * 12))
+    )
+    path = written(tmp_path_factory.getbasetemp() / f"fuzzed-{os.getpid()}", bad)
+    try:
+        read_scene_file(path)
+    except ValueError:
+        return
+    assert bad == good
+
+
+# With a bundle
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory):
+    """Bundles of scenes with micro and macro planes, micro planes alone and macro planes alone."""
+    folder = tmp_path_factory.mktemp("bundles")
+    kinds = {"both": BOTH, "micro": MICRO, "macro": MACRO}
+    return {name: bundle_of(folder / name, model_of(**kind)) for name, kind in kinds.items()}
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts", "message"),
+    [
+        ("both", {}, None),
+        ("both", {"micro_planes": None}, None),
+        ("both", {"scene_weights": None}, None),
+        (
+            "both",
+            {"micro_planes": torch.zeros(3, 4, 9, 9)},
+            r"micro_planes \[3, 4, 8, 8\], as the bundle's .*, got \[3, 4, 9",
+        ),
+        ("both", {"scene_weights": torch.zeros(3)}, r"scene_weights \[2\], as the bundle's scenes have, got \[3\]"),
+        ("micro", {"scene_weights": None}, None),
+        ("micro", {}, r"no scene_weights with this bundle, got \[2\]"),
+        ("macro", {"micro_planes": None}, None),
+        ("macro", {}, "no micro_planes with this bundle"),
+    ],
+)
+def test_scenes_must_have_the_parts_of_their_bundle(tmp_path, bundles, kind, parts, message):
+    bundle = bundles[kind]
+    scene = scene_of(bundle_hash=bundle.hash, **parts)
+    write_scene_file(tmp_path / "scene", scene, "float32")
+    if message is None:
+        assert equal(read_scene_file(tmp_path / "scene", bundle), scene)
+    else:
+        with pytest.raises(ValueError, match=message):
+            read_scene_file(tmp_path / "scene", bundle)
+
+
+def test_a_scene_of_another_bundle_is_refused_by_both_names(tmp_path, bundles):
+    theirs, ours = bundles["both"].hash, bundles["macro"].hash
+    write_scene_file(tmp_path / "scene", scene_of(bundle_hash=theirs))
+    with pytest.raises(ValueError, match=f"expected a scene of the shared bundle {ours}, got one of {theirs}; name"):
+        read_scene_file(tmp_path / "scene", bundles["macro"])
+    assert isinstance(read_scene_file(tmp_path / "scene"), SceneFile)

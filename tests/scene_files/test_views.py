@@ -1,0 +1,68 @@
+"""Rendered views as data: the cameras of scene files, and what the dataparser reads again."""
+
+import numpy as np
+import pytest
+import torch
+from learned import bundle_of, model_of
+from PIL import Image
+from tiny import poses_around, write_ball
+
+from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, place_scene, read_scenes
+from latent_nerfstudio.scene_files.views import SceneCameras, cameras_from_facts, cameras_of, usual_cameras, write_views
+
+CAMERAS = SceneCameras(height=12, width=16, fx=15.0, fy=14.0, radius=2.5)
+
+
+@pytest.fixture(scope="module")
+def model(taesd):
+    return model_of(("red", "blue"), taesd)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory, model):
+    return bundle_of(tmp_path_factory.mktemp("bundle"), model)
+
+
+def test_cameras_of_a_scene(tmp_path):
+    write_ball(tmp_path / "ball", width=36, height=20)
+    (scene,) = (place_scene(s, ScenesDataParserConfig(scale_factor=2.0)) for s in read_scenes(tmp_path / "ball"))
+    cameras = cameras_of(scene, np.zeros((2, 3)))
+    assert (cameras.height, cameras.width, cameras.fx, cameras.fy) == (20, 36, 20.0, 20.0)
+    assert cameras.radius == pytest.approx(5.0)
+    assert cameras_of(scene, np.full((2, 3), 100.0)).radius > 150
+
+
+def test_cameras_from_facts(bundle):
+    assert cameras_from_facts({"cameras": CAMERAS.as_fact()}, bundle, "x") == CAMERAS
+    usual = usual_cameras(bundle)
+    assert (usual.height, usual.width) == (16, 16)  # planes of 8 texels, a factor of 2
+    assert (usual.fx, usual.radius) == (17.5, 2.6)  # the box is 2 long
+    assert cameras_from_facts({}, bundle, "x") == cameras_from_facts({"cameras": None}, bundle, "x") == usual
+    assert cameras_from_facts({"cameras": {"radius": 4, "more": "ignored"}}, bundle, "x").radius == 4
+
+
+@pytest.mark.parametrize(
+    "given", [7, [1], {"height": 0}, {"width": 5000}, {"fx": -1.0}, {"radius": "far"}, {"fy": None}, {"height": True}]
+)
+def test_facts_that_are_no_cameras_are_refused(bundle, given):
+    with pytest.raises(ValueError, match="scene 'x': expected height and width up to 4096, fx, fy and radius"):
+        cameras_from_facts({"cameras": given}, bundle, "scene 'x'")
+
+
+def test_views_are_pictures_of_the_scene_and_read_as_data(tmp_path, model):
+    poses = poses_around(3)
+    for scene in model.scene_names:
+        write_views(tmp_path / scene, model, scene, CAMERAS, poses)
+    parser = ScenesDataParserConfig(data=tmp_path).setup()
+    train, held_out = (parser.get_dataparser_outputs(split) for split in ("train", "val"))
+    assert (len(train.cameras), len(held_out.cameras)) == (4, 2)
+    assert train.metadata["scene_names"] == ["blue", "red"]
+    np.testing.assert_allclose(train.scene_box.aabb, model.scene_box.aabb)
+    cameras = held_out.cameras
+    assert (float(cameras.fx[1]), float(cameras.fy[1]), int(cameras.height[1])) == (15.0, 14.0, 12)
+    np.testing.assert_allclose(cameras.camera_to_worlds[1], poses[0, :3], atol=1e-6)
+    camera = cameras[1:2]  # red, whose index in the model is another
+    camera.metadata = {"scene_index": torch.zeros(1, 1, dtype=torch.long)}
+    expected = model.get_outputs_for_camera(camera)["rgb"]
+    stored = np.asarray(Image.open(held_out.image_filenames[1])) / 255
+    np.testing.assert_allclose(stored, expected, atol=0.5 / 255 + 1e-5)
