@@ -15,7 +15,10 @@ from latent_nerfstudio.cli.consistency import Consistency
 from latent_nerfstudio.cli.contact_sheet import ContactSheet
 from latent_nerfstudio.cli.demo_scenes import DemoScenes
 from latent_nerfstudio.cli.export_scene import ExportScene
+from latent_nerfstudio.cli.export_scenes import ExportScenes
+from latent_nerfstudio.cli.fit_scenes import FitScenes
 from latent_nerfstudio.cli.import_autoencoder import ImportAutoencoder
+from latent_nerfstudio.cli.import_scenes import ImportScenes
 from latent_nerfstudio.cli.link_ffmpeg import LinkFfmpeg
 from latent_nerfstudio.cli.render_meshes import RenderMeshes
 from latent_nerfstudio.cli.report import Report
@@ -23,13 +26,16 @@ from latent_nerfstudio.cli.report import Report
 DEBUG_VARIABLE = "LNS_DEBUG"
 """Environment variable that, when set to anything but 0, shows the traceback of an error."""
 
-EXPECTED_ERRORS = (ValueError, FileNotFoundError, FileExistsError, ConnectionError)
-"""What this package raises where something that the user gave is not as it should be."""
+EXPECTED_ERRORS = (ValueError, OSError, MemoryError)
+"""What this package raises where something that the user gave is not as it should be, or a disk is full."""
 
 Command = Union[
     Annotated[DemoScenes, tyro.conf.subcommand("demo-scenes")],
     Annotated[RenderMeshes, tyro.conf.subcommand("render-meshes")],
     Annotated[ExportScene, tyro.conf.subcommand("export-scene")],
+    Annotated[ExportScenes, tyro.conf.subcommand("export-scenes")],
+    Annotated[ImportScenes, tyro.conf.subcommand("import-scenes")],
+    Annotated[FitScenes, tyro.conf.subcommand("fit-scenes")],
     Annotated[Report, tyro.conf.subcommand("report")],
     Annotated[ContactSheet, tyro.conf.subcommand("contact-sheet")],
     Annotated[Consistency, tyro.conf.subcommand("consistency")],

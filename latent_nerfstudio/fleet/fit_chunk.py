@@ -1,0 +1,314 @@
+"""Fits the scenes of one chunk against a shared bundle that stays as it is, in this process."""
+
+import contextlib
+import copy
+import os
+import random
+import socket
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
+
+import numpy as np
+import torch
+from nerfstudio.cameras.cameras import Cameras
+from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocation
+from nerfstudio.utils import writer
+from nerfstudio.utils.colors import COLORS_DICT
+from nerfstudio.utils.rich_utils import CONSOLE
+
+from latent_nerfstudio import __version__
+from latent_nerfstudio.data.latent_datamanager import LatentDataManagerConfig, scene_indices
+from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
+from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.engine.trainer import LatentTrainer, LatentTrainerConfig
+from latent_nerfstudio.fleet.checks import refused_scenes, unreadable_scenes
+from latent_nerfstudio.fleet.plan import box_of, finished, row_of
+from latent_nerfstudio.fleet.settings import ChunkJob, Inventory
+from latent_nerfstudio.fleet.status import SceneStatus
+from latent_nerfstudio.latent_space.latent_space import as_float
+from latent_nerfstudio.models.bundle_start import COLOR_TOLERANCE
+from latent_nerfstudio.models.latent_model import LatentModelConfig
+from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
+from latent_nerfstudio.pipelines.finite import check_finite
+from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, LatentPipelineConfig
+from latent_nerfstudio.pipelines.scene_progress import FAILED, STATES
+from latent_nerfstudio.scene_files.model_scenes import scenes_of
+from latent_nerfstudio.scene_files.scene_file import write_scene_file
+
+NEVER = 1_000_000_000
+"""Interval of what a chunk does not do on its way."""
+
+WHOLE_SHARE = 0.2
+"""Share of the steps of RGB alignment, the last ones, that see whole pictures, as in the method's own schedule."""
+
+ENCODED_AT_ONCE = 8
+"""Pictures on a CPU, whose caches the activations of more would leave."""
+
+OnProgress = Callable[[float], None]
+"""Takes the share of a chunk that is done."""
+
+
+def fit_chunk(job: ChunkJob, on_progress: OnProgress = lambda share: None) -> List[SceneStatus]:
+    """Fits scenes and writes their files; what is there already is left alone.
+
+    Where they cannot be fitted together, those whose pictures cannot be read are left out; where that is not it, they
+    are fitted in halves, down to the one that fails alone. So one scene never stops another.
+
+    Args:
+        job: which scenes.
+        on_progress: is told the share of the chunk that is done, from 0 to 1.
+
+    Returns:
+        A row for each scene, done or failed.
+
+    Raises:
+        ValueError: the shared bundle is not the one of the settings, or not readable.
+        OSError: scene files cannot be written.
+    """
+    inventory = job.inventory
+    bundle = read_shared_bundle(inventory.bundle)
+    check_bundle(bundle, inventory)
+    done = finished(inventory, bundle, job.names)
+    with messages_to(job.log_path):
+        box = np.array(bundle.aabb)
+        reasons = refused_scenes(inventory.data, [name for name in job.names if name not in done], box)
+        left = [name for name in job.names if name not in done and name not in reasons]
+        rows = [*done.values(), *failures(reasons), *fit_or_split(inventory, bundle, left, on_progress)]
+    return rows
+
+
+def check_bundle(bundle: SharedBundle, inventory: Inventory) -> None:
+    """Refuses another bundle than the settings name: it may have changed on the disk since."""
+    if bundle.hash != inventory.settings.bundle:
+        raise ValueError(
+            f"shared bundle {bundle.folder}: expected the one with the hash {inventory.settings.bundle}, got "
+            f"{bundle.hash}; restore it, or give another --output"
+        )
+
+
+@contextlib.contextmanager
+def messages_to(path: Path) -> Iterator[None]:
+    """Sends what training prints into a file: many workers would print at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a", encoding="utf-8") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+        yield
+
+
+def fit_or_split(
+    inventory: Inventory, bundle: SharedBundle, names: Sequence[str], on_progress: OnProgress
+) -> Iterator[SceneStatus]:
+    """Rows of scenes that are fitted together, or, where that fails, in smaller groups."""
+    if not names:
+        return
+    started = time.monotonic()
+    try:
+        pipeline = train(inventory, bundle, names, on_progress)
+    except Exception as error:  # of any kind: pictures, numbers, memory
+        CONSOLE.print_exception()
+        reason = f"{type(error).__name__}: {error}"
+    else:
+        yield from write_scenes(inventory, pipeline, time.monotonic() - started)
+        return
+    # Here the error is gone, and with it the memory that its frames held.
+    groups, reasons = smaller_groups(inventory.data, names, reason)
+    yield from failures(reasons)
+    for group in groups:
+        yield from fit_or_split(inventory, bundle, group, on_progress)
+
+
+def smaller_groups(data: Path, names: Sequence[str], reason: str) -> Tuple[List[Sequence[str]], Dict[str, str]]:
+    """What to try where scenes failed together, and which of them have failed for good, with the reason."""
+    broken = unreadable_scenes(data, names)
+    if broken:
+        return [[name for name in names if name not in broken]], broken
+    if len(names) == 1:
+        return [], {names[0]: reason}
+    middle = len(names) // 2
+    return [names[:middle], names[middle:]], {}
+
+
+def failures(reasons: Dict[str, str]) -> List[SceneStatus]:
+    """Rows of failed scenes."""
+    return [SceneStatus(name, "failed", reason, worker=worker_name()) for name, reason in reasons.items()]
+
+
+def worker_name() -> str:
+    """Host and process."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+class ChunkTrainer(LatentTrainer):
+    """Keeps nothing on its way: a chunk is fitted as a whole, and its scenes' files are what is kept."""
+
+    def save_checkpoint(self, step: int) -> None:
+        check_finite(dict(self.pipeline.named_parameters()), step, "parameter")
+
+
+class ChunkPipeline(LatentPipeline):
+    """Encodes quickly: with channels beside each other, and few pictures at once, a CPU gives the same bits in three
+    quarters of the time."""
+
+    def prepare(self) -> None:
+        self.space.autoencoder.to(memory_format=torch.channels_last)
+        super().prepare()
+
+
+def train(inventory: Inventory, bundle: SharedBundle, names: Sequence[str], on_progress: OnProgress) -> LatentPipeline:
+    """Trains scenes together, everything shared being frozen."""
+    seed_everything(inventory.settings.seed)
+    writer.EVENT_WRITERS.clear()  # Nerfstudio's trainer adds to these, one chunk after the other
+    with tempfile.TemporaryDirectory(prefix="lns-fit-") as folder:
+        config = chunk_config(inventory, bundle, names, Path(folder))
+        trainer: LatentTrainer = config.setup()
+        trainer.setup()
+        trainer.pipeline.datamanager.cached_eval  # noqa: B018  # what cannot be read fails before it costs anything
+
+        def report(step: int) -> None:
+            on_progress((step + 1) / config.max_num_iterations)
+
+        trainer.callbacks.append(TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], report))
+        trainer.train()
+    return trainer.pipeline
+
+
+def seed_everything(seed: int) -> None:
+    """Starts all sources of randomness anew, so that a chunk does not depend on those before it."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def chunk_config(inventory: Inventory, bundle: SharedBundle, names: Sequence[str], folder: Path) -> LatentTrainerConfig:
+    """The run of a chunk: the method's config with this inventory's data, bundle and schedule.
+
+    Every step sees all scenes of the chunk, each with as many rays whatever the chunk's size.
+    """
+    config = copy.deepcopy(inventory.method)
+    config._target = ChunkTrainer
+    config.output_dir, config.experiment_name, config.timestamp = folder, "chunk", "now"
+    config.max_num_iterations = inventory.settings.steps
+    config.steps_per_save = config.steps_per_eval_image = NEVER
+    config.steps_per_eval_batch = config.steps_per_eval_all_images = NEVER
+    config.contact_sheet, config.write_bundle, config.steps_per_pictures = False, False, None
+    config.vis = "none"  # type: ignore[assignment]  # neither a viewer nor a logger, for which Nerfstudio has no word
+    config.machine.device_type = "cuda" if torch.cuda.is_available() else "cpu"
+    pipeline, manager, model = config.pipeline, config.pipeline.datamanager, config.pipeline.model
+    assert isinstance(pipeline, LatentPipelineConfig) and isinstance(manager, LatentDataManagerConfig)
+    assert isinstance(model, LatentModelConfig)
+    set_stages(pipeline, inventory)
+    set_data(manager, inventory, bundle, names)
+    model.shared_bundle = inventory.bundle
+    return config
+
+
+def set_stages(pipeline: LatentPipelineConfig, inventory: Inventory) -> None:
+    """The stages; what is shared is frozen, the decoder as well."""
+    steps, start = inventory.settings.steps, inventory.settings.rgb_alignment_start
+    pipeline._target = ChunkPipeline
+    pipeline.train_decoder, pipeline.train_base_planes, pipeline.train_mlp = False, False, False
+    pipeline.rgb_alignment_start = start
+    pipeline.plateau.every = inventory.settings.plateau_every
+    pipeline.plateau.tolerance = inventory.settings.plateau_tolerance
+    pipeline.whole_pictures_start = None if start is None else steps - round(WHOLE_SHARE * (steps - start))
+
+
+def set_data(
+    manager: LatentDataManagerConfig, inventory: Inventory, bundle: SharedBundle, names: Sequence[str]
+) -> None:
+    """Which scenes, in the bundle's box, and how much of each a step sees."""
+    manager.data = None
+    manager.dataparser = ScenesDataParserConfig(
+        data=inventory.data,
+        scenes=tuple(names),
+        eval_interval=inventory.settings.eval_interval,
+        box=box_of(bundle),  # type: ignore[arg-type]
+        alpha_color=color_name(bundle.background_color),
+    )
+    manager.latent_cache = inventory.latent_cache
+    if not torch.cuda.is_available():
+        manager.encode_batch_size = ENCODED_AT_ONCE
+    manager.scenes_per_batch = manager.images_per_batch = len(names)
+    manager.rays_per_batch = inventory.settings.rays_per_scene * len(names)
+
+
+def color_name(color: Sequence[float]) -> str:
+    """Name of a background's colour; white for one without a name, whose latent the model encodes itself then."""
+    named = (name for name, value in COLORS_DICT.items() if np.allclose(value.numpy(), color, atol=COLOR_TOLERANCE))
+    return next(named, "white")
+
+
+def write_scenes(inventory: Inventory, pipeline: LatentPipeline, seconds: float) -> Iterator[SceneStatus]:
+    """Measures the held-out views of each scene and writes its file at once.
+
+    Args:
+        inventory: where to.
+        pipeline: trained.
+        seconds: that this took; a scene has its own share of the steps, and an equal one of the rest.
+    """
+    rows = pipeline.scene_progress.rows()
+    rest = (seconds - sum(row["seconds"] for row in rows)) / len(rows)
+    for index, row in enumerate(rows):
+        if row["state"] == STATES[FAILED]:
+            reason = problem(f"step {row['ended_at']}", "finite numbers", "NaN or infinity", "look at its cameras")
+            yield from failures({row["scene"]: reason})
+        else:
+            yield write_scene(inventory, pipeline, index, row["seconds"] + rest, row["steps"])
+
+
+def write_scene(inventory: Inventory, pipeline: LatentPipeline, index: int, seconds: float, steps: int) -> SceneStatus:
+    """Measures a scene and writes its file; a failed row where it cannot be measured."""
+    name, started = pipeline.latent_model.scene_names[index], time.monotonic()
+    try:
+        numbers = measure_scene(pipeline, index)
+    except (ValueError, RuntimeError) as error:
+        return failures({name: f"{type(error).__name__}: {error}"})[0]
+    facts = {**numbers, "seconds": round(seconds + time.monotonic() - started, 3), "steps": steps}
+    facts.update(facts_of(inventory, pipeline, index))
+    (scene,) = scenes_of(pipeline.latent_model, inventory.settings.bundle, {name: facts}, [name])
+    return row_of(scene, write_scene_file(inventory.scene_path(name), scene, inventory.settings.precision))
+
+
+@torch.no_grad()
+def measure_scene(pipeline: LatentPipeline, index: int) -> Dict[str, float]:
+    """Mean `psnr`, dB, and `ssim` of the decoded renders of a scene's held-out views."""
+    pipeline.eval()
+    model, manager = pipeline.latent_model, pipeline.datamanager
+    cameras = manager.eval_dataset.cameras
+    rows = []
+    for view in views_of(cameras, index):
+        photo = as_float(manager.cached_eval[view]["image"]).to(model.device)
+        render = model.get_outputs_for_camera(cameras[view : view + 1].to(model.device))["rgb"]
+        rows.append((model.metrics.psnr(render, photo), model.metrics.ssim(render, photo)))
+    psnr, ssim = np.mean(rows, axis=0).tolist()
+    if not (np.isfinite(psnr) and np.isfinite(ssim)):
+        raise ValueError(problem("held-out views", "finite renders", "NaN or infinity", "look at cameras and pictures"))
+    return {"psnr": psnr, "ssim": ssim}
+
+
+def views_of(cameras: Cameras, index: int) -> List[int]:
+    """The views of a scene."""
+    return [view for view, scene in enumerate(scene_indices(cameras)) if scene == index]
+
+
+def facts_of(inventory: Inventory, pipeline: LatentPipeline, index: int) -> Dict[str, Any]:
+    """What else is to be known of a scene: how it was fitted, and what its cameras are like."""
+    cameras = pipeline.datamanager.train_dataset.cameras
+    views = views_of(cameras, index)
+    first = cameras[views[0]]
+    middle = torch.tensor(pipeline.latent_model.scene_box.aabb).float().mean(dim=0).cpu()
+    radius = (cameras.camera_to_worlds[views, :, 3].cpu() - middle).norm(dim=1).mean()
+    return {
+        "views": len(views),
+        "settings": inventory.settings.fingerprint(),
+        "version": __version__,
+        "worker": worker_name(),
+        "cameras": {
+            "height": int(first.height),
+            "width": int(first.width),
+            "fx": float(first.fx),
+            "fy": float(first.fy),
+            "radius": round(float(radius), 4),
+        },
+    }

@@ -1,0 +1,156 @@
+"""Which scenes are left to fit, and in which chunks."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import torch
+
+from latent_nerfstudio.data.layouts import SceneFrames, read_scene, scene_name
+from latent_nerfstudio.data.scenes_dataparser import find_scenes, select_scenes
+from latent_nerfstudio.data.storage import free_host_bytes
+from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.fleet.settings import ChunkJob, Inventory
+from latent_nerfstudio.fleet.status import SceneStatus
+from latent_nerfstudio.models.shared_bundle import SharedBundle
+from latent_nerfstudio.scene_files.scene_file import SceneFile, read_scene_file
+
+LARGEST_CHUNK = 32
+"""Scenes of a chunk that nobody gave a size: more are hardly faster, and a crash costs the chunk."""
+
+READING_THREADS = 8
+"""Threads that verify files."""
+
+BYTES_PER_POINT = 2500
+"""Of a sample point in training: features, activations of the MLP and their gradients."""
+
+SHARE_OF_MEMORY = 0.5
+"""Of what is free, that an estimate may fill."""
+
+
+def find_names(data: Path, wanted: Sequence[str] = ()) -> List[str]:
+    """Names of the scenes of a folder, sorted; their files are not read.
+
+    Args:
+        data: a scene folder, or a folder of scene folders.
+        wanted: names; empty for all.
+
+    Raises:
+        FileNotFoundError: `data` is no folder.
+        ValueError: there is no scene in it, or a name is unknown.
+    """
+    if not data.is_dir():
+        raise FileNotFoundError(problem(data, "a folder of scenes", "no folder", "check --data"))
+    return [scene_name(folder) for folder in select_scenes(find_scenes(data), wanted, data)]
+
+
+def scene_folder(data: Path, name: str) -> Path:
+    """The folder of a scene: within the data folder, or that folder itself."""
+    return data / name if (data / name).is_dir() else data
+
+
+def finished(inventory: Inventory, bundle: SharedBundle, names: Sequence[str]) -> Dict[str, SceneStatus]:
+    """The scenes whose files verify and were fitted against this bundle with these settings."""
+    with ThreadPoolExecutor(READING_THREADS) as pool:
+        rows = pool.map(lambda name: finished_scene(inventory, bundle, name), names)
+        return {row.name: row for row in rows if row is not None}
+
+
+def finished_scene(inventory: Inventory, bundle: SharedBundle, name: str) -> Optional[SceneStatus]:
+    """The row of a scene that is done; None where its file is missing, damaged, or of other settings."""
+    path = inventory.scene_path(name)
+    try:
+        scene = read_scene_file(path, bundle)
+    except (ValueError, OSError):
+        return None
+    if scene.name != name or scene.facts.get("settings") != inventory.settings.fingerprint():
+        return None
+    return row_of(scene, path.stat().st_size)
+
+
+def row_of(scene: SceneFile, size: int) -> SceneStatus:
+    """The row of a scene that is done, by the facts of its file."""
+    names = ("psnr", "ssim", "seconds", "steps")
+    numbers: Dict[str, Any] = {name: scene.facts.get(name) for name in names}
+    return SceneStatus(scene.name, "done", bytes=size, worker=str(scene.facts.get("worker", "")), **numbers)
+
+
+def plan_jobs(inventory: Inventory, names: Sequence[str], size: int, workers: int) -> List[ChunkJob]:
+    """Chunks of about equal size, enough of them for all workers.
+
+    Args:
+        inventory: what the scenes belong to.
+        names: of the scenes that are left.
+        size: scenes of a chunk at most.
+        workers: that fit chunks at the same time.
+    """
+    if not names:
+        return []
+    count = max(-(-len(names) // size), min(workers, len(names)))
+    bounds = [len(names) * index // count for index in range(count + 1)]
+    return [ChunkJob(inventory, tuple(names[a:b])) for a, b in zip(bounds, bounds[1:], strict=False)]
+
+
+@dataclass(frozen=True)
+class SceneSize:
+    """What decides the memory that a scene takes while it is fitted."""
+
+    views: int
+    pixels: int
+    """Of all its pictures."""
+    alignment_pixels: int
+    """Of its pictures in a step of RGB alignment; 0 without."""
+
+
+def chunk_that_fits(inventory: Inventory, bundle: SharedBundle, names: Sequence[str], workers: int) -> int:
+    """Scenes of a chunk that fit into what memory is free, by the size of the first scene that can be read.
+
+    Args:
+        inventory: data and settings.
+        bundle: the shared bundle.
+        names: of the scenes that are left.
+        workers: that share this machine's memory.
+    """
+    frames = first_readable(inventory.data, names)
+    if frames is None:
+        return LARGEST_CHUNK
+    pixels = frames.widths * frames.heights
+    aligned = inventory.settings.rgb_alignment_start is not None
+    size = SceneSize(len(frames), int(pixels.sum()), int(pixels.max()) if aligned else 0)
+    needed = scene_bytes(size, bundle, inventory)
+    return max(1, min(LARGEST_CHUNK, int(SHARE_OF_MEMORY * free_bytes() / workers / needed)))
+
+
+def scene_bytes(size: SceneSize, bundle: SharedBundle, inventory: Inventory) -> int:
+    """Bytes that one more scene in a chunk takes: pictures, latents, planes with Adam's state, and a step's points."""
+    nerf = getattr(inventory.method.pipeline.model, "nerf", None)
+    samples = getattr(nerf, "num_samples", 24) + getattr(nerf, "num_importance_samples", 0)
+    factor, channels = bundle.autoencoder["downscale_factor"], bundle.autoencoder["channels"]
+    planes = 3 * bundle.field["resolution"] ** 2 * (bundle.field["micro_features"] + bundle.field["macro_features"])
+    rays = max(inventory.settings.rays_per_scene, size.alignment_pixels // factor**2)
+    latents = size.pixels // factor**2 * channels
+    decoder = size.alignment_pixels * 4 * 64 * 4  # activations: some tens of channels at full resolution, float32
+    return 4 * size.pixels + 2 * latents + 4 * 4 * planes + BYTES_PER_POINT * rays * samples + decoder
+
+
+def first_readable(data: Path, names: Sequence[str]) -> Optional[SceneFrames]:
+    """The first of some scenes that can be read."""
+    for name in names[:10]:
+        try:
+            return read_scene(scene_folder(data, name))
+        except (ValueError, OSError):
+            continue
+    return None
+
+
+def free_bytes() -> int:
+    """Bytes that are free: of the GPU where there is one, else of the host."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.mem_get_info()[0])
+    return free_host_bytes()
+
+
+def box_of(bundle: SharedBundle) -> Tuple[float, ...]:
+    """The bundle's box as the dataparser takes it: lower x, y, z, then upper x, y, z."""
+    return tuple(value for corner in bundle.aabb for value in corner)

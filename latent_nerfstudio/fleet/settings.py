@@ -1,0 +1,117 @@
+"""What decides how scenes are fitted, kept beside them so that an inventory is never a mixture."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
+
+from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.models.bundle_folder import canonical
+from latent_nerfstudio.scene_files.replacing import replacing_file
+from latent_nerfstudio.scene_files.scene_file import SUFFIX, Precision
+
+if TYPE_CHECKING:
+    from latent_nerfstudio.engine.trainer import LatentTrainerConfig
+
+FORMAT = "fit-scenes-v1"
+"""Changed when equal settings come to mean another fit."""
+
+FILE = "settings.json"
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """What decides how a scene is fitted, whichever chunk it is in and whoever fits it."""
+
+    bundle: str
+    """Hash of the shared bundle."""
+    steps: int
+    """Steps of each scene in all, at most."""
+    rgb_alignment_start: Optional[int] = None
+    """First step of RGB alignment; None for latent supervision throughout."""
+    rays_per_scene: int = 256
+    """Latent pixels of each scene a step of latent supervision."""
+    plateau_every: int = 0
+    """Steps between measurements of a scene's held-out views, by which it may end early; 0 for none."""
+    plateau_tolerance: float = 0.1
+    """What counts as a gain then, dB."""
+    eval_interval: int = 10
+    """Where a scene has no split of its own, views 0, n, 2n, ... are held out."""
+    precision: Precision = "float16"
+    """Of the files' micro planes."""
+    seed: int = 0
+    """Of fresh planes and of the jitter of samples, the same for every chunk."""
+
+    def values(self) -> Dict[str, Any]:
+        """JSON values by name."""
+        return {"format": FORMAT, **dataclasses.asdict(self)}
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that tell equal settings from others; every scene file has them in its facts."""
+        return hashlib.sha256(canonical(self.values())).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """Scenes to fit: from where, to where, and how."""
+
+    data: Path
+    """Folder of scene folders."""
+    output: Path
+    """Folder for scene files and status."""
+    bundle: str
+    """The shared bundle: a run, a folder, or the name of one that is part of the package."""
+    settings: FitSettings
+    method: "LatentTrainerConfig" = field(repr=False)
+    """The method's config: learning rates, fields, crops; the rest is replaced."""
+    latent_cache: str = "disk"
+    """Where latents are kept: `memory`, `disk` (the user's cache folder) or a folder."""
+
+    def scene_path(self, name: str) -> Path:
+        """Where a scene's file is."""
+        return self.output / "scenes" / f"{name}{SUFFIX}"
+
+
+@dataclass(frozen=True)
+class ChunkJob:
+    """Scenes that are fitted together, by one worker."""
+
+    inventory: Inventory
+    names: Tuple[str, ...]
+
+    @property
+    def log_path(self) -> Path:
+        """Where its messages go; named by its scenes, as names of many would be too long together."""
+        digest = hashlib.sha256("\n".join(self.names).encode()).hexdigest()[:8]
+        return self.inventory.output / "logs" / f"{len(self.names)}-{digest}.log"
+
+    def halves(self) -> "Tuple[ChunkJob, ChunkJob]":
+        """Two jobs of half the scenes."""
+        middle = len(self.names) // 2
+        return ChunkJob(self.inventory, self.names[:middle]), ChunkJob(self.inventory, self.names[middle:])
+
+
+def keep_settings(output: Path, settings: FitSettings) -> None:
+    """Writes OUTPUT/settings.json, or makes sure that it says the same.
+
+    Raises:
+        ValueError: it says something else, or is unreadable.
+    """
+    path, ours = output / FILE, settings.values()
+    if not path.is_file():
+        with replacing_file(path) as stream:
+            stream.write(json.dumps(ours, indent=2).encode())
+        return
+    try:
+        theirs = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        do = "remove it to begin anew, or give another --output"
+        raise ValueError(problem(path, "JSON that lns fit-scenes wrote", f"'{error}'", do)) from error
+    others = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
+    if others:
+        expected = ", ".join(f"{name} {theirs.get(name)}" for name in others)
+        got = ", ".join(f"{name} {ours.get(name)}" for name in others)
+        do = "its scenes were fitted so: give the same, or another --output"
+        raise ValueError(problem(path, expected, got, do))

@@ -1,0 +1,123 @@
+"""Who is waiting, running, done or failed: the table of an inventory, on disk and on the screen."""
+
+import dataclasses
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Literal, Optional
+
+from latent_nerfstudio.scene_files.replacing import replacing_file
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+FILE = "status.json"
+
+SHOWN = 40
+"""Rows of the printed table at most; failed scenes come first."""
+
+State = Literal["waiting", "running", "done", "failed"]
+
+ORDER: Dict[State, int] = {"failed": 0, "running": 1, "done": 2, "waiting": 3}
+"""Of the rows that are printed."""
+
+
+@dataclass(frozen=True)
+class SceneStatus:
+    """A scene's row."""
+
+    name: str
+    state: State = "waiting"
+    reason: str = ""
+    """Why it failed."""
+    psnr: Optional[float] = None
+    """Mean over its held-out views, dB."""
+    ssim: Optional[float] = None
+    """Mean over its held-out views."""
+    seconds: Optional[float] = None
+    """Its share of the time that its chunk took, from reading to measuring."""
+    steps: Optional[int] = None
+    bytes: Optional[int] = None
+    """Size of its file."""
+    worker: str = ""
+    """Host and process that fitted it."""
+
+
+class StatusTable:
+    """The rows of all scenes, written to a file at each change of state."""
+
+    def __init__(self, path: Path, names: Iterable[str]):
+        self.path = path
+        self.rows: Dict[str, SceneStatus] = {name: SceneStatus(name) for name in names}
+
+    def update(self, rows: Iterable[SceneStatus]) -> None:
+        """Takes rows in and writes the file."""
+        self.rows.update({row.name: row for row in rows})
+        self.write()
+
+    def write(self) -> None:
+        """Writes all rows as JSON, atomically."""
+        rows = [compact(row) for row in self.rows.values()]
+        with replacing_file(self.path) as stream:
+            stream.write(json.dumps({"counts": self.counts(), "scenes": rows}, indent=1).encode())
+
+    def stop(self) -> None:
+        """What was running waits again."""
+        running = [row.name for row in self.rows.values() if row.state == "running"]
+        self.update(SceneStatus(name) for name in running)
+
+    def counts(self) -> Dict[str, int]:
+        """Scenes of each state that there is."""
+        return dict(Counter(row.state for row in self.rows.values()))
+
+    def failed(self) -> List[SceneStatus]:
+        """The rows of failed scenes."""
+        return [row for row in self.rows.values() if row.state == "failed"]
+
+    def summary(self) -> str:
+        """One line: how many are done, with means, and how many are not."""
+        done = [row for row in self.rows.values() if row.state == "done"]
+        others = ", ".join(f"{count} {state}" for state, count in self.counts().items() if state != "done")
+        means = ""
+        if done:
+            psnr, seconds, size = (mean(done, name) for name in ("psnr", "seconds", "bytes"))
+            means = f" (means: PSNR {psnr:.2f} dB, {seconds:.1f} s, {size:,.0f} bytes a scene)"
+        return f"{len(done)} of {len(self.rows)} scenes done{means}" + (f", {others}" if others else "")
+
+    def drawn(self) -> "Table":
+        """The table for a screen, failed scenes first."""
+        from rich.table import Table
+
+        rows = sorted(self.rows.values(), key=lambda row: ORDER[row.state])
+        left_out = f"and {len(rows) - SHOWN:,} more in {self.path}" if len(rows) > SHOWN else None
+        table = Table(caption=left_out, caption_justify="left")
+        for title in ("scene", "state"):
+            table.add_column(title, overflow="fold")
+        for title in ("PSNR", "SSIM", "seconds", "steps", "bytes"):
+            table.add_column(title, justify="right")
+        table.add_column("worker")
+        for row in rows[:SHOWN]:
+            table.add_row(*cells(row))
+        return table
+
+
+def mean(rows: List[SceneStatus], name: str) -> float:
+    """Mean of a number over rows, of those that have it; NaN where none has."""
+    values = [float(value) for value in (getattr(row, name) for row in rows) if value is not None]
+    return sum(values) / len(values) if values else float("nan")
+
+
+def compact(row: SceneStatus) -> Dict[str, Any]:
+    """A row without what it does not have."""
+    return {name: value for name, value in dataclasses.asdict(row).items() if value not in (None, "")}
+
+
+def cells(row: SceneStatus) -> List[str]:
+    """A row as text."""
+    from rich.markup import escape
+
+    formats = (("psnr", ".2f"), ("ssim", ".3f"), ("seconds", ".1f"), ("steps", "d"), ("bytes", ",d"))
+    numbers = ["" if getattr(row, name) is None else format(getattr(row, name), form) for name, form in formats]
+    state = f"{row.state}: {row.reason}" if row.reason else row.state
+    return [escape(row.name), escape(state), *numbers, escape(row.worker)]

@@ -1,0 +1,117 @@
+"""`lns fit-scenes`: from a folder of scenes to a folder of scene files, resumed, interrupted, refused."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from official import PROGRAMS, SECONDS
+from tiny import latent_model_of, small_nerf
+
+from latent_nerfstudio.cli.main import main
+from latent_nerfstudio.models.shared_bundle import write_shared_bundle
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    """A run with a bundle in RGB, without training."""
+    folder = tmp_path_factory.mktemp("bundle")
+    model = latent_model_of("identity", nerf=small_nerf(macro_features=3, num_base_planes=2))
+    write_shared_bundle(folder, model, 1, {})
+    return folder
+
+
+@pytest.fixture
+def scenes(balls, tmp_path):
+    shutil.copytree(balls, tmp_path / "scenes")
+    return tmp_path / "scenes"
+
+
+def arguments(scenes, output, bundle, steps=4, *more):
+    few = ["--steps", str(steps), "--rays-per-scene", "64", "--latent-cache", "memory"]
+    return ["fit-scenes", "--data", str(scenes), "--output", str(output), "--bundle", str(bundle), *few, *more]
+
+
+def status_of(output):
+    return {row["name"]: row["state"] for row in json.loads((output / "status.json").read_text())["scenes"]}
+
+
+def test_an_inventory_with_a_broken_scene_and_its_repair(scenes, bundle, tmp_path, capsys):
+    output = tmp_path / "out"
+    picture = scenes / "b" / "images" / "0002.png"
+    whole = picture.read_bytes()
+    picture.write_bytes(whole[:-60])
+    with pytest.raises(SystemExit, match="1"):
+        main(arguments(scenes, output, bundle))
+    printed = capsys.readouterr().out
+    assert status_of(output) == {"a": "done", "b": "failed", "c": "done"}
+    assert "2 of 3 scenes done (means: PSNR " in printed and ", 1 failed" in printed
+    assert "failed:" in printed and str(output / "scenes") in printed
+    kept = {name: (output / "scenes" / f"{name}.safetensors").stat().st_mtime_ns for name in "ac"}
+
+    picture.write_bytes(whole)
+    main(arguments(scenes, output, bundle))
+    assert status_of(output) == dict.fromkeys("abc", "done")
+    assert {name: (output / "scenes" / f"{name}.safetensors").stat().st_mtime_ns for name in "ac"} == kept
+    assert "3 of 3 scenes done" in capsys.readouterr().out
+
+    with pytest.raises(SystemExit, match="1"):
+        main(arguments(scenes, output, bundle, 5))
+    assert "settings.json: expected steps 4, got steps 5; its scenes were fitted so" in capsys.readouterr().err
+
+
+def test_scenes_that_are_asked_for_by_name_in_chunks_of_one(scenes, bundle, tmp_path):
+    output = tmp_path / "out"
+    main(arguments(scenes, output, bundle, 2, "--scenes", "a", "c", "--chunk", "1", "--precision", "int8"))
+    assert status_of(output) == {"a": "done", "c": "done"}
+    assert len(list((output / "logs").iterdir())) == 2
+
+
+def test_an_interrupted_call_ends_with_the_table(scenes, bundle, tmp_path):
+    output = tmp_path / "out"
+    command = [str(PROGRAMS / "lns"), *arguments(scenes, output, bundle, 3000, "--chunk", "1")]
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=variables)
+    deadline = time.monotonic() + SECONDS
+    while not (output / "status.json").exists() or "running" not in status_of(output).values():
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.2)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 130
+    assert "Traceback" not in printed and "3 waiting" in printed
+    assert status_of(output) == dict.fromkeys("abc", "waiting")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--workers", "0"], "workers: expected at least 1, got 0; raise --workers"),
+        (["--chunk", "0"], "chunk: expected at least 1, got 0"),
+        (["--plateau-tolerance", "-1"], "plateau_tolerance: expected at least 0, got -1.0"),
+        (["--rgb-alignment-start", "4"], "rgb_alignment_start: expected less than the 4 steps, got 4"),
+        (["--scenes", "z"], "scenes: expected names of scenes in "),
+        (["--bundle", "nowhere"], "shared bundle: expected bundled, a run with a folder shared_bundle"),
+        (["--data", "nowhere"], "nowhere: expected a folder of scenes, got no folder; check --data"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_one_line_before_anything_is_written(
+    more, message, scenes, bundle, tmp_path, capsys
+):
+    with pytest.raises(SystemExit, match="1"):
+        main(arguments(scenes, tmp_path / "out", bundle, 4, *more))
+    error = capsys.readouterr().err
+    assert message in error and len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_imports_nothing_heavy():
+    heavy = "{'torch', 'rich', 'nerfstudio', 'ray'}"
+    code = f"import sys, latent_nerfstudio.cli.fit_scenes; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

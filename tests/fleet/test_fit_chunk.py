@@ -1,0 +1,213 @@
+"""One chunk: what is written, what is left alone, and that no scene stops another."""
+
+import copy
+import dataclasses
+import json
+import shutil
+
+import pytest
+import torch
+from inventories import inventory_of, write_bundle
+from tiny import TINTS, write_ball
+
+from latent_nerfstudio.fleet import fit_chunk as module
+from latent_nerfstudio.fleet.fit_chunk import chunk_config, fit_chunk, seed_everything
+from latent_nerfstudio.fleet.settings import ChunkJob
+from latent_nerfstudio.latent_space.latent_space import as_float
+from latent_nerfstudio.models.shared_bundle import read_shared_bundle
+from latent_nerfstudio.scene_files.scene_file import read_scene_file
+
+
+def states(rows):
+    return {row.name: row.state for row in rows}
+
+
+@pytest.fixture
+def scenes(balls, tmp_path):
+    """A copy of the balls that may be damaged."""
+    shutil.copytree(balls, tmp_path / "scenes")
+    return tmp_path / "scenes"
+
+
+@pytest.fixture
+def inventory(scenes, tmp_path, bundle):
+    return inventory_of(scenes, tmp_path / "out", bundle)
+
+
+def test_a_chunk_is_fitted_and_its_files_say_how(inventory, bundle):
+    shares = []
+    rows = fit_chunk(ChunkJob(inventory, ("a", "b", "c")), shares.append)
+    assert states(rows) == {"a": "done", "b": "done", "c": "done"}
+    assert shares == [0.25, 0.5, 0.75, 1.0]
+    read = read_shared_bundle(str(bundle))
+    for row in rows:
+        path = inventory.scene_path(row.name)
+        scene = read_scene_file(path, read)
+        assert row.bytes == path.stat().st_size and row.steps == 4
+        assert (scene.facts["psnr"], scene.facts["views"]) == (row.psnr, 5)
+        cameras = {"height": 32, "width": 32, "fx": 32.0, "fy": 32.0, "radius": pytest.approx(2.5, abs=1e-3)}
+        assert scene.facts["cameras"] == cameras
+        assert scene.facts["settings"] == inventory.settings.fingerprint()
+    assert sorted(path.name for path in inventory.output.iterdir()) == ["logs", "scenes"]
+    (log,) = (inventory.output / "logs").iterdir()
+    assert "latent supervision" in log.read_text()
+
+
+def test_the_numbers_are_those_of_the_planes_in_the_file(inventory, bundle, tmp_path):
+    """Rendered again by a fresh pipeline that starts from the bundle."""
+    inventory = inventory_of(inventory.data, tmp_path / "exact", bundle, precision="float32")
+    fit_chunk(ChunkJob(inventory, ("a", "b")))
+    config = chunk_config(inventory, read_shared_bundle(str(bundle)), ["b"], tmp_path)
+    pipeline = config.pipeline.setup(device="cpu", test_mode="val").eval()
+    scene = read_scene_file(inventory.scene_path("b"))
+    with torch.no_grad():
+        pipeline.latent_model.nerf.field.micro_planes[0] = scene.micro_planes
+        pipeline.latent_model.nerf.field.scene_weights[0] = scene.scene_weights
+    cameras, psnr = pipeline.datamanager.eval_dataset.cameras, []
+    for view, picture in enumerate(pipeline.datamanager.cached_eval):
+        render = pipeline.latent_model.get_outputs_for_camera(cameras[view : view + 1])["rgb"]
+        psnr.append(float(-10 * (render - as_float(picture["image"])).square().mean().log10()))
+    assert scene.facts["psnr"] == pytest.approx(sum(psnr) / len(psnr), abs=1e-4)
+
+
+def test_a_longer_fit_is_a_better_one(inventory, bundle, tmp_path):
+    longer = inventory_of(inventory.data, tmp_path / "longer", bundle, steps=60, rays_per_scene=256)
+    (short,) = fit_chunk(ChunkJob(inventory, ("a",)))
+    (long,) = fit_chunk(ChunkJob(longer, ("a",)))
+    assert long.psnr > max(short.psnr + 1, 18)
+
+
+def test_finished_scenes_are_left_alone_and_damaged_files_fitted_again(inventory):
+    job = ChunkJob(inventory, ("a", "b"))
+    first = fit_chunk(job)
+    contents = {row.name: inventory.scene_path(row.name).read_bytes() for row in first}
+    times = {name: inventory.scene_path(name).stat().st_mtime_ns for name in "ab"}
+    damaged = bytearray(contents["b"])
+    damaged[-1] ^= 1
+    inventory.scene_path("b").write_bytes(damaged)
+    again = fit_chunk(job)
+    assert states(again) == {"a": "done", "b": "done"}
+    assert inventory.scene_path("a").stat().st_mtime_ns == times["a"]
+    assert read_scene_file(inventory.scene_path("b")).name == "b"
+    assert sorted(fit_chunk(job), key=lambda row: row.name) == sorted(again, key=lambda row: row.name)
+
+
+def test_equal_chunks_are_equal_to_the_bit_whatever_was_before(inventory):
+    job = ChunkJob(inventory, ("a", "b"))
+    fit_chunk(job)
+    first = read_scene_file(inventory.scene_path("b"))
+    shutil.rmtree(inventory.output / "scenes")
+    torch.rand(5)
+    fit_chunk(job)
+    second = read_scene_file(inventory.scene_path("b"))
+    assert torch.equal(first.micro_planes, second.micro_planes)
+    assert torch.equal(first.scene_weights, second.scene_weights)
+
+
+def test_an_unreadable_picture_fails_its_scene_alone(inventory):
+    cut, garbled = (inventory.data / name for name in ("a/images/0000.png", "b/images/0003.png"))
+    cut.write_bytes(cut.read_bytes()[:-60])
+    contents = bytearray(garbled.read_bytes())
+    contents[len(contents) // 2 : len(contents) // 2 + 20] = bytes(20)
+    garbled.write_bytes(contents)
+    rows = {row.name: row for row in fit_chunk(ChunkJob(inventory, ("a", "b", "c")))}
+    assert states(rows.values()) == {"a": "failed", "b": "failed", "c": "done"}
+    assert "a/images/0000.png: expected a readable image, got 'image file is truncated'" in rows["a"].reason
+    assert "b/images/0003.png: expected a picture, got " in rows["b"].reason
+    assert [path.name for path in (inventory.output / "scenes").iterdir()] == ["c.safetensors"]
+
+
+def test_names_and_cameras_that_cannot_be_used_fail_their_scene_alone(inventory):
+    (inventory.data / "a" / "transforms.json").write_text("{")
+    meta = json.loads((inventory.data / "b" / "transforms.json").read_text())
+    meta["aabb"] = [[-0.7, -0.7, -1.5], [0.7, 0.7, 0.7]]
+    (inventory.data / "b" / "transforms.json").write_text(json.dumps(meta))
+    (inventory.data / "c").rename(inventory.data / "c\n")
+    write_ball(inventory.data / "d")
+    rows = {row.name: row for row in fit_chunk(ChunkJob(inventory, ("a", "b", "c\n", "d")))}
+    assert states(rows.values()) == {"a": "failed", "b": "failed", "c\n": "failed", "d": "done"}
+    assert "scene name: expected " in rows["c\n"].reason
+    assert "transforms.json, line 1, column 2: expected JSON" in rows["a"].reason
+    expected = "scene 'b': expected a box within (-0.7, -0.7, -0.7) to (0.7, 0.7, 0.7), got (-0.7, -0.7, -1.5) "
+    assert rows["b"].reason.startswith(expected)
+
+
+def test_a_scene_that_breaks_the_training_is_found_by_halves(inventory, monkeypatch):
+    tried, train = [], module.train
+
+    def broken_by_b(inventory, bundle, names, on_progress):
+        tried.append("".join(names))
+        if "b" in names:
+            raise RuntimeError("out of memory")
+        return train(inventory, bundle, names, on_progress)
+
+    monkeypatch.setattr(module, "train", broken_by_b)
+    rows = fit_chunk(ChunkJob(inventory, ("a", "b", "c")))
+    assert states(rows) == {"a": "done", "b": "failed", "c": "done"}
+    assert [row.reason for row in rows if row.name == "b"] == ["RuntimeError: out of memory"]
+    assert tried == ["abc", "a", "bc", "b", "c"]
+
+
+def test_a_scene_whose_numbers_are_not_finite_fails_alone(inventory, monkeypatch):
+    """A picture's latents are made infinite, as those of a broken encoder would be."""
+    prepare = module.LatentPipeline.prepare
+
+    def spoilt(pipeline):
+        prepare(pipeline)
+        table = pipeline.datamanager.table
+        table.values = table.values.float()
+        table.values[table.scene_starts[1] : table.scene_starts[2]] = float("inf")
+
+    monkeypatch.setattr(module.LatentPipeline, "prepare", spoilt)
+    rows = {row.name: row for row in fit_chunk(ChunkJob(inventory, ("a", "b", "c")))}
+    assert states(rows.values()) == {"a": "done", "b": "failed", "c": "done"}
+    assert rows["b"].reason == "step 0: expected finite numbers, got NaN or infinity; look at its cameras"
+    assert (rows["a"].steps, rows["c"].steps) == (4, 4)
+
+
+def test_scenes_that_gain_no_more_end_early(scenes, bundle, tmp_path):
+    """With a gain of 100 dB asked for, all end after the method's smallest number of steps and its cool-down."""
+    inventory = inventory_of(scenes, tmp_path / "out", bundle, steps=400, plateau_every=5, plateau_tolerance=100.0)
+    method = copy.deepcopy(inventory.method)
+    method.pipeline.plateau.minimum_steps, method.pipeline.plateau.cooldown = 25, 4
+    rows = fit_chunk(ChunkJob(dataclasses.replace(inventory, method=method), ("a", "b")))
+    assert states(rows) == {"a": "done", "b": "done"}
+    assert {row.steps for row in rows} == {29}
+
+
+def test_both_stages_with_an_autoencoder_that_stays_as_it_is(scenes, kl, tmp_path):
+    run = write_bundle(tmp_path / "run", kl)
+    inventory = inventory_of(scenes, tmp_path / "out", run, rgb_alignment_start=2)
+    config = chunk_config(inventory, read_shared_bundle(str(run)), ["a", "b"], tmp_path / "one")
+    assert (config.pipeline.datamanager.images_per_batch, config.pipeline.datamanager.rays_per_batch) == (2, 128)
+    trainer = config.setup()
+    trainer.setup()
+    seed_everything(0)
+    before = {name: value.clone() for name, value in trainer.pipeline.named_parameters()}
+    trainer.train()
+    moved = {name for name, value in trainer.pipeline.named_parameters() if not torch.equal(value, before[name])}
+    assert moved == {"_model.nerf.field.micro_planes", "_model.nerf.field.scene_weights"}
+    assert not trainer.checkpoint_dir.exists()
+    rows = fit_chunk(ChunkJob(inventory, ("a", "b")))
+    assert states(rows) == {"a": "done", "b": "done"}
+    assert "RGB alignment" in next((inventory.output / "logs").iterdir()).read_text()
+
+
+def test_the_bundle_decides_the_background(scenes, tmp_path, bundle):
+    config = chunk_config(inventory_of(scenes, tmp_path, bundle), read_shared_bundle(str(bundle)), ["a"], tmp_path)
+    assert config.pipeline.datamanager.dataparser.alpha_color == "white"
+    assert module.color_name((0.0, 0.0, 1.0)) == "blue"
+    assert module.color_name((0.2, 0.3, 0.4)) == "white"
+
+
+def test_another_bundle_than_that_of_the_settings_is_refused(inventory, bundle, tmp_path):
+    other = write_bundle(tmp_path / "other", seed=1)
+    changed = dataclasses.replace(inventory, bundle=str(other))
+    with pytest.raises(ValueError, match=f"expected the one with the hash {inventory.settings.bundle}, got "):
+        fit_chunk(ChunkJob(changed, ("a",)))
+
+
+def test_a_single_scene_is_data_too(tmp_path, bundle):
+    write_ball(tmp_path / "alone", TINTS[1])
+    inventory = inventory_of(tmp_path / "alone", tmp_path / "out", bundle)
+    assert states(fit_chunk(ChunkJob(inventory, ("alone",)))) == {"alone": "done"}

@@ -1,0 +1,59 @@
+"""The table of states: its file, its line, what is shown."""
+
+import json
+
+import pytest
+from rich.console import Console
+
+from latent_nerfstudio.fleet import status
+from latent_nerfstudio.fleet.status import SceneStatus, StatusTable
+
+
+@pytest.fixture
+def table(tmp_path):
+    rows = [
+        SceneStatus("a", "done", psnr=20.0, ssim=0.9, seconds=1.0, steps=10, bytes=1000, worker="host:1"),
+        SceneStatus("b", "done", psnr=30.0, ssim=0.8, seconds=2.0, steps=10, bytes=2000, worker="host:2"),
+        SceneStatus("[c]", "failed", "expected a picture, got none"),
+        SceneStatus("d", "running", worker="process 7"),
+    ]
+    table = StatusTable(tmp_path / "deep" / "status.json", ["a", "b", "[c]", "d", "e"])
+    table.update(rows)
+    return table
+
+
+def text_of(table):
+    console = Console(width=160)
+    with console.capture() as capture:
+        console.print(table.drawn())
+    return capture.get()
+
+
+def test_the_file_says_what_is_known(table):
+    stored = json.loads(table.path.read_text())
+    assert stored["counts"] == {"done": 2, "failed": 1, "running": 1, "waiting": 1}
+    assert stored["scenes"][2] == {"name": "[c]", "state": "failed", "reason": "expected a picture, got none"}
+    assert [row["name"] for row in stored["scenes"]] == ["a", "b", "[c]", "d", "e"]
+    assert [path.name for path in table.path.parent.iterdir()] == ["status.json"]
+
+
+def test_what_was_running_waits_when_it_is_stopped(table):
+    table.stop()
+    assert json.loads(table.path.read_text())["counts"] == {"done": 2, "failed": 1, "waiting": 2}
+    assert table.rows["d"] == SceneStatus("d")
+
+
+def test_the_summary_has_means_of_what_is_done(table):
+    assert table.summary() == (
+        "2 of 5 scenes done (means: PSNR 25.00 dB, 1.5 s, 1,500 bytes a scene), 1 failed, 1 running, 1 waiting"
+    )
+    assert StatusTable(table.path, ["a"]).summary() == "0 of 1 scenes done, 1 waiting"
+
+
+def test_the_table_names_failed_scenes_first(table, monkeypatch):
+    lines = text_of(table).splitlines()
+    assert "[c]" in lines[3] and "failed: expected a picture, got none" in lines[3]
+    assert "20.00" in lines[5] and "0.900" in lines[5] and "1,000" in lines[5] and "host:1" in lines[5]
+    monkeypatch.setattr(status, "SHOWN", 2)
+    short = text_of(table)
+    assert "and 3 more in" in short and "host:1" not in short and "process 7" in short
