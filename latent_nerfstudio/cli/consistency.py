@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
 
-from latent_nerfstudio.cli.report import EXACT_PSNR
+from latent_nerfstudio.reports.run_report import EXACT_PSNR
 
 if TYPE_CHECKING:
     from latent_nerfstudio.engine.consistency import SpaceResult

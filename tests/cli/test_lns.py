@@ -182,8 +182,12 @@ def test_report_of_two_runs(latent_run, rgb_run, tmp_path, capsys):
     training = json.loads((rgb_run.parent / "training.json").read_text())
     assert numbers[1]["mean"]["bytes"] == training["bytes_per_scene"]
     assert numbers[1]["mean"]["seconds"] == training["seconds_per_scene"]
-    for place in (latent_run, rgb_run, rgb_run.parent / "contact_sheet.png", tmp_path / "deep" / "table.md"):
+    page = tmp_path / "deep" / "table.html"
+    for place in (latent_run, rgb_run, rgb_run.parent / "contact_sheet.png", tmp_path / "deep" / "table.md", page):
         assert str(place) in output
+    assert page.read_text().count("data:image/png;base64,") == 3  # costs, and two contact sheets
+    assert (tmp_path / "deep" / "table_costs.png").read_bytes().startswith(b"\x89PNG")
+    assert "latent-triplane beside triplane: -" in table
 
 
 def test_report_reads_what_ns_eval_wrote(exported, tmp_path, capsys):
@@ -200,7 +204,9 @@ def test_report_refuses_evaluations_that_do_not_fit(latent_run, tmp_path):
     (tmp_path / "bad.json").write_text("{}")
     with pytest.raises(ValueError, match="bad.json: expected JSON of ns-eval"):
         Report((latent_run,), eval=(tmp_path / "bad.json",)).main()
-    with pytest.raises(ValueError, match="expected one file for each of 1 runs, got 2"):
+    with pytest.raises(ValueError, match="entry_seconds: expected one for each of 1 runs, got 2"):
+        Report((latent_run,), entry_seconds=(1.0, 2.0)).main()
+    with pytest.raises(ValueError, match="eval: expected one for each of 1 runs, got 2"):
         Report((latent_run,), eval=(tmp_path / "a.json", tmp_path / "b.json")).main()
     with pytest.raises(FileNotFoundError, match="a.json: expected what ns-eval wrote"):
         Report((latent_run,), eval=(tmp_path / "a.json",)).main()

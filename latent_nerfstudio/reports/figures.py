@@ -1,0 +1,98 @@
+"""The figures of `lns report`: quality over time, and cost over the number of scenes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, List, Mapping, Sequence, Tuple
+
+from latent_nerfstudio.reports.costs import Cost, Costs, break_even
+from latent_nerfstudio.reports.run_report import RunReport
+
+SCENES = (1, 10_000)
+"""Numbers of scenes from left to right of the figure of costs."""
+
+POINTS_OF_A_CURVE = 200
+"""Of a curve over the number of scenes."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Quality while training."""
+
+    name: str
+    """Of the run."""
+    seconds: List[float]
+    """Of training a scene."""
+    psnr: List[float]
+    """Mean over the pictured held-out views, dB."""
+
+
+def quality_curves(reports: Sequence[RunReport]) -> List[Curve]:
+    """Of the runs that were measured while training, with `--steps-per-pictures`."""
+    curves = []
+    for report in reports:
+        lines = [line for line in report.history if "seconds" in line and "psnr" in line]
+        if lines:
+            seconds = [line["seconds"] / len(report.scenes) for line in lines]
+            curves.append(Curve(report.name, seconds, [line["psnr"] for line in lines]))
+    return curves
+
+
+def plot_quality(curves: Sequence[Curve], path: Path) -> None:
+    """PSNR over seconds of training a scene (3Da-AE, figure 6)."""
+    figure, axes = new_figure(1)
+    for curve in curves:
+        axes[0].plot(curve.seconds, curve.psnr, marker=".", label=curve.name)
+    axes[0].set(xlabel="seconds of training a scene", ylabel="PSNR of held-out views, dB", xscale="log")
+    axes[0].grid(alpha=0.3, which="both")
+    axes[0].legend()
+    save(figure, path)
+
+
+def plot_costs(costs: Mapping[str, Costs], path: Path) -> None:
+    """Seconds and bytes in all over the number of scenes, and where runs break even (3Da-AE, figure 7)."""
+    figure, axes = new_figure(2)
+    units: Tuple[Tuple[str, float, str], ...] = (("seconds", 3600.0, "hours"), ("bytes", 1e6, "MB"))
+    for axis, (name, scale, unit) in zip(axes, units, strict=True):
+        own = {run: getattr(cost, name) for run, cost in costs.items()}
+        for run, cost in own.items():
+            count = curve_of_counts()
+            axis.plot(count, [cost.total(n) / scale for n in count], label=run)
+        for first, second in break_even_points(own):
+            axis.plot(first, second / scale, "o", color="black", markersize=5)
+            axis.annotate(f"{first:.0f} scenes", (first, second / scale), textcoords="offset points", xytext=(6, -10))
+        axis.set(xlabel="scenes", ylabel=unit, xscale="log", yscale="log", title=f"{name.capitalize()} in all")
+        axis.grid(alpha=0.3, which="both")
+    axes[0].legend()
+    save(figure, path)
+
+
+def curve_of_counts() -> List[float]:
+    """Numbers of scenes at equal distances on a logarithmic axis."""
+    low, high = map(float, SCENES)
+    return [low * (high / low) ** (i / (POINTS_OF_A_CURVE - 1)) for i in range(POINTS_OF_A_CURVE)]
+
+
+def break_even_points(costs: Mapping[str, Cost]) -> List[Tuple[float, float]]:
+    """Number of scenes and cost where two runs cost the same, within the figure."""
+    points = []
+    for one in costs.values():
+        for other in costs.values():
+            count = break_even(one, other)
+            if one is not other and count is not None and SCENES[0] < count < SCENES[1]:
+                points.append((count, one.total(count)))
+    return points
+
+
+def new_figure(panels: int) -> Tuple[Any, List[Any]]:
+    """A figure without a display, and its axes from left to right."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.5 * panels, 4), layout="constrained")
+    return figure, list(figure.subplots(1, panels, squeeze=False)[0])
+
+
+def save(figure: Any, path: Path) -> None:
+    """Writes a PNG beside its place and renames it."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    figure.savefig(temporary, format="png", dpi=120)
+    temporary.replace(path)

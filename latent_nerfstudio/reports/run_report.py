@@ -1,0 +1,203 @@
+"""What a run reached and what it took, and how it compares with others. Nothing here loads a model."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from latent_nerfstudio.reports.costs import Cost, Costs, break_even
+
+if TYPE_CHECKING:
+    from latent_nerfstudio.cli.runs import Run
+
+METRICS = {"psnr": "{:.2f}", "ssim": "{:.3f}", "lpips": "{:.3f}", "autoencoder_psnr": "{:.2f}"}
+"""Metrics of the table and how they are written."""
+
+COSTS = {"seconds": "{:.1f}", "bytes": "{:,.0f}"}
+"""What a scene took, likewise: seconds of training, and bytes of what belongs to the scene alone."""
+
+TITLES = {"autoencoder_psnr": "autoencoder psnr"}
+"""Titles of columns that are not the number's name."""
+
+MEAN = "mean"
+"""Name of the last row."""
+
+EXACT_PSNR = 99.9
+"""From here on, dB, a reconstruction is called exact: that of the identity latent space, which is RGB itself."""
+
+MANY = 1000
+"""Scenes that effective costs are given for, beside the run's own number."""
+
+Rows = Dict[str, Dict[str, float]]
+"""Numbers of each scene."""
+
+Table = Tuple[List[str], List[List[str]]]
+"""Head and rows."""
+
+
+@dataclass
+class RunReport:
+    """One run of the table."""
+
+    name: str
+    """Title of its columns."""
+    method: str
+    """The method."""
+    config: str
+    """Its config.yml."""
+    scenes: Rows
+    """Numbers of each scene."""
+    mean: Dict[str, float]
+    """Numbers over all held-out views, and of a scene."""
+    training: Dict[str, Any] = field(default_factory=dict)
+    """What training.json holds."""
+    history: List[Dict[str, float]] = field(default_factory=list)
+    """What metrics.jsonl holds: step, seconds and metrics of the pictured views."""
+
+    def columns(self) -> List[str]:
+        """The numbers that it has, in the table's order."""
+        return [name for name in (*METRICS, *COSTS) if name in self.mean]
+
+    @property
+    def costs(self) -> Optional[Costs]:
+        """What its scenes cost; None where training has not ended."""
+        if not self.training:
+            return None
+        seconds = Cost(float(self.training.get("entry_seconds", 0.0)), self.mean["seconds"])
+        return Costs(seconds, Cost(float(self.training["bytes_shared"]), self.mean["bytes"]))
+
+
+def run_report(run: "Run", results: Mapping[str, float]) -> RunReport:
+    """The numbers of a run.
+
+    Args:
+        run: the run.
+        results: metrics as ns-eval writes them: `psnr`, and `SCENE/psnr` where there are several scenes.
+    """
+    training = run.training
+    costs = {"seconds": training.get("seconds_per_scene"), "bytes": training.get("bytes_per_scene")}
+    costs = {name: float(value) for name, value in costs.items() if value is not None}
+    mean = {name: float(results[name]) for name in METRICS if name in results}
+    scenes = scenes_of(results) or {(run.scene_names() or ["scene"])[0]: mean}
+    rows = {scene: {**numbers, **costs} for scene, numbers in scenes.items()}
+    history = read_history(run.folder / "metrics.jsonl")
+    return RunReport(run.method, run.method, str(run.config_path), rows, {**mean, **costs}, training, history)
+
+
+def scenes_of(results: Mapping[str, float]) -> Rows:
+    """The metrics of each scene, from the keys `SCENE/METRIC`; empty if there are none."""
+    rows: Rows = {}
+    for key, value in results.items():
+        scene, _, metric = key.rpartition("/")
+        if scene and metric in METRICS:
+            rows.setdefault(scene, {})[metric] = float(value)
+    return rows
+
+
+def read_history(path: Path) -> List[Dict[str, float]]:
+    """The lines of metrics.jsonl in the order of their steps; empty without the file.
+
+    A run that was resumed has measured some steps twice: the later line counts.
+    """
+    if not path.is_file():
+        return []
+    read = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = [{name: float(value) for name, value in line.items()} for line in read]
+    by_step = {line["step"]: line for line in lines}
+    return [by_step[step] for step in sorted(by_step)]
+
+
+def name_apart(reports: Sequence[RunReport]) -> None:
+    """Numbers the names of runs of one method."""
+    for method in {report.method for report in reports}:
+        alike = [report for report in reports if report.method == method]
+        if len(alike) > 1:
+            for number, report in enumerate(alike, start=1):
+                report.name = f"{method} {number}"
+
+
+def quality_cells(reports: Sequence[RunReport]) -> Tuple[List[Tuple[str, str]], List[List[str]]]:
+    """The table of scenes as text.
+
+    Returns:
+        Columns after the first as pairs of run and number, and rows that begin with the scene; the last is the mean.
+    """
+    columns = [(report, column) for report in reports for column in report.columns()]
+    scenes = list(dict.fromkeys(scene for report in reports for scene in report.scenes))
+    rows = [[scene, *(_cell(report.scenes.get(scene, {}), column) for report, column in columns)] for scene in scenes]
+    rows.append([MEAN, *(_cell(report.mean, column) for report, column in columns)])
+    return [(report.name, TITLES.get(column, column)) for report, column in columns], rows
+
+
+def quality_table(reports: Sequence[RunReport]) -> Table:
+    """The table of scenes; columns of several runs carry the run's name."""
+    columns, rows = quality_cells(reports)
+    return ["scene", *(f"{run} {column}" if len(reports) > 1 else column for run, column in columns)], rows
+
+
+def _cell(numbers: Mapping[str, float], column: str) -> str:
+    if column not in numbers:
+        return "-"
+    if column == "autoencoder_psnr" and numbers[column] >= EXACT_PSNR:
+        return "exact"
+    return {**METRICS, **COSTS}[column].format(numbers[column])
+
+
+def cost_table(reports: Sequence[RunReport]) -> Table:
+    """Entry costs, costs of a scene, and effective costs for the run's scenes and for many."""
+    head = ["run", "scenes", "entry, s", "a scene, s", "effective, s", f"effective of {MANY:,}, s"]
+    head += ["shared, bytes", "a scene, bytes", "effective, bytes", f"effective of {MANY:,}, bytes"]
+    rows = []
+    for report in reports:
+        costs, count = report.costs, len(report.scenes)
+        if costs is not None:
+            times = [f"{value:,.1f}" for value in cost_cells(costs.seconds, count)]
+            sizes = [f"{value:,.0f}" for value in cost_cells(costs.bytes, count)]
+            rows.append([report.name, str(count), *times, *sizes])
+    return head, rows
+
+
+def cost_cells(cost: Cost, count: int) -> List[float]:
+    """Entry, a scene, effective for so many scenes, effective for many."""
+    return [cost.entry, cost.scene, cost.effective(float(count)), cost.effective(float(MANY))]
+
+
+def summary_line(report: RunReport) -> str:
+    """What a run took in all."""
+    training = report.training
+    if not training:
+        return f"{report.name}: no training.json beside config.yml, so no seconds and bytes"
+    scenes = len(report.scenes)
+    return (
+        f"{report.name}: {scenes} scene{'s' if scenes != 1 else ''}, {training['steps']} steps in "
+        f"{training['seconds']:.1f} s of training on {training['device']}, {training['bytes_per_scene']:,} bytes "
+        f"a scene and {training['bytes_shared']:,} bytes shared"
+    )
+
+
+def comparisons(reports: Sequence[RunReport]) -> List[str]:
+    """Which run to use when: quality, seconds and bytes of each pair of runs, and where they break even."""
+    pairs = [(one, other) for i, one in enumerate(reports) for other in reports[i + 1 :]]
+    return [comparison(one, other) for one, other in pairs if one.costs is not None and other.costs is not None]
+
+
+def comparison(one: RunReport, other: RunReport) -> str:
+    """How a run compares with another."""
+    parts = []
+    if "psnr" in one.mean and "psnr" in other.mean:
+        parts.append(f"{one.mean['psnr'] - other.mean['psnr']:+.2f} dB")
+    for name, verb in (("seconds", "takes"), ("bytes", "fills")):
+        own, theirs = getattr(one.costs, name), getattr(other.costs, name)
+        if theirs.scene > 0:
+            parts.append(f"{verb} {own.scene / theirs.scene:.2f} times the {name} a scene, {when(own, theirs)}")
+    return f"{one.name} beside {other.name}: " + "; ".join(parts)
+
+
+def when(one: Cost, other: Cost) -> str:
+    """For how many scenes a cost is the smaller one in all."""
+    first, last = break_even(one, other), break_even(other, one)
+    if first is not None:
+        return "less in all for any number" if first < 1 else f"less in all from {first:,.0f} scenes on"
+    if last is not None and last >= 1:
+        return f"less in all up to {last:,.0f} scenes"
+    return "more in all for any number"

@@ -1,0 +1,88 @@
+"""Reports of runs: numbers by hand."""
+
+import json
+
+import pytest
+
+from latent_nerfstudio.reports.costs import Cost
+from latent_nerfstudio.reports.figures import break_even_points, plot_costs, plot_quality, quality_curves
+from latent_nerfstudio.reports.page import html_table, page
+from latent_nerfstudio.reports.run_report import RunReport, comparisons, cost_table, read_history, when
+
+
+def report(name: str, psnr: float, seconds: float, size: float, entry: float = 0.0, shared: int = 0) -> RunReport:
+    """A report of two scenes."""
+    mean = {"psnr": psnr, "seconds": seconds, "bytes": size}
+    training = {"entry_seconds": entry, "bytes_shared": shared}
+    history = [{"step": 10.0, "seconds": 2.0, "psnr": psnr - 5}, {"step": 20.0, "seconds": 4.0, "psnr": psnr}]
+    return RunReport(name, name, "config.yml", {"a": mean, "b": mean}, mean, training, history)
+
+
+def test_cost_table():
+    _, ((name, *cells),) = cost_table([report("latent", 28.0, 3.0, 100.0, entry=1000.0, shared=4000)])
+    assert name == "latent"
+    assert cells == ["2", "1,000.0", "3.0", "503.0", "4.0", "4,000", "100", "2,100", "104"]
+
+
+def test_a_run_whose_training_has_not_ended_has_no_costs():
+    unfinished = RunReport("a", "a", "config.yml", {"a": {"psnr": 20.0}}, {"psnr": 20.0})
+    assert cost_table([unfinished])[1] == []
+    assert comparisons([unfinished, report("b", 1.0, 1.0, 1.0)]) == []
+
+
+def test_comparison_of_two_runs():
+    (line,) = comparisons([report("latent", 28.0, 3.0, 100.0, 1000.0, 4000), report("rgb", 30.5, 13.0, 500.0)])
+    assert line == (
+        "latent beside rgb: -2.50 dB; takes 0.23 times the seconds a scene, less in all from 100 scenes on; "
+        "fills 0.20 times the bytes a scene, less in all from 10 scenes on"
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        (Cost(0.0, 1.0), Cost(0.0, 2.0), "less in all for any number"),
+        (Cost(0.0, 2.0), Cost(50.0, 1.0), "less in all up to 50 scenes"),
+        (Cost(50.0, 2.0), Cost(0.0, 1.0), "more in all for any number"),
+    ],
+)
+def test_when(one, other, expected):
+    assert when(one, other) == expected
+
+
+def test_history_of_a_resumed_run(tmp_path):
+    lines = [{"step": 10.0, "psnr": 1.0}, {"step": 20.0, "psnr": 2.0}, {"step": 10.0, "psnr": 3.0}]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    assert [line["psnr"] for line in read_history(tmp_path / "metrics.jsonl")] == [3.0, 2.0]
+    assert read_history(tmp_path / "nothing") == []
+
+
+def test_curves_are_of_seconds_a_scene():
+    (curve,) = quality_curves([report("latent", 28.0, 3.0, 100.0)])
+    assert (curve.seconds, curve.psnr) == ([1.0, 2.0], [23.0, 28.0])
+    silent = report("latent", 28.0, 3.0, 100.0)
+    silent.history = [{"step": 10.0, "psnr": 20.0}]
+    assert quality_curves([silent]) == []
+
+
+def test_break_even_points():
+    ((count, total),) = break_even_points({"a": Cost(1000.0, 3.0), "b": Cost(0.0, 13.0)})
+    assert (count, total) == (100, 1300)
+
+
+def test_figures_are_pictures(tmp_path):
+    """Something is drawn: the pictures are larger than white ones, and different."""
+    reports = [report("latent", 28.0, 3.0, 100.0, 1000.0, 4000), report("rgb", 30.5, 13.0, 500.0)]
+    plot_quality(quality_curves(reports), tmp_path / "quality.png")
+    plot_costs({r.name: r.costs for r in reports if r.costs}, tmp_path / "costs.png")
+    contents = [(tmp_path / name).read_bytes() for name in ("quality.png", "costs.png")]
+    assert all(content.startswith(b"\x89PNG") and len(content) > 10_000 for content in contents)
+    assert contents[0] != contents[1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["costs.png", "quality.png"]
+
+
+def test_page_escapes_what_runs_are_called():
+    text = page("<b>", [("Table", [html_table(["scene"], [["<script>"]])]), ("Nothing", [])])
+    assert "<script>" not in text
+    assert "&lt;script&gt;" in text
+    assert "Nothing" not in text
