@@ -9,6 +9,7 @@ TEST_FLAGS ?= -n 2
 VENV := .venv
 BIN := $(VENV)/bin
 DATA := data/demo
+BENCHMARK := data/benchmark
 RUN := outputs/demo/latent-triplane/latest
 SOURCES := latent_nerfstudio method_configs scripts benchmarks tests
 
@@ -16,7 +17,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Nerfstudio warns of its own indexing and of torch versions to come, several times a command.
 export PYTHONWARNINGS ?= ignore
 
-.PHONY: help install demo test lint format clean distclean
+.PHONY: help install demo benchmark test lint format clean distclean
 .DEFAULT_GOAL := help
 
 help: ## This list
@@ -53,6 +54,13 @@ demo: $(VENV)/installed $(DATA)/.complete ## Generates scenes, trains, evaluates
 	ns-render interpolate --load-config $(RUN)/config.yml --output-path $(RUN)/demo.mp4 \
 		--rendered-output-names rgb latent depth --order-poses True --interpolation-steps 8
 	lns report $(RUN)/config.yml --eval $(RUN)/eval.json --output $(RUN)/report.md --video $(RUN)/demo.mp4
+
+$(BENCHMARK)/.complete: | $(VENV)/installed
+	lns demo-scenes $(BENCHMARK) --num-scenes 2 --views 60 --seed 77 --overwrite
+	@touch $@
+
+benchmark: $(VENV)/installed $(BENCHMARK)/.complete ## What a scene costs, in RGB and in latent space: benchmarks/numerous_scenes.md
+	python benchmarks/numerous_scenes.py --data $(BENCHMARK) --resume
 
 test: lint ## Installs what the tests need; runs ruff, pyright and pytest
 	pytest $(TEST_FLAGS)
