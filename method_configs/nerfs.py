@@ -37,7 +37,7 @@ def one_scene(
 latent_nerfacto = one_scene(
     "latent-nerfacto",
     LatentNerfactoModelConfig(),
-    {"fields": 1e-2, "proposal_networks": 1e-2},
+    {"fields": 2e-2, "proposal_networks": 1e-2},
     "Nerfacto in the latent space of an autoencoder.",
 )
 

@@ -17,10 +17,11 @@ LINEAR = (-float("inf"), float("inf"))
 
 
 def small_nerfacto(**settings: Any) -> LatentNerfactoModelConfig:
-    """Nerfacto with tables of 1024 entries."""
+    """Nerfacto with tables of 1024 entries; what the config does not share with Nerfstudio's is as there."""
     proposal = {"hidden_dim": 8, "log2_hashmap_size": 8, "num_levels": 2, "max_res": 16, "use_linear": False}
     sizes = {"num_levels": 3, "max_res": 16, "base_res": 4, "log2_hashmap_size": 10, "hidden_dim": 16}
-    samples = {"num_proposal_samples_per_ray": (10, 8), "num_nerf_samples_per_ray": 8}
+    samples = {"num_proposal_samples_per_ray": (10, 8), "num_nerf_samples_per_ray": 8, "num_proposal_iterations": 2}
+    sizes |= {"features_per_level": 2, "geometry_features": 15, "color_layers": 3}
     defaults = {"hidden_dim_color": 16, "proposal_net_args_list": [proposal, proposal], "implementation": "torch"}
     return LatentNerfactoModelConfig(**{**sizes, **samples, **defaults, **settings})
 

@@ -71,6 +71,10 @@ class LatentPipelineConfig(VanillaPipelineConfig):
     plateau: PlateauConfig = field(default_factory=PlateauConfig)
     """Early end of scenes that gain no more."""
 
+    def __setstate__(self, state: Dict[str, Any]) -> None:
+        """From config.yml, which in older runs does not have all fields."""
+        self.__dict__.update({"plateau": PlateauConfig(), **state})
+
 
 class LatentPipeline(VanillaPipeline):
     """Knows the two stages and nothing of the NeRF inside the model.
@@ -95,8 +99,7 @@ class LatentPipeline(VanillaPipeline):
             for parameter in self.space.autoencoder.decoder_parameters():
                 parameter.requires_grad_(False)
         self.freeze_shared()
-        plateau = getattr(config, "plateau", PlateauConfig())  # which config.yml of older runs does not have
-        self.scene_progress = SceneProgress(self.latent_model.scene_names, plateau)
+        self.scene_progress = SceneProgress(self.latent_model.scene_names, config.plateau)
         self.watch = SceneWatch(self)
         self.is_fresh = True
         self.start_seconds = 0.0
@@ -108,7 +111,7 @@ class LatentPipeline(VanillaPipeline):
         Raises:
             ValueError: an early end of scenes.
         """
-        if world > 1 and getattr(config, "plateau", PlateauConfig()).every > 0:
+        if world > 1 and config.plateau.every > 0:
             raise ValueError(
                 f"plateau.every: expected 0 with several devices, got {config.plateau.every}; leave it out, or fit the "
                 "scenes with `lns fit-scenes --workers`"

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import yaml
 from PIL import Image
 from tiny import datamanager_of, gradients, pipeline_config_of, pipeline_of, small_nerf
 
@@ -15,6 +16,7 @@ from latent_nerfstudio.pipelines.latent_pipeline import (
     masked_mse,
     summarise,
 )
+from latent_nerfstudio.pipelines.scene_progress import PlateauConfig
 
 MACRO = {"macro_features": 3, "num_base_planes": 2}
 
@@ -289,3 +291,12 @@ def test_the_table_of_the_pipeline_is_that_of_its_datamanager(balls, kl):
     alone = datamanager_of(balls)
     alone.prepare(pipeline.space)
     torch.testing.assert_close(as_float(pipeline.datamanager.table.values), as_float(alone.table.values))
+
+
+def test_a_config_of_an_older_version_is_read():
+    """Fields that came later, and are no plain values, are filled in."""
+    config = LatentPipelineConfig(crop=48)
+    del config.__dict__["plateau"]
+    read = yaml.load(yaml.dump(config), Loader=yaml.Loader)
+    assert (read.crop, read.plateau) == (48, PlateauConfig())
+    assert "plateau" in repr(read)
