@@ -203,7 +203,7 @@ def measure(
         also: further numbers of the trained pipeline, which are measured at the end.
 
     Returns:
-        For each of `at`: `steps`, `seconds` and `cpu_seconds` of the training loop so far, `preparation_seconds`
+        For each of `at`: `steps`, `seconds` and `cpu_seconds` of the training so far, `preparation_seconds`
         (building, reading and encoding), `bytes_per_scene`, `bytes_shared`, and the metrics.
     """
     if folder is None:
@@ -216,6 +216,7 @@ def measure(
     trainer.setup()
     preparation = time.monotonic() - started
     model = trainer.pipeline.latent_model
+    watch.wall = watch.cpu = trainer.pipeline.start_seconds  # of the scenes' start from a bundle, which is training too
 
     def after(step: int) -> None:
         if step + 1 not in at:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 from official import PROGRAMS, SECONDS
@@ -75,7 +76,9 @@ def test_an_interrupted_call_ends_with_the_table(scenes, bundle, tmp_path):
     output = tmp_path / "out"
     command = [str(PROGRAMS / "lns"), *arguments(scenes, output, bundle, 3000, "--chunk", "1")]
     variables = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=variables)
+    # Where the tests themselves run in the background, SIGINT is ignored, and that is inherited.
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=variables, preexec_fn=heard)
     deadline = time.monotonic() + SECONDS
     while not (output / "status.json").exists() or "running" not in status_of(output).values():
         assert time.monotonic() < deadline and process.poll() is None
