@@ -4,7 +4,7 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Dict, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Annotated, Dict, List, Optional, Sequence, Tuple
 
 import tyro
 
@@ -21,7 +21,7 @@ class Report:
     """
 
     configs: Annotated[Tuple[Path, ...], tyro.conf.Positional]
-    """Each run's folder or config.yml; several runs stand side by side."""
+    """Each run's folder or config.yml, or a folder of `lns fit-scenes`; several stand side by side."""
     eval: Tuple[Path, ...] = ()
     """What ns-eval wrote for each run, in the same order; without it the runs are evaluated now."""
     entry_seconds: Tuple[float, ...] = ()
@@ -39,20 +39,17 @@ class Report:
             FileNotFoundError: a run, its data or its checkpoint, or an evaluation are not there.
             ValueError: a file holds something else, or there are more or fewer evaluations than runs.
         """
-        from latent_nerfstudio.cli.runs import open_run
-        from latent_nerfstudio.reports.run_report import name_apart, run_report
+        from latent_nerfstudio.reports.run_report import name_apart
 
         self._check()
-        runs = [open_run(path) for path in self.configs]
-        results = [read_results(path) for path in self.eval] if self.eval else [evaluate(run) for run in runs]
-        for run, seconds in zip(runs, self.entry_seconds, strict=bool(self.entry_seconds)):
-            run.training = {**run.training, "entry_seconds": seconds} if run.training else {}
-        reports = [run_report(run, result) for run, result in zip(runs, results, strict=True)]
+        reports = [read_report(path, self.eval[i] if self.eval else None) for i, path in enumerate(self.configs)]
+        for report, seconds in zip(reports, self.entry_seconds, strict=bool(self.entry_seconds)):
+            report.training = {**report.training, "entry_seconds": seconds} if report.training else {}
         name_apart(reports)
         print_report(reports)
-        output = self.output or runs[0].folder / "report.md"
-        write_report(output, reports, [run.contact_sheet for run in runs])
-        for line in closing_lines(runs, output, self.video):
+        output = self.output or Path(reports[0].config).with_name("report.md")
+        write_report(output, reports)
+        for line in closing_lines(reports, output, self.video):
             print(line)
 
     def _check(self) -> None:
@@ -66,6 +63,17 @@ class Report:
                 )
         if self.output is not None and self.output.suffix != ".md":
             raise ValueError(f"output: expected a .md file, got {self.output}; change its ending")
+
+
+def read_report(path: Path, evaluation: Optional[Path]) -> "RunReport":
+    """The report of a run, by an evaluation or evaluated now, or of a folder of `lns fit-scenes`."""
+    from latent_nerfstudio.cli.runs import open_run
+    from latent_nerfstudio.reports.run_report import inventory_report, is_inventory, run_report
+
+    if is_inventory(path):
+        return inventory_report(path)
+    run = open_run(path)
+    return run_report(run, evaluate(run) if evaluation is None else read_results(evaluation))
 
 
 def read_results(path: Path) -> Dict[str, float]:
@@ -99,16 +107,15 @@ def print_report(reports: Sequence["RunReport"]) -> None:
 
     columns, rows = quality_cells(reports)
     titles = [f"{run}\n{column}" if len(reports) > 1 else column for run, column in columns]
-    console = Console()
-    print_table(console, "Held-out views", ["scene", *titles], rows, has_mean=True)
+    print_table("Held-out views", ["scene", *titles], rows, has_mean=True)
     head, costs = cost_table(reports)
     if costs:
-        print_table(console, "Costs", [title.replace(", ", "\n") for title in head], costs)
+        print_table("Costs", [title.replace(", ", "\n") for title in head], costs)
     for line in [*map(summary_line, reports), *comparisons(reports)]:
-        console.print(line, highlight=False, soft_wrap=True)
+        Console().print(line, highlight=False, soft_wrap=True)
 
 
-def print_table(console: Any, title: str, head: List[str], rows: List[List[str]], has_mean: bool = False) -> None:
+def print_table(title: str, head: List[str], rows: List[List[str]], has_mean: bool = False) -> None:
     """Prints a table as wide as it is."""
     from rich.console import Console
     from rich.table import Table
@@ -118,7 +125,7 @@ def print_table(console: Any, title: str, head: List[str], rows: List[List[str]]
         table.add_column(name, justify="right" if index else "left")
     for index, row in enumerate(rows):
         table.add_row(*row, end_section=has_mean and index == len(rows) - 2)
-    console.print(table, width=Console(width=10_000).measure(table).maximum, crop=False, no_wrap=True)
+    Console(width=Console(width=10_000).measure(table).maximum).print(table)
 
 
 def markdown(reports: Sequence["RunReport"]) -> str:
@@ -136,20 +143,20 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> List[s
     return ["| " + " | ".join(row) + " |" for row in [head, ["---", *("---:" for _ in head[1:])], *rows]]
 
 
-def write_report(path: Path, reports: Sequence["RunReport"], sheets: Sequence[Path] = ()) -> None:
-    """Writes Markdown, and beside it numbers, figures and the page.
-
-    Args:
-        path: the Markdown file.
-        reports: of the runs.
-        sheets: their contact sheets, for the page; those that are not there are left out.
-    """
+def write_report(path: Path, reports: Sequence["RunReport"]) -> None:
+    """Writes Markdown, and beside it numbers, figures and the page."""
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {"runs": [asdict(report) for report in reports]}
     write_text(path, markdown(reports))
     write_text(path.with_suffix(".json"), json.dumps(content, indent=2))
     figures = draw_figures(path, reports)
-    write_text(path.with_suffix(".html"), html(reports, figures, [sheet for sheet in sheets if sheet.is_file()]))
+    sheets = [sheet for sheet in map(contact_sheet, reports) if sheet.is_file()]
+    write_text(path.with_suffix(".html"), html(reports, figures, sheets))
+
+
+def contact_sheet(report: "RunReport") -> Path:
+    """Where training leaves a run's contact sheet."""
+    return Path(report.config).with_name("contact_sheet.png")
 
 
 def draw_figures(path: Path, reports: Sequence["RunReport"]) -> List[Path]:
@@ -189,12 +196,12 @@ def write_text(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-def closing_lines(runs: Sequence["Run"], output: Path, videos: Sequence[Path]) -> List[str]:
+def closing_lines(reports: Sequence["RunReport"], output: Path, videos: Sequence[Path]) -> List[str]:
     """Where everything lies; what is not there is left out."""
     places = []
-    for run in runs:
-        places.append(("Config", run.config_path))
-        places.append(("Contact sheet", run.contact_sheet))
+    for report in reports:
+        places.append(("Config", Path(report.config)))
+        places.append(("Contact sheet", contact_sheet(report)))
     places += [("Video", video) for video in videos]
     places += [("Table", output), ("Numbers", output.with_suffix(".json")), ("Page", output.with_suffix(".html"))]
     return [f"{title + ':':15}{path}" for title, path in places if path.exists()]

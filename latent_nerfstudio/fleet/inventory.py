@@ -12,7 +12,7 @@ from latent_nerfstudio.fleet.plan import chunk_that_fits, finished, plan_jobs
 from latent_nerfstudio.fleet.settings import ChunkJob, Inventory, keep_settings
 from latent_nerfstudio.fleet.status import FILE, SceneStatus, StatusTable
 from latent_nerfstudio.fleet.workers import FitFunction, Workers, run_chunks
-from latent_nerfstudio.models.shared_bundle import read_shared_bundle
+from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
 
 
 def fit_inventory(
@@ -37,7 +37,7 @@ def fit_inventory(
     """
     bundle = read_shared_bundle(inventory.bundle)
     keep_settings(inventory.output, inventory.settings)
-    table = StatusTable(inventory.output / FILE, names)
+    table = StatusTable(inventory.output / FILE, names, costs_of(bundle))
     table.update(finished(inventory, bundle, names).values())
     yield table
     left = [row.name for row in table.rows.values() if row.state != "done"]
@@ -47,6 +47,12 @@ def fit_inventory(
         yield from fit_jobs(plan_jobs(inventory, left, size, count), table, bar, workers, function)
         again = [ChunkJob(inventory, (row.name,)) for row in table.failed()]
         yield from fit_jobs(again, table, bar, workers, function)
+
+
+def costs_of(bundle: SharedBundle) -> Dict[str, float]:
+    """Bytes of a bundle on disk, encoder and decoder included, and the seconds in which it says that it was learned."""
+    size = sum(path.stat().st_size for path in bundle.folder.rglob("*.safetensors"))
+    return {"bytes": float(size), "seconds": float(bundle.facts.get("seconds", 0.0))}
 
 
 def fit_jobs(

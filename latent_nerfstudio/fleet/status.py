@@ -45,10 +45,16 @@ class SceneStatus:
 
 
 class StatusTable:
-    """The rows of all scenes, written to a file at each change of state."""
+    """The rows of all scenes, written to a file at each change of state.
 
-    def __init__(self, path: Path, names: Iterable[str]):
-        self.path = path
+    Args:
+        path: of the file.
+        names: of the scenes.
+        shared: what the bundle took, `bytes` and `seconds`, for the report of costs.
+    """
+
+    def __init__(self, path: Path, names: Iterable[str], shared: Optional[Dict[str, float]] = None):
+        self.path, self.shared = path, shared or {}
         self.rows: Dict[str, SceneStatus] = {name: SceneStatus(name) for name in names}
 
     def update(self, rows: Iterable[SceneStatus]) -> None:
@@ -60,7 +66,9 @@ class StatusTable:
         """Writes all rows as JSON, atomically."""
         rows = [compact(row) for row in self.rows.values()]
         with replacing_file(self.path) as stream:
-            stream.write(json.dumps({"counts": self.counts(), "scenes": rows}, indent=1).encode())
+            stream.write(
+                json.dumps({"counts": self.counts(), "shared": self.shared, "scenes": rows}, indent=1).encode()
+            )
 
     def stop(self) -> None:
         """What was running waits again."""

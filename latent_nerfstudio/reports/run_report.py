@@ -28,6 +28,9 @@ EXACT_PSNR = 99.9
 MANY = 1000
 """Scenes that effective costs are given for, beside the run's own number."""
 
+STATUS_FILE = "status.json"
+"""By which a folder of `lns fit-scenes` is known."""
+
 Rows = Dict[str, Dict[str, float]]
 """Numbers of each scene."""
 
@@ -82,6 +85,43 @@ def run_report(run: "Run", results: Mapping[str, float]) -> RunReport:
     rows = {scene: {**numbers, **costs} for scene, numbers in scenes.items()}
     history = read_history(run.folder / "metrics.jsonl")
     return RunReport(run.method, run.method, str(run.config_path), rows, {**mean, **costs}, training, history)
+
+
+def is_inventory(path: Path) -> bool:
+    """Whether a folder is one of `lns fit-scenes`."""
+    return (path / STATUS_FILE).is_file()
+
+
+def inventory_report(folder: Path) -> RunReport:
+    """The numbers of the scenes that `lns fit-scenes` has finished in a folder.
+
+    Seconds are a scene's share of its chunk, from reading to measuring; bytes are those of its file, and of the bundle.
+
+    Raises:
+        ValueError: none is finished, or its status cannot be read.
+    """
+    path = folder / STATUS_FILE
+    try:
+        status = json.loads(path.read_text(encoding="utf-8"))
+        done = [row for row in status["scenes"] if row["state"] == "done"]
+        rows = {row["name"]: {n: float(row[n]) for n in (*METRICS, *COSTS) if n in row} for row in done}
+        shared = {name: float(value) for name, value in status["shared"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        got = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path}: expected what lns fit-scenes wrote, got {got}; call it again") from error
+    if not rows:
+        raise ValueError(f"{path}: expected at least one scene that is done, got none; call lns fit-scenes again")
+    names = [name for name in (*METRICS, *COSTS) if all(name in row for row in rows.values())]
+    mean = {name: sum(row[name] for row in rows.values()) / len(rows) for name in names}
+    training = {
+        "steps": max(row.get("steps", 0) for row in done),
+        "seconds": sum(row.get("seconds", 0.0) for row in done),
+        "device": "its workers",
+        "bytes_per_scene": round(mean["bytes"]),
+        "bytes_shared": round(shared.get("bytes", 0.0)),
+        "entry_seconds": shared.get("seconds", 0.0),
+    }
+    return RunReport("fit-scenes", "fit-scenes", str(path), rows, mean, training)
 
 
 def scenes_of(results: Mapping[str, float]) -> Rows:

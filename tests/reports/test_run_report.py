@@ -4,10 +4,19 @@ import json
 
 import pytest
 
+from latent_nerfstudio.fleet.status import SceneStatus, StatusTable
 from latent_nerfstudio.reports.costs import Cost
 from latent_nerfstudio.reports.figures import break_even_points, plot_costs, plot_quality, quality_curves
 from latent_nerfstudio.reports.page import html_table, page
-from latent_nerfstudio.reports.run_report import RunReport, comparisons, cost_table, read_history, when
+from latent_nerfstudio.reports.run_report import (
+    RunReport,
+    comparisons,
+    cost_table,
+    inventory_report,
+    is_inventory,
+    read_history,
+    when,
+)
 
 
 def report(name: str, psnr: float, seconds: float, size: float, entry: float = 0.0, shared: int = 0) -> RunReport:
@@ -86,3 +95,25 @@ def test_page_escapes_what_runs_are_called():
     assert "<script>" not in text
     assert "&lt;script&gt;" in text
     assert "Nothing" not in text
+
+
+def test_report_of_an_inventory(tmp_path):
+    table = StatusTable(tmp_path / "status.json", "abc", {"bytes": 1000.0, "seconds": 50.0})
+    done = [SceneStatus(name, "done", psnr=p, ssim=0.5, seconds=s, steps=10, bytes=60) for name, p, s in
+            (("a", 20.0, 1.0), ("b", 22.0, 3.0))]  # fmt: skip
+    table.update([*done, SceneStatus("c", "failed", reason="pictures")])
+    assert is_inventory(tmp_path) and not is_inventory(tmp_path / "status.json")
+    report = inventory_report(tmp_path)
+    assert report.mean == {"psnr": 21.0, "ssim": 0.5, "seconds": 2.0, "bytes": 60.0}
+    assert report.costs is not None
+    assert (report.costs.seconds, report.costs.bytes) == (Cost(50.0, 2.0), Cost(1000.0, 60.0))
+    assert list(report.scenes) == ["a", "b"]
+
+
+def test_an_inventory_without_scenes_is_refused(tmp_path):
+    StatusTable(tmp_path / "status.json", "ab").write()
+    with pytest.raises(ValueError, match="status.json: expected at least one scene that is done, got none"):
+        inventory_report(tmp_path)
+    (tmp_path / "status.json").write_text("[]")
+    with pytest.raises(ValueError, match="expected what lns fit-scenes wrote, got TypeError"):
+        inventory_report(tmp_path)
