@@ -55,7 +55,7 @@ class LatentDataManagerConfig(FullImageDatamanagerConfig):
     """How pictures and latents are held: in `memory`; as a `stream`, latents in a temporary file that is mapped into
     memory, pictures decoded when a step asks for them; `auto`: streamed where they need 60 % of the free memory."""
     encode_batch_size: int = 32
-    """Pictures that are encoded at once."""
+    """Pictures that are encoded at once; on a CPU at most eight of 128 x 128, or as many pixels."""
     rays_per_batch: int = 4096
     """Latent pixels a step of latent supervision, drawn from all pictures of the step's scenes."""
     images_per_batch: int = 4

@@ -43,9 +43,6 @@ NEVER = 1_000_000_000
 WHOLE_SHARE = 0.2
 """Share of the steps of RGB alignment, the last ones, that see whole pictures, as in the method's own schedule."""
 
-ENCODED_AT_ONCE = 8
-"""Pictures on a CPU, whose caches the activations of more would leave."""
-
 OnProgress = Callable[[float], None]
 """Takes the share of a chunk that is done."""
 
@@ -146,15 +143,6 @@ class ChunkTrainer(LatentTrainer):
         check_finite(dict(self.pipeline.named_parameters()), step, "parameter")
 
 
-class ChunkPipeline(LatentPipeline):
-    """Encodes quickly: with channels beside each other, and few pictures at once, a CPU gives the same bits in three
-    quarters of the time."""
-
-    def prepare(self) -> None:
-        self.space.autoencoder.to(memory_format=torch.channels_last)
-        super().prepare()
-
-
 def train(inventory: Inventory, bundle: SharedBundle, names: Sequence[str], on_progress: OnProgress) -> LatentPipeline:
     """Trains scenes together, everything shared being frozen."""
     seed_everything(inventory.settings.seed)
@@ -206,7 +194,6 @@ def chunk_config(inventory: Inventory, bundle: SharedBundle, names: Sequence[str
 def set_stages(pipeline: LatentPipelineConfig, inventory: Inventory) -> None:
     """The stages; what is shared is frozen, the decoder as well."""
     steps, start = inventory.settings.steps, inventory.settings.rgb_alignment_start
-    pipeline._target = ChunkPipeline
     pipeline.train_decoder, pipeline.train_base_planes, pipeline.train_mlp = False, False, False
     pipeline.rgb_alignment_start = start
     pipeline.plateau.every = inventory.settings.plateau_every
@@ -227,8 +214,6 @@ def set_data(
         alpha_color=color_name(bundle.background_color),
     )
     manager.latent_cache = inventory.latent_cache
-    if not torch.cuda.is_available():
-        manager.encode_batch_size = ENCODED_AT_ONCE
     manager.scenes_per_batch = manager.images_per_batch = len(names)
     manager.rays_per_batch = inventory.settings.rays_per_scene * len(names)
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from tiny import save_kl
 
+from latent_nerfstudio.data import latent_cache
 from latent_nerfstudio.data.latent_cache import cache_folder, encode_images, encode_scenes, group_by, scene_latents
 from latent_nerfstudio.data.storage import Lazy
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
@@ -19,6 +20,7 @@ class Counter:
 
     def __init__(self, source):
         self.autoencoder = AutoencoderConfig(source=str(source)).setup()
+        self.plain = AutoencoderConfig(source=str(source)).setup()
         self.encoded = 0
         encode = self.autoencoder.encode
 
@@ -165,6 +167,19 @@ def test_an_interrupted_write_leaves_no_file(counter, images, tmp_path, monkeypa
     with pytest.raises(KeyboardInterrupt):
         counter(images, tmp_path)
     assert files_of(tmp_path) == []
+
+
+def test_a_cpu_is_given_no_more_pixels_than_its_caches_hold(counter, images, monkeypatch):
+    batches = []
+    encode = counter.autoencoder.encode
+    monkeypatch.setattr(
+        counter.autoencoder, "encode", lambda batch: (batches.append(tuple(batch.shape)), encode(batch))[1]
+    )
+    for pixels, expected in ((2 * 12 * 9, [2, 1, 1, 1]), (1, [1] * 5), (1 << 17, [3, 2])):
+        batches.clear()
+        monkeypatch.setattr(latent_cache, "PIXELS_ON_CPU", pixels)
+        assert_right(encode_images(images, counter.autoencoder, 32), images, counter.plain)
+        assert [shape[0] for shape in batches] == expected
 
 
 def test_scenes_come_one_by_one_and_pictures_are_asked_for_in_batches(counter, images, tmp_path):
