@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
@@ -148,11 +147,10 @@ def print_table(results: Sequence["SpaceResult"], scenes: int) -> None:
 
 def write_results(path: Path, settings: Dict[str, Any], results: Sequence["SpaceResult"]) -> None:
     """Writes JSON, whole or not at all; a number that cannot be told is null."""
+    from latent_nerfstudio.scene_files.replacing import write_text
+
     content = without_nan({"settings": settings, "autoencoders": [asdict(result) for result in results]})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=2, allow_nan=False), encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, json.dumps(content, indent=2, allow_nan=False))
 
 
 def without_nan(value: Any) -> Any:

@@ -1,7 +1,6 @@
 """`lns report`: what runs reached and what they took, side by side."""
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Dict, List, Optional, Sequence, Tuple
@@ -145,7 +144,8 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> List[s
 
 def write_report(path: Path, reports: Sequence["RunReport"]) -> None:
     """Writes Markdown, and beside it numbers, figures and the page."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    from latent_nerfstudio.scene_files.replacing import write_text
+
     content = {"runs": [asdict(report) for report in reports]}
     write_text(path, markdown(reports))
     write_text(path.with_suffix(".json"), json.dumps(content, indent=2))
@@ -187,13 +187,6 @@ def html(reports: Sequence["RunReport"], figures: Sequence[Path], sheets: Sequen
         ("Contact sheets", [html_picture(sheet, "contact sheet") for sheet in sheets]),
     ]
     return page(" beside ".join(report.name for report in reports), sections)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file beside its place and renames it."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def closing_lines(reports: Sequence["RunReport"], output: Path, videos: Sequence[Path]) -> List[str]:

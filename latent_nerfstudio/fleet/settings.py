@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
 from latent_nerfstudio.data.validation import problem
 from latent_nerfstudio.models.bundle_folder import canonical
-from latent_nerfstudio.scene_files.replacing import replacing_file
+from latent_nerfstudio.scene_files.replacing import write_text
 from latent_nerfstudio.scene_files.scene_file import SUFFIX, Precision
 
 if TYPE_CHECKING:
@@ -101,8 +101,7 @@ def keep_settings(output: Path, settings: FitSettings) -> None:
     """
     path, ours = output / FILE, settings.values()
     if not path.is_file():
-        with replacing_file(path) as stream:
-            stream.write(json.dumps(ours, indent=2).encode())
+        write_text(path, json.dumps(ours, indent=2))
         return
     try:
         theirs = dict(json.loads(path.read_text(encoding="utf-8")))

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Literal, Optional
 
-from latent_nerfstudio.scene_files.replacing import replacing_file
+from latent_nerfstudio.scene_files.replacing import write_text
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 FILE = "status.json"
+"""By which a folder of `lns fit-scenes` is known."""
 
 SHOWN = 40
 """Rows of the printed table at most; failed scenes come first."""
@@ -65,10 +66,8 @@ class StatusTable:
     def write(self) -> None:
         """Writes all rows as JSON, atomically."""
         rows = [compact(row) for row in self.rows.values()]
-        with replacing_file(self.path) as stream:
-            stream.write(
-                json.dumps({"counts": self.counts(), "shared": self.shared, "scenes": rows}, indent=1).encode()
-            )
+        content = {"counts": self.counts(), "shared": self.shared, "scenes": rows}
+        write_text(self.path, json.dumps(content, indent=1))
 
     def stop(self) -> None:
         """What was running waits again."""

@@ -92,7 +92,8 @@ def new_figure(panels: int) -> Tuple[Any, List[Any]]:
 
 
 def save(figure: Any, path: Path) -> None:
-    """Writes a PNG beside its place and renames it."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    figure.savefig(temporary, format="png", dpi=120)
-    temporary.replace(path)
+    """Writes a PNG in one piece."""
+    from latent_nerfstudio.scene_files.replacing import replacing_file
+
+    with replacing_file(path) as stream:
+        figure.savefig(stream, format="png", dpi=120)

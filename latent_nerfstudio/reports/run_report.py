@@ -28,9 +28,6 @@ EXACT_PSNR = 99.9
 MANY = 1000
 """Scenes that effective costs are given for, beside the run's own number."""
 
-STATUS_FILE = "status.json"
-"""By which a folder of `lns fit-scenes` is known."""
-
 Rows = Dict[str, Dict[str, float]]
 """Numbers of each scene."""
 
@@ -89,7 +86,9 @@ def run_report(run: "Run", results: Mapping[str, float]) -> RunReport:
 
 def is_inventory(path: Path) -> bool:
     """Whether a folder is one of `lns fit-scenes`."""
-    return (path / STATUS_FILE).is_file()
+    from latent_nerfstudio.fleet.status import FILE
+
+    return (path / FILE).is_file()
 
 
 def inventory_report(folder: Path) -> RunReport:
@@ -100,7 +99,9 @@ def inventory_report(folder: Path) -> RunReport:
     Raises:
         ValueError: none is finished, or its status cannot be read.
     """
-    path = folder / STATUS_FILE
+    from latent_nerfstudio.fleet.status import FILE
+
+    path = folder / FILE
     try:
         status = json.loads(path.read_text(encoding="utf-8"))
         done = [row for row in status["scenes"] if row["state"] == "done"]

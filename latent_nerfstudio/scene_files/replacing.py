@@ -41,6 +41,12 @@ def replacing_file(path: Path) -> Iterator[BinaryIO]:
     flush(path.parent)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Writes a file by `replacing_file`."""
+    with replacing_file(path) as stream:
+        stream.write(text.encode())
+
+
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
     """An empty folder that takes the place of `folder` when the block ends without an error; an old one is removed
