@@ -3,6 +3,7 @@
     lns demo-scenes data/demo
     python benchmarks/ablations.py --data data/demo --study supervision
     python benchmarks/ablations.py --data data/demo --study alignment
+    python benchmarks/ablations.py --data data/demo --study size
 
 Each variant is trained in a process of its own by Nerfstudio's parser and trainer, then measured on the held-out views.
 Seconds are the process's CPU seconds of the training loop, which a busy machine disturbs less than wall-clock.
@@ -21,6 +22,18 @@ from common import Named, Training, in_own_process, measure
 FIELD = "--pipeline.model.nerf.field."
 NERF = "--pipeline.model.nerf."
 
+
+def planes(micro: int, macro: int, bases: int, resolution: int = 32) -> List[str]:
+    """Flags of F_mic, F_mac, M and T."""
+    sizes = {"micro-features": micro, "macro-features": macro, "num-base-planes": bases, "resolution": resolution}
+    return [word for name, size in sizes.items() for word in (f"{FIELD}{name}", str(size))]
+
+
+def samples(stratified: int, importance: int = 0) -> List[str]:
+    """Flags of samples a ray."""
+    return [f"{NERF}num-samples", str(stratified), f"{NERF}num-importance-samples", str(importance)]
+
+
 STUDIES: Dict[str, Tuple[int, List[str], Dict[str, List[str]]]] = {
     "supervision": (
         150,
@@ -30,17 +43,11 @@ STUDIES: Dict[str, Tuple[int, List[str], Dict[str, List[str]]]] = {
             "T = 24": [f"{FIELD}resolution", "24"],
             "T = 48": [f"{FIELD}resolution", "48"],
             "F_mic 32": [f"{FIELD}micro-features", "32"],
-            "F_mic 10, F_mac 22, M 50 (papers)": [
-                *(f"{FIELD}micro-features", "10", f"{FIELD}macro-features", "22", f"{FIELD}num-base-planes", "50"),
-            ],
-            "F_mic 10, F_mac 22, M 8": [
-                *(f"{FIELD}micro-features", "10", f"{FIELD}macro-features", "22", f"{FIELD}num-base-planes", "8"),
-            ],
-            "macro only, F_mac 16, M 4": [
-                *(f"{FIELD}micro-features", "0", f"{FIELD}macro-features", "16", f"{FIELD}num-base-planes", "4"),
-            ],
-            "16 samples": [f"{NERF}num-samples", "16"],
-            "40 samples": [f"{NERF}num-samples", "40"],
+            "F_mic 10, F_mac 22, M 50 (papers)": planes(10, 22, 50),
+            "F_mic 10, F_mac 22, M 8": planes(10, 22, 8),
+            "macro only, F_mac 16, M 4": planes(0, 16, 4),
+            "16 samples": samples(16),
+            "40 samples": samples(40),
             "product of planes": [f"{FIELD}aggregation", "product"],
             "planes XY, XZ, ZX (published)": [f"{FIELD}eg3d-axes", "True"],
             "tanh normaliser (published)": ["--pipeline.model.normalizer", "tanh"],
@@ -59,6 +66,31 @@ STUDIES: Dict[str, Tuple[int, List[str], Dict[str, List[str]]]] = {
             "mixed supervision, t = 0.5": ["--pipeline.mixed-supervision", "0.5"],
         },
     ),
+    "size": (
+        500,
+        ["--pipeline.rgb-alignment-start", "200"],
+        {
+            "default: T 32, F_mic 10, F_mac 22, M 8, 24 samples": [],
+            "T 16": planes(10, 22, 8, 16),
+            "T 24": planes(10, 22, 8, 24),
+            "T 48": planes(10, 22, 8, 48),
+            "T 64": planes(10, 22, 8, 64),
+            "F_mic 4, F_mac 28": planes(4, 28, 8),
+            "F_mic 16, F_mac 16": planes(16, 16, 8),
+            "F_mic 24, F_mac 8": planes(24, 8, 8),
+            "F_mic 5, F_mac 11": planes(5, 11, 8),
+            "F_mic 20, F_mac 44": planes(20, 44, 8),
+            "F_mic 10, M 0": planes(10, 0, 0),
+            "F_mic 32, M 0": planes(32, 0, 0),
+            "M 2": planes(10, 22, 2),
+            "M 32": planes(10, 22, 32),
+            "12 samples": samples(12),
+            "16 samples": samples(16),
+            "48 samples": samples(48),
+            "24 + 24 samples": samples(24, 24),
+            "the papers': T 64, M 50, 48 + 48 samples": [*planes(10, 22, 50, 64), *samples(48, 48)],
+        },
+    ),
 }
 """Steps, flags of all variants, and those of each."""
 
@@ -69,7 +101,7 @@ class Ablations:
 
     data: Path
     """Scenes to learn."""
-    study: Literal["supervision", "alignment"] = "supervision"
+    study: Literal["supervision", "alignment", "size"] = "supervision"
     """Which study."""
     output: Path = Path("benchmarks")
     """Folder of the table and the numbers."""
@@ -99,12 +131,13 @@ def page(study: str, common: List[str], rows: List[Dict[str, Any]], data: Path) 
         f"{datetime.date.today()}, `python benchmarks/ablations.py --data {data} --study {study}`; all with",
         f"`{' '.join(common)}`, held-out views.",
         "",
-        "| variant | PSNR | SSIM | latent PSNR | autoencoder PSNR | CPU seconds |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| variant | PSNR | SSIM | latent PSNR | autoencoder PSNR | CPU seconds | KB a scene, float16 |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:
         numbers = [f"{row[key]:.2f}" for key in ("psnr", "ssim", "latent_psnr", "autoencoder_psnr")]
-        lines.append(f"| {row['variant']} | {' | '.join(numbers)} | {row['cpu_seconds']:.0f} |")
+        sizes = f"{row['cpu_seconds']:.0f} | {row['bytes_per_scene'] / 2000:.1f}"
+        lines.append(f"| {row['variant']} | {' | '.join(numbers)} | {sizes} |")
     return "\n".join([*lines, ""])
 
 

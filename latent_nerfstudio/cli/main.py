@@ -20,6 +20,7 @@ from latent_nerfstudio.cli.fit_scenes import FitScenes
 from latent_nerfstudio.cli.import_autoencoder import ImportAutoencoder
 from latent_nerfstudio.cli.import_scenes import ImportScenes
 from latent_nerfstudio.cli.link_ffmpeg import LinkFfmpeg
+from latent_nerfstudio.cli.pack_scenes import PackScenes
 from latent_nerfstudio.cli.render_meshes import RenderMeshes
 from latent_nerfstudio.cli.report import Report
 
@@ -35,6 +36,7 @@ Command = Union[
     Annotated[ExportScene, tyro.conf.subcommand("export-scene")],
     Annotated[ExportScenes, tyro.conf.subcommand("export-scenes")],
     Annotated[ImportScenes, tyro.conf.subcommand("import-scenes")],
+    Annotated[PackScenes, tyro.conf.subcommand("pack-scenes")],
     Annotated[FitScenes, tyro.conf.subcommand("fit-scenes")],
     Annotated[Report, tyro.conf.subcommand("report")],
     Annotated[ContactSheet, tyro.conf.subcommand("contact-sheet")],

@@ -1,0 +1,69 @@
+"""`lns pack-scenes`: scene files, folders and archives into one archive, or into one folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Dict, Iterator, List, Literal, Tuple
+
+import tyro
+
+if TYPE_CHECKING:
+    from latent_nerfstudio.scene_files.scene_file import SceneFile
+
+
+@dataclass
+class PackScenes:
+    """Copies scene files, such as those of `lns fit-scenes`, into one archive; or those of archives into a folder."""
+
+    files: Annotated[Tuple[Path, ...], tyro.conf.Positional]
+    """Scene files, folders of them (also that of lns fit-scenes), and archives (.zip), all of one bundle."""
+    output: Path
+    """An archive NAME.zip, or a folder for NAME.safetensors."""
+    scenes: Tuple[str, ...] = ()
+    """Names of the scenes; by default all."""
+    precision: Literal["float16", "float32", "int8"] = "float16"
+    """Of the micro planes. int8 takes half of float16, with one scale a plane and feature."""
+    overwrite: bool = False
+    """Replace files that are there."""
+
+    def main(self) -> None:
+        """Writes the archive or the files; all are read and verified before the first is written.
+
+        Raises:
+            FileNotFoundError: a file is not there.
+            FileExistsError: there are such files already.
+            ValueError: a file is damaged, a scene is unknown or there twice, or scenes are of several bundles.
+        """
+        from latent_nerfstudio.cli.export_scenes import check_free, targets, write_scenes
+
+        if not self.files:
+            raise ValueError("files: expected at least one scene file, folder or archive, got none; name one")
+        names = self._names()
+        check_free(targets(self.output, names), self.overwrite)
+        count = write_scenes(self.output, self._read(names), self.precision)
+        print(f"Wrote {len(names)} scene(s) to {self.output}: {count:,} bytes")
+
+    def _names(self) -> List[str]:
+        """The names of the wanted scenes in the order in which they are found."""
+        from latent_nerfstudio.scene_files.sources import check_known, read_scenes_from
+
+        bundles: Dict[str, str] = {}
+        for scene in read_scenes_from(self.files):
+            if scene.name in bundles:
+                raise ValueError(f"scenes: expected each scene once, got {scene.name!r} twice; leave one file out")
+            bundles[scene.name] = scene.bundle_hash
+        check_known(self.scenes, list(bundles), ", ".join(map(str, self.files)))
+        chosen = [name for name in bundles if not self.scenes or name in self.scenes]
+        hashes = sorted({bundles[name] for name in chosen})
+        if len(hashes) > 1:
+            raise ValueError(
+                f"scenes: expected scenes of one bundle, got some of {' and some of '.join(hashes[:2])}; pack those of "
+                "each by themselves"
+            )
+        return chosen
+
+    def _read(self, names: List[str]) -> Iterator["SceneFile"]:
+        """The scenes of these names, one at a time."""
+        from latent_nerfstudio.scene_files.sources import read_scenes_from
+
+        wanted = set(names)
+        return (scene for scene in read_scenes_from(self.files) if scene.name in wanted)

@@ -1,0 +1,66 @@
+"""`lns pack-scenes`: files to an archive and back, and what it refuses."""
+
+import pytest
+import torch
+
+from latent_nerfstudio.cli.main import main
+from latent_nerfstudio.scene_files.archive import archive_names, read_archive
+from latent_nerfstudio.scene_files.scene_file import SceneFile, read_scene_file, write_scene_file
+
+
+def write(folder, *names, bundle="ab12"):
+    """Scene files of random planes."""
+    for seed, name in enumerate(names):
+        planes = torch.randn(3, 2, 4, 4, generator=torch.Generator().manual_seed(seed)).half().float()
+        write_scene_file(folder / f"{name}.safetensors", SceneFile(name, bundle, planes, None, {"psnr": seed}))
+    return folder
+
+
+def test_files_to_an_archive_and_back(tmp_path, capsys):
+    """Float16 there and back changes no byte."""
+    folder = write(tmp_path / "fitted" / "scenes", "b", "a")
+    main(["pack-scenes", str(tmp_path / "fitted"), "--output", str(tmp_path / "all.zip")])
+    assert "2 scene(s)" in capsys.readouterr().out
+    assert list(archive_names(tmp_path / "all.zip")) == ["a", "b"]
+    main(["pack-scenes", str(tmp_path / "all.zip"), "--output", str(tmp_path / "back")])
+    for name in "ab":
+        file = f"{name}.safetensors"
+        assert (tmp_path / "back" / file).read_bytes() == (folder / file).read_bytes()
+
+
+def test_some_scenes_in_int8(tmp_path):
+    folder = write(tmp_path, "a", "b", "c")
+    main(["pack-scenes", str(folder), "--output", str(tmp_path / "x.zip"), "--scenes", "c", "a", "--precision", "int8"])
+    scenes = {scene.name: scene for scene in read_archive(tmp_path / "x.zip")}
+    assert list(scenes) == ["a", "c"]
+    exact = read_scene_file(folder / "c.safetensors").micro_planes
+    step = exact.abs().amax(dim=(2, 3), keepdim=True) / 127
+    difference = (scenes["c"].micro_planes - exact).abs()
+    assert difference.max() > 0 and bool((difference <= step * 0.51).all())
+
+
+def refuses(tmp_path, capsys, *args):
+    with pytest.raises(SystemExit) as error:
+        main(["pack-scenes", *map(str, args), "--output", str(tmp_path / "out.zip")])
+    assert error.value.code == 1 and not (tmp_path / "out.zip").exists()
+    return capsys.readouterr().err
+
+
+def test_what_it_refuses(tmp_path, capsys):
+    one = write(tmp_path / "one", "a", "b")
+    assert "'a' twice" in refuses(tmp_path, capsys, one, one / "a.safetensors")
+    other = write(tmp_path / "other", "z", bundle="cd34")
+    assert "ab12 and some of cd34" in refuses(tmp_path, capsys, one, other)
+    assert "such as a" in refuses(tmp_path, capsys, one, "--scenes", "aa")
+    assert "nothing there" in refuses(tmp_path, capsys, tmp_path / "none.safetensors")
+    assert "name one" in refuses(tmp_path, capsys)
+
+
+def test_nothing_is_replaced_unasked(tmp_path):
+    folder = write(tmp_path, "a")
+    main(["pack-scenes", str(folder), "--output", str(tmp_path / "all.zip")])
+    before = (tmp_path / "all.zip").read_bytes()
+    with pytest.raises(SystemExit):
+        main(["pack-scenes", str(folder / "a.safetensors"), "--output", str(tmp_path / "all.zip")])
+    assert (tmp_path / "all.zip").read_bytes() == before
+    main(["pack-scenes", str(folder / "a.safetensors"), "--output", str(tmp_path / "all.zip"), "--overwrite"])
