@@ -147,7 +147,7 @@ def print_table(results: Sequence["SpaceResult"], scenes: int) -> None:
 
 def write_results(path: Path, settings: Dict[str, Any], results: Sequence["SpaceResult"]) -> None:
     """Writes JSON, whole or not at all; a number that cannot be told is null."""
-    from latent_nerfstudio.scene_files.replacing import write_text
+    from latent_nerfstudio.files.replacing import write_text
 
     content = without_nan({"settings": settings, "autoencoders": [asdict(result) for result in results]})
     write_text(path, json.dumps(content, indent=2, allow_nan=False))

@@ -51,6 +51,7 @@ def export_scene(config_path: Path, scene: str, output_dir: Optional[Path] = Non
     Returns:
         The new run's config.yml.
     """
+    from latent_nerfstudio.api.run_model import load_state
     from latent_nerfstudio.cli.runs import open_run
 
     run = open_run(config_path)
@@ -84,13 +85,6 @@ def scene_index(names: List[str], scene: str, where: Path) -> int:
         near = difflib.get_close_matches(scene, names, n=3, cutoff=0.3) or names[:3]
         raise ValueError(f"scene: expected a scene of {where}, such as {', '.join(near)}, got {scene!r}; correct it")
     return names.index(scene)
-
-
-def load_state(checkpoint: Path) -> Dict[str, Any]:
-    """A checkpoint on the host."""
-    import torch
-
-    return torch.load(checkpoint, map_location="cpu", weights_only=True)
 
 
 def scene_state(state: Dict[str, "Tensor"], index: int, count: int, checkpoint: Path) -> Dict[str, "Tensor"]:
@@ -159,7 +153,7 @@ def scene_summary(run: "Run", scene: str) -> Dict[str, Any]:
 
 def write_run(folder: Path, config: "LatentTrainerConfig", state: Dict[str, Any], summary: Dict[str, Any]) -> None:
     """Writes a run, whole or not at all."""
-    from latent_nerfstudio.scene_files.replacing import replacing_folder
+    from latent_nerfstudio.files.replacing import replacing_folder
 
     with replacing_folder(folder) as writing:
         fill_run(writing, config, state, summary)

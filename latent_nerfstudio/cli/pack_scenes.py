@@ -15,7 +15,7 @@ class PackScenes:
     """Copies scene files, such as those of `lns fit-scenes`, into one archive; or those of archives into a folder."""
 
     files: Annotated[Tuple[Path, ...], tyro.conf.Positional]
-    """Scene files, folders of them (also that of lns fit-scenes), and archives (.zip), all of one bundle."""
+    """Scene files, folders of them (also that of lns fit-scenes), archives (.zip), and Hub ids, all of one bundle."""
     output: Path
     """An archive NAME.zip, or a folder for NAME.safetensors."""
     scenes: Tuple[str, ...] = ()

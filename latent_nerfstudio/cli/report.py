@@ -144,7 +144,7 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> List[s
 
 def write_report(path: Path, reports: Sequence["RunReport"]) -> None:
     """Writes Markdown, and beside it numbers, figures and the page."""
-    from latent_nerfstudio.scene_files.replacing import write_text
+    from latent_nerfstudio.files.replacing import write_text
 
     content = {"runs": [asdict(report) for report in reports]}
     write_text(path, markdown(reports))

@@ -7,7 +7,7 @@ autoencoder or of changed pictures.
 
 import hashlib
 import os
-import tempfile
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Sequence, Tuple
@@ -18,12 +18,16 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from rich.progress import track
 from torch import Tensor
 
+from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder
 from latent_nerfstudio.latent_space.latent_space import as_float
 
 PIXELS_ON_CPU = 1 << 17
 """Pixels that a CPU encodes at once, eight pictures of 128 x 128: the activations of 32 leave its caches and take twice
 the time (12.6 instead of 5.9 ms a picture with the bundled autoencoder, one core)."""
+
+CHECKSUM = "crc32"
+"""Name of a file's checksum among its metadata; files of older versions have none."""
 
 FORMAT = "latents-v1"
 """Part of every file's name; changed when its contents change their meaning."""
@@ -73,7 +77,8 @@ def scene_latents(
 ) -> Iterator[Tuple[List[int], List[Tensor]]]:
     """The same scene by scene: positions of a scene's pictures, and their latents.
 
-    Pictures may be decoded when they are asked for: those of a batch, but at least of a scene, are held at a time.
+    Pictures may be decoded when they are asked for: those of a scene are held at a time. Pictures of several scenes are
+    never encoded together, as their number changes the last bits: what is in the cache must not decide what is learned.
     """
     groups = group_by(scene_of_image)
     if autoencoder.is_identity:
@@ -83,25 +88,14 @@ def scene_latents(
     files = _files(folder, images, groups, autoencoder) if folder is not None else {}
     found = sum(len(members) for scene, members in groups.items() if scene in files and files[scene].is_file())
     _announce(len(images), found, folder)
-    for chunk in _progress(_chunks(groups, batch_size), found == len(images)):
-        stored = {scene: _read(files[scene], len(groups[scene])) if scene in files else None for scene in chunk}
-        missing = [i for scene in chunk if stored[scene] is None for i in groups[scene]]
-        fresh = dict(zip(missing, encode_images([images[i] for i in missing], autoencoder, batch_size), strict=True))
-        for scene in chunk:
-            latents = stored[scene] or [fresh[i] for i in groups[scene]]
-            if stored[scene] is None and scene in files:
+    for scene in _progress(list(groups), found == len(images)):
+        members = groups[scene]
+        latents = _read(files[scene], len(members)) if scene in files else None
+        if latents is None:
+            latents = encode_images([images[i] for i in members], autoencoder, batch_size)
+            if scene in files:
                 _write(files[scene], latents)
-            yield groups[scene], latents
-
-
-def _chunks(groups: Dict[int, List[int]], count: int) -> List[List[int]]:
-    """Scenes one after another, each chunk with so many pictures at least, but for the last."""
-    chunks: List[List[int]] = [[]]
-    for scene in groups:
-        if sum(len(groups[one]) for one in chunks[-1]) >= count:
-            chunks.append([])
-        chunks[-1].append(scene)
-    return chunks
+        yield members, latents
 
 
 def group_by(labels: Sequence[int]) -> Dict[int, List[int]]:
@@ -136,8 +130,8 @@ def encode_images(images: Sequence[Shaped[Tensor, "_ _ 3"]], autoencoder: Autoen
     return [latents[i] for i in range(len(images))]
 
 
-def _progress(chunks: List[List[int]], quiet: bool):
-    return chunks if quiet else track(chunks, description="Encoding images, scene by scene", transient=True)
+def _progress(scenes: List[int], quiet: bool):
+    return scenes if quiet else track(scenes, description="Encoding images, scene by scene", transient=True)
 
 
 def _announce(total: int, found: int, folder: Optional[Path]) -> None:
@@ -169,32 +163,39 @@ def _hash_image(image: Tensor) -> str:
 
 def _read(path: Path, count: int) -> Optional[List[Tensor]]:
     """The latents of a file, or None where it is missing or does not verify; such a file is written anew."""
-    from safetensors.torch import load_file
+    from safetensors import safe_open
 
     if not path.is_file():
         return None
     try:
-        stored = load_file(path)
+        with safe_open(path, framework="pt") as file:
+            stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dictionary
+            expected = (file.metadata() or {}).get(CHECKSUM)
     except Exception as error:  # safetensors' own error type, or the system's
         CONSOLE.log(f"latents: {path} is unreadable ({error}); its scene is encoded again")
+        return None
+    if expected is not None and expected != str(_checksum(stored)):
+        CONSOLE.log(f"latents: {path} is damaged; its scene is encoded again")
         return None
     names = [f"{i:06d}" for i in range(count)]
     return [stored[name] for name in names] if sorted(stored) == names else None
 
 
-def _write(path: Path, latents: Sequence[Tensor]) -> None:
-    """Writes beside the final name and renames, so that a file is either whole or absent."""
-    from safetensors.torch import save_file
+def _checksum(tensors: Dict[str, Tensor]) -> int:
+    """CRC-32 of tensors in the order of their names."""
+    value = 0
+    for name in sorted(tensors):
+        value = zlib.crc32(tensors[name].contiguous().numpy().tobytes(), value)
+    return value
 
+
+def _write(path: Path, latents: Sequence[Tensor]) -> None:
+    """Writes a file with a checksum; one that cannot be written is no error."""
+    from safetensors.torch import save
+
+    tensors = {f"{i:06d}": latent.contiguous() for i, latent in enumerate(latents)}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-        os.close(handle)
-        try:
-            save_file({f"{i:06d}": latent.contiguous() for i, latent in enumerate(latents)}, temporary)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with replacing_file(path) as stream:
+            stream.write(save(tensors, {CHECKSUM: str(_checksum(tensors))}))
     except OSError as error:
         CONSOLE.log(f"latents: not kept on disk ({error}); training goes on with those in memory")

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
+from latent_nerfstudio.data.validation import problem
+
 Storage = Literal["auto", "memory", "stream"]
 
 HOST_SHARE = 0.6
@@ -97,9 +99,13 @@ def _mapped(rows: Iterable[Shaped[Tensor, "_ channels"]], folder: Path) -> Shape
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder, prefix="latents-") as file:
         last = torch.zeros(0, 0)
-        for last in rows:
-            file.write(last.contiguous().numpy().tobytes())
-        file.flush()
+        try:
+            for last in rows:
+                file.write(last.contiguous().numpy().tobytes())
+            file.flush()
+        except OSError as error:
+            do = "make room, or hold them in memory (--pipeline.datamanager.latent-storage memory)"
+            raise OSError(problem(folder, "room for a file of streamed latents", f"'{error}'", do)) from error
         # Copy on write, of which nothing is copied as nothing is written: torch warns of read-only arrays.
         array = np.memmap(file, dtype=last.numpy().dtype, mode="c").reshape(-1, last.shape[1])
     return torch.from_numpy(array)

@@ -147,6 +147,17 @@ def check(needed: Bytes, available: int, where: str) -> str:
     raise MemoryError(problem("memory", expected, got, DO[SAME_REMEDY.get(largest, largest)]))
 
 
+def out_of_memory(pipeline: LatentPipeline, error: BaseException) -> MemoryError:
+    """The error of a step that did not fit after all, with the estimate and what helps."""
+    needed = estimate(sizes_of(pipeline))[0]
+    items = sorted(((count, name) for name, count in needed.items() if count), reverse=True)
+    parts = ", ".join(f"{name} {gigabytes(count)}" for count, name in items)
+    largest = items[0][1] if items else "step"
+    expected = f"about {gigabytes(sum(needed.values()))} GB ({parts}), as estimated"
+    got = str(error).splitlines()[0]
+    return MemoryError(problem("memory", expected, got, DO[SAME_REMEDY.get(largest, largest)]))
+
+
 def gigabytes(count: int) -> str:
     """Bytes as GB (10^9), with two digits at least."""
     return f"{count / 1e9:.2f}" if count < 1e10 else f"{count / 1e9:.0f}"

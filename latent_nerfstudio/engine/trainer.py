@@ -2,11 +2,16 @@
 
 import copy
 import json
+import random
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Dict, Literal, Optional, Type
 
+import numpy as np
 import torch
+import yaml
 from nerfstudio.configs.base_config import LocalWriterConfig, LoggingConfig, MachineConfig
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocation
 from nerfstudio.engine.optimizers import Optimizers
@@ -17,8 +22,12 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from PIL import Image
 from torchvision.transforms.functional import pil_to_tensor
 
+from latent_nerfstudio.engine.checkpoints import check_checkpoint, newest_step, publishing
 from latent_nerfstudio.engine.distributed import ReducingOptimizers, first_alone, gather_scenes, start_alike
-from latent_nerfstudio.engine.memory import check_memory
+from latent_nerfstudio.engine.memory import check_memory, out_of_memory
+from latent_nerfstudio.engine.signals import StopRequest, agreed, stop_request
+from latent_nerfstudio.files.locks import LOCK, locked
+from latent_nerfstudio.files.replacing import remove_unfinished, write_text
 from latent_nerfstudio.models.shared_bundle import write_shared_bundle
 from latent_nerfstudio.pipelines.contact_sheet import measure_views, one_view_a_scene, write_contact_sheet
 from latent_nerfstudio.pipelines.finite import check_finite
@@ -58,6 +67,17 @@ class LatentTrainerConfig(TrainerConfig):
     write_bundle: bool = False
     """Write `shared_bundle/` and `autoencoder/`, which new scenes start from, beside each checkpoint."""
 
+    def save_config(self) -> None:
+        """Writes config.yml in one piece, unless another run is at work in the folder.
+
+        Raises:
+            BlockingIOError: one is.
+        """
+        folder = self.get_base_dir()
+        with locked(folder / LOCK, str(folder)):
+            write_text(folder / "config.yml", yaml.dump(self))
+        CONSOLE.log(f"Config: {folder / 'config.yml'}")
+
 
 class LatentTrainer(Trainer):
     """Adds to Nerfstudio's trainer what a plugin cannot tell it otherwise.
@@ -66,12 +86,26 @@ class LatentTrainer(Trainer):
     `max_num_iterations` (Nerfstudio 1.1.5 runs that many steps more), and any run once all its scenes have ended; steps
     of a stage whose scenes have ended are left out; a model that is no longer finite is never saved;
     `training.json` and `contact_sheet.png` are written beside config.yml at the end.
+
+    All that is random in a step follows from seed and step, so that a resumed run is the run that was not stopped. A
+    signal ends a run after its step, with a checkpoint; checkpoints are written whole and verified before they are
+    loaded (docs/safety.md).
     """
 
+    obeys_signals = True
     config: LatentTrainerConfig
     pipeline: LatentPipeline  # type: ignore[assignment]
 
     def setup(self, test_mode: Literal["test", "val", "inference"] = "val") -> None:
+        self.stop = StopRequest()
+        with ExitStack() as resources:
+            if is_main_process():
+                resources.enter_context(locked(self.base_dir / LOCK, str(self.base_dir)))
+                remove_unfinished(self.base_dir)
+            self._set_up(test_mode)
+            self.resources = resources.pop_all()
+
+    def _set_up(self, test_mode: Literal["test", "val", "inference"]) -> None:
         super().setup(test_mode)
         end = self.config.max_num_iterations
         if self._start_step >= end:
@@ -85,8 +119,10 @@ class LatentTrainer(Trainer):
         if self.world_size > 1:
             start_alike(self.pipeline)
         self.progress = Progress(self.pipeline, self._start_step, end)
-        self.last_step = self._start_step
-        self.callbacks += [
+        self.last_step = self._start_step - 1
+        self.callbacks = [
+            TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], self._seed),
+            *self.callbacks,
             TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], self._after_iteration),
             TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], self._draw_pictures),
             TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN], self._write_summary),
@@ -109,41 +145,96 @@ class LatentTrainer(Trainer):
         )
 
     def train(self) -> None:
+        """Trains; ends the process where a signal has asked for it.
+
+        Raises:
+            SystemExit: a signal came; the code is 128 and its number.
+            MemoryError: a step did not fit into the memory of the GPU.
+        """
         self.progress.begin()
-        super().train()
+        with self.resources, stop_request(self.obeys_signals) as self.stop:
+            super().train()
+        if self.stop.exit_code:
+            raise SystemExit(self.stop.exit_code)
+
+    def _seed(self, step: int) -> None:
+        """Makes all that is random in a step a function of seed, step and process."""
+        seed_everything((self.config.machine.seed * 1_000_003 + step) * self.world_size + self.local_rank)
 
     def train_iteration(self, step: int):
         """A step; nothing but the schedules' count where all scenes of the stage have ended."""
-        self.last_step = step
         try:
             result = super().train_iteration(step)
         except NothingToTrain:
             self.optimizers.scheduler_step_all(step)
+            self.last_step = step
             return torch.zeros((), device=self.device), {}, {}
+        except torch.cuda.OutOfMemoryError as error:
+            raise out_of_memory(self.pipeline, error) from error
+        self.last_step = step
         if is_main_process():
             self.progress.update(step, result[0], result[2])
         return result
 
     def _after_iteration(self, step: int) -> None:
-        end = self.config.max_num_iterations
-        if step >= end - 1 or self.pipeline.watch.is_over(step, end):
+        if self._is_complete(step) or agreed(self.stop, self.world_size, self.device):
             self.stop_training = True
 
+    def _is_complete(self, step: int) -> bool:
+        """Whether a step was the last that the run has to make."""
+        end = self.config.max_num_iterations
+        return step >= end - 1 or self.pipeline.watch.is_over(step, end)
+
+    def eval_iteration(self, step: int) -> None:
+        """Nerfstudio's; left out where a signal is waited for."""
+        if self.stop.number is None:
+            super().eval_iteration(step)
+
+    def _load_checkpoint(self) -> None:
+        """Nerfstudio's, of the newest checkpoint that verifies, or of the one that was named.
+
+        Raises:
+            FileNotFoundError: there is no checkpoint.
+            ValueError: it is damaged, or all are.
+        """
+        config, wanted = self.config, self.config.load_step
+        if config.load_dir is not None:
+            config.load_step = newest_step(config.load_dir) if wanted is None else wanted
+        if config.load_checkpoint is not None and config.load_dir is None:
+            check_checkpoint(config.load_checkpoint)
+        elif config.load_dir is not None and wanted is not None:
+            check_checkpoint(config.load_dir / f"step-{wanted:09d}.ckpt")
+        try:
+            super()._load_checkpoint()
+        finally:
+            config.load_step = wanted
+
     def save_checkpoint(self, step: int) -> None:
-        """Nerfstudio's checkpoint, and the shared bundle where it is asked for.
+        """Nerfstudio's checkpoint, in one piece, and the shared bundle where it is asked for.
 
         Raises:
             FloatingPointError: a parameter is NaN or infinite; the checkpoint before stays.
+            OSError: there is no room, or the folder cannot be written to; likewise.
         """
         check_finite(dict(self.pipeline.named_parameters()), step, "parameter")
-        if self.pipeline.space.trains_encoder:
-            self.pipeline.space.encode_background()
         self._gather()
-        super().save_checkpoint(step)
-        if self.config.write_bundle and is_main_process():
-            seconds = self.entry_seconds + round(self.progress.seconds(), 2)
-            facts = {"method": self.config.method_name, "seconds": seconds}
-            write_shared_bundle(self.base_dir, self.pipeline.latent_model, step, facts)
+        if not is_main_process():
+            return
+        with self.pipeline.as_saved():
+            self._publish(step)
+            if self.config.write_bundle:
+                seconds = self.entry_seconds + round(self.progress.seconds(), 2)
+                facts = {"method": self.config.method_name, "seconds": seconds}
+                write_shared_bundle(self.base_dir, self.pipeline.latent_model, step, facts)
+
+    def _publish(self, step: int) -> None:
+        """Has Nerfstudio write into another folder, which it takes for that of the checkpoints."""
+        folder = self.checkpoint_dir
+        with publishing(folder, self.config.save_only_latest_checkpoint) as self.checkpoint_dir:
+            try:
+                super().save_checkpoint(step)
+            finally:
+                self.checkpoint_dir = folder
 
     @property
     def entry_seconds(self) -> float:
@@ -168,8 +259,7 @@ class LatentTrainer(Trainer):
         folder.mkdir(parents=True, exist_ok=True)
         path = write_contact_sheet(self.pipeline, folder / f"step-{step + 1:09d}.png", SCENES_PICTURED)
         metrics = measure_views(self.pipeline, one_view_a_scene(self.pipeline)[:SCENES_PICTURED])
-        with open(self.base_dir / "metrics.jsonl", "a") as file:
-            file.write(json.dumps({"step": step + 1, "seconds": self.progress.seconds(), **metrics}) + "\n")
+        append_row(self.base_dir / "metrics.jsonl", {"step": step + 1, "seconds": self.progress.seconds(), **metrics})
         writer.put_image("Pictures", pil_to_tensor(Image.open(path)).permute(1, 2, 0) / 255, step)
         writer.put_dict("Pictured views", metrics, step)
         self.progress.go_on()
@@ -177,7 +267,26 @@ class LatentTrainer(Trainer):
     def _after_train(self) -> None:
         self.step = min(self.step, self.last_step)
         self.progress.end_clock()
-        super()._after_train()
+        if self.stop.number is None or self._is_complete(self.step):
+            super()._after_train()
+        else:
+            self._end_early()
+
+    def _end_early(self) -> None:
+        """Saves a checkpoint, if there was a step, and says how to go on."""
+        self.training_state = "completed"
+        if self.step < self._start_step:
+            CONSOLE.print("Ended before the first step; nothing was saved", soft_wrap=True)
+        else:
+            self.save_checkpoint(self.step)
+            CONSOLE.print(f"Ended after step {self.step}; to go on: --load-dir {self.checkpoint_dir}", soft_wrap=True)
+        self.shutdown()
+
+    def _train_complete_viewer(self) -> None:
+        """Nerfstudio's, which waits for Ctrl-C; so that has to be heard again."""
+        if self.stop.number is None:
+            self.stop.pause()
+            super()._train_complete_viewer()
 
     def _write_summary(self, step: int) -> None:
         """Seconds, steps and sizes of the run, and its contact sheet; called when the last checkpoint is saved."""
@@ -202,10 +311,24 @@ class LatentTrainer(Trainer):
             summary["progress"] = self.pipeline.scene_progress.rows()
             CONSOLE.print(self.pipeline.scene_progress.table())
         self.base_dir.mkdir(parents=True, exist_ok=True)
-        (self.base_dir / "training.json").write_text(json.dumps(summary, indent=2))
+        write_text(self.base_dir / "training.json", json.dumps(summary, indent=2))
         if self.config.contact_sheet and len(self.pipeline.datamanager.eval_dataset):
             path = write_contact_sheet(self.pipeline, self.base_dir / "contact_sheet.png")
             CONSOLE.log(f"Contact sheet: {path}")
+
+
+def seed_everything(number: int) -> None:
+    """Starts all sources of randomness anew."""
+    random.seed(number)
+    np.random.seed(number % 2**32)
+    torch.manual_seed(number)
+
+
+def append_row(path: Path, row: Dict[str, Any]) -> None:
+    """Adds a row to a file of JSON lines, in one piece, without rows of later steps, of a run that was broken off."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    kept = [line for line in lines if json.loads(line)["step"] < row["step"]]
+    write_text(path, "\n".join([*kept, json.dumps(row)]) + "\n")
 
 
 class Progress:

@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import os
-import random
 import socket
 import tempfile
 import time
@@ -22,7 +21,7 @@ from latent_nerfstudio import __version__
 from latent_nerfstudio.data.latent_datamanager import LatentDataManagerConfig, scene_indices
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
 from latent_nerfstudio.data.validation import problem
-from latent_nerfstudio.engine.trainer import LatentTrainer, LatentTrainerConfig
+from latent_nerfstudio.engine.trainer import LatentTrainer, LatentTrainerConfig, seed_everything
 from latent_nerfstudio.fleet.checks import refused_scenes, unreadable_scenes
 from latent_nerfstudio.fleet.plan import box_of, finished, row_of
 from latent_nerfstudio.fleet.settings import ChunkJob, Inventory
@@ -137,7 +136,10 @@ def worker_name() -> str:
 
 
 class ChunkTrainer(LatentTrainer):
-    """Keeps nothing on its way: a chunk is fitted as a whole, and its scenes' files are what is kept."""
+    """Keeps nothing on its way: a chunk is fitted as a whole, and its scenes' files are what is kept. So a signal ends
+    it at once."""
+
+    obeys_signals = False
 
     def save_checkpoint(self, step: int) -> None:
         check_finite(dict(self.pipeline.named_parameters()), step, "parameter")
@@ -145,7 +147,7 @@ class ChunkTrainer(LatentTrainer):
 
 def train(inventory: Inventory, bundle: SharedBundle, names: Sequence[str], on_progress: OnProgress) -> LatentPipeline:
     """Trains scenes together, everything shared being frozen."""
-    seed_everything(inventory.settings.seed)
+    seed_everything(inventory.settings.seed)  # so that a chunk does not depend on those before it
     writer.EVENT_WRITERS.clear()  # Nerfstudio's trainer adds to these, one chunk after the other
     with tempfile.TemporaryDirectory(prefix="lns-fit-") as folder:
         config = chunk_config(inventory, bundle, names, Path(folder))
@@ -161,13 +163,6 @@ def train(inventory: Inventory, bundle: SharedBundle, names: Sequence[str], on_p
     return trainer.pipeline
 
 
-def seed_everything(seed: int) -> None:
-    """Starts all sources of randomness anew, so that a chunk does not depend on those before it."""
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-
-
 def chunk_config(inventory: Inventory, bundle: SharedBundle, names: Sequence[str], folder: Path) -> LatentTrainerConfig:
     """The run of a chunk: the method's config with this inventory's data, bundle and schedule.
 
@@ -181,6 +176,7 @@ def chunk_config(inventory: Inventory, bundle: SharedBundle, names: Sequence[str
     config.steps_per_eval_batch = config.steps_per_eval_all_images = NEVER
     config.contact_sheet, config.write_bundle, config.steps_per_pictures = False, False, None
     config.vis = "none"  # type: ignore[assignment]  # neither a viewer nor a logger, for which Nerfstudio has no word
+    config.machine.seed = inventory.settings.seed
     config.machine.device_type = "cuda" if torch.cuda.is_available() else "cpu"
     pipeline, manager, model = config.pipeline, config.pipeline.datamanager, config.pipeline.model
     assert isinstance(pipeline, LatentPipelineConfig) and isinstance(manager, LatentDataManagerConfig)

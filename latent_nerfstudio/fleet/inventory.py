@@ -7,6 +7,7 @@ from typing import Dict, Iterator, Optional, Sequence, Tuple
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from latent_nerfstudio.files.locks import LOCK, locked
 from latent_nerfstudio.fleet.fit_chunk import fit_chunk
 from latent_nerfstudio.fleet.plan import chunk_that_fits, finished, plan_jobs
 from latent_nerfstudio.fleet.settings import ChunkJob, Inventory, keep_settings
@@ -33,8 +34,16 @@ def fit_inventory(
 
     Raises:
         ValueError: the output folder holds scenes of other settings, or the bundle is not as it should be.
-        OSError: the output folder cannot be written to.
+        OSError: the output folder cannot be written to, or another `lns fit-scenes` is at work in it.
     """
+    with locked(inventory.output / LOCK, str(inventory.output)):
+        yield from fit_alone(inventory, names, workers, chunk, function)
+
+
+def fit_alone(
+    inventory: Inventory, names: Sequence[str], workers: Workers, chunk: Optional[int], function: FitFunction
+) -> Iterator[StatusTable]:
+    """The same, while nobody else writes into the output folder."""
     bundle = read_shared_bundle(inventory.bundle)
     keep_settings(inventory.output, inventory.settings)
     table = StatusTable(inventory.output / FILE, names, costs_of(bundle))

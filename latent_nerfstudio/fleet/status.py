@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Literal, Optional
 
-from latent_nerfstudio.scene_files.replacing import write_text
+from latent_nerfstudio.files.replacing import write_text
 
 if TYPE_CHECKING:
     from rich.table import Table

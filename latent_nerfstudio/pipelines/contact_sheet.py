@@ -1,6 +1,5 @@
 """A picture of a run: one row a scene, photo beside what the model makes of the same camera."""
 
-import os
 from pathlib import Path
 from typing import Dict, List
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from latent_nerfstudio.data.latent_cache import group_by
 from latent_nerfstudio.data.latent_datamanager import scene_indices
+from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, summarise
 
@@ -25,9 +25,8 @@ def write_contact_sheet(pipeline: LatentPipeline, path: Path, max_scenes: int = 
     rows = [contact_row(pipeline, view) for view in one_view_a_scene(pipeline)[:max_scenes]]
     pipeline.train()
     sheet = with_titles(stack_rows(rows), rows[0].shape[1] // len(COLUMNS))
-    temporary = path.with_suffix(".tmp.png")
-    sheet.save(temporary)
-    os.replace(temporary, path)
+    with replacing_file(path) as stream:
+        sheet.save(stream, format="PNG")
     return path
 
 

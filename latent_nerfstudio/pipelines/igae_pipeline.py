@@ -1,8 +1,9 @@
 """IGAEPipeline: warm-up, then joint training of an autoencoder with its scenes, which makes its latents 3D-aware."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Type
+from typing import Any, Dict, Iterator, List, Optional, Type
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,9 @@ from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, LatentPi
 
 REFRESH_STEPS = 20
 """Steps of joint training after which normaliser and background follow the encoder."""
+
+BACKGROUND = "background_in_training"
+"""Name in a checkpoint of the background that training goes on with, which is that of the last refresh."""
 
 REFRESH_MOMENTUM = 0.2
 """How far the normaliser then moves towards the latents of a batch."""
@@ -81,6 +85,7 @@ class IGAEPipeline(LatentPipeline):
         super().__init__(config, *args, **kwargs)
         self.space.train_encoder()
         self.loaded_step = -1
+        self.loaded_background: Optional[Tensor] = None
         self.real_images: Optional[RealImages] = None
         self.lpips: Optional[LpipsLoss] = None
 
@@ -117,6 +122,9 @@ class IGAEPipeline(LatentPipeline):
     def prepare(self) -> None:
         """Loads the training pictures; encodes them for the warm-up, or for a normaliser that is not fitted yet."""
         self.check_batch()
+        if self.loaded_background is not None:
+            self.space.background.copy_(self.loaded_background)
+            self.loaded_background = None
         self.prepare_real_images()
         if self.stage_at(self.loaded_step + 1) == "warm-up" or not bool(self.space.fitted):
             super().prepare()
@@ -133,6 +141,25 @@ class IGAEPipeline(LatentPipeline):
     def load_pipeline(self, loaded_state: Dict[str, Any], step: int) -> None:
         super().load_pipeline(loaded_state, step)
         self.loaded_step = step
+
+    def load_state_dict(self, state_dict, strict: Optional[bool] = None):
+        """The weights; the background of training is kept for a run that goes on."""
+        self.loaded_background = state_dict.get(BACKGROUND)
+        return super().load_state_dict({k: v for k, v in state_dict.items() if k != BACKGROUND}, strict)
+
+    @contextmanager
+    def as_saved(self) -> Iterator[None]:
+        """With a background that fits the encoder, for whoever opens the checkpoint; training goes on with its own, as
+        if nothing had been saved."""
+        background = self.space.background.clone()
+        self.space.encode_background()
+        hook = self.register_state_dict_post_hook(lambda module, state, *_: state.update({BACKGROUND: background}))
+        try:
+            with super().as_saved():
+                yield
+        finally:
+            hook.remove()
+            self.space.background.copy_(background)
 
     def get_param_groups(self) -> Dict[str, List[Parameter]]:
         """The groups of latent-triplane, and `encoder`."""

@@ -93,7 +93,7 @@ def new_figure(panels: int) -> Tuple[Any, List[Any]]:
 
 def save(figure: Any, path: Path) -> None:
     """Writes a PNG in one piece."""
-    from latent_nerfstudio.scene_files.replacing import replacing_file
+    from latent_nerfstudio.files.replacing import replacing_file
 
     with replacing_file(path) as stream:
         figure.savefig(stream, format="png", dpi=120)

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, Optional, Sequence
 
 from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.scene_files.header import AGAIN, load_json
-from latent_nerfstudio.scene_files.replacing import replacing_file
 from latent_nerfstudio.scene_files.scene_file import SUFFIX, SceneFile, check_name, unpack_scene
 
 FORMAT = "scene-archive-v1"

@@ -10,12 +10,18 @@ from torch import Tensor
 from latent_nerfstudio.data.validation import problem
 from latent_nerfstudio.fields.triplane_field import TriplaneField
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
-from latent_nerfstudio.models.shared_bundle import SharedBundle, latent_space_tensors, settings_of
+from latent_nerfstudio.models.shared_bundle import DECODER, SharedBundle, latent_space_tensors, settings_of
 from latent_nerfstudio.models.triplane import TriplaneModel
 from latent_nerfstudio.scene_files.scene_file import SceneFile
 
 COLOR_TOLERANCE = 1e-3
 """Difference of background colours that 8 bits do not show."""
+
+SAMPLES = "samples"
+"""Name of the fact of samples a ray: stratified ones and further ones where those found matter."""
+
+MOST_SAMPLES = 1024
+"""Samples a ray at most that a file is believed."""
 
 
 def build_model(
@@ -23,7 +29,8 @@ def build_model(
     names: Sequence[str],
     box: Float[Tensor, "2 3"],
     background_color: Sequence[float] = (1.0, 1.0, 1.0),
-    image_height: Optional[int] = None,
+    num_train_data: int = 1,
+    **facts: Any,
 ) -> LatentModel:
     """A latent model without its data, on the host, for evaluation.
 
@@ -32,12 +39,20 @@ def build_model(
         names: of its scenes, in the order of their rows.
         box: scene box.
         background_color: behind the objects, in [0, 1].
-        image_height: of the pictures that it was trained on, pixels.
+        num_train_data: pictures that it was trained on.
+        facts: what else is known of its data, such as `image_height`, pixels.
     """
-    metadata: Dict[str, Any] = {"scene_names": list(names), "background_color": tuple(background_color)}
-    if image_height is not None:
-        metadata["image_height"] = image_height
-    return config.setup(scene_box=SceneBox(aabb=box), num_train_data=1, metadata=metadata).eval()
+    metadata = {"scene_names": list(names), "background_color": tuple(background_color), **facts}
+    return config.setup(scene_box=SceneBox(aabb=box), num_train_data=num_train_data, metadata=metadata).eval()
+
+
+def set_samples(model: Any, facts: Dict[str, Dict[str, Any]]) -> None:
+    """Renders with the samples a ray of the scenes' runs, the most where they differ; else with the method's."""
+    pairs = [own.get(SAMPLES) for own in facts.values()]
+    good: Any = [pair for pair in pairs if isinstance(pair, list) and list(map(type, pair)) == [int, int]]
+    best = max((pair for pair in good if 1 <= pair[0] <= MOST_SAMPLES and 0 <= pair[1] <= MOST_SAMPLES), default=None)
+    if best is not None:
+        model.nerf.num_samples, model.nerf.num_importance_samples = best
 
 
 def field_of(model: LatentModel) -> TriplaneField:
@@ -129,10 +144,10 @@ def holds_bundle(model: LatentModel, bundle: SharedBundle) -> bool:
         return False
     own = {f"field.{name}": value for name, value in model.nerf.field.shared_state().items()}
     own.update(latent_space_tensors(model.latent_space))
-    theirs = {name: value for name, value in bundle.tensors.items() if name != "mean_scene_weights"}
-    return same_tensors(own, theirs) and same_tensors(
-        model.latent_space.autoencoder.state_dict(), bundle.autoencoder_config.setup().state_dict()
-    )
+    beside = ("mean_scene_weights", DECODER)  # what is neither the field's nor the latent space's
+    theirs = {name: value for name, value in bundle.tensors.items() if not name.startswith(beside)}
+    autoencoder = {**bundle.autoencoder_config.setup().state_dict(), **bundle.decoder}
+    return same_tensors(own, theirs) and same_tensors(model.latent_space.autoencoder.state_dict(), autoencoder)
 
 
 def same_settings(settings: Dict[str, Any], bundle: SharedBundle) -> bool:

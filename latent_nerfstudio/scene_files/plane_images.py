@@ -11,8 +11,8 @@ from torch import Tensor
 
 from latent_nerfstudio.data.validation import problem
 from latent_nerfstudio.fields.planes import compose_planes
+from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.models.shared_bundle import SharedBundle
-from latent_nerfstudio.scene_files.replacing import replacing_file
 from latent_nerfstudio.scene_files.scene_file import SceneFile, scene_shapes
 
 FORMAT = "plane-images-v1"

@@ -23,11 +23,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.models.bundle_folder import canonical
 from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.scene_files.header import AGAIN, MAX_HEADER, Entry, read_header
 from latent_nerfstudio.scene_files.quantisation import LARGEST, dequantise, quantise
-from latent_nerfstudio.scene_files.replacing import replacing_file
 
 FORMAT = "scene-v1"
 """Changed when the contents of a scene file change their meaning."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Iterator, List, Optional, Sequence
 
 from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.hub.resolve import local
 from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.scene_files.archive import read_archive
 from latent_nerfstudio.scene_files.scene_file import SUFFIX, SceneFile, read_scene_file
@@ -17,14 +18,16 @@ def read_scenes_from(paths: Sequence[Path], bundle: Optional[SharedBundle] = Non
     """Scenes one at a time.
 
     Args:
-        paths: scene files, folders of them, and archives.
+        paths: scene files, folders of them, archives, and Hub ids of sets of scenes.
         bundle: the bundle that they must belong to; None takes scenes of any.
 
     Raises:
         FileNotFoundError: a path is not there, or a folder holds no scene file.
         ValueError: a file is not as it should be, or belongs to another bundle.
+        ConnectionError: a Hub id that is neither cached nor within reach.
     """
-    for path in paths:
+    for given in paths:
+        path = local(given, "scenes")
         if path.suffix == ARCHIVE_SUFFIX:
             yield from read_archive(path, bundle)
         else:

@@ -13,13 +13,13 @@ from PIL import Image
 from small_nerfs import small_nerfacto
 from tiny import camera_of, latent_model_of, small_nerf
 
-from latent_nerfstudio.cli.import_scenes import set_samples
 from latent_nerfstudio.cli.main import main
 from latent_nerfstudio.cli.runs import load_pipeline, open_run
 from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
 from latent_nerfstudio.models.triplane import TriplaneModelConfig
 from latent_nerfstudio.scene_files.archive import read_archive
+from latent_nerfstudio.scene_files.model_scenes import set_samples
 from latent_nerfstudio.scene_files.scene_file import read_scene_file
 
 FIELD = {"micro_features": 4, "macro_features": 3, "num_base_planes": 2, "resolution": 16}

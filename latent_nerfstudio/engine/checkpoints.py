@@ -1,0 +1,123 @@
+"""Checkpoints that are whole: written beside their place, renamed, and verified before they are loaded.
+
+Nerfstudio reads every name in `nerfstudio_models/` as a step, and ns-eval, ns-viewer and ns-render load the newest one
+unseen. So nothing else is ever in that folder, and no checkpoint is in it before it is whole on the disk.
+"""
+
+import os
+import re
+import zipfile
+import zlib
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Dict, Iterator, List, Optional
+
+from nerfstudio.utils.rich_utils import CONSOLE
+
+from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.files.replacing import NO_ROOM, flush, unfinished_folder
+
+NAME = re.compile(r"step-(\d+)\.ckpt")
+"""Of a checkpoint, with its step."""
+
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError)
+"""What reading a damaged zip archive raises."""
+
+
+@contextmanager
+def publishing(folder: Path, only_latest: bool) -> Iterator[Path]:
+    """A folder to write checkpoints into, which are renamed into another one when the block ends without an error.
+
+    The older ones stay until then. A name is given to what is on the disk, and removed only after that.
+
+    Args:
+        folder: where they are to be; made if it is not there.
+        only_latest: remove the others afterwards.
+
+    Raises:
+        OSError: there is no room, or the folder cannot be written to; the older ones are as they were.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    folder = folder.resolve()  # a link may lead to another disk, to which nothing can be renamed
+    with unfinished_folder(folder.parent) as writing:
+        try:
+            yield writing
+            names = sorted(path.name for path in writing.iterdir())
+            for name in names:
+                flush(writing / name)
+        except (OSError, RuntimeError) as error:
+            full = no_room(folder, error)
+            if full is None:
+                raise
+            raise full from error
+        for name in names:
+            os.replace(writing / name, folder / name)
+        flush(folder)
+    if only_latest:
+        for path in folder.glob("*.ckpt"):
+            if path.name not in names:
+                path.unlink(missing_ok=True)
+
+
+def no_room(folder: Path, error: BaseException) -> Optional[OSError]:
+    """The error of a full disk, which torch words as one of its own streams; None for any other error."""
+    is_named = isinstance(error, OSError) and error.errno in NO_ROOM
+    if not is_named and "PytorchStreamWriter" not in str(error) and "unexpected pos" not in str(error):
+        return None
+    do = "make room and go on from the last checkpoint, which is kept"
+    return OSError(problem(folder, "room for a checkpoint", f"'{str(error).splitlines()[0]}'", do))
+
+
+def checkpoints_of(folder: Path) -> Dict[int, Path]:
+    """The checkpoints of a folder by step, newest first; empty where there is no such folder."""
+    found = {int(match[1]): path for path in folder.glob("*.ckpt") if (match := NAME.fullmatch(path.name))}
+    return dict(sorted(found.items(), reverse=True))
+
+
+def damage(path: Path) -> str:
+    """What is wrong with a checkpoint, empty if nothing is.
+
+    A checkpoint is a zip archive with a CRC-32 of each of its records, which torch writes and does not look at.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except DAMAGED as error:
+        return str(error) or type(error).__name__
+    return "" if broken is None else f"{broken} is not what was written"
+
+
+def check_checkpoint(path: Path) -> None:
+    """Refuses a checkpoint that is not whole.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        ValueError: it is damaged.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(problem(path, "a checkpoint", "nothing there", "name one that is"))
+    reason = damage(path)
+    if reason:
+        raise ValueError(problem(path, "a whole checkpoint", reason, "name an older one (--load-step), or remove it"))
+
+
+def newest_step(folder: Path) -> int:
+    """The step of the newest checkpoint that verifies; says which it left out.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: none verifies.
+    """
+    found = checkpoints_of(folder)
+    reasons: List[str] = []
+    for step, path in found.items():
+        reason = damage(path)
+        if not reason:
+            return step
+        reasons.append(f"{path.name}: {reason}")
+        CONSOLE.print(f"[red]{path}: left out, since it is damaged ({reason})", soft_wrap=True)
+    if not found:
+        do = "leave out --load-dir to begin anew"
+        raise FileNotFoundError(problem(folder, "a checkpoint step-XXXXXXXXX.ckpt", "none", do))
+    do = "leave out --load-dir to begin anew"
+    raise ValueError(problem(folder, "a checkpoint that is whole", "; ".join(reasons), do))

@@ -1,0 +1,130 @@
+"""Runs on disk: a folder with config.yml, nerfstudio_models/ and, when training has ended, training.json."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, List
+
+if TYPE_CHECKING:
+    from latent_nerfstudio.engine.trainer import LatentTrainerConfig
+    from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
+
+
+@dataclass
+class Run:
+    """A run of one of this package's methods."""
+
+    config_path: Path
+    """Its config.yml."""
+    config: "LatentTrainerConfig"
+    """What config.yml holds."""
+    training: Dict[str, Any] = field(default_factory=dict)
+    """What training.json holds; empty where training has not ended."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder of config.yml."""
+        return self.config_path.parent
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return str(self.config.method_name)
+
+    @property
+    def contact_sheet(self) -> Path:
+        """Where training leaves its contact sheet."""
+        return self.folder / "contact_sheet.png"
+
+    def latest_checkpoint(self) -> Path:
+        """The checkpoint that the ns-* commands load.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        folder = self.folder / self.config.relative_model_dir
+        checkpoints = sorted(folder.glob("step-*.ckpt"))
+        if not checkpoints:
+            raise FileNotFoundError(
+                f"{folder}: expected a checkpoint step-XXXXXXXXX.ckpt, got none; train until one is saved"
+            )
+        return checkpoints[-1]
+
+    def scene_names(self) -> List[str]:
+        """The names of the scenes in the order of their indices; empty where the data knows of no scenes.
+
+        From training.json, or, for a run that was broken off, from the data.
+
+        Raises:
+            FileNotFoundError: the data are not there.
+            ValueError: the data are not as they should be.
+        """
+        from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, read_scenes
+
+        parser = self.config.pipeline.datamanager.dataparser  # type: ignore[attr-defined]
+        if not isinstance(parser, ScenesDataParserConfig):
+            return []
+        if "scenes" in self.training:
+            return list(self.training["scenes"])
+        return [scene.name for scene in read_scenes(self.data(), parser.scenes, parser.max_scenes)]
+
+    def scenes(self) -> List[str]:
+        """As `scene_names`; where the data know of no scenes, the one name of the data."""
+        return self.scene_names() or [self.data().resolve().name or "scene"]
+
+    def background_color(self) -> List[float]:
+        """The colour behind the objects, as the datamanager finds it; three numbers in [0, 1]."""
+        from latent_nerfstudio.latent_space.latent_space import background_color_of
+
+        manager: Any = self.config.pipeline.datamanager
+        color = getattr(manager.dataparser, "alpha_color", None) or manager.background_color
+        return background_color_of(color).tolist()
+
+    def data(self) -> Path:
+        """The data folder, which a config holds relative to the folder that training was started in."""
+        manager = self.config.pipeline.datamanager
+        return Path(manager.data or manager.dataparser.data)  # type: ignore[attr-defined]
+
+
+def open_run(config_path: Path) -> Run:
+    """Reads a run's config, without loading its data or its weights.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no config of one of this package's methods.
+    """
+    import yaml
+
+    if config_path.is_dir():
+        config_path = config_path / "config.yml"
+    if not config_path.is_file():
+        raise FileNotFoundError(f"{config_path}: expected the config.yml of a run, got nothing there; check the path")
+    from latent_nerfstudio.engine.trainer import LatentTrainerConfig
+
+    try:
+        config = yaml.load(config_path.read_text(encoding="utf-8"), Loader=yaml.Loader)
+    except yaml.YAMLError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{config_path}: expected a config of Nerfstudio, got {reason}; name a config.yml") from error
+    if not isinstance(config, LatentTrainerConfig):
+        method = getattr(config, "method_name", type(config).__name__)
+        raise ValueError(
+            f"{config_path}: expected a run of one of this package's methods, got one of {method!r}; "
+            "name a run of latent-triplane or triplane, for instance"
+        )
+    summary = config_path.parent / "training.json"
+    return Run(config_path, config, json.loads(summary.read_text()) if summary.is_file() else {})
+
+
+def load_pipeline(config_path: Path) -> "LatentPipeline":
+    """Loads a run for evaluation as the ns-* commands do.
+
+    Raises:
+        FileNotFoundError: the data or the checkpoint are not there.
+    """
+    from nerfstudio.utils.eval_utils import eval_setup
+
+    run = open_run(config_path)
+    run.latest_checkpoint()
+    _, pipeline, _, _ = eval_setup(run.config_path)
+    return pipeline  # type: ignore[return-value]

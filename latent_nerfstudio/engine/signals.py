@@ -1,0 +1,101 @@
+"""Signals that end a run: noted when they come, obeyed when a step is over."""
+
+import os
+import signal
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Dict, Iterator, Optional
+
+import torch
+import torch.distributed as dist
+
+ENDING = (signal.SIGINT, signal.SIGTERM)
+"""Ctrl-C, and what schedulers send before they kill."""
+
+SECONDS_APART = 1.0
+"""Within which signals are one: a launcher passes on to its processes what the terminal has sent them already."""
+
+EXIT_CODE = 128
+"""And the number of the signal: the exit code of a process that a signal has ended, as shells have it."""
+
+
+@dataclass
+class StopRequest:
+    """Which signal has asked this process to end, and when (seconds of the monotonic clock)."""
+
+    number: Optional[int] = None
+    time: float = 0.0
+    before: Dict[int, Any] = field(default_factory=dict)
+    """What was done about each signal before."""
+
+    @property
+    def exit_code(self) -> int:
+        """Of a process that obeys; 0 where nobody has asked."""
+        return 0 if self.number is None else EXIT_CODE + self.number
+
+    def take(self, number: int, frame: Any = None) -> None:
+        """Notes a signal; a second one ends the process at once."""
+        now = time.monotonic()
+        if self.number is None:
+            self.number, self.time = number, now
+            name = signal.Signals(number).name
+            os.write(2, f"\n{name}: ending after this step, with a checkpoint; once more to end at once\n".encode())
+        elif now - self.time > SECONDS_APART:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+    def pause(self) -> None:
+        """Leaves signals to whom they were before."""
+        for number, handler in self.before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        self.before = {}
+
+
+@contextmanager
+def stop_request(listens: bool = True) -> Iterator[StopRequest]:
+    """Notes signals while the block lasts.
+
+    Signals that are ignored stay so, as in processes that a shell has started in the background. In a thread that is
+    not the main one, which may not listen, nothing is noted.
+
+    Args:
+        listens: else nothing is noted, and signals do what they did before.
+    """
+    request = StopRequest()
+    if listens and threading.current_thread() is threading.main_thread():
+        request.before = {n: signal.getsignal(n) for n in ENDING if signal.getsignal(n) != signal.SIG_IGN}
+    for number in request.before:
+        signal.signal(number, request.take)
+    try:
+        yield request
+    finally:
+        request.pause()
+
+
+def agreed(request: StopRequest, world: int, device: str) -> bool:
+    """Whether any of several processes was asked to end, so that all end after the same step; this one then knows."""
+    if world > 1:
+        number = torch.tensor(request.number or 0, device=device)
+        dist.all_reduce(number, dist.ReduceOp.MAX)
+        request.number = int(number) or None
+    return request.number is not None
+
+
+@contextmanager
+def exit_on_sigterm() -> Iterator[None]:
+    """Has SIGTERM leave the block as Ctrl-C does, so that what is open is closed; the exit code is 143."""
+
+    def leave(number: int, frame: Any) -> None:
+        raise SystemExit(EXIT_CODE + number)
+
+    before = signal.getsignal(signal.SIGTERM)
+    listens = threading.current_thread() is threading.main_thread() and before != signal.SIG_IGN
+    if listens:
+        signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        if listens:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)

@@ -1,0 +1,48 @@
+"""The seal of a checkpoint's weights: their CRC-32, by which a damaged one is known before it is used.
+
+ns-eval, ns-viewer and ns-render load a checkpoint by torch, which looks at the archive's directory and not at the
+CRC-32 of its records; the pipeline's hook is all that a plugin has there.
+"""
+
+import zlib
+from typing import Any, Dict, Mapping
+
+import torch
+
+from latent_nerfstudio.data.validation import problem
+
+SEAL = "seal"
+"""Name of the seal among the weights."""
+
+
+def crc_of(state: Mapping[str, Any]) -> int:
+    """CRC-32 of tensors, their names and types, in the order of their names; what is no tensor is left out."""
+    value = 0
+    for name in sorted(state):
+        if torch.is_tensor(state[name]):
+            flat = state[name].detach().cpu().contiguous().flatten()
+            value = zlib.crc32(f"{name} {flat.dtype}".encode(), value)
+            value = zlib.crc32(flat.view(torch.uint8).numpy(), value)
+    return value
+
+
+def seal(state: Dict[str, Any]) -> None:
+    """Adds the seal to the weights of a pipeline."""
+    state[SEAL] = torch.tensor(crc_of(state))
+
+
+def unsealed(state: Mapping[str, Any], where: object) -> Dict[str, Any]:
+    """The weights without their seal; as they are where they have none, as those of older versions.
+
+    Args:
+        state: of a checkpoint.
+        where: it was found, for the message.
+
+    Raises:
+        ValueError: the weights are not those that were saved.
+    """
+    rest = {name: value for name, value in state.items() if name != SEAL}
+    if SEAL in state and int(state[SEAL]) != crc_of(rest):
+        do = "remove this checkpoint, so that the one before it is taken, or go on from an older one"
+        raise ValueError(problem(where, "the weights that were saved", "others, of a damaged file", do))
+    return rest

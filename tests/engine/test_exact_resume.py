@@ -1,0 +1,190 @@
+"""A run that was stopped by a signal and resumed makes the losses of one that was not: to the last bit, in every stage.
+
+Nothing is switched off: samples jitter, crops are drawn, grids and proposals follow their own clocks.
+"""
+
+import os
+import signal
+
+import pytest
+import torch
+from nerfstudio.configs.base_config import ViewerConfig
+from nerfstudio.engine.optimizers import AdamOptimizerConfig
+from small_nerfs import small_nerfacto, small_tensorf, small_vanilla
+from tiny import joint_config_of, latent_model_of, pipeline_config_of, small_nerf
+
+from latent_nerfstudio.engine.row_adam import RowAdamConfig
+from latent_nerfstudio.engine.schedulers import StagedSchedulerConfig
+from latent_nerfstudio.engine.trainer import LatentTrainerConfig
+from latent_nerfstudio.fields.kplanes_field import KPlanesDensityConfig, KPlanesFieldConfig
+from latent_nerfstudio.models.instant_ngp import LatentInstantNGPModelConfig
+from latent_nerfstudio.models.kplanes import KPlanesModelConfig
+from latent_nerfstudio.models.shared_bundle import write_shared_bundle
+from latent_nerfstudio.pipelines.scene_progress import PlateauConfig
+
+STEPS = 14
+ROWS = ("planes", "shared_planes")
+OTHERS = ("mlp", "decoder", "encoder", "fields", "proposal_networks", "encodings")
+
+SHARED = {"macro_features": 3, "num_base_planes": 2}
+SMALL_NGP = {"num_levels": 3, "max_res": 16, "log2_hashmap_size": 8, "grid_resolution": 8, "steps_across_box": 24}
+SMALL_KPLANES = {
+    "field": KPlanesFieldConfig(resolution=8, features=4, hidden_width=8),
+    "proposal": KPlanesDensityConfig(features=2),
+    "proposal_resolutions": (8,),
+    "num_proposal_samples": (10,),
+    "num_samples": 6,
+    "proposal_warmup_steps": 8,
+}
+PLATEAU = {"every": 2, "patience": 1, "tolerance": 1.0, "minimum_steps": 4, "cooldown": 3}
+
+
+def nerf(build, **settings):
+    """Stages of a NeRF that holds one scene."""
+    return lambda: {"nerf": build(**settings), "rgb_alignment_start": 9, "datamanager": {"rays_per_batch": 64}}
+
+
+CASES = {
+    "one scene, both stages": lambda: {"rgb_alignment_start": 7},
+    "many scenes, rows, crops": lambda: {
+        "nerf": small_nerf(**SHARED),
+        "rgb_alignment_start": 6,
+        "crop": 16,
+        "whole_pictures_start": 11,
+        "datamanager": {"scenes_per_batch": 2, "rays_per_batch": 64},
+    },
+    "mixed supervision": lambda: {"mixed_supervision": 0.5, "crop": 16},
+    "streamed": lambda: {"rgb_alignment_start": 7, "datamanager": {"latent_storage": "stream", "scenes_per_batch": 2}},
+    "early end": lambda: {
+        "train_base_planes": False,
+        "train_mlp": False,
+        "train_decoder": False,
+        "plateau": PlateauConfig(**PLATEAU),
+    },
+    "early end together": lambda: {"rgb_alignment_start": 9, "plateau": PlateauConfig(**PLATEAU)},
+    "nerfacto": nerf(small_nerfacto, proposal_warmup=4, proposal_weights_anneal_max_num_iters=8),
+    "instant-ngp": nerf(
+        LatentInstantNGPModelConfig, **SMALL_NGP, implementation="torch", grid_update_every=3, grid_warmup_steps=4
+    ),
+    "kplanes": nerf(KPlanesModelConfig, **SMALL_KPLANES),
+    "tensorf": nerf(small_tensorf, init_resolution=4, final_resolution=6, upsampling_iters=(3,)),
+    "vanilla": nerf(small_vanilla),
+    "ig-ae": lambda: {"joint": True, "joint_training_start": 5, "crop": 16, "latent_noise": 0.1},
+}
+
+
+def config_of(data, source, out, case, steps, **settings):
+    stages = CASES[case]()
+    build = joint_config_of if stages.pop("joint", False) else pipeline_config_of
+    if "nerf" in stages and type(stages["nerf"]).__name__ != "TriplaneModelConfig" or case.startswith("one scene"):
+        data = data / "a"
+    config = LatentTrainerConfig(
+        method_name="tiny",
+        experiment_name="balls",
+        timestamp="now",
+        output_dir=out,
+        max_num_iterations=steps,
+        steps_per_save=1000,
+        steps_per_eval_batch=5,
+        pipeline=build(data, source, **stages),
+        optimizers={
+            name: {"optimizer": kind(lr=0.01), "scheduler": StagedSchedulerConfig(warmup_steps=2)}
+            for kind, names in ((RowAdamConfig, ROWS), (AdamOptimizerConfig, OTHERS))
+            for name in names
+        },
+        viewer=ViewerConfig(),
+        vis="tensorboard",
+        contact_sheet=False,
+        **settings,
+    )
+    config.machine.device_type = "cpu"
+    return config
+
+
+def run(config, kill_at=None):
+    """Trains; a signal comes during a step, if any. Returns losses and metrics of each step, and the trainer."""
+    torch.manual_seed(1)
+    trainer = config.setup()
+    trainer.setup()
+    rows, iterate = {}, trainer.train_iteration
+
+    def listen(step):
+        if step == kill_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        loss, losses, metrics = iterate(step)
+        rows[step] = {name: float(value) for name, value in {"loss": loss, **losses, **metrics}.items()}
+        return loss, losses, metrics
+
+    trainer.train_iteration = listen
+    if kill_at is None:
+        trainer.train()
+    else:
+        with pytest.raises(SystemExit) as ended:
+            trainer.train()
+        assert ended.value.code == 143
+    return rows, trainer
+
+
+def flat(value, prefix=""):
+    """Leaves of nested dictionaries and lists by their path."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else None
+    if items is None:
+        return {prefix: value}
+    return {name: leaf for key, part in items for name, leaf in flat(part, f"{prefix}/{key}").items()}
+
+
+def checkpoint_of(trainer):
+    (path,) = trainer.checkpoint_dir.iterdir()
+    return flat(torch.load(path, weights_only=True))
+
+
+def assert_same_end(whole, rest):
+    """The last checkpoints hold the same, to the last bit, but for the clock."""
+    one, other = checkpoint_of(whole), checkpoint_of(rest)
+    assert one.keys() == other.keys()
+    for name in one:
+        if not name.endswith(("scene_progress.seconds", "/seal")):
+            same = torch.equal(one[name], other[name]) if torch.is_tensor(one[name]) else one[name] == other[name]
+            assert same, name
+
+
+@pytest.mark.parametrize("case", list(CASES))
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(case, balls, kl, tmp_path):
+    losses, whole = run(config_of(balls, kl, tmp_path / "whole", case, STEPS))
+    stops = {"ig-ae": (3, 8)}.get(case, (4,))
+    folder, begun = None, 0
+    for stop in stops:
+        part, trainer = run(config_of(balls, kl, tmp_path / f"part-{stop}", case, STEPS, load_dir=folder), stop)
+        assert part == {step: losses[step] for step in range(begun, stop + 1)}
+        assert [path.name for path in trainer.checkpoint_dir.iterdir()] == [f"step-{stop:09d}.ckpt"]
+        assert not (trainer.base_dir / "training.json").exists()
+        folder, begun = trainer.checkpoint_dir, stop + 1
+    rest, trainer = run(config_of(balls, kl, tmp_path / "rest", case, STEPS, load_dir=folder))
+    assert list(rest) == [step for step in losses if step >= begun] and len(rest) >= 2
+    assert rest == {step: losses[step] for step in rest}
+    assert_same_end(whole, trainer)
+
+
+def test_a_run_of_new_scenes_against_a_bundle(balls, kl, tmp_path):
+    """Scene weights are fitted before the first step, and not again."""
+    write_shared_bundle(tmp_path / "bundle", latent_model_of(kl, nerf=small_nerf(**SHARED)), 1, {})
+
+    def config(name, **settings):
+        result = config_of(balls, kl, tmp_path / name, "one scene, both stages", STEPS, **settings)
+        result.pipeline.model.nerf = small_nerf(**SHARED)
+        result.pipeline.model.shared_bundle = str(tmp_path / "bundle")
+        return result
+
+    losses, whole = run(config("whole"))
+    _, part = run(config("part"), kill_at=4)
+    rest, trainer = run(config("rest", load_dir=part.checkpoint_dir))
+    assert rest == {step: losses[step] for step in range(5, STEPS)}
+    assert_same_end(whole, trainer)
+
+
+def test_losses_are_compared_where_something_is_random(balls, kl, tmp_path):
+    """The oracle can fail: another seed makes other losses."""
+    losses, _ = run(config_of(balls, kl, tmp_path / "one", "one scene, both stages", 4))
+    config = config_of(balls, kl, tmp_path / "other", "one scene, both stages", 4)
+    config.machine.seed += 1
+    assert run(config)[0][0] != losses[0]
