@@ -19,6 +19,7 @@ from nerfstudio.configs.base_config import InstantiateConfig
 from torch import Tensor, nn
 from torch.nn import Parameter
 
+from latent_nerfstudio.hub.resolve import PLACES, is_hub_id, resolve
 from latent_nerfstudio.latent_space.resolution import pad_to_multiple
 
 CLASSES = {
@@ -27,9 +28,6 @@ CLASSES = {
     "AutoencoderDC": "diffusers.models.autoencoders.autoencoder_dc",
 }
 """Classes of diffusers that can be loaded, and where they are."""
-
-HUB_TIMEOUT = 10.0
-"""Seconds that the Hugging Face Hub has to answer."""
 
 Prior = Union[float, List[float]]
 """One number for all channels, or one for each."""
@@ -48,7 +46,7 @@ class AutoencoderConfig(InstantiateConfig):
     _target: Callable[..., Any] = field(default_factory=lambda: load_autoencoder)  # type: ignore[assignment]
     source: str = "bundled"
     """`bundled` (3D-aware), `bundled-standard` and `bundled-f8` (not), `identity` (pixels are the latents), a folder in
-    diffusers format, a run of ig-ae, or a Hugging Face Hub id."""
+    diffusers format, a run of ig-ae, or a Hugging Face Hub id (owner/name, or owner/name@revision)."""
     subfolder: Optional[str] = None
     """Subfolder of the folder or of the Hub repository, `vae` for instance."""
 
@@ -112,6 +110,21 @@ class Autoencoder(nn.Module):
     def decoder_parameters(self) -> List[Parameter]:
         """What RGB alignment trains."""
         return [p for name, p in self.named_parameters() if not name.startswith(self.frozen_prefixes)]
+
+    def decoder_state(self) -> Dict[str, Tensor]:
+        """The decoder's part of the state dict."""
+        return {name: t for name, t in self.state_dict().items() if not name.startswith(self.frozen_prefixes)}
+
+    def load_decoder(self, state: Dict[str, Tensor]) -> None:
+        """Takes a decoder from what `decoder_state` gave.
+
+        Raises:
+            RuntimeError: the tensors of another decoder.
+        """
+        own = self.state_dict()
+        if set(state) != set(self.decoder_state()):
+            raise RuntimeError(f"expected {len(self.decoder_state())} tensors by the decoder's names, got {len(state)}")
+        self.load_state_dict({**own, **state})
 
 
 class IdentityAutoencoder(Autoencoder):
@@ -182,7 +195,7 @@ def load_autoencoder(config: AutoencoderConfig) -> Autoencoder:
 
     Raises:
         FileNotFoundError: a folder that is not there or holds no autoencoder.
-        ValueError: a folder or Hub repository that holds something else.
+        ValueError: a folder or Hub repository that holds something else, or weights as pickle alone.
         ConnectionError: a Hub id that is neither cached nor within reach.
     """
     if config.source == "identity":
@@ -194,22 +207,23 @@ def load_autoencoder(config: AutoencoderConfig) -> Autoencoder:
 
 
 def locate(source: str, subfolder: Optional[str]) -> Tuple[str, Optional[str]]:
-    """The folder or Hub id, and the subfolder, of a source; folders are checked, Hub ids are not."""
+    """The folder of a source, and the subfolder of it that holds the autoencoder; of a Hub id, those of the cached copy,
+    which is downloaded if there is none."""
     folder = BUNDLED_FOLDERS.get(source, Path(source).expanduser())
     if folder.is_dir():
-        for candidate in (subfolder,) if subfolder else (None, "autoencoder", "vae"):
+        for candidate in (subfolder,) if subfolder else (None, *PLACES["autoencoder"][1:]):
             if (folder / (candidate or "") / "config.json").is_file():
                 return str(folder), candidate
         raise FileNotFoundError(
             f"autoencoder source: expected a folder in diffusers format, got {folder / (subfolder or '')} without a "
             "config.json; name the folder that holds it, or its subfolder with --pipeline.model.autoencoder.subfolder"
         )
-    if source.count("/") != 1 or source.startswith((".", "/", "~")):
+    if not is_hub_id(source):
         raise FileNotFoundError(
             f"autoencoder source: expected {', '.join(BUNDLED_FOLDERS)}, identity, a folder or a Hub id (owner/name), "
             f"got {source!r}, which is no folder; check the path"
         )
-    return source, subfolder
+    return str(resolve(source, "autoencoder", subfolder)), None
 
 
 def _load_settings(location: str, subfolder: Optional[str]) -> Dict[str, Any]:
@@ -217,28 +231,12 @@ def _load_settings(location: str, subfolder: Optional[str]) -> Dict[str, Any]:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
     try:
-        if not Path(location).is_dir():
-            _check_reach(location, subfolder)
         settings: Any = AutoencoderKL.load_config(location, subfolder=subfolder)
     except json.JSONDecodeError as error:
         raise ValueError(f"autoencoder {location}: expected a JSON config, got {error}; repair config.json") from error
-    except Exception as error:  # the Hub client's errors differ from version to version
-        if Path(location).is_dir():
-            raise ValueError(f"autoencoder {location}: expected a readable config.json, got {error}") from error
-        raise ConnectionError(
-            f"autoencoder source {location!r}: expected a folder, or a Hub id that is cached or within reach, got "
-            f"{type(error).__name__}: {_first_line(error)}; download it where there is a network and pass the folder"
-        ) from error
+    except Exception as error:  # whatever diffusers makes of it
+        raise ValueError(f"autoencoder {location}: expected a readable config.json, got {error}") from error
     return settings if isinstance(settings, dict) else settings[0]
-
-
-def _check_reach(repository: str, subfolder: Optional[str]) -> None:
-    """Asks the Hub once for a config.json that is not cached: the Hub client itself asks for half a minute."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
-
-    name = f"{subfolder}/config.json" if subfolder else "config.json"
-    if not isinstance(try_to_load_from_cache(repository, name), str):
-        get_hf_file_metadata(hf_hub_url(repository, name), timeout=HUB_TIMEOUT)
 
 
 def _load_vae(settings: Dict[str, Any], location: str, subfolder: Optional[str]) -> nn.Module:
@@ -251,7 +249,13 @@ def _load_vae(settings: Dict[str, Any], location: str, subfolder: Optional[str])
     kind: Any = getattr(importlib.import_module(CLASSES[name]), name)
     try:
         loaded: Any = kind.from_pretrained(
-            location, subfolder=subfolder, torch_dtype=torch.float32, low_cpu_mem_usage=False, output_loading_info=True
+            location,
+            subfolder=subfolder,
+            torch_dtype=torch.float32,
+            low_cpu_mem_usage=False,
+            output_loading_info=True,
+            use_safetensors=True,  # never what pickle holds
+            local_files_only=True,
         )
     except Exception as error:  # OSError for absent weights, and whatever a broken file raises
         raise ValueError(

@@ -53,11 +53,11 @@ def latent_cameras(cameras: Cameras, factor: int) -> Cameras:
 
 
 def enlarge(
-    image: Float[Tensor, "latent_height latent_width channels"], factor: int, height: int, width: int
-) -> Float[Tensor, "height width channels"]:
+    images: Float[Tensor, "*batch latent_height latent_width channels"], factor: int, height: int, width: int
+) -> Float[Tensor, "*batch height width channels"]:
     """Repeats each latent pixel f x f times and crops: what is shown beside a decoded image."""
-    rows = image.repeat_interleave(factor, dim=0)[:height]
-    return rows.repeat_interleave(factor, dim=1)[:, :width].contiguous()
+    rows = images.repeat_interleave(factor, dim=-3)[..., :height, :, :]
+    return rows.repeat_interleave(factor, dim=-2)[..., :width, :].contiguous()
 
 
 PANORAMAS = (

@@ -1,0 +1,96 @@
+"""`lns push`: an autoencoder, a shared bundle or scenes to the Hugging Face Hub."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, Optional
+
+import tyro
+
+if TYPE_CHECKING:
+    from latent_nerfstudio.hub.packages import Package
+
+
+@dataclass
+class Push:
+    """Publishes an autoencoder, a shared bundle or a set of scenes on the Hugging Face Hub, with a model card made of
+    what was measured. Log in first: `hf auth login`."""
+
+    source: Annotated[str, tyro.conf.Positional]
+    """A run, a bundle's folder, an autoencoder's folder, a folder of scene files, or `bundled`."""
+    repository: Annotated[str, tyro.conf.Positional]
+    """Hub id OWNER/NAME; the repository is made if there is none."""
+    kind: Optional[Literal["autoencoder", "bundle", "scenes"]] = None
+    """What to take of the source; by default what is there: a bundle before an autoencoder before scenes."""
+    bundle: Optional[str] = None
+    """Of scenes, their shared bundle: a Hub id or `bundled` is named, one of this machine is published with them."""
+    title: str = ""
+    """Title of the card."""
+    description: str = ""
+    """What it is, for the card."""
+    data: str = ""
+    """What it was learned from and whose that is, for the card."""
+    licence: str = ""
+    """Licence by the Hub's name, for the card, `apache-2.0` for instance."""
+    private: bool = False
+    """Make a new repository private."""
+    branch: Optional[str] = None
+    """Branch to push to; by default the main one."""
+    message: str = "Push by latent-nerfstudio"
+    """Of the commit."""
+    folder: Optional[Path] = None
+    """Write what would be published into this folder, and publish nothing."""
+
+    def main(self) -> None:
+        """Publishes it.
+
+        Raises:
+            FileNotFoundError: the source is not there.
+            FileExistsError: there is something in `folder`.
+            ValueError: the source is not as it should be, or the repository's name is none.
+            ConnectionError: the Hub is not within reach, or refuses.
+        """
+        from latent_nerfstudio.hub.resolve import is_hub_id
+
+        if not is_hub_id(self.repository) or "@" in self.repository:
+            raise ValueError(f"repository: expected OWNER/NAME, got {self.repository!r}; correct the name")
+        if self.folder is not None and self.folder.exists():
+            raise FileExistsError(f"{self.folder}: expected nothing there, got something; name another --folder")
+        from latent_nerfstudio.hub.card import Notes
+        from latent_nerfstudio.hub.packages import Package, guess_kind
+
+        notes = Notes(self.title, self.description, self.data, self.licence)
+        package = Package(self.source, self.kind or guess_kind(self.source), self.bundle, notes)
+        package.repository = self.repository
+        print(f"{package.kind}: " + ", ".join(f"{name} {value}" for name, value in package.facts.items()))
+        if self.folder is not None:
+            self._write(package)
+        else:
+            self._publish(package)
+
+    def _write(self, package: "Package") -> None:
+        from latent_nerfstudio.files.replacing import replacing_folder
+
+        assert self.folder is not None
+        with replacing_folder(self.folder) as writing:
+            package.save_pretrained(writing)
+        print(f"Wrote what would be published: {self.folder}")
+
+    def _publish(self, package: "Package") -> None:
+        from latent_nerfstudio.hub.resolve import bars_on_terminals_alone, first_line
+
+        try:
+            with bars_on_terminals_alone():
+                url = package.push_to_hub(
+                    self.repository,
+                    private=self.private or None,
+                    branch=self.branch,
+                    commit_message=self.message,
+                )
+        except ValueError:
+            raise
+        except Exception as error:  # the client's errors differ by version
+            raise ConnectionError(
+                f"{self.repository}: expected the Hub to take it, got {type(error).__name__}: {first_line(error)}; log "
+                "in with 'hf auth login', or write it with --folder and upload that"
+            ) from error
+        print(f"Published: {url}")

@@ -1,0 +1,146 @@
+"""The model card of what is published: what was measured and noted on the way, and what its author says."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
+
+from huggingface_hub import ModelCard, ModelCardData
+
+from latent_nerfstudio.hub.resolve import Kind
+
+LIBRARY = "latent-nerfstudio"
+
+TAGS = ("nerfstudio", "nerf", "latent-nerf", "3d")
+
+UNKNOWN = "Not stated."
+
+METRICS = ("psnr", "ssim", "lpips", "autoencoder_psnr", "latent_psnr")
+"""Of ns-eval, in the order of the table."""
+
+TITLES: Dict[Kind, str] = {
+    "autoencoder": "Autoencoder for latent NeRFs",
+    "bundle": "Shared bundle of latent NeRFs",
+    "scenes": "Learned scenes",
+}
+
+WORDS: Dict[Kind, str] = {
+    "autoencoder": "An image autoencoder in diffusers format, for NeRFs in its latent space.",
+    "bundle": "What scenes of a family share and new ones are fitted against: autoencoder, base planes, tiny MLP.",
+    "scenes": "Scenes learned in a latent space: micro planes and scene weights of each, one file a scene.",
+}
+
+LOADING: Dict[Kind, str] = {
+    "autoencoder": "ns-train latent-triplane --data SCENES --pipeline.model.autoencoder.source {id}",
+    "bundle": "ns-train latent-triplane --data SCENES --pipeline.model.shared-bundle {id}\n"
+    "lns fit-scenes --data SCENES --output fitted --bundle {id}",
+    "scenes": "lns import-scenes {id} --bundle {bundle} --output outputs/imported",
+}
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What the author of a publication says."""
+
+    title: str = ""
+    """Title of the card."""
+    description: str = ""
+    """What it is, in a few sentences."""
+    data: str = ""
+    """What it was learned from, and whose that is."""
+    licence: str = ""
+    """Licence by the Hub's name, `apache-2.0` for instance."""
+
+
+def card_of(
+    kind: Kind,
+    facts: Dict[str, Any],
+    training: Dict[str, Any],
+    results: Dict[str, float],
+    notes: Notes,
+    repository: str,
+    bundle: Optional[str],
+) -> ModelCard:
+    """A model card.
+
+    Args:
+        kind: of what.
+        facts: what its own files tell, by words for a reader.
+        training: contents of a run's training.json; empty where there is none.
+        results: metrics of ns-eval; empty where it was not measured.
+        notes: what the author says.
+        repository: Hub id to load it by.
+        bundle: of scenes, where their bundle is; None if it is unknown.
+    """
+    data = ModelCardData(
+        license=notes.licence or None,
+        library_name="diffusers" if kind == "autoencoder" else LIBRARY,
+        tags=[*TAGS, kind],
+        base_model=bundle if kind == "scenes" and bundle not in (None, repository, "bundled") else None,
+    )
+    loading = LOADING[kind].format(id=repository, bundle=bundle or "BUNDLE")
+    sections = [
+        ("What it is", [notes.description or WORDS[kind], "", *table(facts)]),
+        ("Data", [notes.data or UNKNOWN]),
+        ("Training", table(training_facts(training)) or [UNKNOWN]),
+        ("Measured", measured(results)),
+        ("Use", ["```", f"pip install {LIBRARY}", loading, "```", *python_use(kind, repository)]),
+        ("Licence", [notes.licence or UNKNOWN]),
+    ]
+    text = "\n\n".join("\n".join([f"## {title}", "", *lines]) for title, lines in sections)
+    return ModelCard(f"---\n{data.to_yaml()}\n---\n\n# {notes.title or TITLES[kind]}\n\n{text}\n")
+
+
+def python_use(kind: Kind, repository: str) -> List[str]:
+    """How an autoencoder is loaded without this package."""
+    if kind != "autoencoder":
+        return []
+    code = f'AutoencoderKL.from_pretrained("{repository}")'
+    return ["", f"or `{code}` of diffusers (the class is that of `config.json`); pictures are in [-1, 1]."]
+
+
+def table(facts: Dict[str, Any]) -> List[str]:
+    """Lines of a table of facts; none of no facts."""
+    rows = [f"| {name} | {cell(value)} |" for name, value in facts.items()]
+    return ["| | |", "| --- | --- |", *rows] if rows else []
+
+
+def cell(value: Any) -> str:
+    """A value within a table."""
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def training_facts(training: Dict[str, Any]) -> Dict[str, Any]:
+    """What a reader wants to know of a run's training.json."""
+    names = {"method": "method", "steps": "steps", "seconds": "seconds", "device": "device"}
+    facts = {title: training[name] for name, title in names.items() if name in training}
+    return {**facts, "scenes": len(training["scenes"])} if training.get("scenes") else facts
+
+
+def measured(results: Dict[str, float]) -> List[str]:
+    """A table of metrics, and how they came about."""
+    rows = {name.replace("_", " "): f"{results[name]:.3f}" for name in METRICS if name in results}
+    if not rows:
+        return ["Not measured."]
+    return [
+        *table(rows),
+        "",
+        "By `ns-eval` on held-out views of its run; decibels but for SSIM and LPIPS.",
+    ]
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and range of a number of scenes."""
+    return f"{sum(values) / len(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def read_beside(folder: Path, name: str) -> Dict[str, Any]:
+    """A JSON object in a folder or one of the two above it, where the run that wrote it has it; empty if there is
+    none."""
+    for place in (folder, *folder.parents[:2]):
+        path = place / name
+        if path.is_file():
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return content if isinstance(content, dict) else {}
+    return {}

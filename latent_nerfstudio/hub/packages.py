@@ -1,0 +1,265 @@
+"""What is published on the Hub: an autoencoder, a shared bundle or a set of scenes, as a folder with a model card.
+
+A repository looks like a run's folder, so that whatever reads folders reads its copy:
+
+    autoencoder   config.json and the weights, as diffusers writes them, and latent_space.json
+    bundle        shared_bundle/, and a config.json that says what this is
+    scenes        scenes/NAME.safetensors, shared_bundle/ where their bundle goes with them, and such a config.json
+
+Nothing is published that was not read and verified, and nothing is written out that was not verified again.
+"""
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any, Dict, Optional, Tuple
+
+from huggingface_hub import ModelCard, ModelHubMixin
+
+from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.hub.card import Notes, card_of, read_beside, spread
+from latent_nerfstudio.hub.resolve import FILES, PLACES, Kind, fetch, is_hub_id, local
+from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig, locate
+from latent_nerfstudio.models.bundle_folder import FOLDER
+from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, SharedBundle, read_shared_bundle
+from latent_nerfstudio.scene_files.scene_file import read_scene_file
+from latent_nerfstudio.scene_files.sources import files_in
+
+SCENES = "scenes"
+"""Folder of the scene files."""
+
+SCENE_FILE = r"[^/]+\.safetensors"
+
+
+class Package(ModelHubMixin, library_name="latent-nerfstudio"):
+    """Something to publish, or a published one; `save_pretrained`, `push_to_hub` and `from_pretrained` are the mixin's.
+
+    Args:
+        source: a run, a folder, scene files' folder, the name of what is part of this package, or a Hub id.
+        kind: what to take of it.
+        bundle: of scenes, their shared bundle: a Hub id or a name is named in the card, a folder goes with them.
+        notes: what the card says besides what is measured.
+
+    Raises:
+        FileNotFoundError, ValueError, ConnectionError: the source is not as it should be; see `resolve`.
+    """
+
+    def __init__(
+        self, source: str, kind: Kind = "autoencoder", bundle: Optional[str] = None, notes: Optional[Notes] = None
+    ):
+        self.kind: Kind = kind
+        self.notes, self.repository = notes or Notes(), "OWNER/NAME"
+        self.folder = find(source, kind)
+        self.place = bundle or (bundle_beside(self.folder) if kind == "scenes" else None)
+        self.bundle = None if self.place is None else read_shared_bundle(self.place)
+        self.facts = FACTS[kind](self)
+        self._hub_mixin_config: Any = None if kind == "autoencoder" else self._described()
+
+    def _described(self) -> Dict[str, Any]:
+        """Contents of config.json, by which the Hub counts downloads and `from_pretrained` knows the kind."""
+        described: Dict[str, Any] = {"library": "latent-nerfstudio", "kind": self.kind}
+        if self.kind == "scenes" and self.place and not self.takes_bundle_along:
+            described["bundle"] = self.place
+        return described
+
+    @property
+    def takes_bundle_along(self) -> bool:
+        """Whether the bundle of scenes is published with them: it is of this machine and not of this package."""
+        return self.bundle is not None and self.place not in BUNDLED_BUNDLES and not is_hub_source(self.place)
+
+    def copy_to(self, folder: Path) -> None:
+        """Copies the files, and verifies the copy.
+
+        Raises:
+            ValueError: a file was changed meanwhile.
+        """
+        if self.kind == "scenes":
+            copy_files(self.folder, folder / SCENES, SCENE_FILE)
+            if self.bundle is not None and self.takes_bundle_along:
+                copy_files(self.bundle.folder, folder / FOLDER, FILES["bundle"])
+        else:
+            copy_files(self.folder, folder / (FOLDER if self.kind == "bundle" else ""), FILES[self.kind])
+        verify(folder, self.kind)
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        self.copy_to(save_directory)
+
+    @classmethod
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str,
+        revision: Optional[str],
+        kind: Any = "autoencoder",  # of a stranger's config.json
+        bundle: Optional[str] = None,
+        **rest: Any,
+    ) -> "Package":
+        check_kind(kind)
+        if Path(model_id).exists():
+            return cls(model_id, kind, bundle)
+        names = ("cache_dir", "token", "force_download", "local_files_only")
+        client = {name: rest[name] for name in names if name in rest}
+        return cls(str(fetch(model_id, kind, **client, **({"revision": revision} if revision else {}))), kind, bundle)
+
+    def push_to_hub(self, repo_id: str, **settings: Any) -> str:
+        """The mixin's, with the Hub id in the card; files of an earlier publication that are no more are removed."""
+        self.repository = repo_id
+        return super().push_to_hub(repo_id, **{"delete_patterns": ["*.safetensors", "*.json"], **settings})
+
+    def generate_model_card(self, *_: Any, **__: Any) -> ModelCard:
+        """See `card_of`."""
+        training, results = (read_beside(self.folder, name) for name in ("training.json", "eval.json"))
+        numbers = results.get("results") if isinstance(results.get("results"), dict) else {}
+        bundle = self.repository if self.takes_bundle_along else self.place
+        return card_of(self.kind, self.facts, training, numbers or {}, self.notes, self.repository, bundle)
+
+
+def find(source: str, kind: Kind) -> Path:
+    """The folder that holds what a source names, verified.
+
+    Raises:
+        FileNotFoundError, ValueError, ConnectionError: see `resolve`.
+    """
+    check_kind(kind)
+    if kind == "bundle":
+        return read_shared_bundle(source).folder
+    if kind == "autoencoder":
+        location, subfolder = locate(source, None)
+        return Path(location) / (subfolder or "")
+    folder = local(Path(source).expanduser(), kind)
+    if not folder.exists():
+        raise FileNotFoundError(
+            problem(source, "a folder of scene files or a Hub id", "nothing there", "check the path")
+        )
+    if not folder.is_dir():
+        do = "unpack archives with lns pack-scenes ARCHIVE --output FOLDER"
+        raise ValueError(problem(folder, "a folder of scene files", "a file", do))
+    return files_in(folder)[0].parent
+
+
+def bundle_beside(folder: Path) -> Optional[str]:
+    """The bundle beside a folder of scene files, where it is that of the scenes; None if there is none."""
+    place = folder.parent / FOLDER
+    if not place.is_dir():
+        return None
+    first = read_scene_file(files_in(folder)[0])
+    return str(place) if first.bundle_hash == read_shared_bundle(str(place)).hash else None
+
+
+def check_kind(kind: str) -> None:
+    """Refuses other kinds; a stranger's config.json may name any."""
+    if kind not in PLACES:
+        raise ValueError(problem("kind", f"one of {', '.join(PLACES)}", repr(kind)[:40], "choose one of these"))
+
+
+def guess_kind(source: str) -> Kind:
+    """What a path holds: a bundle before an autoencoder before scenes.
+
+    Raises:
+        ValueError: it is not to be told.
+    """
+    kinds: Tuple[Kind, ...] = ("bundle", "autoencoder", "scenes")
+    for kind in kinds:
+        try:
+            find(source, kind)
+            return kind
+        except OSError:
+            continue
+    expected = "a folder with a shared bundle, scene files or an autoencoder"
+    raise ValueError(problem(source, expected, "none of them", "check the path, or name a --kind"))
+
+
+def is_hub_source(source: Optional[str]) -> bool:
+    """Whether a source names a Hub repository and no path."""
+    return source is not None and is_hub_id(source) and not Path(source).expanduser().exists()
+
+
+def copy_files(folder: Path, target: Path, names: str) -> None:
+    """Copies the files of these names, a pattern, and no others."""
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and re.fullmatch(names, name):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target / name)
+
+
+def verify(folder: Path, kind: Kind) -> None:
+    """Reads all of a repository's copy as its users will.
+
+    Raises:
+        ValueError: something is damaged.
+    """
+    if kind == "autoencoder":
+        AutoencoderConfig(source=str(folder)).setup()
+    if kind == "bundle" or (folder / FOLDER).is_dir():
+        read_shared_bundle(str(folder))
+    if kind == "scenes":
+        bundle = read_shared_bundle(str(folder)) if (folder / FOLDER).is_dir() else None
+        for path in files_in(folder):
+            read_scene_file(path, bundle)
+
+
+def autoencoder_facts(package: Package) -> Dict[str, Any]:
+    """What an autoencoder tells of itself."""
+    autoencoder = AutoencoderConfig(source=str(package.folder)).setup()
+    return {
+        "class": type(autoencoder.vae).__name__,
+        "downscale factor": autoencoder.downscale_factor,
+        "channels": autoencoder.num_channels,
+        "parameters": f"{sum(p.numel() for p in autoencoder.parameters()):,}",
+        "hash of the encoder": autoencoder.encoder_hash(),
+    }
+
+
+def bundle_facts(package: Package) -> Dict[str, Any]:
+    """What a bundle tells of itself."""
+    bundle = read_shared_bundle(str(package.folder))
+    return {
+        "scenes that it was learned from": bundle.num_scenes,
+        "step": bundle.step,
+        **{name: value for name, value in bundle.facts.items() if isinstance(value, (str, int, float))},
+        **bundle_shape(bundle),
+        "hash": bundle.hash,
+    }
+
+
+def bundle_shape(bundle: SharedBundle) -> Dict[str, Any]:
+    """Sizes of what a bundle's scenes are made of."""
+    field, box = bundle.field, [[round(x, 3) for x in corner] for corner in bundle.aabb]
+    return {
+        "autoencoder": f"downscale factor {bundle.autoencoder['downscale_factor']}, "
+        f"{bundle.autoencoder['channels']} channels",
+        "planes": f"{field['micro_features']} micro and {field['macro_features']} macro features, "
+        f"{field['num_base_planes']} base planes, {field['resolution']} texels a side",
+        "scene box": f"{box[0]} to {box[1]}",
+    }
+
+
+def scenes_facts(package: Package) -> Dict[str, Any]:
+    """What scene files tell of themselves; all are read and verified.
+
+    Raises:
+        ValueError: a file is damaged, or of another bundle than the others.
+    """
+    files = files_in(package.folder)
+    hashes, known = set(), {"psnr": [], "seconds": [], "steps": []}  # type: ignore[var-annotated]
+    for path in files:
+        scene = read_scene_file(path, package.bundle)
+        hashes.add(scene.bundle_hash)
+        for name, values in known.items():
+            if type(scene.facts.get(name)) in (int, float):
+                values.append(float(scene.facts[name]))
+    if len(hashes) > 1:
+        do = "publish those of each bundle by themselves"
+        raise ValueError(problem(package.folder, "scenes of one bundle", f"of {len(hashes)}", do))
+    units = {"psnr": "PSNR of held-out views, dB, mean (range)", "seconds": "seconds", "steps": "steps"}
+    return {
+        "scenes": len(files),
+        "bytes in all": f"{sum(path.stat().st_size for path in files):,}",
+        **{units[name]: spread(values) for name, values in known.items() if len(values) == len(files)},
+        "shared bundle": hashes.pop(),
+    }
+
+
+FACTS: Dict[Kind, Any] = {"autoencoder": autoencoder_facts, "bundle": bundle_facts, "scenes": scenes_facts}
+"""Reads and verifies, and tells what there is."""

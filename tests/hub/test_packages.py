@@ -1,0 +1,128 @@
+"""Publishing: what goes up comes down the same, with a card that says what was measured."""
+
+import json
+
+import pytest
+from huggingface_hub import ModelCard
+from test_resolve import files_of, names
+
+from latent_nerfstudio.cli.main import main
+from latent_nerfstudio.hub.card import Notes
+from latent_nerfstudio.hub.packages import Package, guess_kind
+from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
+from latent_nerfstudio.models.shared_bundle import read_shared_bundle
+
+SOURCES = {"bundle": "", "scenes": "scenes", "autoencoder": "shared_bundle/autoencoder"}
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_what_was_pushed_is_pulled_the_same(hub, run, tmp_path, capsys, kind):
+    source, folder = run / SOURCES[kind], tmp_path / "pulled"
+    assert guess_kind(str(source)) == kind
+    main(["push", str(source), "me/thing", "--licence", "apache-2.0", "--data", "Balls, by us."])
+    assert "Published: http" in capsys.readouterr().out
+    main(["pull", "me/thing", str(folder), "--kind", kind])
+    place = {"bundle": "shared_bundle", "scenes": "scenes", "autoencoder": ""}[kind]
+    theirs, ours = files_of(folder / place), files_of(source / "shared_bundle" if kind == "bundle" else source)
+    assert theirs == ours and set(hub.repositories["me/thing"]) >= {"README.md", "config.json"}
+    if kind != "autoencoder":  # scenes brought the bundle that lies beside them
+        assert read_shared_bundle(str(folder)).hash == read_shared_bundle(str(run)).hash
+    card = ModelCard(hub.repositories["me/thing"]["README.md"].decode())
+    assert (card.data.license, kind in card.data.tags) == ("apache-2.0", True)
+    assert "Balls, by us." in card.text and "me/thing" in card.text and "OWNER" not in card.text
+
+
+def test_the_mixin_loads_each_kind(hub, run):
+    for kind, place in SOURCES.items():
+        Package(str(run / place), kind).push_to_hub(f"me/{kind}")
+        loaded = Package.from_pretrained(f"me/{kind}")
+        assert (loaded.kind, loaded.facts) == (kind, Package(str(run / place), kind).facts)
+
+
+def test_a_second_push_takes_away_what_is_no_more(hub, run):
+    hub.repositories["me/balls"] = {"scenes/gone.safetensors": b"x", "config.json": b"{}", "picture.png": b"x"}
+    Package(str(run / "scenes"), "scenes").push_to_hub("me/balls")
+    assert "scenes/gone.safetensors" not in hub.repositories["me/balls"]
+    assert {"picture.png", "scenes/red.safetensors", "config.json"} <= set(hub.repositories["me/balls"])
+
+
+def test_a_kind_that_a_stranger_made_up(tmp_path, run):
+    Package(str(run), "bundle").save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"kind": "checkpoint"}))
+    with pytest.raises(ValueError, match="kind: expected one of autoencoder, bundle, scenes, got 'checkpoint'"):
+        Package.from_pretrained(tmp_path)
+
+
+def test_the_card_says_what_was_measured_and_noted(run, tmp_path):
+    (run / "training.json").write_text(json.dumps({"method": "ig-ae", "steps": 7, "seconds": 12.5, "device": "cpu"}))
+    (run / "eval.json").write_text(json.dumps({"results": {"psnr": 25.125, "ssim": 0.5, "psnr_std": 9.0}}))
+    try:
+        notes = Notes("Balls", "Two balls.", "Drawn by us.", "mit")
+        Package(str(run), "bundle", notes=notes).save_pretrained(tmp_path / "bundle")
+        Package(str(run / "scenes"), "scenes").save_pretrained(tmp_path / "scenes")
+    finally:
+        (run / "training.json").unlink()
+        (run / "eval.json").unlink()
+    text = (tmp_path / "bundle" / "README.md").read_text()
+    for expected in ("# Balls", "Two balls.", "Drawn by us.", "license: mit", "| psnr | 25.125 |", "| steps | 7 |"):
+        assert expected in text
+    assert "| method | ig-ae |" in text and "| family | balls |" in text and read_shared_bundle(str(run)).hash in text
+    scenes = (tmp_path / "scenes" / "README.md").read_text()
+    assert "dB, mean (range) | 20.50 (20.00 to 21.00) |" in scenes and "| scenes | 2 |" in scenes
+    assert "license" not in scenes.split("---")[1] and "Not stated." in scenes
+
+
+def test_nothing_else_of_a_folder_is_published(run, tmp_path):
+    (run / "shared_bundle" / "secret.txt").write_text("x")
+    (run / "scenes" / "notes.md").write_text("x")
+    try:
+        Package(str(run / "scenes"), "scenes").save_pretrained(tmp_path)
+    finally:
+        (run / "shared_bundle" / "secret.txt").unlink()
+        (run / "scenes" / "notes.md").unlink()
+    assert {name.split("/")[-1] for name in names(tmp_path)} == {
+        *("README.md", "config.json", "bundle.json", "shared.safetensors", "latent_space.json"),
+        *("diffusion_pytorch_model.safetensors", "red.safetensors", "[blue].safetensors"),
+    }
+
+
+def test_a_bundle_by_name_or_hub_id_is_named_and_not_copied(hub, run, tmp_path):
+    hub.repositories["owner/bundle"] = files_of(run / "shared_bundle", "shared_bundle/")
+    Package(str(run / "scenes"), "scenes", "owner/bundle").save_pretrained(tmp_path)
+    assert not (tmp_path / "shared_bundle").exists()
+    assert json.loads((tmp_path / "config.json").read_text())["bundle"] == "owner/bundle"
+    card = ModelCard((tmp_path / "README.md").read_text())
+    assert card.data.base_model == "owner/bundle" and "--bundle owner/bundle" in card.text
+
+
+def test_the_bundled_one_can_be_published(tmp_path, capsys):
+    main(["push", "bundled", "me/cars", "--kind", "autoencoder", "--folder", str(tmp_path / "out")])
+    assert "Wrote what would be published" in capsys.readouterr().out
+    bundled, ours = (AutoencoderConfig(source=source).setup() for source in ("bundled", str(tmp_path / "out")))
+    assert bundled.fingerprint() == ours.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["push", "RUN", "no-owner"], "repository: expected OWNER/NAME, got 'no-owner'"),
+        (["push", "RUN", "me/x@v1"], "repository: expected OWNER/NAME, got 'me/x@v1'"),
+        (["push", "RUN", "me/x", "--folder", "RUN"], "expected nothing there, got something"),
+        (["push", "RUN/nothing", "me/x"], "expected a folder with a shared bundle, scene files or an autoencoder"),
+        (
+            ["push", "RUN/scenes/red.safetensors", "me/x", "--kind", "scenes"],
+            "expected a folder of scene files, got a file",
+        ),
+        (["push", "RUN/scenes", "me/x", "--bundle", "bundled"], "expected a scene of the shared bundle"),
+        (["push", "RUN", "me/x"], "me/x: expected the Hub to take it, got ConnectError"),
+        (["pull", "x", "OUT"], "repository: expected OWNER/NAME, got 'x'"),
+        (["pull", "me/x", "RUN"], "expected nothing there, got something; pass --overwrite"),
+        (["pull", "me/x", "OUT"], "expected a folder, or a Hub id that is cached or within reach"),
+    ],
+)
+def test_bad_calls_are_told_in_a_line(run, tmp_path, capsys, arguments, message):
+    with pytest.raises(SystemExit, match="1"):
+        main([a.replace("RUN", str(run)).replace("OUT", str(tmp_path / "out")) for a in arguments])
+    error = capsys.readouterr().err
+    assert message in error and len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
