@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains what the package bundles: the standard autoencoder, and the 3D-aware one with its base planes.
-# PHOTOS is a folder of real photos of at least 160 x 160 pixels. Two and a half hours of one CPU core; a GPU is faster.
+# PHOTOS is a folder of real photos of at least 160 x 160 pixels. Three hours of one CPU core; a GPU is faster.
 set -euo pipefail
 photos=${1:?"photos: expected a folder of real photos as the first argument, got none; name one"}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
@@ -28,6 +28,13 @@ ns-train ig-ae --data data/autoencoder/joint --pipeline.real-images data/autoenc
 	--max-num-iterations 4400 --pipeline.whole-pictures-start 4100 \
 	--output-dir outputs --experiment-name bundled --timestamp latest --vis tensorboard
 python scripts/write_bundled.py --run outputs/bundled/ig-ae/latest --test-scenes data/autoencoder/test --photos "$photos"
+
+# The decoder of rendered latents: scenes fitted to the bundle by latent supervision, then the decoder alone to their renders.
+ns-train latent-triplane --data data/autoencoder/joint --pipeline.model.shared-bundle bundled \
+	--pipeline.align-scenes False --write-bundle True --pipeline.rgb-alignment-start 2400 --max-num-iterations 9400 \
+	--pipeline.whole-pictures-start 9000 --pipeline.datamanager.images-per-batch 8 --contact-sheet False \
+	--output-dir outputs --experiment-name decoder --timestamp latest --vis tensorboard
+python scripts/add_decoder.py --run outputs/decoder/latent-triplane/latest --seconds 5442
 for name in standard f8; do
 	rm -rf "latent_nerfstudio/latent_space/bundled_$name"
 	cp -r "outputs/autoencoder/$name/autoencoder" "latent_nerfstudio/latent_space/bundled_$name"

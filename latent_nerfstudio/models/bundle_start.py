@@ -43,10 +43,27 @@ def start_latent_space(space: LatentSpace, bundle: SharedBundle) -> None:
     for name, target in latent_space_tensors(space).items():
         if not (space.is_identity and name == "background"):  # which is the data's colour, without any encoding
             target.copy_(bundle.tensors[name])
+    if same_encoder and bundle.decoder:
+        load_decoder(space, bundle)
     difference = (space.background_color - torch.tensor(bundle.background_color)).abs().max()
     if not space.is_identity and (not same_encoder or float(difference) > COLOR_TOLERANCE):
         space.encode_background()
     space.fitted.fill_(True)
+
+
+def load_decoder(space: LatentSpace, bundle: SharedBundle) -> None:
+    """Gives a latent space the bundle's decoder of rendered latents.
+
+    Raises:
+        ValueError: it is one of another autoencoder.
+    """
+    try:
+        space.autoencoder.load_decoder(bundle.decoder)
+    except RuntimeError as error:
+        raise ValueError(
+            f"shared bundle {bundle.folder}: expected a decoder of its autoencoder, got another: {error}; copy the "
+            "bundle again, or have its run write it again"
+        ) from error
 
 
 def check_autoencoder(space: LatentSpace, bundle: SharedBundle) -> bool:

@@ -4,7 +4,8 @@ A bundle holds the autoencoder, the base planes, the tiny MLP, the normaliser, t
 the folder `shared_bundle/` of a run:
 
     autoencoder/        diffusers folder, with latent_space.json; none for the identity
-    shared.safetensors  field.base_planes, field.mlp.*, mean_scene_weights, normalizer.*, background, preview_*
+    shared.safetensors  field.base_planes, field.mlp.*, mean_scene_weights, normalizer.*, background, preview_*, and
+                        decoder.*, the decoder of rendered latents, where it is another than the autoencoder's
     bundle.json         the fields of `SharedBundle`, and its format
 """
 
@@ -12,15 +13,17 @@ import copy
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List
+from typing import TYPE_CHECKING, Any, Dict, List, Tuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latent_nerfstudio.latent_space.autoencoder import BUNDLED_FOLDERS, AutoencoderConfig
+from latent_nerfstudio.files.replacing import replacing_folder
+from latent_nerfstudio.hub.resolve import is_hub_id, resolve
+from latent_nerfstudio.latent_space.autoencoder import BUNDLED_FOLDERS, Autoencoder, AutoencoderConfig
 from latent_nerfstudio.latent_space.latent_space import LatentSpace
-from latent_nerfstudio.latent_space.normalizer import NormalizerKind
+from latent_nerfstudio.latent_space.normalizer import Normalizer, NormalizerKind
 from latent_nerfstudio.models.bundle_folder import (
     AUTOENCODER,
     FOLDER,
@@ -29,7 +32,6 @@ from latent_nerfstudio.models.bundle_folder import (
     find_folder,
     hash_folder,
     link_autoencoder,
-    replacing,
     stored_tensors,
 )
 from latent_nerfstudio.models.triplane import TriplaneModel
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
 
 FORMAT = "shared-bundle-v1"
 """Changed when the contents of a bundle change their meaning."""
+
+DECODER = "decoder."
+"""Prefix of the names of the decoder of rendered latents."""
 
 BUNDLED_BUNDLES: Dict[str, Path] = {"bundled": BUNDLED_FOLDERS["bundled"]}
 """Folders of the bundles that are part of the package, by the name that `--pipeline.model.shared-bundle` takes."""
@@ -80,6 +85,11 @@ class SharedBundle:
         return AutoencoderConfig(source="identity" if is_identity else str(self.folder / AUTOENCODER))
 
     @property
+    def decoder(self) -> Dict[str, Tensor]:
+        """The decoder of rendered latents, by its names in the autoencoder; empty where it is the autoencoder's."""
+        return {name.removeprefix(DECODER): t for name, t in self.tensors.items() if name.startswith(DECODER)}
+
+    @property
     def has_base_planes(self) -> bool:
         """Whether its scenes shared base planes."""
         return "field.base_planes" in self.tensors
@@ -111,12 +121,13 @@ def write_shared_bundle(
     check_model(model)
     space = model.latent_space
     settings = {**settings_of(model), "num_scenes": len(model.scene_names), "step": step, "facts": facts}
-    with replacing(run_folder) as folder:
+    with replacing_folder(run_folder / FOLDER) as folder:
         encoder_hash = space.autoencoder.encoder_hash()
+        autoencoder, decoder = autoencoder_and_decoder(model)
         if not space.is_identity:
-            encoder_hash = write_autoencoder(folder / AUTOENCODER, space, dtype)
+            encoder_hash = write_autoencoder(folder / AUTOENCODER, autoencoder, space.normalizer, dtype)
         settings["autoencoder"] = {**settings["autoencoder"], "encoder_hash": encoder_hash}
-        write_tensors(folder / TENSORS_FILE, model, dtype)
+        write_tensors(folder / TENSORS_FILE, model, decoder, dtype)
         for path in folder.rglob("*.safetensors"):
             path.chmod(0o644)  # safetensors keeps its files to their owner
         settings["hash"] = hash_folder(folder, settings)
@@ -159,8 +170,26 @@ def settings_of(model: "LatentModel") -> Dict[str, Any]:
     }
 
 
-def write_tensors(path: Path, model: "LatentModel", dtype: torch.dtype) -> None:
-    """Writes what scenes share apart from the autoencoder; of it, the base planes in another type."""
+def autoencoder_and_decoder(model: "LatentModel") -> Tuple[Autoencoder, Dict[str, Tensor]]:
+    """The autoencoder of a model's bundle, and the decoder of rendered latents where it is another one.
+
+    RGB alignment turns a run's decoder towards what scenes can render, and away from what the encoder makes of
+    pictures. So the autoencoder stays as it came, unless it was trained as a whole.
+    """
+    space = model.latent_space
+    if space.is_identity or space.trains_encoder:
+        return space.autoencoder, {}
+    came = model.autoencoder_config.setup()
+    if came.encoder_hash() != space.autoencoder.encoder_hash():
+        return space.autoencoder, {}
+    before = came.decoder_state()
+    decoder = {name: value.detach().cpu() for name, value in space.autoencoder.decoder_state().items()}
+    is_same = all(torch.equal(value, before[name]) for name, value in decoder.items())
+    return came, {} if is_same else decoder
+
+
+def write_tensors(path: Path, model: "LatentModel", decoder: Dict[str, Tensor], dtype: torch.dtype) -> None:
+    """Writes what scenes share apart from the autoencoder; of it, base planes and decoder in another type."""
     from safetensors.torch import save_file
 
     space, nerf = model.latent_space, model.nerf
@@ -170,6 +199,7 @@ def write_tensors(path: Path, model: "LatentModel", dtype: torch.dtype) -> None:
         tensors["mean_scene_weights"] = nerf.field.scene_weights.mean(dim=0)
     if "field.base_planes" in tensors:
         tensors["field.base_planes"] = tensors["field.base_planes"].to(dtype)
+    tensors.update({f"{DECODER}{name}": value.to(dtype) for name, value in decoder.items()})
     tensors.update(latent_space_tensors(space))
     save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path)
 
@@ -185,22 +215,22 @@ def latent_space_tensors(space: LatentSpace) -> Dict[str, Tensor]:
     }
 
 
-def write_autoencoder(folder: Path, space: LatentSpace, dtype: torch.dtype) -> str:
+def write_autoencoder(folder: Path, autoencoder: Autoencoder, normalizer: Normalizer, dtype: torch.dtype) -> str:
     """Writes the autoencoder in diffusers format with a latent_space.json, and returns the hash of its stored encoder.
 
     Diffusers notes in config.json where the weights were loaded from; a path of this machine says nothing elsewhere.
     """
-    vae: Any = space.autoencoder.vae
+    vae: Any = autoencoder.vae
     stored = vae if dtype == torch.float32 else copy.deepcopy(vae).to(dtype)
     stored.save_pretrained(folder)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     config.pop("_name_or_path", None)
     (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
     numbers = {
-        "downscale_factor": space.downscale_factor,
-        "channels": space.num_channels,
-        "mean": space.normalizer.mean.tolist(),
-        "std": space.normalizer.std.tolist(),
+        "downscale_factor": autoencoder.downscale_factor,
+        "channels": autoencoder.num_channels,
+        "mean": normalizer.mean.tolist(),
+        "std": normalizer.std.tolist(),
     }
     (folder / "latent_space.json").write_text(json.dumps(numbers, indent=2), encoding="utf-8")
     return AutoencoderConfig(source=str(folder)).setup().encoder_hash()
@@ -210,19 +240,23 @@ def read_shared_bundle(source: str) -> SharedBundle:
     """Reads and verifies a bundle.
 
     Args:
-        source: a run's folder, its config.yml, the bundle's folder itself, or the name of one that is part of the
-            package.
+        source: a run's folder, its config.yml, the bundle's folder itself, the name of one that is part of the
+            package, or a Hub id.
 
     Raises:
         FileNotFoundError: there is no bundle.
         ValueError: it is of another format, unreadable, or not what its hash says.
+        ConnectionError: a Hub id that is neither cached nor within reach.
     """
-    folder = find_folder(BUNDLED_BUNDLES.get(source, Path(source).expanduser()))
+    path = BUNDLED_BUNDLES.get(source, Path(source).expanduser())
+    folder = find_folder(path)
+    if folder is None and not path.exists() and is_hub_id(source):
+        folder = resolve(source, "bundle")
     if folder is None:
         names = "".join(f"{name}, " for name in sorted(BUNDLED_BUNDLES))
         raise FileNotFoundError(
-            f"shared bundle: expected {names}a run with a folder {FOLDER}, its config.yml or that folder, got "
-            f"{source!r}, where there is none; check the path, or name a run of ig-ae"
+            f"shared bundle: expected {names}a run with a folder {FOLDER}, its config.yml, that folder or a Hub id, "
+            f"got {source!r}, where there is none; check the path, or name a run of ig-ae"
         )
     try:
         settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))

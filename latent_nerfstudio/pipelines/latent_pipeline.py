@@ -1,8 +1,9 @@
 """LatentPipeline: latent supervision, then RGB alignment, of any NeRF that a LatentModel wraps."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Literal, Optional, Tuple, Type, Union
+from typing import Any, Dict, Iterator, List, Literal, Optional, Tuple, Type, Union
 
 import torch
 from jaxtyping import Float
@@ -18,11 +19,14 @@ from torch.nn import Parameter
 
 from latent_nerfstudio.data.latent_cache import group_by
 from latent_nerfstudio.data.latent_datamanager import LatentDataManager, LatentDataManagerConfig, scene_indices
+from latent_nerfstudio.data.nearest_photos import NearestPhotos
 from latent_nerfstudio.data.share import Share
+from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.pipelines.commands import refuse_unsupported
 from latent_nerfstudio.pipelines.finite import check_finite
+from latent_nerfstudio.pipelines.saved_state import seal, unsealed
 from latent_nerfstudio.pipelines.scene_progress import PlateauConfig, SceneProgress
 from latent_nerfstudio.pipelines.scene_start import start_scenes
 from latent_nerfstudio.pipelines.scene_watch import SceneWatch
@@ -59,6 +63,9 @@ class LatentPipelineConfig(VanillaPipelineConfig):
     """t in (0, 1): replaces latent supervision by t L_latent + (1 - t) L_RGB on pictures or crops (3Da-AE, 3.2)."""
     train_decoder: bool = True
     """Whether RGB alignment trains the decoder as well as the NeRF."""
+    align_scenes: bool = True
+    """Whether RGB alignment trains the scenes and what else renders them; without, it teaches the decoder alone what
+    renders look like, for a bundle (`--write-bundle True`) whose new scenes need no RGB alignment of their own."""
     train_base_planes: Optional[bool] = None
     """Whether base planes are trained; by default unless a shared bundle brings them, whose scenes share them still."""
     train_mlp: Optional[bool] = None
@@ -92,6 +99,9 @@ class LatentPipeline(VanillaPipeline):
         world = kwargs.pop("world_size", 1)  # Nerfstudio would wrap the model, see `engine.distributed`
         self.check_world(config, world)
         super().__init__(config, device, *args, **kwargs)  # type: ignore[arg-type]
+        self.latent_model.panel.photos = NearestPhotos(
+            self.datamanager.train_dataset, self.datamanager.background_color
+        )
         self.world_size = world
         if world > 1:
             self.datamanager.share = Share(get_rank(), world, by_scene=len(self.latent_model.scene_names) >= world)
@@ -163,8 +173,17 @@ class LatentPipeline(VanillaPipeline):
         self.watch.prepare()
 
     def load_pipeline(self, loaded_state: Dict[str, Any], step: int) -> None:
-        super().load_pipeline(loaded_state, step)
+        super().load_pipeline(unsealed(loaded_state, f"checkpoint of step {step}"), step)
         self.is_fresh = False
+
+    @contextmanager
+    def as_saved(self) -> Iterator[None]:
+        """While it lasts, `state_dict` is what a checkpoint holds: the weights and their seal."""
+        hook = self.register_state_dict_post_hook(lambda module, state, prefix, metadata: seal(state))
+        try:
+            yield
+        finally:
+            hook.remove()
 
     def get_training_callbacks(self, training_callback_attributes: TrainingCallbackAttributes):
         """Those of Nerfstudio, and what is done for scenes after a step."""
@@ -251,15 +270,18 @@ class LatentPipeline(VanillaPipeline):
     def picture_losses(self, step: int, latent_weight: float, rgb_weight: float) -> Losses:
         """L_RGB of decoded renders of whole pictures, optionally with L_latent, and the NeRF's regularisers.
 
-        L_RGB trains NeRF and decoder (Decode-Scene with a trainable decoder; L_align of IG-AE).
+        L_RGB trains NeRF and decoder (Decode-Scene with a trainable decoder; L_align of IG-AE), or the decoder alone.
         """
         cameras, batch = self.datamanager.next_train_images(step, self.crop_at(step))
-        latents, outputs = self.latent_model.render_latents(cameras)
+        with torch.set_grad_enabled(self.config.align_scenes and torch.is_grad_enabled()):
+            latents, outputs = self.latent_model.render_latents(cameras)
         image = batch["image"]
         decoded = self.decode(latents, image)
         self.watch.saw(cameras.metadata, decoded - image)
         rgb_mse = masked_mse(decoded, image, batch.get("mask"))
-        losses = {"rgb_loss": rgb_weight * rgb_mse, **self.latent_model.get_regularization_dict(outputs)}
+        losses = {"rgb_loss": rgb_weight * rgb_mse}
+        if self.config.align_scenes:
+            losses.update(self.latent_model.get_regularization_dict(outputs))
         if latent_weight > 0:
             losses["latent_loss"] = latent_weight * (latents - self.target_latents(batch)).square().mean()
         return outputs, losses, {"psnr": -10 * rgb_mse.detach().log10()}
@@ -339,6 +361,12 @@ def check_config(config: LatentPipelineConfig) -> None:
         raise ValueError(
             f"mixed_supervision: expected t between 0 and 1, got {t}; 1 would be latent supervision, 0 RGB alignment"
         )
+    alone = config.train_decoder and config.mixed_supervision is None and config.alignment_latent_weight == 0
+    if not config.align_scenes and not alone:
+        raise ValueError(
+            "align_scenes: expected True with train_decoder False, mixed_supervision or alignment_latent_weight, which "
+            "train scenes on renders or nothing at all, got False; leave these out"
+        )
     if config.rgb_alignment_start is not None and config.rgb_alignment_start < 0:
         raise ValueError(
             f"rgb_alignment_start: expected a step of at least 0, got {config.rgb_alignment_start}; "
@@ -407,4 +435,5 @@ def save_pictures(folder: Path, index: int, pictures: Dict[str, Tensor]) -> None
 
     folder.mkdir(parents=True, exist_ok=True)
     for name, picture in pictures.items():
-        save_image(picture.permute(2, 0, 1).cpu(), folder / f"eval_{name}_{index:04d}.png")
+        with replacing_file(folder / f"eval_{name}_{index:04d}.png") as stream:
+            save_image(picture.permute(2, 0, 1).cpu(), stream, format="png")

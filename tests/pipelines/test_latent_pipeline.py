@@ -80,6 +80,31 @@ def test_a_frozen_decoder(balls, kl):
     assert all(gradients(*pipeline.get_param_groups()["planes"]))
 
 
+@pytest.mark.parametrize("nerf", [small_nerf(), small_nerf(**MACRO)], ids=["micro", "both"])
+def test_alignment_of_the_decoder_alone(balls, kl, nerf):
+    """The loss is that of alignment, and nothing that renders has a gradient."""
+    both = pipeline_of(balls, kl, nerf=nerf, rgb_alignment_start=0)
+    alone = pipeline_of(balls, kl, nerf=nerf, rgb_alignment_start=0, align_scenes=False)
+    alone.load_state_dict(both.state_dict())
+    torch.manual_seed(0)
+    expected = backward(both, 0)[0]["rgb_loss"]
+    torch.manual_seed(0)
+    losses, _ = backward(alone, 0)
+    assert list(losses) == ["rgb_loss"] and torch.equal(losses["rgb_loss"], expected)
+    assert autoencoder_gradients(alone) == (False, True)
+    assert [name for name, group in alone.get_param_groups().items() if any(gradients(*group))] == ["decoder"]
+    for first, second in zip(*(p.space.autoencoder.decoder_parameters() for p in (both, alone)), strict=True):
+        torch.testing.assert_close(second.grad, first.grad)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"train_decoder": False}, {"mixed_supervision": 0.5}, {"alignment_latent_weight": 0.1}]
+)
+def test_alignment_of_nothing(settings):
+    with pytest.raises(ValueError, match="align_scenes: expected True with train_decoder False"):
+        check_config(LatentPipelineConfig(align_scenes=False, **settings))
+
+
 def test_weights_of_alignment(balls, kl):
     pipeline = pipeline_of(balls, kl, rgb_alignment_start=0, rgb_loss_weight=3.0, alignment_latent_weight=0.5)
     pipeline.eval()

@@ -1,0 +1,92 @@
+"""Bundles whose decoder of rendered latents is another than their autoencoder's."""
+
+import pytest
+import torch
+from bundles import started
+from tiny import latent_model_of, small_nerf
+
+from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
+from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
+from latent_nerfstudio.scene_files.model_scenes import holds_bundle
+
+SOURCES = pytest.mark.parametrize("source", ["kl", "taesd"])
+
+
+def aligned_model(source):
+    """A latent model whose decoder alone was trained."""
+    model = latent_model_of(source, ["a", "b"], nerf=small_nerf(macro_features=3, num_base_planes=2))
+    with torch.no_grad():
+        for parameter in model.latent_space.autoencoder.decoder_parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return model
+
+
+@SOURCES
+def test_the_autoencoder_stays_as_it_came(request, tmp_path, source):
+    source = request.getfixturevalue(source)
+    model = aligned_model(source)
+    write_shared_bundle(tmp_path, model, 1, {})
+    bundle = read_shared_bundle(str(tmp_path))
+    came, stored = AutoencoderConfig(source=str(source)).setup().state_dict(), bundle.autoencoder_config.setup()
+    assert all(torch.equal(value, came[name]) for name, value in stored.state_dict().items())
+    own = model.latent_space.autoencoder.decoder_state()
+    assert set(bundle.decoder) == set(own) and all(torch.equal(t, own[name]) for name, t in bundle.decoder.items())
+    assert not any(".encoder." in name for name in bundle.decoder)
+
+
+@SOURCES
+def test_a_new_model_decodes_with_it(request, tmp_path, source):
+    """Renders go through the bundle's decoder, the ceiling through the autoencoder as it came."""
+    source = request.getfixturevalue(source)
+    model = aligned_model(source)
+    write_shared_bundle(tmp_path, model, 1, {})
+    new, plain = started(tmp_path), latent_model_of(source, ["a"])
+    latents, photo = torch.randn(1, 4, 4, 4), torch.rand(16, 16, 3)
+    side = 4 * new.latent_space.downscale_factor
+    assert torch.equal(new.decode(latents, side, side), model.decode(latents, side, side))
+    assert torch.equal(new.reconstruct(photo), plain.reconstruct(photo))
+    assert not torch.allclose(
+        new.latent_space.autoencoder.decode(latents), plain.latent_space.autoencoder.decode(latents)
+    )
+    assert holds_bundle(new, read_shared_bundle(str(tmp_path)))
+
+
+def test_another_decoder_is_no_longer_the_bundles(tmp_path, kl):
+    write_shared_bundle(tmp_path, aligned_model(kl), 1, {})
+    new, bundle = started(tmp_path), read_shared_bundle(str(tmp_path))
+    new.latent_space.autoencoder.load_decoder(AutoencoderConfig(source=str(kl)).setup().decoder_state())
+    assert not holds_bundle(new, bundle)
+
+
+def test_a_second_generation_keeps_the_first_autoencoder(tmp_path, kl):
+    write_shared_bundle(tmp_path / "first", aligned_model(kl), 1, {})
+    new = started(tmp_path / "first")
+    write_shared_bundle(tmp_path / "second", new, 2, {})
+    first, second = (read_shared_bundle(str(tmp_path / name)) for name in ("first", "second"))
+    assert all(torch.equal(second.decoder[name], value) for name, value in first.decoder.items())
+    assert first.autoencoder["encoder_hash"] == second.autoencoder["encoder_hash"]
+
+
+def test_half_precision(tmp_path, kl):
+    """What is published in float16 is read in float32, to half a thousandth."""
+    model = aligned_model(kl)
+    write_shared_bundle(tmp_path, model, 1, {}, torch.float16)
+    assert {t.dtype for t in read_shared_bundle(str(tmp_path)).decoder.values()} == {torch.float16}
+    own, new = (m.latent_space.autoencoder.decoder_state() for m in (model, started(tmp_path)))
+    for name, value in own.items():
+        assert new[name].dtype == torch.float32
+        torch.testing.assert_close(new[name], value, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("change", ["absent", "shape"])
+def test_a_decoder_of_another_autoencoder(tmp_path, kl, change, monkeypatch):
+    write_shared_bundle(tmp_path, aligned_model(kl), 1, {})
+    bundle = read_shared_bundle(str(tmp_path))
+    name = "decoder." + next(iter(bundle.decoder))
+    if change == "absent":
+        del bundle.tensors[name]
+    else:
+        bundle.tensors[name] = bundle.tensors[name][:1]
+    monkeypatch.setattr("latent_nerfstudio.models.latent_model.read_shared_bundle", lambda source: bundle)
+    with pytest.raises(ValueError, match="expected a decoder of its autoencoder, got another"):
+        started(tmp_path)
