@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, fields
 from importlib.util import find_spec
-from typing import Any, Callable, Dict, List, Literal, Optional, Tuple, Type
+from typing import Any, Callable, Dict, List, Literal, Optional, Sequence, Tuple, Type
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,7 @@ from latent_nerfstudio.fields.planes import (
     total_variation,
 )
 from latent_nerfstudio.fields.rows import SceneStorage, apply_but_for, gather_rows, row_bytes, stays_on_host
+from latent_nerfstudio.fields.scene_view import Parts, SceneView, view_planes
 from latent_nerfstudio.kernels.triplane_torch import TinyMLP, triplane_mlp
 
 MLPImplementation = Literal["auto", "torch", "tcnn"]
@@ -115,6 +116,28 @@ class TriplaneField(nn.Module):
         weights = None if self.scene_weights is None else gather_rows(self.scene_weights, scenes)
         return compose_planes(micro, self.base_planes, weights)
 
+    def view_planes(self, views: Sequence[SceneView]) -> Float[Tensor, "views planes features rows cols"]:
+        """The composed planes of views, see `scene_view.view_planes`; the parameters are left as they are.
+
+        Raises:
+            ValueError: a view of scenes or planes that are not there.
+        """
+        return torch.cat([self._view_planes(view) for view in views])
+
+    def _view_planes(self, view: SceneView) -> Float[Tensor, "1 planes features rows cols"]:
+        check_view(view, self.num_scenes, self.parts, 0 if self.base_planes is None else len(self.base_planes))
+        scenes = torch.tensor(view.scenes, device=next(self.mlp.parameters()).device)
+        micro = None if self.micro_planes is None else gather_rows(self.micro_planes, scenes)
+        weights = None if self.scene_weights is None else gather_rows(self.scene_weights, scenes)
+        return view_planes(view, micro, self.base_planes, weights, INITIAL_SCALE[self.config.aggregation][0])
+
+    @property
+    def parts(self) -> Tuple[Parts, ...]:
+        """What a view can show alone."""
+        if self.base_planes is None:
+            return ("all",)
+        return ("all", "base plane") if self.micro_planes is None else ("all", "macro", "micro", "base plane")
+
     def forward(
         self,
         positions: Float[Tensor, "points 3"],
@@ -200,6 +223,23 @@ class TriplaneField(nn.Module):
         self.mlp.load_state_dict({n.removeprefix("mlp."): v for n, v in state.items() if n.startswith("mlp.")})
         if self.base_planes is not None and "base_planes" in state:
             self.base_planes.copy_(state["base_planes"])
+
+
+def check_view(view: SceneView, scenes: int, parts: Sequence[Parts], bases: int) -> None:
+    """Refuses a view of what is not there.
+
+    Raises:
+        ValueError: another scene, part or base plane.
+    """
+    what = (
+        ("scene", view.scenes, range(scenes)),
+        ("parts", (view.parts,), parts),
+        ("base plane", (view.base_plane,) if view.parts == "base plane" else (), range(bases)),
+    )
+    for name, wanted, there in what:
+        if not set(wanted) <= set(there):
+            known = f"{there.start} to {there.stop - 1}" if isinstance(there, range) else ", ".join(there)
+            raise ValueError(f"view: expected {name} of {known}, got {', '.join(map(str, wanted))}; choose another")
 
 
 def mlp_implementation(wanted: MLPImplementation) -> Literal["torch", "tcnn"]:

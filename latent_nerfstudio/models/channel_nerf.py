@@ -14,6 +14,7 @@ from nerfstudio.models.base_model import Model, ModelConfig
 from torch import Tensor, nn
 
 from latent_nerfstudio.fields.heads import Range, color_heads, widen
+from latent_nerfstudio.models.proposals import keep_clocks
 from latent_nerfstudio.models.rendering import clip_rays, cropped_box, farthest_corner, scatter
 
 DEFAULT_NEAR, DEFAULT_FAR = 0.05, 1000.0
@@ -76,6 +77,7 @@ class ChannelNeRF(Model):
         self.register_buffer("box", self.scene_box.aabb.clone().float())
         self.widen_heads(self.kwargs.get("num_channels", 3), self.kwargs.get("value_range", (0.0, 1.0)))
         self.replace_renderers()
+        keep_clocks(self)
 
     def widen_heads(self, num_channels: int, value_range: Range) -> None:
         """Widens what gives colours; to be overridden for heads that are not Nerfstudio's.

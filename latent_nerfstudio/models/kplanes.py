@@ -30,6 +30,7 @@ from latent_nerfstudio.fields.kplanes_field import (
 )
 from latent_nerfstudio.models.boxed import BoxedModel, BoxedModelConfig
 from latent_nerfstudio.models.channel_nerf import check_single_scene
+from latent_nerfstudio.models.proposals import keep_clocks
 from latent_nerfstudio.models.rendering import composite, ray_weights
 
 
@@ -96,6 +97,7 @@ class KPlanesModel(BoxedModel):
             update_sched=self.steps_between_updates,
             initial_sampler=spread(),
         )
+        keep_clocks(self)
 
     @property
     def proposals(self) -> List[KPlanesDensityField]:

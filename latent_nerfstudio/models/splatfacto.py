@@ -26,6 +26,9 @@ INITIAL_OPACITY = 0.1
 NEAREST = 0.01
 """Nearest distance that is rendered, as in Splatfacto."""
 
+DENSIFICATION = ("grad2d", "count", "radii")
+"""Of the state of gsplat's strategy: what is summed up between two refinements."""
+
 GROUPS = ("means", "scales", "quats", "features", "opacities")
 """Parameter groups; each has an optimizer of its own, which densification looks up by this name."""
 
@@ -82,6 +85,8 @@ class LatentSplatfactoModel(SplatfactoModel):
         self.step = 0
         self.info: Dict[str, Any] = {}
         self.register_load_state_dict_pre_hook(_resize)
+        self.register_state_dict_post_hook(_keep_densification)
+        self.register_load_state_dict_pre_hook(_restore_densification)
 
     def fresh_gaussians(self, num_channels: int) -> Dict[str, Parameter]:
         """Gaussians at the points of the data or evenly in the scene box, as wide as their neighbours are far."""
@@ -241,6 +246,21 @@ def check_cameras(cameras: Cameras) -> None:
             f"latent-splatfacto: expected perspective cameras without distortion, got {got}; use latent-nerfacto, "
             "whose rays can be anything"
         )
+
+
+def _keep_densification(model: LatentSplatfactoModel, state: Dict[str, Any], prefix: str, metadata: Any) -> None:
+    """What densification has gathered since it last refined, so that a resumed run refines as it would have."""
+    for name in DENSIFICATION:
+        value = model.strategy_state.get(name)
+        if torch.is_tensor(value):
+            state[f"{prefix}strategy.{name}"] = value
+
+
+def _restore_densification(model: LatentSplatfactoModel, state: Dict[str, Any], prefix: str, *_: Any) -> None:
+    for name in DENSIFICATION:
+        value = state.pop(f"{prefix}strategy.{name}", None)
+        if value is not None:
+            model.strategy_state[name] = value.to(model.device)
 
 
 def _resize(model: LatentSplatfactoModel, state_dict: Dict[str, Any], prefix: str, *_: Any) -> None:

@@ -1,7 +1,7 @@
 """Tri-plane NeRF of one or many scenes, of any number of channels."""
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Tuple, Type
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Type
 
 import torch
 from jaxtyping import Float, Int
@@ -10,6 +10,7 @@ from nerfstudio.model_components.ray_samplers import PDFSampler, UniformLinDispP
 from torch import Tensor
 from torch.nn import Parameter
 
+from latent_nerfstudio.fields.scene_view import SceneView
 from latent_nerfstudio.fields.triplane_field import TriplaneField, TriplaneFieldConfig
 from latent_nerfstudio.models.boxed import BoxedModel, BoxedModelConfig
 from latent_nerfstudio.models.rendering import composite, ray_weights
@@ -48,11 +49,21 @@ class PlaneCache:
         self, field: TriplaneField, scenes: Int[Tensor, "scenes"]
     ) -> Float[Tensor, "scenes planes features rows cols"]:
         """`field.scene_planes(scenes)`, composed anew only if the scenes are others or a parameter was written to."""
+        return self.keep(field, tuple(scenes.tolist()), lambda: field.scene_planes(scenes))
+
+    def get_views(
+        self, field: TriplaneField, views: Sequence[SceneView]
+    ) -> Float[Tensor, "views planes features rows cols"]:
+        """As `get`, of views."""
+        return self.keep(field, tuple(views), lambda: field.view_planes(views))
+
+    def keep(self, field: TriplaneField, what: Tuple[Any, ...], compose: Callable[[], Tensor]) -> Tensor:
+        """What `compose` makes of the field's parameters, or made of them when it was last asked for the same."""
         parameters = [*field.plane_parameters(), *field.shared_plane_parameters()]
-        key = (tuple(scenes.tolist()), *((p.data_ptr(), p._version) for p in parameters))
+        key = (what, *((p.data_ptr(), p._version) for p in parameters))
         if key != self.key:
-            planes = field.scene_planes(scenes).permute(0, 1, 3, 4, 2).contiguous()
-            self.key, self.planes = key, planes.permute(0, 1, 4, 2, 3)
+            planes = compose().permute(0, 1, 3, 4, 2).contiguous()
+            self.key, self.planes = key, planes.permute(0, 1, 4, 2, 3)  # in one line: the viewer interrupts at any
         return self.planes
 
 
@@ -88,14 +99,18 @@ class TriplaneModel(BoxedModel):
         }
         return {name: parameters for name, parameters in groups.items() if parameters}
 
-    def get_outputs(self, ray_bundle: RayBundle) -> Dict[str, Tensor]:
+    def get_outputs(self, ray_bundle: RayBundle, views: Sequence[SceneView] = ()) -> Dict[str, Tensor]:
         """`rgb` [rays, C], `accumulation` and `depth` [rays, 1], all without background.
 
         Rays that miss the scene box cost nothing: they are left out before any sample is taken.
+
+        Args:
+            ray_bundle: rays.
+            views: what `scene_index` counts instead of the scenes, where it is given.
         """
         bundle, hit = self.clip(ray_bundle)
         scenes, slots = self.scenes_of(bundle)
-        planes = self.planes_of(scenes)
+        planes = self.planes_of(scenes, views)
         samples = self.sampler(bundle)
         if self.config.num_importance_samples:
             with torch.no_grad():
@@ -118,12 +133,16 @@ class TriplaneModel(BoxedModel):
         scenes, slots = torch.unique(index.reshape(-1).long(), return_inverse=True)
         return scenes, slots
 
-    def planes_of(self, scenes: Int[Tensor, "scenes"]) -> Float[Tensor, "scenes planes features rows cols"]:
-        """The composed planes of scenes; outside training those of the last call, where they still hold."""
+    def planes_of(
+        self, scenes: Int[Tensor, "scenes"], views: Sequence[SceneView] = ()
+    ) -> Float[Tensor, "scenes planes features rows cols"]:
+        """The composed planes of scenes, or of views by their number; outside training those of the last call, where
+        they still hold."""
+        chosen = [views[i] for i in scenes.tolist()] if views else []
         if self.training or torch.is_grad_enabled():
             self.plane_cache.clear()
-            return self.field.scene_planes(scenes)
-        return self.plane_cache.get(self.field, scenes)
+            return self.field.view_planes(chosen) if chosen else self.field.scene_planes(scenes)
+        return self.plane_cache.get_views(self.field, chosen) if chosen else self.plane_cache.get(self.field, scenes)
 
     def evaluate(
         self, samples: RaySamples, slots: Int[Tensor, "rays"], planes: Tensor

@@ -179,7 +179,7 @@ def test_cameras_without_a_scene_show_that_of_the_dropdown(kl):
     model = latent_model_of(kl, names=["a", "b", "c"])
     named = [model.get_outputs_for_camera(camera_of(16, 16, scene=s))["rgb"] for s in range(3)]
     assert torch.equal(model.get_outputs_for_camera(camera_of(16, 16))["rgb"], named[0])
-    model.scene_dropdown.value = "c"
+    model.panel.scene.value = "c"
     assert model.current_scene == 2
     assert torch.equal(model.get_outputs_for_camera(camera_of(16, 16))["rgb"], named[2])
     assert torch.equal(model.get_outputs_for_camera(camera_of(16, 16, scene=1))["rgb"], named[1])

@@ -11,9 +11,9 @@ from tiny import camera_of, latent_model_of, small_nerf
 from latent_nerfstudio.fields.kplanes_field import KPlanesDensityConfig, KPlanesFieldConfig
 from latent_nerfstudio.latent_space.resolution import resized_cameras
 from latent_nerfstudio.models import splatfacto
+from latent_nerfstudio.models.camera_rendering import resize
 from latent_nerfstudio.models.instant_ngp import LatentInstantNGPModelConfig
 from latent_nerfstudio.models.kplanes import KPlanesModelConfig
-from latent_nerfstudio.models.latent_model import resize
 from latent_nerfstudio.models.splatfacto import LatentSplatfactoModelConfig
 
 LATENT = torch.tensor([0.3, -1.2, 0.8, 0.1])

@@ -1,0 +1,110 @@
+"""The training photo that was taken most nearly from where a camera is, and a pose that shows a scene well."""
+
+import math
+from typing import Dict, Tuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from nerfstudio.cameras.cameras import Cameras
+from nerfstudio.data.datasets.base_dataset import InputDataset
+from torch import Tensor
+
+from latent_nerfstudio.latent_space.latent_space import as_float
+
+KEPT = 16
+"""Photos that are kept decoded."""
+
+TALLEST = 720
+"""Rows that a kept photo has at most."""
+
+ELEVATION = math.radians(25)
+"""Height above the horizon of the view that a scene is first shown from."""
+
+FORWARD = 0.1
+"""Share of the way to the scene by which that view is nearer than its photo, whose frame the viewer draws there."""
+
+
+class NearestPhotos:
+    """Reads photos when they are asked for, and nothing before.
+
+    Args:
+        dataset: training photos, their cameras, and the scene box.
+        background: colour behind photos with an alpha channel.
+    """
+
+    def __init__(self, dataset: InputDataset, background: Float[Tensor, "3"]) -> None:
+        self.dataset = dataset
+        self.background = background
+        self.kept: Dict[int, Tensor] = {}
+        cameras = dataset.cameras
+        poses = cameras.camera_to_worlds.float().cpu()
+        self.positions, self.forwards = poses[:, :3, 3], -poses[:, :3, 2]
+        index = (cameras.metadata or {}).get("scene_index")
+        self.scenes = torch.zeros(len(poses), dtype=torch.long) if index is None else index.flatten().long().cpu()
+        self.centre = dataset.scene_box.aabb.float().mean(dim=0)
+        self.distance = float((self.positions - self.centre).norm(dim=-1).median()) if len(poses) else 1.0
+
+    def nearest(self, camera: Cameras, scene: int) -> Float[Tensor, "height width 3"]:
+        """The photo of a scene whose camera is nearest to another, in [0, 1]; see `nearest_camera`."""
+        pose = camera.camera_to_worlds.reshape(-1, *camera.camera_to_worlds.shape[-2:])[0].float().cpu()
+        own = self.of_scene(scene)
+        at = nearest_camera(self.positions[own], self.forwards[own], pose[:3, 3], -pose[:3, 2], self.distance)
+        return self.photo(int(own[at]))
+
+    def of_scene(self, scene: int) -> Int[Tensor, "photos"]:
+        """The photos of a scene; all, where it has none."""
+        own = (self.scenes == scene).nonzero()[:, 0]
+        return own if len(own) else torch.arange(len(self.scenes))
+
+    def photo(self, index: int) -> Float[Tensor, "height width 3"]:
+        """A photo in [0, 1], over the background, made smaller if it is large."""
+        kept = self.kept.get(index)
+        if kept is not None:
+            return kept
+        image = as_float(self.dataset.get_data(index, image_type="uint8")["image"])
+        if image.shape[-1] == 4:
+            image = image[..., :3] * image[..., 3:] + self.background * (1 - image[..., 3:])
+        if image.shape[0] > TALLEST:
+            size = TALLEST, round(image.shape[1] * TALLEST / image.shape[0])
+            image = F.interpolate(image.permute(2, 0, 1)[None], size, mode="bilinear", antialias=True)[0].permute(
+                1, 2, 0
+            )
+        rest = list(self.kept.items())[-KEPT + 1 :]
+        self.kept = {**dict(rest), index: image}  # at once: the viewer may break off at any line
+        return image
+
+    def start(self, scene: int) -> Tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"], float]:
+        """A view of a scene from a little above, close to one of its photos: position, a point that it looks at, and
+        the vertical field of view in radians."""
+        own = self.of_scene(scene)
+        offset = self.positions[own] - self.centre
+        elevation = torch.asin((offset[:, 2] / offset.norm(dim=-1).clamp(min=1e-6)).clamp(-1, 1))
+        chosen = int(own[(elevation - ELEVATION).abs().argmin()])
+        position, forward = self.positions[chosen], self.forwards[chosen]
+        way = max(float((self.centre - position) @ forward), 0.1 * self.distance) * forward
+        camera = self.dataset.cameras[chosen]
+        fov = 2 * math.atan(float(camera.height) / (2 * float(camera.fy)))
+        return (position + FORWARD * way).numpy(), (position + way).numpy(), fov
+
+
+def nearest_camera(
+    positions: Float[Tensor, "cameras 3"],
+    forwards: Float[Tensor, "cameras 3"],
+    position: Float[Tensor, "3"],
+    forward: Float[Tensor, "3"],
+    distance: float,
+) -> int:
+    """The camera for which both its place and the point ahead of it at a distance are nearest to another's.
+
+    Args:
+        positions: where the cameras are.
+        forwards: unit vectors along which they look.
+        position: where the other is.
+        forward: unit vector along which it looks.
+        distance: how far away what they look at is; it weighs turns against moves.
+    """
+    moved = (positions - position).square().sum(dim=-1)
+    ahead = (positions + distance * forwards - position - distance * forward).square().sum(dim=-1)
+    return int((moved + ahead).argmin())

@@ -1,0 +1,223 @@
+"""The panel of a model in Nerfstudio's viewer: scenes, blends, planes alone, photos beside renders, error messages."""
+
+import sys
+import threading
+import traceback
+from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence, Tuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from nerfstudio.cameras.cameras import Cameras
+from nerfstudio.utils.rich_utils import CONSOLE
+from nerfstudio.viewer.viewer_elements import (
+    ViewerButton,
+    ViewerControl,
+    ViewerDropdown,
+    ViewerElement,
+    ViewerSlider,
+)
+from torch import Tensor
+
+from latent_nerfstudio.fields.scene_view import SceneView
+from latent_nerfstudio.fields.triplane_field import TriplaneField
+
+Pose = Tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"], float]
+"""Where a camera is, a point that it looks at, and its vertical field of view in radians."""
+
+
+class Photos(Protocol):
+    """The training photos of the scenes; see `data.nearest_photos`."""
+
+    def nearest(self, camera: Cameras, scene: int) -> Float[Tensor, "height width 3"]:
+        """The photo that was taken most nearly from where a camera is, in [0, 1]."""
+        ...
+
+    def start(self, scene: int) -> Pose:
+        """A pose that shows a scene well."""
+        ...
+
+
+class ScenePanel(ViewerElement, ViewerControl):
+    """Elements of the viewer that choose what is shown; one element to Nerfstudio, so that their order is ours.
+
+    Nothing that is chosen here changes a parameter, or a render that is not the viewer's.
+
+    Args:
+        names: names of the scenes.
+        start: name of the scene that is shown first.
+        field: the tri-plane field whose scenes can be blended and taken apart; None for other NeRFs.
+    """
+
+    def __init__(self, names: Sequence[str], start: str, field: Optional[TriplaneField] = None) -> None:
+        super().__init__("Scenes", cb_hook=lambda element: None)
+        self.index_of = {name: index for index, name in enumerate(names)}
+        self.photos: Optional[Photos] = None
+        self.last_error = ""
+        parts = ("all",) if field is None else field.parts
+        bases = 0 if field is None or field.base_planes is None else len(field.base_planes)
+        self.scene = ViewerDropdown("Scene", start, list(names))
+        self.other = ViewerDropdown("Blend with", next((n for n in names if n != start), start), list(names))
+        self.share = ViewerSlider("Blend", 0.0, 0.0, 1.0, 0.02, hint="Share of the second scene")
+        self.parts = ViewerDropdown("Planes", "all", list(parts), hint="Macro planes are what scenes share")
+        self.base_plane = ViewerSlider("Base plane", 0, 0, max(1, bases - 1), 1, hint="Shown by Planes: base plane")
+        self.look = ViewerButton("Look at the scene", lambda _: self.look_at_scene())
+        self.elements: List[ViewerElement] = [self.scene]
+        self.elements += [self.other, self.share] if field is not None and len(names) > 1 else []
+        self.elements += [self.parts, self.base_plane] if len(parts) > 1 else []
+        self.elements.append(self.look)
+
+    @property
+    def current_scene(self) -> int:
+        """Index of the scene that is chosen."""
+        return self.index_of[self.scene.value]
+
+    def view(self) -> SceneView:
+        """What the elements say."""
+        share = float(self.share.value)
+        other = self.index_of[self.other.value] if share > 0 else None
+        return SceneView(self.current_scene, other, share, self.parts.value, int(self.base_plane.value))  # type: ignore[arg-type]
+
+    def install(self, viser_server: Any) -> None:
+        """Puts the elements where Nerfstudio puts this one; a change of any is a change of this one."""
+        for element in self.elements:
+            if element is not self.look:
+                element.cb_hook = lambda _: self.cb_hook(self)
+            element.install(viser_server)
+
+    def _create_gui_handle(self, viser_server: Any) -> None:
+        """None: the elements have their own."""
+
+    def _setup(self, viewer: Any) -> None:
+        """Nerfstudio's viewer is there: cameras of browsers start where the scene is seen, not inside of it."""
+        super()._setup(viewer)
+        viewer.viser_server.on_client_connect(self.place)
+        for client in viewer.viser_server.get_clients().values():
+            self.place(client)
+
+    def look_at_scene(self) -> None:
+        """Moves the cameras of all browsers to where the scene is seen."""
+        for client in self.viser_server.get_clients().values():
+            self.place(client)
+
+    def place(self, client: Any) -> None:
+        """Moves the camera of one browser to where the scene is seen."""
+        if self.photos is None:
+            return
+        from nerfstudio.viewer.viewer import VISER_NERFSTUDIO_SCALE_RATIO
+
+        position, target, fov = self.photos.start(self.current_scene)
+        with client.atomic():
+            client.camera.fov = fov
+            client.camera.position = position * VISER_NERFSTUDIO_SCALE_RATIO
+            client.camera.look_at = target * VISER_NERFSTUDIO_SCALE_RATIO
+
+    def frame(
+        self, client: Any, camera: Cameras, render: Callable[[SceneView], Dict[str, Tensor]]
+    ) -> Dict[str, Tensor]:
+        """A frame of the viewer; an error becomes a picture and a message, since it would end the viewer's thread.
+
+        Args:
+            client: the viewer's render thread.
+            camera: what is rendered.
+            render: renders it.
+
+        Returns:
+            What `render` gave, with `photo`, the nearest training photo, and `render_and_photo`, both beside each
+            other, where there are photos; all of one size. They are drawn only while they are looked at.
+        """
+        try:
+            outputs = render(self.view())
+            pictures = {**outputs, **self.photo_outputs(client, camera, outputs["rgb"])}
+        except Exception as error:
+            if is_interrupt(error):
+                raise
+            self.report(client, error)
+            return error_pictures(camera, str(error) or type(error).__name__, with_photos=self.photos is not None)
+        self.last_error = ""
+        return pictures
+
+    def photo_outputs(self, client: Any, camera: Cameras, rgb: Float[Tensor, "height width 3"]) -> Dict[str, Tensor]:
+        """`photo` and `render_and_photo`; as they are not looked at, the render stands in for them."""
+        if self.photos is None:
+            return {}
+        if not wanted_outputs(client) & set(PHOTO_OUTPUTS):
+            return dict.fromkeys(PHOTO_OUTPUTS, rgb)
+        view = self.view()
+        shown = view.scene if view.other is None or view.share <= 0.5 else view.other
+        photo = self.photos.nearest(camera, shown).to(rgb)
+        height, width = rgb.shape[:2]
+        render = middle(rgb, round(height * photo.shape[1] / photo.shape[0]))  # as wide as the photo, so of one scale
+        beside = [fitted(render, height, width // 2), fitted(photo, height, width - width // 2)]
+        return dict(zip(PHOTO_OUTPUTS, (fitted(photo, height, width), torch.cat(beside, dim=1)), strict=True))
+
+    def report(self, client: Any, error: Exception) -> None:
+        """A message in the browser and the traceback in the log, once for all frames in a row with the same error."""
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        text = f"{type(error).__name__}: {error}"
+        if text == self.last_error:
+            return
+        self.last_error = text
+        what = "viewer: expected a frame, got an error; the viewer goes on"
+        CONSOLE.print(f"{what}\n{traceback.format_exc()}", markup=False)
+        client.client.add_notification("This frame could not be rendered", text[:400], auto_close=20000)
+
+
+PHOTO_OUTPUTS = ("photo", "render_and_photo")
+"""Outputs that the viewer alone has."""
+
+
+def viewer_client() -> Optional[Any]:
+    """The viewer's render thread, if that is what runs; None for every other caller."""
+    module = sys.modules.get("nerfstudio.viewer.render_state_machine")  # not imported: then no viewer runs
+    thread = threading.current_thread()
+    return thread if module is not None and isinstance(thread, module.RenderStateMachine) else None
+
+
+def is_interrupt(error: Exception) -> bool:
+    """Whether the viewer has ended a frame because the camera has moved on."""
+    from nerfstudio.viewer_legacy.server.viewer_utils import IOChangeException
+
+    return isinstance(error, IOChangeException)
+
+
+def wanted_outputs(client: Any) -> set:
+    """The outputs that are looked at."""
+    panel = client.viewer.control_panel
+    return {panel.output_render, panel.split_output_render if panel.split else panel.output_render}
+
+
+def middle(picture: Float[Tensor, "rows columns 3"], width: int) -> Float[Tensor, "rows width 3"]:
+    """The middle columns of a picture, at most all."""
+    width = min(width, picture.shape[1])
+    return picture.narrow(1, (picture.shape[1] - width) // 2, width)
+
+
+def fitted(
+    photo: Float[Tensor, "rows columns 3"], height: int, width: int, fill: float = 1.0
+) -> Float[Tensor, "height width 3"]:
+    """A photo, as large as it fits, in the middle of a picture."""
+    scale = min(height / photo.shape[0], width / photo.shape[1])
+    rows, columns = max(1, round(photo.shape[0] * scale)), max(1, round(photo.shape[1] * scale))
+    small = torch.nn.functional.interpolate(
+        photo.permute(2, 0, 1)[None], (rows, columns), mode="bilinear", antialias=scale < 1
+    )
+    picture = photo.new_full((height, width, 3), fill)
+    top, left = (height - rows) // 2, (width - columns) // 2
+    picture[top : top + rows, left : left + columns] = small[0].permute(1, 2, 0)
+    return picture
+
+
+def error_pictures(camera: Cameras, text: str, with_photos: bool) -> Dict[str, Tensor]:
+    """The outputs of a camera, as pictures that say what went wrong."""
+    from PIL import Image, ImageDraw
+
+    height, width = max(1, int(camera.height.flatten()[0])), max(1, int(camera.width.flatten()[0]))
+    image = Image.new("L", (width, height), 30)
+    letters = max(8, (width - 16) // 6)
+    lines = ["This frame could not be rendered:", *(text[i : i + letters] for i in range(0, len(text), letters))]
+    ImageDraw.Draw(image).multiline_text((8, 8), "\n".join(lines), fill=230)
+    grey = torch.tensor(np.asarray(image), dtype=torch.float32, device=camera.device)[..., None] / 255
+    names = ("rgb", "latent", *(PHOTO_OUTPUTS if with_photos else ()))
+    return {**{name: grey.expand(-1, -1, 3) for name in names}, "depth": grey, "accumulation": grey}

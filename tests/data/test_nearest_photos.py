@@ -1,0 +1,85 @@
+"""The nearest photo and the first view: hand-made cameras, and a scene on disk."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from tiny import camera_of, datamanager_of, write_ball
+
+from latent_nerfstudio.data import nearest_photos
+from latent_nerfstudio.data.nearest_photos import NearestPhotos, nearest_camera
+
+Z = torch.tensor([0.0, 0.0, 1.0])
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    write_ball(folder / "a", (0.9, 0.2, 0.1), views=6, seed=1)
+    write_ball(folder / "b", (0.1, 0.2, 0.9), views=6, seed=2)
+    manager = datamanager_of(folder)
+    return NearestPhotos(manager.train_dataset, manager.background_color)
+
+
+def test_place_and_direction_both_count():
+    positions = torch.tensor([[0.0, 0, 0], [0, 0, 0], [5, 0, 0]])
+    forwards = torch.stack([Z, -Z, Z])
+    assert nearest_camera(positions, forwards, torch.tensor([0.4, 0, 0]), Z, 1.0) == 0
+    assert nearest_camera(positions, forwards, torch.tensor([0.4, 0, 0]), -Z, 1.0) == 1
+    assert nearest_camera(positions, forwards, torch.tensor([4.0, 0, 0]), Z, 1.0) == 2
+
+
+def test_what_is_looked_at_from_far_weighs_turns_more():
+    positions, tilted = torch.tensor([[0.0, 0, 0], [1.5, 0, 0]]), torch.tensor([math.sin(0.5), 0, math.cos(0.5)])
+    forwards = torch.stack([tilted, Z])
+    assert nearest_camera(positions, forwards, torch.zeros(3), Z, 0.5) == 0
+    assert nearest_camera(positions, forwards, torch.zeros(3), Z, 10.0) == 1
+
+
+def test_a_photo_is_nearest_to_its_own_camera(photos):
+    cameras = photos.dataset.cameras
+    for index in range(len(cameras)):
+        scene = int(photos.scenes[index])
+        assert torch.equal(photos.nearest(cameras[index : index + 1], scene), photos.photo(index))
+        other = photos.nearest(cameras[index : index + 1], 1 - scene)
+        assert other.mean(dim=(0, 1)).argmax() == (2 if scene == 0 else 0) or not torch.equal(
+            other, photos.photo(index)
+        )
+
+
+def test_photos_lie_on_the_background(photos):
+    photo = photos.photo(0)
+    assert photo.shape == (32, 32, 3) and photo.dtype == torch.float32
+    torch.testing.assert_close(photo[0, 0], torch.ones(3))
+
+
+def test_few_photos_are_kept(photos, monkeypatch):
+    monkeypatch.setattr(nearest_photos, "KEPT", 3)
+    photos.kept = {}
+    for index in range(8):
+        photos.photo(index)
+    assert list(photos.kept) == [5, 6, 7]
+    assert photos.photo(6) is photos.kept[6]
+
+
+def test_large_photos_are_made_smaller(photos, monkeypatch):
+    monkeypatch.setattr(nearest_photos, "TALLEST", 16)
+    photos.kept = {}
+    assert photos.photo(0).shape == (16, 16, 3)
+
+
+def test_the_first_view_looks_at_the_scene_from_above(photos):
+    position, target, fov = photos.start(0)
+    assert np.linalg.norm(target - photos.centre.numpy()) < 1e-3
+    assert 1.5 < np.linalg.norm(position) < 2.5  # nearer than the photo's camera, at 2.5, and outside of the box
+    elevation = math.degrees(math.asin(position[2] / np.linalg.norm(position)))
+    others = photos.positions[photos.of_scene(0)]
+    best = min(abs(math.degrees(math.asin(float(p[2] / p.norm()))) - 25) for p in others)
+    assert abs(elevation - 25) == pytest.approx(best, abs=0.5)
+    assert fov == pytest.approx(2 * math.atan(0.5), abs=1e-3)
+
+
+def test_a_scene_without_photos_takes_all(photos):
+    assert len(photos.of_scene(9)) == len(photos.scenes)
+    assert photos.nearest(camera_of(8, 8), 9).shape[-1] == 3

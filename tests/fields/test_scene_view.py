@@ -1,0 +1,117 @@
+"""Views of scenes: blends and parts of planes against hand values, and what they refuse."""
+
+import pytest
+import torch
+
+from latent_nerfstudio.fields.planes import compose_planes
+from latent_nerfstudio.fields.scene_view import SceneView, view_planes
+from latent_nerfstudio.fields.triplane_field import TriplaneFieldConfig
+
+
+def field_of(**settings):
+    torch.manual_seed(0)
+    settings = {"micro_features": 2, "macro_features": 3, "num_base_planes": 4, "resolution": 5, **settings}
+    return TriplaneFieldConfig(implementation="torch", **settings).setup(num_scenes=3, num_channels=3)
+
+
+def own(field, scene):
+    return field.scene_planes(torch.tensor([scene]))
+
+
+@torch.no_grad()
+def test_a_blend_interpolates_micro_planes_and_weights():
+    field = field_of()
+    planes = field.view_planes([SceneView(2, 0, 0.25)])
+    micro = 0.75 * field.micro_planes[2] + 0.25 * field.micro_planes[0]
+    weights = 0.75 * field.scene_weights[2] + 0.25 * field.scene_weights[0]
+    macro = sum(weights[i] * field.base_planes[i] for i in range(4))
+    torch.testing.assert_close(planes[0], torch.cat([micro, macro], dim=1))
+    torch.testing.assert_close(planes, 0.75 * own(field, 2) + 0.25 * own(field, 0))
+
+
+@torch.no_grad()
+def test_the_ends_of_a_blend_are_the_scenes():
+    field = field_of()
+    assert torch.equal(field.view_planes([SceneView(1)]), own(field, 1))
+    assert torch.equal(field.view_planes([SceneView(1, 2, 0.0)]), own(field, 1))
+    torch.testing.assert_close(field.view_planes([SceneView(1, 2, 1.0)]), own(field, 2))
+
+
+@pytest.mark.parametrize(("aggregation", "neutral"), [("sum", 0.0), ("product", 1.0), ("concat", 0.0)])
+@torch.no_grad()
+def test_parts_leave_the_rest_at_its_neutral_value(aggregation, neutral):
+    field = field_of(aggregation=aggregation)
+    whole = own(field, 1)
+    views = [SceneView(1, parts="macro"), SceneView(1, parts="micro"), SceneView(1, parts="base plane", base_plane=3)]
+    macro, micro, base = field.view_planes(views)
+    assert torch.equal(macro[:, 2:], whole[0, :, 2:]) and bool((macro[:, :2] == neutral).all())
+    assert torch.equal(micro[:, :2], whole[0, :, :2]) and bool((micro[:, 2:] == neutral).all())
+    torch.testing.assert_close(base[:, 2:], field.base_planes[3])
+    assert bool((base[:, :2] == neutral).all())
+
+
+@torch.no_grad()
+def test_blends_of_parts():
+    field = field_of()
+    blended = field.view_planes([SceneView(0, 1, 0.5, "macro")])[0, :, 2:]
+    mean = compose_planes(None, field.base_planes, field.scene_weights[:2].mean(0, keepdim=True))[0]
+    torch.testing.assert_close(blended, mean)
+
+
+@torch.no_grad()
+def test_fields_with_one_kind_of_planes():
+    micro, macro = field_of(macro_features=0), field_of(micro_features=0)
+    assert micro.parts == ("all",) and macro.parts == ("all", "base plane")
+    assert field_of().parts == ("all", "macro", "micro", "base plane")
+    torch.testing.assert_close(
+        macro.view_planes([SceneView(0, parts="base plane", base_plane=1)])[0], macro.base_planes[1]
+    )
+    torch.testing.assert_close(micro.view_planes([SceneView(0, 1, 0.5)])[0], micro.micro_planes[:2].mean(0))
+
+
+@torch.no_grad()
+def test_parameters_are_left_alone():
+    field = field_of()
+    before = {name: value.clone() for name, value in field.state_dict().items()}
+    views = [SceneView(0, 1, 0.3, parts, 2) for parts in field.parts]
+    for planes in field.view_planes(views):
+        planes.add_(1)
+    assert all(torch.equal(value, before[name]) for name, value in field.state_dict().items())
+
+
+def test_gradients_reach_both_scenes():
+    field = field_of()
+    field.view_planes([SceneView(0, 2, 0.25)]).sum().backward()
+    gradient = field.micro_planes.grad
+    assert float(gradient[0].mean()) == pytest.approx(0.75) and float(gradient[2].mean()) == pytest.approx(0.25)
+    assert not bool(gradient[1].any())
+
+
+@pytest.mark.parametrize(("share", "other"), [(-0.1, 1), (1.1, 1), (float("nan"), 1), (0.5, None)])
+def test_shares_that_are_none(share, other):
+    with pytest.raises(ValueError, match="view: expected a share from 0 to 1 of another scene"):
+        SceneView(0, other, share)
+
+
+@pytest.mark.parametrize(
+    ("view", "expected"),
+    [
+        (SceneView(3), "view: expected scene of 0 to 2, got 3"),
+        (SceneView(-1), "view: expected scene of 0 to 2, got -1"),
+        (SceneView(0, 7, 0.5), "view: expected scene of 0 to 2, got 0, 7"),
+        (SceneView(0, parts="base plane", base_plane=4), "view: expected base plane of 0 to 3, got 4"),
+    ],
+)
+def test_views_of_what_is_not_there(view, expected):
+    with pytest.raises(ValueError, match=expected):
+        field_of().view_planes([view])
+
+
+def test_parts_of_planes_that_are_not_there():
+    with pytest.raises(ValueError, match="view: expected parts of all, got macro; choose another"):
+        field_of(macro_features=0).view_planes([SceneView(0, parts="macro")])
+
+
+def test_a_row_alone_is_itself():
+    micro = torch.randn(1, 3, 2, 4, 4)
+    assert torch.equal(view_planes(SceneView(0), micro, None, None), micro)

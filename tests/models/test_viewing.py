@@ -1,0 +1,328 @@
+"""The panel of the viewer: what its elements mean, frames in the viewer's thread, and errors that do not end it."""
+
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from nerfstudio.viewer.render_state_machine import RenderStateMachine
+from nerfstudio.viewer.utils import parse_object
+from nerfstudio.viewer.viewer_elements import ViewerControl, ViewerElement
+from nerfstudio.viewer_legacy.server.viewer_utils import IOChangeException, SetTrace
+from small_nerfs import small_vanilla
+from tiny import camera_of, latent_model_of, small_nerf
+
+from latent_nerfstudio.fields.scene_view import SceneView
+from latent_nerfstudio.models.triplane import TriplaneModel
+from latent_nerfstudio.models.viewing import fitted, middle
+
+BOTH = {"macro_features": 3, "num_base_planes": 2}
+SIZES = [(24, 20), (40, 16)]
+
+
+class Photos:
+    """One grey photo, twice as wide as high."""
+
+    def __init__(self):
+        self.asked = []
+
+    def nearest(self, camera, scene):
+        self.asked.append(scene)
+        return torch.full((10, 20, 3), 0.25)
+
+    def start(self, scene):
+        return np.array([1.0, 2, 3]), np.zeros(3), 0.5
+
+
+class ViewerThread(RenderStateMachine):
+    """The viewer's thread, which calls one function and keeps what comes of it."""
+
+    def __init__(self, call, output="rgb", split=None):
+        threading.Thread.__init__(self)
+        panel = SimpleNamespace(output_render=output, split=split is not None, split_output_render=split)
+        self.viewer = SimpleNamespace(control_panel=panel)
+        self.messages = []
+        self.client = SimpleNamespace(add_notification=lambda *message, **more: self.messages.append(message))
+        self.call = call
+        self.result = self.error = None
+
+    def run(self):
+        try:
+            self.result = self.call()
+        except Exception as error:
+            self.error = error
+
+    def done(self):
+        self.start()
+        self.join()
+        return self
+
+
+def model_of(source="identity", names=("a", "b", "c"), **field):
+    return latent_model_of(source, names, nerf=small_nerf(**{**BOTH, **field}))
+
+
+def in_viewer(model, camera=None, **options):
+    camera = camera_of(24, 20) if camera is None else camera
+    return ViewerThread(lambda: model.get_outputs_for_camera(camera), **options).done()
+
+
+# Views
+
+
+@torch.no_grad()
+def test_a_view_is_rendered_from_its_planes():
+    model, camera = model_of(), camera_of(24, 20)
+    view = SceneView(0, 2, 0.5)
+    blended = model.get_outputs_for_camera(camera, view=view)["rgb"]
+    model.nerf.field.micro_planes[1] = model.nerf.field.micro_planes[[0, 2]].mean(0)
+    model.nerf.field.scene_weights[1] = model.nerf.field.scene_weights[[0, 2]].mean(0)
+    torch.testing.assert_close(blended, model.get_outputs_for_camera(camera_of(24, 20, scene=1))["rgb"])
+
+
+def test_a_view_comes_before_the_cameras_scene():
+    model = model_of()
+    named, bare = camera_of(24, 20, scene=1), camera_of(24, 20)
+    view = SceneView(2, parts="macro")
+    wanted = model.get_outputs_for_camera(bare, view=view)["rgb"]
+    assert torch.equal(model.get_outputs_for_camera(named, view=view)["rgb"], wanted)
+    assert int(named.metadata["scene_index"]) == 1
+    assert torch.equal(
+        model.get_outputs_for_camera(named, view=SceneView(2))["rgb"],
+        model.get_outputs_for_camera(camera_of(24, 20, scene=2))["rgb"],
+    )
+
+
+def test_views_and_scenes_in_one_batch_are_as_alone(kl):
+    model, cameras = model_of(kl), camera_of(16, 16, count=5)
+    shown = [SceneView(0, 1, 0.4), 2, SceneView(1, parts="micro"), SceneView(0, 1, 0.4), SceneView(0)]
+    together = model.render_scenes(cameras, shown, with_latents=True)
+    for index, view in enumerate(shown):
+        view = view if isinstance(view, SceneView) else SceneView(view)
+        alone = model.get_outputs_for_camera(cameras[index : index + 1], with_latents=True, view=view)
+        for name, value in alone.items():
+            torch.testing.assert_close(together[name][index], value, atol=1e-5, rtol=1e-4)
+
+
+def test_chunks_of_rays_see_their_own_views():
+    model, cameras = model_of(), camera_of(16, 16, count=3)
+    shown = [SceneView(0, 1, 0.5), SceneView(1, parts="macro"), SceneView(2)]
+    whole = model.render_scenes(cameras, shown)["rgb"]
+    model.config.nerf.eval_num_rays_per_chunk = 100
+    torch.testing.assert_close(model.render_scenes(cameras, shown)["rgb"], whole)
+
+
+@torch.no_grad()
+def test_kept_planes_are_those_of_the_view():
+    model, camera = model_of(), camera_of(24, 20)
+    views = [SceneView(0), SceneView(0, 1, 0.5), SceneView(0, 1, 0.51), SceneView(0, parts="base plane", base_plane=1)]
+    views += [SceneView(0, parts="base plane"), SceneView(0, parts="macro"), SceneView(0)]
+    fresh = []
+    for view in views:
+        model.nerf.plane_cache.clear()
+        fresh.append(model.get_outputs_for_camera(camera, view=view)["rgb"])
+    for view, expected in zip(views, fresh, strict=True):
+        for _ in range(2):
+            assert torch.equal(model.get_outputs_for_camera(camera, view=view)["rgb"], expected)
+    assert len({float(picture.sum()) for picture in fresh}) == len(set(views))
+    model.nerf.field.base_planes.mul_(2)
+    assert not torch.equal(model.get_outputs_for_camera(camera, view=views[5])["rgb"], fresh[5])
+
+
+def test_a_nerf_without_planes_has_whole_scenes_alone(kl):
+    model = latent_model_of(kl, names=["a"], nerf=small_vanilla())
+    assert [element.name for element in model.panel.elements] == ["Scene", "Look at the scene"]
+    whole = model.get_outputs_for_camera(camera_of(16, 16), view=SceneView(0))["rgb"]
+    assert torch.equal(whole, model.get_outputs_for_camera(camera_of(16, 16))["rgb"])
+    with pytest.raises(ValueError, match="view: expected a whole scene of .*, which has no planes of scenes"):
+        model.get_outputs_for_camera(camera_of(16, 16), view=SceneView(0, parts="macro"))
+
+
+# Elements
+
+
+def names_of(model):
+    return [element.name for element in model.panel.elements]
+
+
+def test_the_elements_are_those_that_can_do_something():
+    every = ["Scene", "Blend with", "Blend", "Planes", "Base plane", "Look at the scene"]
+    assert names_of(model_of()) == every
+    assert names_of(model_of(names=["a"])) == ["Scene", "Planes", "Base plane", "Look at the scene"]
+    assert names_of(latent_model_of(names=["a", "b"])) == ["Scene", "Blend with", "Blend", "Look at the scene"]
+
+
+def test_the_elements_say_what_is_shown():
+    panel = model_of().panel
+    assert panel.view() == SceneView(0)
+    panel.scene.value, panel.other.value = "b", "c"
+    assert panel.view() == SceneView(1)
+    panel.share.value, panel.parts.value, panel.base_plane.value = 0.5, "base plane", 1
+    assert panel.view() == SceneView(1, 2, 0.5, "base plane", 1)
+
+
+def test_nerfstudio_finds_one_element_and_one_control():
+    model = model_of()
+    for kind in (ViewerElement, ViewerControl):
+        assert [(path, found is model.panel) for path, found in parse_object(model, kind, "model")] == [
+            ("model/panel", True)
+        ]
+
+
+# Frames
+
+
+def test_only_the_viewer_sees_what_its_panel_says():
+    model, camera = model_of(), camera_of(24, 20)
+    model.panel.photos = Photos()
+    whole = model.get_outputs_for_camera(camera)
+    model.panel.share.value, model.panel.parts.value = 0.5, "macro"
+    assert torch.equal(model.get_outputs_for_camera(camera)["rgb"], whole["rgb"])
+    assert sorted(whole) == ["accumulation", "depth", "latent", "rgb"] and model.panel.photos.asked == []
+    shown = in_viewer(model, camera).result
+    expected = model.get_outputs_for_camera(camera, view=SceneView(0, 1, 0.5, "macro"))
+    assert all(torch.equal(shown[name], value) for name, value in expected.items())
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_photos_are_drawn_only_while_they_are_looked_at(width, height):
+    model, camera = model_of(), camera_of(width, height)
+    model.panel.photos = photos = Photos()
+    outputs = in_viewer(model, camera).result
+    assert photos.asked == [] and list(outputs)[-2:] == ["photo", "render_and_photo"]
+    for options in ({"output": "photo"}, {"split": "render_and_photo"}):
+        outputs = in_viewer(model, camera, **options).result
+        assert all(value.shape[:2] == (height, width) for value in outputs.values())
+    assert photos.asked == [0, 0]
+    middle_row = outputs["photo"][height // 2]
+    torch.testing.assert_close(middle_row[width // 2], torch.full((3,), 0.25))
+    torch.testing.assert_close(outputs["render_and_photo"][height // 2, 3 * width // 4], torch.full((3,), 0.25))
+
+
+def test_the_photo_is_of_the_scene_that_has_the_larger_share():
+    model = model_of()
+    model.panel.photos = photos = Photos()
+    for share in (0.4, 0.6):
+        model.panel.share.value = share
+        in_viewer(model, output="photo")
+    assert photos.asked == [0, 1]
+
+
+def test_a_photo_keeps_its_shape():
+    photo = torch.zeros(10, 20, 3)
+    picture = fitted(photo, 30, 40)
+    assert picture.shape == (30, 40, 3) and bool((picture[:5] == 1).all()) and bool((picture[5:25] == 0).all())
+    assert bool((fitted(photo, 10, 40)[:, 10:30] == 0).all())
+
+
+def test_the_middle_of_a_picture():
+    picture = torch.arange(6.0)[None, :, None].expand(2, 6, 3)
+    assert middle(picture, 2)[0, :, 0].tolist() == [2, 3] and middle(picture, 9).shape == (2, 6, 3)
+
+
+# Errors
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_an_error_becomes_a_picture_and_a_message(width, height, monkeypatch, capsys):
+    model, camera = model_of(), camera_of(width, height)
+    model.panel.photos = Photos()
+    good = in_viewer(model, camera).result
+
+    def fail(*_):
+        raise RuntimeError("no planes [today]")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TriplaneModel, "get_outputs", fail)
+        first, second = in_viewer(model, camera), in_viewer(model, camera)
+        with pytest.raises(RuntimeError, match="no planes"):
+            model.get_outputs_for_camera(camera)
+    assert first.messages == [("This frame could not be rendered", "RuntimeError: no planes [today]")]
+    assert second.messages == []
+    assert capsys.readouterr().out.count("RuntimeError: no planes [today]") == 1
+    assert {name: value.shape for name, value in first.result.items()} == {n: v.shape for n, v in good.items()}
+    assert all(float(value.std()) > 0.05 for value in first.result.values())
+    after = in_viewer(model, camera)
+    assert torch.equal(after.result["rgb"], good["rgb"]) and after.error is None
+
+
+def test_the_same_error_is_said_again_after_a_good_frame(monkeypatch):
+    model = model_of()
+
+    def broken():
+        with monkeypatch.context() as patch:
+            patch.setattr(TriplaneModel, "get_outputs", lambda *_: 1 / 0)
+            return in_viewer(model).messages
+
+    assert len(broken()) == 1 and len(broken()) == 0
+    in_viewer(model)
+    assert len(broken()) == 1
+
+
+def is_checked(frame):
+    """Whether code runs inside of a check of types, which tests alone have and which swallows errors."""
+    while frame is not None:
+        if "beartype" in frame.f_code.co_filename or frame.f_code.co_filename.startswith("<"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def test_an_interrupt_at_any_line_leaves_the_next_frame_right():
+    model, camera = model_of(), camera_of(12, 10)
+    model.panel.share.value = 0.5
+    expected = in_viewer(model, camera).result["rgb"]
+
+    def interrupted(stop):
+        model.nerf.plane_cache.clear()
+        lines = [0]
+
+        def trace(frame, event, arg):
+            if is_checked(frame):
+                return None
+            lines[0] += event == "line"
+            if lines[0] == stop:
+                raise IOChangeException
+            return trace
+
+        def call():
+            with SetTrace(trace):
+                return model.get_outputs_for_camera(camera)
+
+        return ViewerThread(call).done(), lines[0]
+
+    count = interrupted(-1)[1]
+    for stop in range(1, count, max(1, count // 60)):
+        thread, _ = interrupted(stop)
+        assert isinstance(thread.error, IOChangeException) and thread.messages == []
+        assert torch.equal(in_viewer(model, camera).result["rgb"], expected)
+
+
+# Cameras
+
+
+def test_browsers_start_where_the_scene_is_seen():
+    model = model_of()
+    camera = SimpleNamespace(position=None, look_at=None, fov=None)
+
+    class Client:
+        def __init__(self):
+            self.camera = camera
+
+        def atomic(self):
+            import contextlib
+
+            return contextlib.nullcontext()
+
+    connected = []
+    server = SimpleNamespace(on_client_connect=connected.append, get_clients=lambda: {0: Client()})
+    viewer = SimpleNamespace(viser_server=server)
+    model.panel._setup(viewer)
+    assert camera.position is None and len(connected) == 1  # no photos, no place
+    model.panel.photos = Photos()
+    connected[0](Client())
+    assert camera.position.tolist() == [10, 20, 30] and camera.look_at.tolist() == [0, 0, 0] and camera.fov == 0.5
+    camera.position = None
+    model.panel.look.cb_hook(model.panel.look)
+    assert camera.position.tolist() == [10, 20, 30]
