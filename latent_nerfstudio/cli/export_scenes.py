@@ -16,10 +16,6 @@ EVALUATION = "eval.json"
 """What ns-eval may have written beside config.yml; the scenes' PSNR comes from it."""
 
 
-SAMPLES = "samples"
-"""Name of the fact of samples a ray: stratified ones and further ones where those found matter."""
-
-
 @dataclass
 class ExportScenes:
     """Writes each scene of a run as one small file that names its shared bundle: that which the run started from, or,
@@ -47,11 +43,18 @@ class ExportScenes:
             ValueError: a scene is unknown, or the run has no tri-planes.
         """
         from latent_nerfstudio.cli.runs import open_run
-        from latent_nerfstudio.scene_files.model_scenes import scenes_of
+        from latent_nerfstudio.files.locks import locked
 
         run = open_run(self.load_config)
         output = self.output or run.folder / "scenes"
         names = chosen_scenes(run, self.scenes)
+        with locked(lock_of(output), str(output)):
+            self.write(run, output, names)
+
+    def write(self, run: "Run", output: Path, names: Sequence[str]) -> None:
+        """The files, while nobody else writes there."""
+        from latent_nerfstudio.scene_files.model_scenes import scenes_of
+
         check_free([*targets(output, names), *([self.planes] if self.planes else [])], self.overwrite)
         model = load_model(run)
         bundle = find_bundle(run, model)
@@ -73,7 +76,7 @@ def chosen_scenes(run: "Run", wanted: Sequence[str]) -> List[str]:
     from latent_nerfstudio.scene_files.scene_file import check_name
     from latent_nerfstudio.scene_files.sources import check_known
 
-    names = run_scenes(run)
+    names = run.scenes()
     check_known(wanted, names, run.config_path)
     chosen = [name for name in names if not wanted or name in set(wanted)]
     for name in chosen:
@@ -81,14 +84,16 @@ def chosen_scenes(run: "Run", wanted: Sequence[str]) -> List[str]:
     return chosen
 
 
-def run_scenes(run: "Run") -> List[str]:
-    """The names of a run's scenes; of one whose data know of no scenes, that of its data."""
-    return run.scene_names() or [run.data().resolve().name or "scene"]
-
-
 def is_archive(output: Path) -> bool:
     """Whether an output is an archive and not a folder."""
     return output.suffix == ".zip"
+
+
+def lock_of(output: Path) -> Path:
+    """The lock of an output: within a folder, beside an archive."""
+    from latent_nerfstudio.files.locks import LOCK
+
+    return output.with_name(f".{output.name}{LOCK}") if is_archive(output) else output / LOCK
 
 
 def targets(output: Path, names: Sequence[str]) -> List[Path]:
@@ -113,16 +118,15 @@ def check_free(paths: Sequence[Path], overwrite: bool) -> None:
 
 
 def load_model(run: "Run") -> "LatentModel":
-    """The model of a run's latest checkpoint, without the run's data.
+    """The model of a run with tri-planes, without the run's data.
 
     Raises:
         FileNotFoundError: the checkpoint, or the bundle or autoencoder that the run was started from, are not there.
         ValueError: another NeRF, or a checkpoint that does not fit.
     """
-    from latent_nerfstudio.cli.export_scene import load_state
+    from latent_nerfstudio.api import run_model
     from latent_nerfstudio.models.latent_model import LatentModelConfig
     from latent_nerfstudio.models.triplane import TriplaneModelConfig
-    from latent_nerfstudio.scene_files.model_scenes import build_model
 
     config: Any = run.config.pipeline.model
     if not isinstance(config, LatentModelConfig) or not isinstance(config.nerf, TriplaneModelConfig):
@@ -130,28 +134,7 @@ def load_model(run: "Run") -> "LatentModel":
             f"{run.config_path}: expected a run with tri-planes, whose scenes share what a bundle holds, got one of "
             f"{run.method}; use lns export-scene"
         )
-    checkpoint = run.latest_checkpoint()
-    state = load_state(checkpoint)["pipeline"]
-    state = {name.removeprefix("_model."): value for name, value in state.items() if name.startswith("_model.")}
-    model = build_model(config, run_scenes(run), state["nerf.aabb"], background_color(run))
-    if any(".vae.encoder." in name for name in state):
-        model.latent_space.train_encoder()
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(
-            f"{checkpoint}: expected the weights of {len(model.scene_names)} scenes of this model, got others; "
-            f"restore the data that it was trained on. {error}"
-        ) from error
-    return model
-
-
-def background_color(run: "Run") -> List[float]:
-    """The colour behind a run's objects, as its datamanager finds it."""
-    from latent_nerfstudio.latent_space.latent_space import background_color_of
-
-    manager: Any = run.config.pipeline.datamanager
-    return background_color_of(getattr(manager.dataparser, "alpha_color", None) or manager.background_color).tolist()
+    return run_model.load_model(run)
 
 
 def find_bundle(run: "Run", model: "LatentModel") -> Optional["SharedBundle"]:
@@ -193,6 +176,8 @@ def scene_facts(run: "Run", model: "LatentModel", names: Sequence[str]) -> Dict[
     eval.json beside config.yml; views and cameras, where the data are there."""
     from importlib.metadata import version
 
+    from latent_nerfstudio.scene_files.model_scenes import SAMPLES
+
     training: Dict[str, Any] = {name: run.training[name] for name in ("steps",) if name in run.training}
     if "seconds_per_scene" in run.training:
         training["seconds"] = run.training["seconds_per_scene"]
@@ -210,7 +195,7 @@ def evaluated_psnr(run: "Run", names: Sequence[str]) -> Dict[str, Dict[str, Any]
 
     path = run.folder / EVALUATION
     results = read_results(path) if path.is_file() else {}
-    only = results.get("psnr") if len(run_scenes(run)) == 1 else None
+    only = results.get("psnr") if len(run.scenes()) == 1 else None
     found = {name: results.get(f"{name}/psnr", only) for name in names}
     return {name: {"psnr": value} for name, value in found.items() if value is not None}
 

@@ -24,7 +24,7 @@ class FitScenes:
     output: Path
     """Folder for scenes/NAME.safetensors, status.json, settings.json and logs/."""
     bundle: str = "bundled"
-    """Shared bundle: `bundled`, a run of ig-ae (folder or config.yml), or a bundle's folder."""
+    """Shared bundle: `bundled`, a run of ig-ae (folder or config.yml), a bundle's folder, or a Hub id."""
     workers: Union[int, Literal["ray"]] = 1
     """Processes of this machine, which take its GPUs by turns; or `ray`: the cluster at hand, else one of this
     machine."""
@@ -61,6 +61,7 @@ class FitScenes:
             OSError: the output cannot be written.
         """
         self.check()
+        from latent_nerfstudio.engine.signals import exit_on_sigterm
         from latent_nerfstudio.fleet.inventory import fit_inventory
         from latent_nerfstudio.fleet.plan import find_names
 
@@ -68,8 +69,9 @@ class FitScenes:
         table = None
         code = 0
         try:
-            for table in fit_inventory(self.inventory(), names, self.workers, self.chunk):
-                code = 1 if table.failed() else 0
+            with exit_on_sigterm():
+                for table in fit_inventory(self.inventory(), names, self.workers, self.chunk):
+                    code = 1 if table.failed() else 0
         except KeyboardInterrupt:
             code = INTERRUPTED
         finally:

@@ -24,9 +24,6 @@ VIEWS = "views"
 MOST_VIEWS = 1000
 """Views a scene at most."""
 
-MOST_SAMPLES = 1024
-"""Samples a ray at most that a file is believed."""
-
 
 @dataclass
 class ImportScenes:
@@ -34,9 +31,9 @@ class ImportScenes:
     stand in for photos."""
 
     files: Annotated[Tuple[Path, ...], tyro.conf.Positional]
-    """Scene files, folders of them, and archives (.zip)."""
+    """Scene files, folders of them, archives (.zip), and Hub ids of sets of scenes."""
     bundle: str
-    """Shared bundle that the scenes belong to: a run, the bundle's folder, or `bundled`."""
+    """Shared bundle that the scenes belong to: a run, the bundle's folder, `bundled`, or a Hub id."""
     output: Path
     """Folder of the run, which is written where ns-train would put it: OUTPUT/latent-triplane/imported."""
     scenes: Tuple[str, ...] = ()
@@ -98,8 +95,8 @@ def import_scenes(
     import torch
 
     from latent_nerfstudio.cli.export_scene import fill_run
-    from latent_nerfstudio.scene_files.model_scenes import build_model, put_scenes
-    from latent_nerfstudio.scene_files.replacing import replacing_folder
+    from latent_nerfstudio.files.replacing import replacing_folder
+    from latent_nerfstudio.scene_files.model_scenes import build_model, put_scenes, set_samples
     from latent_nerfstudio.scene_files.sources import read_scenes_from
 
     config = run_config(command, folder, bundle)
@@ -130,17 +127,6 @@ def run_config(command: ImportScenes, folder: Path, bundle: "SharedBundle") -> "
     is_named = command.bundle in BUNDLED_BUNDLES
     config.pipeline.model.shared_bundle = command.bundle if is_named else str(bundle.folder.resolve())
     return config
-
-
-def set_samples(model: Any, facts: Dict[str, Dict[str, Any]]) -> None:
-    """Renders with the samples a ray of the scenes' runs, the most where they differ; else with the method's."""
-    from latent_nerfstudio.cli.export_scenes import SAMPLES
-
-    pairs = [own.get(SAMPLES) for own in facts.values()]
-    good: Any = [pair for pair in pairs if isinstance(pair, list) and list(map(type, pair)) == [int, int]]
-    best = max((pair for pair in good if 1 <= pair[0] <= MOST_SAMPLES and 0 <= pair[1] <= MOST_SAMPLES), default=None)
-    if best is not None:
-        model.nerf.num_samples, model.nerf.num_importance_samples = best
 
 
 def color_name(color: Sequence[float]) -> Any:

@@ -11,8 +11,10 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
+from latent_nerfstudio.cli.blend import Blend
 from latent_nerfstudio.cli.consistency import Consistency
 from latent_nerfstudio.cli.contact_sheet import ContactSheet
+from latent_nerfstudio.cli.decode_latents import DecodeLatents
 from latent_nerfstudio.cli.demo_scenes import DemoScenes
 from latent_nerfstudio.cli.export_scene import ExportScene
 from latent_nerfstudio.cli.export_scenes import ExportScenes
@@ -20,7 +22,11 @@ from latent_nerfstudio.cli.fit_scenes import FitScenes
 from latent_nerfstudio.cli.import_autoencoder import ImportAutoencoder
 from latent_nerfstudio.cli.import_scenes import ImportScenes
 from latent_nerfstudio.cli.link_ffmpeg import LinkFfmpeg
+from latent_nerfstudio.cli.orbit import Orbit
 from latent_nerfstudio.cli.pack_scenes import PackScenes
+from latent_nerfstudio.cli.pull import Pull
+from latent_nerfstudio.cli.push import Push
+from latent_nerfstudio.cli.render_latents import RenderLatents
 from latent_nerfstudio.cli.render_meshes import RenderMeshes
 from latent_nerfstudio.cli.report import Report
 
@@ -38,8 +44,14 @@ Command = Union[
     Annotated[ImportScenes, tyro.conf.subcommand("import-scenes")],
     Annotated[PackScenes, tyro.conf.subcommand("pack-scenes")],
     Annotated[FitScenes, tyro.conf.subcommand("fit-scenes")],
+    Annotated[Push, tyro.conf.subcommand("push")],
+    Annotated[Pull, tyro.conf.subcommand("pull")],
     Annotated[Report, tyro.conf.subcommand("report")],
     Annotated[ContactSheet, tyro.conf.subcommand("contact-sheet")],
+    Annotated[Orbit, tyro.conf.subcommand("orbit")],
+    Annotated[Blend, tyro.conf.subcommand("blend")],
+    Annotated[RenderLatents, tyro.conf.subcommand("render-latents")],
+    Annotated[DecodeLatents, tyro.conf.subcommand("decode-latents")],
     Annotated[Consistency, tyro.conf.subcommand("consistency")],
     Annotated[ImportAutoencoder, tyro.conf.subcommand("import-autoencoder")],
     Annotated[LinkFfmpeg, tyro.conf.subcommand("link-ffmpeg")],

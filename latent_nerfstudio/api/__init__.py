@@ -1,0 +1,26 @@
+"""The Python API; `import latent_nerfstudio as lns` offers it lazily, see docs/python.md."""
+
+from latent_nerfstudio.api.cameras import Ring, camera_path, orbit
+from latent_nerfstudio.api.codec import Codec, load_autoencoder
+from latent_nerfstudio.api.latent_files import LatentFile, read_latents, render_latents, write_latents
+from latent_nerfstudio.api.loading import Bundle, load, load_bundle
+from latent_nerfstudio.api.scene_folder import save_scene
+from latent_nerfstudio.api.scenes import Pictures, Scenes
+
+__all__ = [
+    "Bundle",
+    "Codec",
+    "LatentFile",
+    "Pictures",
+    "Ring",
+    "Scenes",
+    "camera_path",
+    "load",
+    "load_autoencoder",
+    "load_bundle",
+    "orbit",
+    "read_latents",
+    "render_latents",
+    "save_scene",
+    "write_latents",
+]

@@ -1,0 +1,272 @@
+"""Paths of cameras: rings about a scene, and the camera paths of Nerfstudio's viewer."""
+
+import json
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Optional, Sequence, Tuple, Union
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from nerfstudio.cameras.camera_paths import get_path_from_json
+from nerfstudio.cameras.cameras import Cameras, CameraType
+
+from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.scene_files.views import FOCAL_PER_WIDTH, MAX_SIDE, RADIUS_PER_SIDE
+
+ELEVATION = 25.0
+"""Degrees above the horizon where nothing is known of a scene's cameras."""
+
+SIDE = 128
+"""Pixels along the side of pictures, likewise."""
+
+OPEN_GAP = 90.0
+"""Degrees without a camera from which on a scene counts as seen from one side: a ring then sways within what was seen
+instead of turning."""
+
+UPRIGHT = 0.8
+"""Cosine of the angle to an axis of the world from which on that axis is up."""
+
+
+@dataclass(frozen=True)
+class Ring:
+    """Cameras on a circle about a scene that look at its middle."""
+
+    center: Tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """What they look at, world units."""
+    radius: float = 1.3
+    """Distance from there, world units."""
+    elevation: float = ELEVATION
+    """Degrees above the horizon, in (-90, 90)."""
+    up: Tuple[float, float, float] = (0.0, 0.0, 1.0)
+    """Axis of the circle."""
+    middle: float = 0.0
+    """Azimuth of the first camera, degrees."""
+    sweep: float = 360.0
+    """Degrees of a full turn, or less, to sway to and fro about the middle."""
+    height: int = SIDE
+    """Pixels."""
+    width: int = SIDE
+    """Pixels."""
+    focal: Tuple[float, float] = (FOCAL_PER_WIDTH * SIDE, FOCAL_PER_WIDTH * SIDE)
+    """Focal lengths along x and y, pixels."""
+
+    def resized(self, height: Optional[int]) -> "Ring":
+        """The same view with pictures of another height, of the same aspect; None leaves it as it is."""
+        if height is None:
+            return self
+        check_side(height)
+        width = max(1, round(self.width * height / self.height))
+        across, down = width / self.width, height / self.height
+        return replace(self, height=height, width=width, focal=(self.focal[0] * across, self.focal[1] * down))
+
+    def cameras(self, views: int) -> Cameras:
+        """So many cameras in the order of a walk that ends where it began.
+
+        Raises:
+            ValueError: no view at all.
+        """
+        return pinhole_cameras(self.walk(views), [self.focal], self.height, self.width)
+
+    def walk(self, views: int) -> Float[np.ndarray, "views 4 4"]:
+        """The poses of `cameras`."""
+        if views < 1:
+            raise ValueError(problem("views", "at least 1", views, "try 60"))
+        turns = np.arange(views) / views
+        degrees = 360 * turns if self.sweep >= 360 else self.sweep / 2 * np.sin(2 * np.pi * turns)
+        return self.poses(np.radians(self.middle + degrees))
+
+    def poses(self, azimuths: Float[np.ndarray, " views"]) -> Float[np.ndarray, "views 4 4"]:
+        """OpenGL camera-to-world matrices of cameras at these azimuths, radians."""
+        along, aside, up = frame_of(self.up)
+        tilt = math.radians(self.elevation)
+        level = np.cos(azimuths)[:, None] * along + np.sin(azimuths)[:, None] * aside
+        backwards = math.cos(tilt) * level + math.sin(tilt) * up
+        right = np.cross(up, backwards)
+        right /= np.linalg.norm(right, axis=1, keepdims=True)
+        poses = np.tile(np.eye(4), (len(azimuths), 1, 1))
+        eyes = np.array(self.center) + self.radius * backwards
+        poses[:, :3] = np.stack([right, np.cross(backwards, right), backwards, eyes], axis=-1)
+        return poses
+
+
+def orbit(
+    views: int = 60,
+    size: int = SIDE,
+    radius: float = 1.3,
+    elevation: float = ELEVATION,
+    center: Tuple[float, float, float] = (0.0, 0.0, 0.0),
+) -> Cameras:
+    """Cameras that turn once about a point, z up, with a field of view of 49 degrees; those of `Scenes.orbit` suit a
+    scene by themselves.
+
+    Args:
+        views: number of cameras.
+        size: pixels along the side of a picture.
+        radius: distance from the point, world units.
+        elevation: degrees above the horizon, in (-90, 90).
+        center: the point.
+
+    Raises:
+        ValueError: a number out of its range.
+    """
+    if not (radius > 0 and -90 < elevation < 90):
+        got = f"{radius} and {elevation}"
+        raise ValueError(problem("orbit", "a positive radius and an elevation within 90 degrees", got, "change them"))
+    return Ring(as_point(center), radius, elevation).resized(size).cameras(views)
+
+
+def camera_path(path: Union[str, Path]) -> Cameras:
+    """The cameras of a camera path that Nerfstudio's viewer wrote.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no camera path.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(problem(path, "a camera path of the viewer", "nothing there", "check the path"))
+    do = "name a JSON file that the viewer's Render panel wrote"
+    try:
+        cameras = get_path_from_json(json.loads(path.read_text(encoding="utf-8")))
+        numbers = torch.cat([cameras.camera_to_worlds.flatten(), cameras.fx.flatten(), cameras.fy.flatten()])
+        sides = torch.stack([cameras.height, cameras.width])
+    except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        got = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        raise ValueError(problem(path, "a camera path of the viewer", got, do)) from error
+    if not bool(numbers.isfinite().all()) or not 1 <= int(sides.min()) <= int(sides.max()) <= MAX_SIDE:
+        raise ValueError(problem(path, f"finite cameras of 1 to {MAX_SIDE} pixels a side", "others", do))
+    return cameras
+
+
+def check_side(side: int) -> None:
+    """Refuses pictures without pixels, and those that no memory holds.
+
+    Raises:
+        ValueError: such a side.
+    """
+    if not 1 <= side <= MAX_SIDE:
+        raise ValueError(problem("size", f"1 to {MAX_SIDE} pixels", side, "try 128"))
+
+
+def ring_in_box(box: Float[torch.Tensor, "2 3"]) -> Ring:
+    """A ring about a scene box, where nothing is known of the scene's cameras."""
+    longest = float((box[1] - box[0]).max())
+    return Ring(as_point(box.mean(dim=0)), RADIUS_PER_SIDE * longest)
+
+
+def ring_of(cameras: Cameras, box: Optional[Float[torch.Tensor, "2 3"]] = None) -> Ring:
+    """The ring that suits a scene's own cameras: about what they look at, from their usual distance and elevation, with
+    their lens; all of these are medians.
+
+    Args:
+        cameras: the scene's, at least one.
+        box: scene box, in whose middle to look where the cameras do not look at one point within it.
+    """
+    poses = cameras.camera_to_worlds.double().cpu().numpy()
+    up = up_of(poses)
+    center = focus_of(poses, box)
+    offsets = poses[:, :, 3] - center
+    distances = np.linalg.norm(offsets, axis=1)
+    axes = np.stack(frame_of(up))
+    ahead, aside, above = (offsets / distances.clip(1e-9)[:, None] @ axes.T).T
+    middle, sweep = arc_of(np.degrees(np.arctan2(aside, ahead)))
+    height, width = (round(float(side.double().median())) for side in (cameras.height, cameras.width))
+    focal = FOCAL_PER_WIDTH * width, FOCAL_PER_WIDTH * width
+    if bool((cameras.camera_type == CameraType.PERSPECTIVE.value).all()):
+        focal = float(cameras.fx.median()), float(cameras.fy.median())
+    elevation = float(np.degrees(np.arcsin(np.median(above).clip(-1, 1))).clip(-80, 80))
+    radius = float(np.median(distances))
+    return Ring(as_point(center), radius, elevation, as_point(up), middle, sweep, height, width, focal)
+
+
+def as_point(values: Union[torch.Tensor, np.ndarray, Sequence[float]]) -> Tuple[float, float, float]:
+    """Three numbers."""
+    x, y, z = (float(value) for value in values)
+    return x, y, z
+
+
+def up_of(poses: Float[np.ndarray, "views 3 4"]) -> Float[np.ndarray, "3"]:
+    """What is up: the mean of the cameras' own, or the axis of the world that it is close to."""
+    mean = poses[:, :, 1].mean(axis=0)
+    mean = mean / max(np.linalg.norm(mean), 1e-9)
+    nearest = int(np.argmax(np.abs(mean)))
+    if np.abs(mean[nearest]) < UPRIGHT:
+        return mean if np.abs(mean).max() > 0.1 else np.array([0.0, 0.0, 1.0])
+    return np.sign(mean[nearest]) * np.eye(3)[nearest]
+
+
+def frame_of(up: Union[Sequence[float], np.ndarray]) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Three unit vectors at right angles: azimuth 0, azimuth 90 degrees, and up; for z these are x, y and z."""
+    axis = np.asarray(up, dtype=float) / np.linalg.norm(up)
+    helper = np.eye(3)[(int(np.argmax(np.abs(axis))) + 1) % 3]
+    along = helper - axis * (helper @ axis)
+    along /= np.linalg.norm(along)
+    return along, np.cross(axis, along), axis
+
+
+def focus_of(
+    poses: Float[np.ndarray, "views 3 4"], box: Optional[Float[torch.Tensor, "2 3"]]
+) -> Float[np.ndarray, "3"]:
+    """The point nearest to all lines of sight, by least squares; the middle of the box where it lies outside of it or
+    the lines are parallel."""
+    middle = np.zeros(3) if box is None else box.double().mean(dim=0).cpu().numpy()
+    sight, eyes = poses[:, :, 2], poses[:, :, 3]
+    across = np.eye(3) - sight[:, :, None] * sight[:, None, :]
+    matrix = across.sum(axis=0)
+    if np.linalg.cond(matrix) > 1e4:
+        return middle
+    point = np.linalg.solve(matrix, (across @ eyes[:, :, None]).sum(axis=0))[:, 0]
+    if box is None:
+        return point
+    low, high = box.double().cpu().numpy()
+    return point if bool(((point >= low) & (point <= high)).all()) else middle
+
+
+def arc_of(azimuths: Float[np.ndarray, " views"]) -> Tuple[float, float]:
+    """Middle and extent, degrees, of the shortest arc that holds all azimuths; from 0, all around, unless a wide gap is
+    left."""
+    ordered = np.sort(np.mod(azimuths, 360.0))
+    gaps = np.diff(np.concatenate([ordered, ordered[:1] + 360.0]))
+    widest = int(np.argmax(gaps))
+    if len(ordered) < 3 or gaps[widest] < OPEN_GAP:
+        return 0.0, 360.0
+    start, extent = ordered[(widest + 1) % len(ordered)], 360.0 - gaps[widest]
+    return float(np.mod(start + extent / 2, 360.0)), float(extent)
+
+
+def pinhole_cameras(
+    poses: Float[np.ndarray, "views 4 4"], focal: Sequence[Tuple[float, float]], height: int, width: int
+) -> Cameras:
+    """Cameras of one size whose axis goes through the middle of the picture.
+
+    Args:
+        poses: OpenGL camera-to-world matrices.
+        focal: focal lengths along x and y, pixels, of each or of all.
+        height: pixels.
+        width: pixels.
+    """
+    lengths = torch.tensor(list(focal), dtype=torch.float32).expand(len(poses), 2)
+    return Cameras(
+        camera_to_worlds=torch.tensor(poses[:, :3], dtype=torch.float32),
+        fx=lengths[:, :1].clone(),
+        fy=lengths[:, 1:].clone(),
+        cx=width / 2,
+        cy=height / 2,
+        width=width,
+        height=height,
+        camera_type=CameraType.PERSPECTIVE,
+    )
+
+
+def walk_together(rings: Sequence[Ring], views: int) -> Cameras:
+    """Cameras of several rings in step: first the first camera of each ring, then the second of each, and so on.
+
+    Args:
+        rings: with pictures of one height; the widest one's width is everybody's.
+        views: cameras of each ring.
+    """
+    poses = np.stack([ring.walk(views) for ring in rings], axis=1).reshape(-1, 4, 4)
+    width = max(ring.width for ring in rings)
+    return pinhole_cameras(poses, [ring.focal for ring in rings] * views, rings[0].height, width)

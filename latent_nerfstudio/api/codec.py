@@ -1,0 +1,164 @@
+"""Pictures to raw latents and back, in the convention of the autoencoder itself: nothing of a NeRF's normaliser is in
+them, and diffusers' own `vae.decode` takes them as they are."""
+
+from pathlib import Path
+from typing import Any, Optional, Sequence, Union
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig
+from latent_nerfstudio.latent_space.resolution import latent_size
+
+AT_ONCE = 16
+"""Pictures that an autoencoder is given together."""
+
+Images = Union[Tensor, np.ndarray, Sequence[Tensor]]
+
+
+class Codec:
+    """An autoencoder, for pictures [n, H, W, 3] in [0, 1] and raw latents [n, C, h, w].
+
+    A diffusers pipeline works on `(latents - shift_factor) * scaling_factor` between its encoder and its decoder.
+
+    Args:
+        autoencoder: what encodes and decodes.
+    """
+
+    def __init__(self, autoencoder: Autoencoder):
+        self.autoencoder = autoencoder.eval()
+
+    @property
+    def num_channels(self) -> int:
+        """C."""
+        return self.autoencoder.num_channels
+
+    @property
+    def downscale_factor(self) -> int:
+        """f: h = ceil(H / f)."""
+        return self.autoencoder.downscale_factor
+
+    @property
+    def scaling_factor(self) -> float:
+        """What diffusers' pipelines multiply raw latents by; 1 where the autoencoder names none."""
+        return float(self._setting("scaling_factor") or 1.0)
+
+    @property
+    def shift_factor(self) -> float:
+        """What they subtract before that; 0 where the autoencoder names none."""
+        return float(self._setting("shift_factor") or 0.0)
+
+    def _setting(self, name: str) -> Any:
+        vae = getattr(self.autoencoder, "vae", None)
+        return None if vae is None else getattr(vae.config, name, None)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is; pictures and latents may be anywhere."""
+        return next((p.device for p in self.autoencoder.parameters()), torch.device("cpu"))
+
+    @torch.no_grad()
+    def encode(self, pictures: Images) -> Float[Tensor, "n channels latent_height latent_width"]:
+        """Raw latents of pictures, on the host.
+
+        Args:
+            pictures: [n, H, W, 3] or one [H, W, 3]: uint8, or floats in [0, 1].
+
+        Raises:
+            ValueError: another shape.
+        """
+        batch = as_batch(pictures)
+        latents = [self.autoencoder.encode(part.to(self.device)).float().cpu() for part in batch.split(AT_ONCE)]
+        return torch.cat(latents).permute(0, 3, 1, 2).contiguous()
+
+    @torch.no_grad()
+    def decode(
+        self, latents: Union[Tensor, np.ndarray], height: Optional[int] = None, width: Optional[int] = None
+    ) -> Float[Tensor, "n height width 3"]:
+        """Pictures in [0, 1] of raw latents, on the host.
+
+        Args:
+            latents: [n, C, h, w] or one [C, h, w].
+            height: of the pictures that were encoded, pixels; by default f h.
+            width: likewise; by default f w.
+
+        Raises:
+            ValueError: latents of another shape, or of other channels than the autoencoder's.
+        """
+        batch = torch.as_tensor(latents).float()
+        batch = batch[None] if batch.ndim == 3 else batch
+        if batch.ndim != 4 or batch.shape[1] != self.num_channels or not batch.numel():
+            got, do = f"{list(batch.shape)}", "take the autoencoder that they come from"
+            raise ValueError(problem("latents", f"[n, {self.num_channels}, h, w]", got, do))
+        rows, columns = (side * self.downscale_factor for side in batch.shape[2:])
+        height, width = height or rows, width or columns
+        if latent_size(height, width, self.downscale_factor) != tuple(batch.shape[2:]):
+            low = self.downscale_factor - 1
+            expected = f"pictures of {rows - low} to {rows} x {columns - low} to {columns} pixels"
+            raise ValueError(problem("latents", expected, f"{height} x {width}", "give the size that was encoded"))
+        parts = batch.permute(0, 2, 3, 1).split(AT_ONCE)
+        pictures = [self.autoencoder.decode(part.to(self.device)).float().cpu() for part in parts]
+        return torch.cat(pictures)[:, :height, :width].clamp(0, 1)
+
+    def save(self, folder: Union[str, Path]) -> Path:
+        """Writes the autoencoder in diffusers format, whole or not at all: `AutoencoderKL.from_pretrained` reads it.
+
+        Returns:
+            The folder.
+
+        Raises:
+            ValueError: the identity, which is no autoencoder of diffusers.
+        """
+        from latent_nerfstudio.files.replacing import replacing_folder
+
+        if self.autoencoder.is_identity:
+            raise ValueError(problem("autoencoder", "one of diffusers", "the identity", "there is nothing to save"))
+        vae: Any = self.autoencoder.vae
+        with replacing_folder(Path(folder).expanduser()) as writing:
+            vae.save_pretrained(writing)
+        return Path(folder).expanduser()
+
+    def __repr__(self) -> str:
+        kind = "identity" if self.autoencoder.is_identity else type(self.autoencoder.vae).__name__
+        return f"Codec({kind}, downscale_factor={self.downscale_factor}, num_channels={self.num_channels})"
+
+
+def load_autoencoder(source: str, subfolder: Optional[str] = None, device: Optional[str] = None) -> Codec:
+    """Any autoencoder: `bundled`, `bundled-standard`, `bundled-f8`, `identity`, a folder in diffusers format, a run of
+    ig-ae, or a Hub id.
+
+    Args:
+        source: which one.
+        subfolder: of the folder or repository, `vae` for instance.
+        device: where to run it; by default the GPU, if there is one.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        ValueError: it is no autoencoder that is known.
+        ConnectionError: a Hub id that is neither cached nor within reach.
+    """
+    config = AutoencoderConfig(source=str(source), subfolder=subfolder)
+    return Codec(config.setup().to(device or default_device()))
+
+
+def default_device() -> str:
+    """The GPU, if there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def as_batch(pictures: Images) -> Float[Tensor, "n height width 3"]:
+    """Pictures as floats in [0, 1], one after the other.
+
+    Raises:
+        ValueError: another shape.
+    """
+    given = torch.stack(list(pictures)) if isinstance(pictures, (list, tuple)) else torch.as_tensor(pictures)
+    batch = given.float() / 255 if given.dtype == torch.uint8 else given.float()
+    batch = batch[None] if batch.ndim == 3 else batch
+    if batch.ndim != 4 or batch.shape[-1] != 3 or not batch.numel():
+        got = f"{list(given.shape)}"
+        raise ValueError(problem("pictures", "[n, height, width, 3]", got, "put channels last, and leave out alpha"))
+    return batch

@@ -1,0 +1,226 @@
+"""Raw latents of a path of cameras as a file, for methods that work on latents in 2D, and the way back.
+
+A safetensors file with `latents` [n, C, h, w], which `vae.decode` of the same autoencoder takes as they are, and, where
+they are pictures of a scene, `camera_to_worlds` [n, 3, 4] and `intrinsics` [n, 4] (fx, fy, cx, cy), so that what was
+edited can be learned as a scene again. Its metadata have one entry `latents`, JSON: the fields of `LatentFile`.
+
+Whoever edits latents may save them without any of this: `latents` alone is enough to decode.
+"""
+
+import json
+import math
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Dict, Literal, Optional, Union
+
+import torch
+from jaxtyping import Float
+from nerfstudio.cameras.cameras import Cameras, CameraType
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from latent_nerfstudio.api.codec import Codec
+from latent_nerfstudio.api.scenes import Scene, Scenes
+from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.files.replacing import replacing_file
+from latent_nerfstudio.latent_space.resolution import resized_cameras
+from latent_nerfstudio.scene_files.views import MAX_SIDE
+
+FORMAT = "latents-v1"
+"""Changed when the contents of a file of latents change their meaning."""
+
+ENTRY = "latents"
+"""Name of the tensor, and of the entry of the metadata."""
+
+MAX_CHANNELS = 1024
+"""Channels at most."""
+
+Precision = Literal["float32", "float16"]
+
+
+@dataclass(frozen=True, eq=False)
+class LatentFile:
+    """Raw latents of pictures, and what is known of them."""
+
+    latents: Float[Tensor, "n channels latent_height latent_width"]
+    """Un-normalised, in the autoencoder's convention; on the host."""
+    height: Optional[int] = None
+    """Of the pictures that they stand for, pixels; None for whole latent pixels."""
+    width: Optional[int] = None
+    """Likewise."""
+    scene: str = ""
+    """Name of the scene."""
+    source: str = ""
+    """Where the scene came from."""
+    autoencoder: Dict[str, Any] = field(default_factory=dict)
+    """`encoder_hash`, `downscale_factor`, `scaling_factor` and `shift_factor`."""
+    box: Optional[Float[Tensor, "2 3"]] = None
+    """Scene box."""
+    cameras: Optional[Cameras] = None
+    """Where the pictures were taken from, of their size."""
+
+
+def facts_of(codec: Codec) -> Dict[str, Any]:
+    """What a file says of the autoencoder of its latents."""
+    return {
+        "encoder_hash": codec.autoencoder.encoder_hash(),
+        "downscale_factor": codec.downscale_factor,
+        "scaling_factor": codec.scaling_factor,
+        "shift_factor": codec.shift_factor,
+    }
+
+
+def render_latents(scenes: Scenes, scene: Scene, cameras: Cameras, name: str = "") -> LatentFile:
+    """What cameras see of a scene as raw latents, with all that decoding and learning them again takes.
+
+    Args:
+        scenes: what renders.
+        scene: its name, or a view from `Scenes.blend` or `Scenes.part`.
+        cameras: of one size.
+        name: of the scene, where it is a view.
+
+    Raises:
+        ValueError: an unknown scene, or cameras of several sizes.
+    """
+    latents = scenes.latents(scene, cameras)
+    height, width = scenes.rendered_size(cameras)
+    seen = resized_cameras(cameras.reshape((-1,)).to("cpu"), height, width)
+    is_pinhole = bool((seen.camera_type == CameraType.PERSPECTIVE.value).all()) and seen.distortion_params is None
+    shown = scene if isinstance(scene, str) else name
+    known = (height, width, shown, scenes.source, facts_of(scenes.codec), scenes.box)
+    return LatentFile(latents, *known, cameras=seen if is_pinhole else None)
+
+
+def write_latents(path: Path, file: LatentFile, precision: Precision = "float32") -> int:
+    """Writes latents, whole or not at all.
+
+    Args:
+        path: where to, .safetensors.
+        file: what to write.
+        precision: of the latents.
+
+    Returns:
+        Bytes written.
+
+    Raises:
+        ValueError: numbers that the precision does not hold.
+        OSError: there is no room, or the folder cannot be written to.
+    """
+    latents = file.latents.to(getattr(torch, precision)).contiguous()
+    if not bool(latents.isfinite().all()):
+        raise ValueError(problem(path, f"latents within {precision}", "larger ones", "write them as float32"))
+    tensors = {ENTRY: latents}
+    if file.cameras is not None:
+        columns = [getattr(file.cameras, name) for name in ("fx", "fy", "cx", "cy")]
+        tensors["camera_to_worlds"] = file.cameras.camera_to_worlds.float().cpu().contiguous()
+        tensors["intrinsics"] = torch.cat(columns, dim=1).float().cpu().contiguous()
+    said = {"format": FORMAT, "box": None if file.box is None else file.box.tolist()}
+    said.update({name: getattr(file, name) for name in ("height", "width", "scene", "source", "autoencoder")})
+    data = save(tensors, {ENTRY: json.dumps(said, ensure_ascii=False)})
+    with replacing_file(path) as stream:
+        stream.write(data)
+    return len(data)
+
+
+def read_latents(path: Union[str, Path]) -> LatentFile:
+    """Reads latents: those of `lns render-latents`, or any safetensors file that holds `latents` [n, C, h, w].
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it holds none, or numbers that are none.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(problem(path, "a file of latents", "nothing there", "check the path"))
+    try:
+        with safe_open(path, framework="pt") as stream:
+            names = set(stream.keys())
+            check_shape(stream.get_slice(ENTRY).get_shape() if ENTRY in names else None, path)
+            latents = stream.get_tensor(ENTRY).float()
+            beside = ("camera_to_worlds", "intrinsics")
+            poses, lens = (stream.get_tensor(name) if name in names else None for name in beside)
+            said = load_said((stream.metadata() or {}).get(ENTRY), path)
+    except (SafetensorError, OSError, UnicodeDecodeError) as error:
+        got, do = f"'{str(error)[:200]}'", "name a .safetensors file with `latents`"
+        raise ValueError(problem(path, "a file of latents", got, do)) from error
+    if not bool(latents.isfinite().all()):
+        raise ValueError(problem(path, "finite latents", "NaN or infinity", "repair what edited them"))
+    file = with_facts(LatentFile(latents), said, path)
+    return file if poses is None or lens is None else replace(file, cameras=read_cameras(file, poses, lens, path))
+
+
+def check_shape(shape: Any, path: Path) -> None:
+    """Refuses what is no batch of latents, before it is read.
+
+    Raises:
+        ValueError: such a shape.
+    """
+    sizes = list(shape or [])
+    good = len(sizes) == 4 and all(sizes) and sizes[1] <= MAX_CHANNELS and max(sizes[2:]) <= MAX_SIDE
+    if not good:
+        got = "none" if shape is None else f"{sizes}"
+        do = "name a file of lns render-latents, or one with latents as diffusers has them"
+        raise ValueError(problem(path, "`latents` [n, C, h, w]", got, do))
+
+
+def load_said(text: Any, path: Path) -> Dict[str, Any]:
+    """The JSON of the metadata; empty where there is none.
+
+    Raises:
+        ValueError: other JSON, or another format.
+    """
+    if text is None:
+        return {}
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(problem(path, "metadata in JSON", f"'{error}'", "write the file again")) from error
+    if not isinstance(said, dict) or said.get("format") != FORMAT:
+        got = repr(said.get("format"))[:40] if isinstance(said, dict) else "no object"
+        raise ValueError(problem(path, f"the format {FORMAT}", got, "update this package"))
+    return said
+
+
+def with_facts(file: LatentFile, said: Dict[str, Any], path: Path) -> LatentFile:
+    """The file with what its metadata say, as far as it can be.
+
+    Raises:
+        ValueError: values that cannot be.
+    """
+    box = said.get("box")
+    numbers = box is not None and torch.tensor(box, dtype=torch.float32) if is_box(box) else None
+    kinds = {"height": int, "width": int, "scene": str, "source": str, "autoencoder": dict}
+    values = {name: said.get(name) for name in kinds}
+    known = {name: value for name, value in values.items() if value is not None}
+    bad = [name for name, value in known.items() if type(value) is not kinds[name]]
+    bad += [name for name in ("height", "width") if name in known and not 1 <= known[name] <= MAX_SIDE]
+    if bad or (box is not None and numbers is None):
+        got = ", ".join(bad or ["box"])
+        raise ValueError(problem(path, "metadata of lns render-latents", f"others for {got}", "write the file again"))
+    return replace(file, box=numbers if box is not None else None, **known)
+
+
+def is_box(value: Any) -> bool:
+    """Whether this is a lower and an upper corner."""
+    if not isinstance(value, list) or [len(v) if isinstance(v, list) else 0 for v in value] != [3, 3]:
+        return False
+    flat = [x for corner in value for x in corner]
+    finite = all(type(x) in (int, float) and math.isfinite(x) for x in flat)
+    return finite and all(low < high for low, high in zip(flat[:3], flat[3:], strict=True))
+
+
+def read_cameras(file: LatentFile, poses: Tensor, lens: Tensor, path: Path) -> Cameras:
+    """The cameras of a file.
+
+    Raises:
+        ValueError: other numbers of them than of latents, or such as no camera has.
+    """
+    count = len(file.latents)
+    good = poses.shape == (count, 3, 4) and lens.shape == (count, 4) and file.height and file.width
+    if not good or not bool(poses.isfinite().all() and lens.isfinite().all() and (lens[:, :2] > 0).all()):
+        got, do = f"{list(poses.shape)} and {list(lens.shape)}", "leave them out, or write the file again"
+        raise ValueError(problem(path, f"finite poses and intrinsics of {count} pictures", got, do))
+    fx, fy, cx, cy = lens.float().split(1, dim=1)
+    size = {"height": file.height, "width": file.width}
+    return Cameras(poses.float(), fx, fy, cx, cy, **size, camera_type=CameraType.PERSPECTIVE)  # type: ignore[arg-type]

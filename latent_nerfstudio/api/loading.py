@@ -1,0 +1,225 @@
+"""Scenes and bundles from wherever they are: runs, scene files, archives, folders of them, the Hub."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Union
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from nerfstudio.cameras.cameras import Cameras
+from torch import Tensor
+
+from latent_nerfstudio.api.cameras import ELEVATION, Ring, as_point
+from latent_nerfstudio.api.codec import Codec, Images, default_device
+from latent_nerfstudio.api.run_model import load_model, read_checkpoint, training_cameras
+from latent_nerfstudio.api.scenes import Scenes
+from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.engine.runs import open_run
+from latent_nerfstudio.hub.resolve import is_hub_id, resolve
+from latent_nerfstudio.models.latent_model import LatentModelConfig
+from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, SharedBundle, read_shared_bundle
+from latent_nerfstudio.scene_files.model_scenes import build_model, put_scenes, set_samples
+from latent_nerfstudio.scene_files.scene_file import SUFFIX, SceneFile
+from latent_nerfstudio.scene_files.sources import ARCHIVE_SUFFIX, read_scenes_from
+from latent_nerfstudio.scene_files.views import cameras_from_facts
+
+Source = Union[str, Path]
+
+
+def load(source: Source, bundle: Optional[Source] = None, device: Optional[str] = None) -> Scenes:
+    """Opens learned scenes.
+
+    Args:
+        source: a run of any method (its folder or config.yml), a scene file, an archive of them, a folder of them (such
+            as that of `lns fit-scenes` or `lns export-scenes`), or a Hub id of a set of scenes.
+        bundle: of scene files, their shared bundle: a run, the bundle's folder, `bundled`, or a Hub id; by default that
+            which lies beside them or is part of the package.
+        device: where to render; by default the GPU, if there is one.
+
+    Raises:
+        FileNotFoundError: there is nothing there, or a run's checkpoint, autoencoder or bundle are gone.
+        ValueError: it is neither a run nor scenes, a file is damaged, or belongs to another bundle.
+        ConnectionError: a Hub id that is neither cached nor within reach.
+    """
+    path = Path(source).expanduser()
+    if is_run(path):
+        scenes = run_scenes(path)
+    else:
+        if not path.exists() and not is_hub_id(str(source)):
+            expected = "a run, scene files, an archive of them or a Hub id (owner/name)"
+            raise FileNotFoundError(problem(source, expected, "nothing there", "check the path"))
+        scenes = file_scenes(resolve(str(source), "scenes"), str(source), bundle)
+    scenes.model.to(device or default_device())
+    return scenes
+
+
+def is_run(path: Path) -> bool:
+    """Whether a path is a run's: its config.yml, or the folder that holds it."""
+    return path.suffix in (".yml", ".yaml") or (path / "config.yml").is_file()
+
+
+def run_scenes(path: Path) -> Scenes:
+    """The scenes of a run, and its training cameras, if its data are there."""
+    run = open_run(path)
+    checkpoint = read_checkpoint(run)
+    cameras: Union[Cameras, Exception]
+    try:
+        cameras = training_cameras(run, checkpoint.box)
+    except (OSError, ValueError, AssertionError) as error:  # Nerfstudio's own readers assert
+        cameras = error
+    model = load_model(run, checkpoint, None if isinstance(cameras, Exception) else cameras)
+    return Scenes(model, str(path), training=cameras, facts={name: {"method": run.method} for name in run.scenes()})
+
+
+def file_scenes(path: Path, source: str, bundle: Optional[Source]) -> Scenes:
+    """The scenes of files, against their bundle."""
+    if path.is_file() and path.suffix not in (SUFFIX, ARCHIVE_SUFFIX):
+        expected = f"a run's config.yml, a scene file ({SUFFIX}) or an archive ({ARCHIVE_SUFFIX})"
+        raise ValueError(problem(path, expected, "another file", "name one of these"))
+    first = next(read_scenes_from([path]))
+    shared = read_shared_bundle(str(bundle)) if bundle is not None else find_bundle(path, source, first)
+    facts = facts_of(read_scenes_from([path], shared), source)
+    rigs = {name: cameras_from_facts(own, shared, f"scene {name!r}") for name, own in facts.items()}
+    config = LatentModelConfig(shared_bundle=str(shared.folder))
+    set_samples(config, facts)
+    height = max(rig.height for rig in rigs.values())
+    model = build_model(config, list(facts), shared.box, shared.background_color, image_height=height)
+    put_scenes(model, read_scenes_from([path], shared))
+    center = as_point(shared.box.mean(dim=0))
+    rings = {
+        name: Ring(center, rig.radius, ELEVATION, height=rig.height, width=rig.width, focal=(rig.fx, rig.fy))
+        for name, rig in rigs.items()
+    }
+    return Scenes(model, source, shared, rings=rings, facts=facts)
+
+
+def facts_of(scenes: Iterator[SceneFile], source: str) -> Dict[str, Dict[str, Any]]:
+    """The facts of scenes by name; each is verified on the way.
+
+    Raises:
+        ValueError: a scene is there twice.
+    """
+    facts: Dict[str, Dict[str, Any]] = {}
+    for scene in scenes:
+        if scene.name in facts:
+            raise ValueError(problem(source, "each scene once", f"{scene.name!r} twice", "leave one of them out"))
+        facts[scene.name] = scene.facts
+    return facts
+
+
+def find_bundle(path: Path, source: str, scene: SceneFile) -> SharedBundle:
+    """The bundle of scene files: beside them, named with them on the Hub, or part of the package.
+
+    Raises:
+        ValueError: there is none with the hash that they name.
+    """
+    for place in bundle_places(path):
+        try:
+            found = read_shared_bundle(place)
+        except FileNotFoundError:
+            continue
+        if found.hash == scene.bundle_hash:
+            return found
+    expected = f"the shared bundle {scene.bundle_hash[:12]} of scene {scene.name!r} beside it"
+    raise ValueError(problem(source, expected, "none with that hash", "name the bundle: a run, its folder or a Hub id"))
+
+
+def bundle_places(path: Path) -> List[str]:
+    """Where the bundle of scene files may be: beside a folder or archive, where the Hub's copy says, in the package."""
+    folder = path if path.is_dir() else path.parent
+    beside = [path.with_suffix(""), folder, folder.parent]
+    named = [name for name in map(named_bundle, (folder, folder.parent)) if name is not None]
+    return [*map(str, beside), *named, *BUNDLED_BUNDLES]
+
+
+def named_bundle(folder: Path) -> Optional[str]:
+    """The Hub id of the bundle that a repository of scenes names in its config.json; None if it names none."""
+    path = folder / "config.json"
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError:
+        return None
+    name = settings.get("bundle") if isinstance(settings, dict) else None
+    return name if isinstance(name, str) and is_hub_id(name) and not Path(name).exists() else None
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A shared bundle: what scenes share, and new scenes are fitted against."""
+
+    shared: SharedBundle
+    """Its tensors and settings."""
+    codec: Codec
+    """Its autoencoder, with the decoder of rendered latents where it has one of its own."""
+
+    @property
+    def hash(self) -> str:
+        """Hash that its scene files name."""
+        return self.shared.hash
+
+    @property
+    def facts(self) -> Dict[str, Any]:
+        """What its writer had to say."""
+        return self.shared.facts
+
+    @property
+    def box(self) -> Float[Tensor, "2 3"]:
+        """Scene box that its base planes fill."""
+        return self.shared.box
+
+    @property
+    def base_planes(self) -> Float[Tensor, "bases 3 features rows cols"]:
+        """B_1 to B_M, each XY, XZ and YZ; none of them where its scenes share none."""
+        planes = self.shared.tensors.get("field.base_planes")
+        return torch.zeros(0, 3, 0, 0, 0) if planes is None else planes.float()
+
+    def encode(self, pictures: Images) -> Float[Tensor, "n channels latent_height latent_width"]:
+        """See `Codec.encode`."""
+        return self.codec.encode(pictures)
+
+    def decode(
+        self, latents: Union[Tensor, np.ndarray], height: Optional[int] = None, width: Optional[int] = None
+    ) -> Float[Tensor, "n height width 3"]:
+        """See `Codec.decode`."""
+        return self.codec.decode(latents, height, width)
+
+    def scenes(self, files: Source, device: Optional[str] = None) -> Scenes:
+        """Scene files of this bundle, see `load`."""
+        return load(files, self.shared.folder, device)
+
+    def __repr__(self) -> str:
+        return f"Bundle({self.shared.folder}, {self.hash[:12]}, {len(self.base_planes)} base planes)"
+
+
+def load_bundle(source: Source, device: Optional[str] = None) -> Bundle:
+    """Opens a shared bundle.
+
+    Args:
+        source: a run that holds one, the bundle's folder, `bundled`, or a Hub id.
+        device: where to encode and decode; by default the GPU, if there is one.
+
+    Raises:
+        FileNotFoundError: there is no bundle.
+        ValueError: it is damaged, or of another format.
+        ConnectionError: a Hub id that is neither cached nor within reach.
+    """
+    shared = read_shared_bundle(str(source))
+    autoencoder = shared.autoencoder_config.setup()
+    if shared.decoder:
+        autoencoder.load_decoder(shared.decoder)
+    return Bundle(shared, Codec(autoencoder.to(device or default_device())))
+
+
+def check_scenes(scenes: Scenes, wanted: Sequence[str]) -> List[str]:
+    """The names of wanted scenes in their order; all for none or for `all`.
+
+    Raises:
+        ValueError: an unknown name; the message names the nearest.
+    """
+    if not wanted or tuple(wanted) == ("all",):
+        return scenes.names
+    for name in wanted:
+        scenes.index(name)
+    return list(dict.fromkeys(wanted))

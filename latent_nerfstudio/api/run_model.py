@@ -1,0 +1,148 @@
+"""The model of a run without the run's data: whatever NeRF is inside, a checkpoint says what its data had to say."""
+
+import copy
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Iterator, Optional
+
+import torch
+from jaxtyping import Float
+from nerfstudio.cameras.cameras import Cameras
+from nerfstudio.utils.rich_utils import CONSOLE
+from torch import Tensor
+
+from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
+from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.engine.checkpoints import check_checkpoint
+from latent_nerfstudio.engine.runs import Run, load_pipeline
+from latent_nerfstudio.latent_space.resolution import pixels_per_radian
+from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
+from latent_nerfstudio.pipelines.saved_state import unsealed
+from latent_nerfstudio.scene_files.model_scenes import build_model
+
+BOXES = ("nerf.aabb", "nerf.box")
+"""Names that the scene box may have in a checkpoint."""
+
+EMBEDDING = ".embedding_appearance.embedding.weight"
+"""End of the name of a parameter with one row a training picture."""
+
+
+def load_state(checkpoint: Path) -> Dict[str, Any]:
+    """A checkpoint on the host, without the seal of its weights.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    check_checkpoint(checkpoint)
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    return {**state, "pipeline": unsealed(state["pipeline"], checkpoint)}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run's latest checkpoint, as far as its model goes."""
+
+    path: Path
+    """Where it lies."""
+    step: int
+    """After which step it was written."""
+    state: Dict[str, Tensor]
+    """The model's tensors by the model's own names, on the host."""
+
+    @property
+    def box(self) -> Optional[Float[Tensor, "2 3"]]:
+        """The scene box; None for a NeRF that keeps none."""
+        return next((self.state[name] for name in BOXES if name in self.state), None)
+
+
+def read_checkpoint(run: Run) -> Checkpoint:
+    """Reads and verifies the checkpoint that the ns-* commands load.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is damaged.
+    """
+    path, prefix = run.latest_checkpoint(), "_model."
+    saved = load_state(path)
+    state = {name.removeprefix(prefix): v for name, v in saved["pipeline"].items() if name.startswith(prefix)}
+    return Checkpoint(path, int(saved["step"]), state)
+
+
+def load_model(run: Run, checkpoint: Optional[Checkpoint] = None, cameras: Optional[Cameras] = None) -> LatentModel:
+    """The model of a run's latest checkpoint, on the host, for evaluation.
+
+    Its data are only read where the NeRF inside keeps no scene box in checkpoints.
+
+    Args:
+        run: a run of any method.
+        checkpoint: its checkpoint, if it was read already.
+        cameras: its training cameras, from whose size on pictures are enlarged, see `max_render_height`.
+
+    Raises:
+        FileNotFoundError: the checkpoint, or the bundle or autoencoder that the run was started from, are not there.
+        ValueError: a checkpoint that does not fit the config.
+    """
+    config: Any = run.config.pipeline.model
+    checkpoint = checkpoint or read_checkpoint(run)
+    state, box = checkpoint.state, checkpoint.box
+    if not isinstance(config, LatentModelConfig) or box is None:
+        return load_pipeline(run.config_path).latent_model.eval()
+    rows = [len(value) for name, value in state.items() if name.endswith(EMBEDDING)]
+    facts = {} if cameras is None else camera_facts(cameras)
+    model = build_model(config, run.scenes(), box, run.background_color(), num_train_data=max(rows, default=1), **facts)
+    if any(".vae.encoder." in name for name in state):
+        model.latent_space.train_encoder()
+    model.update_to_step(checkpoint.step)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(
+            f"{checkpoint.path}: expected the weights of {len(model.scene_names)} scenes of this model, got others "
+            f"('{reason}'); restore the data and the autoencoder that it was trained on"
+        ) from error
+    return model
+
+
+def camera_facts(cameras: Cameras) -> Dict[str, Any]:
+    """What a model asks of its training cameras."""
+    return {"image_height": int(cameras.height.max()), "pixels_per_radian": pixels_per_radian(cameras)}
+
+
+def training_cameras(run: Run, box: Optional[Float[Tensor, "2 3"]]) -> Cameras:
+    """The training cameras of a run as its NeRF sees them, each with its `scene_index`; no picture is read.
+
+    Args:
+        run: a run of any method.
+        box: scene box of its checkpoint, which else may be carved from pictures.
+
+    Raises:
+        FileNotFoundError: the data are not there.
+        ValueError: the data are not those that the run was trained on.
+    """
+    manager: Any = run.config.pipeline.datamanager
+    parser: Any = copy.deepcopy(manager.dataparser)
+    parser.data = run.data()
+    if not parser.data.exists():
+        do = "call this from the folder that ns-train was called from"
+        raise FileNotFoundError(problem(parser.data, f"the data of {run.config_path}", "nothing there", do))
+    if isinstance(parser, ScenesDataParserConfig) and box is not None:
+        parser.box, parser.scene_scale = tuple(box.flatten().tolist()), 1.0
+    with silence():
+        outputs = parser.setup().get_dataparser_outputs("train")
+    names = outputs.metadata.get("scene_names") or []
+    if names and list(names) != run.scenes():
+        do = "restore the data that it was trained on"
+        raise ValueError(problem(parser.data, f"the scenes of {run.config_path}", f"{len(names)} others", do))
+    return outputs.cameras
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Without what Nerfstudio's and our own readers tell the terminal."""
+    before, CONSOLE.quiet = CONSOLE.quiet, True
+    try:
+        yield
+    finally:
+        CONSOLE.quiet = before

@@ -1,0 +1,74 @@
+"""Pictures and their cameras as a scene folder, which every command that takes data reads."""
+
+import json
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Union
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from nerfstudio.cameras.cameras import Cameras, CameraType
+from PIL import Image
+from torch import Tensor
+
+from latent_nerfstudio.api.codec import Images, as_batch
+from latent_nerfstudio.api.scenes import as_bytes
+from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.files.replacing import replacing_folder
+
+
+def save_scene(
+    folder: Union[str, Path], pictures: Images, cameras: Cameras, box: Optional[Float[Tensor, "2 3"]] = None
+) -> Path:
+    """Writes pictures as a scene in Nerfstudio's format, to be learned; whole or not at all.
+
+    Args:
+        folder: the scene's folder, which is replaced.
+        pictures: [n, H, W, 3], uint8 or in [0, 1].
+        cameras: n perspective cameras of that size.
+        box: scene box, world units.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: cameras that are not those of the pictures.
+        OSError: there is no room, or the folder cannot be written to.
+    """
+    batch, flat = as_batch(pictures), cameras.reshape((-1,)).to("cpu")
+    check_fit(batch, flat)
+    names = [f"images/{index:04d}.png" for index in range(len(batch))]
+    with replacing_folder(Path(folder).expanduser()) as writing:
+        (writing / "images").mkdir()
+        for name, picture in zip(names, as_bytes(batch), strict=True):
+            Image.fromarray(picture).save(writing / name)
+        text = json.dumps(transforms_of(names, flat, box), indent=1)
+        (writing / "transforms.json").write_text(text, encoding="utf-8")
+    return Path(folder).expanduser()
+
+
+def check_fit(pictures: Float[Tensor, "n height width 3"], cameras: Cameras) -> None:
+    """Refuses cameras that are not those of pictures.
+
+    Raises:
+        ValueError: other numbers, other sizes, or no perspective cameras.
+    """
+    count, height, width = pictures.shape[:3]
+    same = len(cameras) == count and bool((cameras.height == height).all() and (cameras.width == width).all())
+    kinds = cameras.camera_type == CameraType.PERSPECTIVE.value
+    if not same or not bool(kinds.all()) or cameras.distortion_params is not None:
+        expected = f"{count} perspective cameras of {height} x {width} pixels"
+        raise ValueError(problem("cameras", expected, "others", "give those that the pictures were taken with"))
+
+
+def transforms_of(names: List[str], cameras: Cameras, box: Optional[Float[Tensor, "2 3"]]) -> Dict[str, Any]:
+    """The contents of transforms.json."""
+    lens = torch.cat([cameras.fx, cameras.fy, cameras.cx, cameras.cy], dim=1).tolist()
+    size = {"w": int(cameras.width[0]), "h": int(cameras.height[0])}
+    frames = []
+    for name, pose, own in zip(names, cameras.camera_to_worlds.double().numpy(), lens, strict=True):
+        matrix = np.vstack([pose, [0.0, 0.0, 0.0, 1.0]]).tolist()
+        intrinsics = dict(zip(("fl_x", "fl_y", "cx", "cy"), own, strict=True))
+        frames.append({"file_path": name, "transform_matrix": matrix, **intrinsics, **size})
+    bounds = {} if box is None else {"aabb": box.tolist()}
+    return {"camera_model": "PINHOLE", **bounds, "frames": frames}

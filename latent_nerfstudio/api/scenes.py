@@ -1,0 +1,327 @@
+"""Learned scenes, ready to be rendered, whichever run or file they come from."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from nerfstudio.cameras.cameras import Cameras
+from PIL import Image
+from torch import Tensor
+
+from latent_nerfstudio.api.cameras import Ring, ring_in_box, ring_of
+from latent_nerfstudio.api.codec import Codec, Images
+from latent_nerfstudio.api.progress import progress
+from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.fields.scene_view import SceneView
+from latent_nerfstudio.models.camera_rendering import size_of
+from latent_nerfstudio.models.latent_model import LatentModel
+from latent_nerfstudio.models.shared_bundle import SharedBundle
+from latent_nerfstudio.scene_files.model_scenes import field_of
+from latent_nerfstudio.scene_files.sources import check_known
+
+AT_ONCE = 8
+"""Cameras that are rendered together."""
+
+Scene = Union[str, SceneView]
+"""A scene by its name, or a view of one or two, from `Scenes.blend` or `Scenes.part`."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What cameras see of a scene, on the host. `len`, slices and loops go over the pictures."""
+
+    rgb: Float[Tensor, "n height width 3"]
+    """In [0, 1]."""
+    latent: Float[Tensor, "n height width 3"]
+    """The latents as a picture in [0, 1], by a projection that does not change from picture to picture."""
+    depth: Float[Tensor, "n height width 1"]
+    """Distance along the ray, world units; the far end of the scene where nothing is met."""
+    accumulation: Float[Tensor, "n height width 1"]
+    """Opacity in [0, 1]."""
+    raw_latent: Float[Tensor, "n channels latent_height latent_width"]
+    """Raw latents, un-normalised, in the autoencoder's convention."""
+
+    def __len__(self) -> int:
+        return len(self.rgb)
+
+    def __getitem__(self, index: Union[int, slice]) -> "Pictures":
+        chosen = slice(index, index + 1 or None) if isinstance(index, int) else index
+        return Pictures(**{name: value[chosen] for name, value in vars(self).items()})
+
+    def __iter__(self) -> Iterator["Pictures"]:
+        return (self[index] for index in range(len(self)))
+
+    def save(self, folder: Union[str, Path]) -> List[Path]:
+        """Writes the colours as 0000.png and so on into a folder, which is made if it is not there.
+
+        Returns:
+            The files.
+        """
+        return save_pictures(folder, self.rgb)
+
+
+def save_pictures(folder: Union[str, Path], pictures: Float[Tensor, "n height width 3"]) -> List[Path]:
+    """Writes pictures in [0, 1] as 0000.png and so on; returns the files."""
+    place = Path(folder).expanduser()
+    place.mkdir(parents=True, exist_ok=True)
+    paths = [place / f"{index:04d}.png" for index in range(len(pictures))]
+    for path, picture in zip(paths, as_bytes(pictures), strict=True):
+        Image.fromarray(picture).save(path)
+    return paths
+
+
+def as_bytes(pictures: Float[Tensor, "*any height width 3"]) -> np.ndarray:
+    """Pictures in [0, 1] as uint8, rounded."""
+    return (pictures.clamp(0, 1) * 255).round().byte().cpu().numpy()
+
+
+class Scenes:
+    """Learned scenes of a run, of scene files, of an archive or of the Hub; `load` makes them.
+
+    Args:
+        model: what renders them.
+        source: where they come from, for messages.
+        bundle: the shared bundle that they belong to, if one is known.
+        training: their training cameras, if the data are there; or the error that reading them ended with.
+        rings: how to walk around those of them whose cameras are known otherwise.
+        facts: what is known of each, by name.
+    """
+
+    def __init__(
+        self,
+        model: LatentModel,
+        source: str,
+        bundle: Optional[SharedBundle] = None,
+        training: Union[Cameras, Exception, None] = None,
+        rings: Optional[Mapping[str, Ring]] = None,
+        facts: Optional[Mapping[str, Dict]] = None,
+    ):
+        self.model = model
+        self.source = source
+        self.bundle = bundle
+        self.facts: Dict[str, Dict] = dict(facts or {})
+        self._training = training
+        self._rings: Dict[str, Ring] = dict(rings or {})
+
+    @property
+    def names(self) -> List[str]:
+        """Names of the scenes."""
+        return list(self.model.scene_names)
+
+    def __len__(self) -> int:
+        return len(self.model.scene_names)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.model.scene_names
+
+    def __repr__(self) -> str:
+        shown = ", ".join(self.names[:3]) + (", ..." if len(self) > 3 else "")
+        return f"Scenes({len(self)} of {self.source}: {shown})"
+
+    @property
+    def box(self) -> Float[Tensor, "2 3"]:
+        """Lower and upper corner of the scene box, world units."""
+        return self.model.scene_box.aabb.detach().float().cpu()
+
+    @cached_property
+    def codec(self) -> Codec:
+        """Their autoencoder, with the decoder as it was trained with them."""
+        return Codec(self.model.latent_space.autoencoder)
+
+    def index(self, name: str) -> int:
+        """The place of a scene.
+
+        Raises:
+            ValueError: there is no such scene; the message names the nearest.
+        """
+        check_known([name], self.names, self.source)
+        return self._places[name]
+
+    @cached_property
+    def _places(self) -> Dict[str, int]:
+        return {name: index for index, name in enumerate(self.model.scene_names)}
+
+    def cameras(self, name: str) -> Cameras:
+        """The training cameras of a scene.
+
+        Raises:
+            ValueError: an unknown scene, or scenes that came without their data.
+            OSError: the data are no longer there.
+        """
+        index = self.index(name)
+        if isinstance(self._training, Exception):
+            raise self._training
+        if self._training is None:
+            do = "load the run that was trained on them, or use orbit()"
+            raise ValueError(problem(self.source, "scenes with their training cameras", "none", do))
+        scenes = (self._training.metadata or {}).get("scene_index")
+        chosen = slice(None) if scenes is None else scenes.flatten() == index
+        cameras = self._training[chosen]
+        cameras.metadata = None
+        return cameras
+
+    def ring(self, name: str) -> Ring:
+        """How to walk around a scene: about what its training cameras look at, from as far and as high, with their
+        lens; about the scene box where they are not known.
+
+        Raises:
+            ValueError: an unknown scene.
+        """
+        self.index(name)
+        if name not in self._rings:
+            known = isinstance(self._training, Cameras)
+            self._rings[name] = ring_of(self.cameras(name), self.box) if known else ring_in_box(self.box)
+        return self._rings[name]
+
+    def orbit(self, name: str, views: int = 60, size: Optional[int] = None) -> Cameras:
+        """Cameras that walk around a scene, see `ring`; scenes that were seen from one side alone sway within it.
+
+        Args:
+            name: the scene.
+            views: number of cameras.
+            size: height of the pictures, pixels; by default that of the training pictures.
+
+        Raises:
+            ValueError: an unknown scene, or a number out of its range.
+        """
+        return self.ring(name).resized(size).cameras(views)
+
+    def blend(self, first: str, second: str, share: float = 0.5) -> SceneView:
+        """Two scenes in one: their micro planes and scene weights interpolated.
+
+        Args:
+            first: scene at share 0.
+            second: scene at share 1.
+            share: of the second, in [0, 1].
+
+        Raises:
+            ValueError: an unknown scene, a share out of its range, or a NeRF whose scenes share nothing.
+        """
+        field_of(self.model)
+        return SceneView(self.index(first), self.index(second), share)
+
+    def part(self, name: str, parts: str = "macro", base_plane: int = 0) -> SceneView:
+        """One kind of a scene's planes alone: `macro`, `micro`, or one `base plane`.
+
+        Raises:
+            ValueError: an unknown scene, or planes that this model does not have.
+        """
+        known = field_of(self.model).parts
+        if parts not in known:
+            raise ValueError(problem("parts", f"one of {', '.join(known)}", repr(parts), "choose one of these"))
+        return SceneView(self.index(name), parts=parts, base_plane=base_plane)  # type: ignore[arg-type]
+
+    def render(self, scene: Scene, cameras: Cameras) -> Pictures:
+        """What cameras see of a scene.
+
+        Args:
+            scene: its name, or a view from `blend` or `part`.
+            cameras: one or more of one size, from `orbit`, `cameras`, `camera_path` or made by hand.
+
+        Raises:
+            ValueError: an unknown scene, or cameras of several sizes.
+        """
+        return self.render_each([scene] * cameras.size, cameras)
+
+    def render_each(self, scenes: Sequence[Scene], cameras: Cameras) -> Pictures:
+        """As `render`, each camera in a scene of its own: frames of a video that blends, many scenes from one side.
+
+        Raises:
+            ValueError: an unknown scene, cameras of several sizes, or another number of scenes than of cameras.
+        """
+        parts = progress(self.stream(scenes, cameras), "Rendering", -(-len(scenes) // AT_ONCE))
+        return joined(list(parts))
+
+    def stream(self, scenes: Sequence[Scene], cameras: Cameras) -> Iterator[Pictures]:
+        """As `render_each`, a few pictures at a time: what a long video needs.
+
+        Raises:
+            ValueError: see `render_each`, before anything is rendered.
+        """
+        views, flat = [self.view(scene) for scene in scenes], cameras.reshape((-1,))
+        check_one_size(flat)
+        if len(views) != len(flat):
+            raise ValueError(problem("scenes", f"one for each of {len(flat)} cameras", len(views), "give as many"))
+        starts = range(0, len(views), AT_ONCE)
+        return (self._render(views[i : i + AT_ONCE], flat[i : i + AT_ONCE]) for i in starts)
+
+    def view(self, scene: Scene) -> SceneView:
+        """A scene as what `LatentModel.render_scenes` takes."""
+        return scene if isinstance(scene, SceneView) else SceneView(self.index(scene))
+
+    def _render(self, views: Sequence[SceneView], cameras: Cameras) -> Pictures:
+        outputs = self.model.render_scenes(cameras.to(self.model.device), views, with_latents=True)
+        raw = self.model.latent_space.normalizer.inverse(outputs.pop("raw_latent"))
+        pictures = {name: outputs[name].cpu() for name in ("rgb", "latent", "depth", "accumulation")}
+        return Pictures(**pictures, raw_latent=raw.permute(0, 3, 1, 2).contiguous().cpu())
+
+    def latents(self, scene: Scene, cameras: Cameras) -> Float[Tensor, "n channels latent_height latent_width"]:
+        """Raw latents of what cameras see, un-normalised, in the autoencoder's convention: `vae.decode(latents)` of the
+        same autoencoder shows them, and a diffusers pipeline works on `(latents - shift_factor) * scaling_factor`, both
+        of `codec`.
+
+        Pictures that would be taller than the training ones are not: see `rendered_size`.
+
+        Raises:
+            ValueError: an unknown scene, or cameras of several sizes.
+        """
+        return self.render(scene, cameras).raw_latent
+
+    def rendered_size(self, cameras: Cameras) -> Tuple[int, int]:
+        """Height and width, pixels, of the pictures that the latents of cameras stand for: those of the cameras, or
+        less where these are taller than the training pictures."""
+        return self.model.rendered_size(cameras.reshape((-1,))[:1])
+
+    def planes(self, scene: Scene) -> Float[Tensor, "3 features rows cols"]:
+        """The composed planes of a scene, XY, XZ and YZ: its micro planes, then its macro planes sum_i W_s^i B_i.
+
+        Raises:
+            ValueError: an unknown scene, or a NeRF without tri-planes.
+        """
+        with torch.no_grad():
+            return field_of(self.model).view_planes([self.view(scene)])[0].float().cpu()
+
+    def weights(self, name: str) -> Float[Tensor, "bases"]:
+        """The scene weights W_s; empty where scenes share no base planes.
+
+        Raises:
+            ValueError: an unknown scene, or a NeRF without tri-planes.
+        """
+        table = field_of(self.model).scene_weights
+        return torch.zeros(0) if table is None else table[self.index(name)].detach().float().cpu()
+
+    def encode(self, pictures: Images) -> Float[Tensor, "n channels latent_height latent_width"]:
+        """Raw latents of pictures, see `Codec.encode`."""
+        return self.codec.encode(pictures)
+
+    def decode(
+        self, latents: Union[Tensor, np.ndarray], height: Optional[int] = None, width: Optional[int] = None
+    ) -> Float[Tensor, "n height width 3"]:
+        """Pictures of raw latents, by the decoder as it was trained with the scenes; see `Codec.decode`."""
+        return self.codec.decode(latents, height, width)
+
+
+def joined(parts: Sequence[Pictures]) -> Pictures:
+    """Pictures of one size behind each other."""
+    return Pictures(**{name: torch.cat([vars(part)[name] for part in parts]) for name in vars(parts[0])})
+
+
+def check_one_size(cameras: Cameras) -> None:
+    """Refuses cameras that cannot be rendered together.
+
+    Raises:
+        ValueError: none, or of several sizes.
+    """
+    if not len(cameras):
+        raise ValueError(problem("cameras", "at least one", "none", "give some"))
+    height, width = size_of(cameras)
+    if bool((cameras.height != height).any() or (cameras.width != width).any()):
+        got = "several sizes"
+        raise ValueError(problem("cameras", "cameras of one size", got, "render those of each size by themselves"))

@@ -1,0 +1,53 @@
+"""`lns blend`: a video of a scene that becomes another."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Optional, Tuple
+
+import tyro
+
+
+@dataclass
+class Blend:
+    """Writes a video of a scene that turns, becomes another and then itself again: micro planes and scene weights
+    interpolated, between the two scenes."""
+
+    source: Annotated[str, tyro.conf.Positional]
+    """A run with tri-planes (folder or config.yml), scene files, a folder or an archive of them, or a Hub id."""
+    first: Annotated[str, tyro.conf.Positional]
+    """Name of the scene at the beginning."""
+    second: Annotated[str, tyro.conf.Positional]
+    """Name of the scene that it becomes."""
+    output: Path
+    """Video to write: .mp4 or .gif; one that is there is replaced."""
+    rows: Tuple[Literal["rgb", "latent", "depth", "accumulation"], ...] = ("rgb", "latent", "depth")
+    """What is shown of each, from top to bottom."""
+    views: int = 120
+    """Frames of the turn."""
+    size: Optional[int] = None
+    """Height of a panel, pixels; by default that of the training pictures."""
+    fps: int = 24
+    """Frames a second."""
+    bundle: Optional[str] = None
+    """Shared bundle of scene files: a run, its folder, `bundled`, or a Hub id; by default the one beside them."""
+
+    def main(self) -> None:
+        """Writes the video.
+
+        Raises:
+            FileNotFoundError: the scenes, or an ffmpeg, are not there.
+            ValueError: an unknown scene, scenes that share nothing, or a number out of its range.
+            OSError: the video cannot be written.
+        """
+        from latent_nerfstudio.api.loading import load
+        from latent_nerfstudio.api.progress import progress
+        from latent_nerfstudio.cli.orbit import check_numbers
+        from latent_nerfstudio.videos.turning import blending
+        from latent_nerfstudio.videos.writing import check_video, write_video
+
+        check_video(self.output)
+        check_numbers(self.views, self.fps, self.size)
+        scenes = load(self.source, self.bundle)
+        blended = blending(scenes, self.first, self.second, self.rows, self.views, self.size)
+        write_video(self.output, progress(blended, "Rendering frames", self.views), self.fps)
+        print(f"Wrote {self.views} frames of {self.first} and {self.second} to {self.output}")

@@ -1,0 +1,97 @@
+"""`lns decode-latents`: latents back to pictures, a video, or a scene to learn."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+if TYPE_CHECKING:
+    from latent_nerfstudio.api.codec import Codec
+    from latent_nerfstudio.api.latent_files import LatentFile
+
+
+@dataclass
+class DecodeLatents:
+    """Decodes a file of latents: those of `lns render-latents`, edited or not, or any safetensors file that holds
+    `latents` [n, C, h, w] as an autoencoder of diffusers has them."""
+
+    file: Annotated[Path, tyro.conf.Positional]
+    """The file."""
+    autoencoder: str
+    """What decodes: a run, with its own decoder; a shared bundle; `bundled`; a folder in diffusers format; a Hub id."""
+    output: Path
+    """A video (.mp4 or .gif), or a folder for pictures: with the cameras of the file it is a scene to learn."""
+    fps: int = 24
+    """Frames a second of a video."""
+    overwrite: bool = False
+    """Replace a folder that is there."""
+
+    def main(self) -> None:
+        """Writes pictures or a video.
+
+        Raises:
+            FileNotFoundError: the file, the autoencoder, or an ffmpeg, are not there.
+            FileExistsError: there is such a folder already.
+            ValueError: a file without latents, or latents of another autoencoder.
+            OSError: the output cannot be written.
+        """
+        from latent_nerfstudio.api.latent_files import read_latents
+        from latent_nerfstudio.cli.export_scenes import check_free
+        from latent_nerfstudio.videos.writing import SUFFIXES, check_video
+
+        is_video = self.output.suffix.lower() in SUFFIXES
+        if self.fps < 1:
+            raise ValueError(f"fps: expected at least 1, got {self.fps}; raise --fps")
+        if is_video:
+            check_video(self.output)
+        else:
+            check_free([self.output], self.overwrite)
+        file = read_latents(self.file)
+        codec = codec_of(self.autoencoder)
+        check_encoder(file, codec)
+        write_pictures(self.output, file, codec, self.fps if is_video else None)
+
+
+def codec_of(source: str) -> "Codec":
+    """The autoencoder of a run or of a bundle with the decoder of what they render, or a plain one.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is not as it should be.
+    """
+    from latent_nerfstudio.api.codec import load_autoencoder
+    from latent_nerfstudio.api.loading import is_run, load, load_bundle
+    from latent_nerfstudio.models.bundle_folder import find_folder
+    from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES
+
+    if is_run(Path(source).expanduser()):
+        return load(source).codec
+    if source in BUNDLED_BUNDLES or find_folder(Path(source).expanduser()) is not None:
+        return load_bundle(source).codec
+    return load_autoencoder(source)
+
+
+def check_encoder(file: "LatentFile", codec: "Codec") -> None:
+    """Warns where latents come from another encoder of the same shape."""
+    theirs, ours = file.autoencoder.get("encoder_hash"), codec.autoencoder.encoder_hash()
+    if theirs is not None and theirs != ours:
+        print(f"Warning: the latents come from the encoder {theirs}, and this is {ours}", file=sys.stderr)
+
+
+def write_pictures(output: Path, file: "LatentFile", codec: "Codec", fps: "int | None") -> None:
+    """Decodes and writes: a video where there are frames a second, else a folder."""
+    from latent_nerfstudio.api.scene_folder import save_scene
+    from latent_nerfstudio.api.scenes import as_bytes, save_pictures
+    from latent_nerfstudio.videos.writing import even, write_video
+
+    pictures = codec.decode(file.latents, file.height, file.width)
+    if fps is not None:
+        write_video(output, iter(even(as_bytes(pictures))), fps)
+    elif file.cameras is not None:
+        save_scene(output, pictures, file.cameras, file.box)
+    else:
+        save_pictures(output, pictures)
+    what = "video" if fps is not None else "scene" if file.cameras is not None else "pictures"
+    print(f"Wrote {len(pictures)} picture(s) of {pictures.shape[1]} x {pictures.shape[2]} as a {what} to {output}")

@@ -1,0 +1,65 @@
+"""`lns orbit`: a video of scenes that turn beside each other."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Optional, Tuple
+
+import tyro
+
+
+@dataclass
+class Orbit:
+    """Writes a video of scenes that turn beside each other, each about what its cameras looked at."""
+
+    source: Annotated[str, tyro.conf.Positional]
+    """A run (folder or config.yml), scene files, a folder or an archive of them, or a Hub id."""
+    output: Path
+    """Video to write: .mp4 or .gif; one that is there is replaced."""
+    scenes: Tuple[str, ...] = ("all",)
+    """Names of the scenes, or `all`."""
+    rows: Tuple[Literal["rgb", "latent", "depth", "accumulation"], ...] = ("rgb", "latent", "depth")
+    """What is shown of each scene, from top to bottom."""
+    views: int = 72
+    """Frames of a turn."""
+    size: Optional[int] = None
+    """Height of a panel, pixels; by default that of the training pictures."""
+    fps: int = 24
+    """Frames a second."""
+    bundle: Optional[str] = None
+    """Shared bundle of scene files: a run, its folder, `bundled`, or a Hub id; by default the one beside them."""
+
+    def main(self) -> None:
+        """Writes the video.
+
+        Raises:
+            FileNotFoundError: the scenes, or an ffmpeg, are not there.
+            ValueError: an unknown scene, or a number out of its range.
+            OSError: the video cannot be written.
+        """
+        from latent_nerfstudio.api.loading import check_scenes, load
+        from latent_nerfstudio.api.progress import progress
+        from latent_nerfstudio.videos.turning import turning
+        from latent_nerfstudio.videos.writing import check_video, write_video
+
+        check_video(self.output)
+        check_numbers(self.views, self.fps, self.size)
+        scenes = load(self.source, self.bundle)
+        names = check_scenes(scenes, self.scenes)
+        frames = progress(turning(scenes, names, self.rows, self.views, self.size), "Rendering frames", self.views)
+        write_video(self.output, frames, self.fps)
+        print(f"Wrote {self.views} frames of {len(names)} scene(s) to {self.output}")
+
+
+def check_numbers(views: int, fps: int, size: Optional[int]) -> None:
+    """Refuses numbers that are out of their ranges.
+
+    Raises:
+        ValueError: such a number.
+    """
+    from latent_nerfstudio.api.cameras import check_side
+
+    for name, value in (("views", views), ("fps", fps)):
+        if value < 1:
+            raise ValueError(f"{name}: expected at least 1, got {value}; raise --{name}")
+    if size is not None:
+        check_side(size)

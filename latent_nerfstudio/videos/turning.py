@@ -1,0 +1,168 @@
+"""Videos of scenes that turn: many beside each other, or one that becomes another."""
+
+import math
+from typing import Dict, Iterator, List, Literal, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from latent_nerfstudio.api.cameras import Ring, walk_together
+from latent_nerfstudio.api.scenes import Pictures, Scene, Scenes, as_bytes
+from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.videos.grid import Grid, grid_of
+
+Row = Literal["rgb", "latent", "depth", "accumulation"]
+"""What a panel shows."""
+
+PROBES = 4
+"""Views of a scene that the range of its depth is taken from."""
+
+SOLID = 0.5
+"""Opacity from which on a pixel has a depth."""
+
+Range = Tuple[float, float]
+"""Nearest and farthest distance that is told apart, world units."""
+
+Frame = UInt8[np.ndarray, "page_height page_width 3"]
+
+
+def turning(
+    scenes: Scenes, names: Sequence[str], rows: Sequence[Row] = ("rgb",), views: int = 60, size: Optional[int] = None
+) -> Iterator[Frame]:
+    """Frames of scenes that turn beside each other, each in a walk that suits it, see `Scenes.ring`.
+
+    Args:
+        scenes: what renders.
+        names: which ones.
+        rows: what is shown of each, from top to bottom.
+        views: frames of a turn.
+        size: height of a panel, pixels; by default that of the first scene's training pictures.
+
+    Raises:
+        ValueError: an unknown scene, a number out of its range, or more than a frame can show.
+    """
+    rings = rings_of(scenes, names, size)
+    columns: List[List[Scene]] = [[name] * views for name in names]
+    grid = grid_for(rings, rows)
+    return frames_of(scenes, columns, rings, grid, [list(names)] * views)
+
+
+def blending(
+    scenes: Scenes,
+    first: str,
+    second: str,
+    rows: Sequence[Row] = ("rgb",),
+    views: int = 120,
+    size: Optional[int] = None,
+) -> Iterator[Frame]:
+    """Frames of a scene that turns, becomes another and then itself again, between the two of them.
+
+    Args:
+        scenes: what renders.
+        first: scene at the beginning, shown at the left.
+        second: scene that it becomes, shown at the right.
+        rows: what is shown of each, from top to bottom.
+        views: frames of the turn.
+        size: height of a panel, pixels; by default that of the first scene's training pictures.
+
+    Raises:
+        ValueError: an unknown scene, a NeRF whose scenes share nothing, or a number out of its range.
+    """
+    rings = rings_of(scenes, [first, second], size)
+    shares = [shared_at(view, views) for view in range(views)]
+    blends: List[Scene] = [scenes.blend(first, second, share) for share in shares]
+    columns: List[List[Scene]] = [[first] * views, blends, [second] * views]
+    titles = [[first, f"{100 * share:.0f} %", second] for share in shares]
+    around = [rings[0]] * 3
+    return frames_of(scenes, columns, around, grid_for(around, rows), titles)
+
+
+def shared_at(view: int, views: int) -> float:
+    """Share of the second scene in a frame: 0 at first, 1 in the middle, and smoothly back."""
+    return (1 - math.cos(2 * math.pi * view / views)) / 2
+
+
+def rings_of(scenes: Scenes, names: Sequence[str], size: Optional[int]) -> List[Ring]:
+    """The rings of scenes, with pictures of one height.
+
+    Raises:
+        ValueError: no scene, an unknown one, or a size out of its range.
+    """
+    if not names:
+        raise ValueError(problem("scenes", "at least one", "none", "name one, or all"))
+    rings = [scenes.ring(name) for name in names]
+    return [ring.resized(size or rings[0].height) for ring in rings]
+
+
+def grid_for(rings: Sequence[Ring], rows: Sequence[Row]) -> Grid:
+    """The grid of scenes that their rings look at."""
+    if not rows:
+        raise ValueError(problem("rows", "at least one", "none", "name rgb"))
+    return grid_of(len(rings), rows, rings[0].height, max(ring.width for ring in rings))
+
+
+def frames_of(
+    scenes: Scenes,
+    columns: Sequence[Sequence[Scene]],
+    rings: Sequence[Ring],
+    grid: Grid,
+    titles: Sequence[Sequence[str]],
+) -> Iterator[Frame]:
+    """Frames of a grid.
+
+    Args:
+        scenes: what renders.
+        columns: what each column shows in each frame.
+        rings: the walk of each column.
+        grid: where the panels lie.
+        titles: of the columns in each frame.
+    """
+    count, views = len(columns), len(titles)
+    ranges = [
+        depth_range(scenes, shown, ring) if "depth" in grid.rows else (0.0, 1.0)
+        for shown, ring in zip(columns, rings, strict=True)
+    ]
+    cameras = walk_together(rings, views)
+    order = [columns[column][view] for view in range(views) for column in range(count)]
+    pictures = (picture for part in scenes.stream(order, cameras) for picture in part)
+    page = grid.page()
+    for shown in titles:
+        panels = [panels_of(next(pictures), grid.rows, limits) for limits in ranges]
+        yield grid.frame(grid.with_titles(page, shown), panels)
+
+
+def depth_range(scenes: Scenes, shown: Sequence[Scene], ring: Ring) -> Range:
+    """Nearest and farthest distance of what a scene's cameras meet, from a few of its views, but for the outermost
+    hundredths of the pixels; so that depth keeps its shades from frame to frame."""
+    views = np.linspace(0, len(shown), PROBES, endpoint=False).astype(int)
+    cameras = walk_together([ring], len(shown))[torch.as_tensor(views)]
+    seen = scenes.render_each([shown[view] for view in views], cameras)
+    met = seen.depth[seen.accumulation > SOLID]
+    if not len(met):
+        return 0.0, 1.0
+    low, high = (
+        float(value) for value in torch.quantile(met[:: 1 + len(met) // (1 << 20)], torch.tensor([0.01, 0.99]))
+    )
+    return low, max(high, low + 1e-6)
+
+
+def panels_of(picture: Pictures, rows: Sequence[str], limits: Range) -> List[UInt8[np.ndarray, "height width 3"]]:
+    """The panels of one picture."""
+    shown: Dict[str, Tensor] = {
+        "rgb": picture.rgb[0],
+        "latent": picture.latent[0],
+        "depth": grey(picture.depth[0], picture.accumulation[0], limits),
+        "accumulation": picture.accumulation[0].expand(-1, -1, 3),
+    }
+    return [as_bytes(shown[row]) for row in rows]
+
+
+def grey(
+    depth: Float[Tensor, "height width 1"], accumulation: Float[Tensor, "height width 1"], limits: Range
+) -> Float[Tensor, "height width 3"]:
+    """Near is light, far is dark, nothing is white."""
+    low, high = limits
+    shade = (0.9 - 0.8 * (depth - low) / (high - low)).clamp(0.1, 0.9)
+    return torch.where(accumulation > SOLID, shade, torch.ones_like(shade)).expand(-1, -1, 3)

@@ -1,0 +1,182 @@
+"""Rings of cameras about scenes, and camera paths of the viewer."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from nerfstudio.cameras.cameras import CameraType
+from tiny import camera_of
+
+from latent_nerfstudio.api.cameras import (
+    Ring,
+    arc_of,
+    camera_path,
+    focus_of,
+    frame_of,
+    orbit,
+    pinhole_cameras,
+    ring_in_box,
+    ring_of,
+    up_of,
+    walk_together,
+)
+from latent_nerfstudio.meshes.viewpoints import hemisphere
+
+BOX = torch.tensor([[-1.0, -2.0, 0.0], [1.0, 2.0, 4.0]])
+
+
+def test_a_turn_by_hand():
+    """Four views at no elevation: along x, y, -x and -y, all upright."""
+    cameras = orbit(4, size=32, radius=2.0, elevation=0.0, center=(1.0, 0.0, 0.0))
+    eyes = torch.tensor([[3.0, 0, 0], [1, 2, 0], [-1, 0, 0], [1, -2, 0]])
+    torch.testing.assert_close(cameras.camera_to_worlds[:, :, 3], eyes, atol=1e-6, rtol=0)
+    ups = torch.tensor([[0.0, 0.0, 1.0]]).expand(4, 3)
+    torch.testing.assert_close(cameras.camera_to_worlds[:, :, 1], ups, atol=1e-6, rtol=0)
+    assert (int(cameras.height[0]), int(cameras.width[3]), float(cameras.fx[0])) == (32, 32, 35.0)
+
+
+@pytest.mark.parametrize("up", [(0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 2.0, -0.5)])
+def test_all_cameras_of_a_ring_look_at_its_middle(up):
+    ring = Ring(center=(0.3, -0.2, 0.1), radius=1.7, elevation=40.0, up=up)
+    poses = ring.walk(9)
+    rotations = poses[:, :3, :3]
+    np.testing.assert_allclose(rotations @ rotations.transpose(0, 2, 1), np.tile(np.eye(3), (9, 1, 1)), atol=1e-9)
+    assert np.linalg.det(rotations) == pytest.approx(np.ones(9))
+    np.testing.assert_allclose(poses[:, :3, 3] - 1.7 * poses[:, :3, 2], np.tile(ring.center, (9, 1)), atol=1e-9)
+    axis = np.array(up) / np.linalg.norm(up)
+    heights = (poses[:, :3, 3] - np.array(ring.center)) @ axis
+    assert heights == pytest.approx(np.full(9, 1.7 * math.sin(math.radians(40))))
+
+
+def test_a_ring_that_sways_stays_in_its_arc_and_comes_back():
+    ring = Ring(middle=90.0, sweep=60.0, elevation=0.0)
+    eyes = ring.walk(8)[:, :3, 3]
+    azimuths = np.degrees(np.arctan2(eyes[:, 1], eyes[:, 0]))
+    assert azimuths[[0, 2, 4, 6]] == pytest.approx([90, 120, 90, 60])
+    assert azimuths[1] == pytest.approx(azimuths[3])
+
+
+def test_the_ring_of_a_hemisphere_is_that_of_its_cameras():
+    poses = hemisphere(200, seed=3, radius=1.3)
+    poses[:, :3, 3] += [0.5, 0.0, 0.0]
+    ring = ring_of(pinhole_cameras(poses, [(70.0, 72.0)], 48, 64))
+    assert ring.center == pytest.approx((0.5, 0.0, 0.0), abs=1e-6)
+    assert ring.radius == pytest.approx(1.3) and ring.up == (0.0, 0.0, 1.0) and ring.sweep == 360.0
+    half_way = math.degrees(math.asin(math.sin(math.radians(75)) / 2))  # uniform in height
+    assert ring.elevation == pytest.approx(half_way, abs=0.5)
+    assert (ring.height, ring.width, ring.focal) == (48, 64, (70.0, 72.0))
+
+
+def test_a_scene_that_stands_on_another_axis_or_was_seen_from_one_side():
+    seen = Ring(up=(0.0, 1.0, 0.0), middle=30.0, sweep=100.0, elevation=10.0, radius=2.0)
+    ring = ring_of(seen.cameras(40), BOX)
+    assert ring.up == (0.0, 1.0, 0.0)
+    assert (ring.middle, ring.sweep) == (pytest.approx(30.0, abs=1e-3), pytest.approx(100.0, abs=1e-3))
+    assert ring.elevation == pytest.approx(10.0, abs=1e-3)
+
+
+def test_lines_of_sight_that_tell_no_middle():
+    poses = np.tile(np.eye(4)[:3], (3, 1, 1))
+    poses[:, 0, 3] = [0.0, 1.0, 2.0]
+    assert focus_of(poses, BOX) == pytest.approx([0.0, 0.0, 2.0])  # parallel: the box's middle
+    outside = Ring(center=(9.0, 0.0, 0.0)).walk(5)[:, :3]
+    assert focus_of(outside, BOX) == pytest.approx([0.0, 0.0, 2.0])
+    assert focus_of(outside, None) == pytest.approx([9.0, 0.0, 0.0])
+
+
+def test_fisheye_cameras_lend_no_lens():
+    cameras = Ring(width=64, height=32).cameras(6)
+    cameras.camera_type = torch.full_like(cameras.camera_type, CameraType.FISHEYE.value)
+    assert ring_of(cameras).focal == (70.0, 70.0)
+
+
+def test_arcs_by_hand():
+    assert arc_of(np.array([350.0, 10.0, 30.0])) == (pytest.approx(10.0), pytest.approx(40.0))
+    assert arc_of(np.array([0.0, 80.0, 160.0, 240.0, 320.0])) == (0.0, 360.0)
+    assert arc_of(np.array([5.0])) == (0.0, 360.0)
+
+
+def test_up_is_an_axis_where_it_is_close_to_one():
+    tilted = np.tile(np.eye(4)[:3], (2, 1, 1))
+    tilted[:, :, 1] = [0.1, 0.2, -0.97]
+    assert up_of(tilted).tolist() == [0.0, 0.0, -1.0]
+    tilted[:, :, 1] = np.array([0.6, 0.6, 0.53])
+    assert up_of(tilted) == pytest.approx(np.array([0.6, 0.6, 0.53]) / np.linalg.norm([0.6, 0.6, 0.53]))
+    tilted[:, :, 1] = [[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]]
+    assert up_of(tilted).tolist() == [0.0, 0.0, 1.0]
+
+
+def test_frames_are_right_handed():
+    for up in ((0.0, 0.0, 1.0), (0.0, -1.0, 0.0), (0.3, 0.4, 0.5)):
+        axes = np.stack(frame_of(up))
+        np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-12)
+        assert np.linalg.det(axes) == pytest.approx(1.0)
+    assert np.stack(frame_of((0.0, 0.0, 2.0))).tolist() == np.eye(3).tolist()
+
+
+def test_rings_in_step():
+    rings = [Ring(radius=1.0, width=20, height=10, focal=(5.0, 6.0)), Ring(radius=2.0, width=30, height=10)]
+    cameras = walk_together(rings, 3)
+    assert len(cameras) == 6 and set(cameras.width.flatten().tolist()) == {30}
+    distances = cameras.camera_to_worlds[:, :, 3].norm(dim=1)
+    torch.testing.assert_close(distances, torch.tensor([1.0, 2.0] * 3))
+    assert cameras.fy.flatten().tolist() == [6.0, 140.0] * 3
+
+
+def test_the_ring_of_a_box_and_another_size():
+    ring = ring_in_box(BOX)
+    assert ring.center == (0.0, 0.0, 2.0) and ring.radius == pytest.approx(1.3 * 4)
+    smaller = Ring(height=100, width=151, focal=(75.5, 80.0)).resized(50)
+    assert (smaller.height, smaller.width, smaller.focal) == (50, 76, (38.0, 40.0))
+
+
+def test_numbers_out_of_their_ranges_are_refused():
+    with pytest.raises(ValueError, match="views: expected at least 1, got 0"):
+        orbit(0)
+    with pytest.raises(ValueError, match="size: expected 1 to 4096 pixels, got 0"):
+        orbit(1, size=0)
+    with pytest.raises(ValueError, match="positive radius and an elevation within 90 degrees, got 0.0"):
+        orbit(1, radius=0.0)
+    with pytest.raises(ValueError, match="got 1.3 and 90.0"):
+        orbit(1, elevation=90.0)
+
+
+def path_of(cameras, **more):
+    """A camera path as the viewer writes it."""
+    frames = []
+    for pose in cameras.camera_to_worlds:
+        matrix = torch.cat([pose, torch.tensor([[0.0, 0.0, 0.0, 1.0]])])
+        frames.append({"camera_to_world": matrix.flatten().tolist(), "fov": 60.0, "aspect": 1.5})
+    size = {"render_height": 20, "render_width": 30}
+    return {**size, "camera_path": frames, "fps": 24, "seconds": 1, **more}
+
+
+def test_a_camera_path_of_the_viewer(tmp_path):
+    (tmp_path / "path.json").write_text(json.dumps(path_of(camera_of(30, 20, count=3))))
+    cameras = camera_path(tmp_path / "path.json")
+    torch.testing.assert_close(cameras.camera_to_worlds, camera_of(30, 20, count=3).camera_to_worlds)
+    assert (int(cameras.height[0]), int(cameras.width[0])) == (20, 30)
+    assert float(cameras.fy[0]) == pytest.approx(10 / math.tan(math.radians(30)), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "got"),
+    [
+        ("{", "JSONDecodeError"),
+        ("[1]", "TypeError"),
+        ('{"render_height": 20}', "KeyError: 'render_width'"),
+        ('{"render_height": 20, "render_width": 30, "camera_path": []}', "expected a camera path of the viewer"),
+        (json.dumps(path_of(camera_of(30, 20), render_height=100000)), "finite cameras of 1 to 4096 pixels a side"),
+        (json.dumps(path_of(camera_of(30, 20))).replace("60.0", "NaN"), "finite cameras"),
+        (json.dumps(path_of(camera_of(30, 20))).replace("[", "[1, "), "expected a camera path of the viewer"),
+    ],
+)
+def test_what_is_no_camera_path(tmp_path, text, got):
+    (tmp_path / "path.json").write_text(text)
+    with pytest.raises(ValueError, match=r"path\.json: expected .*; name a JSON file") as error:
+        camera_path(tmp_path / "path.json")
+    assert got in str(error.value) and "\n" not in str(error.value)
+    with pytest.raises(FileNotFoundError, match=r"none\.json: expected a camera path of the viewer, got nothing"):
+        camera_path(tmp_path / "none.json")

@@ -1,0 +1,126 @@
+"""Files of raw latents: written, read, edited by others, and hostile ones."""
+
+import json
+
+import pytest
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from nerfstudio.cameras.cameras import CameraType
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from tiny import camera_of, latent_model_of
+
+from latent_nerfstudio.api.latent_files import FORMAT, LatentFile, read_latents, render_latents, write_latents
+from latent_nerfstudio.api.scenes import Scenes
+
+
+@pytest.fixture
+def scenes(kl):
+    return Scenes(latent_model_of(kl), "here")
+
+
+def test_what_is_written_diffusers_decodes_and_comes_back(scenes, kl, tmp_path):
+    cameras = camera_of(30, 22, count=3)
+    path = tmp_path / "latents.safetensors"
+    assert write_latents(path, render_latents(scenes, "b", cameras)) == path.stat().st_size
+    stored = load_file(path)
+    vae = AutoencoderKL.from_pretrained(kl)
+    with torch.no_grad():
+        decoded = vae.decode(stored["latents"]).sample.permute(0, 2, 3, 1) / 2 + 0.5
+    torch.testing.assert_close(decoded.clamp(0, 1)[:, :22, :30], scenes.render("b", cameras).rgb)
+
+    file = read_latents(path)
+    assert (file.height, file.width, file.scene, file.source) == (22, 30, "b", "here")
+    encoder = scenes.codec.autoencoder.encoder_hash()
+    assert file.autoencoder == {
+        "encoder_hash": encoder,
+        "downscale_factor": 4,
+        "scaling_factor": vae.config.scaling_factor,
+        "shift_factor": 0.0,
+    }
+    assert file.cameras is not None and torch.equal(file.cameras.camera_to_worlds, cameras.camera_to_worlds)
+    for name in ("fx", "fy", "cx", "cy"):
+        torch.testing.assert_close(getattr(file.cameras, name), getattr(cameras, name))
+    assert file.box is not None and file.box.tolist() == [[-1.0] * 3, [1.0] * 3]
+    with safe_open(path, "pt") as stream:
+        assert json.loads(stream.metadata()["latents"])["format"] == FORMAT
+
+
+def test_cameras_are_those_of_the_size_that_latents_have(kl, tmp_path):
+    scenes = Scenes(latent_model_of(kl, max_render_height=16), "here")
+    file = render_latents(scenes, "a", camera_of(32, 32, focal=40.0))
+    assert (file.height, file.width) == (16, 16) and file.cameras is not None
+    assert float(file.cameras.fx[0]) == 20.0 and float(file.cameras.cx[0]) == pytest.approx(16.4 / 2)
+
+
+def test_other_kinds_of_cameras_are_left_out(scenes):
+    cameras = camera_of(16, 16, count=2)
+    cameras.camera_type = torch.full_like(cameras.camera_type, CameraType.FISHEYE.value)
+    assert render_latents(scenes, "a", cameras).cameras is None
+
+
+def test_half_precision_holds_what_it_can(scenes, tmp_path):
+    file = render_latents(scenes, "a", camera_of(16, 16))
+    write_latents(tmp_path / "half.safetensors", file, "float16")
+    assert load_file(tmp_path / "half.safetensors")["latents"].dtype == torch.float16
+    torch.testing.assert_close(read_latents(tmp_path / "half.safetensors").latents, file.latents, atol=5e-3, rtol=1e-3)
+    with pytest.raises(ValueError, match=r"big\.safetensors: expected latents within float16, got larger ones"):
+        write_latents(tmp_path / "big.safetensors", LatentFile(torch.full((1, 4, 2, 2), 1e5)), "float16")
+    assert not (tmp_path / "big.safetensors").exists()
+
+
+def test_latents_alone_are_enough(tmp_path):
+    latents = torch.randn(2, 4, 3, 5).to(torch.bfloat16)
+    save_file({"latents": latents}, tmp_path / "bare.safetensors")
+    file = read_latents(tmp_path / "bare.safetensors")
+    assert torch.equal(file.latents, latents.float()) and file.cameras is None and file.height is None
+
+
+def said(**changes):
+    values = {"format": FORMAT, "height": 8, "width": 8, "scene": "a", "source": "", "autoencoder": {}, "box": None}
+    return {"latents": json.dumps({**values, **changes})}
+
+
+GOOD = {"latents": torch.zeros(2, 4, 2, 2)}
+POSES = {"camera_to_worlds": torch.zeros(2, 3, 4), "intrinsics": torch.ones(2, 4)}
+
+
+@pytest.mark.parametrize(
+    ("tensors", "metadata", "expected"),
+    [
+        ({"other": torch.zeros(2)}, None, r"`latents` \[n, C, h, w\], got none"),
+        ({"latents": torch.zeros(4, 2, 2)}, None, r"got \[4, 2, 2\]"),
+        ({"latents": torch.zeros(0, 4, 2, 2)}, None, r"got \[0, 4, 2, 2\]"),
+        ({"latents": torch.zeros(1, 2000, 2, 2)}, None, "2000"),
+        ({"latents": torch.full((1, 4, 2, 2), torch.nan)}, None, "finite latents, got NaN"),
+        (GOOD, {"latents": "{"}, "metadata in JSON"),
+        (GOOD, {"latents": "[]"}, f"the format {FORMAT}, got no object"),
+        (GOOD, said(format="latents-v9"), "got 'latents-v9'; update this package"),
+        (GOOD, said(height=1 << 40), "others for height"),
+        (GOOD, said(height=True), "others for height"),
+        (GOOD, said(scene=3), "others for scene"),
+        (GOOD, said(box=[[0, 0, 0], [0, 0, 0]]), "others for box"),
+        (GOOD, said(box=[[0, 0], "x"]), "others for box"),
+        ({**GOOD, **POSES, "intrinsics": torch.zeros(2, 4)}, said(), "poses and intrinsics of 2 pictures"),
+        ({**GOOD, **POSES, "camera_to_worlds": torch.zeros(9, 3, 4)}, said(), r"got \[9, 3, 4\]"),
+        ({**GOOD, **POSES}, said(height=None), "poses and intrinsics of 2 pictures"),
+    ],
+)
+def test_files_that_are_not_as_they_should_be(tmp_path, tensors, metadata, expected):
+    path = tmp_path / "x.safetensors"
+    save_file(tensors, path, metadata)
+    with pytest.raises(ValueError, match=rf"x\.safetensors: expected .*{expected}|{expected}"):
+        read_latents(path)
+
+
+def test_no_file_and_another_kind_of_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="expected a file of latents, got nothing there"):
+        read_latents(tmp_path / "x.safetensors")
+    (tmp_path / "x.safetensors").write_bytes(b"\xff" * 100)
+    with pytest.raises(ValueError, match="expected a file of latents, got 'Error while deserializing"):
+        read_latents(tmp_path / "x.safetensors")
+    save_file(GOOD, tmp_path / "cut.safetensors")
+    data = (tmp_path / "cut.safetensors").read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(data[:-3])
+    with pytest.raises(ValueError, match="expected a file of latents, got"):
+        read_latents(tmp_path / "cut.safetensors")

@@ -1,0 +1,140 @@
+"""Scenes and bundles from files, folders and archives, and the lazy door to them."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import camera_of, latent_model_of, small_nerf
+
+import latent_nerfstudio as lns
+from latent_nerfstudio.api.loading import check_scenes
+from latent_nerfstudio.models.latent_model import LatentModel
+from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
+from latent_nerfstudio.scene_files.archive import write_archive
+from latent_nerfstudio.scene_files.model_scenes import scenes_of
+from latent_nerfstudio.scene_files.scene_file import pack_scene, write_scene_file
+
+SAMPLES = {"samples": [12, 0]}
+FACTS = {"cameras": {"height": 24, "width": 32, "fx": 40.0, "fy": 41.0, "radius": 3.0}, **SAMPLES}
+
+
+@pytest.fixture(scope="module")
+def model(kl) -> LatentModel:
+    """Scenes a and b with random planes."""
+    return latent_model_of(kl, nerf=small_nerf(macro_features=3, num_base_planes=2))
+
+
+@pytest.fixture
+def written(model, tmp_path) -> Path:
+    """A folder as `lns export-scenes` leaves it: two scene files and their bundle."""
+    folder = tmp_path / "files"
+    bundle = read_shared_bundle(str(write_shared_bundle(folder, model, 3, {"method": "tiny"})))
+    for scene in scenes_of(model, bundle.hash, {"a": FACTS, "b": SAMPLES}):
+        write_scene_file(folder / f"{scene.name}.safetensors", scene, "float32")
+    return folder
+
+
+def check_same(scenes: lns.Scenes, model: LatentModel) -> None:
+    """Whether scenes look as the model renders them."""
+    for index, name in enumerate(model.scene_names):
+        if name in scenes:
+            outputs = model.get_outputs_for_camera(camera_of(24, 24, scene=index))
+            torch.testing.assert_close(scenes.render(name, camera_of(24, 24)).rgb[0], outputs["rgb"])
+
+
+def test_a_folder_with_its_bundle(written, model):
+    scenes = lns.load(written)
+    assert scenes.names == ["a", "b"] and scenes.bundle is not None and scenes.facts["a"] == FACTS
+    check_same(scenes, model)
+    ring = scenes.ring("a")
+    assert (ring.radius, ring.height, ring.width, ring.focal) == (3.0, 24, 32, (40.0, 41.0))
+    assert scenes.ring("b").radius == pytest.approx(1.3 * 2)
+
+
+def test_one_file_and_an_archive(written, model, tmp_path):
+    check_same(lns.load(written / "b.safetensors"), model)
+    hash_of = read_shared_bundle(str(written)).hash
+    written_scenes = scenes_of(model, hash_of, dict.fromkeys("ab", SAMPLES))
+    write_archive(tmp_path / "set.zip", (pack_scene(scene, "float32") for scene in written_scenes))
+    scenes = lns.load(tmp_path / "set.zip", bundle=written)
+    assert scenes.names == ["a", "b"]
+    check_same(scenes, model)
+
+
+def test_a_bundle_opens_its_scenes_and_encodes(written, model):
+    bundle = lns.load_bundle(written)
+    assert bundle.hash == read_shared_bundle(str(written)).hash and bundle.facts == {"method": "tiny"}
+    assert bundle.base_planes.shape == (2, 3, 3, 8, 8) and bundle.box.tolist() == [[-1.0] * 3, [1.0] * 3]
+    check_same(bundle.scenes(written / "a.safetensors"), model)
+    pictures = torch.rand(2, 16, 16, 3)
+    raw = model.latent_space.autoencoder.encode(pictures).permute(0, 3, 1, 2)
+    torch.testing.assert_close(bundle.encode(pictures), raw)
+    assert bundle.decode(raw).shape == (2, 16, 16, 3)
+
+
+def test_the_package_s_own_bundle_has_no_need_of_a_name():
+    bundle = lns.load_bundle("bundled")
+    assert len(bundle.base_planes) == bundle.shared.field["num_base_planes"]
+
+
+def test_scenes_without_their_bundle(written, tmp_path):
+    alone = tmp_path / "alone" / "deep"
+    alone.mkdir(parents=True)
+    shutil.copyfile(written / "a.safetensors", alone / "a.safetensors")
+    with pytest.raises(ValueError, match="expected the shared bundle .* of scene 'a' beside it, got none with that"):
+        lns.load(alone)
+    assert lns.load(alone, bundle=written).names == ["a"]
+    with pytest.raises(ValueError, match="bundle"):
+        lns.load(alone, bundle="bundled")
+
+
+def test_what_are_no_scenes(tmp_path, written):
+    with pytest.raises(FileNotFoundError, match="expected a run, scene files, an archive of them or a Hub id"):
+        lns.load(tmp_path / "nowhere" / "at" / "all")
+    with pytest.raises(FileNotFoundError, match="expected a folder of scene files"):
+        lns.load(tmp_path)
+    (tmp_path / "text.txt").write_text("no scene")
+    with pytest.raises(ValueError, match=r"expected a run's config\.yml, a scene file .* got another file"):
+        lns.load(tmp_path / "text.txt")
+    shutil.copyfile(written / "a.safetensors", written / "again.safetensors")
+    with pytest.raises(ValueError, match="expected each scene once, got 'a' twice"):
+        lns.load(written)
+
+
+def test_a_set_of_scenes_in_the_hub_s_cache(written, model, tmp_path, monkeypatch):
+    """As the client leaves a repository of scenes with their bundle, read without network."""
+    cache, commit = tmp_path / "cache", "0123456789" * 4
+    snapshot = cache / "models--owner--balls" / "snapshots" / commit
+    (snapshot / "scenes").mkdir(parents=True)
+    for name in "ab":
+        shutil.copyfile(written / f"{name}.safetensors", snapshot / "scenes" / f"{name}.safetensors")
+    shutil.copytree(written / "shared_bundle", snapshot / "shared_bundle")
+    refs = cache / "models--owner--balls" / "refs"
+    refs.mkdir()
+    (refs / "main").write_text(commit)
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    scenes = lns.load("owner/balls")
+    assert scenes.names == ["a", "b"] and repr(scenes) == "Scenes(2 of owner/balls: a, b)"
+    check_same(scenes, model)
+
+
+def test_wanted_scenes(written):
+    scenes = lns.load(written)
+    assert check_scenes(scenes, ()) == check_scenes(scenes, ("all",)) == ["a", "b"]
+    assert check_scenes(scenes, ("b", "a", "b")) == ["b", "a"]
+    with pytest.raises(ValueError, match="such as b, got 'bb'"):
+        check_scenes(scenes, ("a", "bb"))
+
+
+def test_the_package_is_imported_without_torch():
+    program = "import latent_nerfstudio as lns, sys; lns.__version__; assert not {'torch', 'rich'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert {"load", "orbit", "__version__"} <= set(dir(lns)) and all(hasattr(lns, name) for name in lns.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'lode'"):
+        lns.lode  # noqa: B018

@@ -1,0 +1,95 @@
+"""Runs of all methods, opened without their data: they render as the pipeline that was saved."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_nerfs import small_nerfacto, small_tensorf, small_vanilla
+from tiny import camera_of, pipeline_config_of, small_nerf
+
+import latent_nerfstudio as lns
+from latent_nerfstudio.api.run_model import load_model, read_checkpoint, training_cameras
+from latent_nerfstudio.cli.export_scene import fill_run
+from latent_nerfstudio.engine.runs import open_run
+from latent_nerfstudio.engine.trainer import LatentTrainerConfig
+from latent_nerfstudio.models.instant_ngp import LatentInstantNGPModelConfig
+from latent_nerfstudio.models.kplanes import KPlanesModelConfig
+
+NERFS = {
+    "triplane": small_nerf,
+    "nerfacto": small_nerfacto,
+    "tensorf": lambda: small_tensorf(final_resolution=8, upsampling_iters=(2,)),
+    "vanilla": small_vanilla,
+    "instant-ngp": lambda: LatentInstantNGPModelConfig(
+        implementation="torch", num_levels=2, log2_hashmap_size=8, grid_resolution=8
+    ),
+    "kplanes": KPlanesModelConfig,
+}
+
+
+def write_run(folder: Path, data: Path, source: Any, **settings: Any):
+    """A run that was hardly trained, as one that ended; returns its pipeline."""
+    config = pipeline_config_of(data, source, **settings)
+    torch.manual_seed(0)
+    pipeline = config.setup(device="cpu", test_mode="val")
+    pipeline.prepare()
+    pipeline.model.update_to_step(3)
+    run = LatentTrainerConfig(method_name="tiny", experiment_name="balls", timestamp="now", pipeline=config)
+    run.output_dir = folder
+    state = {"step": 3, "pipeline": pipeline.state_dict(), "optimizers": {}, "schedulers": {}, "scalers": {}}
+    folder.mkdir()
+    fill_run(folder, run, state, {"scenes": pipeline.latent_model.scene_names})
+    return pipeline.eval()
+
+
+@pytest.mark.parametrize("method", NERFS)
+def test_each_method_renders_as_it_did(method, balls, kl, tmp_path):
+    data = tmp_path / "data" / "a"
+    shutil.copytree(balls / "a", data)
+    pipeline = write_run(tmp_path / "run", data, kl, nerf=NERFS[method]())
+    camera = camera_of(40, 48)  # taller than the training pictures, whose height the data tell
+    with_data = lns.load(tmp_path / "run" / "config.yml")
+    assert with_data.names == ["a"] and len(with_data.cameras("a")) == 5
+    expected = pipeline.latent_model.get_outputs_for_camera(camera)
+    torch.testing.assert_close(with_data.render("a", camera).rgb[0], expected["rgb"])
+
+    shutil.rmtree(data)
+    without = lns.load(tmp_path / "run")
+    small = camera_of(32, 32)
+    expected = pipeline.latent_model.get_outputs_for_camera(small)
+    torch.testing.assert_close(without.render("a", small).rgb[0], expected["rgb"])
+    with pytest.raises(FileNotFoundError, match="expected the data of .*config.yml, got nothing there"):
+        without.cameras("a")
+    assert without.ring("a").radius > 0
+
+
+def test_cameras_belong_to_their_scenes(balls, kl, tmp_path):
+    pipeline = write_run(tmp_path / "run", balls, kl)
+    scenes = lns.load(tmp_path / "run")
+    assert scenes.names == ["a", "b", "c"]
+    known = pipeline.datamanager.train_dataset.cameras
+    for index, name in enumerate("abc"):
+        own = known.metadata["scene_index"].flatten() == index
+        assert torch.equal(scenes.cameras(name).camera_to_worlds, known.camera_to_worlds[own])
+        assert scenes.ring(name).radius == pytest.approx(2.5, rel=1e-3)
+
+
+def test_other_data_are_not_taken_for_those_of_the_run(balls, kl, tmp_path):
+    shutil.copytree(balls, tmp_path / "data")
+    write_run(tmp_path / "run", tmp_path / "data", kl)
+    run = open_run(tmp_path / "run")
+    shutil.rmtree(tmp_path / "data" / "c")
+    with pytest.raises(ValueError, match="expected the scenes of .*, got 2 others"):
+        training_cameras(run, read_checkpoint(run).box)
+    assert lns.load(tmp_path / "run").names == ["a", "b", "c"]
+
+
+def test_a_checkpoint_that_does_not_fit(balls, kl, tmp_path):
+    write_run(tmp_path / "run", balls, kl)
+    run = open_run(tmp_path / "run")
+    run.config.pipeline.model.nerf.field.resolution = 4
+    with pytest.raises(ValueError, match="expected the weights of 3 scenes of this model, got others") as error:
+        load_model(run)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,152 @@
+"""Scenes that are rendered, read and blended, against the model itself."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from small_nerfs import small_vanilla
+from tiny import camera_of, latent_model_of, small_nerf
+
+from latent_nerfstudio.api.cameras import Ring, orbit
+from latent_nerfstudio.api.scenes import Pictures, Scenes
+from latent_nerfstudio.fields.planes import compose_planes
+
+FIELD = {"micro_features": 4, "macro_features": 3, "num_base_planes": 2}
+
+
+@pytest.fixture
+def scenes(kl):
+    """Two scenes with random planes."""
+    return Scenes(latent_model_of(kl, nerf=small_nerf(**FIELD)), "here")
+
+
+def test_names_and_places(scenes):
+    assert scenes.names == ["a", "b"] == list(scenes) and len(scenes) == 2 and "a" in scenes and "c" not in scenes
+    assert repr(scenes) == "Scenes(2 of here: a, b)"
+    with pytest.raises(ValueError, match="scenes: expected scenes of here, such as a, b, got 'c'"):
+        scenes.index("c")
+
+
+def test_pictures_are_the_models_own(scenes):
+    cameras = camera_of(32, 24, count=10)  # more than are rendered together
+    pictures = scenes.render("b", cameras)
+    assert len(pictures) == 10 and pictures.raw_latent.shape == (10, 4, 6, 8)
+    for index in (0, 9):
+        outputs = scenes.model.get_outputs_for_camera(
+            camera_of(32, 24, count=10, scene=1)[index : index + 1], with_latents=True
+        )
+        for name in ("rgb", "latent", "depth", "accumulation"):
+            torch.testing.assert_close(vars(pictures)[name][index], outputs[name])
+        raw = scenes.model.latent_space.normalizer.inverse(outputs["raw_latent"])
+        torch.testing.assert_close(pictures.raw_latent[index], raw.permute(2, 0, 1))
+
+
+def test_raw_latents_decode_to_the_pictures_by_diffusers(scenes):
+    cameras = camera_of(32, 24, count=2)
+    latents = scenes.latents("a", cameras)
+    with torch.no_grad():
+        decoded = scenes.model.latent_space.autoencoder.vae.decode(latents).sample.permute(0, 2, 3, 1) / 2 + 0.5
+    pictures = scenes.render("a", cameras)
+    torch.testing.assert_close(decoded.clamp(0, 1), pictures.rgb)
+    torch.testing.assert_close(scenes.decode(latents), pictures.rgb)
+    assert not torch.allclose(latents, scenes.latents("b", cameras))
+
+
+def test_each_camera_in_a_scene_of_its_own(scenes):
+    cameras = camera_of(16, 16, count=3)
+    together = scenes.render_each(["a", "b", "a"], cameras)
+    for index, name in enumerate("aba"):
+        torch.testing.assert_close(together[index].rgb, scenes.render(name, cameras[index : index + 1]).rgb)
+    with pytest.raises(ValueError, match="expected one for each of 3 cameras, got 1"):
+        scenes.render_each(["a"], cameras)
+
+
+def test_planes_weights_and_what_becomes_of_them_in_a_blend(scenes):
+    field = scenes.model.nerf.field
+    composed = compose_planes(field.micro_planes, field.base_planes, field.scene_weights)
+    torch.testing.assert_close(scenes.planes("b"), composed[1].detach())
+    torch.testing.assert_close(scenes.weights("b"), field.scene_weights[1].detach())
+    torch.testing.assert_close(
+        scenes.planes(scenes.blend("a", "b", 0.25)), (0.75 * composed[0] + 0.25 * composed[1]).detach()
+    )
+    cameras = camera_of(16, 16)
+    a, b = scenes.render("a", cameras).rgb, scenes.render("b", cameras).rgb
+    torch.testing.assert_close(scenes.render(scenes.blend("a", "b", 0.0), cameras).rgb, a)
+    torch.testing.assert_close(scenes.render(scenes.blend("a", "b", 1.0), cameras).rgb, b)
+    half = scenes.render(scenes.blend("a", "b"), cameras).rgb
+    assert not torch.allclose(half, a) and not torch.allclose(half, b)
+    micro = scenes.planes(scenes.part("a", "micro"))
+    torch.testing.assert_close(micro[:, :4], composed[0, :, :4].detach())
+    assert not bool(micro[:, 4:].any())
+
+
+def test_scenes_without_base_planes_have_no_weights():
+    scenes = Scenes(latent_model_of(), "here")
+    assert scenes.weights("a").shape == (0,) and scenes.planes("a").shape == (3, 4, 8, 8)
+    with pytest.raises(ValueError, match="parts: expected one of all, got 'macro'"):
+        scenes.part("a")
+
+
+def test_nerfs_without_planes_say_so():
+    scenes = Scenes(latent_model_of(names=("a",), nerf=small_vanilla()), "here")
+    assert scenes.render("a", camera_of(8, 8)).rgb.shape == (1, 8, 8, 3)
+    for call in (scenes.planes, scenes.weights, lambda name: scenes.blend(name, name)):
+        with pytest.raises(ValueError, match="expected tri-planes within the latent model, got a LatentVanilla"):
+            call("a")
+
+
+def test_walks_suit_what_is_known(scenes):
+    near = Ring(radius=9.0, height=20, width=30, focal=(33.0, 33.0))
+    training = near.cameras(12)
+    training.metadata = {"scene_index": torch.tensor([[0], [1]] * 6)}
+    known = Scenes(scenes.model, "here", training=training)
+    assert len(known.cameras("b")) == 6 and known.cameras("b").metadata is None
+    assert torch.equal(known.cameras("b").camera_to_worlds, training.camera_to_worlds[1::2])
+    assert known.ring("b").radius == pytest.approx(9.0) and known.ring("b").focal == (33.0, 33.0)
+    walk = known.orbit("b", views=5, size=10)
+    assert len(walk) == 5 and (int(walk.height[0]), int(walk.width[0])) == (10, 15)
+    given = Scenes(scenes.model, "here", rings={"a": Ring(radius=4.0)})
+    assert given.ring("a").radius == 4.0 and given.ring("b").radius == pytest.approx(1.3 * 2)
+
+
+def test_training_cameras_that_are_not_there(scenes):
+    with pytest.raises(ValueError, match="here: expected scenes with their training cameras, got none"):
+        scenes.cameras("a")
+    gone = Scenes(scenes.model, "here", training=FileNotFoundError("data: expected them"))
+    with pytest.raises(FileNotFoundError, match="data: expected them"):
+        gone.cameras("a")
+    assert gone.ring("a") == scenes.ring("a")
+
+
+def test_cameras_that_cannot_be_rendered_together(scenes):
+    cameras = orbit(2, size=8)
+    cameras.height = torch.tensor([[8], [9]])
+    with pytest.raises(ValueError, match="cameras: expected cameras of one size, got several sizes"):
+        scenes.render("a", cameras)
+    with pytest.raises(ValueError, match="cameras: expected at least one, got none"):
+        scenes.render("a", cameras[:0])
+
+
+def test_pictures_as_a_row_and_on_disk(tmp_path: Path):
+    n = 3
+    pictures = Pictures(*(torch.rand(n, 4, 6, c) for c in (3, 3, 1, 1)), raw_latent=torch.rand(n, 4, 1, 2))
+    assert [len(picture) for picture in pictures] == [1, 1, 1] and len(pictures[1:]) == 2
+    assert torch.equal(pictures[-1].rgb[0], pictures.rgb[2])
+    paths = pictures.save(tmp_path / "out")
+    assert [path.name for path in paths] == ["0000.png", "0001.png", "0002.png"]
+    np.testing.assert_allclose(np.asarray(Image.open(paths[1])) / 255, pictures.rgb[1].numpy(), atol=0.5 / 255 + 1e-6)
+
+
+def test_taller_pictures_stand_for_latents_of_the_training_size(kl):
+    model = latent_model_of(kl, max_render_height=16)
+    scenes = Scenes(model, "here")
+    cameras = orbit(1, size=32)
+    assert scenes.rendered_size(cameras) == (16, 16)
+    assert scenes.render("a", cameras).rgb.shape == (1, 32, 32, 3) and scenes.latents("a", cameras).shape == (
+        1,
+        4,
+        4,
+        4,
+    )

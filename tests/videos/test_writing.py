@@ -1,0 +1,84 @@
+"""Videos as files, read back."""
+
+import os
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+from PIL import Image, ImageSequence
+
+from latent_nerfstudio.videos.writing import check_video, even, write_video
+
+
+def colours(count=5, height=16, width=24):
+    """Frames of one colour each."""
+    return [np.full((height, width, 3), (40 * i, 200 - 40 * i, 90), np.uint8) for i in range(count)]
+
+
+def test_an_mp4_read_back(tmp_path):
+    path = tmp_path / "new" / "x.mp4"
+    assert write_video(path, iter(colours()), fps=12) == 5
+    reader = imageio_ffmpeg.read_frames(str(path))
+    facts = next(reader)
+    frames = [np.frombuffer(data, np.uint8).reshape(16, 24, 3) for data in reader]
+    assert facts["size"] == (24, 16) and facts["fps"] == 12 and facts["codec"] == "h264" and len(frames) == 5
+    for got, wanted in zip(frames, colours(), strict=True):
+        assert np.abs(got.astype(int) - wanted).max() <= 6
+    assert [file.name for file in path.parent.iterdir()] == ["x.mp4"]
+
+
+def test_a_gif_read_back(tmp_path):
+    path = tmp_path / "x.gif"
+    assert write_video(path, iter(colours()), fps=20) == 5
+    with Image.open(path) as picture:
+        assert picture.info["loop"] == 0 and picture.info["duration"] == 50
+        frames = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(picture)]
+    for got, wanted in zip(frames, colours(), strict=True):
+        assert np.abs(got.astype(int) - wanted).max() <= 4
+
+
+def test_odd_sides_are_made_even():
+    frames = np.random.default_rng(0).integers(0, 255, (2, 3, 5, 3), dtype=np.uint8)
+    padded = even(frames)
+    assert padded.shape == (2, 4, 6, 3)
+    assert np.array_equal(padded[:, :3, :5], frames) and np.array_equal(padded[:, 3, :5], frames[:, 2])
+    assert even(padded).shape == padded.shape
+
+
+def test_a_break_leaves_what_was_there(tmp_path):
+    path = tmp_path / "x.mp4"
+    path.write_bytes(b"before")
+
+    def breaking():
+        yield colours()[0]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_video(path, breaking(), fps=5)
+    assert path.read_bytes() == b"before" and [file.name for file in tmp_path.iterdir()] == ["x.mp4"]
+
+
+def test_what_cannot_be_written(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match=r"output: expected \.mp4 or \.gif, got .*x\.avi; change its ending"):
+        check_video(tmp_path / "x.avi")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"x\.mp4: expected a path that can be written, got"):
+        check_video(tmp_path / "file" / "x.mp4")
+    (tmp_path / "folder.mp4").mkdir()
+    with pytest.raises(IsADirectoryError, match="output: expected a file, got the folder"):
+        check_video(tmp_path / "folder.mp4")
+    with pytest.raises(ValueError, match="video: expected at least one frame, got none"):
+        write_video(tmp_path / "x.gif", iter([]), fps=5)
+    with pytest.raises(ValueError, match="fps: expected at least 1, got 0"):
+        write_video(tmp_path / "x.gif", iter(colours()), fps=0)
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "no_ffmpeg"))
+    with pytest.raises(FileNotFoundError, match=r"ffmpeg: expected a program.* or write a \.gif"):
+        check_video(tmp_path / "x.mp4")
+    check_video(tmp_path / "x.gif")
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="everything can be written")
+def test_a_folder_that_may_not_be_written_to(tmp_path):
+    (tmp_path / "locked").mkdir(mode=0o500)
+    with pytest.raises(PermissionError, match="expected a path that can be written"):
+        check_video(tmp_path / "locked" / "x.gif")
