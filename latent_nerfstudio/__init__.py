@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         orbit,
         read_latents,
         render_latents,
+        save_pictures,
         save_scene,
         write_latents,
     )
@@ -41,6 +42,7 @@ __all__ = [
     "orbit",
     "read_latents",
     "render_latents",
+    "save_pictures",
     "save_scene",
     "write_latents",
 ]

@@ -5,7 +5,7 @@ from latent_nerfstudio.api.codec import Codec, load_autoencoder
 from latent_nerfstudio.api.latent_files import LatentFile, read_latents, render_latents, write_latents
 from latent_nerfstudio.api.loading import Bundle, load, load_bundle
 from latent_nerfstudio.api.scene_folder import save_scene
-from latent_nerfstudio.api.scenes import Pictures, Scenes
+from latent_nerfstudio.api.scenes import Pictures, Scenes, save_pictures
 
 __all__ = [
     "Bundle",
@@ -21,6 +21,7 @@ __all__ = [
     "orbit",
     "read_latents",
     "render_latents",
+    "save_pictures",
     "save_scene",
     "write_latents",
 ]

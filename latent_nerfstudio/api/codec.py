@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latent_nerfstudio.api.progress import progress
 from latent_nerfstudio.data.validation import problem
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig
 from latent_nerfstudio.latent_space.resolution import latent_size
@@ -70,8 +71,9 @@ class Codec:
         Raises:
             ValueError: another shape.
         """
-        batch = as_batch(pictures)
-        latents = [self.autoencoder.encode(part.to(self.device)).float().cpu() for part in batch.split(AT_ONCE)]
+        parts = as_batch(pictures).split(AT_ONCE)
+        bar = progress(parts, "Encoding", len(parts))
+        latents = [self.autoencoder.encode(part.to(self.device)).float().cpu() for part in bar]
         return torch.cat(latents).permute(0, 3, 1, 2).contiguous()
 
     @torch.no_grad()
@@ -100,7 +102,8 @@ class Codec:
             expected = f"pictures of {rows - low} to {rows} x {columns - low} to {columns} pixels"
             raise ValueError(problem("latents", expected, f"{height} x {width}", "give the size that was encoded"))
         parts = batch.permute(0, 2, 3, 1).split(AT_ONCE)
-        pictures = [self.autoencoder.decode(part.to(self.device)).float().cpu() for part in parts]
+        bar = progress(parts, "Decoding", len(parts))
+        pictures = [self.autoencoder.decode(part.to(self.device)).float().cpu() for part in bar]
         return torch.cat(pictures)[:, :height, :width].clamp(0, 1)
 
     def save(self, folder: Union[str, Path]) -> Path:
@@ -141,12 +144,21 @@ def load_autoencoder(source: str, subfolder: Optional[str] = None, device: Optio
         ConnectionError: a Hub id that is neither cached nor within reach.
     """
     config = AutoencoderConfig(source=str(source), subfolder=subfolder)
-    return Codec(config.setup().to(device or default_device()))
+    return Codec(config.setup().to(device_of(device)))
 
 
-def default_device() -> str:
-    """The GPU, if there is one."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def device_of(name: Optional[str]) -> torch.device:
+    """A device by its name; without one the GPU, if there is one.
+
+    Raises:
+        ValueError: this machine has no such device.
+    """
+    chosen = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=chosen).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch asserts that CUDA was compiled in
+        do = "leave it out for the GPU, if there is one"
+        raise ValueError(problem("device", "cpu, or cuda where there is a GPU", repr(chosen), do)) from error
 
 
 def as_batch(pictures: Images) -> Float[Tensor, "n height width 3"]:

@@ -12,12 +12,14 @@ from nerfstudio.cameras.cameras import Cameras
 from torch import Tensor
 
 from latent_nerfstudio.api.cameras import ELEVATION, Ring, as_point
-from latent_nerfstudio.api.codec import Codec, Images, default_device
+from latent_nerfstudio.api.codec import Codec, Images, device_of
+from latent_nerfstudio.api.progress import progress
 from latent_nerfstudio.api.run_model import load_model, read_checkpoint, training_cameras
 from latent_nerfstudio.api.scenes import Scenes
 from latent_nerfstudio.data.validation import problem
 from latent_nerfstudio.engine.runs import open_run
 from latent_nerfstudio.hub.resolve import is_hub_id, resolve
+from latent_nerfstudio.models.bundle_start import load_decoder
 from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, SharedBundle, read_shared_bundle
 from latent_nerfstudio.scene_files.model_scenes import build_model, put_scenes, set_samples
@@ -43,7 +45,7 @@ def load(source: Source, bundle: Optional[Source] = None, device: Optional[str] 
         ValueError: it is neither a run nor scenes, a file is damaged, or belongs to another bundle.
         ConnectionError: a Hub id that is neither cached nor within reach.
     """
-    path = Path(source).expanduser()
+    path, place = Path(source).expanduser(), device_of(device)
     if is_run(path):
         scenes = run_scenes(path)
     else:
@@ -51,7 +53,7 @@ def load(source: Source, bundle: Optional[Source] = None, device: Optional[str] 
             expected = "a run, scene files, an archive of them or a Hub id (owner/name)"
             raise FileNotFoundError(problem(source, expected, "nothing there", "check the path"))
         scenes = file_scenes(resolve(str(source), "scenes"), str(source), bundle)
-    scenes.model.to(device or default_device())
+    scenes.model.to(place)
     return scenes
 
 
@@ -78,21 +80,34 @@ def file_scenes(path: Path, source: str, bundle: Optional[Source]) -> Scenes:
     if path.is_file() and path.suffix not in (SUFFIX, ARCHIVE_SUFFIX):
         expected = f"a run's config.yml, a scene file ({SUFFIX}) or an archive ({ARCHIVE_SUFFIX})"
         raise ValueError(problem(path, expected, "another file", "name one of these"))
+    if path.is_dir() and not any(path.rglob(f"*{SUFFIX}")):
+        refuse_folder(path)
     first = next(read_scenes_from([path]))
     shared = read_shared_bundle(str(bundle)) if bundle is not None else find_bundle(path, source, first)
-    facts = facts_of(read_scenes_from([path], shared), source)
+    facts = facts_of(progress(read_scenes_from([path], shared), "Reading scenes"), source)
     rigs = {name: cameras_from_facts(own, shared, f"scene {name!r}") for name, own in facts.items()}
     config = LatentModelConfig(shared_bundle=str(shared.folder))
     set_samples(config, facts)
     height = max(rig.height for rig in rigs.values())
     model = build_model(config, list(facts), shared.box, shared.background_color, image_height=height)
-    put_scenes(model, read_scenes_from([path], shared))
+    put_scenes(model, progress(read_scenes_from([path], shared), "Loading scenes", len(facts)))
     center = as_point(shared.box.mean(dim=0))
     rings = {
         name: Ring(center, rig.radius, ELEVATION, height=rig.height, width=rig.width, focal=(rig.fx, rig.fy))
         for name, rig in rigs.items()
     }
     return Scenes(model, source, shared, rings=rings, facts=facts)
+
+
+def refuse_folder(folder: Path) -> None:
+    """Says what a folder without scenes lacks, and names a run in it, if there is one.
+
+    Raises:
+        FileNotFoundError: always.
+    """
+    runs = sorted(path.parent for path in (*folder.glob("*/config.yml"), *folder.glob("*/*/config.yml")))
+    do = f"name {runs[-1]}" if runs else "check the path"
+    raise FileNotFoundError(problem(folder, f"a run (config.yml) or scene files (NAME{SUFFIX})", "neither", do))
 
 
 def facts_of(scenes: Iterator[SceneFile], source: str) -> Dict[str, Dict[str, Any]]:
@@ -208,8 +223,8 @@ def load_bundle(source: Source, device: Optional[str] = None) -> Bundle:
     shared = read_shared_bundle(str(source))
     autoencoder = shared.autoencoder_config.setup()
     if shared.decoder:
-        autoencoder.load_decoder(shared.decoder)
-    return Bundle(shared, Codec(autoencoder.to(device or default_device())))
+        load_decoder(autoencoder, shared)
+    return Bundle(shared, Codec(autoencoder.to(device_of(device))))
 
 
 def check_scenes(scenes: Scenes, wanted: Sequence[str]) -> List[str]:

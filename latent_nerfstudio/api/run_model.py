@@ -1,6 +1,7 @@
 """The model of a run without the run's data: whatever NeRF is inside, a checkpoint says what its data had to say."""
 
 import copy
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +36,17 @@ def load_state(checkpoint: Path) -> Dict[str, Any]:
         ValueError: it is damaged.
     """
     check_checkpoint(checkpoint)
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    return {**state, "pipeline": unsealed(state["pipeline"], checkpoint)}
+    expected, do = "a checkpoint of Nerfstudio, of tensors alone", "name one that ns-train wrote"
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception as error:  # the unpickler's, which refuses to run code, and the system's
+        reason = re.search("Unsupported (?:global|class).*?(?= was not|$)", str(error), re.MULTILINE)
+        got = reason[0] if reason else type(error).__name__
+        raise ValueError(problem(checkpoint, expected, got, do)) from error
+    weights = state.get("pipeline") if isinstance(state, dict) else None
+    if not isinstance(weights, dict) or type(state.get("step")) is not int:
+        raise ValueError(problem(checkpoint, expected, "no step and weights", do))
+    return {**state, "pipeline": unsealed(weights, checkpoint)}
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,11 @@ class Pictures:
 
 
 def save_pictures(folder: Union[str, Path], pictures: Float[Tensor, "n height width 3"]) -> List[Path]:
-    """Writes pictures in [0, 1] as 0000.png and so on; returns the files."""
+    """Writes pictures in [0, 1] as 0000.png and so on into a folder, which is made if it is not there.
+
+    Returns:
+        The files.
+    """
     place = Path(folder).expanduser()
     place.mkdir(parents=True, exist_ok=True)
     paths = [place / f"{index:04d}.png" for index in range(len(pictures))]

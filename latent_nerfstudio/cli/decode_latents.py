@@ -93,5 +93,5 @@ def write_pictures(output: Path, file: "LatentFile", codec: "Codec", fps: "int |
         save_scene(output, pictures, file.cameras, file.box)
     else:
         save_pictures(output, pictures)
-    what = "video" if fps is not None else "scene" if file.cameras is not None else "pictures"
-    print(f"Wrote {len(pictures)} picture(s) of {pictures.shape[1]} x {pictures.shape[2]} as a {what} to {output}")
+    what = "a video" if fps is not None else "a scene" if file.cameras is not None else "files"
+    print(f"Wrote {len(pictures)} picture(s) of {pictures.shape[1]} x {pictures.shape[2]} as {what} to {output}")

@@ -85,8 +85,9 @@ def read_results(path: Path) -> Dict[str, float]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected what ns-eval wrote, got nothing there; check the path")
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["results"])
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        results = dict(json.loads(path.read_text(encoding="utf-8"))["results"])
+        return {str(name): float(value) for name, value in results.items()}
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         got = f"{type(error).__name__}: {error}"
         raise ValueError(f"{path}: expected JSON of ns-eval with 'results', got {got}; run ns-eval again") from error
 

@@ -13,12 +13,12 @@ from nerfstudio.cameras.cameras import Cameras, CameraType
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.configs.dataparser_configs import AnnotatedDataParserUnion
 from nerfstudio.data.datamanagers.full_images_datamanager import FullImageDatamanager, FullImageDatamanagerConfig
-from nerfstudio.data.datasets.base_dataset import InputDataset
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
 from latent_nerfstudio.data.crops import cropped, cropped_cameras, draw_crops
 from latent_nerfstudio.data.latent_cache import cache_folder, scene_latents
+from latent_nerfstudio.data.picture_dataset import PictureDataset
 from latent_nerfstudio.data.pixels import (
     PixelTable,
     draw_pictures,
@@ -66,7 +66,7 @@ class LatentDataManagerConfig(FullImageDatamanagerConfig):
     """Colour behind pictures with an alpha channel, where the dataparser names none."""
 
 
-class LatentDataManager(FullImageDatamanager[InputDataset]):
+class LatentDataManager(FullImageDatamanager[PictureDataset]):
     """Draws are a function of seed and step alone, so that a resumed run goes on as it would have.
 
     Nothing is loaded or encoded before `prepare`: ns-eval, ns-viewer and ns-render build this class as well.
@@ -75,6 +75,7 @@ class LatentDataManager(FullImageDatamanager[InputDataset]):
     config: LatentDataManagerConfig
 
     def __init__(self, config: LatentDataManagerConfig, *args: Any, **kwargs: Any):
+        check_counts(config)
         super().__init__(config, *args, **kwargs)
         color = self.train_dataparser_outputs.alpha_color
         self.background_color = background_color_of(config.background_color) if color is None else color.float().cpu()
@@ -313,6 +314,18 @@ class LatentDataManager(FullImageDatamanager[InputDataset]):
     def get_train_rays_per_batch(self) -> int:
         """Latent pixels a step; nothing is loaded for the answer."""
         return self.config.rays_per_batch
+
+
+def check_counts(config: LatentDataManagerConfig) -> None:
+    """Refuses steps and batches of nothing.
+
+    Raises:
+        ValueError: such a count.
+    """
+    for name in ("rays_per_batch", "images_per_batch", "encode_batch_size"):
+        value = getattr(config, name)
+        if value < 1:
+            raise ValueError(problem(name, "at least 1", value, "leave it out for the default"))
 
 
 def over_background(image: Tensor, color: Tensor) -> Tensor:

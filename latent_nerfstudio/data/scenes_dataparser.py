@@ -40,7 +40,7 @@ from latent_nerfstudio.data.layouts import (
     read_silhouette,
     scene_name,
 )
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.data.validation import LARGEST, problem
 
 READING_THREADS = 4
 """Threads that read files. A local disk gains little by them, a network disk much."""
@@ -365,9 +365,10 @@ def _check_config(config: ScenesDataParserConfig) -> None:
     if config.max_scenes is not None and config.max_scenes < 1:
         raise ValueError(problem("max_scenes", "1 or more", config.max_scenes, "leave it out to use all scenes"))
     for name, value in (("scale_factor", config.scale_factor), ("scene_scale", config.scene_scale)):
-        if not value > 0:
+        if not 0 < value <= LARGEST:
             raise ValueError(problem(name, "a positive number", value, "use 1 to keep the size"))
-    if config.box is not None and not all(low < high for low, high in zip(config.box[:3], config.box[3:], strict=True)):
+    box = config.box
+    if box is not None and not all(-LARGEST <= a < b <= LARGEST for a, b in zip(box[:3], box[3:], strict=True)):
         raise ValueError(problem("box", "lower x y z, then upper x y z", config.box, "put the lower corner first"))
     _alpha_color(config.alpha_color)
 

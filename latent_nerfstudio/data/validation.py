@@ -8,6 +8,12 @@ from jaxtyping import Float
 RIGID_TOLERANCE = 1e-2
 """How far R R^T may be from the identity: above the rounding of hand-written files, below a 1 % scale."""
 
+LARGEST = 1e9
+"""Largest number of a camera file, pixels or world units: its square is still far from float32's largest."""
+
+LONGEST = 500
+"""Letters of each part of an error at most: names and values of strangers' files may be of any length."""
+
 MIN_VIEWS = 2
 """Fewest views of a scene: one to train on and one to evaluate."""
 
@@ -22,9 +28,16 @@ def problem(what: object, expected: str, got: object, do: str) -> str:
         do: what the user can do, in the imperative.
 
     Returns:
-        One line of text.
+        One line of text; what a terminal would take for a command is spelled out.
     """
-    return f"{what}: expected {expected}, got {got}; {do}"
+    parts = (printable(str(part)) for part in (what, expected, got, do))
+    return "{}: expected {}, got {}; {}".format(*parts)
+
+
+def printable(text: str) -> str:
+    """A text on one line, shortened, with escapes for what is not printable: names may hold a terminal's commands."""
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: LONGEST + 1])
+    return shown if len(text) <= LONGEST else f"{shown[:LONGEST]}..."
 
 
 def check_poses(camera_to_worlds: Float[np.ndarray, "views 3 4"], names: Sequence[str], where: object) -> None:
@@ -36,12 +49,15 @@ def check_poses(camera_to_worlds: Float[np.ndarray, "views 3 4"], names: Sequenc
         where: the file that holds the poses.
 
     Raises:
-        ValueError: a pose holds NaN or infinity, or its rotation is not a rotation.
+        ValueError: a pose holds NaN, infinity or more than 1e9, or its rotation is not a rotation.
     """
-    finite = np.isfinite(camera_to_worlds).all(axis=(1, 2))
-    if not finite.all():
-        name = names[int(np.argmin(finite))]
-        raise ValueError(problem(f"{where}, pose of '{name}'", "finite numbers", "NaN or infinity", "repair the pose"))
+    good = (np.abs(camera_to_worlds) <= LARGEST).all(axis=(1, 2))
+    if not good.all():
+        index = int(np.argmin(good))
+        finite = np.isfinite(camera_to_worlds[index]).all()
+        got = f"{np.abs(camera_to_worlds[index]).max():g}" if finite else "NaN or infinity"
+        expected = f"finite numbers up to {LARGEST:g}"
+        raise ValueError(problem(f"{where}, pose of '{names[index]}'", expected, got, "repair the pose"))
     rotations = camera_to_worlds[:, :, :3]
     gram = rotations @ rotations.transpose(0, 2, 1)
     deviation = np.abs(gram - np.eye(3)).max(axis=(1, 2))
@@ -67,9 +83,9 @@ def check_positive(values: Float[np.ndarray, " views"], what: str, names: Sequen
         where: the file that holds the intrinsics.
 
     Raises:
-        ValueError: a value is not finite or not positive.
+        ValueError: a value is not finite, not positive, or above 1e9.
     """
-    good = np.isfinite(values) & (values > 0)
+    good = (values > 0) & (values <= LARGEST)
     if not good.all():
         worst = int(np.argmin(good))
         got = f"{values[worst]:g} for '{names[worst]}'"

@@ -255,7 +255,7 @@ def saved_bytes(function: Callable[[], Tensor]) -> int:
     def keep(tensor: Tensor) -> Tensor:
         if not isinstance(tensor, Parameter):
             seen[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
+        return tensor.detach()  # an output that is saved with its own graph would keep itself alive, for ever
 
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         result = function()

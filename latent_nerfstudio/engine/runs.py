@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List
 
+from latent_nerfstudio.data.validation import problem
+
 if TYPE_CHECKING:
     from latent_nerfstudio.engine.trainer import LatentTrainerConfig
     from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
@@ -103,8 +105,8 @@ def open_run(config_path: Path) -> Run:
 
     try:
         config = yaml.load(config_path.read_text(encoding="utf-8"), Loader=yaml.Loader)
-    except yaml.YAMLError as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # YAML's own, and those of the classes that it names
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"{config_path}: expected a config of Nerfstudio, got {reason}; name a config.yml") from error
     if not isinstance(config, LatentTrainerConfig):
         method = getattr(config, "method_name", type(config).__name__)
@@ -113,7 +115,24 @@ def open_run(config_path: Path) -> Run:
             "name a run of latent-triplane or triplane, for instance"
         )
     summary = config_path.parent / "training.json"
-    return Run(config_path, config, json.loads(summary.read_text()) if summary.is_file() else {})
+    return Run(config_path, config, read_summary(summary) if summary.is_file() else {})
+
+
+def read_summary(path: Path) -> Dict[str, Any]:
+    """What training.json holds.
+
+    Raises:
+        ValueError: something else.
+    """
+    do = "remove it, or restore the one that training wrote"
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(problem(path, "JSON", f"'{error}'", do)) from error
+    names = summary.get("scenes", []) if isinstance(summary, dict) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(problem(path, "a JSON object with names as its scenes", "another", do))
+    return summary
 
 
 def load_pipeline(config_path: Path) -> "LatentPipeline":

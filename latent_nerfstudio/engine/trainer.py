@@ -29,6 +29,7 @@ from latent_nerfstudio.engine.signals import StopRequest, agreed, stop_request
 from latent_nerfstudio.files.locks import LOCK, locked
 from latent_nerfstudio.files.replacing import remove_unfinished, write_text
 from latent_nerfstudio.models.shared_bundle import write_shared_bundle
+from latent_nerfstudio.models.viewer_address import unless_asked
 from latent_nerfstudio.pipelines.contact_sheet import measure_views, one_view_a_scene, write_contact_sheet
 from latent_nerfstudio.pipelines.finite import check_finite
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
@@ -66,6 +67,10 @@ class LatentTrainerConfig(TrainerConfig):
     """Steps between contact sheets (`pictures/` and the logger) with their metrics while training; None for none."""
     write_bundle: bool = False
     """Write `shared_bundle/` and `autoencoder/`, which new scenes start from, beside each checkpoint."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """ns-viewer puts its own settings in the place of the viewer, with another default of where it listens."""
+        super().__setattr__(name, unless_asked(value) if name == "viewer" else value)
 
     def save_config(self) -> None:
         """Writes config.yml in one piece, unless another run is at work in the folder.

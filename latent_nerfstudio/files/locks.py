@@ -43,7 +43,7 @@ def try_lock(handle: int) -> Optional[bool]:
 def locked(path: Path, what: str) -> Iterator[None]:
     """Holds a lock while the block lasts; this process may take it again meanwhile.
 
-    The file says who has it, and stays when it is free: whoever removed it might remove another's.
+    The file says who has it, and goes with the lock; one that a crash has left means nothing.
 
     Args:
         path: of the lock's file, whose folder is made if it is not there.
@@ -64,6 +64,8 @@ def locked(path: Path, what: str) -> Iterator[None]:
         with _guard:
             _ours[path] -= 1
             if handle is not None:
+                with suppress(OSError):
+                    path.unlink()
                 os.close(handle)
 
 
@@ -84,7 +86,11 @@ def held(path: Path) -> Iterator[None]:
 def _opened(path: Path, what: str) -> int:
     """The lock's file, locked, with our name in it."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    if try_lock(handle) is False:
+    is_locked = try_lock(handle)
+    if is_locked and not is_file_of(path, handle):  # it was removed by who had it, between our opening and locking it
+        os.close(handle)
+        return _opened(path, what)
+    if is_locked is False:
         owner = os.read(handle, 1000).decode(errors="replace").strip() or "another process"
         os.close(handle)
         raise BlockingIOError(
@@ -95,3 +101,11 @@ def _opened(path: Path, what: str) -> int:
         os.ftruncate(handle, 0)
         os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
     return handle
+
+
+def is_file_of(path: Path, handle: int) -> bool:
+    """Whether a path still names an open file."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(handle))
+    except FileNotFoundError:
+        return False

@@ -29,9 +29,8 @@ def replacing_file(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: there is no room, or the folder cannot be written to; nothing is left behind.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    remove_unfinished(path.parent)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=WRITING)
+    with writable(path.parent):
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=WRITING)
     try:
         with held(Path(temporary)):
             with os.fdopen(handle, "wb") as stream:
@@ -49,6 +48,22 @@ def replacing_file(path: Path) -> Iterator[BinaryIO]:
     flush(path.parent)
 
 
+@contextmanager
+def writable(folder: Path) -> Iterator[None]:
+    """Makes a folder and clears it of what crashes have left, before the block makes something in it.
+
+    Raises:
+        OSError: it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(folder)
+        yield
+    except OSError as error:
+        text = f"{folder}: expected a folder that can be written to, got '{error.strerror}'; name another, or free it"
+        raise OSError(error.errno, text) from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a file by `replacing_file`."""
     with replacing_file(path) as stream:
@@ -58,9 +73,8 @@ def write_text(path: Path, text: str) -> None:
 @contextmanager
 def unfinished_folder(parent: Path) -> Iterator[Path]:
     """An empty folder within another, which is removed when the block ends, unless it was renamed."""
-    parent.mkdir(parents=True, exist_ok=True)
-    remove_unfinished(parent)
-    writing = Path(tempfile.mkdtemp(dir=parent, prefix=WRITING))
+    with writable(parent):
+        writing = Path(tempfile.mkdtemp(dir=parent, prefix=WRITING))
     with held(writing):
         try:
             yield writing

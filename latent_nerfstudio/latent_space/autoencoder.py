@@ -20,6 +20,13 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from latent_nerfstudio.hub.resolve import PLACES, is_hub_id, resolve
+from latent_nerfstudio.latent_space.checks import (
+    check_config,
+    check_priors,
+    check_size,
+    check_weights,
+    read_latent_space,
+)
 from latent_nerfstudio.latent_space.resolution import pad_to_multiple
 
 CLASSES = {
@@ -202,8 +209,12 @@ def load_autoencoder(config: AutoencoderConfig) -> Autoencoder:
         return IdentityAutoencoder()
     location, subfolder = locate(config.source, config.subfolder)
     settings = _load_settings(location, subfolder)
-    latent_space = _read_latent_space(Path(location) / (subfolder or ""))
-    return DiffusersAutoencoder(_load_vae(settings, location, subfolder), latent_space)
+    folder = Path(location) / (subfolder or "")
+    latent_space = read_latent_space(folder)
+    autoencoder = DiffusersAutoencoder(_load_vae(settings, location, subfolder), latent_space)
+    priors = {"mean": autoencoder.prior_mean, "std": autoencoder.prior_std}
+    check_priors(priors, autoencoder.num_channels, folder / "latent_space.json")
+    return autoencoder
 
 
 def locate(source: str, subfolder: Optional[str]) -> Tuple[str, Optional[str]]:
@@ -235,8 +246,10 @@ def _load_settings(location: str, subfolder: Optional[str]) -> Dict[str, Any]:
     except json.JSONDecodeError as error:
         raise ValueError(f"autoencoder {location}: expected a JSON config, got {error}; repair config.json") from error
     except Exception as error:  # whatever diffusers makes of it
-        raise ValueError(f"autoencoder {location}: expected a readable config.json, got {error}") from error
-    return settings if isinstance(settings, dict) else settings[0]
+        raise ValueError(
+            f"autoencoder {location}: expected a readable config.json, got {_first_line(error)}; repair it"
+        ) from error
+    return check_config(settings[0] if isinstance(settings, tuple) else settings, f"autoencoder {location}")
 
 
 def _load_vae(settings: Dict[str, Any], location: str, subfolder: Optional[str]) -> nn.Module:
@@ -247,6 +260,7 @@ def _load_vae(settings: Dict[str, Any], location: str, subfolder: Optional[str])
             "convert it to one of these, or name another folder"
         )
     kind: Any = getattr(importlib.import_module(CLASSES[name]), name)
+    check_size(kind, settings, Path(location) / (subfolder or ""), f"autoencoder {location}")
     try:
         loaded: Any = kind.from_pretrained(
             location,
@@ -268,12 +282,8 @@ def _load_vae(settings: Dict[str, Any], location: str, subfolder: Optional[str])
             f"autoencoder {location}: expected weights that fit its config.json, got none for "
             f"{', '.join(sorted(report['missing_keys'])[:3])}; save it again with save_pretrained"
         )
+    check_weights(vae, f"autoencoder {location}")
     return vae
-
-
-def _read_latent_space(folder: Path) -> Dict[str, Any]:
-    path = folder / "latent_space.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
 
 
 def _first_line(error: Exception) -> str:

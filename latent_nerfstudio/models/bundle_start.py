@@ -12,7 +12,7 @@ from nerfstudio.models.base_model import Model, ModelConfig
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
-from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
+from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig
 from latent_nerfstudio.latent_space.latent_space import LatentSpace
 from latent_nerfstudio.models.shared_bundle import SharedBundle, latent_space_tensors
 from latent_nerfstudio.models.triplane import TriplaneModel, TriplaneModelConfig
@@ -44,21 +44,21 @@ def start_latent_space(space: LatentSpace, bundle: SharedBundle) -> None:
         if not (space.is_identity and name == "background"):  # which is the data's colour, without any encoding
             target.copy_(bundle.tensors[name])
     if same_encoder and bundle.decoder:
-        load_decoder(space, bundle)
+        load_decoder(space.autoencoder, bundle)
     difference = (space.background_color - torch.tensor(bundle.background_color)).abs().max()
     if not space.is_identity and (not same_encoder or float(difference) > COLOR_TOLERANCE):
         space.encode_background()
     space.fitted.fill_(True)
 
 
-def load_decoder(space: LatentSpace, bundle: SharedBundle) -> None:
-    """Gives a latent space the bundle's decoder of rendered latents.
+def load_decoder(autoencoder: Autoencoder, bundle: SharedBundle) -> None:
+    """Gives an autoencoder the bundle's decoder of rendered latents.
 
     Raises:
         ValueError: it is one of another autoencoder.
     """
     try:
-        space.autoencoder.load_decoder(bundle.decoder)
+        autoencoder.load_decoder(bundle.decoder)
     except RuntimeError as error:
         raise ValueError(
             f"shared bundle {bundle.folder}: expected a decoder of its autoencoder, got another: {error}; copy the "
@@ -144,7 +144,7 @@ def start_nerf(nerf: Model, bundle: SharedBundle, reset_base_planes: bool) -> No
     then. Products of features around 0 would vanish, and with `concat` planes keep their fresh values as well.
 
     Raises:
-        ValueError: an MLP that this machine cannot run.
+        ValueError: an MLP that this machine cannot run, or tensors that do not fit the bundle's settings.
     """
     if not isinstance(nerf, TriplaneModel):
         return
@@ -163,4 +163,10 @@ def start_nerf(nerf: Model, bundle: SharedBundle, reset_base_planes: bool) -> No
         field.scene_weights.copy_(bundle.tensors["mean_scene_weights"].expand_as(field.scene_weights))
         if field.micro_planes is not None and field.config.aggregation == "sum":
             field.micro_planes.zero_()
-    field.load_shared_state(state)
+    try:
+        field.load_shared_state(state)
+    except RuntimeError as error:
+        raise ValueError(
+            f"shared bundle {bundle.folder}: expected base planes and an MLP of its own settings, got others: {error}; "
+            "copy the bundle again, or have its run write it again"
+        ) from error

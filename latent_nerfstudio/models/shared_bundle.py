@@ -24,6 +24,7 @@ from latent_nerfstudio.hub.resolve import is_hub_id, resolve
 from latent_nerfstudio.latent_space.autoencoder import BUNDLED_FOLDERS, Autoencoder, AutoencoderConfig
 from latent_nerfstudio.latent_space.latent_space import LatentSpace
 from latent_nerfstudio.latent_space.normalizer import Normalizer, NormalizerKind
+from latent_nerfstudio.models.bundle_checks import check_settings, check_tensors
 from latent_nerfstudio.models.bundle_folder import (
     AUTOENCODER,
     FOLDER,
@@ -276,4 +277,8 @@ def read_shared_bundle(source: str) -> SharedBundle:
             f"got {actual}; files were changed or damaged: copy the bundle again, or have its run write it again"
         )
     settings.pop("format")
-    return SharedBundle(folder=folder, tensors=dict(stored_tensors(folder / TENSORS_FILE)), **settings)
+    where = f"shared bundle {folder}"
+    check_settings(settings, where)
+    tensors = dict(stored_tensors(folder / TENSORS_FILE))
+    check_tensors(tensors, settings, where)
+    return SharedBundle(folder=folder, tensors=tensors, **settings)

@@ -10,6 +10,7 @@ from nerfstudio.model_components.ray_samplers import PDFSampler, UniformLinDispP
 from torch import Tensor
 from torch.nn import Parameter
 
+from latent_nerfstudio.data.validation import problem
 from latent_nerfstudio.fields.scene_view import SceneView
 from latent_nerfstudio.fields.triplane_field import TriplaneField, TriplaneFieldConfig
 from latent_nerfstudio.models.boxed import BoxedModel, BoxedModelConfig
@@ -79,6 +80,10 @@ class TriplaneModel(BoxedModel):
         """Field and samplers; `num_channels`, `value_range` and `num_scenes` come from the owner."""
         super().populate_modules()
         config = self.config
+        if config.num_samples < 1 or config.num_importance_samples < 0:
+            got = f"{config.num_samples} and {config.num_importance_samples}"
+            do = "raise --pipeline.model.nerf.num-samples"
+            raise ValueError(problem("num_samples and num_importance_samples", "at least 1 and 0", got, do))
         self.current_scene = 0
         self.plane_cache = PlaneCache()
         self.field: TriplaneField = config.field.setup(

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from latent_nerfstudio.fields.scene_view import SceneView
 from latent_nerfstudio.fields.triplane_field import TriplaneField
+from latent_nerfstudio.models.viewer_address import tell_if_open
 
 Pose = Tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"], float]
 """Where a camera is, a point that it looks at, and its vertical field of view in radians."""
@@ -91,6 +92,7 @@ class ScenePanel(ViewerElement, ViewerControl):
     def _setup(self, viewer: Any) -> None:
         """Nerfstudio's viewer is there: cameras of browsers start where the scene is seen, not inside of it."""
         super()._setup(viewer)
+        tell_if_open(viewer.config)
         viewer.viser_server.on_client_connect(self.place)
         for client in viewer.viser_server.get_clients().values():
             self.place(client)
@@ -217,7 +219,7 @@ def error_pictures(camera: Cameras, text: str, with_photos: bool) -> Dict[str, T
     image = Image.new("L", (width, height), 30)
     letters = max(8, (width - 16) // 6)
     lines = ["This frame could not be rendered:", *(text[i : i + letters] for i in range(0, len(text), letters))]
-    ImageDraw.Draw(image).multiline_text((8, 8), "\n".join(lines), fill=230)
+    ImageDraw.Draw(image).multiline_text((8, height // 3), "\n".join(lines), fill=230)
     grey = torch.tensor(np.asarray(image), dtype=torch.float32, device=camera.device)[..., None] / 255
     names = ("rgb", "latent", *(PHOTO_OUTPUTS if with_photos else ()))
     return {**{name: grey.expand(-1, -1, 3) for name in names}, "depth": grey, "accumulation": grey}

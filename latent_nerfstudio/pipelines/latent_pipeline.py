@@ -21,6 +21,7 @@ from latent_nerfstudio.data.latent_cache import group_by
 from latent_nerfstudio.data.latent_datamanager import LatentDataManager, LatentDataManagerConfig, scene_indices
 from latent_nerfstudio.data.nearest_photos import NearestPhotos
 from latent_nerfstudio.data.share import Share
+from latent_nerfstudio.data.validation import problem
 from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
@@ -375,7 +376,11 @@ def check_config(config: LatentPipelineConfig) -> None:
 
 
 def check_device(config: LatentPipelineConfig, device: Union[str, torch.device]) -> None:
-    """Lets a NeRF that does not run on every device refuse this one, before anything is loaded."""
+    """Refuses a GPU that is not there, and lets a NeRF that does not run on every device refuse this one, before
+    anything is loaded."""
+    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+        do = "pass --machine.device-type cpu, or install a driver and a torch that fit the GPU"
+        raise ValueError(problem("machine.device_type", "cpu on a machine without CUDA", "cuda", do))
     check = getattr(getattr(config.model, "nerf", None), "check_device", None)
     if check is not None:
         check(device)

@@ -126,10 +126,13 @@ def write_gif(path: Path, frames: Iterator[Frame], fps: int) -> int:
 
 
 def palette_of(pictures: List[Image.Image]) -> Image.Image:
-    """A palette that suits a few frames of a video, and so all."""
+    """A palette that suits a few frames of a video, and so all; white is white, since pages are."""
     chosen = [pictures[i] for i in np.linspace(0, len(pictures) - 1, min(PROBED, len(pictures))).round().astype(int)]
     together = Image.fromarray(np.concatenate([np.asarray(picture) for picture in chosen]))
-    return together.quantize(PALETTE, method=Image.Quantize.MEDIANCUT)
+    palette = together.quantize(PALETTE, method=Image.Quantize.MEDIANCUT)
+    colours = (palette.getpalette() or [])[: 3 * PALETTE]
+    palette.putpalette(colours + [255] * (768 - len(colours)))
+    return palette
 
 
 def even(frames: UInt8[np.ndarray, "n _ _ 3"]) -> UInt8[np.ndarray, "n _ _ 3"]:

@@ -94,8 +94,13 @@ def test_scenes_without_their_bundle(written, tmp_path):
 def test_what_are_no_scenes(tmp_path, written):
     with pytest.raises(FileNotFoundError, match="expected a run, scene files, an archive of them or a Hub id"):
         lns.load(tmp_path / "nowhere" / "at" / "all")
-    with pytest.raises(FileNotFoundError, match="expected a folder of scene files"):
-        lns.load(tmp_path)
+    (tmp_path / "empty" / "run").mkdir(parents=True)
+    expected = r"expected a run \(config\.yml\) or scene files \(NAME\.safetensors\), got neither"
+    with pytest.raises(FileNotFoundError, match=f"{expected}; check the path"):
+        lns.load(tmp_path / "empty")
+    (tmp_path / "empty" / "run" / "config.yml").write_text("")
+    with pytest.raises(FileNotFoundError, match=f"{expected}; name .*run"):
+        lns.load(tmp_path / "empty")
     (tmp_path / "text.txt").write_text("no scene")
     with pytest.raises(ValueError, match=r"expected a run's config\.yml, a scene file .* got another file"):
         lns.load(tmp_path / "text.txt")

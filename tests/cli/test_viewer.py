@@ -1,4 +1,4 @@
-"""ns-viewer in a browser: the picture comes up, and the scene dropdown changes it."""
+"""ns-viewer in a browser: the picture comes up, every element and the mouse change it, and an error does not end it."""
 
 import io
 import os
@@ -6,13 +6,14 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
+from itertools import combinations
 from pathlib import Path
-from typing import Callable, Iterator, TypeVar
+from typing import Any, Callable, Iterator, Tuple, TypeVar
 
 import numpy as np
 import pytest
-from official import PROGRAMS
 from PIL import Image
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -49,16 +50,19 @@ def is_open(port: int) -> bool:
 
 
 @pytest.fixture
-def viewer(rgb_run, tmp_path) -> Iterator[str]:
-    """Address of ns-viewer on the triplane run; the process and its children are ended afterwards."""
+def viewer(rgb_run, tmp_path) -> Iterator[Tuple[str, Path, Path]]:
+    """Address of ns-viewer on the triplane run, a file that lets frames fail while it is there, and the log.
+
+    The process and its children are ended afterwards.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    log = tmp_path / "viewer.log"
+    log, fault, script = tmp_path / "viewer.log", tmp_path / "fault", Path(__file__).parent / "breakable_viewer.py"
     place = ["--viewer.websocket-host", "127.0.0.1", "--viewer.websocket-port", str(port)]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [str(PROGRAMS / "ns-viewer"), "--load-config", str(rgb_run), *place],
+            [sys.executable, str(script), str(fault), "--load-config", str(rgb_run), *place],
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -68,9 +72,8 @@ def viewer(rgb_run, tmp_path) -> Iterator[str]:
     try:
         wait_for("ns-viewer", lambda: (is_open(port) and READY in log.read_text()) or process.poll() is not None)
         assert process.poll() is None, log.read_text()[-3000:]
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}", fault, log
         assert process.poll() is None, log.read_text()[-3000:]
-        assert "Traceback" not in log.read_text(), log.read_text()[-3000:]
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
@@ -118,38 +121,109 @@ def hide_photos(browser) -> None:
     wait_for("button", lambda: browser.find_elements(By.XPATH, "//button[contains(., 'Hide Train Cams')]"))[0].click()
 
 
-def choose_scene(browser, name: str) -> None:
-    """Chooses a scene in the dropdown `Scene`."""
+def element(browser, label: str, kind: str = "input[1]") -> Any:
+    """The element of the panel beside a label."""
     from selenium.webdriver.common.by import By
 
-    label = "//label[normalize-space()='Scene']"
-    (box, *_) = wait_for("dropdown", lambda: browser.find_elements(By.XPATH, f"{label}/following::input[1]"))
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", box)
-    box.click()
-    option = f"//*[@role='option'][normalize-space()='{name}']"
-    wait_for("option", lambda: browser.find_elements(By.XPATH, option))[0].click()
+    path = f"//label[normalize-space()='{label}']/following::{kind}"
+    (found, *_) = wait_for(label, lambda: browser.find_elements(By.XPATH, path))
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", found)
+    return found
 
 
-def keep(picture: np.ndarray, name: str) -> None:
-    """Leaves a screenshot where the variable LNS_SCREENSHOTS says, to look at."""
-    folder = os.environ.get("LNS_SCREENSHOTS")
+def choose(browser, label: str, name: str) -> None:
+    """Chooses an option in a dropdown."""
+    from selenium.webdriver.common.by import By
+
+    element(browser, label).click()
+    path = f"//*[@role='option'][normalize-space()='{name}']"
+    options = wait_for(name, lambda: [o for o in browser.find_elements(By.XPATH, path) if o.is_displayed()])
+    options[0].click()
+
+
+def slide(browser, label: str, value: float) -> None:
+    """Types a value beside a slider."""
+    from selenium.webdriver.common.keys import Keys
+
+    box = element(browser, label, "input[not(@type='hidden')][1]")
+    box.send_keys(Keys.CONTROL, "a")
+    box.send_keys(str(value), Keys.ENTER)
+
+
+def drag(browser, right: int) -> None:
+    """Turns the camera by dragging over the picture."""
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.by import By
+
+    canvas = browser.find_elements(By.TAG_NAME, "canvas")[0]
+    ActionChains(browser).move_to_element(canvas).click_and_hold().move_by_offset(right, 20).release().perform()
+
+
+def settled(browser, name: str) -> np.ndarray:
+    """The rendered picture without the panel, once it has been the same for a second."""
+    last = np.zeros(0)
+
+    def same() -> bool:
+        nonlocal last
+        before, last = last, screenshot(browser)[60:, :570]
+        time.sleep(0.5)
+        return before.shape == last.shape and float(np.abs(before - last).mean()) < 0.3
+
+    wait_for(f"picture of {name}", same)
+    folder = os.environ.get("LNS_SCREENSHOTS")  # where to leave them, to look at
     if folder:
-        Image.fromarray(picture.astype(np.uint8)).save(Path(folder) / f"{name}.png")
+        Image.fromarray(last.astype(np.uint8)).save(Path(folder) / f"{name}.png")
+    return last
 
 
-def test_the_scene_dropdown_changes_the_picture(browser, viewer):
-    browser.get(viewer)
+def differ(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether more than one in a hundred pixels have another colour."""
+    return bool((np.abs(one - other).max(axis=2) > 40).mean() > 0.01)
+
+
+def show(browser, scene: str, channel: int) -> np.ndarray:
+    """The picture of a scene that has a colour."""
+    choose(browser, "Scene", scene)
+    wait_for(f"picture of {scene}", lambda: share(screenshot(browser), channel) > 0.03)
+    return settled(browser, scene)
+
+
+def test_a_session_in_the_browser(browser, viewer):
+    address, fault, log = viewer
+    browser.get(address)
     hide_photos(browser)
-    shots = {}
-    for scene, channel in (("blue", 2), ("red", 0), ("blue", 2)):
-        choose_scene(browser, scene)
-        wait_for(f"picture of {scene}", lambda c=channel: share(screenshot(browser), c) > 0.01)
+    blue, red, again = show(browser, "blue", 2), show(browser, "red", 0), show(browser, "blue", 2)
+    assert differ(blue, red) and not differ(blue, again)
+
+    choose(browser, "Blend with", "red")
+    slide(browser, "Blend", 0.5)
+    wait_for("a blend", lambda: differ(settled(browser, "blend"), blue))
+    assert differ(settled(browser, "blend"), red)
+    slide(browser, "Blend", 0)
+    wait_for("blue again", lambda: not differ(settled(browser, "rgb"), blue))
+
+    outputs = {"rgb": blue}
+    for name in ("depth", "accumulation", "photo", "render_and_photo"):
+        choose(browser, "Output type", name)
         time.sleep(1)
-        shots[scene] = screenshot(browser)
-        keep(shots[scene], scene)
-    blue, red = shots["blue"], shots["red"]
-    assert blue.std() > 5
-    assert red.std() > 5
-    assert (np.abs(blue - red).max(axis=2) > 60).mean() > 0.01
-    assert share(red, 0) > share(blue, 0)
-    assert share(blue, 2) > share(red, 2)
+        outputs[name] = settled(browser, name)
+    assert all(picture.std() > 5 for picture in outputs.values())
+    assert all(differ(one, other) for one, other in combinations(outputs.values(), 2))
+    choose(browser, "Output type", "latent")  # in RGB the same as the picture
+    wait_for("latent", lambda: not differ(settled(browser, "latent"), blue))
+
+    choose(browser, "Output type", "depth")
+    time.sleep(1)
+    before = settled(browser, "before")
+    drag(browser, 150)
+    wait_for("another side", lambda: differ(settled(browser, "moved"), before))
+
+    fault.touch()
+    drag(browser, 50)
+    wait_for("a message", lambda: "this fault is on purpose" in browser.page_source)
+    broken = settled(browser, "broken")
+    assert broken.std() > 1 and log.read_text().count("RuntimeError: this fault is on purpose") == 1
+    fault.unlink()
+    drag(browser, 50)
+    wait_for("pictures again", lambda: differ(settled(browser, "after"), broken))
+    assert log.read_text().count("Traceback") == 1

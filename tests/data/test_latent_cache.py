@@ -1,10 +1,13 @@
 """The latent cache: what is found again, what is not, and what it leaves on disk."""
 
 import os
+import resource
+import shutil
 import stat
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny import save_kl
 
 from latent_nerfstudio.data import latent_cache
@@ -133,12 +136,13 @@ def test_a_trained_decoder_leaves_the_latents_as_they_are(counter, images, tmp_p
     assert counter(images, tmp_path)[1] == 0
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "other"])
+@pytest.mark.parametrize("damage", ["truncated", "empty", "other", "a bit"])
 def test_a_damaged_file_is_replaced(counter, images, tmp_path, damage):
     counter(images, tmp_path)
     small, large = sorted(files_of(tmp_path), key=lambda path: path.stat().st_size)
     whole = large.read_bytes()
-    content = {"truncated": whole[: len(whole) // 2], "empty": b"", "other": small.read_bytes()}[damage]
+    content = {"truncated": whole[: len(whole) // 2], "empty": b"", "other": small.read_bytes(), "a bit": None}[damage]
+    content = whole[:-1] + bytes([whole[-1] ^ 1]) if content is None else content
     large.write_bytes(content)
     latents, encoded = counter(images, tmp_path)
     assert encoded == 3
@@ -211,6 +215,52 @@ def test_float_pictures_give_the_same_latents(counter, images):
     as_floats = encode_images([image.float() / 255 for image in images], counter.autoencoder, 2)
     for a, b in zip(as_bytes, as_floats, strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_latents_do_not_depend_on_what_is_encoded_beside_them(counter, images, tmp_path):
+    """To the last bit: a cache that was half filled when a run was killed gives the resumed one the same latents."""
+    whole, _ = counter(images, tmp_path / "whole")
+    counter(images[:2], tmp_path / "half", scenes=[0, 0])
+    half, encoded = counter(images, tmp_path / "half")
+    assert encoded == 3 and all(torch.equal(a, b) for a, b in zip(whole, half, strict=True))
+
+
+def test_files_of_older_versions_have_no_checksum(counter, images, tmp_path):
+    whole, _ = counter(images, tmp_path)
+    for path in files_of(tmp_path):
+        save_file(load_file(path), path)
+    again, encoded = counter(images, tmp_path)
+    assert encoded == 0 and all(torch.equal(a, b) for a, b in zip(whole, again, strict=True))
+
+
+def test_a_full_disk_is_no_error(counter, images, tmp_path, capsys):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        latents, _ = counter(images, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "latents: not kept on disk" in capsys.readouterr().out and files_of(tmp_path) == []
+    assert_right(latents, images, counter.autoencoder)
+
+
+def test_a_cache_that_is_removed_under_a_run(counter, images, tmp_path):
+    """Between the look for a scene's file and its reading, and before another one's writing."""
+    counter(images, tmp_path / "cache")
+    scenes = scene_latents(images, SCENES, counter.autoencoder, str(tmp_path / "cache"))
+    found = list(next(scenes)[1])
+    shutil.rmtree(tmp_path / "cache")
+    latents = found + [latent for _, part in scenes for latent in part]
+    assert_right(latents, images, counter.autoencoder)
+    assert len(files_of(tmp_path / "cache")) == 1
+
+
+def test_two_runs_fill_one_cache(counter, images, tmp_path):
+    """Scene by scene, by turns: each writes every file, the other's is replaced by the same."""
+    runs = [scene_latents(images, SCENES, counter.autoencoder, str(tmp_path)) for _ in range(2)]
+    parts = [part for pair in zip(*runs, strict=True) for part in pair]
+    assert all(torch.equal(a, b) for a, b in zip(parts[0][1] + parts[2][1], parts[1][1] + parts[3][1], strict=True))
+    assert counter(images, tmp_path)[1] == 0
 
 
 def test_group_by():

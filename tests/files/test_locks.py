@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from latent_nerfstudio.files import locks
 from latent_nerfstudio.files.locks import LOCK, held, locked, try_lock
 
 HOLDER = """
@@ -47,9 +48,21 @@ def test_a_process_may_take_its_own_lock_again(tmp_path):
         handle = os.open(tmp_path / "new" / LOCK, os.O_RDWR)
         assert try_lock(handle) is False
         os.close(handle)
-    handle = os.open(tmp_path / "new" / LOCK, os.O_RDWR)
-    assert try_lock(handle) is True
-    os.close(handle)
+    assert not (tmp_path / "new" / LOCK).exists()
+
+
+def test_a_lock_that_was_removed_while_it_was_waited_for_is_taken_anew(tmp_path, monkeypatch):
+    (tmp_path / LOCK).touch()
+    once, real = [tmp_path / LOCK], locks.try_lock
+
+    def too_late(handle):
+        if once:
+            once.pop().unlink()
+        return real(handle)
+
+    monkeypatch.setattr(locks, "try_lock", too_late)
+    with locked(tmp_path / LOCK, "here"):
+        assert (tmp_path / LOCK).read_text().startswith("process")
 
 
 def test_a_lock_is_free_after_an_error(tmp_path):

@@ -37,6 +37,14 @@ def test_a_gif_read_back(tmp_path):
         assert np.abs(got.astype(int) - wanted).max() <= 4
 
 
+def test_white_pages_stay_white(tmp_path):
+    noise = np.random.default_rng(0).integers(200, 256, (40, 40, 3), dtype=np.uint8)
+    noise[:8] = 255
+    write_video(tmp_path / "x.gif", iter([noise]), fps=5)
+    with Image.open(tmp_path / "x.gif") as picture:
+        assert bool((np.asarray(picture.convert("RGB"))[:8] == 255).all())
+
+
 def test_odd_sides_are_made_even():
     frames = np.random.default_rng(0).integers(0, 255, (2, 3, 5, 3), dtype=np.uint8)
     padded = even(frames)

@@ -19,6 +19,9 @@ JPEG_END = b"\xff\xd9"
 JPEG_TAIL = 64
 """Bytes at the end of a JPEG in which its end marker is looked for: some cameras pad the file."""
 
+LARGEST_IMAGE = 178_956_970
+"""Pixels of an image at most, as Pillow has it: a few bytes may say to be of any size."""
+
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
@@ -48,7 +51,7 @@ def read_image_header(path: Union[Path, str]) -> ImageHeader:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is no image, or is truncated.
+        ValueError: the file is no image, is truncated, or says to be without pixels or of more than memory holds.
     """
     try:
         with open(path, "rb", buffering=0) as file:
@@ -65,6 +68,9 @@ def read_image_header(path: Union[Path, str]) -> ImageHeader:
     except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
         do = "export the image again, or remove its frame from the camera file"
         raise ValueError(problem(path, "a readable image", f"'{error}'", do)) from error
+    if not 0 < header.width * header.height <= LARGEST_IMAGE:
+        got, do = f"{header.width} x {header.height}", "export the image again, smaller"
+        raise ValueError(problem(path, f"an image of 1 to {LARGEST_IMAGE:,} pixels", got, do))
     return header
 
 
@@ -107,5 +113,5 @@ def read_silhouette(path: Union[Path, str]) -> Bool[np.ndarray, "height width"]:
     try:
         with Image.open(path) as image:
             return np.asarray(image.getchannel("A")) > 0
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
         raise ValueError(problem(path, "a readable image with alpha", f"'{error}'", "export it again")) from error

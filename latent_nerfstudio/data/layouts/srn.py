@@ -10,7 +10,15 @@ from jaxtyping import Float
 
 from latent_nerfstudio.data.layouts.frames import SceneFrames, opencv_to_opengl, scene_name
 from latent_nerfstudio.data.layouts.image_files import IMAGE_SUFFIXES, read_image_header
-from latent_nerfstudio.data.validation import check_poses, check_positive, check_unique, check_view_count, problem
+from latent_nerfstudio.data.layouts.transforms_json import read_text
+from latent_nerfstudio.data.validation import (
+    LARGEST,
+    check_poses,
+    check_positive,
+    check_unique,
+    check_view_count,
+    problem,
+)
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,7 @@ def read_srn_intrinsics(path: Path) -> SrnIntrinsics:
     if not path.is_file():
         do = "add the file with the lines 'f cx cy 0', origin, near plane, scale, 'height width'"
         raise FileNotFoundError(problem(path, "the intrinsics of the scene", "no such file", do))
-    lines = [_numbers(line, path) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = [_numbers(line, path) for line in read_text(path).splitlines() if line.strip()]
     flag = lines.pop() if len(lines) > 1 and len(lines[-1]) == 1 and len(lines[-2]) == 2 else [0.0]
     if not lines or len(lines[0]) not in (3, 4) or len(lines[-1]) != 2:
         got = f"lines of {[len(line) for line in lines]} numbers"
@@ -98,8 +106,10 @@ def read_srn_intrinsics(path: Path) -> SrnIntrinsics:
         raise ValueError(problem(path, "'f cx cy 0' first and 'height width' last", got, do))
     focal, cx, cy = lines[0][:3]
     height, width = lines[-1]
-    for what, value in (("focal length", focal), ("height", height), ("width", width)):
+    for what, value in (("focal length", focal), ("height", np.floor(height)), ("width", np.floor(width))):
         check_positive(np.array([value]), what, ["all views"], path)
+    if not (abs(cx) <= LARGEST and abs(cy) <= LARGEST):
+        raise ValueError(problem(f"{path}, cx and cy", "finite numbers", f"{cx:g} and {cy:g}", "repair the file"))
     return SrnIntrinsics(focal, cx, cy, int(height), int(width), bool(flag[0]))
 
 
@@ -139,8 +149,7 @@ def _images(folder: Path) -> dict[str, Path]:
 
 def _read_pose(path: Path) -> Float[np.ndarray, "3 4"]:
     """A pose file: 16 numbers, row by row, on one line or several."""
-    with open(path, encoding="utf-8") as file:
-        numbers = _numbers(file.read(), path)
+    numbers = _numbers(read_text(path), path)
     if len(numbers) != 16:
         raise ValueError(problem(path, "16 numbers (a 4 x 4 matrix)", len(numbers), "repair the pose"))
     return np.array(numbers[:12]).reshape(3, 4)

@@ -14,6 +14,7 @@ from nerfstudio.cameras.cameras import CAMERA_MODEL_TO_TYPE, CameraType
 from latent_nerfstudio.data.layouts.frames import SPLITS, SceneFrames, scene_name
 from latent_nerfstudio.data.layouts.image_files import IMAGE_SUFFIXES, ImageHeader, read_image_header
 from latent_nerfstudio.data.validation import (
+    LARGEST,
     check_known,
     check_poses,
     check_positive,
@@ -78,16 +79,30 @@ def load_json(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: broken JSON (the message gives line and column), or not an object.
     """
+    text = read_text(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(text)
     except json.JSONDecodeError as error:
         where = f"{path}, line {error.lineno}, column {error.colno}"
         raise ValueError(problem(where, "JSON", f"'{error.msg}'", "repair the file")) from error
-    except UnicodeDecodeError as error:
-        raise ValueError(problem(path, "UTF-8 text", f"'{error}'", "save the file as UTF-8")) from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets in brackets without end
+        reason = "a number of too many digits" if isinstance(error, ValueError) else "brackets nested too deep"
+        raise ValueError(problem(path, "JSON", reason, "repair the file")) from error
     if not isinstance(content, dict):
         raise ValueError(problem(path, "a JSON object", f"a {type(content).__name__}", "write {'frames': [...]}"))
     return content
+
+
+def read_text(path: Path) -> str:
+    """A text file.
+
+    Raises:
+        ValueError: it is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(problem(path, "UTF-8 text", f"'{error}'", "save the file as UTF-8")) from error
 
 
 def read_frames(meta: Mapping[str, Any], folder: Path, where: Path, sort: bool) -> SceneFrames:
@@ -137,7 +152,7 @@ def read_frames(meta: Mapping[str, Any], folder: Path, where: Path, sort: bool) 
         has_alpha=all(header.has_alpha for header in headers),
         absent=tuple(absent),
         applied_transform=_applied_transform(meta, where),
-        applied_scale=_number(meta.get("applied_scale", 1.0), "applied_scale", where),
+        applied_scale=_positive(meta.get("applied_scale", 1.0), "applied_scale", where),
     )
 
 
@@ -150,7 +165,8 @@ def _entries(meta: Mapping[str, Any], where: Path) -> list[Mapping[str, Any]]:
     for index, entry in enumerate(frames):
         if not isinstance(entry, dict) or not isinstance(entry.get("file_path"), str):
             do = "write the image's path as 'file_path'"
-            raise ValueError(problem(f"{where}, frame {index}", "an object with 'file_path'", f"{entry!r:.60}", do))
+            got = f"{shown(entry):.60}"
+            raise ValueError(problem(f"{where}, frame {index}", "an object with 'file_path'", got, do))
     return frames
 
 
@@ -198,17 +214,35 @@ def _number(value: object, what: str, where: Path) -> float:
     """A finite float from a JSON value."""
     try:
         number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = float("nan")
-    if not np.isfinite(number):
-        raise ValueError(problem(f"{where}, {what}", "a finite number", f"{value!r:.60}", "repair the camera file"))
+    if not abs(number) <= LARGEST:
+        expected = f"a finite number up to {LARGEST:g}"
+        raise ValueError(problem(f"{where}, {what}", expected, f"{shown(value):.60}", "repair the camera file"))
     return number
 
 
-def _finite(values: Float[np.ndarray, " views"], what: str, where: Path) -> Float[np.ndarray, " views"]:
+def _positive(value: object, what: str, where: Path) -> float:
+    """A finite float above zero from a JSON value."""
+    number = _number(value, what, where)
+    if number <= 0:
+        raise ValueError(problem(f"{where}, {what}", "a positive number", f"{number:g}", "repair the camera file"))
+    return number
+
+
+def shown(value: object) -> str:
+    """A value for a message; Python refuses to spell out numbers of thousands of digits."""
+    try:
+        return repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+
+
+def _finite(values: Float[np.ndarray, "..."], what: str, where: Path) -> Float[np.ndarray, "..."]:
     """The values, checked to be finite."""
-    if not np.isfinite(values).all():
-        raise ValueError(problem(f"{where}, {what}", "finite numbers", "NaN or infinity", "repair the camera file"))
+    if not (np.abs(values) <= LARGEST).all():
+        expected, got = f"finite numbers up to {LARGEST:g}", "NaN, infinity or more"
+        raise ValueError(problem(f"{where}, {what}", expected, got, "repair the camera file"))
     return values
 
 
@@ -303,10 +337,10 @@ def _matrix(value: object, name: str, where: Path) -> Float[np.ndarray, "3 4"]:
     """One pose as 3 x 4."""
     try:
         matrix = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         matrix = np.zeros(0)
     if matrix.shape not in ((4, 4), (3, 4)):
-        got = "none" if value is None else f"shape {list(matrix.shape)}" if matrix.size else f"{value!r:.60}"
+        got = "none" if value is None else f"shape {list(matrix.shape)}" if matrix.size else f"{shown(value):.60}"
         what = f"{where}, transform_matrix of '{name}'"
         raise ValueError(problem(what, "4 x 4 numbers", got, "write the camera-to-world matrix"))
     return matrix[:3]
@@ -317,9 +351,10 @@ def _camera_type(meta: Mapping[str, Any], where: Path) -> CameraType:
     if "camera_model" not in meta:
         return CameraType.FISHEYE if meta.get("is_fisheye", False) else CameraType.PERSPECTIVE
     model = meta["camera_model"]
-    if model not in CAMERA_MODEL_TO_TYPE:
+    if not isinstance(model, str) or model not in CAMERA_MODEL_TO_TYPE:
         expected = f"one of {', '.join(CAMERA_MODEL_TO_TYPE)}"
-        raise ValueError(problem(f"{where}, camera_model", expected, repr(model), "use a model that nerfstudio knows"))
+        do = "use a model that nerfstudio knows"
+        raise ValueError(problem(f"{where}, camera_model", expected, f"{shown(model):.60}", do))
     return CAMERA_MODEL_TO_TYPE[model]
 
 
@@ -343,7 +378,7 @@ def _distortion_row(source: Mapping[str, Any], where: Path) -> list[float]:
     values = source["distortion_params"]
     if not isinstance(values, list) or len(values) != 6:
         do = "write k1, k2, k3, k4, p1, p2; models with more parameters are not supported"
-        raise ValueError(problem(f"{where}, distortion_params", "6 numbers", f"{values!r:.60}", do))
+        raise ValueError(problem(f"{where}, distortion_params", "6 numbers", f"{shown(values):.60}", do))
     return [_number(value, "distortion_params", where) for value in values]
 
 
@@ -360,7 +395,10 @@ def _splits(
         key = f"{split}_filenames"
         if not meta.get(key):
             continue
-        names = [normalised_name(str(name)) for name in meta[key]]
+        if not isinstance(meta[key], list) or not all(isinstance(name, str) for name in meta[key]):
+            do = "list the file_path of each of its frames"
+            raise ValueError(problem(f"{where}, {key}", "a list of paths", f"{shown(meta[key]):.60}", do))
+        names = [normalised_name(name) for name in meta[key]]
         check_known(names, known, key, where)
         check_unique(names, key, where)
         splits[split] = tuple(sorted({known[name] for name in names} - {-1}))
@@ -373,22 +411,26 @@ def _aabb(meta: Mapping[str, Any], where: Path) -> Optional[Float[np.ndarray, "2
         return None
     try:
         aabb = np.array(meta["aabb"], dtype=np.float64).reshape(2, 3)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         aabb = np.full((2, 3), np.nan)
-    if not np.isfinite(aabb).all() or (aabb[0] >= aabb[1]).any():
+    if not (np.abs(aabb) <= LARGEST).all() or not _has_volume(aabb):
         expected = "two corners [[x, y, z], [x, y, z]], the lower one first"
         do = "write the scene's bounds in world units, or remove the entry"
-        raise ValueError(problem(f"{where}, aabb", expected, f"{meta['aabb']!r:.80}", do))
+        raise ValueError(problem(f"{where}, aabb", expected, f"{shown(meta['aabb']):.80}", do))
     return aabb
+
+
+def _has_volume(aabb: Float[np.ndarray, "2 3"]) -> bool:
+    """Whether the upper corner is above the lower one in the numbers that training computes with."""
+    low, high = aabb.astype(np.float32)
+    return bool((low < high).all())
 
 
 def _capture_box(meta: Mapping[str, Any], where: Path) -> Optional[Float[np.ndarray, "2 3"]]:
     """The box of instant-ngp's `aabb_scale`, in the units of the poses."""
     if "aabb_scale" not in meta:
         return None
-    half = INSTANT_NGP_HALF_SIZE * _number(meta["aabb_scale"], "aabb_scale", where)
-    if half <= 0:
-        raise ValueError(problem(f"{where}, aabb_scale", "a positive number", meta["aabb_scale"], "repair the file"))
+    half = INSTANT_NGP_HALF_SIZE * _positive(meta["aabb_scale"], "aabb_scale", where)
     return np.array([[-half] * 3, [half] * 3])
 
 
@@ -424,4 +466,5 @@ def _applied_transform(meta: Mapping[str, Any], where: Path) -> Optional[Float[n
     """The transform that `ns-process-data` says it applied."""
     if "applied_transform" not in meta:
         return None
-    return _matrix(meta["applied_transform"], "applied_transform", where)
+    matrix = _matrix(meta["applied_transform"], "applied_transform", where)
+    return _finite(matrix, "applied_transform", where)

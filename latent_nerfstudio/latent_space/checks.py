@@ -1,0 +1,143 @@
+"""What is checked of an autoencoder from a stranger: its JSON before anything is built by it, then its
+numbers."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any, Dict, Iterator, Tuple
+
+import torch
+from torch import Tensor, nn
+
+from latent_nerfstudio.data.validation import problem
+
+MOST = 1 << 16
+"""Largest whole number in a config.json: widths, channels, sides of pictures."""
+
+MOST_LAYERS = 256
+"""Largest one where names speak of layers, blocks or groups, which are built one at a time."""
+
+MOST_ITEMS = 64
+"""Items of a list at most, other than numbers a channel."""
+
+MOST_JSON = 1 << 22
+"""Bytes of a JSON file at most."""
+
+REPEATED = ("layers", "blocks", "groups", "heads")
+
+PRIORS = ("mean", "std")
+"""Numbers of a latent_space.json that count here."""
+
+AGAIN = "save it again with save_pretrained"
+
+
+def check_config(settings: Any, where: object) -> Dict[str, Any]:
+    """A config.json whose numbers an autoencoder can be built with, without its memory or time being the file's choice.
+
+    Raises:
+        ValueError: no object of plain JSON, a whole number that is negative or too large, or a scale that is none.
+    """
+    if not isinstance(settings, dict) or not isinstance(settings.get("_class_name"), str):
+        raise ValueError(problem(where, "a JSON object with a _class_name", f"{settings!r:.60}", AGAIN))
+    for name, value in numbers_in(settings):
+        most = MOST_LAYERS if any(word in name for word in REPEATED) and "channels" not in name else MOST
+        if not math.isfinite(value) or (isinstance(value, int) and not -1 <= value <= most):
+            raise ValueError(problem(f"{where}, {name}", f"a number up to {most}", f"{value!r:.40}", AGAIN))
+    for name in ("scaling_factor", "shift_factor"):
+        value = settings.get(name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise ValueError(problem(f"{where}, {name}", "a number", f"{value!r:.40}", AGAIN))
+    return settings
+
+
+def numbers_in(value: Any, name: str = "config.json") -> Iterator[Tuple[str, float]]:
+    """The numbers of a JSON value with the name that they stand under; lists are counted as well."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield name, value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from numbers_in(inner, str(key))
+    elif isinstance(value, list):
+        is_per_channel = name.startswith("latents_")
+        if len(value) > MOST_ITEMS and not is_per_channel:
+            yield f"length of {name}", MOST + 1
+        else:
+            for inner in value:
+                yield from numbers_in(inner, name)
+
+
+def check_size(kind: Any, settings: Dict[str, Any], folder: Path, where: object) -> None:
+    """Refuses a config whose autoencoder has more numbers than its files have bytes, before memory is taken for it.
+
+    Raises:
+        ValueError: such a config, or one that nothing can be built by.
+    """
+    try:
+        with torch.device("meta"):
+            vae = kind.from_config(settings)
+    except Exception as error:  # whatever diffusers makes of settings of other types
+        text = (str(error).splitlines() or [""])[0][:200]
+        got = f"{type(error).__name__}: {text}"
+        raise ValueError(problem(where, "a config.json that an autoencoder can be built by", got, AGAIN)) from error
+    numbers = sum(parameter.numel() for parameter in vae.parameters())
+    files = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    if files and numbers > files:
+        got = f"{files:,} bytes of weights for {numbers:,} numbers"
+        raise ValueError(problem(where, "weights that fit its config.json", got, AGAIN))
+
+
+def check_weights(vae: nn.Module, where: object) -> None:
+    """Refuses weights that are not finite.
+
+    Raises:
+        ValueError: such weights; the message names the first.
+    """
+    for name, value in vae.state_dict().items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise ValueError(problem(f"{where}, {name}", "finite weights", "NaN or infinity", "take another copy"))
+
+
+def read_latent_space(folder: Path) -> Dict[str, Any]:
+    """What latent_space.json says; empty where there is none.
+
+    Raises:
+        ValueError: it is no JSON object.
+    """
+    path = folder / "latent_space.json"
+    if not path.is_file():
+        return {}
+    try:
+        if path.stat().st_size > MOST_JSON:
+            raise ValueError(f"{path.stat().st_size} bytes")
+        stated = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(problem(path, "a small file of JSON", f"'{error!s:.200}'", "remove or repair it")) from error
+    if not isinstance(stated, dict):
+        raise ValueError(problem(path, "a JSON object", type(stated).__name__, "remove or repair it"))
+    return stated
+
+
+def check_priors(stated: Dict[str, Any], channels: int, where: object) -> None:
+    """Refuses a mean or a scale of raw latents that is none.
+
+    Args:
+        stated: `mean` and `std`, one number or one for each channel.
+        channels: C.
+        where: for the message.
+
+    Raises:
+        ValueError: other numbers, other types, or a scale that is not positive.
+    """
+    for name in PRIORS:
+        value = stated.get(name, 1.0)
+        values = value if isinstance(value, list) else [value]
+        good = all(type(v) in (int, float) and abs(v) < 1e30 and (name == "mean" or v > 1e-30) for v in values)
+        if not good or (isinstance(value, list) and len(value) not in (1, channels)):
+            sign = " positive" if name == "std" else ""
+            expected = f"one{sign} finite number or {channels}, one for each channel"
+            raise ValueError(problem(f"{where}, {name}", expected, f"{value!r:.60}", "remove or repair it"))
+
+
+def is_finite(value: Tensor) -> bool:
+    """Whether a tensor is of a float type and finite."""
+    return value.is_floating_point() and bool(value.isfinite().all())

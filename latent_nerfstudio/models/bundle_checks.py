@@ -1,0 +1,177 @@
+"""What is checked of a shared bundle from a stranger: its settings before anything of their size is built, its tensors
+before they are copied into a model. A hash only tells that files were not damaged: a stranger's is right as well."""
+
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
+
+from torch import Tensor
+
+from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.latent_space.checks import check_priors, is_finite
+
+MOST_FEATURES = 1 << 12
+"""Features of a plane, base planes, channels and widths at most."""
+
+MOST_SIDE = 1 << 13
+"""Texels along a plane's side at most."""
+
+MOST_NUMBERS = 1 << 28
+"""Numbers of a scene's planes at most, a gigabyte; base planes may be as many more."""
+
+BACKGROUND_SIDE = 16
+"""Side of the stored picture of the background's latents."""
+
+AGAIN = "copy the bundle again, or have its run write it again"
+
+Check = Callable[[Any], bool]
+
+
+def is_whole(low: int, high: int) -> Check:
+    """Whether a value is a whole number in a range."""
+    return lambda value: type(value) is int and low <= value <= high
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number."""
+    return type(value) in (int, float) and abs(value) < 1e12
+
+
+def is_one_of(*known: str) -> Check:
+    """Whether a value is one of some words."""
+    return lambda value: isinstance(value, str) and value in known
+
+
+def is_flag(value: Any) -> bool:
+    """Whether a value is true or false."""
+    return isinstance(value, bool)
+
+
+def is_color(value: Any) -> bool:
+    """Whether a value is three numbers in [0, 1]."""
+    return isinstance(value, list) and len(value) == 3 and all(is_number(v) and 0 <= v <= 1 for v in value)
+
+
+def is_box(value: Any) -> bool:
+    """Whether a value is a lower and an upper corner."""
+    corners = isinstance(value, list) and len(value) == 2 and all(isinstance(c, list) and len(c) == 3 for c in value)
+    return corners and all(is_number(a) and is_number(b) and a < b for a, b in zip(*value, strict=True))
+
+
+def is_facts(value: Any) -> bool:
+    """Whether a value is an object, whose `seconds`, where there are some, are a number."""
+    return isinstance(value, dict) and is_number(value.get("seconds", 0.0))
+
+
+SETTINGS: Dict[str, Tuple[Check, str]] = {
+    "normalizer": (is_one_of("mean-std", "tanh", "none"), "mean-std, tanh or none"),
+    "background_color": (is_color, "three numbers in [0, 1]"),
+    "field": (lambda value: isinstance(value, dict), "an object"),
+    "scene_contraction": (is_flag, "true or false"),
+    "aabb": (is_box, "two corners, the lower one first"),
+    "autoencoder": (lambda value: isinstance(value, dict), "an object"),
+    "num_scenes": (is_whole(0, 1 << 40), "a count"),
+    "step": (is_whole(0, 1 << 40), "a count"),
+    "facts": (is_facts, "an object, its seconds a number"),
+}
+"""Settings of a bundle.json: what they must be, in code and in words; all are there."""
+
+AUTOENCODER: Dict[str, Tuple[Check, str]] = {
+    "is_identity": (is_flag, "true or false"),
+    "downscale_factor": (is_whole(1, 1 << 10), "a whole number from 1 to 1024"),
+    "channels": (is_whole(1, MOST_FEATURES), f"a whole number from 1 to {MOST_FEATURES}"),
+    "encoder_hash": (lambda value: isinstance(value, str), "a text"),
+}
+"""Likewise, of its autoencoder."""
+
+COUNT = (is_whole(0, MOST_FEATURES), f"a whole number up to {MOST_FEATURES}")
+
+FIELD: Dict[str, Tuple[Check, str]] = {
+    "micro_features": COUNT,
+    "macro_features": COUNT,
+    "num_base_planes": COUNT,
+    "resolution": (is_whole(1, MOST_SIDE), f"a whole number from 1 to {MOST_SIDE}"),
+    "implementation": (is_one_of("torch", "tcnn"), "torch or tcnn"),
+}
+"""Likewise, of its tri-plane field."""
+
+MORE_FIELD: Dict[str, Tuple[Check, str]] = {
+    "aggregation": (is_one_of("sum", "product", "concat"), "sum, product or concat"),
+    "eg3d_axes": (is_flag, "true or false"),
+    "hidden_width": (is_whole(1, MOST_FEATURES), f"a whole number from 1 to {MOST_FEATURES}"),
+    "hidden_layers": (is_whole(0, 64), "a whole number up to 64"),
+    "density_scale": (is_number, "a number"),
+}
+"""Further ones, which older bundles may lack; unknown ones are refused by the model."""
+
+
+def check_settings(settings: Mapping[str, Any], where: object) -> None:
+    """Refuses settings that are no bundle's.
+
+    Args:
+        settings: what bundle.json says.
+        where: for the message.
+
+    Raises:
+        ValueError: a setting is absent, unknown, of another type or out of its range; the message names it.
+    """
+    unknown = sorted(set(settings) - set(SETTINGS) - {"format", "hash"})
+    if unknown:
+        raise ValueError(problem(where, "the settings of a bundle", f"{unknown[0]!r:.40} as well", AGAIN))
+    check_each(settings, SETTINGS, where)
+    check_each(settings["autoencoder"], AUTOENCODER, f"{where}, autoencoder")
+    field = settings["field"]
+    check_each(field, FIELD, f"{where}, field")
+    check_each(field, {n: check for n, check in MORE_FIELD.items() if n in field}, f"{where}, field")
+    features = field["micro_features"] + field["macro_features"]
+    numbers = 3 * features * field["resolution"] ** 2
+    if not 0 < numbers <= MOST_NUMBERS:
+        got = f"{features} features of {field['resolution']} x {field['resolution']}"
+        raise ValueError(problem(f"{where}, field", f"planes of 1 to {MOST_NUMBERS} numbers", got, AGAIN))
+
+
+def check_each(values: Mapping[str, Any], checks: Mapping[str, Tuple[Check, str]], where: object) -> None:
+    """Refuses the first value that is not as it should be."""
+    for name, (is_good, words) in checks.items():
+        if name not in values or not is_good(values[name]):
+            got = f"{values[name]!r:.60}" if name in values else "none"
+            raise ValueError(problem(f"{where}, {name}", words, got, AGAIN))
+
+
+def check_tensors(tensors: Mapping[str, Tensor], settings: Mapping[str, Any], where: object) -> None:
+    """Refuses tensors that do not fit a bundle's settings, or are not finite.
+
+    Args:
+        tensors: what shared.safetensors holds.
+        settings: checked.
+        where: for the message.
+
+    Raises:
+        ValueError: such tensors; the message names the first.
+    """
+    for name, value in tensors.items():
+        if not is_finite(value):
+            raise ValueError(problem(f"{where}, {name}", "finite numbers", "others", AGAIN))
+    for name, shape in tensor_shapes(tensors, settings).items():
+        found = tuple(tensors[name].shape) if name in tensors else None
+        if found != shape:
+            got = "none" if found is None else str(list(found))
+            raise ValueError(problem(f"{where}, {name}", "nothing" if shape is None else str(list(shape)), got, AGAIN))
+    priors = {name: tensors[f"normalizer.{name}"].tolist() for name in ("mean", "std")}
+    check_priors(priors, settings["autoencoder"]["channels"], f"{where}, normalizer")
+
+
+def tensor_shapes(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Dict[str, Optional[Tuple[int, ...]]]:
+    """Shapes of a bundle's tensors but for the MLP's and the decoder's, which are checked where they are loaded; None
+    for those that it must not have."""
+    field, channels = settings["field"], settings["autoencoder"]["channels"]
+    count, side = field["num_base_planes"], field["resolution"]
+    is_shared = count > 0 and field["macro_features"] > 0
+    base = (count, 3, field["macro_features"], side, side) if is_shared else None
+    return {
+        "field.base_planes": base,
+        "mean_scene_weights": (count,) if is_shared else None,
+        "normalizer.mean": (channels,),
+        "normalizer.std": (channels,),
+        "background": (BACKGROUND_SIDE, BACKGROUND_SIDE, channels),
+        "preview_weight": (channels, 3),
+        "preview_bias": (3,),
+    }

@@ -1,0 +1,69 @@
+"""What a machine may lack while a command runs; a test is left out on a machine that cannot lack it."""
+
+import os
+import resource
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+
+LITTLE = 64
+"""Bytes that a file may have on the full disk."""
+
+
+@contextmanager
+def no_ffmpeg(folder: Path) -> Iterator[None]:
+    """The program that imageio-ffmpeg is told to take is not there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IMAGEIO_FFMPEG_EXE", str(folder / "ffmpeg"))
+        yield
+
+
+@contextmanager
+def full_disk(folder: Path) -> Iterator[None]:
+    """No file can grow."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LITTLE, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@contextmanager
+def mode(path: Path, bits: int) -> Iterator[None]:
+    """Permissions, which the system's administrator does not need."""
+    if os.geteuid() == 0:
+        pytest.skip("root may read and write everything")
+    before = path.stat().st_mode
+    path.chmod(bits)
+    try:
+        yield
+    finally:
+        path.chmod(before)
+
+
+@contextmanager
+def closed(folder: Path) -> Iterator[None]:
+    """A folder that cannot be written to."""
+    (folder / "closed").mkdir()
+    with mode(folder / "closed", 0o500):
+        yield
+
+
+@contextmanager
+def unreadable(folder: Path) -> Iterator[None]:
+    """A picture that cannot be read."""
+    with mode(folder / "scene" / "images" / "0000.png", 0o000):
+        yield
+
+
+@contextmanager
+def no_cuda(folder: Path) -> Iterator[None]:
+    """No GPU."""
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    yield

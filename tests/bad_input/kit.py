@@ -1,0 +1,106 @@
+"""Small whole things of every kind, made once; cases copy and break them."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, Callable, Dict
+
+import numpy as np
+from PIL import Image
+from tiny import poses_around, save_kl, write_ball
+
+SIZE = 8
+"""Sides of pictures, pixels."""
+
+
+def make_kit(folder: Path) -> Path:
+    """Makes everything that a case may copy, by name, in a folder."""
+    write_ball(folder / "scene", views=3, width=SIZE, height=SIZE)
+    write_ball(folder / "scenes" / "a", views=3, width=SIZE, height=SIZE)
+    write_ball(folder / "scenes" / "b", views=3, width=SIZE, height=SIZE, seed=1)
+    make_blender(folder / "blender")
+    make_srn(folder / "srn")
+    save_kl(folder / "vae", levels=3)
+    make_learned(folder)
+    (folder / "meshes").mkdir()
+    (folder / "meshes" / "box.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nf 1 2 3\nf 1 2 4\n")
+    (folder / "path.json").write_text(json.dumps(camera_path()))
+    return folder
+
+
+def make_blender(folder: Path) -> None:
+    """A scene in the layout of the Blender scenes."""
+    write_ball(folder, views=4, width=SIZE, height=SIZE)
+    frames = json.loads((folder / "transforms.json").read_text())["frames"]
+    (folder / "transforms.json").unlink()
+    for split, chosen in (("train", frames[:3]), ("test", frames[3:])):
+        (folder / f"transforms_{split}.json").write_text(json.dumps({"camera_angle_x": 0.9, "frames": chosen}))
+
+
+def make_srn(folder: Path) -> None:
+    """A scene in the layout of ShapeNet-SRN."""
+    for part in ("rgb", "pose"):
+        (folder / part).mkdir(parents=True)
+    for index, pose in enumerate(poses_around(3)):
+        Image.new("RGB", (SIZE, SIZE)).save(folder / "rgb" / f"{index}.png")
+        in_opencv = pose @ np.diag([1.0, -1.0, -1.0, 1.0])
+        (folder / "pose" / f"{index}.txt").write_text(" ".join(map(repr, in_opencv.ravel().tolist())))
+    (folder / "intrinsics.txt").write_text("8. 4. 4. 0.\n0. 0. 0.\n1.\n1.\n8 8\n")
+
+
+def make_learned(folder: Path) -> None:
+    """`bundle/` with a shared bundle that has a decoder of its own, `files/` with the scenes a and b, `files.zip`,
+    `other/` with a bundle of other planes and `other.safetensors` of it, `latents.safetensors`, and `run/`."""
+    import torch
+    from tiny import latent_model_of, small_nerf
+
+    from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
+    from latent_nerfstudio.scene_files.archive import write_archive
+    from latent_nerfstudio.scene_files.model_scenes import scenes_of
+    from latent_nerfstudio.scene_files.scene_file import write_scene_file
+
+    nerf = small_nerf(macro_features=3, num_base_planes=2)
+    model = latent_model_of(folder / "vae", ("a", "b"), nerf=nerf)
+    with torch.no_grad():
+        for parameter in model.latent_space.autoencoder.decoder_parameters():
+            parameter.add_(0.01)
+    bundle = read_shared_bundle(str(write_shared_bundle(folder / "bundle", model, 3, {})))
+    camera = {"height": SIZE, "width": SIZE, "fx": 9.0, "fy": 9.0, "radius": 2.5}
+    for scene in scenes_of(model, bundle.hash, {name: {"cameras": camera} for name in "ab"}):
+        write_scene_file(folder / "files" / f"{scene.name}.safetensors", scene)
+    write_archive(folder / "files.zip", [path.read_bytes() for path in sorted((folder / "files").iterdir())])
+    other = latent_model_of("identity", ("c",), nerf=small_nerf(resolution=4))
+    hash_of_other = read_shared_bundle(str(write_shared_bundle(folder / "other", other, 3, {}))).hash
+    write_scene_file(folder / "other.safetensors", next(scenes_of(other, hash_of_other)))
+    make_run(folder)
+
+
+def make_run(folder: Path) -> None:
+    """`run/`, a run of the scenes, and `latents.safetensors`."""
+    from latent_nerfstudio.cli.main import main
+
+    bundle = ["--bundle", str(folder / "bundle")]
+    files = str(folder / "files")
+    main(["import-scenes", files, *bundle, "--output", str(folder / "imported"), "--views", "2"])
+    shutil.move(folder / "imported" / "latent-triplane" / "imported", folder / "run")
+    shutil.rmtree(folder / "imported")
+    latents = str(folder / "latents.safetensors")
+    main(["render-latents", files, *bundle, "--output", latents, "--views", "2", "--size", str(SIZE)])
+
+
+def camera_path() -> Dict[str, Any]:
+    """What the viewer writes for a path of one camera."""
+    pose = poses_around(1)[0].ravel().tolist()
+    frame = {"camera_to_world": pose, "fov": 50.0, "aspect": 1.0}
+    return {"camera_type": "perspective", "render_height": SIZE, "render_width": SIZE, "camera_path": [frame]}
+
+
+Change = Callable[[Path], None]
+"""What breaks a folder of copies."""
+
+
+def copies(folder: Path, kit: Path, names: str) -> None:
+    """Copies things of the kit, whose names are separated by blanks."""
+    for name in names.split():
+        place = kit / name
+        shutil.copytree(place, folder / name) if place.is_dir() else shutil.copy(place, folder / name)

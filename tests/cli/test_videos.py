@@ -1,0 +1,144 @@
+"""`lns orbit`, `lns blend`, `lns render-latents` and `lns decode-latents`, called as users call them."""
+
+import json
+import shutil
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from PIL import Image, ImageSequence
+from safetensors.torch import load_file, save_file
+from tiny import camera_of
+
+from latent_nerfstudio.cli.main import main
+from latent_nerfstudio.cli.runs import load_pipeline
+from latent_nerfstudio.data.scenes_dataparser import read_scenes
+
+
+def lns(*arguments) -> None:
+    main([str(argument) for argument in arguments])
+
+
+def error_of(capsys, *arguments) -> str:
+    """The one line of a command that must fail."""
+    with pytest.raises(SystemExit, match="1"):
+        lns(*arguments)
+    error = capsys.readouterr().err
+    assert len(error.strip().splitlines()) == 1
+    return error
+
+
+def facts_of(path):
+    """What ffmpeg says of a video, and its frames."""
+    reader = imageio_ffmpeg.read_frames(str(path))
+    facts = next(reader)
+    height, width = facts["size"][::-1]
+    return facts, [np.frombuffer(data, np.uint8).reshape(height, width, 3) for data in reader]
+
+
+def test_a_grid_of_scenes_that_turn(rgb_run, tmp_path, capsys):
+    lns("orbit", rgb_run, "--output", tmp_path / "grid.mp4", "--views", 3, "--fps", 6)
+    assert "Wrote 3 frames of 2 scene(s)" in capsys.readouterr().out
+    facts, frames = facts_of(tmp_path / "grid.mp4")
+    assert len(frames) == 3 and facts["fps"] == 6
+    assert any(np.abs(a.astype(int) - b).max() > 30 for a, b in zip(frames, frames[1:], strict=False))
+    lns("orbit", rgb_run.parent, "--output", tmp_path / "red.gif", "--scenes", "red", "--rows", "rgb", "--views", 2)
+    with Image.open(tmp_path / "red.gif") as picture:
+        shown = sum(frame.info["duration"] for frame in ImageSequence.Iterator(picture))
+        assert shown == 2 * 40  # frames that look alike are one
+        red, _, blue = np.asarray(picture.convert("RGB")).astype(int).transpose(2, 0, 1)
+        assert bool((red > blue + 60).any())  # the red ball, and not the blue one
+        assert not bool((blue > red + 60).any())
+
+
+def test_a_scene_becomes_another(rgb_run, tmp_path, capsys):
+    more = ("--views", 2, "--size", 24, "--rows", "rgb", "depth")
+    lns("blend", rgb_run, "blue", "red", "--output", tmp_path / "blend.mp4", *more)
+    assert len(facts_of(tmp_path / "blend.mp4")[1]) == 2
+    assert "such as red, got 'rot'" in error_of(
+        capsys, "blend", rgb_run, "blue", "rot", "--output", tmp_path / "x.mp4", *more
+    )
+
+
+def test_latents_to_a_file_and_back(latent_run, random_autoencoder, two_balls, tmp_path, capsys):
+    """What is written decodes by diffusers to what the run renders, with the run's own decoder."""
+    path = tmp_path / "latents.safetensors"
+    lns("render-latents", latent_run, "--scene", "red", "--output", path, "--path", "training")
+    assert "latents 10 x 4 x 4 x 4 of red, for pictures of 32 x 32" in capsys.readouterr().out
+    latents = load_file(path)["latents"]
+    pipeline = load_pipeline(latent_run)
+    cameras = pipeline.datamanager.train_dataset.cameras
+    own = cameras[cameras.metadata["scene_index"].flatten() == 1]
+    model = pipeline.latent_model
+    outputs = model.get_outputs_for_camera(own[3:4], with_latents=True)
+    raw = model.latent_space.normalizer.inverse(outputs["raw_latent"]).permute(2, 0, 1)
+    torch.testing.assert_close(latents[3], raw)
+
+    lns("decode-latents", path, "--autoencoder", latent_run, "--output", tmp_path / "own")
+    stored = np.asarray(Image.open(tmp_path / "own" / "images" / "0003.png")) / 255
+    np.testing.assert_allclose(stored, outputs["rgb"].numpy(), atol=0.51 / 255)
+    (scene,) = read_scenes(tmp_path / "own")
+    (there,) = read_scenes(two_balls / "red")
+    assert len(scene) == 10 and np.allclose(scene.aabb, pipeline.latent_model.scene_box.aabb.numpy())
+    assert all(np.abs(pose - there.camera_to_worlds).max((1, 2)).min() < 1e-5 for pose in scene.camera_to_worlds)
+
+    lns("decode-latents", path, "--autoencoder", random_autoencoder, "--output", tmp_path / "plain")
+    with torch.no_grad():
+        decoded = AutoencoderKL.from_pretrained(random_autoencoder).decode(latents).sample[3].permute(1, 2, 0)
+    plain = np.asarray(Image.open(tmp_path / "plain" / "images" / "0003.png")) / 255
+    np.testing.assert_allclose(plain, (decoded / 2 + 0.5).clamp(0, 1).numpy(), atol=0.51 / 255)
+    lns("decode-latents", path, "--autoencoder", latent_run, "--output", tmp_path / "own.mp4", "--fps", 5)
+    assert len(facts_of(tmp_path / "own.mp4")[1]) == 10
+
+
+def test_a_camera_path_of_the_viewer(latent_run, tmp_path):
+    pose = torch.cat([camera_of(8, 8).camera_to_worlds[0], torch.tensor([[0.0, 0.0, 0.0, 1.0]])])
+    frames = [{"camera_to_world": pose.flatten().tolist(), "fov": 50.0}] * 2
+    path = {"render_height": 16, "render_width": 24, "camera_path": frames}
+    (tmp_path / "path.json").write_text(json.dumps(path))
+    out = tmp_path / "x.safetensors"
+    lns("render-latents", latent_run, "--camera-path", tmp_path / "path.json", "--output", out)
+    assert load_file(out)["latents"].shape == (2, 4, 2, 3)
+
+
+def test_latents_of_others(random_autoencoder, tmp_path, capsys):
+    save_file({"latents": torch.randn(2, 4, 3, 3)}, tmp_path / "bare.safetensors")
+    lns(
+        "decode-latents", tmp_path / "bare.safetensors", "--autoencoder", random_autoencoder, "--output", tmp_path / "x"
+    )
+    assert "2 picture(s) of 24 x 24 as files to" in capsys.readouterr().out
+    assert sorted(path.name for path in (tmp_path / "x").iterdir()) == ["0000.png", "0001.png"]
+
+
+def test_bad_input(latent_run, random_autoencoder, tmp_path, capsys, monkeypatch):
+    video, file = ("--output", tmp_path / "x.mp4"), ("--output", tmp_path / "x.safetensors")
+    assert "scenes of" in error_of(capsys, "orbit", latent_run, *video, "--scenes", "rad")
+    assert "expected .mp4 or .gif" in error_of(capsys, "orbit", latent_run, "--output", tmp_path / "x.mov")
+    assert "views: expected at least 1, got 0" in error_of(capsys, "orbit", latent_run, *video, "--views", 0)
+    assert "size: expected 1 to 4096" in error_of(capsys, "orbit", latent_run, *video, "--size", 9999)
+    assert "got nothing there; check the path" in error_of(capsys, "orbit", tmp_path / "none" / "at" / "all", *video)
+    (tmp_path / "taken").write_text("")
+    blocked = ("--output", tmp_path / "taken" / "x.mp4")
+    assert "expected a path that can be written" in error_of(capsys, "orbit", latent_run, *blocked)
+    assert "expected a camera path of the viewer, got nothing there" in error_of(
+        capsys, "render-latents", latent_run, *file, "--camera-path", tmp_path / "none.json"
+    )
+    assert "expected a camera path of the viewer, got JSONDecodeError" in error_of(
+        capsys, "render-latents", latent_run, *file, "--camera-path", tmp_path / "taken"
+    )
+    assert "expected a .safetensors file" in error_of(
+        capsys, "render-latents", latent_run, "--output", tmp_path / "x.pt"
+    )
+    assert "expected nothing there, got a file" in error_of(
+        capsys, "render-latents", latent_run, "--output", shutil.copy(tmp_path / "taken", tmp_path / "t.safetensors")
+    )
+    save_file({"latents": torch.zeros(1, 5, 2, 2)}, tmp_path / "five.safetensors")
+    five = ("decode-latents", tmp_path / "five.safetensors", "--output", tmp_path / "y")
+    assert "latents: expected [n, 4, h, w], got [1, 5, 2, 2]" in error_of(
+        capsys, *five, "--autoencoder", random_autoencoder
+    )
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "no_ffmpeg"))
+    assert "ffmpeg: expected a program" in error_of(capsys, "orbit", latent_run, *video)
+    assert not (tmp_path / "x.mp4").exists() and not (tmp_path / "y").exists()

@@ -1,0 +1,558 @@
+"""What is fuzzed: files that begin right, are changed at random, and are read as a user's would be.
+
+Whatever is in a file, reading it gives a result or an error of ours: one of `ERRORS` that says what was expected.
+Anything else is a finding: another exception, a hang, or memory beyond `MEMORY`.
+"""
+
+import io
+import json
+import resource
+import signal
+import zipfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple
+
+import torch
+from hypothesis import strategies as st
+from safetensors.torch import save
+from tiny import camera_of, latent_model_of, poses_around, save_tiny, small_nerf, write_ball
+
+from latent_nerfstudio.api.cameras import camera_path
+from latent_nerfstudio.api.latent_files import LatentFile, read_latents, write_latents
+from latent_nerfstudio.data.layouts.srn import read_srn
+from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
+from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
+from latent_nerfstudio.latent_space.published import (
+    autoencoder_state,
+    build_autoencoder,
+    infer_config,
+    read_checkpoint,
+)
+from latent_nerfstudio.models.bundle_folder import hash_folder
+from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
+from latent_nerfstudio.scene_files.archive import read_archive, write_archive
+from latent_nerfstudio.scene_files.header import read_header
+from latent_nerfstudio.scene_files.scene_file import SceneFile, digest, pack_scene, read_scene_file
+
+ERRORS = (ValueError, FileNotFoundError)
+"""Ours, which `lns` prints in one line."""
+
+SECONDS = 20
+"""After this a call counts as hanging."""
+
+MEMORY = 1 << 30
+"""Bytes that a call may take beyond what the process has."""
+
+ODD = [
+    None,
+    True,
+    -1,
+    0,
+    1,
+    3,
+    2**31,
+    2**63,
+    10**30,
+    -0.0,
+    1e308,
+    1e-320,
+    float("nan"),
+    float("inf"),
+    "",
+    "x",
+    "..",
+    "/",
+]
+"""JSON values that stand where another is expected; `json` writes and reads NaN and Infinity."""
+
+ODD_TEXTS = ["../../x", "a\x00b", "\ud800", "x" * 5000, "con", "é", "a/b", "1e999", "[[[["]
+"""Likewise, longer."""
+
+NAMES = ["frames", "w", "h", "fl_x", "fl_y", "camera_angle_x", "k1", "aabb", "aabb_scale", "camera_model", "mask_path"]
+MORE_NAMES = ["train_filenames", "applied_transform", "applied_scale", "distortion_params", "is_fisheye", "x_fov"]
+
+Tree = Any
+"""A JSON value."""
+
+values = st.one_of(
+    st.sampled_from([*ODD, *ODD_TEXTS]),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=8),
+    st.recursive(
+        st.sampled_from(ODD),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    ),
+)
+"""What a value is replaced by."""
+
+Change = Tuple[str, int, str, Any]
+"""Kind, place, name and value."""
+
+changes = st.tuples(
+    st.sampled_from(["replace", "replace", "remove", "add", "double", "nest"]),
+    st.integers(0, 10**6),
+    st.sampled_from([*NAMES, *MORE_NAMES]) | st.text(max_size=4),
+    values,
+)
+
+damages = st.lists(
+    st.tuples(
+        st.sampled_from(["set", "cut", "insert", "repeat", "swap"]), st.integers(0, 10**6), st.binary(max_size=9)
+    ),
+    min_size=1,
+    max_size=4,
+)
+"""Changes of bytes."""
+
+
+def places(tree: Tree) -> List[Tuple[Any, Any]]:
+    """Every container of a JSON value with each of its keys."""
+    keys = tree.keys() if isinstance(tree, dict) else range(len(tree)) if isinstance(tree, list) else ()
+    own = [(tree, key) for key in keys]
+    return own + [place for key in keys for place in places(tree[key])]
+
+
+def changed(tree: Tree, change: Change) -> Tree:
+    """A JSON value with one change."""
+    kind, index, name, value = change
+    found = places(tree)
+    if not found:
+        return value
+    owner, key = found[index % len(found)]
+    if kind == "replace":
+        owner[key] = value
+    elif kind == "remove":
+        del owner[key]
+    elif kind == "add" and isinstance(owner, dict):
+        owner[name] = value
+    elif kind == "double" and isinstance(owner, list):
+        owner.append(owner[key])
+    elif kind == "nest":
+        owner[key] = [owner[key]]
+    return tree
+
+
+def damaged(data: bytes, damage: List[Tuple[str, int, bytes]]) -> bytes:
+    """Bytes with some changes."""
+    for kind, index, new in damage:
+        place = index % (len(data) + 1)
+        if kind == "cut":
+            data = data[:place]
+        elif kind == "insert":
+            data = data[:place] + new + data[place:]
+        elif kind == "repeat":
+            data = data[:place] + data[max(0, place - 40) :]
+        elif kind == "swap":
+            data = data[place:] + data[:place]
+        else:
+            data = data[:place] + new + data[place + len(new) :]
+    return data
+
+
+class Hang(BaseException):
+    """A call took too long."""
+
+
+@contextmanager
+def bounded() -> Iterator[None]:
+    """Ends a call that hangs, and refuses it more memory than `MEMORY`."""
+
+    def late(*_: Any) -> None:
+        raise Hang(f"no answer within {SECONDS} s")
+
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def outcome(call: Callable[[], Any]) -> str:
+    """`read` or `refused`.
+
+    Raises:
+        BaseException: a finding.
+    """
+    with bounded():
+        try:
+            call()
+        except ERRORS as error:
+            assert "expected " in str(error) and "; " in str(error), f"no words of ours: {error!r}"
+            return "refused"
+    return "read"
+
+
+@dataclass(frozen=True)
+class Target:
+    """One kind of file."""
+
+    name: str
+    """For the table."""
+    make: Callable[[Path], Any]
+    """Writes what is right into an empty folder, once, and returns what `use` takes."""
+    inputs: Any
+    """Strategy of changes."""
+    use: Callable[[Any, Any], Any]
+    """Applies a change and reads the result."""
+
+
+def dumped(tree: Tree) -> bytes:
+    """JSON, with what UTF-8 does not have as escapes."""
+    return json.dumps(tree).encode()
+
+
+# Camera files
+
+
+def make_transforms(folder: Path) -> Tuple[Path, Tree]:
+    write_ball(folder / "scene", views=3, width=8, height=8)
+    return folder / "scene", json.loads((folder / "scene" / "transforms.json").read_text())
+
+
+def parse(folder: Path) -> Any:
+    """What a run reads of a scene before it trains."""
+    return ScenesDataParserConfig(data=folder).setup().get_dataparser_outputs("train")
+
+
+def use_transforms(made: Tuple[Path, Tree], several: List[Change]) -> Any:
+    folder, tree = made
+    tree = json.loads(json.dumps(tree))
+    for change in several:
+        tree = changed(tree, change)
+    (folder / "transforms.json").write_bytes(dumped(tree))
+    return parse(folder)
+
+
+def use_transforms_bytes(made: Tuple[Path, Tree], damage: Any) -> Any:
+    folder, tree = made
+    (folder / "transforms.json").write_bytes(damaged(dumped(tree), damage))
+    return parse(folder)
+
+
+INTRINSICS = b"40.0 4.0 4.0 0.\n0. 0. 0.\n1.\n1.\n8 8\n"
+
+
+def make_srn(folder: Path) -> Path:
+    write_ball(folder / "ball", views=3, width=8, height=8)
+    scene = folder / "scene"
+    (scene / "pose").mkdir(parents=True)
+    (folder / "ball" / "images").rename(scene / "rgb")
+    for index in range(3):
+        (scene / "pose" / f"{index:04d}.txt").write_text("1 0 0 0 0 1 0 0 0 0 1 2 0 0 0 1")
+    return scene
+
+
+words = st.lists(
+    st.lists(
+        st.sampled_from(["nan", "inf", "1e400", "-1", "0", "1_0", "0x1", "8", "1e-320", "9" * 5000, "x", "\x00"])
+        | st.floats().map(str),
+        max_size=5,
+    ).map(" ".join),
+    max_size=7,
+).map(lambda lines: "\n".join(lines).encode())
+"""Texts of numbers."""
+
+
+def use_intrinsics(scene: Path, text: Any) -> Any:
+    (scene / "intrinsics.txt").write_bytes(text if isinstance(text, bytes) else damaged(INTRINSICS, text))
+    return read_srn(scene)
+
+
+def use_pose(scene: Path, damage: Any) -> Any:
+    (scene / "intrinsics.txt").write_bytes(INTRINSICS)
+    pose = scene / "pose" / "0001.txt"
+    right = pose.with_name("0000.txt").read_bytes()
+    pose.write_bytes(damage if isinstance(damage, bytes) else damaged(right, damage))
+    return parse(scene)
+
+
+def use_image(scene: Path, damage: Any) -> Any:
+    (scene / "intrinsics.txt").write_bytes(INTRINSICS)
+    image = scene / "rgb" / "0001.png"
+    right = (scene / "rgb" / "0000.png").read_bytes()
+    image.write_bytes(damaged(right, damage))
+    return parse(scene)
+
+
+# Scene files and archives
+
+
+def scene(name: str = "red") -> SceneFile:
+    """A small scene."""
+    random = torch.Generator().manual_seed(0)
+    planes, weights = torch.randn(3, 4, 8, 8, generator=random), torch.randn(2, generator=random)
+    return SceneFile(name, "ab12", planes, weights, {"psnr": 20.0, "cameras": {"width": 8}})
+
+
+def make_scene_file(folder: Path) -> Path:
+    return folder / "scene.safetensors"
+
+
+def use_scene_bytes(path: Path, change: Tuple[str, Any]) -> Any:
+    precision, damage = change
+    path.write_bytes(damaged(pack_scene(scene(), precision), damage))  # type: ignore[arg-type]
+    return read_scene_file(path)
+
+
+def use_scene_header(path: Path, several: List[Change]) -> Any:
+    """Header and metadata as a hostile writer would make them, with lengths and the hash of the contents right."""
+    data = pack_scene(scene())
+    length = int.from_bytes(data[:8], "little")
+    header, rest = json.loads(data[8 : 8 + length]), data[8 + length :]
+    tree = {"meta": json.loads(header.pop("__metadata__")["scene"]), "tensors": header}
+    for change in several:
+        tree = changed(tree, change)
+    meta, tensors = (tree.get("meta"), tree.get("tensors")) if isinstance(tree, dict) else (tree, {})
+    header = {
+        "__metadata__": {"scene": json.dumps(resealed(meta, data))},
+        **(tensors if isinstance(tensors, dict) else {}),
+    }
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + rest)
+    return read_scene_file(path)
+
+
+def resealed(meta: Tree, data: bytes) -> Tree:
+    """Metadata with the hash of what they now say and of the tensors of a right file."""
+    if not isinstance(meta, dict):
+        return meta
+    stream = io.BytesIO(data)
+    _, entries = read_header(stream, len(data), "scene")
+    body = bytearray(stream.read())
+    tensors = {
+        name: torch.frombuffer(
+            body, dtype=e.dtype, offset=e.start, count=(e.end - e.start) // e.dtype.itemsize
+        ).reshape(e.shape)
+        for name, e in entries.items()
+    }
+    try:
+        return {**meta, "sha256": digest({k: v for k, v in meta.items() if k != "sha256"}, tensors)}
+    except (ValueError, RecursionError):
+        return meta
+
+
+def make_archive(folder: Path) -> Tuple[Path, bytes]:
+    path = folder / "scenes.zip"
+    write_archive(path, [pack_scene(scene("red")), pack_scene(scene("blue"))])
+    return path, path.read_bytes()
+
+
+def use_archive_bytes(made: Tuple[Path, bytes], damage: Any) -> Any:
+    path, data = made
+    path.write_bytes(damaged(data, damage))
+    return list(read_archive(path))
+
+
+members = st.lists(
+    st.tuples(
+        st.sampled_from(["red.safetensors", "../red.safetensors", "/x.safetensors", "index.json", "a/b", "a\\b", ""])
+        | st.text(max_size=6),
+        st.sampled_from(["scene", "index", "zeros"]) | st.binary(max_size=60),
+        st.booleans(),
+    ),
+    max_size=4,
+)
+
+
+def use_archive_members(made: Tuple[Path, bytes], several: List[Tuple[str, Any, bool]]) -> Any:
+    """Members of any name, packed or not, and an index that names them all."""
+    path, _ = made
+    names = [name.removesuffix(".safetensors") for name, _, _ in several if name != "index.json"]
+    index = json.dumps({"format": "scene-archive-v1", "bundle": "ab12", "scenes": names}).encode()
+    contents = {"scene": pack_scene(scene()), "index": index, "zeros": bytes(1 << 20)}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content, packed in [*several, ("index.json", "index", False)]:
+            kind = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
+            data = contents[content] if isinstance(content, str) else content
+            try:
+                archive.writestr(zipfile.ZipInfo(name or "empty"), data, kind)
+            except (UnicodeEncodeError, ValueError):  # what no zip can be made of
+                continue
+    before = sorted(path.parent.parent.rglob("*"))
+    try:
+        return list(read_archive(path))
+    finally:
+        assert sorted(path.parent.parent.rglob("*")) == before, "something was unpacked"
+
+
+# Bundles and autoencoders
+
+
+def make_bundle(folder: Path) -> Tuple[Path, Tree]:
+    model = latent_model_of(nerf=small_nerf(macro_features=3, num_base_planes=2))
+    place = write_shared_bundle(folder / "run", model, 1, {})
+    return place, json.loads((place / "bundle.json").read_text())
+
+
+def use_bundle(made: Tuple[Path, Tree], several: List[Change]) -> Any:
+    """Settings as a hostile writer would make them, with the right hash; and the model that is built from them."""
+    folder, tree = made
+    tree = json.loads(json.dumps(tree))
+    for change in several:
+        tree = changed(tree, change)
+    if isinstance(tree, dict):
+        tree["hash"] = hash_folder(folder, tree)
+    (folder / "bundle.json").write_bytes(dumped(tree))
+    bundle = read_shared_bundle(str(folder))
+    return latent_model_of(shared_bundle=str(bundle.folder))
+
+
+def use_bundle_tensors(made: Tuple[Path, Tree], change: Tuple[int, int, Any]) -> Any:
+    """A tensor of another shape, type or number, with the right hash."""
+    folder, tree = made
+    file = folder / "shared.safetensors"
+    right = file.read_bytes()
+    from safetensors.torch import load
+
+    tensors = load(right)
+    kind, index, number = change
+    name = sorted(tensors)[index % len(tensors)]
+    value = tensors[name]
+    replaced = {
+        0: value.flatten()[:1].clone(),
+        1: torch.full_like(value, number),
+        2: value[None].clone(),
+        3: value.to(torch.int32) if kind == 3 else value,
+        4: torch.zeros(0),
+    }[kind % 5]
+    tensors[name] = replaced
+    if kind == 5:
+        del tensors[name]
+    if kind == 6:
+        tensors["other"] = value.clone()
+    file.write_bytes(save(tensors))
+    try:
+        (folder / "bundle.json").write_bytes(dumped({**tree, "hash": hash_folder(folder, tree)}))
+        return latent_model_of(shared_bundle=str(folder))
+    finally:
+        file.write_bytes(right)
+
+
+def make_autoencoder(folder: Path) -> Tuple[Path, Mapping[str, Tree]]:
+    save_tiny(folder / "tiny")
+    settings = json.loads((folder / "tiny" / "config.json").read_text())
+    return folder / "tiny", {"config.json": settings, "latent_space.json": {"mean": [0.0] * 4, "std": [1.0] * 4}}
+
+
+def use_autoencoder(made: Tuple[Path, Mapping[str, Tree]], change: Tuple[str, List[Change]]) -> Any:
+    folder, trees = made
+    for name, tree in trees.items():
+        (folder / name).write_bytes(dumped(tree))
+    tree = json.loads(json.dumps(trees[change[0]]))
+    for one in change[1]:
+        tree = changed(tree, one)
+    (folder / change[0]).write_bytes(dumped(tree))
+    return latent_model_of(folder)
+
+
+def use_weights(made: Tuple[Path, Mapping[str, Tree]], damage: Any) -> Any:
+    folder, trees = made
+    for name, tree in trees.items():
+        (folder / name).write_bytes(dumped(tree))
+    file = folder / "diffusion_pytorch_model.safetensors"
+    right = file.read_bytes()
+    file.write_bytes(damaged(right, damage))
+    try:
+        return AutoencoderConfig(source=str(folder)).setup()
+    finally:
+        file.write_bytes(right)
+
+
+# Latents, camera paths, published checkpoints
+
+
+def make_latents(folder: Path) -> Tuple[Path, bytes]:
+    cameras = camera_of(16, 12, count=2)
+    file = LatentFile(torch.zeros(2, 4, 3, 4), 12, 16, "red", "bundled", {"encoder_hash": "ab"}, cameras=cameras)
+    write_latents(folder / "latents.safetensors", file)
+    return folder / "latents.safetensors", (folder / "latents.safetensors").read_bytes()
+
+
+def use_latents_bytes(made: Tuple[Path, bytes], damage: Any) -> Any:
+    path, right = made
+    path.write_bytes(damaged(right, damage))
+    return read_latents(path)
+
+
+def use_latents_header(made: Tuple[Path, bytes], several: List[Change]) -> Any:
+    path, right = made
+    length = int.from_bytes(right[:8], "little")
+    header = json.loads(right[8 : 8 + length])
+    tree = {"meta": json.loads(header.pop("__metadata__")["latents"]), "tensors": header}
+    for change in several:
+        tree = changed(tree, change)
+    tree = tree if isinstance(tree, dict) else {}
+    tensors = tree.get("tensors") if isinstance(tree.get("tensors"), dict) else {}
+    text = json.dumps({"__metadata__": {"latents": json.dumps(tree.get("meta"))}, **tensors}).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + right[8 + length :])
+    return read_latents(path)
+
+
+def make_camera_path(folder: Path) -> Tuple[Path, Tree]:
+    frame = {"camera_to_world": poses_around(1)[0].ravel().tolist(), "fov": 50.0, "aspect": 1.0}
+    tree = {"camera_type": "perspective", "render_height": 8, "render_width": 8, "camera_path": [frame, frame]}
+    return folder / "path.json", tree
+
+
+def use_camera_path(made: Tuple[Path, Tree], several: Any) -> Any:
+    path, tree = made
+    tree = json.loads(json.dumps(tree))
+    for change in several:
+        tree = changed(tree, change)
+    path.write_bytes(dumped(tree))
+    return camera_path(path)
+
+
+def make_checkpoint(folder: Path) -> Tuple[Path, bytes]:
+    torch.save({"vae": {"encoder.conv_in.weight": torch.zeros(4, 3, 3, 3), "x": torch.zeros(2)}}, folder / "vae.pt")
+    return folder / "vae.pt", (folder / "vae.pt").read_bytes()
+
+
+def use_checkpoint(made: Tuple[Path, bytes], damage: Any) -> Any:
+    path, right = made
+    path.write_bytes(damaged(right, damage))
+    state = autoencoder_state(read_checkpoint(path), path)
+    return build_autoencoder(infer_config(state), state)
+
+
+several_changes = st.lists(changes, min_size=1, max_size=3)
+precisions = st.sampled_from(["float16", "float32", "int8"])
+json_names = st.sampled_from(["config.json", "latent_space.json"])
+
+TARGETS: Dict[str, Target] = {
+    target.name: target
+    for target in (
+        Target("transforms.json, values", make_transforms, several_changes, use_transforms),
+        Target("transforms.json, bytes", make_transforms, damages, use_transforms_bytes),
+        Target("intrinsics.txt", make_srn, words | damages, use_intrinsics),
+        Target("pose file", make_srn, words | damages, use_pose),
+        Target("picture, bytes", make_srn, damages, use_image),
+        Target("scene file, bytes", make_scene_file, st.tuples(precisions, damages), use_scene_bytes),
+        Target("scene file, header", make_scene_file, several_changes, use_scene_header),
+        Target("archive, bytes", make_archive, damages, use_archive_bytes),
+        Target("archive, members", make_archive, members, use_archive_members),
+        Target("bundle.json, values", make_bundle, several_changes, use_bundle),
+        Target(
+            "shared.safetensors",
+            make_bundle,
+            st.tuples(st.integers(0, 6), st.integers(0, 30), st.sampled_from([float("nan"), float("inf"), 1e30, 0.0])),
+            use_bundle_tensors,
+        ),
+        Target("autoencoder, JSON", make_autoencoder, st.tuples(json_names, several_changes), use_autoencoder),
+        Target("autoencoder, weights", make_autoencoder, damages, use_weights),
+        Target("published checkpoint", make_checkpoint, damages, use_checkpoint),
+        Target("latents, bytes", make_latents, damages, use_latents_bytes),
+        Target("latents, header", make_latents, several_changes, use_latents_header),
+        Target("camera path", make_camera_path, several_changes, use_camera_path),
+    )
+}
+"""All, by name."""
