@@ -11,13 +11,13 @@ BIN := $(VENV)/bin
 DATA := data/demo
 BENCHMARK := data/benchmark
 RUN := outputs/demo/latent-triplane/latest
-SOURCES := latent_nerfstudio method_configs scripts benchmarks tests
+SOURCES := latent_nerfstudio method_configs scripts benchmarks examples tests
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Nerfstudio warns of its own indexing and of torch versions to come, several times a command.
 export PYTHONWARNINGS ?= ignore
 
-.PHONY: help install demo benchmark test lint format clean distclean
+.PHONY: help install demo benchmark test docs lint format clean distclean
 .DEFAULT_GOAL := help
 
 help: ## This list
@@ -65,6 +65,10 @@ benchmark: $(VENV)/installed $(BENCHMARK)/.complete ## What a scene costs, in RG
 test: lint ## Installs what the tests need; runs ruff, pyright and pytest
 	pytest $(TEST_FLAGS)
 
+docs: $(VENV)/installed-dev ## Builds the documentation's site into site/, with warnings as errors
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
+	@echo "Open site/index.html"
+
 lint: $(VENV)/installed-dev ## ruff and pyright
 	ruff check $(SOURCES)
 	ruff format --check $(SOURCES)
@@ -75,7 +79,7 @@ format: $(VENV)/installed-dev ## Formats the code
 	ruff format $(SOURCES)
 
 clean: ## Removes what builds and tests leave behind
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist site *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## Also removes .venv and the demo's scenes and run

@@ -247,7 +247,8 @@ def follow_scenes(data: Path, folder: Path, memory: Memory) -> None:
     for number, source in zip(range(memory.count), sources, strict=False):
         (many / f"{number:04d}").symlink_to(source)
     settings = FitSettings(bundle=read_shared_bundle("bundled").hash, steps=4, rgb_alignment_start=2, rays_per_scene=64)
-    inventory = Inventory(many, folder / "out", "bundled", settings, latent_triplane.config, latent_cache="memory")
+    method: Any = latent_triplane.config
+    inventory = Inventory(many, folder / "out", "bundled", settings, method, latent_cache="memory")
     for number in range(memory.count):
         (row,) = fit_chunk(ChunkJob(inventory, (f"{number:04d}",)))
         if row.state != "done":

@@ -96,8 +96,9 @@ def rendered(config: str, size: int, options: ViewerRates) -> Numbers:
 
         def __init__(self) -> None:
             threading.Thread.__init__(self)
-            panel = SimpleNamespace(output_render="rgb", split=False)
+            panel = SimpleNamespace(output_render="rgb", split=False, max_res=size)
             self.viewer: Any = SimpleNamespace(control_panel=panel)
+            self.state = "low_move"
 
         def run(self) -> None:
             stretch()
@@ -163,10 +164,12 @@ def seen(config: str, size: int, options: ViewerRates) -> Numbers:
             waited(lambda: machines)
             machines[0].viewer.control_panel._max_res.value = size
             rates = [drag(browser, sent) for _ in range(options.stretches + 1)][1:]
+            if not any(rate for rate, _, _ in rates):
+                raise RuntimeError("viewer: expected frames while the mouse dragged, got none; see its output above")
         finally:
             browser.quit()
-    fps, height = max(rates)
-    return {"fps": fps, "height": height, "load": os.getloadavg()[0]}
+    fps, height, cpu = max(rates)
+    return {"fps": fps, "height": height, "cpu_ms": cpu, "load": os.getloadavg()[0]}
 
 
 def chromium(profile: str) -> Any:
@@ -194,8 +197,9 @@ def waited(ask: Callable[[], Any], patience: float = 180.0) -> None:
         time.sleep(0.2)
 
 
-def drag(browser: Any, sent: Sequence[Tuple[float, int]], seconds: float = 3.0) -> Tuple[float, int]:
-    """Drags the camera for a while: frames a second that arrived meanwhile, and their median height."""
+def drag(browser: Any, sent: Sequence[Tuple[float, int]], seconds: float = 3.0) -> Tuple[float, int, float]:
+    """Drags the camera for a while: frames a second that arrived meanwhile, their median height, and the milliseconds
+    of CPU time that ns-viewer took for one."""
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.by import By
 
@@ -203,12 +207,13 @@ def drag(browser: Any, sent: Sequence[Tuple[float, int]], seconds: float = 3.0) 
     moves = ActionChains(browser, duration=25).move_to_element(canvas).click_and_hold()
     for index in range(int(seconds / 0.025)):
         moves = moves.move_by_offset(3 if index // 20 % 2 == 0 else -3, 0)
-    before, started = len(sent), time.monotonic()
+    before, started, cpu = len(sent), time.monotonic(), time.process_time()
     moves.release().perform()
     frames = sent[before:]
     if not frames:
-        return 0.0, 0
-    return len(frames) / (frames[-1][0] - started), sorted(height for _, height in frames)[len(frames) // 2]
+        return 0.0, 0, 0.0
+    cpu_ms = 1000 * (time.process_time() - cpu) / len(frames)
+    return len(frames) / (frames[-1][0] - started), sorted(height for _, height in frames)[len(frames) // 2], cpu_ms
 
 
 def page(results: Results) -> str:
@@ -218,17 +223,22 @@ def page(results: Results) -> str:
     for settings, numbers in results.find():
         if "browser" not in settings:
             shown = next((n for s, n in found if s == {**settings, "browser": True}), None)
-            rows.append([*cells(settings, numbers), number(shown, "fps", "{:.1f}"), number(shown, "height", "{}")])
+            browser = [number(shown, name, form) for name, form in IN_BROWSER.items()]
+            rows.append([*cells(settings, numbers), *browser])
     head = ("run", "height", "device", "threads", "frames a second", "CPU ms a frame", "load")
-    return "\n".join([*preamble("Viewer"), *ABOUT, "", *table((*head, "in Chromium", "at height"), rows), ""])
+    more = ("in Chromium", "at height", "CPU ms a frame", "load")
+    return "\n".join([*preamble("Viewer"), *ABOUT, "", *table((*head, *more), rows), ""])
 
+
+IN_BROWSER = {"fps": "{:.1f}", "height": "{}", "cpu_ms": "{:.1f}", "load": "{:.1f}"}
+"""Numbers in a browser, and their form."""
 
 ABOUT = [
     "Frames of a circling camera, rendered as Nerfstudio's viewer renders them while the camera moves. Load is that of",
     "the machine, on which other programs ran: the fastest stretch is shown, and the CPU time of a frame beside it.",
     "In Chromium: frames that ns-viewer sent while the mouse dragged the camera, with `Max res` at the height, and the",
-    "height that Nerfstudio chose while moving, which it lowers to come to 30 frames a second. Chromium draws on the",
-    "same cores.",
+    "median height that they had: Nerfstudio lowers it to come to 30 frames a second, to 128 at least in a latent",
+    "space. Chromium draws on the same cores.",
 ]
 
 

@@ -14,6 +14,7 @@ from latent_nerfstudio.fields.triplane_field import TriplaneFieldConfig
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.models.triplane import TriplaneModelConfig
+from latent_nerfstudio.models.viewer_address import LOCAL
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipelineConfig
 
 NEVER = 1_000_000
@@ -55,7 +56,7 @@ def run(
             name: {"optimizer": adam(name, pipeline, lr), "scheduler": StagedSchedulerConfig()}
             for name, lr in learning_rates.items()
         },
-        viewer=ViewerConfig(num_rays_per_chunk=1 << 15),
+        viewer=ViewerConfig(num_rays_per_chunk=1 << 15, websocket_host=LOCAL),
         vis="viewer",
     )
 

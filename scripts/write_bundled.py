@@ -104,8 +104,8 @@ library_name: diffusers
 
 `autoencoder/` is a small `AutoencoderKL` (downscale factor 4, 16 channels, widths 16, 32, 64, no attention), trained
 jointly with {scenes} scenes so that its latents agree between views; `shared.safetensors` holds the base planes and the
-tiny MLP of these scenes, with normaliser and background, and a second decoder, for latents that scenes render. All in half
-precision but the MLP.
+tiny MLP of these scenes, with normaliser and background, and a second decoder, for latents that scenes
+render. All in half precision but the MLP.
 
 ## Data
 
@@ -129,9 +129,9 @@ Cars of other seeds and {num_test_photos} of the photos were held out.
 
 What it is worth to scenes stands in `benchmarks/`.
 
-The decoder of rendered latents was learned in 21 further CPU minutes, from renders of the same cars, each fitted to its latents
-alone; four cars of another seed, fitted likewise in 2.3 CPU seconds each, are decoded with 28.1 dB by it, and with 26.3 dB by the
-autoencoder's (`lns fit-scenes`, before and after).
+The decoder of rendered latents was learned in 21 further CPU minutes, from renders of the same cars, each fitted to
+its latents alone. Four cars of another seed, fitted likewise in 2.3 CPU seconds each, are decoded with 28.1 dB by it,
+and with 26.3 dB by the autoencoder's (`lns fit-scenes`, before and after).
 
 ## Use
 

@@ -5,7 +5,7 @@ import tempfile
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Dict, List, Literal, Optional, Sequence, Tuple, Type
+from typing import Any, Dict, Iterator, List, Literal, Optional, Sequence, Tuple, Type
 
 import torch
 from jaxtyping import Int, Shaped
@@ -35,6 +35,9 @@ from latent_nerfstudio.data.storage import KEPT_BYTES, Lazy, Prefetched, Storage
 from latent_nerfstudio.data.validation import problem
 from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float, background_color_of
 from latent_nerfstudio.latent_space.resolution import latent_cameras, pixels_per_radian
+
+SceneLatents = Iterator[Tuple[List[int], List[Tensor]]]
+"""Scene by scene, positions of its pictures and their latents."""
 
 FIT_SAMPLE = 1 << 20
 """Latent pixels that the normaliser is fitted on, at most."""
@@ -183,7 +186,7 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         images = Lazy(len(pictures), lambda i: pictures[i]["image"].cpu())
         scenes = self.picture_scenes.tolist()
         options = (self.config.latent_cache, self.config.encode_batch_size)
-        encoded = scene_latents(images, scenes, space.autoencoder, *options)
+        encoded = self.checked_latents(scene_latents(images, scenes, space.autoencoder, *options))
         masks = None
         if len(pictures) and "mask" in pictures[0]:
             masks = [mask_of_latent(p["mask"][..., 0].cpu(), space.downscale_factor) for p in pictures]
@@ -195,6 +198,20 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         self.latent_cameras = latent_cameras(self.train_dataset.cameras, space.downscale_factor).to(self.device)
         self.is_plain = is_plain_pinhole(self.latent_cameras)
         self.table = table
+
+    def checked_latents(self, encoded: SceneLatents) -> SceneLatents:
+        """Latents as they come, all finite; half precision ends at 65504.
+
+        Raises:
+            ValueError: one is not; its picture is named.
+        """
+        for members, latents in encoded:
+            for picture, latent in zip(members, latents, strict=True):
+                if latent.is_floating_point() and not bool(latent.sum(dtype=torch.float32).isfinite()):
+                    where = f"latent of {self.train_dataset.image_filenames[picture]}"
+                    do = "look at the picture, or name another autoencoder"
+                    raise ValueError(problem(where, "finite numbers", "NaN or infinity", do))
+            yield members, latents
 
     def stream_folder(self) -> Path:
         """Where the temporary file of streamed latents lies: beside the latent cache, or where the system has them."""

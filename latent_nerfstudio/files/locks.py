@@ -63,6 +63,8 @@ def locked(path: Path, what: str) -> Iterator[None]:
     finally:
         with _guard:
             _ours[path] -= 1
+            if not _ours[path]:
+                del _ours[path]
             if handle is not None:
                 with suppress(OSError):
                     path.unlink()

@@ -32,20 +32,33 @@ def replacing_file(path: Path) -> Iterator[BinaryIO]:
     with writable(path.parent):
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=WRITING)
     try:
-        with held(Path(temporary)):
+        with room_for(path), held(Path(temporary)):
             with os.fdopen(handle, "wb") as stream:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
             os.chmod(temporary, 0o666 & ~umask())
             os.replace(temporary, path)
-    except BaseException as error:
+    except BaseException:
         Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in NO_ROOM:
-            text = f"{path}: expected room to write it, got '{error.strerror}'; nothing was left there, make room"
-            raise OSError(error.errno, text) from error
         raise
     flush(path.parent)
+
+
+@contextmanager
+def room_for(path: Path) -> Iterator[None]:
+    """Says of a full disk what could not be written.
+
+    Raises:
+        OSError: the disk, a quota or a file size is used up.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM or "expected room" in str(error):
+            raise
+        text = f"{path}: expected room to write it, got '{error.strerror}'; nothing was left there, make room"
+        raise OSError(error.errno, text) from error
 
 
 @contextmanager
@@ -94,7 +107,8 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     """
     with unfinished_folder(folder.parent) as writing:
         settle(folder)
-        yield writing
+        with room_for(folder):
+            yield writing
         writing.chmod(0o777 & ~umask())
         flush_tree(writing)
         previous = moved_away(folder)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocation
-from nerfstudio.utils import writer
+from nerfstudio.utils import profiler, writer
 from nerfstudio.utils.colors import COLORS_DICT
 from nerfstudio.utils.rich_utils import CONSOLE
 
@@ -149,6 +149,7 @@ def train(inventory: Inventory, bundle: SharedBundle, names: Sequence[str], on_p
     """Trains scenes together, everything shared being frozen."""
     seed_everything(inventory.settings.seed)  # so that a chunk does not depend on those before it
     writer.EVENT_WRITERS.clear()  # Nerfstudio's trainer adds to these, one chunk after the other
+    profiler.PROFILER.clear()
     with tempfile.TemporaryDirectory(prefix="lns-fit-") as folder:
         config = chunk_config(inventory, bundle, names, Path(folder))
         trainer: LatentTrainer = config.setup()

@@ -28,6 +28,9 @@ from latent_nerfstudio.models.viewing import ScenePanel, viewer_client
 ENCODER_HASH = "encoder_hash"
 """Name in a checkpoint of the hash of the encoder that it leaves out."""
 
+MOVING_HEIGHT = 128
+"""Rows of the viewer's pictures while the camera moves, at least; RGB, which costs by the ray, has no such limit."""
+
 
 @dataclass
 class LatentModelConfig(ModelConfig):
@@ -45,7 +48,7 @@ class LatentModelConfig(ModelConfig):
     nerf: ModelConfig = field(default_factory=TriplaneModelConfig)
     """The NeRF inside."""
     shared_bundle: Optional[str] = None
-    """Run to start from (folder or config.yml), or a bundle's folder: its autoencoder, normaliser, MLP and base planes.
+    """Run to start from, a bundle's folder, `bundled` or a Hub id: its autoencoder, normaliser, MLP and base planes.
     Its settings replace the flags of `nerf.field`, `nerf.scene-contraction` and `normalizer`."""
     reset_base_planes: bool = False
     """With a shared bundle: leave out its base planes and start from fresh ones (the papers: no prior)."""
@@ -89,7 +92,8 @@ class LatentModel(CameraRenderer):
         self.metrics = ImageMetrics()
         self._autoencoder_as_it_came: List[Autoencoder] = []  # in a list, which keeps it out of the state dict
         field = self.nerf.field if isinstance(self.nerf, TriplaneModel) else None
-        self.panel = ScenePanel(self.scene_names, self._initial_scene(), field)
+        moving = 0 if self.latent_space.is_identity else min(MOVING_HEIGHT, self.render_height_limit() or MOVING_HEIGHT)
+        self.panel = ScenePanel(self.scene_names, self._initial_scene(), field, moving)
         self.register_state_dict_post_hook(_add_encoder_hash)
         self.register_load_state_dict_pre_hook(_check_encoder_hash)
 

@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 import traceback
 from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence, Tuple
 
@@ -48,13 +49,17 @@ class ScenePanel(ViewerElement, ViewerControl):
         names: names of the scenes.
         start: name of the scene that is shown first.
         field: the tri-plane field whose scenes can be blended and taken apart; None for other NeRFs.
+        moving_height: height that pictures have at least while the camera moves, see `enlarge_moving`; 0 for any.
     """
 
-    def __init__(self, names: Sequence[str], start: str, field: Optional[TriplaneField] = None) -> None:
+    def __init__(
+        self, names: Sequence[str], start: str, field: Optional[TriplaneField] = None, moving_height: int = 0
+    ) -> None:
         super().__init__("Scenes", cb_hook=lambda element: None)
         self.index_of = {name: index for index, name in enumerate(names)}
         self.photos: Optional[Photos] = None
         self.last_error = ""
+        self.moving_height, self.quickest = moving_height, 0.0
         parts = ("all",) if field is None else field.parts
         bases = 0 if field is None or field.base_planes is None else len(field.base_planes)
         self.scene = ViewerDropdown("Scene", start, list(names))
@@ -128,6 +133,8 @@ class ScenePanel(ViewerElement, ViewerControl):
             What `render` gave, with `photo`, the nearest training photo, and `render_and_photo`, both beside each
             other, where there are photos; all of one size. They are drawn only while they are looked at.
         """
+        self.enlarge_moving(client, camera)
+        started = time.perf_counter()
         try:
             outputs = render(self.view())
             pictures = {**outputs, **self.photo_outputs(client, camera, outputs["rgb"])}
@@ -137,7 +144,21 @@ class ScenePanel(ViewerElement, ViewerControl):
             self.report(client, error)
             return error_pictures(camera, str(error) or type(error).__name__, with_photos=self.photos is not None)
         self.last_error = ""
+        seconds = time.perf_counter() - started
+        self.quickest = min(self.quickest or seconds, seconds)
         return pictures
+
+    def enlarge_moving(self, client: Any, camera: Cameras) -> None:
+        """Changes a camera in place that is to be rendered smaller than `moving_height` because it moves.
+
+        Nerfstudio asks for smaller pictures, down to 30 rows, while frames take longer than 1/30 s. With 64 times fewer
+        rays a smaller picture is hardly quicker, so that it would ask for less and less. What it measures is the rate
+        of pixels of the camera that it passes. Where no frame came within `SLOW`, it is left to have its way.
+        """
+        height = int(camera.height.flatten()[0])
+        wanted = min(self.moving_height, client.viewer.control_panel.max_res)
+        if client.state != "high" and 0 < height < wanted and self.quickest < SLOW:
+            camera.rescale_output_resolution(wanted / height, scale_rounding_mode="round")
 
     def photo_outputs(self, client: Any, camera: Cameras, rgb: Float[Tensor, "height width 3"]) -> Dict[str, Tensor]:
         """`photo` and `render_and_photo`; as they are not looked at, the render stands in for them."""
@@ -165,6 +186,9 @@ class ScenePanel(ViewerElement, ViewerControl):
         CONSOLE.print(f"{what}\n{traceback.format_exc()}", markup=False)
         client.client.add_notification("This frame could not be rendered", text[:400], auto_close=20000)
 
+
+SLOW = 0.1
+"""Seconds a frame from which on the size of pictures matters more than that they are seen."""
 
 PHOTO_OUTPUTS = ("photo", "render_and_photo")
 """Outputs that the viewer alone has."""

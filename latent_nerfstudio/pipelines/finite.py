@@ -1,6 +1,6 @@
 """Numbers that are no numbers, found before they are stepped with or saved."""
 
-from typing import Mapping
+from typing import Mapping, Optional
 
 import torch
 from torch import Tensor
@@ -19,11 +19,20 @@ def check_finite(values: Mapping[str, Tensor], step: int, kind: str) -> None:
     Raises:
         FloatingPointError: one of them is not finite.
     """
+    name = not_finite(values)
+    if name is not None:
+        value = values[name].detach()
+        number = value[~value.isfinite()].flatten()[0].item()
+        do = "lower the learning rates or this term's weight and resume from the last checkpoint, which is kept"
+        raise FloatingPointError(problem(f"{kind} {name} at step {step}", "finite numbers", number, do))
+
+
+def not_finite(values: Mapping[str, Tensor]) -> Optional[str]:
+    """Name of the first tensor that holds NaN or infinity; None if all are finite, or whole numbers.
+
+    One sum of each is looked at first, all of them together: a device is asked once where all is well.
+    """
     tensors = {name: value.detach() for name, value in values.items() if value.is_floating_point()}
     if not tensors or bool(torch.stack([value.sum() for value in tensors.values()]).isfinite().all()):
-        return
-    for name, value in tensors.items():
-        if not bool(value.isfinite().all()):
-            number = value[~value.isfinite()].flatten()[0].item()
-            do = "lower the learning rates or this term's weight and resume from the last checkpoint, which is kept"
-            raise FloatingPointError(problem(f"{kind} {name} at step {step}", "finite numbers", number, do))
+        return None
+    return next((name for name, value in tensors.items() if not bool(value.isfinite().all())), None)

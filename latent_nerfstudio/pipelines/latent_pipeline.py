@@ -26,7 +26,7 @@ from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.pipelines.commands import refuse_unsupported
-from latent_nerfstudio.pipelines.finite import check_finite
+from latent_nerfstudio.pipelines.finite import check_finite, not_finite
 from latent_nerfstudio.pipelines.saved_state import seal, unsealed
 from latent_nerfstudio.pipelines.scene_progress import PlateauConfig, SceneProgress
 from latent_nerfstudio.pipelines.scene_start import start_scenes
@@ -214,7 +214,7 @@ class LatentPipeline(VanillaPipeline):
         """One step's losses, by the stage of the step; without scenes that fail, where scenes share nothing trained.
 
         Raises:
-            FloatingPointError: a loss is NaN or infinite; nothing is stepped then.
+            FloatingPointError: a loss is NaN or infinite, or the parameter that makes it so; nothing is stepped then.
         """
         self.prepare()
         self.watch.enter(step)
@@ -223,10 +223,11 @@ class LatentPipeline(VanillaPipeline):
             losses = {name: self.datamanager.share_weight * loss for name, loss in losses.items()}
         try:
             check_finite(losses, step, "loss")
-        except FloatingPointError:
-            if self.world_size == 1 and self.watch.drop_failed(step):
+        except FloatingPointError as error:
+            if self.world_size == 1 and self.watch.drop_failed(step, str(not_finite(losses))):
                 return self.get_train_loss_dict(step)
-            raise
+            check_finite(dict(self.named_parameters()), step, "parameter")
+            raise FloatingPointError(f"{error}; {self.watch.failing_scenes()}") from error
         self.watch.hold()
         return outputs, losses, metrics
 

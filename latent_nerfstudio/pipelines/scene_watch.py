@@ -27,6 +27,9 @@ STAGES_OF_LATENTS = ("latent supervision", "warm-up")
 """In which no picture is decoded, and the autoencoder has no gradient."""
 
 
+MAX_NAMED = 8
+"""Scenes that a message names at most."""
+
 NOTHING_SEEN = torch.zeros(0, dtype=torch.long), torch.zeros(0, 1)
 """Scenes of no rays, and their errors."""
 
@@ -99,24 +102,41 @@ class SceneWatch:
         self._seen = scenes.long(), error.detach()
         self.present = self._seen[0].unique().cpu()
 
-    def drop_failed(self, step: int) -> bool:
+    def drop_failed(self, step: int, term: str) -> bool:
         """Drops the scenes whose error is not finite, so that the step can be drawn again without them.
 
         Nothing has been stepped with these numbers: the scenes keep the planes of their last good step.
 
+        Args:
+            step: of the run.
+            term: name of the loss that is not finite, for the message.
+
         Returns:
             False if no scene can be named, or if what scenes share would be trained on what went wrong.
         """
-        scenes, error = self._seen
-        failing = scenes[~error.flatten(1).isfinite().all(dim=1)].unique().cpu()
+        failing = self._failing()
         if self.together or not len(failing):
             return False
-        self._fail(failing, step)
+        self._fail(failing, step, term)
         self.enter(step)
         return True
 
-    def _fail(self, scenes: Int[Tensor, "failed"], step: int) -> None:
-        """Marks scenes as failed.
+    def _failing(self) -> Int[Tensor, "failing"]:
+        """Scenes of the step whose error is not finite, in rising order."""
+        scenes, error = self._seen
+        return scenes[~error.flatten(1).isfinite().all(dim=1)].unique().cpu()
+
+    def failing_scenes(self) -> str:
+        """Which scenes of the step have an error that is not finite, in words."""
+        failing, named = self._failing(), self.progress.names
+        if not len(failing):
+            return "in no scene's error, so in what is added to it"
+        few = ", ".join(named[i] for i in failing[:MAX_NAMED].tolist())
+        rest = len(failing) - MAX_NAMED
+        return f"in {len(failing)} of the step's {len(self.present)} scenes: {few}" + (f" and {rest} more" * (rest > 0))
+
+    def _fail(self, scenes: Int[Tensor, "failed"], step: int, term: str) -> None:
+        """Marks scenes as failed; `term` is what is not finite.
 
         Raises:
             FloatingPointError: no scene is left.
@@ -125,8 +145,10 @@ class SceneWatch:
         names = ", ".join(self.progress.names[i] for i in scenes.tolist())
         if bool((self.progress.state == FAILED).all()):
             do = "lower the learning rates and resume from the last checkpoint, which is kept"
-            raise FloatingPointError(problem(f"scenes at step {step}", "finite numbers", f"NaN in all ({names})", do))
-        CONSOLE.print(f"[red]scenes: no finite numbers at step {step} in {names}; dropped, the others go on")
+            got = f"NaN in all ({names}; {term})"
+            raise FloatingPointError(problem(f"scenes at step {step}", "finite numbers", got, do))
+        line = f"scenes: no finite numbers at step {step} in {names}; dropped, the others go on ({term})"
+        CONSOLE.print(line, style="red", markup=False, soft_wrap=True)
 
     @torch.no_grad()
     def hold(self) -> None:
@@ -157,7 +179,7 @@ class SceneWatch:
             return
         failed = self._settle()
         if len(failed):
-            self._fail(failed, step)
+            self._fail(failed, step, "planes or weights")
         self.progress.count(self.present, time.monotonic() - self._begun, self.together)
         due = self.progress.due() if self._is_measured(step) else failed[:0]
         if len(due):

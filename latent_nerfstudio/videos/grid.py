@@ -1,7 +1,7 @@
 """A grid of pictures under the names of scenes: where its panels lie, and its frames."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import List, Sequence, Tuple
 
 import numpy as np
@@ -129,6 +129,7 @@ def grid_of(columns: int, rows: Sequence[str], height: int, width: int) -> Grid:
     """
     grids: List[Grid] = [Grid(columns, tuple(rows), height, width, across) for across in range(1, columns + 1)]
     best = min(grids, key=lambda grid: abs(math.log(grid.size[1] / grid.size[0] / ASPECT)))
+    best = replace(best, across=math.ceil(columns / best.bands))  # as many scenes in the last band as can be
     if max(best.size) > MAX_SIDE:
         got = f"{best.size[1]} x {best.size[0]} for {columns} scenes"
         do = "name fewer --scenes, or a smaller --size"

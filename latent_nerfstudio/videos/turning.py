@@ -5,10 +5,11 @@ from typing import Dict, Iterator, List, Literal, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from latent_nerfstudio.api.cameras import Ring, walk_together
+from latent_nerfstudio.api.cameras import Ring, check_side, walk_together
 from latent_nerfstudio.api.scenes import Pictures, Scene, Scenes, as_bytes
 from latent_nerfstudio.data.validation import problem
 from latent_nerfstudio.videos.grid import Grid, grid_of
@@ -45,7 +46,7 @@ def turning(
     """
     rings = rings_of(scenes, names, size)
     columns: List[List[Scene]] = [[name] * views for name in names]
-    grid = grid_for(rings, rows)
+    grid = grid_for(rings, rows, size)
     return frames_of(scenes, columns, rings, grid, [list(names)] * views)
 
 
@@ -76,7 +77,7 @@ def blending(
     columns: List[List[Scene]] = [[first] * views, blends, [second] * views]
     titles = [[first, f"{100 * share:.0f} %", second] for share in shares]
     around = [rings[0]] * 3
-    return frames_of(scenes, columns, around, grid_for(around, rows), titles)
+    return frames_of(scenes, columns, around, grid_for(around, rows, size), titles)
 
 
 def shared_at(view: int, views: int) -> float:
@@ -85,7 +86,8 @@ def shared_at(view: int, views: int) -> float:
 
 
 def rings_of(scenes: Scenes, names: Sequence[str], size: Optional[int]) -> List[Ring]:
-    """The rings of scenes, with pictures of one height.
+    """The rings of scenes, with pictures of one height: the wanted one, or that of the first scene's training pictures
+    where it is larger. A decoder knows objects at the scale that it has seen, so smaller pictures are shrunk.
 
     Raises:
         ValueError: no scene, an unknown one, or a size out of its range.
@@ -93,14 +95,18 @@ def rings_of(scenes: Scenes, names: Sequence[str], size: Optional[int]) -> List[
     if not names:
         raise ValueError(problem("scenes", "at least one", "none", "name one, or all"))
     rings = [scenes.ring(name) for name in names]
-    return [ring.resized(size or rings[0].height) for ring in rings]
+    if size is not None:
+        check_side(size)
+    return [ring.resized(max(size or 0, rings[0].height)) for ring in rings]
 
 
-def grid_for(rings: Sequence[Ring], rows: Sequence[Row]) -> Grid:
-    """The grid of scenes that their rings look at."""
+def grid_for(rings: Sequence[Ring], rows: Sequence[Row], size: Optional[int]) -> Grid:
+    """The grid of scenes that their rings look at, with panels of a height."""
     if not rows:
         raise ValueError(problem("rows", "at least one", "none", "name rgb"))
-    return grid_of(len(rings), rows, rings[0].height, max(ring.width for ring in rings))
+    height, width = rings[0].height, max(ring.width for ring in rings)
+    shown = size or height
+    return grid_of(len(rings), rows, shown, max(1, round(width * shown / height)))
 
 
 def frames_of(
@@ -129,7 +135,7 @@ def frames_of(
     pictures = (picture for part in scenes.stream(order, cameras) for picture in part)
     page = grid.page()
     for shown in titles:
-        panels = [panels_of(next(pictures), grid.rows, limits) for limits in ranges]
+        panels = [panels_of(next(pictures), grid, limits) for limits in ranges]
         yield grid.frame(grid.with_titles(page, shown), panels)
 
 
@@ -148,7 +154,7 @@ def depth_range(scenes: Scenes, shown: Sequence[Scene], ring: Ring) -> Range:
     return low, max(high, low + 1e-6)
 
 
-def panels_of(picture: Pictures, rows: Sequence[str], limits: Range) -> List[UInt8[np.ndarray, "height width 3"]]:
+def panels_of(picture: Pictures, grid: Grid, limits: Range) -> List[UInt8[np.ndarray, "height width 3"]]:
     """The panels of one picture."""
     shown: Dict[str, Tensor] = {
         "rgb": picture.rgb[0],
@@ -156,7 +162,16 @@ def panels_of(picture: Pictures, rows: Sequence[str], limits: Range) -> List[UIn
         "depth": grey(picture.depth[0], picture.accumulation[0], limits),
         "accumulation": picture.accumulation[0].expand(-1, -1, 3),
     }
-    return [as_bytes(shown[row]) for row in rows]
+    return [as_bytes(shrunk(shown[row], grid.height, grid.width)) for row in grid.rows]
+
+
+def shrunk(picture: Float[Tensor, "_ _ channels"], height: int, width: int) -> Float[Tensor, "height width channels"]:
+    """A picture of fewer pixels, each the mean of those that it stands for."""
+    if picture.shape[:2] == (height, width):
+        return picture
+    batch = picture.permute(2, 0, 1)[None]
+    smaller = F.interpolate(batch, size=(height, width), mode="bilinear", antialias=True)
+    return smaller[0].permute(1, 2, 0).clamp(0, 1)
 
 
 def grey(

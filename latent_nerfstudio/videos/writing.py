@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from latent_nerfstudio.data.validation import problem
-from latent_nerfstudio.files.replacing import flush, umask, unfinished_folder
+from latent_nerfstudio.files.replacing import flush, room_for, umask, unfinished_folder
 
 SUFFIXES = (".mp4", ".gif")
 """Of the files that can be written."""
@@ -19,8 +19,12 @@ SUFFIXES = (".mp4", ".gif")
 QUALITY = ("-crf", "17", "-preset", "medium", "-movflags", "+faststart")
 """What ffmpeg is told: nearly without loss, and to be shown before it is loaded whole."""
 
-PALETTE = 255
+PALETTE = 256
 """Colours of a gif, one for all its frames, so that they do not flicker."""
+
+NEARLY_WHITE = 246
+"""From which on all parts of a colour, of 255, are taken for white. Pages are white, and PIL, which looks colours up in
+steps of 4, would take any such colour of the palette for it."""
 
 PROBED = 12
 """Frames that a gif's colours are taken from."""
@@ -87,7 +91,7 @@ def write_video(path: Path, frames: Iterable[Frame], fps: int) -> int:
         raise ValueError(problem("fps", "at least 1", fps, "try 24"))
     check_video(path)
     write = write_gif if path.suffix.lower() == ".gif" else write_mp4
-    with unfinished_folder(path.parent) as folder:
+    with room_for(path), unfinished_folder(path.parent) as folder:
         written = folder / f"video{path.suffix.lower()}"
         count = write(written, iter(frames), fps)
         flush(written)
@@ -130,8 +134,9 @@ def palette_of(pictures: List[Image.Image]) -> Image.Image:
     chosen = [pictures[i] for i in np.linspace(0, len(pictures) - 1, min(PROBED, len(pictures))).round().astype(int)]
     together = Image.fromarray(np.concatenate([np.asarray(picture) for picture in chosen]))
     palette = together.quantize(PALETTE, method=Image.Quantize.MEDIANCUT)
-    colours = (palette.getpalette() or [])[: 3 * PALETTE]
-    palette.putpalette(colours + [255] * (768 - len(colours)))
+    colours = np.array(palette.getpalette()).reshape(-1, 3)
+    colours[colours.min(axis=1) >= NEARLY_WHITE] = 255
+    palette.putpalette(colours.flatten().tolist())
     return palette
 
 

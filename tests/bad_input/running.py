@@ -25,7 +25,7 @@ def error_of(command: str, folder: Path) -> str:
     Raises:
         AssertionError: it does not fail.
     """
-    run = {"lns": run_lns, "ns-train": run_train}.get(command.split()[0], run_python)
+    run = {"lns": run_lns, "ns-train": run_train}.get(command.split(maxsplit=1)[0], run_python)
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
         text = run(command.replace("FOLDER", str(folder)))
     return (text if text else said.getvalue()).strip().replace(str(folder), "FOLDER")
@@ -100,7 +100,9 @@ def train_config(arguments: List[str]) -> Any:
         for part in names[:-1]:
             place = getattr(place, part)
         assert hasattr(place, names[-1]), f"{name}: no such setting"
-        setattr(place, names[-1], Path(value) if name.endswith(("data", "dir", "checkpoint")) else literal(value))
+        setattr(
+            place, names[-1], Path(value) if name.endswith(("data", "dir", "checkpoint", "images")) else literal(value)
+        )
     config.output_dir = Path(config.data or ".").parent / "out"
     if config.data is not None:
         config.pipeline.datamanager.data = config.data

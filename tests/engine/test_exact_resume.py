@@ -22,7 +22,9 @@ from latent_nerfstudio.models.kplanes import KPlanesModelConfig
 from latent_nerfstudio.models.shared_bundle import write_shared_bundle
 from latent_nerfstudio.pipelines.scene_progress import PlateauConfig
 
-STEPS = 14
+STEPS = 15
+STOPS = {"ig-ae": (3, 8), "nerfacto": (12,), "kplanes": (12,)}
+"""Steps after which a run is stopped; in both stages of ig-ae, and where proposal networks rest between two updates."""
 ROWS = ("planes", "shared_planes")
 OTHERS = ("mlp", "decoder", "encoder", "fields", "proposal_networks", "encodings")
 
@@ -34,7 +36,7 @@ SMALL_KPLANES = {
     "proposal_resolutions": (8,),
     "num_proposal_samples": (10,),
     "num_samples": 6,
-    "proposal_warmup_steps": 8,
+    "proposal_warmup_steps": 4,
 }
 PLATEAU = {"every": 2, "patience": 1, "tolerance": 1.0, "minimum_steps": 4, "cooldown": 3}
 
@@ -151,9 +153,8 @@ def assert_same_end(whole, rest):
 @pytest.mark.parametrize("case", list(CASES))
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(case, balls, kl, tmp_path):
     losses, whole = run(config_of(balls, kl, tmp_path / "whole", case, STEPS))
-    stops = {"ig-ae": (3, 8)}.get(case, (4,))
     folder, begun = None, 0
-    for stop in stops:
+    for stop in STOPS.get(case, (4,)):
         part, trainer = run(config_of(balls, kl, tmp_path / f"part-{stop}", case, STEPS, load_dir=folder), stop)
         assert part == {step: losses[step] for step in range(begun, stop + 1)}
         assert [path.name for path in trainer.checkpoint_dir.iterdir()] == [f"step-{stop:09d}.ckpt"]

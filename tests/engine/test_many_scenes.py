@@ -40,11 +40,6 @@ def test_a_streamed_run_is_the_run_in_memory(balls, kl, whole, tmp_path):
     assert_equal(whole, streamed)
 
 
-def test_a_resumed_run_is_the_run_that_was_not_stopped(balls, kl, whole, tmp_path):
-    part = run_of(balls, kl, tmp_path / "part", steps=3)
-    assert_equal(whole, run_of(balls, kl, tmp_path / "rest", load_dir=part.checkpoint_dir))
-
-
 def test_scenes_that_are_in_no_step_stay_as_they_are(balls, kl, tmp_path):
     trainer = run_of(balls, kl, tmp_path, steps=1)
     (scenes,) = {tuple(trainer.pipeline.datamanager.next_train(0)[0].metadata["scene_index"].unique().tolist())}

@@ -1,7 +1,9 @@
 """The estimate of a run's memory: by hand, against what a run takes, and as the user sees it."""
 
+import gc
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,20 @@ def test_saved_bytes_of_a_product():
     assert saved_bytes(lambda: (x * y) * 2) == 800
     assert saved_bytes(lambda: x * nn.Parameter(torch.ones(100))) == 400
     assert saved_bytes(lambda: x + y) == 0
+
+
+def test_what_was_measured_is_let_go():
+    """An exponential saves its own result, which would keep itself alive with its graph."""
+    made, x = [], torch.ones(100, requires_grad=True)
+
+    def function():
+        result = x.exp()
+        made.append(weakref.ref(result))
+        return result
+
+    assert saved_bytes(function) == 400
+    gc.collect()
+    assert made[0]() is None
 
 
 def test_the_sizes_of_a_run(balls, kl):

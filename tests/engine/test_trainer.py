@@ -85,24 +85,6 @@ def test_a_run_and_its_continuation(balls, kl, tmp_path, steps_of):
         trainer_of(balls, kl, tmp_path / "third", steps=9, load_dir=second.checkpoint_dir)
 
 
-def test_a_resumed_run_is_the_run_that_was_not_stopped(balls, kl, tmp_path):
-    """But for the jitter of samples, which is switched off."""
-
-    def still(trainer):
-        trainer.pipeline.latent_model.nerf.sampler.train_stratified = False
-        trainer.train()
-        return trainer
-
-    schedule = {g: {"optimizer": AdamOptimizerConfig(lr=0.01), "scheduler": None} for g in GROUPS}
-    torch.manual_seed(0)
-    whole = still(trainer_of(balls, kl, tmp_path / "whole", steps=6, optimizers=schedule))
-    torch.manual_seed(0)
-    part = still(trainer_of(balls, kl, tmp_path / "part", steps=3, optimizers=schedule))
-    rest = still(trainer_of(balls, kl, tmp_path / "rest", steps=6, optimizers=schedule, load_dir=part.checkpoint_dir))
-    for name, value in whole.pipeline.state_dict().items():
-        torch.testing.assert_close(rest.pipeline.state_dict()[name], value, msg=name)
-
-
 def test_schedules_learn_where_the_stages_end(balls, kl, tmp_path):
     trainer = trainer_of(balls, kl, tmp_path, steps=50, pipeline={"rgb_alignment_start": 30})
     for name in ("planes", "mlp", "decoder"):

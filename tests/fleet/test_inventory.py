@@ -6,6 +6,7 @@ import pytest
 from inventories import inventory_of
 from rich.progress import Progress
 
+from latent_nerfstudio.files import locks
 from latent_nerfstudio.fleet.fit_chunk import fit_chunk
 from latent_nerfstudio.fleet.inventory import ProgressBar, fit_inventory
 from latent_nerfstudio.fleet.settings import ChunkJob
@@ -40,16 +41,28 @@ def test_failed_scenes_are_tried_once_more_by_themselves(inventory):
     assert [row.name for row in table.failed()] == ["c"]
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError("disk full")])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(143), OSError("disk full")])
 def test_what_stops_an_inventory_leaves_a_status_that_is_true(inventory, error):
     def fit(job, on_progress):
         if "b" in job.names:
             raise error
         return [SceneStatus("a", "done")]
 
-    with pytest.raises(KeyboardInterrupt if error is KeyboardInterrupt else OSError):
+    with pytest.raises(type(error)):
         list(fit_inventory(inventory, ["a", "b", "c"], chunk=1, function=fit))
     assert states_on_disk(inventory) == {"a": "done", "b": "waiting", "c": "waiting"}
+
+
+def test_a_second_call_for_one_folder_is_refused(inventory, monkeypatch):
+    def fit(job, on_progress):
+        refused = pytest.raises(BlockingIOError, match="expected to be the only one that writes there, got process")
+        with monkeypatch.context() as patch, refused:
+            patch.setattr(locks, "_ours", {})  # as in another process
+            next(fit_inventory(inventory, ["a", "b"], function=fit))
+        return [SceneStatus(name, "done") for name in job.names]
+
+    *_, table = fit_inventory(inventory, ["a", "b"], chunk=2, function=fit)
+    assert table.counts() == {"done": 2} and not (inventory.output / locks.LOCK).exists()
 
 
 def test_nothing_is_given_out_where_all_is_done(inventory):

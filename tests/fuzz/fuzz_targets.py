@@ -166,7 +166,7 @@ def bounded() -> Iterator[None]:
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     limits = resource.getrlimit(resource.RLIMIT_AS)
     before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS, 1)  # again, since what is raised in a finaliser is lost
     resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, limits[1]))
     try:
         yield
@@ -341,7 +341,7 @@ def resealed(meta: Tree, data: bytes) -> Tree:
 
 
 def make_archive(folder: Path) -> Tuple[Path, bytes]:
-    path = folder / "scenes.zip"
+    path = folder / "in" / "folders" / "scenes.zip"
     write_archive(path, [pack_scene(scene("red")), pack_scene(scene("blue"))])
     return path, path.read_bytes()
 
@@ -377,11 +377,12 @@ def use_archive_members(made: Tuple[Path, bytes], several: List[Tuple[str, Any, 
                 archive.writestr(zipfile.ZipInfo(name or "empty"), data, kind)
             except (UnicodeEncodeError, ValueError):  # what no zip can be made of
                 continue
-    before = sorted(path.parent.parent.rglob("*"))
+    outside = path.parents[2]
+    before = sorted(outside.rglob("*"))
     try:
         return list(read_archive(path))
     finally:
-        assert sorted(path.parent.parent.rglob("*")) == before, "something was unpacked"
+        assert sorted(outside.rglob("*")) == before, "something was unpacked"
 
 
 # Bundles and autoencoders

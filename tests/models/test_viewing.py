@@ -39,9 +39,12 @@ class Photos:
 class ViewerThread(RenderStateMachine):
     """The viewer's thread, which calls one function and keeps what comes of it."""
 
-    def __init__(self, call, output="rgb", split=None):
+    def __init__(self, call, output="rgb", split=None, state="high", max_res=512):
         threading.Thread.__init__(self)
-        panel = SimpleNamespace(output_render=output, split=split is not None, split_output_render=split)
+        self.state = state
+        panel = SimpleNamespace(
+            output_render=output, split=split is not None, split_output_render=split, max_res=max_res
+        )
         self.viewer = SimpleNamespace(control_panel=panel)
         self.messages = []
         self.client = SimpleNamespace(add_notification=lambda *message, **more: self.messages.append(message))
@@ -300,6 +303,22 @@ def test_an_interrupt_at_any_line_leaves_the_next_frame_right(unchecked):
 # Cameras
 
 
+def test_pictures_of_moving_cameras_are_not_too_small(kl):
+    model = latent_model_of(kl, ["a"])
+    assert model.panel.moving_height == 128 and latent_model_of().panel.moving_height == 0
+
+    def rows(height=20, **options):
+        camera = camera_of(2 * height, height)
+        picture = in_viewer(model, camera, **options).result["rgb"]
+        assert picture.shape[:2] == (int(camera.height), int(camera.width))  # as Nerfstudio makes rays of it later
+        return picture.shape[0]
+
+    assert rows(state="low_move") == 128 and rows(state="high") == 20
+    assert rows(state="low_move", max_res=64) == 64 and rows(140, state="low_move") == 140
+    model.panel.quickest = 0.2
+    assert rows(state="low_move") == 20
+
+
 def test_browsers_start_where_the_scene_is_seen():
     model = model_of()
     camera = SimpleNamespace(position=None, look_at=None, fov=None)
@@ -315,7 +334,7 @@ def test_browsers_start_where_the_scene_is_seen():
 
     connected = []
     server = SimpleNamespace(on_client_connect=connected.append, get_clients=lambda: {0: Client()})
-    viewer = SimpleNamespace(viser_server=server)
+    viewer = SimpleNamespace(viser_server=server, config=SimpleNamespace(websocket_host="127.0.0.1"))
     model.panel._setup(viewer)
     assert camera.position is None and len(connected) == 1  # no photos, no place
     model.panel.photos = Photos()

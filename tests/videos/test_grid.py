@@ -33,9 +33,13 @@ def test_panels_do_not_touch_and_titles_are_beside_them(columns, rows):
 
 
 def test_grids_come_close_to_the_screen():
-    assert [grid_of(n, ("rgb",), 100, 100).across for n in (1, 2, 4, 16, 60)] == [1, 2, 3, 6, 11]
+    assert [grid_of(n, ("rgb",), 100, 100).across for n in (1, 2, 4, 16, 60)] == [1, 2, 2, 6, 10]
     wide = grid_of(60, ("rgb",), 100, 100).size
-    assert wide[1] / wide[0] == pytest.approx(ASPECT, rel=0.15)
+    assert wide[1] / wide[0] == pytest.approx(ASPECT, rel=0.2)
+    assert [(grid.across, grid.bands) for grid in (grid_of(n, ("rgb", "depth"), 64, 64) for n in (24, 17))] == [
+        (8, 3),
+        (9, 2),
+    ]
 
 
 def test_a_frame_is_its_panels():

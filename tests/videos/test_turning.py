@@ -8,7 +8,7 @@ from tiny import latent_model_of, small_nerf
 
 from latent_nerfstudio.api.cameras import Ring
 from latent_nerfstudio.api.scenes import Scenes, as_bytes
-from latent_nerfstudio.videos.turning import blending, depth_range, grey, grid_for, rings_of, shared_at, turning
+from latent_nerfstudio.videos.turning import blending, depth_range, grey, grid_for, rings_of, shared_at, shrunk, turning
 
 ROWS = ("rgb", "latent", "depth", "accumulation")
 
@@ -30,7 +30,7 @@ def panel(frame, grid, column, row):
 def test_each_panel_is_its_scene_from_its_ring(scenes):
     frames = list(turning(scenes, ["a", "b"], ROWS, views=3))
     rings = rings_of(scenes, ["a", "b"], None)
-    grid = grid_for(rings, ROWS)
+    grid = grid_for(rings, ROWS, None)
     assert len(frames) == 3 and frames[0].shape == (*grid.size, 3)
     assert (grid.height, grid.width) == (16, 24)  # the widest one's, all of one height
     cameras = rings[1].cameras(3)
@@ -46,12 +46,27 @@ def test_each_panel_is_its_scene_from_its_ring(scenes):
 
 def test_a_blend_goes_there_and_back_between_its_scenes(scenes):
     frames = list(blending(scenes, "a", "b", ("rgb",), views=4, size=20))
-    grid = grid_for([scenes.ring("a").resized(20)] * 3, ("rgb",))
+    grid = grid_for([scenes.ring("a").resized(20)] * 3, ("rgb",), 20)
     first, middle = (panel(frames[0], grid, column, 0) for column in (0, 1))
     assert np.abs(first - middle).max() <= 1
     middle, last = (panel(frames[2], grid, column, 0) for column in (1, 2))
     assert np.abs(middle - last).max() <= 1 and np.abs(middle - panel(frames[2], grid, 0, 0)).max() > 1
     assert [shared_at(view, 4) for view in range(4)] == pytest.approx([0, 0.5, 1, 0.5])
+
+
+def test_small_panels_are_shrunk_from_the_training_size(scenes):
+    """A panel of 8 pixels is the mean of a picture of 16, within what the filter's tent adds."""
+    (frame,) = turning(scenes, ["a"], ("latent",), views=1, size=8)
+    rings = rings_of(scenes, ["a"], 8)
+    assert rings[0].height == 16 and rings_of(scenes, ["a"], 20)[0].height == 20
+    large = scenes.render("a", rings[0].cameras(1)).latent[0]
+    means = large.unflatten(0, (8, 2)).unflatten(2, (8, 2)).mean(dim=(1, 3))
+    small = panel(frame, grid_for(rings, ("latent",), 8), 0, 0) / 255
+    assert np.abs(small - means.numpy()).mean() < 0.04
+    ramp = torch.linspace(0, 1, 16)[:, None, None].expand(16, 16, 3)
+    halves = shrunk(ramp, 8, 8)
+    torch.testing.assert_close(halves[1:-1], ramp.unflatten(0, (8, 2)).mean(dim=1)[1:-1, :8])
+    assert shrunk(ramp, 16, 16) is ramp
 
 
 def test_depth_keeps_its_shades():

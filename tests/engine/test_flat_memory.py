@@ -1,0 +1,76 @@
+"""Steps and frames leave nothing behind: as many tensors afterwards as before."""
+
+import gc
+from types import SimpleNamespace
+
+import pytest
+import torch
+from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocation
+from nerfstudio.engine.optimizers import AdamOptimizerConfig
+from tiny import camera_of, latent_model_of, pipeline_config_of, small_nerf
+
+from latent_nerfstudio.engine.schedulers import StagedSchedulerConfig
+from latent_nerfstudio.engine.trainer import LatentTrainerConfig
+from latent_nerfstudio.fields.scene_view import SceneView
+
+GROUPS = ("planes", "shared_planes", "mlp", "decoder")
+SHARED = {"macro_features": 3, "num_base_planes": 2}
+
+
+def living_tensors():
+    """How many tensors there are in this process, those included that only a graph of gradients still holds."""
+    gc.collect()
+    return sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())
+
+
+@pytest.mark.parametrize("start", [None, 0])
+def test_steps_leave_no_tensors_behind(balls, kl, tmp_path, start):
+    """Checkpoints, pictures and evaluations among them."""
+    config = LatentTrainerConfig(
+        method_name="tiny",
+        timestamp="now",
+        output_dir=tmp_path,
+        max_num_iterations=17,
+        steps_per_save=4,
+        steps_per_eval_image=4,
+        steps_per_pictures=4,
+        contact_sheet=False,
+        pipeline=pipeline_config_of(balls, kl, rgb_alignment_start=start, nerf=small_nerf(**SHARED)),
+        optimizers={
+            g: {"optimizer": AdamOptimizerConfig(lr=0.01), "scheduler": StagedSchedulerConfig()} for g in GROUPS
+        },
+        vis="tensorboard",
+    )
+    config.machine.device_type = "cpu"
+    trainer, counts = config.setup(), {}
+    trainer.setup()
+
+    def count(step):
+        if step in (6, 14):
+            counts[step] = living_tensors()
+
+    trainer.callbacks.append(TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], count))
+    trainer.train()
+    assert counts[6] == counts[14]
+
+
+@torch.no_grad()
+def test_frames_leave_no_tensors_behind(kl):
+    """Of ever new views, whose planes are kept for the next frame."""
+    model = latent_model_of(kl, ("a", "b", "c"), nerf=small_nerf(**SHARED))
+    counts = []
+    for frame in range(40):
+        view = SceneView(frame % 3, (frame + 1) % 3, frame / 40)
+        model.get_outputs_for_camera(camera_of(16, 16), view=view)
+        if frame in (19, 39):
+            counts.append(living_tensors())
+    assert counts[0] == counts[1]
+
+
+def test_the_count_sees_what_a_graph_alone_holds():
+    """The cycle that once kept the decoder's activations of every chunk: a saved output whose hook returns itself."""
+    before = living_tensors()
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: tensor, lambda tensor: tensor):
+        made = SimpleNamespace(value=torch.ones(3, requires_grad=True).exp())
+    del made
+    assert living_tensors() > before

@@ -1,0 +1,96 @@
+"""What an autoencoder from a stranger may not say."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
+from latent_nerfstudio.latent_space.checks import check_priors, numbers_in
+
+
+@pytest.fixture
+def folder(taesd, tmp_path):
+    """A copy of a small autoencoder of 4 channels."""
+    return shutil.copytree(taesd, tmp_path / "tiny")
+
+
+def edit(folder, **changes):
+    settings = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**settings, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"_class_name": ["AutoencoderTiny"]}, "expected a JSON object with a _class_name"),
+        ({"latent_channels": 10**9}, "latent_channels: expected a number up to 65536, got 1000000000"),
+        ({"num_encoder_blocks": [1, 10**6]}, "num_encoder_blocks: expected a number up to 256, got 1000000"),
+        ({"encoder_block_out_channels": [4] * 100}, "length of encoder_block_out_channels: expected"),
+        ({"encoder_block_out_channels": [-4, 4]}, "encoder_block_out_channels: expected a number up to 65536, got -4"),
+        ({"scaling_factor": "large"}, "scaling_factor: expected a number, got 'large'"),
+        ({"encoder_block_out_channels": [60000, 60000]}, "expected weights that fit its config.json, got .* bytes of"),
+        ({"encoder_block_out_channels": "x"}, "expected a config.json that an autoencoder can be built by, got"),
+    ],
+)
+def test_configs_that_are_none(folder, changes, message):
+    edit(folder, **changes)
+    with pytest.raises(ValueError, match=f"autoencoder .*{message}.*; save it again with save_pretrained"):
+        AutoencoderConfig(source=str(folder)).setup()
+
+
+def test_infinities_in_a_config(folder):
+    edit(folder, scaling_factor=float("inf"))
+    with pytest.raises(ValueError, match="scaling_factor: expected a number up to 65536, got inf"):
+        AutoencoderConfig(source=str(folder)).setup()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "latent_space.json: expected a small file of JSON"),
+        ("[" * 100000, "latent_space.json: expected a small file of JSON"),
+        ("[1]", "latent_space.json: expected a JSON object, got list"),
+        (
+            '{"mean": [0, 0]}',
+            r"latent_space.json, mean: expected one finite number or 4, one for each channel, got \[0",
+        ),
+        ('{"std": [1, 1, 1, 0]}', "latent_space.json, std: expected one positive finite number or 4"),
+        ('{"std": "one"}', "latent_space.json, std: expected one positive finite number or 4.*, got 'one'"),
+        ('{"mean": NaN}', "latent_space.json, mean: expected one finite number"),
+    ],
+)
+def test_latent_spaces_that_are_none(folder, text, message):
+    (folder / "latent_space.json").write_text(text)
+    with pytest.raises(ValueError, match=f"{message}.*; remove or repair it"):
+        AutoencoderConfig(source=str(folder)).setup()
+
+
+def test_a_good_latent_space_is_taken(folder):
+    (folder / "latent_space.json").write_text('{"mean": [0, 1, 2, 3], "std": 2, "more": []}')
+    autoencoder = AutoencoderConfig(source=str(folder)).setup()
+    assert (autoencoder.prior_mean, autoencoder.prior_std) == ([0, 1, 2, 3], 2)
+
+
+def test_weights_that_are_not_finite(folder):
+    file = folder / "diffusion_pytorch_model.safetensors"
+    tensors = {name: value.clone() for name, value in load_file(file).items()}
+    name = sorted(tensors)[3]
+    tensors[name].view(-1)[0] = torch.inf
+    save_file(tensors, file, {"format": "pt"})
+    with pytest.raises(ValueError, match=f"{name}: expected finite weights, got NaN or infinity; take another copy"):
+        AutoencoderConfig(source=str(folder)).setup()
+
+
+def test_numbers_are_found_with_the_names_they_stand_under():
+    found = list(numbers_in({"a": 1, "b": [2, {"c": [3.5]}], "d": True, "e": "x", "f": None}))
+    assert found == [("a", 1), ("b", 2), ("c", 3.5)]
+
+
+def test_priors_of_one_number_or_of_each_channel():
+    check_priors({}, 4, "x")
+    check_priors({"mean": -1.5, "std": [1.0] * 4}, 4, "x")
+    with pytest.raises(ValueError, match="x, std: expected one positive finite number or 4"):
+        check_priors({"std": -1.0}, 4, "x")

@@ -1,0 +1,117 @@
+"""What a bundle from a stranger may not say, although its hash is right."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny import latent_model_of, small_nerf
+
+from latent_nerfstudio.models.bundle_folder import hash_folder
+from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Folder of a small bundle in RGB."""
+    model = latent_model_of(nerf=small_nerf(macro_features=3, num_base_planes=2))
+    return write_shared_bundle(tmp_path_factory.mktemp("run"), model, 1, {"seconds": 3.0})
+
+
+@pytest.fixture
+def bundle(written, tmp_path):
+    """A copy that may be changed."""
+    return shutil.copytree(written, tmp_path / "bundle")
+
+
+def seal(folder, settings):
+    """Writes settings with the hash that fits them and the tensors."""
+    (folder / "bundle.json").write_text(json.dumps({**settings, "hash": hash_folder(folder, settings)}))
+
+
+def settings_of(folder):
+    settings = json.loads((folder / "bundle.json").read_text())
+    del settings["hash"]
+    return settings
+
+
+def test_what_was_written_is_read(bundle):
+    seal(bundle, settings_of(bundle))
+    assert read_shared_bundle(str(bundle)).facts == {"seconds": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value", "message"),
+    [
+        ("", "author", "x", "expected the settings of a bundle, got 'author' as well"),
+        ("", "normalizer", "median", "normalizer: expected mean-std, tanh or none, got 'median'"),
+        ("", "background_color", [0.5, 0.5], r"background_color: expected three numbers in \[0, 1\], got \[0.5, 0.5\]"),
+        ("", "background_color", [0.5, 0.5, 2], "background_color: expected three numbers"),
+        ("", "scene_contraction", 1, "scene_contraction: expected true or false, got 1"),
+        ("", "aabb", [[1, 1, 1], [0, 0, 0]], "aabb: expected two corners, the lower one first"),
+        ("", "aabb", [[0, 0], [1, 1]], "aabb: expected two corners"),
+        ("", "num_scenes", -1, "num_scenes: expected a count, got -1"),
+        ("", "step", True, "step: expected a count, got True"),
+        ("", "facts", {"seconds": "long"}, "facts: expected an object, its seconds a number"),
+        ("", "field", None, "field: expected an object, got None"),
+        ("autoencoder", "downscale_factor", 0, "autoencoder, downscale_factor: expected a whole number from 1 to 1024"),
+        ("autoencoder", "channels", 10**9, "autoencoder, channels: expected a whole number from 1 to 4096"),
+        ("field", "resolution", 10**6, "field, resolution: expected a whole number from 1 to 8192, got 1000000"),
+        ("field", "micro_features", 2.5, "field, micro_features: expected a whole number up to 4096, got 2.5"),
+        ("field", "hidden_layers", 10**6, "field, hidden_layers: expected a whole number up to 64"),
+        ("field", "implementation", "auto", "field, implementation: expected torch or tcnn, got 'auto'"),
+        ("field", "resolution", 16, r"field.base_planes: expected \[2, 3, 3, 16, 16\], got \[2, 3, 3, 8, 8\]"),
+    ],
+)
+def test_settings_that_are_none(bundle, part, name, value, message):
+    settings = settings_of(bundle)
+    (settings[part] if part else settings)[name] = value
+    seal(bundle, settings)
+    with pytest.raises(ValueError, match=f"shared bundle .*{message}.*; copy the bundle again"):
+        read_shared_bundle(str(bundle))
+
+
+@pytest.mark.parametrize("name", ["normalizer", "field", "facts", "aabb"])
+def test_settings_that_are_absent(bundle, name):
+    settings = settings_of(bundle)
+    del settings[name]
+    seal(bundle, settings)
+    with pytest.raises(ValueError, match=f"{name}: expected .*, got none; copy the bundle again"):
+        read_shared_bundle(str(bundle))
+
+
+def test_planes_that_no_memory_holds(bundle):
+    """Features and sides are each within their limits; memory must not be taken before the product is looked at."""
+    settings = settings_of(bundle)
+    settings["field"].update(micro_features=4096, resolution=8192)
+    seal(bundle, settings)
+    with pytest.raises(ValueError, match="field: expected planes of 1 to 268435456 numbers, got 4099 features of 8192"):
+        read_shared_bundle(str(bundle))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("background", torch.zeros(1), r"background: expected \[16, 16, 3\], got \[1\]"),
+        ("preview_bias", None, r"preview_bias: expected \[3\], got none"),
+        ("normalizer.std", torch.zeros(3), "normalizer, std: expected one positive finite number or 3"),
+        ("normalizer.mean", torch.full((3,), torch.nan), "normalizer.mean: expected finite numbers, got others"),
+        ("field.base_planes", torch.zeros(2, 3, 3, 8, 8, dtype=torch.int8), "field.base_planes: expected finite"),
+        ("mean_scene_weights", torch.zeros(7), r"mean_scene_weights: expected \[2\], got \[7\]"),
+    ],
+)
+def test_tensors_that_do_not_fit(bundle, name, change, message):
+    tensors = {n: v.clone() for n, v in load_file(bundle / "shared.safetensors").items() if n != name}
+    save_file(tensors if change is None else {**tensors, name: change}, bundle / "shared.safetensors")
+    seal(bundle, settings_of(bundle))
+    with pytest.raises(ValueError, match=message):
+        read_shared_bundle(str(bundle))
+
+
+def test_an_mlp_of_other_settings(bundle):
+    settings = settings_of(bundle)
+    settings["field"]["hidden_width"] = 32
+    seal(bundle, settings)
+    with pytest.raises(ValueError, match="expected base planes and an MLP of its own settings, got others"):
+        latent_model_of(shared_bundle=str(bundle))

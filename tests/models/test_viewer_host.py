@@ -1,0 +1,66 @@
+"""Where the viewer listens, by its settings and the command line."""
+
+import pytest
+from nerfstudio.configs.base_config import ViewerConfig
+from nerfstudio.configs.method_configs import all_methods
+
+from latent_nerfstudio.engine.trainer import LatentTrainerConfig
+from latent_nerfstudio.models.viewer_address import EVERYWHERE, LOCAL, is_open, tell_if_open, unless_asked
+
+OURS = sorted(name for name, config in all_methods.items() if isinstance(config, LatentTrainerConfig))
+
+
+@pytest.mark.parametrize("method", OURS)
+def test_every_method_of_ours_listens_on_this_machine_alone(method):
+    assert all_methods[method].viewer.websocket_host == LOCAL
+
+
+def test_there_are_methods_of_ours():
+    assert {"latent-triplane", "ig-ae", "latent-splatfacto", "kplanes", "latent-nerfacto"} <= set(OURS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "host"),
+    [
+        (["/usr/bin/ns-viewer", "--load-config", "c.yml"], LOCAL),
+        (["run_viewer.py"], LOCAL),
+        (["ns-viewer", "--viewer.websocket-host", EVERYWHERE], EVERYWHERE),
+        (["ns-viewer", "--viewer.websocket_host=0.0.0.0"], EVERYWHERE),
+        (["ns-train", "latent-triplane"], EVERYWHERE),
+        (["python"], EVERYWHERE),
+    ],
+)
+def test_nerfstudios_default_is_not_taken_for_a_wish(arguments, host):
+    viewer = unless_asked(ViewerConfig(num_rays_per_chunk=7), arguments)
+    assert (viewer.websocket_host, viewer.num_rays_per_chunk) == (host, 7)
+    assert unless_asked(ViewerConfig(websocket_host="10.1.2.3"), arguments).websocket_host == "10.1.2.3"
+
+
+def test_settings_that_ns_viewer_puts_into_a_run(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["ns-viewer"])
+    config = LatentTrainerConfig(method_name="m")
+    config.viewer = ViewerConfig()
+    assert config.viewer.websocket_host == LOCAL
+    monkeypatch.setattr("sys.argv", ["ns-train"])
+    config.viewer = ViewerConfig()
+    assert config.viewer.websocket_host == EVERYWHERE
+
+
+@pytest.mark.parametrize("host", [LOCAL, "127.0.0.5", "::1", "localhost"])
+def test_a_machine_that_talks_to_itself_is_told_nothing(host, capsys):
+    viewer = ViewerConfig(websocket_host=host)
+    tell_if_open(viewer)
+    assert not is_open(viewer) and capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("settings", [{"websocket_host": h} for h in (EVERYWHERE, "10.1.2.3", "::", "render-box")])
+def test_what_an_open_viewer_means_is_said(settings, capsys):
+    tell_if_open(ViewerConfig(**settings))
+    said = capsys.readouterr().out
+    assert f"viewer: expected 127.0.0.1, got {settings['websocket_host']}, with no password" in said
+    assert "sees photos and scenes" in said and "ssh -L" in said
+
+
+def test_a_shared_address_is_open(capsys):
+    tell_if_open(ViewerConfig(websocket_host=LOCAL, make_share_url=True))
+    assert "got a public address, with no password" in capsys.readouterr().out
