@@ -22,6 +22,7 @@ FOUND = (
     "a setting that nobody knows in `bundle.json`: `TypeError`; sizes that no memory holds were taken as they came",
     "tensors of other shapes in `shared.safetensors`: `RuntimeError`; NaN was taken",
     "a mean or a scale that is no number, or none for each channel, in `latent_space.json`: errors of torch",
+    "a text as the height of latents, and whole numbers beyond a float's as their box: `TypeError`, `OverflowError`",
     "lists where a `config.json` has a name, and widths whose weights no file holds: `TypeError`, memory without bound",
 )
 """What was met with something else before it was mended: by the first short campaigns, and by reading the code."""

@@ -58,6 +58,7 @@ class Leaks:
         for name, count in units.items():
             if count:
                 results.record({"what": name, "units": count}, lambda n=name, c=count: in_own_process(follow, n, c))
+        results.write()
         draw(results, self.output.with_suffix(".png"))
         print(self.output.with_suffix(".md").read_text(encoding="utf-8"))
 

@@ -8,7 +8,6 @@ Whoever edits latents may save them without any of this: `latents` alone is enou
 """
 
 import json
-import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, Literal, Optional, Union
@@ -22,7 +21,7 @@ from torch import Tensor
 
 from latent_nerfstudio.api.codec import Codec
 from latent_nerfstudio.api.scenes import Scene, Scenes
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.data.validation import LARGEST, problem
 from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.latent_space.resolution import resized_cameras
 from latent_nerfstudio.scene_files.views import MAX_SIDE
@@ -194,7 +193,8 @@ def with_facts(file: LatentFile, said: Dict[str, Any], path: Path) -> LatentFile
     values = {name: said.get(name) for name in kinds}
     known = {name: value for name, value in values.items() if value is not None}
     bad = [name for name, value in known.items() if type(value) is not kinds[name]]
-    bad += [name for name in ("height", "width") if name in known and not 1 <= known[name] <= MAX_SIDE]
+    sides = [name for name in ("height", "width") if name in known and name not in bad]
+    bad += [name for name in sides if not 1 <= known[name] <= MAX_SIDE]
     if bad or (box is not None and numbers is None):
         got = ", ".join(bad or ["box"])
         raise ValueError(problem(path, "metadata of lns render-latents", f"others for {got}", "write the file again"))
@@ -206,7 +206,7 @@ def is_box(value: Any) -> bool:
     if not isinstance(value, list) or [len(v) if isinstance(v, list) else 0 for v in value] != [3, 3]:
         return False
     flat = [x for corner in value for x in corner]
-    finite = all(type(x) in (int, float) and math.isfinite(x) for x in flat)
+    finite = all(type(x) in (int, float) and abs(x) <= LARGEST for x in flat)
     return finite and all(low < high for low, high in zip(flat[:3], flat[3:], strict=True))
 
 

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
 
 
+SUMMARY_NUMBERS = ("steps", "seconds", "seconds_per_scene", "entry_seconds", "bytes_per_scene", "bytes_shared")
+"""Entries of training.json that are counted with."""
+
+
 @dataclass
 class Run:
     """A run of one of this package's methods."""
@@ -132,6 +136,9 @@ def read_summary(path: Path) -> Dict[str, Any]:
     names = summary.get("scenes", []) if isinstance(summary, dict) else None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError(problem(path, "a JSON object with names as its scenes", "another", do))
+    for name in SUMMARY_NUMBERS:
+        if not isinstance(summary.get(name, 0), (int, float)):
+            raise ValueError(problem(f"{path}, {name}", "a number", f"{summary[name]!r:.60}", do))
     return summary
 
 

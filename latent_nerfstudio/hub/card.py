@@ -18,6 +18,13 @@ UNKNOWN = "Not stated."
 METRICS = ("psnr", "ssim", "lpips", "autoencoder_psnr", "latent_psnr")
 """Of ns-eval, in the order of the table."""
 
+SCENE_FACTS = {
+    "psnr": "PSNR of held-out views, dB: mean (range)",
+    "seconds": "seconds of training a scene: mean (range)",
+    "steps": "steps of a scene: mean (range)",
+}
+"""Titles of the facts of scenes that are summed up."""
+
 TITLES: Dict[Kind, str] = {
     "autoencoder": "Autoencoder for latent NeRFs",
     "bundle": "Shared bundle of latent NeRFs",
@@ -79,11 +86,14 @@ def card_of(
         base_model=bundle if kind == "scenes" and bundle not in (None, repository, "bundled") else None,
     )
     loading = LOADING[kind].format(id=repository, bundle=bundle or "BUNDLE")
+    trained = {title: facts[title] for title in (SCENE_FACTS["steps"], SCENE_FACTS["seconds"]) if title in facts}
+    seen = {title: facts[title] for title in (SCENE_FACTS["psnr"],) if title in facts}
+    rest = {title: value for title, value in facts.items() if title not in {**trained, **seen}}
     sections = [
-        ("What it is", [notes.description or WORDS[kind], "", *table(facts)]),
+        ("What it is", [notes.description or WORDS[kind], "", *table(rest)]),
         ("Data", [notes.data or UNKNOWN]),
-        ("Training", table(training_facts(training)) or [UNKNOWN]),
-        ("Measured", measured(results)),
+        ("Training", table({**training_facts(training), **trained}) or [UNKNOWN]),
+        ("Measured", table(seen) or measured(results)),
         ("Use", ["```", f"pip install {LIBRARY}", loading, "```", *python_use(kind, repository)]),
         ("Licence", [notes.licence or UNKNOWN]),
     ]
@@ -92,9 +102,10 @@ def card_of(
 
 
 def python_use(kind: Kind, repository: str) -> List[str]:
-    """How an autoencoder is loaded without this package."""
+    """How it is loaded in Python: an autoencoder without this package."""
     if kind != "autoencoder":
-        return []
+        name = "load" if kind == "scenes" else "load_bundle"
+        return ["", f'or `latent_nerfstudio.{name}("{repository}")` in Python.']
     code = f'AutoencoderKL.from_pretrained("{repository}")'
     return ["", f"or `{code}` of diffusers (the class is that of `config.json`); pictures are in [-1, 1]."]
 

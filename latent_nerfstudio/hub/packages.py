@@ -12,12 +12,12 @@ Nothing is published that was not read and verified, and nothing is written out 
 import re
 import shutil
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, List, Optional, Set, Tuple
 
 from huggingface_hub import ModelCard, ModelHubMixin
 
 from latent_nerfstudio.data.validation import problem
-from latent_nerfstudio.hub.card import Notes, card_of, read_beside, spread
+from latent_nerfstudio.hub.card import SCENE_FACTS, Notes, card_of, read_beside, spread
 from latent_nerfstudio.hub.resolve import FILES, PLACES, Kind, fetch, is_hub_id, local
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig, locate
 from latent_nerfstudio.models.bundle_folder import FOLDER
@@ -242,7 +242,8 @@ def scenes_facts(package: Package) -> Dict[str, Any]:
         ValueError: a file is damaged, or of another bundle than the others.
     """
     files = files_in(package.folder)
-    hashes, known = set(), {"psnr": [], "seconds": [], "steps": []}  # type: ignore[var-annotated]
+    hashes: Set[str] = set()
+    known: Dict[str, List[float]] = {name: [] for name in SCENE_FACTS}
     for path in files:
         scene = read_scene_file(path, package.bundle)
         hashes.add(scene.bundle_hash)
@@ -252,11 +253,10 @@ def scenes_facts(package: Package) -> Dict[str, Any]:
     if len(hashes) > 1:
         do = "publish those of each bundle by themselves"
         raise ValueError(problem(package.folder, "scenes of one bundle", f"of {len(hashes)}", do))
-    units = {"psnr": "PSNR of held-out views, dB, mean (range)", "seconds": "seconds", "steps": "steps"}
     return {
         "scenes": len(files),
         "bytes in all": f"{sum(path.stat().st_size for path in files):,}",
-        **{units[name]: spread(values) for name, values in known.items() if len(values) == len(files)},
+        **{SCENE_FACTS[name]: spread(values) for name, values in known.items() if len(values) == len(files)},
         "shared bundle": hashes.pop(),
     }
 

@@ -106,7 +106,7 @@ def fetch(source: str, kind: Kind, subfolder: Optional[str] = None, **client: An
         subfolder: see `resolve`.
         client: what else the client's `snapshot_download` takes, such as `cache_dir` and `token`.
     """
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
 
     where = f"{kind} source {source!r}"
     repository, _, revision = source.partition("@")
@@ -126,7 +126,8 @@ def fetch(source: str, kind: Kind, subfolder: Optional[str] = None, **client: An
         folder = cached_folder(repository, client)
         if folder is None:
             refuse(error, where)
-        logging.getLogger(__name__).warning("%s: %s; the cached copy is taken", where, first_line(error))
+        if not constants.HF_HUB_OFFLINE and not client.get("local_files_only"):
+            logging.getLogger(__name__).warning("%s: %s; the cached copy is taken", where, first_line(error))
     files = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     return folder / choose(kind, files, subfolder, f"{where}, as cached without network in {folder}")[0]
 

@@ -54,10 +54,10 @@ def load_surface(path: Path) -> Surface:
     try:
         scene = trimesh.load_scene(path)
         meshes = [part for part in scene.dump() if isinstance(part, trimesh.Trimesh)]
+        surfaces = [surface_of(mesh) for mesh in meshes if len(mesh.faces)]
     except Exception as error:  # the readers raise anything from struct.error to KeyError on a broken file
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(f"{path}: expected a readable mesh, got {reason}; export it again") from error
-    surfaces = [surface_of(mesh) for mesh in meshes if len(mesh.faces)]
     surfaces = [surface for surface in surfaces if len(surface.triangles)]
     if not surfaces:
         raise ValueError(f"{path}: expected a mesh with faces, got none; export it with faces, not as points")

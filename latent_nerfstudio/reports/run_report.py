@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
+from latent_nerfstudio.data.validation import problem
 from latent_nerfstudio.reports.costs import Cost, Costs, break_even
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ COSTS = {"seconds": "{:.1f}", "bytes": "{:,.0f}"}
 
 TITLES = {"autoencoder_psnr": "autoencoder psnr"}
 """Titles of columns that are not the number's name."""
+
+NEEDED = ("steps", "seconds", "seconds_per_scene", "bytes_per_scene", "bytes_shared", "device")
+"""Entries of training.json without which it counts as none."""
 
 MEAN = "mean"
 """Name of the last row."""
@@ -74,7 +78,7 @@ def run_report(run: "Run", results: Mapping[str, float]) -> RunReport:
         run: the run.
         results: metrics as ns-eval writes them: `psnr`, and `SCENE/psnr` where there are several scenes.
     """
-    training = run.training
+    training = run.training if all(name in run.training for name in NEEDED) else {}
     costs = {"seconds": training.get("seconds_per_scene"), "bytes": training.get("bytes_per_scene")}
     costs = {name: float(value) for name, value in costs.items() if value is not None}
     mean = {name: float(results[name]) for name in METRICS if name in results}
@@ -106,22 +110,21 @@ def inventory_report(folder: Path) -> RunReport:
         status = json.loads(path.read_text(encoding="utf-8"))
         done = [row for row in status["scenes"] if row["state"] == "done"]
         rows = {row["name"]: {n: float(row[n]) for n in (*METRICS, *COSTS) if n in row} for row in done}
-        shared = {name: float(value) for name, value in status["shared"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        training = {
+            "steps": int(max((float(row.get("steps", 0)) for row in done), default=0)),
+            "seconds": sum(float(row.get("seconds", 0.0)) for row in done),
+            "device": "its workers",
+            "bytes_per_scene": round(sum(row["bytes"] for row in rows.values()) / max(1, len(rows))),
+            "bytes_shared": round(float(status["shared"].get("bytes", 0.0))),
+            "entry_seconds": float(status["shared"].get("seconds", 0.0)),
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         got = f"{type(error).__name__}: {error}"
         raise ValueError(f"{path}: expected what lns fit-scenes wrote, got {got}; call it again") from error
     if not rows:
         raise ValueError(f"{path}: expected at least one scene that is done, got none; call lns fit-scenes again")
     names = [name for name in (*METRICS, *COSTS) if all(name in row for row in rows.values())]
     mean = {name: sum(row[name] for row in rows.values()) / len(rows) for name in names}
-    training = {
-        "steps": max(row.get("steps", 0) for row in done),
-        "seconds": sum(row.get("seconds", 0.0) for row in done),
-        "device": "its workers",
-        "bytes_per_scene": round(mean["bytes"]),
-        "bytes_shared": round(shared.get("bytes", 0.0)),
-        "entry_seconds": shared.get("seconds", 0.0),
-    }
     return RunReport("fit-scenes", "fit-scenes", str(path), rows, mean, training)
 
 
@@ -139,12 +142,19 @@ def read_history(path: Path) -> List[Dict[str, float]]:
     """The lines of metrics.jsonl in the order of their steps; empty without the file.
 
     A run that was resumed has measured some steps twice: the later line counts.
+
+    Raises:
+        ValueError: a line that is no measurement.
     """
     if not path.is_file():
         return []
-    read = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    lines = [{name: float(value) for name, value in line.items()} for line in read]
-    by_step = {line["step"]: line for line in lines}
+    try:
+        read = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [{name: float(value) for name, value in line.items()} for line in read]
+        by_step = {line["step"]: line for line in lines}
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        got = f"{type(error).__name__}: {error}"
+        raise ValueError(problem(path, "lines of JSON that training wrote", got, "remove the file")) from error
     return [by_step[step] for step in sorted(by_step)]
 
 

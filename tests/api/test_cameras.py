@@ -95,6 +95,7 @@ def test_fisheye_cameras_lend_no_lens():
 def test_arcs_by_hand():
     assert arc_of(np.array([350.0, 10.0, 30.0])) == (pytest.approx(10.0), pytest.approx(40.0))
     assert arc_of(np.array([0.0, 80.0, 160.0, 240.0, 320.0])) == (0.0, 360.0)
+    assert arc_of(np.array([100.0, 260.0, 200.0])) == (pytest.approx(180.0), pytest.approx(160.0))
     assert arc_of(np.array([5.0])) == (0.0, 360.0)
 
 

@@ -201,8 +201,7 @@ def camera_files() -> Group:
                 "a frame without a path",
                 TRAIN,
                 "FOLDER/scene/transforms.json, frame 1: expected an object with 'file_path', got "
-                "{'transform_matrix': [[0.9813597613533708, -0.10613406982671; write the image's path as "
-                "'file_path'",
+                "{...; write the image's path as 'file_path'",
                 "scene",
                 frame(1, file_path=...),
             ),

@@ -1055,6 +1055,13 @@ def others() -> Group:
                 write("meshes/box.obj", "v 0 0 0\nv 1 1 1\n"),
             ),
             Case(
+                "a mesh of two dimensions",
+                render,
+                "FOLDER/meshes/box.obj: expected a readable mesh, got ...; export it again",
+                "meshes",
+                write("meshes/box.obj", "v 0 0\nv 1 0\nv 0 1\nf 1 2 3\n"),
+            ),
+            Case(
                 "a mesh with NaN",
                 render,
                 "FOLDER/meshes/box.obj: expected a mesh with faces, got none; export it with faces, not as points",

@@ -1,7 +1,7 @@
 """Rows on runs, flags, the Hub, and the machine."""
 
 from around import closed, full_disk, no_cuda, no_ffmpeg, unreadable
-from breaking import Case, Group, cut, entries, flip, put, remove, rename, saved, write
+from breaking import Case, Group, both, cut, entries, flip, put, remove, rename, saved, write
 
 RUN = "lns.load('FOLDER/run')"
 CHECKPOINT = "run/nerfstudio_models/step-000000000.ckpt"
@@ -243,6 +243,21 @@ def runs() -> Group:
                 "FOLDER/run/nerfstudio_models/step-000000007.ckpt: expected a checkpoint, got nothing "
                 "there; name one that is",
                 "scene run",
+            ),
+            Case(
+                "training.json with words for numbers",
+                "lns report FOLDER/run --eval FOLDER/eval.json",
+                "FOLDER/run/training.json, seconds: expected a number, got 'few'; remove it, or restore the one that "
+                "training wrote",
+                "run",
+                entries("run/training.json", seconds="few"),
+            ),
+            Case(
+                "metrics.jsonl with half a line",
+                "lns report FOLDER/run --eval FOLDER/eval.json",
+                "FOLDER/run/metrics.jsonl: expected lines of JSON that training wrote, got ...; remove the file",
+                "run",
+                both(write("run/metrics.jsonl", '{"step"'), write("eval.json", '{"results": {"psnr": 20}}')),
             ),
             Case(
                 "an evaluation that is not there",

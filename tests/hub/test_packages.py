@@ -68,7 +68,10 @@ def test_the_card_says_what_was_measured_and_noted(run, tmp_path):
         assert expected in text
     assert "| method | ig-ae |" in text and "| family | balls |" in text and read_shared_bundle(str(run)).hash in text
     scenes = (tmp_path / "scenes" / "README.md").read_text()
-    assert "dB, mean (range) | 20.50 (20.00 to 21.00) |" in scenes and "| scenes | 2 |" in scenes
+    what, training, measured = (scenes.split(f"## {title}")[1] for title in ("What it is", "Training", "Measured"))
+    assert "dB: mean (range) | 20.50 (20.00 to 21.00) |" in measured and "| scenes | 2 |" in what.split("##")[0]
+    assert 'latent_nerfstudio.load("OWNER/NAME")' in scenes and 'latent_nerfstudio.load_bundle("OWNER/NAME")' in text
+    assert "steps of a scene: mean (range) | 30.00 (30.00 to 30.00) |" in training.split("##")[0]
     assert "license" not in scenes.split("---")[1] and "Not stated." in scenes
 
 

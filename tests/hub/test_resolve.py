@@ -138,12 +138,13 @@ def test_without_a_network_the_cached_copy_is_taken_and_said(hub, kl, monkeypatc
 
 
 @pytest.mark.parametrize("kind", ["autoencoder", "bundle", "scenes"])
-def test_a_cache_as_the_client_leaves_it_is_read_offline(offline, run, kind):
+def test_a_cache_as_the_client_leaves_it_is_read_offline(offline, run, kind, caplog):
     files = {**files_of(run / "shared_bundle", "shared_bundle/"), **files_of(run / "scenes", "scenes/")}
     snapshot = cached_by_hand(offline, "owner/name", files)
     place = {"autoencoder": "shared_bundle/autoencoder", "bundle": "shared_bundle", "scenes": ""}[kind]
     assert resolve("owner/name", kind) == snapshot / place
     assert fetch("owner/name", kind, local_files_only=True) == snapshot / place
+    assert caplog.text == ""  # as it was told to
     if kind == "bundle":
         assert read_shared_bundle("owner/name").hash == read_shared_bundle(str(run)).hash
 

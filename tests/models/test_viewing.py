@@ -7,6 +7,7 @@ import jaxtyping
 import numpy as np
 import pytest
 import torch
+from nerfstudio.configs.base_config import ViewerConfig
 from nerfstudio.viewer.render_state_machine import RenderStateMachine
 from nerfstudio.viewer.utils import parse_object
 from nerfstudio.viewer.viewer_elements import ViewerControl, ViewerElement
@@ -334,7 +335,7 @@ def test_browsers_start_where_the_scene_is_seen():
 
     connected = []
     server = SimpleNamespace(on_client_connect=connected.append, get_clients=lambda: {0: Client()})
-    viewer = SimpleNamespace(viser_server=server, config=SimpleNamespace(websocket_host="127.0.0.1"))
+    viewer = SimpleNamespace(viser_server=server, config=ViewerConfig(websocket_host="127.0.0.1"))
     model.panel._setup(viewer)
     assert camera.position is None and len(connected) == 1  # no photos, no place
     model.panel.photos = Photos()
