@@ -23,6 +23,11 @@ FOUND = (
     "tensors of other shapes in `shared.safetensors`: `RuntimeError`; NaN was taken",
     "a mean or a scale that is no number, or none for each channel, in `latent_space.json`: errors of torch",
     "a text as the height of latents, and whole numbers beyond a float's as their box: `TypeError`, `OverflowError`",
+    "brackets without end, numbers of thousands of digits, lists as camera model or split in `transforms.json`: "
+    "`RecursionError`, `OverflowError`, `TypeError`; 1e300 as a place became infinity",
+    "a focal length of 1e-320, which is 0 in training: found by its NaN in the first step",
+    "a checkpoint whose zip names no UTF-8: `UnicodeDecodeError`; a `status.json` without seconds: `KeyError`",
+    "a list as seconds in `training.json`: `TypeError`; a mesh whose corners have two coordinates: words of numpy",
     "lists where a `config.json` has a name, and widths whose weights no file holds: `TypeError`, memory without bound",
 )
 """What was met with something else before it was mended: by the first short campaigns, and by reading the code."""

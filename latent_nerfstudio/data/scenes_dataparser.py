@@ -40,7 +40,7 @@ from latent_nerfstudio.data.layouts import (
     read_silhouette,
     scene_name,
 )
-from latent_nerfstudio.data.validation import LARGEST, problem
+from latent_nerfstudio.data.validation import LARGEST, SMALLEST, problem
 
 READING_THREADS = 4
 """Threads that read files. A local disk gains little by them, a network disk much."""
@@ -365,7 +365,7 @@ def _check_config(config: ScenesDataParserConfig) -> None:
     if config.max_scenes is not None and config.max_scenes < 1:
         raise ValueError(problem("max_scenes", "1 or more", config.max_scenes, "leave it out to use all scenes"))
     for name, value in (("scale_factor", config.scale_factor), ("scene_scale", config.scene_scale)):
-        if not 0 < value <= LARGEST:
+        if not SMALLEST <= value <= LARGEST:
             raise ValueError(problem(name, "a positive number", value, "use 1 to keep the size"))
     box = config.box
     if box is not None and not all(-LARGEST <= a < b <= LARGEST for a, b in zip(box[:3], box[3:], strict=True)):

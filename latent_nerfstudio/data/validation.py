@@ -11,6 +11,9 @@ RIGID_TOLERANCE = 1e-2
 LARGEST = 1e9
 """Largest number of a camera file, pixels or world units: its square is still far from float32's largest."""
 
+SMALLEST = 1e-9
+"""Smallest positive number of a camera file: float32 has no 1e-320."""
+
 LONGEST = 500
 """Letters of each part of an error at most: names and values of strangers' files may be of any length."""
 
@@ -83,9 +86,9 @@ def check_positive(values: Float[np.ndarray, " views"], what: str, names: Sequen
         where: the file that holds the intrinsics.
 
     Raises:
-        ValueError: a value is not finite, not positive, or above 1e9.
+        ValueError: a value is not finite, not above 1e-9, or above 1e9.
     """
-    good = (values > 0) & (values <= LARGEST)
+    good = (values >= SMALLEST) & (values <= LARGEST)
     if not good.all():
         worst = int(np.argmin(good))
         got = f"{values[worst]:g} for '{names[worst]}'"

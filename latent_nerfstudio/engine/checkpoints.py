@@ -6,6 +6,7 @@ unseen. So nothing else is ever in that folder, and no checkpoint is in it befor
 
 import os
 import re
+import struct
 import zipfile
 import zlib
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from latent_nerfstudio.files.replacing import NO_ROOM, flush, unfinished_folder
 NAME = re.compile(r"step-(\d+)\.ckpt")
 """Of a checkpoint, with its step."""
 
-DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError)
+DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError)
 """What reading a damaged zip archive raises."""
 
 

@@ -226,11 +226,11 @@ class LatentTrainer(Trainer):
         if not is_main_process():
             return
         with self.pipeline.as_saved():
-            self._publish(step)
-            if self.config.write_bundle:
+            if self.config.write_bundle:  # first: a run that dies between the two writes it again when it is resumed
                 seconds = self.entry_seconds + round(self.progress.seconds(), 2)
                 facts = {"method": self.config.method_name, "seconds": seconds}
                 write_shared_bundle(self.base_dir, self.pipeline.latent_model, step, facts)
+            self._publish(step)
 
     def _publish(self, step: int) -> None:
         """Has Nerfstudio write into another folder, which it takes for that of the checkpoints."""

@@ -65,9 +65,15 @@ def load_surface(path: Path) -> Surface:
 
 
 def surface_of(mesh: trimesh.Trimesh) -> Surface:
-    """Flattens one mesh; faces without an area are left out."""
+    """Flattens one mesh; faces without an area are left out.
+
+    Raises:
+        ValueError: faces that are no triangles, or corners of other than three coordinates.
+    """
     faces = np.asarray(mesh.faces)
     triangles = np.asarray(mesh.vertices, dtype=np.float64)[faces]
+    if triangles.shape[1:] != (3, 3):
+        raise ValueError(f"corners of shape {list(triangles.shape[1:])} instead of [3, 3]")
     kept = np.linalg.norm(area_vectors(triangles), axis=-1) > 0.0
     image, uv = texture_of(mesh.visual)
     return Surface(

@@ -23,6 +23,9 @@ TENSORS_FILE = "shared.safetensors"
 AUTOENCODER = "autoencoder"
 """Subfolder with the autoencoder, and name of the link to it beside the bundle's folder."""
 
+READ_WHOLE = 1 << 26
+"""Bytes of a safetensors file that is read in one piece at most."""
+
 PROVENANCE = ("hash", "num_scenes", "step", "facts")
 """Settings that tell where a bundle comes from and not what it is, so that its hash leaves them out."""
 
@@ -79,9 +82,16 @@ def hash_folder(folder: Path, settings: Dict[str, Any]) -> str:
 
 
 def stored_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of a safetensors file by name, one at a time: autoencoders may be large."""
-    from safetensors import safe_open
+    """The tensors of a safetensors file by name; of a large one, one at a time.
 
+    Asked for one at a time, safetensors 0.8 leaves two numbers behind for each, for ever.
+    """
+    from safetensors import safe_open
+    from safetensors.torch import load
+
+    if path.stat().st_size <= READ_WHOLE:
+        yield from sorted(load(path.read_bytes()).items())
+        return
     with safe_open(path, framework="pt") as file:
         for name in sorted(file.keys()):
             yield name, file.get_tensor(name)

@@ -64,8 +64,8 @@ class RunReport:
 
     @property
     def costs(self) -> Optional[Costs]:
-        """What its scenes cost; None where training has not ended."""
-        if not self.training:
+        """What its scenes cost; None where training has not ended, or has not said it of all scenes."""
+        if not self.training or not {"seconds", "bytes"} <= set(self.mean):
             return None
         seconds = Cost(float(self.training.get("entry_seconds", 0.0)), self.mean["seconds"])
         return Costs(seconds, Cost(float(self.training["bytes_shared"]), self.mean["bytes"]))

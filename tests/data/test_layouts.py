@@ -262,7 +262,10 @@ def nan_pose():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"transform_matrix": nan_pose()}, "pose of 'images/view_01.png': expected finite numbers up to 1e.09, got NaN"),
+        (
+            {"transform_matrix": nan_pose()},
+            "pose of 'images/view_01.png': expected finite numbers up to 1e.09, got NaN",
+        ),
         (
             {"transform_matrix": [[1.0, 2.0]]},
             "transform_matrix of 'images/view_01.png': expected 4 x 4 numbers, got sh",

@@ -12,17 +12,20 @@ import zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple
 
 import torch
 from hypothesis import strategies as st
 from safetensors.torch import save
-from tiny import camera_of, latent_model_of, poses_around, save_tiny, small_nerf, write_ball
+from tiny import camera_of, latent_model_of, pipeline_of, poses_around, save_tiny, small_nerf, write_ball
 
 from latent_nerfstudio.api.cameras import camera_path
 from latent_nerfstudio.api.latent_files import LatentFile, read_latents, write_latents
+from latent_nerfstudio.api.run_model import load_state
 from latent_nerfstudio.data.layouts.srn import read_srn
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
+from latent_nerfstudio.engine.runs import Run, read_summary
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.latent_space.published import (
     autoencoder_state,
@@ -30,8 +33,11 @@ from latent_nerfstudio.latent_space.published import (
     infer_config,
     read_checkpoint,
 )
+from latent_nerfstudio.meshes.surface import load_surface
 from latent_nerfstudio.models.bundle_folder import hash_folder
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
+from latent_nerfstudio.pipelines.saved_state import seal
+from latent_nerfstudio.reports.run_report import inventory_report, run_report, summary_line
 from latent_nerfstudio.scene_files.archive import read_archive, write_archive
 from latent_nerfstudio.scene_files.header import read_header
 from latent_nerfstudio.scene_files.scene_file import SceneFile, digest, pack_scene, read_scene_file
@@ -525,6 +531,93 @@ def use_checkpoint(made: Tuple[Path, bytes], damage: Any) -> Any:
     return build_autoencoder(infer_config(state), state)
 
 
+# Other camera files, a step of training, runs, meshes
+
+
+def use_step(made: Tuple[Path, Tree], several: List[Change]) -> Any:
+    """What is read is right as well: finite cameras in a box, and a step of training with finite losses."""
+    outputs = use_transforms(made, several)
+    cameras, box = outputs.cameras, outputs.scene_box.aabb
+    for values in (cameras.camera_to_worlds, cameras.fx, cameras.fy, cameras.cx, cameras.cy, box):
+        assert bool(values.isfinite().all())
+    assert bool((cameras.fx > 0).all() and (cameras.fy > 0).all() and (box[0] < box[1]).all())
+    pipeline = pipeline_of(made[0])
+    pipeline.prepare()
+    losses = pipeline.train().get_train_loss_dict(0)[2]
+    assert all(bool(loss.isfinite().all()) for loss in losses.values())
+
+
+def make_blender(folder: Path) -> Tuple[Path, Tree]:
+    write_ball(folder / "scene", views=3, width=8, height=8)
+    (folder / "scene" / "transforms.json").rename(folder / "scene" / "transforms_train.json")
+    frames = json.loads((folder / "scene" / "transforms_train.json").read_text())["frames"]
+    return folder / "scene", {"camera_angle_x": 0.9, "frames": frames}
+
+
+def use_blender(made: Tuple[Path, Tree], several: List[Change]) -> Any:
+    folder, tree = made
+    tree = json.loads(json.dumps(tree))
+    for change in several:
+        tree = changed(tree, change)
+    (folder / "transforms_train.json").write_bytes(dumped(tree))
+    return parse(folder)
+
+
+def make_summary(folder: Path) -> Tuple[Path, Tree]:
+    numbers = {"steps": 3, "seconds": 1.5, "seconds_per_scene": 1.5, "bytes_per_scene": 9, "bytes_shared": 9}
+    return folder / "training.json", {"method": "latent-triplane", "scenes": ["a"], "device": "cpu", **numbers}
+
+
+def use_summary(made: Tuple[Path, Tree], several: List[Change]) -> Any:
+    path, tree = made
+    tree = json.loads(json.dumps(tree))
+    for change in several:
+        tree = changed(tree, change)
+    path.write_bytes(dumped(tree))
+    config: Any = SimpleNamespace(method_name="latent-triplane")
+    report = run_report(Run(path.with_name("config.yml"), config, read_summary(path)), {"psnr": 20.0, "a/psnr": 20.0})
+    return report.costs, summary_line(report)
+
+
+def make_status(folder: Path) -> Tuple[Path, Tree]:
+    row = {"name": "a", "state": "done", "psnr": 20.0, "seconds": 1.5, "steps": 3, "bytes": 100}
+    return folder / "status.json", {"counts": {"done": 1}, "shared": {"bytes": 9.0, "seconds": 2.0}, "scenes": [row]}
+
+
+def use_status(made: Tuple[Path, Tree], several: List[Change]) -> Any:
+    path, tree = made
+    tree = json.loads(json.dumps(tree))
+    for change in several:
+        tree = changed(tree, change)
+    path.write_bytes(dumped(tree))
+    report = inventory_report(path.parent)
+    return report.costs, summary_line(report)
+
+
+def make_run_checkpoint(folder: Path) -> Tuple[Path, bytes]:
+    state: Dict[str, Any] = {"_model.a": torch.arange(6.0), "_model.b": torch.zeros(2, 3)}
+    seal(state)
+    path = folder / "step-000000003.ckpt"
+    torch.save({"step": 3, "pipeline": state, "optimizers": {}}, path)
+    return path, path.read_bytes()
+
+
+def use_run_checkpoint(made: Tuple[Path, bytes], damage: Any) -> Any:
+    path, right = made
+    path.write_bytes(damaged(right, damage))
+    state = load_state(path)
+    assert torch.equal(state["pipeline"]["_model.a"], torch.arange(6.0)), "damage that nobody saw"
+    return state
+
+
+MESH = b"v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nvt 0 0\nvt 1 0\nvt 0 1\nf 1/1 2/2 3/3\nf 1/1 2/2 4/3\n"
+
+
+def use_mesh(path: Path, damage: Any) -> Any:
+    path.write_bytes(damaged(MESH, damage))
+    return load_surface(path).normalized()
+
+
 several_changes = st.lists(changes, min_size=1, max_size=3)
 precisions = st.sampled_from(["float16", "float32", "int8"])
 json_names = st.sampled_from(["config.json", "latent_space.json"])
@@ -534,6 +627,8 @@ TARGETS: Dict[str, Target] = {
     for target in (
         Target("transforms.json, values", make_transforms, several_changes, use_transforms),
         Target("transforms.json, bytes", make_transforms, damages, use_transforms_bytes),
+        Target("transforms.json, then a step", make_transforms, several_changes, use_step),
+        Target("transforms_train.json", make_blender, several_changes, use_blender),
         Target("intrinsics.txt", make_srn, words | damages, use_intrinsics),
         Target("pose file", make_srn, words | damages, use_pose),
         Target("picture, bytes", make_srn, damages, use_image),
@@ -554,6 +649,10 @@ TARGETS: Dict[str, Target] = {
         Target("latents, bytes", make_latents, damages, use_latents_bytes),
         Target("latents, header", make_latents, several_changes, use_latents_header),
         Target("camera path", make_camera_path, several_changes, use_camera_path),
+        Target("training.json", make_summary, several_changes, use_summary),
+        Target("status.json", make_status, several_changes, use_status),
+        Target("checkpoint, bytes", make_run_checkpoint, damages, use_run_checkpoint),
+        Target("mesh, bytes", lambda folder: folder / "box.obj", damages, use_mesh),
     )
 }
 """All, by name."""

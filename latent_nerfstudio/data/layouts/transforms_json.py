@@ -15,6 +15,7 @@ from latent_nerfstudio.data.layouts.frames import SPLITS, SceneFrames, scene_nam
 from latent_nerfstudio.data.layouts.image_files import IMAGE_SUFFIXES, ImageHeader, read_image_header
 from latent_nerfstudio.data.validation import (
     LARGEST,
+    SMALLEST,
     check_known,
     check_poses,
     check_positive,
@@ -225,7 +226,7 @@ def _number(value: object, what: str, where: Path) -> float:
 def _positive(value: object, what: str, where: Path) -> float:
     """A finite float above zero from a JSON value."""
     number = _number(value, what, where)
-    if number <= 0:
+    if number < SMALLEST:
         raise ValueError(problem(f"{where}, {what}", "a positive number", f"{number:g}", "repair the camera file"))
     return number
 
