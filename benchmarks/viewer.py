@@ -78,7 +78,7 @@ def rendered(config: str, size: int, options: ViewerRates) -> Numbers:
         return settings
 
     pipeline = eval_setup(Path(config), test_mode="test", update_config_callback=on_device)[1]
-    model = pipeline.model.eval().to(device)
+    model: Any = pipeline.model.eval().to(device)
     cameras = circling(model.panel.photos.start(0), size, frames, device)
     seconds, cpu = [], []
 

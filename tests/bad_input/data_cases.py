@@ -327,6 +327,22 @@ def camera_files() -> Group:
                 top(fl_x=0),
             ),
             Case(
+                "a focal length of 1e-320",
+                TRAIN,
+                "FOLDER/scene/transforms.json, focal length fl_x: expected a positive number of pixels, got ... for "
+                "'images/0000.png'; repair the intrinsics",
+                "scene",
+                top(fl_x=1e-320),
+            ),
+            Case(
+                "a focal length of 400 digits",
+                TRAIN,
+                "FOLDER/scene/transforms.json, fl_x: expected a finite number up to 1e+09, got 1000...; repair the "
+                "camera file",
+                "scene",
+                top(fl_x=10**400),
+            ),
+            Case(
                 "a focal length in words",
                 TRAIN,
                 "FOLDER/scene/transforms.json, fl_x: expected a finite number up to 1e+09, got '50mm'; "

@@ -37,8 +37,9 @@ def test_the_site_is_whole(site):
     methods = text_of(site / "reference" / "methods.html")
     assert all(name in methods for name in docs_reference.own_methods())
     assert "--pipeline.rgb-alignment-start" in methods and "--pipeline.model.nerf.num-levels" in methods
-    resolve = text_of(site / "reference" / "api" / "hub.html")
-    assert "latent_nerfstudio.hub.resolve" in resolve and "ConnectionError" in resolve and "OWNER/NAME" in resolve
+    page = site / "reference" / "api" / "hub.html"
+    assert 'id="latent_nerfstudio.hub.resolve.resolve"' in page.read_text("utf-8")
+    assert "ConnectionError" in text_of(page) and "OWNER/NAME" in text_of(page)
     assert "<math" in (site / "concepts.html").read_text("utf-8")
     assert (site / "benchmarks" / "numerous_scenes.png").is_file()
     for page in (ROOT / "docs").glob("*.md"):
