@@ -6,8 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
 
-from latent_nerfstudio.reports.run_report import EXACT_PSNR
-
 if TYPE_CHECKING:
     from latent_nerfstudio.engine.consistency import SpaceResult
     from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
@@ -118,6 +116,8 @@ class Consistency:
 
 def table_cells(result: "SpaceResult") -> List[str]:
     """One row of the table."""
+    from latent_nerfstudio.reports.run_report import EXACT_PSNR
+
     numbers = asdict(result.together)
     cells = [_cell(numbers[name], text) for name, (_, text) in COLUMNS.items()]
     if numbers["autoencoder_psnr"] >= EXACT_PSNR:
