@@ -26,7 +26,7 @@ GAP = 6
 """Pixels between pictures."""
 
 ENTRY_SECONDS = 60.0 * (36 + 34 + 21)
-"""CPU seconds of what the bundle shares: standard autoencoder, joint training, decoder of renders; see scripts/train_bundled.sh."""
+"""CPU seconds of what the bundle shares: standard autoencoder, joint training, decoder of rendered latents."""
 
 ROWS = {"latent, frozen bundle": 3.0, "RGB, together": 3.0}
 """Rows of benchmarks/numerous_scenes.json that are drawn: kind, and seconds a scene that were asked for."""
