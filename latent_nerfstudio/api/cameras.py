@@ -12,7 +12,7 @@ from jaxtyping import Float
 from nerfstudio.cameras.camera_paths import get_path_from_json
 from nerfstudio.cameras.cameras import Cameras, CameraType
 
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.scene_files.views import FOCAL_PER_WIDTH, MAX_SIDE, RADIUS_PER_SIDE
 
 ELEVATION = 25.0

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latent_nerfstudio.api.progress import progress
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig
 from latent_nerfstudio.latent_space.resolution import latent_size
 

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from latent_nerfstudio.api.codec import Codec
 from latent_nerfstudio.api.scenes import Scene, Scenes
-from latent_nerfstudio.data.validation import LARGEST, problem
+from latent_nerfstudio.data.validation import LARGEST
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.latent_space.resolution import resized_cameras
 from latent_nerfstudio.scene_files.views import MAX_SIDE

@@ -16,15 +16,15 @@ from latent_nerfstudio.api.codec import Codec, Images, device_of
 from latent_nerfstudio.api.progress import progress
 from latent_nerfstudio.api.run_model import load_model, read_checkpoint, training_cameras
 from latent_nerfstudio.api.scenes import Scenes
-from latent_nerfstudio.data.validation import problem
 from latent_nerfstudio.engine.runs import open_run
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.hub.resolve import is_hub_id, resolve
 from latent_nerfstudio.models.bundle_start import load_decoder
 from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, SharedBundle, read_shared_bundle
 from latent_nerfstudio.scene_files.model_scenes import build_model, put_scenes, set_samples
 from latent_nerfstudio.scene_files.scene_file import SUFFIX, SceneFile
-from latent_nerfstudio.scene_files.sources import ARCHIVE_SUFFIX, read_scenes_from
+from latent_nerfstudio.scene_files.sources import ARCHIVE_SUFFIX, each_once, read_scenes_from
 from latent_nerfstudio.scene_files.views import cameras_from_facts
 
 Source = Union[str, Path]
@@ -116,12 +116,7 @@ def facts_of(scenes: Iterator[SceneFile], source: str) -> Dict[str, Dict[str, An
     Raises:
         ValueError: a scene is there twice.
     """
-    facts: Dict[str, Dict[str, Any]] = {}
-    for scene in scenes:
-        if scene.name in facts:
-            raise ValueError(problem(source, "each scene once", f"{scene.name!r} twice", "leave one of them out"))
-        facts[scene.name] = scene.facts
-    return facts
+    return {scene.name: scene.facts for scene in each_once(scenes, source, "leave one of them out")}
 
 
 def find_bundle(path: Path, source: str, scene: SceneFile) -> SharedBundle:

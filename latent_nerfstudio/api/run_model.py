@@ -14,9 +14,9 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
-from latent_nerfstudio.data.validation import problem
 from latent_nerfstudio.engine.checkpoints import check_checkpoint
 from latent_nerfstudio.engine.runs import Run, load_pipeline
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.latent_space.resolution import pixels_per_radian
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.pipelines.saved_state import unsealed

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from latent_nerfstudio.api.codec import Images, as_batch
 from latent_nerfstudio.api.scenes import as_bytes
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import replacing_folder
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from latent_nerfstudio.api.cameras import Ring, ring_in_box, ring_of
 from latent_nerfstudio.api.codec import Codec, Images
 from latent_nerfstudio.api.progress import progress
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.scene_view import SceneView
 from latent_nerfstudio.models.camera_rendering import size_of
 from latent_nerfstudio.models.latent_model import LatentModel

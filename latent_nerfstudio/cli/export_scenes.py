@@ -107,7 +107,7 @@ def check_free(paths: Sequence[Path], overwrite: bool) -> None:
     Raises:
         FileExistsError: one is there.
     """
-    from latent_nerfstudio.data.validation import problem
+    from latent_nerfstudio.errors import problem
 
     taken = [path for path in paths if path.exists()]
     if taken and not overwrite:

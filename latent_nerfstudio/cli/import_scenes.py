@@ -77,13 +77,10 @@ def read_facts(files: Sequence[Path], bundle: "SharedBundle", wanted: Sequence[s
         FileNotFoundError: a file is not there.
         ValueError: a file is damaged or of another bundle, or a scene is unknown or there twice.
     """
-    from latent_nerfstudio.scene_files.sources import check_known, read_scenes_from
+    from latent_nerfstudio.scene_files.sources import check_known, each_once, read_scenes_from
 
-    facts: Dict[str, Dict[str, Any]] = {}
-    for scene in read_scenes_from(files, bundle):
-        if scene.name in facts:
-            raise ValueError(f"scenes: expected each scene once, got {scene.name!r} twice; leave one of the files out")
-        facts[scene.name] = scene.facts
+    scenes = each_once(read_scenes_from(files, bundle), "scenes", "leave one of the files out")
+    facts = {scene.name: scene.facts for scene in scenes}
     check_known(wanted, list(facts), ", ".join(map(str, files)))
     return {name: facts[name] for name in sorted(facts) if not wanted or name in set(wanted)}
 

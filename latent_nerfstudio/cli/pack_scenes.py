@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Dict, Iterator, List, Literal, Tuple
+from typing import TYPE_CHECKING, Annotated, Iterator, List, Literal, Tuple
 
 import tyro
 
@@ -44,13 +44,10 @@ class PackScenes:
 
     def _names(self) -> List[str]:
         """The names of the wanted scenes in the order in which they are found."""
-        from latent_nerfstudio.scene_files.sources import check_known, read_scenes_from
+        from latent_nerfstudio.scene_files.sources import check_known, each_once, read_scenes_from
 
-        bundles: Dict[str, str] = {}
-        for scene in read_scenes_from(self.files):
-            if scene.name in bundles:
-                raise ValueError(f"scenes: expected each scene once, got {scene.name!r} twice; leave one file out")
-            bundles[scene.name] = scene.bundle_hash
+        scenes = each_once(read_scenes_from(self.files), "scenes", "leave one file out")
+        bundles = {scene.name: scene.bundle_hash for scene in scenes}
         check_known(self.scenes, list(bundles), ", ".join(map(str, self.files)))
         chosen = [name for name in bundles if not self.scenes or name in self.scenes]
         hashes = sorted({bundles[name] for name in chosen})

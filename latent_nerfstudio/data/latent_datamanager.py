@@ -32,7 +32,7 @@ from latent_nerfstudio.data.rays import is_plain_pinhole, pixel_rays
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
 from latent_nerfstudio.data.share import Share
 from latent_nerfstudio.data.storage import KEPT_BYTES, Lazy, Prefetched, Storage, free_host_bytes, streams
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float, background_color_of
 from latent_nerfstudio.latent_space.resolution import latent_cameras, pixels_per_radian
 

@@ -9,7 +9,7 @@ from nerfstudio.data.datasets.base_dataset import InputDataset
 from PIL import Image
 
 from latent_nerfstudio.data.real_images import SIXTEEN_BITS
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 
 PLAIN = ("RGB", "RGBA", "L")
 """Modes that Nerfstudio reads as they are; it takes palettes for grey, CMYK for RGBA and 16 bits for their lower 8."""

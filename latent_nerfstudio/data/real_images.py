@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 

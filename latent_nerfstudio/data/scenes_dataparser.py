@@ -40,7 +40,8 @@ from latent_nerfstudio.data.layouts import (
     read_silhouette,
     scene_name,
 )
-from latent_nerfstudio.data.validation import LARGEST, SMALLEST, problem
+from latent_nerfstudio.data.validation import LARGEST, SMALLEST
+from latent_nerfstudio.errors import problem
 
 READING_THREADS = 4
 """Threads that read files. A local disk gains little by them, a network disk much."""

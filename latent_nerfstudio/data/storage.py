@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 
 Storage = Literal["auto", "memory", "stream"]
 

@@ -1,9 +1,11 @@
-"""Checks of cameras and splits, and the one form in which the data package words its errors."""
+"""Checks of cameras and splits."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
+
+from latent_nerfstudio.errors import problem
 
 RIGID_TOLERANCE = 1e-2
 """How far R R^T may be from the identity: above the rounding of hand-written files, below a 1 % scale."""
@@ -14,33 +16,8 @@ LARGEST = 1e9
 SMALLEST = 1e-9
 """Smallest positive number of a camera file: float32 has no 1e-320."""
 
-LONGEST = 500
-"""Letters of each part of an error at most: names and values of strangers' files may be of any length."""
-
 MIN_VIEWS = 2
 """Fewest views of a scene: one to train on and one to evaluate."""
-
-
-def problem(what: object, expected: str, got: object, do: str) -> str:
-    """Words an error as `what: expected X, got Y; do Z`.
-
-    Args:
-        what: the file, folder or option at fault.
-        expected: what should have been there.
-        got: what was found.
-        do: what the user can do, in the imperative.
-
-    Returns:
-        One line of text; what a terminal would take for a command is spelled out.
-    """
-    parts = (printable(str(part)) for part in (what, expected, got, do))
-    return "{}: expected {}, got {}; {}".format(*parts)
-
-
-def printable(text: str) -> str:
-    """A text on one line, shortened, with escapes for what is not printable: names may hold a terminal's commands."""
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: LONGEST + 1])
-    return shown if len(text) <= LONGEST else f"{shown[:LONGEST]}..."
 
 
 def check_poses(camera_to_worlds: Float[np.ndarray, "views 3 4"], names: Sequence[str], where: object) -> None:

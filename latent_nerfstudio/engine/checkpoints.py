@@ -15,7 +15,7 @@ from typing import Dict, Iterator, List, Optional
 
 from nerfstudio.utils.rich_utils import CONSOLE
 
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import NO_ROOM, flush, unfinished_folder
 
 NAME = re.compile(r"step-(\d+)\.ckpt")

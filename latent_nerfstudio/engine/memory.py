@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from latent_nerfstudio.data.storage import free_host_bytes
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.models.triplane import TriplaneModel
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
 

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from nerfstudio.engine.optimizers import OptimizerConfig
 from torch import Tensor
 
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.rows import take_row_gradients
 
 IN_PLAY = 64

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List
 
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 
 if TYPE_CHECKING:
     from latent_nerfstudio.engine.trainer import LatentTrainerConfig

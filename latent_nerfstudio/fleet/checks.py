@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from latent_nerfstudio.data.layouts import SceneFrames, read_scene
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fleet.plan import scene_folder
 from latent_nerfstudio.models.bundle_start import BOX_TOLERANCE
 from latent_nerfstudio.scene_files.scene_file import check_name

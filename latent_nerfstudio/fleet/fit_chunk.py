@@ -20,8 +20,8 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from latent_nerfstudio import __version__
 from latent_nerfstudio.data.latent_datamanager import LatentDataManagerConfig, scene_indices
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
-from latent_nerfstudio.data.validation import problem
 from latent_nerfstudio.engine.trainer import LatentTrainer, LatentTrainerConfig, seed_everything
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fleet.checks import refused_scenes, unreadable_scenes
 from latent_nerfstudio.fleet.plan import box_of, finished, row_of
 from latent_nerfstudio.fleet.settings import ChunkJob, Inventory

@@ -10,7 +10,7 @@ import torch
 from latent_nerfstudio.data.layouts import SceneFrames, read_scene, scene_name
 from latent_nerfstudio.data.scenes_dataparser import find_scenes, select_scenes
 from latent_nerfstudio.data.storage import free_host_bytes
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fleet.settings import ChunkJob, Inventory
 from latent_nerfstudio.fleet.status import SceneStatus
 from latent_nerfstudio.models.shared_bundle import SharedBundle

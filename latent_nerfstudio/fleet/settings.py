@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import write_text
 from latent_nerfstudio.models.bundle_folder import canonical
 from latent_nerfstudio.scene_files.scene_file import SUFFIX, Precision

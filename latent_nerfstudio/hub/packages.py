@@ -16,7 +16,7 @@ from typing import Any, Dict, List, Optional, Set, Tuple
 
 from huggingface_hub import ModelCard, ModelHubMixin
 
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.hub.card import SCENE_FACTS, Notes, card_of, read_beside, spread
 from latent_nerfstudio.hub.resolve import FILES, PLACES, Kind, fetch, is_hub_id, local
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig, locate

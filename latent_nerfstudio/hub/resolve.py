@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Dict, Iterator, List, Literal, NoReturn, Optional, Sequence, Tuple
 
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 
 Kind = Literal["autoencoder", "bundle", "scenes"]
 

@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterator, Tuple
 import torch
 from torch import Tensor, nn
 
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 
 MOST = 1 << 16
 """Largest whole number in a config.json: widths, channels, sides of pictures."""

@@ -5,7 +5,7 @@ from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from torch import Tensor
 
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.latent_space.checks import check_priors, is_finite
 
 MOST_FEATURES = 1 << 12

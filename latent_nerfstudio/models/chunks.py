@@ -7,7 +7,7 @@ from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 
 SMALLEST = 64
 """Rays of a chunk that is not halved any more."""

@@ -10,7 +10,7 @@ from nerfstudio.model_components.ray_samplers import PDFSampler, UniformLinDispP
 from torch import Tensor
 from torch.nn import Parameter
 
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.scene_view import SceneView
 from latent_nerfstudio.fields.triplane_field import TriplaneField, TriplaneFieldConfig
 from latent_nerfstudio.models.boxed import BoxedModel, BoxedModelConfig

@@ -5,7 +5,7 @@ from typing import Mapping, Optional
 import torch
 from torch import Tensor
 
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 
 
 def check_finite(values: Mapping[str, Tensor], step: int, kind: str) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from latent_nerfstudio.data.latent_datamanager import scene_indices
 from latent_nerfstudio.data.rays import pixel_rays
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.latent_space.resolution import latent_cameras
 from latent_nerfstudio.models.metrics import UNBOUNDED_RANGE

@@ -21,7 +21,7 @@ from latent_nerfstudio.data.latent_cache import group_by
 from latent_nerfstudio.data.latent_datamanager import LatentDataManager, LatentDataManagerConfig, scene_indices
 from latent_nerfstudio.data.nearest_photos import NearestPhotos
 from latent_nerfstudio.data.share import Share
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig

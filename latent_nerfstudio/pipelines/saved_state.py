@@ -9,7 +9,7 @@ from typing import Any, Dict, Mapping
 
 import torch
 
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 
 SEAL = "seal"
 """Name of the seal among the weights."""

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from rich.table import Table
 from torch import Tensor, nn
 
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 
 TRAINING, COOLING, STOPPED, FAILED = range(4)
 

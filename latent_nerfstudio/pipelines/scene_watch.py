@@ -11,7 +11,7 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 
 from latent_nerfstudio.data.latent_datamanager import scene_indices
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.triplane_field import SCENE_PARAMETERS
 from latent_nerfstudio.models.triplane import TriplaneModel
 from latent_nerfstudio.pipelines.held_out import HeldOutViews, chosen_views

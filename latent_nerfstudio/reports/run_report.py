@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.reports.costs import Cost, Costs, break_even
 
 if TYPE_CHECKING:

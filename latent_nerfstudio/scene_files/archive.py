@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, Optional, Sequence
 
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.scene_files.header import AGAIN, load_json

@@ -12,7 +12,7 @@ from typing import Any, Dict, List, NamedTuple, Tuple
 
 import torch
 
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 
 MAX_HEADER = 1 << 20
 """Bytes of a header at most; a scene's facts are in it."""

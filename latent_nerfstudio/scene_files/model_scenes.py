@@ -7,7 +7,7 @@ from jaxtyping import Float
 from nerfstudio.data.scene_box import SceneBox
 from torch import Tensor
 
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.triplane_field import TriplaneField
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import DECODER, SharedBundle, latent_space_tensors, settings_of

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.planes import compose_planes
 from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.models.shared_bundle import SharedBundle

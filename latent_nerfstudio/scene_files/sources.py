@@ -2,9 +2,9 @@
 
 import difflib
 from pathlib import Path
-from typing import Iterator, List, Optional, Sequence
+from typing import Iterable, Iterator, List, Optional, Sequence
 
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.hub.resolve import local
 from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.scene_files.archive import read_archive
@@ -45,6 +45,25 @@ def files_in(folder: Path) -> List[Path]:
         if files:
             return files
     raise FileNotFoundError(problem(folder, f"a folder of scene files (NAME{SUFFIX})", "none in it", "check the path"))
+
+
+def each_once(scenes: Iterable[SceneFile], where: object, do: str) -> Iterator[SceneFile]:
+    """Scenes as they come.
+
+    Args:
+        scenes: from `read_scenes_from`, or from elsewhere.
+        where: what an error is about.
+        do: what it advises.
+
+    Raises:
+        ValueError: two scenes of one name.
+    """
+    names = set()
+    for scene in scenes:
+        if scene.name in names:
+            raise ValueError(problem(where, "each scene once", f"{scene.name!r} twice", do))
+        names.add(scene.name)
+        yield scene
 
 
 def check_known(wanted: Sequence[str], known: Sequence[str], where: object) -> None:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras, CameraType
 
 from latent_nerfstudio.data.scenes_dataparser import PlacedScene
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.models.latent_model import LatentModel
 from latent_nerfstudio.models.shared_bundle import SharedBundle
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 
 GAP = 6
 """Pixels between panels."""

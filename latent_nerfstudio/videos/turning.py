@@ -11,7 +11,7 @@ from torch import Tensor
 
 from latent_nerfstudio.api.cameras import Ring, check_side, walk_together
 from latent_nerfstudio.api.scenes import Pictures, Scene, Scenes, as_bytes
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.videos.grid import Grid, grid_of
 
 Row = Literal["rgb", "latent", "depth", "accumulation"]

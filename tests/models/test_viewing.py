@@ -1,5 +1,6 @@
 """The panel of the viewer: what its elements mean, frames in the viewer's thread, and errors that do not end it."""
 
+import gc
 import threading
 from types import SimpleNamespace
 
@@ -267,9 +268,12 @@ def test_the_same_error_is_said_again_after_a_good_frame(monkeypatch):
 
 @pytest.fixture
 def unchecked():
-    """No checks of types, which tests alone have: they take an interrupt for an error of their own."""
+    """No checks of types, which tests alone have: they take an interrupt for an error of their own. And no collection
+    of garbage, whose `__del__` may swallow it."""
     jaxtyping.config.update("jaxtyping_disable", True)
+    gc.disable()
     yield
+    gc.enable()
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
@@ -294,11 +298,14 @@ def test_an_interrupt_at_any_line_leaves_the_next_frame_right(unchecked):
 
         return ViewerThread(call).done(), lines[0]
 
-    count = interrupted(-1)[1]
+    count, reached = interrupted(-1)[1], 0
     for stop in range(1, count, max(1, count // 30)):
-        thread, _ = interrupted(stop)
-        assert isinstance(thread.error, IOChangeException) and thread.messages == []
+        thread, lines = interrupted(stop)
+        reached += lines >= stop  # a frame may take some lines less than another
+        assert isinstance(thread.error, IOChangeException) or lines < stop
+        assert thread.messages == []
         assert torch.equal(in_viewer(model, camera).result["rgb"], expected)
+    assert reached >= 25
 
 
 # Cameras

@@ -7,7 +7,8 @@ import numpy as np
 
 from latent_nerfstudio.data.layouts.frames import SPLITS, SceneFrames
 from latent_nerfstudio.data.layouts.transforms_json import load_json, read_frames
-from latent_nerfstudio.data.validation import check_unique, check_view_count, problem
+from latent_nerfstudio.data.validation import check_unique, check_view_count
+from latent_nerfstudio.errors import problem
 
 
 def read_blender(folder: Path) -> SceneFrames:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
-from latent_nerfstudio.data.validation import problem
+from latent_nerfstudio.errors import problem
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"

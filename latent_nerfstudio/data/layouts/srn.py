@@ -11,14 +11,8 @@ from jaxtyping import Float
 from latent_nerfstudio.data.layouts.frames import SceneFrames, opencv_to_opengl, scene_name
 from latent_nerfstudio.data.layouts.image_files import IMAGE_SUFFIXES, read_image_header
 from latent_nerfstudio.data.layouts.transforms_json import read_text
-from latent_nerfstudio.data.validation import (
-    LARGEST,
-    check_poses,
-    check_positive,
-    check_unique,
-    check_view_count,
-    problem,
-)
+from latent_nerfstudio.data.validation import LARGEST, check_poses, check_positive, check_unique, check_view_count
+from latent_nerfstudio.errors import problem
 
 
 @dataclass(frozen=True)

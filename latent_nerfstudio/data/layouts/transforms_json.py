@@ -21,8 +21,8 @@ from latent_nerfstudio.data.validation import (
     check_positive,
     check_unique,
     check_view_count,
-    problem,
 )
+from latent_nerfstudio.errors import problem
 
 DISTORTION_KEYS = ("k1", "k2", "k3", "k4", "p1", "p2")
 """In the order of nerfstudio's `distortion_params`."""
