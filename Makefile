@@ -32,7 +32,7 @@ $(BIN)/python:
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
 $(VENV)/installed: pyproject.toml scripts/prepare_environment.py | $(BIN)/python
-	@echo "Installing latent-nerfstudio and Nerfstudio into $(VENV): some minutes and 7 GB, once"
+	@echo "Installing latent-nerfstudio and Nerfstudio into $(VENV): some minutes and 9 GB, once"
 	$(BIN)/python scripts/prepare_environment.py
 	$(BIN)/python -m pip install --quiet --editable .
 	$(BIN)/lns link-ffmpeg
@@ -54,6 +54,7 @@ demo: $(VENV)/installed $(DATA)/.complete ## Generates scenes, trains, evaluates
 	ns-render interpolate --load-config $(RUN)/config.yml --output-path $(RUN)/demo.mp4 \
 		--rendered-output-names rgb latent depth --order-poses True --interpolation-steps 8
 	lns report $(RUN)/config.yml --eval $(RUN)/eval.json --output $(RUN)/report.md --video $(RUN)/demo.mp4
+	@echo "To look at it: source $(BIN)/activate; ns-viewer --load-config $(RUN)/config.yml"
 
 $(BENCHMARK)/.complete: | $(VENV)/installed
 	lns demo-scenes $(BENCHMARK) --num-scenes 2 --views 60 --seed 77 --overwrite

@@ -176,6 +176,12 @@ def read_python(words: Sequence[str]) -> None:
             raise ValueError(f"{words[1]}: expected flags that the script has, got {name}")
 
 
+def read_entering(words: Sequence[str]) -> None:
+    """`cd` into the clone, and `source` of the environment that `make` makes there."""
+    if words not in (["cd", "latent-nerfstudio"], ["source", ".venv/bin/activate"]):
+        raise ValueError(f"{words[0]}: expected the clone or its environment, got {' '.join(words[1:])}")
+
+
 def read_pytest(words: Sequence[str]) -> None:
     for word in words[1:]:
         if "/" in word and not (ROOT / word).exists():
@@ -191,6 +197,7 @@ READERS: Dict[str, Callable[[Sequence[str]], None]] = {
     "make": read_make,
     "python3?": read_python,
     "pytest": read_pytest,
+    "cd|source": read_entering,
 }
 """What reads a command's lines, by a pattern of its name."""
 
