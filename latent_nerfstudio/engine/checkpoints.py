@@ -11,15 +11,20 @@ import zipfile
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
 
 from nerfstudio.utils.rich_utils import CONSOLE
+from torch import Tensor
+from torch.optim import Optimizer
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import NO_ROOM, flush, unfinished_folder
 
 NAME = re.compile(r"step-(\d+)\.ckpt")
 """Of a checkpoint, with its step."""
+
+GRADIENTS = "gradients"
+"""Entry of an optimizer's state in a checkpoint: what accumulates for its next step, one a parameter."""
 
 DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError)
 """What reading a damaged zip archive raises."""
@@ -58,6 +63,40 @@ def publishing(folder: Path, only_latest: bool) -> Iterator[Path]:
         for path in folder.glob("*.ckpt"):
             if path.name not in names:
                 path.unlink(missing_ok=True)
+
+
+@contextmanager
+def gradients_in_state(
+    optimizers: Mapping[str, Optimizer], gradients: Mapping[str, Sequence[Optional[Tensor]]]
+) -> Iterator[None]:
+    """While it lasts, `state_dict` of optimizers holds gradients as well, which it leaves out otherwise.
+
+    Args:
+        optimizers: by parameter group.
+        gradients: of some of these groups, dense or sparse, in the order of the group's parameters; None for none.
+    """
+
+    def adds(group: str) -> Any:
+        return lambda optimizer, state: {**state, GRADIENTS: list(gradients[group])}
+
+    hooks = [optimizers[group].register_state_dict_post_hook(adds(group)) for group in gradients]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def take_gradients(optimizer: Optimizer, state: Dict[str, Any]) -> None:
+    """Gives an optimizer's parameters the gradients of a state that is about to be loaded, if it holds some.
+
+    A hook of `load_state_dict`, which hands out a shallow copy of the state.
+    """
+    if GRADIENTS not in state:
+        return
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for parameter, gradient in zip(parameters, state.pop(GRADIENTS), strict=True):
+        parameter.grad = None if gradient is None else gradient.to(parameter.device)
 
 
 def no_room(folder: Path, error: BaseException) -> Optional[OSError]:

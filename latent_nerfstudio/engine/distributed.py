@@ -5,7 +5,8 @@ reduces the dense gradient of every scene at every step and does not see the dec
 """
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Sequence
+from functools import reduce
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence
 
 import torch
 import torch.distributed as dist
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.nn import Module, Parameter
 
 from latent_nerfstudio.data.share import Share
+from latent_nerfstudio.pipelines.scene_watch import without_rows
 
 if TYPE_CHECKING:
     from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
@@ -117,3 +119,32 @@ def gather_rows(table: Tensor, share: Share) -> None:
     own = share.own(torch.arange(len(table), device=table.device))
     table[~own] = 0
     dist.all_reduce(table)
+
+
+@torch.no_grad()
+def gather_gradients(parameters: Sequence[Parameter], own: Sequence[Parameter], share: Share) -> List[Optional[Tensor]]:
+    """Gradients of all processes together, on the host; those of the parameters stay as they are.
+
+    With them in every process's stead, the step that follows is the same: means where it will take means, and the rows
+    of a scene from the process that owns it.
+
+    Args:
+        parameters: the same ones in the same order on every process.
+        own: parameters whose first axis is the scene.
+        share: of this process.
+    """
+    return [joined_gradient(p.grad, share if any(p is other for other in own) else None) for p in parameters]
+
+
+def joined_gradient(gradient: Optional[Tensor], share: Optional[Share]) -> Optional[Tensor]:
+    """A gradient of all processes, None where none has one: the mean, or with a share, rows of those who own them."""
+    if gradient is not None and share is not None:
+        owned = share.own(torch.arange(len(gradient), device=gradient.device))
+        gradient = without_rows(gradient, (~owned).nonzero()[:, 0])
+    parts: List[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(parts, None if gradient is None else gradient.cpu())
+    present = [part for part in parts if part is not None]
+    if not present:
+        return None
+    total = reduce(torch.add, present)
+    return total / len(parts) if share is None else total

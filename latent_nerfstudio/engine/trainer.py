@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Literal, Optional, Type
+from typing import Any, Dict, List, Literal, Optional, Set, Type
 
 import numpy as np
 import torch
@@ -22,10 +22,25 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from PIL import Image
 from torchvision.transforms.functional import pil_to_tensor
 
-from latent_nerfstudio.engine.checkpoints import check_checkpoint, newest_step, publishing
-from latent_nerfstudio.engine.distributed import ReducingOptimizers, first_alone, gather_scenes, start_alike
+from latent_nerfstudio.engine.checkpoints import (
+    check_checkpoint,
+    checkpoints_of,
+    gradients_in_state,
+    newest_step,
+    publishing,
+    take_gradients,
+)
+from latent_nerfstudio.engine.distributed import (
+    ReducingOptimizers,
+    first_alone,
+    gather_gradients,
+    gather_scenes,
+    start_alike,
+)
+from latent_nerfstudio.engine.ending import BUNDLE, SHEET, SUMMARY, missing
 from latent_nerfstudio.engine.memory import check_memory, out_of_memory
 from latent_nerfstudio.engine.signals import StopRequest, agreed, stop_request
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.locks import LOCK, locked
 from latent_nerfstudio.files.replacing import remove_unfinished, write_text
 from latent_nerfstudio.models.shared_bundle import write_shared_bundle
@@ -90,7 +105,8 @@ class LatentTrainer(Trainer):
     Schedules learn where the stages begin and end; pictures are encoded before the clock starts; a resumed run ends at
     `max_num_iterations` (Nerfstudio 1.1.5 runs that many steps more), and any run once all its scenes have ended; steps
     of a stage whose scenes have ended are left out; a model that is no longer finite is never saved;
-    `training.json` and `contact_sheet.png` are written beside config.yml at the end.
+    `contact_sheet.png` and `training.json` are written beside config.yml at the end. A run that was killed after its
+    last checkpoint writes what is missing of them when it goes on in its own folder, and makes no step.
 
     All that is random in a step follows from seed and step, so that a resumed run is the run that was not stopped. A
     signal ends a run after its step, with a checkpoint; checkpoints are written whole and verified before they are
@@ -112,26 +128,47 @@ class LatentTrainer(Trainer):
 
     def _set_up(self, test_mode: Literal["test", "val", "inference"]) -> None:
         super().setup(test_mode)
-        end = self.config.max_num_iterations
-        if self._start_step >= end:
-            raise ValueError(
-                f"max_num_iterations: expected more than the {self._start_step} steps of the loaded checkpoint, got "
-                f"{end}; raise --max-num-iterations"
-            )
-        check_memory(self.pipeline)
-        with first_alone(self.world_size):
-            self.pipeline.prepare()
+        self.last_step = self._start_step - 1
+        self.unwritten = self._wanted()
+        self.is_finished = self._start_step > 0 and self._is_complete(self.last_step) and self._has_an_end_to_write()
+        if not self.is_finished:
+            check_memory(self.pipeline)
+            with first_alone(self.world_size):
+                self.pipeline.prepare()
         if self.world_size > 1:
             start_alike(self.pipeline)
-        self.progress = Progress(self.pipeline, self._start_step, end)
-        self.last_step = self._start_step - 1
+        self.progress = Progress(self.pipeline, self._start_step, self.config.max_num_iterations)
         self.callbacks = [
             TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], self._seed),
             *self.callbacks,
             TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], self._after_iteration),
             TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], self._draw_pictures),
-            TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN], self._write_summary),
+            TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN], self._write_end),
         ]
+
+    def _wanted(self) -> Set[str]:
+        """What is to be written beside the last checkpoint."""
+        config = self.config
+        has_views = bool(len(self.pipeline.datamanager.eval_dataset))
+        asked = {SUMMARY: True, SHEET: config.contact_sheet and has_views, BUNDLE: config.write_bundle}
+        return {name for name, is_asked in asked.items() if is_asked}
+
+    def _has_an_end_to_write(self) -> bool:
+        """Of a run that has made its last step: whether it is the one of this folder, which ends without a step then.
+
+        Raises:
+            ValueError: it was to make no more steps than it has, and nothing is missing here.
+        """
+        steps, end, source = self._start_step, self.config.max_num_iterations, self.config.load_dir
+        is_own = source is not None and source.resolve() == self.checkpoint_dir.resolve()
+        if is_own and self.last_step == max(checkpoints_of(self.checkpoint_dir)):
+            self.unwritten = missing(self.base_dir, steps, self.unwritten)
+            if self.unwritten or steps < end:
+                return True
+        if steps >= end:
+            expected = f"more than the {steps} steps of the loaded checkpoint"
+            raise ValueError(problem("max_num_iterations", expected, end, "raise --max-num-iterations"))
+        return False
 
     def setup_optimizers(self) -> Optimizers:
         """Optimizers whose schedules end with the stages."""
@@ -158,9 +195,15 @@ class LatentTrainer(Trainer):
         """
         self.progress.begin()
         with self.resources, stop_request(self.obeys_signals) as self.stop:
-            super().train()
+            self._finish() if self.is_finished else super().train()
         if self.stop.exit_code:
             raise SystemExit(self.stop.exit_code)
+
+    def _finish(self) -> None:
+        """The end of a run that has made all its steps before."""
+        self.step, self.stop_training = self.last_step, True
+        self._init_viewer_state()
+        self._after_train()
 
     def _seed(self, step: int) -> None:
         """Makes all that is random in a step a function of seed, step and process."""
@@ -209,13 +252,17 @@ class LatentTrainer(Trainer):
             check_checkpoint(config.load_checkpoint)
         elif config.load_dir is not None and wanted is not None:
             check_checkpoint(config.load_dir / f"step-{wanted:09d}.ckpt")
+        for optimizer in self.optimizers.optimizers.values():
+            optimizer.register_load_state_dict_pre_hook(take_gradients)
         try:
             super()._load_checkpoint()
         finally:
             config.load_step = wanted
 
     def save_checkpoint(self, step: int) -> None:
-        """Nerfstudio's checkpoint, in one piece, and the shared bundle where it is asked for.
+        """Nerfstudio's checkpoint and gradients that accumulate, in one piece, and the shared bundle if asked for.
+
+        A checkpoint that was loaded is not written again.
 
         Raises:
             FloatingPointError: a parameter is NaN or infinite; the checkpoint before stays.
@@ -223,14 +270,25 @@ class LatentTrainer(Trainer):
         """
         check_finite(dict(self.pipeline.named_parameters()), step, "parameter")
         self._gather()
+        gradients = self._accumulating(step)
         if not is_main_process():
             return
-        with self.pipeline.as_saved():
-            if self.config.write_bundle:  # first: a run that dies between the two writes it again when it is resumed
+        with self.pipeline.as_saved(), gradients_in_state(self.optimizers.optimizers, gradients):
+            if BUNDLE in self.unwritten:  # first: a run that dies between the two writes it again when it is resumed
                 seconds = self.entry_seconds + round(self.progress.seconds(), 2)
                 facts = {"method": self.config.method_name, "seconds": seconds}
                 write_shared_bundle(self.base_dir, self.pipeline.latent_model, step, facts)
-            self._publish(step)
+            if step >= self._start_step:
+                self._publish(step)
+
+    def _accumulating(self, step: int) -> Dict[str, List[Optional[torch.Tensor]]]:
+        """Gradients that optimizers have not stepped with after a step, of all processes, by parameter group."""
+        periods = self.gradient_accumulation_steps
+        groups = {name: group for name, group in self.optimizers.parameters.items() if (step + 1) % periods[name]}
+        if self.world_size == 1:
+            return {name: [parameter.grad for parameter in group] for name, group in groups.items()}
+        own, share = self.pipeline.own_parameters(), self.pipeline.datamanager.share
+        return {name: gather_gradients(group, own, share) for name, group in groups.items()}
 
     def _publish(self, step: int) -> None:
         """Has Nerfstudio write into another folder, which it takes for that of the checkpoints."""
@@ -293,10 +351,19 @@ class LatentTrainer(Trainer):
             self.stop.pause()
             super()._train_complete_viewer()
 
-    def _write_summary(self, step: int) -> None:
-        """Seconds, steps and sizes of the run, and its contact sheet; called when the last checkpoint is saved."""
+    def _write_end(self, step: int) -> None:
+        """Contact sheet and then summary, as far as they are not there; called when the last checkpoint is saved."""
         if not is_main_process():
             return
+        self.base_dir.mkdir(parents=True, exist_ok=True)
+        if SHEET in self.unwritten:
+            path = write_contact_sheet(self.pipeline, self.base_dir / SHEET)
+            CONSOLE.log(f"Contact sheet: {path}")
+        if SUMMARY in self.unwritten:
+            write_text(self.base_dir / SUMMARY, json.dumps(self._summary(), indent=2))
+
+    def _summary(self) -> Dict[str, Any]:
+        """Seconds, steps and sizes of the run, and how its scenes have ended."""
         model = self.pipeline.latent_model
         seconds = self.progress.seconds()
         summary = {
@@ -315,11 +382,7 @@ class LatentTrainer(Trainer):
         if self.pipeline.scene_progress.is_told:
             summary["progress"] = self.pipeline.scene_progress.rows()
             CONSOLE.print(self.pipeline.scene_progress.table())
-        self.base_dir.mkdir(parents=True, exist_ok=True)
-        write_text(self.base_dir / "training.json", json.dumps(summary, indent=2))
-        if self.config.contact_sheet and len(self.pipeline.datamanager.eval_dataset):
-            path = write_contact_sheet(self.pipeline, self.base_dir / "contact_sheet.png")
-            CONSOLE.log(f"Contact sheet: {path}")
+        return summary
 
 
 def seed_everything(number: int) -> None:

@@ -97,6 +97,34 @@ def test_two_processes_learn_what_one_learns(scenes, balls, kl, tmp_path):
             assert all(torch.equal(states[n], two["optimizers"][group]["state"][key][n]) for n in steps)
 
 
+def test_gradients_that_accumulate_are_those_of_all_processes(balls, kl, tmp_path):
+    """Two processes that go on from a checkpoint between two steps of the optimizers, and two that were not stopped."""
+    periods = {"planes": 3, "shared_planes": 3, "mlp": 3, "decoder": 3}
+
+    def config(name, **settings):
+        config = config_of(balls, kl, tmp_path / name)
+        config.gradient_accumulation_steps, config.save_only_latest_checkpoint = periods, False
+        for setting, value in settings.items():
+            setattr(config, setting, value)
+        return config
+
+    whole = config("whole")
+    in_processes(2, train, whole)
+    load = {"load_dir": whole.get_checkpoint_dir(), "load_step": 3}
+    in_processes(2, train, config("rest", **load))
+    states = [
+        torch.load(tmp_path / name / "balls/tiny/now/nerfstudio_models/step-000000007.ckpt", weights_only=True)
+        for name in ("whole", "rest")
+    ]
+    for name, value in states[0]["pipeline"].items():
+        if "field" in name or "decoder" in name:
+            assert float((states[1]["pipeline"][name] - value).abs().mean()) < 1e-6, name
+    planes = [state["optimizers"]["planes"]["gradients"] for state in states]
+    for one, other in zip(*planes, strict=True):
+        assert one.is_sparse and bool(one.to_dense().flatten(1).any(dim=1).all())  # of the scenes of both processes
+        torch.testing.assert_close(other.to_dense(), one.to_dense(), rtol=1e-3, atol=1e-7)
+
+
 def averages(rank: int, world: int, folder) -> None:
     """Three parameters: both processes have a gradient, one has, none has."""
     both, one, none = (Parameter(torch.zeros(2, 3)) for _ in range(3))

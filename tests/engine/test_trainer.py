@@ -9,8 +9,10 @@ from nerfstudio.configs.base_config import ViewerConfig
 from nerfstudio.engine.optimizers import AdamOptimizerConfig
 from tiny import pipeline_config_of
 
+from latent_nerfstudio.engine import trainer as trainer_module
 from latent_nerfstudio.engine.schedulers import StagedSchedulerConfig, stage_factor
 from latent_nerfstudio.engine.trainer import LatentTrainerConfig
+from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 from latent_nerfstudio.pipelines.scene_progress import STOPPED, TRAINING, PlateauConfig
 
 GROUPS = ("planes", "shared_planes", "mlp", "decoder")
@@ -112,6 +114,88 @@ def test_a_run_without_alignment_or_contact_sheet(balls, tmp_path, capsys):
     assert "latent supervision  1/2" in capsys.readouterr().out
 
 
+# Killed after the last checkpoint
+
+
+class Killed(BaseException):
+    """What `kill -9` is to a process."""
+
+
+BEFORE_THE_SHEET, BEFORE_THE_SUMMARY = "write_contact_sheet", "write_text"
+
+
+def killed(monkeypatch, place, trainer):
+    """Trains, and is killed where it calls a function of the trainer's module."""
+
+    def kill(*arguments):
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(trainer_module, place, kill)
+        trainer.train()
+
+
+def contents_of(folder):
+    """Bytes of checkpoint, bundle and contact sheet by path."""
+    names = ("nerfstudio_models/*", "shared_bundle/*", "contact_sheet.png")
+    return {path: path.read_bytes() for name in names for path in folder.glob(name) if path.is_file()}
+
+
+@pytest.mark.parametrize("place", [BEFORE_THE_SHEET, BEFORE_THE_SUMMARY])
+def test_what_the_end_of_a_killed_run_has_not_written_is_written_without_a_step(
+    place, balls, kl, tmp_path, monkeypatch, steps_of
+):
+    whole = trainer_of(balls, kl, tmp_path / "whole", write_bundle=True)
+    whole.train()
+    torch.manual_seed(0)
+    first = trainer_of(balls, kl, tmp_path / "run", write_bundle=True)
+    killed(monkeypatch, place, first)
+    folder, before = first.base_dir, contents_of(first.base_dir)
+    assert (folder / "contact_sheet.png").is_file() == (place == BEFORE_THE_SUMMARY)
+    assert not (folder / "training.json").exists() and len(before) >= 3
+
+    second = trainer_of(balls, kl, tmp_path / "run", write_bundle=True, load_dir=first.checkpoint_dir)
+    steps = steps_of(second)
+    second.train()
+    assert steps == []
+    expected, summary = summary_of(whole), summary_of(second)
+    timed = ("seconds", "seconds_per_scene", "steps_of_this_process")
+    assert {k: v for k, v in summary.items() if k not in timed} == {k: v for k, v in expected.items() if k not in timed}
+    assert summary["steps_of_this_process"] == 0 and expected["steps_of_this_process"] == 6
+    after = contents_of(folder)
+    assert {path: after[path] for path in before} == before
+    assert (folder / "contact_sheet.png").read_bytes() == (whole.base_dir / "contact_sheet.png").read_bytes()
+
+    with pytest.raises(ValueError, match="expected more than the 6 steps of the loaded checkpoint, got 6; raise"):
+        trainer_of(balls, kl, tmp_path / "run", write_bundle=True, load_dir=first.checkpoint_dir)
+
+
+def test_a_bundle_that_is_asked_for_later_is_written_without_a_step(balls, kl, tmp_path, steps_of):
+    """Contact sheet and summary stay as they are."""
+    first = trainer_of(balls, kl, tmp_path)
+    first.train()
+    kept = {name: (first.base_dir / name).read_bytes() for name in ("training.json", "contact_sheet.png")}
+    second = trainer_of(balls, kl, tmp_path, write_bundle=True, load_dir=first.checkpoint_dir)
+    steps = steps_of(second)
+    second.train()
+    assert steps == [] and read_shared_bundle(str(first.base_dir)).step == 5
+    assert {name: (first.base_dir / name).read_bytes() for name in kept} == kept
+
+
+def test_the_summary_of_a_run_that_went_on_and_was_killed_is_not_that_of_its_first_part(
+    balls, kl, tmp_path, monkeypatch, steps_of
+):
+    first = trainer_of(balls, kl, tmp_path, steps=3)
+    first.train()
+    killed(monkeypatch, BEFORE_THE_SUMMARY, trainer_of(balls, kl, tmp_path, steps=5, load_dir=first.checkpoint_dir))
+    assert summary_of(first)["steps"] == 3
+    third = trainer_of(balls, kl, tmp_path, steps=5, load_dir=first.checkpoint_dir)
+    steps = steps_of(third)
+    third.train()
+    assert steps == [] and summary_of(third)["steps"] == 5
+    assert [path.name for path in third.checkpoint_dir.iterdir()] == ["step-000000004.ckpt"]
+
+
 # Scenes that end early
 
 FROZEN = {"train_base_planes": False, "train_mlp": False, "rgb_alignment_start": None}
@@ -133,6 +217,21 @@ def test_a_run_ends_when_all_its_scenes_have_ended(balls, tmp_path, steps_of, ca
     assert [row["scene"] for row in summary["progress"]] == ["a", "b", "c"]
     for row in summary["progress"]:
         assert (row["state"], row["steps"], row["ended_at"]) == ("stopped", 3, 2) and row["psnr"] > 0
+
+
+def test_a_killed_run_whose_scenes_have_ended_makes_no_step_more(balls, tmp_path, monkeypatch, steps_of):
+    pipeline = {**FROZEN, "plateau": PlateauConfig(every=1, **NEVER_GOOD)}
+    first = trainer_of(balls, "identity", tmp_path, steps=50, pipeline=dict(pipeline))
+    killed(monkeypatch, BEFORE_THE_SHEET, first)
+    for _ in range(2):  # the second time, nothing is missing
+        again = trainer_of(
+            balls, "identity", tmp_path, steps=50, pipeline=dict(pipeline), load_dir=first.checkpoint_dir
+        )
+        steps = steps_of(again)
+        again.train()
+        assert steps == [] and summary_of(again)["steps"] == 3
+        assert [row["state"] for row in summary_of(again)["progress"]] == ["stopped"] * 3
+    assert [path.name for path in again.checkpoint_dir.iterdir()] == ["step-000000002.ckpt"]
 
 
 def test_steps_of_a_stage_that_has_ended_are_left_out(balls, kl, tmp_path):
