@@ -249,7 +249,8 @@ def write_scene(inventory: Inventory, pipeline: LatentPipeline, index: int, seco
     facts = {**numbers, "seconds": round(seconds + time.monotonic() - started, 3), "steps": steps}
     facts.update(facts_of(inventory, pipeline, index))
     (scene,) = scenes_of(pipeline.latent_model, inventory.settings.bundle, {name: facts}, [name])
-    return row_of(scene, write_scene_file(inventory.scene_path(name), scene, inventory.settings.precision))
+    size = write_scene_file(inventory.scene_path(name), scene, inventory.settings.precision)
+    return row_of(scene, size, worker_name())
 
 
 @torch.no_grad()
@@ -275,7 +276,10 @@ def views_of(cameras: Cameras, index: int) -> List[int]:
 
 
 def facts_of(inventory: Inventory, pipeline: LatentPipeline, index: int) -> Dict[str, Any]:
-    """What else is to be known of a scene: how it was fitted, and what its cameras are like."""
+    """What else is to be known of a scene: how it was fitted, and what its cameras are like.
+
+    Not where: scene files go to strangers.
+    """
     cameras = pipeline.datamanager.train_dataset.cameras
     views = views_of(cameras, index)
     first = cameras[views[0]]
@@ -285,7 +289,6 @@ def facts_of(inventory: Inventory, pipeline: LatentPipeline, index: int) -> Dict
         "views": len(views),
         "settings": inventory.settings.fingerprint(),
         "version": __version__,
-        "worker": worker_name(),
         "cameras": {
             "height": int(first.height),
             "width": int(first.width),

@@ -1,6 +1,7 @@
 """Fits an inventory: plans it, gives out its chunks, keeps its status, and tries failed scenes once more."""
 
 import contextlib
+import dataclasses
 import sys
 from typing import Dict, Iterator, Optional, Sequence, Tuple
 
@@ -11,7 +12,7 @@ from latent_nerfstudio.files.locks import LOCK, locked
 from latent_nerfstudio.fleet.fit_chunk import fit_chunk
 from latent_nerfstudio.fleet.plan import chunk_that_fits, finished, plan_jobs
 from latent_nerfstudio.fleet.settings import ChunkJob, Inventory, keep_settings
-from latent_nerfstudio.fleet.status import FILE, SceneStatus, StatusTable
+from latent_nerfstudio.fleet.status import FILE, SceneStatus, StatusTable, workers_of
 from latent_nerfstudio.fleet.workers import FitFunction, Workers, run_chunks
 from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
 
@@ -47,7 +48,8 @@ def fit_alone(
     bundle = read_shared_bundle(inventory.bundle)
     keep_settings(inventory.output, inventory.settings)
     table = StatusTable(inventory.output / FILE, names, costs_of(bundle))
-    table.update(finished(inventory, bundle, names).values())
+    known, done = workers_of(table.path), finished(inventory, bundle, names)
+    table.update(dataclasses.replace(row, worker=known.get(row.name, "")) for row in done.values())
     yield table
     left = [row.name for row in table.rows.values() if row.state != "done"]
     count = workers if isinstance(workers, int) else 1

@@ -69,11 +69,11 @@ def finished_scene(inventory: Inventory, bundle: SharedBundle, name: str) -> Opt
     return row_of(scene, path.stat().st_size)
 
 
-def row_of(scene: SceneFile, size: int) -> SceneStatus:
-    """The row of a scene that is done, by the facts of its file."""
+def row_of(scene: SceneFile, size: int, worker: str = "") -> SceneStatus:
+    """The row of a scene that is done, by the facts of its file, which do not tell the worker."""
     names = ("psnr", "ssim", "seconds", "steps")
     numbers: Dict[str, Any] = {name: scene.facts.get(name) for name in names}
-    return SceneStatus(scene.name, "done", bytes=size, worker=str(scene.facts.get("worker", "")), **numbers)
+    return SceneStatus(scene.name, "done", bytes=size, worker=worker, **numbers)
 
 
 def plan_jobs(inventory: Inventory, names: Sequence[str], size: int, workers: int) -> List[ChunkJob]:

@@ -109,6 +109,15 @@ class StatusTable:
         return table
 
 
+def workers_of(path: Path) -> Dict[str, str]:
+    """Who fitted the scenes that are done, by a status file; of none, where there is no such file."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["scenes"]
+        return {row["name"]: str(row["worker"]) for row in rows if row["state"] == "done" and "worker" in row}
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
+
+
 def mean(rows: List[SceneStatus], name: str) -> float:
     """Mean of a number over rows, of those that have it; NaN where none has."""
     values = [float(value) for value in (getattr(row, name) for row in rows) if value is not None]

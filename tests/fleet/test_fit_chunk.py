@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import os
 import shutil
 
 import pytest
@@ -53,6 +54,17 @@ def test_a_chunk_is_fitted_and_its_files_say_how(inventory, bundle):
     assert "latent supervision" in log.read_text()
 
 
+def test_files_do_not_say_on_which_machine_they_were_made(inventory, monkeypatch):
+    """They go to strangers; the rows of the table do."""
+    monkeypatch.setattr(module.socket, "gethostname", lambda: "my-own-machine")
+    rows = fit_chunk(ChunkJob(inventory, ("a", "b")))
+    assert {row.worker for row in rows} == {f"my-own-machine:{os.getpid()}"}
+    for row in rows:
+        assert b"my-own-machine" not in inventory.scene_path(row.name).read_bytes()
+        facts = ("cameras", "psnr", "seconds", "settings", "ssim", "steps", "version", "views")
+        assert tuple(sorted(read_scene_file(inventory.scene_path(row.name)).facts)) == facts
+
+
 def test_the_numbers_are_those_of_the_planes_in_the_file(inventory, bundle, tmp_path):
     """Rendered again by a fresh pipeline that starts from the bundle."""
     inventory = inventory_of(inventory.data, tmp_path / "exact", bundle, precision="float32")
@@ -89,7 +101,8 @@ def test_finished_scenes_are_left_alone_and_damaged_files_fitted_again(inventory
     assert states(again) == {"a": "done", "b": "done"}
     assert inventory.scene_path("a").stat().st_mtime_ns == times["a"]
     assert read_scene_file(inventory.scene_path("b")).name == "b"
-    assert sorted(fit_chunk(job), key=lambda row: row.name) == sorted(again, key=lambda row: row.name)
+    unnamed = [dataclasses.replace(row, worker="") for row in again]
+    assert sorted(fit_chunk(job), key=lambda row: row.name) == sorted(unnamed, key=lambda row: row.name)
 
 
 def test_equal_chunks_are_equal_to_the_bit_whatever_was_before(inventory):

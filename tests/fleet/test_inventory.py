@@ -1,6 +1,8 @@
 """An inventory as a whole: what is given out, tried again, and left when it is stopped."""
 
 import json
+import os
+import socket
 
 import pytest
 from inventories import inventory_of
@@ -73,6 +75,21 @@ def test_nothing_is_given_out_where_all_is_done(inventory):
 
     (table,) = fit_inventory(inventory, ["a", "b"], function=fit)
     assert table.counts() == {"done": 2}
+
+
+def test_who_fitted_a_scene_is_known_to_a_call_that_goes_on(inventory):
+    def workers():
+        rows = json.loads((inventory.output / "status.json").read_text())["scenes"]
+        return {row["name"]: row.get("worker") for row in rows}
+
+    list(fit_inventory(inventory, ["a"]))
+    here = f"{socket.gethostname()}:{os.getpid()}"
+    assert workers() == {"a": here}
+    assert next(fit_inventory(inventory, ["a", "b"])).rows["a"].worker == here
+    assert workers()["a"] == here
+    for damaged in ("{", "[]", '{"scenes": [1]}'):
+        (inventory.output / "status.json").write_text(damaged)
+        assert next(fit_inventory(inventory, ["a"])).rows["a"].worker == ""
 
 
 def test_the_bar_counts_chunks_in_progress_by_their_share(inventory, tmp_path):

@@ -84,6 +84,13 @@ def test_finished_scenes_are_those_whose_files_verify(balls, tmp_path, bundle):
     assert list(finished(inventory, read, ["a", "b", "c"])) == ["a"]
 
 
+def test_files_of_older_versions_that_name_their_worker_are_finished_scenes(balls, tmp_path, bundle):
+    inventory = inventory_of(balls, tmp_path / "out", bundle)
+    path = write_scene(inventory, "a", worker="host:1")
+    row = SceneStatus("a", "done", psnr=20.0, bytes=path.stat().st_size)
+    assert finished(inventory, read_shared_bundle(str(bundle)), ["a"]) == {"a": row}
+
+
 def test_scenes_of_other_settings_or_of_another_bundle_are_not_finished(balls, tmp_path, bundle):
     inventory = inventory_of(balls, tmp_path / "out", bundle)
     write_scene(inventory, "a")
