@@ -16,6 +16,7 @@ from latent_nerfstudio.engine.runs import open_run
 from latent_nerfstudio.engine.trainer import LatentTrainerConfig
 from latent_nerfstudio.models.instant_ngp import LatentInstantNGPModelConfig
 from latent_nerfstudio.models.kplanes import KPlanesModelConfig
+from latent_nerfstudio.models.triplane import TriplaneModel
 
 NERFS = {
     "triplane": small_nerf,
@@ -29,17 +30,17 @@ NERFS = {
 }
 
 
-def write_run(folder: Path, data: Path, source: Any, **settings: Any):
+def write_run(folder: Path, data: Path, source: Any, method: str = "tiny", **settings: Any):
     """A run that was hardly trained, as one that ended; returns its pipeline."""
     config = pipeline_config_of(data, source, **settings)
     torch.manual_seed(0)
     pipeline = config.setup(device="cpu", test_mode="val")
     pipeline.prepare()
     pipeline.model.update_to_step(3)
-    run = LatentTrainerConfig(method_name="tiny", experiment_name="balls", timestamp="now", pipeline=config)
-    run.output_dir = folder
+    run = LatentTrainerConfig(method_name=method, experiment_name="balls", timestamp="now", pipeline=config)
+    run.output_dir = folder.parents[2]
     state = {"step": 3, "pipeline": pipeline.state_dict(), "optimizers": {}, "schedulers": {}, "scalers": {}}
-    folder.mkdir()
+    folder.mkdir(parents=True)
     fill_run(folder, run, state, {"scenes": pipeline.latent_model.scene_names})
     return pipeline.eval()
 
@@ -84,6 +85,35 @@ def test_other_data_are_not_taken_for_those_of_the_run(balls, kl, tmp_path):
     with pytest.raises(ValueError, match="expected the scenes of .*, got 2 others"):
         training_cameras(run, read_checkpoint(run).box)
     assert lns.load(tmp_path / "run").names == ["a", "b", "c"]
+
+
+class Boxless(TriplaneModel):
+    """A NeRF that keeps no box in checkpoints, as one of others may."""
+
+    def __init__(self, *arguments: Any, **settings: Any):
+        super().__init__(*arguments, **settings)
+        self.register_buffer("aabb", self.aabb, persistent=False)
+
+
+def test_the_box_of_a_nerf_that_keeps_none_comes_from_its_data(balls, kl, tmp_path):
+    """By Nerfstudio's own way of loading, for which the method is registered and the run lies where it was trained."""
+    data, nerf, folder = tmp_path / "data", small_nerf(), tmp_path / "balls" / "latent-triplane" / "now"
+    shutil.copytree(balls, data)
+    nerf._target = Boxless
+    pipeline = write_run(folder, data, kl, method="latent-triplane", nerf=nerf)
+    assert read_checkpoint(open_run(folder)).box is None
+    scenes = lns.load(folder)
+    assert scenes.names == ["a", "b", "c"] and len(scenes.cameras("b")) == 5
+    assert scenes.model.nerf.aabb.flatten().tolist() == pytest.approx([-0.7] * 3 + [0.7] * 3)
+    expected = pipeline.latent_model.get_outputs_for_camera(camera_of(32, 32, scene=1))
+    torch.testing.assert_close(scenes.render("b", camera_of(32, 32)).rgb[0], expected["rgb"])
+
+    for path in data.glob("*/transforms.json"):
+        path.write_text(path.read_text().replace("[-0.7, -0.7, -0.7], [0.7,", "[-0.7, -0.7, -0.7], [0.5,"))
+    assert lns.load(folder).model.nerf.aabb.tolist() == [pytest.approx([-0.7] * 3), pytest.approx([0.5, 0.7, 0.7])]
+    shutil.rmtree(data)
+    with pytest.raises(FileNotFoundError, match=f"{data}: expected "):
+        lns.load(folder)
 
 
 def test_a_checkpoint_that_does_not_fit(balls, kl, tmp_path):

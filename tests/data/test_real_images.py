@@ -131,6 +131,14 @@ def test_what_is_transparent_becomes_white(tmp_path):
     assert read_image(tmp_path / "palette.png")[0].tolist() == [[255, 0, 0], [255, 255, 255]]
 
 
+@pytest.mark.parametrize("suffix", ["tif", "jpg"])
+def test_ink_is_the_colour_that_it_shows(suffix, tmp_path):
+    """A fifth of cyan, two fifths of magenta, a fifth of black."""
+    Image.new("CMYK", (8, 8), (51, 102, 0, 51)).save(tmp_path / f"ink.{suffix}")
+    got = read_image(tmp_path / f"ink.{suffix}").astype(int)
+    assert got.shape == (8, 8, 3) and np.abs(got - [163, 122, 204]).max() <= (2 if suffix == "jpg" else 0)
+
+
 def test_folders_are_searched_with_their_subfolders_in_order_of_names(tmp_path):
     write(tmp_path / "b", 1)
     write(tmp_path / "a", 2)
