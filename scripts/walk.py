@@ -59,7 +59,6 @@ TOY = {
     "lns render-meshes": "lns render-meshes --views 6 --resolution 32",
     "lns orbit": "lns orbit --views 2 --size 32",
     "lns blend": "lns blend --views 2 --size 32",
-    "lns import-scenes": "lns import-scenes --views 2",
     "ns-render interpolate": "ns-render interpolate --interpolation-steps 1",
 }
 """What beginnings of lines become in a toy walk."""
@@ -145,14 +144,15 @@ STEPS: Dict[StepName, Step] = {
             f"lns orbit {RUN} --output grid.mp4",
             f"lns blend {RUN} car_0001 car_0003 --output blend.mp4",
             f"ns-render interpolate --load-config {RUN}/config.yml --output-path path.mp4 "
-            "--rendered-output-names rgb latent depth",
+            "--rendered-output-names rgb latent depth --order-poses True",
         )
     ),
     "export": Step((f"lns export-scenes {RUN} --output cars.zip",)),
     "elsewhere": Step(
         (
-            "lns import-scenes cars.zip --bundle cars --output outputs/imported",
-            f"ns-render interpolate --load-config {IMPORTED}/config.yml --output-path imported.mp4",
+            "lns import-scenes cars.zip --bundle cars --output outputs/imported --views 12",
+            f"ns-render interpolate --load-config {IMPORTED}/config.yml --output-path imported.mp4 "
+            "--pose-source train --order-poses True",
             f'python -c "{OPEN}"',
         ),
         place=ELSEWHERE,
