@@ -264,10 +264,10 @@ def cpu_seconds() -> float:
 
 def table(costs: List[Cost]) -> List[str]:
     """Lines of a Markdown table, under a line of when and where."""
-    where = (
-        f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}."
-    )
-    lines = [where, "", "| step | command | seconds | CPU seconds | load |", "| --- | --- | --- | --- | --- |"]
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    threads = os.environ.get("OMP_NUM_THREADS", "unset")
+    lines = [f"{datetime.date.today()}, {machine}, `OMP_NUM_THREADS` {threads}.", ""]
+    lines += ["| step | command | seconds | CPU seconds | load |", "| --- | --- | --- | --- | --- |"]
     for cost in costs:
         words = " ".join(cost.line.split()[:2])
         lines.append(f"| {cost.step} | `{words}` | {cost.seconds:.1f} | {cost.cpu:.1f} | {cost.load:.1f} |")
