@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence
 
 import torch
 import torch.distributed as dist
+from jaxtyping import Float
 from nerfstudio.engine.optimizers import Optimizers
 from torch import Tensor
 from torch.nn import Module, Parameter
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 class ReducingOptimizers(Optimizers):
     """Optimizers that average the gradients of shared parameters over all processes before they step.
 
-    The gradients of parameters of scenes stay as they are; a process that had none of a step's scenes leaves its own
-    alone.
+    Of the gradients of parameters of scenes, each process steps the rows of its own scenes, from whichever of the steps
+    that accumulate they come. Sparse ones may hold the row of the scene that stood in where a step had none of its own.
 
     Args:
         config: of Nerfstudio's `Optimizers`.
@@ -39,12 +40,23 @@ class ReducingOptimizers(Optimizers):
         self.own = pipeline.own_parameters()
 
     def optimizer_scaler_step_some(self, grad_scaler: Any, param_groups: List[str]) -> None:
-        own = {id(parameter) for parameter in self.own}
-        average_gradients([p for name in param_groups for p in self.parameters[name] if id(p) not in own])
-        if self.pipeline.datamanager.share_weight == 0:
-            for parameter in self.own:
-                parameter.grad = None
+        own, share = {id(parameter) for parameter in self.own}, self.pipeline.datamanager.share
+        stepped = [parameter for name in param_groups for parameter in self.parameters[name]]
+        average_gradients([parameter for parameter in stepped if id(parameter) not in own])
+        for parameter in stepped:
+            if id(parameter) in own and parameter.grad is not None and parameter.grad.is_sparse:
+                parameter.grad = own_rows(parameter.grad, share)
         super().optimizer_scaler_step_some(grad_scaler, param_groups)
+
+
+def own_rows(gradient: Float[Tensor, "scenes *row"], share: Share) -> Float[Tensor, "scenes *row"]:
+    """A gradient, dense or sparse in its rows, that is zero in the rows of other processes' scenes."""
+    if gradient.is_sparse:
+        gradient = gradient.coalesce()
+        rows = gradient.indices()[0]
+    else:
+        rows = torch.arange(len(gradient), device=gradient.device)
+    return without_rows(gradient, rows[~share.own(rows)])
 
 
 def average_gradients(parameters: Sequence[Parameter]) -> None:
@@ -139,8 +151,7 @@ def gather_gradients(parameters: Sequence[Parameter], own: Sequence[Parameter], 
 def joined_gradient(gradient: Optional[Tensor], share: Optional[Share]) -> Optional[Tensor]:
     """A gradient of all processes, None where none has one: the mean, or with a share, rows of those who own them."""
     if gradient is not None and share is not None:
-        owned = share.own(torch.arange(len(gradient), device=gradient.device))
-        gradient = without_rows(gradient, (~owned).nonzero()[:, 0])
+        gradient = own_rows(gradient, share)
     parts: List[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(parts, None if gradient is None else gradient.cpu())
     present = [part for part in parts if part is not None]

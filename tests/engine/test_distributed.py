@@ -125,6 +125,29 @@ def test_gradients_that_accumulate_are_those_of_all_processes(balls, kl, tmp_pat
         torch.testing.assert_close(other.to_dense(), one.to_dense(), rtol=1e-3, atol=1e-7)
 
 
+@pytest.mark.parametrize("planes", [RowAdamConfig, AdamOptimizerConfig])
+def test_gradients_that_accumulate_are_kept_where_a_step_has_none_of_a_process(planes, balls, kl, tmp_path):
+    """One scene a step, so that one of two processes has none, also in the last step before the optimizers'."""
+
+    def config(name):
+        config = config_of(balls, kl, tmp_path / name, datamanager={"scenes_per_batch": 1})
+        config.gradient_accumulation_steps = {"planes": 4, "shared_planes": 4, "mlp": 4, "decoder": 4}
+        config.optimizers["planes"]["optimizer"] = planes(lr=0.01, eps=1e-15)
+        return config
+
+    train(0, 1, config("one"))
+    in_processes(2, train, config("two"))
+    one, two = state_of(tmp_path / "one"), state_of(tmp_path / "two")
+    for name, value in one["pipeline"].items():
+        if "field" in name or "decoder" in name:
+            assert float((two["pipeline"][name] - value).abs().mean()) < 1e-4, name
+    (planes_one,), (planes_two,) = (state["optimizers"]["planes"]["state"].values() for state in (one, two))
+    steps = "row_steps" if planes is RowAdamConfig else "step"
+    assert bool((planes_one[steps] > 0).all()) and torch.equal(planes_two[steps], planes_one[steps])
+    mean, doubled = planes_one["exp_avg"], planes_two["exp_avg"]  # the loss of a process's own scenes counts by their
+    assert float((doubled / 2 - mean).norm()) < 1e-2 * float(mean.norm())  # share of the mean over two: Adam is scale-free
+
+
 def averages(rank: int, world: int, folder) -> None:
     """Three parameters: both processes have a gradient, one has, none has."""
     both, one, none = (Parameter(torch.zeros(2, 3)) for _ in range(3))
