@@ -144,8 +144,9 @@ def test_gradients_that_accumulate_are_kept_where_a_step_has_none_of_a_process(p
     (planes_one,), (planes_two,) = (state["optimizers"]["planes"]["state"].values() for state in (one, two))
     steps = "row_steps" if planes is RowAdamConfig else "step"
     assert bool((planes_one[steps] > 0).all()) and torch.equal(planes_two[steps], planes_one[steps])
-    mean, doubled = planes_one["exp_avg"], planes_two["exp_avg"]  # the loss of a process's own scenes counts by their
-    assert float((doubled / 2 - mean).norm()) < 1e-2 * float(mean.norm())  # share of the mean over two: Adam is scale-free
+    # Rows of scenes have twice the gradient, since losses are weighted for the mean over processes; Adam is scale-free.
+    mean, doubled = planes_one["exp_avg"], planes_two["exp_avg"]
+    assert float((doubled / 2 - mean).norm()) < 1e-2 * float(mean.norm())
 
 
 def averages(rank: int, world: int, folder) -> None:
