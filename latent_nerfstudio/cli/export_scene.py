@@ -88,12 +88,16 @@ def scene_index(names: List[str], scene: str, where: Path) -> int:
 
 
 def scene_state(state: Dict[str, "Tensor"], index: int, count: int, checkpoint: Path) -> Dict[str, "Tensor"]:
-    """The pipeline's state with one scene's rows alone, copied so that only they are saved.
+    """The pipeline's state with one scene's rows alone, copied so that only they are saved, and its share of seconds.
 
     Raises:
         ValueError: the checkpoint holds another number of scenes.
     """
+    from latent_nerfstudio.pipelines.saved_state import SECONDS
+
     result = dict(state)
+    if SECONDS in state:
+        result[SECONDS] = state[SECONDS] / count
     for name, value in state.items():
         if name.endswith(SCENE_PARAMETERS):
             if len(value) != count:

@@ -200,7 +200,8 @@ class LatentTrainer(Trainer):
             raise SystemExit(self.stop.exit_code)
 
     def _finish(self) -> None:
-        """The end of a run that has made all its steps before."""
+        """The end of a run that has made all its steps before; it takes no seconds of training."""
+        self.progress.end_clock()
         self.step, self.stop_training = self.last_step, True
         self._init_viewer_state()
         self._after_train()
@@ -273,10 +274,10 @@ class LatentTrainer(Trainer):
         gradients = self._accumulating(step)
         if not is_main_process():
             return
-        with self.pipeline.as_saved(), gradients_in_state(self.optimizers.optimizers, gradients):
+        seconds = self.progress.seconds()
+        with self.pipeline.as_saved(seconds), gradients_in_state(self.optimizers.optimizers, gradients):
             if BUNDLE in self.unwritten:  # first: a run that dies between the two writes it again when it is resumed
-                seconds = self.entry_seconds + round(self.progress.seconds(), 2)
-                facts = {"method": self.config.method_name, "seconds": seconds}
+                facts = {"method": self.config.method_name, "seconds": self.entry_seconds + round(seconds, 2)}
                 write_shared_bundle(self.base_dir, self.pipeline.latent_model, step, facts)
             if step >= self._start_step:
                 self._publish(step)
@@ -370,7 +371,6 @@ class LatentTrainer(Trainer):
             "method": self.config.method_name,
             "steps": self.step + 1,
             "alignment_start": self.pipeline.second_stage_start,
-            "steps_of_this_process": self.step + 1 - self._start_step,
             "seconds": round(seconds, 2),
             "scenes": model.scene_names,
             "seconds_per_scene": round(seconds / len(model.scene_names), 2),
@@ -400,7 +400,7 @@ def append_row(path: Path, row: Dict[str, Any]) -> None:
 
 
 class Progress:
-    """Lines with stage, step, loss, PSNR and the time that is left."""
+    """The run's clock, and lines with stage, step, loss, PSNR and the time that is left."""
 
     def __init__(self, pipeline: LatentPipeline, start: int, end: int):
         self.pipeline = pipeline
@@ -410,14 +410,14 @@ class Progress:
         self.begin()
 
     def begin(self) -> None:
-        """Starts the clock."""
+        """Starts the clock, at what was spent before the first step."""
         self.printed = time.monotonic()
-        self.started = self.printed - self.pipeline.start_seconds  # the scenes' start is training as well
+        self.started = self.printed - self.pipeline.start_seconds
         self.ended: Optional[float] = None
 
     def end_clock(self) -> None:
-        """Stops the clock."""
-        self.ended = time.monotonic()
+        """Stops the clock, if it runs."""
+        self.ended = time.monotonic() if self.ended is None else self.ended
 
     def pause(self) -> None:
         """Stops the clock for what is no training."""
@@ -430,7 +430,7 @@ class Progress:
             self.ended = None
 
     def seconds(self) -> float:
-        """Seconds that the clock has run."""
+        """Seconds of the run, those of the processes that it was resumed from included."""
         return (self.ended or time.monotonic()) - self.started
 
     def update(self, step: int, loss: torch.Tensor, metrics: Dict[str, Any]) -> None:
@@ -442,6 +442,6 @@ class Progress:
             return
         self.stage, self.printed = stage, now
         done = step + 1 - self.start
-        left = self.seconds() / done * (self.end - step - 1)
+        left = (self.seconds() - self.pipeline.start_seconds) / done * (self.end - step - 1)
         numbers = "  ".join(f"{name} {float(value):.4g}" for name, value in metrics.items())
         CONSOLE.log(f"{stage}  {step + 1}/{self.end}  loss {float(loss):.4g}  {numbers}  {left:.0f} s left")

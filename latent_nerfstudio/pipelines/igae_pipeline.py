@@ -148,14 +148,14 @@ class IGAEPipeline(LatentPipeline):
         return super().load_state_dict({k: v for k, v in state_dict.items() if k != BACKGROUND}, strict)
 
     @contextmanager
-    def as_saved(self) -> Iterator[None]:
+    def as_saved(self, seconds: float) -> Iterator[None]:
         """With a background that fits the encoder, for whoever opens the checkpoint; training goes on with its own, as
         if nothing had been saved."""
         background = self.space.background.clone()
         self.space.encode_background()
         hook = self.register_state_dict_post_hook(lambda module, state, *_: state.update({BACKGROUND: background}))
         try:
-            with super().as_saved():
+            with super().as_saved(seconds):
                 yield
         finally:
             hook.remove()

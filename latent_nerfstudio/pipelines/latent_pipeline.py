@@ -27,7 +27,7 @@ from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.pipelines.commands import refuse_unsupported
 from latent_nerfstudio.pipelines.finite import check_finite, not_finite
-from latent_nerfstudio.pipelines.saved_state import seal, unsealed
+from latent_nerfstudio.pipelines.saved_state import SECONDS, seal, unsealed
 from latent_nerfstudio.pipelines.scene_progress import PlateauConfig, SceneProgress
 from latent_nerfstudio.pipelines.scene_start import start_scenes
 from latent_nerfstudio.pipelines.scene_watch import SceneWatch
@@ -113,7 +113,7 @@ class LatentPipeline(VanillaPipeline):
         self.scene_progress = SceneProgress(self.latent_model.scene_names, config.plateau)
         self.watch = SceneWatch(self)
         self.is_fresh = True
-        self.start_seconds = 0.0
+        self.start_seconds = 0.0  # of training before the first step: the scenes' start, or processes before this one
 
     @staticmethod
     def check_world(config: "LatentPipelineConfig", world: int) -> None:
@@ -174,13 +174,24 @@ class LatentPipeline(VanillaPipeline):
         self.watch.prepare()
 
     def load_pipeline(self, loaded_state: Dict[str, Any], step: int) -> None:
-        super().load_pipeline(unsealed(loaded_state, f"checkpoint of step {step}"), step)
+        state = unsealed(loaded_state, f"checkpoint of step {step}")
+        self.start_seconds = float(state.pop(SECONDS, 0.0))
+        super().load_pipeline(state, step)
         self.is_fresh = False
 
     @contextmanager
-    def as_saved(self) -> Iterator[None]:
-        """While it lasts, `state_dict` is what a checkpoint holds: the weights and their seal."""
-        hook = self.register_state_dict_post_hook(lambda module, state, prefix, metadata: seal(state))
+    def as_saved(self, seconds: float) -> Iterator[None]:
+        """While it lasts, `state_dict` is what a checkpoint holds: the weights, the seconds of training, and the seal.
+
+        Args:
+            seconds: of the whole run so far.
+        """
+
+        def complete(module: torch.nn.Module, state: Dict[str, Any], prefix: str, metadata: Any) -> None:
+            state[SECONDS] = torch.tensor(seconds, dtype=torch.float64)
+            seal(state)
+
+        hook = self.register_state_dict_post_hook(complete)
         try:
             yield
         finally:

@@ -1,7 +1,7 @@
-"""The seal of a checkpoint's weights: their CRC-32, by which a damaged one is known before it is used.
+"""What a checkpoint holds beside weights: the seconds of training so far, and a seal, by which a damaged one is known.
 
-ns-eval, ns-viewer and ns-render load a checkpoint by torch, which looks at the archive's directory and not at the
-CRC-32 of its records; the pipeline's hook is all that a plugin has there.
+The seal is the CRC-32 of all tensors: ns-eval, ns-viewer and ns-render load a checkpoint by torch, which looks at the
+archive's directory and not at the CRC-32 of its records; the pipeline's hook is all that a plugin has there.
 """
 
 import zlib
@@ -13,6 +13,9 @@ from latent_nerfstudio.errors import problem
 
 SEAL = "seal"
 """Name of the seal among the weights."""
+
+SECONDS = "training_seconds"
+"""Name of the seconds of training among the weights; older checkpoints do not have it."""
 
 
 def crc_of(state: Mapping[str, Any]) -> int:

@@ -66,7 +66,7 @@ def test_a_run_and_its_continuation(balls, kl, tmp_path, steps_of):
     assert steps == [0, 1, 2, 3, 4, 5]
     assert [path.name for path in first.checkpoint_dir.iterdir()] == ["step-000000005.ckpt"]
     summary = summary_of(first)
-    assert (summary["method"], summary["steps"], summary["steps_of_this_process"]) == ("tiny", 6, 6)
+    assert (summary["method"], summary["steps"]) == ("tiny", 6)
     assert summary["scenes"] == ["a", "b", "c"] and summary["seconds"] > 0 and summary["device"] == "cpu"
     assert summary["bytes_per_scene"] == 4 * 3 * 4 * 8 * 8
     assert (first.base_dir / "contact_sheet.png").is_file()
@@ -79,7 +79,7 @@ def test_a_run_and_its_continuation(balls, kl, tmp_path, steps_of):
     assert steps == [6, 7, 8]
     assert [path.name for path in second.checkpoint_dir.iterdir()] == ["step-000000008.ckpt"]
     summary = summary_of(second)
-    assert (summary["steps"], summary["steps_of_this_process"]) == (9, 3)
+    assert summary["steps"] == 9
     rate = second.optimizers.optimizers["planes"].param_groups[0]["lr"]
     assert rate == pytest.approx(0.01 * stage_factor(9, 4, 9, 20, 0.05, 1.0))
 
@@ -159,9 +159,8 @@ def test_what_the_end_of_a_killed_run_has_not_written_is_written_without_a_step(
     second.train()
     assert steps == []
     expected, summary = summary_of(whole), summary_of(second)
-    timed = ("seconds", "seconds_per_scene", "steps_of_this_process")
+    timed = ("seconds", "seconds_per_scene")
     assert {k: v for k, v in summary.items() if k not in timed} == {k: v for k, v in expected.items() if k not in timed}
-    assert summary["steps_of_this_process"] == 0 and expected["steps_of_this_process"] == 6
     after = contents_of(folder)
     assert {path: after[path] for path in before} == before
     assert (folder / "contact_sheet.png").read_bytes() == (whole.base_dir / "contact_sheet.png").read_bytes()
@@ -194,6 +193,65 @@ def test_the_summary_of_a_run_that_went_on_and_was_killed_is_not_that_of_its_fir
     third.train()
     assert steps == [] and summary_of(third)["steps"] == 5
     assert [path.name for path in third.checkpoint_dir.iterdir()] == ["step-000000004.ckpt"]
+
+
+# Seconds
+
+SPENT = 1000.0
+"""Seconds that a run has on its clock before its first step here; its few steps take far less."""
+
+
+def run_with_seconds(data, source, out, **settings):
+    """A run that has made its steps in a long time."""
+    trainer = trainer_of(data, source, out, **settings)
+    trainer.pipeline.start_seconds = SPENT
+    return trainer
+
+
+def seconds_of(trainer):
+    return torch.load(next(trainer.checkpoint_dir.iterdir()), weights_only=True)["pipeline"]["training_seconds"]
+
+
+@pytest.mark.parametrize("folder", ["first", "another"])
+def test_seconds_are_those_of_the_whole_run(folder, balls, kl, tmp_path):
+    first = run_with_seconds(balls, kl, tmp_path / "first")
+    first.train()
+    spent = summary_of(first)["seconds"]
+    assert spent > SPENT and float(seconds_of(first)) == pytest.approx(spent, abs=0.01)
+
+    more = {"write_bundle": True, "steps_per_pictures": 3, "load_dir": first.checkpoint_dir}
+    second = trainer_of(balls, kl, tmp_path / folder, steps=9, **more)
+    second.train()
+    summary = summary_of(second)
+    assert spent < summary["seconds"] < spent + SPENT / 2
+    assert summary["seconds_per_scene"] == pytest.approx(summary["seconds"] / 3, abs=0.01)
+    assert read_shared_bundle(str(second.base_dir)).facts["seconds"] == summary["seconds"]
+    (row,) = map(json.loads, (second.base_dir / "metrics.jsonl").read_text().splitlines())
+    assert spent < row["seconds"] <= summary["seconds"]
+
+
+def test_a_run_that_only_writes_its_end_has_the_seconds_of_its_last_checkpoint(balls, kl, tmp_path, monkeypatch):
+    first = run_with_seconds(balls, kl, tmp_path)
+    killed(monkeypatch, BEFORE_THE_SUMMARY, first)
+    spent = float(seconds_of(first))
+    second = trainer_of(balls, kl, tmp_path, write_bundle=True, load_dir=first.checkpoint_dir)
+    second.train()
+    assert spent > SPENT and summary_of(second)["seconds"] == pytest.approx(spent, abs=0.01)
+    assert read_shared_bundle(str(second.base_dir)).facts["seconds"] == summary_of(second)["seconds"]
+
+
+def test_a_checkpoint_without_seconds_counts_as_none(balls, tmp_path):
+    """As those of older versions are."""
+    trainer = run_with_seconds(balls, "identity", tmp_path, pipeline={"rgb_alignment_start": None})
+    trainer.pipeline.load_pipeline(trainer.pipeline.state_dict(), 0)
+    assert trainer.pipeline.start_seconds == 0
+
+
+def test_the_time_that_is_left_is_told_by_the_pace_of_this_process(balls, tmp_path, capsys):
+    trainer = run_with_seconds(balls, "identity", tmp_path, pipeline={"rgb_alignment_start": None})
+    progress = trainer_module.Progress(trainer.pipeline, start=3, end=9)
+    progress.update(3, torch.tensor(0.0), {})
+    assert progress.seconds() >= SPENT and " 0 s left" in capsys.readouterr().out
 
 
 # Scenes that end early
