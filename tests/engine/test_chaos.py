@@ -5,8 +5,11 @@ import io
 import os
 import random
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -14,51 +17,75 @@ from latent_nerfstudio.data import latent_cache
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "chaos.py"
 
+LONGEST = 300
+"""Seconds that a fresh process may take, which imports all first."""
 
-@pytest.fixture(scope="module")
-def chaos():
+
+def load_chaos():
     """The benchmark as a module."""
     spec = importlib.util.spec_from_file_location("chaos", BENCHMARK)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["chaos"] = module  # where its dataclasses look for their types
     spec.loader.exec_module(module)
-    yield module
+    return module
+
+
+@pytest.fixture(scope="module")
+def chaos():
+    yield load_chaos()
     del sys.modules["chaos"]
 
 
-def test_nothing_is_lost(chaos):
-    assert chaos.Chaos(kills=1, at_writes=1, damages=0, jobs=("cache",), output=None).main() == 0
+def in_fresh_process(function, *arguments):
+    """What a function returns in a process of its own: a fork of this one, whose threads have computed, can hang."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result(timeout=LONGEST)
 
 
-def test_files_that_are_written_in_place_are_noticed(chaos, monkeypatch, tmp_path):
-    """Killed before a call that changes the disk, each of them once."""
+def short_campaign():
+    """One kill at a random moment and one before a write, while latents are cached."""
+    return load_chaos().Chaos(kills=1, at_writes=1, damages=0, jobs=("cache",), output=None).main()
 
-    @contextmanager
-    def in_place(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT), "wb", buffering=0) as stream:
-            content = io.BytesIO()
-            yield content
-            stream.write(content.getvalue()[:1000])
-            os.fsync(stream.fileno())
-            stream.write(content.getvalue()[1000:])
+
+def test_nothing_is_lost():
+    assert in_fresh_process(short_campaign) == 0
+
+
+@contextmanager
+def in_place(path):
+    """A file that is written where it stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT), "wb", buffering=0) as stream:
+        content = io.BytesIO()
+        yield content
+        stream.write(content.getvalue()[:1000])
+        os.fsync(stream.fileno())
+        stream.write(content.getvalue()[1000:])
+
+
+def outcomes_of_kills(folder, broken):
+    """What becomes of latents whose writing is killed before a call that changes the disk, each of them once; and the
+    outcomes that there are."""
+    chaos = load_chaos()
 
     def begin(folder):
         latents = [chaos.torch.ones(50, 50) for _ in range(chaos.VIEWS - 1)]
         latent_cache._write(folder / "cache" / "a.safetensors", latents)
 
-    job = chaos.Job("write", begin, chaos.cache_contents, chaos.broken_cache)
-    for broken in (False, True):
-        if broken:
-            monkeypatch.setattr(latent_cache, "replacing_file", in_place)
-        chaos.measure(job, tmp_path / str(broken) / "expected")
-        outcomes = set()
+    job, outcomes = chaos.Job("write", begin, chaos.cache_contents, chaos.broken_cache), set()
+    with patch.object(latent_cache, "replacing_file", in_place if broken else latent_cache.replacing_file):
+        chaos.measure(job, folder / "expected")
         for number in range(1, job.writes + 1):
-            folder = tmp_path / f"{broken}-{number}"
-            monkeypatch.setattr(random.Random, "randrange", lambda *_, number=number: number)
-            outcomes.add(chaos.kill_once(job, folder, "write", random.Random(0))["outcome"])
-        assert outcomes == ({chaos.OUTCOMES[0], chaos.OUTCOMES[2]} if broken else {chaos.OUTCOMES[0]})
+            with patch.object(random.Random, "randrange", lambda *_, number=number: number):
+                outcomes.add(chaos.kill_once(job, folder / str(number), "write", random.Random(0))["outcome"])
+    return outcomes, chaos.OUTCOMES
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_files_that_are_written_in_place_are_noticed(broken, tmp_path):
+    outcomes, known = in_fresh_process(outcomes_of_kills, tmp_path, broken)
+    assert outcomes == ({known[0], known[2]} if broken else {known[0]})
 
 
 @pytest.mark.parametrize("kind", ["cut", "a block of zeros", "a bit"])
