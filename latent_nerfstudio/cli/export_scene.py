@@ -148,11 +148,24 @@ def make_absolute(model: Any) -> None:
 
 
 def scene_summary(run: "Run", scene: str) -> Dict[str, Any]:
-    """The run's training.json for one scene; empty if it has none."""
+    """The run's training.json for one scene; empty if it has none.
+
+    It goes to strangers: of where it comes from it names the run's folder alone, without the path.
+    """
     if not run.training:
         return {}
     seconds = run.training.get("seconds_per_scene", run.training.get("seconds"))
-    return {**run.training, "scenes": [scene], "seconds": seconds, "exported_from": str(run.config_path.resolve())}
+    own = {"scenes": [scene], "seconds": seconds, "exported_from": run.folder.resolve().name}
+    common = {name: value for name, value in run.training.items() if name != "facts"}
+    return {**common, **own, **scene_facts(run.training.get("facts"), scene)}
+
+
+def scene_facts(facts: Any, scene: str) -> Dict[str, Any]:
+    """The entry `facts` of an imported run's training.json, of one scene; none where there are none of it."""
+    from latent_nerfstudio.scene_files.scene_file import public_facts
+
+    known = facts.get(scene) if isinstance(facts, dict) else None
+    return {"facts": {scene: public_facts(known)}} if isinstance(known, dict) else {}
 
 
 def write_run(folder: Path, config: "LatentTrainerConfig", state: Dict[str, Any], summary: Dict[str, Any]) -> None:

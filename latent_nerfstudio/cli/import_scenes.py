@@ -151,7 +151,9 @@ def render_views(
 
 
 def summary(model: "LatentModel", facts: Dict[str, Dict[str, Any]]) -> Dict[str, Any]:
-    """The run's training.json, as far as the scenes' facts go."""
+    """The run's training.json, as far as the scenes' facts go, which are those that may be handed on."""
+    from latent_nerfstudio.scene_files.scene_file import public_facts
+
     seconds: List[float] = [own["seconds"] for own in facts.values() if type(own.get("seconds")) in (int, float)]
     steps: List[int] = [own["steps"] for own in facts.values() if type(own.get("steps")) is int]
     return {
@@ -164,5 +166,5 @@ def summary(model: "LatentModel", facts: Dict[str, Dict[str, Any]]) -> Dict[str,
         "bytes_shared": model.shared_bytes(),
         "device": str(model.device),
         "imported": True,
-        "facts": facts,
+        "facts": {name: public_facts(own) for name, own in facts.items()},
     }

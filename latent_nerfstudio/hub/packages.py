@@ -12,7 +12,7 @@ Nothing is published that was not read and verified, and nothing is written out 
 import re
 import shutil
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Set, Tuple
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 from huggingface_hub import ModelCard, ModelHubMixin
 
@@ -22,7 +22,7 @@ from latent_nerfstudio.hub.resolve import FILES, PLACES, Kind, fetch, is_hub_id,
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig, locate
 from latent_nerfstudio.models.bundle_folder import FOLDER
 from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, SharedBundle, read_shared_bundle
-from latent_nerfstudio.scene_files.scene_file import read_scene_file
+from latent_nerfstudio.scene_files.scene_file import copy_scene_file, read_scene_file
 from latent_nerfstudio.scene_files.sources import files_in
 
 SCENES = "scenes"
@@ -68,13 +68,13 @@ class Package(ModelHubMixin, library_name="latent-nerfstudio"):
         return self.bundle is not None and self.place not in BUNDLED_BUNDLES and not is_hub_source(self.place)
 
     def copy_to(self, folder: Path) -> None:
-        """Copies the files, and verifies the copy.
+        """Copies the files, scenes without private facts, and verifies the copy.
 
         Raises:
             ValueError: a file was changed meanwhile.
         """
         if self.kind == "scenes":
-            copy_files(self.folder, folder / SCENES, SCENE_FILE)
+            copy_files(self.folder, folder / SCENES, SCENE_FILE, copy_scene_file)
             if self.bundle is not None and self.takes_bundle_along:
                 copy_files(self.bundle.folder, folder / FOLDER, FILES["bundle"])
         else:
@@ -174,13 +174,13 @@ def is_hub_source(source: Optional[str]) -> bool:
     return source is not None and is_hub_id(source) and not Path(source).expanduser().exists()
 
 
-def copy_files(folder: Path, target: Path, names: str) -> None:
-    """Copies the files of these names, a pattern, and no others."""
+def copy_files(folder: Path, target: Path, names: str, copy: Callable[[Path, Path], Any] = shutil.copyfile) -> None:
+    """Copies the files of these names, a pattern, and no others; each by a function of file and copy."""
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_file() and re.fullmatch(names, name):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target / name)
+            copy(path, target / name)
 
 
 def verify(folder: Path, kind: Kind) -> None:

@@ -13,6 +13,7 @@ Files come from strangers: sizes, types and shapes are checked before anything o
 import hashlib
 import json
 import math
+import shutil
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
@@ -54,6 +55,9 @@ MAX_NAME = 200
 
 KINDS: Dict[str, type] = {"format": str, "name": str, "bundle": str, "precision": str, "facts": dict, "sha256": str}
 """Entries of the metadata."""
+
+PRIVATE = ("worker",)
+"""Facts that are not handed on: earlier versions of `lns fit-scenes` wrote host and process into scene files."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +118,7 @@ def read_scene_file(path: Path, bundle: Optional[SharedBundle] = None) -> SceneF
 
 
 def pack_scene(scene: SceneFile, precision: Precision = "float16") -> bytes:
-    """The contents of a scene's file; equal scenes make equal bytes.
+    """The contents of a scene's file, without facts that are `PRIVATE`; equal scenes make equal bytes.
 
     Args:
         scene: the scene.
@@ -125,20 +129,50 @@ def pack_scene(scene: SceneFile, precision: Precision = "float16") -> bytes:
         ValueError: a name that cannot be a file's, a scene without anything or of other shapes, numbers that are not
             finite or too large for the precision, or facts that are not JSON.
     """
-    from safetensors.torch import save
-
     check_name(scene.name)
     where = f"scene {scene.name!r}"
     check_numbers(scene, precision, where)
     tensors = stored_tensors(scene, precision)
     check_tensors({name: Entry(t.dtype, tuple(t.shape), 0) for name, t in tensors.items()}, precision, where)
     meta: Dict[str, Any] = {"format": FORMAT, "name": scene.name, "bundle": scene.bundle_hash, "precision": precision}
-    meta["facts"] = json_facts(scene.facts, where)
-    meta["sha256"] = digest(meta, tensors)
-    data = save(tensors, {"scene": canonical(meta).decode()})
+    meta["facts"] = json_facts(public_facts(scene.facts), where)
+    return signed(meta, tensors, where)
+
+
+def signed(meta: Dict[str, Any], tensors: Dict[str, Tensor], where: str) -> bytes:
+    """The contents of a scene's file, by its tensors and its metadata without the hash.
+
+    Raises:
+        ValueError: too many facts.
+    """
+    from safetensors.torch import save
+
+    data = save(tensors, {"scene": canonical({**meta, "sha256": digest(meta, tensors)}).decode()})
     if int.from_bytes(data[:8], "little") > MAX_HEADER:
         raise ValueError(problem(where, f"facts of less than {MAX_HEADER} bytes", "more", "leave some out"))
     return data
+
+
+def public_facts(facts: Dict[str, Any]) -> Dict[str, Any]:
+    """What is known of a scene, without what is nobody else's business."""
+    return {name: value for name, value in facts.items() if name not in PRIVATE}
+
+
+def copy_scene_file(path: Path, target: Path) -> None:
+    """Copies a scene file without private facts; its tensors stay as they are, and so does a file without such facts.
+
+    Raises:
+        ValueError: it is no scene file, or is damaged.
+    """
+    with open(path, "rb") as stream:
+        meta, tensors = verified(stream, path.stat().st_size, str(path))
+    facts = public_facts(meta["facts"])
+    if facts == meta["facts"]:
+        shutil.copyfile(path, target)
+        return
+    rest = {name: value for name, value in meta.items() if name != "sha256"}
+    own = {name: value.clone() for name, value in tensors.items()}  # they share a buffer, which safetensors refuses
+    target.write_bytes(signed({**rest, "facts": facts}, own, str(path)))
 
 
 def unpack_scene(stream: BufferedIOBase, size: int, where: str, bundle: Optional[SharedBundle] = None) -> SceneFile:
@@ -153,6 +187,17 @@ def unpack_scene(stream: BufferedIOBase, size: int, where: str, bundle: Optional
     Raises:
         ValueError: see `read_scene_file`.
     """
+    meta, tensors = verified(stream, size, where, bundle)
+    weights = tensors["scene_weights"].clone() if "scene_weights" in tensors else None  # of a buffer with the planes
+    scene = SceneFile(meta["name"], meta["bundle"], planes_of(tensors), weights, meta["facts"])
+    check_numbers(scene, "float32", where)
+    return scene
+
+
+def verified(
+    stream: BufferedIOBase, size: int, where: str, bundle: Optional[SharedBundle] = None
+) -> Tuple[Dict[str, Any], Dict[str, Tensor]]:
+    """Metadata and tensors of a scene's file as it holds them, verified but for the numbers; see `unpack_scene`."""
     meta, entries = read_header(stream, size, where)
     check_meta(meta, where)
     check_tensors(entries, meta["precision"], where)
@@ -161,10 +206,7 @@ def unpack_scene(stream: BufferedIOBase, size: int, where: str, bundle: Optional
     tensors = read_tensors(stream, entries, where)
     if digest({name: value for name, value in meta.items() if name != "sha256"}, tensors) != meta["sha256"]:
         raise ValueError(problem(where, f"contents with the SHA-256 {meta['sha256'][:64]!r}", "others", AGAIN))
-    weights = tensors["scene_weights"].clone() if "scene_weights" in tensors else None  # of a buffer with the planes
-    scene = SceneFile(meta["name"], meta["bundle"], planes_of(tensors), weights, meta["facts"])
-    check_numbers(scene, "float32", where)
-    return scene
+    return meta, tensors
 
 
 def check_name(name: Any) -> None:

@@ -7,10 +7,10 @@ import torch
 from official import fail, succeed, train_arguments
 
 from latent_nerfstudio.cli.contact_sheet import ContactSheet
-from latent_nerfstudio.cli.export_scene import export_scene
+from latent_nerfstudio.cli.export_scene import export_scene, scene_summary
 from latent_nerfstudio.cli.main import main
 from latent_nerfstudio.cli.report import Report
-from latent_nerfstudio.cli.runs import load_pipeline, open_run
+from latent_nerfstudio.cli.runs import Run, load_pipeline, open_run
 
 
 def views_of(pipeline, scene: str) -> list[torch.Tensor]:
@@ -96,10 +96,20 @@ def test_an_exported_scene_is_a_run_of_its_own(latent_run, exported, tmp_path):
     (whole,) = (latent_run.parent / "nerfstudio_models").iterdir()
     assert path.stat().st_size < whole.stat().st_size / 2
     training = json.loads((exported.parent / "training.json").read_text())
-    assert training["scenes"] == ["red"]
+    assert training["scenes"] == ["red"] and training["exported_from"] == latent_run.parent.name
+    assert str(latent_run.parents[3]) not in json.dumps(training)
+    seconds = torch.load(whole, weights_only=True)["pipeline"]["training_seconds"]
+    assert state["pipeline"]["training_seconds"] == seconds / 2 == pytest.approx(training["seconds"], abs=0.01)
     output = succeed("ns-eval", "--load-config", exported, "--output-path", tmp_path / "eval.json")
     assert "Saved results" in output
     assert "red/psnr" not in json.loads((tmp_path / "eval.json").read_text())["results"]
+
+
+def test_an_exported_scene_does_not_name_the_host(latent_run):
+    """Of an imported run, whose training.json holds the facts of all scenes."""
+    facts = {name: {"psnr": 30.0, "worker": "host-7:99"} for name in ("blue", "red")}
+    run = Run(latent_run, open_run(latent_run).config, {"steps": 3, "facts": facts})
+    assert scene_summary(run, "red")["facts"] == {"red": {"psnr": 30.0}}
 
 
 def test_an_exported_scene_can_be_trained_on(exported, random_autoencoder, two_balls, tmp_path):

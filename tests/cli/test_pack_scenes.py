@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from old_files import write_old_scene_file
 
 from latent_nerfstudio.cli.main import main
 from latent_nerfstudio.scene_files.archive import archive_names, read_archive
@@ -26,6 +27,15 @@ def test_files_to_an_archive_and_back(tmp_path, capsys):
     for name in "ab":
         file = f"{name}.safetensors"
         assert (tmp_path / "back" / file).read_bytes() == (folder / file).read_bytes()
+
+
+def test_what_is_packed_does_not_name_the_host(tmp_path):
+    scene = SceneFile("a", "ab12", torch.ones(3, 2, 4, 4), None, {"psnr": 1, "worker": "host-7:99"})
+    write_old_scene_file(tmp_path / "a.safetensors", scene)
+    for output in ("all.zip", "folder"):
+        main(["pack-scenes", str(tmp_path / "a.safetensors"), "--output", str(tmp_path / output)])
+    (packed,) = read_archive(tmp_path / "all.zip")
+    assert packed.facts == read_scene_file(tmp_path / "folder" / "a.safetensors").facts == {"psnr": 1}
 
 
 def test_some_scenes_in_int8(tmp_path):

@@ -13,6 +13,7 @@ from PIL import Image
 from small_nerfs import small_nerfacto
 from tiny import camera_of, latent_model_of, small_nerf
 
+from latent_nerfstudio.cli.import_scenes import summary
 from latent_nerfstudio.cli.main import main
 from latent_nerfstudio.cli.runs import load_pipeline, open_run
 from latent_nerfstudio.models.latent_model import LatentModelConfig
@@ -191,6 +192,12 @@ def test_import_refuses_what_it_cannot_do(frozen_run, bundle, latent_run, tmp_pa
     folder = imported(run).parent
     assert json.loads((folder / "training.json").read_text())["scenes"] == ["blue"]
     assert [path.name for path in folder.parent.iterdir()] == ["imported"]
+
+
+def test_an_imported_run_does_not_name_the_host():
+    facts = {name: {"seconds": 2.0, "worker": "host-7:99"} for name in ("a", "b")}
+    result = summary(latent_model_of(), facts)
+    assert result["seconds"] == 4.0 and result["facts"] == {"a": {"seconds": 2.0}, "b": {"seconds": 2.0}}
 
 
 @pytest.mark.parametrize(

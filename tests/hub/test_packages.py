@@ -1,9 +1,11 @@
 """Publishing: what goes up comes down the same, with a card that says what was measured."""
 
+import dataclasses
 import json
 
 import pytest
 from huggingface_hub import ModelCard
+from old_files import write_old_scene_file
 from test_resolve import files_of, names
 
 from latent_nerfstudio.cli.main import main
@@ -11,6 +13,7 @@ from latent_nerfstudio.hub.card import Notes
 from latent_nerfstudio.hub.packages import Package, guess_kind
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle
+from latent_nerfstudio.scene_files.scene_file import read_scene_file
 
 SOURCES = {"bundle": "", "scenes": "scenes", "autoencoder": "shared_bundle/autoencoder"}
 
@@ -87,6 +90,16 @@ def test_nothing_else_of_a_folder_is_published(run, tmp_path):
         *("README.md", "config.json", "bundle.json", "shared.safetensors", "latent_space.json"),
         *("diffusion_pytorch_model.safetensors", "red.safetensors", "[blue].safetensors"),
     }
+
+
+def test_what_is_published_does_not_name_the_host(run, tmp_path):
+    """Nor is anything else of it changed."""
+    for path in (run / "scenes").glob("*.safetensors"):
+        scene = read_scene_file(path)
+        facts = {**scene.facts, "worker": "host-7:99"}
+        write_old_scene_file(tmp_path / "old" / path.name, dataclasses.replace(scene, facts=facts))
+    Package(str(tmp_path / "old"), "scenes", str(run)).save_pretrained(tmp_path / "published")
+    assert files_of(tmp_path / "published" / "scenes") == files_of(run / "scenes")
 
 
 def test_a_bundle_by_name_or_hub_id_is_named_and_not_copied(hub, run, tmp_path):

@@ -12,12 +12,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from learned import BOTH, MACRO, MICRO, bundle_of, equal, meta_of, model_of, raw_file, scene_of
+from old_files import write_old_scene_file
 
 from latent_nerfstudio.scene_files.quantisation import dequantise, quantise
 from latent_nerfstudio.scene_files.scene_file import (
     SceneFile,
     check_name,
     check_numbers,
+    copy_scene_file,
     pack_scene,
     read_scene_file,
     write_scene_file,
@@ -33,6 +35,26 @@ def written(path, data: bytes):
 
 
 # Round trips
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+def test_a_copy_does_not_name_the_host(precision, tmp_path):
+    """It is the file that there would be without the fact, to the last byte."""
+    old, new, copy = (tmp_path / f"{name}.safetensors" for name in ("old", "new", "copy"))
+    write_old_scene_file(old, scene_of(facts={"psnr": 31.25, "worker": "host-7:99"}), precision)
+    write_scene_file(new, scene_of(facts={"psnr": 31.25}), precision)
+    for source in (old, new):
+        copy_scene_file(source, copy)
+        assert copy.read_bytes() == new.read_bytes()
+
+
+def test_a_damaged_file_is_not_signed_anew(tmp_path):
+    path = tmp_path / "a.safetensors"
+    write_old_scene_file(path, scene_of(facts={"worker": "host-7:99"}))
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    with pytest.raises(ValueError, match="expected contents with the SHA-256"):
+        copy_scene_file(written(path, bytes(data)), tmp_path / "copy")
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
