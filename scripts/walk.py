@@ -55,13 +55,13 @@ TOY = {
     "make demo": "lns demo-scenes data/demo --views 6 --resolution 32 && "
     f"ns-train latent-triplane {FEW} --data data/demo --pipeline.model.shared-bundle bundled --experiment-name demo "
     "--timestamp latest --vis tensorboard",
-    "ns-train latent-triplane": f"ns-train latent-triplane {FEW}",
+    "--max-num-iterations 600": FEW,
     "lns render-meshes": "lns render-meshes --views 6 --resolution 32",
     "lns orbit": "lns orbit --views 2 --size 32",
     "lns blend": "lns blend --views 2 --size 32",
     "ns-render interpolate": "ns-render interpolate --interpolation-steps 1",
 }
-"""What beginnings of lines become in a toy walk."""
+"""What words of lines become in a toy walk."""
 
 PLACE = re.compile(r"(<!-- times -->\n).*(<!-- end of times -->)", re.S)
 """Of a page, the place of the table."""
@@ -223,7 +223,7 @@ class Walk:
             SystemExit: it failed.
             TimeoutError: it served nothing.
         """
-        line = self.toy_line(line) if self.toy else line
+        line = toy_line(line) if self.toy else line
         with log.open("a", encoding="utf-8") as output:
             print(f"$ {line}", file=output, flush=True)
             process: subprocess.Popen[bytes] = subprocess.Popen(
@@ -250,10 +250,12 @@ class Walk:
         path = os.pathsep.join([str(programs), *others])
         return {**os.environ, "PATH": path, "XDG_CACHE_HOME": str(self.folder / "cache"), "PYTHONUNBUFFERED": "1"}
 
-    def toy_line(self, line: str) -> str:
-        """What a toy walk runs instead of a line."""
-        begin = next((begin for begin in TOY if line.startswith(begin)), "")
-        return TOY.get(begin, "") + line[len(begin) :]
+
+def toy_line(line: str) -> str:
+    """What a toy walk runs instead of a line."""
+    for words, small in TOY.items():
+        line = line.replace(words, small)
+    return line
 
 
 def cpu_seconds() -> float:
