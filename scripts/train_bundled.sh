@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains what the package bundles: the standard autoencoder, and the 3D-aware one with its base planes.
-# PHOTOS is a folder of real photos of at least 160 x 160 pixels. Three hours of one CPU core; a GPU is faster.
+# PHOTOS is a folder of real photos of at least 160 x 160 pixels. Three and a half hours of one CPU core; a GPU is faster.
 set -euo pipefail
 photos=${1:?"photos: expected a folder of real photos as the first argument, got none; name one"}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
@@ -29,12 +29,19 @@ ns-train ig-ae --data data/autoencoder/joint --pipeline.real-images data/autoenc
 	--output-dir outputs --experiment-name bundled --timestamp latest --vis tensorboard
 python scripts/write_bundled.py --run outputs/bundled/ig-ae/latest --test-scenes data/autoencoder/test --photos "$photos"
 
-# The decoder of rendered latents: scenes fitted to the bundle by latent supervision, then the decoder alone to their renders.
+# The decoder of rendered latents: scenes fitted to the bundle by latent supervision, then the decoder alone to their renders;
+# and once more from there, with twice the scenes and twice the steps.
 ns-train latent-triplane --data data/autoencoder/joint --pipeline.model.shared-bundle bundled \
 	--pipeline.align-scenes False --write-bundle True --pipeline.rgb-alignment-start 2400 --max-num-iterations 9400 \
 	--pipeline.whole-pictures-start 9000 --pipeline.datamanager.images-per-batch 8 --contact-sheet False \
 	--output-dir outputs --experiment-name decoder --timestamp latest --vis tensorboard
 python scripts/add_decoder.py --run outputs/decoder/latent-triplane/latest --seconds 5442
+lns demo-scenes data/autoencoder/more --num-scenes 256 --views 24 --seed 3000
+ns-train latent-triplane --data data/autoencoder/more --pipeline.model.shared-bundle bundled \
+	--pipeline.align-scenes False --write-bundle True --pipeline.rgb-alignment-start 4800 --max-num-iterations 18800 \
+	--pipeline.whole-pictures-start 18200 --pipeline.datamanager.images-per-batch 8 --contact-sheet False \
+	--output-dir outputs --experiment-name decoder-more --timestamp latest --vis tensorboard
+python scripts/add_decoder.py --run outputs/decoder-more/latent-triplane/latest --seconds 7540
 for name in standard f8; do
 	rm -rf "latent_nerfstudio/latent_space/bundled_$name"
 	cp -r "outputs/autoencoder/$name/autoencoder" "latent_nerfstudio/latent_space/bundled_$name"
