@@ -60,9 +60,14 @@ def publishing(folder: Path, only_latest: bool) -> Iterator[Path]:
             os.replace(writing / name, folder / name)
         flush(folder)
     if only_latest:
-        for path in folder.glob("*.ckpt"):
-            if path.name not in names:
-                path.unlink(missing_ok=True)
+        remove_others(folder, names)
+
+
+def remove_others(folder: Path, names: Sequence[str]) -> None:
+    """Removes all checkpoints of a folder but for these."""
+    for path in folder.glob("*.ckpt"):
+        if path.name not in names:
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from latent_nerfstudio.engine.checkpoints import (
     gradients_in_state,
     newest_step,
     publishing,
+    remove_others,
     take_gradients,
 )
 from latent_nerfstudio.engine.distributed import (
@@ -281,6 +282,8 @@ class LatentTrainer(Trainer):
                 write_shared_bundle(self.base_dir, self.pipeline.latent_model, step, facts)
             if step >= self._start_step:
                 self._publish(step)
+            elif self.is_finished and self.config.save_only_latest_checkpoint:  # killed before the others were removed
+                remove_others(self.checkpoint_dir, [checkpoints_of(self.checkpoint_dir)[step].name])
 
     def _accumulating(self, step: int) -> Dict[str, List[Optional[torch.Tensor]]]:
         """Gradients that optimizers have not stepped with after a step, of all processes, by parameter group."""

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 
 import pytest
 import torch
@@ -167,6 +168,16 @@ def test_what_the_end_of_a_killed_run_has_not_written_is_written_without_a_step(
 
     with pytest.raises(ValueError, match="expected more than the 6 steps of the loaded checkpoint, got 6; raise"):
         trainer_of(balls, kl, tmp_path / "run", write_bundle=True, load_dir=first.checkpoint_dir)
+
+
+def test_a_checkpoint_that_a_killed_run_had_still_to_remove_is_removed(balls, kl, tmp_path, monkeypatch):
+    first = trainer_of(balls, kl, tmp_path)
+    killed(monkeypatch, BEFORE_THE_SUMMARY, first)
+    last = first.checkpoint_dir / "step-000000005.ckpt"
+    shutil.copy(last, first.checkpoint_dir / "step-000000003.ckpt")
+    trainer_of(balls, kl, tmp_path, load_dir=first.checkpoint_dir).train()
+    assert list(first.checkpoint_dir.iterdir()) == [last]
+    assert summary_of(first)["steps"] == 6
 
 
 def test_a_bundle_that_is_asked_for_later_is_written_without_a_step(balls, kl, tmp_path, steps_of):
