@@ -210,7 +210,7 @@ def train(kind: Kind, data: Named, further: Flags, seconds: float) -> Numbers:
 def train_published(kind: Kind, data: Named, seconds: float) -> Numbers:
     """Likewise with a picture's number of rays a step, and what the published number of steps would take."""
     about = describe(Path(data.source), [data.dataparser[-1]])
-    rays = ("--pipeline.datamanager.rays-per-batch", str(about["height"] * about["width"]))
+    rays = (RAYS, str(about["height"] * about["width"]))
     training = Training(kind.method, data, (*kind.flags, *rays, *Stages(1).flags()))
     [rate] = seconds_a_step(training, [sum(PUBLISHED_TRIAL)], PUBLISHED_TRIAL[1])
     steps = max(1, round(seconds / rate))

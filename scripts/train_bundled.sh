@@ -31,17 +31,17 @@ python scripts/write_bundled.py --run outputs/bundled/ig-ae/latest --test-scenes
 
 # The decoder of rendered latents: scenes fitted to the bundle by latent supervision, then the decoder alone to their renders;
 # and once more from there, with twice the scenes and twice the steps.
-ns-train latent-triplane --data data/autoencoder/joint --pipeline.model.shared-bundle bundled \
-	--pipeline.align-scenes False --write-bundle True --pipeline.rgb-alignment-start 2400 --max-num-iterations 9400 \
-	--pipeline.whole-pictures-start 9000 --pipeline.datamanager.images-per-batch 8 --contact-sheet False \
-	--output-dir outputs --experiment-name decoder --timestamp latest --vis tensorboard
-python scripts/add_decoder.py --run outputs/decoder/latent-triplane/latest --seconds 5442
+learn_decoder() { # DATA NAME ALIGNMENT_START WHOLE_PICTURES_START STEPS SECONDS_IN_ALL
+	ns-train latent-triplane --data "$1" --pipeline.model.shared-bundle bundled \
+		--pipeline.align-scenes False --write-bundle True --pipeline.rgb-alignment-start "$3" --max-num-iterations "$5" \
+		--pipeline.whole-pictures-start "$4" --pipeline.datamanager.images-per-batch 8 --contact-sheet False \
+		--output-dir outputs --experiment-name "$2" --timestamp latest --vis tensorboard
+	python scripts/add_decoder.py --run "outputs/$2/latent-triplane/latest" --seconds "$6"
+}
+learn_decoder data/autoencoder/joint decoder 2400 9000 9400 5442
 lns demo-scenes data/autoencoder/more --num-scenes 256 --views 24 --seed 3000
-ns-train latent-triplane --data data/autoencoder/more --pipeline.model.shared-bundle bundled \
-	--pipeline.align-scenes False --write-bundle True --pipeline.rgb-alignment-start 4800 --max-num-iterations 18800 \
-	--pipeline.whole-pictures-start 18200 --pipeline.datamanager.images-per-batch 8 --contact-sheet False \
-	--output-dir outputs --experiment-name decoder-more --timestamp latest --vis tensorboard
-python scripts/add_decoder.py --run outputs/decoder-more/latent-triplane/latest --seconds 7540
+learn_decoder data/autoencoder/more decoder-more 4800 18200 18800 7540
+
 for name in standard f8; do
 	rm -rf "latent_nerfstudio/latent_space/bundled_$name"
 	cp -r "outputs/autoencoder/$name/autoencoder" "latent_nerfstudio/latent_space/bundled_$name"

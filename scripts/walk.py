@@ -26,6 +26,7 @@ import tyro
 from walk_viewer import end, look
 
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.replacing import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -293,7 +294,7 @@ def write_table(page: Path, costs: List[Cost]) -> None:
     """Puts the table where a page has its place."""
     new = "\n".join(["", *table(costs), "", ""])
     text = PLACE.sub(lambda found: found[1] + new + found[2], page.read_text(encoding="utf-8"))
-    page.write_text(text, encoding="utf-8")
+    write_text(page, text)
 
 
 if __name__ == "__main__":
