@@ -73,14 +73,13 @@ def chosen_scenes(run: "Run", wanted: Sequence[str]) -> List[str]:
     Raises:
         ValueError: a name is unknown, or cannot be a file's.
     """
-    from latent_nerfstudio.scene_files.scene_file import check_name
+    from latent_nerfstudio.names import check_names
     from latent_nerfstudio.scene_files.sources import check_known
 
     names = run.scenes()
     check_known(wanted, names, run.config_path)
     chosen = [name for name in names if not wanted or name in set(wanted)]
-    for name in chosen:
-        check_name(name)
+    check_names(chosen, run.config_path)
     return chosen
 
 

@@ -42,6 +42,7 @@ from latent_nerfstudio.data.layouts import (
 )
 from latent_nerfstudio.data.validation import LARGEST, SMALLEST
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.names import check_names, take_name
 
 READING_THREADS = 4
 """Threads that read files. A local disk gains little by them, a network disk much."""
@@ -180,9 +181,11 @@ def read_scenes(data: Path, names: Sequence[str] = (), max_scenes: Optional[int]
     if not data.exists():
         raise FileNotFoundError(problem(data, "a data folder", "nothing there", "check --data"))
     if data.is_file() and data.name not in [f"transforms_{split}.json" for split in SPLITS]:
+        check_names([scene_name(data.parent)], data)
         return [read_scene(data.parent, data)]
     folder = data.parent if data.is_file() else data
     folders = select_scenes(find_scenes(folder), names, folder)[:max_scenes]
+    check_names(map(scene_name, folders), folder)
     with ThreadPoolExecutor(READING_THREADS) as pool:
         return list(pool.map(read_scene, folders))
 
@@ -223,9 +226,11 @@ def select_scenes(folders: Sequence[Path], names: Sequence[str], where: Path) ->
         The selected folders in the order of `folders`.
 
     Raises:
-        ValueError: a name is unknown; the message lists the names closest to it.
+        ValueError: a name is unknown (the message lists those closest to it), or two are one to some file systems.
     """
-    known = [scene_name(folder) for folder in folders]
+    known, taken = [scene_name(folder) for folder in folders], {}
+    for name in known:
+        take_name(name, taken, where)
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=3, cutoff=0.3) or known[:3]

@@ -10,7 +10,7 @@ from latent_nerfstudio.data.layouts import SceneFrames, read_scene
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fleet.plan import scene_folder
 from latent_nerfstudio.models.bundle_start import BOX_TOLERANCE
-from latent_nerfstudio.scene_files.scene_file import check_name
+from latent_nerfstudio.names import check_name
 
 
 def refused_scenes(data: Path, names: Sequence[str], box: Float[np.ndarray, "2 3"]) -> Dict[str, str]:

@@ -16,8 +16,9 @@ from typing import Any, Dict, Iterable, Iterator, Optional, Sequence
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.models.shared_bundle import SharedBundle
+from latent_nerfstudio.names import check_names, take_name
 from latent_nerfstudio.scene_files.header import AGAIN, load_json
-from latent_nerfstudio.scene_files.scene_file import SUFFIX, SceneFile, check_name, unpack_scene
+from latent_nerfstudio.scene_files.scene_file import SUFFIX, SceneFile, unpack_scene
 
 FORMAT = "scene-archive-v1"
 """Changed when the contents of an archive change their meaning."""
@@ -46,22 +47,20 @@ def write_archive(path: Path, files: Iterable[bytes]) -> int:
         ValueError: no scenes, contents that do not verify, two scenes of one name, or scenes of several bundles.
         OSError: there is no room, or the folder cannot be written to; nothing is left behind.
     """
-    names: Dict[str, None] = {}
+    names: Dict[str, str] = {}
     bundle_hash = ""
     with replacing_file(path) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         for data in files:
             scene = unpack_scene(io.BytesIO(data), len(data), f"{path}, scene {len(names)}")
-            if scene.name in names:
-                raise ValueError(problem(path, "each scene once", f"{scene.name!r} twice", "leave one of them out"))
+            take_name(scene.name, names, path, "leave one of them out")
             bundle_hash = bundle_hash or scene.bundle_hash
             if scene.bundle_hash != bundle_hash:
                 got = f"{scene.name!r} of {scene.bundle_hash}"
                 raise ValueError(problem(path, f"scenes of the bundle {bundle_hash}", got, "write an archive for each"))
-            names[scene.name] = None
             add(archive, scene.name + SUFFIX, data)
         if not names:
             raise ValueError(problem(path, "at least one scene", "none", "name scenes"))
-        index = {"format": FORMAT, "bundle": bundle_hash, "scenes": list(names)}
+        index = {"format": FORMAT, "bundle": bundle_hash, "scenes": list(names.values())}
         add(archive, INDEX, json.dumps(index, ensure_ascii=False).encode())
     return len(names)
 
@@ -151,10 +150,7 @@ def check_members(archive: zipfile.ZipFile, path: Path) -> Sequence[str]:
     for name in scenes:
         if name + SUFFIX not in names:
             raise ValueError(problem(path, f"{INDEX} and NAME{SUFFIX} alone", repr(name[:80]), "leave it out"))
-        try:
-            check_name(name)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+    check_names(scenes, path)
     return sorted(scenes)
 
 

@@ -27,6 +27,7 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.models.bundle_folder import canonical
 from latent_nerfstudio.models.shared_bundle import SharedBundle
+from latent_nerfstudio.names import check_name
 from latent_nerfstudio.scene_files.header import AGAIN, MAX_HEADER, Entry, read_header
 from latent_nerfstudio.scene_files.quantisation import LARGEST, dequantise, quantise
 
@@ -49,9 +50,6 @@ LIMITS: Dict[str, float] = {"float16": LARGEST_HALF, "float32": math.inf, "int8"
 
 MAX_NUMBERS = 1 << 27
 """Numbers of a scene at most: half a gigabyte in float32."""
-
-MAX_NAME = 200
-"""Bytes of a scene's name in UTF-8 at most: file systems take 255, with a suffix."""
 
 KINDS: Dict[str, type] = {"format": str, "name": str, "bundle": str, "precision": str, "facts": dict, "sha256": str}
 """Entries of the metadata."""
@@ -207,21 +205,6 @@ def verified(
     if digest({name: value for name, value in meta.items() if name != "sha256"}, tensors) != meta["sha256"]:
         raise ValueError(problem(where, f"contents with the SHA-256 {meta['sha256'][:64]!r}", "others", AGAIN))
     return meta, tensors
-
-
-def check_name(name: Any) -> None:
-    """Refuses what cannot be a file's name everywhere: path separators, `..`, control characters, over 200 bytes.
-
-    A dot in front hides a scene's folder from the dataparser.
-
-    Raises:
-        ValueError: such a name.
-    """
-    plain = isinstance(name, str) and name.isprintable() and name == name.strip() and not name.startswith(".")
-    if not plain or set(name) & set("/\\") or not 0 < len(name.encode()) <= MAX_NAME:
-        expected = f"1 to {MAX_NAME} bytes of printable characters, without / and \\ and without a dot in front"
-        got = repr(name[:40]) if isinstance(name, str) else type(name).__name__
-        raise ValueError(problem("scene name", expected, got, "rename the scene"))
 
 
 def check_numbers(scene: SceneFile, precision: str, where: str) -> None:

@@ -2,11 +2,12 @@
 
 import difflib
 from pathlib import Path
-from typing import Iterable, Iterator, List, Optional, Sequence
+from typing import Dict, Iterable, Iterator, List, Optional, Sequence
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.hub.resolve import local
 from latent_nerfstudio.models.shared_bundle import SharedBundle
+from latent_nerfstudio.names import take_name
 from latent_nerfstudio.scene_files.archive import read_archive
 from latent_nerfstudio.scene_files.scene_file import SUFFIX, SceneFile, read_scene_file
 
@@ -58,11 +59,9 @@ def each_once(scenes: Iterable[SceneFile], where: object, do: str) -> Iterator[S
     Raises:
         ValueError: two scenes of one name.
     """
-    names = set()
+    names: Dict[str, str] = {}
     for scene in scenes:
-        if scene.name in names:
-            raise ValueError(problem(where, "each scene once", f"{scene.name!r} twice", do))
-        names.add(scene.name)
+        take_name(scene.name, names, where, do)
         yield scene
 
 

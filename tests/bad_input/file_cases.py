@@ -698,7 +698,7 @@ def scene_files() -> Group:
                 "a name that leads out of the folder",
                 PACK,
                 "FOLDER/files/a.safetensors: scene name: expected 1 to 200 bytes of printable "
-                "characters, without / and \\ and without a dot in front, got '../../etc/cron'; rename "
+                "characters, none of /\\:*?\"<>| and no dot or blank at an end, got '../../etc/cron'; rename "
                 "the scene",
                 "files",
                 signed(name="../../etc/cron"),
@@ -707,7 +707,7 @@ def scene_files() -> Group:
                 "a name with a terminal's commands",
                 PACK,
                 "FOLDER/files/a.safetensors: scene name: expected 1 to 200 bytes of printable "
-                "characters, without / and \\ and without a dot in front, got '\\x1b[2Jcar'; rename the "
+                "characters, none of /\\:*?\"<>| and no dot or blank at an end, got '\\x1b[2Jcar'; rename the "
                 "scene",
                 "files",
                 signed(name="\x1b[2Jcar"),
