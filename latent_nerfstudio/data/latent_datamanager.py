@@ -24,7 +24,6 @@ from latent_nerfstudio.data.pixels import (
     draw_pictures,
     draw_pixels,
     draw_scenes,
-    mask_of_latent,
     pixel_table,
     planned_scenes,
 )
@@ -34,7 +33,7 @@ from latent_nerfstudio.data.share import Share
 from latent_nerfstudio.data.storage import KEPT_BYTES, Lazy, Prefetched, Storage, free_host_bytes, streams
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float, background_color_of
-from latent_nerfstudio.latent_space.resolution import latent_cameras, pixels_per_radian
+from latent_nerfstudio.latent_space.resolution import latent_cameras, mask_of_latent, pixels_per_radian
 
 SceneLatents = Iterator[Tuple[List[int], List[Tensor]]]
 """Scene by scene, positions of its pictures and their latents."""

@@ -148,11 +148,3 @@ def draw_pictures(sizes: PictureSizes, count: int, generator: torch.Generator) -
     first = int(torch.randint(len(table), (), generator=generator))
     alike = (table == table[first]).all(dim=1).nonzero()[:, 0]
     return alike[torch.randperm(len(alike), generator=generator)[:count]].tolist()
-
-
-def mask_of_latent(mask: Shaped[Tensor, "height width"], factor: int) -> Shaped[Tensor, "latent_height latent_width"]:
-    """True where all image pixels under a latent pixel are true."""
-    padded = torch.nn.functional.pad(
-        mask[None, None].float(), (0, -mask.shape[1] % factor, 0, -mask.shape[0] % factor), value=1.0
-    )
-    return torch.nn.functional.max_pool2d(1 - padded, factor)[0, 0] == 0

@@ -261,9 +261,11 @@ def measure_scene(pipeline: LatentPipeline, index: int) -> Dict[str, float]:
     cameras = manager.eval_dataset.cameras
     rows = []
     for view in views_of(cameras, index):
-        photo = as_float(manager.cached_eval[view]["image"]).to(model.device)
+        picture = manager.cached_eval[view]
+        photo, kept = as_float(picture["image"]).to(model.device), picture.get("mask")
         render = model.get_outputs_for_camera(cameras[view : view + 1].to(model.device))["rgb"]
-        rows.append((model.metrics.psnr(render, photo), model.metrics.ssim(render, photo)))
+        shown = render, photo, None if kept is None else kept.to(model.device)
+        rows.append((model.metrics.psnr(*shown), model.metrics.ssim(*shown)))
     psnr, ssim = np.mean(rows, axis=0).tolist()
     if not (np.isfinite(psnr) and np.isfinite(ssim)):
         raise ValueError(problem("held-out views", "finite renders", "NaN or infinity", "look at cameras and pictures"))

@@ -10,7 +10,7 @@ from typing import Tuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from nerfstudio.cameras.cameras import Cameras, CameraType
 from torch import Tensor
 
@@ -96,3 +96,8 @@ def around_sphere(
     beyond = latents.flip(0).roll(latents.shape[1] // 2, dims=1)
     rows = torch.cat([beyond[len(beyond) - margin :], latents, beyond[:margin]])
     return torch.cat([rows[:, rows.shape[1] - margin :], rows, rows[:, :margin]], dim=1)
+
+
+def mask_of_latent(mask: Shaped[Tensor, "height width"], factor: int) -> Bool[Tensor, "latent_height latent_width"]:
+    """True where all image pixels under a latent pixel are true; those that padding adds count as true."""
+    return F.max_pool2d((mask == 0).float()[None], factor, ceil_mode=True)[0] == 0

@@ -17,6 +17,7 @@ from latent_nerfstudio.fields.triplane_field import SCENE_PARAMETERS
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig
 from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float
 from latent_nerfstudio.latent_space.normalizer import NormalizerKind
+from latent_nerfstudio.latent_space.resolution import mask_of_latent
 from latent_nerfstudio.models.bundle_start import autoencoder_for, box_for, nerf_for, start_latent_space, start_nerf
 from latent_nerfstudio.models.camera_rendering import CameraRenderer
 from latent_nerfstudio.models.interface import check_nerf, check_outputs
@@ -268,7 +269,7 @@ class LatentModel(CameraRenderer):
     def get_image_metrics_and_images(
         self, outputs: Dict[str, Tensor], batch: Dict[str, Any]
     ) -> Tuple[Dict[str, float], Dict[str, Tensor]]:
-        """Metrics of a rendered camera against its photo, and pictures to look at.
+        """Metrics of a rendered camera against its photo, and pictures to look at; `batch["mask"]` says what counts.
 
         Returns:
             `psnr`, `ssim` and, where its weights are there, `lpips` of the decoded render; `autoencoder_psnr` of
@@ -276,12 +277,14 @@ class LatentModel(CameraRenderer):
             render and ceiling side by side, and `latent`.
         """
         photo = as_float(batch["image"]).to(self.device)
-        ceiling = self.reconstruct(photo)
-        metrics = self.metrics(outputs["rgb"], photo)
-        metrics["autoencoder_psnr"] = self.metrics.psnr(ceiling, photo)
+        kept = batch["mask"].to(self.device) if "mask" in batch else None
+        ceiling, space = self.reconstruct(photo), self.latent_space
+        metrics = self.metrics(outputs["rgb"], photo, kept)
+        metrics["autoencoder_psnr"] = self.metrics.psnr(ceiling, photo, kept)
         if "raw_latent" in outputs:
-            encoded = self.latent_space.encode(photo[None])[0]
-            metrics["latent_psnr"] = latent_psnr(outputs["raw_latent"], encoded, self.latent_space.value_range)
+            encoded = space.encode(photo[None])[0]
+            latents_kept = None if kept is None else mask_of_latent(kept[..., 0], space.downscale_factor)[..., None]
+            metrics["latent_psnr"] = latent_psnr(outputs["raw_latent"], encoded, space.value_range, latents_kept)
         side_by_side = torch.cat([photo, outputs["rgb"], ceiling], dim=1)
         return metrics, {"img": side_by_side, "latent": outputs["latent"]}
 

@@ -3,7 +3,7 @@
 from typing import Any, Dict, Optional, Tuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor, nn
 
@@ -11,8 +11,15 @@ UNBOUNDED_RANGE = 6.0
 """Peak-to-peak range that stands for latents of unit variance in `latent_psnr`: plus and minus three deviations."""
 
 
+Photo = Float[Tensor, "height width 3"]
+Kept = Bool[Tensor, "height width 1"]
+
+
 class ImageMetrics(nn.Module):
-    """PSNR, SSIM and LPIPS of pictures in [0, 1].
+    """PSNR, SSIM and LPIPS of pictures in [0, 1], on the pixels that a mask keeps where there is one.
+
+    What a mask leaves out is taken from the photo, so that it is no difference to the windows of SSIM and of LPIPS, and
+    does not enter the means of PSNR and SSIM. LPIPS is the mean over the picture, so that masks make it smaller.
 
     The networks behind them are built when first used, and kept out of state dicts. LPIPS needs AlexNet's weights:
     where these are neither cached nor within reach it is left out, with one warning.
@@ -22,26 +29,25 @@ class ImageMetrics(nn.Module):
         super().__init__()
         self._networks: Dict[str, Any] = {}
 
-    def forward(
-        self, output: Float[Tensor, "height width 3"], photo: Float[Tensor, "height width 3"]
-    ) -> Dict[str, float]:
-        """`psnr`, `ssim`, and `lpips` if it can be had."""
-        metrics = {"psnr": self.psnr(output, photo), "ssim": self.ssim(output, photo)}
-        lpips = self.lpips(output, photo)
+    def forward(self, output: Photo, photo: Photo, kept: Optional[Kept] = None) -> Dict[str, float]:
+        """`psnr`, `ssim`, and `lpips` if it can be had; `kept` is true where a pixel counts."""
+        metrics = {"psnr": self.psnr(output, photo, kept), "ssim": self.ssim(output, photo, kept)}
+        lpips = self.lpips(output if kept is None else torch.where(kept, output, photo), photo)
         return metrics if lpips is None else {**metrics, "lpips": lpips}
 
-    def psnr(self, output: Float[Tensor, "height width 3"], photo: Float[Tensor, "height width 3"]) -> float:
+    def psnr(self, output: Photo, photo: Photo, kept: Optional[Kept] = None) -> float:
         """-10 log10 of the mean squared error."""
-        return float(-10 * (output - photo).square().mean().clamp(min=1e-10).log10())
+        return float(-10 * mean_of_kept((output - photo).square(), kept).clamp(min=1e-10).log10())
 
-    def ssim(self, output: Float[Tensor, "height width 3"], photo: Float[Tensor, "height width 3"]) -> float:
+    def ssim(self, output: Photo, photo: Photo, kept: Optional[Kept] = None) -> float:
         """Structural similarity with torchmetrics' default window."""
         from torchmetrics.functional import structural_similarity_index_measure
 
-        value = structural_similarity_index_measure(as_batch(output), as_batch(photo), data_range=1.0)
-        return float(value)  # type: ignore[arg-type]
+        pair = as_batch(output if kept is None else torch.where(kept, output, photo)), as_batch(photo)
+        _, each = structural_similarity_index_measure(*pair, data_range=1.0, return_full_image=True)
+        return float(mean_of_kept(each[0].permute(1, 2, 0), kept))
 
-    def lpips(self, output: Float[Tensor, "height width 3"], photo: Float[Tensor, "height width 3"]) -> Optional[float]:
+    def lpips(self, output: Photo, photo: Photo) -> Optional[float]:
         """AlexNet LPIPS, or None where its weights are missing or the picture is too small for it."""
         if "lpips" not in self._networks:
             self._networks["lpips"] = _build_lpips()
@@ -71,7 +77,14 @@ class LpipsLoss:
         return distance.mean()
 
 
-def as_batch(image: Float[Tensor, "height width 3"]) -> Float[Tensor, "1 3 height width"]:
+def mean_of_kept(values: Float[Tensor, "height width channels"], kept: Optional[Kept]) -> Float[Tensor, ""]:
+    """The mean over the pixels that are kept; over all where there is no mask, or one that keeps nothing."""
+    if kept is None or not kept.any():
+        return values.mean()
+    return values[kept[..., 0]].mean()
+
+
+def as_batch(image: Photo) -> Float[Tensor, "1 3 height width"]:
     """One picture in the layout that torchmetrics takes."""
     return image.permute(2, 0, 1)[None]
 
@@ -80,11 +93,12 @@ def latent_psnr(
     latents: Float[Tensor, "height width channels"],
     target: Float[Tensor, "height width channels"],
     value_range: Tuple[float, float],
+    kept: Optional[Kept] = None,
 ) -> float:
     """PSNR of normalised latents; the peak is the normaliser's range, or `UNBOUNDED_RANGE` deviations."""
     low, high = value_range
     peak = UNBOUNDED_RANGE if low == -float("inf") else high - low
-    return float(10 * (peak**2 / (latents - target).square().mean().clamp(min=1e-10)).log10())
+    return float(10 * (peak**2 / mean_of_kept((latents - target).square(), kept).clamp(min=1e-10)).log10())
 
 
 def _build_lpips() -> Optional[Any]:

@@ -23,9 +23,8 @@ from torch import Tensor
 from latent_nerfstudio.data.crops import differs
 from latent_nerfstudio.data.latent_cache import group_by
 from latent_nerfstudio.data.latent_datamanager import scene_indices
-from latent_nerfstudio.data.pixels import mask_of_latent
 from latent_nerfstudio.latent_space.latent_space import as_float
-from latent_nerfstudio.latent_space.resolution import pad_to_multiple
+from latent_nerfstudio.latent_space.resolution import mask_of_latent, pad_to_multiple
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
 
 SMALLEST_VARIANCE = 1e-8
@@ -173,8 +172,9 @@ def measure_view(
     views = Views(tally(encoded[0][counted], rendered[0][counted]), tally(encoded[0][mask], rendered[0][mask]))
     if decode:
         render, ceiling = (space.decode(z, *photo.shape[:2])[0].clamp(0, 1) for z in (rendered, encoded))
-        views.psnr.append(model.metrics.psnr(render, photo))
-        views.autoencoder_psnr.append(model.metrics.psnr(ceiling, photo))
+        kept = picture["mask"].to(photo.device) if "mask" in picture else None
+        views.psnr.append(model.metrics.psnr(render, photo, kept))
+        views.autoencoder_psnr.append(model.metrics.psnr(ceiling, photo, kept))
     return views
 
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from latent_nerfstudio.data.crops import differs
-from latent_nerfstudio.data.pixels import mask_of_latent
 from latent_nerfstudio.data.real_images import RealImages
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.latent_space.resolution import mask_of_latent
 from latent_nerfstudio.models.metrics import LpipsLoss
 from latent_nerfstudio.pipelines.joint_losses import StopGradient, latent_loss, latent_variation
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, LatentPipelineConfig, Losses, masked_mse

@@ -10,10 +10,10 @@ from latent_nerfstudio.data.pixels import (
     draw_pictures,
     draw_pixels,
     draw_scenes,
-    mask_of_latent,
     pixel_table,
 )
 from latent_nerfstudio.latent_space.latent_space import as_float
+from latent_nerfstudio.latent_space.resolution import mask_of_latent
 
 SIZES = [(2, 3), (4, 1), (2, 3), (1, 5), (3, 3)]
 SCENES = [0, 0, 1, 1, 3]

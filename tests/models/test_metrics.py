@@ -29,6 +29,20 @@ def test_ssim_of_plain_pictures_by_hand():
     assert value == pytest.approx((2 * a * b + c) / (a * a + b * b + c), abs=1e-3)
 
 
+def test_what_a_mask_leaves_out_is_no_difference():
+    """Kept pixels are off by 0.1, 20 dB; the others by anything at all."""
+    photo, kept = torch.rand(40, 40, 3) * 0.8, torch.ones(40, 40, 1, dtype=torch.bool)
+    kept[10:30, 10:30] = False
+    output = torch.where(kept, photo + 0.1, torch.rand(40, 40, 3))
+    metrics = ImageMetrics()
+    assert metrics.psnr(output, photo, kept) == pytest.approx(20.0, abs=1e-3)
+    assert latent_psnr(output, photo, (0.0, 1.0), kept) == pytest.approx(20.0, abs=1e-3)
+    assert metrics.ssim(torch.where(kept, photo, output), photo, kept) == pytest.approx(1.0)
+    whole = torch.ones_like(kept)
+    assert metrics.ssim(output, photo, whole) == pytest.approx(metrics.ssim(output, photo))
+    assert metrics.psnr(output, photo, ~whole) == pytest.approx(metrics.psnr(output, photo))  # never NaN
+
+
 def test_metrics_get_worse_with_noise():
     photo = torch.rand(24, 24, 3)
     slight, strong = (ImageMetrics()((photo + s * torch.randn(24, 24, 3)).clamp(0, 1), photo) for s in (0.02, 0.2))

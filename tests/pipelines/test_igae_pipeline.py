@@ -9,8 +9,8 @@ from PIL import Image
 from tiny import gradients, joint_pipeline_of, pipeline_of, small_nerf, write_ball
 
 from latent_nerfstudio.data import latent_datamanager
-from latent_nerfstudio.data.pixels import mask_of_latent
 from latent_nerfstudio.latent_space.latent_space import as_float
+from latent_nerfstudio.latent_space.resolution import mask_of_latent
 from latent_nerfstudio.pipelines.igae_pipeline import REFRESH_MOMENTUM, REFRESH_STEPS, mask_of_latents, object_latents
 from latent_nerfstudio.pipelines.joint_losses import latent_variation
 
