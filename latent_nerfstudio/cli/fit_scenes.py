@@ -33,16 +33,11 @@ class FitScenes:
     scenes: Tuple[str, ...] = ()
     """Names of the scenes; by default all."""
     steps: int = 300
-    """Steps of each scene in all, at most."""
+    """Steps of each scene in all."""
     rgb_alignment_start: Optional[int] = None
     """First step of RGB alignment, which decodes renders and fits them to the pictures; None for none."""
     rays_per_scene: int = 256
     """Latent pixels of each scene a step of latent supervision."""
-    plateau_every: int = 0
-    """Steps between measurements of each scene's held-out views, by which it ends early when it gains no more; 0 fits
-    all scenes to the end."""
-    plateau_tolerance: float = 0.1
-    """What counts as a gain, dB."""
     eval_interval: int = 10
     """Where a scene has no split of its own, views 0, n, 2n, ... are held out, and measured."""
     precision: Literal["float16", "float32", "int8"] = "float16"
@@ -83,7 +78,7 @@ class FitScenes:
     def check(self) -> None:
         """Refuses numbers that are out of their ranges."""
         least = {"workers": 1, "chunk": 1, "steps": 1, "rays_per_scene": 1, "eval_interval": 2, "seed": 0}
-        for name, low in {**least, "rgb_alignment_start": 0, "plateau_every": 0, "plateau_tolerance": 0}.items():
+        for name, low in {**least, "rgb_alignment_start": 0}.items():
             value = getattr(self, name)
             if isinstance(value, (int, float)) and not value >= low:
                 raise ValueError(f"{name}: expected at least {low}, got {value}; raise --{name.replace('_', '-')}")
@@ -105,8 +100,6 @@ class FitScenes:
             steps=self.steps,
             rgb_alignment_start=self.rgb_alignment_start,
             rays_per_scene=self.rays_per_scene,
-            plateau_every=self.plateau_every,
-            plateau_tolerance=self.plateau_tolerance,
             eval_interval=self.eval_interval,
             precision=self.precision,
             seed=self.seed,

@@ -29,7 +29,6 @@ from latent_nerfstudio.data.pixels import (
 )
 from latent_nerfstudio.data.rays import is_plain_pinhole, pixel_rays
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
-from latent_nerfstudio.data.share import Share
 from latent_nerfstudio.data.storage import KEPT_BYTES, Lazy, Prefetched, Storage, free_host_bytes, streams
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float, background_color_of
@@ -88,8 +87,7 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         self.table: Optional[PixelTable] = None
         self.scenes_present = self.first_pictures = torch.zeros(0, dtype=torch.long)
         self.picture_sizes = self.picture_scenes = torch.zeros(0, dtype=torch.long)
-        self.active: Optional[Tensor] = None
-        self.share, self.share_weight = Share(), 1.0
+        self.drawn_scenes: Optional[Tensor] = None
 
     def _load_images(self, split: Literal["train", "eval"], cache_images_device: Literal["cpu", "gpu"]):
         """Nerfstudio's loading and undistortion, then alpha over the background.
@@ -218,7 +216,13 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
 
     def draw_only(self, scenes: Optional[Int[Tensor, "active"]]) -> None:
         """From now on draws from some scenes alone, given by rising index; None for all."""
-        self.active = None if scenes is None else torch.isin(self.scenes_present, scenes).nonzero()[:, 0]
+        self.drawn_scenes = scenes
+
+    @property
+    def active(self) -> Optional[Int[Tensor, "active"]]:
+        """Places in `scenes_present` of the scenes that are drawn from; None for all."""
+        drawn = self.drawn_scenes
+        return None if drawn is None else torch.isin(self.scenes_present, drawn).nonzero()[:, 0]
 
     def generator_at(self, step: int) -> torch.Generator:
         """The randomness of a step, on the host."""
@@ -233,18 +237,7 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         """
         config, generator = self.config, self.generator_at(step)
         pixels = draw_pixels(self._table(), config.rays_per_batch, config.scenes_per_batch, generator, self.active)
-        if self.share.world == 1:
-            return self.batch_of(pixels)
-        return self.batch_of(pixels[self.own_part(self._table().locate(pixels)[:, 0])])
-
-    def own_part(self, pictures: Int[Tensor, "items"]) -> Int[Tensor, "own"]:
-        """Which items of a step are this process's, by the picture of each; `share_weight` is that of their mean loss.
-
-        Where none are, the first stands in with the weight 0, so that every process makes every step.
-        """
-        own = self.share.own(self.picture_scenes[pictures]).nonzero()[:, 0]
-        self.share_weight = self.share.weight(len(own), len(pictures))
-        return own if len(own) else torch.zeros(1, dtype=torch.long)
+        return self.batch_of(pixels)
 
     def sample_of(self, scenes: Int[Tensor, "scenes"], each: int) -> Tuple[RayBundle, Dict[str, Tensor]]:
         """As `next_train`, `each` pixels of every one of some scenes, given by rising index; always the same."""
@@ -291,9 +284,6 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
             batch = {name: cropped(value, corners, crop) for name, value in batch.items()}
         else:
             batch["indices"] = torch.tensor(indices)
-        if self.share.world > 1:
-            chosen = self.own_part(torch.tensor(indices))
-            cameras, batch = cameras[chosen], {name: value[chosen] for name, value in batch.items()}
         return cameras, {**batch, "image": as_float(batch["image"])}
 
     def _pictures(self, indices: List[int], step: int) -> List[Dict[str, Any]]:

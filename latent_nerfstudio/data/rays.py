@@ -1,12 +1,14 @@
 """Rays through pixel centres of many cameras."""
 
-from typing import Optional
+from typing import Dict, Optional, Tuple
 
 import torch
 from jaxtyping import Float, Int
 from nerfstudio.cameras.cameras import Cameras, CameraType
 from nerfstudio.cameras.rays import RayBundle
 from torch import Tensor
+
+from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float
 
 
 def pixel_rays(cameras: Cameras, places: Int[Tensor, "rays 3"], is_plain: Optional[bool] = None) -> RayBundle:
@@ -51,6 +53,13 @@ def pinhole_rays(cameras: Cameras, places: Int[Tensor, "rays 3"]) -> RayBundle:
         camera_indices=places[:, :1],
         metadata={**metadata, "directions_norm": norm},
     )
+
+
+def with_targets(rays: RayBundle, batch: Dict[str, Tensor], space: LatentSpace) -> Tuple[RayBundle, Dict[str, Tensor]]:
+    """Rays and batch of the datamanager with the background of each ray, and its normalised latent as `latent`."""
+    batch["latent"] = space.normalizer(as_float(batch["raw_latent"]))
+    rays.metadata["background"] = space.background_at(*batch["position"].unbind(dim=1))
+    return rays, batch
 
 
 def to_world(pose: Float[Tensor, "rays 3 4"], local: Float[Tensor, "rays 3"]) -> Float[Tensor, "rays 3"]:

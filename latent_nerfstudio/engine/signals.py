@@ -8,9 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterator, Optional
 
-import torch
-import torch.distributed as dist
-
 ENDING = (signal.SIGINT, signal.SIGTERM)
 """Ctrl-C, and what schedulers send before they kill."""
 
@@ -72,15 +69,6 @@ def stop_request(listens: bool = True) -> Iterator[StopRequest]:
         yield request
     finally:
         request.pause()
-
-
-def agreed(request: StopRequest, world: int, device: str) -> bool:
-    """Whether any of several processes was asked to end, so that all end after the same step; this one then knows."""
-    if world > 1:
-        number = torch.tensor(request.number or 0, device=device)
-        dist.all_reduce(number, dist.ReduceOp.MAX)
-        request.number = int(number) or None
-    return request.number is not None
 
 
 @contextmanager

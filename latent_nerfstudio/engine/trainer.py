@@ -17,7 +17,6 @@ from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocati
 from nerfstudio.engine.optimizers import Optimizers
 from nerfstudio.engine.trainer import Trainer, TrainerConfig
 from nerfstudio.utils import writer
-from nerfstudio.utils.comms import is_main_process
 from nerfstudio.utils.rich_utils import CONSOLE
 from PIL import Image
 from torchvision.transforms.functional import pil_to_tensor
@@ -31,16 +30,9 @@ from latent_nerfstudio.engine.checkpoints import (
     remove_others,
     take_gradients,
 )
-from latent_nerfstudio.engine.distributed import (
-    ReducingOptimizers,
-    first_alone,
-    gather_gradients,
-    gather_scenes,
-    start_alike,
-)
 from latent_nerfstudio.engine.ending import BUNDLE, SHEET, SUMMARY, missing
 from latent_nerfstudio.engine.memory import check_memory, out_of_memory
-from latent_nerfstudio.engine.signals import StopRequest, agreed, stop_request
+from latent_nerfstudio.engine.signals import StopRequest, stop_request
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.locks import LOCK, locked
 from latent_nerfstudio.files.replacing import remove_unfinished, write_text
@@ -49,7 +41,6 @@ from latent_nerfstudio.models.viewer_address import unless_asked
 from latent_nerfstudio.pipelines.contact_sheet import measure_views, one_view_a_scene, write_contact_sheet
 from latent_nerfstudio.pipelines.finite import check_finite
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
-from latent_nerfstudio.pipelines.scene_watch import NothingToTrain
 
 SECONDS_BETWEEN_LINES = 5.0
 """How often a progress line is printed."""
@@ -104,8 +95,7 @@ class LatentTrainer(Trainer):
     """Adds to Nerfstudio's trainer what a plugin cannot tell it otherwise.
 
     Schedules learn where the stages begin and end; pictures are encoded before the clock starts; a resumed run ends at
-    `max_num_iterations` (Nerfstudio 1.1.5 runs that many steps more), and any run once all its scenes have ended; steps
-    of a stage whose scenes have ended are left out; a model that is no longer finite is never saved;
+    `max_num_iterations` (Nerfstudio 1.1.5 runs that many steps more); a model that is no longer finite is never saved;
     `contact_sheet.png` and `training.json` are written beside config.yml at the end. A run that was killed after its
     last checkpoint writes what is missing of them when it goes on in its own folder, and makes no step.
 
@@ -118,12 +108,15 @@ class LatentTrainer(Trainer):
     config: LatentTrainerConfig
     pipeline: LatentPipeline  # type: ignore[assignment]
 
+    def __init__(self, config: LatentTrainerConfig, local_rank: int = 0, world_size: int = 1):
+        check_devices(world_size)
+        super().__init__(config, local_rank, world_size)
+
     def setup(self, test_mode: Literal["test", "val", "inference"] = "val") -> None:
         self.stop = StopRequest()
         with ExitStack() as resources:
-            if is_main_process():
-                resources.enter_context(locked(self.base_dir / LOCK, str(self.base_dir)))
-                remove_unfinished(self.base_dir)
+            resources.enter_context(locked(self.base_dir / LOCK, str(self.base_dir)))
+            remove_unfinished(self.base_dir)
             self._set_up(test_mode)
             self.resources = resources.pop_all()
 
@@ -134,10 +127,7 @@ class LatentTrainer(Trainer):
         self.is_finished = self._start_step > 0 and self._is_complete(self.last_step) and self._has_an_end_to_write()
         if not self.is_finished:
             check_memory(self.pipeline)
-            with first_alone(self.world_size):
-                self.pipeline.prepare()
-        if self.world_size > 1:
-            start_alike(self.pipeline)
+            self.pipeline.prepare()
         self.progress = Progress(self.pipeline, self._start_step, self.config.max_num_iterations)
         self.callbacks = [
             TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], self._seed),
@@ -180,12 +170,7 @@ class LatentTrainer(Trainer):
                 scheduler.max_steps = scheduler.max_steps or self.config.max_num_iterations
                 if scheduler.alignment_start is None:
                     scheduler.alignment_start = self.pipeline.second_stage_start
-        groups = self.pipeline.get_param_groups()
-        return (
-            Optimizers(optimizers, groups)
-            if self.world_size == 1
-            else ReducingOptimizers(optimizers, groups, self.pipeline)
-        )
+        return Optimizers(optimizers, self.pipeline.get_param_groups())
 
     def train(self) -> None:
         """Trains; ends the process where a signal has asked for it.
@@ -208,32 +193,25 @@ class LatentTrainer(Trainer):
         self._after_train()
 
     def _seed(self, step: int) -> None:
-        """Makes all that is random in a step a function of seed, step and process."""
-        seed_everything((self.config.machine.seed * 1_000_003 + step) * self.world_size + self.local_rank)
+        """Makes all that is random in a step a function of seed and step."""
+        seed_everything(self.config.machine.seed * 1_000_003 + step)
 
     def train_iteration(self, step: int):
-        """A step; nothing but the schedules' count where all scenes of the stage have ended."""
         try:
             result = super().train_iteration(step)
-        except NothingToTrain:
-            self.optimizers.scheduler_step_all(step)
-            self.last_step = step
-            return torch.zeros((), device=self.device), {}, {}
         except torch.cuda.OutOfMemoryError as error:
             raise out_of_memory(self.pipeline, error) from error
         self.last_step = step
-        if is_main_process():
-            self.progress.update(step, result[0], result[2])
+        self.progress.update(step, result[0], result[2])
         return result
 
     def _after_iteration(self, step: int) -> None:
-        if self._is_complete(step) or agreed(self.stop, self.world_size, self.device):
+        if self._is_complete(step) or self.stop.number is not None:
             self.stop_training = True
 
     def _is_complete(self, step: int) -> bool:
         """Whether a step was the last that the run has to make."""
-        end = self.config.max_num_iterations
-        return step >= end - 1 or self.pipeline.watch.is_over(step, end)
+        return step >= self.config.max_num_iterations - 1
 
     def eval_iteration(self, step: int) -> None:
         """Nerfstudio's; left out where a signal is waited for."""
@@ -271,10 +249,7 @@ class LatentTrainer(Trainer):
             OSError: there is no room, or the folder cannot be written to; likewise.
         """
         check_finite(dict(self.pipeline.named_parameters()), step, "parameter")
-        self._gather()
         gradients = self._accumulating(step)
-        if not is_main_process():
-            return
         seconds = self.progress.seconds()
         with self.pipeline.as_saved(seconds), gradients_in_state(self.optimizers.optimizers, gradients):
             if BUNDLE in self.unwritten:  # first: a run that dies between the two writes it again when it is resumed
@@ -286,13 +261,10 @@ class LatentTrainer(Trainer):
                 remove_others(self.checkpoint_dir, [checkpoints_of(self.checkpoint_dir)[step].name])
 
     def _accumulating(self, step: int) -> Dict[str, List[Optional[torch.Tensor]]]:
-        """Gradients that optimizers have not stepped with after a step, of all processes, by parameter group."""
+        """Gradients that optimizers have not stepped with after a step, by parameter group."""
         periods = self.gradient_accumulation_steps
         groups = {name: group for name, group in self.optimizers.parameters.items() if (step + 1) % periods[name]}
-        if self.world_size == 1:
-            return {name: [parameter.grad for parameter in group] for name, group in groups.items()}
-        own, share = self.pipeline.own_parameters(), self.pipeline.datamanager.share
-        return {name: gather_gradients(group, own, share) for name, group in groups.items()}
+        return {name: [parameter.grad for parameter in group] for name, group in groups.items()}
 
     def _publish(self, step: int) -> None:
         """Has Nerfstudio write into another folder, which it takes for that of the checkpoints."""
@@ -308,18 +280,10 @@ class LatentTrainer(Trainer):
         """Seconds of training in the shared bundle that the run started from, where the bundle says so."""
         return float(self.pipeline.latent_model.bundle_facts.get("seconds", 0.0))
 
-    def _gather(self) -> None:
-        """Gives every process all scenes, where several train them."""
-        if self.world_size > 1:
-            gather_scenes(self.pipeline.own_parameters(), self.optimizers, self.pipeline.datamanager.share)
-
     def _draw_pictures(self, step: int) -> None:
         """A contact sheet of held-out views in `pictures/`, their metrics in `metrics.jsonl`, both to the logger."""
         every = self.config.steps_per_pictures
         if not every or (step + 1) % every or not len(self.pipeline.datamanager.eval_dataset):
-            return
-        self._gather()
-        if not is_main_process():
             return
         self.progress.pause()
         folder = self.base_dir / "pictures"
@@ -357,8 +321,6 @@ class LatentTrainer(Trainer):
 
     def _write_end(self, step: int) -> None:
         """Contact sheet and then summary, as far as they are not there; called when the last checkpoint is saved."""
-        if not is_main_process():
-            return
         self.base_dir.mkdir(parents=True, exist_ok=True)
         if SHEET in self.unwritten:
             path = write_contact_sheet(self.pipeline, self.base_dir / SHEET)
@@ -367,7 +329,7 @@ class LatentTrainer(Trainer):
             write_text(self.base_dir / SUMMARY, json.dumps(self._summary(), indent=2))
 
     def _summary(self) -> Dict[str, Any]:
-        """Seconds, steps and sizes of the run, and how its scenes have ended."""
+        """Seconds, steps and sizes of the run, and which scenes have failed."""
         model = self.pipeline.latent_model
         seconds = self.progress.seconds()
         summary = {
@@ -382,10 +344,19 @@ class LatentTrainer(Trainer):
             "bytes_shared": model.shared_bytes(),
             "device": str(self.device),
         }
-        if self.pipeline.scene_progress.is_told:
-            summary["progress"] = self.pipeline.scene_progress.rows()
-            CONSOLE.print(self.pipeline.scene_progress.table())
-        return summary
+        failed = self.pipeline.watch.failed()
+        return {**summary, "failed": failed} if failed else summary
+
+
+def check_devices(count: int) -> None:
+    """Refuses a run of several processes.
+
+    Raises:
+        ValueError: more than one device.
+    """
+    if count > 1:
+        do = "fit scenes on several with `lns fit-scenes --workers N`, or --workers ray on several machines"
+        raise ValueError(problem("machine.num_devices", "1", count, do))
 
 
 def seed_everything(number: int) -> None:

@@ -32,7 +32,6 @@ from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
 from latent_nerfstudio.pipelines.finite import check_finite
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, LatentPipelineConfig
-from latent_nerfstudio.pipelines.scene_progress import FAILED, STATES
 from latent_nerfstudio.scene_files.model_scenes import scenes_of
 from latent_nerfstudio.scene_files.scene_file import write_scene_file
 
@@ -193,8 +192,6 @@ def set_stages(pipeline: LatentPipelineConfig, inventory: Inventory) -> None:
     steps, start = inventory.settings.steps, inventory.settings.rgb_alignment_start
     pipeline.train_decoder, pipeline.train_base_planes, pipeline.train_mlp = False, False, False
     pipeline.rgb_alignment_start = start
-    pipeline.plateau.every = inventory.settings.plateau_every
-    pipeline.plateau.tolerance = inventory.settings.plateau_tolerance
     pipeline.whole_pictures_start = None if start is None else steps - round(WHOLE_SHARE * (steps - start))
 
 
@@ -227,26 +224,25 @@ def write_scenes(inventory: Inventory, pipeline: LatentPipeline, seconds: float)
     Args:
         inventory: where to.
         pipeline: trained.
-        seconds: that this took; a scene has its own share of the steps, and an equal one of the rest.
+        seconds: that this took, of which each scene has an equal share.
     """
-    rows = pipeline.scene_progress.rows()
-    rest = (seconds - sum(row["seconds"] for row in rows)) / len(rows)
-    for index, row in enumerate(rows):
-        if row["state"] == STATES[FAILED]:
-            reason = problem(f"step {row['ended_at']}", "finite numbers", "NaN or infinity", "look at its cameras")
-            yield from failures({row["scene"]: reason})
+    failed = pipeline.watch.failed()
+    for index, name in enumerate(pipeline.latent_model.scene_names):
+        if name in failed:
+            reason = problem(f"step {failed[name]}", "finite numbers", "NaN or infinity", "look at its cameras")
+            yield from failures({name: reason})
         else:
-            yield write_scene(inventory, pipeline, index, row["seconds"] + rest, row["steps"])
+            yield write_scene(inventory, pipeline, index, seconds / len(pipeline.latent_model.scene_names))
 
 
-def write_scene(inventory: Inventory, pipeline: LatentPipeline, index: int, seconds: float, steps: int) -> SceneStatus:
+def write_scene(inventory: Inventory, pipeline: LatentPipeline, index: int, seconds: float) -> SceneStatus:
     """Measures a scene and writes its file; a failed row where it cannot be measured."""
     name, started = pipeline.latent_model.scene_names[index], time.monotonic()
     try:
         numbers = measure_scene(pipeline, index)
     except (ValueError, RuntimeError) as error:
         return failures({name: f"{type(error).__name__}: {error}"})[0]
-    facts = {**numbers, "seconds": round(seconds + time.monotonic() - started, 3), "steps": steps}
+    facts = {**numbers, "seconds": round(seconds + time.monotonic() - started, 3)}
     facts.update(facts_of(inventory, pipeline, index))
     (scene,) = scenes_of(pipeline.latent_model, inventory.settings.bundle, {name: facts}, [name])
     size = write_scene_file(inventory.scene_path(name), scene, inventory.settings.precision)
@@ -288,6 +284,7 @@ def facts_of(inventory: Inventory, pipeline: LatentPipeline, index: int) -> Dict
     middle = torch.tensor(pipeline.latent_model.scene_box.aabb).float().mean(dim=0).cpu()
     radius = (cameras.camera_to_worlds[views, :, 3].cpu() - middle).norm(dim=1).mean()
     return {
+        "steps": inventory.settings.steps,
         "views": len(views),
         "settings": inventory.settings.fingerprint(),
         "version": __version__,

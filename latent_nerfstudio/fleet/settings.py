@@ -20,6 +20,9 @@ FORMAT = "fit-scenes-v1"
 
 FILE = "settings.json"
 
+OF_OLD = {"plateau_every": 0, "plateau_tolerance": 0.1}
+"""Settings that version 0.1 had as well; kept in what is written, so that its inventories go on."""
+
 
 @dataclass(frozen=True)
 class FitSettings:
@@ -28,15 +31,11 @@ class FitSettings:
     bundle: str
     """Hash of the shared bundle."""
     steps: int
-    """Steps of each scene in all, at most."""
+    """Steps of each scene in all."""
     rgb_alignment_start: Optional[int] = None
     """First step of RGB alignment; None for latent supervision throughout."""
     rays_per_scene: int = 256
     """Latent pixels of each scene a step of latent supervision."""
-    plateau_every: int = 0
-    """Steps between measurements of a scene's held-out views, by which it may end early; 0 for none."""
-    plateau_tolerance: float = 0.1
-    """What counts as a gain then, dB."""
     eval_interval: int = 10
     """Where a scene has no split of its own, views 0, n, 2n, ... are held out."""
     precision: Precision = "float16"
@@ -46,7 +45,7 @@ class FitSettings:
 
     def values(self) -> Dict[str, Any]:
         """JSON values by name."""
-        return {"format": FORMAT, **dataclasses.asdict(self)}
+        return {"format": FORMAT, **dataclasses.asdict(self), **OF_OLD}
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits that tell equal settings from others; every scene file has them in its facts."""

@@ -77,11 +77,6 @@ class IGAEPipeline(LatentPipeline):
 
     def __init__(self, config: IGAEPipelineConfig, *args: Any, **kwargs: Any):
         check_stages(config)
-        if kwargs.get("world_size", 1) > 1:
-            raise ValueError(
-                f"machine.num_devices: expected 1 for joint training, got {kwargs['world_size']}; train the "
-                "autoencoder on one device, and the scenes on several"
-            )
         super().__init__(config, *args, **kwargs)
         self.space.train_encoder()
         self.loaded_step = -1
@@ -246,13 +241,6 @@ class IGAEPipeline(LatentPipeline):
         """Normalised latents with white noise, see `latent_noise`."""
         deviation = self.config.latent_noise
         return latents + deviation * torch.randn_like(latents) if deviation > 0 else latents
-
-    def decode(
-        self, latents: Float[Tensor, "n h w channels"], like: Float[Tensor, "n height width 3"]
-    ) -> Float[Tensor, "n height width 3"]:
-        """Pictures of the size of others, with the arithmetic of the config."""
-        with self.autocast():
-            return self.space.decode(latents, like.shape[1], like.shape[2]).float()
 
 
 def check_stages(config: IGAEPipelineConfig) -> None:

@@ -7,12 +7,10 @@ from typing import Any, Dict, Iterator, List, Literal, Optional, Tuple, Type, Un
 
 import torch
 from jaxtyping import Float
-from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.data.datamanagers.base_datamanager import DataManagerConfig
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
 from nerfstudio.models.base_model import ModelConfig
 from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineConfig
-from nerfstudio.utils.comms import get_rank
 from rich.progress import track
 from torch import Tensor
 from torch.nn import Parameter
@@ -20,19 +18,21 @@ from torch.nn import Parameter
 from latent_nerfstudio.data.latent_cache import group_by
 from latent_nerfstudio.data.latent_datamanager import LatentDataManager, LatentDataManagerConfig, scene_indices
 from latent_nerfstudio.data.nearest_photos import NearestPhotos
-from latent_nerfstudio.data.share import Share
+from latent_nerfstudio.data.rays import with_targets
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.pipelines.commands import refuse_unsupported
 from latent_nerfstudio.pipelines.finite import check_finite, not_finite
-from latent_nerfstudio.pipelines.saved_state import SECONDS, seal, unsealed
-from latent_nerfstudio.pipelines.scene_progress import PlateauConfig, SceneProgress
+from latent_nerfstudio.pipelines.saved_state import FAILED, SECONDS, seal, take_failed, unsealed
 from latent_nerfstudio.pipelines.scene_start import start_scenes
 from latent_nerfstudio.pipelines.scene_watch import SceneWatch
 
 Stage = Literal["latent supervision", "RGB alignment", "mixed supervision"]
+
+STAGES_OF_LATENTS = ("latent supervision", "warm-up")
+"""In which no picture is decoded, and the autoencoder has no gradient."""
 
 WHOLE_PICTURES_EVERY = 8
 """Steps of crops between whole pictures: what is far from the objects is in no crop, and would drift."""
@@ -76,12 +76,10 @@ class LatentPipelineConfig(VanillaPipelineConfig):
     fit_scene_weights: int = 3
     """Steps of least squares that fit the weights of new scenes to a shared bundle's base planes before training
     begins; 0 starts them at the mean of the bundle's."""
-    plateau: PlateauConfig = field(default_factory=PlateauConfig)
-    """Early end of scenes that gain no more."""
 
     def __setstate__(self, state: Dict[str, Any]) -> None:
-        """From config.yml, which in older runs does not have all fields."""
-        self.__dict__.update({"plateau": PlateauConfig(), **state})
+        """From config.yml, which in older runs has `plateau`: when scenes ended early."""
+        self.__dict__.update({name: value for name, value in state.items() if name != "plateau"})
 
 
 class LatentPipeline(VanillaPipeline):
@@ -97,42 +95,17 @@ class LatentPipeline(VanillaPipeline):
         refuse_unsupported()
         check_config(config)
         check_device(config, device)
-        world = kwargs.pop("world_size", 1)  # Nerfstudio would wrap the model, see `engine.distributed`
-        self.check_world(config, world)
         super().__init__(config, device, *args, **kwargs)  # type: ignore[arg-type]
         self.latent_model.panel.photos = NearestPhotos(
             self.datamanager.train_dataset, self.datamanager.background_color
         )
-        self.world_size = world
-        if world > 1:
-            self.datamanager.share = Share(get_rank(), world, by_scene=len(self.latent_model.scene_names) >= world)
         if not config.train_decoder:
             for parameter in self.space.autoencoder.decoder_parameters():
                 parameter.requires_grad_(False)
         self.freeze_shared()
-        self.scene_progress = SceneProgress(self.latent_model.scene_names, config.plateau)
-        self.watch = SceneWatch(self)
+        self.watch = SceneWatch(self.latent_model, self.datamanager)
         self.is_fresh = True
         self.start_seconds = 0.0  # of training before the first step: the scenes' start, or processes before this one
-
-    @staticmethod
-    def check_world(config: "LatentPipelineConfig", world: int) -> None:
-        """Refuses what several processes cannot do together.
-
-        Raises:
-            ValueError: an early end of scenes.
-        """
-        if world > 1 and config.plateau.every > 0:
-            raise ValueError(
-                f"plateau.every: expected 0 with several devices, got {config.plateau.every}; leave it out, or fit the "
-                "scenes with `lns fit-scenes --workers`"
-            )
-
-    def own_parameters(self) -> List[Parameter]:
-        """Parameters of scenes, each of which one process trains; empty where there are fewer scenes than processes."""
-        if self.world_size == 1 or not self.datamanager.share.by_scene:
-            return []
-        return self.latent_model.scene_parameters()
 
     def freeze_shared(self) -> None:
         """Stops training what is shared: by default what a shared bundle brought, see the config."""
@@ -167,21 +140,20 @@ class LatentPipeline(VanillaPipeline):
         """
         if self.datamanager.table is not None:
             return
-        self.watch.check()
         self.datamanager.prepare(self.space)
         if self.is_fresh and self.latent_model.from_bundle[0]:
-            self.start_seconds = start_scenes(self, self.config.fit_scene_weights)
-        self.watch.prepare()
+            self.start_seconds = start_scenes(self.latent_model, self.datamanager, self.config.fit_scene_weights)
 
     def load_pipeline(self, loaded_state: Dict[str, Any], step: int) -> None:
         state = unsealed(loaded_state, f"checkpoint of step {step}")
         self.start_seconds = float(state.pop(SECONDS, 0.0))
+        self.watch.resume(take_failed(state))
         super().load_pipeline(state, step)
         self.is_fresh = False
 
     @contextmanager
     def as_saved(self, seconds: float) -> Iterator[None]:
-        """While it lasts, `state_dict` is what a checkpoint holds: the weights, the seconds of training, and the seal.
+        """While it lasts, `state_dict` is what a checkpoint holds: the weights, and what `saved_state` adds to them.
 
         Args:
             seconds: of the whole run so far.
@@ -189,6 +161,8 @@ class LatentPipeline(VanillaPipeline):
 
         def complete(module: torch.nn.Module, state: Dict[str, Any], prefix: str, metadata: Any) -> None:
             state[SECONDS] = torch.tensor(seconds, dtype=torch.float64)
+            if self.watch.failed():
+                state[FAILED] = self.watch.failed_at.clone()
             seal(state)
 
         hook = self.register_state_dict_post_hook(complete)
@@ -228,19 +202,28 @@ class LatentPipeline(VanillaPipeline):
             FloatingPointError: a loss is NaN or infinite, or the parameter that makes it so; nothing is stepped then.
         """
         self.prepare()
-        self.watch.enter(step)
         outputs, losses, metrics = self.stage_losses(step)
-        if self.world_size > 1:
-            losses = {name: self.datamanager.share_weight * loss for name, loss in losses.items()}
+        trains_shared = self.trains_shared(step)
         try:
             check_finite(losses, step, "loss")
         except FloatingPointError as error:
-            if self.world_size == 1 and self.watch.drop_failed(step, str(not_finite(losses))):
+            failing = self.watch.failing()
+            if len(failing) and not trains_shared:
+                self.watch.fail(failing, step, str(not_finite(losses)))
                 return self.get_train_loss_dict(step)
             check_finite(dict(self.named_parameters()), step, "parameter")
             raise FloatingPointError(f"{error}; {self.watch.failing_scenes()}") from error
-        self.watch.hold()
+        if not trains_shared:
+            self.watch.hold()
         return outputs, losses, metrics
+
+    def trains_shared(self, step: int) -> bool:
+        """Whether a step trains anything that scenes share: then none of them can fail alone."""
+        without_decoder = ("encoder", "decoder") if self.stage_at(step) in STAGES_OF_LATENTS else ()
+        own = {id(parameter) for parameter in self.watch.own}
+        groups = self.get_param_groups().items()
+        trained = (p for name, group in groups if name not in without_decoder for p in group if p.requires_grad)
+        return any(id(parameter) not in own for parameter in trained)
 
     def stage_losses(self, step: int) -> Losses:
         """The losses of the stage that the step is in."""
@@ -259,17 +242,11 @@ class LatentPipeline(VanillaPipeline):
         """
         if self.latent_model.renders_cameras:
             return self.latent_supervision_of_pictures(step)
-        rays, batch = self.with_latents(*self.datamanager.next_train(step))
+        rays, batch = with_targets(*self.datamanager.next_train(step), self.space)
         outputs = self._model(rays)
         self.watch.saw(rays.metadata, outputs["rgb"] - batch["latent"])
         losses = self.model.get_loss_dict(outputs, batch)
         return outputs, losses, {"latent_mse": losses["latent_loss"].detach()} if "latent_loss" in losses else {}
-
-    def with_latents(self, rays: RayBundle, batch: Dict[str, Tensor]) -> Tuple[RayBundle, Dict[str, Tensor]]:
-        """Rays and batch of the datamanager with the background of each ray and its normalised latent."""
-        batch["latent"] = self.space.normalizer(as_float(batch["raw_latent"]))
-        rays.metadata["background"] = self.space.background_at(*batch["position"].unbind(dim=1))
-        return rays, batch
 
     def latent_supervision_of_pictures(self, step: int) -> Losses:
         """The NeRF's own losses on whole latent pictures."""

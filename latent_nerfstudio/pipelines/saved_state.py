@@ -1,13 +1,14 @@
-"""What a checkpoint holds beside weights: the seconds of training so far, and a seal, by which a damaged one is known.
+"""What a checkpoint holds beside weights: seconds of training, scenes that failed, and a seal by which damage is known.
 
 The seal is the CRC-32 of all tensors: ns-eval, ns-viewer and ns-render load a checkpoint by torch, which looks at the
 archive's directory and not at the CRC-32 of its records; the pipeline's hook is all that a plugin has there.
 """
 
 import zlib
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, Mapping, Optional
 
 import torch
+from torch import Tensor
 
 from latent_nerfstudio.errors import problem
 
@@ -16,6 +17,12 @@ SEAL = "seal"
 
 SECONDS = "training_seconds"
 """Name of the seconds of training among the weights; older checkpoints do not have it."""
+
+FAILED = "failed_at"
+"""Name of the steps at which scenes failed, -1 for the others; only in checkpoints of runs in which one has."""
+
+OLD_PREFIX, OLD_FAILED = "scene_progress.", 3
+"""Of what version 0.1 kept of each scene, and what its `state` was for those that had failed."""
 
 
 def crc_of(state: Mapping[str, Any]) -> int:
@@ -49,3 +56,11 @@ def unsealed(state: Mapping[str, Any], where: object) -> Dict[str, Any]:
         do = "remove this checkpoint, so that the one before it is taken, or go on from an older one"
         raise ValueError(problem(where, "the weights that were saved", "others, of a damaged file", do))
     return rest
+
+
+def take_failed(state: Dict[str, Any]) -> Optional[Tensor]:
+    """Takes out of a checkpoint's weights the step at which each scene failed, -1 for the others; None if none did."""
+    old = {name[len(OLD_PREFIX) :]: state.pop(name) for name in list(state) if name.startswith(OLD_PREFIX)}
+    if old:
+        return torch.where(old["state"] == OLD_FAILED, old["ended_at"], -1)
+    return state.pop(FAILED, None)

@@ -1,7 +1,7 @@
 """How new scenes start against a shared bundle: their weights of its base planes, by least squares on their latents."""
 
 import time
-from typing import TYPE_CHECKING, Callable, Tuple
+from typing import Callable, Tuple
 
 import torch
 from jaxtyping import Float, Int
@@ -9,10 +9,10 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 from torch.nn import Parameter
 
+from latent_nerfstudio.data.latent_datamanager import LatentDataManager
+from latent_nerfstudio.data.rays import with_targets
+from latent_nerfstudio.models.latent_model import LatentModel
 from latent_nerfstudio.models.triplane import TriplaneModel
-
-if TYPE_CHECKING:
-    from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
 
 RAYS = 256
 """Latent pixels of a scene that its weights are fitted to; see benchmarks/choices.md."""
@@ -28,28 +28,29 @@ Render = Callable[[Float[Tensor, "scenes weights"]], Float[Tensor, "scenes value
 
 
 @torch.no_grad()
-def start_scenes(pipeline: "LatentPipeline", steps: int) -> float:
+def start_scenes(model: LatentModel, datamanager: LatentDataManager, steps: int) -> float:
     """Fits the weights of new scenes to a sample of their latents, everything else held; nothing without base planes.
 
     Nothing is drawn from torch's own generator, so that the steps after it see the same rays as without.
 
     Args:
-        pipeline: prepared; its scenes are fresh.
+        model: with fresh scenes.
+        datamanager: prepared.
         steps: of Levenberg and Marquardt; each renders the sample once for every base plane, and once more.
 
     Returns:
         Seconds that it took.
     """
-    nerf = pipeline.latent_model.nerf
+    nerf = model.nerf
     weights = nerf.field.scene_weights if isinstance(nerf, TriplaneModel) else None
     if weights is None or steps < 1:
         return 0.0
-    begun, was_training = time.monotonic(), pipeline.training
-    pipeline.eval()
-    size = pipeline.datamanager.config.scenes_per_batch
+    begun, was_training = time.monotonic(), model.training
+    model.eval()
+    size = datamanager.config.scenes_per_batch
     parts = torch.arange(len(weights)).split(size if size > 0 else len(weights))
-    errors = [fit_weights(pipeline, weights, scenes, steps) for scenes in parts]
-    pipeline.train(was_training)
+    errors = [fit_weights(model, datamanager, weights, scenes, steps) for scenes in parts]
+    model.train(was_training)
     before, after = torch.cat(errors, dim=1).mean(dim=1).tolist()
     seconds = time.monotonic() - begun
     CONSOLE.log(f"Scene weights: fitted in {seconds:.1f} s, mean squared error of latents {before:.3g} -> {after:.3g}")
@@ -57,16 +58,16 @@ def start_scenes(pipeline: "LatentPipeline", steps: int) -> float:
 
 
 def fit_weights(
-    pipeline: "LatentPipeline", parameter: Parameter, scenes: Int[Tensor, "scenes"], steps: int
+    model: LatentModel, datamanager: LatentDataManager, parameter: Parameter, scenes: Int[Tensor, "scenes"], steps: int
 ) -> Float[Tensor, "2 scenes"]:
     """Fits the rows of some scenes in the weights of all; returns their mean squared errors before and after."""
-    rays, batch = pipeline.with_latents(*pipeline.datamanager.sample_of(scenes, RAYS))
+    rays, batch = with_targets(*datamanager.sample_of(scenes, RAYS), model.latent_space)
     target = batch["latent"].view(len(scenes), -1)
     rows = scenes.to(parameter.device)
 
     def render(weights: Float[Tensor, "scenes weights"]) -> Float[Tensor, "scenes values"]:
         parameter[rows] = weights.to(parameter)
-        return pipeline.latent_model(rays)["rgb"].view_as(target)
+        return model(rays)["rgb"].view_as(target)
 
     start = parameter[rows].to(target)
     fitted, errors = least_squares(render, start, target, steps)

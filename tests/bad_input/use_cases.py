@@ -290,9 +290,9 @@ def runs() -> Group:
                 "settings.json of other settings",
                 f"{FIT} --steps 7",
                 "FOLDER/out/settings.json: expected steps 5, format None, bundle None, rays_per_scene "
-                "None, plateau_every None, plateau_tolerance None, eval_interval None, precision None, "
-                "seed None, got steps 7, format fit-scenes-v1, bundle ..., rays_per_scene 256, "
-                "plateau_every 0, plateau_tolerance 0.1, eval_interval 10, precision float16, seed 0; "
+                "None, eval_interval None, precision None, seed None, plateau_every None, "
+                "plateau_tolerance None, got steps 7, format fit-scenes-v1, bundle ..., rays_per_scene 256, "
+                "eval_interval 10, precision float16, seed 0, plateau_every 0, plateau_tolerance 0.1; "
                 "its scenes were fitted so: give the same, or another --output",
                 "scenes bundle",
                 write("out/settings.json", '{"steps": 5}'),

@@ -96,7 +96,6 @@ def test_an_interrupted_call_ends_with_the_table(scenes, bundle, tmp_path):
     [
         (["--workers", "0"], "workers: expected at least 1, got 0; raise --workers"),
         (["--chunk", "0"], "chunk: expected at least 1, got 0"),
-        (["--plateau-tolerance", "-1"], "plateau_tolerance: expected at least 0, got -1.0"),
         (["--rgb-alignment-start", "4"], "rgb_alignment_start: expected less than the 4 steps, got 4"),
         (["--scenes", "z"], "scenes: expected names of scenes in "),
         (["--bundle", "nowhere"], "shared bundle: expected bundled, a run with a folder shared_bundle"),

@@ -20,7 +20,6 @@ from latent_nerfstudio.fields.kplanes_field import KPlanesDensityConfig, KPlanes
 from latent_nerfstudio.models.instant_ngp import LatentInstantNGPModelConfig
 from latent_nerfstudio.models.kplanes import KPlanesModelConfig
 from latent_nerfstudio.models.shared_bundle import write_shared_bundle
-from latent_nerfstudio.pipelines.scene_progress import PlateauConfig
 
 STEPS = 15
 ACCUMULATED = "accumulated gradients"
@@ -40,7 +39,6 @@ SMALL_KPLANES = {
     "num_samples": 6,
     "proposal_warmup_steps": 4,
 }
-PLATEAU = {"every": 2, "patience": 1, "tolerance": 1.0, "minimum_steps": 4, "cooldown": 3}
 
 
 def nerf(build, **settings):
@@ -59,13 +57,6 @@ CASES = {
     },
     "mixed supervision": lambda: {"mixed_supervision": 0.5, "crop": 16},
     "streamed": lambda: {"rgb_alignment_start": 7, "datamanager": {"latent_storage": "stream", "scenes_per_batch": 2}},
-    "early end": lambda: {
-        "train_base_planes": False,
-        "train_mlp": False,
-        "train_decoder": False,
-        "plateau": PlateauConfig(**PLATEAU),
-    },
-    "early end together": lambda: {"rgb_alignment_start": 9, "plateau": PlateauConfig(**PLATEAU)},
     "nerfacto": nerf(small_nerfacto, proposal_warmup=4, proposal_weights_anneal_max_num_iters=8),
     "instant-ngp": nerf(
         LatentInstantNGPModelConfig, **SMALL_NGP, implementation="torch", grid_update_every=3, grid_warmup_steps=4
@@ -154,7 +145,7 @@ def assert_same_end(whole, rest):
     one, other = checkpoint_of(whole), checkpoint_of(rest)
     assert one.keys() == other.keys()
     for name in one:
-        if not name.endswith(("scene_progress.seconds", "/training_seconds", "/seal")):
+        if not name.endswith(("/training_seconds", "/seal")):
             assert is_same(one[name], other[name]), name
 
 

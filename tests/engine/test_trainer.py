@@ -1,6 +1,5 @@
 """The run: schedules, resuming, and what is written beside config.yml."""
 
-import copy
 import json
 import shutil
 
@@ -14,7 +13,6 @@ from latent_nerfstudio.engine import trainer as trainer_module
 from latent_nerfstudio.engine.schedulers import StagedSchedulerConfig, stage_factor
 from latent_nerfstudio.engine.trainer import LatentTrainerConfig
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle
-from latent_nerfstudio.pipelines.scene_progress import STOPPED, TRAINING, PlateauConfig
 
 GROUPS = ("planes", "shared_planes", "mlp", "decoder")
 
@@ -265,90 +263,27 @@ def test_the_time_that_is_left_is_told_by_the_pace_of_this_process(balls, tmp_pa
     assert progress.seconds() >= SPENT and " 0 s left" in capsys.readouterr().out
 
 
-# Scenes that end early
-
-FROZEN = {"train_base_planes": False, "train_mlp": False, "rgb_alignment_start": None}
-"""Scenes that share nothing that is trained."""
-
-NEVER_GOOD = {"patience": 1, "tolerance": 100.0, "minimum_steps": 0, "cooldown": 1}
-"""No scene gains 100 dB: measured twice, cooling for one step, and stopped."""
+# Scenes that fail, and several devices
 
 
-def test_a_run_ends_when_all_its_scenes_have_ended(balls, tmp_path, steps_of, capsys):
-    pipeline = {**FROZEN, "plateau": PlateauConfig(every=1, **NEVER_GOOD)}
-    trainer = trainer_of(balls, "identity", tmp_path, steps=50, pipeline=pipeline)
-    steps = steps_of(trainer)
-    trainer.train()
-    assert steps == [0, 1, 2]
-    assert [path.name for path in trainer.checkpoint_dir.iterdir()] == ["step-000000002.ckpt"]
-    summary = summary_of(trainer)
-    assert summary["steps"] == 3 and "3 stopped" in capsys.readouterr().out
-    assert [row["scene"] for row in summary["progress"]] == ["a", "b", "c"]
-    for row in summary["progress"]:
-        assert (row["state"], row["steps"], row["ended_at"]) == ("stopped", 3, 2) and row["psnr"] > 0
+def test_a_scene_that_failed_has_failed_in_a_resumed_run(balls, tmp_path):
+    frozen = {"train_base_planes": False, "train_mlp": False, "rgb_alignment_start": None}
+    first = trainer_of(balls, "identity", tmp_path / "first", steps=2, pipeline=dict(frozen))
+    table = first.pipeline.datamanager.table
+    table.values = table.values.float()
+    table.values[table.scene_starts[1] : table.scene_starts[2]] = torch.nan
+    first.train()
+    assert summary_of(first)["failed"] == {"b": 0}
+    kept = first.pipeline.latent_model.nerf.field.micro_planes[1].clone()
+    second = trainer_of(
+        balls, "identity", tmp_path / "second", steps=4, pipeline=dict(frozen), load_dir=first.checkpoint_dir
+    )
+    second.train()
+    assert summary_of(second)["failed"] == {"b": 0}
+    assert torch.equal(second.pipeline.latent_model.nerf.field.micro_planes[1], kept)
 
 
-def test_a_killed_run_whose_scenes_have_ended_makes_no_step_more(balls, tmp_path, monkeypatch, steps_of):
-    pipeline = {**FROZEN, "plateau": PlateauConfig(every=1, **NEVER_GOOD)}
-    first = trainer_of(balls, "identity", tmp_path, steps=50, pipeline=dict(pipeline))
-    killed(monkeypatch, BEFORE_THE_SHEET, first)
-    for _ in range(2):  # the second time, nothing is missing
-        again = trainer_of(
-            balls, "identity", tmp_path, steps=50, pipeline=dict(pipeline), load_dir=first.checkpoint_dir
-        )
-        steps = steps_of(again)
-        again.train()
-        assert steps == [] and summary_of(again)["steps"] == 3
-        assert [row["state"] for row in summary_of(again)["progress"]] == ["stopped"] * 3
-    assert [path.name for path in again.checkpoint_dir.iterdir()] == ["step-000000002.ckpt"]
-
-
-def test_steps_of_a_stage_that_has_ended_are_left_out(balls, kl, tmp_path):
-    """RGB alignment begins at its own step, at the rate that it has there."""
-    pipeline = {**FROZEN, "rgb_alignment_start": 6, "plateau": PlateauConfig(every=1, **NEVER_GOOD)}
-    trainer = trainer_of(balls, kl, tmp_path, steps=20, pipeline=pipeline)
-    stages, losses_of = [], trainer.pipeline.stage_losses
-    trainer.pipeline.stage_losses = lambda step: (stages.append(step), losses_of(step))[1]
-    trainer.train()
-    assert stages == [0, 1, 2, 6, 7, 8]
-    assert summary_of(trainer)["steps"] == 9
-    rate = trainer.optimizers.optimizers["planes"].param_groups[0]["lr"]
-    assert rate == pytest.approx(0.01 * stage_factor(9, 6, 20, 20, 0.05, 1.0))
-
-
-def test_scenes_that_ended_are_as_they_were_in_a_resumed_run(balls, tmp_path):
-    """To the last bit, but for the clock; scene b stops before the run is resumed, and the others go on."""
-    plateau = PlateauConfig(every=2, patience=1, tolerance=0.01, minimum_steps=0, cooldown=2)
-    schedule = {g: {"optimizer": AdamOptimizerConfig(lr=0.01), "scheduler": None} for g in GROUPS}
-
-    def run(name, steps, prepare=lambda trainer: None, **settings):
-        torch.manual_seed(0)
-        pipeline = {**FROZEN, "plateau": copy.deepcopy(plateau)}
-        out = tmp_path / name
-        trainer = trainer_of(
-            balls, "identity", out, steps, optimizers=schedule, pipeline=pipeline, contact_sheet=False, **settings
-        )
-        trainer.pipeline.latent_model.nerf.sampler.train_stratified = False
-        prepare(trainer)
-        trainer.train()
-        return trainer
-
-    def good_already(trainer):
-        trainer.pipeline.watch.enter(0)
-        trainer.pipeline.scene_progress.best[1] = 1000.0
-
-    whole = run("whole", 12, good_already)
-    part = run("part", 5, good_already)
-    assert part.pipeline.scene_progress.state.tolist() == [TRAINING, STOPPED, TRAINING]
-    rest = run("rest", 12, load_dir=part.checkpoint_dir)
-    for name, value in whole.pipeline.state_dict().items():
-        if name != "scene_progress.seconds":
-            assert torch.equal(rest.pipeline.state_dict()[name], value), name
-    assert rest.pipeline.scene_progress.ended_at.tolist()[1] == 3
-
-
-def test_a_run_that_measures_nothing_keeps_nothing_of_it(balls, tmp_path):
-    trainer = trainer_of(balls, "identity", tmp_path, steps=2, contact_sheet=False, pipeline=dict(FROZEN))
-    trainer.train()
-    assert "progress" not in summary_of(trainer)
-    assert not [name for name in trainer.pipeline.state_dict() if not name.startswith("_model.")]
+def test_several_devices_are_refused(balls, tmp_path):
+    config = LatentTrainerConfig(method_name="tiny", pipeline=pipeline_config_of(balls, "identity"))
+    with pytest.raises(ValueError, match=r"num_devices: expected 1, got 2; .*lns fit-scenes --workers"):
+        config.setup(local_rank=0, world_size=2)

@@ -1,6 +1,5 @@
 """One chunk: what is written, what is left alone, and that no scene stops another."""
 
-import copy
 import dataclasses
 import json
 import os
@@ -176,16 +175,6 @@ def test_a_scene_whose_numbers_are_not_finite_fails_alone(inventory, monkeypatch
     assert states(rows.values()) == {"a": "done", "b": "failed", "c": "done"}
     assert rows["b"].reason == "step 0: expected finite numbers, got NaN or infinity; look at its cameras"
     assert (rows["a"].steps, rows["c"].steps) == (4, 4)
-
-
-def test_scenes_that_gain_no_more_end_early(scenes, bundle, tmp_path):
-    """With a gain of 100 dB asked for, all end after the method's smallest number of steps and its cool-down."""
-    inventory = inventory_of(scenes, tmp_path / "out", bundle, steps=400, plateau_every=5, plateau_tolerance=100.0)
-    method = copy.deepcopy(inventory.method)
-    method.pipeline.plateau.minimum_steps, method.pipeline.plateau.cooldown = 25, 4
-    rows = fit_chunk(ChunkJob(dataclasses.replace(inventory, method=method), ("a", "b")))
-    assert states(rows) == {"a": "done", "b": "done"}
-    assert {row.steps for row in rows} == {29}
 
 
 def test_both_stages_with_an_autoencoder_that_stays_as_it_is(scenes, kl, tmp_path):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from tiny import latent_model_of, pipeline_config_of, small_nerf
 
+from latent_nerfstudio.data.rays import with_targets
 from latent_nerfstudio.models.shared_bundle import write_shared_bundle
 from latent_nerfstudio.pipelines.scene_start import damped_step, derivatives, least_squares, start_scenes
 
@@ -82,7 +83,7 @@ def pipeline_from(data, bundle, **settings):
 def latent_error(pipeline, scene):
     """Of a sample of one scene that the fit has not seen."""
     pipeline.eval()
-    rays, batch = pipeline.with_latents(*pipeline.datamanager.next_train(12345))
+    rays, batch = with_targets(*pipeline.datamanager.next_train(12345), pipeline.space)
     mine = rays.metadata["scene_index"][:, 0] == scene
     with torch.no_grad():
         return float((pipeline.model(rays)["rgb"] - batch["latent"])[mine].square().mean())
@@ -129,11 +130,11 @@ def test_the_fit_draws_nothing_and_keeps_the_mode(balls, bundle):
     pipeline.prepare()
     pipeline.train()
     state = torch.get_rng_state()
-    assert start_scenes(pipeline, 2) > 0
+    assert start_scenes(pipeline.latent_model, pipeline.datamanager, 2) > 0
     assert torch.equal(torch.get_rng_state(), state) and pipeline.training
 
 
 def test_nothing_to_fit(balls):
     pipeline = pipeline_config_of(balls).setup(device="cpu", test_mode="val")
     pipeline.prepare()
-    assert start_scenes(pipeline, 3) == 0
+    assert start_scenes(pipeline.latent_model, pipeline.datamanager, 3) == 0
