@@ -22,10 +22,10 @@ from common import command, named
 from jaxtyping import Float
 from torch import Tensor
 
+from latent_nerfstudio.data.crops import sees_object
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float
 from latent_nerfstudio.latent_space.preview import fit_preview
-from latent_nerfstudio.pipelines.consistency import object_pixels
 
 Frames = Float[Tensor, "frames height width channels"]
 """Pictures or latents along the path."""
@@ -131,7 +131,7 @@ def preview(latents: Frames, mask: Tensor) -> Frames:
 
 def object_mask(photo: Float[Tensor, "height width 3"], factor: int) -> Tensor:
     """Latent pixels that show some of the car."""
-    return object_pixels(photo, torch.ones(3), factor)
+    return sees_object(photo[None], torch.ones(3), factor)[0]
 
 
 def change(values: Frames, mask: Tensor) -> List[float]:

@@ -5,6 +5,7 @@ corner may lie anywhere, since a crop's latents are those of the crop and not a 
 """
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Shaped
 from nerfstudio.cameras.cameras import Cameras
 from torch import Tensor
@@ -19,6 +20,34 @@ levels of 255, with half a level for rounding."""
 def differs(photo: Float[Tensor, "*any 3"], color: Float[Tensor, "3"]) -> Bool[Tensor, "*any"]:
     """Which pixels are not of the background's colour."""
     return ((photo - color).abs() > BACKGROUND_TOLERANCE).any(dim=-1)
+
+
+def sees_object(
+    images: Float[Tensor, "n height width 3"], background: Float[Tensor, "3"], factor: int
+) -> Bool[Tensor, "n h w"]:
+    """Latent pixels under which any pixel is not of the background's colour.
+
+    Args:
+        images: in [0, 1].
+        background: colour.
+        factor: f, image pixels along the side of a latent pixel; the last may lie partly outside the picture.
+    """
+    shown = differs(images, background.to(images))[:, None].float()
+    return F.max_pool2d(shown, factor, ceil_mode=True)[:, 0] > 0
+
+
+def object_latents(
+    raw: Shaped[Tensor, "n h w channels"],
+    images: Float[Tensor, "n height width 3"],
+    background: Float[Tensor, "3"],
+) -> Shaped[Tensor, "pixels channels"]:
+    """What a normaliser is fitted to: the raw latents of pictures that see an object; all, where none does.
+
+    The latents of a plain background and of a picture's border are of another size than those of objects, and far more:
+    with their statistic the targets of objects would be anything but of unit variance.
+    """
+    shown = sees_object(images, background, -(-images.shape[1] // raw.shape[1]))
+    return raw[shown] if bool(shown.any()) else raw.flatten(0, -2)
 
 
 def draw_crops(

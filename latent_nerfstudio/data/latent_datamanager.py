@@ -16,7 +16,7 @@ from nerfstudio.data.datamanagers.full_images_datamanager import FullImageDatama
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
-from latent_nerfstudio.data.crops import cropped, cropped_cameras, draw_crops
+from latent_nerfstudio.data.crops import cropped, cropped_cameras, draw_crops, object_latents
 from latent_nerfstudio.data.latent_cache import cache_folder, scene_latents
 from latent_nerfstudio.data.picture_dataset import PictureDataset
 from latent_nerfstudio.data.pixels import (
@@ -38,7 +38,7 @@ SceneLatents = Iterator[Tuple[List[int], List[Tensor]]]
 """Scene by scene, positions of its pictures and their latents."""
 
 FIT_SAMPLE = 1 << 20
-"""Latent pixels that the normaliser is fitted on, at most."""
+"""Latent pixels of the pictures that the normaliser is fitted on, at most."""
 
 
 @dataclass
@@ -190,11 +190,20 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         folder = self.stream_folder() if self.streams else None
         table = pixel_table((latent for _, latents in encoded for latent in latents), scenes, masks, folder)
         if not bool(space.fitted):
-            stride = max(1, len(table.values) // FIT_SAMPLE)
-            space.fit(as_float(table.values[::stride]))
+            space.fit(self.latents_to_fit(table, space))
         self.latent_cameras = latent_cameras(self.train_dataset.cameras, space.downscale_factor).to(self.device)
         self.is_plain = is_plain_pinhole(self.latent_cameras)
         self.table = table
+
+    def latents_to_fit(self, table: PixelTable, space: LatentSpace) -> Shaped[Tensor, "pixels channels"]:
+        """Raw latents of objects in pictures evenly chosen from all; an identity space needs one picture alone."""
+        count = len(table.heights)
+        stride = count if space.is_identity else max(1, -(-len(table.values) // FIT_SAMPLE))
+        latents = []
+        for index in range(0, count, stride):
+            image = as_float(self.cached_train[index]["image"].cpu())[None]
+            latents.append(object_latents(as_float(table.picture(index))[None], image, space.background_color))
+        return torch.cat(latents)
 
     def checked_latents(self, encoded: SceneLatents) -> SceneLatents:
         """Latents as they come, all finite; half precision ends at 65504.

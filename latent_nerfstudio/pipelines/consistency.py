@@ -15,16 +15,15 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, List, Sequence
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
 from torch import Tensor
 
-from latent_nerfstudio.data.crops import differs
+from latent_nerfstudio.data.crops import differs, sees_object
 from latent_nerfstudio.data.latent_cache import group_by
 from latent_nerfstudio.data.latent_datamanager import scene_indices
 from latent_nerfstudio.latent_space.latent_space import as_float
-from latent_nerfstudio.latent_space.resolution import mask_of_latent, pad_to_multiple
+from latent_nerfstudio.latent_space.resolution import mask_of_latent
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
 
 SMALLEST_VARIANCE = 1e-8
@@ -129,14 +128,6 @@ def mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else math.nan
 
 
-def object_pixels(
-    photo: Float[Tensor, "height width 3"], color: Float[Tensor, "3"], factor: int
-) -> Bool[Tensor, "latent_height latent_width"]:
-    """Latent pixels of which any of the f x f image pixels is not of the background's colour."""
-    pixels = pad_to_multiple(differs(photo, color)[None, None].float(), factor)
-    return F.max_pool2d(pixels, factor)[0, 0] > 0
-
-
 def has_background(photos: Sequence[Float[Tensor, "_ _ 3"]], color: Float[Tensor, "3"]) -> bool:
     """Whether most pixels along the borders of a scene's pictures are of the background's colour.
 
@@ -168,7 +159,7 @@ def measure_view(
         counted = mask_of_latent(picture["mask"][..., 0].to(photo.device), space.downscale_factor)
     mask = counted
     if backed:
-        mask = counted & object_pixels(photo, space.background_color.to(photo), space.downscale_factor)
+        mask = counted & sees_object(photo[None], space.background_color, space.downscale_factor)[0]
     views = Views(tally(encoded[0][counted], rendered[0][counted]), tally(encoded[0][mask], rendered[0][mask]))
     if decode:
         render, ceiling = (space.decode(z, *photo.shape[:2])[0].clamp(0, 1) for z in (rendered, encoded))

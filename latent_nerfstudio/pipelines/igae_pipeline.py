@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Type
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import Parameter
 
-from latent_nerfstudio.data.crops import differs
+from latent_nerfstudio.data.crops import object_latents
 from latent_nerfstudio.data.real_images import RealImages
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.latent_space.resolution import mask_of_latent
@@ -197,14 +196,14 @@ class IGAEPipeline(LatentPipeline):
     def refresh(self, step: int) -> None:
         """Has normaliser and background follow the encoder, whose latents tend to grow.
 
-        Objects then keep targets of unit variance: the latents at the border of a picture are of another size, and the
-        scale of all of them would let those of the objects vanish. Whole pictures, as new scenes will be encoded.
+        Its statistic is that of `LatentDataManager.prepare`, so that nothing jumps when joint training begins. Whole
+        pictures, as new scenes will be encoded.
         """
         image = self.datamanager.next_train_images(step)[1]["image"]
         with self.autocast():
             raw = self.space.autoencoder.encode(image).float()
-        shown = object_latents(image, self.space.background_color, self.space.downscale_factor)
-        self.space.normalizer.follow(raw[shown] if shown.any() else raw.flatten(0, -2), REFRESH_MOMENTUM)
+        shown = object_latents(raw, image, self.space.background_color)
+        self.space.normalizer.follow(shown, REFRESH_MOMENTUM)
         self.space.encode_background()
 
     def scene_errors(self, batch: Dict[str, Any], encoded: Tensor, rendered: Tensor) -> Dict[str, Tensor]:
@@ -255,11 +254,3 @@ def check_stages(config: IGAEPipelineConfig) -> None:
 def mask_of_latents(mask: Tensor, factor: int) -> Bool[Tensor, "n h w"]:
     """Latent pixels all of whose pixels are kept, of masks [n, H, W, 1]."""
     return torch.stack([mask_of_latent(one[..., 0], factor) for one in mask])
-
-
-def object_latents(
-    image: Float[Tensor, "n height width 3"], background: Float[Tensor, "3"], factor: int
-) -> Bool[Tensor, "n h w"]:
-    """Latent pixels that see anything in front of the background, of pictures in [0, 1]."""
-    shown = differs(image, background.to(image))[:, None].float()
-    return F.max_pool2d(shown, factor, ceil_mode=True)[:, 0] > 0

@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny import camera_of
 
-from latent_nerfstudio.data.crops import cropped, cropped_cameras, draw_crops, draw_place
+from latent_nerfstudio.data.crops import cropped, cropped_cameras, draw_crops, draw_place, object_latents, sees_object
 
 WHITE = torch.ones(3)
 
@@ -121,3 +121,28 @@ def test_draws_are_functions_of_the_generator():
     images = torch.rand(3, 40, 40, 3)
     first, again, other = (draw_crops(images, WHITE, 8, generator(seed)) for seed in (5, 5, 6))
     assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+# Latents of objects
+
+
+def test_latent_pixels_that_see_an_object_by_hand():
+    photo = torch.ones(4, 6, 3)
+    photo[0, 1, 2] = 1 - 3 / 255  # three levels in one channel
+    photo[3, 3] = 1 - 2 / 255  # two levels: still background
+    photo[3, 5] = 0
+    assert sees_object(photo[None], WHITE, 2)[0].tolist() == [[True, False, False], [False, False, True]]
+    assert int(sees_object(photo[None], WHITE, 1).sum()) == 2
+
+
+def test_latent_pixels_that_lie_partly_outside_a_picture():
+    photo = torch.ones(5, 3, 3)
+    photo[4, 2] = 0
+    assert sees_object(photo[None], WHITE, 4)[0].tolist() == [[False], [True]]
+
+
+def test_latents_of_objects_are_all_where_nothing_is_in_front():
+    raw, photo = torch.arange(6.0).view(1, 2, 3, 1), torch.ones(1, 4, 6, 3)
+    assert object_latents(raw, photo, WHITE).flatten().tolist() == list(range(6))
+    photo[0, 3, 5] = 0
+    assert object_latents(raw, photo, WHITE).tolist() == [[5.0]]

@@ -11,7 +11,6 @@ from latent_nerfstudio.pipelines.consistency import (
     has_background,
     measure_scenes,
     numbers_of,
-    object_pixels,
     spread,
     tally,
 )
@@ -62,21 +61,6 @@ def test_numbers_by_hand():
     assert (numbers.train_residual, numbers.train_residual_object) == (0.25, 0)
     assert numbers.consistency == pytest.approx(-10 * math.log10(0.25))
     assert (numbers.psnr, numbers.autoencoder_psnr, numbers.gap) == (21, 30.5, 9.5)
-
-
-def test_object_pixels_by_hand():
-    photo = torch.ones(4, 6, 3)
-    photo[0, 1, 2] = 1 - 3 / 255  # three levels in one channel
-    photo[3, 3] = 1 - 2 / 255  # two levels: still background
-    photo[3, 5] = 0
-    assert object_pixels(photo, WHITE, 2).tolist() == [[True, False, False], [False, False, True]]
-    assert int(object_pixels(photo, WHITE, 1).sum()) == 2
-
-
-def test_object_pixels_of_a_picture_that_is_no_multiple():
-    photo = torch.ones(5, 3, 3)
-    photo[4, 2] = 0
-    assert object_pixels(photo, WHITE, 4).tolist() == [[False], [True]]
 
 
 def test_a_capture_has_no_background():
