@@ -44,11 +44,12 @@ class ExportScenes:
         """
         from latent_nerfstudio.cli.runs import open_run
         from latent_nerfstudio.files.locks import locked
+        from latent_nerfstudio.files.replacing import beside, sole_writer
 
         run = open_run(self.load_config)
         output = self.output or run.folder / "scenes"
         names = chosen_scenes(run, self.scenes)
-        with locked(lock_of(output), str(output)):
+        with locked(beside(output, "lock"), output) if is_archive(output) else sole_writer(output):
             self.write(run, output, names)
 
     def write(self, run: "Run", output: Path, names: Sequence[str]) -> None:
@@ -86,13 +87,6 @@ def chosen_scenes(run: "Run", wanted: Sequence[str]) -> List[str]:
 def is_archive(output: Path) -> bool:
     """Whether an output is an archive and not a folder."""
     return output.suffix == ".zip"
-
-
-def lock_of(output: Path) -> Path:
-    """The lock of an output: within a folder, beside an archive."""
-    from latent_nerfstudio.files.locks import LOCK
-
-    return output.with_name(f".{output.name}{LOCK}") if is_archive(output) else output / LOCK
 
 
 def targets(output: Path, names: Sequence[str]) -> List[Path]:

@@ -18,7 +18,7 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from rich.progress import track
 from torch import Tensor
 
-from latent_nerfstudio.files.replacing import replacing_file
+from latent_nerfstudio.files.replacing import OLD, remove_unfinished, replacing_file
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder
 from latent_nerfstudio.latent_space.latent_space import as_float
 
@@ -88,6 +88,8 @@ def scene_latents(
     files = _files(folder, images, groups, autoencoder) if folder is not None else {}
     found = sum(len(members) for scene, members in groups.items() if scene in files and files[scene].is_file())
     _announce(len(images), found, folder)
+    if found < len(images):
+        remove_unfinished(*{path.parent for path in files.values()}, age=OLD)
     for scene in _progress(list(groups), found == len(images)):
         members = groups[scene]
         latents = _read(files[scene], len(members)) if scene in files else None

@@ -34,8 +34,7 @@ from latent_nerfstudio.engine.ending import BUNDLE, SHEET, SUMMARY, missing
 from latent_nerfstudio.engine.memory import check_memory, out_of_memory
 from latent_nerfstudio.engine.signals import StopRequest, stop_request
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.locks import LOCK, locked
-from latent_nerfstudio.files.replacing import remove_unfinished, write_text
+from latent_nerfstudio.files.replacing import sole_writer, write_text
 from latent_nerfstudio.models.shared_bundle import write_shared_bundle
 from latent_nerfstudio.models.viewer_address import unless_asked
 from latent_nerfstudio.pipelines.contact_sheet import measure_views, one_view_a_scene, write_contact_sheet
@@ -86,7 +85,7 @@ class LatentTrainerConfig(TrainerConfig):
             BlockingIOError: one is.
         """
         folder = self.get_base_dir()
-        with locked(folder / LOCK, str(folder)):
+        with sole_writer(folder):
             write_text(folder / "config.yml", yaml.dump(self))
         CONSOLE.log(f"Config: {folder / 'config.yml'}")
 
@@ -115,8 +114,7 @@ class LatentTrainer(Trainer):
     def setup(self, test_mode: Literal["test", "val", "inference"] = "val") -> None:
         self.stop = StopRequest()
         with ExitStack() as resources:
-            resources.enter_context(locked(self.base_dir / LOCK, str(self.base_dir)))
-            remove_unfinished(self.base_dir)
+            resources.enter_context(sole_writer(self.base_dir, "pictures"))
             self._set_up(test_mode)
             self.resources = resources.pop_all()
 

@@ -1,113 +1,84 @@
-"""Locks of files and folders, which the system takes back from a process that ends, however it ends.
+"""Locks: one writer at a time, until it ends, however it ends.
 
-They are advisory (flock), and hold between machines where the file system passes them on, as NFS does. Where there are
-none, everything goes on as without: two writers then are two writers.
+They are those of `filelock`: advisory, the system's own where it has some (between machines as well, where the file
+system passes them on, as NFS does), and a file with the owner's name where it has none.
 """
 
 import os
 import socket
-import threading
+import stat
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Dict, Iterator, Optional
+from typing import Iterator
+
+from filelock import FileLock, Timeout
+
+from latent_nerfstudio.errors import problem
 
 LOCK = ".lock"
 """Name of the lock of a folder, within it."""
 
-_ours: Dict[Path, int] = {}
-"""Locks of this process, which may take one again, and how often it has."""
-
-_guard = threading.Lock()
-
-
-def try_lock(handle: int) -> Optional[bool]:
-    """Locks an open file or folder until it is closed.
-
-    Returns:
-        Whether it is locked now; False where somebody else has it, None where there are no locks.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return None
-    return True
-
 
 @contextmanager
-def locked(path: Path, what: str) -> Iterator[None]:
-    """Holds a lock while the block lasts; this process may take it again meanwhile.
-
-    The file says who has it, and goes with the lock; one that a crash has left means nothing.
+def locked(path: Path, what: object) -> Iterator[None]:
+    """Holds a lock while the block lasts; the same thread may take it again meanwhile.
 
     Args:
-        path: of the lock's file, whose folder is made if it is not there.
+        path: of the lock's file, which says who has it; its folder is made if it is not there. One that a crash has
+            left means nothing; a link is not followed.
         what: is locked, for the message.
 
     Raises:
-        BlockingIOError: somebody else has it.
+        BlockingIOError: another process or thread has it.
+        FileExistsError: something else than a file has its name.
         OSError: the folder cannot be written to.
     """
-    path = path.resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _guard:
-        handle = None if _ours.get(path, 0) else _opened(path, what)
-        _ours[path] = _ours.get(path, 0) + 1
+    with writable(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    path = path.parent.resolve() / path.name
+    if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+        raise FileExistsError(problem(path, "a lock, which is a plain file", "a link, folder or device", "remove it"))
+    lock = FileLock(path, timeout=0, is_singleton=True)  # which counts how often a thread has taken it
     try:
+        with writable(path.parent):
+            lock.acquire()
+    except Timeout:
+        got, do = f"{_owner(path) or 'another process'} at work", "wait until it has ended, or name another folder"
+        raise BlockingIOError(problem(what, "to be the only one that writes there", got, do)) from None
+    try:
+        _name_owner(path)
         yield
     finally:
-        with _guard:
-            _ours[path] -= 1
-            if not _ours[path]:
-                del _ours[path]
-            if handle is not None:
-                with suppress(OSError):
-                    path.unlink()
-                os.close(handle)
+        if lock.lock_counter == 1:
+            path.unlink(missing_ok=True)  # others that wait for it see that it is gone, and make their own
+        lock.release()
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Holds a lock of a file or folder of our own while the block lasts; others see by it that somebody is at work."""
-    if os.name != "posix":  # where nothing that is open can be renamed
-        yield
-        return
-    handle = os.open(path, os.O_RDONLY)
+def writable(folder: Path) -> Iterator[None]:
+    """Says of a folder in which the block cannot make something that it cannot.
+
+    Raises:
+        OSError: it cannot be made or written to.
+    """
     try:
-        try_lock(handle)
         yield
-    finally:
-        os.close(handle)
+    except Timeout:
+        raise
+    except OSError as error:
+        got, do = f"'{error.strerror}'", "name another, or free it"
+        raise OSError(error.errno, problem(folder, "a folder that can be written to", got, do)) from error
 
 
-def _opened(path: Path, what: str) -> int:
-    """The lock's file, locked, with our name in it."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    is_locked = try_lock(handle)
-    if is_locked and not is_file_of(path, handle):  # it was removed by who had it, between our opening and locking it
-        os.close(handle)
-        return _opened(path, what)
-    if is_locked is False:
-        owner = os.read(handle, 1000).decode(errors="replace").strip() or "another process"
-        os.close(handle)
-        raise BlockingIOError(
-            f"{what}: expected to be the only one that writes there, got {owner} at work; wait until it has ended, or "
-            "name another folder"
-        )
-    with suppress(OSError):  # a full disk: the lock holds without a name
-        os.ftruncate(handle, 0)
-        os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
-    return handle
+def _owner(path: Path) -> str:
+    """Who has a lock, as its file says."""
+    with suppress(OSError), path.open(encoding="utf-8", errors="replace") as stream:
+        return stream.read(200).strip()
+    return ""
 
 
-def is_file_of(path: Path, handle: int) -> bool:
-    """Whether a path still names an open file."""
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(handle))
-    except FileNotFoundError:
-        return False
+def _name_owner(path: Path) -> None:
+    """Writes who has a lock into its file, unless that is a file by which `filelock` itself knows the owner."""
+    if (_owner(path) or "process").startswith("process"):
+        with suppress(OSError):  # a full disk: the lock holds without a name
+            path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")

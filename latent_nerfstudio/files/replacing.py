@@ -1,48 +1,204 @@
 """Files and folders that are written beside their final place and renamed, so that they are either whole or absent.
 
-What a crash leaves unfinished has a name that nobody reads, and is removed by the next who writes into the same folder.
+What a crash leaves unfinished has a name that nobody reads. It is removed by whoever next holds the lock: of a folder
+(`sole_writer`), or of a name in it (`replacing_folder`). Where many write without a lock, as into the latent cache, it
+is removed once it is old.
 """
 
 import errno
 import os
+import re
+import secrets
 import shutil
-import tempfile
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Iterator
+from typing import BinaryIO, Iterator, Optional
 
-from latent_nerfstudio.files.locks import held, try_lock
+from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.locks import LOCK, locked, writable
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of a disk, a quota or a file size that is used up."""
 
 WRITING = ".writing-"
-"""How names of what is being written begin; each is locked by who writes it."""
+"""How names of what is being written begin."""
+
+OLD = 7 * 86400.0
+"""Seconds after which what is being written counts as left behind, where no lock tells."""
+
+
+@contextmanager
+def sole_writer(folder: Path, *inside: str) -> Iterator[None]:
+    """Holds the lock of a folder while the block lasts, and first removes what crashes have left in it.
+
+    Args:
+        folder: made if it is not there.
+        inside: names of folders within it that are cleared as well.
+
+    Raises:
+        OSError: another one writes there, or nobody can; see `locked`.
+    """
+    with locked(folder / LOCK, str(folder)):
+        remove_unfinished(folder, *(folder / name for name in inside))
+        yield
 
 
 @contextmanager
 def replacing_file(path: Path) -> Iterator[BinaryIO]:
-    """A stream into a file that takes the place of `path` when the block ends without an error.
+    """A stream into a file that takes the place of another when the block ends without an error: `replacing_path`."""
+    with replacing_path(path) as temporary, temporary.open("wb") as stream:
+        yield stream
 
-    The contents are on the disk before the name is. The folder is made if it is not there.
+
+@contextmanager
+def replacing_path(path: Path) -> Iterator[Path]:
+    """An empty file with the same ending, which takes the place of `path` when the block ends without an error.
+
+    The contents are on the disk before the name is. The folder is made if it is not there. A link at `path` is replaced
+    and not followed.
 
     Raises:
         OSError: there is no room, or the folder cannot be written to; nothing is left behind.
     """
+    temporary = path.with_name(f"{WRITING}{secrets.token_hex(8)}{path.suffix}")
     with writable(path.parent):
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=WRITING)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch(exist_ok=False)
     try:
-        with room_for(path), held(Path(temporary)):
-            with os.fdopen(handle, "wb") as stream:
-                yield stream
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.chmod(temporary, 0o666 & ~umask())
+        with room_for(path):
+            yield temporary
+            flush(temporary)
             os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
-    flush(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file by `replacing_file`."""
+    with replacing_file(path) as stream:
+        stream.write(text.encode())
+
+
+@contextmanager
+def unfinished_folder(parent: Path) -> Iterator[Path]:
+    """An empty folder within another, which is removed when the block ends."""
+    writing = parent / f"{WRITING}{secrets.token_hex(8)}"
+    with writable(parent):
+        writing.mkdir(parents=True)
+    try:
+        yield writing
+    finally:
+        shutil.rmtree(writing, ignore_errors=True)
+
+
+@contextmanager
+def replacing_folder(folder: Path, names: Optional[str] = None) -> Iterator[Path]:
+    """An empty folder that takes the place of `folder` when the block ends without an error.
+
+    An old one is renamed away before and removed after that; a crash between the two renames leaves it where `standing`
+    finds it. A link is followed: what it leads to is replaced.
+
+    Args:
+        folder: the final place.
+        names: pattern of the names of files that may be replaced, by their path within the folder; None for any.
+
+    Raises:
+        FileExistsError: the folder holds something else, or is none.
+        BlockingIOError: somebody else replaces it at this moment.
+        OSError: it cannot be written to.
+    """
+    folder = Path(os.path.realpath(folder))
+    writing = beside(folder, "writing")
+    with locked(beside(folder, "lock"), folder):
+        settle(folder)
+        check_replaceable(folder, names)
+        remove(writing)
+        writing.mkdir()
+        try:
+            with room_for(folder):
+                yield writing
+                flush_tree(writing)
+            check_replaceable(folder, names)
+            put_in_place(writing, folder)
+        finally:
+            shutil.rmtree(writing, ignore_errors=True)
+
+
+def check_replaceable(folder: Path, names: Optional[str]) -> None:
+    """Refuses to replace anything but an absent or empty folder, or one of files with known names.
+
+    Args:
+        folder: the folder.
+        names: see `replacing_folder`.
+
+    Raises:
+        FileExistsError: something else is there.
+    """
+    do = "move it away, or name another folder"
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise FileExistsError(problem(folder, "a folder or nothing", "something else", do))
+    for path in folder.rglob("*") if names is not None else ():
+        name = path.relative_to(folder).as_posix()
+        if (path.is_symlink() or not path.is_dir()) and not re.fullmatch(names or "", name):
+            raise FileExistsError(problem(folder, "nothing there, or what was written there before", name, do))
+
+
+def put_in_place(writing: Path, folder: Path) -> None:
+    """Renames a whole folder to its final name, and removes what had it.
+
+    Raises:
+        OSError: it cannot be renamed; what was there has its name back.
+    """
+    try:
+        if folder.exists():
+            os.replace(folder, moved_away(folder))
+        os.replace(writing, folder)
+        flush(folder.parent)
+    finally:
+        settle(folder)
+
+
+def beside(folder: Path, what: str) -> Path:
+    """A hidden name beside a folder."""
+    return folder.with_name(f".{folder.name}.{what}")
+
+
+def moved_away(folder: Path) -> Path:
+    """Where a folder is while another takes its place."""
+    return beside(folder, "previous")
+
+
+def standing(folder: Path) -> Path:
+    """A folder, or where it was moved to if a crash, or this moment, is between the two renames."""
+    return moved_away(folder) if not folder.exists() and moved_away(folder).exists() else folder
+
+
+def settle(folder: Path) -> None:
+    """Gives a folder its name back that was moved away and not replaced; removes one that was."""
+    previous = moved_away(folder)
+    if previous.exists() and not folder.exists():
+        os.replace(previous, folder)
+    remove(previous)
+
+
+def remove_unfinished(*folders: Path, age: float = 0.0) -> None:
+    """Removes what is being written in folders whose lock is held, or what has not changed there for `age` seconds."""
+    oldest = time.time() - age
+    for path in (path for folder in folders for path in folder.glob(f"{WRITING}*")):
+        with suppress(OSError):
+            if age and path.lstat().st_mtime > oldest:
+                continue
+            remove(path)
+
+
+def remove(path: Path) -> None:
+    """Removes a file, link or folder, if it is there; nothing that a link leads to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -57,102 +213,8 @@ def room_for(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in NO_ROOM or "expected room" in str(error):
             raise
-        text = f"{path}: expected room to write it, got '{error.strerror}'; nothing was left there, make room"
-        raise OSError(error.errno, text) from error
-
-
-@contextmanager
-def writable(folder: Path) -> Iterator[None]:
-    """Makes a folder and clears it of what crashes have left, before the block makes something in it.
-
-    Raises:
-        OSError: it cannot be made or written to.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        remove_unfinished(folder)
-        yield
-    except OSError as error:
-        text = f"{folder}: expected a folder that can be written to, got '{error.strerror}'; name another, or free it"
-        raise OSError(error.errno, text) from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file by `replacing_file`."""
-    with replacing_file(path) as stream:
-        stream.write(text.encode())
-
-
-@contextmanager
-def unfinished_folder(parent: Path) -> Iterator[Path]:
-    """An empty folder within another, which is removed when the block ends, unless it was renamed."""
-    with writable(parent):
-        writing = Path(tempfile.mkdtemp(dir=parent, prefix=WRITING))
-    with held(writing):
-        try:
-            yield writing
-        finally:
-            shutil.rmtree(writing, ignore_errors=True)
-
-
-@contextmanager
-def replacing_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder that takes the place of `folder` when the block ends without an error.
-
-    An old one is renamed away before and removed after that; a crash between the two renames leaves it where
-    `standing` finds it.
-
-    Raises:
-        OSError: the folder cannot be written to, or somebody else replaces it at this moment.
-    """
-    with unfinished_folder(folder.parent) as writing:
-        settle(folder)
-        with room_for(folder):
-            yield writing
-        writing.chmod(0o777 & ~umask())
-        flush_tree(writing)
-        previous = moved_away(folder)
-        if folder.exists():
-            os.replace(folder, previous)
-            flush(folder.parent)
-        try:
-            os.replace(writing, folder)
-        except OSError:
-            if previous.exists() and not folder.exists():
-                os.replace(previous, folder)
-            raise
-        flush(folder.parent)
-    shutil.rmtree(previous, ignore_errors=True)
-
-
-def moved_away(folder: Path) -> Path:
-    """Where a folder is while another takes its place."""
-    return folder.with_name(f".{folder.name}.previous")
-
-
-def standing(folder: Path) -> Path:
-    """A folder, or where it was moved to if a crash, or this moment, is between the two renames."""
-    return moved_away(folder) if not folder.exists() and moved_away(folder).exists() else folder
-
-
-def settle(folder: Path) -> None:
-    """Gives a folder its name back that was moved away and not replaced; removes one that was."""
-    previous = moved_away(folder)
-    if previous.exists() and not folder.exists():
-        os.replace(previous, folder)
-    shutil.rmtree(previous, ignore_errors=True)
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Removes what crashes have left in a folder: what is being written, and locked by nobody."""
-    for path in folder.glob(f"{WRITING}*"):
-        with suppress(OSError):
-            handle = os.open(path, os.O_RDONLY)
-            try:
-                if try_lock(handle):
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
-            finally:
-                os.close(handle)
+        got, do = f"'{error.strerror}'", "nothing was left there, make room"
+        raise OSError(error.errno, problem(path, "room to write it", got, do)) from error
 
 
 def flush_tree(folder: Path) -> None:
@@ -172,10 +234,3 @@ def flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def umask() -> int:
-    """The process's umask, which can only be read by setting it; temporary files and folders ignore it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

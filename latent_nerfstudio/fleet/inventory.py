@@ -8,7 +8,7 @@ from typing import Dict, Iterator, Optional, Sequence, Tuple
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from latent_nerfstudio.files.locks import LOCK, locked
+from latent_nerfstudio.files.replacing import sole_writer
 from latent_nerfstudio.fleet.fit_chunk import fit_chunk
 from latent_nerfstudio.fleet.plan import chunk_that_fits, finished, plan_jobs
 from latent_nerfstudio.fleet.settings import ChunkJob, Inventory, keep_settings
@@ -37,7 +37,7 @@ def fit_inventory(
         ValueError: the output folder holds scenes of other settings, or the bundle is not as it should be.
         OSError: the output folder cannot be written to, or another `lns fit-scenes` is at work in it.
     """
-    with locked(inventory.output / LOCK, str(inventory.output)):
+    with sole_writer(inventory.output, "scenes"):
         yield from fit_alone(inventory, names, workers, chunk, function)
 
 

@@ -5,14 +5,14 @@ diffusers' AutoencoderKL and nothing more: what it was built with is inferred fr
 """
 
 import json
-import os
 import re
-import tempfile
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
 
 import torch
 from torch import Tensor, nn
+
+from latent_nerfstudio.files.replacing import replacing_folder
 
 FIRST_LAYER = "encoder.conv_in.weight"
 """Name that tells where in a state dict an autoencoder is."""
@@ -234,17 +234,11 @@ def check_target(folder: Path, overwrite: bool) -> None:
 
 
 def save_autoencoder(vae: Any, folder: Path, overwrite: bool = False) -> None:
-    """Writes an autoencoder in diffusers format beside its final place and renames it: it is whole or absent.
+    """Writes an autoencoder in diffusers format: it is whole or absent.
 
     Raises:
         FileExistsError: see `check_target`.
     """
     check_target(folder, overwrite)
-    folder = folder.absolute()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".writing-") as temporary:
-        written = Path(temporary) / "new"
-        vae.save_pretrained(written)
-        if folder.exists():
-            os.rename(folder, Path(temporary) / "old")
-        os.rename(written, folder)
+    with replacing_folder(folder) as writing:
+        vae.save_pretrained(writing)

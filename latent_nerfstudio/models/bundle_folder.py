@@ -13,7 +13,7 @@ from typing import Any, Dict, Iterator, Optional
 import torch
 from torch import Tensor
 
-from latent_nerfstudio.files.replacing import standing
+from latent_nerfstudio.files.replacing import standing, unfinished_folder
 
 FOLDER = "shared_bundle"
 """Name of a bundle's folder within that of a run."""
@@ -32,24 +32,18 @@ PROVENANCE = ("hash", "num_scenes", "step", "facts")
 
 def link_autoencoder(run_folder: Path) -> None:
     """Makes RUN/autoencoder the bundle's: a relative link, or a copy where the file system has no links."""
-    target, link, writing = Path(FOLDER) / AUTOENCODER, run_folder / AUTOENCODER, run_folder / ".autoencoder.writing"
+    target, link = Path(FOLDER) / AUTOENCODER, run_folder / AUTOENCODER
     if link.is_symlink() and os.readlink(link) == str(target):
         return
-    remove(writing)
-    try:
-        writing.symlink_to(target, target_is_directory=True)
-    except (OSError, NotImplementedError):
-        shutil.copytree(run_folder / target, writing)
-    remove(link)
-    os.replace(writing, link)
-
-
-def remove(path: Path) -> None:
-    """Removes a link or a folder, if it is there."""
-    if path.is_symlink():
-        path.unlink()
-    elif path.exists():
-        shutil.rmtree(path)
+    with unfinished_folder(run_folder) as folder:
+        writing = folder / AUTOENCODER
+        try:
+            writing.symlink_to(target, target_is_directory=True)
+        except (OSError, NotImplementedError):
+            shutil.copytree(run_folder / target, writing)
+        if link.is_dir() and not link.is_symlink():
+            os.replace(link, folder / "previous")
+        os.replace(writing, link)
 
 
 def find_folder(path: Path) -> Optional[Path]:

@@ -1,6 +1,5 @@
 """Frames to mp4, by the ffmpeg that comes with imageio-ffmpeg, or to gif, whole or not at all."""
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -11,7 +10,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.replacing import flush, room_for, umask, unfinished_folder
+from latent_nerfstudio.files.replacing import replacing_path
 
 SUFFIXES = (".mp4", ".gif")
 """Of the files that can be written."""
@@ -91,13 +90,8 @@ def write_video(path: Path, frames: Iterable[Frame], fps: int) -> int:
         raise ValueError(problem("fps", "at least 1", fps, "try 24"))
     check_video(path)
     write = write_gif if path.suffix.lower() == ".gif" else write_mp4
-    with room_for(path), unfinished_folder(path.parent) as folder:
-        written = folder / f"video{path.suffix.lower()}"
-        count = write(written, iter(frames), fps)
-        flush(written)
-        written.chmod(0o666 & ~umask())
-        os.replace(written, path)
-    return count
+    with replacing_path(path) as written:
+        return write(written, iter(frames), fps)
 
 
 def write_mp4(path: Path, frames: Iterator[Frame], fps: int) -> int:

@@ -2,14 +2,54 @@
 
 import os
 import resource
+import subprocess
+import sys
 
 import pytest
 
-from latent_nerfstudio.files.replacing import moved_away, replacing_file, replacing_folder, settle, standing, write_text
+from latent_nerfstudio.files.replacing import (
+    moved_away,
+    remove_unfinished,
+    replacing_file,
+    replacing_folder,
+    settle,
+    sole_writer,
+    standing,
+    write_text,
+)
+
+WRITER = """
+import sys
+from pathlib import Path
+from latent_nerfstudio.files.replacing import replacing_folder, write_text
+folder, name = Path(sys.argv[1]), sys.argv[2]
+for index in range(25):
+    write_text(folder / f"{name}-{index}", name)
+    write_text(folder / "common", 1000 * name)
+    try:
+        with replacing_folder(folder / "folder") as writing:
+            (writing / "a").write_text(name)
+            (writing / "b").write_text(name)
+    except BlockingIOError:
+        pass
+"""
 
 
 def names(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+def test_several_processes_lose_nothing_of_each_other_and_mix_nothing(tmp_path):
+    (tmp_path / ".writing-dead").write_text("half")
+    (tmp_path / ".folder.writing").mkdir()
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), name]) for name in "pqr"]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    kept = {path.name for path in tmp_path.iterdir()}
+    assert kept == {f"{n}-{i}" for n in "pqr" for i in range(25)} | {"common", "folder", ".writing-dead"}
+    assert (tmp_path / "common").read_text() in {1000 * name for name in "pqr"}
+    assert (tmp_path / "folder/a").read_text() == (tmp_path / "folder/b").read_text()
+    with sole_writer(tmp_path):
+        assert not (tmp_path / ".writing-dead").exists()
 
 
 def test_a_folder_takes_the_place_of_another(tmp_path):
@@ -21,22 +61,47 @@ def test_a_folder_takes_the_place_of_another(tmp_path):
     assert os.stat(tmp_path / "deep" / "run").st_mode == os.stat(tmp_path / "other").st_mode
 
 
-def test_a_failure_leaves_the_old_folder(tmp_path):
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "old").write_text("")
+def test_what_a_link_leads_to_is_replaced_and_the_link_stays(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere" / "run")
+    for name in ("old", "new"):
+        with replacing_folder(tmp_path / "link") as writing:
+            (writing / name).write_text(name)
+    assert names(tmp_path) == ["elsewhere", "elsewhere/run", "elsewhere/run/new", "link"]
+
+
+def test_a_link_in_a_files_place_is_replaced_and_not_followed(tmp_path):
+    (tmp_path / "victim").write_text("kept")
+    (tmp_path / "file").symlink_to(tmp_path / "victim")
+    write_text(tmp_path / "file", "new")
+    assert (tmp_path / "victim").read_text() == "kept" and not (tmp_path / "file").is_symlink()
+
+
+@pytest.mark.parametrize("other", ["notes.txt", "a/notes", "ours.json.bak", "link"])
+def test_a_folder_with_something_else_in_it_is_not_replaced(tmp_path, other):
+    known = r"ours\.json|a/\d+"
+    for _ in range(2):
+        with replacing_folder(tmp_path / "run", known) as writing:
+            (writing / "ours.json").touch()
+            (writing / "a").mkdir()
+            (writing / "a" / "1").touch()
+    if other == "link":
+        (tmp_path / "run" / other).symlink_to(tmp_path)
+    else:
+        (tmp_path / "run" / other).touch()
+    with pytest.raises(FileExistsError, match=f"got {other}; move it away"), replacing_folder(tmp_path / "run", known):
+        pass
+    assert (tmp_path / "run" / other).exists()
+
+
+def test_a_failure_leaves_the_old_folder(tmp_path, monkeypatch):
+    write_text(tmp_path / "run" / "old", "")
     with pytest.raises(OSError, match="disk full"), replacing_folder(tmp_path / "run") as writing:
         (writing / "new").write_text("")
         raise OSError("disk full")
-    assert names(tmp_path) == ["run", "run/old"]
-
-
-def test_a_failure_of_the_last_rename_gives_the_old_folder_its_name_back(tmp_path, monkeypatch):
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "old").write_text("")
     replace = os.replace
 
     def broken(source, target):
-        if ".writing-" in str(source):
+        if str(source).endswith(".writing"):
             raise OSError("no rename")
         replace(source, target)
 
@@ -46,27 +111,26 @@ def test_a_failure_of_the_last_rename_gives_the_old_folder_its_name_back(tmp_pat
     assert names(tmp_path) == ["run", "run/old"]
 
 
-def test_what_a_crash_left_is_removed_by_the_next_writer_and_what_is_being_written_is_not(tmp_path):
-    (tmp_path / ".writing-dead").write_text("half")
-    (tmp_path / ".writing-folder").mkdir()
-    with replacing_file(tmp_path / "first") as first:
-        first.write(b"1")
-        with replacing_file(tmp_path / "second") as second:
-            second.write(b"2")
-        assert len(list(tmp_path.glob(".writing-*"))) == 1
-    assert names(tmp_path) == ["first", "second"]
-
-
 def test_a_folder_that_was_moved_away_is_found_and_gets_its_name_back(tmp_path):
     run = tmp_path / "run"
-    moved_away(run).mkdir()
-    (moved_away(run) / "old").touch()
+    write_text(moved_away(run) / "old", "")
     assert standing(run) == moved_away(run)
     settle(run)
     assert standing(run) == run and names(tmp_path) == ["run", "run/old"]
     moved_away(run).mkdir()  # the new one had its name already
     settle(run)
     assert names(tmp_path) == ["run", "run/old"]
+
+
+def test_only_what_is_old_is_removed_where_no_lock_is_held(tmp_path):
+    (tmp_path / ".writing-folder").mkdir()
+    os.mkfifo(tmp_path / ".writing-fifo")
+    with replacing_file(tmp_path / "file") as stream:
+        os.utime(tmp_path / ".writing-fifo", (0, 0))
+        os.utime(tmp_path / ".writing-folder", (0, 0))
+        remove_unfinished(tmp_path, age=1000.0)
+        stream.write(b"new")
+    assert names(tmp_path) == ["file"]
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path):
