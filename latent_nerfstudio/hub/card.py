@@ -15,7 +15,7 @@ TAGS = ("nerfstudio", "nerf", "latent-nerf", "3d")
 
 UNKNOWN = "Not stated."
 
-METRICS = ("psnr", "ssim", "lpips", "autoencoder_psnr", "latent_psnr")
+METRICS = ("psnr", "ssim", "lpips", "lpips_squeeze", "lpips_vgg", "autoencoder_psnr", "latent_psnr")
 """Of ns-eval, in the order of the table."""
 
 SCENE_FACTS = {

@@ -1,11 +1,24 @@
 """Metrics of pictures and of latents."""
 
+import os
 from typing import Any, Dict, Optional, Tuple
 
 import torch
 from jaxtyping import Bool, Float
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor, nn
+
+from latent_nerfstudio.errors import problem
+
+LPIPS_VARIABLE = "LNS_LPIPS"
+"""Environment variable that names the network of LPIPS; its weights are looked for in `TORCH_HOME/hub/checkpoints`."""
+
+LPIPS_WEIGHTS = {
+    "alex": "alexnet-owt-7be5be79.pth",
+    "vgg": "vgg16-397923af.pth",
+    "squeeze": "squeezenet1_1-b8a52dc0.pth",
+}
+"""Networks of LPIPS, and the files of torchvision that hold their weights."""
 
 UNBOUNDED_RANGE = 6.0
 """Peak-to-peak range that stands for latents of unit variance in `latent_psnr`: plus and minus three deviations."""
@@ -21,8 +34,9 @@ class ImageMetrics(nn.Module):
     What a mask leaves out is taken from the photo, so that it is no difference to the windows of SSIM and of LPIPS, and
     does not enter the means of PSNR and SSIM. LPIPS is the mean over the picture, so that masks make it smaller.
 
-    The networks behind them are built when first used, and kept out of state dicts. LPIPS needs AlexNet's weights:
-    where these are neither cached nor within reach it is left out, with one warning.
+    The networks behind them are built when first used, and kept out of state dicts. LPIPS needs a network's weights,
+    AlexNet's unless `LNS_LPIPS` says `vgg` or `squeeze`: where these are neither cached nor within reach it is left
+    out, with one warning. Numbers of different networks do not compare, so that those of others bear their name.
     """
 
     def __init__(self) -> None:
@@ -30,10 +44,11 @@ class ImageMetrics(nn.Module):
         self._networks: Dict[str, Any] = {}
 
     def forward(self, output: Photo, photo: Photo, kept: Optional[Kept] = None) -> Dict[str, float]:
-        """`psnr`, `ssim`, and `lpips` if it can be had; `kept` is true where a pixel counts."""
+        """`psnr`, `ssim`, and `lpips` (or `lpips_squeeze`, `lpips_vgg`) if it can be had; `kept` is true where a pixel
+        counts."""
         metrics = {"psnr": self.psnr(output, photo, kept), "ssim": self.ssim(output, photo, kept)}
         lpips = self.lpips(output if kept is None else torch.where(kept, output, photo), photo)
-        return metrics if lpips is None else {**metrics, "lpips": lpips}
+        return metrics if lpips is None else {**metrics, lpips_name(): lpips}
 
     def psnr(self, output: Photo, photo: Photo, kept: Optional[Kept] = None) -> float:
         """-10 log10 of the mean squared error."""
@@ -48,7 +63,7 @@ class ImageMetrics(nn.Module):
         return float(mean_of_kept(each[0].permute(1, 2, 0), kept))
 
     def lpips(self, output: Photo, photo: Photo) -> Optional[float]:
-        """AlexNet LPIPS, or None where its weights are missing or the picture is too small for it."""
+        """LPIPS, or None where its network's weights are missing or the picture is too small for it."""
         if "lpips" not in self._networks:
             self._networks["lpips"] = _build_lpips()
         network = self._networks["lpips"]
@@ -61,7 +76,7 @@ class ImageMetrics(nn.Module):
 
 
 class LpipsLoss:
-    """AlexNet LPIPS as a loss; 0 where its weights are missing, with one warning. It is no part of a checkpoint."""
+    """LPIPS as a loss; 0 where its network's weights are missing, with one warning. It is no part of a checkpoint."""
 
     def __init__(self) -> None:
         self.network = _build_lpips()
@@ -101,14 +116,33 @@ def latent_psnr(
     return float(10 * (peak**2 / mean_of_kept((latents - target).square(), kept).clamp(min=1e-10)).log10())
 
 
+def lpips_network() -> str:
+    """The network that LPIPS is measured with: `alex` (the default), `vgg` or `squeeze`.
+
+    Raises:
+        ValueError: the environment variable names another one.
+    """
+    network = os.environ.get(LPIPS_VARIABLE) or "alex"
+    if network not in LPIPS_WEIGHTS:
+        do = f"set the environment variable {LPIPS_VARIABLE} to one of these, or not at all"
+        raise ValueError(problem(LPIPS_VARIABLE, " or ".join(LPIPS_WEIGHTS), network, do))
+    return network
+
+
+def lpips_name() -> str:
+    """What the metric is called in results: `lpips` of AlexNet, which is what papers report, `lpips_squeeze`, ..."""
+    network = lpips_network()
+    return "lpips" if network == "alex" else f"lpips_{network}"
+
+
 def _build_lpips() -> Optional[Any]:
     from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
+    network: Any = lpips_network()
     try:
-        return LearnedPerceptualImagePatchSimilarity(net_type="alex", normalize=True).eval()
+        return LearnedPerceptualImagePatchSimilarity(net_type=network, normalize=True).eval()
     except Exception as error:  # urllib's, torch.hub's and torchmetrics' errors differ
-        CONSOLE.print(
-            f"[yellow]lpips: expected AlexNet's weights in {torch.hub.get_dir()}/checkpoints or a network, got "
-            f"{type(error).__name__}; it is left out, PSNR and SSIM are reported"
-        )
+        file = f"{torch.hub.get_dir()}/checkpoints/{LPIPS_WEIGHTS[network]}"
+        do = "put the file there (torchvision's weights), or set TORCH_HOME; PSNR and SSIM are reported without"
+        CONSOLE.print(f"[yellow]{problem(lpips_name(), f'weights in {file}, or a network', type(error).__name__, do)}")
         return None

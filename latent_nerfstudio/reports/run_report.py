@@ -11,13 +11,14 @@ from latent_nerfstudio.reports.costs import Cost, Costs, break_even
 if TYPE_CHECKING:
     from latent_nerfstudio.cli.runs import Run
 
-METRICS = {"psnr": "{:.2f}", "ssim": "{:.3f}", "lpips": "{:.3f}", "autoencoder_psnr": "{:.2f}"}
+LPIPS = ("lpips", "lpips_squeeze", "lpips_vgg")
+METRICS = {"psnr": "{:.2f}", "ssim": "{:.3f}", **dict.fromkeys(LPIPS, "{:.3f}"), "autoencoder_psnr": "{:.2f}"}
 """Metrics of the table and how they are written."""
 
 COSTS = {"seconds": "{:.1f}", "bytes": "{:,.0f}"}
 """What a scene took, likewise: seconds of training, and bytes of what belongs to the scene alone."""
 
-TITLES = {"autoencoder_psnr": "autoencoder psnr"}
+TITLES = {name: name.replace("_", " ") for name in METRICS}
 """Titles of columns that are not the number's name."""
 
 NEEDED = ("steps", "seconds", "seconds_per_scene", "bytes_per_scene", "bytes_shared", "device")

@@ -2,11 +2,13 @@
 
 import functools
 import math
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
 
-from latent_nerfstudio.models.metrics import ImageMetrics, LpipsLoss, as_batch, latent_psnr
+from latent_nerfstudio.models.metrics import LPIPS_WEIGHTS, ImageMetrics, LpipsLoss, as_batch, latent_psnr
 
 
 def test_psnr_by_hand():
@@ -52,9 +54,29 @@ def test_metrics_get_worse_with_noise():
 def test_lpips_without_its_weights_is_left_out_with_one_warning(capsys):
     metrics, photo = ImageMetrics(), torch.rand(40, 40, 3)
     assert sorted(metrics(photo, photo)) == ["psnr", "ssim"]
-    assert "lpips: expected AlexNet's weights in" in capsys.readouterr().out
+    assert "alexnet-owt-7be5be79.pth" in capsys.readouterr().out.replace("\n", "")
     metrics(photo, photo)
     assert "lpips" not in capsys.readouterr().out
+
+
+SHARED_WEIGHTS = Path(__file__).parents[3] / "shared/data/lpips"
+
+
+def test_the_network_of_lpips_is_chosen_by_the_environment(monkeypatch, tmp_path):
+    """Equal pictures are at 0, and more noise is farther; another network's numbers bear its name."""
+    monkeypatch.setenv("LNS_LPIPS", "resnet")
+    with pytest.raises(ValueError, match="alex or vgg or squeeze.*resnet"):
+        ImageMetrics().lpips(torch.rand(40, 40, 3), torch.rand(40, 40, 3))
+    weights = next(SHARED_WEIGHTS.glob("squeezenet*.pth"), None)
+    if weights is None:
+        pytest.skip("expected SqueezeNet's weights in ../shared/data/lpips, got none")
+    monkeypatch.setenv("LNS_LPIPS", "squeeze")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    (tmp_path / "hub/checkpoints").mkdir(parents=True)
+    shutil.copy(weights, tmp_path / "hub/checkpoints" / LPIPS_WEIGHTS["squeeze"])
+    metrics, photo = ImageMetrics(), torch.rand(48, 48, 3)
+    near, far = (metrics((photo + s * torch.randn(48, 48, 3)).clamp(0, 1), photo)["lpips_squeeze"] for s in (0.05, 0.4))
+    assert metrics.lpips(photo, photo) == pytest.approx(0, abs=1e-6) and 0 < near < far
 
 
 @pytest.fixture
@@ -85,7 +107,7 @@ def test_lpips_as_a_loss(random_lpips):
 
 def test_lpips_as_a_loss_without_its_weights(capsys):
     loss, output = LpipsLoss(), torch.rand(1, 40, 40, 3)
-    assert "lpips: expected AlexNet's weights in" in capsys.readouterr().out
+    assert "alexnet-owt-7be5be79.pth" in capsys.readouterr().out.replace("\n", "")
     value = loss(output, output)
     assert float(value) == 0 and value.shape == ()
     assert "lpips" not in capsys.readouterr().out
