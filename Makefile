@@ -31,10 +31,10 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
-$(VENV)/installed: pyproject.toml scripts/prepare_environment.py | $(BIN)/python
+$(VENV)/installed: pyproject.toml setup.py latent_nerfstudio/prepare.py | $(BIN)/python
 	@echo "Installing latent-nerfstudio and Nerfstudio into $(VENV): some minutes and 9 GB, once"
-	$(BIN)/python scripts/prepare_environment.py
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m latent_nerfstudio.prepare
+	$(BIN)/python -m pip install --quiet --editable '.[meshes]'
 	$(BIN)/lns link-ffmpeg
 	@touch $@
 

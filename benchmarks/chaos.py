@@ -284,7 +284,7 @@ def make_jobs(work: Path) -> List[Job]:
 
 def train_config(data: Path, folder: Path) -> Any:
     """Both stages on two scenes, with a checkpoint, a bundle and pictures on the way."""
-    from method_configs.triplane import latent_triplane
+    from latent_nerfstudio.method_configs.triplane import latent_triplane
 
     config: Any = copy.deepcopy(latent_triplane.config)
     config.output_dir, config.experiment_name, config.timestamp = folder, "run", "now"

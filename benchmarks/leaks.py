@@ -125,7 +125,7 @@ def follow_steps(data: Path, folder: Path, memory: Memory) -> None:
 
 def tiny_training(data: Path, folder: Path, steps: int) -> Any:
     """The config of `latent-triplane` with small planes and short intervals."""
-    from method_configs.triplane import latent_triplane
+    from latent_nerfstudio.method_configs.triplane import latent_triplane
 
     config: Any = copy.deepcopy(latent_triplane.config)
     config.output_dir, config.experiment_name, config.timestamp = folder, "run", "now"
@@ -239,8 +239,8 @@ def follow_scenes(data: Path, folder: Path, memory: Memory) -> None:
     """Chunks of one scene, as `lns fit-scenes --chunk 1` has them fitted by one worker."""
     from latent_nerfstudio.fleet.fit_chunk import fit_chunk
     from latent_nerfstudio.fleet.settings import ChunkJob, FitSettings, Inventory
+    from latent_nerfstudio.method_configs.triplane import latent_triplane
     from latent_nerfstudio.models.shared_bundle import read_shared_bundle
-    from method_configs.triplane import latent_triplane
 
     sources = itertools.cycle(sorted(data.iterdir()))
     many = folder / "many"

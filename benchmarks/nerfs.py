@@ -165,7 +165,7 @@ METHODS = (
     ),
     Method(
         "latent-kplanes",
-        "kplanes",
+        "rgb-kplanes",
         medium=nerf(field__scales=(1, 2, 4), num_samples=24),
         large=nerf(
             field__resolution=128,

@@ -11,7 +11,8 @@ from latent_nerfstudio.fields.triplane_field import TriplaneFieldConfig
 from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.models.triplane import TriplaneModelConfig
 from latent_nerfstudio.pipelines.igae_pipeline import IGAEPipelineConfig
-from method_configs.triplane import LEARNING_RATES, adam, run
+
+from .triplane import LEARNING_RATES, adam, run
 
 AUTOENCODER = ("encoder", "decoder")
 """Groups whose gradient is clipped to norm 1."""

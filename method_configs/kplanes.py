@@ -1,4 +1,4 @@
-"""`latent-kplanes`, and `kplanes`: the same model on RGB, the baseline of every comparison."""
+"""`latent-kplanes`, and `rgb-kplanes`: the same model on RGB, the baseline of every comparison."""
 
 from nerfstudio.plugins.types import MethodSpecification
 
@@ -8,7 +8,8 @@ from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.models.kplanes import KPlanesModelConfig
 from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipelineConfig
-from method_configs.triplane import run
+
+from .triplane import run
 
 LEARNING_RATES = {"planes": 1e-1, "mlp": 5e-3, "proposal_networks": 1e-2, "decoder": 4e-3}
 """Of each parameter group; the decoder's is for the bundled one of 0.9 M parameters.
@@ -33,9 +34,9 @@ latent_kplanes = MethodSpecification(
     description="K-Planes in the latent space of an autoencoder, for one scene.",
 )
 
-kplanes = MethodSpecification(
+rgb_kplanes = MethodSpecification(
     config=run(
-        "kplanes",
+        "rgb-kplanes",
         max_num_iterations=2000,
         pipeline=LatentPipelineConfig(
             datamanager=LatentDataManagerConfig(),

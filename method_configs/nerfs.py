@@ -12,7 +12,8 @@ from latent_nerfstudio.models.nerfacto import LatentNerfactoModelConfig
 from latent_nerfstudio.models.tensorf import LatentTensoRFModelConfig
 from latent_nerfstudio.models.vanilla_nerf import LatentVanillaNeRFModelConfig
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipelineConfig
-from method_configs.triplane import LEARNING_RATES, run
+
+from .triplane import LEARNING_RATES, run
 
 
 def one_scene(

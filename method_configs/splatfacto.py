@@ -6,7 +6,8 @@ from latent_nerfstudio.data.latent_datamanager import LatentDataManagerConfig
 from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.models.splatfacto import LatentSplatfactoModelConfig
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipelineConfig
-from method_configs.triplane import run
+
+from .triplane import run
 
 LEARNING_RATES = {
     "means": 1.6e-4,

@@ -49,7 +49,7 @@ def own_methods() -> Dict[str, Any]:
     """The methods of this package by name, those of most use first."""
     from importlib.metadata import entry_points
 
-    entries = [e for e in entry_points(group=ENTRY_GROUP) if e.value.startswith("method_configs.")]
+    entries = [e for e in entry_points(group=ENTRY_GROUP) if e.value.startswith("latent_nerfstudio.")]
     loaded = {entry.name: entry.load() for entry in entries}
     return {name: loaded[name] for name in sorted(loaded, key=lambda name: (name != BASE_METHOD, name))}
 

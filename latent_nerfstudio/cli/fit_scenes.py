@@ -91,8 +91,8 @@ class FitScenes:
     def inventory(self) -> "Inventory":
         """The flags as an inventory, with paths that hold on other machines and in other folders."""
         from latent_nerfstudio.fleet.settings import FitSettings, Inventory
+        from latent_nerfstudio.method_configs.triplane import latent_triplane
         from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, read_shared_bundle
-        from method_configs.triplane import latent_triplane
 
         bundle = read_shared_bundle(self.bundle)
         settings = FitSettings(

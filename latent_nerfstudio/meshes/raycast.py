@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.meshes.surface import Shading, Surface, corner_normals, shrink_textures
 
 RAYS_AT_ONCE = 1 << 17
@@ -50,6 +51,21 @@ def irradiance(normals: Float[np.ndarray, "*shape 3"], lighting: Lighting) -> Fl
     return np.minimum(lighting.ambient + diffuse, 1.0)
 
 
+def import_embree() -> tuple[type, type]:
+    """Embree's scene and mesh; they are an extra, which not every processor has.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    try:
+        from embreex.mesh_construction import TriangleMesh
+        from embreex.rtcore_scene import EmbreeScene
+    except ImportError as error:
+        do = "pip install 'latent-nerfstudio[meshes]', or render the meshes on an x86-64 machine"
+        raise ImportError(problem("meshes", "embreex, which casts rays at them", "none installed", do)) from error
+    return EmbreeScene, TriangleMesh
+
+
 class Raycaster:
     """Renders one surface from any view; holds the ray-tracing tree."""
 
@@ -71,9 +87,7 @@ class Raycaster:
             samples_per_unit: rays per unit of length on the surface, by which textures are averaged down first; None
                 keeps textures as they are.
         """
-        from embreex.mesh_construction import TriangleMesh
-        from embreex.rtcore_scene import EmbreeScene
-
+        EmbreeScene, TriangleMesh = import_embree()
         if samples_per_axis < 1:
             raise ValueError(f"samples_per_axis: expected at least 1, got {samples_per_axis}; 3 is the default")
         surface = surface if samples_per_unit is None else shrink_textures(surface, samples_per_unit)

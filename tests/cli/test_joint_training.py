@@ -8,9 +8,9 @@ from official import checkpoints, train, train_arguments, train_config
 from tiny import joint_pipeline_of, small_nerf
 
 from latent_nerfstudio.engine.trainer import LatentTrainer
+from latent_nerfstudio.method_configs.igae import fused_planes, ig_ae, ig_ae_published, three_da_ae
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 from latent_nerfstudio.pipelines.igae_pipeline import IGAEPipelineConfig
-from method_configs.igae import fused_planes, ig_ae, ig_ae_published, three_da_ae
 
 METHODS = {"ig-ae": ig_ae, "ig-ae-published": ig_ae_published, "3da-ae": three_da_ae, "fused-planes": fused_planes}
 PUBLISHED = sorted(set(METHODS) - {"ig-ae"})

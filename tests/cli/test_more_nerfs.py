@@ -10,7 +10,7 @@ from PIL import Image
 from tiny import TINTS, write_ball
 
 SMALL = {
-    "kplanes": [
+    "rgb-kplanes": [
         *("--pipeline.model.nerf.field.resolution", 8, "--pipeline.model.nerf.field.features", 4),
         *("--pipeline.model.nerf.proposal-resolutions", 8, "--pipeline.model.nerf.num-proposal-samples", 12),
         *("--pipeline.model.nerf.num-samples", 8),
@@ -25,7 +25,7 @@ SMALL = {
 
 GROUPS = {
     "latent-kplanes": {"planes", "mlp", "proposal_networks", "decoder"},
-    "kplanes": {"planes", "mlp", "proposal_networks"},
+    "rgb-kplanes": {"planes", "mlp", "proposal_networks"},
     "latent-instant-ngp": {"fields", "decoder"},
 }
 """Parameter groups of each method's checkpoints."""
@@ -65,9 +65,9 @@ def test_both_stages_evaluation_and_resume(method, ball, random_autoencoder, tmp
 
 
 def test_kplanes_learns_colours(ball, tmp_path):
-    run = train(*arguments("kplanes", ball, tmp_path, 80))
+    run = train(*arguments("rgb-kplanes", ball, tmp_path, 80))
     (path,) = (run.parent / "nerfstudio_models").iterdir()
-    assert set(torch.load(path, weights_only=True)["optimizers"]) == GROUPS["kplanes"]
+    assert set(torch.load(path, weights_only=True)["optimizers"]) == GROUPS["rgb-kplanes"]
     sheet = np.asarray(Image.open(run.parent / "contact_sheet.png").convert("RGB")).astype(float)
     assert sheet.std() > 10
 
@@ -77,7 +77,7 @@ def test_kplanes_learns_colours(ball, tmp_path):
     assert json.loads((tmp_path / "eval.json").read_text())["results"]["psnr"] > 20
 
 
-@pytest.mark.parametrize("method", ["kplanes", "latent-instant-ngp"])
+@pytest.mark.parametrize("method", ["rgb-kplanes", "latent-instant-ngp"])
 def test_many_scenes_are_refused(method, two_balls, tmp_path):
     with pytest.raises(
         ValueError, match=r"expected one scene, got 2 \(blue, red\); give the folder of one with --data"

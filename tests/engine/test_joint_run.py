@@ -12,8 +12,8 @@ from tiny import joint_config_of
 
 from latent_nerfstudio.engine.schedulers import stage_factor
 from latent_nerfstudio.engine.trainer import LatentTrainer
+from latent_nerfstudio.method_configs.igae import RATES, ig_ae
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle
-from method_configs.igae import RATES, ig_ae
 
 START = 4
 """First step of joint training in these tests."""

@@ -243,9 +243,9 @@ def test_bad_settings(settings, message):
 
 
 def test_the_methods_use_it_for_scenes():
-    from method_configs.igae import ig_ae, three_da_ae
-    from method_configs.kplanes import latent_kplanes
-    from method_configs.triplane import latent_triplane, triplane
+    from latent_nerfstudio.method_configs.igae import ig_ae, three_da_ae
+    from latent_nerfstudio.method_configs.kplanes import latent_kplanes
+    from latent_nerfstudio.method_configs.triplane import latent_triplane, triplane
 
     for method in (latent_triplane, triplane, ig_ae, three_da_ae):
         kinds = {name: type(group["optimizer"]) for name, group in method.config.optimizers.items()}

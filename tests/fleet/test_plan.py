@@ -13,9 +13,9 @@ from latent_nerfstudio.fleet import plan
 from latent_nerfstudio.fleet.plan import SceneSize, find_names, finished, plan_jobs, scene_bytes
 from latent_nerfstudio.fleet.settings import OF_OLD, ChunkJob, FitSettings, Inventory, keep_settings
 from latent_nerfstudio.fleet.status import SceneStatus
+from latent_nerfstudio.method_configs.triplane import latent_triplane
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 from latent_nerfstudio.scene_files.scene_file import SceneFile, write_scene_file
-from method_configs.triplane import latent_triplane
 
 UNREAD = Inventory(Path(), Path(), "bundle", FitSettings("abc", steps=10), latent_triplane.config)
 

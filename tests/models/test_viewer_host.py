@@ -16,7 +16,7 @@ def test_every_method_of_ours_listens_on_this_machine_alone(method):
 
 
 def test_there_are_methods_of_ours():
-    assert {"latent-triplane", "ig-ae", "latent-splatfacto", "kplanes", "latent-nerfacto"} <= set(OURS)
+    assert {"latent-triplane", "ig-ae", "latent-splatfacto", "rgb-kplanes", "latent-nerfacto"} <= set(OURS)
 
 
 @pytest.mark.parametrize(

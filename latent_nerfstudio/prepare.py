@@ -1,8 +1,8 @@
-"""Before `pip install`: two dependencies of Nerfstudio 1.1.5 that have no wheels, where no compiler can build them.
+"""`python -m latent_nerfstudio.prepare`, before Nerfstudio: what two of its dependencies need that have no wheels.
 
-Both are tried with pip first. Where that fails they are replaced by placeholders, since nothing that this package does
-calls them: `pyliblzfse` (no wheel for any Python) reads Record3D captures in viser, and `fpsample` (no wheel for Python
-3.13 and later) picks cameras in Nerfstudio's strategy `fps`. A placeholder says so when it is called.
+Both are tried with pip first. Where that fails (no compiler), placeholders take their place, since nothing that this
+package does calls them: `pyliblzfse` (no wheel for any Python) reads Record3D captures in viser, and `fpsample` (no
+wheel for Python 3.13 and later) picks cameras in Nerfstudio's strategy `fps`. A placeholder says so when it is called.
 """
 
 import importlib.metadata
@@ -32,9 +32,12 @@ def __getattr__(attribute):
 def main() -> None:
     """Installs what can be installed, and places placeholders for the rest."""
     for name in PLACEHOLDERS:
-        if not is_installed(name) and not pip_install(name):
+        if is_installed(name) or pip_install(name):
+            print(f"{name}: installed")
+        else:
             place(name, Path(sysconfig.get_paths()["purelib"]))
             print(f"{name}: pip could not build it (a C++ compiler is missing?); a placeholder takes its place")
+    print("Now: pip install nerfstudio latent-nerfstudio")
 
 
 def is_installed(name: str) -> bool:
