@@ -43,7 +43,7 @@ $(VENV)/installed-dev: pyproject.toml $(VENV)/installed
 	@touch $@
 
 $(DATA)/.complete: | $(VENV)/installed
-	lns demo-scenes $(DATA) --num-scenes $(SCENES) --views $(VIEWS) --overwrite
+	lns demo-scenes --output $(DATA) --num-scenes $(SCENES) --views $(VIEWS) --overwrite
 	@touch $@
 
 demo: $(VENV)/installed $(DATA)/.complete ## Generates scenes, trains, evaluates, renders a video, and prints the numbers
@@ -57,7 +57,7 @@ demo: $(VENV)/installed $(DATA)/.complete ## Generates scenes, trains, evaluates
 	@echo "To look at it: source $(BIN)/activate; ns-viewer --load-config $(RUN)/config.yml"
 
 $(BENCHMARK)/.complete: | $(VENV)/installed
-	lns demo-scenes $(BENCHMARK) --num-scenes 2 --views 60 --seed 77 --overwrite
+	lns demo-scenes --output $(BENCHMARK) --num-scenes 2 --views 60 --seed 77 --overwrite
 	@touch $@
 
 benchmark: $(VENV)/installed $(BENCHMARK)/.complete ## What a scene costs, in RGB and in latent space: benchmarks/numerous_scenes.md

@@ -1,6 +1,6 @@
 """What each choice of `latent-triplane` is worth: one flag changed at a time, same scenes, same number of steps.
 
-    lns demo-scenes data/demo
+    lns demo-scenes --output data/demo
     python benchmarks/ablations.py --data data/demo --study supervision
     python benchmarks/ablations.py --data data/demo --study alignment
     python benchmarks/ablations.py --data data/demo --study size

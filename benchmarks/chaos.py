@@ -271,7 +271,7 @@ def make_jobs(work: Path) -> List[Job]:
     from latent_nerfstudio.cli.demo_scenes import DemoScenes
 
     data = work / "data"
-    DemoScenes(out=data, num_scenes=2, views=VIEWS, resolution=32, num_workers=1).main()
+    DemoScenes(output=data, num_scenes=2, views=VIEWS, size=32, workers=1).main()
     run = work / "run"
     return [
         Job("train", lambda folder: train(data, folder), training_contents, broken_training),

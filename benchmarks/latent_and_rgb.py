@@ -1,6 +1,6 @@
 """`latent-triplane` beside `triplane` (RGB) on the same scenes, at the same wall-clock.
 
-    lns demo-scenes data/demo
+    lns demo-scenes --output data/demo
     python benchmarks/latent_and_rgb.py --data data/demo
 
 The latent method runs first with its defaults; RGB then gets as many steps as fit into the same seconds, at the rate of

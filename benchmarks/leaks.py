@@ -107,7 +107,7 @@ def follow(what: str, count: int) -> Numbers:
     memory = Memory(what, count)
     with temporary_folder() as folder:
         data = Path(folder) / "data"
-        DemoScenes(out=data, num_scenes=2, views=VIEWS, resolution=SIDE, num_workers=1).main()
+        DemoScenes(output=data, num_scenes=2, views=VIEWS, size=SIDE, workers=1).main()
         KINDS[what](data, Path(folder), memory)
     return memory.numbers()
 

@@ -1,7 +1,7 @@
 """Three meshes that are nothing like cars, made of simple shapes: a lamp, a laid table and a chess king.
 
     python benchmarks/make_meshes.py data/meshes
-    lns render-meshes data/meshes data/objects
+    lns render-meshes data/meshes --output data/objects
 
 They are scenes of another family for autoencoders that have seen cars.
 """

@@ -1,6 +1,6 @@
 """What a scene costs: PSNR over seconds a scene, in RGB and in latent space, alone and together.
 
-    lns demo-scenes data/benchmark --num-scenes 4 --views 60 --seed 77
+    lns demo-scenes --output data/benchmark --num-scenes 4 --views 60 --seed 77
     python benchmarks/numerous_scenes.py --data data/benchmark
 
 Every point is a training of its own, whose learning rates fall to its end: a run that was broken off early would be

@@ -1,6 +1,6 @@
 """What a scene file costs: PSNR and bytes of scenes of each precision, and of scene weights alone.
 
-    lns demo-scenes data/demo
+    lns demo-scenes --output data/demo
     python benchmarks/scene_files.py --data data/demo
 
 Scenes are fitted once against a shared bundle, of which nothing is trained, and measured on their held-out photos; then

@@ -1,7 +1,7 @@
 """What sharing is worth: the parts of `ig-ae` and of its shared bundle, left out one at a time.
 
-    lns demo-scenes data/first --num-scenes 32 --seed 10
-    lns demo-scenes data/second --num-scenes 8 --seed 11
+    lns demo-scenes --output data/first --num-scenes 32 --seed 10
+    lns demo-scenes --output data/second --num-scenes 8 --seed 11
     python benchmarks/sharing.py --first data/first --second data/second
 
 Stage 1 trains an autoencoder jointly with the first scenes (`ig-ae`), stage 2 fits the second scenes to what stage 1

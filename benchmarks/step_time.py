@@ -1,6 +1,6 @@
 """Where a step of latent supervision and a rendered frame take their time, and what makes them faster.
 
-    lns demo-scenes data/demo
+    lns demo-scenes --output data/demo
     python benchmarks/step_time.py --data data/demo
 
 Variants of a step take turns within one training, so that a busy machine disturbs all alike, and their seconds are the

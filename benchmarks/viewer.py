@@ -1,6 +1,6 @@
 """Frames a second of the viewer while the camera moves.
 
-    lns demo-scenes data/demo
+    lns demo-scenes --output data/demo
     ns-train latent-triplane --data data/demo --pipeline.model.shared-bundle bundled
     python benchmarks/viewer.py --runs demo=outputs/demo/latent-triplane/DATE/config.yml
 

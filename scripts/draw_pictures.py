@@ -1,6 +1,6 @@
 """Draws the pictures of the README and of the documentation's first page from real scenes.
 
-    lns demo-scenes cars --num-scenes 12 --views 40 --seed 77
+    lns demo-scenes --output cars --num-scenes 12 --views 40 --seed 77
     lns fit-scenes --data cars --output fitted --latent-cache memory
     python scripts/draw_pictures.py --scenes fitted/scenes
 

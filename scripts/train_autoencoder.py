@@ -1,8 +1,8 @@
 """Trains a standard autoencoder on generated scenes and real photos, on a CPU or a GPU: the bundled standard ones, and
 the start of the 3D-aware one.
 
-    lns demo-scenes data/autoencoder/train --num-scenes 300 --views 12 --seed 1000
-    lns demo-scenes data/autoencoder/test --num-scenes 12 --views 10 --seed 2000
+    lns demo-scenes --output data/autoencoder/train --num-scenes 300 --views 12 --seed 1000
+    lns demo-scenes --output data/autoencoder/test --num-scenes 12 --views 10 --seed 2000
     python scripts/train_autoencoder.py --scenes data/autoencoder/train --test-scenes data/autoencoder/test \\
         --photos PHOTOS --widths 16 32 64 --minutes 58     # bundled-standard, f = 4
     python scripts/train_autoencoder.py ... --widths 16 32 64 88 --minutes 54     # bundled-f8

@@ -5,9 +5,9 @@ set -euo pipefail
 photos=${1:?"photos: expected a folder of real photos as the first argument, got none; name one"}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
-lns demo-scenes data/autoencoder/train --num-scenes 300 --views 12 --seed 1000
-lns demo-scenes data/autoencoder/test --num-scenes 12 --views 10 --seed 2000
-lns demo-scenes data/autoencoder/joint --num-scenes 128 --views 40 --seed 3000
+lns demo-scenes --output data/autoencoder/train --num-scenes 300 --views 12 --seed 1000
+lns demo-scenes --output data/autoencoder/test --num-scenes 12 --views 10 --seed 2000
+lns demo-scenes --output data/autoencoder/joint --num-scenes 128 --views 40 --seed 3000
 standard() { # OUT MINUTES
 	python scripts/train_autoencoder.py --scenes data/autoencoder/train --test-scenes data/autoencoder/test \
 		--photos "$photos" --widths 16 32 64 --out "$1" --minutes "$2"
@@ -39,7 +39,7 @@ learn_decoder() { # DATA NAME ALIGNMENT_START WHOLE_PICTURES_START STEPS SECONDS
 	python scripts/add_decoder.py --run "outputs/$2/latent-triplane/latest" --seconds "$6"
 }
 learn_decoder data/autoencoder/joint decoder 2400 9000 9400 5442
-lns demo-scenes data/autoencoder/more --num-scenes 256 --views 24 --seed 3000
+lns demo-scenes --output data/autoencoder/more --num-scenes 256 --views 24 --seed 3000
 learn_decoder data/autoencoder/more decoder-more 4800 18200 18800 7540
 
 for name in standard f8; do

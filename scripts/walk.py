@@ -53,11 +53,11 @@ FEW = "--max-num-iterations 4 --pipeline.rgb-alignment-start 2 --steps-per-eval-
 
 TOY = {
     "make install": "true",
-    "make demo": "lns demo-scenes data/demo --views 6 --resolution 32 && "
+    "make demo": "lns demo-scenes --output data/demo --views 6 --size 32 && "
     f"ns-train latent-triplane {FEW} --data data/demo --pipeline.model.shared-bundle bundled --experiment-name demo "
     "--timestamp latest --vis tensorboard",
     "--max-num-iterations 600": FEW,
-    "lns render-meshes": "lns render-meshes --views 6 --resolution 32",
+    "lns render-meshes": "lns render-meshes --views 6 --size 32",
     "lns orbit": "lns orbit --views 2 --size 32",
     "lns blend": "lns blend --views 2 --size 32",
     "ns-render interpolate": "ns-render interpolate --interpolation-steps 1",
@@ -136,7 +136,7 @@ STEPS: Dict[StepName, Step] = {
     "meshes": Step(
         (
             "python benchmarks/make_meshes.py data/meshes",
-            "lns render-meshes data/meshes data/objects",
+            "lns render-meshes data/meshes --output data/objects",
             f"{TRAIN} data/objects {BRIEFLY}",
         )
     ),

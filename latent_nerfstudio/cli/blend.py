@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Optional, Tuple
+from typing import Annotated
 
 import tyro
+
+from latent_nerfstudio.cli.words import Bundle, Device, Rows, Size, Source
 
 
 @dataclass
@@ -12,24 +14,21 @@ class Blend:
     """Writes a video of a scene that turns, becomes another and then itself again: micro planes and scene weights
     interpolated, between the two scenes."""
 
-    source: Annotated[str, tyro.conf.Positional]
-    """A run with tri-planes (folder or config.yml), scene files, a folder or an archive of them, or a Hub id."""
-    first: Annotated[str, tyro.conf.Positional]
+    source: Source
+    first: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FIRST")]
     """Name of the scene at the beginning."""
-    second: Annotated[str, tyro.conf.Positional]
+    second: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SECOND")]
     """Name of the scene that it becomes."""
     output: Path
     """Video to write: .mp4 or .gif; one that is there is replaced."""
-    rows: Tuple[Literal["rgb", "latent", "depth", "accumulation"], ...] = ("rgb", "latent", "depth")
-    """What is shown of each, from top to bottom."""
+    rows: Rows = ("rgb", "latent", "depth")
     views: int = 120
     """Frames of the turn."""
-    size: Optional[int] = None
-    """Height of a panel, pixels; by default that of the training pictures."""
+    size: Size = None
     fps: int = 24
     """Frames a second."""
-    bundle: Optional[str] = None
-    """Shared bundle of scene files: a run, its folder, `bundled`, or a Hub id; by default the one beside them."""
+    bundle: Bundle = None
+    device: Device = None
 
     def main(self) -> None:
         """Writes the video.
@@ -47,7 +46,7 @@ class Blend:
 
         check_video(self.output)
         check_numbers(self.views, self.fps, self.size)
-        scenes = load(self.source, self.bundle)
+        scenes = load(self.source, self.bundle, self.device)
         blended = blending(scenes, self.first, self.second, self.rows, self.views, self.size)
         write_video(self.output, progress(blended, "Rendering frames", self.views), self.fps)
         print(f"Wrote {self.views} frames of {self.first} and {self.second} to {self.output}")

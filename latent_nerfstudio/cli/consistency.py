@@ -4,7 +4,9 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Annotated, Any, Dict, List, Optional, Sequence, Tuple
+
+import tyro
 
 if TYPE_CHECKING:
     from latent_nerfstudio.engine.consistency import SpaceResult
@@ -33,11 +35,11 @@ class Consistency:
     sum |E(x) - render|^2 / sum |E(x) - mean|^2 over latent pixels: 0 is perfect, 1 no better than one colour;
     consistency = -10 log10(residual over the object's latent pixels). See docs/consistency.md."""
 
-    data: Path
-    """A scene folder, or a folder of scene folders."""
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
+    """Scene folder, or folder of scene folders."""
     autoencoder: Tuple[str, ...] = ("bundled", "bundled-standard", "identity")
-    """Each `bundled`, `bundled-standard`, `identity` (RGB, the reference), a folder in diffusers format, a run of
-    ig-ae, or a Hub id."""
+    """Autoencoders: each `bundled`, `bundled-standard`, `identity` (RGB, the reference), a folder in diffusers format,
+    a run of ig-ae, or a Hub id."""
     subfolder: Optional[str] = None
     """Subfolder of the folders or Hub repositories, `vae` for instance."""
     steps: int = 200
@@ -47,7 +49,7 @@ class Consistency:
     max_scenes: Optional[int] = None
     """Number of scenes at most, the first by name."""
     seed: int = 0
-    """Of planes and draws; the same seed gives the same numbers."""
+    """Seed of planes and draws; the same seed gives the same numbers."""
     output: Optional[Path] = None
     """JSON file to write: all numbers, of each scene as well, and the settings."""
 
@@ -64,9 +66,9 @@ class Consistency:
 
         configs = self.autoencoders()
         factors = [config.setup().downscale_factor for config in configs]  # loads each, so that none fails later
-        scenes = check_scenes(self.data, self.max_scenes, factors)
+        scenes = check_scenes(self.source, self.max_scenes, factors)
         budget = Budget(self.steps, self.rays_per_scene, self.seed)
-        results = [measure_consistency(self.data, scenes, config, budget) for config in configs]
+        results = [measure_consistency(self.source, scenes, config, budget) for config in configs]
         print_table(results, len(scenes))
         if self.output is not None:
             write_results(self.output, self.settings([scene.name for scene in scenes]), results)
@@ -81,8 +83,8 @@ class Consistency:
             raise ValueError("autoencoder: expected at least one, got none; name bundled, for instance")
         if self.output is not None and self.output.suffix.lower() != ".json":
             raise ValueError(f"output: expected a .json file, got {self.output}; change its ending")
-        if not self.data.exists():
-            raise FileNotFoundError(f"{self.data}: expected a data folder, got nothing there; check --data")
+        if not self.source.exists():
+            raise FileNotFoundError(f"{self.source}: expected a data folder, got nothing there; check SOURCE")
 
     def autoencoders(self) -> List["AutoencoderConfig"]:
         """What to measure."""
@@ -100,7 +102,7 @@ class Consistency:
         from latent_nerfstudio.engine import consistency as engine
 
         return {
-            "data": str(self.data),
+            "data": str(self.source),
             "scenes": scenes,
             "steps": self.steps,
             "rays_per_scene": self.rays_per_scene,

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
+from latent_nerfstudio.cli.words import RunFolder
+
 
 @dataclass
 class ContactSheet:
     """Draws one held-out view a scene: photo, render, autoencoder's reconstruction, latents, error and depth."""
 
-    load_config: Path
-    """The run's config.yml."""
+    source: RunFolder
     output: Optional[Path] = None
     """PNG file to write; by default contact_sheet.png beside config.yml."""
     max_scenes: int = 8
@@ -27,10 +28,10 @@ class ContactSheet:
             raise ValueError(f"max_scenes: expected at least 1, got {self.max_scenes}; try 8")
         if self.output is not None and self.output.suffix.lower() != ".png":
             raise ValueError(f"output: expected a .png file, got {self.output}; change its ending")
-        from latent_nerfstudio.cli.runs import load_pipeline, open_run
+        from latent_nerfstudio.engine.runs import load_pipeline, open_run
         from latent_nerfstudio.pipelines.contact_sheet import write_contact_sheet
 
-        path = self.output or open_run(self.load_config).contact_sheet
-        pipeline = load_pipeline(self.load_config)
+        path = self.output or open_run(self.source).contact_sheet
+        pipeline = load_pipeline(self.source)
         path.parent.mkdir(parents=True, exist_ok=True)
         print(f"Contact sheet: {write_contact_sheet(pipeline, path, self.max_scenes)}")

@@ -3,9 +3,11 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import tyro
+
+from latent_nerfstudio.cli.words import Device, Overwrite
 
 if TYPE_CHECKING:
     from latent_nerfstudio.api.codec import Codec
@@ -17,16 +19,16 @@ class DecodeLatents:
     """Decodes a file of latents: those of `lns render-latents`, edited or not, or any safetensors file that holds
     `latents` [n, C, h, w] as an autoencoder of diffusers has them."""
 
-    file: Annotated[Path, tyro.conf.Positional]
-    """The file."""
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
+    """File of latents, .safetensors."""
     autoencoder: str
-    """What decodes: a run, with its own decoder; a shared bundle; `bundled`; a folder in diffusers format; a Hub id."""
+    """Autoencoder that decodes: run, with its decoder; a shared bundle; `bundled`; a folder of diffusers; a Hub id."""
     output: Path
-    """A video (.mp4 or .gif), or a folder for pictures: with the cameras of the file it is a scene to learn."""
+    """Video (.mp4 or .gif), or folder for pictures: with the cameras of the file it is a scene to learn."""
     fps: int = 24
     """Frames a second of a video."""
-    overwrite: bool = False
-    """Replace a folder that is there."""
+    device: Device = None
+    overwrite: Overwrite = False
 
     def main(self) -> None:
         """Writes pictures or a video.
@@ -48,13 +50,13 @@ class DecodeLatents:
             check_video(self.output)
         else:
             check_free([self.output], self.overwrite)
-        file = read_latents(self.file)
-        codec = codec_of(self.autoencoder)
+        file = read_latents(self.source)
+        codec = codec_of(self.autoencoder, self.device)
         check_encoder(file, codec)
         write_pictures(self.output, file, codec, self.fps if is_video else None)
 
 
-def codec_of(source: str) -> "Codec":
+def codec_of(source: str, device: Optional[str] = None) -> "Codec":
     """The autoencoder of a run or of a bundle with the decoder of what they render, or a plain one.
 
     Raises:
@@ -67,10 +69,10 @@ def codec_of(source: str) -> "Codec":
     from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES
 
     if is_run(Path(source).expanduser()):
-        return load(source).codec
+        return load(source, device=device).codec
     if source in BUNDLED_BUNDLES or find_folder(Path(source).expanduser()) is not None:
-        return load_bundle(source).codec
-    return load_autoencoder(source)
+        return load_bundle(source, device).codec
+    return load_autoencoder(source, device=device)
 
 
 def check_encoder(file: "LatentFile", codec: "Codec") -> None:
@@ -80,7 +82,7 @@ def check_encoder(file: "LatentFile", codec: "Codec") -> None:
         print(f"Warning: the latents come from the encoder {theirs}, and this is {ours}", file=sys.stderr)
 
 
-def write_pictures(output: Path, file: "LatentFile", codec: "Codec", fps: "int | None") -> None:
+def write_pictures(output: Path, file: "LatentFile", codec: "Codec", fps: Optional[int]) -> None:
     """Decodes and writes: a video where there are frames a second, else a folder."""
     from latent_nerfstudio.api.scene_folder import save_scene
     from latent_nerfstudio.api.scenes import as_bytes, save_pictures

@@ -2,31 +2,28 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Optional
 
-import tyro
+from latent_nerfstudio.cli.words import Overwrite, Workers
 
 
 @dataclass
 class DemoScenes:
     """Generates scenes of cars: images and cameras, ready to train on."""
 
-    out: Annotated[Path, tyro.conf.Positional]
+    output: Path
     """Folder to write the scenes to, one folder each: car_0000, car_0001, ..."""
     num_scenes: int = 4
     """Number of cars."""
     views: int = 60
     """Images a scene; every tenth is a test view."""
-    resolution: int = 128
+    size: int = 128
     """Width and height of the images, pixels."""
     seed: int = 0
-    """Which family of cars; car i of a seed is the same however many are made."""
+    """Seed of the family; car i of a seed is the same however many are made."""
     start: int = 0
     """Index of the first car, to add more cars to a folder later."""
-    num_workers: Optional[int] = None
-    """Processes; by default one a core."""
-    overwrite: bool = False
-    """Replace scenes of the same name."""
+    workers: Workers = None
+    overwrite: Overwrite = False
 
     def main(self) -> None:
         """Writes the scenes.
@@ -38,14 +35,14 @@ class DemoScenes:
         from latent_nerfstudio.meshes.jobs import car_jobs, make_scenes, worker_count
         from latent_nerfstudio.meshes.scene_writer import check_free, check_view_options
 
-        check_view_options(self.views, self.resolution, self.seed)
+        check_view_options(self.views, self.size, self.seed)
         if self.num_scenes < 1:
             raise ValueError(f"num_scenes: expected at least 1, got {self.num_scenes}; try 4")
         if self.start < 0:
             raise ValueError(f"start: expected an index >= 0, got {self.start}; try 0")
-        worker_count(self.num_workers, self.num_scenes)
+        worker_count(self.workers, self.num_scenes)
         indices = range(self.start, self.start + self.num_scenes)
-        jobs = car_jobs(self.out, indices, self.seed, self.views, self.resolution)
+        jobs = car_jobs(self.output, indices, self.seed, self.views, self.size)
         check_free([job.folder for job in jobs], self.overwrite)
-        make_scenes(jobs, self.num_workers)
-        print(f"Wrote {len(jobs)} scenes of {self.views} views to {self.out}")
+        make_scenes(jobs, self.workers)
+        print(f"Wrote {len(jobs)} scenes of {self.views} views to {self.output}")

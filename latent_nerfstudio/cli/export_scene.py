@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
+from latent_nerfstudio.cli.words import RunFolder
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from latent_nerfstudio.cli.runs import Run
+    from latent_nerfstudio.engine.runs import Run
     from latent_nerfstudio.engine.trainer import LatentTrainerConfig
 
 SCENE_PARAMETERS = ("field.micro_planes", "field.scene_weights")
@@ -21,13 +23,12 @@ SCENE_PARAMETERS = ("field.micro_planes", "field.scene_weights")
 class ExportScene:
     """Writes one scene of a many-scene run as a run that all ns-* commands open."""
 
-    load_config: Path
-    """The many-scene run's config.yml."""
+    source: RunFolder
     scene: str
     """Name of the scene."""
-    output_dir: Optional[Path] = None
+    output: Optional[Path] = None
     """Folder for runs; by default that of the many-scene run. The run is written where ns-train would put one of the
-    scene alone: OUTPUT_DIR/SCENE/METHOD/TIMESTAMP."""
+    scene alone: OUTPUT/SCENE/METHOD/TIMESTAMP."""
 
     def main(self) -> None:
         """Writes the run.
@@ -37,7 +38,7 @@ class ExportScene:
             FileExistsError: there is such a run already.
             ValueError: the scene is unknown, or the run is none of this package or not of many scenes.
         """
-        print(f"Wrote {self.scene} to {export_scene(self.load_config, self.scene, self.output_dir)}")
+        print(f"Wrote {self.scene} to {export_scene(self.source, self.scene, self.output)}")
 
 
 def export_scene(config_path: Path, scene: str, output_dir: Optional[Path] = None) -> Path:
@@ -52,7 +53,7 @@ def export_scene(config_path: Path, scene: str, output_dir: Optional[Path] = Non
         The new run's config.yml.
     """
     from latent_nerfstudio.api.run_model import load_state
-    from latent_nerfstudio.cli.runs import open_run
+    from latent_nerfstudio.engine.runs import open_run
 
     run = open_run(config_path)
     names = run.scene_names()
@@ -60,7 +61,7 @@ def export_scene(config_path: Path, scene: str, output_dir: Optional[Path] = Non
     folder = (output_dir or Path(run.config.output_dir)).resolve() / scene / run.method / run.config.timestamp
     if folder.exists():
         raise FileExistsError(
-            f"{folder}: expected nothing there, got a run; remove it, or name another folder with --output-dir"
+            f"{folder}: expected nothing there, got a run; remove it, or name another folder with --output"
         )
     checkpoint = run.latest_checkpoint()
     state = load_state(checkpoint)

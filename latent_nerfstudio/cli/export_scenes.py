@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Dict, Iterator, List, Literal, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence
 
-import tyro
+from latent_nerfstudio.cli.words import Overwrite, Precision, RunFolder, SceneNames
 
 if TYPE_CHECKING:
-    from latent_nerfstudio.cli.runs import Run
+    from latent_nerfstudio.engine.runs import Run
     from latent_nerfstudio.models.latent_model import LatentModel
     from latent_nerfstudio.models.shared_bundle import SharedBundle
     from latent_nerfstudio.scene_files.scene_file import SceneFile
@@ -21,18 +21,14 @@ class ExportScenes:
     """Writes each scene of a run as one small file that names its shared bundle: that which the run started from, or,
     where the run trained shared parts on, a new one beside the files."""
 
-    load_config: Annotated[Path, tyro.conf.Positional]
-    """The run: its config.yml or its folder."""
-    scenes: Tuple[str, ...] = ()
-    """Names of the scenes; by default all."""
-    precision: Literal["float16", "float32", "int8"] = "float16"
-    """Of the micro planes. int8 takes half of float16, with one scale a plane and feature."""
+    source: RunFolder
+    scenes: SceneNames = ()
+    precision: Precision = "float16"
     output: Optional[Path] = None
     """Folder for NAME.safetensors, or an archive NAME.zip; by default the folder `scenes` of the run."""
     planes: Optional[Path] = None
-    """Also write the composed planes of all scenes as pictures, [N, 3F, T, T] in one .safetensors file."""
-    overwrite: bool = False
-    """Replace files that are there."""
+    """File for the composed planes of all scenes as pictures too, [N, 3F, T, T] (.safetensors)."""
+    overwrite: Overwrite = False
 
     def main(self) -> None:
         """Writes the files.
@@ -42,11 +38,11 @@ class ExportScenes:
             FileExistsError: there are such files already.
             ValueError: a scene is unknown, or the run has no tri-planes.
         """
-        from latent_nerfstudio.cli.runs import open_run
+        from latent_nerfstudio.engine.runs import open_run
         from latent_nerfstudio.files.locks import locked
         from latent_nerfstudio.files.replacing import beside, sole_writer
 
-        run = open_run(self.load_config)
+        run = open_run(self.source)
         output = self.output or run.folder / "scenes"
         names = chosen_scenes(run, self.scenes)
         with locked(beside(output, "lock"), output) if is_archive(output) else sole_writer(output):

@@ -2,18 +2,20 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any, Literal, Optional
 
 import tyro
+
+from latent_nerfstudio.cli.words import Overwrite
 
 
 @dataclass
 class ImportAutoencoder:
     """Turns a checkpoint of the published IG-AE code (gvae_latest.pt) into a folder in diffusers format."""
 
-    checkpoint: Annotated[Path, tyro.conf.Positional]
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
     """Torch file with the autoencoder's state dict, alone or as `vae`. Nothing in it is run."""
-    out: Annotated[Path, tyro.conf.Positional]
+    output: Path
     """Folder to write."""
     config: Optional[Path] = None
     """Folder with the config.json of the AutoencoderKL; by default it is inferred from the tensors."""
@@ -22,10 +24,9 @@ class ImportAutoencoder:
     scaling_factor: Optional[float] = None
     """1 / std of raw latents; by default 0.18215 (Stable Diffusion's), and 0.2614 for 16 channels; unused with
     `config`. It matters little: the normaliser is fitted to the data."""
-    half: bool = False
-    """Write float16, half the size; latents then differ in the fourth digit."""
-    overwrite: bool = False
-    """Replace an autoencoder that is there."""
+    precision: Literal["float32", "float16"] = "float32"
+    """Precision of the weights; with float16, half the size, latents differ in the fourth digit."""
+    overwrite: Overwrite = False
 
     def main(self) -> None:
         """Writes the folder.
@@ -41,17 +42,17 @@ class ImportAutoencoder:
             raise ValueError(f"scaling_factor: expected a positive number, got {self.scaling_factor}; try 0.18215")
         from latent_nerfstudio.latent_space import published
 
-        published.check_target(self.out, self.overwrite)
-        state = published.autoencoder_state(published.read_checkpoint(self.checkpoint), self.checkpoint)
+        published.check_target(self.output, self.overwrite)
+        state = published.autoencoder_state(published.read_checkpoint(self.source), self.source)
         if self.config is None:
             config = published.infer_config(state, self.norm_num_groups, self.scaling_factor)
         else:
             config = published.read_config(self.config)
         vae: Any = published.build_autoencoder(config, state)
-        published.save_autoencoder(vae.half() if self.half else vae, self.out, self.overwrite)
+        published.save_autoencoder(vae.half() if self.precision == "float16" else vae, self.output, self.overwrite)
         widths, channels = list(vae.config.block_out_channels), vae.config.latent_channels
         print(
-            f"Wrote an autoencoder of {sum(p.numel() for p in vae.parameters()):,} parameters to {self.out}: "
+            f"Wrote an autoencoder of {sum(p.numel() for p in vae.parameters()):,} parameters to {self.output}: "
             f"widths {widths}, {channels} channels, f = {2 ** (len(widths) - 1)}"
         )
-        print(f"Use it:  ns-train latent-triplane --data FOLDER --pipeline.model.autoencoder.source {self.out}")
+        print(f"Use it:  ns-train latent-triplane --data FOLDER --pipeline.model.autoencoder.source {self.output}")

@@ -3,9 +3,9 @@
 import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Dict, List, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Sequence
 
-import tyro
+from latent_nerfstudio.cli.words import Overwrite, SceneFiles, SceneNames
 
 if TYPE_CHECKING:
     from latent_nerfstudio.engine.trainer import LatentTrainerConfig
@@ -30,18 +30,15 @@ class ImportScenes:
     """Writes scene files as a run that ns-viewer, ns-render and ns-eval open. Views rendered by the scenes themselves
     stand in for photos."""
 
-    files: Annotated[Tuple[Path, ...], tyro.conf.Positional]
-    """Scene files, folders of them, archives (.zip), and Hub ids of sets of scenes."""
+    source: SceneFiles
     bundle: str
     """Shared bundle that the scenes belong to: a run, the bundle's folder, `bundled`, or a Hub id."""
     output: Path
     """Folder of the run, which is written where ns-train would put it: OUTPUT/latent-triplane/imported."""
-    scenes: Tuple[str, ...] = ()
-    """Names of the scenes; by default all."""
+    scenes: SceneNames = ()
     views: int = 4
     """Views rendered of each scene, from the upper hemisphere; the first one is held out."""
-    overwrite: bool = False
-    """Replace the run that is there."""
+    overwrite: Overwrite = False
 
     def main(self) -> None:
         """Writes the run.
@@ -58,13 +55,13 @@ class ImportScenes:
         folder = self.output.resolve() / METHOD / TIMESTAMP
         check_free([folder], self.overwrite)
         bundle = read_shared_bundle(self.bundle)
-        facts = read_facts(self.files, bundle, self.scenes)
+        facts = read_facts(self.source, bundle, self.scenes)
         import_scenes(self, folder, bundle, facts)
         print(f"Wrote {len(facts)} scene(s) as a run: {folder / 'config.yml'}")
 
     def _check(self) -> None:
-        if not self.files:
-            raise ValueError("files: expected at least one scene file, folder or archive, got none; name one")
+        if not self.source:
+            raise ValueError("source: expected at least one scene file, folder or archive, got none; name one")
         if not 2 <= self.views <= MOST_VIEWS:
             raise ValueError(f"views: expected 2 to {MOST_VIEWS}, of which one is held out, got {self.views}; try 4")
 
@@ -99,7 +96,7 @@ def import_scenes(
     config = run_config(command, folder, bundle)
     set_samples(config.pipeline.model, facts)
     model = build_model(config.pipeline.model, list(facts), bundle.box, bundle.background_color)  # type: ignore[arg-type]
-    put_scenes(model, (scene for scene in read_scenes_from(command.files, bundle) if scene.name in facts))
+    put_scenes(model, (scene for scene in read_scenes_from(command.source, bundle) if scene.name in facts))
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     with replacing_folder(folder) as writing:
         render_views(writing / VIEWS, model, bundle, facts, command.views)

@@ -11,12 +11,12 @@ from typing import Optional
 class LinkFfmpeg:
     """Puts imageio-ffmpeg's program beside the ns-* commands as `ffmpeg`; does nothing where PATH has one."""
 
-    folder: Optional[Path] = None
+    output: Optional[Path] = None
     """Folder to link it into; by default that of the running Python, where the ns-* commands are."""
 
     def main(self) -> None:
         """Links the program, or copies it where links are not allowed."""
-        folder = self.folder or Path(sys.executable).parent
+        folder = self.output or Path(sys.executable).parent
         name = "ffmpeg.exe" if sys.platform == "win32" else "ffmpeg"
         found = shutil.which("ffmpeg")
         if found is None and not (folder / name).exists():

@@ -3,14 +3,17 @@
 The subcommands' modules hold dataclasses and import nothing heavy before they run, so that `lns --help` is quick.
 """
 
+import difflib
 import os
 import sys
-from typing import Annotated, Any, Optional, Sequence, Union
+import warnings
+from typing import Annotated, Any, List, NoReturn, Optional, Sequence, Union
 
 import tyro
 from rich.console import Console
 from rich.markup import escape
 
+from latent_nerfstudio import __version__
 from latent_nerfstudio.cli.blend import Blend
 from latent_nerfstudio.cli.consistency import Consistency
 from latent_nerfstudio.cli.contact_sheet import ContactSheet
@@ -29,33 +32,40 @@ from latent_nerfstudio.cli.push import Push
 from latent_nerfstudio.cli.render_latents import RenderLatents
 from latent_nerfstudio.cli.render_meshes import RenderMeshes
 from latent_nerfstudio.cli.report import Report
+from latent_nerfstudio.errors import problem
 
 DEBUG_VARIABLE = "LNS_DEBUG"
-"""Environment variable that, when set to anything but 0, shows the traceback of an error."""
+"""Environment variable that, when set to anything but 0, shows warnings and the traceback of an error."""
 
 EXPECTED_ERRORS = (ValueError, OSError, MemoryError)
 """What this package raises where something that the user gave is not as it should be, or a disk is full."""
 
-Command = Union[
-    Annotated[DemoScenes, tyro.conf.subcommand("demo-scenes")],
-    Annotated[RenderMeshes, tyro.conf.subcommand("render-meshes")],
-    Annotated[ExportScene, tyro.conf.subcommand("export-scene")],
-    Annotated[ExportScenes, tyro.conf.subcommand("export-scenes")],
-    Annotated[ImportScenes, tyro.conf.subcommand("import-scenes")],
-    Annotated[PackScenes, tyro.conf.subcommand("pack-scenes")],
-    Annotated[FitScenes, tyro.conf.subcommand("fit-scenes")],
-    Annotated[Push, tyro.conf.subcommand("push")],
-    Annotated[Pull, tyro.conf.subcommand("pull")],
-    Annotated[Report, tyro.conf.subcommand("report")],
-    Annotated[ContactSheet, tyro.conf.subcommand("contact-sheet")],
-    Annotated[Orbit, tyro.conf.subcommand("orbit")],
-    Annotated[Blend, tyro.conf.subcommand("blend")],
-    Annotated[RenderLatents, tyro.conf.subcommand("render-latents")],
-    Annotated[DecodeLatents, tyro.conf.subcommand("decode-latents")],
-    Annotated[Consistency, tyro.conf.subcommand("consistency")],
-    Annotated[ImportAutoencoder, tyro.conf.subcommand("import-autoencoder")],
-    Annotated[LinkFfmpeg, tyro.conf.subcommand("link-ffmpeg")],
-]
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+COMMANDS = {
+    "demo-scenes": DemoScenes,
+    "render-meshes": RenderMeshes,
+    "fit-scenes": FitScenes,
+    "orbit": Orbit,
+    "blend": Blend,
+    "report": Report,
+    "contact-sheet": ContactSheet,
+    "export-scenes": ExportScenes,
+    "import-scenes": ImportScenes,
+    "pack-scenes": PackScenes,
+    "export-scene": ExportScene,
+    "push": Push,
+    "pull": Pull,
+    "render-latents": RenderLatents,
+    "decode-latents": DecodeLatents,
+    "consistency": Consistency,
+    "import-autoencoder": ImportAutoencoder,
+    "link-ffmpeg": LinkFfmpeg,
+}
+"""Subcommands by name, in the order of the help."""
+
+Command: Any = Union[tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, kind in COMMANDS.items())]  # type: ignore[misc]
 
 
 def main(args: Optional[Sequence[str]] = None) -> None:
@@ -64,20 +74,51 @@ def main(args: Optional[Sequence[str]] = None) -> None:
     Args:
         args: arguments; those of the process by default.
     """
-    command: Any = tyro.cli(
-        Command,  # type: ignore[arg-type]
-        prog="lns",
-        description="Scenes to train on, and what can be done with runs. "
-        f"Set {DEBUG_VARIABLE}=1 for the traceback of an error.",
-        args=args,
-    )
+    debugging = os.environ.get(DEBUG_VARIABLE, "0") != "0"
+    given = source_first(list(sys.argv[1:] if args is None else args))
+    if given[:1] == ["--version"]:
+        print(f"lns {__version__}")
+        return
+    check_command(given)
+    about = f"Scenes to train on, and what can be done with runs. Version {__version__} (--version)."
+    about += f" Set {DEBUG_VARIABLE}=1 for the traceback of an error."
+    command = tyro.cli(Command, prog="lns", description=about, args=given)
     try:
-        command.main()
+        with warnings.catch_warnings():
+            if not debugging:
+                warnings.simplefilter("ignore")  # those of other libraries, about their own insides
+            command.main()
+    except KeyboardInterrupt:
+        stop("[bold]Interrupted[/bold]", INTERRUPTED)
     except EXPECTED_ERRORS as error:
-        if os.environ.get(DEBUG_VARIABLE, "0") != "0":
+        if debugging:
             raise
-        Console(stderr=True).print(f"[bold red]Error:[/bold red] {escape(str(error))}", soft_wrap=True, highlight=False)
-        sys.exit(1)
+        stop(f"[bold red]Error:[/bold red] {escape(str(error))}", 1)
+
+
+def source_first(given: List[str]) -> List[str]:
+    """Arguments with the value of `--load-config`, which ns-* commands have, as the subcommand's source."""
+    joined = [part for word in given for part in (word.split("=", 1) if word.startswith("--load-config=") else [word])]
+    if "--load-config" not in joined[1:-1]:
+        return joined
+    at = joined.index("--load-config")
+    return [joined[0], joined[at + 1], *joined[1:at], *joined[at + 2 :]]
+
+
+def check_command(given: Sequence[str]) -> None:
+    """Ends the program where there is no such subcommand, and names the nearest."""
+    if not given or given[0].startswith("-") or given[0] in COMMANDS:
+        return
+    near = difflib.get_close_matches(given[0], COMMANDS, n=3)
+    do = f"did you mean {' or '.join(near)}?" if near else "see lns --help"
+    text = problem("lns", "a command", repr(given[0]), do)
+    stop(f"[bold red]Error:[/bold red] {escape(text)}", 2)
+
+
+def stop(text: str, code: int) -> NoReturn:
+    """Ends the program with a line on standard error."""
+    Console(stderr=True).print(text, soft_wrap=True, highlight=False)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -2,31 +2,27 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Optional, Tuple
+from typing import Optional
 
-import tyro
+from latent_nerfstudio.cli.words import Bundle, Device, Rows, SceneNames, Size, Source
 
 
 @dataclass
 class Orbit:
     """Writes a video of scenes that turn beside each other, each about what its cameras looked at."""
 
-    source: Annotated[str, tyro.conf.Positional]
-    """A run (folder or config.yml), scene files, a folder or an archive of them, or a Hub id."""
+    source: Source
     output: Path
     """Video to write: .mp4 or .gif; one that is there is replaced."""
-    scenes: Tuple[str, ...] = ("all",)
-    """Names of the scenes, or `all`."""
-    rows: Tuple[Literal["rgb", "latent", "depth", "accumulation"], ...] = ("rgb", "latent", "depth")
-    """What is shown of each scene, from top to bottom."""
+    scenes: SceneNames = ()
+    rows: Rows = ("rgb", "latent", "depth")
     views: int = 72
     """Frames of a turn."""
-    size: Optional[int] = None
-    """Height of a panel, pixels; by default that of the training pictures."""
+    size: Size = None
     fps: int = 24
     """Frames a second."""
-    bundle: Optional[str] = None
-    """Shared bundle of scene files: a run, its folder, `bundled`, or a Hub id; by default the one beside them."""
+    bundle: Bundle = None
+    device: Device = None
 
     def main(self) -> None:
         """Writes the video.
@@ -43,7 +39,7 @@ class Orbit:
 
         check_video(self.output)
         check_numbers(self.views, self.fps, self.size)
-        scenes = load(self.source, self.bundle)
+        scenes = load(self.source, self.bundle, self.device)
         names = check_scenes(scenes, self.scenes)
         frames = progress(turning(scenes, names, self.rows, self.views, self.size), "Rendering frames", self.views)
         write_video(self.output, frames, self.fps)

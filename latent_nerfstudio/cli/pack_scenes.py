@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Iterator, List, Literal, Tuple
+from typing import TYPE_CHECKING, Iterator, List
 
-import tyro
+from latent_nerfstudio.cli.words import Overwrite, Precision, SceneFiles, SceneNames
 
 if TYPE_CHECKING:
     from latent_nerfstudio.scene_files.scene_file import SceneFile
@@ -14,16 +14,12 @@ if TYPE_CHECKING:
 class PackScenes:
     """Copies scene files, such as those of `lns fit-scenes`, into one archive; or those of archives into a folder."""
 
-    files: Annotated[Tuple[Path, ...], tyro.conf.Positional]
-    """Scene files, folders of them (also that of lns fit-scenes), archives (.zip), and Hub ids, all of one bundle."""
+    source: SceneFiles
     output: Path
     """An archive NAME.zip, or a folder for NAME.safetensors."""
-    scenes: Tuple[str, ...] = ()
-    """Names of the scenes; by default all."""
-    precision: Literal["float16", "float32", "int8"] = "float16"
-    """Of the micro planes. int8 takes half of float16, with one scale a plane and feature."""
-    overwrite: bool = False
-    """Replace files that are there."""
+    scenes: SceneNames = ()
+    precision: Precision = "float16"
+    overwrite: Overwrite = False
 
     def main(self) -> None:
         """Writes the archive or the files; all are read and verified before the first is written.
@@ -35,8 +31,8 @@ class PackScenes:
         """
         from latent_nerfstudio.cli.export_scenes import check_free, targets, write_scenes
 
-        if not self.files:
-            raise ValueError("files: expected at least one scene file, folder or archive, got none; name one")
+        if not self.source:
+            raise ValueError("source: expected at least one scene file, folder or archive, got none; name one")
         names = self._names()
         check_free(targets(self.output, names), self.overwrite)
         count = write_scenes(self.output, self._read(names), self.precision)
@@ -46,9 +42,9 @@ class PackScenes:
         """The names of the wanted scenes in the order in which they are found."""
         from latent_nerfstudio.scene_files.sources import check_known, each_once, read_scenes_from
 
-        scenes = each_once(read_scenes_from(self.files), "scenes", "leave one file out")
+        scenes = each_once(read_scenes_from(self.source), "scenes", "leave one file out")
         bundles = {scene.name: scene.bundle_hash for scene in scenes}
-        check_known(self.scenes, list(bundles), ", ".join(map(str, self.files)))
+        check_known(self.scenes, list(bundles), ", ".join(map(str, self.source)))
         chosen = [name for name in bundles if not self.scenes or name in self.scenes]
         hashes = sorted({bundles[name] for name in chosen})
         if len(hashes) > 1:
@@ -63,4 +59,4 @@ class PackScenes:
         from latent_nerfstudio.scene_files.sources import read_scenes_from
 
         wanted = set(names)
-        return (scene for scene in read_scenes_from(self.files) if scene.name in wanted)
+        return (scene for scene in read_scenes_from(self.source) if scene.name in wanted)

@@ -15,20 +15,20 @@ class Push:
     """Publishes an autoencoder, a shared bundle or a set of scenes on the Hugging Face Hub, with a model card made of
     what was measured. Log in first: `hf auth login`."""
 
-    source: Annotated[str, tyro.conf.Positional]
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
     """A run, a bundle's folder, an autoencoder's folder, a folder of scene files, or `bundled`."""
-    repository: Annotated[str, tyro.conf.Positional]
+    repository: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OWNER/NAME")]
     """Hub id OWNER/NAME; the repository is made if there is none."""
     kind: Optional[Literal["autoencoder", "bundle", "scenes"]] = None
-    """What to take of the source; by default what is there: a bundle before an autoencoder before scenes."""
+    """Kind of thing to take of the source; by default what is there: a bundle before an autoencoder before scenes."""
     bundle: Optional[str] = None
-    """Of scenes, their shared bundle: a Hub id or `bundled` is named, one of this machine is published with them."""
+    """Shared bundle of scenes: a Hub id or `bundled` is named, one of this machine is published with them."""
     title: str = ""
     """Title of the card."""
     description: str = ""
-    """What it is, for the card."""
+    """Description of what it is, for the card."""
     data: str = ""
-    """What it was learned from and whose that is, for the card."""
+    """Data that it was learned from and whose they are, for the card."""
     licence: str = ""
     """Licence by the Hub's name, for the card, `apache-2.0` for instance."""
     private: bool = False
@@ -36,16 +36,16 @@ class Push:
     branch: Optional[str] = None
     """Branch to push to; by default the main one."""
     message: str = "Push by latent-nerfstudio"
-    """Of the commit."""
-    folder: Optional[Path] = None
-    """Write what would be published into this folder, and publish nothing."""
+    """Message of the commit."""
+    output: Optional[Path] = None
+    """Folder to write what would be published into; nothing is then published."""
 
     def main(self) -> None:
         """Publishes it.
 
         Raises:
             FileNotFoundError: the source is not there.
-            FileExistsError: there is something in `folder`.
+            FileExistsError: there is something in `output`.
             ValueError: the source is not as it should be, or the repository's name is none.
             ConnectionError: the Hub is not within reach, or refuses.
         """
@@ -53,8 +53,8 @@ class Push:
 
         if not is_hub_id(self.repository) or "@" in self.repository:
             raise ValueError(f"repository: expected OWNER/NAME, got {self.repository!r}; correct the name")
-        if self.folder is not None and self.folder.exists():
-            raise FileExistsError(f"{self.folder}: expected nothing there, got something; name another --folder")
+        if self.output is not None and self.output.exists():
+            raise FileExistsError(f"{self.output}: expected nothing there, got something; name another --output")
         from latent_nerfstudio.hub.card import Notes
         from latent_nerfstudio.hub.packages import Package, guess_kind
 
@@ -62,7 +62,7 @@ class Push:
         package = Package(self.source, self.kind or guess_kind(self.source), self.bundle, notes)
         package.repository = self.repository
         print(f"{package.kind}: " + ", ".join(f"{name} {value}" for name, value in package.facts.items()))
-        if self.folder is not None:
+        if self.output is not None:
             self._write(package)
         else:
             self._publish(package)
@@ -70,10 +70,10 @@ class Push:
     def _write(self, package: "Package") -> None:
         from latent_nerfstudio.files.replacing import replacing_folder
 
-        assert self.folder is not None
-        with replacing_folder(self.folder) as writing:
+        assert self.output is not None
+        with replacing_folder(self.output) as writing:
             package.save_pretrained(writing)
-        print(f"Wrote what would be published: {self.folder}")
+        print(f"Wrote what would be published: {self.output}")
 
     def _publish(self, package: "Package") -> None:
         from latent_nerfstudio.hub.resolve import bars_on_terminals_alone, first_line
@@ -91,6 +91,6 @@ class Push:
         except Exception as error:  # the client's errors differ by version
             raise ConnectionError(
                 f"{self.repository}: expected the Hub to take it, got {type(error).__name__}: {first_line(error)}; log "
-                "in with 'hf auth login', or write it with --folder and upload that"
+                "in with 'hf auth login', or write it with --output and upload that"
             ) from error
         print(f"Published: {url}")

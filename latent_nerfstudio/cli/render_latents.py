@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Optional
+from typing import TYPE_CHECKING, Literal, Optional
 
-import tyro
+from latent_nerfstudio.cli.words import Bundle, Device, Overwrite, Size, Source
 
 if TYPE_CHECKING:
     from nerfstudio.cameras.cameras import Cameras
@@ -17,8 +17,7 @@ class RenderLatents:
     """Writes the raw, un-normalised latents of a path of cameras, in the convention of the autoencoder: `vae.decode` of
     diffusers takes them as they are. `lns decode-latents` is the way back."""
 
-    source: Annotated[str, tyro.conf.Positional]
-    """A run (folder or config.yml), scene files, a folder or an archive of them, or a Hub id."""
+    source: Source
     output: Path
     """File to write, .safetensors."""
     scene: Optional[str] = None
@@ -26,17 +25,15 @@ class RenderLatents:
     camera_path: Optional[Path] = None
     """Camera path of the viewer (JSON); by default `path`."""
     path: Literal["orbit", "training"] = "orbit"
-    """Without a camera path: a walk around the scene, or its training cameras."""
+    """Path without a camera path of the viewer: a walk around the scene, or its training cameras."""
     views: int = 60
     """Pictures of the walk."""
-    size: Optional[int] = None
-    """Height of the walk's pictures, pixels; by default that of the training pictures."""
+    size: Size = None
     precision: Literal["float32", "float16"] = "float32"
-    """Of the latents."""
-    bundle: Optional[str] = None
-    """Shared bundle of scene files: a run, its folder, `bundled`, or a Hub id; by default the one beside them."""
-    overwrite: bool = False
-    """Replace a file that is there."""
+    """Precision of the latents."""
+    bundle: Bundle = None
+    device: Device = None
+    overwrite: Overwrite = False
 
     def main(self) -> None:
         """Writes the file.
@@ -57,7 +54,7 @@ class RenderLatents:
         check_free([self.output], self.overwrite)
         check_numbers(self.views, 1, self.size)
         given = None if self.camera_path is None else camera_path(self.camera_path)
-        scenes = load(self.source, self.bundle)
+        scenes = load(self.source, self.bundle, self.device)
         scene = self.scene or scenes.names[0]
         file = render_latents(scenes, scene, self.cameras(scenes, scene) if given is None else given)
         count = write_latents(self.output, file, self.precision)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Dict, List, Optional, Sequence, Tup
 import tyro
 
 if TYPE_CHECKING:
-    from latent_nerfstudio.cli.runs import Run
+    from latent_nerfstudio.engine.runs import Run
     from latent_nerfstudio.reports.run_report import RunReport
 
 
@@ -19,10 +19,10 @@ class Report:
     Seconds and bytes are counted as the papers do: t_eff = entry / scenes + t_scene, likewise of memory.
     """
 
-    configs: Annotated[Tuple[Path, ...], tyro.conf.Positional]
-    """Each run's folder or config.yml, or a folder of `lns fit-scenes`; several stand side by side."""
+    source: Annotated[Tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE [SOURCE ...]")]
+    """Runs (folder or config.yml) and folders of `lns fit-scenes`; several stand side by side."""
     eval: Tuple[Path, ...] = ()
-    """What ns-eval wrote for each run, in the same order; without it the runs are evaluated now."""
+    """Files that ns-eval wrote for each run, in the same order; without it the runs are evaluated now."""
     entry_seconds: Tuple[float, ...] = ()
     """Seconds that the shared parts took to learn, in the order of the runs; by default what their bundles say."""
     output: Optional[Path] = None
@@ -41,7 +41,7 @@ class Report:
         from latent_nerfstudio.reports.run_report import name_apart
 
         self._check()
-        reports = [read_report(path, self.eval[i] if self.eval else None) for i, path in enumerate(self.configs)]
+        reports = [read_report(path, self.eval[i] if self.eval else None) for i, path in enumerate(self.source)]
         for report, seconds in zip(reports, self.entry_seconds, strict=bool(self.entry_seconds)):
             report.training = {**report.training, "entry_seconds": seconds} if report.training else {}
         name_apart(reports)
@@ -52,12 +52,12 @@ class Report:
             print(line)
 
     def _check(self) -> None:
-        if not self.configs:
-            raise ValueError("configs: expected the config.yml of at least one run, got none; name one")
+        if not self.source:
+            raise ValueError("source: expected the config.yml of at least one run, got none; name one")
         for name, given in (("eval", self.eval), ("entry_seconds", self.entry_seconds)):
-            if given and len(given) != len(self.configs):
+            if given and len(given) != len(self.source):
                 raise ValueError(
-                    f"{name}: expected one for each of {len(self.configs)} runs, got {len(given)}; "
+                    f"{name}: expected one for each of {len(self.source)} runs, got {len(given)}; "
                     "name them in the order of the runs, or none"
                 )
         if self.output is not None and self.output.suffix != ".md":
@@ -66,7 +66,7 @@ class Report:
 
 def read_report(path: Path, evaluation: Optional[Path]) -> "RunReport":
     """The report of a run, by an evaluation or evaluated now, or of a folder of `lns fit-scenes`."""
-    from latent_nerfstudio.cli.runs import open_run
+    from latent_nerfstudio.engine.runs import open_run
     from latent_nerfstudio.reports.run_report import inventory_report, is_inventory, run_report
 
     if is_inventory(path):
@@ -94,7 +94,7 @@ def read_results(path: Path) -> Dict[str, float]:
 
 def evaluate(run: "Run") -> Dict[str, float]:
     """Evaluates a run on its held-out views."""
-    from latent_nerfstudio.cli.runs import load_pipeline
+    from latent_nerfstudio.engine.runs import load_pipeline
 
     return load_pipeline(run.config_path).get_average_eval_image_metrics()
 

@@ -178,7 +178,7 @@ def worker_count(num_workers: Optional[int], jobs: int) -> int:
         ValueError: fewer than one asked for.
     """
     if num_workers is not None and num_workers < 1:
-        raise ValueError(f"num_workers: expected at least 1, got {num_workers}; leave it out for one a core")
+        raise ValueError(f"workers: expected at least 1, got {num_workers}; leave it out for one a core")
     return max(1, min(num_workers or os.cpu_count() or 1, jobs))
 
 

@@ -43,7 +43,7 @@ def check_view_options(views: int, resolution: int, seed: int) -> None:
     if views < 2:
         raise ValueError(f"views: expected at least 2 (one to train on, one to test on), got {views}; try 60")
     if resolution < 8:
-        raise ValueError(f"resolution: expected at least 8 pixels, got {resolution}; try 128")
+        raise ValueError(f"size: expected at least 8 pixels, got {resolution}; try 128")
     if seed < 0:
         raise ValueError(f"seed: expected an integer >= 0, got {seed}; try 0")
 

@@ -9,7 +9,7 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.reports.costs import Cost, Costs, break_even
 
 if TYPE_CHECKING:
-    from latent_nerfstudio.cli.runs import Run
+    from latent_nerfstudio.engine.runs import Run
 
 LPIPS = ("lpips", "lpips_squeeze", "lpips_vgg")
 METRICS = {"psnr": "{:.2f}", "ssim": "{:.3f}", **dict.fromkeys(LPIPS, "{:.3f}"), "autoencoder_psnr": "{:.2f}"}

@@ -238,21 +238,21 @@ def autoencoders() -> Group:
             ),
             Case(
                 "a checkpoint with code in it",
-                "lns import-autoencoder FOLDER/x.pt FOLDER/out",
+                "lns import-autoencoder FOLDER/x.pt --output FOLDER/out",
                 "FOLDER/x.pt: expected tensors alone, got objects that need pickle, which may run any "
                 "code (...); save the state dict of the autoencoder alone, where you trust the file",
                 breaks=saved("x.pt", Harmful),
             ),
             Case(
                 "a checkpoint that is none",
-                "lns import-autoencoder FOLDER/x.pt FOLDER/out",
+                "lns import-autoencoder FOLDER/x.pt --output FOLDER/out",
                 "FOLDER/x.pt: expected a checkpoint of torch.save, got a file that torch cannot read "
                 "(...); download it again, or name another file",
                 breaks=write("x.pt", "weights"),
             ),
             Case(
                 "a checkpoint without an autoencoder",
-                "lns import-autoencoder FOLDER/x.pt FOLDER/out",
+                "lns import-autoencoder FOLDER/x.pt --output FOLDER/out",
                 "FOLDER/x.pt: expected the state dict of one AutoencoderKL, with encoder.conv_in.weight, "
                 "alone or as 'vae', got none, but nothing with names; name a checkpoint of the published "
                 "code",
@@ -260,7 +260,7 @@ def autoencoders() -> Group:
             ),
             Case(
                 "a checkpoint that is not there",
-                "lns import-autoencoder FOLDER/x.pt FOLDER/out",
+                "lns import-autoencoder FOLDER/x.pt --output FOLDER/out",
                 "FOLDER/x.pt: expected a checkpoint, got nothing there; check the path",
             ),
         ],
@@ -903,7 +903,7 @@ def misnamed(folder):
 def others() -> Group:
     decode = "lns decode-latents FOLDER/latents.safetensors --autoencoder FOLDER/vae --output FOLDER/out"
     latents = "latents.safetensors"
-    render = "lns render-meshes FOLDER/meshes FOLDER/out --num-workers 1"
+    render = "lns render-meshes FOLDER/meshes --output FOLDER/out --workers 1"
     path = "lns.camera_path('FOLDER/path.json')"
     return Group(
         "Latents, camera paths, meshes",

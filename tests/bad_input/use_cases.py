@@ -328,32 +328,32 @@ def flags() -> Group:
         [
             Case(
                 "demo-scenes without scenes",
-                "lns demo-scenes FOLDER/out --num-scenes 0",
+                "lns demo-scenes --output FOLDER/out --num-scenes 0",
                 "num_scenes: expected at least 1, got 0; try 4",
             ),
             Case(
                 "demo-scenes of one view",
-                "lns demo-scenes FOLDER/out --views 1",
+                "lns demo-scenes --output FOLDER/out --views 1",
                 "views: expected at least 2 (one to train on, one to test on), got 1; try 60",
             ),
             Case(
                 "demo-scenes of four pixels",
-                "lns demo-scenes FOLDER/out --resolution 4",
-                "resolution: expected at least 8 pixels, got 4; try 128",
+                "lns demo-scenes --output FOLDER/out --size 4",
+                "size: expected at least 8 pixels, got 4; try 128",
             ),
             Case(
                 "demo-scenes from a seed below zero",
-                "lns demo-scenes FOLDER/out --seed -1",
+                "lns demo-scenes --output FOLDER/out --seed -1",
                 "seed: expected an integer >= 0, got -1; try 0",
             ),
             Case(
                 "demo-scenes with no process",
-                "lns demo-scenes FOLDER/out --num-workers 0",
-                "num_workers: expected at least 1, got 0; leave it out for one a core",
+                "lns demo-scenes --output FOLDER/out --workers 0",
+                "workers: expected at least 1, got 0; leave it out for one a core",
             ),
             Case(
                 "demo-scenes over scenes",
-                "lns demo-scenes FOLDER/out",
+                "lns demo-scenes --output FOLDER/out",
                 "FOLDER/out/car_0000: expected no scene of this name, got one; pass --overwrite or "
                 "choose another folder",
                 breaks=write("out/car_0000/x", ""),
@@ -423,7 +423,7 @@ def flags() -> Group:
             Case(
                 "pack-scenes of nothing",
                 "lns pack-scenes --output FOLDER/out",
-                "files: expected at least one scene file, folder or archive, got none; name one",
+                "source: expected at least one scene file, folder or archive, got none; name one",
             ),
             Case(
                 "pack-scenes over an archive",
@@ -471,12 +471,12 @@ def flags() -> Group:
             ),
             Case(
                 "consistency of nothing",
-                "lns consistency --data FOLDER/none",
-                "FOLDER/none: expected a data folder, got nothing there; check --data",
+                "lns consistency FOLDER/none",
+                "FOLDER/none: expected a data folder, got nothing there; check SOURCE",
             ),
             Case(
                 "consistency without steps",
-                "lns consistency --data FOLDER/scene --steps 0",
+                "lns consistency FOLDER/scene --steps 0",
                 "steps: expected at least 1, got 0; leave it out for the default",
                 "scene",
             ),
@@ -494,25 +494,25 @@ def flags() -> Group:
             ),
             Case(
                 "contact-sheet into a .jpg",
-                "lns contact-sheet --load-config FOLDER/run/config.yml --output FOLDER/x.jpg",
+                "lns contact-sheet FOLDER/run/config.yml --output FOLDER/x.jpg",
                 "output: expected a .png file, got FOLDER/x.jpg; change its ending",
                 "run",
             ),
             Case(
                 "contact-sheet of no scene",
-                "lns contact-sheet --load-config FOLDER/run/config.yml --max-scenes 0",
+                "lns contact-sheet FOLDER/run/config.yml --max-scenes 0",
                 "max_scenes: expected at least 1, got 0; try 8",
                 "run",
             ),
-            Case("an unknown command", "lns fly", "...Unrecognized...options: fly..."),
+            Case("an unknown command", "lns fly", "lns: expected a command, got 'fly'; see lns --help"),
             Case(
                 "a flag that is not there",
-                "lns demo-scenes FOLDER/out --wings 2",
+                "lns demo-scenes --output FOLDER/out --wings 2",
                 "...Unrecognized...options: --wings...",
             ),
             Case(
                 "words for a number",
-                "lns demo-scenes FOLDER/out --num-scenes many",
+                "lns demo-scenes --output FOLDER/out --num-scenes many",
                 "...--num-scenes...invalid literal for int...",
             ),
             Case(
@@ -631,7 +631,7 @@ def hub() -> Group:
             ),
             Case(
                 "pull without network",
-                "lns pull nobody/nothing FOLDER/out",
+                "lns pull nobody/nothing --output FOLDER/out",
                 "bundle source 'nobody/nothing': expected a folder, or a Hub id that is cached or within "
                 "reach, got ...; check the path, or download it where there is a network and pass the "
                 "folder",
@@ -640,22 +640,22 @@ def hub() -> Group:
                 "push without network",
                 "lns push FOLDER/bundle nobody/nothing",
                 "nobody/nothing: expected the Hub to take it, got ...; log in with 'hf auth login', or "
-                "write it with --folder and upload that",
+                "write it with --output and upload that",
                 "bundle",
             ),
             Case(
                 "no Hub id",
-                "lns pull nothing FOLDER/out",
+                "lns pull nothing --output FOLDER/out",
                 "repository: expected OWNER/NAME, got 'nothing'; correct the name",
             ),
             Case(
                 "an id that leads out",
-                "lns pull ../../etc FOLDER/out",
+                "lns pull ../../etc --output FOLDER/out",
                 "repository: expected OWNER/NAME, got '../../etc'; correct the name",
             ),
             Case(
                 "an id with a scheme",
-                "lns pull https://example.org/x FOLDER/out",
+                "lns pull https://example.org/x --output FOLDER/out",
                 "repository: expected OWNER/NAME, got 'https://example.org/x'; correct the name",
             ),
             Case(
@@ -666,13 +666,13 @@ def hub() -> Group:
             ),
             Case(
                 "push of nothing",
-                "lns push FOLDER/none nobody/nothing --folder FOLDER/out",
+                "lns push FOLDER/none nobody/nothing --output FOLDER/out",
                 "FOLDER/none: expected a folder with a shared bundle, scene files or an autoencoder, got "
                 "none of them; check the path, or name a --kind",
             ),
             Case(
                 "push of a damaged bundle",
-                "lns push FOLDER/bundle nobody/nothing --kind bundle --folder FOLDER/out",
+                "lns push FOLDER/bundle nobody/nothing --kind bundle --output FOLDER/out",
                 "shared bundle FOLDER/bundle/shared_bundle: expected contents with the hash ..., as "
                 "bundle.json says, got ...; files were changed or damaged: copy the bundle again, or "
                 "have its run write it again",
@@ -681,21 +681,21 @@ def hub() -> Group:
             ),
             Case(
                 "push of a damaged scene",
-                "lns push FOLDER/files nobody/nothing --kind scenes --folder FOLDER/out",
+                "lns push FOLDER/files nobody/nothing --kind scenes --output FOLDER/out",
                 "FOLDER/files/a.safetensors: expected contents with the SHA-256 '...', got others; copy the file again",
                 "files",
                 flip("files/a.safetensors", 0.9),
             ),
             Case(
                 "push of an archive",
-                "lns push FOLDER/files.zip nobody/nothing --kind scenes --folder FOLDER/out",
+                "lns push FOLDER/files.zip nobody/nothing --kind scenes --output FOLDER/out",
                 "FOLDER/files.zip: expected a folder of scene files, got a file; unpack archives with "
                 "lns pack-scenes ARCHIVE --output FOLDER",
                 "files.zip",
             ),
             Case(
                 "pull over a folder",
-                "lns pull nobody/nothing FOLDER/scene",
+                "lns pull nobody/nothing --output FOLDER/scene",
                 "FOLDER/scene: expected nothing there, got something; pass --overwrite",
                 "scene",
             ),

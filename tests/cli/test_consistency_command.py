@@ -14,7 +14,7 @@ def test_a_table_and_all_numbers(balls, tmp_path, capsys):
     save_kl(tmp_path / "models" / "vae")
     sources = ["identity", str(tmp_path / "models")]
     few = ["--steps", "3", "--rays-per-scene", "32", "--max-scenes", "2", "--subfolder", "vae"]
-    main(["consistency", "--data", str(balls), "--autoencoder", *sources, *few, "--output", str(output)])
+    main(["consistency", str(balls), "--autoencoder", *sources, *few, "--output", str(output)])
     printed = capsys.readouterr().out
     assert "identity" in printed and "exact" in printed and f"Numbers: {output}" in printed
     content = json.loads(output.read_text())
@@ -34,15 +34,15 @@ def test_numbers_that_cannot_be_told_are_null():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--data", "OUT/none"], "expected a data folder, got nothing there"),
-        (["--data", "OUT"], "expected a scene with"),
-        (["--data", "DATA", "--steps", "0"], "steps: expected at least 1, got 0"),
-        (["--data", "DATA", "--max-scenes", "0"], "max_scenes: expected at least 1, got 0"),
-        (["--data", "DATA", "--output", "OUT/table.md"], "output: expected a .json file"),
-        (["--data", "DATA", "--autoencoder", "identity", "OUT/vae"], "which is no folder"),
-        (["--data", "DATA", "--autoencoder", "OUT"], "without a config.json"),
-        (["--data", "DATA", "--autoencoder"], "autoencoder: expected at least one, got none"),
-        (["--data", "DATA", "--autoencoder", "F64"], "expected pictures of at least 64 pixels a side"),
+        (["OUT/none"], "expected a data folder, got nothing there"),
+        (["OUT"], "expected a scene with"),
+        (["DATA", "--steps", "0"], "steps: expected at least 1, got 0"),
+        (["DATA", "--max-scenes", "0"], "max_scenes: expected at least 1, got 0"),
+        (["DATA", "--output", "OUT/table.md"], "output: expected a .json file"),
+        (["DATA", "--autoencoder", "identity", "OUT/vae"], "which is no folder"),
+        (["DATA", "--autoencoder", "OUT"], "without a config.json"),
+        (["DATA", "--autoencoder"], "autoencoder: expected at least one, got none"),
+        (["DATA", "--autoencoder", "F64"], "expected pictures of at least 64 pixels a side"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_fitted(arguments, message, balls, tmp_path, capsys):

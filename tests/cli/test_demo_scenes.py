@@ -13,7 +13,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def run(out: Path, *flags: str) -> None:
-    tyro.cli(DemoScenes, args=[str(out), "--views", "4", "--resolution", "16", "--num-workers", "1", *flags]).main()
+    tyro.cli(DemoScenes, args=["--output", str(out), "--views", "4", "--size", "16", "--workers", "1", *flags]).main()
 
 
 def test_scenes_are_complete_and_named_by_index(tmp_path, capsys):
@@ -35,7 +35,7 @@ def test_a_seed_gives_the_same_bytes_whatever_the_number_of_scenes(tmp_path):
 
 def test_worker_processes_write_the_same_bytes(tmp_path):
     run(tmp_path / "one", "--num-scenes", "2")
-    run(tmp_path / "two", "--num-scenes", "2", "--num-workers", "2")
+    run(tmp_path / "two", "--num-scenes", "2", "--workers", "2")
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
@@ -55,8 +55,8 @@ def test_scenes_are_only_replaced_when_asked(tmp_path):
         (["--num-scenes", "0"], "num_scenes: expected at least 1, got 0"),
         (["--start", "-1"], "start: expected an index >= 0, got -1"),
         (["--views", "1"], "views: expected at least 2"),
-        (["--resolution", "4"], "resolution: expected at least 8"),
-        (["--num-workers", "0"], "num_workers: expected at least 1"),
+        (["--size", "4"], "size: expected at least 8"),
+        (["--workers", "0"], "workers: expected at least 1"),
     ],
 )
 def test_impossible_numbers_are_refused_before_anything_is_written(tmp_path, flags, message):

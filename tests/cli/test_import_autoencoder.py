@@ -18,7 +18,7 @@ def published(tmp_path):
 
 def test_the_folder_is_an_autoencoder(published, tmp_path, capsys):
     autoencoder, checkpoint = published
-    main(["import-autoencoder", str(checkpoint), str(tmp_path / "out"), "--norm-num-groups", "2"])
+    main(["import-autoencoder", str(checkpoint), "--output", str(tmp_path / "out"), "--norm-num-groups", "2"])
     printed = capsys.readouterr().out
     assert "widths [4, 4], 4 channels, f = 2" in printed
     assert f"ns-train latent-triplane --data FOLDER --pipeline.model.autoencoder.source {tmp_path / 'out'}" in printed
@@ -33,7 +33,18 @@ def test_half_precision_and_a_config(published, tmp_path):
     from safetensors.torch import load_file
 
     autoencoder, checkpoint = published
-    main(["import-autoencoder", str(checkpoint), str(tmp_path / "out"), "--config", str(tmp_path / "kl"), "--half"])
+    main(
+        [
+            "import-autoencoder",
+            str(checkpoint),
+            "--output",
+            str(tmp_path / "out"),
+            "--config",
+            str(tmp_path / "kl"),
+            "--precision",
+            "float16",
+        ]
+    )
     (weights,) = (tmp_path / "out").glob("*.safetensors")
     assert {value.dtype for value in load_file(weights).values()} == {torch.float16}
     result = AutoencoderConfig(source=str(tmp_path / "out")).setup()
@@ -45,12 +56,18 @@ def test_half_precision_and_a_config(published, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["OUT/none.pt", "OUT/new"], "expected a checkpoint, got nothing there"),
-        (["OUT/gvae_latest.pt", "OUT/kl"], "pass --overwrite"),
-        (["OUT/gvae_latest.pt", "OUT/new"], "--norm-num-groups"),
-        (["OUT/gvae_latest.pt", "OUT/new", "--norm-num-groups", "0"], "norm_num_groups: expected at least 1"),
-        (["OUT/gvae_latest.pt", "OUT/new", "--scaling-factor", "0"], "scaling_factor: expected a positive number"),
-        (["OUT/gvae_latest.pt", "OUT/new", "--config", "OUT"], "expected a folder with a config.json"),
+        (["OUT/none.pt", "--output", "OUT/new"], "expected a checkpoint, got nothing there"),
+        (["OUT/gvae_latest.pt", "--output", "OUT/kl"], "pass --overwrite"),
+        (["OUT/gvae_latest.pt", "--output", "OUT/new"], "--norm-num-groups"),
+        (
+            ["OUT/gvae_latest.pt", "--output", "OUT/new", "--norm-num-groups", "0"],
+            "norm_num_groups: expected at least 1",
+        ),
+        (
+            ["OUT/gvae_latest.pt", "--output", "OUT/new", "--scaling-factor", "0"],
+            "scaling_factor: expected a positive number",
+        ),
+        (["OUT/gvae_latest.pt", "--output", "OUT/new", "--config", "OUT"], "expected a folder with a config.json"),
     ],
 )
 def test_errors_are_one_line(arguments, message, published, tmp_path, capsys):

@@ -1,16 +1,20 @@
 """`lns`: help, errors, and what it does with runs."""
 
+import dataclasses
 import json
+import re
+from unittest.mock import Mock
 
 import pytest
 import torch
 from official import fail, succeed, train_arguments
 
+import latent_nerfstudio as lns
 from latent_nerfstudio.cli.contact_sheet import ContactSheet
 from latent_nerfstudio.cli.export_scene import export_scene, scene_summary
-from latent_nerfstudio.cli.main import main
+from latent_nerfstudio.cli.main import COMMANDS, main, source_first
 from latent_nerfstudio.cli.report import Report
-from latent_nerfstudio.cli.runs import Run, load_pipeline, open_run
+from latent_nerfstudio.engine.runs import Run, load_pipeline, open_run
 
 
 def views_of(pipeline, scene: str) -> list[torch.Tensor]:
@@ -42,16 +46,45 @@ def test_help_is_quick_and_names_every_command():
     assert sum(int(time) for time in microseconds if time.strip().isdigit()) < 2_000_000
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_one_word_for_one_thing(name, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main([name, "--help"])
+    said = capsys.readouterr().out
+    words = {field.name for field in dataclasses.fields(COMMANDS[name])}
+    assert not words & {"out", "folder", "output_dir", "load_config", "num_workers", "resolution", "files", "half"}
+    assert not re.search(r"^│ (PATH|STR)\b", said, re.M)
+    assert not re.search(r"│ -.*  (Of|Also|Without|As|Where|Likewise|In|To|By) ", said)
+
+
+def test_the_program_itself(capsys):
+    main(["--version"])
+    assert capsys.readouterr().out == f"lns {lns.__version__}\n"
+    with pytest.raises(SystemExit, match="2"):
+        main(["orbti"])
+    assert "did you mean orbit?" in capsys.readouterr().err
+    assert source_first(["orbit", "--scenes", "a", "--load-config", "RUN", "--views", "2"])[:2] == ["orbit", "RUN"]
+    assert source_first(["orbit", "--load-config=RUN"]) == ["orbit", "RUN"]
+
+
+def test_interrupting_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr("latent_nerfstudio.cli.link_ffmpeg.link_ffmpeg", Mock(side_effect=KeyboardInterrupt))
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(SystemExit, match="130"):
+        main(["link-ffmpeg", "--output", "nowhere"])
+    assert capsys.readouterr().err == "Interrupted\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["demo-scenes", "OUT", "--num-scenes", "0"], "num_scenes: expected at least 1, got 0"),
-        (["render-meshes", "OUT/nothing", "OUT/scenes"], "nothing"),
+        (["demo-scenes", "--output", "OUT", "--num-scenes", "0"], "num_scenes: expected at least 1, got 0"),
+        (["render-meshes", "OUT/nothing", "--output", "OUT/scenes"], "nothing"),
         (
-            ["export-scene", "--load-config", "OUT", "--scene", "x"],
+            ["export-scene", "--scene", "x", "--load-config", "OUT"],
             "expected the config.yml of a run, got nothing there",
         ),
-        (["report"], "configs: expected the config.yml of at least one run"),
+        (["report"], "source: expected the config.yml of at least one run"),
         (["report", "OUT/config.yml"], "expected the config.yml of a run, got nothing there"),
         (["contact-sheet", "--load-config", "OUT", "--max-scenes", "0"], "max_scenes: expected at least 1, got 0"),
     ],
@@ -66,7 +99,7 @@ def test_errors_are_one_line(arguments, message, tmp_path, capsys):
 
 
 def test_errors_of_the_program_itself(tmp_path):
-    arguments = ["demo-scenes", tmp_path, "--views", "1"]
+    arguments = ["demo-scenes", "--output", tmp_path, "--views", "1"]
     assert fail("lns", *arguments).startswith("Error: views: expected at least 2")
     assert "Traceback" in fail("lns", *arguments, LNS_DEBUG="1")
 
@@ -74,7 +107,7 @@ def test_errors_of_the_program_itself(tmp_path):
 def test_link_ffmpeg_makes_a_program_that_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", str(tmp_path))
     for _ in range(2):
-        main(["link-ffmpeg", "--folder", str(tmp_path)])
+        main(["link-ffmpeg", "--output", str(tmp_path)])
         assert capsys.readouterr().out == f"ffmpeg: {tmp_path / 'ffmpeg'}\n"
     monkeypatch.undo()
     assert (tmp_path / "ffmpeg").exists()

@@ -13,8 +13,8 @@ from latent_nerfstudio.cli.render_meshes import RenderMeshes
 
 
 def run(folder: Path, out: Path, *flags: str) -> None:
-    options = ["--views", "3", "--resolution", "16", "--num-workers", "1", *flags]
-    tyro.cli(RenderMeshes, args=[str(folder), str(out), *options]).main()
+    options = ["--views", "3", "--size", "16", "--workers", "1", *flags]
+    tyro.cli(RenderMeshes, args=[str(folder), "--output", str(out), *options]).main()
 
 
 def aabb(scene: Path) -> np.ndarray:

@@ -15,7 +15,7 @@ from tiny import camera_of, latent_model_of, small_nerf
 
 from latent_nerfstudio.cli.import_scenes import summary
 from latent_nerfstudio.cli.main import main
-from latent_nerfstudio.cli.runs import load_pipeline, open_run
+from latent_nerfstudio.engine.runs import load_pipeline, open_run
 from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
 from latent_nerfstudio.models.triplane import TriplaneModelConfig

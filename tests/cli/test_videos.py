@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from tiny import camera_of
 
 from latent_nerfstudio.cli.main import main
-from latent_nerfstudio.cli.runs import load_pipeline
 from latent_nerfstudio.data.scenes_dataparser import read_scenes
+from latent_nerfstudio.engine.runs import load_pipeline
 
 
 def lns(*arguments) -> None:

@@ -7,13 +7,13 @@ from shell_lines import ROOT, WITHOUT_READER, Line, all_lines, check, lines_of
 from latent_nerfstudio.cli.main import main
 
 SMALL = {
-    "lns demo-scenes data/demo": "--num-scenes 1 --views 4 --resolution 32",
+    "lns demo-scenes --output data/demo": "--num-scenes 1 --views 4 --size 32",
     "lns fit-scenes --data data/demo --output fitted": "--steps 3 --latent-cache memory",
     "lns pack-scenes fitted --output inventory.zip": "",
     "lns import-scenes fitted/scenes --bundle bundled --output outputs/imported": "--views 2",
-    "lns consistency --autoencoder bundled identity --data data/demo --output consistency.json": "--steps 2",
-    "lns push bundled OWNER/CARS --folder outputs/hub/cars": "",
-    "lns render-meshes MESHES SCENES": "--views 2 --resolution 16",
+    "lns consistency data/demo --autoencoder bundled identity --output consistency.json": "--steps 2",
+    "lns push bundled OWNER/CARS --output outputs/hub/cars": "",
+    "lns render-meshes MESHES --output SCENES": "--views 2 --size 16",
 }
 """Lines that are run here one after another, and what makes them small."""
 
@@ -56,7 +56,7 @@ def test_lines_that_are_run(tmp_path, monkeypatch):
 def test_a_link_that_is_made(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "lns link-ffmpeg" in {" ".join(line.words) for line in all_lines()}
-    main(["link-ffmpeg", "--folder", str(tmp_path)])
+    main(["link-ffmpeg", "--output", str(tmp_path)])
     assert (tmp_path / "ffmpeg").exists()
 
 

@@ -24,7 +24,7 @@ def test_what_was_pushed_is_pulled_the_same(hub, run, tmp_path, capsys, kind):
     assert guess_kind(str(source)) == kind
     main(["push", str(source), "me/thing", "--licence", "apache-2.0", "--data", "Balls, by us."])
     assert "Published: http" in capsys.readouterr().out
-    main(["pull", "me/thing", str(folder), "--kind", kind])
+    main(["pull", "me/thing", "--output", str(folder), "--kind", kind])
     place = {"bundle": "shared_bundle", "scenes": "scenes", "autoencoder": ""}[kind]
     theirs, ours = files_of(folder / place), files_of(source / "shared_bundle" if kind == "bundle" else source)
     assert theirs == ours and set(hub.repositories["me/thing"]) >= {"README.md", "config.json"}
@@ -112,7 +112,7 @@ def test_a_bundle_by_name_or_hub_id_is_named_and_not_copied(hub, run, tmp_path):
 
 
 def test_the_bundled_one_can_be_published(tmp_path, capsys):
-    main(["push", "bundled", "me/cars", "--kind", "autoencoder", "--folder", str(tmp_path / "out")])
+    main(["push", "bundled", "me/cars", "--kind", "autoencoder", "--output", str(tmp_path / "out")])
     assert "Wrote what would be published" in capsys.readouterr().out
     bundled, ours = (AutoencoderConfig(source=source).setup() for source in ("bundled", str(tmp_path / "out")))
     assert bundled.fingerprint() == ours.fingerprint()
@@ -123,7 +123,7 @@ def test_the_bundled_one_can_be_published(tmp_path, capsys):
     [
         (["push", "RUN", "no-owner"], "repository: expected OWNER/NAME, got 'no-owner'"),
         (["push", "RUN", "me/x@v1"], "repository: expected OWNER/NAME, got 'me/x@v1'"),
-        (["push", "RUN", "me/x", "--folder", "RUN"], "expected nothing there, got something"),
+        (["push", "RUN", "me/x", "--output", "RUN"], "expected nothing there, got something"),
         (["push", "RUN/nothing", "me/x"], "expected a folder with a shared bundle, scene files or an autoencoder"),
         (
             ["push", "RUN/scenes/red.safetensors", "me/x", "--kind", "scenes"],
@@ -131,9 +131,9 @@ def test_the_bundled_one_can_be_published(tmp_path, capsys):
         ),
         (["push", "RUN/scenes", "me/x", "--bundle", "bundled"], "expected a scene of the shared bundle"),
         (["push", "RUN", "me/x"], "me/x: expected the Hub to take it, got ConnectError"),
-        (["pull", "x", "OUT"], "repository: expected OWNER/NAME, got 'x'"),
-        (["pull", "me/x", "RUN"], "expected nothing there, got something; pass --overwrite"),
-        (["pull", "me/x", "OUT"], "expected a folder, or a Hub id that is cached or within reach"),
+        (["pull", "x", "--output", "OUT"], "repository: expected OWNER/NAME, got 'x'"),
+        (["pull", "me/x", "--output", "RUN"], "expected nothing there, got something; pass --overwrite"),
+        (["pull", "me/x", "--output", "OUT"], "expected a folder, or a Hub id that is cached or within reach"),
     ],
 )
 def test_bad_calls_are_told_in_a_line(run, tmp_path, capsys, arguments, message):

@@ -71,5 +71,5 @@ def test_broken_meshes_are_all_named_before_work_starts(tmp_path):
 def test_worker_count():
     assert worker_count(8, 3) == 3
     assert worker_count(1, 3) == 1
-    with pytest.raises(ValueError, match="num_workers: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match="workers: expected at least 1, got 0"):
         worker_count(0, 3)

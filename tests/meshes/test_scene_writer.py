@@ -83,7 +83,7 @@ def test_scenes_that_are_there_are_kept(tmp_path):
     ("views", "resolution", "seed", "message"),
     [
         (1, 128, 0, "views: expected at least 2 .*, got 1"),
-        (60, 7, 0, "resolution: expected at least 8 pixels, got 7"),
+        (60, 7, 0, "size: expected at least 8 pixels, got 7"),
         (60, 128, -1, "seed: expected an integer >= 0, got -1"),
     ],
 )

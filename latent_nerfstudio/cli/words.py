@@ -1,0 +1,59 @@
+"""The words of `lns`: what several commands take has one name and one line of help."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Optional, Tuple
+
+import tyro
+
+Source = Annotated[
+    str,
+    tyro.conf.Positional,
+    tyro.conf.arg(
+        metavar="SOURCE", help="Run (folder or config.yml), scene files, folder or archive of them, or Hub id."
+    ),
+]
+
+RunFolder = Annotated[
+    Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE", help="Run: its folder or its config.yml.")
+]
+
+SceneFiles = Annotated[
+    Tuple[Path, ...],
+    tyro.conf.Positional,
+    tyro.conf.arg(metavar="SOURCE [SOURCE ...]", help="Scene files, folders of them, archives (.zip), and Hub ids."),
+]
+
+Bundle = Annotated[
+    Optional[str],
+    tyro.conf.arg(
+        metavar="SOURCE",
+        help="Shared bundle of scene files: a run, its folder, `bundled`, or a Hub id; by default the one beside them.",
+    ),
+]
+
+SceneNames = Annotated[
+    Tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]", help="Names of scenes, by default all.")
+]
+
+Device = Annotated[
+    Optional[str], tyro.conf.arg(metavar="DEVICE", help="Device, cpu or cuda; by default the GPU, if there is one.")
+]
+
+Size = Annotated[
+    Optional[int],
+    tyro.conf.arg(metavar="PIXELS", help="Height of the pictures, pixels; by default that of the training pictures."),
+]
+
+Precision = Annotated[
+    Literal["float16", "float32", "int8"],
+    tyro.conf.arg(help="Precision of micro planes; int8 takes half of float16, with one scale a plane and feature."),
+]
+
+Workers = Annotated[Optional[int], tyro.conf.arg(metavar="N", help="Processes; by default one a core.")]
+
+Rows = Annotated[
+    Tuple[Literal["rgb", "latent", "depth", "accumulation"], ...],
+    tyro.conf.arg(help="Panels of each scene, from top to bottom."),
+]
+
+Overwrite = Annotated[bool, tyro.conf.arg(help="Replace what is there.")]
