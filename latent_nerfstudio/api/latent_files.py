@@ -88,7 +88,7 @@ def render_latents(scenes: Scenes, scene: Scene, cameras: Cameras, name: str = "
     seen = resized_cameras(cameras.reshape((-1,)).to("cpu"), height, width)
     is_pinhole = bool((seen.camera_type == CameraType.PERSPECTIVE.value).all()) and seen.distortion_params is None
     shown = scene if isinstance(scene, str) else name
-    known = (height, width, shown, scenes.source, facts_of(scenes.codec), scenes.box)
+    known = (height, width, shown, scenes.source, facts_of(scenes.codec), scenes.box_of(scene))
     return LatentFile(latents, *known, cameras=seen if is_pinhole else None)
 
 

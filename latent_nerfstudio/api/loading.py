@@ -20,7 +20,7 @@ from latent_nerfstudio.engine.runs import open_run
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.hub.resolve import is_hub_id, resolve
 from latent_nerfstudio.models.bundle_start import load_decoder
-from latent_nerfstudio.models.latent_model import LatentModelConfig
+from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, SharedBundle, read_shared_bundle
 from latent_nerfstudio.scene_files.model_scenes import build_model, put_scenes, set_samples
 from latent_nerfstudio.scene_files.scene_file import SUFFIX, SceneFile
@@ -85,18 +85,20 @@ def file_scenes(path: Path, source: str, bundle: Optional[Source]) -> Scenes:
     first = next(read_scenes_from([path]))
     shared = read_shared_bundle(str(bundle)) if bundle is not None else find_bundle(path, source, first)
     facts = facts_of(progress(read_scenes_from([path], shared), "Reading scenes"), source)
-    rigs = {name: cameras_from_facts(own, shared, f"scene {name!r}") for name, own in facts.items()}
     config = LatentModelConfig(shared_bundle=str(shared.folder))
     set_samples(config, facts)
-    height = max(rig.height for rig in rigs.values())
+    height = max(cameras_from_facts(own, shared, f"scene {name!r}").height for name, own in facts.items())
     model = build_model(config, list(facts), shared.box, shared.background_color, image_height=height)
     put_scenes(model, progress(read_scenes_from([path], shared), "Loading scenes", len(facts)))
-    center = as_point(shared.box.mean(dim=0))
-    rings = {
-        name: Ring(center, rig.radius, ELEVATION, height=rig.height, width=rig.width, focal=(rig.fx, rig.fy))
-        for name, rig in rigs.items()
-    }
+    rings = {name: ring_of_facts(model, index, facts[name], shared) for index, name in enumerate(model.scene_names)}
     return Scenes(model, source, shared, rings=rings, facts=facts)
+
+
+def ring_of_facts(model: LatentModel, scene: int, facts: Dict[str, Any], bundle: SharedBundle) -> Ring:
+    """How to walk around a scene of a file, in its own units."""
+    rig = cameras_from_facts(facts, bundle, model.scene_names[scene], model.placements[scene].scale)
+    center = as_point(model.box_of(scene).mean(dim=0))
+    return Ring(center, rig.radius, ELEVATION, height=rig.height, width=rig.width, focal=(rig.fx, rig.fy))
 
 
 def refuse_folder(folder: Path) -> None:

@@ -134,6 +134,14 @@ class Scenes:
         """Lower and upper corner of the scene box, world units."""
         return self.model.scene_box.aabb.detach().float().cpu()
 
+    def box_of(self, scene: Scene) -> Float[Tensor, "2 3"]:
+        """The scene box in the units of a scene, which may have been moved and scaled into the bundle's.
+
+        Raises:
+            ValueError: an unknown scene.
+        """
+        return self.model.box_of(self.view(scene).scene)
+
     @cached_property
     def codec(self) -> Codec:
         """Their autoencoder, with the decoder as it was trained with them."""
@@ -178,10 +186,10 @@ class Scenes:
         Raises:
             ValueError: an unknown scene.
         """
-        self.index(name)
+        box = self.box_of(name)
         if name not in self._rings:
             known = isinstance(self._training, Cameras)
-            self._rings[name] = ring_of(self.cameras(name), self.box) if known else ring_in_box(self.box)
+            self._rings[name] = ring_of(self.cameras(name), box) if known else ring_in_box(box)
         return self._rings[name]
 
     def orbit(self, name: str, views: int = 60, size: Optional[int] = None) -> Cameras:

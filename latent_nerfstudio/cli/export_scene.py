@@ -94,13 +94,14 @@ def scene_state(state: Dict[str, "Tensor"], index: int, count: int, checkpoint: 
     Raises:
         ValueError: the checkpoint holds another number of scenes.
     """
+    from latent_nerfstudio.models.latent_model import PLACEMENTS
     from latent_nerfstudio.pipelines.saved_state import SECONDS
 
     result = dict(state)
     if SECONDS in state:
         result[SECONDS] = state[SECONDS] / count
     for name, value in state.items():
-        if name.endswith(SCENE_PARAMETERS):
+        if name.endswith((*SCENE_PARAMETERS, PLACEMENTS)):
             if len(value) != count:
                 raise ValueError(
                     f"{checkpoint}: expected {count} scenes, as the run's data have, got {len(value)} in {name}; "

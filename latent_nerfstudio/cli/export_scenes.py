@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence
 from latent_nerfstudio.cli.words import Overwrite, Precision, RunFolder, SceneNames
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from latent_nerfstudio.engine.runs import Run
     from latent_nerfstudio.models.latent_model import LatentModel
     from latent_nerfstudio.models.shared_bundle import SharedBundle
@@ -170,12 +172,13 @@ def scene_facts(run: "Run", model: "LatentModel", names: Sequence[str]) -> Dict[
     training: Dict[str, Any] = {name: run.training[name] for name in ("steps",) if name in run.training}
     if "seconds_per_scene" in run.training:
         training["seconds"] = run.training["seconds_per_scene"]
-    box: Any = model.nerf.aabb
+    boxes = {name: model.box_of(index) for index, name in enumerate(model.scene_names)}
     nerf: Any = model.nerf.config
     training[SAMPLES] = [nerf.num_samples, nerf.num_importance_samples]
-    common = {"method": run.method, "version": version("latent-nerfstudio"), "box": box.tolist(), **training}
-    psnr, views = evaluated_psnr(run, names), view_facts(run, box)
-    return {name: {**common, **psnr.get(name, {}), **views.get(name, {})} for name in names}
+    common = {"method": run.method, "version": version("latent-nerfstudio"), **training}
+    psnr, views = evaluated_psnr(run, names), view_facts(run, boxes)
+    own = {name: {"box": boxes[name].tolist(), **psnr.get(name, {}), **views.get(name, {})} for name in names}
+    return {name: {**common, **own[name]} for name in names}
 
 
 def evaluated_psnr(run: "Run", names: Sequence[str]) -> Dict[str, Dict[str, Any]]:
@@ -189,7 +192,7 @@ def evaluated_psnr(run: "Run", names: Sequence[str]) -> Dict[str, Dict[str, Any]
     return {name: {"psnr": value} for name, value in found.items() if value is not None}
 
 
-def view_facts(run: "Run", box: Any) -> Dict[str, Dict[str, Any]]:
+def view_facts(run: "Run", boxes: Dict[str, "Tensor"]) -> Dict[str, Dict[str, Any]]:
     """The facts `views` and `cameras` of a run's scenes; empty where its data are no longer there or of another
     dataparser."""
     from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, place_scene, read_scenes
@@ -203,11 +206,9 @@ def view_facts(run: "Run", box: Any) -> Dict[str, Dict[str, Any]]:
     except (FileNotFoundError, ValueError) as error:
         print(f"Facts without views and cameras, since the data cannot be read: {error}")
         return {}
-    corners = box.double().numpy()
-    return {
-        scene.frames.name: {"views": len(scene.frames), CAMERAS: cameras_of(scene, corners).as_fact()}
-        for scene in placed
-    }
+    frames = {scene.frames.name: len(scene.frames) for scene in placed}
+    cameras = {scene.frames.name: cameras_of(scene, boxes[scene.frames.name].double().numpy()) for scene in placed}
+    return {name: {"views": count, CAMERAS: cameras[name].as_fact()} for name, count in frames.items()}
 
 
 def write_scenes(output: Path, scenes: Iterator["SceneFile"], precision: Any) -> int:

@@ -139,12 +139,12 @@ def render_views(
     from latent_nerfstudio.meshes.viewpoints import hemisphere
     from latent_nerfstudio.scene_files.views import cameras_from_facts, write_views
 
-    cameras = {name: cameras_from_facts(own, bundle, f"scene {name!r}") for name, own in facts.items()}
-    middle = bundle.box.mean(dim=0).numpy()
     for name in track(facts, description="Rendering views", transient=True):
-        poses = hemisphere(views, seed=0, radius=cameras[name].radius)
-        poses[:, :3, 3] += middle
-        write_views(folder / name, model, name, cameras[name], poses)
+        index = model.scene_names.index(name)
+        cameras = cameras_from_facts(facts[name], bundle, f"scene {name!r}", model.placements[index].scale)
+        poses = hemisphere(views, seed=0, radius=cameras.radius)
+        poses[:, :3, 3] += model.box_of(index).mean(dim=0).numpy()
+        write_views(folder / name, model, name, cameras, poses)
 
 
 def summary(model: "LatentModel", facts: Dict[str, Dict[str, Any]]) -> Dict[str, Any]:

@@ -43,15 +43,21 @@ class NearestPhotos:
         self.positions, self.forwards = poses[:, :3, 3], -poses[:, :3, 2]
         index = (cameras.metadata or {}).get("scene_index")
         self.scenes = torch.zeros(len(poses), dtype=torch.long) if index is None else index.flatten().long().cpu()
-        self.centre = dataset.scene_box.aabb.float().mean(dim=0)
-        self.distance = float((self.positions - self.centre).norm(dim=-1).median()) if len(poses) else 1.0
+        boxes = dataset.metadata.get("scene_boxes") or [dataset.scene_box.aabb.cpu()]
+        self.centres = torch.tensor(np.stack(boxes), dtype=torch.float32).mean(dim=1)
 
     def nearest(self, camera: Cameras, scene: int) -> Float[Tensor, "height width 3"]:
         """The photo of a scene whose camera is nearest to another, in [0, 1]; see `nearest_camera`."""
         pose = camera.camera_to_worlds.reshape(-1, *camera.camera_to_worlds.shape[-2:])[0].float().cpu()
         own = self.of_scene(scene)
-        at = nearest_camera(self.positions[own], self.forwards[own], pose[:3, 3], -pose[:3, 2], self.distance)
+        distance = self.centre_and_distance(scene)[1]
+        at = nearest_camera(self.positions[own], self.forwards[own], pose[:3, 3], -pose[:3, 2], distance)
         return self.photo(int(own[at]))
+
+    def centre_and_distance(self, scene: int) -> Tuple[Float[Tensor, "3"], float]:
+        """The middle of a scene's box, and how far its photos are from there, the median."""
+        centre = self.centres[min(scene, len(self.centres) - 1)]
+        return centre, float((self.positions[self.of_scene(scene)] - centre).norm(dim=-1).median())
 
     def of_scene(self, scene: int) -> Int[Tensor, "photos"]:
         """The photos of a scene; all, where it has none."""
@@ -78,12 +84,12 @@ class NearestPhotos:
     def start(self, scene: int) -> Tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"], float]:
         """A view of a scene from a little above, close to one of its photos: position, a point that it looks at, and
         the vertical field of view in radians."""
-        own = self.of_scene(scene)
-        offset = self.positions[own] - self.centre
+        own, (centre, distance) = self.of_scene(scene), self.centre_and_distance(scene)
+        offset = self.positions[own] - centre
         elevation = torch.asin((offset[:, 2] / offset.norm(dim=-1).clamp(min=1e-6)).clamp(-1, 1))
         chosen = int(own[(elevation - ELEVATION).abs().argmin()])
         position, forward = self.positions[chosen], self.forwards[chosen]
-        way = max(float((self.centre - position) @ forward), 0.1 * self.distance) * forward
+        way = max(float((centre - position) @ forward), 0.1 * distance) * forward
         camera = self.dataset.cameras[chosen]
         fov = 2 * math.atan(float(camera.height) / (2 * float(camera.fy)))
         return (position + FORWARD * way).numpy(), (position + way).numpy(), fov

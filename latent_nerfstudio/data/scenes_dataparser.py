@@ -125,6 +125,7 @@ class ScenesDataParser(DataParser):
                 "scene_index": cameras.metadata["scene_index"].flatten().tolist() if cameras.metadata else [],
                 "scene_transforms": torch.tensor(np.stack([s.transform for s in placed]), dtype=torch.float32),
                 "scene_scales": [s.scale for s in placed],
+                "scene_boxes": self._scene_boxes(),
             },
             dataparser_transform=torch.tensor(transform, dtype=torch.float32),
             dataparser_scale=scale,
@@ -149,6 +150,15 @@ class ScenesDataParser(DataParser):
             corners = " to ".join("(" + ", ".join(f"{x:.3g}" for x in corner) + ")" for corner in box)
             CONSOLE.log(f"scenes: {len(placed)} scene(s), {views} views, box {corners} ({source})")
         return self._box[0]
+
+    def _scene_boxes(self) -> list[Float[np.ndarray, "2 3"]]:
+        """The box of each scene: its own where all have one, else that of all."""
+        box, config = self._scene_box(), self.config
+        own = [scene.frames.aabb for scene in self._scenes()]
+        has_own = config.box is None and config.bounds in ("auto", "file")
+        if not has_own or any(one is None for one in own):
+            return [box] * len(own)
+        return [scaled_box(one, config.scene_scale) for one in own if one is not None]
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from jaxtyping import Float
 
 from latent_nerfstudio.data.layouts import SceneFrames, read_scene
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.fields.placement import BOX_TOLERANCE
 from latent_nerfstudio.fleet.plan import scene_folder
-from latent_nerfstudio.models.bundle_start import BOX_TOLERANCE
 from latent_nerfstudio.names import check_name
 
 

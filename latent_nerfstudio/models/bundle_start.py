@@ -4,21 +4,19 @@ Encoder, normaliser and MLP were learned together, so the bundle decides all of 
 """
 
 from dataclasses import fields, replace
+from typing import List, Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float
-from nerfstudio.data.scene_box import SceneBox
 from nerfstudio.models.base_model import Model, ModelConfig
 from nerfstudio.utils.rich_utils import CONSOLE
-from torch import Tensor
 
+from latent_nerfstudio.fields.placement import Placement, box_words, placement_of
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig
 from latent_nerfstudio.latent_space.latent_space import LatentSpace
 from latent_nerfstudio.models.shared_bundle import SharedBundle, latent_space_tensors
 from latent_nerfstudio.models.triplane import TriplaneModel, TriplaneModelConfig
-
-BOX_TOLERANCE = 0.05
-"""How far a scene may reach beyond the bundle's box, of the box's size, and still be fitted in it."""
 
 COLOR_TOLERANCE = 1e-3
 """Difference of colours that 8 bits do not show."""
@@ -106,34 +104,27 @@ def nerf_for(bundle: SharedBundle, config: ModelConfig) -> ModelConfig:
     return replace(config, field=replace(config.field, **settings), scene_contraction=bundle.scene_contraction)
 
 
-def box_for(bundle: SharedBundle, config: ModelConfig, box: SceneBox, with_base_planes: bool) -> SceneBox:
-    """The bundle's box, which its base planes fill, if it holds the data's; else the data's, with a warning.
+def placements_for(
+    bundle: SharedBundle, names: Sequence[str], boxes: Sequence[Float[np.ndarray, "2 3"]]
+) -> List[Placement]:
+    """Where scenes stand in the bundle's box, which its base planes fill; says which of them are moved.
 
     Args:
         bundle: the bundle.
-        config: the NeRF; those that have no tri-planes keep the data's box.
-        box: the data's.
-        with_base_planes: whether the bundle's base planes are used, so that another box is worth a warning.
+        names: of the scenes.
+        boxes: of the scenes, in their own units.
     """
-    if not isinstance(config, TriplaneModelConfig):
-        return box
-    low, high = bundle.box
-    own_low, own_high = box.aabb.float().cpu()
-    margin = BOX_TOLERANCE * (high - low)
-    if bool((own_low >= low - margin).all() and (own_high <= high + margin).all()):
-        return SceneBox(aabb=bundle.box)
-    if with_base_planes:
-        CONSOLE.print(
-            f"[yellow]shared bundle: expected scenes within its box {in_words(bundle.box)}, got {in_words(box.aabb)}, "
-            "to which its base planes are stretched; scale the data to the bundle's, or leave out its base planes with "
-            "--pipeline.model.reset-base-planes True"
+    into = np.array(bundle.aabb)
+    placements = [placement_of(box, into) for box in boxes]
+    moved = [i for i, placement in enumerate(placements) if not placement.is_identity]
+    if moved:
+        i = moved[0]
+        CONSOLE.log(
+            f"shared bundle: {len(moved)} of {len(names)} scenes are moved and scaled into its box {box_words(into)}, "
+            f"such as {names[i]} in {box_words(boxes[i])} by {placements[i].scale:.3g}; where a box is not what the "
+            "cameras look at, give it as `aabb` in the camera file"
         )
-    return box
-
-
-def in_words(box: Float[Tensor, "2 3"]) -> str:
-    """The corners of a box, for people."""
-    return " to ".join("(" + ", ".join(f"{x:.3g}" for x in corner) + ")" for corner in box.tolist())
+    return placements
 
 
 @torch.no_grad()

@@ -3,22 +3,30 @@
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Literal, Optional, Sequence, Tuple, Type
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.cameras.rays import RayBundle
-from nerfstudio.data.scene_box import OrientedBox
+from nerfstudio.data.scene_box import OrientedBox, SceneBox
 from nerfstudio.models.base_model import Model, ModelConfig
 from torch import Tensor
 from torch.nn import Parameter
 
-from latent_nerfstudio.fields.scene_view import SceneView
+from latent_nerfstudio.fields.placement import Placement, placed_rays, placement_table
+from latent_nerfstudio.fields.scene_view import SceneView, blend
 from latent_nerfstudio.fields.triplane_field import SCENE_PARAMETERS
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig
 from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float
 from latent_nerfstudio.latent_space.normalizer import NormalizerKind
 from latent_nerfstudio.latent_space.resolution import mask_of_latent
-from latent_nerfstudio.models.bundle_start import autoencoder_for, box_for, nerf_for, start_latent_space, start_nerf
+from latent_nerfstudio.models.bundle_start import (
+    autoencoder_for,
+    nerf_for,
+    placements_for,
+    start_latent_space,
+    start_nerf,
+)
 from latent_nerfstudio.models.camera_rendering import CameraRenderer
 from latent_nerfstudio.models.interface import check_nerf, check_outputs
 from latent_nerfstudio.models.metrics import ImageMetrics, latent_psnr
@@ -28,6 +36,9 @@ from latent_nerfstudio.models.viewing import ScenePanel, viewer_client
 
 ENCODER_HASH = "encoder_hash"
 """Name in a checkpoint of the hash of the encoder that it leaves out."""
+
+PLACEMENTS = "placements"
+"""Name in a checkpoint of the scenes' placements."""
 
 MOVING_HEIGHT = 128
 """Rows of the viewer's pictures while the camera moves, at least; RGB, which costs by the ray, has no such limit."""
@@ -86,6 +97,7 @@ class LatentModel(CameraRenderer):
         self.latent_space = LatentSpace(self.autoencoder_config, kind, color)
         if bundle is not None:
             start_latent_space(self.latent_space, bundle)
+        self.place([Placement()] * len(self.scene_names))
         self.nerf: Model = self._build_nerf(bundle)
         reset = self.config.reset_base_planes
         self.from_bundle = (bundle is not None and bundle.has_base_planes and not reset, bundle is not None)
@@ -97,13 +109,16 @@ class LatentModel(CameraRenderer):
         self.panel = ScenePanel(self.scene_names, self._initial_scene(), field, moving)
         self.register_state_dict_post_hook(_add_encoder_hash)
         self.register_load_state_dict_pre_hook(_check_encoder_hash)
+        self.register_state_dict_post_hook(_add_placements)
+        self.register_load_state_dict_pre_hook(_take_placements)
 
     def _build_nerf(self, bundle: Optional[SharedBundle]) -> Model:
         """The NeRF inside, fresh or started from a bundle; the config is left as it is, for config.yml."""
         config, box, reset = self.config.nerf, self.scene_box, self.config.reset_base_planes
-        if bundle is not None:
-            box = box_for(bundle, config, box, with_base_planes=bundle.has_base_planes and not reset)
-            config = nerf_for(bundle, config)
+        if bundle is not None and isinstance(config, TriplaneModelConfig):
+            boxes = (self.kwargs.get("metadata") or {}).get("scene_boxes") or [box.aabb.cpu()] * len(self.scene_names)
+            self.place(placements_for(bundle, self.scene_names, [np.asarray(own) for own in boxes]))
+            config, box = nerf_for(bundle, config), SceneBox(aabb=bundle.box)
         nerf = config.setup(
             scene_box=box,
             num_train_data=self.num_train_data,
@@ -129,6 +144,17 @@ class LatentModel(CameraRenderer):
     def current_scene(self) -> int:
         """Index of the scene of rays that carry none."""
         return self.panel.current_scene
+
+    def place(self, placements: Sequence[Placement]) -> None:
+        """Says where each scene stands in the NeRF's box; cameras, rays and depths stay in the scene's own units."""
+        self.placements = list(placements)
+        moved = any(not placement.is_identity for placement in placements)
+        self._placement_rows = placement_table(placements) if moved else None
+
+    def box_of(self, scene: int) -> Float[Tensor, "2 3"]:
+        """What the NeRF's box is in a scene's own units."""
+        box = getattr(self.nerf, "aabb", self.scene_box.aabb).detach().float().cpu()
+        return self.placements[scene].inverse.points(box)
 
     def get_param_groups(self) -> Dict[str, List[Parameter]]:
         """The groups of the NeRF inside, and `decoder`."""
@@ -177,12 +203,33 @@ class LatentModel(CameraRenderer):
         if background is None:
             middle = self.latent_space.background.shape[0] // 2
             background = self.latent_space.background[middle, middle]
-        self.nerf.render_aabb = self.render_aabb
+        rows = self._rows_of(bundle.metadata["scene_index"], views)
+        bundle = bundle if rows is None else placed_rays(bundle, rows)
+        self.nerf.render_aabb = self._placed_crop()
         outputs = self.nerf_with_views(bundle, views) if views else self.nerf(bundle)
         check_outputs(type(self.nerf).__name__, outputs, self.latent_space.num_channels)
+        if rows is not None:
+            outputs = {**outputs, "depth": outputs["depth"] / rows[..., :1].to(outputs["depth"])}
         pictures = getattr(self.nerf, "pictures", (("rgb", "accumulation"),))
         over = {name: outputs[name] + (1 - outputs[opacity]) * background for name, opacity in pictures}
         return {**outputs, **over}
+
+    def _rows_of(
+        self, scene_index: Int[Tensor, "*rays 1"], views: Sequence[SceneView]
+    ) -> Optional[Float[Tensor, "*rays 4"]]:
+        """The placement of each ray's scene, or of its view, blends in between; None where no scene is moved."""
+        if self._placement_rows is None:
+            return None
+        rows = self._placement_rows = self._placement_rows.to(scene_index.device)
+        if views:
+            rows = torch.cat([blend(rows[list(view.scenes)], view.share) for view in views])
+        return rows[scene_index[..., 0].long()]
+
+    def _placed_crop(self) -> Optional[SceneBox]:
+        """The viewer's crop box, which is in the units of the current scene, in those of the NeRF's box."""
+        if self.render_aabb is None or self._placement_rows is None:
+            return self.render_aabb
+        return SceneBox(aabb=self.placements[self.current_scene].points(self.render_aabb.aabb))
 
     def nerf_with_views(self, bundle: RayBundle, views: Sequence[SceneView]) -> Dict[str, Any]:
         """The outputs of a tri-plane NeRF for views of its scenes."""
@@ -292,6 +339,19 @@ class LatentModel(CameraRenderer):
 def parameter_bytes(groups: Dict[str, List[Parameter]]) -> int:
     """Bytes of parameters in float32."""
     return sum(4 * p.numel() for group in groups.values() for p in group)
+
+
+def _add_placements(model: Any, state_dict: Dict[str, Any], prefix: str, local_metadata: Any) -> None:
+    """Keeps placements in a checkpoint where scenes are moved."""
+    if model._placement_rows is not None:
+        state_dict[f"{prefix}{PLACEMENTS}"] = placement_table(model.placements)
+
+
+def _take_placements(model: Any, state_dict: Dict[str, Any], prefix: str, *_: Any) -> None:
+    """Takes the placements of a checkpoint; scenes of one without stand where they are."""
+    rows = state_dict.pop(f"{prefix}{PLACEMENTS}", None)
+    found = [] if rows is None else [Placement(scale, (x, y, z)) for scale, x, y, z in rows.tolist()]
+    model.place(found or [Placement()] * len(model.scene_names))
 
 
 def _add_encoder_hash(model: Any, state_dict: Dict[str, Any], prefix: str, local_metadata: Any) -> None:

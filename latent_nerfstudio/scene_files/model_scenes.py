@@ -93,13 +93,15 @@ def scenes_of(
 
     places = {name: index for index, name in enumerate(model.scene_names)}
     for name in model.scene_names if names is None else names:
-        planes, weights = row(field.micro_planes, places[name]), row(field.scene_weights, places[name])
-        yield SceneFile(name, bundle_hash, planes, weights, dict((facts_of or {}).get(name, {})))
+        index = places[name]
+        planes, weights = row(field.micro_planes, index), row(field.scene_weights, index)
+        own = dict((facts_of or {}).get(name, {}))
+        yield SceneFile(name, bundle_hash, planes, weights, own, model.placements[index])
 
 
 @torch.no_grad()
 def put_scenes(model: LatentModel, scenes: Iterable[SceneFile]) -> int:
-    """Gives a model's scenes the planes and weights of scene files of the same names; what a file leaves out is zero.
+    """Gives a model's scenes what scene files of the same names hold; what a file leaves out is zero.
 
     Args:
         model: a latent model around tri-planes that holds the files' bundle.
@@ -111,7 +113,7 @@ def put_scenes(model: LatentModel, scenes: Iterable[SceneFile]) -> int:
     Raises:
         ValueError: another NeRF, a scene that the model does not have, or parts of other shapes.
     """
-    field, count = field_of(model), 0
+    field, count, placements = field_of(model), 0, list(model.placements)
     places = {name: index for index, name in enumerate(model.scene_names)}
     for scene in scenes:
         if scene.name not in places:
@@ -119,7 +121,9 @@ def put_scenes(model: LatentModel, scenes: Iterable[SceneFile]) -> int:
             raise ValueError(problem("scene", f"one of the model's, such as {known}", repr(scene.name), "leave it out"))
         for name in ("micro_planes", "scene_weights"):
             put_row(getattr(field, name), places[scene.name], getattr(scene, name), f"scene {scene.name!r}, {name}")
+        placements[places[scene.name]] = scene.placement
         count += 1
+    model.place(placements)
     return count
 
 

@@ -24,6 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.fields.placement import Placement, placement_from
 from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.models.bundle_folder import canonical
 from latent_nerfstudio.models.shared_bundle import SharedBundle
@@ -54,6 +55,9 @@ MAX_NUMBERS = 1 << 27
 KINDS: Dict[str, type] = {"format": str, "name": str, "bundle": str, "precision": str, "facts": dict, "sha256": str}
 """Entries of the metadata."""
 
+PLACEMENT = "placement"
+"""Entry of scenes that were moved into the bundle's box; others have none."""
+
 PRIVATE = ("worker",)
 """Facts that are not handed on: earlier versions of `lns fit-scenes` wrote host and process into scene files."""
 
@@ -72,6 +76,8 @@ class SceneFile:
     """[M] in float32; None for micro planes only."""
     facts: Dict[str, Any]
     """What is known of it: psnr, seconds, steps, views, cameras and others; JSON values."""
+    placement: Placement = Placement()
+    """From its own units, which cameras are given in, to those of the bundle's box."""
 
 
 def write_scene_file(path: Path, scene: SceneFile, precision: Precision = "float16") -> int:
@@ -134,6 +140,8 @@ def pack_scene(scene: SceneFile, precision: Precision = "float16") -> bytes:
     check_tensors({name: Entry(t.dtype, tuple(t.shape), 0) for name, t in tensors.items()}, precision, where)
     meta: Dict[str, Any] = {"format": FORMAT, "name": scene.name, "bundle": scene.bundle_hash, "precision": precision}
     meta["facts"] = json_facts(public_facts(scene.facts), where)
+    if not scene.placement.is_identity:
+        meta[PLACEMENT] = scene.placement.as_fact()
     return signed(meta, tensors, where)
 
 
@@ -187,7 +195,8 @@ def unpack_scene(stream: BufferedIOBase, size: int, where: str, bundle: Optional
     """
     meta, tensors = verified(stream, size, where, bundle)
     weights = tensors["scene_weights"].clone() if "scene_weights" in tensors else None  # of a buffer with the planes
-    scene = SceneFile(meta["name"], meta["bundle"], planes_of(tensors), weights, meta["facts"])
+    placement = placement_from(meta[PLACEMENT], where) if PLACEMENT in meta else Placement()
+    scene = SceneFile(meta["name"], meta["bundle"], planes_of(tensors), weights, meta["facts"], placement)
     check_numbers(scene, "float32", where)
     return scene
 
@@ -273,7 +282,7 @@ def check_meta(meta: Dict[str, Any], where: str) -> None:
     """
     if meta.get("format") != FORMAT:
         raise ValueError(problem(where, f"the format {FORMAT}", repr(meta.get("format"))[:40], "update this package"))
-    if set(meta) != set(KINDS) or not all(isinstance(meta[name], kind) for name, kind in KINDS.items()):
+    if set(meta) - {PLACEMENT} != set(KINDS) or not all(isinstance(meta[name], kind) for name, kind in KINDS.items()):
         raise ValueError(problem(where, f"the entries {', '.join(KINDS)}", ", ".join(meta)[:200] or "none", AGAIN))
     if meta["precision"] not in STORED:
         expected = f"a precision out of {', '.join(STORED)}"

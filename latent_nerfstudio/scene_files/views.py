@@ -64,20 +64,21 @@ def cameras_of(scene: PlacedScene, box: Float[np.ndarray, "2 3"]) -> SceneCamera
     return SceneCameras(round(height), round(width), fx, fy, radius)
 
 
-def usual_cameras(bundle: SharedBundle) -> SceneCameras:
-    """Cameras for scenes of which no cameras are known: square pictures with a latent pixel for each texel."""
+def usual_cameras(bundle: SharedBundle, scale: float = 1.0) -> SceneCameras:
+    """Cameras for scenes of which no cameras are known: square pictures with a latent pixel for each texel; `scale` is
+    that of their placement."""
     side = min(MAX_SIDE, bundle.field["resolution"] * bundle.autoencoder["downscale_factor"])
-    longest = float((bundle.box[1] - bundle.box[0]).max())
+    longest = float((bundle.box[1] - bundle.box[0]).max()) / scale
     return SceneCameras(side, side, FOCAL_PER_WIDTH * side, FOCAL_PER_WIDTH * side, RADIUS_PER_SIDE * longest)
 
 
-def cameras_from_facts(facts: Dict[str, Any], bundle: SharedBundle, where: str) -> SceneCameras:
+def cameras_from_facts(facts: Dict[str, Any], bundle: SharedBundle, where: str, scale: float = 1.0) -> SceneCameras:
     """The cameras among a scene's facts, or the usual ones of its bundle for those that are not there.
 
     Raises:
         ValueError: facts that are no cameras.
     """
-    given, usual = facts.get(CAMERAS) or {}, usual_cameras(bundle).as_fact()
+    given, usual = facts.get(CAMERAS) or {}, usual_cameras(bundle, scale).as_fact()
     values = {name: given.get(name, value) for name, value in usual.items()} if isinstance(given, dict) else {}
     good = [type(value) in (int, float) and math.isfinite(value) and value > 0 for value in values.values()]
     if not values or not all(good) or max(values["height"], values["width"]) > MAX_SIDE:
@@ -106,7 +107,7 @@ def write_views(
     for name, pose in zip(names, poses, strict=True):
         picture = render_view(model, scene, cameras, pose)
         Image.fromarray((picture * 255).round().astype(np.uint8)).save(folder / name)
-    transforms = transforms_of(names, cameras, poses, model.scene_box.aabb.tolist())
+    transforms = transforms_of(names, cameras, poses, model.box_of(model.scene_names.index(scene)).tolist())
     (folder / "transforms.json").write_text(json.dumps(transforms, indent=1), encoding="utf-8")
 
 

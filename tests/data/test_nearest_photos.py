@@ -71,7 +71,7 @@ def test_large_photos_are_made_smaller(photos, monkeypatch):
 
 def test_the_first_view_looks_at_the_scene_from_above(photos):
     position, target, fov = photos.start(0)
-    assert np.linalg.norm(target - photos.centre.numpy()) < 1e-3
+    assert np.linalg.norm(target - photos.centres[0].numpy()) < 1e-3
     assert 1.5 < np.linalg.norm(position) < 2.5  # nearer than the photo's camera, at 2.5, and outside of the box
     elevation = math.degrees(math.asin(position[2] / np.linalg.norm(position)))
     others = photos.positions[photos.of_scene(0)]

@@ -228,7 +228,9 @@ def test_each_scene_is_placed_for_itself(mixed):
 def test_bounds_are_the_union_of_the_files(tmp_path):
     write_transforms(tmp_path / "a", aabb=[[-1, -1, -1], [1, 1, 0.5]])
     write_transforms(tmp_path / "b", aabb=[[-0.5, -2, 0], [0, 0, 2]])
-    assert outputs_of(tmp_path).scene_box.aabb.tolist() == [[-1, -2, -1], [1, 1, 2]]
+    outputs = outputs_of(tmp_path)
+    assert outputs.scene_box.aabb.tolist() == [[-1, -2, -1], [1, 1, 2]]
+    assert outputs.metadata["scene_boxes"][1].tolist() == [[-0.5, -2, 0], [0, 0, 2]]
     scaled = outputs_of(tmp_path, bounds="file", scene_scale=2.0, scale_factor=0.5).scene_box.aabb
     torch.testing.assert_close(scaled, torch.tensor([[-1, -1.75, -1.25], [1, 1.25, 1.75]]))
 
@@ -270,7 +272,8 @@ def test_bounds_of_instant_ngp(tmp_path):
 
 def test_box_goes_before_bounds(tmp_path):
     write_transforms(tmp_path, aabb=[[-1, -1, -1], [1, 1, 1]])
-    assert outputs_of(tmp_path, box=(-1.0, 0.0, 0.0, 1.0, 2.0, 3.0)).scene_box.aabb.tolist() == [[-1, 0, 0], [1, 2, 3]]
+    outputs = outputs_of(tmp_path, box=(-1.0, 0.0, 0.0, 1.0, 2.0, 3.0))
+    assert outputs.scene_box.aabb.tolist() == outputs.metadata["scene_boxes"][0].tolist() == [[-1, 0, 0], [1, 2, 3]]
 
 
 def test_poses_in_the_convention_of_opencv_are_told(tmp_path):

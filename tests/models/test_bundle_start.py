@@ -183,17 +183,12 @@ def test_data_within_the_bundles_box_are_fitted_in_it(bundle, capsys, half):
     assert not capsys.readouterr().out
 
 
-def test_data_beyond_the_bundles_box_keep_their_own(bundle, capsys):
-    new = started(bundle, box=1.11)
-    torch.testing.assert_close(new.nerf.aabb, torch.tensor([[-1.11] * 3, [1.11] * 3]))
-    printed = " ".join(capsys.readouterr().out.split())
-    assert "expected scenes within its box (-1, -1, -1) to (1, 1, 1), got (-1.11, -1.11, -1.11) to (1.11" in printed
-
-
-def test_a_box_without_base_planes_in_it_is_no_warning(tmp_path, kl, bundle, capsys):
-    started(bundle, box=2.0, reset_base_planes=True)
-    started(bundle_of(tmp_path / "micro", bundle_model(kl, **MICRO)), box=2.0)
-    assert not capsys.readouterr().out
+def test_data_beyond_the_bundles_box_are_scaled_into_it(bundle, capsys):
+    new = started(bundle, box=3.0)
+    assert new.nerf.aabb.tolist() == [[-1.0] * 3, [1.0] * 3]
+    assert [placement.scale for placement in new.placements] == pytest.approx([1 / 3] * 2)
+    assert new.box_of(1).flatten().tolist() == pytest.approx([-3.0] * 3 + [3.0] * 3)
+    assert "2 of 2 scenes are moved and scaled into its box" in " ".join(capsys.readouterr().out.split())
 
 
 # Checkpoints

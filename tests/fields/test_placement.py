@@ -1,0 +1,83 @@
+"""Placements: axioms of similarities, values by hand, and what a file may say."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from nerfstudio.cameras.cameras import Cameras
+from nerfstudio.cameras.rays import RayBundle
+
+from latent_nerfstudio.fields.placement import Placement, placed_rays, placement_from, placement_of, placement_table
+
+UNIT = np.array([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
+THREE = Placement(1 / 3, (0.5, -0.25, 0.0))
+
+
+def test_a_scene_three_times_as_large_and_elsewhere_fills_the_box():
+    box = np.array([[7.0, -3.0, -3.0], [13.0, 3.0, 3.0]])
+    placement = placement_of(box, UNIT)
+    assert placement.scale == pytest.approx(1 / 3) and placement.shift == pytest.approx((-10 / 3, 0, 0))
+    assert np.allclose(placement.points(torch.tensor(box)), UNIT)
+    assert np.allclose(placement.inverse.points(torch.tensor(UNIT)), box)
+
+
+def test_the_longest_side_decides_and_the_middle_stays_the_middle():
+    flat = np.array([[0.0, 0.0, 0.0], [8.0, 1.0, 2.0]])
+    placed = placement_of(flat, UNIT).points(torch.tensor(flat))
+    assert placed.mean(dim=0).tolist() == pytest.approx([0, 0, 0])
+    assert (placed[1] - placed[0]).tolist() == pytest.approx([2, 0.25, 0.5])
+
+
+@pytest.mark.parametrize("side", [0.01, 1.0, 1.09])
+def test_what_is_within_stays_where_it_is(side):
+    assert placement_of(side * UNIT, UNIT).is_identity
+
+
+def test_the_inverse_takes_points_and_cameras_back():
+    points = torch.randn(5, 3, dtype=torch.float64)
+    assert torch.allclose(THREE.inverse.points(THREE.points(points)), points)
+    poses = torch.eye(4)[None, :3].repeat(2, 1, 1)
+    poses[:, :, 3] = torch.tensor([[3.0, 0.0, 6.0], [0.0, 3.0, 0.0]])
+    cameras = Cameras(poses, 10.0, 10.0, 4.0, 4.0, 8, 8)
+    moved = THREE.cameras(cameras)
+    assert torch.allclose(moved.camera_to_worlds[:, :, 3], torch.tensor([[1.5, -0.25, 2.0], [0.5, 0.75, 0.0]]))
+    assert torch.equal(moved.camera_to_worlds[..., :3], poses[..., :3])
+    assert torch.allclose(THREE.inverse.cameras(moved).camera_to_worlds, poses, atol=1e-6)
+
+
+def test_rays_keep_their_directions_and_their_bounds_are_scaled():
+    origins, directions = torch.tensor([[3.0, 0.0, 6.0], [1.0, 1.0, 1.0]]), torch.eye(3)[:2]
+    rays = RayBundle(origins, directions, torch.ones(2, 1), nears=torch.full((2, 1), 3.0), fars=torch.full((2, 1), 6.0))
+    moved = placed_rays(rays, placement_table([THREE, Placement()]))
+    assert torch.allclose(moved.origins, torch.tensor([[1.5, -0.25, 2.0], [1.0, 1.0, 1.0]]))
+    assert moved.nears is not None and moved.nears.flatten().tolist() == pytest.approx([1, 3])
+    assert moved.fars is not None and moved.fars.flatten().tolist() == pytest.approx([2, 6])
+    assert torch.equal(moved.directions, directions) and torch.equal(rays.origins[0], origins[0])
+
+
+def test_facts_come_back():
+    assert placement_from(THREE.as_fact(), "scene") == THREE
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        None,
+        [],
+        {"scale": 1.0},
+        {"scale": 0, "shift": [0, 0, 0]},
+        {"scale": -1, "shift": [0, 0, 0]},
+        {"scale": 1e-300, "shift": [0, 0, 0]},
+        {"scale": 10**400, "shift": [0, 0, 0]},
+        {"scale": True, "shift": [0, 0, 0]},
+        {"scale": 1, "shift": [0, 0]},
+        {"scale": 1, "shift": [0, math.nan, 0]},
+        {"scale": 1, "shift": [0, math.inf, 0]},
+        {"scale": 1, "shift": {"x": 1}},
+        {"scale": 1, "shift": [0, 0, 0], "more": 1},
+    ],
+)
+def test_a_fact_that_is_no_placement_is_refused(fact):
+    with pytest.raises(ValueError, match="scene x: expected a positive scale and a shift .*got .*; write"):
+        placement_from(fact, "scene x")
