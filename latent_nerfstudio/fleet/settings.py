@@ -5,7 +5,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Optional, Protocol, Tuple, runtime_checkable
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import write_text
@@ -22,6 +22,15 @@ FILE = "settings.json"
 
 OF_OLD = {"plateau_every": 0, "plateau_tolerance": 0.1}
 """Settings that version 0.1 had as well; kept in what is written, so that its inventories go on."""
+
+
+@runtime_checkable
+class Settings(Protocol):
+    """What decides a folder's contents, see `keep_settings`."""
+
+    def values(self) -> Dict[str, Any]:
+        """JSON values by name."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -92,7 +101,7 @@ class ChunkJob:
         return ChunkJob(self.inventory, self.names[:middle]), ChunkJob(self.inventory, self.names[middle:])
 
 
-def keep_settings(output: Path, settings: FitSettings) -> None:
+def keep_settings(output: Path, settings: Settings) -> None:
     """Writes OUTPUT/settings.json, or makes sure that it says the same.
 
     Raises:

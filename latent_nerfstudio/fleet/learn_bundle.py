@@ -1,0 +1,218 @@
+"""Learns a shared bundle of objects of one kind, beginning with the autoencoder of a bundle that knows many.
+
+    joint training  autoencoder, base planes and MLP, together with the scenes (`ns-train ig-ae`)
+    decoder         all of these frozen, the scenes fitted anew, and a decoder learned on what they render
+    measurement     scenes that took part in neither, fitted against the general bundle and against this one
+
+A call that was ended goes on where it was, since each part is a run of its own in the output folder.
+"""
+
+import copy
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+from nerfstudio.utils import profiler, writer
+
+from latent_nerfstudio.data.latent_datamanager import LatentDataManagerConfig
+from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
+from latent_nerfstudio.engine.trainer import LatentTrainer, LatentTrainerConfig, seed_everything
+from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.replacing import replacing_folder, sole_writer, write_text
+from latent_nerfstudio.fleet.inventory import fit_inventory
+from latent_nerfstudio.fleet.settings import FitSettings, Inventory, keep_settings
+from latent_nerfstudio.models.bundle_folder import AUTOENCODER, FOLDER
+from latent_nerfstudio.models.latent_model import LatentModelConfig
+from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
+from latent_nerfstudio.pipelines.igae_pipeline import IGAEPipelineConfig
+from latent_nerfstudio.pipelines.latent_pipeline import LatentPipelineConfig
+
+WARM_UP_SHARE, WHOLE_SHARE = 0.2, 0.05
+"""Shares of the steps of joint training that are warm-up, the first, and that see whole pictures, the last."""
+
+FITTING_SHARE = 0.25
+"""Share of the steps of the decoder's run in which its scenes are fitted."""
+
+
+@dataclass(frozen=True)
+class BundleSettings:
+    """What decides a learned bundle; a folder that holds another's work is refused."""
+
+    bundle: str
+    """Hash of the bundle whose autoencoder it begins with."""
+    train: Tuple[str, ...]
+    """Names of the scenes that it is learned from."""
+    held_out: Tuple[str, ...]
+    """Names of the scenes that it is measured on."""
+    steps: int
+    """Steps of joint training, its warm-up included."""
+    decoder_steps: int
+    """Steps of the decoder's run."""
+    scenes_per_batch: int
+    """Scenes, and pictures, of a step."""
+    photos: Optional[str]
+    """Folder of photos whose reconstruction is kept."""
+    seed: int
+
+    def values(self) -> Dict[str, Any]:
+        """JSON values by name."""
+        return json.loads(json.dumps({"format": "learn-bundle-v1", **dataclasses.asdict(self)}))
+
+
+@dataclass(frozen=True)
+class BundleJob:
+    """A bundle to learn: from what, and where to."""
+
+    data: Path
+    """Folder of scene folders."""
+    output: Path
+    """Folder for the bundle, its report and the runs."""
+    bundle: SharedBundle
+    """The general bundle."""
+    settings: BundleSettings
+    joint_method: LatentTrainerConfig
+    """Config of `ig-ae`."""
+    fit_method: LatentTrainerConfig
+    """Config of `latent-triplane`."""
+    latent_cache: str
+
+
+def split_scenes(names: Sequence[str], hold_out: int) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
+    """Scenes to learn from, and `hold_out` scenes evenly among all to measure on.
+
+    Raises:
+        ValueError: fewer than two scenes would be left to learn from, or none is held out.
+    """
+    if not 1 <= hold_out <= len(names) - 2:
+        do = "add scenes, or change --hold-out"
+        raise ValueError(problem("hold_out", f"1 to {max(0, len(names) - 2)} of {len(names)} scenes", hold_out, do))
+    chosen = {names[i] for i in np.linspace(0, len(names) - 1, hold_out + 2).round().astype(int)[1:-1]}
+    return tuple(name for name in names if name not in chosen), tuple(name for name in names if name in chosen)
+
+
+def learn_bundle(job: BundleJob) -> Dict[str, Any]:
+    """Learns the bundle and measures it.
+
+    Returns:
+        What report.json holds: `general` and `own`, the PSNR of held-out views of each held-out scene, dB.
+
+    Raises:
+        ValueError: the output folder holds another bundle's work, or a training fails.
+        OSError: the output folder cannot be written to, or another call is at work in it.
+    """
+    with sole_writer(job.output, "bundle"):
+        keep_settings(job.output, job.settings)
+        joint = train(joint_config(job))
+        decoder = train(decoder_config(job, joint))
+        with replacing_folder(job.output / FOLDER) as folder:
+            copy_bundle(decoder / FOLDER, folder)
+        report = {"general": measure(job, job.bundle.folder, "general"), "own": measure(job, job.output, "own")}
+        write_text(job.output / "report.json", json.dumps(report, indent=2))
+        write_text(job.output / "report.md", report_page(job, report))
+    return report
+
+
+def copy_bundle(source: Path, target: Path) -> None:
+    """Copies a bundle's files into a folder that is there."""
+    import shutil
+
+    shutil.copytree(source, target, dirs_exist_ok=True)
+
+
+def joint_config(job: BundleJob) -> LatentTrainerConfig:
+    """The run of `ig-ae`: its scenes share nothing with the general bundle but the autoencoder."""
+    config = run_config(job, job.joint_method, "joint", job.settings.steps)
+    pipeline, model = config.pipeline, config.pipeline.model
+    assert isinstance(pipeline, IGAEPipelineConfig) and isinstance(model, LatentModelConfig)
+    model.autoencoder.source = str(job.bundle.folder / AUTOENCODER)
+    pipeline.joint_training_start = round(WARM_UP_SHARE * job.settings.steps)
+    pipeline.whole_pictures_start = round((1 - WHOLE_SHARE) * job.settings.steps)
+    pipeline.real_images = None if job.settings.photos is None else Path(job.settings.photos)
+    return config
+
+
+def decoder_config(job: BundleJob, joint: Path) -> LatentTrainerConfig:
+    """The run of `latent-triplane` against the joint training's bundle, which learns the decoder and nothing else."""
+    config = run_config(job, job.fit_method, "decoder", job.settings.decoder_steps)
+    pipeline, model = config.pipeline, config.pipeline.model
+    assert isinstance(pipeline, LatentPipelineConfig) and isinstance(model, LatentModelConfig)
+    model.shared_bundle = str(joint)
+    pipeline.align_scenes = False
+    pipeline.rgb_alignment_start = round(FITTING_SHARE * job.settings.decoder_steps)
+    pipeline.whole_pictures_start = round((1 - WHOLE_SHARE) * job.settings.decoder_steps)
+    return config
+
+
+def run_config(job: BundleJob, method: LatentTrainerConfig, name: str, steps: int) -> LatentTrainerConfig:
+    """A method's config with the job's scenes, in a folder of the job's; it goes on from what is there."""
+    config = copy.deepcopy(method)
+    config.output_dir, config.experiment_name, config.timestamp = job.output / "runs", name, "latest"
+    config.max_num_iterations, config.vis, config.machine.seed = steps, "tensorboard", job.settings.seed
+    config.steps_per_save, config.write_bundle = 500, True
+    manager = config.pipeline.datamanager
+    assert isinstance(manager, LatentDataManagerConfig)
+    manager.data, manager.latent_cache = None, job.latent_cache
+    manager.dataparser = ScenesDataParserConfig(data=job.data, scenes=job.settings.train)
+    manager.scenes_per_batch = manager.images_per_batch = job.settings.scenes_per_batch
+    checkpoints = config.get_checkpoint_dir()
+    config.load_dir = checkpoints if any(checkpoints.glob("step-*.ckpt")) else None
+    return config
+
+
+def train(config: LatentTrainerConfig) -> Path:
+    """Trains a run, or what is left of it, and returns its folder."""
+    folder = config.get_base_dir()
+    if (folder / FOLDER).is_dir() and (folder / "training.json").is_file():
+        return folder
+    seed_everything(config.machine.seed)
+    writer.EVENT_WRITERS.clear()  # Nerfstudio's trainer adds to these, one run after the other
+    profiler.PROFILER.clear()
+    config.save_config()
+    trainer: LatentTrainer = config.setup()
+    trainer.setup()
+    trainer.train()
+    return folder
+
+
+def measure(job: BundleJob, bundle: Path, name: str) -> Dict[str, float]:
+    """PSNR of the held-out views of the scenes that were held out, fitted against a bundle, dB."""
+    own = read_shared_bundle(str(bundle))
+    inventory = Inventory(
+        data=job.data,
+        output=job.output / "held_out" / name,
+        bundle=str(own.folder),
+        settings=FitSettings(bundle=own.hash, steps=300, seed=job.settings.seed),
+        method=job.fit_method,
+        latent_cache=job.latent_cache,
+    )
+    tables = list(fit_inventory(inventory, job.settings.held_out))
+    return {row.name: row.psnr for row in tables[-1].rows.values() if row.psnr is not None}
+
+
+def report_page(job: BundleJob, report: Dict[str, Dict[str, float]]) -> str:
+    """report.md: what each held-out scene has gained."""
+    general, own = report["general"], report["own"]
+    both = sorted(set(general) & set(own))
+    rows = [(name, general[name], own[name]) for name in both]
+    if both:
+        rows.append(("mean", *(float(np.mean([values[name] for name in both])) for values in (general, own))))
+    table = [f"| {name} | {a:.2f} | {b:.2f} | {b - a:+.2f} |" for name, a, b in rows]
+    head = [
+        f"# A bundle learned from {len(job.settings.train)} scenes",
+        "",
+        f"PSNR (dB) of held-out views of {len(job.settings.held_out)} scenes that it has not seen, fitted in 300 steps "
+        f"against the bundle that it began with ({job.bundle.hash[:16]}) and against it.",
+        "",
+        "| scene | general | this one | gain |",
+        "| --- | --- | --- | --- |",
+    ]
+    return "\n".join([*head, *table, *failed_lines(job, report)]) + "\n"
+
+
+def failed_lines(job: BundleJob, report: Dict[str, Dict[str, float]]) -> List[str]:
+    """A line for the scenes that could not be measured, if any."""
+    missing = sorted(set(job.settings.held_out) - (set(report["general"]) & set(report["own"])))
+    return ["", f"Not measured: {', '.join(missing)}; see held_out/*/status.json."] if missing else []

@@ -1,0 +1,50 @@
+"""A bundle of one's own kind: which scenes it is learned from, that it is learned once, and what is measured."""
+
+import json
+
+import pytest
+import torch
+from inventories import write_bundle
+
+from latent_nerfstudio.cli.learn_bundle import LearnBundle
+from latent_nerfstudio.fleet.learn_bundle import split_scenes
+from latent_nerfstudio.models.shared_bundle import read_shared_bundle
+
+
+def test_scenes_are_held_out_evenly():
+    names = [f"s{index}" for index in range(9)]
+    assert split_scenes(names, 1) == (tuple(n for n in names if n != "s4"), ("s4",))
+    train, held_out = split_scenes(names, 3)
+    assert held_out == ("s2", "s4", "s6") and sorted((*train, *held_out)) == names
+
+
+@pytest.mark.parametrize("hold_out", [0, 2, 3, -1])
+def test_there_must_be_scenes_to_learn_from_and_to_measure(hold_out):
+    with pytest.raises(ValueError, match=f"hold_out: expected 1 to 1 of 3 scenes, got {hold_out}"):
+        split_scenes(["a", "b", "c"], hold_out)
+
+
+def test_a_bundle_is_learned_once_and_measured_on_a_scene_that_it_has_not_seen(balls, kl, tmp_path, capsys):
+    general = write_bundle(tmp_path / "general", kl)
+    flags = {"bundle": str(general), "hold_out": 1, "decoder_steps": 20, "latent_cache": str(tmp_path / "cache")}
+    LearnBundle(balls, tmp_path / "out", steps=20, **flags).main()
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert list(report["general"]) == list(report["own"]) == ["b"]
+    assert "| b |" in capsys.readouterr().out
+    bundle, before = read_shared_bundle(str(tmp_path / "out")), read_shared_bundle(str(general))
+    assert bundle.num_scenes == 2 and bundle.decoder
+    assert bundle.autoencoder["encoder_hash"] != before.autoencoder["encoder_hash"]
+    joint = read_shared_bundle(str(tmp_path / "out/runs/joint/ig-ae/latest"))
+    assert torch.equal(bundle.tensors["field.base_planes"], joint.tensors["field.base_planes"])
+
+    written = (tmp_path / "out/runs/decoder/latent-triplane/latest/training.json").stat().st_mtime_ns
+    LearnBundle(balls, tmp_path / "out", steps=20, **flags).main()
+    assert (tmp_path / "out/runs/decoder/latent-triplane/latest/training.json").stat().st_mtime_ns == written
+    assert read_shared_bundle(str(tmp_path / "out")).hash == bundle.hash
+    with pytest.raises(ValueError, match="expected steps 20, got steps 21"):
+        LearnBundle(balls, tmp_path / "out", steps=21, **flags).main()
+
+
+def test_numbers_out_of_range_are_refused(balls, tmp_path):
+    with pytest.raises(ValueError, match="steps: expected at least 20, got 3"):
+        LearnBundle(balls, tmp_path, steps=3).main()
