@@ -1,25 +1,24 @@
-"""Pictures of a dataparser, decoded whatever their mode, and named where they cannot be."""
+"""Pictures and masks of a dataparser, decoded whatever their mode, and named where they cannot be."""
 
-import struct
-import zlib
+from pathlib import Path
+from typing import Any, Dict, Literal, Optional
 
 import numpy as np
-from jaxtyping import UInt8
+import torch
+from jaxtyping import Bool, UInt8
 from nerfstudio.data.datasets.base_dataset import InputDataset
-from PIL import Image
+from torch import Tensor
 
-from latent_nerfstudio.data.real_images import SIXTEEN_BITS
 from latent_nerfstudio.errors import problem
-
-PLAIN = ("RGB", "RGBA", "L")
-"""Modes that Nerfstudio reads as they are; it takes palettes for grey, CMYK for RGBA and 16 bits for their lower 8."""
-
-BROKEN = (OSError, SyntaxError, ValueError, struct.error, zlib.error, Image.DecompressionBombError)
-"""What Pillow's decoders raise where a file is damaged."""
+from latent_nerfstudio.pictures import read_mask, read_picture
 
 
 class PictureDataset(InputDataset):
-    """Nerfstudio's dataset with pictures of all modes."""
+    """Nerfstudio's dataset, with pictures of all modes, and with masks that are read by their colours.
+
+    Of the dataparser's outputs, `mask_filenames` may hold None for pictures that are kept whole, and the metadata
+    `dynamic_masks` a mask or None a picture, which marks what is left out.
+    """
 
     def get_numpy_image(self, image_idx: int) -> UInt8[np.ndarray, "height width channels"]:
         """A picture as RGB or RGBA.
@@ -27,24 +26,38 @@ class PictureDataset(InputDataset):
         Raises:
             ValueError: it cannot be decoded.
         """
-        path = self._dataparser_outputs.image_filenames[image_idx]
-        try:
-            with Image.open(path) as image:
-                picture = plain(image)
-                if self.scale_factor != 1.0:
-                    size = [int(side * self.scale_factor) for side in picture.size]
-                    picture = picture.resize((size[0], size[1]), resample=Image.Resampling.BILINEAR)
-                pixels = np.array(picture, dtype=np.uint8)
-        except BROKEN as error:
-            got, do = f"'{error}'", "export it again, or remove its frame from the camera file"
-            raise ValueError(problem(path, "a readable picture", got, do)) from error
-        return pixels if pixels.ndim == 3 else pixels[:, :, None].repeat(3, axis=2)
+        return read_picture(self._dataparser_outputs.image_filenames[image_idx], self.scale_factor)
 
+    def get_data(self, image_idx: int, image_type: Literal["uint8", "float32"] = "float32") -> Dict[str, Any]:
+        """A picture, and its `mask` [height, width, 1] where any picture of the set has one.
 
-def plain(image: Image.Image) -> Image.Image:
-    """A picture as RGB, RGBA or grey of 8 bits."""
-    if image.mode in PLAIN:
-        return image
-    if image.mode in SIXTEEN_BITS:
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return image.convert("RGBA" if "A" in image.mode or "transparency" in image.info else "RGB")
+        Raises:
+            ValueError: one of them cannot be decoded, or their sizes differ.
+        """
+        image = self.get_image_uint8(image_idx) if image_type == "uint8" else self.get_image_float32(image_idx)
+        data: Dict[str, Any] = {"image_idx": image_idx, "image": image}
+        mask = self.kept(image_idx, (image.shape[0], image.shape[1]))
+        if mask is not None:
+            data["mask"] = mask[..., None]
+            if self.mask_color:
+                color = torch.tensor(self.mask_color) * torch.ones_like(image)
+                data["image"] = torch.where(data["mask"], image, color.to(image))
+        return {**data, **self.get_metadata(data)}
+
+    def kept(self, index: int, size: tuple[int, int]) -> Optional[Bool[Tensor, "height width"]]:
+        """Which pixels the masks of a picture keep; None where no picture has masks."""
+        outputs = self._dataparser_outputs
+        named, dynamic = outputs.mask_filenames, outputs.metadata.get("dynamic_masks")
+        if named is None and dynamic is None:
+            return None
+        kept = np.ones(size, dtype=bool)
+        for paths, marks_ignored in ((named, False), (dynamic, True)):
+            path: Optional[Path] = None if paths is None else paths[index]
+            if path is None:
+                continue
+            mask = read_mask(path, self.scale_factor, marks_ignored)
+            if mask.shape != size:
+                expected, got = ("{1} x {0} pixels".format(*sides) for sides in (size, mask.shape))
+                raise ValueError(problem(path, f"{expected}, as its image", got, "resize the mask"))
+            kept &= mask
+        return torch.from_numpy(kept)

@@ -1,21 +1,18 @@
 """Real images: a folder of pictures of anything, whose reconstruction joint training keeps."""
 
 from collections import OrderedDict
+from math import ceil
 from pathlib import Path
 from typing import List, Optional, Tuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from latent_nerfstudio.errors import problem
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-
-SIXTEEN_BITS = ("I;16", "I;16B", "I")
-"""Pillow's names of grey with 16 bits, which it converts to RGB by clipping."""
+from latent_nerfstudio.pictures import SUFFIXES, read_over_white
 
 PROBED = 16
 """Pictures that are read before training begins: a folder of unreadable ones is found out early."""
@@ -31,7 +28,7 @@ class RealImages:
     """Random crops of the pictures in a folder; those of a step are a function of seed and step.
 
     Args:
-        folder: searched with its subfolders for JPEG, PNG, WebP and BMP pictures.
+        folder: searched with its subfolders for JPEG, PNG, WebP, BMP and TIFF pictures.
         height: of the crops, pixels; smaller pictures are enlarged to fit.
         width: likewise.
         seed: seed of the crops.
@@ -74,39 +71,58 @@ class RealImages:
 
 def find_images(folder: Path) -> List[Path]:
     """Pictures in a folder and below, in the order of their names."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not paths:
         got = "a folder without any" if folder.is_dir() else "no such folder"
         do = "name a folder of pictures with --pipeline.real-images, or leave the flag out"
-        raise FileNotFoundError(problem(f"real images {folder}", f"{', '.join(IMAGE_SUFFIXES)} pictures", got, do))
+        raise FileNotFoundError(problem(f"real images {folder}", f"{', '.join(SUFFIXES)} pictures", got, do))
     return paths
 
 
 def read_image(path: Path) -> UInt8[np.ndarray, "height width 3"]:
-    """A picture as RGB; what is transparent becomes white, and 16 bits of grey become 8."""
+    """A picture as RGB; what is transparent becomes white.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
     try:
-        with Image.open(path) as image:
-            if image.mode in SIXTEEN_BITS:
-                return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, axis=2)
-            if "A" not in image.mode and "transparency" not in image.info:
-                return np.array(image.convert("RGB"))
-            page = Image.new("RGBA", image.size, "white")
-            return np.array(Image.alpha_composite(page, image.convert("RGBA")).convert("RGB"))
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
-        got = f"{type(error).__name__}: {error}"
-        raise ValueError(problem(f"real images {path}", "a picture", got, "remove or replace the file")) from error
+        return read_over_white(path)
+    except ValueError as error:
+        raise ValueError(f"real images {error}") from error
 
 
 def random_crop(
     picture: UInt8[np.ndarray, "_ _ 3"], size: Tuple[int, int], random: np.random.Generator
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """A crop of the given height and width; the picture is enlarged where it is too small, now and then shrunk."""
+    """A crop of the given height and width; the picture is enlarged where it is too small, now and then shrunk.
+
+    Only the part that is seen is resized: of the picture at its new size, the crop's corner is a whole pixel.
+    """
     fit = max(size[0] / picture.shape[0], size[1] / picture.shape[1])
     scale = random.uniform(max(fit, SMALLEST_SHARE), 1.0) if fit < 1 and random.random() < 1 / 3 else max(fit, 1.0)
-    if scale != 1.0:
-        shape = [max(wanted, round(extent * scale)) for wanted, extent in zip(size, picture.shape, strict=False)]
-        image = Image.fromarray(picture).resize((shape[1], shape[0]), Image.Resampling.BICUBIC)
-        picture = np.asarray(image)
-    top, left = (int(random.integers(picture.shape[axis] - size[axis] + 1)) for axis in (0, 1))
-    crop = picture[top : top + size[0], left : left + size[1]]
+    whole = [max(wanted, round(extent * scale)) for wanted, extent in zip(size, picture.shape, strict=False)]
+    top, left = (int(random.integers(whole[axis] - size[axis] + 1)) for axis in (0, 1))
+    crop = resized_part(picture, (whole[0], whole[1]), (top, left), size)
     return crop[:, ::-1] if random.random() < 0.5 else crop
+
+
+def resized_part(
+    picture: UInt8[np.ndarray, "_ _ 3"], whole: Tuple[int, int], corner: Tuple[int, int], size: Tuple[int, int]
+) -> UInt8[np.ndarray, "height width 3"]:
+    """A part of a resized picture, as if all of it had been resized, up to hundredths of a pixel.
+
+    Args:
+        picture: before it is resized.
+        whole: height and width that it is resized to.
+        corner: row and column of the part in the resized picture.
+        size: height and width of the part.
+    """
+    if whole == picture.shape[:2]:
+        return picture[corner[0] : corner[0] + size[0], corner[1] : corner[1] + size[1]]
+    (y, fy), (x, fx) = ((corner[axis], picture.shape[axis] / whole[axis]) for axis in (0, 1))
+    # Bicubic weights reach two pixels of the coarser grid; what is beyond a margin of that has none.
+    top, left = max(0, int(y * fy - 2 * max(fy, 1)) - 1), max(0, int(x * fx - 2 * max(fx, 1)) - 1)
+    bottom, right = ceil((y + size[0]) * fy + 2 * max(fy, 1)) + 1, ceil((x + size[1]) * fx + 2 * max(fx, 1)) + 1
+    part = Image.fromarray(picture[top:bottom, left:right])
+    box = (x * fx - left, y * fy - top, (x + size[1]) * fx - left, (y + size[0]) * fy - top)
+    return np.asarray(part.resize((size[1], size[0]), Image.Resampling.BICUBIC, box=box))

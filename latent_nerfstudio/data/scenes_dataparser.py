@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Optional
+from typing import Any, Literal, Optional
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from nerfstudio.data.scene_box import SceneBox
 from nerfstudio.utils.colors import COLORS_DICT, get_color
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
+from tqdm import tqdm
 
 from latent_nerfstudio.data.bounds import (
     can_carve,
@@ -37,12 +38,12 @@ from latent_nerfstudio.data.layouts import (
     complete_splits,
     detect_layout,
     read_scene,
-    read_silhouette,
     scene_name,
 )
 from latent_nerfstudio.data.validation import LARGEST, SMALLEST
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.names import check_names, take_name
+from latent_nerfstudio.pictures import read_silhouette
 
 READING_THREADS = 4
 """Threads that read files. A local disk gains little by them, a network disk much."""
@@ -80,9 +81,9 @@ class ScenesDataParserConfig(DataParserConfig):
     scale_factor: float = 1.0
     """Multiplies the camera positions of every scene, and with them the bounds that are found."""
     bounds: Literal["auto", "file", "silhouettes", "unit"] = "auto"
-    """Where the scene box comes from. `file`: the camera files' `aabb`; `silhouettes`: carved from the alpha channels
-    of a few images; `unit`: [-1, 1]^3; `auto`: the first of these that all scenes have, with instant-ngp's
-    `aabb_scale` tried before `unit`."""
+    """Where the scene box comes from. `file`: the camera files' `aabb`; `silhouettes`: carved from what a few images
+    have transparent; `unit`: [-1, 1]^3; `auto`: for each scene the first of these that it has, then instant-ngp's
+    `aabb_scale`, and `unit` where no scene has any."""
     box: Optional[tuple[float, float, float, float, float, float]] = None
     """The scene box itself: lower x, y, z, then upper x, y, z, after orientation and scale. Replaces `bounds`."""
     scene_scale: float = 1.0
@@ -119,8 +120,9 @@ class ScenesDataParser(DataParser):
             cameras=cameras,
             alpha_color=_alpha_color(self.config.alpha_color),
             scene_box=SceneBox(aabb=torch.tensor(self._scene_box(), dtype=torch.float32)),
-            mask_filenames=_mask_paths(placed, indices),
+            mask_filenames=_masks("mask_paths", placed, indices),
             metadata={
+                "dynamic_masks": _masks("dynamic_masks", placed, indices),
                 "scene_names": names,
                 "scene_index": cameras.metadata["scene_index"].flatten().tolist() if cameras.metadata else [],
                 "scene_transforms": torch.tensor(np.stack([s.transform for s in placed]), dtype=torch.float32),
@@ -190,14 +192,15 @@ def read_scenes(data: Path, names: Sequence[str] = (), max_scenes: Optional[int]
     """
     if not data.exists():
         raise FileNotFoundError(problem(data, "a data folder", "nothing there", "check --data"))
-    if data.is_file() and data.name not in [f"transforms_{split}.json" for split in SPLITS]:
+    is_folder = data.is_dir()
+    if not is_folder and data.name not in [f"transforms_{split}.json" for split in SPLITS]:
         check_names([scene_name(data.parent)], data)
         return [read_scene(data.parent, data)]
-    folder = data.parent if data.is_file() else data
+    folder = data if is_folder else data.parent
     folders = select_scenes(find_scenes(folder), names, folder)[:max_scenes]
     check_names(map(scene_name, folders), folder)
     with ThreadPoolExecutor(READING_THREADS) as pool:
-        return list(pool.map(read_scene, folders))
+        return list(tqdm(pool.map(read_scene, folders), "Reading scenes", len(folders), delay=2, leave=False))
 
 
 def find_scenes(folder: Path) -> list[Path]:
@@ -219,8 +222,10 @@ def find_scenes(folder: Path) -> list[Path]:
     if found:
         return found
     got = "an empty folder" if not any(folder.iterdir()) else f"none in it or in its {len(inside)} subfolders"
-    deeper = next((path for name in inside for path in sorted((folder / name).iterdir()) if detect_layout(path)), None)
-    do = "check --data" if deeper is None else f"use --data {deeper.parent}"
+    around = [folder.absolute().parent, *(folder / name for name in inside if os.access(folder / name, os.R_OK))]
+    nearby = [around[0]] if detect_layout(around[0]) else []
+    nearby += [place for place in around[1:] if any(map(detect_layout, sorted(place.iterdir())))]
+    do = f"use --data {nearby[0]}" if nearby else "check --data"
     raise ValueError(problem(os.path.abspath(folder), f"a scene with {LAYOUTS_LOOKED_FOR}", got, do))
 
 
@@ -304,34 +309,34 @@ def _unscaled_bounds(scenes: Sequence[SceneFrames], config: ScenesDataParserConf
         return np.array(config.box).reshape(2, 3), "given"
     if config.bounds == "unit":
         return unit_box(), "unit"
-    if config.bounds in ("auto", "file"):
-        box = _union([scene.aabb for scene in scenes])
-        if box is not None:
-            return box, "the files' aabb"
-        if config.bounds == "file":
-            lacking = [scene.name for scene in scenes if scene.aabb is None]
-            do = "add an aabb to its camera file, or use --bounds auto"
-            raise ValueError(problem("bounds 'file'", "an aabb for every scene", f"none for '{lacking[0]}'", do))
-    box = bounds_from_silhouettes(scenes)
-    if box is not None:
-        return box, "silhouettes"
-    if config.bounds == "silhouettes":
+    boxes = [scene.aabb for scene in scenes if scene.aabb is not None and config.bounds != "silhouettes"]
+    left = [scene for scene in scenes if scene.aabb is None or config.bounds == "silhouettes"]
+    sources = ["the files' aabb"] if boxes else []
+    if left and config.bounds == "file":
+        do = "add an aabb to its camera file, or use --bounds auto"
+        raise ValueError(problem("bounds 'file'", "an aabb for every scene", f"none for '{left[0].name}'", do))
+    hull, left = bounds_from_silhouettes(left)
+    if hull is not None:
+        boxes, sources = [*boxes, hull], [*sources, "silhouettes"]
+    elif config.bounds == "silhouettes":
         do = "use --bounds auto, or give the box with --box"
         raise ValueError(problem("bounds 'silhouettes'", "undistorted images with agreeing alpha channels", "none", do))
-    box = _union([scene.capture_box for scene in scenes])
-    if box is not None:
-        return box, "the files' aabb_scale"
-    return unit_box(), "unit, as no file or alpha channel tells"
+    captures = [scene.capture_box for scene in left if scene.capture_box is not None]
+    if captures and config.bounds == "auto":
+        boxes, sources = [*boxes, *captures], [*sources, "the files' aabb_scale"]
+        left = [scene for scene in left if scene.capture_box is None]
+    if not boxes:
+        return unit_box(), "unit, as no file or alpha channel tells"
+    if left:
+        message = f"scenes: {len(left)} of {len(scenes)} have no aabb and no undistorted images with transparency, so "
+        warnings.warn(f"{message}the box is that of the others; the first is '{left[0].name}'", stacklevel=2)
+    return union_of_boxes(np.stack(boxes)), " and ".join(sources)
 
 
-def _union(boxes: Sequence[Optional[np.ndarray]]) -> Optional[np.ndarray]:
-    """The box around all boxes; None if one is lacking."""
-    present = [box for box in boxes if box is not None]
-    return union_of_boxes(np.stack(present)) if len(present) == len(boxes) else None
-
-
-def bounds_from_silhouettes(scenes: Sequence[SceneFrames]) -> Optional[Float[np.ndarray, "2 3"]]:
-    """A box around the visual hulls of the scenes, from the alpha channels of a few images of each.
+def bounds_from_silhouettes(
+    scenes: Sequence[SceneFrames],
+) -> tuple[Optional[Float[np.ndarray, "2 3"]], list[SceneFrames]]:
+    """A box around the visual hulls of the scenes, from what a few images of each have transparent.
 
     Of more than 16 scenes, 16 evenly spaced ones are looked at, and the box is enlarged by a tenth.
 
@@ -339,23 +344,37 @@ def bounds_from_silhouettes(scenes: Sequence[SceneFrames]) -> Optional[Float[np.
         scenes: placed scenes.
 
     Returns:
-        The box; None where a scene has no alpha channel, is distorted, or its silhouettes tell nothing.
+        The box, None where no scene tells; and the scenes that tell nothing: they are distorted, none of their images
+        is transparent anywhere, or their silhouettes contradict each other.
     """
-    if not all(_has_silhouettes(scene) for scene in scenes):
-        return None
-    chosen = np.linspace(0, len(scenes) - 1, min(len(scenes), PROBED_SCENES)).round().astype(int)
-    views = int(np.clip(PROBED_IMAGES // len(chosen), 12, 24))
-    box = _union([_hull_box(scenes[index], views) for index in chosen])
-    if box is not None and len(chosen) < len(scenes):
+    telling = [scene for scene in scenes if _has_silhouettes(scene)]
+    chosen = np.unique(np.linspace(0, len(telling) - 1, min(len(telling), PROBED_SCENES)).round().astype(int))
+    views = int(np.clip(PROBED_IMAGES // max(1, len(chosen)), 12, 24))
+    hulls = {telling[index].name: _hull_box(telling[index], views) for index in chosen}
+    found = [box for box in hulls.values() if box is not None]
+    if not found:
+        return None, list(scenes)
+    _warn_of_opaque(telling)
+    box = union_of_boxes(np.stack(found))
+    silent = {name for name, hull in hulls.items() if hull is None} | {
+        s.name for s in scenes if not _has_silhouettes(s)
+    }
+    if len(chosen) < len(telling):
         box = scaled_box(box, UNPROBED_MARGIN)
-    return box
+    return box, [scene for scene in scenes if scene.name in silent]
 
 
 def _hull_box(scene: SceneFrames, views: int) -> Optional[Float[np.ndarray, "2 3"]]:
-    """The box around a scene's visual hull, from so many of its views; None where they do not tell."""
-    picked = spread_views(scene.camera_to_worlds[:, :, 3], views)
+    """The box around a scene's visual hull, from so many of its transparent images; None where they do not tell.
+
+    Images that are transparent everywhere are left out: they would say that there is nothing.
+    """
+    usable = np.flatnonzero(scene.has_alpha)
+    picked = usable[spread_views(scene.camera_to_worlds[usable, :, 3], views)]
     with ThreadPoolExecutor(READING_THREADS) as pool:
-        masks = list(pool.map(read_silhouette, [scene.image_paths[index] for index in picked]))
+        read = list(pool.map(read_silhouette, [scene.image_paths[index] for index in picked]))
+    masks = [mask for mask in read if mask is not None and mask.any()]
+    picked = [index for index, mask in zip(picked, read, strict=True) if mask is not None and mask.any()]
     if not can_carve(masks):
         return None
     cameras = (getattr(scene, name)[picked] for name in ("camera_to_worlds", "fx", "fy", "cx", "cy"))
@@ -370,8 +389,17 @@ def _hull_box(scene: SceneFrames, views: int) -> Optional[Float[np.ndarray, "2 3
 
 
 def _has_silhouettes(scene: SceneFrames) -> bool:
-    """Whether carving applies: alpha channels, and cameras that are plain pinholes."""
-    return scene.has_alpha and scene.camera_type == CameraType.PERSPECTIVE and scene.distortion is None
+    """Whether carving applies: images with transparency, and cameras that are plain pinholes."""
+    return bool(scene.has_alpha.any() and not scene.distortion.any()) and scene.camera_type == CameraType.PERSPECTIVE
+
+
+def _warn_of_opaque(scenes: Sequence[SceneFrames]) -> None:
+    """Warns of images without transparency beside others that have it."""
+    opaque = [path for scene in scenes for path, has in zip(scene.image_paths, scene.has_alpha, strict=True) if not has]
+    if opaque:
+        total = sum(map(len, scenes))
+        message = f"scenes: {len(opaque)} of {total} images have no transparency, so that their background is learned "
+        warnings.warn(f"{message}and the box is carved without them; the first is {opaque[0]}", stacklevel=2)
 
 
 def _check_config(config: ScenesDataParserConfig) -> None:
@@ -406,6 +434,18 @@ def _warn_of(scenes: Sequence[SceneFrames]) -> None:
         total = sum(len(scene.absent) + len(scene) for scene in lacking)
         first = f"'{lacking[0].absent[0]}' of scene '{lacking[0].name}'"
         message = f"scenes: {count} of {total} listed images are absent and left out; the first is {first}"
+        warnings.warn(message, stacklevel=2)
+    turned = [
+        (path, header.orientation)
+        for scene in scenes
+        for path, header in zip(scene.image_paths, scene.headers, strict=True)
+        if header.orientation > 1
+    ]
+    if turned:
+        message = (
+            f"scenes: {len(turned)} images have an EXIF orientation, by which viewers turn them; their pixels are "
+        )
+        message += f"taken as stored, as Nerfstudio does; the first is {turned[0][0]} with orientation {turned[0][1]}"
         warnings.warn(message, stacklevel=2)
     for scene in scenes:
         evaluation = {*scene.splits.get("val", ()), *scene.splits.get("test", ())}
@@ -443,33 +483,19 @@ def _cameras(placed: Sequence[PlacedScene], indices: Sequence[Sequence[int]]) ->
         cy=column("cy", torch.float32)[:, None],
         width=column("widths", torch.int64)[:, None],
         height=column("heights", torch.int64)[:, None],
-        distortion_params=_distortion(scenes, indices),
+        distortion_params=column("distortion", torch.float32) if any(s.distortion.any() for s in scenes) else None,
         camera_type=types.repeat_interleave(counts)[:, None],
         metadata={"scene_index": torch.arange(len(scenes)).repeat_interleave(counts)[:, None]},
     )
 
 
-def _distortion(scenes: Sequence[SceneFrames], indices: Sequence[Sequence[int]]) -> Optional[Float[Tensor, "views 6"]]:
-    """Distortion of the chosen views, zero where a scene has none; None where no scene has any."""
-    if all(scene.distortion is None for scene in scenes):
-        return None
-    rows = [
-        np.zeros((len(chosen), 6)) if scene.distortion is None else scene.distortion[list(chosen)]
-        for scene, chosen in zip(scenes, indices, strict=True)
-    ]
-    return torch.tensor(np.concatenate(rows), dtype=torch.float32)
-
-
-def _mask_paths(placed: Sequence[PlacedScene], indices: Sequence[Sequence[int]]) -> Optional[list[Path]]:
-    """The masks of the chosen views; None where no scene has masks."""
-    masked = [scene.frames.mask_paths is not None for scene in placed]
-    if not any(masked):
-        return None
-    if not all(masked):
-        name = placed[masked.index(False)].frames.name
-        do = "give every scene masks, or none"
-        raise ValueError(problem("masks", "masks for all scenes or none", f"none for scene '{name}'", do))
-    return [(s.frames.mask_paths or ())[i] for s, chosen in zip(placed, indices, strict=True) for i in chosen]
+def _masks(
+    kind: Literal["mask_paths", "dynamic_masks"], placed: Sequence[PlacedScene], indices: Sequence[Sequence[int]]
+) -> Optional[list[Any]]:
+    """The masks of the chosen views, None for those that keep all; None where no view has one."""
+    given = [getattr(scene.frames, kind) for scene in placed]
+    paths = [own[i] if own else None for own, chosen in zip(given, indices, strict=True) for i in chosen]
+    return paths if any(paths) else None
 
 
 def _common_placement(placed: Sequence[PlacedScene]) -> tuple[Float[np.ndarray, "3 4"], float]:

@@ -1,6 +1,6 @@
 """Checks of cameras and splits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -112,7 +112,7 @@ def check_unique(names: Sequence[str], what: str, where: object) -> None:
         seen.add(name)
 
 
-def check_known(names: Sequence[str], known: Mapping[str, object], what: str, where: object) -> None:
+def check_known(names: Sequence[str], known: Container[str], what: str, where: object) -> None:
     """Checks that a split names only views of the scene.
 
     Args:

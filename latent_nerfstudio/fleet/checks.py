@@ -11,6 +11,7 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.placement import BOX_TOLERANCE
 from latent_nerfstudio.fleet.plan import scene_folder
 from latent_nerfstudio.names import check_name
+from latent_nerfstudio.pictures import open_picture
 
 
 def refused_scenes(data: Path, names: Sequence[str], box: Float[np.ndarray, "2 3"]) -> Dict[str, str]:
@@ -58,16 +59,15 @@ def unreadable_scenes(data: Path, names: Sequence[str]) -> Dict[str, str]:
 def unreadable(folder: Path) -> str:
     """What is wrong with a scene's camera file, or with the first picture or mask that cannot be decoded; empty if
     nothing is."""
-    from PIL import Image
-
     try:
         frames = read_scene(folder)
     except (ValueError, OSError) as error:
         return str(error)
-    for path in (*frames.image_paths, *(frames.mask_paths or ())):
+    paths = (*frames.image_paths, *frames.mask_paths, *frames.dynamic_masks)
+    for path in (path for path in paths if path is not None):
         try:
-            with Image.open(path) as image:
+            with open_picture(path, any_mode=True) as image:
                 image.load()
-        except Exception as error:  # Pillow's decoders raise many kinds
-            return problem(path, "a picture", f"{type(error).__name__}: {error}", "copy it again, or leave it out")
+        except (ValueError, OSError) as error:
+            return str(error)
     return ""

@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
 
-from latent_nerfstudio.data.layouts import SceneFrames, read_scene, scene_name
+from latent_nerfstudio.data.layouts import SceneFrames, detect_layout, read_scene, scene_name
 from latent_nerfstudio.data.scenes_dataparser import find_scenes, select_scenes
 from latent_nerfstudio.data.storage import free_host_bytes
 from latent_nerfstudio.errors import problem
@@ -47,7 +47,7 @@ def find_names(data: Path, wanted: Sequence[str] = ()) -> List[str]:
 
 def scene_folder(data: Path, name: str) -> Path:
     """The folder of a scene: within the data folder, or that folder itself."""
-    return data / name if (data / name).is_dir() else data
+    return data if detect_layout(data) is not None else data / name
 
 
 def finished(inventory: Inventory, bundle: SharedBundle, names: Sequence[str]) -> Dict[str, SceneStatus]:

@@ -755,8 +755,8 @@ def machine() -> Group:
             Case(
                 "no permission to read",
                 TRAIN,
-                "FOLDER/scene/images/0000.png: expected a readable image, got '...'; "
-                "export the image again, or remove its frame from the camera file",
+                "FOLDER/scene/images/0000.png: expected a readable image, got ...; "
+                "export the image again, or leave it out",
                 "scene",
                 around=unreadable,
             ),

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 from pathlib import Path
 
@@ -17,11 +18,11 @@ from latent_nerfstudio.data.layouts import (
     opencv_to_opengl,
     read_blender,
     read_image_header,
-    read_silhouette,
     read_srn,
     read_transforms,
 )
 from latent_nerfstudio.data.layouts.frames import held_out_split
+from latent_nerfstudio.data.layouts.image_files import ImageHeader
 
 
 def edit(folder: Path, **changes):
@@ -113,10 +114,19 @@ def test_garbage_is_told(tmp_path, content):
         read_image_header(tmp_path / "a.png")
 
 
-def test_silhouette_is_where_alpha_is_above_zero(tmp_path):
-    mask = np.eye(6, dtype=bool)
-    write_image(tmp_path / "a.png", mask=mask)
-    np.testing.assert_array_equal(read_silhouette(tmp_path / "a.png"), mask)
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp"])
+def test_exif_orientation_is_told_and_the_size_is_that_of_the_pixels(tmp_path, name):
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    Image.new("RGB", (12, 8)).save(tmp_path / name, exif=tags)
+    assert read_image_header(tmp_path / name) == ImageHeader(12, 8, False, 6)
+
+
+@pytest.mark.parametrize("image", [Image.new("P", (9, 7)), Image.new("RGB", (9, 7)), Image.new("L", (9, 7))])
+def test_transparency_of_any_kind_is_in_the_header(tmp_path, image):
+    image.save(tmp_path / "a.png")
+    image.save(tmp_path / "b.png", transparency=(0, 0, 0) if image.mode == "RGB" else 0)
+    assert [read_image_header(tmp_path / name).has_alpha for name in ("a.png", "b.png")] == [False, True]
 
 
 # transforms.json
@@ -130,7 +140,7 @@ def test_transforms_by_hand(tmp_path):
     np.testing.assert_array_equal(scene.camera_to_worlds[2], np.array(meta["frames"][2]["transform_matrix"])[:3])
     assert (scene.fx[0], scene.fy[0], scene.cx[0], scene.cy[0]) == (20.0, 21.0, 6.5, 3.5)
     assert (scene.widths[0], scene.heights[0]) == (12, 8)
-    assert scene.distortion is None and scene.aabb is None and scene.splits == {} and not scene.has_alpha
+    assert not scene.distortion.any() and scene.aabb is None and scene.splits == {} and not scene.has_alpha.any()
 
 
 def test_frames_are_sorted_by_path(tmp_path):
@@ -163,7 +173,7 @@ def test_values_at_the_top_go_before_those_of_frames(tmp_path):
     edit_frame(tmp_path, 0, fl_x=99.0, k1=0.5)
     edit(tmp_path, k1=0.25)
     scene = read_transforms(tmp_path)
-    assert scene.fx[0] == 20.0 and scene.distortion is not None and scene.distortion[0, 0] == 0.25
+    assert scene.fx[0] == 20.0 and scene.distortion[0, 0] == 0.25
 
 
 def test_focal_length_from_angles_and_defaults_of_instant_ngp(tmp_path):
@@ -179,14 +189,7 @@ def test_focal_length_from_angles_and_defaults_of_instant_ngp(tmp_path):
 
 def test_distortion_in_the_order_of_nerfstudio(tmp_path):
     write_transforms(tmp_path, k1=1.0, k2=2.0, k3=3.0, k4=4.0, p1=5.0, p2=6.0)
-    distortion = read_transforms(tmp_path).distortion
-    assert distortion is not None
-    np.testing.assert_array_equal(distortion, [[1, 2, 3, 4, 5, 6]] * 5)
-
-
-def test_all_zero_distortion_is_none(tmp_path):
-    write_transforms(tmp_path, k1=0.0, p2=0.0)
-    assert read_transforms(tmp_path).distortion is None
+    np.testing.assert_array_equal(read_transforms(tmp_path).distortion, [[1, 2, 3, 4, 5, 6]] * 5)
 
 
 @pytest.mark.parametrize(
@@ -240,19 +243,92 @@ def test_absent_images_are_left_out_of_views_and_splits(tmp_path):
 
 
 def test_boxes_of_the_file(tmp_path):
-    write_transforms(tmp_path, aabb=[[-1, -2, -3], [1, 2, 3]], aabb_scale=4)
+    write_transforms(tmp_path, aabb=[[-1, -2, -3], [1, 2, 3]])
+    aabb = read_transforms(tmp_path).aabb
+    assert aabb is not None
+    np.testing.assert_array_equal(aabb, [[-1, -2, -3], [1, 2, 3]])
+
+
+@pytest.mark.parametrize(
+    ("entries", "low", "high"),
+    [
+        ({"aabb_scale": 1}, [-0.5 / 0.33] * 3, [0.5 / 0.33] * 3),
+        ({"aabb_scale": 4}, [-2 / 0.33] * 3, [2 / 0.33] * 3),
+        ({"aabb_scale": 1, "scale": 1.0, "offset": [0.5, 0.5, 0.5]}, [-0.5] * 3, [0.5] * 3),
+        ({"aabb_scale": 2, "scale": 0.5, "offset": [0.0, 0.5, 1.5]}, [-1, -2, -4], [3, 2, 0]),
+        ({"offset": [0.5, 0.5, 0.5], "scale": 2}, [-0.25] * 3, [0.25] * 3),
+    ],
+)
+def test_cube_of_instant_ngp(tmp_path, entries, low, high):
+    """Corners by hand: position * scale + offset reaches from 0.5 - s / 2 to 0.5 + s / 2 there."""
+    write_transforms(tmp_path, **entries)
+    box = read_transforms(tmp_path).capture_box
+    assert box is not None
+    np.testing.assert_allclose(box, [low, high])
+
+
+def test_masks_of_some_frames(tmp_path):
+    write_transforms(tmp_path, count=3)
+    write_image(tmp_path / "masks/1.png")
+    edit_frame(tmp_path, 1, mask_path="masks/1.png")
+    write_image(tmp_path / "images/dynamic_mask_view_02.png")
     scene = read_transforms(tmp_path)
-    assert scene.aabb is not None and scene.capture_box is not None
-    np.testing.assert_array_equal(scene.aabb, [[-1, -2, -3], [1, 2, 3]])
-    np.testing.assert_array_equal(scene.capture_box, [[-6, -6, -6], [6, 6, 6]])
+    assert scene.mask_paths == (None, tmp_path / "masks/1.png", None)
+    assert scene.dynamic_masks == (None, None, tmp_path / "images/dynamic_mask_view_02.png")
 
 
-def test_masks_of_the_file(tmp_path):
-    write_transforms(tmp_path, count=2)
-    for index in range(2):
-        write_image(tmp_path / f"masks/{index}.png")
-        edit_frame(tmp_path, index, mask_path=f"masks/{index}.png")
-    assert read_transforms(tmp_path).mask_paths == (tmp_path / "masks/0.png", tmp_path / "masks/1.png")
+def test_masks_of_one_blender_file(tmp_path):
+    write_blender(tmp_path, train=2, val=1, test=2)
+    shutil.rmtree(tmp_path / "test")
+    meta = json.loads((tmp_path / "transforms_train.json").read_text())
+    meta["frames"][0]["mask_path"] = "train/r_1.png"
+    write_json(tmp_path / "transforms_train.json", meta)
+    scene = read_blender(tmp_path)
+    assert scene.mask_paths == (tmp_path / "train/r_1.png", None, None) and len(scene.absent) == 2
+
+
+@pytest.mark.parametrize("spelling", ["images/../images/view_00.png", "{}/images/view_00", "link/view_00.png", "v.png"])
+def test_one_file_is_one_view(tmp_path, spelling):
+    write_transforms(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path / "images")
+    (tmp_path / "v.png").symlink_to(tmp_path / "images/view_00.png")
+    edit_frame(tmp_path, 1, file_path=spelling.format(tmp_path))
+    with pytest.raises(ValueError, match=r"'frames': expected each image once, got '.*view_00.png' twice"):
+        read_transforms(tmp_path)
+
+
+def test_a_split_may_spell_paths_otherwise(tmp_path):
+    other = f"{tmp_path}/images/../images/view_03"
+    write_transforms(tmp_path, train_filenames=["images/view_00.png"], test_filenames=[other])
+    for index in range(5):
+        edit_frame(tmp_path, index, file_path=f"{tmp_path}/images/view_{index:02d}.png")
+    edit_frame(tmp_path, 3, file_path="images/view_03")
+    assert {name: len(views) for name, views in read_transforms(tmp_path).splits.items()} == {"train": 1, "test": 1}
+
+
+def test_many_absent_frames_cost_no_calls(tmp_path, monkeypatch):
+    meta = write_transforms(tmp_path, count=3)
+    absent = [{"file_path": f"images/none_{i}", "transform_matrix": []} for i in range(5000)]
+    write_json(tmp_path / "transforms.json", {**meta, "frames": meta["frames"] + absent})
+    asked = []
+    monkeypatch.setattr("os.path.exists", lambda path, exists=os.path.exists: asked.append(path) or exists(path))
+    assert len(read_transforms(tmp_path).absent) == 5000 and len(asked) < 50
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    write_transforms(tmp_path)
+    write_srn(tmp_path / "srn")
+    places = (tmp_path / "images/view_01.png", tmp_path / "transforms.json", tmp_path / "srn/pose/000001.txt")
+    readers = (read_transforms, read_transforms, lambda _: read_srn(tmp_path / "srn"))
+    for place, read in zip(places, readers, strict=True):
+        content = place.read_bytes()
+        for make, kind in ((os.mkfifo, "pipe"), (lambda path: path.symlink_to("/dev/zero"), "device")):
+            place.unlink()
+            make(place)
+            with pytest.raises(ValueError, match=f"{place.name}: expected a regular file, got a {kind}"):
+                read(tmp_path)
+        place.unlink()
+        place.write_bytes(content)
 
 
 def nan_pose():
@@ -280,13 +356,13 @@ def nan_pose():
         ({"transform_matrix": np.diag([1.0, 1, -1, 1]).tolist()}, "expected a rotation .determinant .1., got a mirror"),
         ({"file_path": None}, "frame 1: expected an object with 'file_path'"),
         ({"file_path": "./images/view_00.png"}, "'frames': expected each image once, got 'images/view_00.png' twice"),
-        ({"mask_path": "masks/1.png"}, "mask_path: expected 5 masks, got 1; give every frame a mask_path"),
+        ({"mask_path": "masks/1.png"}, "mask of 'images/view_01.png': expected masks/1.png, got no such file"),
     ],
 )
 def test_bad_frames(tmp_path, changes, message):
     write_transforms(tmp_path)
     edit_frame(tmp_path, 1, **changes)
-    with pytest.raises(ValueError, match=rf"transforms\.json, .*{message}"):
+    with pytest.raises((ValueError, FileNotFoundError), match=rf"transforms\.json, .*{message}"):
         read_transforms(tmp_path)
 
 
@@ -301,6 +377,11 @@ def test_bad_frames(tmp_path, changes, message):
         ({"fl_x": None}, "intrinsics: expected fl_x or camera_angle_x, got fl_y"),
         ({"fl_x": None, "camera_angle_x": 4.0}, "field of view along x: expected an angle between 0 and 180"),
         ({"camera_model": "PINHOLLE"}, "camera_model: expected one of SIMPLE_PINHOLE, .*, got 'PINHOLLE'"),
+        (
+            {"camera_model": "VR180_L"},
+            "camera_model: expected one of .*, EQUIRECTANGULAR, got 'VR180_L'",
+        ),
+        ({"aabb_scale": 1, "offset": 3}, "offset: expected 3 numbers"),
         ({"distortion_params": [0.1, 0.2]}, "distortion_params: expected 6 numbers"),
         ({"aabb": [[1, 1, 1], [0, 0, 0]]}, "aabb: expected two corners"),
         ({"aabb_scale": -1}, "aabb_scale: expected a positive number, got -1"),
@@ -360,9 +441,12 @@ def test_value_in_some_frames_only(tmp_path):
 def test_image_of_another_size_than_the_file_says(tmp_path):
     write_transforms(tmp_path)
     write_image(tmp_path / "images/view_03.png", 24, 16)
-    with pytest.raises(
-        ValueError, match=r"view_03\.png: expected 12 x 8 pixels .*transforms\.json says, got 24 x 16; use"
-    ):
+    with pytest.raises(ValueError, match=r"view_03\.png: expected 12 x 8 pixels .*json says, got 24 x 16; use"):
+        read_transforms(tmp_path)
+    tags = Image.Exif()
+    tags[0x0112] = 8
+    Image.new("RGB", (8, 12)).save(tmp_path / "images/view_03.png", exif=tags)
+    with pytest.raises(ValueError, match=r"got 8 x 12 as stored, which EXIF orientation 8 has viewers turn; turn"):
         read_transforms(tmp_path)
 
 
@@ -372,16 +456,6 @@ def test_too_few_images_left(tmp_path):
         (tmp_path / "images" / name).unlink()
     message = r"expected at least 2 views with images, got 1 \(2 listed images are absent, the first is 'images/view_00"
     with pytest.raises(ValueError, match=message):
-        read_transforms(tmp_path)
-
-
-def test_absent_mask(tmp_path):
-    write_transforms(tmp_path, count=2)
-    for index in range(2):
-        edit_frame(tmp_path, index, mask_path="masks/none.png")
-    with pytest.raises(
-        FileNotFoundError, match="mask of 'images/view_00.png': expected masks/none.png, got no such file"
-    ):
         read_transforms(tmp_path)
 
 
@@ -402,7 +476,7 @@ def test_mask_of_another_size(tmp_path):
 def test_blender_by_hand(tmp_path):
     write_blender(tmp_path / "lego", train=3, val=2, test=4)
     scene = read_blender(tmp_path / "lego")
-    assert scene.name == "lego" and len(scene) == 9 and scene.has_alpha
+    assert scene.name == "lego" and len(scene) == 9 and scene.has_alpha.all()
     assert scene.splits == {"train": (0, 1, 2), "val": (3, 4), "test": (5, 6, 7, 8)}
     assert scene.image_paths[3] == tmp_path / "lego/val/r_0.png"
     np.testing.assert_allclose(scene.fx, 4.0 / math.tan(0.6911 / 2))

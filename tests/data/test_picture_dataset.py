@@ -1,4 +1,6 @@
-"""Pictures of all modes come out as what they show, and broken ones by their name."""
+"""Pictures and masks of all modes come out as what they show, and broken ones by their name."""
+
+import json
 
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from tiny import write_ball
 
 from latent_nerfstudio.data.picture_dataset import PictureDataset
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
+from latent_nerfstudio.pictures import read_mask, read_picture
 
 
 def dataset_of(folder, picture, scale=1.0):
@@ -61,5 +64,72 @@ def test_a_scale(tmp_path):
 def test_a_broken_picture_is_named(tmp_path):
     dataset = dataset_of(tmp_path / "scene", RED)
     (tmp_path / "scene" / "images" / "0001.png").write_bytes(b"no picture")
-    with pytest.raises(ValueError, match=r"images/0001\.png: expected a readable picture, got '.*'; export it again"):
+    with pytest.raises(ValueError, match=r"images/0001\.png: expected a readable image, got .*; export"):
         dataset.get_numpy_image(0)
+
+
+HOLE = np.ones((8, 8), dtype=bool)
+HOLE[2:5, 3:7] = False
+
+
+def as_mask(kind):
+    """The same mask, white outside the hole, as files of several kinds have it."""
+    grey = Image.fromarray((HOLE * 255).astype(np.uint8))
+    if kind == "palette":  # the hole has the index 1, which is black
+        image = Image.fromarray((~HOLE).astype(np.uint8))
+        image.putpalette([255, 255, 255, 0, 0, 0])
+        return image
+    if kind == "transparent black":
+        return Image.merge("RGBA", [*Image.new("RGB", (8, 8)).split(), grey])
+    numbers = {"zeros and ones": np.uint8, "16 bits": np.uint16, "float": np.float32}
+    return Image.fromarray(HOLE.astype(numbers[kind])) if kind in numbers else grey.convert(kind)
+
+
+@pytest.mark.parametrize(
+    "kind", ["L", "1", "RGB", "RGBA", "LA", "palette", "transparent black", "zeros and ones", "16 bits", "float"]
+)
+def test_masks_are_read_by_value(kind, tmp_path):
+    mask = as_mask(kind)
+    mask.save(tmp_path / "mask", "tiff" if mask.mode == "F" else "png")
+    assert (read_mask(tmp_path / "mask") == HOLE).all()
+
+
+def test_a_jpeg_mask_is_cut_at_half(tmp_path):
+    mask = np.kron(HOLE, np.ones((6, 6), dtype=bool))
+    Image.fromarray((mask * 255).astype(np.uint8)).save(tmp_path / "mask.jpg", quality=75)
+    assert np.asarray(Image.open(tmp_path / "mask.jpg"))[~mask].max() > 0
+    assert (read_mask(tmp_path / "mask.jpg") == mask).all()
+
+
+def test_masks_of_some_pictures(tmp_path):
+    """The second picture has a named mask, the third instant-ngp's of what moves, the first is kept whole."""
+    folder = tmp_path / "scene"
+    dataset_of(folder, RED)
+    meta = json.loads((folder / "transforms.json").read_text())
+    meta["frames"][1]["mask_path"] = "mask.png"
+    meta["train_filenames"] = [frame["file_path"] for frame in meta["frames"]]
+    (folder / "transforms.json").write_text(json.dumps(meta))
+    as_mask("palette").save(folder / "mask.png")
+    Image.fromarray((~HOLE).astype(np.uint8)).save(folder / "images" / "dynamic_mask_0002.png")
+    dataset = PictureDataset(ScenesDataParserConfig(data=folder).setup().get_dataparser_outputs("train"))
+    kept = {p.stem: dataset.get_data(i, "uint8")["mask"][..., 0] for i, p in enumerate(dataset.image_filenames)}
+    for name, mask in kept.items():
+        assert (mask.numpy() == (True if name == "0000" else HOLE)).all()
+    Image.new("L", (4, 4)).save(folder / "mask.png")
+    with pytest.raises(ValueError, match=r"mask\.png: expected 8 x 8 pixels, as its image, got 4 x 4"):
+        for index in range(len(dataset)):
+            dataset.get_data(index)
+
+
+@pytest.mark.parametrize("mode", ["F", "I", "LAB"])
+def test_pictures_whose_white_nobody_knows_are_refused(mode, tmp_path):
+    Image.new(mode, (8, 8)).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match=rf"a\.tif: expected grey or colours .* mode {mode}; save"):
+        read_picture(tmp_path / "a.tif")
+
+
+def test_postscript_is_no_picture_whatever_its_name(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.eps")
+    (tmp_path / "a.eps").rename(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"a\.png: expected a readable image, got another kind of file"):
+        read_picture(tmp_path / "a.png")

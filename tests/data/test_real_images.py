@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 
 from latent_nerfstudio.data import real_images
-from latent_nerfstudio.data.real_images import IMAGE_SUFFIXES, RealImages, find_images, random_crop, read_image
+from latent_nerfstudio.data.real_images import RealImages, find_images, random_crop, read_image, resized_part
+from latent_nerfstudio.pictures import SUFFIXES
 
 
 def noise(height, width, seed=0, channels=3):
@@ -84,16 +85,31 @@ def test_half_of_the_crops_are_mirrored():
 
 
 def test_shrunk_pictures_are_at_most_a_fifth_smaller(monkeypatch):
-    sizes = []
-    resize = Image.Image.resize
-    monkeypatch.setattr(Image.Image, "resize", lambda self, size, *a: (sizes.append(size), resize(self, size, *a))[1])
+    sizes, part = [], real_images.resized_part
+
+    def noted(picture, whole, corner, size):
+        if whole != picture.shape[:2]:
+            sizes.append(whole)
+        return part(picture, whole, corner, size)
+
+    monkeypatch.setattr(real_images, "resized_part", noted)
     random = np.random.default_rng(0)
     crops = [random_crop(noise(100, 50), (10, 10), random) for _ in range(90)]
     assert {crop.shape for crop in crops} == {(10, 10, 3)} and 15 < len(sizes) < 45
-    assert all(80 <= height <= 100 and 40 <= width <= 50 for width, height in sizes)
+    assert all(80 <= height <= 100 and 40 <= width <= 50 for height, width in sizes)
     sizes.clear()
     crops = [random_crop(noise(100, 50), (10, 48), random) for _ in range(90)]
-    assert sizes and all(48 <= width <= 50 for width, _ in sizes)
+    assert sizes and all(48 <= width <= 50 for _, width in sizes)
+
+
+@pytest.mark.parametrize("whole", [(83, 120), (97, 149), (150, 240)])
+def test_a_part_is_that_of_the_whole_picture_resized(whole):
+    smooth = Image.fromarray(noise(10, 15)).resize((150, 100), Image.Resampling.BICUBIC)
+    picture, random = np.asarray(smooth), np.random.default_rng(1)
+    resized = np.asarray(Image.fromarray(picture).resize(whole[::-1], Image.Resampling.BICUBIC))
+    for top, left in [(0, 0), (whole[0] - 30, whole[1] - 20), *random.integers(0, 50, (8, 2)).tolist()]:
+        part = resized_part(picture, whole, (top, left), (30, 20)).astype(int)
+        assert np.abs(part - resized[top : top + 30, left : left + 20]).max() <= 2
 
 
 # Reading
@@ -188,24 +204,24 @@ def test_no_folder_and_an_empty_one(tmp_path):
         RealImages(tmp_path, 8, 8)
 
 
-@pytest.mark.parametrize("suffix", IMAGE_SUFFIXES)
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_text_file_by_the_name_of_a_picture(tmp_path, suffix):
     write(tmp_path, 2)
     (tmp_path / f"broken{suffix}").write_text("this is text")
-    with pytest.raises(ValueError, match=rf"real images .*broken{suffix}: expected a picture, got Unidentified.*; rem"):
+    with pytest.raises(ValueError, match=rf"real images .*broken{suffix}: expected a readable image, got another"):
         RealImages(tmp_path, 8, 8)
 
 
 def test_a_picture_that_ends_early(tmp_path):
     Image.fromarray(noise(64, 64)).save(tmp_path / "whole.png")
     (tmp_path / "part.png").write_bytes((tmp_path / "whole.png").read_bytes()[:2000])
-    with pytest.raises(ValueError, match=r"real images .*part.png: expected a picture, got OSError: .*; remove or rep"):
+    with pytest.raises(ValueError, match=r"real images .*part.png: expected a readable image, got '.*'; export"):
         RealImages(tmp_path, 8, 8)
 
 
 def test_a_picture_of_too_many_pixels(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(ValueError, match=r"real images .*: expected a picture, got DecompressionBombError: .*; remove"):
+    with pytest.raises(ValueError, match=r"real images .*: expected a readable image, got '.*exceeds limit.*'; export"):
         RealImages(write(tmp_path), 8, 8)
 
 

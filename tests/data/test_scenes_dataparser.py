@@ -15,9 +15,11 @@ from nerfstudio.data.dataparsers.base_dataparser import transform_poses_to_origi
 from nerfstudio.data.dataparsers.blender_dataparser import BlenderDataParserConfig
 from nerfstudio.data.dataparsers.nerfstudio_dataparser import NerfstudioDataParserConfig
 from nerfstudio.data.datasets.base_dataset import InputDataset
+from PIL import Image
 from scene_files import write_balls, write_blender, write_image, write_srn, write_transforms
 
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
+from latent_nerfstudio.fleet.plan import scene_folder
 
 REPOSITORY = Path(__file__).parents[2]
 FOX = Path(
@@ -140,9 +142,10 @@ def test_masks(tmp_path):
         write_image(tmp_path / "a/masks" / f"{index}.png")
     (tmp_path / "a/transforms.json").write_text(json.dumps(meta))
     assert outputs_of(tmp_path).mask_filenames == [tmp_path / "a/masks/1.png", tmp_path / "a/masks/2.png"]
-    write_transforms(tmp_path / "b")
-    with pytest.raises(ValueError, match="masks: expected masks for all scenes or none, got none for scene 'b'"):
-        outputs_of(tmp_path)
+    write_srn(tmp_path / "b", count=3)
+    outputs = outputs_of(tmp_path)
+    assert outputs.mask_filenames == [tmp_path / "a/masks/1.png", tmp_path / "a/masks/2.png", None, None]
+    assert outputs.metadata["dynamic_masks"] is None
 
 
 # Agreement with nerfstudio
@@ -249,6 +252,43 @@ def test_bounds_from_silhouettes(tmp_path):
         assert (aabb[0] <= -0.6).all() and (aabb[1] >= 0.6).all() and aabb.abs().max() < 0.8
 
 
+def flat(path):
+    """Removes the transparency of a picture."""
+    Image.open(path).convert("RGB").save(path)
+
+
+def test_one_opaque_picture_is_left_out_of_the_carving(tmp_path):
+    write_balls(tmp_path, radius=0.6)
+    flat(tmp_path / "07.png")
+    Image.new("RGBA", (64, 64)).save(tmp_path / "08.png")  # transparent everywhere: a render that failed
+    image = Image.open(tmp_path / "09.png").quantize(8)
+    image.save(tmp_path / "09.png")
+    assert image.mode == "P" and "transparency" in Image.open(tmp_path / "09.png").info
+    with pytest.warns(UserWarning, match=r"1 of 24 images have no transparency.*; the first is .*07\.png"):
+        aabb = outputs_of(tmp_path).scene_box.aabb
+    assert (aabb[0] <= -0.6).all() and (aabb[1] >= 0.6).all() and aabb.abs().max() < 0.8
+
+
+def test_a_scene_that_says_nothing_of_the_box_is_named(tmp_path):
+    write_balls(tmp_path / "a", radius=0.6)
+    write_transforms(tmp_path / "b", aabb=[[-0.2, -0.2, -1], [0.2, 0.2, 1]])
+    write_transforms(tmp_path / "c")
+    with pytest.warns(UserWarning, match="1 of 3 have no aabb and no undistorted .*; the first is 'c'"):
+        aabb = outputs_of(tmp_path).scene_box.aabb
+    assert aabb[:, 2].tolist() == [-1, 1] and 0.6 <= aabb[1, 0] < 0.8
+    (tmp_path / "c/transforms.json").write_text(json.dumps({**write_transforms(tmp_path / "c"), "aabb_scale": 1}))
+    assert outputs_of(tmp_path).scene_box.aabb[1, 0] == pytest.approx(0.5 / 0.33)
+
+
+def test_exif_orientations_are_warned_of(tmp_path):
+    write_transforms(tmp_path, extension=".jpg")
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    Image.new("RGB", (12, 8)).save(tmp_path / "images/view_02.jpg", exif=tags)
+    with pytest.warns(UserWarning, match=r"1 images have an EXIF orientation.*view_02\.jpg with orientation 6"):
+        outputs_of(tmp_path)
+
+
 def test_bounds_of_many_scenes_look_at_some(tmp_path):
     write_balls(tmp_path / "000", count=12)
     for index in range(1, 20):
@@ -266,8 +306,8 @@ def test_bounds_without_any_hint_are_the_unit_box(tmp_path):
 
 
 def test_bounds_of_instant_ngp(tmp_path):
-    write_transforms(tmp_path, aabb_scale=2)
-    assert outputs_of(tmp_path).scene_box.aabb.tolist() == [[-3.0] * 3, [3.0] * 3]
+    write_transforms(tmp_path, aabb_scale=2, scale=0.5)
+    assert outputs_of(tmp_path).scene_box.aabb.tolist() == [[-2.0] * 3, [2.0] * 3]
 
 
 def test_box_goes_before_bounds(tmp_path):
@@ -339,6 +379,32 @@ def test_forgotten_data_names_the_working_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "desk")
     with pytest.raises(ValueError, match="desk: expected a scene"):
         outputs_of(Path())
+
+
+def test_a_folder_within_a_scene(tmp_path):
+    write_transforms(tmp_path / "cars/red")
+    with pytest.raises(ValueError, match=r"; use --data .*cars/red$"):
+        outputs_of(tmp_path / "cars/red/images")
+
+
+def test_a_scene_whose_folder_is_called_images(tmp_path):
+    write_transforms(tmp_path / "images")
+    assert outputs_of(tmp_path / "images").metadata["scene_names"] == ["images"]
+    assert scene_folder(tmp_path / "images", "images") == tmp_path / "images"
+
+
+@pytest.mark.parametrize("name", ["a:b", "CON", "car."])
+def test_names_that_are_no_files(tmp_path, name):
+    write_transforms(tmp_path / name)
+    with pytest.raises(ValueError, match="scene name: expected"):
+        outputs_of(tmp_path)
+
+
+def test_scenes_that_differ_in_case_alone(tmp_path):
+    write_transforms(tmp_path / "Car")
+    write_transforms(tmp_path / "car")
+    with pytest.raises(ValueError, match="expected each scene once, got 'Car' and 'car'"):
+        outputs_of(tmp_path)
 
 
 def test_scenes_one_level_too_deep(tmp_path):
@@ -417,7 +483,7 @@ def test_real_capture():
     assert train.cameras.distortion_params[0].tolist() == pytest.approx(
         [0.0578421, -0.0805099, 0, 0, -0.000980296, 0.00015575]
     )
-    assert train.scene_box.aabb.tolist() == [[-6.0] * 3, [6.0] * 3]
+    torch.testing.assert_close(train.scene_box.aabb, torch.tensor([[-2 / 0.33] * 3, [2 / 0.33] * 3]))
     theirs = NerfstudioDataParserConfig(
         data=FOX, orientation_method="none", center_method="none", auto_scale_poses=False, eval_mode="all"
     ).setup()

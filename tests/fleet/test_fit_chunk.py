@@ -125,7 +125,7 @@ def test_an_unreadable_picture_fails_its_scene_alone(inventory):
     rows = {row.name: row for row in fit_chunk(ChunkJob(inventory, ("a", "b", "c")))}
     assert states(rows.values()) == {"a": "failed", "b": "failed", "c": "done"}
     assert "a/images/0000.png: expected a readable image, got 'image file is truncated'" in rows["a"].reason
-    assert "b/images/0003.png: expected a picture, got " in rows["b"].reason
+    assert "b/images/0003.png: expected a readable image, got " in rows["b"].reason
     assert [path.name for path in (inventory.output / "scenes").iterdir()] == ["c.safetensors"]
 
 

@@ -6,7 +6,7 @@ from typing import Optional
 
 from latent_nerfstudio.data.layouts.blender import read_blender
 from latent_nerfstudio.data.layouts.frames import SPLITS, SceneFrames, complete_splits, opencv_to_opengl, scene_name
-from latent_nerfstudio.data.layouts.image_files import read_image_header, read_silhouette
+from latent_nerfstudio.data.layouts.image_files import read_image_header
 from latent_nerfstudio.data.layouts.srn import read_srn
 from latent_nerfstudio.data.layouts.transforms_json import read_transforms
 
@@ -20,7 +20,6 @@ __all__ = [
     "read_blender",
     "read_image_header",
     "read_scene",
-    "read_silhouette",
     "read_srn",
     "read_transforms",
     "scene_name",

@@ -1,5 +1,7 @@
 """The layout of the Blender scenes of NeRF: `transforms_train.json`, and perhaps `_val` and `_test`."""
 
+import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +11,9 @@ from latent_nerfstudio.data.layouts.frames import SPLITS, SceneFrames
 from latent_nerfstudio.data.layouts.transforms_json import load_json, read_frames
 from latent_nerfstudio.data.validation import check_unique, check_view_count
 from latent_nerfstudio.errors import problem
+
+ARRAYS_OF_VIEWS = ("camera_to_worlds", "fx", "fy", "cx", "cy", "distortion")
+TUPLES_OF_VIEWS = ("image_paths", "headers", "mask_paths", "dynamic_masks", "absent")
 
 
 def read_blender(folder: Path) -> SceneFrames:
@@ -37,39 +42,15 @@ def read_blender(folder: Path) -> SceneFrames:
     ends = np.cumsum([0] + [len(part) for part in parts])
     splits = {split: tuple(range(ends[i], ends[i + 1])) for i, split in enumerate(present)}
     scene = _joined(parts, {split: indices for split, indices in splits.items() if indices})
-    check_unique([str(path) for path in scene.image_paths], "transforms_*.json", folder)
+    check_unique([os.path.realpath(path) for path in scene.image_paths], "transforms_*.json", folder)
     check_view_count(len(scene), folder, scene.absent)
     return scene
 
 
-def _joined(parts: Sequence[SceneFrames], splits: dict) -> SceneFrames:
+def _joined(parts: Sequence[SceneFrames], splits: dict[str, tuple[int, ...]]) -> SceneFrames:
     """One scene out of its camera files; what is not per view comes from the first."""
-    first = parts[0]
-    if any(part.camera_type != first.camera_type for part in parts):
-        raise ValueError(problem(first.name, "one camera model in all files", "several", "use one camera_model"))
-    distorted = any(part.distortion is not None for part in parts)
-    masked = all(part.mask_paths is not None for part in parts)
-    rows = [np.zeros((len(part), 6)) if part.distortion is None else part.distortion for part in parts]
-
-    def stacked(name: str) -> np.ndarray:
-        return np.concatenate([getattr(part, name) for part in parts])
-
-    return SceneFrames(
-        name=first.name,
-        image_paths=tuple(path for part in parts for path in part.image_paths),
-        camera_to_worlds=stacked("camera_to_worlds"),
-        fx=stacked("fx"),
-        fy=stacked("fy"),
-        cx=stacked("cx"),
-        cy=stacked("cy"),
-        widths=stacked("widths"),
-        heights=stacked("heights"),
-        camera_type=first.camera_type,
-        distortion=np.concatenate(rows) if distorted else None,
-        splits=splits,
-        aabb=first.aabb,
-        capture_box=first.capture_box,
-        mask_paths=tuple(path for part in parts for path in part.mask_paths or ()) if masked else None,
-        has_alpha=all(part.has_alpha for part in parts),
-        absent=tuple(name for part in parts for name in part.absent),
-    )
+    if any(part.camera_type != parts[0].camera_type for part in parts):
+        raise ValueError(problem(parts[0].name, "one camera model in all files", "several", "use one camera_model"))
+    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS_OF_VIEWS}
+    tuples = {name: tuple(value for part in parts for value in getattr(part, name)) for name in TUPLES_OF_VIEWS}
+    return dataclasses.replace(parts[0], splits=splits, **arrays, **tuples)

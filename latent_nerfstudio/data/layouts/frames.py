@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Optional
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from nerfstudio.cameras.cameras import CameraType
+
+from latent_nerfstudio.data.layouts.image_files import ImageHeader
 
 SPLITS = ("train", "val", "test")
 
@@ -21,6 +23,8 @@ class SceneFrames:
     """Name of the scene: that of its folder."""
     image_paths: tuple[Path, ...]
     """One image a view; all exist and have a readable header."""
+    headers: tuple[ImageHeader, ...]
+    """What the images' headers say."""
     camera_to_worlds: Float[np.ndarray, "views 3 4"]
     """Poses in the OpenGL convention (x right, y up, z backwards), world units."""
     fx: Float[np.ndarray, " views"]
@@ -31,24 +35,20 @@ class SceneFrames:
     """Principal point along x, pixels from the left edge (not from the centre of the first pixel)."""
     cy: Float[np.ndarray, " views"]
     """Principal point along y, pixels from the top edge."""
-    widths: Int[np.ndarray, " views"]
-    """Image widths, pixels."""
-    heights: Int[np.ndarray, " views"]
-    """Image heights, pixels."""
+    distortion: Float[np.ndarray, "views 6"]
+    """k1, k2, k3, k4, p1, p2 of each view."""
     camera_type: CameraType = CameraType.PERSPECTIVE
     """Camera model of all views of the scene."""
-    distortion: Optional[Float[np.ndarray, "views 6"]] = None
-    """k1, k2, k3, k4, p1, p2 of each view; None where all are zero."""
     splits: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """View indices of the splits that the files give, by name out of train, val and test; empty where none."""
     aabb: Optional[Float[np.ndarray, "2 3"]] = None
     """Box that the camera file gives: lower and upper corner, world units."""
     capture_box: Optional[Float[np.ndarray, "2 3"]] = None
     """Box that instant-ngp's `aabb_scale` stands for, world units: looser than `aabb`, around the cameras too."""
-    mask_paths: Optional[tuple[Path, ...]] = None
-    """One mask a view, or None."""
-    has_alpha: bool = False
-    """True where every image has an alpha channel."""
+    mask_paths: tuple[Optional[Path], ...] = ()
+    """The mask of each view, or None where all of it is kept; empty where the layout has no masks."""
+    dynamic_masks: tuple[Optional[Path], ...] = ()
+    """Likewise, masks that mark what is left out."""
     absent: tuple[str, ...] = ()
     """Images that the camera file lists and that are not on disk; their views are left out."""
     applied_transform: Optional[Float[np.ndarray, "3 4"]] = None
@@ -58,6 +58,21 @@ class SceneFrames:
 
     def __len__(self) -> int:
         return len(self.image_paths)
+
+    @property
+    def widths(self) -> Int[np.ndarray, " views"]:
+        """Image widths, pixels."""
+        return np.array([header.width for header in self.headers], dtype=np.int64)
+
+    @property
+    def heights(self) -> Int[np.ndarray, " views"]:
+        """Image heights, pixels."""
+        return np.array([header.height for header in self.headers], dtype=np.int64)
+
+    @property
+    def has_alpha(self) -> Bool[np.ndarray, " views"]:
+        """Which images have transparency."""
+        return np.array([header.has_alpha for header in self.headers], dtype=bool)
 
 
 def scene_name(folder: Path) -> str:

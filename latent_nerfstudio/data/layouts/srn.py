@@ -9,10 +9,14 @@ import numpy as np
 from jaxtyping import Float
 
 from latent_nerfstudio.data.layouts.frames import SceneFrames, opencv_to_opengl, scene_name
-from latent_nerfstudio.data.layouts.image_files import IMAGE_SUFFIXES, read_image_header
-from latent_nerfstudio.data.layouts.transforms_json import read_text
+from latent_nerfstudio.data.layouts.image_files import read_image_headers
 from latent_nerfstudio.data.validation import LARGEST, check_poses, check_positive, check_unique, check_view_count
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.reading import read_text
+from latent_nerfstudio.pictures import SUFFIXES
+
+LARGEST_FILE = 1 << 16
+"""Bytes of intrinsics, or of a pose, at most."""
 
 
 @dataclass(frozen=True)
@@ -53,22 +57,20 @@ def read_srn(folder: Path) -> SceneFrames:
     intrinsics = read_srn_intrinsics(folder / "intrinsics.txt")
     stems, image_paths, absent = _paired(folder)
     check_view_count(len(stems), folder / "rgb", absent)
-    headers = [read_image_header(path) for path in image_paths]
-    widths = np.array([header.width for header in headers], dtype=np.int64)
-    heights = np.array([header.height for header in headers], dtype=np.int64)
-    scale_x, scale_y = widths / intrinsics.width, heights / intrinsics.height
+    headers = read_image_headers(image_paths)
+    scale_x = np.array([header.width for header in headers]) / intrinsics.width
+    scale_y = np.array([header.height for header in headers]) / intrinsics.height
     poses = np.stack([_read_pose(folder / "pose" / f"{stem}.txt") for stem in stems])
     return SceneFrames(
         name=scene_name(folder),
         image_paths=tuple(image_paths),
+        headers=tuple(headers),
         camera_to_worlds=_camera_to_worlds(poses, intrinsics, stems, folder / "pose"),
         fx=intrinsics.focal * scale_x,
         fy=intrinsics.focal * scale_y,
         cx=intrinsics.cx * scale_x,
         cy=intrinsics.cy * scale_y,
-        widths=widths,
-        heights=heights,
-        has_alpha=all(header.has_alpha for header in headers),
+        distortion=np.zeros((len(headers), 6)),
         absent=tuple(absent),
     )
 
@@ -89,10 +91,10 @@ def read_srn_intrinsics(path: Path) -> SrnIntrinsics:
         FileNotFoundError: there is no such file.
         ValueError: a line is not as above, or focal length or size is not positive.
     """
-    if not path.is_file():
+    if not path.exists():
         do = "add the file with the lines 'f cx cy 0', origin, near plane, scale, 'height width'"
         raise FileNotFoundError(problem(path, "the intrinsics of the scene", "no such file", do))
-    lines = [_numbers(line, path) for line in read_text(path).splitlines() if line.strip()]
+    lines = [_numbers(line, path) for line in read_text(path, LARGEST_FILE).splitlines() if line.strip()]
     flag = lines.pop() if len(lines) > 1 and len(lines[-1]) == 1 and len(lines[-2]) == 2 else [0.0]
     if not lines or len(lines[0]) not in (3, 4) or len(lines[-1]) != 2:
         got = f"lines of {[len(line) for line in lines]} numbers"
@@ -136,14 +138,14 @@ def _images(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise FileNotFoundError(problem(folder, "a folder of images", "no such folder", "add one image a view"))
     names = [name for name in os.listdir(folder) if not name.startswith(".")]
-    paths = [folder / name for name in names if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES]
+    paths = [folder / name for name in names if os.path.splitext(name)[1].lower() in SUFFIXES]
     check_unique([path.stem for path in paths], "images", folder)
     return {path.stem: path for path in paths}
 
 
 def _read_pose(path: Path) -> Float[np.ndarray, "3 4"]:
     """A pose file: 16 numbers, row by row, on one line or several."""
-    numbers = _numbers(read_text(path), path)
+    numbers = _numbers(read_text(path, LARGEST_FILE), path)
     if len(numbers) != 16:
         raise ValueError(problem(path, "16 numbers (a 4 x 4 matrix)", len(numbers), "repair the pose"))
     return np.array(numbers[:12]).reshape(3, 4)

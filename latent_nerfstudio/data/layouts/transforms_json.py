@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Optional
@@ -10,9 +10,11 @@ from typing import Any, Optional
 import numpy as np
 from jaxtyping import Float
 from nerfstudio.cameras.cameras import CAMERA_MODEL_TO_TYPE, CameraType
+from tqdm import tqdm
 
+from latent_nerfstudio.data.layouts.files_of_folders import FilesOfFolders
 from latent_nerfstudio.data.layouts.frames import SPLITS, SceneFrames, scene_name
-from latent_nerfstudio.data.layouts.image_files import IMAGE_SUFFIXES, ImageHeader, read_image_header
+from latent_nerfstudio.data.layouts.image_files import ImageHeader, read_image_header, read_image_headers
 from latent_nerfstudio.data.validation import (
     LARGEST,
     SMALLEST,
@@ -23,12 +25,19 @@ from latent_nerfstudio.data.validation import (
     check_view_count,
 )
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.reading import read_text
+from latent_nerfstudio.pictures import SUFFIXES
 
 DISTORTION_KEYS = ("k1", "k2", "k3", "k4", "p1", "p2")
 """In the order of nerfstudio's `distortion_params`."""
 
-INSTANT_NGP_HALF_SIZE = 1.5
-"""Half the side of instant-ngp's unit cube in the units of the poses, which it scales by a third."""
+CAMERA_TYPES = (CameraType.PERSPECTIVE, CameraType.FISHEYE, CameraType.EQUIRECTANGULAR)
+"""What latents can be rendered for: the others need rays or parameters of their own."""
+
+CAMERA_MODELS = {name: kind for name, kind in CAMERA_MODEL_TO_TYPE.items() if kind in CAMERA_TYPES}
+
+NGP_SCALE, NGP_OFFSET = 0.33, 0.5
+"""How instant-ngp brings positions into its unit cube, position * scale + offset, where the file does not say."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +57,9 @@ def read_transforms(folder: Path, json_path: Optional[Path] = None) -> SceneFram
 
     Intrinsics are looked up as in nerfstudio: a value at the top of the file holds for all frames, else each
     frame has its own. In addition, as in instant-ngp, the focal length may come from `camera_angle_x` (radians) or
-    `x_fov` (degrees), the principal point defaults to the middle of the image, and image paths may lack their
-    extension. Frames are sorted by path, as nerfstudio does.
+    `x_fov` (degrees), the principal point defaults to the middle of the image, image paths may lack their
+    extension, and `dynamic_mask_NAME.png` beside an image marks what is left out of it. Frames are sorted by path, as
+    nerfstudio does.
 
     Args:
         folder: the scene folder, which image paths are relative to.
@@ -62,8 +72,7 @@ def read_transforms(folder: Path, json_path: Optional[Path] = None) -> SceneFram
         ValueError: anything in the file or its images is not as it should be; the message names file and frame.
     """
     json_path = json_path or folder / "transforms.json"
-    meta = load_json(json_path)
-    frames = read_frames(meta, folder, json_path, sort=True)
+    frames = read_frames(load_json(json_path), folder, json_path, sort=True)
     check_view_count(len(frames), json_path, frames.absent)
     return frames
 
@@ -78,7 +87,7 @@ def load_json(path: Path) -> dict[str, Any]:
         The object.
 
     Raises:
-        ValueError: broken JSON (the message gives line and column), or not an object.
+        ValueError: no regular file, broken JSON (the message gives line and column), or not an object.
     """
     text = read_text(path)
     try:
@@ -92,18 +101,6 @@ def load_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(problem(path, "a JSON object", f"a {type(content).__name__}", "write {'frames': [...]}"))
     return content
-
-
-def read_text(path: Path) -> str:
-    """A text file.
-
-    Raises:
-        ValueError: it is not UTF-8.
-    """
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(problem(path, "UTF-8 text", f"'{error}'", "save the file as UTF-8")) from error
 
 
 def read_frames(meta: Mapping[str, Any], folder: Path, where: Path, sort: bool) -> SceneFrames:
@@ -121,14 +118,10 @@ def read_frames(meta: Mapping[str, Any], folder: Path, where: Path, sort: bool) 
     Raises:
         ValueError: see `read_transforms`.
     """
-    entries = _entries(meta, where)
-    check_unique([_name(entry) for entry in entries], "'frames'", where)
-    if sort:
-        entries = sorted(entries, key=lambda entry: PurePosixPath(_name(entry)).parts)
-    listed, absent = _find_images(entries, folder)
-    names = [frame.name for frame in listed]
-    headers = [read_image_header(frame.image_path) for frame in listed]
-    frames = [frame.entry for frame in listed]
+    files = FilesOfFolders(folder)
+    listed, absent = _find_images(_entries(meta, where), files, where, sort)
+    names, frames = [frame.name for frame in listed], [frame.entry for frame in listed]
+    headers = read_image_headers([frame.image_path for frame in listed])
     widths, heights = _image_sizes(meta, frames, headers, listed, where)
     fx, fy = _focal_lengths(meta, frames, widths, heights, where)
     cx, cy = _lookup(meta, frames, "cx", where), _lookup(meta, frames, "cy", where)
@@ -137,20 +130,19 @@ def read_frames(meta: Mapping[str, Any], folder: Path, where: Path, sort: bool) 
     return SceneFrames(
         name=scene_name(folder),
         image_paths=tuple(frame.image_path for frame in listed),
+        headers=tuple(headers),
         camera_to_worlds=_poses(frames, names, where),
         fx=fx,
         fy=fy,
         cx=_finite(widths / 2.0 if cx is None else cx, "cx", where),
         cy=_finite(heights / 2.0 if cy is None else cy, "cy", where),
-        widths=widths,
-        heights=heights,
         camera_type=_camera_type(meta, where),
         distortion=_distortion(meta, frames, where),
-        splits=_splits(meta, listed, absent, where),
+        splits=_splits(meta, listed, absent, files, where),
         aabb=_aabb(meta, where),
         capture_box=_capture_box(meta, where),
-        mask_paths=_masks(frames, folder, headers, names, where),
-        has_alpha=all(header.has_alpha for header in headers),
+        mask_paths=_masks(listed, headers, lambda frame: _named_mask(frame, files, where)),
+        dynamic_masks=_masks(listed, headers, lambda frame: _dynamic_mask(frame, files)),
         absent=tuple(absent),
         applied_transform=_applied_transform(meta, where),
         applied_scale=_positive(meta.get("applied_scale", 1.0), "applied_scale", where),
@@ -171,11 +163,6 @@ def _entries(meta: Mapping[str, Any], where: Path) -> list[Mapping[str, Any]]:
     return frames
 
 
-def _name(entry: Mapping[str, Any]) -> str:
-    """The frame's path in one spelling, so that './images/a.png' and 'images/a.png' are the same."""
-    return normalised_name(entry["file_path"])
-
-
 def normalised_name(file_path: str) -> str:
     """Writes a path of a camera file in one spelling.
 
@@ -188,27 +175,24 @@ def normalised_name(file_path: str) -> str:
     return str(PurePosixPath(file_path.replace("\\", "/")))
 
 
-def _find_images(entries: Sequence[Mapping[str, Any]], folder: Path) -> tuple[list[ListedFrame], list[str]]:
-    """The frames whose images are on disk, and the names of the others."""
+def _find_images(
+    entries: Sequence[Mapping[str, Any]], files: FilesOfFolders, where: Path, sort: bool
+) -> tuple[list[ListedFrame], list[str]]:
+    """The frames whose images are on disk, each file once, and the names of the others."""
     listed, absent = [], []
-    for entry in entries:
-        name = _name(entry)
-        path = _existing(folder, name)
+    for entry in tqdm(entries, "Looking for images", delay=2, leave=False, unit="frame"):
+        name = normalised_name(entry["file_path"])
+        path = files.find(name, SUFFIXES)
         if path is None:
             absent.append(name)
         else:
             listed.append(ListedFrame(name, path, entry))
+    if sort:
+        listed.sort(key=lambda frame: PurePosixPath(frame.name).parts)
+        absent.sort()
+    check_unique([frame.name for frame in listed] + absent, "'frames'", where)
+    check_unique([files.real(frame.image_path) for frame in listed], "'frames'", where)
     return listed, absent
-
-
-def _existing(folder: Path, name: str) -> Optional[Path]:
-    """The image's path, with an extension added where the name lacks one; None where there is no such file."""
-    path = os.path.join(folder, name)
-    if os.path.isfile(path):
-        return Path(path)
-    # Appended, not replaced: 'frame.001' has no extension.
-    found = (path + suffix for suffix in IMAGE_SUFFIXES if os.path.isfile(path + suffix))
-    return next((Path(candidate) for candidate in found), None)
 
 
 def _number(value: object, what: str, where: Path) -> float:
@@ -257,9 +241,9 @@ def _lookup(
     if len(lacking) == len(frames):
         return None
     if lacking:
-        got = f"none for '{_name(frames[lacking[0]])}'"
+        got = f"none for '{normalised_name(frames[lacking[0]]['file_path'])}'"
         raise ValueError(problem(f"{where}, {key}", "a value at the top or in every frame", got, "add the value"))
-    return np.array([_number(frame[key], f"{key} of '{_name(frame)}'", where) for frame in frames])
+    return np.array([_number(frame[key], f"{key} of '{frame['file_path']}'", where) for frame in frames])
 
 
 def _image_sizes(
@@ -283,8 +267,11 @@ def _image_sizes(
         width = "?" if declared_widths is None else f"{declared_widths[index]:g}"
         height = "?" if declared_heights is None else f"{declared_heights[index]:g}"
         expected = f"{width} x {height} pixels (width x height), as {where} says"
-        do = "use the images that the cameras were made for, or scale w, h, fl_x, fl_y, cx and cy with the images"
         got = f"{widths[index]} x {heights[index]}"
+        do = "use the images that the cameras were made for, or scale w, h, fl_x, fl_y, cx and cy with the images"
+        if headers[index].orientation > 1:
+            got += f" as stored, which EXIF orientation {headers[index].orientation} has viewers turn"
+            do = "turn the images themselves and remove the tag, if the cameras were made for turned ones"
         raise ValueError(problem(listed[index].image_path, expected, got, do))
     return widths, heights
 
@@ -352,23 +339,21 @@ def _camera_type(meta: Mapping[str, Any], where: Path) -> CameraType:
     if "camera_model" not in meta:
         return CameraType.FISHEYE if meta.get("is_fisheye", False) else CameraType.PERSPECTIVE
     model = meta["camera_model"]
-    if not isinstance(model, str) or model not in CAMERA_MODEL_TO_TYPE:
-        expected = f"one of {', '.join(CAMERA_MODEL_TO_TYPE)}"
-        do = "use a model that nerfstudio knows"
-        raise ValueError(problem(f"{where}, camera_model", expected, f"{shown(model):.60}", do))
-    return CAMERA_MODEL_TO_TYPE[model]
+    if not isinstance(model, str) or model not in CAMERA_MODELS:
+        do = "undistort the images to one of these"
+        what = f"{where}, camera_model"
+        raise ValueError(problem(what, f"one of {', '.join(CAMERA_MODELS)}", f"{shown(model):.60}", do))
+    return CAMERA_MODELS[model]
 
 
 def _distortion(
     meta: Mapping[str, Any], frames: Sequence[Mapping[str, Any]], where: Path
-) -> Optional[Float[np.ndarray, "views 6"]]:
-    """Distortion parameters in nerfstudio's order; None where all are zero, which spares the undistortion."""
+) -> Float[np.ndarray, "views 6"]:
+    """Distortion parameters in nerfstudio's order."""
     # nerfstudio does not look at k4 here.
     in_file = any(key in meta for key in ("k1", "k2", "k3", "p1", "p2", "distortion_params"))
     sources = [meta] if in_file else frames
     rows = np.array([_distortion_row(source, where) for source in sources]).reshape(len(sources), 6)
-    if not rows.any():
-        return None
     return np.broadcast_to(rows, (len(frames), 6)).copy()
 
 
@@ -384,13 +369,15 @@ def _distortion_row(source: Mapping[str, Any], where: Path) -> list[float]:
 
 
 def _splits(
-    meta: Mapping[str, Any], listed: Sequence[ListedFrame], absent: Sequence[str], where: Path
+    meta: Mapping[str, Any], listed: Sequence[ListedFrame], absent: Sequence[str], files: FilesOfFolders, where: Path
 ) -> dict[str, tuple[int, ...]]:
     """View indices of the splits in `train_filenames`, `val_filenames` and `test_filenames`."""
+    if not any(meta.get(f"{split}_filenames") for split in SPLITS):
+        return {}
     # A split may name an image with its extension although the frame does not, and absent images are known too.
-    known: dict[str, int] = dict.fromkeys(absent, -1)
+    known: dict[str, int] = {files.place(name): -1 for name in absent}
     for index, frame in enumerate(listed):
-        known[frame.name + frame.image_path.suffix] = known[frame.name] = index
+        known[files.place(frame.name)] = known[os.path.abspath(frame.image_path)] = index
     splits = {}
     for split in SPLITS:
         key = f"{split}_filenames"
@@ -399,10 +386,10 @@ def _splits(
         if not isinstance(meta[key], list) or not all(isinstance(name, str) for name in meta[key]):
             do = "list the file_path of each of its frames"
             raise ValueError(problem(f"{where}, {key}", "a list of paths", f"{shown(meta[key]):.60}", do))
-        names = [normalised_name(name) for name in meta[key]]
-        check_known(names, known, key, where)
-        check_unique(names, key, where)
-        splits[split] = tuple(sorted({known[name] for name in names} - {-1}))
+        places = {name: files.place(normalised_name(name)) for name in meta[key]}
+        check_known(meta[key], {name for name, place in places.items() if place in known}, key, where)
+        check_unique([places[name] for name in meta[key]], key, where)
+        splits[split] = tuple(sorted({known[place] for place in places.values()} - {-1}))
     return splits
 
 
@@ -428,39 +415,50 @@ def _has_volume(aabb: Float[np.ndarray, "2 3"]) -> bool:
 
 
 def _capture_box(meta: Mapping[str, Any], where: Path) -> Optional[Float[np.ndarray, "2 3"]]:
-    """The box of instant-ngp's `aabb_scale`, in the units of the poses."""
-    if "aabb_scale" not in meta:
+    """The cube of instant-ngp's `aabb_scale`, in the units of the poses: ([0.5 - s / 2, 0.5 + s / 2] - offset) / scale.
+
+    instant-ngp exchanges the axes after the offset, which the cube does not notice.
+    """
+    if "aabb_scale" not in meta and "offset" not in meta:
         return None
-    half = INSTANT_NGP_HALF_SIZE * _positive(meta["aabb_scale"], "aabb_scale", where)
-    return np.array([[-half] * 3, [half] * 3])
+    half = 0.5 * _positive(meta.get("aabb_scale", 1), "aabb_scale", where)
+    scale = _positive(meta.get("scale", NGP_SCALE), "scale", where)
+    offset = meta.get("offset", [NGP_OFFSET] * 3)
+    if not isinstance(offset, list) or len(offset) != 3:
+        raise ValueError(problem(f"{where}, offset", "3 numbers", f"{shown(offset):.60}", "repair the camera file"))
+    centre = 0.5 - np.array([_number(value, "offset", where) for value in offset])
+    return np.stack([centre - half, centre + half]) / scale
 
 
 def _masks(
-    frames: Sequence[Mapping[str, Any]],
-    folder: Path,
-    headers: Sequence[ImageHeader],
-    names: Sequence[str],
-    where: Path,
-) -> Optional[tuple[Path, ...]]:
-    """The masks, where every frame has one; each as large as its image."""
-    count = sum("mask_path" in frame for frame in frames)
-    if count == 0:
-        return None
-    if count < len(frames):
-        do = "give every frame a mask_path, or none"
-        raise ValueError(problem(f"{where}, mask_path", f"{len(frames)} masks", count, do))
-    paths = []
-    for frame, header, name in zip(frames, headers, names, strict=True):
-        path = _existing(folder, normalised_name(str(frame["mask_path"])))
-        if path is None:
-            do = "put the mask where the camera file says it is"
-            raise FileNotFoundError(problem(f"{where}, mask of '{name}'", frame["mask_path"], "no such file", do))
-        mask = read_image_header(path)
+    listed: Sequence[ListedFrame], headers: Sequence[ImageHeader], find: Callable[[ListedFrame], Optional[Path]]
+) -> tuple[Optional[Path], ...]:
+    """A mask a frame, each as large as its image; None for those that keep all."""
+    paths = tuple(find(frame) for frame in listed)
+    for path, header in zip(paths, headers, strict=True):
+        mask = header if path is None else read_image_header(path, any_mode=True)
         if (mask.width, mask.height) != (header.width, header.height):
             expected = f"{header.width} x {header.height} pixels, as its image"
             raise ValueError(problem(path, expected, f"{mask.width} x {mask.height}", "resize the mask"))
-        paths.append(path)
-    return tuple(paths)
+    return paths
+
+
+def _named_mask(frame: ListedFrame, files: FilesOfFolders, where: Path) -> Optional[Path]:
+    """The mask that a frame names in `mask_path`."""
+    name = frame.entry.get("mask_path")
+    if name is None:
+        return None
+    path = files.find(normalised_name(str(name)), SUFFIXES)
+    if path is None:
+        do = "put the mask where the camera file says it is"
+        raise FileNotFoundError(problem(f"{where}, mask of '{frame.name}'", name, "no such file", do))
+    return path
+
+
+def _dynamic_mask(frame: ListedFrame, files: FilesOfFolders) -> Optional[Path]:
+    """The mask of what moves, which instant-ngp looks for beside an image."""
+    path = frame.image_path
+    return files.find(os.path.abspath(path.with_name(f"dynamic_mask_{path.stem}.png")))
 
 
 def _applied_transform(meta: Mapping[str, Any], where: Path) -> Optional[Float[np.ndarray, "3 4"]]:

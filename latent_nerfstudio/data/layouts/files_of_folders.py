@@ -1,0 +1,54 @@
+"""Which files lie in folders, by listing each folder once."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Optional
+
+from latent_nerfstudio.names import name_key
+
+
+class FilesOfFolders:
+    """Finds files by the paths of a camera file; absent ones cost no call of the file system.
+
+    Args:
+        root: folder that paths are relative to.
+    """
+
+    def __init__(self, root: Path):
+        self.root = str(root)
+        self._names: dict[str, set[str]] = {}
+        self._real: dict[str, str] = {}
+
+    def place(self, name: str) -> str:
+        """The absolute path of a relative or absolute one, without '..' parts."""
+        return os.path.abspath(os.path.join(self.root, name))
+
+    def find(self, name: str, suffixes: Sequence[str] = ()) -> Optional[Path]:
+        """Where a file is: as it is named, or with one of the suffixes behind; None where there is none.
+
+        Appended, not replaced: 'frame.001' has no extension.
+        """
+        folder, last = os.path.split(os.path.join(self.root, name))
+        key = name_key(last)
+        there = self._names_in(folder)
+        found = (suffix for suffix in ("", *suffixes) if key + suffix in there)
+        paths = (os.path.join(folder, last + suffix) for suffix in found)
+        return next((Path(path) for path in paths if os.path.exists(path) and not os.path.isdir(path)), None)
+
+    def real(self, path: Path) -> str:
+        """The path of a file behind all links: one file, one path."""
+        folder, name = os.path.split(path)
+        if folder not in self._real:
+            self._real[folder] = os.path.realpath(folder)
+        real = os.path.join(self._real[folder], name)
+        return os.path.realpath(real) if os.path.islink(real) else real
+
+    def _names_in(self, folder: str) -> set[str]:
+        """The keys of the names in a folder; file systems differ in what they take for one name."""
+        if folder not in self._names:
+            try:
+                self._names[folder] = {name_key(name) for name in os.listdir(folder)}
+            except OSError:
+                self._names[folder] = set()
+        return self._names[folder]
