@@ -56,3 +56,16 @@ def look_at_origin(eyes: Float[np.ndarray, "views 3"]) -> Float[np.ndarray, "vie
     poses = np.tile(np.eye(4), (len(eyes), 1, 1))
     poses[:, :3, :] = np.stack([right, up, backwards, eyes], -1)
     return poses
+
+
+def framing_radius(
+    points: Float[np.ndarray, "points 3"], views: int, seed: int, focal_per_width: float = FOCAL_PER_WIDTH
+) -> float:
+    """Distance of the cameras of `hemisphere` from which none of them cuts a point off; at least `RADIUS`.
+
+    A point (x, y, z) in the frame of a camera that looks along -z at the origin, from which it is r away, is within a
+    square picture of half the width w and the focal length f if |x| and |y| <= w / f (r - z).
+    """
+    turned = points @ hemisphere(views, seed)[:, :3, :3]
+    sideways = np.abs(turned[..., :2]).max(-1)
+    return max(RADIUS, float((2 * focal_per_width * sideways + turned[..., 2]).max()))

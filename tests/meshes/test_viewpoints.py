@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from latent_nerfstudio.meshes.viewpoints import hemisphere, look_at_origin
+from latent_nerfstudio.meshes.viewpoints import FOCAL_PER_WIDTH, RADIUS, framing_radius, hemisphere, look_at_origin
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +57,15 @@ def test_bad_input_is_refused():
         hemisphere(4, 0, max_elevation=90.0)
     with pytest.raises(ValueError, match="eyes: expected points off the z axis"):
         look_at_origin(np.array([[0.0, 0.0, 1.3]]))
+
+
+def test_no_camera_cuts_off_what_it_frames():
+    """The farthest point of some picture lies on its border, and small things are seen from the usual distance."""
+    corners = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
+    radius = framing_radius(corners, 12, 5)
+    worst = 0.0
+    for pose in hemisphere(12, 5, radius):
+        local = (corners - pose[:3, 3]) @ pose[:3, :3]
+        worst = max(worst, float(np.abs(FOCAL_PER_WIDTH * local[:, :2] / local[:, 2:]).max()))
+    assert worst == pytest.approx(0.5)
+    assert framing_radius(0.2 * corners, 12, 5) == RADIUS
