@@ -132,7 +132,7 @@ def find_bundle(path: Path, source: str, scene: SceneFile) -> SharedBundle:
             found = read_shared_bundle(place)
         except FileNotFoundError:
             continue
-        if found.hash == scene.bundle_hash:
+        if found.has_hash(scene.bundle_hash):
             return found
     expected = f"the shared bundle {scene.bundle_hash[:12]} of scene {scene.name!r} beside it"
     raise ValueError(problem(source, expected, "none with that hash", "name the bundle: a run, its folder or a Hub id"))

@@ -143,7 +143,7 @@ def bundle_beside(folder: Path) -> Optional[str]:
     if not place.is_dir():
         return None
     first = read_scene_file(files_in(folder)[0])
-    return str(place) if first.bundle_hash == read_shared_bundle(str(place)).hash else None
+    return str(place) if read_shared_bundle(str(place)).has_hash(first.bundle_hash) else None
 
 
 def check_kind(kind: str) -> None:

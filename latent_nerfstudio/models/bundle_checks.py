@@ -82,6 +82,15 @@ AUTOENCODER: Dict[str, Tuple[Check, str]] = {
 }
 """Likewise, of its autoencoder."""
 
+WIDTH = (is_whole(4, 1 << 9), "a whole number from 4 to 512")
+
+SCENE_ENCODER: Dict[str, Tuple[Check, str]] = {
+    "grid": (is_whole(4, 64), "a whole number from 4 to 64"),
+    **dict.fromkeys(("photo_width", "point_width", "fine_width", "width", "inner_width"), WIDTH),
+    "inner_blocks": (is_whole(1, 32), "a whole number from 1 to 32"),
+}
+"""Likewise, of its scene encoder, where it has one."""
+
 COUNT = (is_whole(0, MOST_FEATURES), f"a whole number up to {MOST_FEATURES}")
 
 FIELD: Dict[str, Tuple[Check, str]] = {
@@ -113,11 +122,13 @@ def check_settings(settings: Mapping[str, Any], where: object) -> None:
     Raises:
         ValueError: a setting is absent, unknown, of another type or out of its range; the message names it.
     """
-    unknown = sorted(set(settings) - set(SETTINGS) - {"format", "hash"})
+    unknown = sorted(set(settings) - set(SETTINGS) - {"format", "hash", "scene_encoder"})
     if unknown:
         raise ValueError(problem(where, "the settings of a bundle", f"{unknown[0]!r:.40} as well", AGAIN))
     check_each(settings, SETTINGS, where)
     check_each(settings["autoencoder"], AUTOENCODER, f"{where}, autoencoder")
+    if settings.get("scene_encoder") is not None:
+        check_encoder(settings["scene_encoder"], f"{where}, scene_encoder")
     field = settings["field"]
     check_each(field, FIELD, f"{where}, field")
     check_each(field, {n: check for n, check in MORE_FIELD.items() if n in field}, f"{where}, field")
@@ -126,6 +137,17 @@ def check_settings(settings: Mapping[str, Any], where: object) -> None:
     if not 0 < numbers <= MOST_NUMBERS:
         got = f"{features} features of {field['resolution']} x {field['resolution']}"
         raise ValueError(problem(f"{where}, field", f"planes of 1 to {MOST_NUMBERS} numbers", got, AGAIN))
+
+
+def check_encoder(settings: Any, where: object) -> None:
+    """Refuses settings that are no scene encoder's.
+
+    Raises:
+        ValueError: a setting is absent, unknown, of another type or out of its range; the message names it.
+    """
+    if not isinstance(settings, dict) or set(settings) - set(SCENE_ENCODER):
+        raise ValueError(problem(where, f"an object with {', '.join(SCENE_ENCODER)}", f"{settings!r:.60}", AGAIN))
+    check_each(settings, SCENE_ENCODER, where)
 
 
 def check_each(values: Mapping[str, Any], checks: Mapping[str, Tuple[Check, str]], where: object) -> None:

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Dict, Iterator, Optional, Sequence
 
 import torch
 from torch import Tensor
@@ -20,6 +20,9 @@ FOLDER = "shared_bundle"
 
 SETTINGS_FILE = "bundle.json"
 TENSORS_FILE = "shared.safetensors"
+ENCODER_FILE = "scene_encoder.safetensors"
+"""The scene encoder's weights, where a bundle has one."""
+
 AUTOENCODER = "autoencoder"
 """Subfolder with the autoencoder, and name of the link to it beside the bundle's folder."""
 
@@ -54,17 +57,20 @@ def find_folder(path: Path) -> Optional[Path]:
     return next((place for place in places if (place / SETTINGS_FILE).is_file()), None)
 
 
-def hash_folder(folder: Path, settings: Dict[str, Any]) -> str:
+def hash_folder(folder: Path, settings: Dict[str, Any], leave_out: Sequence[str] = ()) -> str:
     """SHA-256 of a bundle: its settings without their provenance, and the tensors and JSON files of its folder.
 
     Args:
         folder: the bundle's folder.
         settings: contents of its bundle.json, which need not be written yet.
+        leave_out: settings and files that do not count.
     """
-    kept = {name: value for name, value in settings.items() if name not in PROVENANCE}
+    kept = {name: value for name, value in settings.items() if name not in (*PROVENANCE, *leave_out)}
     digest = hashlib.sha256(canonical(kept))
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
+        if name in leave_out:
+            continue
         if path.suffix == ".json" and name != SETTINGS_FILE:
             digest.update(name.encode() + canonical(json.loads(path.read_text(encoding="utf-8"))))
         elif path.suffix == ".safetensors":

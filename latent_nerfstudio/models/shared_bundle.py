@@ -6,6 +6,7 @@ the folder `shared_bundle/` of a run:
     autoencoder/        diffusers folder, with latent_space.json; none for the identity
     shared.safetensors  field.base_planes, field.mlp.*, mean_scene_weights, normalizer.*, background, preview_*, and
                         decoder.*, the decoder of rendered latents, where it is another than the autoencoder's
+    scene_encoder.safetensors  weights of the network that predicts scenes from photos, where there is one
     bundle.json         the fields of `SharedBundle`, and its format
 """
 
@@ -13,7 +14,7 @@ import copy
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
 import torch
 from jaxtyping import Float
@@ -27,6 +28,7 @@ from latent_nerfstudio.latent_space.normalizer import Normalizer, NormalizerKind
 from latent_nerfstudio.models.bundle_checks import check_settings, check_tensors
 from latent_nerfstudio.models.bundle_folder import (
     AUTOENCODER,
+    ENCODER_FILE,
     FOLDER,
     SETTINGS_FILE,
     TENSORS_FILE,
@@ -78,6 +80,10 @@ class SharedBundle:
     """Step of the run that wrote it."""
     facts: Dict[str, Any]
     """What the writer had to say."""
+    scene_encoder: Optional[Dict[str, Any]] = None
+    """Settings of the scene encoder, by the names of `SceneEncoderConfig`; None where there is none."""
+    scenes_hash: str = ""
+    """Hash without the scene encoder: what decides how scenes look, so scene files of this bundle may name it too."""
 
     @property
     def autoencoder_config(self) -> AutoencoderConfig:
@@ -94,6 +100,10 @@ class SharedBundle:
     def has_base_planes(self) -> bool:
         """Whether its scenes shared base planes."""
         return "field.base_planes" in self.tensors
+
+    def has_hash(self, value: str) -> bool:
+        """Whether scenes that name this hash belong to this bundle."""
+        return value in (self.hash, self.scenes_hash)
 
     @property
     def box(self) -> Float[Tensor, "2 3"]:
@@ -276,9 +286,11 @@ def read_shared_bundle(source: str) -> SharedBundle:
             f"shared bundle {folder}: expected contents with the hash {settings.get('hash')}, as {SETTINGS_FILE} says, "
             f"got {actual}; files were changed or damaged: copy the bundle again, or have its run write it again"
         )
+    has_encoder = settings.get("scene_encoder") is not None
+    scenes_hash = hash_folder(folder, settings, ("scene_encoder", ENCODER_FILE)) if has_encoder else actual
     settings.pop("format")
     where = f"shared bundle {folder}"
     check_settings(settings, where)
     tensors = dict(stored_tensors(folder / TENSORS_FILE))
     check_tensors(tensors, settings, where)
-    return SharedBundle(folder=folder, tensors=tensors, **settings)
+    return SharedBundle(folder=folder, tensors=tensors, scenes_hash=scenes_hash, **settings)

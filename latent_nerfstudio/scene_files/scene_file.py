@@ -331,7 +331,7 @@ def check_bundle(own_hash: str, entries: Dict[str, Entry], bundle: SharedBundle,
     Raises:
         ValueError: such a scene; the message names both bundles.
     """
-    if own_hash != bundle.hash:
+    if not bundle.has_hash(own_hash):
         expected, do = f"a scene of the shared bundle {bundle.hash}", "name the bundle that it was fitted against"
         raise ValueError(problem(where, expected, f"one of {own_hash[:64]}", do))
     for name, shape in scene_shapes(bundle).items():

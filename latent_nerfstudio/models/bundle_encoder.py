@@ -1,0 +1,98 @@
+"""The scene encoder of a shared bundle: built, read, and written beside what the bundle holds."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+import torch
+
+from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.replacing import replacing_folder
+from latent_nerfstudio.latent_space.checks import is_finite
+from latent_nerfstudio.models.bundle_checks import AGAIN
+from latent_nerfstudio.models.bundle_folder import (
+    ENCODER_FILE,
+    FOLDER,
+    SETTINGS_FILE,
+    hash_folder,
+    link_autoencoder,
+    stored_tensors,
+)
+from latent_nerfstudio.models.shared_bundle import SharedBundle
+from latent_nerfstudio.scene_encoder.network import SceneEncoder, SceneEncoderConfig
+
+
+def new_scene_encoder(bundle: SharedBundle, config: SceneEncoderConfig) -> SceneEncoder:
+    """An untrained scene encoder for a bundle: it predicts the mean scene.
+
+    Raises:
+        ValueError: a bundle without micro planes, or whose planes are not summed up at XY, XZ and YZ.
+    """
+    field = bundle.field
+    kind = (field["micro_features"] > 0, field.get("aggregation", "sum"), field.get("eg3d_axes", False))
+    if kind != (True, "sum", False) or bundle.scene_contraction:
+        expected = "micro planes XY, XZ and YZ that are summed up within a box"
+        raise ValueError(problem(f"scene encoder for {bundle.folder}", expected, "others", "learn another bundle"))
+    return config.setup(
+        channels=bundle.autoencoder["channels"],
+        box=bundle.box,
+        features=field["micro_features"],
+        resolution=field["resolution"],
+        mean_weights=bundle.tensors.get("mean_scene_weights", torch.zeros(0)),
+    )
+
+
+def read_scene_encoder(bundle: SharedBundle) -> Optional[SceneEncoder]:
+    """The scene encoder of a bundle, for evaluation; None where it has none.
+
+    Raises:
+        ValueError: weights of another bundle, or damaged ones.
+    """
+    if bundle.scene_encoder is None:
+        return None
+    encoder = new_scene_encoder(bundle, SceneEncoderConfig(**bundle.scene_encoder))
+    path = bundle.folder / ENCODER_FILE
+    state = {name: value.float() for name, value in stored_tensors(path)} if path.is_file() else {}
+    try:
+        encoder.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(problem(path, "the scene encoder of this bundle", str(error), AGAIN)) from error
+    if not all(is_finite(value) for value in state.values()):
+        raise ValueError(problem(path, "finite numbers", "others", AGAIN))
+    return encoder.eval().requires_grad_(False)
+
+
+def write_scene_encoder(bundle: SharedBundle, encoder: SceneEncoder, run_folder: Path, facts: Dict[str, Any]) -> Path:
+    """Writes a copy of a bundle with a scene encoder, in half precision, as RUN/shared_bundle.
+
+    Args:
+        bundle: the bundle; a scene encoder that it has is replaced in the copy.
+        encoder: for this bundle.
+        run_folder: folder of the run.
+        facts: what bundle.json should say of it beside the bundle's own facts.
+
+    Returns:
+        The new bundle's folder.
+    """
+    from safetensors.torch import save_file
+
+    settings = json.loads((bundle.folder / SETTINGS_FILE).read_text(encoding="utf-8"))
+    settings["facts"] = {**bundle.facts, "scene_encoder": facts}
+    settings["scene_encoder"] = settings_of(encoder.config)
+    state = {name: value.detach().half().cpu().contiguous() for name, value in encoder.state_dict().items()}
+    with replacing_folder(run_folder / FOLDER) as folder:
+        shutil.copytree(bundle.folder, folder, dirs_exist_ok=True)
+        save_file(state, folder / ENCODER_FILE)
+        (folder / ENCODER_FILE).chmod(0o644)  # safetensors keeps its files to their owner
+        settings["hash"] = hash_folder(folder, settings)
+        (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=2), encoding="utf-8")
+    if not bundle.autoencoder["is_identity"]:
+        link_autoencoder(run_folder)
+    return run_folder / FOLDER
+
+
+def settings_of(config: SceneEncoderConfig) -> Dict[str, int]:
+    """The sizes of a scene encoder by name."""
+    return {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.name != "_target"}

@@ -1,0 +1,267 @@
+"""Trains the scene encoder of a shared bundle, which stays as it is: it is given a few photos of a scene, and its planes
+must show the latents of views that it was not given."""
+
+import math
+from dataclasses import dataclass
+from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
+
+import torch
+from jaxtyping import Float, Int
+from nerfstudio.cameras.rays import RayBundle
+from torch import Tensor
+
+from latent_nerfstudio.data.latent_datamanager import LatentDataManager
+from latent_nerfstudio.data.rays import with_targets
+from latent_nerfstudio.errors import problem
+from latent_nerfstudio.fields.planes import compose_planes
+from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float
+from latent_nerfstudio.models.latent_model import LatentModel
+from latent_nerfstudio.models.rendering import composite, ray_weights, scatter
+from latent_nerfstudio.models.triplane import TriplaneModel
+from latent_nerfstudio.scene_encoder.network import Prediction, SceneEncoder
+from latent_nerfstudio.scene_encoder.projection import Photos, intrinsics_of
+
+PHOTOS = (1, 1, 2, 2, 3, 4, 6, 8)
+"""Photos of each scene in a step: one of these numbers at random."""
+
+RISE = 100
+"""Steps in which the learning rate rises."""
+
+MEASURED = (1, 2, 4, 8)
+"""Photos of each held-out scene that it is measured with."""
+
+
+@dataclass
+class EncoderTraining:
+    """How a scene encoder is trained."""
+
+    steps: int = 6000
+    """Steps in all; the learning rate falls to zero by half a cosine."""
+    scenes_per_step: int = 4
+    """Scenes a step, all with as many photos."""
+    rays_per_scene: int = 384
+    """Latent pixels of each scene's other views a step; those whose ray misses the box cost nothing."""
+    learning_rate: float = 2e-3
+    """Of AdamW, at its highest."""
+    seed: int = 0
+    """Of the network and of all draws."""
+
+
+class Task(NamedTuple):
+    """What a step is given, and what it must show."""
+
+    photos: Photos
+    rays: RayBundle
+    slots: Int[Tensor, "rays"]
+    target: Float[Tensor, "rays channels"]
+
+
+class SceneViews:
+    """Views of many scenes: their latents, latent cameras, and which pixels count.
+
+    Args:
+        manager: prepared.
+        space: of its latents.
+    """
+
+    def __init__(self, manager: LatentDataManager, space: LatentSpace):
+        assert manager.table is not None
+        self.manager, self.space, self.table = manager, space, manager.table
+        cameras = manager.latent_cameras
+        self.intrinsics, self.poses = intrinsics_of(cameras), cameras.camera_to_worlds.float()
+        self.sizes = torch.stack([self.table.heights, self.table.widths], dim=1)
+        scenes = manager.picture_scenes
+        self.members = [(scenes == scene).nonzero()[:, 0] for scene in range(int(scenes.max()) + 1)]
+        self.valid: Optional[Tensor] = None
+        if self.table.valid is not None:
+            self.valid = torch.zeros(len(self.table.values), dtype=torch.bool)
+            self.valid[self.table.valid] = True
+
+    def alike(self, scene: int, size: Int[Tensor, "2"]) -> Int[Tensor, "views"]:
+        """The views of a scene that have a size."""
+        own = self.members[scene]
+        return own[(self.sizes[own] == size).all(dim=1)]
+
+    def photos(self, views: Int[Tensor, "scenes photos"]) -> Photos:
+        """Views of one size as photos."""
+        device = self.poses.device
+        raw = torch.stack([self.table.picture(i) for i in views.flatten().tolist()]).to(device)
+        latents = self.space.normalizer(as_float(raw)).permute(0, 3, 1, 2).unflatten(0, views.shape)
+        masks = None
+        if self.valid is not None:
+            pixels = self.table.starts[views][..., None] + torch.arange(latents[0, 0, 0].numel())
+            masks = self.valid[pixels].view(*views.shape, *latents.shape[-2:]).to(device)
+        return Photos(latents, self.poses[views], self.intrinsics[views], masks)
+
+    def groups(self, scene: int) -> list[Photos]:
+        """All views of a scene, those of a size together."""
+        own = self.members[scene]
+        return [self.photos(self.alike(scene, size)[None]) for size in self.sizes[own].unique(dim=0)]
+
+    def rays(self, pixels: Int[Tensor, "rays"]) -> Tuple[RayBundle, Float[Tensor, "rays channels"]]:
+        """Rays and normalised latents of pixels of the table."""
+        rays, batch = with_targets(*self.manager.batch_of(pixels), self.space)
+        return rays, batch["latent"]
+
+    def target(self, pixels: Sequence[Int[Tensor, "pixels"]]) -> Tuple[RayBundle, Tensor, Tensor]:
+        """Rays, the place of their scene and normalised latents of the pixels of each scene that masks keep."""
+        kept = [one if self.valid is None else one[self.valid[one]] for one in pixels]
+        rays, target = self.rays(torch.cat(kept))
+        slots = torch.cat([torch.full_like(one, slot) for slot, one in enumerate(kept)])
+        return rays, slots.to(target.device), target
+
+
+def draw_task(views: SceneViews, scenes: Int[Tensor, "some"], config: EncoderTraining, step: int) -> Task:
+    """Photos of some of the given scenes, and pixels of their other views; a function of seed and step.
+
+    Photos of a step are of one size, that of a picture drawn at random. Where a scene has too few of it, all scenes of
+    the step give fewer.
+    """
+    draw = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+
+    def shuffled(values: Tensor) -> Tensor:
+        return values[torch.randperm(len(values), generator=draw)]
+
+    order = shuffled(scenes).tolist()
+    size = views.sizes[shuffled(views.members[order[0]])[0]]
+    wanted = int(shuffled(torch.tensor(PHOTOS))[0])
+    own = [shuffled(views.alike(scene, size)) for scene in order]
+    own = [members for members in own if len(members) > 1][: config.scenes_per_step]
+    count = min([wanted, *(len(members) - 1 for members in own)])
+    pixels = []
+    for members in own:
+        others = members[count:]
+        chosen = others[torch.randint(len(others), (config.rays_per_scene,), generator=draw)]
+        inside = torch.randint(int(size.prod()), (config.rays_per_scene,), generator=draw)
+        pixels.append(views.table.starts[chosen] + inside)
+    return Task(views.photos(torch.stack([members[:count] for members in own])), *views.target(pixels))
+
+
+def render(model: LatentModel, prediction: Prediction, rays: RayBundle, slots: Int[Tensor, "rays"]) -> Tensor:
+    """Latents of rays through predicted scenes; gradients flow to these."""
+    nerf = model.nerf
+    assert isinstance(nerf, TriplaneModel)
+    planes = compose_planes(prediction.micro_planes, nerf.field.base_planes, prediction.scene_weights)
+    bundle, hit = nerf.clip(rays)
+    samples = nerf.sampler(bundle)
+    kept = slots[hit] if bool(hit.any()) else slots[:1]
+    density, channels = nerf.evaluate(samples, kept, planes)
+    result = composite(samples, ray_weights(samples, density), channels)
+    nothing = torch.zeros_like(hit, dtype=torch.float32)[:, None]
+    opacity = scatter(result.accumulation, hit, nothing)
+    return scatter(result.channels, hit, nothing) + (1 - opacity) * rays.metadata["background"]
+
+
+@torch.no_grad()
+def shown_of_channels(space: LatentSpace, latents: Float[Tensor, "n h w channels"]) -> Float[Tensor, "channels"]:
+    """How much of a change of each channel the decoder shows, on average 1: mean squared change of pictures.
+
+    Some channels show twenty times what others do, so the error of latents is no measure of that of pictures.
+
+    Args:
+        space: decodes.
+        latents: normalised ones, of a few pictures.
+    """
+    if space.is_identity:
+        return torch.ones(space.num_channels, device=latents.device)
+    draw = torch.Generator().manual_seed(0)
+    noise = 0.2 * torch.randn(latents.shape[:3], generator=draw).to(latents.device)
+    side = [extent * space.downscale_factor for extent in latents.shape[1:3]]
+    before = space.decode(latents, *side)
+    squares = []
+    for channel in range(space.num_channels):
+        moved = latents.clone()
+        moved[..., channel] += noise
+        squares.append((space.decode(moved, *side) - before).square().mean())
+    return torch.stack(squares) / torch.stack(squares).mean().clamp(min=1e-12)
+
+
+def rate_at(step: int, config: EncoderTraining) -> float:
+    """Learning rate of a step: a rise, then half a cosine down to zero."""
+    return config.learning_rate * min(1.0, (step + 1) / RISE) * 0.5 * (1 + math.cos(math.pi * step / config.steps))
+
+
+def training_steps(
+    encoder: SceneEncoder,
+    optimizer: torch.optim.Optimizer,
+    model: LatentModel,
+    views: SceneViews,
+    scenes: Int[Tensor, "some"],
+    config: EncoderTraining,
+    start: int = 0,
+) -> Iterator[Tuple[int, float]]:
+    """Trains an encoder; after each step its number and its loss, the mean squared error of latents weighted by what
+    the decoder shows of them.
+
+    Raises:
+        ValueError: scenes that have no two views of one size.
+        FloatingPointError: a loss that is not finite.
+    """
+    check_scenes(views, scenes)
+    shown = shown_of_channels(model.latent_space, views.photos(views.members[0][:4, None]).latents[:, 0].movedim(1, -1))
+    encoder.train()
+    model.train()  # samples of a ray are jittered
+    for step in range(start, config.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = rate_at(step, config)
+        task = draw_task(views, scenes, config, step)
+        device = task.target.device.type
+        with torch.autocast(device, torch.bfloat16, enabled=has_bfloat16(device)):
+            prediction = encoder([task.photos])
+        loss = ((render(model, prediction, task.rays, task.slots) - task.target).square() * shown).mean()
+        if not bool(loss.isfinite()):
+            raise FloatingPointError(
+                problem(f"step {step}", "a finite loss", str(float(loss)), "lower --learning-rate")
+            )
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
+        optimizer.step()
+        yield step, float(loss)
+
+
+def has_bfloat16(device_type: str) -> bool:
+    """Whether a kind of device computes in bfloat16 faster than in float32."""
+    if device_type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return device_type == "cpu" and bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
+
+
+def check_scenes(views: SceneViews, scenes: Int[Tensor, "some"]) -> None:
+    """Refuses scenes that nothing can be learned from.
+
+    Raises:
+        ValueError: a scene without two views of one size; the message names it.
+    """
+    for scene in scenes.tolist():
+        sizes = views.sizes[views.members[scene]]
+        if len(sizes) < 2 or int(sizes.unique(dim=0, return_counts=True)[1].max()) < 2:
+            got = f"{len(sizes)}"
+            raise ValueError(problem(f"scene {scene}", "at least two views of one size", got, "leave it out"))
+
+
+@torch.no_grad()
+def measure(encoder: SceneEncoder, model: LatentModel, views: SceneViews, scenes: Sequence[int]) -> Dict[int, float]:
+    """Mean squared error of the latents of views that were not given, by the number of photos.
+
+    Args:
+        encoder: predicts.
+        model: renders.
+        views: of the scenes; the first eight of each in a fixed random order are given, or all but one.
+        scenes: that it did not learn from.
+    """
+    was_training = encoder.training, model.training
+    encoder.eval(), model.eval()
+    errors: Dict[int, list[float]] = {count: [] for count in MEASURED}
+    for scene in scenes:
+        own = views.members[scene]
+        own = own[torch.randperm(len(own), generator=torch.Generator().manual_seed(7))]
+        own = views.alike(scene, views.sizes[own[0]])
+        most = min(max(MEASURED), len(own) - 1)
+        pixels = views.table.starts[own[most:]][:, None] + torch.arange(0, int(views.sizes[own[0]].prod()), 3)
+        rays, slots, target = views.target([pixels.flatten()])
+        for count in MEASURED:
+            prediction = encoder([views.photos(own[None, : min(count, most)])])
+            errors[count].append(float((render(model, prediction, rays, slots) - target).square().mean()))
+    encoder.train(was_training[0]), model.train(was_training[1])
+    return {count: sum(values) / len(values) for count, values in errors.items()}

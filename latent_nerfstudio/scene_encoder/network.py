@@ -1,0 +1,287 @@
+"""The scene encoder: a few posed photos of a scene to its planes, without any fitting.
+
+A grid of points in the bundle's box is projected into every photo. What the photos show there, from where and how far
+away, is summed up over the photos, by a mean, a variance and learned weights; so their order means nothing, and their
+number costs time alone. The grid is then flattened along the normal of each plane, and a small network of convolutions
+makes micro planes and scene weights of it. See docs/concepts.md.
+"""
+
+from dataclasses import dataclass, field
+from typing import List, NamedTuple, Optional, Sequence, Tuple, Type
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from nerfstudio.configs.base_config import InstantiateConfig
+from torch import Tensor, nn
+
+from latent_nerfstudio.fields.planes import PLANE_AXES
+from latent_nerfstudio.scene_encoder.projection import (
+    Photos,
+    grid_points,
+    pixel_directions,
+    project,
+    sample_pictures,
+    visible,
+)
+
+AT_ONCE = 8
+"""Photos of a scene that are looked at together: memory does not grow with their number."""
+
+HEADS = 4
+"""Weights of a point for each photo; a quarter of its channels follows each."""
+
+SHARPEST = 5.0
+"""Bound of the logarithm of a weight, so that sums over photos need no maximum."""
+
+
+@dataclass
+class SceneEncoderConfig(InstantiateConfig):
+    """Sizes of the network."""
+
+    _target: Type = field(default_factory=lambda: SceneEncoder)
+    grid: int = 16
+    """Points along each side of the grid, a multiple of two."""
+    photo_width: int = 32
+    """Channels of what is seen in a photo, a multiple of four."""
+    point_width: int = 16
+    """Channels of a point when all photos are summed up."""
+    fine_width: int = 32
+    """Channels of the planes' convolutions at the resolution of the planes, a multiple of eight."""
+    width: int = 48
+    """At the grid's resolution."""
+    inner_width: int = 96
+    """Channels at half the grid's resolution."""
+    inner_blocks: int = 3
+    """Residual blocks there."""
+
+
+class Prediction(NamedTuple):
+    """Scenes as they are predicted."""
+
+    micro_planes: Float[Tensor, "scenes 3 features rows cols"]
+    scene_weights: Float[Tensor, "scenes bases"]
+
+
+class Sums(NamedTuple):
+    """Sums over the photos that see a point; photos add up, whatever their order and size."""
+
+    count: Float[Tensor, "scenes points 1"]
+    values: Float[Tensor, "scenes points channels"]
+    squares: Float[Tensor, "scenes points channels"]
+    weights: Float[Tensor, "scenes points heads"]
+    weighted: Float[Tensor, "scenes points channels"]
+
+    def plus(self, other: Optional["Sums"]) -> "Sums":
+        """These photos and others."""
+        return self if other is None else Sums(*(a + b for a, b in zip(self, other, strict=True)))
+
+
+class SceneEncoder(nn.Module):
+    """Micro planes and scene weights of scenes from photos.
+
+    Args:
+        config: sizes.
+        channels: of the latents.
+        box: lower and upper corner of the scene box.
+        features: F_mic of the planes.
+        resolution: T of the planes.
+        mean_weights: mean scene weights of the bundle, from which predictions depart; empty without base planes.
+    """
+
+    points: Tensor
+    positions: Tensor
+    mean_weights: Tensor
+
+    def __init__(
+        self,
+        config: SceneEncoderConfig,
+        channels: int,
+        box: Float[Tensor, "2 3"],
+        features: int,
+        resolution: int,
+        mean_weights: Float[Tensor, "bases"],
+    ):
+        super().__init__()
+        self.config, self.resolution = config, resolution
+        positions = grid_points(config.grid)
+        self.size = float((box[1] - box[0]).norm())
+        self.register_buffer("positions", positions, persistent=False)
+        self.register_buffer("points", box[0] + (positions + 1) / 2 * (box[1] - box[0]), persistent=False)
+        self.register_buffer("mean_weights", mean_weights.detach().float().clone(), persistent=False)
+        wide, narrow, width = config.photo_width, config.point_width, config.width
+        self.look = nn.Sequential(
+            nn.Conv2d(channels + 4, wide, 3, padding=1),
+            PhotoBlock(wide),
+            PhotoBlock(wide),
+            nn.ReLU(),
+            nn.Conv2d(wide, wide + HEADS, 1),
+        )
+        self.place = nn.Linear(4, HEADS, bias=False)
+        self.point = nn.Sequential(nn.Linear(2 * wide + 5, wide), nn.ReLU(), nn.Linear(wide, narrow))
+        self.flatten = nn.ModuleList(nn.Linear(narrow * config.grid, width) for _ in PLANE_AXES)
+        self.trunk = PlaneNetwork(config)
+        self.out = nn.ModuleList(nn.Conv2d(config.fine_width, features, 3, padding=1) for _ in PLANE_AXES)
+        self.to_weights = nn.Linear(3 * config.inner_width, len(mean_weights))
+        for layer in (*self.out, self.to_weights):
+            nn.init.zeros_(layer.weight)  # untrained, every scene is the mean scene
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, groups: Sequence[Photos]) -> Prediction:
+        """Planes of scenes.
+
+        Args:
+            groups: photos of the same scenes, those of a size together.
+
+        Returns:
+            Their planes; those of the mean scene where there are no photos.
+        """
+        sums: Optional[Sums] = None
+        for photos in groups:
+            for part in parts_of(photos):
+                sums = self.sums_of(part).plus(sums)
+        assert sums is not None
+        volume = self.point(self.summary(sums)).unflatten(1, (self.config.grid,) * 3)
+        return self.planes_of(volume)
+
+    def sums_of(self, photos: Photos) -> Sums:
+        """What some photos show at every point of the grid."""
+        rows, cols = photos.latents.shape[-2:]
+        points = self.points.expand(len(photos.latents), -1, -1)
+        places, depth = project(points, photos.poses, photos.intrinsics)
+        seen = visible(places, depth, rows, cols)[..., None].float()
+        usable, pictures = self.pictures_of(photos)
+        if photos.masks is not None:
+            seen = seen * (sample_pictures(usable, places) > 0.99)
+        values, scores = sample_pictures(pictures, places).split([self.config.photo_width, HEADS], dim=-1)
+        away = photos.poses[:, :, None, :, 3] - points[:, None]
+        distance = away.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+        whence = torch.cat([away / distance, (distance / self.size).log()], dim=-1)
+        weights = seen * (SHARPEST * torch.tanh((scores + self.place(whence)) / SHARPEST)).exp()
+        weighted = values.unflatten(-1, (HEADS, -1)) * weights[..., None]
+        some = values[..., ::2] * seen
+        return Sums(*(x.sum(dim=1) for x in (seen, some, some * values[..., ::2], weights, weighted.flatten(-2))))
+
+    def pictures_of(self, photos: Photos) -> Tuple[Tensor, Tensor]:
+        """Which latent pixels may be used, and features of pictures: of their latents, and of where pixels look."""
+        latents = photos.latents
+        scenes, count, _, rows, cols = latents.shape
+        usable = latents.new_ones(scenes, count, 1, rows, cols)
+        if photos.masks is not None:
+            usable = photos.masks[:, :, None].to(latents)
+        directions = pixel_directions(photos.poses, photos.intrinsics, rows, cols)
+        seen = torch.cat([latents * usable, usable, directions], dim=2).flatten(0, 1)
+        return usable, self.look(seen).unflatten(0, (scenes, count)).float()
+
+    def summary(self, sums: Sums) -> Float[Tensor, "scenes points channels"]:
+        """What all photos together say of each point."""
+        count = sums.count.clamp(min=1)
+        mean = sums.values / count
+        spread = (sums.squares / count - mean.square()).clamp(min=0).add(1e-4).sqrt()
+        chosen = sums.weighted.unflatten(-1, (HEADS, -1)) / sums.weights.clamp(min=1e-6)[..., None]
+        number = torch.cat([sums.count.log1p(), (sums.count > 0).float()], dim=-1)
+        positions = self.positions.expand(len(mean), -1, -1)
+        return torch.cat([mean, spread, chosen.flatten(-2), number, positions], dim=-1)
+
+    def planes_of(self, volume: Float[Tensor, "scenes x y z channels"]) -> Prediction:
+        """Planes of what is known of the grid."""
+        flat = [
+            layer(flattened(volume, axes)).permute(0, 3, 1, 2)
+            for layer, axes in zip(self.flatten, PLANE_AXES, strict=True)
+        ]
+        fine, inner = self.trunk(torch.stack(flat, dim=1), self.resolution)
+        micro = torch.stack([layer(fine[:, i]) for i, layer in enumerate(self.out)], dim=1)
+        weights = self.mean_weights + self.to_weights(inner.mean(dim=(-1, -2)).flatten(1))
+        return Prediction(micro.float(), weights.float())
+
+
+class PhotoBlock(nn.Module):
+    """A residual block of a photo."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.last = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Float[Tensor, "photos width rows cols"]) -> Float[Tensor, "photos width rows cols"]:
+        return x + self.last(F.relu(self.first(F.relu(x))))
+
+
+class PlaneBlock(nn.Module):
+    """A residual block of three planes, which see each other along the axes that they share (Rodin, CVPR 2023)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.norm = nn.GroupNorm(8, width)
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.across, self.down = nn.Linear(width, width), nn.Linear(width, width)
+        self.last = nn.Conv2d(width, width, 3, padding=1)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, x: Float[Tensor, "scenes 3 width rows cols"]) -> Float[Tensor, "scenes 3 width rows cols"]:
+        normed = self.norm(x.flatten(0, 1))
+        across, down = profiles(normed.unflatten(0, x.shape[:2]))
+        exchanged = self.across(across.mT).mT[..., None, :] + self.down(down.mT).mT[..., None]
+        inner = F.relu(self.first(normed) + exchanged.flatten(0, 1))
+        return x + self.last(inner).unflatten(0, x.shape[:2])
+
+
+class PlaneNetwork(nn.Module):
+    """Convolutions of three planes at the grid's resolution, at half of it, and at that of the planes."""
+
+    def __init__(self, config: SceneEncoderConfig):
+        super().__init__()
+        width, inner, fine = config.width, config.inner_width, config.fine_width
+        self.before, self.after, self.fine = PlaneBlock(width), PlaneBlock(width), PlaneBlock(fine)
+        self.shrink = nn.Conv2d(width, inner, 2, stride=2)
+        self.inner = nn.ModuleList(PlaneBlock(inner) for _ in range(config.inner_blocks))
+        self.grow = nn.ConvTranspose2d(inner, width, 2, stride=2)
+        self.enlarge = nn.ConvTranspose2d(width, fine, 2, stride=2)
+
+    def forward(self, x: Float[Tensor, "scenes 3 width grid grid"], resolution: int) -> Tuple[Tensor, Tensor]:
+        """Planes of the wanted resolution, and the inner ones."""
+        shape = x.shape[:2]
+        x = self.before(x)
+        inner = self.shrink(x.flatten(0, 1)).unflatten(0, shape)
+        for block in self.inner:
+            inner = block(inner)
+        x = self.after(x + self.grow(inner.flatten(0, 1)).unflatten(0, shape))
+        fine = resized(self.enlarge(x.flatten(0, 1)), resolution)
+        return self.fine(fine.unflatten(0, shape)), inner
+
+
+def resized(x: Float[Tensor, "planes width rows cols"], side: int) -> Float[Tensor, "planes width side side"]:
+    """Planes of another resolution, border texels' centres staying where they are."""
+    return x if x.shape[-1] == side else F.interpolate(x, (side, side), mode="bilinear", align_corners=True)
+
+
+def parts_of(photos: Photos) -> List[Photos]:
+    """At most `AT_ONCE` photos of each scene at a time."""
+    split = [None if value is None else value.split(AT_ONCE, dim=1) for value in photos]
+    return [Photos(*(None if s is None else s[i] for s in split)) for i in range(len(split[0] or ()))]
+
+
+def flattened(
+    volume: Float[Tensor, "scenes x y z channels"], axes: Tuple[int, int]
+) -> Float[Tensor, "scenes rows cols channels_along"]:
+    """A volume seen along a plane's normal: the channels of all points behind a texel; rows run along the second axis."""
+    (normal,) = {0, 1, 2} - set(axes)
+    return volume.permute(0, 1 + axes[1], 1 + axes[0], 1 + normal, 4).flatten(-2)
+
+
+def profiles(
+    planes: Float[Tensor, "scenes 3 width side side"],
+) -> Tuple[Float[Tensor, "scenes 3 width side"], Float[Tensor, "scenes 3 width side"]]:
+    """For each plane, along its columns and along its rows: the means of the other plane that has this axis."""
+    along = {}
+    for plane, axes in enumerate(PLANE_AXES):
+        along[plane, axes[0]], along[plane, axes[1]] = planes[:, plane].mean(dim=-2), planes[:, plane].mean(dim=-1)
+
+    def others(side: int) -> Tensor:
+        wanted = [(plane, axes[side]) for plane, axes in enumerate(PLANE_AXES)]
+        return torch.stack(
+            [along[other] for own in wanted for other in along if other[1] == own[1] and other != own], 1
+        )
+
+    return others(0), others(1)

@@ -1,0 +1,147 @@
+"""The scene encoder: photos add up in any order, number and size, and gradients reach all of it."""
+
+import time
+
+import pytest
+import torch
+from tiny import poses_around
+
+from latent_nerfstudio.fields.planes import PLANE_AXES
+from latent_nerfstudio.scene_encoder import network
+from latent_nerfstudio.scene_encoder.network import SceneEncoder, SceneEncoderConfig, flattened, profiles
+from latent_nerfstudio.scene_encoder.projection import Photos
+
+BOX = torch.tensor([[-0.5, -0.4, -0.3], [0.5, 0.4, 0.3]])
+
+
+def encoder_of(trained: bool = True, bases: int = 3, **sizes) -> SceneEncoder:
+    torch.manual_seed(0)
+    small = {"grid": 6, "photo_width": 8, "point_width": 4, "fine_width": 8, "width": 8, "inner_width": 8}
+    config = SceneEncoderConfig(**{**small, "inner_blocks": 1, **sizes})
+    encoder = SceneEncoder(config, 2, BOX, features=3, resolution=9, mean_weights=torch.arange(float(bases)))
+    if trained:
+        for parameter in encoder.parameters():
+            parameter.data.add_(0.1 * torch.randn_like(parameter))
+    return encoder
+
+
+def photos_of(count: int, rows: int = 7, cols: int = 8, seed: int = 0, scenes: int = 1) -> Photos:
+    draw = torch.Generator().manual_seed(seed)
+    poses = torch.tensor(poses_around(scenes * count, 2.0, seed)[:, :3], dtype=torch.float32)
+    intrinsics = torch.tensor([12.0, 12.0, cols / 2, rows / 2]).expand(scenes, count, 4)
+    latents = torch.randn(scenes, count, 2, rows, cols, generator=draw)
+    return Photos(latents, poses.view(scenes, count, 3, 4), intrinsics)
+
+
+def of(photos: Photos, index) -> Photos:
+    return Photos(*(None if value is None else value[:, index] for value in photos))
+
+
+def assert_same(first, second, atol=1e-5):
+    for a, b in zip(first, second, strict=True):
+        torch.testing.assert_close(a, b, atol=atol, rtol=1e-4)
+
+
+def test_untrained_it_predicts_the_mean_scene():
+    micro, weights = encoder_of(trained=False)([photos_of(2)])
+    assert micro.shape == (1, 3, 3, 9, 9) and not bool(micro.any())
+    assert weights.tolist() == [[0, 1, 2]]
+    assert encoder_of(bases=0)([photos_of(1)]).scene_weights.shape == (1, 0)
+
+
+def test_neither_order_nor_grouping_of_photos_matters():
+    encoder, photos = encoder_of(), photos_of(5)
+    together = encoder([photos])
+    assert_same(encoder([of(photos, [3, 0, 4, 1, 2])]), together)
+    assert_same(encoder([of(photos, [4, 1]), of(photos, [0, 2, 3])]), together)
+    wide = photos_of(2, rows=5, cols=11, seed=9)
+    assert_same(encoder([photos, wide]), encoder([wide, photos]))
+
+
+def test_scenes_do_not_see_each_other():
+    encoder, photos = encoder_of(), photos_of(3, scenes=2)
+    both = encoder([photos])
+    for scene in range(2):
+        alone = encoder([Photos(*(None if v is None else v[scene : scene + 1] for v in photos))])
+        assert_same(alone, [value[scene : scene + 1] for value in both])
+
+
+@pytest.mark.parametrize("count", [1, network.AT_ONCE, network.AT_ONCE + 1, 40])
+def test_any_number_of_photos_a_part_at_a_time(count):
+    encoder, photos = encoder_of(), photos_of(count)
+    assert_same(encoder([photos]), encoder([of(photos, [i]) for i in range(count)]), atol=1e-4)
+
+
+def test_a_photo_given_twice_changes_the_count_alone():
+    encoder, photo = encoder_of(), photos_of(1)
+    once, twice = (encoder.sums_of(of(photo, [0] * n)) for n in (1, 2))
+    for a, b in zip(once, twice, strict=True):
+        torch.testing.assert_close(2 * a, b)
+
+
+def test_what_a_mask_hides_has_no_influence():
+    encoder, photos = encoder_of(), photos_of(2)
+    masks = torch.ones(1, 2, 7, 8, dtype=torch.bool)
+    assert_same(encoder([photos._replace(masks=masks)]), encoder([photos]))
+    masks[:, 1] = False
+    hidden = photos._replace(masks=masks)
+    other = hidden._replace(latents=torch.where(masks[:, :, None], photos.latents, 7.0))
+    assert_same(encoder([hidden]), encoder([other]))
+    assert_same(encoder([hidden]), encoder([of(photos, [0])]))
+
+
+def test_photos_that_look_away_are_as_none():
+    encoder, photos = encoder_of(), photos_of(2)
+    poses = photos.poses.clone()
+    poses[:, 1, :, 1:3] *= -1  # turned around
+    assert_same(encoder([photos._replace(poses=poses)]), encoder([of(photos, [0])]))
+    away = photos._replace(
+        poses=torch.cat(
+            [-photos.poses[..., :1], photos.poses[..., 1:2], -photos.poses[..., 2:3], photos.poses[..., 3:]], dim=-1
+        )
+    )
+    assert all(bool(value.isfinite().all()) for value in encoder([away]))
+
+
+def test_gradients_reach_every_parameter_and_the_latents():
+    encoder, photos = encoder_of(), photos_of(3)
+    latents = photos.latents.clone().requires_grad_()
+    micro, weights = encoder([photos._replace(latents=latents)])
+    (micro.square().sum() + weights.square().sum()).backward()
+    unused = [name for name, p in encoder.named_parameters() if p.grad is None or not bool(p.grad.any())]
+    assert not unused and bool(latents.grad.any())
+
+
+def test_cost_grows_linearly_and_memory_of_sums_not_at_all():
+    encoder = encoder_of(grid=12)
+    with torch.no_grad():
+        seconds = []
+        for count in (8, 64):
+            photos = photos_of(count)
+            encoder([photos])
+            start = time.process_time()
+            sums = encoder([photos])
+            seconds.append(time.process_time() - start)
+    assert seconds[1] < 12 * seconds[0] + 0.05
+    assert sums.micro_planes.shape == (1, 3, 3, 9, 9)
+
+
+def test_a_volume_is_flattened_along_the_normal_of_each_plane():
+    volume = torch.rand(1, 4, 4, 4, 2)
+    for axes in PLANE_AXES:
+        flat = flattened(volume, axes)
+        for x, y, z in ((0, 1, 2), (3, 0, 1)):
+            point = (x, y, z)
+            normal = ({0, 1, 2} - set(axes)).pop()
+            texel = flat[0, point[axes[1]], point[axes[0]]].view(4, 2)
+            torch.testing.assert_close(texel[point[normal]], volume[0, x, y, z])
+
+
+def test_profiles_are_means_of_the_plane_that_shares_the_axis():
+    planes = torch.rand(1, 3, 2, 4, 4)
+    across, down = profiles(planes)
+    xy, xz, yz = planes[0]
+    expected_across = [xz.mean(-2), xy.mean(-2), xy.mean(-1)]  # x of XY from XZ, x of XZ from XY, y of YZ from XY
+    expected_down = [yz.mean(-2), yz.mean(-1), xz.mean(-1)]  # y of XY from YZ, z of XZ from YZ, z of YZ from XZ
+    torch.testing.assert_close(across[0], torch.stack(expected_across))
+    torch.testing.assert_close(down[0], torch.stack(expected_down))
