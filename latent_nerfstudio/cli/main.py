@@ -24,6 +24,7 @@ from latent_nerfstudio.cli.export_scenes import ExportScenes
 from latent_nerfstudio.cli.fit_scenes import FitScenes
 from latent_nerfstudio.cli.import_autoencoder import ImportAutoencoder
 from latent_nerfstudio.cli.import_scenes import ImportScenes
+from latent_nerfstudio.cli.learn_scene_encoder import LearnSceneEncoder
 from latent_nerfstudio.cli.link_ffmpeg import LinkFfmpeg
 from latent_nerfstudio.cli.orbit import Orbit
 from latent_nerfstudio.cli.pack_scenes import PackScenes
@@ -47,6 +48,7 @@ COMMANDS = {
     "demo-scenes": DemoScenes,
     "render-meshes": RenderMeshes,
     "fit-scenes": FitScenes,
+    "learn-scene-encoder": LearnSceneEncoder,
     "orbit": Orbit,
     "blend": Blend,
     "report": Report,

@@ -1,25 +1,25 @@
-"""Trains the scene encoder of a shared bundle, which stays as it is: it is given a few photos of a scene, and its planes
-must show the latents of views that it was not given."""
+"""Trains the scene encoder of a shared bundle, which stays as it is: the planes that it makes of a few photos of a
+scene must show the latents of other views."""
 
 import math
 from dataclasses import dataclass
-from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterator, NamedTuple, Sequence, Tuple
 
 import torch
 from jaxtyping import Float, Int
 from nerfstudio.cameras.rays import RayBundle
 from torch import Tensor
 
-from latent_nerfstudio.data.latent_datamanager import LatentDataManager
-from latent_nerfstudio.data.rays import with_targets
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.planes import compose_planes
-from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float
+from latent_nerfstudio.latent_space.latent_space import LatentSpace
 from latent_nerfstudio.models.latent_model import LatentModel
 from latent_nerfstudio.models.rendering import composite, ray_weights, scatter
 from latent_nerfstudio.models.triplane import TriplaneModel
+from latent_nerfstudio.pipelines.latent_pipeline import has_bfloat16
+from latent_nerfstudio.pipelines.scene_views import SceneViews
 from latent_nerfstudio.scene_encoder.network import Prediction, SceneEncoder
-from latent_nerfstudio.scene_encoder.projection import Photos, intrinsics_of
+from latent_nerfstudio.scene_encoder.projection import Photos
 
 PHOTOS = (1, 1, 2, 2, 3, 4, 6, 8)
 """Photos of each scene in a step: one of these numbers at random."""
@@ -54,61 +54,6 @@ class Task(NamedTuple):
     rays: RayBundle
     slots: Int[Tensor, "rays"]
     target: Float[Tensor, "rays channels"]
-
-
-class SceneViews:
-    """Views of many scenes: their latents, latent cameras, and which pixels count.
-
-    Args:
-        manager: prepared.
-        space: of its latents.
-    """
-
-    def __init__(self, manager: LatentDataManager, space: LatentSpace):
-        assert manager.table is not None
-        self.manager, self.space, self.table = manager, space, manager.table
-        cameras = manager.latent_cameras
-        self.intrinsics, self.poses = intrinsics_of(cameras), cameras.camera_to_worlds.float()
-        self.sizes = torch.stack([self.table.heights, self.table.widths], dim=1)
-        scenes = manager.picture_scenes
-        self.members = [(scenes == scene).nonzero()[:, 0] for scene in range(int(scenes.max()) + 1)]
-        self.valid: Optional[Tensor] = None
-        if self.table.valid is not None:
-            self.valid = torch.zeros(len(self.table.values), dtype=torch.bool)
-            self.valid[self.table.valid] = True
-
-    def alike(self, scene: int, size: Int[Tensor, "2"]) -> Int[Tensor, "views"]:
-        """The views of a scene that have a size."""
-        own = self.members[scene]
-        return own[(self.sizes[own] == size).all(dim=1)]
-
-    def photos(self, views: Int[Tensor, "scenes photos"]) -> Photos:
-        """Views of one size as photos."""
-        device = self.poses.device
-        raw = torch.stack([self.table.picture(i) for i in views.flatten().tolist()]).to(device)
-        latents = self.space.normalizer(as_float(raw)).permute(0, 3, 1, 2).unflatten(0, views.shape)
-        masks = None
-        if self.valid is not None:
-            pixels = self.table.starts[views][..., None] + torch.arange(latents[0, 0, 0].numel())
-            masks = self.valid[pixels].view(*views.shape, *latents.shape[-2:]).to(device)
-        return Photos(latents, self.poses[views], self.intrinsics[views], masks)
-
-    def groups(self, scene: int) -> list[Photos]:
-        """All views of a scene, those of a size together."""
-        own = self.members[scene]
-        return [self.photos(self.alike(scene, size)[None]) for size in self.sizes[own].unique(dim=0)]
-
-    def rays(self, pixels: Int[Tensor, "rays"]) -> Tuple[RayBundle, Float[Tensor, "rays channels"]]:
-        """Rays and normalised latents of pixels of the table."""
-        rays, batch = with_targets(*self.manager.batch_of(pixels), self.space)
-        return rays, batch["latent"]
-
-    def target(self, pixels: Sequence[Int[Tensor, "pixels"]]) -> Tuple[RayBundle, Tensor, Tensor]:
-        """Rays, the place of their scene and normalised latents of the pixels of each scene that masks keep."""
-        kept = [one if self.valid is None else one[self.valid[one]] for one in pixels]
-        rays, target = self.rays(torch.cat(kept))
-        slots = torch.cat([torch.full_like(one, slot) for slot, one in enumerate(kept)])
-        return rays, slots.to(target.device), target
 
 
 def draw_task(views: SceneViews, scenes: Int[Tensor, "some"], config: EncoderTraining, step: int) -> Task:
@@ -204,6 +149,7 @@ def training_steps(
     for step in range(start, config.steps):
         for group in optimizer.param_groups:
             group["lr"] = rate_at(step, config)
+        torch.manual_seed(config.seed * 1_000_003 + step)  # of the samples' jitter, so that a resumed run goes on
         task = draw_task(views, scenes, config, step)
         device = task.target.device.type
         with torch.autocast(device, torch.bfloat16, enabled=has_bfloat16(device)):
@@ -218,13 +164,6 @@ def training_steps(
         torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
         optimizer.step()
         yield step, float(loss)
-
-
-def has_bfloat16(device_type: str) -> bool:
-    """Whether a kind of device computes in bfloat16 faster than in float32."""
-    if device_type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return device_type == "cpu" and bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
 
 
 def check_scenes(views: SceneViews, scenes: Int[Tensor, "some"]) -> None:

@@ -265,7 +265,7 @@ def parts_of(photos: Photos) -> List[Photos]:
 def flattened(
     volume: Float[Tensor, "scenes x y z channels"], axes: Tuple[int, int]
 ) -> Float[Tensor, "scenes rows cols channels_along"]:
-    """A volume seen along a plane's normal: the channels of all points behind a texel; rows run along the second axis."""
+    """A volume seen along a plane's normal: the channels of all points behind a texel; rows are the second axis."""
     (normal,) = {0, 1, 2} - set(axes)
     return volume.permute(0, 1 + axes[1], 1 + axes[0], 1 + normal, 4).flatten(-2)
 

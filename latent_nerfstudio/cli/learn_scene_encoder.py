@@ -1,0 +1,66 @@
+"""`lns learn-scene-encoder`: teaches a shared bundle to predict scenes from a few photos."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Optional
+
+import tyro
+
+
+@dataclass
+class LearnSceneEncoder:
+    """Teaches a shared bundle a scene encoder, which predicts a scene of one or more photos without any fitting, from
+    scenes of its kind. What is in the bundle stays as it is; the bundle with its encoder is written to OUTPUT. The same
+    call again goes on where the last one ended. See docs/concepts.md."""
+
+    data: Annotated[Path, tyro.conf.Positional]
+    """Folder of scene folders: hundreds of scenes, 20 views of each."""
+    output: Path
+    """Folder for shared_bundle/, the state of the run and its log."""
+    bundle: str = "bundled"
+    """Shared bundle: `bundled`, a run of ig-ae (folder or config.yml), a bundle's folder, or a Hub id."""
+    steps: int = 6000
+    """Steps in all; 25 minutes of one CPU core."""
+    scenes_per_step: int = 4
+    """Scenes a step."""
+    rays_per_scene: int = 384
+    """Latent pixels of each scene a step, of views that the encoder was not given."""
+    learning_rate: float = 2e-3
+    """Of AdamW, at its highest."""
+    held_out: int = 8
+    """Scenes, the last by name, that it is measured on and does not learn from."""
+    start_from: Optional[str] = None
+    """A bundle whose scene encoder it begins as, as far as their shapes agree."""
+    seed: int = 0
+    """Of the network and of all draws."""
+    latent_cache: str = "disk"
+    """Where encoded pictures are kept: `memory`, `disk` (the user's cache folder) or a folder."""
+
+    def main(self) -> None:
+        """Trains and writes the bundle.
+
+        Raises:
+            FileNotFoundError: data or bundle are not there.
+            ValueError: a value is out of its range, too few scenes or views, or a run with other arguments lies there.
+        """
+        from latent_nerfstudio.errors import problem
+
+        least = {"steps": 1, "scenes_per_step": 1, "rays_per_scene": 1, "held_out": 0, "seed": 0, "learning_rate": 1e-9}
+        for name, low in least.items():
+            if not getattr(self, name) >= low:
+                do = f"raise --{name.replace('_', '-')}"
+                raise ValueError(problem(name, f"at least {low}", str(getattr(self, name)), do))
+        from latent_nerfstudio.engine.scene_encoder import EncoderTraining, SceneEncoderConfig, learn_scene_encoder
+
+        training = EncoderTraining(self.steps, self.scenes_per_step, self.rays_per_scene, self.learning_rate, self.seed)
+        folder = learn_scene_encoder(
+            self.data.expanduser().resolve(),
+            self.bundle,
+            self.output.expanduser().resolve(),
+            training,
+            SceneEncoderConfig(),
+            self.held_out,
+            self.start_from,
+            self.latent_cache,
+        )
+        print(f"Wrote the bundle with its scene encoder to {folder}")

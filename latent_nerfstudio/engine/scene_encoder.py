@@ -1,0 +1,188 @@
+"""A run that teaches a shared bundle its scene encoder: `lns learn-scene-encoder`."""
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+import torch
+from nerfstudio.utils.rich_utils import CONSOLE
+
+from latent_nerfstudio.data.latent_datamanager import LatentDataManagerConfig
+from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
+from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.replacing import replacing_file
+from latent_nerfstudio.models.bundle_encoder import (
+    new_scene_encoder,
+    read_scene_encoder,
+    settings_of,
+    write_scene_encoder,
+)
+from latent_nerfstudio.models.latent_model import LatentModelConfig
+from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
+from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, LatentPipelineConfig
+from latent_nerfstudio.pipelines.scene_encoder_training import EncoderTraining, measure, training_steps
+from latent_nerfstudio.pipelines.scene_views import SceneViews
+from latent_nerfstudio.scene_encoder.network import SceneEncoder, SceneEncoderConfig
+
+STATE = "scene_encoder_training.pt"
+"""What a run goes on from."""
+
+LOG = "scene_encoder_training.jsonl"
+"""A line every `KEPT_EVERY` steps: step, mean loss, seconds, and held-out errors by the number of photos."""
+
+KEPT_EVERY = 250
+"""Steps between states."""
+
+WEIGHT_DECAY = 1e-4
+BETAS = (0.9, 0.98)
+
+
+def learn_scene_encoder(
+    data: Path,
+    source: str,
+    output: Path,
+    training: EncoderTraining,
+    sizes: SceneEncoderConfig,
+    held_out: int = 8,
+    start_from: Optional[str] = None,
+    latent_cache: str = "disk",
+) -> Path:
+    """Teaches a bundle a scene encoder and writes the bundle with it as OUTPUT/shared_bundle; goes on where an earlier
+    call with the same arguments ended.
+
+    Args:
+        data: folder of scene folders.
+        source: the bundle.
+        output: folder of the run.
+        training: how long and how.
+        sizes: of the network.
+        held_out: scenes, the last by name, that it is measured on and does not learn from.
+        start_from: a bundle whose scene encoder it begins as, where their shapes agree.
+        latent_cache: where encoded pictures are kept.
+
+    Raises:
+        FileNotFoundError: data or bundle are not there.
+        ValueError: too few scenes or views, or a run with other arguments lies there.
+    """
+    bundle = read_shared_bundle(source)
+    torch.manual_seed(training.seed)
+    encoder = new_scene_encoder(bundle, sizes)
+    pipeline = pipeline_of(data, bundle, latent_cache)
+    names = pipeline.latent_model.scene_names
+    if len(names) - held_out < 2:
+        expected = f"at least {held_out + 2} scenes, of which {held_out} are held out"
+        raise ValueError(problem(data, expected, str(len(names)), "add scenes, or lower --held-out"))
+    encoder.to(pipeline.device)
+    if start_from is not None:
+        take_what_fits(encoder, start_from)
+    optimizer = torch.optim.AdamW(encoder.parameters(), training.learning_rate, BETAS, weight_decay=WEIGHT_DECAY)
+    settings = {"bundle": bundle.scenes_hash, "scenes": names, "held_out": held_out, "sizes": settings_of(sizes)}
+    settings["training"] = dataclasses.asdict(training)
+    begun = load_state(output / STATE, settings, encoder, optimizer)
+    views = SceneViews(pipeline.latent_model, pipeline.datamanager)
+    last = run(encoder, optimizer, pipeline, views, len(names) - held_out, training, settings, output, begun)
+    facts = {"scenes": len(names) - held_out, "steps": training.steps, **last}
+    return write_scene_encoder(bundle, encoder, output, facts)
+
+
+def pipeline_of(data: Path, bundle: SharedBundle, latent_cache: str) -> LatentPipeline:
+    """The scenes' latents, and the bundle that renders them, frozen; scenes are placed in its box."""
+    config = LatentPipelineConfig(
+        datamanager=LatentDataManagerConfig(dataparser=ScenesDataParserConfig(data=data), latent_cache=latent_cache),
+        model=LatentModelConfig(shared_bundle=str(bundle.folder)),
+        fit_scene_weights=0,
+    )
+    pipeline: LatentPipeline = config.setup(device="cuda" if torch.cuda.is_available() else "cpu")
+    pipeline.requires_grad_(False)
+    pipeline.datamanager.prepare(pipeline.space)
+    return pipeline
+
+
+def run(
+    encoder: SceneEncoder,
+    optimizer: torch.optim.Optimizer,
+    pipeline: LatentPipeline,
+    views: SceneViews,
+    learned: int,
+    training: EncoderTraining,
+    settings: Dict[str, Any],
+    output: Path,
+    begun: Tuple[int, float],
+) -> Dict[str, Any]:
+    """Trains, measures and keeps its state; returns the last line of the log."""
+    model, losses, (start, seconds) = pipeline.latent_model, [], begun
+    line: Dict[str, Any] = {}
+    since = time.monotonic() - seconds
+    scenes = torch.arange(learned)
+    for step, loss in training_steps(encoder, optimizer, model, views, scenes, training, start):
+        losses.append(loss)
+        if (step + 1) % KEPT_EVERY and step + 1 < training.steps:
+            continue
+        errors = measure(encoder, model, views, range(learned, len(views.members)))
+        line = {"step": step + 1, "loss": sum(losses) / len(losses), "seconds": round(time.monotonic() - since, 1)}
+        line["held_out"] = {str(count): round(error, 5) for count, error in errors.items()}
+        losses = []
+        CONSOLE.log(in_words(line, training.steps))
+        save_state(output / STATE, settings, encoder, optimizer, step + 1, line["seconds"])
+        with open(output / LOG, "a", encoding="utf-8") as log:
+            log.write(json.dumps(line) + "\n")
+    return {"seconds": line.get("seconds", seconds), "held_out": line.get("held_out", {})}
+
+
+def in_words(line: Dict[str, Any], steps: int) -> str:
+    """A line of the log for people."""
+    held_out = ", ".join(f"{count}: {error:.4f}" for count, error in line["held_out"].items())
+    return f"step {line['step']} of {steps}, loss {line['loss']:.4f}, held-out scenes by photos {held_out or 'none'}"
+
+
+def save_state(
+    path: Path,
+    settings: Dict[str, Any],
+    encoder: SceneEncoder,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    seconds: float,
+) -> None:
+    """Writes what a run goes on from."""
+    state = {"settings": json.dumps(settings), "network": encoder.state_dict(), "optimizer": optimizer.state_dict()}
+    with replacing_file(path) as stream:
+        torch.save({**state, "step": step, "seconds": seconds}, stream)
+
+
+def load_state(
+    path: Path, settings: Dict[str, Any], encoder: SceneEncoder, optimizer: torch.optim.Optimizer
+) -> Tuple[int, float]:
+    """Takes up what `save_state` wrote; returns its step and seconds, zero where there is nothing.
+
+    Raises:
+        ValueError: it is of a run with other settings, or not readable.
+    """
+    if not path.is_file():
+        return 0, 0.0
+    do = "give the same arguments, or another --output"
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        theirs = json.loads(state["settings"])
+    except Exception as error:  # pickle's errors, zip's and the system's
+        raise ValueError(problem(path, "a state of lns learn-scene-encoder", f"'{error}'", do)) from error
+    others: List[str] = [name for name in settings if theirs.get(name) != settings[name]]
+    if others:
+        raise ValueError(problem(path, f"a run with the same {', '.join(others)}", "another", do))
+    encoder.load_state_dict(state["network"])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["step"]), float(state["seconds"])
+
+
+def take_what_fits(encoder: SceneEncoder, source: str) -> None:
+    """Gives an encoder the weights of another bundle's whose shapes are the same.
+
+    Raises:
+        ValueError: a bundle without a scene encoder.
+    """
+    other = read_scene_encoder(read_shared_bundle(source))
+    if other is None:
+        raise ValueError(problem(f"start_from {source}", "a bundle with a scene encoder", "none", "leave it out"))
+    own = encoder.state_dict()
+    encoder.load_state_dict({n: v for n, v in other.state_dict().items() if v.shape == own[n].shape}, strict=False)

@@ -1,0 +1,76 @@
+"""The views of scenes as the scene encoder takes them, in the units of the bundle's box."""
+
+from typing import List, Optional, Sequence, Tuple
+
+import torch
+from jaxtyping import Float, Int
+from nerfstudio.cameras.rays import RayBundle
+from torch import Tensor
+
+from latent_nerfstudio.data.latent_datamanager import LatentDataManager
+from latent_nerfstudio.data.rays import with_targets
+from latent_nerfstudio.fields.placement import placed_rays, placement_table
+from latent_nerfstudio.latent_space.latent_space import as_float
+from latent_nerfstudio.models.latent_model import LatentModel
+from latent_nerfstudio.scene_encoder.projection import Photos, intrinsics_of
+
+
+class SceneViews:
+    """Views of many scenes: their latents, latent cameras, and which pixels count.
+
+    Args:
+        model: whose latent space they are in, and in whose box scenes are placed.
+        manager: prepared.
+
+    Raises:
+        ValueError: cameras that are not perspective ones.
+    """
+
+    def __init__(self, model: LatentModel, manager: LatentDataManager):
+        assert manager.table is not None
+        self.manager, self.space, self.table = manager, model.latent_space, manager.table
+        cameras = manager.latent_cameras
+        self.placements = placement_table(model.placements)[manager.picture_scenes].to(cameras.camera_to_worlds.device)
+        poses, (scale, shift) = cameras.camera_to_worlds.float(), self.placements.float().split([1, 3], dim=1)
+        self.poses = torch.cat([poses[..., :3], (scale * poses[..., 3] + shift)[..., None]], dim=-1)
+        self.intrinsics = intrinsics_of(cameras)
+        self.sizes = torch.stack([self.table.heights, self.table.widths], dim=1)
+        scenes = manager.picture_scenes
+        self.members = [(scenes == scene).nonzero()[:, 0] for scene in range(int(scenes.max()) + 1)]
+        self.valid: Optional[Tensor] = None
+        if self.table.valid is not None:
+            self.valid = torch.zeros(len(self.table.values), dtype=torch.bool)
+            self.valid[self.table.valid] = True
+
+    def alike(self, scene: int, size: Int[Tensor, "2"]) -> Int[Tensor, "views"]:
+        """The views of a scene that have a size."""
+        own = self.members[scene]
+        return own[(self.sizes[own] == size).all(dim=1)]
+
+    def photos(self, views: Int[Tensor, "scenes photos"]) -> Photos:
+        """Views of one size as photos."""
+        device = self.poses.device
+        raw = torch.stack([self.table.picture(i) for i in views.flatten().tolist()]).to(device)
+        latents = self.space.normalizer(as_float(raw)).permute(0, 3, 1, 2).unflatten(0, views.shape)
+        masks = None
+        if self.valid is not None:
+            pixels = self.table.starts[views][..., None] + torch.arange(latents[0, 0, 0].numel())
+            masks = self.valid[pixels].view(*views.shape, *latents.shape[-2:]).to(device)
+        return Photos(latents, self.poses[views], self.intrinsics[views], masks)
+
+    def groups(self, scene: int) -> List[Photos]:
+        """All views of a scene, those of a size together."""
+        own = self.members[scene]
+        return [self.photos(self.alike(scene, size)[None]) for size in self.sizes[own].unique(dim=0)]
+
+    def rays(self, pixels: Int[Tensor, "rays"]) -> Tuple[RayBundle, Float[Tensor, "rays channels"]]:
+        """Rays in the box's units, and normalised latents, of pixels of the table."""
+        rays, batch = with_targets(*self.manager.batch_of(pixels), self.space)
+        return placed_rays(rays, self.placements[rays.camera_indices[:, 0]]), batch["latent"]
+
+    def target(self, pixels: Sequence[Int[Tensor, "pixels"]]) -> Tuple[RayBundle, Tensor, Tensor]:
+        """Rays, the place of their scene and normalised latents of the pixels of each scene that masks keep."""
+        kept = [one if self.valid is None else one[self.valid[one]] for one in pixels]
+        rays, target = self.rays(torch.cat(kept))
+        slots = torch.cat([torch.full_like(one, slot) for slot, one in enumerate(kept)])
+        return rays, slots.to(target.device), target

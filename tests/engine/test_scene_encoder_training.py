@@ -1,0 +1,128 @@
+"""Training of the scene encoder: what a step is given, that it learns, measures and goes on."""
+
+import json
+
+import pytest
+import torch
+from tiny import TINTS, latent_model_of, small_nerf, write_ball
+
+from latent_nerfstudio.engine import scene_encoder
+from latent_nerfstudio.engine.scene_encoder import learn_scene_encoder, pipeline_of
+from latent_nerfstudio.models.bundle_encoder import read_scene_encoder
+from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
+from latent_nerfstudio.pipelines.scene_encoder_training import (
+    EncoderTraining,
+    draw_task,
+    rate_at,
+    render,
+    shown_of_channels,
+)
+from latent_nerfstudio.pipelines.scene_views import SceneViews
+from latent_nerfstudio.scene_encoder.network import Prediction, SceneEncoderConfig
+from latent_nerfstudio.scene_encoder.projection import project
+
+SIZES = SceneEncoderConfig(grid=6, photo_width=8, point_width=4, fine_width=8, width=8, inner_width=8, inner_blocks=1)
+TRAINING = EncoderTraining(steps=6, scenes_per_step=2, rays_per_scene=24)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Scenes of balls of different colours, two of other sizes, and an untrained bundle in RGB."""
+    folder = tmp_path_factory.mktemp("balls")
+    for index in range(5):
+        size = 20 if index == 3 else 16
+        write_ball(folder / "scenes" / f"ball_{index}", TINTS[index % 3], 6, size, size, "RGBA", index)
+    torch.manual_seed(0)
+    nerf = small_nerf(micro_features=4, macro_features=3, num_base_planes=2)
+    model = latent_model_of("identity", ["a", "b"], nerf=nerf)
+    model.nerf.aabb.copy_(torch.tensor([[-0.7] * 3, [0.7] * 3]))
+    write_shared_bundle(folder, model, 1, {})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def prepared(place):
+    pipeline = pipeline_of(place / "scenes", read_shared_bundle(str(place)), "memory")
+    return pipeline, SceneViews(pipeline.latent_model, pipeline.datamanager)
+
+
+def test_a_step_is_a_function_of_seed_and_step_and_never_shows_what_it_gives(prepared):
+    _, views = prepared
+    for step in range(8):
+        task, again = (draw_task(views, torch.arange(4), TRAINING, step) for _ in range(2))
+        assert torch.equal(task.target, again.target) and torch.equal(task.photos.latents, again.photos.latents)
+        assert set(task.slots.tolist()) == set(range(len(task.photos.latents)))
+        for slot, poses in enumerate(task.photos.poses):
+            origins = task.rays.origins[task.slots == slot]
+            assert float(torch.cdist(origins, poses[:, :, 3]).min()) > 1e-3  # no ray of a photo that is given
+
+
+def test_rays_of_views_project_back_onto_their_pixels(prepared):
+    _, views = prepared
+    pixels = views.table.starts[3] + torch.tensor([0, 17, 100])
+    rays, latents = views.rays(pixels)
+    points = rays.origins + 1.7 * rays.directions
+    places, _ = project(points[None], views.poses[None, 3:4], views.intrinsics[None, 3:4])
+    row, col = (pixels - views.table.starts[3]) // 16, (pixels - views.table.starts[3]) % 16
+    torch.testing.assert_close(places[0, 0], torch.stack([col, row], dim=1) + 0.5, atol=1e-3, rtol=0)
+    photo = views.photos(torch.tensor([[3]])).latents[0, 0]
+    torch.testing.assert_close(photo[:, row, col].T, latents)
+
+
+def test_what_is_rendered_is_what_the_model_renders(prepared):
+    pipeline, views = prepared
+    model, field = pipeline.latent_model.eval(), pipeline.latent_model.nerf.field
+    rays, slots, _ = views.target([views.table.starts[own[:1]] + torch.arange(30) for own in views.members[:2]])
+    rays.metadata["scene_index"] = slots[:, None]
+    prediction = Prediction(field.micro_planes[:2], field.scene_weights[:2])
+    torch.testing.assert_close(render(model, prediction, rays, slots), model(rays)["rgb"])
+
+
+def test_it_learns_measures_and_goes_on_bit_by_bit(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(scene_encoder, "KEPT_EVERY", 3)
+    options = {"held_out": 1, "latent_cache": "memory"}
+
+    def learn(output, training=TRAINING, **more):
+        return learn_scene_encoder(place / "scenes", str(place), output, training, SIZES, **{**options, **more})
+
+    whole = read_shared_bundle(str(learn(tmp_path / "whole")))
+    steps = scene_encoder.training_steps
+
+    def interrupted(*args):
+        for step, loss in steps(*args):
+            if step == 4:
+                raise KeyboardInterrupt
+            yield step, loss
+
+    monkeypatch.setattr(scene_encoder, "training_steps", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        learn(tmp_path / "parts")
+    monkeypatch.setattr(scene_encoder, "training_steps", steps)
+    parts = read_shared_bundle(str(learn(tmp_path / "parts")))
+    assert parts.hash == whole.hash != read_shared_bundle(str(place)).hash
+    assert bool(read_scene_encoder(whole).out[0].weight.any())
+    lines = [json.loads(line) for line in (tmp_path / "whole" / scene_encoder.LOG).read_text().splitlines()]
+    assert [line["step"] for line in lines] == [3, 6] and set(lines[0]["held_out"]) == {"1", "2", "4", "8"}
+    with pytest.raises(ValueError, match="expected a run with the same training, got another"):
+        learn(tmp_path / "parts", EncoderTraining(steps=7))
+    with pytest.raises(ValueError, match="expected at least 6 scenes, of which 4 are held out, got 5"):
+        learn(tmp_path / "few", held_out=4)
+    with pytest.raises(ValueError, match="start_from .* expected a bundle with a scene encoder, got none"):
+        learn(tmp_path / "from", start_from=str(place))
+
+
+def test_the_rate_rises_and_falls_to_zero():
+    config = EncoderTraining(steps=1000, learning_rate=1.0)
+    assert rate_at(0, config) == pytest.approx(0.01) and rate_at(500, config) == pytest.approx(0.5)
+    assert rate_at(999, config) < 1e-5
+
+
+def test_channels_that_the_decoder_does_not_show_count_nothing():
+    class Space:
+        is_identity, num_channels, downscale_factor = False, 2, 2
+
+        def decode(self, latents, height, width):
+            return (3 * latents[..., :1]).expand(-1, -1, -1, 3)
+
+    shown = shown_of_channels(Space(), torch.randn(2, 4, 4, 2))
+    torch.testing.assert_close(shown, torch.tensor([2.0, 0.0]))

@@ -1,0 +1,122 @@
+"""A scene encoder in a bundle: written, read, hashed, and what is refused."""
+
+import json
+
+import pytest
+import torch
+from bundles import BOTH, MACRO, MICRO, bundle_model
+
+from latent_nerfstudio.models.bundle_encoder import new_scene_encoder, read_scene_encoder, write_scene_encoder
+from latent_nerfstudio.models.bundle_folder import ENCODER_FILE, hash_folder
+from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
+from latent_nerfstudio.scene_encoder.network import SceneEncoderConfig
+
+SMALL = {
+    "grid": 4,
+    "photo_width": 8,
+    "point_width": 4,
+    "fine_width": 8,
+    "width": 8,
+    "inner_width": 8,
+    "inner_blocks": 1,
+}
+
+
+@pytest.fixture
+def plain(tmp_path):
+    write_shared_bundle(tmp_path / "plain", bundle_model("identity", **BOTH), 7, {"method": "test"})
+    return read_shared_bundle(str(tmp_path / "plain"))
+
+
+def trained(bundle):
+    torch.manual_seed(0)
+    encoder = new_scene_encoder(bundle, SceneEncoderConfig(**SMALL))
+    for parameter in encoder.parameters():
+        parameter.data.add_(0.1 * torch.randn_like(parameter))
+    return encoder
+
+
+def test_it_comes_back_in_half_precision_and_is_part_of_the_hash(plain, tmp_path):
+    encoder = trained(plain)
+    write_scene_encoder(plain, encoder, tmp_path / "run", {"steps": 3})
+    bundle = read_shared_bundle(str(tmp_path / "run"))
+    again = read_scene_encoder(bundle)
+    for name, value in encoder.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], value.half().float(), atol=0, rtol=0)
+    assert bundle.facts == {"method": "test", "scene_encoder": {"steps": 3}}
+    assert bundle.hash != plain.hash == bundle.scenes_hash == plain.scenes_hash
+    assert bundle.has_hash(plain.hash) and bundle.has_hash(bundle.hash) and not plain.has_hash(bundle.hash)
+    assert read_scene_encoder(plain) is None
+
+
+def test_another_encoder_replaces_it_and_makes_another_hash(plain, tmp_path):
+    write_scene_encoder(plain, trained(plain), tmp_path / "first", {})
+    first = read_shared_bundle(str(tmp_path / "first"))
+    write_scene_encoder(first, new_scene_encoder(first, SceneEncoderConfig(**SMALL)), tmp_path / "second", {})
+    second = read_shared_bundle(str(tmp_path / "second"))
+    assert len({plain.hash, first.hash, second.hash}) == 3 and second.scenes_hash == plain.hash
+
+
+def test_the_hash_of_bundles_without_one_is_what_it_was():
+    bundle = read_shared_bundle("bundled")
+    if bundle.scene_encoder is None:
+        assert bundle.hash == hash_folder(bundle.folder, json.loads((bundle.folder / "bundle.json").read_text()))
+    assert bundle.has_hash(bundle.scenes_hash)
+
+
+def test_the_default_size_is_below_three_megabytes():
+    encoder = SceneEncoderConfig().setup(
+        channels=16, box=torch.tensor([[-1.0] * 3, [1.0] * 3]), features=10, resolution=32, mean_weights=torch.zeros(8)
+    )
+    assert 2 * sum(p.numel() for p in encoder.parameters()) < 2e6
+
+
+def rewrite(folder, **changes):
+    """Changes bundle.json, and its hash with it, as a stranger could."""
+    settings = json.loads((folder / "bundle.json").read_text())
+    settings.update(changes)
+    settings["hash"] = hash_folder(folder, settings)
+    (folder / "bundle.json").write_text(json.dumps(settings))
+
+
+@pytest.mark.parametrize(
+    "encoder, words",
+    [
+        ({**SMALL, "grid": 10**6}, "grid: expected a whole number from 4 to 64, got 1000000"),
+        ({**SMALL, "more": 1}, "scene_encoder: expected an object"),
+        ([1], "scene_encoder: expected an object"),
+        ({"grid": 4}, "photo_width: expected a whole number from 4 to 512, got none"),
+    ],
+)
+def test_settings_of_strangers_are_checked_before_anything_is_built(plain, tmp_path, encoder, words):
+    folder = write_scene_encoder(plain, trained(plain), tmp_path / "run", {})
+    rewrite(folder, scene_encoder=encoder)
+    with pytest.raises(ValueError, match=words):
+        read_shared_bundle(str(folder))
+
+
+def test_weights_of_another_bundle_absent_or_not_finite_are_refused(plain, tmp_path):
+    folder = write_scene_encoder(plain, trained(plain), tmp_path / "run", {})
+    write_shared_bundle(tmp_path / "other", bundle_model("identity", **{**BOTH, "num_base_planes": 5}), 7, {})
+    other = read_shared_bundle(str(tmp_path / "other"))
+    foreign = write_scene_encoder(other, trained(other), tmp_path / "foreign", {})
+    (folder / ENCODER_FILE).write_bytes((foreign / ENCODER_FILE).read_bytes())
+    rewrite(folder)
+    with pytest.raises(ValueError, match="expected the scene encoder of this bundle, got .*to_weights"):
+        read_scene_encoder(read_shared_bundle(str(folder)))
+    (folder / ENCODER_FILE).unlink()
+    rewrite(folder)
+    with pytest.raises(ValueError, match="expected the scene encoder of this bundle"):
+        read_scene_encoder(read_shared_bundle(str(folder)))
+    encoder = trained(plain)
+    encoder.place.weight.data[0, 0] = torch.nan
+    folder = write_scene_encoder(plain, encoder, tmp_path / "nan", {})
+    with pytest.raises(ValueError, match="expected finite numbers"):
+        read_scene_encoder(read_shared_bundle(str(folder)))
+
+
+@pytest.mark.parametrize("kind", [MACRO, {**MICRO, "aggregation": "product"}, {**BOTH, "eg3d_axes": True}])
+def test_bundles_that_can_have_none(tmp_path, kind):
+    write_shared_bundle(tmp_path / "run", bundle_model("identity", **kind), 7, {})
+    with pytest.raises(ValueError, match="expected micro planes XY, XZ and YZ"):
+        new_scene_encoder(read_shared_bundle(str(tmp_path / "run")), SceneEncoderConfig(**SMALL))
