@@ -8,6 +8,7 @@ from tiny import TINTS, latent_model_of, small_nerf, write_ball
 
 from latent_nerfstudio.engine import scene_encoder
 from latent_nerfstudio.engine.scene_encoder import learn_scene_encoder, pipeline_of
+from latent_nerfstudio.latent_space.latent_space import LatentSpace
 from latent_nerfstudio.models.bundle_encoder import read_scene_encoder
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
 from latent_nerfstudio.pipelines.scene_encoder_training import (
@@ -118,8 +119,11 @@ def test_the_rate_rises_and_falls_to_zero():
 
 
 def test_channels_that_the_decoder_does_not_show_count_nothing():
-    class Space:
-        is_identity, num_channels, downscale_factor = False, 2, 2
+    class Space(LatentSpace):
+        is_identity, num_channels, downscale_factor = False, 2, 2  # type: ignore[assignment]
+
+        def __init__(self):
+            torch.nn.Module.__init__(self)
 
         def decode(self, latents, height, width):
             return (3 * latents[..., :1]).expand(-1, -1, -1, 3)
