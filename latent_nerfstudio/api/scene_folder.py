@@ -1,10 +1,8 @@
 """Pictures and their cameras as a scene folder, which every command that takes data reads."""
 
-import json
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Union
+from typing import Optional, Union
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras, CameraType
@@ -13,6 +11,7 @@ from torch import Tensor
 
 from latent_nerfstudio.api.codec import Images, as_batch
 from latent_nerfstudio.api.scenes import as_bytes
+from latent_nerfstudio.data.camera_file import frames_of, pinhole, write_camera_file
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import replacing_folder
 
@@ -42,8 +41,10 @@ def save_scene(
         (writing / "images").mkdir()
         for name, picture in zip(names, as_bytes(batch), strict=True):
             Image.fromarray(picture).save(writing / name)
-        text = json.dumps(transforms_of(names, flat, box), indent=1)
-        (writing / "transforms.json").write_text(text, encoding="utf-8")
+        lenses = torch.cat([flat.width, flat.height, flat.fx, flat.fy, flat.cx, flat.cy], dim=1).tolist()
+        each = [pinhole(int(width), int(height), *lens) for width, height, *lens in lenses]
+        frames = frames_of(names, flat.camera_to_worlds.double().numpy(), each)
+        write_camera_file(writing, frames, **({} if box is None else {"aabb": box.tolist()}))
     return Path(folder).expanduser()
 
 
@@ -59,16 +60,3 @@ def check_fit(pictures: Float[Tensor, "n height width 3"], cameras: Cameras) -> 
     if not same or not bool(kinds.all()) or cameras.distortion_params is not None:
         expected = f"{count} perspective cameras of {height} x {width} pixels"
         raise ValueError(problem("cameras", expected, "others", "give those that the pictures were taken with"))
-
-
-def transforms_of(names: List[str], cameras: Cameras, box: Optional[Float[Tensor, "2 3"]]) -> Dict[str, Any]:
-    """The contents of transforms.json."""
-    lens = torch.cat([cameras.fx, cameras.fy, cameras.cx, cameras.cy], dim=1).tolist()
-    size = {"w": int(cameras.width[0]), "h": int(cameras.height[0])}
-    frames = []
-    for name, pose, own in zip(names, cameras.camera_to_worlds.double().numpy(), lens, strict=True):
-        matrix = np.vstack([pose, [0.0, 0.0, 0.0, 1.0]]).tolist()
-        intrinsics = dict(zip(("fl_x", "fl_y", "cx", "cy"), own, strict=True))
-        frames.append({"file_path": name, "transform_matrix": matrix, **intrinsics, **size})
-    bounds = {} if box is None else {"aabb": box.tolist()}
-    return {"camera_model": "PINHOLE", **bounds, "frames": frames}

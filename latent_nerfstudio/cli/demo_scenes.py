@@ -32,14 +32,15 @@ class DemoScenes:
             ValueError: a number is out of its range.
             FileExistsError: a scene of the same name exists.
         """
+        from latent_nerfstudio.errors import problem
         from latent_nerfstudio.meshes.jobs import car_jobs, make_scenes, worker_count
         from latent_nerfstudio.meshes.scene_writer import check_free, check_view_options
 
         check_view_options(self.views, self.size, self.seed)
         if self.num_scenes < 1:
-            raise ValueError(f"num_scenes: expected at least 1, got {self.num_scenes}; try 4")
+            raise ValueError(problem("num_scenes", "at least 1", self.num_scenes, "try 4"))
         if self.start < 0:
-            raise ValueError(f"start: expected an index >= 0, got {self.start}; try 0")
+            raise ValueError(problem("start", "an index >= 0", self.start, "try 0"))
         worker_count(self.workers, self.num_scenes)
         indices = range(self.start, self.start + self.num_scenes)
         jobs = car_jobs(self.output, indices, self.seed, self.views, self.size)

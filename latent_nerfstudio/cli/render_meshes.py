@@ -1,5 +1,6 @@
 """`lns render-meshes`: turns mesh files into scenes."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Optional
@@ -31,14 +32,15 @@ class RenderMeshes:
     overwrite: Overwrite = False
 
     def main(self) -> None:
-        """Writes the scenes; all meshes are read once before the first is rendered.
+        """Writes the scenes of all meshes that can be rendered, and names the others at the end.
 
         Raises:
             ValueError: a number is out of its range, or a mesh cannot be read or has no faces.
             FileNotFoundError: there are no meshes.
             FileExistsError: a scene of the same name exists.
         """
-        from latent_nerfstudio.meshes.jobs import check_meshes, find_meshes, make_scenes, mesh_jobs, worker_count
+        from latent_nerfstudio.errors import printable, problem
+        from latent_nerfstudio.meshes.jobs import find_meshes, make_scenes, mesh_jobs, worker_count
         from latent_nerfstudio.meshes.scene_writer import ViewOptions, check_free, check_view_options
 
         check_view_options(self.views, self.size, self.seed)
@@ -47,6 +49,13 @@ class RenderMeshes:
         options = ViewOptions(self.views, self.size, self.seed, shading=self.shading)
         jobs = mesh_jobs(files, self.output, options, self.up_axis)
         check_free([job.folder for job in jobs], self.overwrite)
-        check_meshes(jobs, self.workers)
-        make_scenes(jobs, self.workers)
-        print(f"Wrote {len(jobs)} scenes of {self.views} views to {self.output}")
+        broken = make_scenes(jobs, self.workers)
+        if len(broken) < len(jobs):
+            print(f"Wrote {len(jobs) - len(broken)} scenes of {self.views} views to {self.output}")
+        if len(jobs) == 1 and broken:
+            raise ValueError(broken[0])
+        for reason in broken[1:]:
+            print(printable(reason), file=sys.stderr)
+        if broken:
+            got = f"{len(broken)} of {len(jobs)} that do not: {broken[0]}"
+            raise ValueError(problem(self.source, "meshes that render", got, "repair them, or take them away"))

@@ -193,6 +193,19 @@ def remove_unfinished(*folders: Path, age: float = 0.0) -> None:
             remove(path)
 
 
+def remove_left_behind(parent: Path) -> None:
+    """Removes what killed writers of folders have left in the folder around them, and gives old ones their names back.
+
+    Args:
+        parent: holds folders that `replacing_folder` writes; those that somebody writes at this moment are left alone.
+    """
+    for path in [*parent.glob(".*.writing"), *parent.glob(".*.previous"), *parent.glob(".*.lock")]:
+        folder = parent / path.name[1:].rpartition(".")[0]
+        with suppress(BlockingIOError), locked(beside(folder, "lock"), folder):
+            settle(folder)
+            remove(beside(folder, "writing"))
+
+
 def remove(path: Path) -> None:
     """Removes a file, link or folder, if it is there; nothing that a link leads to."""
     if path.is_dir() and not path.is_symlink():

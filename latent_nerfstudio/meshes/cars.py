@@ -10,6 +10,7 @@ from jaxtyping import Float
 from trimesh.visual import TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.meshes import car_paint, loft
 from latent_nerfstudio.meshes.car_paint import ATLAS_PIXELS, REGIONS, SWATCHES
 from latent_nerfstudio.meshes.car_shape import CarShape, draw_shape
@@ -33,7 +34,7 @@ def car(seed: int) -> trimesh.Trimesh:
         ValueError: `seed` is negative.
     """
     if seed < 0:
-        raise ValueError(f"seed: expected an integer >= 0, got {seed}; choose another seed")
+        raise ValueError(problem("seed", "an integer >= 0", seed, "choose another seed"))
     rng = np.random.default_rng([seed, 0xCA25])
     shape = draw_shape(rng)
     atlas = car_paint.paint(shape, rng)

@@ -11,8 +11,11 @@ from typing import Any, Optional
 
 import numpy as np
 
+from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.replacing import remove_left_behind
 from latent_nerfstudio.meshes.normalize import UpAxis
 from latent_nerfstudio.meshes.scene_writer import ViewOptions, write_scene
+from latent_nerfstudio.names import check_names, name_key
 
 MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off")
 Y_UP_SUFFIXES = (".glb", ".gltf", ".obj")
@@ -79,16 +82,18 @@ def find_meshes(folder: Path) -> dict[str, Path]:
         FileNotFoundError: there is no such folder, or no mesh in it.
     """
     if not folder.exists():
-        raise FileNotFoundError(f"{folder}: expected a folder of meshes, got nothing there; check the path")
+        raise FileNotFoundError(problem(folder, "a folder of meshes", "nothing there", "check the path"))
     candidates = [folder] if folder.is_file() else sorted(folder.rglob("*"))
     # Names with a leading dot are left-overs of macOS archives (._chair.obj).
     meshes = [path for path in candidates if path.suffix.lower() in MESH_SUFFIXES and path.is_file()]
     paths = [path for path in meshes if not path.name.startswith(".")]
     if not paths:
-        known = " ".join(MESH_SUFFIXES)
-        raise FileNotFoundError(f"{folder}: expected mesh files ({known}), got none; convert yours to one of these")
+        expected = f"mesh files ({' '.join(MESH_SUFFIXES)})"
+        raise FileNotFoundError(problem(folder, expected, "none", "convert yours to one of these"))
     root = folder.parent if folder.is_file() else folder
-    return dict(zip(scene_names([path.relative_to(root) for path in paths]), paths, strict=True))
+    names = scene_names([path.relative_to(root) for path in paths])
+    check_names(names, folder)
+    return dict(zip(names, paths, strict=True))
 
 
 def scene_names(paths: list[Path]) -> list[str]:
@@ -98,14 +103,13 @@ def scene_names(paths: list[Path]) -> list[str]:
         ["_".join(path.with_suffix("").parts) for path in paths],
         ["_".join(path.parts).replace(".", "_") for path in paths],
     ]
-    # Compared without case, as some file systems do.
-    counts = [Counter(name.lower() for name in names) for names in choices]
+    counts = [Counter(map(name_key, names)) for names in choices]
 
     def shortest(index: int) -> str:
         for names, count in zip(choices, counts, strict=True):
-            if count[names[index].lower()] == 1:
+            if count[name_key(names[index])] == 1:
                 return names[index]
-        raise ValueError(f"{paths[index]}: expected a name of its own, got one like another file's; rename the file")
+        raise ValueError(problem(paths[index], "a name of its own", "one like another file's", "rename the file"))
 
     return [shortest(index) for index in range(len(paths))]
 
@@ -120,55 +124,41 @@ def make_scene(job: SceneJob, on_view: Callable[[], object] | None = None) -> No
     from latent_nerfstudio.meshes.surface import load_surface, surface_of
 
     surface = surface_of(car(job.car_seed)) if job.mesh is None else load_surface(job.mesh)
-    write_scene(surface.normalized(job.up_axis), job.folder, job.options, on_view)
+    write_scene(surface, job.folder, job.options, on_view, job.up_axis)
 
 
-def make_scenes(jobs: list[SceneJob], num_workers: Optional[int] = None) -> None:
-    """Makes scenes in parallel; the first error stops the rest.
+def failure_of(job: SceneJob, on_view: Callable[[], object] | None = None) -> str:
+    """Makes one scene; what is wrong with its mesh if that cannot be rendered, else nothing."""
+    try:
+        make_scene(job, on_view)
+    except (ValueError, FileNotFoundError, MemoryError) as error:
+        text = str(error) or type(error).__name__
+        return text if text.startswith(str(job.mesh)) else f"{job.mesh}: {text}"
+    return ""
+
+
+def make_scenes(jobs: list[SceneJob], num_workers: Optional[int] = None) -> list[str]:
+    """Makes scenes in parallel, and first removes what killed runs have left where they go.
 
     Args:
         jobs: what to make.
         num_workers: processes; None for one a core, 1 to stay in this process.
-    """
-    from tqdm import tqdm
 
-    if worker_count(num_workers, len(jobs)) == 1:
-        with tqdm(total=sum(job.options.views for job in jobs), desc="Rendering", unit="view") as bar:
-            for job in jobs:
-                make_scene(job, bar.update)
-        return
-    with results(make_scene, jobs, num_workers) as done:
-        for _ in tqdm(done, total=len(jobs), desc="Rendering", unit="scene"):
-            pass
-
-
-def check_meshes(jobs: list[SceneJob], num_workers: Optional[int] = None) -> None:
-    """Reads every mesh once, so that a broken one is reported before hours of work and not after.
+    Returns:
+        What is wrong with the meshes that cannot be rendered; the others are.
 
     Raises:
-        ValueError: meshes cannot be read or have no faces; names the first five.
+        OSError: a scene cannot be written, which ends the work.
     """
     from tqdm import tqdm
 
-    with results(mesh_problem, jobs, num_workers) as done:
-        found = [text for text in tqdm(done, total=len(jobs), desc="Checking", unit="mesh", delay=2.0) if text]
-    if found:
-        more = f"\n... and {len(found) - 5} more" if len(found) > 5 else ""
-        raise ValueError("\n".join(sorted(found)[:5]) + more)
-
-
-def mesh_problem(job: SceneJob) -> str:
-    """What is wrong with the mesh of a job; empty if nothing is."""
-    from latent_nerfstudio.meshes.surface import load_surface
-
-    if job.mesh is None:
-        return ""
-    try:
-        load_surface(job.mesh).normalized()
-    except ValueError as error:
-        text = str(error)
-        return text if text.startswith(str(job.mesh)) else f"{job.mesh}: {text}"
-    return ""
+    for folder in {job.folder.parent for job in jobs}:
+        remove_left_behind(folder)
+    if worker_count(num_workers, len(jobs)) == 1:
+        with tqdm(total=sum(job.options.views for job in jobs), desc="Rendering", unit="view", delay=2) as bar:
+            return [text for text in [failure_of(job, bar.update) for job in jobs] if text]
+    with results(failure_of, jobs, num_workers) as done:
+        return sorted(text for text in tqdm(done, total=len(jobs), desc="Rendering", unit="scene", delay=2) if text)
 
 
 def worker_count(num_workers: Optional[int], jobs: int) -> int:
@@ -178,7 +168,7 @@ def worker_count(num_workers: Optional[int], jobs: int) -> int:
         ValueError: fewer than one asked for.
     """
     if num_workers is not None and num_workers < 1:
-        raise ValueError(f"workers: expected at least 1, got {num_workers}; leave it out for one a core")
+        raise ValueError(problem("workers", "at least 1", num_workers, "leave it out for one a core"))
     return max(1, min(num_workers or os.cpu_count() or 1, jobs))
 
 
@@ -186,19 +176,24 @@ def worker_count(num_workers: Optional[int], jobs: int) -> int:
 def results(
     function: Callable[[SceneJob], Any], jobs: list[SceneJob], num_workers: Optional[int]
 ) -> Iterator[Iterator[Any]]:
-    """The results of a function of each job, as they come; work that has not begun is dropped on an error."""
-    workers = worker_count(num_workers, len(jobs))
-    if workers == 1:
-        yield map(function, jobs)
-        return
+    """The results of a function of each job, as they come; work that has not begun is dropped on an error.
+
+    Raises:
+        RuntimeError: a process was killed.
+    """
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor, as_completed
+    from concurrent.futures.process import BrokenProcessPool
 
     # Spawned: a fork of a process that has threads (torch, embree) can hang.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(worker_count(num_workers, len(jobs)), mp_context=context) as pool:
         pending = [pool.submit(function, job) for job in jobs]
         try:
             yield (future.result() for future in as_completed(pending))
+        except BrokenProcessPool as error:
+            do = "use fewer --workers; memory may have run out"
+            raise RuntimeError(problem("workers", "processes that end by themselves", "a killed one", do)) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

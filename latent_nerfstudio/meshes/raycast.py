@@ -89,7 +89,7 @@ class Raycaster:
         """
         EmbreeScene, TriangleMesh = import_embree()
         if samples_per_axis < 1:
-            raise ValueError(f"samples_per_axis: expected at least 1, got {samples_per_axis}; 3 is the default")
+            raise ValueError(problem("samples_per_axis", "at least 1", samples_per_axis, "leave it out for 3"))
         surface = surface if samples_per_unit is None else shrink_textures(surface, samples_per_unit)
         light = irradiance(corner_normals(surface.triangles, shading), lighting or Lighting())
         tint = surface.tint * light[..., None]

@@ -1,16 +1,16 @@
 """Writes views of a surface as a scene on disk, in Nerfstudio's format."""
 
-import json
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from latent_nerfstudio.data.camera_file import frames_of, pinhole, splits_of, write_camera_file
+from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.replacing import replacing_folder
+from latent_nerfstudio.meshes.normalize import UpAxis, unit_box_map
 from latent_nerfstudio.meshes.raycast import PinholeCamera, Raycaster
 from latent_nerfstudio.meshes.surface import Shading, Surface
 from latent_nerfstudio.meshes.viewpoints import FOCAL_PER_WIDTH, RADIUS, hemisphere
@@ -19,6 +19,8 @@ TEST_EVERY = 10
 """Every tenth view is a test view."""
 AABB_MARGIN = 0.02
 """Share of each side that the box of a scene is wider on either end than its mesh."""
+SCENE_FILES = r"transforms\.json|images/\d+\.png"
+"""Names of the files of a scene, which alone are replaced."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,11 @@ def check_view_options(views: int, resolution: int, seed: int) -> None:
         ValueError: fewer than 2 views, fewer than 8 pixels, or a negative seed.
     """
     if views < 2:
-        raise ValueError(f"views: expected at least 2 (one to train on, one to test on), got {views}; try 60")
+        raise ValueError(problem("views", "at least 2 (one to train on, one to test on)", views, "try 60"))
     if resolution < 8:
-        raise ValueError(f"size: expected at least 8 pixels, got {resolution}; try 128")
+        raise ValueError(problem("size", "at least 8 pixels", resolution, "try 128"))
     if seed < 0:
-        raise ValueError(f"seed: expected an integer >= 0, got {seed}; try 0")
+        raise ValueError(problem("seed", "an integer >= 0", seed, "try 0"))
 
 
 def check_free(folders: list[Path], overwrite: bool) -> None:
@@ -55,42 +57,59 @@ def check_free(folders: list[Path], overwrite: bool) -> None:
         FileExistsError: one of the folders exists and `overwrite` is false.
         NotADirectoryError: one of the names is taken by a file.
     """
-    files = [path for path in folders if path.exists() and not path.is_dir()]
-    if files:
-        raise NotADirectoryError(f"{files[0]}: expected a folder or nothing, got a file; move it away")
     taken = [path for path in folders if path.exists()]
+    file = next((path for path in taken if not path.is_dir()), None)
+    if file is not None:
+        raise NotADirectoryError(problem(file, "a folder or nothing", "a file", "move it away"))
     if taken and not overwrite:
         more = f" (and {len(taken) - 1} more)" if len(taken) > 1 else ""
-        raise FileExistsError(
-            f"{taken[0]}{more}: expected no scene of this name, got one; pass --overwrite or choose another folder"
-        )
+        do = "pass --overwrite or choose another folder"
+        raise FileExistsError(problem(f"{taken[0]}{more}", "no scene of this name", "one", do))
 
 
 def write_scene(
-    surface: Surface, folder: Path, options: ViewOptions, on_view: Callable[[], object] | None = None
+    surface: Surface,
+    folder: Path,
+    options: ViewOptions,
+    on_view: Callable[[], object] | None = None,
+    up_axis: UpAxis = "z",
 ) -> None:
-    """Renders a surface and writes `folder/transforms.json` and `folder/images/*.png`; replaces an older scene.
+    """Renders a surface and writes `folder/transforms.json` and `folder/images/*.png`; replaces an older scene whole.
 
-    The scene is written to a folder beside it and moved when complete, so `folder` is never half a scene.
+    The surface is centred on the origin and brought to the longest side 1. The file says how, as `ns-process-data` says
+    it: a point x of the mesh is at applied_scale * applied_transform [x, 1] in the scene.
 
     Args:
-        surface: what to render, centred on the origin with longest side 1.
-        folder: the scene's folder; what it holds is replaced.
-        options: views, resolution, seed.
+        surface: what to render.
+        folder: the scene's folder, which holds nothing, or a scene that was written here before.
+        options: views, size, seed.
         on_view: called after each view.
+        up_axis: which axis of the surface points up.
+
+    Raises:
+        ValueError: the surface has no extent.
+        FileExistsError: the folder holds other files.
     """
     camera = PinholeCamera.square(options.resolution, FOCAL_PER_WIDTH)
     poses = hemisphere(options.views, options.seed)
-    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    (unfinished / "images").mkdir(parents=True)
-    try:
-        write_images(surface, poses, camera, unfinished, options, on_view)
-        transforms = scene_transforms(poses, camera, surface.bounds())
-        (unfinished / "transforms.json").write_text(json.dumps(transforms, indent=1) + "\n")
-        move_into_place(unfinished, folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    turn, shift, size = unit_box_map(surface.triangles, up_axis)
+    placed = surface.normalized(up_axis)
+    low, high = placed.bounds()
+    margin = AABB_MARGIN * (high - low)
+    names = [image_name(index) for index in range(len(poses))]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with replacing_folder(folder, SCENE_FILES) as writing:
+        (writing / "images").mkdir()
+        write_images(placed, poses, camera, writing, options, on_view)
+        write_camera_file(
+            writing,
+            frames_of(names, poses),
+            **pinhole(camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy),
+            aabb=[(low - margin).tolist(), (high + margin).tolist()],
+            applied_transform=np.concatenate([turn, shift[:, None]], axis=1),
+            applied_scale=1 / size,
+            **splits_of(names, names[::TEST_EVERY]),
+        )
 
 
 def write_images(
@@ -104,12 +123,12 @@ def write_images(
     """Renders each view into `folder/images`."""
     from PIL import Image
 
-    samples_per_unit = camera.fx / RADIUS * options.samples_per_axis
+    per_axis = options.samples_per_axis
     caster = Raycaster(
         surface,
         shading=options.shading,
-        samples_per_axis=options.samples_per_axis,
-        samples_per_unit=samples_per_unit,
+        samples_per_axis=per_axis,
+        samples_per_unit=camera.fx / RADIUS * per_axis,
     )
     for index, pose in enumerate(poses):
         Image.fromarray(caster.render(pose, camera)).save(folder / image_name(index), compress_level=4)
@@ -120,37 +139,3 @@ def write_images(
 def image_name(index: int) -> str:
     """Path of a view's image inside its scene."""
     return f"images/{index:04d}.png"
-
-
-def scene_transforms(
-    poses: Float[np.ndarray, "views 4 4"], camera: PinholeCamera, bounds: Float[np.ndarray, "2 3"]
-) -> dict[str, Any]:
-    """The contents of `transforms.json`."""
-    names = [image_name(index) for index in range(len(poses))]
-    test = names[::TEST_EVERY]
-    margin = AABB_MARGIN * (bounds[1] - bounds[0])
-    return {
-        "camera_model": "PINHOLE",
-        "fl_x": camera.fx,
-        "fl_y": camera.fy,
-        "cx": camera.cx,
-        "cy": camera.cy,
-        "w": camera.width,
-        "h": camera.height,
-        "aabb": [(bounds[0] - margin).tolist(), (bounds[1] + margin).tolist()],
-        "train_filenames": [name for index, name in enumerate(names) if index % TEST_EVERY],
-        "val_filenames": test,
-        "test_filenames": test,
-        "frames": [
-            {"file_path": name, "transform_matrix": pose.tolist()} for name, pose in zip(names, poses, strict=True)
-        ],
-    }
-
-
-def move_into_place(finished: Path, folder: Path) -> None:
-    """Renames a finished scene to its name; an older scene is moved aside first and deleted last."""
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    if folder.exists():
-        folder.rename(old)
-    finished.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)

@@ -1,20 +1,32 @@
 """A mesh flattened to what a ray caster needs: triangles, colours at their corners, textures."""
 
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Optional
 
 import numpy as np
 import trimesh
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
-from latent_nerfstudio.meshes.normalize import UpAxis, to_unit_box
+from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.reading import UnusualFile
+from latent_nerfstudio.meshes.mesh_files import GLTF, MeshError, check_textures, read_mesh_file
+from latent_nerfstudio.meshes.normalize import UpAxis, unit_box_map
+from latent_nerfstudio.pictures import has_alpha
 
 UNCOLOURED = 0.7
 """Grey of meshes that have no colours."""
 MAX_VALENCE = 64
 """Corners beyond this number around one vertex do not enter its smooth normal (tips of finely cut cones)."""
+
+LARGEST_COORDINATE = 1e30
+"""Of a vertex: the square of an area is still far from the largest number."""
+
+LARGEST_SIDE = 4096
+"""Pixels along a side of a texture; larger ones are averaged down, to less than any view can show."""
 
 Shading = Literal["smooth", "flat"]
 
@@ -26,7 +38,7 @@ class Surface:
     triangles: Float[np.ndarray, "faces 3 3"]
     """Corners, z up."""
     tint: Float[np.ndarray, "faces 3 3"]
-    """RGB in [0, 1] of each corner."""
+    """sRGB in [0, 1] of each corner."""
     uv: Float[np.ndarray, "faces 3 2"]
     """Texture coordinates of each corner, v up; outside [0, 1] the texture repeats."""
     texture: Int[np.ndarray, "faces"]
@@ -34,8 +46,15 @@ class Surface:
     textures: tuple[UInt8[np.ndarray, "height width 3"], ...] = ()
 
     def normalized(self, up_axis: UpAxis = "z") -> "Surface":
-        """The same surface, centred, longest side 1, z up."""
-        return replace(self, triangles=to_unit_box(self.triangles, up_axis))
+        """The same surface, centred, longest side 1, z up; see `unit_box_map`."""
+        turn, shift, size = unit_box_map(self.triangles, up_axis)
+        return replace(self, triangles=np.clip((self.triangles @ turn.T + shift) / size, -0.5, 0.5))
+
+    def moved(self, matrix: Float[np.ndarray, "4 4"]) -> "Surface":
+        """The same surface after an affine map; one that mirrors turns the faces, so that they still look outwards."""
+        triangles = self.triangles @ matrix[:3, :3].T + matrix[:3, 3]
+        order = slice(None, None, -1 if np.linalg.det(matrix[:3, :3]) < 0 else 1)
+        return replace(self, triangles=triangles[:, order], tint=self.tint[:, order], uv=self.uv[:, order])
 
     def bounds(self) -> Float[np.ndarray, "2 3"]:
         """Lowest and highest corner of the box around all triangles."""
@@ -46,94 +65,147 @@ class Surface:
 def load_surface(path: Path) -> Surface:
     """Reads a mesh file (glb, gltf, obj, ply, stl, off), with its textures, colours and instances.
 
-    Alpha is ignored: every face is opaque.
+    Every face is opaque; transparency is warned of. Colours are sRGB as in pictures: glTF's factors and vertex colours,
+    which are linear, are encoded, those of other formats are taken as they are.
 
     Raises:
-        ValueError: the file cannot be read, or has no faces.
+        ValueError: the file cannot be read, has no faces, or holds more than memory does.
     """
     try:
-        scene = trimesh.load_scene(path)
-        meshes = [part for part in scene.dump() if isinstance(part, trimesh.Trimesh)]
-        surfaces = [surface_of(mesh) for mesh in meshes if len(mesh.faces)]
+        scene = read_mesh_file(path)
+        meshes = {name: part for name, part in scene.geometry.items() if isinstance(part, trimesh.Trimesh)}
+        images = {id(image): image for image in (texture_image(mesh.visual) for mesh in meshes.values()) if image}
+        check_textures(list(images.values()), path)
+        pixels = {key: reduced(np.asarray(image.convert("RGB")), LARGEST_SIDE) for key, image in images.items()}
+        is_linear = path.suffix.lower() in GLTF
+        parts = {name: surface_of(mesh, is_linear, pixels) for name, mesh in meshes.items() if len(mesh.faces)}
+        places = [scene.graph[node] for node in scene.graph.nodes_geometry]
+        surfaces = [parts[name].moved(matrix) for matrix, name in places if name in parts]
+    except (MeshError, UnusualFile, FileNotFoundError):
+        raise
     except Exception as error:  # the readers raise anything from struct.error to KeyError on a broken file
         reason = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{path}: expected a readable mesh, got {reason}; export it again") from error
+        raise MeshError(problem(path, "a readable mesh", reason, "export it again")) from error
     surfaces = [surface for surface in surfaces if len(surface.triangles)]
     if not surfaces:
-        raise ValueError(f"{path}: expected a mesh with faces, got none; export it with faces, not as points")
+        raise MeshError(problem(path, "a mesh with faces", "none", "export it with faces, not as points"))
+    if any(is_transparent(mesh.visual) for mesh in meshes.values()):
+        warnings.warn(f"{path}: has transparent materials or colours, whose faces are rendered opaque", stacklevel=2)
     return join(surfaces)
 
 
-def surface_of(mesh: trimesh.Trimesh) -> Surface:
+def surface_of(
+    mesh: trimesh.Trimesh, is_linear: bool = False, pixels: Optional[Mapping[int, np.ndarray]] = None
+) -> Surface:
     """Flattens one mesh; faces without an area are left out.
 
+    Args:
+        mesh: triangles, with colours or a texture.
+        is_linear: whether colours of vertices are linear, as glTF's are; base colour factors are in any case.
+        pixels: decoded textures, by the `id` of their image.
+
     Raises:
-        ValueError: faces that are no triangles, or corners of other than three coordinates.
+        MeshError: faces that are no triangles, or corners that are no three finite coordinates.
     """
-    faces = np.asarray(mesh.faces)
+    faces, do = np.asarray(mesh.faces), "repair the mesh"
     triangles = np.asarray(mesh.vertices, dtype=np.float64)[faces]
     if triangles.shape[1:] != (3, 3):
-        raise ValueError(f"corners of shape {list(triangles.shape[1:])} instead of [3, 3]")
+        raise MeshError(problem("mesh", "corners of shape [3, 3]", list(triangles.shape[1:]), do))
+    if not (np.abs(triangles) <= LARGEST_COORDINATE).all():
+        got = "NaN, infinity or more"
+        raise MeshError(problem("mesh", f"finite vertices up to {LARGEST_COORDINATE:g}", got, do))
     kept = np.linalg.norm(area_vectors(triangles), axis=-1) > 0.0
-    image, uv = texture_of(mesh.visual)
+    image, uv = texture_image(mesh.visual), getattr(mesh.visual, "uv", None)
+    texture = None
+    if image is not None:
+        texture = (pixels or {}).get(id(image), np.asarray(image.convert("RGB")))
     return Surface(
         triangles=triangles[kept],
-        tint=corner_tint(mesh, has_texture=image is not None)[kept],
-        uv=(np.zeros((*faces.shape, 2)) if image is None else uv[faces])[kept],
-        texture=np.full(int(kept.sum()), -1 if image is None else 0),
-        textures=() if image is None else (image,),
+        tint=corner_tint(mesh, image is not None, is_linear)[kept],
+        uv=(np.zeros((*faces.shape, 2)) if texture is None else np.asarray(uv, dtype=np.float64)[faces][..., :2])[kept],
+        texture=np.full(int(kept.sum()), -1 if texture is None else 0),
+        textures=() if texture is None else (texture,),
     )
 
 
 def join(surfaces: list[Surface]) -> Surface:
-    """One surface of many; textures are kept apart."""
-    first = np.cumsum([0] + [len(surface.textures) for surface in surfaces])
-    texture = [np.where(s.texture < 0, -1, s.texture + start) for s, start in zip(surfaces, first[:-1], strict=True)]
+    """One surface of many; a texture that several share is kept once."""
+    unique = {id(image): image for surface in surfaces for image in surface.textures}
+    places = {key: place for place, key in enumerate(unique)}
+    # -1, for no texture, takes the last entry.
+    tables = [np.array([*(places[id(image)] for image in s.textures), -1]) for s in surfaces]
     return Surface(
         triangles=np.concatenate([surface.triangles for surface in surfaces]),
         tint=np.concatenate([surface.tint for surface in surfaces]),
         uv=np.concatenate([surface.uv for surface in surfaces]),
-        texture=np.concatenate(texture),
-        textures=tuple(image for surface in surfaces for image in surface.textures),
+        texture=np.concatenate([table[s.texture] for table, s in zip(tables, surfaces, strict=True)]),
+        textures=tuple(unique.values()),
     )
 
 
-def texture_of(visual: Any) -> tuple[Any, Any]:
-    """(image as height x width x 3 uint8, texture coordinates of the vertices), or (None, None)."""
-    uv = getattr(visual, "uv", None)
-    material = getattr(visual, "material", None)
+def texture_image(visual: Any) -> Optional[Image.Image]:
+    """The picture of a material, where there are texture coordinates for it; not decoded yet."""
+    material, uv = getattr(visual, "material", None), getattr(visual, "uv", None)
     image = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
-    if uv is None or image is None or len(uv) == 0:
-        return None, None
-    return np.asarray(image.convert("RGB")), np.asarray(uv, dtype=np.float64)[:, :2]
+    return None if uv is None or len(uv) == 0 else image
 
 
-def corner_tint(mesh: trimesh.Trimesh, has_texture: bool) -> Float[np.ndarray, "faces 3 3"]:
-    """RGB in [0, 1] of each corner, from vertex colours, face colours or the plain colour of a material."""
+def corner_tint(mesh: trimesh.Trimesh, has_texture: bool, is_linear: bool = False) -> Float[np.ndarray, "faces 3 3"]:
+    """sRGB in [0, 1] of each corner, from vertex colours, face colours or the plain colour of a material.
+
+    A factor over a texture multiplies its sRGB values by its own, which is right for light of a pure power.
+    """
     faces = np.asarray(mesh.faces)
     visual: Any = mesh.visual  # its class says which attributes there are; `kind` says it at run time
     if visual.kind == "face":
-        colours = np.repeat(np.asarray(visual.face_colors)[:, None, :3], 3, axis=1)
+        colours = np.repeat(in_unit(visual.face_colors)[:, None], 3, axis=1)
     elif visual.kind == "vertex":
-        colours = np.asarray(visual.vertex_colors)[faces][..., :3]
+        colours = in_unit(visual.vertex_colors)[faces]
     elif visual.kind == "texture":
+        is_linear = hasattr(visual.material, "baseColorFactor")
         colours = np.broadcast_to(material_colour(visual.material, has_texture), (*faces.shape, 3))
         extra = visual.vertex_attributes.get("color")  # glTF's COLOR_0, which multiplies the material
         if extra is not None and len(extra) == len(mesh.vertices):
-            scale = 255.0 if np.issubdtype(np.asarray(extra).dtype, np.integer) else 1.0
-            colours = colours * (np.asarray(extra)[faces][..., :3] / scale)
+            colours = colours * in_unit(extra)[faces]
     else:
-        colours = np.full((*faces.shape, 3), 255.0 * UNCOLOURED)
-    return np.asarray(colours, dtype=np.float64) / 255.0
+        return np.full((*faces.shape, 3), UNCOLOURED)
+    return srgb(colours) if is_linear else colours
+
+
+def in_unit(colours: Any) -> Float[np.ndarray, "n 3"]:
+    """RGB in [0, 1] of colours in floats, or in integers that take their whole range."""
+    values = np.asarray(colours)[:, :3]
+    return values / np.iinfo(values.dtype).max if np.issubdtype(values.dtype, np.integer) else values.astype(np.float64)
 
 
 def material_colour(material: Any, has_texture: bool) -> Float[np.ndarray, "3"]:
-    """Plain colour of a material, 0 to 255; white under a texture unless glTF says to multiply."""
+    """Plain colour of a material in [0, 1]; white under a texture unless glTF says to multiply."""
     if hasattr(material, "baseColorFactor"):
         factor = material.baseColorFactor
-        return np.full(3, 255.0) if factor is None else np.asarray(factor, float)[:3]
+        return np.ones(3) if factor is None else in_unit(np.asarray(factor)[None])[0]
     # A diffuse colour beside a texture is as often a leftover as it is meant; viewers differ, we show the texture.
-    return np.full(3, 255.0) if has_texture else np.asarray(material.main_color, float)[:3]
+    return np.ones(3) if has_texture else in_unit(np.asarray(material.main_color)[None])[0]
+
+
+def srgb(linear: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """Linear light in [0, 1] as a picture has it (IEC 61966-2-1)."""
+    linear = np.clip(linear, 0.0, 1.0)
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+def is_transparent(visual: Any) -> bool:
+    """Whether something of a mesh is meant to be seen through; glTF says by its alpha mode whether alpha counts."""
+    material, image = getattr(visual, "material", None), texture_image(visual)
+    if hasattr(material, "baseColorFactor"):
+        if material.alphaMode in (None, "OPAQUE"):
+            return False
+        factor = material.baseColorFactor
+        if image is not None and has_alpha(image) and image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
+            return True
+        return factor is not None and bool(factor[3] < 255)
+    if visual.kind in ("vertex", "face"):
+        return bool((visual.vertex_colors[:, 3] < 255).any())
+    return material is not None and bool(material.main_color[3] < 255)
 
 
 def area_vectors(triangles: Float[np.ndarray, "faces 3 3"]) -> Float[np.ndarray, "faces 3"]:
@@ -191,12 +263,17 @@ def shrink_textures(surface: Surface, samples_per_unit: float) -> Surface:
         texels = np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) * size[0] * size[1]
         mapped = texels > 0.0
         density = np.sqrt(texels[mapped].sum() / area[mapped].sum()) if mapped.any() else 0.0
-        textures.append(reduced(image, max(1, int(density / samples_per_unit))))
+        textures.append(reduced(image, factor=max(1, int(density / samples_per_unit))))
     return replace(surface, textures=tuple(textures))
 
 
-def reduced(image: UInt8[np.ndarray, "height width 3"], factor: int) -> UInt8[np.ndarray, "small_height small_width 3"]:
-    """An image `factor` times smaller, each pixel the mean of those that it covers."""
+def reduced(
+    image: UInt8[np.ndarray, "height width 3"], side: Optional[int] = None, factor: int = 1
+) -> UInt8[np.ndarray, "small_height small_width 3"]:
+    """An image `factor` times smaller, or so much that no side is longer than `side`; a pixel is the mean of those that
+    it covers."""
+    if side is not None:
+        factor = max(1, -(-max(image.shape[:2]) // side))
     if factor == 1:
         return image
     height, width = image.shape[:2]

@@ -3,6 +3,8 @@
 import numpy as np
 from jaxtyping import Float
 
+from latent_nerfstudio.errors import problem
+
 FOCAL_PER_WIDTH = 1.09375
 """Focal length over image width (a field of view of 49 degrees); 140 / 128, as in the common renders of ShapeNet."""
 RADIUS = 1.3
@@ -29,7 +31,7 @@ def hemisphere(
         OpenGL camera-to-world matrices (x right, y up, z backwards; world z up).
     """
     if not 0.0 <= max_elevation < 90.0:
-        raise ValueError(f"max_elevation: expected degrees in [0, 90), got {max_elevation}; choose 75, say")
+        raise ValueError(problem("max_elevation", "degrees in [0, 90)", max_elevation, "choose 75, say"))
     shift = np.random.default_rng([seed, 0x51E5]).random(2)
     root = 1.32471795724474602596  # the real root of x^3 = x + 1
     steps = np.arange(views)[:, None] * np.array([1.0 / root, 1.0 / root**2])

@@ -1,16 +1,16 @@
 """Rendered views of learned scenes as a data folder, which stands in for the photos that are not there."""
 
-import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Dict, Sequence
+from typing import Any, Dict
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras, CameraType
 
+from latent_nerfstudio.data.camera_file import frames_of, pinhole, splits_of, write_camera_file
 from latent_nerfstudio.data.scenes_dataparser import PlacedScene
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.models.latent_model import LatentModel
@@ -107,8 +107,13 @@ def write_views(
     for name, pose in zip(names, poses, strict=True):
         picture = render_view(model, scene, cameras, pose)
         Image.fromarray((picture * 255).round().astype(np.uint8)).save(folder / name)
-    transforms = transforms_of(names, cameras, poses, model.box_of(model.scene_names.index(scene)).tolist())
-    (folder / "transforms.json").write_text(json.dumps(transforms, indent=1), encoding="utf-8")
+    write_camera_file(
+        folder,
+        frames_of(names, poses),
+        **pinhole(cameras.width, cameras.height, cameras.fx, cameras.fy),
+        aabb=model.box_of(model.scene_names.index(scene)).tolist(),
+        **splits_of(names, names[:1]),
+    )
 
 
 def render_view(
@@ -127,23 +132,3 @@ def render_view(
         metadata={"scene_index": torch.tensor([[model.scene_names.index(scene)]])},
     )
     return model.get_outputs_for_camera(camera.to(model.device))["rgb"].cpu().numpy()
-
-
-def transforms_of(
-    names: Sequence[str], cameras: SceneCameras, poses: Float[np.ndarray, "views 4 4"], box: Sequence[Sequence[float]]
-) -> Dict[str, Any]:
-    """The contents of transforms.json."""
-    return {
-        "camera_model": "PINHOLE",
-        "fl_x": cameras.fx,
-        "fl_y": cameras.fy,
-        "cx": cameras.width / 2,
-        "cy": cameras.height / 2,
-        "w": cameras.width,
-        "h": cameras.height,
-        "aabb": list(box),
-        "train_filenames": list(names[1:]),
-        "val_filenames": list(names[:1]),
-        "test_filenames": list(names[:1]),
-        "frames": [{"file_path": n, "transform_matrix": p.tolist()} for n, p in zip(names, poses, strict=True)],
-    }

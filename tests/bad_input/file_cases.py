@@ -1073,7 +1073,7 @@ def others() -> Group:
                 render,
                 "FOLDER/meshes/box.glb: expected a readable mesh, got ...; export it again",
                 "meshes",
-                put("meshes/box.glb", b"glTF\2\0\0\0"),
+                both(remove("meshes/box.obj"), put("meshes/box.glb", b"glTF\2\0\0\0")),
             ),
         ],
     )

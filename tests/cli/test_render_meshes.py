@@ -48,11 +48,31 @@ def test_up_axis_can_be_told(meshes, tmp_path):
     np.testing.assert_allclose(aabb(tmp_path / "out" / "glb_tower")[1], [0.104, 0.52, 0.208], atol=1e-6)
 
 
-def test_a_broken_mesh_stops_before_anything_is_written(meshes, tmp_path):
+def test_of_a_broken_mesh_the_others_are_made(meshes, tmp_path, capsys):
     (meshes / "broken.obj").write_text("v 0 0 0\n")
-    with pytest.raises(ValueError, match=r"broken\.obj: expected"):
+    with pytest.raises(ValueError, match=r"meshes: expected .* render, got 1 of 3 .*broken\.obj: .*; repair"):
         run(meshes, tmp_path / "out")
+    assert "Wrote 2 scenes" in capsys.readouterr().out
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["glb_tower", "ply_tower"]
+
+
+def test_a_folder_in_which_nothing_renders(tmp_path):
+    (tmp_path / "meshes").mkdir()
+    (tmp_path / "meshes" / "broken.obj").write_text("v 0 0 0\n")
+    with pytest.raises(ValueError, match=r"broken\.obj: expected a mesh with faces"):
+        run(tmp_path / "meshes", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("name", "turn"), [("glb_tower", True), ("ply_tower", False)])
+def test_sizes_are_not_lost(meshes, tmp_path, name, turn):
+    """The corner of the mesh, 1, 5, 2 (or 1, 2, 5), is that of the box without its margin, by what the file says."""
+    run(meshes, tmp_path / "out")
+    meta = json.loads((tmp_path / "out" / name / "transforms.json").read_text())
+    corner = [1.0, 5.0, -2.0, 1.0] if turn else [1.0, 2.0, 5.0, 1.0]
+    placed = meta["applied_scale"] * np.array(meta["applied_transform"]) @ corner
+    np.testing.assert_allclose(placed, np.array(meta["aabb"][1]) / 1.04)
+    assert meta["applied_scale"] == pytest.approx(0.1)
 
 
 def test_scenes_are_only_replaced_when_asked(meshes, tmp_path):

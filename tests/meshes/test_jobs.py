@@ -1,14 +1,17 @@
 """Finding and checking meshes, naming scenes."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import trimesh
 
+from latent_nerfstudio.files.locks import locked
 from latent_nerfstudio.meshes.jobs import (
     car_jobs,
-    check_meshes,
     find_meshes,
+    make_scenes,
     mesh_jobs,
     scene_names,
     scene_seed,
@@ -24,6 +27,13 @@ def test_names_are_as_short_as_keeps_them_different():
     assert scene_names(paths) == ["a_model", "b_model", "lamp", "chair_ply", "chair_stl"]
     with pytest.raises(ValueError, match="expected a name of its own"):
         scene_names([Path("a/b.obj"), Path("a/B.obj")])
+
+
+@pytest.mark.parametrize("name", ["CON.obj", "a:b.obj", "car..obj"])
+def test_names_that_are_no_files_elsewhere(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(ValueError, match="scene name: expected"):
+        find_meshes(tmp_path)
 
 
 def test_meshes_are_found_below_and_other_files_are_not(tmp_path):
@@ -57,15 +67,25 @@ def test_each_scene_has_its_own_cameras_whatever_else_is_made():
     assert len({scene_seed(family, index) for family in range(10) for index in range(50)}) == 500
 
 
-def test_broken_meshes_are_all_named_before_work_starts(tmp_path):
+def test_broken_meshes_are_named_and_the_others_made(tmp_path):
     trimesh.creation.box((1, 1, 1)).export(tmp_path / "good.ply")
-    for index in range(7):
+    for index in range(2):
         (tmp_path / f"bad{index}.ply").write_text("nothing")
-    jobs = mesh_jobs(find_meshes(tmp_path), tmp_path / "out", OPTIONS)
-    with pytest.raises(ValueError, match=r"(?s)bad0\.ply: expected a readable mesh.*\.\.\. and 2 more") as caught:
-        check_meshes(jobs, num_workers=1)
-    assert "good" not in str(caught.value)
-    check_meshes([job for job in jobs if job.folder.name == "good"], num_workers=1)
+    failures = make_scenes(mesh_jobs(find_meshes(tmp_path), tmp_path / "out", OPTIONS), num_workers=1)
+    assert [text.split(": ")[0] for text in failures] == [str(tmp_path / f"bad{index}.ply") for index in range(2)]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["good"]
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path):
+    """A scene half written, one moved away while it was replaced, and one that somebody writes at this moment."""
+    for name in (".a.writing/images", ".b.previous/images", ".c.writing/images"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / ".a.lock").touch()
+    with locked(tmp_path / ".c.lock", "c"):
+        code = "import sys, pathlib; from latent_nerfstudio.meshes.jobs import car_jobs, make_scenes; "
+        code += "make_scenes(car_jobs(pathlib.Path(sys.argv[1]), range(1), 0, 2, 8), 1)"
+        subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True)
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".c.lock", ".c.writing", "b", "car_0000"]
 
 
 def test_worker_count():

@@ -1,5 +1,9 @@
 """Meshes of all kinds of colouring, in memory and from files."""
 
+import json
+import os
+import warnings
+
 import numpy as np
 import pytest
 import trimesh
@@ -7,6 +11,8 @@ from PIL import Image
 from trimesh.visual import TextureVisuals
 from trimesh.visual.material import PBRMaterial, SimpleMaterial
 
+from latent_nerfstudio.meshes import mesh_files
+from latent_nerfstudio.meshes import surface as surface_module
 from latent_nerfstudio.meshes.cars import car
 from latent_nerfstudio.meshes.raycast import Lighting, PinholeCamera, Raycaster
 from latent_nerfstudio.meshes.surface import (
@@ -75,7 +81,8 @@ def test_base_colour_multiplies_a_texture():
     quad = textured_quad()
     quad.visual.material.baseColorFactor = [255, 128, 0, 255]
     colours = seen_from_above(surface_of(quad))
-    np.testing.assert_array_equal(colours, [RED, (0, 128, 0), (0, 0, 0), (255, 128, 0)])
+    # 128 / 255 is linear: 1.055 x^(1 / 2.4) - 0.055 of it is 188 / 255.
+    np.testing.assert_array_equal(colours, [RED, (0, 188, 0), (0, 0, 0), (255, 188, 0)])
 
 
 @pytest.mark.parametrize("suffix", ["ply", "glb", "obj"])
@@ -86,8 +93,40 @@ def test_vertex_colours_are_interpolated(tmp_path, suffix):
     colours = seen_from_above(load_surface(tmp_path / f"quad.{suffix}")).astype(float)
     # Pixel centres lie at 8.5 / 32 and 24.5 / 32 of the square.
     low, high = 8.5 / 32, 24.5 / 32
-    expected = [(200 * x, 100 * (1 - y), 0) for y in (low, high) for x in (low, high)]
+    # Those of glTF are linear: 200 and 100 of 255 are 228 and 168 in a picture.
+    red, green = (228, 168) if suffix == "glb" else (200, 100)
+    expected = [(red * x, green * (1 - y), 0) for y in (low, high) for x in (low, high)]
     np.testing.assert_allclose(colours, expected, atol=1.0)
+
+
+def test_linear_and_other_colours_of_materials(tmp_path):
+    """A half of glTF's light is 188 of 255 in a picture; a half of an .mtl, or of a .ply, is a half of 255."""
+    box = trimesh.creation.box((1.0, 1.0, 1.0))
+    box.visual = TextureVisuals(uv=np.zeros((8, 2)), material=PBRMaterial(baseColorFactor=[0.5, 0.5, 0.5, 1.0]))
+    box.export(tmp_path / "box.glb")
+    np.testing.assert_allclose(255 * load_surface(tmp_path / "box.glb").tint, 188, atol=1)
+    (tmp_path / "box.mtl").write_text("newmtl grey\nKd 0.5 0.5 0.5\n")
+    triangle = "mtllib box.mtl\nusemtl grey\nv 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nf 1/1 2/1 3/1\n"
+    (tmp_path / "box.obj").write_text(triangle)
+    np.testing.assert_allclose(255 * load_surface(tmp_path / "box.obj").tint, 128, atol=1)
+
+
+def test_vertex_colours_of_sixteen_bits():
+    quad = textured_quad()
+    quad.visual.vertex_attributes["color"] = np.full((4, 4), 65535, dtype=np.uint16)
+    np.testing.assert_array_equal(seen_from_above(surface_of(quad)), [RED, GREEN, BLUE, WHITE])
+
+
+def test_transparency_is_warned_of(tmp_path):
+    quad = textured_quad()
+    for mode, is_warned in (("OPAQUE", False), ("BLEND", True), ("MASK", True)):
+        quad.visual.material.alphaMode = mode
+        quad.visual.material.baseColorFactor = [255, 255, 255, 128]
+        quad.export(tmp_path / "quad.glb")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            load_surface(tmp_path / "quad.glb")
+        assert any("rendered opaque" in str(warning.message) for warning in caught) == is_warned
 
 
 def test_face_colours_stay_on_their_faces(tmp_path):
@@ -112,8 +151,8 @@ def test_plain_materials_and_instances_of_a_scene(tmp_path):
     np.testing.assert_allclose(surface.bounds(), [[-0.5, -0.5, -0.5], [3.5, 5.5, 0.5]])
     left = surface.triangles.mean(1)[:, 0] < 1.5
     plain = surface.texture < 0
-    assert (surface.tint[left & plain] == (1.0, 0.0, 0.0)).all()
-    assert (surface.tint[~left] == (0.0, 1.0, 0.0)).all()
+    np.testing.assert_allclose(surface.tint[left & plain], np.broadcast_to((1.0, 0.0, 0.0), (12, 3, 3)))
+    np.testing.assert_allclose(surface.tint[~left], np.broadcast_to((0.0, 1.0, 0.0), (12, 3, 3)))
     assert (~plain).sum() == 2
     assert len(surface.textures) == 1
 
@@ -159,3 +198,75 @@ def test_a_point_cloud_is_refused(tmp_path):
     trimesh.PointCloud(np.random.default_rng(0).random((10, 3))).export(tmp_path / "points.ply")
     with pytest.raises(ValueError, match=r"points\.ply: expected a mesh with faces, got none"):
         load_surface(tmp_path / "points.ply")
+
+
+def box_of_files(folder):
+    """A textured quad as .obj, .mtl and .png."""
+    textured_quad(SimpleMaterial).export(folder / "quad.obj")
+    return {path.suffix: path for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("suffix", [".mtl", ".png", ".obj"])
+def test_what_is_no_file_is_refused(tmp_path, suffix):
+    path = box_of_files(tmp_path)[suffix]
+    for make, kind in ((os.mkfifo, "pipe"), (lambda path: path.symlink_to("/dev/zero"), "")):
+        path.unlink()
+        make(path)
+        with pytest.raises(ValueError, match=f"expected (a regular file, got a {kind}|files beside it or below)"):
+            load_surface(tmp_path / "quad.obj")
+
+
+def test_a_missing_texture_is_named(tmp_path):
+    box_of_files(tmp_path)[".png"].unlink()
+    with pytest.warns(UserWarning, match=r"quad\.obj: 'material_0\.png', which it names, is not there"):
+        load_surface(tmp_path / "quad.obj")
+
+
+def test_a_texture_that_is_postscript(tmp_path):
+    path = box_of_files(tmp_path)[".png"]
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.eps")
+    (tmp_path / "a.eps").rename(path)
+    with pytest.raises(ValueError, match=r"quad\.obj: expected textures in PNG, .*, got EPS; convert them"):
+        load_surface(tmp_path / "quad.obj")
+
+
+def test_textures_of_too_many_pixels(tmp_path, monkeypatch):
+    textured_quad(size=32).export(tmp_path / "quad.glb")
+    monkeypatch.setattr(mesh_files, "LARGEST_TEXTURES", 1000)
+    with pytest.raises(ValueError, match=r"quad\.glb: expected textures of at most 1,000 pixels in all, got 1,024"):
+        load_surface(tmp_path / "quad.glb")
+
+
+def test_large_textures_are_averaged_down(tmp_path, monkeypatch):
+    textured_quad(size=32).export(tmp_path / "quad.glb")
+    monkeypatch.setattr(surface_module, "LARGEST_SIDE", 16)
+    assert load_surface(tmp_path / "quad.glb").textures[0].shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize("count", [2**31, -1, 1e300])
+def test_lists_of_any_length_are_refused(tmp_path, count):
+    trimesh.creation.box((1, 1, 1)).export(tmp_path / "box.gltf")
+    header = json.loads((tmp_path / "box.gltf").read_text())
+    header["accessors"][0]["count"] = count
+    del header["accessors"][0]["bufferView"]
+    (tmp_path / "box.gltf").write_text(json.dumps(header))
+    with pytest.raises(ValueError, match=r"box\.gltf: expected lists of at most 67,108,864 elements"):
+        load_surface(tmp_path / "box.gltf")
+
+
+def test_vertices_without_bounds_are_refused(tmp_path):
+    (tmp_path / "far.obj").write_text("v 0 0 0\nv 1e300 0 0\nv 0 1e300 0\nf 1 2 3\n")
+    with pytest.raises(ValueError, match="expected .*finite vertices up to 1e.30"):
+        load_surface(tmp_path / "far.obj")
+
+
+def test_a_mirrored_instance_looks_outwards_and_shares_its_texture(tmp_path):
+    scene = trimesh.Scene()
+    quad = textured_quad()
+    for index, turn in enumerate((np.eye(4), np.diag([-1.0, 1, 1, 1]))):
+        matrix = trimesh.transformations.translation_matrix([3 * index, 0, 0]) @ turn
+        scene.add_geometry(quad, geom_name="quad", transform=matrix)
+    scene.export(tmp_path / "two.glb")
+    surface = load_surface(tmp_path / "two.glb")
+    assert len(surface.textures) == 1 and len(surface.triangles) == 4
+    assert (np.cross(*(surface.triangles[:, i] - surface.triangles[:, 0] for i in (1, 2)))[:, 2] > 0).all()

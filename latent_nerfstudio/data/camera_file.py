@@ -1,0 +1,58 @@
+"""The one writer of transforms.json, in Nerfstudio's format. Imports nothing of Nerfstudio, which takes seconds."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+from jaxtyping import Float
+
+from latent_nerfstudio.files.replacing import write_text
+
+
+def frames_of(
+    names: Sequence[str], poses: Float[np.ndarray, "views rows 4"], each: Optional[Sequence[Mapping[str, Any]]] = None
+) -> list[dict[str, Any]]:
+    """The list `frames`.
+
+    Args:
+        names: path of each picture, relative to the folder of the file.
+        poses: OpenGL camera-to-world matrices, 3 x 4 or 4 x 4.
+        each: what else a frame holds, intrinsics say.
+    """
+    whole = np.tile(np.eye(4), (len(poses), 1, 1))
+    whole[:, : poses.shape[1]] = poses
+    rest = [{}] * len(names) if each is None else each
+    return [
+        {"file_path": name, "transform_matrix": pose.tolist(), **more}
+        for name, pose, more in zip(names, whole, rest, strict=True)
+    ]
+
+
+def splits_of(names: Sequence[str], held_out: Sequence[str]) -> dict[str, list[str]]:
+    """The lists of filenames: what is held out is for validation and for test."""
+    left = set(held_out)
+    train = [name for name in names if name not in left]
+    return {"train_filenames": train, "val_filenames": list(held_out), "test_filenames": list(held_out)}
+
+
+def pinhole(
+    width: int, height: int, fx: float, fy: float, cx: Optional[float] = None, cy: Optional[float] = None
+) -> dict[str, Any]:
+    """Intrinsics in pixels, those of the whole file or of a frame; the principal point is the middle by default."""
+    centre = {"cx": width / 2 if cx is None else cx, "cy": height / 2 if cy is None else cy}
+    return {"fl_x": fx, "fl_y": fy, **centre, "w": width, "h": height}
+
+
+def write_camera_file(folder: Path, frames: Sequence[Mapping[str, Any]], **top: Any) -> None:
+    """Writes `folder/transforms.json`.
+
+    Args:
+        folder: of the scene.
+        frames: from `frames_of`.
+        top: entries that stand before them; arrays become lists.
+    """
+    entries = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in top.items()}
+    content = {"camera_model": "PINHOLE", **entries, "frames": list(frames)}
+    write_text(folder / "transforms.json", json.dumps(content, indent=1) + "\n")
