@@ -163,6 +163,7 @@ def handle(x: float, z: float, radius: float, thickness: float) -> Float[np.ndar
 
 def printed(triangles: Float[np.ndarray, "faces 3 3"], image: Image, scale: float = 1.0) -> Surface:
     """Faces that show an image, projected along the axis that each looks along."""
+    triangles = with_area(triangles)
     axes = np.array([[1, 2], [0, 2], [0, 1]])[np.abs(facing(triangles)).argmax(-1)]
     return painted(triangles, scale * np.take_along_axis(triangles, axes[:, None, :].repeat(3, axis=1), 2), image)
 
@@ -170,6 +171,11 @@ def printed(triangles: Float[np.ndarray, "faces 3 3"], image: Image, scale: floa
 def facing(triangles: Float[np.ndarray, "faces 3 3"]) -> Float[np.ndarray, "faces 3"]:
     """Normals of faces, of twice their areas."""
     return np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+
+
+def with_area(triangles: Float[np.ndarray, "faces 3 3"]) -> Float[np.ndarray, "some_faces 3 3"]:
+    """The faces that have an area: where a sweep shrinks to a point, one triangle of each quad has none."""
+    return triangles[np.linalg.norm(facing(triangles), axis=-1) > 1e-9]
 
 
 def painted(triangles: Float[np.ndarray, "faces 3 3"], uv: Float[np.ndarray, "faces 3 2"], image: Image) -> Surface:

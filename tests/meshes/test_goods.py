@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from latent_nerfstudio.meshes.goods import KINDS, facing, handle, plain, thing, turned
+from latent_nerfstudio.meshes.surface import corner_normals
 
 
 def test_a_seed_is_one_thing_and_all_kinds_occur():
@@ -21,6 +22,7 @@ def test_everything_stands_on_the_ground_and_is_painted(name):
     for part in KINDS[name](np.random.default_rng(3)):
         assert np.isfinite(part.triangles).all() and np.isfinite(part.uv).all()
         assert part.triangles[..., 2].min() > -1e-9
+        assert np.isfinite(corner_normals(part.triangles)).all()
         assert (part.texture < len(part.textures)).all() and part.tint.min() >= 0 and part.tint.max() <= 1
     parts = KINDS[name](np.random.default_rng(3))
     assert min(part.triangles[..., 2].min() for part in parts) == pytest.approx(0, abs=1e-9)
