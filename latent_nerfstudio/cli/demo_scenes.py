@@ -2,26 +2,29 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from latent_nerfstudio.cli.words import Overwrite, Workers
 
 
 @dataclass
 class DemoScenes:
-    """Generates scenes of cars: images and cameras, ready to train on."""
+    """Generates scenes of cars, or of things that an inventory may hold: images and cameras, ready to train on."""
 
     output: Path
     """Folder to write the scenes to, one folder each: car_0000, car_0001, ..."""
+    family: Literal["cars", "goods", "mixed"] = "cars"
+    """Family of objects: cars; goods, which are bottles, mugs, tins, packages, vases, chairs and lamps; or both."""
     num_scenes: int = 4
-    """Number of cars."""
+    """Number of scenes."""
     views: int = 60
     """Images a scene; every tenth is a test view."""
     size: int = 128
     """Width and height of the images, pixels."""
     seed: int = 0
-    """Seed of the family; car i of a seed is the same however many are made."""
+    """Seed of the family; scene i of a seed is the same however many are made."""
     start: int = 0
-    """Index of the first car, to add more cars to a folder later."""
+    """Index of the first scene, to add more to a folder later."""
     workers: Workers = None
     overwrite: Overwrite = False
 
@@ -33,7 +36,7 @@ class DemoScenes:
             FileExistsError: a scene of the same name exists.
         """
         from latent_nerfstudio.errors import problem
-        from latent_nerfstudio.meshes.jobs import car_jobs, make_scenes, worker_count
+        from latent_nerfstudio.meshes.jobs import demo_jobs, make_scenes, worker_count
         from latent_nerfstudio.meshes.scene_writer import check_free, check_view_options
 
         check_view_options(self.views, self.size, self.seed)
@@ -43,7 +46,7 @@ class DemoScenes:
             raise ValueError(problem("start", "an index >= 0", self.start, "try 0"))
         worker_count(self.workers, self.num_scenes)
         indices = range(self.start, self.start + self.num_scenes)
-        jobs = car_jobs(self.output, indices, self.seed, self.views, self.size)
+        jobs = demo_jobs(self.output, indices, self.seed, self.views, self.size, self.family)
         check_free([job.folder for job in jobs], self.overwrite)
         make_scenes(jobs, self.workers)
         print(f"Wrote {len(jobs)} scenes of {self.views} views to {self.output}")

@@ -23,8 +23,8 @@ WOODS = ((0.55, 0.36, 0.2), (0.72, 0.53, 0.34), (0.36, 0.22, 0.14), (0.8, 0.68, 
 STEEL = (0.75, 0.76, 0.78)
 
 
-def thing(seed: int) -> tuple[str, Surface]:
-    """The thing number `seed`: the name of its kind, and its surface.
+def thing(seed: int) -> Surface:
+    """The thing number `seed`.
 
     Args:
         seed: any integer >= 0; the same seed gives the same thing.
@@ -32,11 +32,19 @@ def thing(seed: int) -> tuple[str, Surface]:
     Raises:
         ValueError: `seed` is negative.
     """
+    return join(KINDS[kind_of(seed)](generator(seed, 1)))
+
+
+def kind_of(seed: int) -> str:
+    """The kind of the thing number `seed`, one of `KINDS`."""
+    return list(KINDS)[int(generator(seed, 0).integers(len(KINDS)))]
+
+
+def generator(seed: int, stream: int) -> Random:
+    """The randomness of a thing; that of its kind is the stream 0."""
     if seed < 0:
         raise ValueError(problem("seed", "an integer >= 0", seed, "choose another seed"))
-    rng = np.random.default_rng([seed, 0x600D5])
-    name = list(KINDS)[int(rng.integers(len(KINDS)))]
-    return name, join(KINDS[name](rng))
+    return np.random.default_rng([seed, 0x600D5, stream])
 
 
 def bottle(rng: Random) -> list[Surface]:

@@ -7,40 +7,51 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Literal, Optional
 
 import numpy as np
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import remove_left_behind
+from latent_nerfstudio.meshes.cars import car
+from latent_nerfstudio.meshes.goods import kind_of, thing
 from latent_nerfstudio.meshes.normalize import UpAxis
 from latent_nerfstudio.meshes.scene_writer import ViewOptions, write_scene
+from latent_nerfstudio.meshes.surface import Surface, load_surface, surface_of
 from latent_nerfstudio.names import check_names, name_key
 
 MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off")
+Family = Literal["cars", "goods", "mixed"]
+"""Families of generated objects."""
+
 Y_UP_SUFFIXES = (".glb", ".gltf", ".obj")
 """Formats that are y up: glTF by its standard, obj by the habit of its exporters."""
 
 
 @dataclass(frozen=True)
 class SceneJob:
-    """One scene to make, of a mesh file or of a generated car."""
+    """One scene to make, of a mesh file or of a generated object."""
 
     folder: Path
     options: ViewOptions
     mesh: Optional[Path] = None
-    """The mesh file; None for a car."""
+    """The mesh file; None for a generated object."""
     up_axis: UpAxis = "z"
-    car_seed: int = 0
-    """Which car, if there is no mesh file."""
+    kind: str = "car"
+    """What to generate, if there is no mesh file: `car`, or a kind of `goods.KINDS`."""
 
 
-def car_jobs(out: Path, indices: range, seed: int, views: int, resolution: int) -> list[SceneJob]:
-    """The cars of a family: `out/car_0000` and on, each with its own cameras, whatever else is made."""
+def demo_jobs(out: Path, indices: range, seed: int, views: int, resolution: int, family: Family) -> list[SceneJob]:
+    """Generated scenes: `out/car_0000` or `out/mug_0001` and on, each with its own cameras, whatever else is made.
+
+    The car of an index is the same in `mixed`, where every fourth scene is one, as in `cars`.
+    """
     jobs = []
     for index in indices:
         own = scene_seed(seed, index)
-        jobs.append(SceneJob(out / f"car_{index:04d}", ViewOptions(views, resolution, own), car_seed=own))
+        is_car = family == "cars" or (family == "mixed" and index % 4 == 0)
+        kind = "car" if is_car else kind_of(own)
+        jobs.append(SceneJob(out / f"{kind}_{index:04d}", ViewOptions(views, resolution, own), kind=kind))
     return jobs
 
 
@@ -120,11 +131,18 @@ def make_scene(job: SceneJob, on_view: Callable[[], object] | None = None) -> No
     Raises:
         ValueError: the mesh cannot be read or has no faces.
     """
-    from latent_nerfstudio.meshes.cars import car
-    from latent_nerfstudio.meshes.surface import load_surface, surface_of
+    write_scene(surface_for(job), job.folder, job.options, on_view, job.up_axis)
 
-    surface = surface_of(car(job.car_seed)) if job.mesh is None else load_surface(job.mesh)
-    write_scene(surface, job.folder, job.options, on_view, job.up_axis)
+
+def surface_for(job: SceneJob) -> Surface:
+    """What a job's views show.
+
+    Raises:
+        ValueError: the mesh cannot be read or has no faces.
+    """
+    if job.mesh is not None:
+        return load_surface(job.mesh)
+    return surface_of(car(job.options.seed)) if job.kind == "car" else thing(job.options.seed)
 
 
 def failure_of(job: SceneJob, on_view: Callable[[], object] | None = None) -> str:

@@ -13,7 +13,7 @@ from latent_nerfstudio.files.replacing import replacing_folder
 from latent_nerfstudio.meshes.normalize import UpAxis, unit_box_map
 from latent_nerfstudio.meshes.raycast import PinholeCamera, Raycaster
 from latent_nerfstudio.meshes.surface import Shading, Surface
-from latent_nerfstudio.meshes.viewpoints import FOCAL_PER_WIDTH, RADIUS, hemisphere
+from latent_nerfstudio.meshes.viewpoints import FOCAL_PER_WIDTH, framing_radius, hemisphere
 
 TEST_EVERY = 10
 """Every tenth view is a test view."""
@@ -76,7 +76,8 @@ def write_scene(
 ) -> None:
     """Renders a surface and writes `folder/transforms.json` and `folder/images/*.png`; replaces an older scene whole.
 
-    The surface is centred on the origin and brought to the longest side 1. The file says how, as `ns-process-data` says
+    The surface is centred on the origin and brought to the longest side 1, and the cameras stand so far away that none
+    cuts it off. The file says how, as `ns-process-data` says
     it: a point x of the mesh is at applied_scale * applied_transform [x, 1] in the scene.
 
     Args:
@@ -91,9 +92,10 @@ def write_scene(
         FileExistsError: the folder holds other files.
     """
     camera = PinholeCamera.square(options.resolution, FOCAL_PER_WIDTH)
-    poses = hemisphere(options.views, options.seed)
     turn, shift, size = unit_box_map(surface.triangles, up_axis)
     placed = surface.normalized(up_axis)
+    radius = framing_radius(placed.triangles.reshape(-1, 3), options.views, options.seed)
+    poses = hemisphere(options.views, options.seed, radius)
     low, high = placed.bounds()
     margin = AABB_MARGIN * (high - low)
     names = [image_name(index) for index in range(len(poses))]
@@ -128,7 +130,7 @@ def write_images(
         surface,
         shading=options.shading,
         samples_per_axis=per_axis,
-        samples_per_unit=camera.fx / RADIUS * per_axis,
+        samples_per_unit=camera.fx / float(np.linalg.norm(poses[0][:3, 3])) * per_axis,
     )
     for index, pose in enumerate(poses):
         Image.fromarray(caster.render(pose, camera)).save(folder / image_name(index), compress_level=4)

@@ -68,6 +68,6 @@ def framing_radius(
     A point (x, y, z) in the frame of a camera that looks along -z at the origin, from which it is r away, is within a
     square picture of half the width w and the focal length f if |x| and |y| <= w / f (r - z).
     """
-    turned = points @ hemisphere(views, seed)[:, :3, :3]
-    sideways = np.abs(turned[..., :2]).max(-1)
-    return max(RADIUS, float((2 * focal_per_width * sideways + turned[..., 2]).max()))
+    turned = (points @ pose[:3, :3] for pose in hemisphere(views, seed))  # a view at a time: meshes can be large
+    needed = (2 * focal_per_width * np.abs(xyz[:, :2]).max(-1) + xyz[:, 2] for xyz in turned)
+    return max(RADIUS, *(float(distances.max()) for distances in needed))

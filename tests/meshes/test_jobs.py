@@ -8,8 +8,9 @@ import pytest
 import trimesh
 
 from latent_nerfstudio.files.locks import locked
+from latent_nerfstudio.meshes.goods import KINDS
 from latent_nerfstudio.meshes.jobs import (
-    car_jobs,
+    demo_jobs,
     find_meshes,
     make_scenes,
     mesh_jobs,
@@ -63,7 +64,12 @@ def test_each_scene_has_its_own_cameras_whatever_else_is_made():
     alone = mesh_jobs({"b": Path("b.ply")}, Path("out"), OPTIONS)
     assert two[0].options.seed != two[1].options.seed
     assert two[1] == alone[0]
-    assert car_jobs(Path("out"), range(0, 5), 0, 4, 8)[3] == car_jobs(Path("out"), range(3, 4), 0, 4, 8)[0]
+    out = Path("out")
+    for family in ("cars", "goods", "mixed"):
+        assert demo_jobs(out, range(0, 5), 0, 4, 8, family)[3] == demo_jobs(out, range(3, 4), 0, 4, 8, family)[0]
+    mixed, cars = (demo_jobs(out, range(9), 0, 4, 8, family) for family in ("mixed", "cars"))
+    assert [job == other for job, other in zip(mixed, cars, strict=True)] == [index % 4 == 0 for index in range(9)]
+    assert {job.kind for job in demo_jobs(out, range(60), 0, 4, 8, "goods")} == set(KINDS)
     assert len({scene_seed(family, index) for family in range(10) for index in range(50)}) == 500
 
 
@@ -82,8 +88,8 @@ def test_what_a_killed_run_left_is_removed(tmp_path):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / ".a.lock").touch()
     with locked(tmp_path / ".c.lock", "c"):
-        code = "import sys, pathlib; from latent_nerfstudio.meshes.jobs import car_jobs, make_scenes; "
-        code += "make_scenes(car_jobs(pathlib.Path(sys.argv[1]), range(1), 0, 2, 8), 1)"
+        code = "import sys, pathlib; from latent_nerfstudio.meshes.jobs import demo_jobs, make_scenes; "
+        code += "make_scenes(demo_jobs(pathlib.Path(sys.argv[1]), range(1), 0, 2, 8, 'cars'), 1)"
         subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True)
         assert sorted(path.name for path in tmp_path.iterdir()) == [".c.lock", ".c.writing", "b", "car_0000"]
 
