@@ -28,6 +28,7 @@ from latent_nerfstudio.cli.learn_scene_encoder import LearnSceneEncoder
 from latent_nerfstudio.cli.link_ffmpeg import LinkFfmpeg
 from latent_nerfstudio.cli.orbit import Orbit
 from latent_nerfstudio.cli.pack_scenes import PackScenes
+from latent_nerfstudio.cli.process_photos import ProcessPhotos
 from latent_nerfstudio.cli.pull import Pull
 from latent_nerfstudio.cli.push import Push
 from latent_nerfstudio.cli.render_latents import RenderLatents
@@ -47,6 +48,7 @@ INTERRUPTED = 130
 COMMANDS = {
     "demo-scenes": DemoScenes,
     "render-meshes": RenderMeshes,
+    "process-photos": ProcessPhotos,
     "fit-scenes": FitScenes,
     "learn-scene-encoder": LearnSceneEncoder,
     "orbit": Orbit,

@@ -197,7 +197,7 @@ def results(
     """The results of a function of each job, as they come; work that has not begun is dropped on an error.
 
     Raises:
-        RuntimeError: a process was killed.
+        ChildProcessError: a process was killed.
     """
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -211,7 +211,9 @@ def results(
             yield (future.result() for future in as_completed(pending))
         except BrokenProcessPool as error:
             do = "use fewer --workers; memory may have run out"
-            raise RuntimeError(problem("workers", "processes that end by themselves", "a killed one", do)) from error
+            raise ChildProcessError(
+                problem("workers", "processes that end by themselves", "a killed one", do)
+            ) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

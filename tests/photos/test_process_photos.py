@@ -1,0 +1,156 @@
+"""Photos to scenes: what is cut out, the box, and cameras against COLMAP's own."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from latent_nerfstudio.data.layouts import read_transforms
+from latent_nerfstudio.files.reading import UnusualFile
+from latent_nerfstudio.photos.cut_out import border_colour, colour_of, object_mask
+from latent_nerfstudio.photos.process import (
+    PhotoOptions,
+    box_of_interest,
+    find_photos,
+    mask_beside,
+    upwards,
+    write_scene,
+    write_upright,
+)
+
+WHITE = np.array([255.0, 255.0, 255.0])
+
+
+def ring() -> np.ndarray:
+    """A black ring on white, whose hole is white as well."""
+    rows, columns = np.mgrid[:40, :60]
+    distance = np.hypot(rows - 20, columns - 30)
+    return np.where(((distance > 6) & (distance < 12))[..., None], 0, 255).astype(np.uint8).repeat(3, axis=2)
+
+
+def test_what_is_connected_to_the_border_is_cut_out_and_a_hole_is_not():
+    mask = object_mask(ring(), WHITE, 24.0)
+    rows, columns = np.mgrid[:40, :60]
+    assert (mask == (np.hypot(rows - 20, columns - 30) < 12)).all()
+    noisy = np.clip(ring().astype(int) - np.random.default_rng(0).integers(0, 20, (40, 60, 3)), 0, 255).astype(np.uint8)
+    assert (object_mask(noisy, WHITE, 24.0) == mask).all()
+    assert object_mask(np.zeros((8, 8, 3), np.uint8), WHITE, 24.0).all()
+
+
+def test_colours():
+    assert border_colour([ring(), ring()]).tolist() == [255, 255, 255]
+    assert colour_of("#102030").tolist() == [16, 32, 48] and colour_of("white").tolist() == [255, 255, 255]
+    with pytest.raises(ValueError, match="background: expected auto, .*, got 'mauvish'; name"):
+        colour_of("mauvish")
+
+
+def write_photos(folder, count=3, size=(60, 40)):
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        Image.fromarray(ring()).resize(size).save(folder / f"{index}.png")
+    return folder
+
+
+def test_photos_are_found_and_too_few_are_refused(tmp_path):
+    assert [path.name for path in find_photos(write_photos(tmp_path / "a"))] == ["0.png", "1.png", "2.png"]
+    with pytest.raises(ValueError, match="expected three photos or more .*, got 2; name the folder"):
+        find_photos(write_photos(tmp_path / "b", 2))
+    with pytest.raises(FileNotFoundError, match="c: expected a folder of photos"):
+        find_photos(tmp_path / "c")
+    Image.fromarray(ring()).save(tmp_path / "a" / "1.jpg")
+    with pytest.raises(ValueError, match="expected each photo once, got '1' in two formats"):
+        find_photos(tmp_path / "a")
+
+
+def test_upright_copies_masks_and_what_is_cut_out(tmp_path):
+    photos = write_photos(tmp_path / "photos")
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    Image.fromarray(ring()).save(photos / "1.png", exif=tags)
+    kept = np.ones((40, 60), dtype=np.uint8)
+    kept[:, :30] = 0
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(kept).save(tmp_path / "masks" / "1.png")
+    work = tmp_path / "work"
+    work.mkdir()
+    names, sizes = write_upright(find_photos(photos), work, PhotoOptions(background="auto", longest_side=30))
+    assert names == ["0.png", "1.png", "2.png"] and sizes == [(30, 20), (20, 30), (30, 20)]
+    alpha = np.asarray(Image.open(work / "images" / "1.png").getchannel("A"))
+    assert alpha[15, 10] == 255 and alpha[0, 0] == 0
+    mask = np.asarray(Image.open(work / "masks" / "1.png"))
+    assert mask.shape == (30, 20) and not mask[:15].any() and mask[16:].all()  # turned as the photo is
+    features = np.asarray(Image.open(work / "features" / "1.png.png"))
+    assert (features > 0).any() and ((features > 0) <= (mask > 0) & (alpha > 0)).all()
+    assert not (work / "masks" / "0.png").exists()
+
+
+def test_a_mask_that_is_a_pipe_is_refused(tmp_path):
+    photos = write_photos(tmp_path / "photos")
+    (photos / "masks").mkdir()
+    (photos / "masks" / "0.png").symlink_to("/dev/zero")
+    assert mask_beside(photos / "0.png", (60, 40)) is None
+    (photos / "1.png").unlink()
+    (photos / "1.png").symlink_to("/dev/zero")
+    with pytest.raises(UnusualFile):
+        write_upright(find_photos(photos), tmp_path, PhotoOptions())
+
+
+@pytest.mark.parametrize("up", [(0, 0, 1), (0, 0, -1), (0, 1, 0), (0.6, 0, 0.8)])
+def test_the_cameras_up_becomes_z(up):
+    poses = np.tile(np.eye(4)[:3], (3, 1, 1))
+    poses[:, :, 1] = up
+    turn = upwards(poses)
+    np.testing.assert_allclose(turn @ up, [0, 0, 1], atol=1e-9)
+    np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-9)
+    assert np.linalg.det(turn) == pytest.approx(1)
+
+
+def look(eyes):
+    """OpenGL poses that look from eyes at the origin."""
+    backwards = eyes / np.linalg.norm(eyes, axis=1, keepdims=True)
+    right = np.cross([0.0, 0.0, 1.0], backwards)
+    right /= np.linalg.norm(right, axis=1, keepdims=True)
+    return np.stack([right, np.cross(backwards, right), backwards, eyes], axis=2)
+
+
+def test_the_box_is_around_what_most_cameras_see():
+    angle = np.linspace(0, 2 * np.pi, 12, endpoint=False)
+    poses = look(np.stack([4 * np.cos(angle), 4 * np.sin(angle), np.full(12, 1.0)], axis=1))
+    random = np.random.default_rng(0)
+    inside, wall = random.uniform(-1, 1, (2000, 3)), random.uniform(-1, 1, (2000, 3)) + [0, 30, 0]
+    points, seen = np.concatenate([inside, wall, wall]), np.repeat([1.0, 0.9, 0.1], 2000)
+    box = box_of_interest(points, seen, poses)
+    np.testing.assert_allclose(box, [[-1.15] * 3, [1.15] * 3], atol=0.05)
+    cube = box_of_interest(points[:5], seen[:5], poses)
+    np.testing.assert_allclose(cube[1] - cube[0], np.full(3, np.hypot(4, 1)), rtol=0.05)
+
+
+def test_cameras_are_those_of_colmap(tmp_path):
+    """A point falls, in the scene that is written, on the pixel where COLMAP sees it without distortion."""
+    pycolmap = pytest.importorskip("pycolmap")
+    model = pycolmap.synthesize_dataset(pycolmap.SyntheticDatasetOptions())
+    (tmp_path / "images").mkdir()
+    for image in model.images.values():
+        (tmp_path / "images" / image.name).parent.mkdir(exist_ok=True, parents=True)
+        Image.new("RGB", (image.camera.width, image.camera.height)).save(tmp_path / "images" / image.name, "png")
+    scene = tmp_path / "scene"
+    scene.mkdir()
+    names = write_scene(model, tmp_path, scene)
+    meta = json.loads((scene / "transforms.json").read_text())
+    frames = read_transforms(scene)
+    assert len(names) == len(frames) == 10
+    placed = np.array(meta["applied_transform"]) * meta["applied_scale"]
+    by_name = {image.name: image for image in model.images.values()}
+    for index, path in enumerate(frames.image_paths):
+        image = by_name[path.name]
+        camera = pycolmap.undistort_camera(pycolmap.UndistortCameraOptions(), image.camera)
+        for point in list(model.points3D.values())[:20]:
+            local = image.cam_from_world() * point.xyz
+            if local[2] <= 0:
+                continue
+            x, y, z = frames.camera_to_worlds[index, :, :3].T @ (
+                placed @ [*point.xyz, 1.0] - frames.camera_to_worlds[index, :, 3]
+            )
+            pixel = [frames.cx[index] - frames.fx[index] * x / z, frames.cy[index] + frames.fy[index] * y / z]
+            np.testing.assert_allclose(pixel, camera.img_from_cam(local), atol=1e-4)
