@@ -5,6 +5,7 @@ SCENES ?= 4
 VIEWS ?= 60
 TRAIN_FLAGS ?=
 TEST_FLAGS ?= -n 2
+CHECK_FLAGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,11 +18,11 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Nerfstudio warns of its own indexing and of torch versions to come, several times a command.
 export PYTHONWARNINGS ?= ignore
 
-.PHONY: help install demo benchmark test docs lint format clean distclean
+.PHONY: help install demo benchmark test gpu-check docs lint format clean distclean
 .DEFAULT_GOAL := help
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  Variables: PYTHON=python3.12  TRAIN_FLAGS=\"--max-num-iterations 500\"  TEST_FLAGS=\"-k planes\""
 
 install: $(VENV)/installed ## Creates .venv and installs the package with all it needs
@@ -65,6 +66,10 @@ benchmark: $(VENV)/installed $(BENCHMARK)/.complete ## What a scene costs, in RG
 
 test: lint ## Installs what the tests need; runs ruff, pyright and pytest
 	pytest $(TEST_FLAGS)
+
+gpu-check: ## Checks and measures on a GPU, offline; first scripts/gpu_wheels.sh where there is a network
+	scripts/gpu_wheels.sh --install
+	PYTHONPATH=$(CURDIR):$(CURDIR)/.whl/site python3 scripts/gpu_check.py $(CHECK_FLAGS)
 
 docs: $(VENV)/installed-dev ## Builds the documentation's site into site/, with warnings as errors
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict

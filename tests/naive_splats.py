@@ -1,5 +1,6 @@
 """A rasteriser of gaussians in a few lines of torch, which needs no CUDA: the oracle of gsplat's, and its stand-in."""
 
+import gsplat
 import torch
 
 
@@ -29,7 +30,8 @@ def naive_rasterization(
     picture = torch.einsum("cnhw,cnd->chwd", weights, values)
     accumulation = weights.sum(dim=1)[..., None]
     depth = picture[..., -1:] / accumulation.clamp(min=1e-10)
-    radii = (3 * covariance.diagonal(dim1=-2, dim2=-1).amax(dim=-1).sqrt()).ceil().int()
+    radii = (3 * covariance.diagonal(dim1=-2, dim2=-1).sqrt()).ceil().int()
+    radii = radii if gsplat.__version__ >= "1.5" else radii.amax(dim=-1)
     info = {"means2d": means2d, "radii": radii, "width": width, "height": height, "n_cameras": len(viewmats)}
     return torch.cat([picture[..., :-1], depth], dim=-1), accumulation, {**info, "gaussian_ids": None}
 

@@ -169,7 +169,7 @@ class TriplaneField(nn.Module):
         if not is_fused(config) or positions.requires_grad:
             return self.mlp(sample_scenes(planes, positions, slots, config.aggregation, self.axes))
         mlp = TinyMLP(*self.mlp.parameters())
-        kernel = kernel_of(config.implementation, positions.device)
+        kernel = kernel_of(config.implementation, positions.device, mlp)
         with torch.autocast(positions.device.type, enabled=False):
             return kernel(
                 planes.permute(0, 1, 3, 4, 2).contiguous(), positions, slots, mlp, self.axes, config.negligible_gradient
@@ -264,12 +264,13 @@ def check_fused(config: TriplaneFieldConfig) -> None:
         )
 
 
-def kernel_of(wanted: FieldImplementation, device: torch.device) -> Callable[..., Tensor]:
-    """The kernel that `auto` means on a device, or the one that is asked for."""
+def kernel_of(wanted: FieldImplementation, device: torch.device, mlp: TinyMLP) -> Callable[..., Tensor]:
+    """The kernel that `auto` means on a device for an MLP, or the one that is asked for."""
     if wanted == "triton" or (wanted == "auto" and device.type == "cuda" and find_spec("triton") is not None):
-        from latent_nerfstudio.kernels.triplane_triton import triplane_mlp as in_triton
+        from latent_nerfstudio.kernels import triplane_triton
 
-        return in_triton
+        if wanted == "triton" or triplane_triton.fits(mlp):
+            return triplane_triton.triplane_mlp
     return triplane_mlp
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from latent_nerfstudio.fields.scene_view import SceneView
 from latent_nerfstudio.latent_space.latent_space import LatentSpace
+from latent_nerfstudio.latent_space.precision import autocast
 from latent_nerfstudio.latent_space.resolution import (
     around_sphere,
     enlarge,
@@ -192,10 +193,7 @@ class CameraRenderer(Model):
         self, latents: Float[Tensor, "batch h w channels"], height: int, width: int
     ) -> Float[Tensor, "batch height width 3"]:
         """Decoded pictures in [0, 1], with the arithmetic of `render_precision`."""
-        device = self.device.type
-        wanted = self.config.render_precision
-        half = wanted == "bfloat16" or (wanted == "auto" and device == "cuda" and torch.cuda.is_bf16_supported())
-        with torch.autocast(device, torch.bfloat16, enabled=half):
+        with autocast(self.config.render_precision, self.device):
             return self.latent_space.decode(latents, height, width).float().clamp(0, 1)
 
     def is_latent_panorama(self, camera: Cameras) -> bool:

@@ -1,7 +1,7 @@
 """LatentModel: owns a latent space and wraps a Nerfstudio model that renders its channels."""
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Literal, Optional, Sequence, Tuple, Type
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Type
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from latent_nerfstudio.fields.triplane_field import SCENE_PARAMETERS
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig
 from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float
 from latent_nerfstudio.latent_space.normalizer import NormalizerKind
+from latent_nerfstudio.latent_space.precision import Precision
 from latent_nerfstudio.latent_space.resolution import mask_of_latent
 from latent_nerfstudio.models.bundle_start import (
     autoencoder_for,
@@ -70,8 +71,8 @@ class LatentModelConfig(ModelConfig):
     """Taller pictures are rendered at this height and enlarged, pixels; by default the tallest training picture's: a
     decoder knows objects at the scale that it has seen, and the viewer asks for any size. Panoramas have as many pixels
     a degree as the training pictures by default. RGB is never enlarged."""
-    render_precision: Literal["auto", "bfloat16", "float32"] = "auto"
-    """Arithmetic of the decoder in rendering and evaluation; `auto` is bfloat16 on a GPU that has it, else float32."""
+    render_precision: Precision = "auto"
+    """Arithmetic of the decoder in rendering and evaluation; `auto` is bfloat16 where the processor has it."""
 
 
 class LatentModel(CameraRenderer):

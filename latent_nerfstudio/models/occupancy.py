@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from nerfacc import OccGridEstimator, accumulate_along_rays, render_weight_from_density
 from torch import Tensor
 
+from latent_nerfstudio.models.releases import has_nerfacc_kernels
 from latent_nerfstudio.models.rendering import Composite, intersect_box
 
 MAX_CANDIDATES = 1 << 22
@@ -71,7 +72,7 @@ class OccupancyGrid(OccGridEstimator):
             cone_angle: length of a step in proportion to its distance; 0 for steps of one length.
         """
         density_fn = None if sigma_fn is None else partial(density_of, sigma_fn)
-        if has_kernels(rays_o):
+        if has_nerfacc_kernels(rays_o):
             found = super().sampling(
                 **{"rays_o": rays_o, "rays_d": rays_d, "sigma_fn": density_fn, "alpha_fn": alpha_fn},
                 **{"near_plane": near_plane, "far_plane": far_plane, "t_min": t_min, "t_max": t_max},
@@ -92,15 +93,6 @@ class OccupancyGrid(OccGridEstimator):
         density = density_fn(samples.starts, samples.ends, samples.ray_indices)
         seen = visible(samples, density, len(rays_o), early_stop_eps, min(alpha_thre, float(self.occs.mean())))
         return Samples(*(values[seen] for values in samples))
-
-
-def has_kernels(tensor: Tensor) -> bool:
-    """Whether nerfacc's kernels take a tensor: it is on a CUDA device, and they could be compiled."""
-    if not tensor.is_cuda:
-        return False
-    from nerfacc.cuda import _backend  # which compiles them when it is first imported
-
-    return _backend._C is not None
 
 
 def density_of(
@@ -218,7 +210,7 @@ def visible(
 def packed_weights(samples: Samples, density: Float[Tensor, "samples"], num_rays: int) -> Float[Tensor, "samples"]:
     """Weights T_i (1 - exp(-sigma_i delta_i)) of samples in one row (NeRF, eq. 3)."""
     starts, ends, rays = samples.starts, samples.ends, samples.ray_indices
-    if has_kernels(density):
+    if has_nerfacc_kernels(density):
         return render_weight_from_density(starts, ends, density, ray_indices=rays, n_rays=num_rays)[0]
     optical = density * (ends - starts)
     light = torch.exp(-sum_before(optical, rays, num_rays))

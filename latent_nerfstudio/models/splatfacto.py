@@ -18,6 +18,7 @@ from torch.nn import Parameter, ParameterDict
 
 from latent_nerfstudio.fields.triplane_field import bound
 from latent_nerfstudio.models.channel_nerf import check_single_scene
+from latent_nerfstudio.models.releases import densify, is_trained
 from latent_nerfstudio.models.rendering import farthest_corner
 
 INITIAL_OPACITY = 0.1
@@ -147,6 +148,7 @@ class LatentSplatfactoModel(SplatfactoModel):
         far = farthest_corner(cameras.camera_to_worlds[..., 3], self.box)[:, None, None]
         kept = self.kept(obb_box)
         if not bool(kept.any()):
+            self.info = {}
             return nothing(cameras, self.gauss_params["features"].shape[1], far)
         values = {name: self.gauss_params[name][kept] for name in ("means", "scales", "quats", "opacities")}
         picture, alpha, self.info = rasterization(
@@ -166,12 +168,16 @@ class LatentSplatfactoModel(SplatfactoModel):
             absgrad=self.config.use_absgrad,
             rasterize_mode=self.config.rasterize_mode,
         )
-        if self.training:
+        if self.training and is_trained(self.info, self.strategy.key_for_gradient):
             self.strategy.step_pre_backward(
                 self.gauss_params, self.optimizers, self.strategy_state, self.step, self.info
             )
         depth = picture[..., -1:] * alpha + (1 - alpha) * far
         return {"rgb": picture[..., :-1], "accumulation": alpha, "depth": depth}
+
+    def step_post_backward(self, step: int) -> None:
+        """Densification, see `releases.densify`."""
+        densify(self.strategy, self.gauss_params, self.optimizers, self.strategy_state, step, self.info)
 
     def kept(self, obb_box: Optional[OrientedBox]) -> Bool[Tensor, "gaussians"]:
         """Which gaussians a crop leaves; all in training."""

@@ -22,6 +22,7 @@ from latent_nerfstudio.data.rays import with_targets
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.latent_space.latent_space import as_float
+from latent_nerfstudio.latent_space.precision import Precision, autocast
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.pipelines.commands import refuse_unsupported
 from latent_nerfstudio.pipelines.finite import check_finite, not_finite
@@ -71,7 +72,7 @@ class LatentPipelineConfig(VanillaPipelineConfig):
     """Whether base planes are trained; by default unless a shared bundle brings them, whose scenes share them still."""
     train_mlp: Optional[bool] = None
     """Whether the tiny MLP is trained; by default unless a shared bundle brings it."""
-    autoencoder_precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    autoencoder_precision: Precision = "auto"
     """Arithmetic of the autoencoder where it is trained; `auto` is bfloat16 where the processor has it."""
     fit_scene_weights: int = 3
     """Steps of least squares that fit the weights of new scenes to a shared bundle's base planes before training
@@ -293,10 +294,7 @@ class LatentPipeline(VanillaPipeline):
 
     def autocast(self) -> torch.autocast:
         """The arithmetic of the autoencoder in training."""
-        kind = torch.device(self.device).type
-        wanted = self.config.autoencoder_precision
-        enabled = has_bfloat16(kind) if wanted == "auto" else wanted == "bfloat16"
-        return torch.autocast(kind, torch.bfloat16, enabled=enabled)
+        return autocast(self.config.autoencoder_precision, self.device)
 
     @torch.no_grad()
     def get_eval_loss_dict(self, step: int) -> Losses:
@@ -373,13 +371,6 @@ def check_device(config: LatentPipelineConfig, device: Union[str, torch.device])
     check = getattr(getattr(config.model, "nerf", None), "check_device", None)
     if check is not None:
         check(device)
-
-
-def has_bfloat16(device_type: str) -> bool:
-    """Whether a kind of device computes in bfloat16 faster than in float32."""
-    if device_type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return device_type == "cpu" and bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
 
 
 def masked_mse(

@@ -56,12 +56,14 @@ def test_half_precision_around_it_changes_nothing():
 
 
 def test_what_auto_means():
-    on_gpu = kernel_of("auto", torch.device("cuda"))
-    assert kernel_of("auto", torch.device("cpu")) is triplane_torch.triplane_mlp
-    assert kernel_of("torch", torch.device("cuda")) is triplane_torch.triplane_mlp
-    pytest.importorskip("triton")
-    assert on_gpu.__module__ == "latent_nerfstudio.kernels.triplane_triton"
-    assert kernel_of("triton", torch.device("cpu")) is on_gpu
+    def mlp(hidden):
+        return triplane_torch.TinyMLP(*map(torch.zeros, ((hidden, 32), (hidden,), (17, hidden), (17,))))
+
+    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    assert kernel_of("auto", cpu, mlp(64)) is kernel_of("torch", gpu, mlp(64)) is triplane_torch.triplane_mlp
+    assert kernel_of("auto", gpu, mlp(256)) is triplane_torch.triplane_mlp  # which does not fit the shared memory
+    triplane_triton = pytest.importorskip("latent_nerfstudio.kernels.triplane_triton")
+    assert kernel_of("auto", gpu, mlp(64)) is kernel_of("triton", cpu, mlp(64)) is triplane_triton.triplane_mlp
 
 
 @pytest.mark.parametrize("settings", [{"aggregation": "product"}, {"aggregation": "concat"}, {"hidden_layers": 2}])

@@ -1,9 +1,12 @@
 """Gaussians of C channels: start, cameras, densification and checkpoints, with a rasteriser that needs no CUDA."""
 
+import re
 from types import SimpleNamespace
 
 import pytest
 import torch
+from gsplat.strategy import DefaultStrategy
+from gsplat.strategy.ops import reset_opa
 from naive_splats import naive_rasterization
 from nerfstudio.cameras.cameras import Cameras, CameraType
 from nerfstudio.data.scene_box import OrientedBox, SceneBox
@@ -223,6 +226,59 @@ def test_checkpoints_of_other_numbers_of_gaussians():
 def test_checkpoints_of_other_channels():
     with pytest.raises(RuntimeError, match="size mismatch for gauss_params.features"):
         model_of(num_channels=4).load_state_dict(model_of(num_channels=5).state_dict())
+
+
+# Releases of gsplat
+
+
+BEFORE = """means quats scales opacities colors viewmats Ks width height near_plane far_plane radius_clip eps2d
+sh_degree packed tile_size backgrounds render_mode sparse_grad absgrad rasterize_mode channel_chunk distributed
+camera_model covars"""
+AFTER = f"""{BEFORE} segmented with_ut with_eval3d radial_coeffs tangential_coeffs thin_prism_coeffs ftheta_coeffs
+rolling_shutter viewmats_rs"""
+RELEASES = {
+    "1.4.0": (BEFORE, lambda step, every: step % every == 0),
+    "1.5.3": (AFTER, lambda step, every: step % every == 0 & step > 0),
+    "mended": (AFTER, lambda step, every: step % every == 0 and step > 0),
+}
+"""Arguments of the rasteriser, and when the strategy resets opacities, word for word."""
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_opacities_are_reset_by_the_interval_and_not_at_the_start(release, naive, monkeypatch):
+    names, resets = RELEASES[release]
+
+    def rasterization(**settings):
+        assert set(settings) <= set(re.findall(r"\w+", names))
+        return naive_rasterization(**settings)
+
+    def post_backward(self, params, optimizers, state, step, info, packed=False):
+        if step < self.refine_stop_iter and resets(step, self.reset_every):
+            reset_opa(params, optimizers, state, value=2 * self.prune_opa)
+
+    monkeypatch.setattr(splatfacto, "rasterization", rasterization)
+    monkeypatch.setattr(DefaultStrategy, "step_post_backward", post_backward)
+    model, found = trained(model_of(reset_alpha_every=1, refine_every=3, stop_split_at=9)), []
+    for step in range(11):
+        model.step_cb(SimpleNamespace(optimizers=model.optimizers), step)
+        model.gauss_params["opacities"].data.fill_(0.0)
+        model.render_cameras(camera_of(8, 8))["rgb"].sum().backward()
+        model.step_post_backward(step)
+        highest = float(model.gauss_params["opacities"].sigmoid().max())
+        assert highest == pytest.approx(0.5 if step not in (3, 6) else 0.01)
+        found += [step] if highest < 0.1 else []
+    assert found == [3, 6]
+
+
+def test_scenes_that_are_not_trained_stay_as_they_are(naive):
+    """RGB alignment with `align_scenes False` renders without gradients."""
+    model = trained(model_of(warmup_length=0, refine_every=1))
+    before = {name: values.clone() for name, values in model.state_dict().items()}
+    with torch.no_grad():
+        outputs = model.render_cameras(camera_of(8, 8))
+    model.step_post_backward(0)
+    assert not outputs["rgb"].requires_grad
+    assert all(torch.equal(values, before[name]) for name, values in model.state_dict().items())
 
 
 # Bad input
