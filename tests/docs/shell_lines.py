@@ -165,10 +165,12 @@ def read_make(words: Sequence[str]) -> None:
 
 
 def read_python(words: Sequence[str]) -> None:
-    """A script of this repository that has the flags, or a line of Python that compiles."""
+    """A script or module of this repository that has the flags, or a line of Python that compiles."""
     if words[1] == "-c":
         compile(words[2], "<line>", "exec")
         return
+    if words[1] == "-m":
+        words = [words[0], f"{words[2].replace('.', '/')}.py", *words[3:]]
     source = (ROOT / words[1]).read_text("utf-8")
     for word in words[2:]:
         name = word.partition("=")[0]

@@ -74,6 +74,7 @@ def test_a_link_that_is_made(tmp_path, monkeypatch):
         ("make SCENE=3 demo", "expected a target or a variable .* got 'SCENE'"),
         ("python benchmarks/numerous_scenes.py --data X --quick", "expected flags that the script has, got --quick"),
         ("python benchmarks/nothing.py", "No such file"),
+        ("python -m latent_nerfstudio.nothing", "No such file"),
         ("pytest tests/nothing", "expected a file or folder"),
         ("source venv/bin/activate", "expected the clone or its environment"),
         ("curl example.com", "nothing runs or reads curl"),
