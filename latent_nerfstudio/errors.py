@@ -1,4 +1,6 @@
-"""The one form in which errors are worded. Imports nothing, so that every command can have it at once."""
+"""The one form in which errors are worded. Imports nothing heavy, so that every command can have it at once."""
+
+from latent_nerfstudio.escaping import for_terminal
 
 LONGEST = 500
 """Letters of each part of an error at most: names and values of strangers' files may be of any length."""
@@ -16,11 +18,5 @@ def problem(what: object, expected: str, got: object, do: str) -> str:
     Returns:
         One line of text; what a terminal would take for a command is spelled out.
     """
-    parts = (printable(str(part)) for part in (what, expected, got, do))
+    parts = (for_terminal(part, LONGEST) for part in (what, expected, got, do))
     return "{}: expected {}, got {}; {}".format(*parts)
-
-
-def printable(text: str) -> str:
-    """A text on one line, shortened, with escapes for what is not printable: names may hold a terminal's commands."""
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: LONGEST + 1])
-    return shown if len(text) <= LONGEST else f"{shown[:LONGEST]}..."

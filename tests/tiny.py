@@ -40,6 +40,23 @@ def save_kl(folder: Path, levels: int = 3, channels: int = 4, seed: int = 0, **s
     return folder
 
 
+def save_flux2(folder: Path, levels: int = 3, channels: int = 4, seed: int = 0, **settings: Any) -> Path:
+    """Writes an AutoencoderKLFlux2 with random weights and factor 2^(levels - 1)."""
+    from diffusers.models.autoencoders import autoencoder_kl_flux2
+
+    torch.manual_seed(seed)
+    build: Any = autoencoder_kl_flux2.AutoencoderKLFlux2
+    build(
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        block_out_channels=(4,) * levels,
+        layers_per_block=1,
+        latent_channels=channels,
+        **{"norm_num_groups": 2, "mid_block_add_attention": False, **settings},
+    ).save_pretrained(folder)
+    return folder
+
+
 def save_tiny(folder: Path, levels: int = 2, channels: int = 4, seed: int = 0, **settings: Any) -> Path:
     """Writes an AutoencoderTiny with random weights and factor 2^(levels - 1)."""
     from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny

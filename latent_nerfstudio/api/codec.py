@@ -2,11 +2,12 @@
 them, and diffusers' own `vae.decode` takes them as they are."""
 
 from pathlib import Path
-from typing import Any, Optional, Sequence, Union
+from typing import Any, List, Optional, Sequence, Union
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 
 from latent_nerfstudio.api.progress import progress
@@ -17,7 +18,9 @@ from latent_nerfstudio.latent_space.resolution import latent_size
 AT_ONCE = 16
 """Pictures that an autoencoder is given together."""
 
-Images = Union[Tensor, np.ndarray, Sequence[Tensor]]
+Picture = Union[Tensor, np.ndarray, Image.Image]
+
+Images = Union[Picture, Sequence[Picture]]
 
 
 class Codec:
@@ -66,7 +69,7 @@ class Codec:
         """Raw latents of pictures, on the host.
 
         Args:
-            pictures: [n, H, W, 3] or one [H, W, 3]: uint8, or floats in [0, 1].
+            pictures: [n, H, W, 3] or one [H, W, 3]: uint8, or floats in [0, 1]; or pictures of Pillow.
 
         Raises:
             ValueError: another shape.
@@ -114,13 +117,15 @@ class Codec:
 
         Raises:
             ValueError: the identity, which is no autoencoder of diffusers.
+            FileExistsError: the folder holds something else than an autoencoder.
         """
+        from latent_nerfstudio.files.hub import FILES
         from latent_nerfstudio.files.replacing import replacing_folder
 
         if self.autoencoder.is_identity:
             raise ValueError(problem("autoencoder", "one of diffusers", "the identity", "there is nothing to save"))
         vae: Any = self.autoencoder.vae
-        with replacing_folder(Path(folder).expanduser()) as writing:
+        with replacing_folder(Path(folder).expanduser(), FILES["autoencoder"]) as writing:
             vae.save_pretrained(writing)
         return Path(folder).expanduser()
 
@@ -165,12 +170,40 @@ def as_batch(pictures: Images) -> Float[Tensor, "n height width 3"]:
     """Pictures as floats in [0, 1], one after the other.
 
     Raises:
-        ValueError: another shape.
+        ValueError: another shape, several sizes, or no numbers at all.
     """
-    given = torch.stack(list(pictures)) if isinstance(pictures, (list, tuple)) else torch.as_tensor(pictures)
+    given = torch.stack(same_size(pictures)) if isinstance(pictures, (list, tuple)) else as_numbers(pictures)
     batch = given.float() / 255 if given.dtype == torch.uint8 else given.float()
     batch = batch[None] if batch.ndim == 3 else batch
     if batch.ndim != 4 or batch.shape[-1] != 3 or not batch.numel():
         got = f"{list(given.shape)}"
         raise ValueError(problem("pictures", "[n, height, width, 3]", got, "put channels last, and leave out alpha"))
     return batch
+
+
+def as_numbers(picture: Any) -> Tensor:
+    """A picture, or several, as a tensor.
+
+    Raises:
+        ValueError: a path, or anything else without numbers.
+    """
+    if isinstance(picture, Image.Image):
+        picture = np.array(picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGB"))
+    try:
+        return torch.as_tensor(picture)
+    except (TypeError, ValueError, RuntimeError) as error:
+        expected, do = "arrays, tensors or pictures of Pillow", "open files with PIL.Image.open"
+        raise ValueError(problem("pictures", expected, f"a {type(picture).__name__}", do)) from error
+
+
+def same_size(pictures: Sequence[Any]) -> List[Tensor]:
+    """Pictures as tensors of one shape.
+
+    Raises:
+        ValueError: none, or of several shapes.
+    """
+    numbers = [as_numbers(picture) for picture in pictures]
+    shapes = {tuple(value.shape) for value in numbers}
+    if len(shapes) != 1:
+        raise ValueError(problem("pictures", "pictures of one size", f"{len(shapes)} sizes", "encode each by itself"))
+    return numbers

@@ -1,9 +1,8 @@
 """Scenes and bundles from wherever they are: runs, scene files, archives, folders of them, the Hub."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Union
+from typing import Any, Dict, List, Optional, Sequence, Union
 
 import numpy as np
 import torch
@@ -18,13 +17,14 @@ from latent_nerfstudio.api.run_model import load_model, read_checkpoint, trainin
 from latent_nerfstudio.api.scenes import Scenes
 from latent_nerfstudio.engine.runs import open_run
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.hub.resolve import is_hub_id, resolve
+from latent_nerfstudio.files.hub import is_hub_id, resolve
+from latent_nerfstudio.files.reading import read_json
 from latent_nerfstudio.models.bundle_start import load_decoder
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, SharedBundle, read_shared_bundle
-from latent_nerfstudio.scene_files.model_scenes import build_model, put_scenes, set_samples
+from latent_nerfstudio.scene_files.model_scenes import build_model, facts_by_name, put_scenes, set_samples
 from latent_nerfstudio.scene_files.scene_file import SUFFIX, SceneFile
-from latent_nerfstudio.scene_files.sources import ARCHIVE_SUFFIX, each_once, read_scenes_from
+from latent_nerfstudio.scene_files.sources import ARCHIVE_SUFFIX, read_scenes_from
 from latent_nerfstudio.scene_files.views import cameras_from_facts
 
 Source = Union[str, Path]
@@ -58,8 +58,13 @@ def load(source: Source, bundle: Optional[Source] = None, device: Optional[str] 
 
 
 def is_run(path: Path) -> bool:
-    """Whether a path is a run's: its config.yml, or the folder that holds it."""
-    return path.suffix in (".yml", ".yaml") or (path / "config.yml").is_file()
+    """Whether a path is a run's: its config.yml, or the folder that holds it. A folder of scene files, a bundle's or an
+    autoencoder's is none, whatever else is in it, unless checkpoints are."""
+    if path.suffix in (".yml", ".yaml"):
+        return True
+    marks = ("*.safetensors", "scenes/*.safetensors", "config.json", "bundle.json")
+    is_other = not (path / "nerfstudio_models").is_dir() and any(any(path.glob(mark)) for mark in marks)
+    return (path / "config.yml").is_file() and not is_other
 
 
 def run_scenes(path: Path) -> Scenes:
@@ -84,7 +89,7 @@ def file_scenes(path: Path, source: str, bundle: Optional[Source]) -> Scenes:
         refuse_folder(path)
     first = next(read_scenes_from([path]))
     shared = read_shared_bundle(str(bundle)) if bundle is not None else find_bundle(path, source, first)
-    facts = facts_of(progress(read_scenes_from([path], shared), "Reading scenes"), source)
+    facts = facts_by_name(progress(read_scenes_from([path], shared), "Reading scenes"), shared, source)
     config = LatentModelConfig(shared_bundle=str(shared.folder))
     set_samples(config, facts)
     height = max(cameras_from_facts(own, shared, f"scene {name!r}").height for name, own in facts.items())
@@ -110,15 +115,6 @@ def refuse_folder(folder: Path) -> None:
     runs = sorted(path.parent for path in (*folder.glob("*/config.yml"), *folder.glob("*/*/config.yml")))
     do = f"name {runs[-1]}" if runs else "check the path"
     raise FileNotFoundError(problem(folder, f"a run (config.yml) or scene files (NAME{SUFFIX})", "neither", do))
-
-
-def facts_of(scenes: Iterator[SceneFile], source: str) -> Dict[str, Dict[str, Any]]:
-    """The facts of scenes by name; each is verified on the way.
-
-    Raises:
-        ValueError: a scene is there twice.
-    """
-    return {scene.name: scene.facts for scene in each_once(scenes, source, "leave one of them out")}
 
 
 def find_bundle(path: Path, source: str, scene: SceneFile) -> SharedBundle:
@@ -148,12 +144,10 @@ def bundle_places(path: Path) -> List[str]:
 
 def named_bundle(folder: Path) -> Optional[str]:
     """The Hub id of the bundle that a repository of scenes names in its config.json; None if it names none."""
-    path = folder / "config.json"
     try:
-        settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError:
+        name = read_json(folder / "config.json").get("bundle")
+    except (FileNotFoundError, ValueError):
         return None
-    name = settings.get("bundle") if isinstance(settings, dict) else None
     return name if isinstance(name, str) and is_hub_id(name) and not Path(name).exists() else None
 
 

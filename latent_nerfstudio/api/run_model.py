@@ -1,25 +1,23 @@
 """The model of a run without the run's data: whatever NeRF is inside, a checkpoint says what its data had to say."""
 
 import copy
-import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional
 
-import torch
 from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
+from latent_nerfstudio.data.training_cameras import CAMERAS, read_cameras
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
-from latent_nerfstudio.engine.checkpoints import check_checkpoint
+from latent_nerfstudio.engine.checkpoints import load_state
 from latent_nerfstudio.engine.runs import Run, load_pipeline
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.latent_space.resolution import pixels_per_radian
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
-from latent_nerfstudio.pipelines.saved_state import unsealed
 from latent_nerfstudio.scene_files.model_scenes import build_model
 
 BOXES = ("nerf.aabb", "nerf.box")
@@ -27,26 +25,6 @@ BOXES = ("nerf.aabb", "nerf.box")
 
 EMBEDDING = ".embedding_appearance.embedding.weight"
 """End of the name of a parameter with one row a training picture."""
-
-
-def load_state(checkpoint: Path) -> Dict[str, Any]:
-    """A checkpoint on the host, without the seal of its weights.
-
-    Raises:
-        ValueError: it is damaged.
-    """
-    check_checkpoint(checkpoint)
-    expected, do = "a checkpoint of Nerfstudio, of tensors alone", "name one that ns-train wrote"
-    try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except Exception as error:  # the unpickler's, which refuses to run code, and the system's
-        reason = re.search("Unsupported (?:global|class).*?(?= was not|$)", str(error), re.MULTILINE)
-        got = reason[0] if reason else type(error).__name__
-        raise ValueError(problem(checkpoint, expected, got, do)) from error
-    weights = state.get("pipeline") if isinstance(state, dict) else None
-    if not isinstance(weights, dict) or type(state.get("step")) is not int:
-        raise ValueError(problem(checkpoint, expected, "no step and weights", do))
-    return {**state, "pipeline": unsealed(weights, checkpoint)}
 
 
 @dataclass(frozen=True)
@@ -123,6 +101,8 @@ def camera_facts(cameras: Cameras) -> Dict[str, Any]:
 def training_cameras(run: Run, box: Optional[Float[Tensor, "2 3"]]) -> Cameras:
     """The training cameras of a run as its NeRF sees them, each with its `scene_index`; no picture is read.
 
+    They are in the run's folder; those of older runs are read from the data.
+
     Args:
         run: a run of any method.
         box: scene box of its checkpoint, which else may be carved from pictures.
@@ -131,6 +111,8 @@ def training_cameras(run: Run, box: Optional[Float[Tensor, "2 3"]]) -> Cameras:
         FileNotFoundError: the data are not there.
         ValueError: the data are not those that the run was trained on.
     """
+    if (run.folder / CAMERAS).is_file():
+        return read_cameras(run.folder / CAMERAS)
     manager: Any = run.config.pipeline.datamanager
     parser: Any = copy.deepcopy(manager.dataparser)
     parser.data = run.data()

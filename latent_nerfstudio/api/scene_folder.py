@@ -15,6 +15,9 @@ from latent_nerfstudio.data.camera_file import frames_of, pinhole, write_camera_
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import replacing_folder
 
+NAMES = r"transforms\.json|images/\d{4,}\.png"
+"""Names of the files of a scene that `save_scene` writes, as a pattern."""
+
 
 def save_scene(
     folder: Union[str, Path], pictures: Images, cameras: Cameras, box: Optional[Float[Tensor, "2 3"]] = None
@@ -22,7 +25,7 @@ def save_scene(
     """Writes pictures as a scene in Nerfstudio's format, to be learned; whole or not at all.
 
     Args:
-        folder: the scene's folder, which is replaced.
+        folder: the scene's folder; one that this function wrote is replaced.
         pictures: [n, H, W, 3], uint8 or in [0, 1].
         cameras: n perspective cameras of that size.
         box: scene box, world units.
@@ -32,12 +35,13 @@ def save_scene(
 
     Raises:
         ValueError: cameras that are not those of the pictures.
+        FileExistsError: the folder holds something else.
         OSError: there is no room, or the folder cannot be written to.
     """
     batch, flat = as_batch(pictures), cameras.reshape((-1,)).to("cpu")
     check_fit(batch, flat)
     names = [f"images/{index:04d}.png" for index in range(len(batch))]
-    with replacing_folder(Path(folder).expanduser()) as writing:
+    with replacing_folder(Path(folder).expanduser(), NAMES) as writing:
         (writing / "images").mkdir()
         for name, picture in zip(names, as_bytes(batch), strict=True):
             Image.fromarray(picture).save(writing / name)

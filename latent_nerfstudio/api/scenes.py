@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -49,6 +49,8 @@ class Pictures:
         return len(self.rgb)
 
     def __getitem__(self, index: Union[int, slice]) -> "Pictures":
+        if isinstance(index, int) and not -len(self) <= index < len(self):
+            raise IndexError(problem("pictures", f"an index below {len(self)}", index, "count from 0"))
         chosen = slice(index, index + 1 or None) if isinstance(index, int) else index
         return Pictures(**{name: value[chosen] for name, value in vars(self).items()})
 
@@ -240,6 +242,7 @@ class Scenes:
         Raises:
             ValueError: an unknown scene, or cameras of several sizes.
         """
+        check_one_size(cameras)
         return self.render_each([scene] * cameras.size, cameras)
 
     def render_each(self, scenes: Sequence[Scene], cameras: Cameras) -> Pictures:
@@ -257,8 +260,8 @@ class Scenes:
         Raises:
             ValueError: see `render_each`, before anything is rendered.
         """
+        check_one_size(cameras)
         views, flat = [self.view(scene) for scene in scenes], cameras.reshape((-1,))
-        check_one_size(flat)
         if len(views) != len(flat):
             raise ValueError(problem("scenes", f"one for each of {len(flat)} cameras", len(views), "give as many"))
         starts = range(0, len(views), AT_ONCE)
@@ -325,12 +328,16 @@ def joined(parts: Sequence[Pictures]) -> Pictures:
     return Pictures(**{name: torch.cat([vars(part)[name] for part in parts]) for name in vars(parts[0])})
 
 
-def check_one_size(cameras: Cameras) -> None:
+def check_one_size(cameras: Any) -> None:
     """Refuses cameras that cannot be rendered together.
 
     Raises:
-        ValueError: none, or of several sizes.
+        ValueError: none, of several sizes, or no cameras at all.
     """
+    if not isinstance(cameras, Cameras):
+        do = "give those of orbit(), cameras() or camera_path()"
+        raise ValueError(problem("cameras", "cameras of Nerfstudio", repr(cameras)[:60], do))
+    cameras = cameras.reshape((-1,))
     if not len(cameras):
         raise ValueError(problem("cameras", "at least one", "none", "give some"))
     height, width = size_of(cameras)

@@ -52,7 +52,7 @@ def export_scene(config_path: Path, scene: str, output_dir: Optional[Path] = Non
     Returns:
         The new run's config.yml.
     """
-    from latent_nerfstudio.api.run_model import load_state
+    from latent_nerfstudio.engine.checkpoints import load_state
     from latent_nerfstudio.engine.runs import open_run
 
     run = open_run(config_path)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Optional
 import tyro
 
 from latent_nerfstudio.cli.words import Overwrite
+from latent_nerfstudio.errors import problem
 
 
 @dataclass
@@ -37,13 +38,14 @@ class ImportAutoencoder:
             ValueError: the file needs pickle, or holds no whole AutoencoderKL.
         """
         if self.norm_num_groups < 1:
-            raise ValueError(f"norm_num_groups: expected at least 1, got {self.norm_num_groups}; try 32")
+            raise ValueError(problem("norm_num_groups", "at least 1", self.norm_num_groups, "try 32"))
         if self.scaling_factor is not None and not self.scaling_factor > 0:
-            raise ValueError(f"scaling_factor: expected a positive number, got {self.scaling_factor}; try 0.18215")
+            raise ValueError(problem("scaling_factor", "a positive number", self.scaling_factor, "try 0.18215"))
         from latent_nerfstudio.latent_space import published
 
         published.check_target(self.output, self.overwrite)
         state = published.autoencoder_state(published.read_checkpoint(self.source), self.source)
+        published.check_held(state, self.source)
         if self.config is None:
             config = published.infer_config(state, self.norm_num_groups, self.scaling_factor)
         else:

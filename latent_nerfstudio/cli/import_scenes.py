@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Sequence
 
 from latent_nerfstudio.cli.words import Overwrite, SceneFiles, SceneNames
+from latent_nerfstudio.errors import problem
 
 if TYPE_CHECKING:
     from latent_nerfstudio.engine.trainer import LatentTrainerConfig
@@ -20,6 +21,9 @@ TIMESTAMP = "imported"
 
 VIEWS = "views"
 """Folder of the rendered views within the run."""
+
+NAMES = rf"[\w.-]+\.(yml|json|png|safetensors)|({VIEWS}|nerfstudio_models|pictures)/.*"
+"""Names of the files of an imported run, as a pattern, and of what is made of it there."""
 
 MOST_VIEWS = 1000
 """Views a scene at most."""
@@ -61,9 +65,10 @@ class ImportScenes:
 
     def _check(self) -> None:
         if not self.source:
-            raise ValueError("source: expected at least one scene file, folder or archive, got none; name one")
+            raise ValueError(problem("source", "at least one scene file, folder or archive", "none", "name one"))
         if not 2 <= self.views <= MOST_VIEWS:
-            raise ValueError(f"views: expected 2 to {MOST_VIEWS}, of which one is held out, got {self.views}; try 4")
+            expected = f"2 to {MOST_VIEWS}, of which one is held out"
+            raise ValueError(problem("views", expected, self.views, "try 4"))
 
 
 def read_facts(files: Sequence[Path], bundle: "SharedBundle", wanted: Sequence[str]) -> Dict[str, Dict[str, Any]]:
@@ -74,10 +79,10 @@ def read_facts(files: Sequence[Path], bundle: "SharedBundle", wanted: Sequence[s
         FileNotFoundError: a file is not there.
         ValueError: a file is damaged or of another bundle, or a scene is unknown or there twice.
     """
-    from latent_nerfstudio.scene_files.sources import check_known, each_once, read_scenes_from
+    from latent_nerfstudio.scene_files.model_scenes import facts_by_name
+    from latent_nerfstudio.scene_files.sources import check_known, read_scenes_from
 
-    scenes = each_once(read_scenes_from(files, bundle), "scenes", "leave one of the files out")
-    facts = {scene.name: scene.facts for scene in scenes}
+    facts = facts_by_name(read_scenes_from(files, bundle), bundle, "scenes", "leave one of the files out")
     check_known(wanted, list(facts), ", ".join(map(str, files)))
     return {name: facts[name] for name in sorted(facts) if not wanted or name in set(wanted)}
 
@@ -98,7 +103,7 @@ def import_scenes(
     model = build_model(config.pipeline.model, list(facts), bundle.box, bundle.background_color)  # type: ignore[arg-type]
     put_scenes(model, (scene for scene in read_scenes_from(command.source, bundle) if scene.name in facts))
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    with replacing_folder(folder) as writing:
+    with replacing_folder(folder, NAMES) as writing:
         render_views(writing / VIEWS, model, bundle, facts, command.views)
         weights = {f"_model.{name}": value.cpu() for name, value in model.state_dict().items()}
         state = {"step": 0, "pipeline": weights, "optimizers": {}, "schedulers": {}, "scalers": {}}

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from latent_nerfstudio.cli.words import Overwrite
+from latent_nerfstudio.errors import problem
 
 
 @dataclass
@@ -27,19 +28,20 @@ class Pull:
 
         Raises:
             FileExistsError: there is something already.
-            FileNotFoundError, PermissionError, ValueError, ConnectionError: see `latent_nerfstudio.hub.resolve`.
+            FileNotFoundError, PermissionError, ValueError, ConnectionError: see `latent_nerfstudio.files.hub`.
         """
-        from latent_nerfstudio.hub.resolve import is_hub_id
+        from latent_nerfstudio.files.hub import is_hub_id
 
         if not is_hub_id(self.source):
-            raise ValueError(f"repository: expected OWNER/NAME, got {self.source!r}; correct the name")
+            raise ValueError(problem("repository", "OWNER/NAME", repr(self.source), "correct the name"))
         if self.output.exists() and not self.overwrite:
-            raise FileExistsError(f"{self.output}: expected nothing there, got something; pass --overwrite")
-        from latent_nerfstudio.files.replacing import replacing_folder
-        from latent_nerfstudio.hub.packages import Package
+            raise FileExistsError(problem(self.output, "nothing there", "something", "pass --overwrite"))
+        from latent_nerfstudio.files.replacing import check_replaceable, replacing_folder
+        from latent_nerfstudio.hub.packages import LAYOUT, Package
 
+        check_replaceable(self.output, LAYOUT[self.kind])
         package = Package(self.source, self.kind)
-        with replacing_folder(self.output) as writing:
+        with replacing_folder(self.output, LAYOUT[self.kind]) as writing:
             package.copy_to(writing)
-        print(f"{package.kind}: " + ", ".join(f"{name} {value}" for name, value in package.facts.items()))
+        print(package)
         print(f"Wrote {self.output}")

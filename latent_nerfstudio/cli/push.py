@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import tyro
 
+from latent_nerfstudio.errors import problem
+
 if TYPE_CHECKING:
     from latent_nerfstudio.hub.packages import Package
 
@@ -49,48 +51,36 @@ class Push:
             ValueError: the source is not as it should be, or the repository's name is none.
             ConnectionError: the Hub is not within reach, or refuses.
         """
-        from latent_nerfstudio.hub.resolve import is_hub_id
+        from latent_nerfstudio.files.hub import is_hub_id
 
         if not is_hub_id(self.repository) or "@" in self.repository:
-            raise ValueError(f"repository: expected OWNER/NAME, got {self.repository!r}; correct the name")
+            raise ValueError(problem("repository", "OWNER/NAME", repr(self.repository), "correct the name"))
         if self.output is not None and self.output.exists():
-            raise FileExistsError(f"{self.output}: expected nothing there, got something; name another --output")
+            raise FileExistsError(problem(self.output, "nothing there", "something", "name another --output"))
         from latent_nerfstudio.hub.card import Notes
         from latent_nerfstudio.hub.packages import Package, guess_kind
 
         notes = Notes(self.title, self.description, self.data, self.licence)
         package = Package(self.source, self.kind or guess_kind(self.source), self.bundle, notes)
-        package.repository = self.repository
-        print(f"{package.kind}: " + ", ".join(f"{name} {value}" for name, value in package.facts.items()))
+        print(package)
         if self.output is not None:
-            self._write(package)
+            from latent_nerfstudio.files.replacing import replacing_folder
+
+            with replacing_folder(self.output, "") as writing:
+                package.write(writing, self.repository)
+            print(f"Wrote what would be published: {self.output}")
         else:
-            self._publish(package)
+            print(f"Published: {self._publish(package)}")
 
-    def _write(self, package: "Package") -> None:
-        from latent_nerfstudio.files.replacing import replacing_folder
-
-        assert self.output is not None
-        with replacing_folder(self.output) as writing:
-            package.save_pretrained(writing)
-        print(f"Wrote what would be published: {self.output}")
-
-    def _publish(self, package: "Package") -> None:
-        from latent_nerfstudio.hub.resolve import bars_on_terminals_alone, first_line
+    def _publish(self, package: "Package") -> str:
+        from latent_nerfstudio.files.hub import bars_on_terminals_alone, first_line
 
         try:
             with bars_on_terminals_alone():
-                url = package.push_to_hub(
-                    self.repository,
-                    private=self.private or None,
-                    branch=self.branch,
-                    commit_message=self.message,
-                )
+                return package.push_to_hub(self.repository, self.private, self.branch, self.message)
         except ValueError:
             raise
         except Exception as error:  # the client's errors differ by version
-            raise ConnectionError(
-                f"{self.repository}: expected the Hub to take it, got {type(error).__name__}: {first_line(error)}; log "
-                "in with 'hf auth login', or write it with --output and upload that"
-            ) from error
-        print(f"Published: {url}")
+            got = f"{type(error).__name__}: {first_line(error)}"
+            do = "log in with 'hf auth login', or write it with --output and upload that"
+            raise ConnectionError(problem(self.repository, "the Hub to take it", got, do)) from error

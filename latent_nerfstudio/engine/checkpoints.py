@@ -13,12 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
 
+import torch
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 from torch.optim import Optimizer
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import NO_ROOM, flush, unfinished_folder
+from latent_nerfstudio.pipelines.saved_state import unsealed
 
 NAME = re.compile(r"step-(\d+)\.ckpt")
 """Of a checkpoint, with its step."""
@@ -144,6 +146,26 @@ def check_checkpoint(path: Path) -> None:
     reason = damage(path)
     if reason:
         raise ValueError(problem(path, "a whole checkpoint", reason, "name an older one (--load-step), or remove it"))
+
+
+def load_state(checkpoint: Path) -> Dict[str, Any]:
+    """A checkpoint on the host, without the seal of its weights.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    check_checkpoint(checkpoint)
+    expected, do = "a checkpoint of Nerfstudio, of tensors alone", "name one that ns-train wrote"
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception as error:  # the unpickler's, which refuses to run code, and the system's
+        reason = re.search("Unsupported (?:global|class).*?(?= was not|$)", str(error), re.MULTILINE)
+        got = reason[0] if reason else type(error).__name__
+        raise ValueError(problem(checkpoint, expected, got, do)) from error
+    weights = state.get("pipeline") if isinstance(state, dict) else None
+    if not isinstance(weights, dict) or type(state.get("step")) is not int:
+        raise ValueError(problem(checkpoint, expected, "no step and weights", do))
+    return {**state, "pipeline": unsealed(weights, checkpoint)}
 
 
 def newest_step(folder: Path) -> int:

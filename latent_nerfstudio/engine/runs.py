@@ -1,16 +1,19 @@
 """Runs on disk: a folder with config.yml, nerfstudio_models/ and, when training has ended, training.json."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List
 
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.reading import read_json
 
 if TYPE_CHECKING:
     from latent_nerfstudio.engine.trainer import LatentTrainerConfig
     from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
 
+
+MOST_SUMMARY = 1 << 26
+"""Bytes of a training.json at most; it has a few for each scene."""
 
 SUMMARY_NUMBERS = ("steps", "seconds", "seconds_per_scene", "entry_seconds", "bytes_per_scene", "bytes_shared")
 """Entries of training.json that are counted with."""
@@ -51,9 +54,8 @@ class Run:
         folder = self.folder / self.config.relative_model_dir
         checkpoints = sorted(folder.glob("step-*.ckpt"))
         if not checkpoints:
-            raise FileNotFoundError(
-                f"{folder}: expected a checkpoint step-XXXXXXXXX.ckpt, got none; train until one is saved"
-            )
+            do = "train until one is saved"
+            raise FileNotFoundError(problem(folder, "a checkpoint step-XXXXXXXXX.ckpt", "none", do))
         return checkpoints[-1]
 
     def scene_names(self) -> List[str]:
@@ -87,9 +89,16 @@ class Run:
         return background_color_of(color).tolist()
 
     def data(self) -> Path:
-        """The data folder, which a config holds relative to the folder that training was started in."""
-        manager = self.config.pipeline.datamanager
-        return Path(manager.data or manager.dataparser.data)  # type: ignore[attr-defined]
+        """The data folder, which a config holds relative to the folder that training was started in: that which the
+        run's place tells, if it lies where training wrote it, else this one."""
+        manager: Any = self.config.pipeline.datamanager
+        data = Path(manager.data or manager.dataparser.data)
+        written = Path(self.config.output_dir, str(self.config.experiment_name), self.method, self.config.timestamp)
+        here = self.folder.resolve()
+        if written.is_absolute() or here.parts[-len(written.parts) :] != written.parts:
+            return data
+        started = here.parents[len(written.parts) - 1]
+        return started / data if (started / data).exists() else data
 
 
 def open_run(config_path: Path) -> Run:
@@ -99,25 +108,23 @@ def open_run(config_path: Path) -> Run:
         FileNotFoundError: there is no such file.
         ValueError: it is no config of one of this package's methods.
     """
-    import yaml
-
     if config_path.is_dir():
         config_path = config_path / "config.yml"
     if not config_path.is_file():
-        raise FileNotFoundError(f"{config_path}: expected the config.yml of a run, got nothing there; check the path")
+        raise FileNotFoundError(problem(config_path, "the config.yml of a run", "nothing there", "check the path"))
+    from latent_nerfstudio.engine.config_loader import load_config
     from latent_nerfstudio.engine.trainer import LatentTrainerConfig
 
     try:
-        config = yaml.load(config_path.read_text(encoding="utf-8"), Loader=yaml.Loader)
+        config = load_config(config_path)
     except Exception as error:  # YAML's own, and those of the classes that it names
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{config_path}: expected a config of Nerfstudio, got {reason}; name a config.yml") from error
+        lines = [line.strip() for line in str(error).splitlines() if not line.startswith("  in ")]
+        got, do = " ".join(lines) or type(error).__name__, "name a config.yml that ns-train wrote"
+        raise ValueError(problem(config_path, "a config of Nerfstudio that only names configs", got, do)) from error
     if not isinstance(config, LatentTrainerConfig):
         method = getattr(config, "method_name", type(config).__name__)
-        raise ValueError(
-            f"{config_path}: expected a run of one of this package's methods, got one of {method!r}; "
-            "name a run of latent-triplane or triplane, for instance"
-        )
+        do = "name a run of latent-triplane or triplane, for instance"
+        raise ValueError(problem(config_path, "a run of one of this package's methods", f"one of {method!r}", do))
     summary = config_path.parent / "training.json"
     return Run(config_path, config, read_summary(summary) if summary.is_file() else {})
 
@@ -129,13 +136,10 @@ def read_summary(path: Path) -> Dict[str, Any]:
         ValueError: something else.
     """
     do = "remove it, or restore the one that training wrote"
-    try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(problem(path, "JSON", f"'{error}'", do)) from error
-    names = summary.get("scenes", []) if isinstance(summary, dict) else None
+    summary = read_json(path, do, MOST_SUMMARY)
+    names = summary.get("scenes", [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError(problem(path, "a JSON object with names as its scenes", "another", do))
+        raise ValueError(problem(path, "names as its scenes", "another", do))
     for name in SUMMARY_NUMBERS:
         if not isinstance(summary.get(name, 0), (int, float)):
             raise ValueError(problem(f"{path}, {name}", "a number", f"{summary[name]!r:.60}", do))
@@ -143,14 +147,21 @@ def read_summary(path: Path) -> Dict[str, Any]:
 
 
 def load_pipeline(config_path: Path) -> "LatentPipeline":
-    """Loads a run for evaluation as the ns-* commands do.
+    """Loads a run for evaluation as the ns-* commands do, but for its config, which is read by `load_config`, and its
+    checkpoint, which is the one beside it wherever the folder stands.
 
     Raises:
         FileNotFoundError: the data or the checkpoint are not there.
     """
-    from nerfstudio.utils.eval_utils import eval_setup
+    import torch
+
+    from latent_nerfstudio.engine.checkpoints import load_state
 
     run = open_run(config_path)
-    run.latest_checkpoint()
-    _, pipeline, _, _ = eval_setup(run.config_path)
-    return pipeline  # type: ignore[return-value]
+    checkpoint = run.latest_checkpoint()
+    state = load_state(checkpoint)
+    config: Any = run.config
+    config.load_dir, config.pipeline.datamanager.data = checkpoint.parent, run.data()
+    pipeline = config.pipeline.setup(device="cuda" if torch.cuda.is_available() else "cpu", test_mode="test").eval()
+    pipeline.load_pipeline(state["pipeline"], state["step"])
+    return pipeline

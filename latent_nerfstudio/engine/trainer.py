@@ -21,6 +21,7 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from PIL import Image
 from torchvision.transforms.functional import pil_to_tensor
 
+from latent_nerfstudio.data.training_cameras import CAMERAS, write_cameras
 from latent_nerfstudio.engine.checkpoints import (
     check_checkpoint,
     checkpoints_of,
@@ -120,6 +121,7 @@ class LatentTrainer(Trainer):
 
     def _set_up(self, test_mode: Literal["test", "val", "inference"]) -> None:
         super().setup(test_mode)
+        write_cameras(self.base_dir / CAMERAS, self.pipeline.datamanager.train_dataparser_outputs.cameras)
         self.last_step = self._start_step - 1
         self.unwritten = self._wanted()
         self.is_finished = self._start_step > 0 and self._is_complete(self.last_step) and self._has_an_end_to_write()

@@ -1,14 +1,29 @@
-"""Files from strangers, opened only where they are files: a pipe hangs, and /dev/zero never ends."""
+"""Files from strangers: regular ones of a bounded size, and JSON that nothing breaks on.
 
+A name may lead to a pipe that never ends, to a device, or to a file that is mostly a hole; a JSON file may be as large
+as the disk, nest for ever, or hold a number that no float takes.
+"""
+
+import json
+import math
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Union
+from typing import Any, BinaryIO, Dict, List, Tuple, Union
 
 from latent_nerfstudio.errors import problem
 
 LARGEST_TEXT = 256 << 20
 """Bytes of a text file at most; a camera file of half a million frames."""
+
+MOST_JSON = 1 << 22
+"""Bytes of a JSON file at most."""
+
+MOST_DIGITS = 20
+"""Digits of a whole number in JSON at most: all of 64 bits."""
+
+AGAIN = "copy the file again"
 
 KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
 
@@ -34,6 +49,32 @@ def open_file(path: Union[Path, str]) -> BinaryIO:
     return os.fdopen(handle, "rb", buffering=0)
 
 
+def open_plain(path: Path, most: Union[int, float] = math.inf) -> BufferedReader:
+    """Opens a regular file that is no larger than it should be, and that the disk holds.
+
+    Args:
+        path: of the file, or of a link to one.
+        most: bytes that it may have.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is none (`UnusualFile`), has more bytes, or less than half of them on the disk.
+    """
+    try:
+        raw: Any = open_file(path)
+    except FileNotFoundError:
+        raise FileNotFoundError(problem(path, "a file", "nothing there", "check the path")) from None
+    except OSError as error:
+        raise ValueError(problem(path, "a file that can be read", f"'{error.strerror}'", "name another")) from error
+    status = os.fstat(raw.fileno())
+    size, held = status.st_size, 512 * getattr(status, "st_blocks", 0)  # 0 where the file system does not say
+    if size > most or (size > 1 << 20 and 0 < held < size // 2):
+        raw.close()
+        expected = f"{most:,} bytes at most" if size > most else f"a file without holes, {size:,} bytes on the disk"
+        raise ValueError(problem(path, expected, f"{size if size > most else held:,}", "name another"))
+    return BufferedReader(raw)
+
+
 def read_text(path: Union[Path, str], limit: int = LARGEST_TEXT) -> str:
     """Reads a text file in UTF-8, with or without a byte-order mark.
 
@@ -54,3 +95,53 @@ def read_text(path: Union[Path, str], limit: int = LARGEST_TEXT) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(problem(path, "UTF-8 text", f"'{error}'", "save the file as UTF-8")) from error
+
+
+def parse_json(data: Union[bytes, str], where: object, do: str = AGAIN) -> Dict[str, Any]:
+    """A JSON object of finite numbers, whose names occur once each.
+
+    Args:
+        data: the text.
+        where: the file, for the message.
+        do: what the message advises.
+
+    Raises:
+        ValueError: anything else; whole numbers of more than 20 digits among it.
+    """
+
+    def unique(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
+        if len(dict(pairs)) < len(pairs):
+            raise ValueError("a name that occurs twice")
+        return dict(pairs)
+
+    def whole(text: str) -> int:
+        if len(text) > MOST_DIGITS:
+            raise ValueError(f"a whole number of {len(text)} digits")
+        return int(text)
+
+    def finite(text: str) -> float:
+        if not math.isfinite(value := float(text)):
+            raise ValueError("NaN or infinity")
+        return value
+
+    hooks: Dict[str, Any] = {"parse_int": whole, "parse_float": finite, "parse_constant": finite}
+    try:
+        text = data if isinstance(data, str) else data.decode("utf-8")
+        value = json.loads(text, object_pairs_hook=unique, **hooks)
+    except (ValueError, RecursionError) as error:
+        got = "brackets without end" if isinstance(error, RecursionError) else f"'{str(error)[:200]}'"
+        raise ValueError(problem(where, "JSON with finite numbers", got, do)) from error
+    if not isinstance(value, dict):
+        raise ValueError(problem(where, "a JSON object", type(value).__name__, do))
+    return value
+
+
+def read_json(path: Path, do: str = AGAIN, most: int = MOST_JSON) -> Dict[str, Any]:
+    """The JSON object in a file; see `parse_json`.
+
+    Raises:
+        FileNotFoundError: there is no file.
+        ValueError: see `open_plain` and `parse_json`.
+    """
+    with open_plain(path, most) as stream:
+        return parse_json(stream.read(), path, do)

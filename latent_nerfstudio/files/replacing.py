@@ -52,16 +52,20 @@ def replacing_file(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def replacing_path(path: Path) -> Iterator[Path]:
-    """An empty file with the same ending, which takes the place of `path` when the block ends without an error.
+def replacing_path(path: Path, suffix: str = "") -> Iterator[Path]:
+    """An empty file that takes the place of `path` when the block ends without an error.
 
     The contents are on the disk before the name is. The folder is made if it is not there. A link at `path` is replaced
     and not followed.
 
+    Args:
+        path: the final place.
+        suffix: of the file's name meanwhile, where a program goes by it.
+
     Raises:
         OSError: there is no room, or the folder cannot be written to; nothing is left behind.
     """
-    temporary = path.with_name(f"{WRITING}{secrets.token_hex(8)}{path.suffix}")
+    temporary = path.with_name(f"{WRITING}{secrets.token_hex(8)}{suffix}")
     with writable(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)

@@ -1,19 +1,23 @@
 """The model card of what is published: what was measured and noted on the way, and what its author says."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
 from huggingface_hub import ModelCard, ModelCardData
 
-from latent_nerfstudio.hub.resolve import Kind
+from latent_nerfstudio.escaping import for_markdown
+from latent_nerfstudio.files.hub import Kind
+from latent_nerfstudio.files.reading import read_json
 
 LIBRARY = "latent-nerfstudio"
 
 TAGS = ("nerfstudio", "nerf", "latent-nerf", "3d")
 
 UNKNOWN = "Not stated."
+
+MOST_BESIDE = 1 << 26
+"""Bytes of a run's training.json or eval.json at most."""
 
 METRICS = ("psnr", "ssim", "lpips", "lpips_squeeze", "lpips_vgg", "autoencoder_psnr", "latent_psnr")
 """Of ns-eval, in the order of the table."""
@@ -112,14 +116,13 @@ def python_use(kind: Kind, repository: str) -> List[str]:
 
 def table(facts: Dict[str, Any]) -> List[str]:
     """Lines of a table of facts; none of no facts."""
-    rows = [f"| {name} | {cell(value)} |" for name, value in facts.items()]
+    rows = [f"| {for_markdown(name)} | {cell(value)} |" for name, value in facts.items()]
     return ["| | |", "| --- | --- |", *rows] if rows else []
 
 
 def cell(value: Any) -> str:
     """A value within a table."""
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return text.replace("|", "\\|").replace("\n", " ")
+    return for_markdown(f"{value:.4g}" if isinstance(value, float) else value)
 
 
 def training_facts(training: Dict[str, Any]) -> Dict[str, Any]:
@@ -147,11 +150,13 @@ def spread(values: Sequence[float]) -> str:
 
 
 def read_beside(folder: Path, name: str) -> Dict[str, Any]:
-    """A JSON object in a folder or one of the two above it, where the run that wrote it has it; empty if there is
-    none."""
+    """A JSON object in a folder or one of the two above it, where the run that wrote it has it; empty if there is none.
+
+    Raises:
+        ValueError: something else is in the file.
+    """
     for place in (folder, *folder.parents[:2]):
         path = place / name
         if path.is_file():
-            content = json.loads(path.read_text(encoding="utf-8"))
-            return content if isinstance(content, dict) else {}
+            return read_json(path, "remove it, or write it again", MOST_BESIDE)
     return {}

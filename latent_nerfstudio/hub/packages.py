@@ -9,18 +9,20 @@ A repository looks like a run's folder, so that whatever reads folders reads its
 Nothing is published that was not read and verified, and nothing is written out that was not verified again.
 """
 
+import glob
+import json
 import re
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
-from huggingface_hub import ModelCard, ModelHubMixin
-
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.escaping import for_terminal
+from latent_nerfstudio.files.hub import FILES, PLACES, Kind, is_hub_id, local
 from latent_nerfstudio.hub.card import SCENE_FACTS, Notes, card_of, read_beside, spread
-from latent_nerfstudio.hub.resolve import FILES, PLACES, Kind, fetch, is_hub_id, local
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig, locate
-from latent_nerfstudio.models.bundle_folder import FOLDER
+from latent_nerfstudio.models.bundle_folder import FOLDER, SETTINGS_FILE
 from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, SharedBundle, read_shared_bundle
 from latent_nerfstudio.scene_files.scene_file import copy_scene_file, read_scene_file
 from latent_nerfstudio.scene_files.sources import files_in
@@ -30,9 +32,16 @@ SCENES = "scenes"
 
 SCENE_FILE = r"[^/]+\.safetensors"
 
+LAYOUT: Dict[Kind, str] = {
+    "autoencoder": FILES["autoencoder"],
+    "bundle": rf"config\.json|{FOLDER}/({FILES['bundle']})",
+    "scenes": FILES["scenes"],
+}
+"""Names of the files of a package but for its card, as a pattern: what a push or a pull may replace."""
 
-class Package(ModelHubMixin, library_name="latent-nerfstudio"):
-    """Something to publish, or a published one; `save_pretrained`, `push_to_hub` and `from_pretrained` are the mixin's.
+
+class Package:
+    """Something to publish, or a published one.
 
     Args:
         source: a run, a folder, scene files' folder, the name of what is part of this package, or a Hub id.
@@ -48,30 +57,25 @@ class Package(ModelHubMixin, library_name="latent-nerfstudio"):
         self, source: str, kind: Kind = "autoencoder", bundle: Optional[str] = None, notes: Optional[Notes] = None
     ):
         self.kind: Kind = kind
-        self.notes, self.repository = notes or Notes(), "OWNER/NAME"
+        self.notes = notes or Notes()
         self.folder = find(source, kind)
         self.place = bundle or (bundle_beside(self.folder) if kind == "scenes" else None)
         self.bundle = None if self.place is None else read_shared_bundle(self.place)
         self.facts = FACTS[kind](self)
-        self._hub_mixin_config: Any = None if kind == "autoencoder" else self._described()
-
-    def _described(self) -> Dict[str, Any]:
-        """Contents of config.json, by which the Hub counts downloads and `from_pretrained` knows the kind."""
-        described: Dict[str, Any] = {"library": "latent-nerfstudio", "kind": self.kind}
-        if self.kind == "scenes" and self.place and not self.takes_bundle_along:
-            described["bundle"] = self.place
-        return described
 
     @property
     def takes_bundle_along(self) -> bool:
         """Whether the bundle of scenes is published with them: it is of this machine and not of this package."""
         return self.bundle is not None and self.place not in BUNDLED_BUNDLES and not is_hub_source(self.place)
 
+    def __str__(self) -> str:
+        return for_terminal(f"{self.kind}: " + ", ".join(f"{name} {value}" for name, value in self.facts.items()))
+
     def copy_to(self, folder: Path) -> None:
         """Copies the files, scenes without private facts, and verifies the copy.
 
         Raises:
-            ValueError: a file was changed meanwhile.
+            ValueError: a file was changed meanwhile, or is a link that leads out of its folder.
         """
         if self.kind == "scenes":
             copy_files(self.folder, folder / SCENES, SCENE_FILE, copy_scene_file)
@@ -81,37 +85,61 @@ class Package(ModelHubMixin, library_name="latent-nerfstudio"):
             copy_files(self.folder, folder / (FOLDER if self.kind == "bundle" else ""), FILES[self.kind])
         verify(folder, self.kind)
 
-    def _save_pretrained(self, save_directory: Path) -> None:
-        self.copy_to(save_directory)
+    def write(self, folder: Path, repository: str) -> None:
+        """Writes what is published as a repository into an empty folder.
 
-    @classmethod
-    def _from_pretrained(
-        cls,
-        *,
-        model_id: str,
-        revision: Optional[str],
-        kind: Any = "autoencoder",  # of a stranger's config.json
-        bundle: Optional[str] = None,
-        **rest: Any,
-    ) -> "Package":
-        check_kind(kind)
-        if Path(model_id).exists():
-            return cls(model_id, kind, bundle)
-        names = ("cache_dir", "token", "force_download", "local_files_only")
-        client = {name: rest[name] for name in names if name in rest}
-        return cls(str(fetch(model_id, kind, **client, **({"revision": revision} if revision else {}))), kind, bundle)
-
-    def push_to_hub(self, repo_id: str, **settings: Any) -> str:
-        """The mixin's, with the Hub id in the card; files of an earlier publication that are no more are removed."""
-        self.repository = repo_id
-        return super().push_to_hub(repo_id, **{"delete_patterns": ["*.safetensors", "*.json"], **settings})
-
-    def generate_model_card(self, *_: Any, **__: Any) -> ModelCard:
-        """See `card_of`."""
+        Raises:
+            ValueError: see `copy_to`.
+        """
+        self.copy_to(folder)
+        if self.kind != "autoencoder":  # by config.json the Hub counts downloads
+            said = {"library": "latent-nerfstudio", "kind": self.kind}
+            if self.kind == "scenes" and self.place and not self.takes_bundle_along:
+                said["bundle"] = self.place
+            (folder / "config.json").write_text(json.dumps(said, indent=2), encoding="utf-8")
         training, results = (read_beside(self.folder, name) for name in ("training.json", "eval.json"))
         numbers = results.get("results") if isinstance(results.get("results"), dict) else {}
-        bundle = self.repository if self.takes_bundle_along else self.place
-        return card_of(self.kind, self.facts, training, numbers or {}, self.notes, self.repository, bundle)
+        bundle = repository if self.takes_bundle_along else self.place
+        card = card_of(self.kind, self.facts, training, numbers or {}, self.notes, repository, bundle)
+        card.save(folder / "README.md")
+
+    def push_to_hub(
+        self, repository: str, private: bool = False, branch: Optional[str] = None, message: str = "Push"
+    ) -> str:
+        """Publishes it, and removes of an earlier publication the files of this kind that are no more.
+
+        Args:
+            repository: Hub id; made if there is none.
+            private: whether a new one is.
+            branch: to push to; None for the main one.
+            message: of the commit.
+
+        Returns:
+            The address of the commit.
+        """
+        from huggingface_hub import HfApi
+
+        api = HfApi()
+        with tempfile.TemporaryDirectory() as temporary:
+            self.write(Path(temporary), repository)
+            api.create_repo(repository, private=private or None, exist_ok=True)
+            if branch is not None:
+                api.create_branch(repository, branch=branch, exist_ok=True)
+            gone = self.left_over(api.list_repo_files(repository, revision=branch), Path(temporary))
+            if gone:
+                print(f"Removed from {repository}, as they are no more: {for_terminal(', '.join(gone))}")
+            sent = api.upload_folder(
+                repo_id=repository,
+                folder_path=temporary,
+                revision=branch,
+                commit_message=message,
+                delete_patterns=[glob.escape(name) for name in gone] or None,
+            )
+        return str(sent)
+
+    def left_over(self, names: List[str], folder: Path) -> List[str]:
+        """Files of a repository with a name and a place of this kind's, which a folder no longer has."""
+        return [name for name in names if re.fullmatch(LAYOUT[self.kind], name) and not (folder / name).is_file()]
 
 
 def find(source: str, kind: Kind) -> Path:
@@ -122,10 +150,15 @@ def find(source: str, kind: Kind) -> Path:
     """
     check_kind(kind)
     if kind == "bundle":
-        return read_shared_bundle(source).folder
+        folder, given = read_shared_bundle(source).folder, Path(source).expanduser()
+        if given.is_dir():
+            check_link(folder / SETTINGS_FILE, given)
+        return folder
     if kind == "autoencoder":
         location, subfolder = locate(source, None)
-        return Path(location) / (subfolder or "")
+        folder = Path(location) / (subfolder or "")
+        check_link(folder / "config.json", Path(location))
+        return folder
     folder = local(Path(source).expanduser(), kind)
     if not folder.exists():
         raise FileNotFoundError(
@@ -134,7 +167,9 @@ def find(source: str, kind: Kind) -> Path:
     if not folder.is_dir():
         do = "unpack archives with lns pack-scenes ARCHIVE --output FOLDER"
         raise ValueError(problem(folder, "a folder of scene files", "a file", do))
-    return files_in(folder)[0].parent
+    first = files_in(folder)[0]
+    check_link(first, folder)
+    return first.parent
 
 
 def bundle_beside(folder: Path) -> Optional[str]:
@@ -142,6 +177,7 @@ def bundle_beside(folder: Path) -> Optional[str]:
     place = folder.parent / FOLDER
     if not place.is_dir():
         return None
+    check_link(place / SETTINGS_FILE, folder.parent)
     first = read_scene_file(files_in(folder)[0])
     return str(place) if read_shared_bundle(str(place)).has_hash(first.bundle_hash) else None
 
@@ -175,12 +211,32 @@ def is_hub_source(source: Optional[str]) -> bool:
 
 
 def copy_files(folder: Path, target: Path, names: str, copy: Callable[[Path, Path], Any] = shutil.copyfile) -> None:
-    """Copies the files of these names, a pattern, and no others; each by a function of file and copy."""
+    """Copies the files of these names, a pattern, and no others; each by a function of file and copy.
+
+    Raises:
+        ValueError: a link leads out of the folder, and not within the cache of the Hub's client either.
+    """
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_file() and re.fullmatch(names, name):
+            check_link(path, folder)
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             copy(path, target / name)
+
+
+def check_link(path: Path, folder: Path) -> None:
+    """Refuses a file that lies elsewhere than its folder: what it leads to may be no one's business.
+
+    Raises:
+        ValueError: such a link.
+    """
+    from huggingface_hub import constants
+
+    cache = Path(constants.HF_HUB_CACHE).resolve()
+    place, inside = path.resolve(), folder.resolve()
+    homes = [inside, *([cache] if cache in inside.parents else [])]
+    if not any(home in place.parents for home in homes):
+        raise ValueError(problem(path, f"a file within {folder}", f"a link to {place}", "put the file itself there"))
 
 
 def verify(folder: Path, kind: Kind) -> None:

@@ -6,33 +6,28 @@ every ns-* command.
 """
 
 import hashlib
-import importlib
-import json
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
-import torch
 from jaxtyping import Float
 from nerfstudio.configs.base_config import InstantiateConfig
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-from latent_nerfstudio.hub.resolve import PLACES, is_hub_id, resolve
-from latent_nerfstudio.latent_space.checks import (
-    check_config,
-    check_priors,
-    check_size,
-    check_weights,
-    read_latent_space,
-)
+from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.hub import PLACES, is_hub_id, resolve
+from latent_nerfstudio.files.reading import read_json
+from latent_nerfstudio.latent_space.checks import AGAIN, check_config, check_priors, check_weights, read_latent_space
 from latent_nerfstudio.latent_space.resolution import pad_to_multiple
+from latent_nerfstudio.latent_space.weights import kind_of, load_vae
 
 CLASSES = {
     "AutoencoderKL": "diffusers.models.autoencoders.autoencoder_kl",
     "AutoencoderTiny": "diffusers.models.autoencoders.autoencoder_tiny",
     "AutoencoderDC": "diffusers.models.autoencoders.autoencoder_dc",
+    "AutoencoderKLFlux2": "diffusers.models.autoencoders.autoencoder_kl_flux2",
 }
 """Classes of diffusers that can be loaded, and where they are."""
 
@@ -152,14 +147,14 @@ class IdentityAutoencoder(Autoencoder):
 
 
 class DiffusersAutoencoder(Autoencoder):
-    """AutoencoderKL, AutoencoderTiny or AutoencoderDC of diffusers; all take images in [-1, 1].
+    """An autoencoder of diffusers, of one of `CLASSES`; all take images in [-1, 1].
 
     Args:
         vae: the autoencoder.
         latent_space: contents of a `latent_space.json` beside it: `mean` and `std` of each channel's raw latents.
     """
 
-    frozen_prefixes = ("vae.encoder.", "vae.quant_conv.")
+    frozen_prefixes = ("vae.encoder.", "vae.quant_conv.", "vae.bn.")  # bn: statistics of FLUX.2's latents
 
     def __init__(self, vae: nn.Module, latent_space: Optional[Dict[str, Any]] = None):
         super().__init__()
@@ -208,10 +203,13 @@ def load_autoencoder(config: AutoencoderConfig) -> Autoencoder:
     if config.source == "identity":
         return IdentityAutoencoder()
     location, subfolder = locate(config.source, config.subfolder)
-    settings = _load_settings(location, subfolder)
     folder = Path(location) / (subfolder or "")
-    latent_space = read_latent_space(folder)
-    autoencoder = DiffusersAutoencoder(_load_vae(settings, location, subfolder), latent_space)
+    where = f"autoencoder {folder}"
+    settings = check_config(read_json(folder / "config.json", AGAIN), where)
+    kind = kind_of(settings["_class_name"], CLASSES, where)
+    vae = load_vae(kind.from_config, settings, folder, where)
+    check_weights(vae, where)
+    autoencoder = DiffusersAutoencoder(vae, read_latent_space(folder))
     priors = {"mean": autoencoder.prior_mean, "std": autoencoder.prior_std}
     check_priors(priors, autoencoder.num_channels, folder / "latent_space.json")
     return autoencoder
@@ -225,66 +223,11 @@ def locate(source: str, subfolder: Optional[str]) -> Tuple[str, Optional[str]]:
         for candidate in (subfolder,) if subfolder else (None, *PLACES["autoencoder"][1:]):
             if (folder / (candidate or "") / "config.json").is_file():
                 return str(folder), candidate
-        raise FileNotFoundError(
-            f"autoencoder source: expected a folder in diffusers format, got {folder / (subfolder or '')} without a "
-            "config.json; name the folder that holds it, or its subfolder with --pipeline.model.autoencoder.subfolder"
-        )
+        got = f"{folder / (subfolder or '')} without a config.json"
+        do = "name the folder that holds it, or its subfolder with --pipeline.model.autoencoder.subfolder"
+        raise FileNotFoundError(problem("autoencoder source", "a folder in diffusers format", got, do))
     if not is_hub_id(source):
-        raise FileNotFoundError(
-            f"autoencoder source: expected {', '.join(BUNDLED_FOLDERS)}, identity, a folder or a Hub id (owner/name), "
-            f"got {source!r}, which is no folder; check the path"
-        )
+        expected = f"{', '.join(BUNDLED_FOLDERS)}, identity, a folder or a Hub id (owner/name)"
+        got = f"{source!r}, which is no folder"
+        raise FileNotFoundError(problem("autoencoder source", expected, got, "check the path"))
     return str(resolve(source, "autoencoder", subfolder)), None
-
-
-def _load_settings(location: str, subfolder: Optional[str]) -> Dict[str, Any]:
-    """The autoencoder's config.json."""
-    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-
-    try:
-        settings: Any = AutoencoderKL.load_config(location, subfolder=subfolder)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"autoencoder {location}: expected a JSON config, got {error}; repair config.json") from error
-    except Exception as error:  # whatever diffusers makes of it
-        raise ValueError(
-            f"autoencoder {location}: expected a readable config.json, got {_first_line(error)}; repair it"
-        ) from error
-    return check_config(settings[0] if isinstance(settings, tuple) else settings, f"autoencoder {location}")
-
-
-def _load_vae(settings: Dict[str, Any], location: str, subfolder: Optional[str]) -> nn.Module:
-    name = settings.get("_class_name")
-    if name not in CLASSES:
-        raise ValueError(
-            f"autoencoder {location}: expected _class_name {' or '.join(CLASSES)} in config.json, got {name}; "
-            "convert it to one of these, or name another folder"
-        )
-    kind: Any = getattr(importlib.import_module(CLASSES[name]), name)
-    check_size(kind, settings, Path(location) / (subfolder or ""), f"autoencoder {location}")
-    try:
-        loaded: Any = kind.from_pretrained(
-            location,
-            subfolder=subfolder,
-            torch_dtype=torch.float32,
-            low_cpu_mem_usage=False,
-            output_loading_info=True,
-            use_safetensors=True,  # never what pickle holds
-            local_files_only=True,
-        )
-    except Exception as error:  # OSError for absent weights, and whatever a broken file raises
-        raise ValueError(
-            f"autoencoder {location}: expected weights that fit its config.json, got {type(error).__name__}: "
-            f"{_first_line(error)}; save it again with save_pretrained"
-        ) from error
-    vae, report = loaded
-    if report["missing_keys"]:  # diffusers warns, and leaves them uninitialised
-        raise ValueError(
-            f"autoencoder {location}: expected weights that fit its config.json, got none for "
-            f"{', '.join(sorted(report['missing_keys'])[:3])}; save it again with save_pretrained"
-        )
-    check_weights(vae, f"autoencoder {location}")
-    return vae
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0]

@@ -1,15 +1,14 @@
 """What is checked of an autoencoder from a stranger: its JSON before anything is built by it, then its
 numbers."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any, Dict, Iterator, Tuple
 
-import torch
 from torch import Tensor, nn
 
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.reading import read_json
 
 MOST = 1 << 16
 """Largest whole number in a config.json: widths, channels, sides of pictures."""
@@ -20,8 +19,8 @@ MOST_LAYERS = 256
 MOST_ITEMS = 64
 """Items of a list at most, other than numbers a channel."""
 
-MOST_JSON = 1 << 22
-"""Bytes of a JSON file at most."""
+MOST_LEVELS = 11
+"""Resolutions of an autoencoder at most: it makes pictures 1024 times smaller then."""
 
 REPEATED = ("layers", "blocks", "groups", "heads")
 
@@ -43,11 +42,34 @@ def check_config(settings: Any, where: object) -> Dict[str, Any]:
         most = MOST_LAYERS if any(word in name for word in REPEATED) and "channels" not in name else MOST
         if not math.isfinite(value) or (isinstance(value, int) and not -1 <= value <= most):
             raise ValueError(problem(f"{where}, {name}", f"a number up to {most}", f"{value!r:.40}", AGAIN))
+    check_layers(settings, where)
+    for name in ("in_channels", "out_channels"):
+        if settings.get(name, 3) != 3:
+            got, do = f"{settings[name]}", "take one for colours"
+            raise ValueError(problem(f"{where}, {name}", "3, as pictures have here", got, do))
     for name in ("scaling_factor", "shift_factor"):
         value = settings.get(name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
             raise ValueError(problem(f"{where}, {name}", "a number", f"{value!r:.40}", AGAIN))
     return settings
+
+
+def check_layers(settings: Dict[str, Any], where: object) -> None:
+    """Refuses more layers in all than an autoencoder has, which take time to build, however few their numbers.
+
+    Raises:
+        ValueError: so many.
+    """
+    widths = [value for name, value in settings.items() if name.endswith("block_out_channels")]
+    levels = max((len(value) for value in widths if isinstance(value, list)), default=1)
+    if levels > MOST_LEVELS:
+        raise ValueError(problem(f"{where}, block_out_channels", f"{MOST_LEVELS} widths at most", levels, AGAIN))
+    for name, value in settings.items():
+        if any(word in name for word in ("layers", "blocks")):
+            each = value if isinstance(value, list) else [value] * levels
+            count = sum(number for number in each if type(number) is int)
+            if count > MOST_LAYERS:
+                raise ValueError(problem(f"{where}, {name}", f"{MOST_LAYERS} in all at most", count, AGAIN))
 
 
 def numbers_in(value: Any, name: str = "config.json") -> Iterator[Tuple[str, float]]:
@@ -64,26 +86,6 @@ def numbers_in(value: Any, name: str = "config.json") -> Iterator[Tuple[str, flo
         else:
             for inner in value:
                 yield from numbers_in(inner, name)
-
-
-def check_size(kind: Any, settings: Dict[str, Any], folder: Path, where: object) -> None:
-    """Refuses a config whose autoencoder has more numbers than its files have bytes, before memory is taken for it.
-
-    Raises:
-        ValueError: such a config, or one that nothing can be built by.
-    """
-    try:
-        with torch.device("meta"):
-            vae = kind.from_config(settings)
-    except Exception as error:  # whatever diffusers makes of settings of other types
-        text = (str(error).splitlines() or [""])[0][:200]
-        got = f"{type(error).__name__}: {text}"
-        raise ValueError(problem(where, "a config.json that an autoencoder can be built by", got, AGAIN)) from error
-    numbers = sum(parameter.numel() for parameter in vae.parameters())
-    files = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-    if files and numbers > files:
-        got = f"{files:,} bytes of weights for {numbers:,} numbers"
-        raise ValueError(problem(where, "weights that fit its config.json", got, AGAIN))
 
 
 def check_weights(vae: nn.Module, where: object) -> None:
@@ -104,17 +106,10 @@ def read_latent_space(folder: Path) -> Dict[str, Any]:
         ValueError: it is no JSON object.
     """
     path = folder / "latent_space.json"
-    if not path.is_file():
-        return {}
     try:
-        if path.stat().st_size > MOST_JSON:
-            raise ValueError(f"{path.stat().st_size} bytes")
-        stated = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(problem(path, "a small file of JSON", f"'{error!s:.200}'", "remove or repair it")) from error
-    if not isinstance(stated, dict):
-        raise ValueError(problem(path, "a JSON object", type(stated).__name__, "remove or repair it"))
-    return stated
+        return read_json(path, "remove or repair it")
+    except FileNotFoundError:
+        return {}
 
 
 def check_priors(stated: Dict[str, Any], channels: int, where: object) -> None:

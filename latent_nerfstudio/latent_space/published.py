@@ -4,21 +4,25 @@ A published checkpoint is a torch file `{"vae": ..., "nerfs": ..., "renderer": .
 diffusers' AutoencoderKL and nothing more: what it was built with is inferred from the tensors' names and shapes.
 """
 
-import json
 import re
+import struct
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
 
 import torch
 from torch import Tensor, nn
 
-from latent_nerfstudio.files.replacing import replacing_folder
+from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.hub import FILES
+from latent_nerfstudio.files.reading import open_plain, read_json
+from latent_nerfstudio.files.replacing import check_replaceable, replacing_folder
+from latent_nerfstudio.latent_space.checks import check_config
+from latent_nerfstudio.latent_space.weights import build, check_fit, current_name, shown
 
 FIRST_LAYER = "encoder.conv_in.weight"
 """Name that tells where in a state dict an autoencoder is."""
-
-OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
-"""Layers of the attention as diffusers before 0.18 named them, and as it names them now."""
 
 SCALING_FACTORS = {4: 0.18215, 16: 0.2614}
 """Published scaling factors by the number of channels: Stable Diffusion's, and that of ostris/vae-kl-f8-d16."""
@@ -26,8 +30,8 @@ SCALING_FACTORS = {4: 0.18215, 16: 0.2614}
 DEFAULT_SCALING_FACTOR = 0.18215
 """Of other numbers of channels, as in diffusers; the normaliser is fitted to the data anyway."""
 
-NAMES_SHOWN = 5
-"""Names that an error lists at most."""
+DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError)
+"""What reading a damaged zip archive raises."""
 
 State = Dict[str, Tensor]
 """A state dict."""
@@ -38,25 +42,28 @@ def read_checkpoint(path: Path) -> Any:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no torch file, or one that would have to run code.
+        ValueError: it is no torch file, one that would have to run code, or one that unfolds beyond its own size.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected a checkpoint, got nothing there; check the path")
+    expected, do = "a checkpoint of torch.save", "download it again, or name another file"
+    with open_plain(path) as stream:
+        try:
+            with zipfile.ZipFile(stream) as archive:
+                members = sum(member.file_size for member in archive.infolist())
+        except DAMAGED as error:
+            raise ValueError(problem(path, expected, f"a file that is none ({type(error).__name__})", do)) from error
+    if members > path.stat().st_size:
+        got = f"{members:,} bytes of members in {path.stat().st_size:,}"
+        raise ValueError(problem(path, "members as they are, not packed", got, do))
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler's, zipfile's and the system's errors differ
-        reason = next(
-            (line for line in str(error).splitlines() if re.search("unsupported (global|class)", line, re.I)), None
-        )
+        reason = re.search("unsupported (?:global|class).*", str(error), re.IGNORECASE)
         if reason is not None:
-            raise ValueError(
-                f"{path}: expected tensors alone, got objects that need pickle, which may run any code "
-                f"({reason.strip()}); save the state dict of the autoencoder alone, where you trust the file"
-            ) from error
-        raise ValueError(
-            f"{path}: expected a checkpoint of torch.save, got a file that torch cannot read "
-            f"({type(error).__name__}); download it again, or name another file"
-        ) from error
+            got = f"objects that need pickle, which may run any code ({reason[0].strip()})"
+            do = "save the state dict of the autoencoder alone, where you trust the file"
+            raise ValueError(problem(path, "tensors alone", got, do)) from error
+        got = f"a file that torch cannot read ({type(error).__name__})"
+        raise ValueError(problem(path, expected, got, do)) from error
 
 
 def autoencoder_state(content: Any, where: object) -> State:
@@ -71,30 +78,27 @@ def autoencoder_state(content: Any, where: object) -> State:
     """
     nested = content.get("vae") if isinstance(content, Mapping) else None
     state = nested if isinstance(nested, Mapping) else content
-    names = [str(name) for name, value in state.items() if isinstance(value, Tensor)] if state_like(state) else []
+    is_state = isinstance(state, Mapping) and all(isinstance(name, str) for name in state)
+    names = [name for name, value in state.items() if isinstance(value, Tensor)] if is_state else []
     prefixes = [name[: -len(FIRST_LAYER)] for name in names if name.endswith(FIRST_LAYER)]
     if len(prefixes) != 1:
-        found = f"{len(prefixes)} of them" if prefixes else f"none, but {shown(list(content) if names else [])}"
-        raise ValueError(
-            f"{where}: expected the state dict of one AutoencoderKL, with {FIRST_LAYER}, alone or as 'vae', got "
-            f"{found}; name a checkpoint of the published code"
-        )
+        got = f"{len(prefixes)} of them" if prefixes else f"none, but {shown(list(content) if names else [])}"
+        expected = f"the state dict of one AutoencoderKL, with {FIRST_LAYER}, alone or as 'vae'"
+        raise ValueError(problem(where, expected, got, "name a checkpoint of the published code"))
     start = len(prefixes[0])
     return {current_name(name[start:]): state[name] for name in names if name.startswith(prefixes[0])}
 
 
-def state_like(value: Any) -> bool:
-    """Whether a value is a dictionary by names."""
-    return isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
+def check_held(state: State, path: Path) -> None:
+    """Refuses tensors with more numbers than their file has bytes, as views of a few numbers have.
 
-
-def current_name(name: str) -> str:
-    """A parameter's name as diffusers has it since 0.18."""
-    return re.sub(
-        rf"(\.attentions\.\d+)\.({'|'.join(OLD_ATTENTION)})\.",
-        lambda found: f"{found[1]}.{OLD_ATTENTION[found[2]]}.",
-        name,
-    )
+    Raises:
+        ValueError: such tensors.
+    """
+    numbers, size = sum(value.numel() for value in state.values()), path.stat().st_size
+    if numbers > size:
+        got = f"{numbers:,} numbers in {size:,} bytes"
+        raise ValueError(problem(path, "tensors that the file holds", got, "name another file"))
 
 
 def infer_config(
@@ -144,10 +148,9 @@ def shape(state: Mapping[str, Tensor], name: str) -> List[int]:
     """
     if name not in state or state[name].ndim != 4:
         got = "none" if name not in state else f"a shape of {tuple(state[name].shape)}"
-        raise ValueError(
-            f"autoencoder: expected the weight {name} of a convolution, as every AutoencoderKL has, got {got}; "
-            "name a checkpoint that holds a whole AutoencoderKL of diffusers"
-        )
+        expected = f"the weight {name} of a convolution, as every AutoencoderKL has"
+        do = "name a checkpoint that holds a whole AutoencoderKL of diffusers"
+        raise ValueError(problem("autoencoder", expected, got, do))
     return list(state[name].shape)
 
 
@@ -158,21 +161,11 @@ def read_config(folder: Path) -> Dict[str, Any]:
         FileNotFoundError: there is none.
         ValueError: it is not one of an AutoencoderKL.
     """
-    path = folder / "config.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"{folder}: expected a folder with a config.json, got none in it; check --config")
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-        kind = settings.get("_class_name")
-    except (ValueError, AttributeError) as error:
-        raise ValueError(
-            f"{path}: expected a config of diffusers, got {error}; repair it, or leave out --config"
-        ) from error
+    path, do = folder / "config.json", "name another folder, or leave out --config"
+    settings = read_json(path, do)
+    kind = settings.get("_class_name")
     if kind != "AutoencoderKL":
-        raise ValueError(
-            f"{path}: expected a config of an AutoencoderKL, got one of {kind}; "
-            "name another folder, or leave out --config"
-        )
+        raise ValueError(problem(path, "a config of an AutoencoderKL", f"one of {kind}", do))
     return settings
 
 
@@ -180,57 +173,28 @@ def build_autoencoder(config: Mapping[str, Any], state: State) -> nn.Module:
     """An AutoencoderKL with the given weights, in float32, nothing left out and nothing left over.
 
     Raises:
-        ValueError: the weights do not fit the config.
+        ValueError: the weights do not fit the config, or nothing can be built by it.
     """
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
-    try:
-        vae: Any = AutoencoderKL.from_config(dict(config))
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"autoencoder: expected a config that AutoencoderKL can be built with, got {error}; give the number of "
-            "groups of its normalisations with --norm-num-groups, or its config.json with --config"
-        ) from error
-    expected = {name: tuple(value.shape) for name, value in vae.state_dict().items()}
-    given = {name: tuple(value.shape) for name, value in state.items()}
-    problems = {
-        "missing": sorted(expected.keys() - given.keys()),
-        "unknown": sorted(given.keys() - expected.keys()),
-        "of another shape": sorted(n for n in expected.keys() & given.keys() if expected[n] != given[n]),
-    }
-    found = "; ".join(f"{len(names)} {what} ({shown(names)})" for what, names in problems.items() if names)
-    if found:
-        raise ValueError(
-            f"autoencoder: expected the {len(expected)} tensors of an AutoencoderKL of widths "
-            f"{list(vae.config.block_out_channels)}, got {found}; name a whole checkpoint, or "
-            "its config.json with --config"
-        )
+    make: Any = AutoencoderKL.from_config
+    check_config({"_class_name": "AutoencoderKL", **config}, "autoencoder")
+    shapes = {name: tuple(value.shape) for name, value in state.items()}
+    check_fit(build(make, config, "autoencoder"), shapes, "autoencoder", all_known=True)
+    vae = make(dict(config))
     vae.load_state_dict(state)
     return vae.eval()
-
-
-def shown(names: List[Any]) -> str:
-    """The first names of a list, in words."""
-    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return ", ".join(map(str, names[:NAMES_SHOWN])) + more if names else "nothing with names"
 
 
 def check_target(folder: Path, overwrite: bool) -> None:
     """Makes sure that a folder may be written.
 
     Raises:
-        FileExistsError: it exists, and may not be replaced or holds something else.
+        FileExistsError: it exists, and may not be replaced or holds something else than an autoencoder.
     """
-    if not folder.exists():
-        return
-    if not overwrite:
-        raise FileExistsError(
-            f"{folder}: expected nothing there, got something; pass --overwrite or name another folder"
-        )
-    if not (folder / "config.json").is_file():
-        raise FileExistsError(
-            f"{folder}: expected an autoencoder to overwrite, got something without config.json; name another folder"
-        )
+    if folder.exists() and not overwrite:
+        raise FileExistsError(problem(folder, "nothing there", "something", "pass --overwrite or name another folder"))
+    check_replaceable(folder, FILES["autoencoder"])
 
 
 def save_autoencoder(vae: Any, folder: Path, overwrite: bool = False) -> None:
@@ -240,5 +204,5 @@ def save_autoencoder(vae: Any, folder: Path, overwrite: bool = False) -> None:
         FileExistsError: see `check_target`.
     """
     check_target(folder, overwrite)
-    with replacing_folder(folder) as writing:
+    with replacing_folder(folder, FILES["autoencoder"]) as writing:
         vae.save_pretrained(writing)

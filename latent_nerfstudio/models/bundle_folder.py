@@ -6,6 +6,7 @@ It is replaced as a whole, see `files.replacing`; between the two renames the ol
 import hashlib
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Sequence
@@ -13,6 +14,8 @@ from typing import Any, Dict, Iterator, Optional, Sequence
 import torch
 from torch import Tensor
 
+from latent_nerfstudio.files.hub import FILES
+from latent_nerfstudio.files.reading import open_plain, read_json
 from latent_nerfstudio.files.replacing import standing, unfinished_folder
 
 FOLDER = "shared_bundle"
@@ -25,6 +28,9 @@ ENCODER_FILE = "scene_encoder.safetensors"
 
 AUTOENCODER = "autoencoder"
 """Subfolder with the autoencoder, and name of the link to it beside the bundle's folder."""
+
+MOST_BYTES = 1 << 33
+"""Bytes of a safetensors file of a bundle at most."""
 
 READ_WHOLE = 1 << 26
 """Bytes of a safetensors file that is read in one piece at most."""
@@ -58,7 +64,7 @@ def find_folder(path: Path) -> Optional[Path]:
 
 
 def hash_folder(folder: Path, settings: Dict[str, Any], leave_out: Sequence[str] = ()) -> str:
-    """SHA-256 of a bundle: its settings without their provenance, and the tensors and JSON files of its folder.
+    """SHA-256 of a bundle: its settings without their provenance, and its tensors and JSON files; no others are opened.
 
     Args:
         folder: the bundle's folder.
@@ -69,11 +75,11 @@ def hash_folder(folder: Path, settings: Dict[str, Any], leave_out: Sequence[str]
     digest = hashlib.sha256(canonical(kept))
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if name in leave_out:
+        if name in (SETTINGS_FILE, *leave_out) or not re.fullmatch(FILES["bundle"], name):
             continue
-        if path.suffix == ".json" and name != SETTINGS_FILE:
-            digest.update(name.encode() + canonical(json.loads(path.read_text(encoding="utf-8"))))
-        elif path.suffix == ".safetensors":
+        if path.suffix == ".json":
+            digest.update(name.encode() + canonical(read_json(path)))
+        else:
             digest.update(name.encode())
             for tensor_name, value in stored_tensors(path):
                 digest.update(f"{tensor_name}{value.dtype}{tuple(value.shape)}".encode())
@@ -89,9 +95,10 @@ def stored_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
     from safetensors import safe_open
     from safetensors.torch import load
 
-    if path.stat().st_size <= READ_WHOLE:
-        yield from sorted(load(path.read_bytes()).items())
-        return
+    with open_plain(path, MOST_BYTES) as stream:
+        if path.stat().st_size <= READ_WHOLE:
+            yield from sorted(load(stream.read()).items())
+            return
     with safe_open(path, framework="pt") as file:
         for name in sorted(file.keys()):
             yield name, file.get_tensor(name)

@@ -20,12 +20,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.hub import FILES, is_hub_id, resolve
+from latent_nerfstudio.files.reading import read_json
 from latent_nerfstudio.files.replacing import replacing_folder
-from latent_nerfstudio.hub.resolve import is_hub_id, resolve
 from latent_nerfstudio.latent_space.autoencoder import BUNDLED_FOLDERS, Autoencoder, AutoencoderConfig
 from latent_nerfstudio.latent_space.latent_space import LatentSpace
 from latent_nerfstudio.latent_space.normalizer import Normalizer, NormalizerKind
-from latent_nerfstudio.models.bundle_checks import check_settings, check_tensors
+from latent_nerfstudio.models.bundle_checks import AGAIN, check_settings, check_tensors
 from latent_nerfstudio.models.bundle_folder import (
     AUTOENCODER,
     ENCODER_FILE,
@@ -132,7 +134,7 @@ def write_shared_bundle(
     check_model(model)
     space = model.latent_space
     settings = {**settings_of(model), "num_scenes": len(model.scene_names), "step": step, "facts": facts}
-    with replacing_folder(run_folder / FOLDER) as folder:
+    with replacing_folder(run_folder / FOLDER, FILES["bundle"]) as folder:
         encoder_hash = space.autoencoder.encoder_hash()
         autoencoder, decoder = autoencoder_and_decoder(model)
         if not space.is_identity:
@@ -151,15 +153,12 @@ def write_shared_bundle(
 def check_model(model: "LatentModel") -> None:
     """Refuses models that make no bundle."""
     if not isinstance(model.nerf, TriplaneModel):
-        raise ValueError(
-            f"shared bundle: expected a TriplaneModel within the latent model, got a {type(model.nerf).__name__}, "
-            "which has no base planes and no tiny MLP; train with latent-triplane or ig-ae"
-        )
+        got = f"a {type(model.nerf).__name__}, which has no base planes and no tiny MLP"
+        do = "train with latent-triplane or ig-ae"
+        raise ValueError(problem("shared bundle", "a TriplaneModel within the latent model", got, do))
     if not bool(model.latent_space.fitted):
-        raise ValueError(
-            "shared bundle: expected a latent space that is fitted to pictures, got a fresh one; "
-            "call the pipeline's prepare() first"
-        )
+        expected, do = "a latent space that is fitted to pictures", "call the pipeline's prepare() first"
+        raise ValueError(problem("shared bundle", expected, "a fresh one", do))
 
 
 def settings_of(model: "LatentModel") -> Dict[str, Any]:
@@ -234,7 +233,7 @@ def write_autoencoder(folder: Path, autoencoder: Autoencoder, normalizer: Normal
     vae: Any = autoencoder.vae
     stored = vae if dtype == torch.float32 else copy.deepcopy(vae).to(dtype)
     stored.save_pretrained(folder)
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_json(folder / "config.json")
     config.pop("_name_or_path", None)
     (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
     numbers = {
@@ -265,31 +264,23 @@ def read_shared_bundle(source: str) -> SharedBundle:
         folder = resolve(source, "bundle")
     if folder is None:
         names = "".join(f"{name}, " for name in sorted(BUNDLED_BUNDLES))
-        raise FileNotFoundError(
-            f"shared bundle: expected {names}a run with a folder {FOLDER}, its config.yml, that folder or a Hub id, "
-            f"got {source!r}, where there is none; check the path, or name a run of ig-ae"
-        )
+        expected = f"{names}a run with a folder {FOLDER}, its config.yml, that folder or a Hub id"
+        do = "check the path, or name a run of ig-ae"
+        raise FileNotFoundError(problem("shared bundle", expected, f"{source!r}, where there is none", do))
+    where = f"shared bundle {folder}"
     try:
-        settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
+        settings = read_json(folder / SETTINGS_FILE)
         actual = hash_folder(folder, settings)
     except Exception as error:  # safetensors' own errors, JSON's and the system's
-        raise ValueError(
-            f"shared bundle {folder}: expected readable files, got {type(error).__name__}: {error}; "
-            "copy the bundle again, or have its run write it again"
-        ) from error
+        raise ValueError(problem(where, "readable files", f"{type(error).__name__}: {error}", AGAIN)) from error
     if settings.get("format") != FORMAT:
-        raise ValueError(
-            f"shared bundle {folder}: expected the format {FORMAT}, got {settings.get('format')}; update this package"
-        )
+        raise ValueError(problem(where, f"the format {FORMAT}", settings.get("format"), "update this package"))
     if actual != settings.get("hash"):
-        raise ValueError(
-            f"shared bundle {folder}: expected contents with the hash {settings.get('hash')}, as {SETTINGS_FILE} says, "
-            f"got {actual}; files were changed or damaged: copy the bundle again, or have its run write it again"
-        )
+        expected = f"contents with the hash {settings.get('hash')}, as {SETTINGS_FILE} says"
+        raise ValueError(problem(where, expected, actual, f"files were changed or damaged: {AGAIN}"))
     has_encoder = settings.get("scene_encoder") is not None
     scenes_hash = hash_folder(folder, settings, ("scene_encoder", ENCODER_FILE)) if has_encoder else actual
     settings.pop("format")
-    where = f"shared bundle {folder}"
     check_settings(settings, where)
     tensors = dict(stored_tensors(folder / TENSORS_FILE))
     check_tensors(tensors, settings, where)

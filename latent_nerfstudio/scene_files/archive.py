@@ -10,15 +10,16 @@ import struct
 import zipfile
 import zlib
 from contextlib import contextmanager
+from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, Optional, Sequence
 
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.reading import AGAIN, open_plain, parse_json
 from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.names import check_names, take_name
-from latent_nerfstudio.scene_files.header import AGAIN, load_json
-from latent_nerfstudio.scene_files.scene_file import SUFFIX, SceneFile, unpack_scene
+from latent_nerfstudio.scene_files.scene_file import MAX_FILE, SUFFIX, SceneFile, unpack_scene
 
 FORMAT = "scene-archive-v1"
 """Changed when the contents of an archive change their meaning."""
@@ -28,6 +29,9 @@ INDEX = "index.json"
 
 MAX_INDEX = 1 << 26
 """Bytes of the index at most; a million names take about a third of it."""
+
+MOST_SMALL = 1 << 16
+"""Bytes of a zip's directory that are read whatever the zip's size."""
 
 BROKEN = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, NotImplementedError, RuntimeError)
 """What the zip library raises where an archive is not as it should be."""
@@ -51,7 +55,7 @@ def write_archive(path: Path, files: Iterable[bytes]) -> int:
     bundle_hash = ""
     with replacing_file(path) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         for data in files:
-            scene = unpack_scene(io.BytesIO(data), len(data), f"{path}, scene {len(names)}")
+            scene = unpack_scene(io.BytesIO(data), f"{path}, scene {len(names)}")
             take_name(scene.name, names, path, "leave one of them out")
             bundle_hash = bundle_hash or scene.bundle_hash
             if scene.bundle_hash != bundle_hash:
@@ -92,7 +96,7 @@ def scenes_in(path: Path, names: Sequence[str], bundle: Optional[SharedBundle]) 
         for name in names:
             where = f"{path}, {name}{SUFFIX}"
             with opened_member(archive, name + SUFFIX, where) as stream:
-                scene = unpack_scene(stream, archive.getinfo(name + SUFFIX).file_size, where, bundle)
+                scene = unpack_scene(stream, where, bundle)
             if scene.name != name:
                 raise ValueError(problem(where, f"the scene {name!r}", f"{scene.name!r}", "write the archive again"))
             yield scene
@@ -105,15 +109,13 @@ def archive_names(path: Path) -> Sequence[str]:
         FileNotFoundError: there is no such file.
         ValueError: it is no archive, or its index and its members differ.
     """
-    if not path.is_file():
-        raise FileNotFoundError(problem(path, "an archive of scenes", "nothing there", "check the path"))
     with opened(path) as archive:
         members = check_members(archive, path)
         size = archive.getinfo(INDEX).file_size
         if size > MAX_INDEX:
             raise ValueError(problem(path, f"an index of {MAX_INDEX} bytes at most", f"{size}", "split the archive"))
         with opened_member(archive, INDEX, str(path)) as stream:
-            index = load_json(stream.read(size), f"{path}, {INDEX}")
+            index = parse_json(stream.read(size), f"{path}, {INDEX}")
     if index.get("format") != FORMAT:
         got = repr(index.get("format"))[:40]
         raise ValueError(problem(path, f"the format {FORMAT}", got, "update this package"))
@@ -136,6 +138,9 @@ def check_members(archive: zipfile.ZipFile, path: Path) -> Sequence[str]:
         if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size or info.flag_bits & 1:
             got = f"{info.filename[:80]!r} packed or encrypted"
             raise ValueError(problem(path, "members as they are", got, "zip them with -0"))
+        if info.file_size > MAX_FILE:
+            got = f"{info.file_size:,} of {info.filename[:80]!r}"
+            raise ValueError(problem(path, f"members of {MAX_FILE:,} bytes at most", got, AGAIN))
     total, size = sum(info.file_size for info in infos), path.stat().st_size
     if total > size:
         raise ValueError(problem(path, f"members of {size} bytes at most", f"{total}", AGAIN))
@@ -156,17 +161,35 @@ def check_members(archive: zipfile.ZipFile, path: Path) -> Sequence[str]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """A zip file to read.
+    """A zip file to read, whose directory is no large part of it: that is read as a whole.
 
     Raises:
-        ValueError: it is none.
+        FileNotFoundError: there is no such file.
+        ValueError: it is no zip, or one of empty members.
+    """
+    with open_plain(path) as stream:
+        check_directory(stream, path)
+        try:
+            archive = zipfile.ZipFile(stream)
+        except (*BROKEN, ValueError) as error:  # ValueError: a zip of an earlier kind that names a negative place
+            raise ValueError(problem(path, "an archive of scenes", f"'{error}'", AGAIN)) from error
+        with archive:
+            yield archive
+
+
+def check_directory(stream: BufferedIOBase, path: Path) -> None:
+    """Refuses a zip with a directory that is more than a third of it.
+
+    Raises:
+        ValueError: such a zip.
     """
     try:
-        archive = zipfile.ZipFile(path)
-    except (*BROKEN, ValueError) as error:  # ValueError: a zip of an earlier kind that names a negative place
-        raise ValueError(problem(path, "an archive of scenes", f"'{error}'", AGAIN)) from error
-    with archive:
-        yield archive
+        end: Any = zipfile._EndRecData(stream)  # type: ignore[attr-defined]  # bytes of the directory are its entry 5
+    except BROKEN:
+        end = None
+    size = stream.seek(0, io.SEEK_END)
+    if end and end[5] > size // 3 + MOST_SMALL:
+        raise ValueError(problem(path, "scenes", f"a directory of {end[5]:,} in {size:,} bytes", AGAIN))
 
 
 @contextmanager

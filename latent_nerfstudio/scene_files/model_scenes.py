@@ -1,5 +1,6 @@
 """Between scene files and the rows of a model's planes."""
 
+import math
 from typing import Any, Dict, Iterable, Iterator, Mapping, Optional, Sequence
 
 import torch
@@ -12,13 +13,17 @@ from latent_nerfstudio.fields.triplane_field import TriplaneField
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import DECODER, SharedBundle, latent_space_tensors, settings_of
 from latent_nerfstudio.models.triplane import TriplaneModel
-from latent_nerfstudio.scene_files.scene_file import SceneFile
+from latent_nerfstudio.scene_files.scene_file import SceneFile, scene_shapes
+from latent_nerfstudio.scene_files.sources import each_once
 
 COLOR_TOLERANCE = 1e-3
 """Difference of background colours that 8 bits do not show."""
 
 SAMPLES = "samples"
 """Name of the fact of samples a ray: stratified ones and further ones where those found matter."""
+
+MOST_EMPTY = 1 << 30
+"""Bytes at most of planes that files leave out, and that a model of them has as zeros."""
 
 MOST_SAMPLES = 1024
 """Samples a ray at most that a file is believed."""
@@ -44,6 +49,34 @@ def build_model(
     """
     metadata = {"scene_names": list(names), "background_color": tuple(background_color), **facts}
     return config.setup(scene_box=SceneBox(aabb=box), num_train_data=num_train_data, metadata=metadata).eval()
+
+
+def facts_by_name(
+    scenes: Iterable[SceneFile], bundle: SharedBundle, where: object, do: str = "leave one of them out"
+) -> Dict[str, Dict[str, Any]]:
+    """The facts of scene files by name; each file is verified on the way.
+
+    Args:
+        scenes: from `read_scenes_from`.
+        bundle: theirs.
+        where: what an error is about.
+        do: what it advises.
+
+    Raises:
+        ValueError: two scenes of one name, or so many without planes that a model of them takes much more memory than
+            their files.
+    """
+    facts: Dict[str, Dict[str, Any]] = {}
+    numbers, empty = math.prod(scene_shapes(bundle)["micro_planes"] or (0,)), 0
+    for scene in each_once(scenes, where, do):
+        facts[scene.name] = scene.facts
+        empty += 4 * numbers * (scene.micro_planes is None)
+        if empty > MOST_EMPTY:
+            got = f"{empty:,} bytes for {len(facts)} scenes"
+            raise ValueError(
+                problem(where, f"planes left out of {MOST_EMPTY:,} bytes at most", got, "name fewer scenes")
+            )
+    return facts
 
 
 def set_samples(model: Any, facts: Dict[str, Dict[str, Any]]) -> None:

@@ -39,11 +39,6 @@ def stacked(planes: Float[Tensor, "3 features rows cols"]) -> Float[Tensor, "cha
     return planes.flatten(0, 1)
 
 
-def unstacked(picture: Float[Tensor, "channels rows cols"]) -> Float[Tensor, "3 features rows cols"]:
-    """The three planes of a picture that `stacked` made."""
-    return picture.unflatten(0, (3, -1))
-
-
 def write_plane_images(
     path: Path, scenes: Iterable[SceneFile], names: Sequence[str], bundle: SharedBundle, precision: str = "float32"
 ) -> None:

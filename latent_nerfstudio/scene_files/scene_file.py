@@ -7,17 +7,17 @@ A scene file is a safetensors file whose metadata have one entry `scene`, which 
 Its tensors are `micro_planes` [3, F_mic, T, T] in float16, float32 or int8, `micro_scales` [3, F_mic] in float16 where
 those are int8, and `scene_weights` [M] in float32. Planes or weights may be left out, and count as zero then.
 
-Files come from strangers: sizes, types and shapes are checked before anything of their size is put into memory.
+Files come from strangers: their size and what their header says are checked before anything of that size is put into
+memory; that the header fits the file is what safetensors itself checks.
 """
 
 import hashlib
 import json
 import math
-import shutil
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, Dict, Literal, Optional, Tuple
+from typing import Any, Dict, Iterator, Literal, Optional, Tuple
 
 import torch
 from jaxtyping import Float
@@ -25,11 +25,11 @@ from torch import Tensor
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.placement import Placement, placement_from
+from latent_nerfstudio.files.reading import AGAIN, open_plain, parse_json
 from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.models.bundle_folder import canonical
 from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.names import check_name
-from latent_nerfstudio.scene_files.header import AGAIN, MAX_HEADER, Entry, read_header
 from latent_nerfstudio.scene_files.quantisation import LARGEST, dequantise, quantise
 
 FORMAT = "scene-v1"
@@ -51,6 +51,15 @@ LIMITS: Dict[str, float] = {"float16": LARGEST_HALF, "float32": math.inf, "int8"
 
 MAX_NUMBERS = 1 << 27
 """Numbers of a scene at most: half a gigabyte in float32."""
+
+MAX_FILE = 4 * MAX_NUMBERS + (1 << 21)
+"""Bytes of a scene file at most."""
+
+MAX_HEADER = 1 << 20
+"""Bytes of a header at most; a scene's facts are in it."""
+
+MAX_FACT = 1e30
+"""Largest number among facts, and over the smallest but 0: float32 holds them."""
 
 KINDS: Dict[str, type] = {"format": str, "name": str, "bundle": str, "precision": str, "facts": dict, "sha256": str}
 """Entries of the metadata."""
@@ -115,10 +124,8 @@ def read_scene_file(path: Path, bundle: Optional[SharedBundle] = None) -> SceneF
         FileNotFoundError: there is no such file.
         ValueError: it is no scene file, is damaged, or belongs to another bundle.
     """
-    if not path.is_file():
-        raise FileNotFoundError(problem(path, "a scene file", "nothing there", "check the path"))
-    with open(path, "rb") as stream:
-        return unpack_scene(stream, path.stat().st_size, str(path), bundle)
+    with open_plain(path, MAX_FILE) as stream:
+        return unpack_scene(stream, str(path), bundle)
 
 
 def pack_scene(scene: SceneFile, precision: Precision = "float16") -> bytes:
@@ -137,7 +144,7 @@ def pack_scene(scene: SceneFile, precision: Precision = "float16") -> bytes:
     where = f"scene {scene.name!r}"
     check_numbers(scene, precision, where)
     tensors = stored_tensors(scene, precision)
-    check_tensors({name: Entry(t.dtype, tuple(t.shape), 0) for name, t in tensors.items()}, precision, where)
+    check_tensors(tensors, precision, where)
     meta: Dict[str, Any] = {"format": FORMAT, "name": scene.name, "bundle": scene.bundle_hash, "precision": precision}
     meta["facts"] = json_facts(public_facts(scene.facts), where)
     if not scene.placement.is_identity:
@@ -170,50 +177,71 @@ def copy_scene_file(path: Path, target: Path) -> None:
     Raises:
         ValueError: it is no scene file, or is damaged.
     """
-    with open(path, "rb") as stream:
-        meta, tensors = verified(stream, path.stat().st_size, str(path))
+    with open_plain(path, MAX_FILE) as stream:
+        meta, tensors, data = verified(stream, str(path))
     facts = public_facts(meta["facts"])
-    if facts == meta["facts"]:
-        shutil.copyfile(path, target)
-        return
-    rest = {name: value for name, value in meta.items() if name != "sha256"}
-    own = {name: value.clone() for name, value in tensors.items()}  # they share a buffer, which safetensors refuses
-    target.write_bytes(signed({**rest, "facts": facts}, own, str(path)))
+    if facts != meta["facts"]:
+        rest = {name: value for name, value in meta.items() if name != "sha256"}
+        data = signed({**rest, "facts": facts}, tensors, str(path))
+    target.write_bytes(data)
 
 
-def unpack_scene(stream: BufferedIOBase, size: int, where: str, bundle: Optional[SharedBundle] = None) -> SceneFile:
+def unpack_scene(stream: BufferedIOBase, where: str, bundle: Optional[SharedBundle] = None) -> SceneFile:
     """Reads and verifies the contents of a scene's file.
 
     Args:
-        stream: the contents.
-        size: how many bytes they should be.
+        stream: the contents, of `MAX_FILE` bytes at most.
         where: the file's name, for messages.
         bundle: see `read_scene_file`.
 
     Raises:
         ValueError: see `read_scene_file`.
     """
-    meta, tensors = verified(stream, size, where, bundle)
-    weights = tensors["scene_weights"].clone() if "scene_weights" in tensors else None  # of a buffer with the planes
+    meta, tensors, _ = verified(stream, where, bundle)
     placement = placement_from(meta[PLACEMENT], where) if PLACEMENT in meta else Placement()
+    weights = tensors.get("scene_weights")
     scene = SceneFile(meta["name"], meta["bundle"], planes_of(tensors), weights, meta["facts"], placement)
     check_numbers(scene, "float32", where)
     return scene
 
 
 def verified(
-    stream: BufferedIOBase, size: int, where: str, bundle: Optional[SharedBundle] = None
-) -> Tuple[Dict[str, Any], Dict[str, Tensor]]:
-    """Metadata and tensors of a scene's file as it holds them, verified but for the numbers; see `unpack_scene`."""
-    meta, entries = read_header(stream, size, where)
+    stream: BufferedIOBase, where: str, bundle: Optional[SharedBundle] = None
+) -> Tuple[Dict[str, Any], Dict[str, Tensor], bytes]:
+    """Metadata, tensors and bytes of a scene's file, verified but for the numbers; see `unpack_scene`."""
+    from safetensors.torch import load
+
+    meta, head = read_meta(stream, where)
     check_meta(meta, where)
-    check_tensors(entries, meta["precision"], where)
+    data = head + stream.read()
+    try:
+        tensors = load(data)
+    except Exception as error:  # safetensors' own, by which a header does not fit its file
+        raise ValueError(problem(where, "tensors as its header says", f"'{error!s:.200}'", AGAIN)) from error
+    check_tensors(tensors, meta["precision"], where)
     if bundle is not None:
-        check_bundle(meta["bundle"], entries, bundle, where)
-    tensors = read_tensors(stream, entries, where)
+        check_bundle(meta["bundle"], tensors, bundle, where)
     if digest({name: value for name, value in meta.items() if name != "sha256"}, tensors) != meta["sha256"]:
         raise ValueError(problem(where, f"contents with the SHA-256 {meta['sha256'][:64]!r}", "others", AGAIN))
-    return meta, tensors
+    return meta, tensors, data
+
+
+def read_meta(stream: BufferedIOBase, where: str) -> Tuple[Dict[str, Any], bytes]:
+    """The metadata entry `scene` of a safetensors file, and the bytes read for it: those before the first tensor.
+
+    Raises:
+        ValueError: another kind of file, or a header that is too large.
+    """
+    first = stream.read(8)
+    length, do = int.from_bytes(first, "little"), "name one that lns export-scenes wrote"
+    if len(first) < 8 or not 2 <= length <= MAX_HEADER:
+        raise ValueError(problem(where, "a scene file", f"a header of {length} bytes", do))
+    header = stream.read(length)
+    metadata = parse_json(header, where).get("__metadata__")
+    text = metadata.get("scene") if isinstance(metadata, dict) else None
+    if not isinstance(text, str):
+        raise ValueError(problem(where, "a scene file", "a safetensors file of another kind", do))
+    return parse_json(text, where), first + header
 
 
 def check_numbers(scene: SceneFile, precision: str, where: str) -> None:
@@ -256,24 +284,6 @@ def planes_of(tensors: Dict[str, Tensor]) -> Optional[Float[Tensor, "3 features 
     return dequantise(planes, tensors["micro_scales"]) if "micro_scales" in tensors else planes.float()
 
 
-def read_tensors(stream: BufferedIOBase, entries: Dict[str, Entry], where: str) -> Dict[str, Tensor]:
-    """The tensors that a header promised, from where it ends.
-
-    Raises:
-        ValueError: the file ends too early.
-    """
-    length = max(entry.end for entry in entries.values())
-    data = bytearray(stream.read(length))
-    if len(data) != length:
-        raise ValueError(problem(where, f"{length} bytes of tensors", f"{len(data)}", AGAIN))
-
-    def tensor(entry: Entry) -> Tensor:
-        count = math.prod(entry.shape)
-        return torch.frombuffer(data, dtype=entry.dtype, count=count, offset=entry.start).view(entry.shape)
-
-    return {name: tensor(entry) for name, entry in entries.items()}
-
-
 def check_meta(meta: Dict[str, Any], where: str) -> None:
     """Refuses metadata of another format, and entries of other kinds.
 
@@ -287,20 +297,41 @@ def check_meta(meta: Dict[str, Any], where: str) -> None:
     if meta["precision"] not in STORED:
         expected = f"a precision out of {', '.join(STORED)}"
         raise ValueError(problem(where, expected, repr(meta["precision"][:40]), "update this package"))
+    check_facts(meta["facts"], where)
     try:
         check_name(meta["name"])
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
 
 
-def check_tensors(entries: Dict[str, Entry], precision: str, where: str) -> None:
+def check_facts(facts: Dict[str, Any], where: str) -> None:
+    """Refuses facts with numbers that nobody can count with.
+
+    Raises:
+        ValueError: such a number.
+    """
+    for value in numbers_in(facts):
+        if value and not 1 / MAX_FACT < abs(value) < MAX_FACT:
+            raise ValueError(problem(f"{where}, facts", f"numbers up to {MAX_FACT:g}", f"{value:g}", "leave them out"))
+
+
+def numbers_in(value: Any) -> Iterator[float]:
+    """The numbers within a JSON value."""
+    if isinstance(value, (list, dict)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from numbers_in(inner)
+    elif type(value) in (int, float):
+        yield float(value)
+
+
+def check_tensors(tensors: Dict[str, Tensor], precision: str, where: str) -> None:
     """Refuses tensors that are no scene's: other names, types or axes, nothing at all, or too much.
 
     Raises:
         ValueError: such tensors.
     """
-    planes, scales, weights = (entries.get(name) for name in ("micro_planes", "micro_scales", "scene_weights"))
-    unknown = sorted(set(entries) - {"micro_planes", "micro_scales", "scene_weights"})
+    planes, scales, weights = (tensors.get(name) for name in ("micro_planes", "micro_scales", "scene_weights"))
+    unknown = sorted(set(tensors) - {"micro_planes", "micro_scales", "scene_weights"})
     do = "write the file again"
     if unknown or (planes is None and weights is None):
         got = repr(unknown[0][:40]) if unknown else "neither"
@@ -314,18 +345,18 @@ def check_tensors(entries: Dict[str, Entry], precision: str, where: str) -> None
     if weights is not None and (weights.dtype != torch.float32 or len(weights.shape) != 1 or not weights.shape[0]):
         expected = "scene weights [M] in float32"
         raise ValueError(problem(where, expected, f"{list(weights.shape)} in {weights.dtype}", do))
-    count = sum(math.prod(entry.shape) for entry in entries.values())
+    count = sum(value.numel() for value in tensors.values())
     if count > MAX_NUMBERS:
         raise ValueError(problem(where, f"{MAX_NUMBERS} numbers at most", f"{count}", "use a lower resolution"))
 
 
-def is_planes(entry: Entry, dtype: torch.dtype) -> bool:
+def is_planes(planes: Tensor, dtype: torch.dtype) -> bool:
     """Whether these are three square planes with features."""
-    shape = entry.shape
-    return entry.dtype == dtype and len(shape) == 4 and shape[0] == 3 and shape[2] == shape[3] and min(shape) > 0
+    shape = planes.shape
+    return planes.dtype == dtype and len(shape) == 4 and shape[0] == 3 and shape[2] == shape[3] and min(shape) > 0
 
 
-def check_bundle(own_hash: str, entries: Dict[str, Entry], bundle: SharedBundle, where: str) -> None:
+def check_bundle(own_hash: str, tensors: Dict[str, Tensor], bundle: SharedBundle, where: str) -> None:
     """Refuses scenes of another bundle, and those with parts that the bundle's scenes do not have.
 
     Raises:
@@ -335,9 +366,9 @@ def check_bundle(own_hash: str, entries: Dict[str, Entry], bundle: SharedBundle,
         expected, do = f"a scene of the shared bundle {bundle.hash}", "name the bundle that it was fitted against"
         raise ValueError(problem(where, expected, f"one of {own_hash[:64]}", do))
     for name, shape in scene_shapes(bundle).items():
-        if name in entries and entries[name].shape != shape:
+        if name in tensors and tuple(tensors[name].shape) != shape:
             expected = f"{name} {list(shape)}, as the bundle's scenes have" if shape else f"no {name} with this bundle"
-            raise ValueError(problem(where, expected, f"{list(entries[name].shape)}", "write the file again"))
+            raise ValueError(problem(where, expected, f"{list(tensors[name].shape)}", "write the file again"))
 
 
 def scene_shapes(bundle: SharedBundle) -> Dict[str, Tuple[int, ...]]:
@@ -353,12 +384,14 @@ def json_facts(facts: Dict[str, Any], where: str) -> Dict[str, Any]:
     """Facts as they will be read again.
 
     Raises:
-        ValueError: values that JSON does not have, NaN and infinity among them.
+        ValueError: values that JSON does not have, NaN and infinity among them, or see `check_facts`.
     """
     try:
-        return json.loads(json.dumps(facts, allow_nan=False))
+        checked = json.loads(json.dumps(facts, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(problem(f"{where}, facts", "JSON values", f"'{error}'", "leave them out")) from error
+    check_facts(checked, where)
+    return checked
 
 
 def digest(meta: Dict[str, Any], tensors: Dict[str, Tensor]) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Dict, Iterable, Iterator, List, Optional, Sequence
 
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.hub.resolve import local
+from latent_nerfstudio.files.hub import local
 from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.names import take_name
 from latent_nerfstudio.scene_files.archive import read_archive

@@ -28,6 +28,9 @@ RADIUS_PER_SIDE = 1.3
 MAX_SIDE = 4096
 """Pixels along a side at most."""
 
+FARTHEST = 1e6
+"""Pixels or world units of a focal length or a distance at most, and over the least."""
+
 
 @dataclass(frozen=True)
 class SceneCameras:
@@ -80,7 +83,7 @@ def cameras_from_facts(facts: Dict[str, Any], bundle: SharedBundle, where: str, 
     """
     given, usual = facts.get(CAMERAS) or {}, usual_cameras(bundle, scale).as_fact()
     values = {name: given.get(name, value) for name, value in usual.items()} if isinstance(given, dict) else {}
-    good = [type(value) in (int, float) and math.isfinite(value) and value > 0 for value in values.values()]
+    good = [type(value) in (int, float) and 1 / FARTHEST < value < FARTHEST for value in values.values()]
     if not values or not all(good) or max(values["height"], values["width"]) > MAX_SIDE:
         expected = f"height and width up to {MAX_SIDE}, fx, fy and radius, all positive, as cameras"
         raise ValueError(problem(where, expected, repr(given)[:200], "write the scene file again without them"))

@@ -90,7 +90,7 @@ def write_video(path: Path, frames: Iterable[Frame], fps: int) -> int:
         raise ValueError(problem("fps", "at least 1", fps, "try 24"))
     check_video(path)
     write = write_gif if path.suffix.lower() == ".gif" else write_mp4
-    with replacing_path(path) as written:
+    with replacing_path(path, path.suffix) as written:
         return write(written, iter(frames), fps)
 
 

@@ -1,11 +1,14 @@
 """Pictures and raw latents, against diffusers itself."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from PIL import Image
 
-from latent_nerfstudio.api.codec import load_autoencoder
+from latent_nerfstudio.api.codec import as_numbers, load_autoencoder
 
 
 @pytest.fixture
@@ -31,13 +34,16 @@ def test_what_a_codec_saves_diffusers_reads(kl, pictures, tmp_path):
     codec = load_autoencoder(str(kl))
     with torch.no_grad():
         codec.autoencoder.decoder_parameters()[0].mul_(1.5)  # a decoder that was trained
-    folder = codec.save(tmp_path / "vae")
+    folder = codec.save(codec.save(tmp_path / "vae"))
     latents = codec.encode(pictures)
     with torch.no_grad():
         decoded = AutoencoderKL.from_pretrained(folder).decode(latents).sample.permute(0, 2, 3, 1) / 2 + 0.5
     torch.testing.assert_close(codec.decode(latents), decoded.clamp(0, 1))
     with pytest.raises(ValueError, match="expected one of diffusers, got the identity"):
         load_autoencoder("identity").save(tmp_path / "none")
+    (tmp_path / "model.pt").touch()
+    with pytest.raises(FileExistsError, match="got model.pt; move it away"):
+        codec.save(tmp_path)
 
 
 def test_forms_of_pictures_and_odd_sizes(kl, pictures):
@@ -46,6 +52,8 @@ def test_forms_of_pictures_and_odd_sizes(kl, pictures):
     torch.testing.assert_close(codec.encode(eight_bits.numpy()), codec.encode(eight_bits.float() / 255))
     torch.testing.assert_close(codec.encode(list(pictures)), codec.encode(pictures))
     torch.testing.assert_close(codec.encode(pictures[0])[0], codec.encode(pictures)[0])
+    pillow = [Image.fromarray(picture.numpy()) for picture in eight_bits]
+    torch.testing.assert_close(codec.encode(pillow), codec.encode(eight_bits))
     odd = codec.encode(pictures[:, :21, :18])
     assert codec.decode(odd, 21, 18).shape == (3, 21, 18, 3) and codec.decode(odd[0]).shape == (1, 24, 20, 3)
 
@@ -61,6 +69,11 @@ def test_other_shapes_are_refused(kl):
     codec = load_autoencoder(str(kl))
     with pytest.raises(ValueError, match=r"pictures: expected \[n, height, width, 3\], got \[8, 8, 4\]"):
         codec.encode(np.zeros((8, 8, 4)))
+    for given, got in (("photo.png", "a str"), (Path("x"), "a PosixPath")):
+        with pytest.raises(ValueError, match=f"pictures: expected .*, got {got}; open files"):
+            as_numbers(given)
+    with pytest.raises(ValueError, match="pictures: expected pictures of one size, got 2 sizes"):
+        codec.encode([np.zeros((8, 8, 3)), np.zeros((8, 9, 3))])
     with pytest.raises(ValueError, match=r"latents: expected \[n, 4, h, w\], got \[1, 3, 2, 2\]"):
         codec.decode(torch.zeros(3, 2, 2))
     with pytest.raises(ValueError, match="expected pictures of 5 to 8 x 5 to 8 pixels, got 4 x 8"):

@@ -11,11 +11,12 @@ from tiny import camera_of, latent_model_of, small_nerf
 
 import latent_nerfstudio as lns
 from latent_nerfstudio.api.loading import check_scenes
+from latent_nerfstudio.cli.decode_latents import codec_of
 from latent_nerfstudio.models.latent_model import LatentModel
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
 from latent_nerfstudio.scene_files.archive import write_archive
 from latent_nerfstudio.scene_files.model_scenes import scenes_of
-from latent_nerfstudio.scene_files.scene_file import pack_scene, write_scene_file
+from latent_nerfstudio.scene_files.scene_file import SceneFile, pack_scene, write_scene_file
 
 SAMPLES = {"samples": [12, 0]}
 FACTS = {"cameras": {"height": 24, "width": 32, "fx": 40.0, "fy": 41.0, "radius": 3.0}, **SAMPLES}
@@ -35,6 +36,30 @@ def written(model, tmp_path) -> Path:
     for scene in scenes_of(model, bundle.hash, {"a": FACTS, "b": SAMPLES}):
         write_scene_file(folder / f"{scene.name}.safetensors", scene, "float32")
     return folder
+
+
+def test_a_folder_of_files_is_none_of_a_run_whatever_else_is_in_it(written, kl, tmp_path):
+    """As a stranger's config.yml: it is not even read."""
+    (written / "config.yml").write_text(f"!!python/object/apply:os.mkdir [{tmp_path / 'made'}]")
+    assert lns.load(written).names == ["a", "b"]
+    vae = shutil.copytree(kl, tmp_path / "vae")
+    shutil.copy(written / "config.yml", vae)
+    assert codec_of(str(vae)).num_channels == 4 and codec_of(str(written)).num_channels == 4
+    assert not (tmp_path / "made").exists()
+
+
+def test_scenes_without_planes_are_not_given_any_memory(tmp_path):
+    """Two hundred files of some hundred bytes each stand for two gigabytes."""
+    model = latent_model_of(
+        "identity", nerf=small_nerf(micro_features=256, macro_features=1, num_base_planes=1, resolution=64)
+    )
+    bundle = read_shared_bundle(str(write_shared_bundle(tmp_path, model, 3, {})))
+    for number in range(200):
+        write_scene_file(
+            tmp_path / f"{number}.safetensors", SceneFile(f"{number}", bundle.hash, None, torch.zeros(1), {})
+        )
+    with pytest.raises(ValueError, match="bytes at most, got 1,082,130,432 bytes for 86 scenes"):
+        lns.load(tmp_path)
 
 
 def check_same(scenes: lns.Scenes, model: LatentModel) -> None:

@@ -12,6 +12,8 @@ from tiny import camera_of, pipeline_config_of, small_nerf
 import latent_nerfstudio as lns
 from latent_nerfstudio.api.run_model import load_model, read_checkpoint, training_cameras
 from latent_nerfstudio.cli.export_scene import fill_run
+from latent_nerfstudio.data.training_cameras import CAMERAS, write_cameras
+from latent_nerfstudio.engine import config_loader
 from latent_nerfstudio.engine.runs import open_run
 from latent_nerfstudio.engine.trainer import LatentTrainerConfig
 from latent_nerfstudio.models.instant_ngp import LatentInstantNGPModelConfig
@@ -66,6 +68,29 @@ def test_each_method_renders_as_it_did(method, balls, kl, tmp_path):
     assert without.ring("a").radius > 0
 
 
+def test_the_same_pictures_from_everywhere(balls, kl, tmp_path, monkeypatch):
+    """The run holds its cameras, and reads the checkpoint beside its config: neither the working folder nor another
+    run under its old name counts."""
+    shutil.copytree(balls, tmp_path / "here" / "data")
+    monkeypatch.chdir(tmp_path / "here")
+    folder = tmp_path / "here" / "outputs" / "balls" / "tiny" / "now"
+    pipeline = write_run(folder, Path("data"), kl)
+    relative = open_run(folder)
+    relative.config.output_dir = Path("outputs")
+    monkeypatch.chdir(tmp_path)
+    assert relative.data() == tmp_path / "here" / "data"
+    write_cameras(folder / CAMERAS, pipeline.datamanager.train_dataparser_outputs.cameras)
+    folder.rename(tmp_path / "renamed")
+    write_run(folder, balls, kl, nerf=small_nerf(resolution=4))
+    shutil.rmtree(tmp_path / "here" / "data")
+    scenes = lns.load("renamed")
+    camera = camera_of(40, 48, scene=1)
+    torch.testing.assert_close(
+        scenes.render("b", camera).rgb[0], pipeline.latent_model.get_outputs_for_camera(camera)["rgb"]
+    )
+    assert scenes.orbit("b").height[0] == 32 and len(scenes.cameras("b")) == 5
+
+
 def test_cameras_belong_to_their_scenes(balls, kl, tmp_path):
     pipeline = write_run(tmp_path / "run", balls, kl)
     scenes = lns.load(tmp_path / "run")
@@ -95,8 +120,11 @@ class Boxless(TriplaneModel):
         self.register_buffer("aabb", self.aabb, persistent=False)
 
 
-def test_the_box_of_a_nerf_that_keeps_none_comes_from_its_data(balls, kl, tmp_path):
-    """By Nerfstudio's own way of loading, for which the method is registered and the run lies where it was trained."""
+def test_the_box_of_a_nerf_that_keeps_none_comes_from_its_data(balls, kl, tmp_path, monkeypatch):
+    """By Nerfstudio's own way of loading."""
+    monkeypatch.setattr(
+        config_loader, "trusted_packages", lambda: {"nerfstudio", "latent_nerfstudio", "pathlib", __name__}
+    )
     data, nerf, folder = tmp_path / "data", small_nerf(), tmp_path / "balls" / "latent-triplane" / "now"
     shutil.copytree(balls, data)
     nerf._target = Boxless

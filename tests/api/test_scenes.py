@@ -10,7 +10,7 @@ from small_nerfs import small_vanilla
 from tiny import camera_of, latent_model_of, small_nerf
 
 from latent_nerfstudio.api.cameras import Ring, orbit
-from latent_nerfstudio.api.scenes import Pictures, Scenes
+from latent_nerfstudio.api.scenes import Pictures, Scenes, check_one_size
 from latent_nerfstudio.fields.planes import compose_planes
 
 FIELD = {"micro_features": 4, "macro_features": 3, "num_base_planes": 2}
@@ -127,6 +127,8 @@ def test_cameras_that_cannot_be_rendered_together(scenes):
         scenes.render("a", cameras)
     with pytest.raises(ValueError, match="cameras: expected at least one, got none"):
         scenes.render("a", cameras[:0])
+    with pytest.raises(ValueError, match="cameras: expected cameras of Nerfstudio, got 'orbit'"):
+        check_one_size("orbit")
 
 
 def test_pictures_as_a_row_and_on_disk(tmp_path: Path):
@@ -134,6 +136,9 @@ def test_pictures_as_a_row_and_on_disk(tmp_path: Path):
     pictures = Pictures(*(torch.rand(n, 4, 6, c) for c in (3, 3, 1, 1)), raw_latent=torch.rand(n, 4, 1, 2))
     assert [len(picture) for picture in pictures] == [1, 1, 1] and len(pictures[1:]) == 2
     assert torch.equal(pictures[-1].rgb[0], pictures.rgb[2])
+    for index in (3, 7, -4):
+        with pytest.raises(IndexError, match=f"expected an index below 3, got {index}"):
+            pictures[index]
     paths = pictures.save(tmp_path / "out")
     assert [path.name for path in paths] == ["0000.png", "0001.png", "0002.png"]
     np.testing.assert_allclose(np.asarray(Image.open(paths[1])) / 255, pictures.rgb[1].numpy(), atol=0.5 / 255 + 1e-6)

@@ -4,7 +4,6 @@ Whatever is in a file, reading it gives a result or an error of ours: one of `ER
 Anything else is a finding: another exception, a hang, or memory beyond `MEMORY`.
 """
 
-import io
 import json
 import resource
 import signal
@@ -17,14 +16,14 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple
 
 import torch
 from hypothesis import strategies as st
-from safetensors.torch import save
+from safetensors.torch import load, save
 from tiny import camera_of, latent_model_of, pipeline_of, poses_around, save_tiny, small_nerf, write_ball
 
 from latent_nerfstudio.api.cameras import camera_path
 from latent_nerfstudio.api.latent_files import LatentFile, read_latents, write_latents
-from latent_nerfstudio.api.run_model import load_state
 from latent_nerfstudio.data.layouts.srn import read_srn
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
+from latent_nerfstudio.engine.checkpoints import load_state
 from latent_nerfstudio.engine.runs import Run, read_summary
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.latent_space.published import (
@@ -39,7 +38,6 @@ from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_sha
 from latent_nerfstudio.pipelines.saved_state import seal
 from latent_nerfstudio.reports.run_report import inventory_report, run_report, summary_line
 from latent_nerfstudio.scene_files.archive import read_archive, write_archive
-from latent_nerfstudio.scene_files.header import read_header
 from latent_nerfstudio.scene_files.scene_file import SceneFile, digest, pack_scene, read_scene_file
 
 ERRORS = (ValueError, FileNotFoundError)
@@ -331,15 +329,7 @@ def resealed(meta: Tree, data: bytes) -> Tree:
     """Metadata with the hash of what they now say and of the tensors of a right file."""
     if not isinstance(meta, dict):
         return meta
-    stream = io.BytesIO(data)
-    _, entries = read_header(stream, len(data), "scene")
-    body = bytearray(stream.read())
-    tensors = {
-        name: torch.frombuffer(
-            body, dtype=e.dtype, offset=e.start, count=(e.end - e.start) // e.dtype.itemsize
-        ).reshape(e.shape)
-        for name, e in entries.items()
-    }
+    tensors = load(data)
     try:
         return {**meta, "sha256": digest({k: v for k, v in meta.items() if k != "sha256"}, tensors)}
     except (ValueError, RecursionError):
@@ -418,8 +408,6 @@ def use_bundle_tensors(made: Tuple[Path, Tree], change: Tuple[int, int, Any]) ->
     folder, tree = made
     file = folder / "shared.safetensors"
     right = file.read_bytes()
-    from safetensors.torch import load
-
     tensors = load(right)
     kind, index, number = change
     name = sorted(tensors)[index % len(tensors)]

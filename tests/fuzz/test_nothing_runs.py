@@ -18,8 +18,8 @@ PACKAGE = Path(latent_nerfstudio.__file__).parent
 RUNNING = {"pickle", "marshal", "shelve", "dill", "joblib", "cloudpickle"}
 """Modules whose files may run code when they are read."""
 
-TRUSTED = ("engine/runs.py",)
-"""Where config.yml is read, which Nerfstudio writes as YAML with objects: docs/security.md calls it trusted."""
+LOADER = "engine/config_loader.py"
+"""Where config.yml is read, by a loader that calls nothing."""
 
 
 @functools.cache
@@ -66,9 +66,10 @@ def test_torch_files_are_read_as_weights_only():
         assert given.get("weights_only") == "True", file
 
 
-def test_yaml_with_objects_is_read_where_it_is_trusted_alone():
-    assert {file for file, _ in calls("yaml.load")} == set(TRUSTED)
-    assert not calls("yaml.unsafe_load") + calls("yaml.full_load")
+def test_yaml_is_read_by_our_loader_alone():
+    found = {(file, ast.unparse(call.keywords[0].value)) for file, call in calls("yaml.load")}
+    assert found == {(LOADER, "ConfigLoader")}
+    assert not calls("eval_setup") and not calls("yaml.unsafe_load") + calls("yaml.full_load")
 
 
 def test_functions_that_run_or_unpack_are_not_called():
@@ -90,6 +91,6 @@ def test_an_autoencoder_in_pickle_is_refused_and_not_run(tmp_path):
     folder = save_tiny(tmp_path / "tiny")
     (folder / "diffusion_pytorch_model.safetensors").unlink()
     (folder / "diffusion_pytorch_model.bin").write_bytes(pickle.dumps({"encoder": Tells(tmp_path / "run")}))
-    with pytest.raises(ValueError, match="expected weights that fit its config.json"):
+    with pytest.raises(ValueError, match="may run code when it is read"):
         AutoencoderConfig(source=str(folder)).setup()
     assert not (tmp_path / "run").exists()

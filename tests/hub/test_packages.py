@@ -2,11 +2,12 @@
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 from huggingface_hub import ModelCard
 from old_files import write_old_scene_file
-from test_resolve import files_of, names
+from test_hub_files import files_of, names
 
 from latent_nerfstudio.cli.main import main
 from latent_nerfstudio.hub.card import Notes
@@ -35,25 +36,49 @@ def test_what_was_pushed_is_pulled_the_same(hub, run, tmp_path, capsys, kind):
     assert "Balls, by us." in card.text and "me/thing" in card.text and "OWNER" not in card.text
 
 
-def test_the_mixin_loads_each_kind(hub, run):
-    for kind, place in SOURCES.items():
-        Package(str(run / place), kind).push_to_hub(f"me/{kind}")
-        loaded = Package.from_pretrained(f"me/{kind}")
-        assert (loaded.kind, loaded.facts) == (kind, Package(str(run / place), kind).facts)
-
-
 def test_a_second_push_takes_away_what_is_no_more(hub, run):
-    hub.repositories["me/balls"] = {"scenes/gone.safetensors": b"x", "config.json": b"{}", "picture.png": b"x"}
-    Package(str(run / "scenes"), "scenes").push_to_hub("me/balls")
-    assert "scenes/gone.safetensors" not in hub.repositories["me/balls"]
-    assert {"picture.png", "scenes/red.safetensors", "config.json"} <= set(hub.repositories["me/balls"])
+    """And nothing that is not of this kind, such as the rest of a pipeline."""
+    others = {"picture.png", "unet/diffusion_pytorch_model.safetensors", "unet/config.json", "x.safetensors", "x.json"}
+    gone = {"scenes/gone.safetensors", "scenes/[x].safetensors"}
+    hub.repositories["me/balls"] = {**dict.fromkeys(others | gone, b"x"), "config.json": b"{}"}
+    assert "commit" in Package(str(run / "scenes"), "scenes").push_to_hub("me/balls")
+    names = set(hub.repositories["me/balls"])
+    assert not gone & names and others | {"scenes/red.safetensors", "config.json"} <= names
 
 
-def test_a_kind_that_a_stranger_made_up(tmp_path, run):
-    Package(str(run), "bundle").save_pretrained(tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps({"kind": "checkpoint"}))
-    with pytest.raises(ValueError, match="kind: expected one of autoencoder, bundle, scenes, got 'checkpoint'"):
-        Package.from_pretrained(tmp_path)
+@pytest.mark.parametrize(
+    "name", ["shared_bundle/autoencoder/latent_space.json", "scenes/red.safetensors", "shared_bundle"]
+)
+def test_links_that_lead_out_are_refused_and_those_of_the_clients_cache_are_not(run, tmp_path, monkeypatch, name):
+    from huggingface_hub import constants
+
+    copy, secret = shutil.copytree(run, tmp_path / "copy"), tmp_path / "secret"
+    (copy / name).rename(secret)
+    (copy / name).symlink_to(secret)
+    kind = "scenes" if "red" in name else "bundle"
+    with pytest.raises(ValueError, match=r"expected a file within .*, got a link to .*secret"):
+        Package(str(copy), kind).write(tmp_path / "out", "me/x")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    Package(str(copy), kind).write(tmp_path / "cached", "me/x")
+
+
+def test_pull_replaces_its_own_kind_alone(hub, run, tmp_path):
+    Package(str(run), "bundle").push_to_hub("me/x")
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "thesis.tex").touch()
+    with pytest.raises(SystemExit):
+        main(["pull", "me/x", "--output", str(tmp_path / "thesis"), "--overwrite"])
+    assert (tmp_path / "thesis" / "thesis.tex").exists()
+    for _ in range(2):
+        main(["pull", "me/x", "--output", str(tmp_path / "out"), "--overwrite"])
+
+
+def test_the_card_has_no_marks_of_strangers(run, tmp_path):
+    package = Package(str(run), "bundle")
+    package.facts["<img src=x> | **a**\n# b"] = "[x](http://y)\x1b"
+    package.write(tmp_path, "me/x")
+    card = (tmp_path / "README.md").read_text()
+    assert "<img" not in card and "\x1b" not in card and "[x](" not in card and "\n# b" not in card
 
 
 def test_the_card_says_what_was_measured_and_noted(run, tmp_path):
@@ -61,8 +86,8 @@ def test_the_card_says_what_was_measured_and_noted(run, tmp_path):
     (run / "eval.json").write_text(json.dumps({"results": {"psnr": 25.125, "ssim": 0.5, "psnr_std": 9.0}}))
     try:
         notes = Notes("Balls", "Two balls.", "Drawn by us.", "mit")
-        Package(str(run), "bundle", notes=notes).save_pretrained(tmp_path / "bundle")
-        Package(str(run / "scenes"), "scenes").save_pretrained(tmp_path / "scenes")
+        Package(str(run), "bundle", notes=notes).write(tmp_path / "bundle", "OWNER/NAME")
+        Package(str(run / "scenes"), "scenes").write(tmp_path / "scenes", "OWNER/NAME")
     finally:
         (run / "training.json").unlink()
         (run / "eval.json").unlink()
@@ -82,7 +107,7 @@ def test_nothing_else_of_a_folder_is_published(run, tmp_path):
     (run / "shared_bundle" / "secret.txt").write_text("x")
     (run / "scenes" / "notes.md").write_text("x")
     try:
-        Package(str(run / "scenes"), "scenes").save_pretrained(tmp_path)
+        Package(str(run / "scenes"), "scenes").write(tmp_path, "OWNER/NAME")
     finally:
         (run / "shared_bundle" / "secret.txt").unlink()
         (run / "scenes" / "notes.md").unlink()
@@ -98,13 +123,13 @@ def test_what_is_published_does_not_name_the_host(run, tmp_path):
         scene = read_scene_file(path)
         facts = {**scene.facts, "worker": "host-7:99"}
         write_old_scene_file(tmp_path / "old" / path.name, dataclasses.replace(scene, facts=facts))
-    Package(str(tmp_path / "old"), "scenes", str(run)).save_pretrained(tmp_path / "published")
+    Package(str(tmp_path / "old"), "scenes", str(run)).write(tmp_path / "published", "OWNER/NAME")
     assert files_of(tmp_path / "published" / "scenes") == files_of(run / "scenes")
 
 
 def test_a_bundle_by_name_or_hub_id_is_named_and_not_copied(hub, run, tmp_path):
     hub.repositories["owner/bundle"] = files_of(run / "shared_bundle", "shared_bundle/")
-    Package(str(run / "scenes"), "scenes", "owner/bundle").save_pretrained(tmp_path)
+    Package(str(run / "scenes"), "scenes", "owner/bundle").write(tmp_path, "OWNER/NAME")
     assert not (tmp_path / "shared_bundle").exists()
     assert json.loads((tmp_path / "config.json").read_text())["bundle"] == "owner/bundle"
     card = ModelCard((tmp_path / "README.md").read_text())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny import save_dc, save_kl, save_tiny
+from tiny import save_dc, save_flux2, save_kl, save_tiny
 
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 
@@ -29,9 +29,8 @@ def broken(folder: Path, copy: Path, change) -> Path:
 # What its files tell
 
 
-@pytest.mark.parametrize("save", [save_kl, save_tiny, save_dc])
-@pytest.mark.parametrize(("levels", "factor"), [(2, 2), (3, 4), (4, 8)])
-@pytest.mark.parametrize("channels", [3, 4, 16])
+@pytest.mark.parametrize("save", [save_kl, save_tiny, save_dc, save_flux2])
+@pytest.mark.parametrize(("levels", "factor", "channels"), [(2, 2, 3), (3, 4, 4), (4, 8, 16)])
 def test_factor_and_channels_are_those_of_what_it_encodes(tmp_path, save, levels, factor, channels):
     autoencoder = load(save(tmp_path, levels=levels, channels=channels))
     assert (autoencoder.downscale_factor, autoencoder.num_channels) == (factor, channels)
@@ -176,14 +175,29 @@ def test_another_class(tmp_path):
 
 def test_a_config_that_is_no_json(tmp_path):
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ValueError, match=r"expected a (readable|JSON) config"):
+    with pytest.raises(ValueError, match=r"config\.json: expected JSON"):
         load(tmp_path)
 
 
 def test_no_weights(tmp_path, kl):
     shutil.copy(kl / "config.json", tmp_path)
-    with pytest.raises(ValueError, match=r"expected weights that fit its config\.json.*save it again"):
+    with pytest.raises(ValueError, match=r"expected weights .*got none; save it again"):
         load(tmp_path)
+    (tmp_path / "diffusion_pytorch_model.bin").write_bytes(b"pickle")
+    with pytest.raises(ValueError, match=r"got diffusion_pytorch_model\.bin, which may run code.*is refused"):
+        load(tmp_path)
+
+
+def test_weights_in_half_precision_alone_and_in_shards(tmp_path, kl):
+    shutil.copytree(kl, tmp_path / "half")
+    weights = {name: value.half() for name, value in load_file(kl / WEIGHTS).items()}
+    (tmp_path / "half" / WEIGHTS).unlink()
+    names = sorted(weights)
+    for number, part in enumerate((names[::2], names[1::2]), 1):
+        file = f"diffusion_pytorch_model.fp16-0000{number}-of-00002.safetensors"
+        save_file({name: weights[name] for name in part}, tmp_path / "half" / file)
+    ours, theirs = load(tmp_path / "half").state_dict(), load(kl).state_dict()
+    assert all(torch.equal(ours[name], value.half().float()) for name, value in theirs.items())
 
 
 def test_truncated_weights(tmp_path, kl):
@@ -198,7 +212,7 @@ def test_weights_that_lack_a_part(tmp_path, kl):
     def drop(weights):
         return {name: value for name, value in weights.items() if name != "encoder.conv_in.bias"}
 
-    with pytest.raises(ValueError, match=r"got none for encoder\.conv_in\.bias; save it again"):
+    with pytest.raises(ValueError, match=r"got 1 missing \(encoder\.conv_in\.bias\); save it again"):
         load(broken(kl, tmp_path / "vae", drop))
 
 

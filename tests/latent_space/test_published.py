@@ -1,20 +1,22 @@
 """Checkpoints of the published code: what they were built with, and the same outputs after the import."""
 
 import os
+import zipfile
 
 import pytest
 import torch
 from tiny import save_kl
 
 from latent_nerfstudio.latent_space.published import (
-    OLD_ATTENTION,
     autoencoder_state,
     build_autoencoder,
+    check_held,
     infer_config,
     read_checkpoint,
     read_config,
     save_autoencoder,
 )
+from latent_nerfstudio.latent_space.weights import OLD_ATTENTION
 
 NEW_ATTENTION = {new: old for old, new in OLD_ATTENTION.items()}
 
@@ -151,8 +153,21 @@ def test_a_file_of_something_else(content, tmp_path):
         read_checkpoint(tmp_path / "file.pt")
 
 
+def test_a_file_that_unfolds_is_refused(tmp_path):
+    state = vae_of(1).state_dict()
+    torch.save(state, tmp_path / "whole.pt")
+    with zipfile.ZipFile(tmp_path / "whole.pt") as whole, zipfile.ZipFile(tmp_path / "packed.pt", "w", 8) as packed:
+        for name in whole.namelist():
+            packed.writestr(name, whole.read(name) + bytes(10**6))
+    with pytest.raises(ValueError, match="expected members as they are, not packed"):
+        read_checkpoint(tmp_path / "packed.pt")
+    torch.save({**state, "encoder.conv_in.weight": torch.zeros(1).expand(4096, 3, 3, 4096)}, tmp_path / "views.pt")
+    with pytest.raises(ValueError, match="expected tensors that the file holds, got 150,"):
+        check_held(autoencoder_state(read_checkpoint(tmp_path / "views.pt"), "views"), tmp_path / "views.pt")
+
+
 def test_no_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="expected a checkpoint, got nothing there"):
+    with pytest.raises(FileNotFoundError, match="expected a file, got nothing there"):
         read_checkpoint(tmp_path / "none.pt")
 
 
@@ -178,7 +193,7 @@ def test_tensors_that_are_missing_unknown_or_of_another_shape():
     config = infer_config(state, 2)
     state["decoder.extra.weight"] = state.pop("decoder.conv_norm_out.weight")
     state["encoder.conv_in.bias"] = torch.zeros(9)
-    with pytest.raises(ValueError, match="expected the .* tensors") as caught:
+    with pytest.raises(ValueError, match="expected weights that fit") as caught:
         build_autoencoder(config, state)
     message = str(caught.value)
     assert "1 missing (decoder.conv_norm_out.weight)" in message
@@ -192,11 +207,11 @@ def test_a_config_of_its_own(tmp_path):
     folder = save_kl(tmp_path / "kl", scaling_factor=0.7)
     vae = vae_of(3, block_out_channels=(4, 4, 4), layers_per_block=1, mid_block_add_attention=False)
     assert build_autoencoder(read_config(folder), vae.state_dict()).config.scaling_factor == 0.7
-    with pytest.raises(FileNotFoundError, match="expected a folder with a config.json"):
+    with pytest.raises(FileNotFoundError, match="expected a file, got nothing there"):
         read_config(tmp_path)
     for content, got in (
         ('{"_class_name": "VQModel"}', "got one of VQModel"),
-        ("[]", "expected a config of diffusers"),
+        ("[]", "expected a JSON object"),
     ):
         (tmp_path / "config.json").write_text(content)
         with pytest.raises(ValueError, match=got):
@@ -211,7 +226,8 @@ def test_only_an_autoencoder_is_overwritten(tmp_path):
     save_autoencoder(vae, folder, overwrite=True)
     assert read_config(folder)["block_out_channels"] == [4] and os.listdir(tmp_path) == ["out"]
     (tmp_path / "thesis").mkdir()
-    with pytest.raises(FileExistsError, match="expected an autoencoder to overwrite"):
+    (tmp_path / "thesis" / "thesis.tex").touch()
+    with pytest.raises(FileExistsError, match="got thesis.tex; move it away"):
         save_autoencoder(vae, tmp_path / "thesis", overwrite=True)
 
 
@@ -219,7 +235,6 @@ def test_a_broken_off_write_leaves_nothing(tmp_path, monkeypatch):
     vae = vae_of(1)
 
     def break_off(folder):
-        os.mkdir(folder)
         raise OSError("disk full")
 
     monkeypatch.setattr(vae, "save_pretrained", break_off)

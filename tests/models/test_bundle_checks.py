@@ -1,6 +1,7 @@
 """What a bundle from a stranger may not say, although its hash is right."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -106,6 +107,22 @@ def test_tensors_that_do_not_fit(bundle, name, change, message):
     save_file(tensors if change is None else {**tensors, name: change}, bundle / "shared.safetensors")
     seal(bundle, settings_of(bundle))
     with pytest.raises(ValueError, match=message):
+        read_shared_bundle(str(bundle))
+
+
+def test_only_plain_files_of_known_names_are_opened(bundle):
+    os.mkfifo(bundle / "x.json")  # never opened
+    os.mkfifo(bundle / "x.safetensors")
+    assert read_shared_bundle(str(bundle)).facts == {"seconds": 3.0}
+    os.truncate(bundle / "shared.safetensors", 1 << 32)
+    with pytest.raises(ValueError, match="expected a file without holes"):
+        read_shared_bundle(str(bundle))
+    (bundle / "shared.safetensors").unlink()
+    os.mkfifo(bundle / "shared.safetensors")
+    with pytest.raises(ValueError, match="expected a regular file"):
+        read_shared_bundle(str(bundle))
+    (bundle / "bundle.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="brackets without end"):
         read_shared_bundle(str(bundle))
 
 

@@ -217,8 +217,8 @@ def test_an_absent_file_is_refused(tmp_path, kl):
 # Crashes
 
 STEPS = {
-    "kl": [(os, "replace", 2), (os, "fsync", 9), (shutil, "rmtree", 3), (Path, "write_text", 3), (os, "readlink", 1)],
-    "identity": [(os, "replace", 2), (os, "fsync", 5), (shutil, "rmtree", 3), (Path, "write_text", 1)],
+    "kl": [(os, "readlink", 1)],
+    "identity": [(os, "replace", 2), (os, "fsync", 4), (shutil, "rmtree", 2)],
 }
 """What a write calls to replace a bundle, and how often."""
 
@@ -286,7 +286,7 @@ def test_a_crash_between_the_renames_leaves_the_old_one_where_it_was_moved(tmp_p
         crash_at(patch, os, "replace", 2)
         write(tmp_path, model)
     previous = moved_away(tmp_path / FOLDER)
-    assert previous.is_dir() and not (tmp_path / FOLDER).exists() and list(tmp_path.glob(".writing-*"))
+    assert previous.is_dir() and not (tmp_path / FOLDER).exists()
     assert read_shared_bundle(str(tmp_path)).folder == previous
 
 

@@ -9,7 +9,7 @@ from safetensors import safe_open
 
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
 from latent_nerfstudio.scene_files.model_scenes import scenes_of
-from latent_nerfstudio.scene_files.plane_images import plane_images, stacked, unstacked, write_plane_images
+from latent_nerfstudio.scene_files.plane_images import plane_images, stacked, write_plane_images
 
 NAMES = ["a", "b", "c"]
 
@@ -44,7 +44,7 @@ def test_layouts():
     picture = stacked(planes)
     assert picture.shape == (6, 2, 2)
     assert torch.equal(picture[2], planes[1, 0])
-    assert torch.equal(unstacked(picture), planes)
+    assert torch.equal(picture.unflatten(0, (3, -1)), planes)
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16"])

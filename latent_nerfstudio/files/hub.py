@@ -36,9 +36,9 @@ PLACES: Dict[Kind, Tuple[str, ...]] = {
 }
 """Folders of a repository in which a kind is looked for, in this order."""
 
-WEIGHTS = r"diffusion_pytorch_model(-\d+-of-\d+)?\.safetensors(\.index\.json)?"
+WEIGHTS = r"diffusion_pytorch_model(\.fp16)?(-\d+-of-\d+)?\.safetensors(\.index(\.fp16)?\.json)?"
 AUTOENCODER = rf"(config|latent_space)\.json|{WEIGHTS}"
-BUNDLE = rf"bundle\.json|shared\.safetensors|autoencoder/({AUTOENCODER})"
+BUNDLE = rf"bundle\.json|(shared|scene_encoder)\.safetensors|autoencoder/({AUTOENCODER})"
 SCENE = r"scenes/[^/]+\.safetensors"
 
 FILES: Dict[Kind, str] = {
@@ -169,6 +169,8 @@ def choose(kind: Kind, files: Sequence[str], subfolder: Optional[str], where: st
         inside = [name[len(prefix) :] for name in files if name.startswith(prefix)]
         taken = [name for name in inside if re.fullmatch(FILES[kind], name)]
         is_marked = any(re.fullmatch(MARKS[kind], name) for name in taken)
+        whole = [name for name in taken if ".fp16" not in name]
+        taken = whole if any(name.endswith(".safetensors") for name in whole) else taken
         if is_marked and any(name.endswith(".safetensors") for name in taken):
             return place, [prefix + name for name in taken]
         pickled += [prefix + name for name in inside if "/" not in name and name.endswith(PICKLED)]

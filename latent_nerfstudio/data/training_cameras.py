@@ -1,0 +1,57 @@
+"""The training cameras of a run, beside its config.yml, so that it renders the same from wherever it is opened."""
+
+from pathlib import Path
+from typing import Any, Dict
+
+from nerfstudio.cameras.cameras import Cameras
+from torch import Tensor
+
+from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.reading import open_plain
+from latent_nerfstudio.files.replacing import replacing_file
+
+CAMERAS = "cameras.safetensors"
+"""Name of the file; older runs have none."""
+
+MOST_BYTES = 1 << 30
+"""Bytes of it at most; a camera takes about 130."""
+
+FIELDS = ("fx", "fy", "cx", "cy", "width", "height", "distortion_params", "camera_type", "times")
+"""Tensors [n, ...] of cameras beside their poses; the scenes that they belong to are added to these."""
+
+
+def write_cameras(path: Path, cameras: Cameras) -> None:
+    """Writes cameras, whole or not at all."""
+    from safetensors.torch import save
+
+    fields: Dict[str, Any] = {name: getattr(cameras, name) for name in ("camera_to_worlds", *FIELDS)}
+    fields["scene_index"] = (cameras.metadata or {}).get("scene_index")
+    tensors = {name: value.detach().cpu().contiguous() for name, value in fields.items() if value is not None}
+    with replacing_file(path) as stream:
+        stream.write(save(tensors))
+
+
+def read_cameras(path: Path) -> Cameras:
+    """Cameras that `write_cameras` wrote.
+
+    Raises:
+        FileNotFoundError: there is no file.
+        ValueError: it is another one.
+    """
+    from safetensors.torch import load
+
+    try:
+        with open_plain(path, MOST_BYTES) as stream:
+            tensors: Dict[str, Tensor] = load(stream.read())
+        scenes = {name: tensors.pop(name) for name in ("scene_index",) if name in tensors}
+        count = len(tensors["camera_to_worlds"])
+        if any(
+            len(value) != count or not bool(value.isfinite().all()) for value in (*tensors.values(), *scenes.values())
+        ):
+            raise ValueError("numbers that are not finite, or of several counts")
+        return Cameras(**tensors, metadata=scenes or None)  # type: ignore[arg-type]
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # safetensors' own, and those of names and shapes that cameras do not have
+        do = "remove it: the data are read instead, where they are"
+        raise ValueError(problem(path, "the cameras of a run", f"'{error!s:.200}'", do)) from error

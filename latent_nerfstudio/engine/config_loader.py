@@ -1,0 +1,77 @@
+"""config.yml without trust: YAML that builds configs, and runs nothing.
+
+Nerfstudio's own reader (`yaml.Loader`) calls whatever the file names. Here a file may name classes of the packages of
+methods that are installed, of `pathlib` and of `torch.optim`; dataclasses are made without their constructors, and only
+paths and members of enumerations are made of arguments.
+"""
+
+from dataclasses import is_dataclass
+from enum import Enum
+from functools import lru_cache
+from importlib.metadata import entry_points
+from pathlib import Path, PurePath
+from typing import Any, FrozenSet
+
+import yaml
+from yaml.constructor import ConstructorError
+
+from latent_nerfstudio.files.reading import open_plain
+
+MOST_BYTES = 1 << 20
+"""Bytes of a config.yml at most."""
+
+FUNCTIONS = ("latent_nerfstudio.latent_space.autoencoder.load_autoencoder",)
+"""Functions that a config may name as what it sets up."""
+
+
+@lru_cache
+def trusted_packages() -> FrozenSet[str]:
+    """Packages whose classes a config may name: Nerfstudio, this one, and those that brought methods when installed."""
+    groups = ("nerfstudio.method_configs", "nerfstudio.dataparser_configs")
+    installed = (point.module.partition(".")[0] for group in groups for point in entry_points(group=group))
+    return frozenset({"nerfstudio", "latent_nerfstudio", "pathlib", *installed})
+
+
+def is_trusted(module: str) -> bool:
+    """Whether a module's classes may be named."""
+    return module.partition(".")[0] in trusted_packages() or f"{module}.".startswith("torch.optim.")
+
+
+class ConfigLoader(yaml.FullLoader):
+    """Loads a config.yml; anything that it may not name is an error of YAML."""
+
+    def find_python_name(self, name: str, mark: Any, unsafe: bool = False) -> Any:
+        """A class, or one of `FUNCTIONS`, by its dotted name."""
+        if is_trusted(name.rpartition(".")[0]):
+            found = super().find_python_name(name, mark, unsafe=True)
+            if name in FUNCTIONS or (isinstance(found, type) and is_trusted(found.__module__)):
+                return found
+        raise ConstructorError(None, None, f"{name!r}, which a config may not name", mark)
+
+    def make_python_instance(
+        self, suffix: str, node: Any, args: Any = None, kwds: Any = None, newobj: bool = False, unsafe: bool = False
+    ) -> Any:
+        """An empty dataclass, or a path or a member of an enumeration of plain arguments."""
+        kind, args = self.find_python_name(suffix, node.start_mark), args or ()
+        if newobj and is_dataclass(kind) and not args and not kwds:
+            return kind.__new__(kind)
+        plain = not kwds and all(isinstance(value, (str, int)) for value in args)
+        if not newobj and plain and issubclass(kind, (PurePath, Enum)):
+            return (Path if issubclass(kind, PurePath) else kind)(*args)
+        raise ConstructorError(None, None, f"{suffix!r}, which a config may not build", node.start_mark)
+
+
+TAG = "tag:yaml.org,2002:python/object"
+ConfigLoader.add_multi_constructor(f"{TAG}:", ConfigLoader.construct_python_object)
+ConfigLoader.add_multi_constructor(f"{TAG}/apply:", ConfigLoader.construct_python_object_apply)
+
+
+def load_config(path: Path) -> Any:
+    """What a config.yml holds.
+
+    Raises:
+        ValueError: a file that is no plain one, or is too large.
+        yaml.YAMLError: what is no YAML, or names what it may not.
+    """
+    with open_plain(path, MOST_BYTES) as stream:
+        return yaml.load(stream.read().decode("utf-8"), Loader=ConfigLoader)

@@ -1,0 +1,170 @@
+"""Weights of autoencoders: read from safetensors alone, compared with what a config asks for before memory is taken."""
+
+import re
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+
+import torch
+from torch import Tensor, nn
+
+from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.hub import PICKLED
+from latent_nerfstudio.files.reading import open_plain
+from latent_nerfstudio.latent_space.checks import AGAIN
+
+MOST_NUMBERS = 1 << 31
+"""Numbers of an autoencoder at most, eight gigabytes in float32."""
+
+NAMES_SHOWN = 5
+"""Names that an error lists at most."""
+
+WHOLE, SHARDS = r"diffusion_pytorch_model{}\.safetensors", r"diffusion_pytorch_model{}-\d+-of-\d+\.safetensors"
+"""Names of the files of weights, as patterns, with the variant to be put in."""
+
+OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+"""Layers of the attention as diffusers before 0.18 named them, and as it names them now."""
+
+Shapes = Dict[str, Tuple[int, ...]]
+"""Shapes of tensors by name."""
+
+
+def current_name(name: str) -> str:
+    """A parameter's name as diffusers has it since 0.18."""
+    return re.sub(
+        rf"(\.attentions\.\d+)\.({'|'.join(OLD_ATTENTION)})\.",
+        lambda found: f"{found[1]}.{OLD_ATTENTION[found[2]]}.",
+        name,
+    )
+
+
+def weight_files(folder: Path, where: object) -> List[Path]:
+    """The files of weights of an autoencoder in diffusers format: whole or in shards, those of the variant `fp16` where
+    there are no others.
+
+    Raises:
+        ValueError: there are none, or as pickle alone.
+    """
+    names = sorted(path.name for path in folder.iterdir())
+    for variant in ("", r"\.fp16"):
+        for pattern in (WHOLE, SHARDS):
+            found = [folder / name for name in names if re.fullmatch(pattern.format(variant), name)]
+            if found:
+                return found
+    pickled = [name for name in names if name.endswith(PICKLED)]
+    if pickled:
+        got = f"{pickled[0]}, which may run code when it is read, and so is refused"
+        do = "load it where you trust it and save it with save_pretrained(..., safe_serialization=True)"
+        raise ValueError(problem(where, "weights as safetensors", got, do))
+    raise ValueError(problem(where, "weights (diffusion_pytorch_model.safetensors)", "none", AGAIN))
+
+
+def stored_shapes(files: List[Path]) -> Shapes:
+    """Shapes of the tensors in files of weights, by today's names; no tensor is read.
+
+    Raises:
+        Exception: safetensors' own, of what is none.
+    """
+    from safetensors import safe_open
+
+    shapes: Shapes = {}
+    for path in files:
+        open_plain(path).close()
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118  # it is no dictionary
+                shapes[current_name(name)] = tuple(file.get_slice(name).get_shape())
+    return shapes
+
+
+def build(make: Callable[[Any], Any], settings: Mapping[str, Any], where: object) -> nn.Module:
+    """An autoencoder without memory for its numbers, as a config asks for it.
+
+    Raises:
+        ValueError: a config that nothing can be built by, or that asks for too many numbers.
+    """
+    try:
+        with torch.device("meta"):
+            vae = make(dict(settings))
+    except Exception as error:  # whatever diffusers makes of settings of other types
+        got = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        do = f"{AGAIN}; --norm-num-groups gives the groups of its normalisations"
+        raise ValueError(problem(where, "a config.json that an autoencoder can be built by", got, do)) from error
+    numbers = sum(value.numel() for value in vae.state_dict().values())
+    if numbers > MOST_NUMBERS:
+        raise ValueError(problem(where, f"{MOST_NUMBERS:,} numbers at most", f"{numbers:,}", "take a smaller one"))
+    return vae
+
+
+def check_fit(vae: nn.Module, given: Shapes, where: object, all_known: bool = False) -> None:
+    """Refuses weights that are not those of an autoencoder.
+
+    Args:
+        vae: what they are for.
+        given: their shapes, by today's names.
+        where: for the message.
+        all_known: whether names that it does not have are refused too.
+
+    Raises:
+        ValueError: some are missing, of another shape, or unknown.
+    """
+    expected: Shapes = {name: tuple(value.shape) for name, value in vae.state_dict().items()}
+    problems = {
+        "missing": sorted(expected.keys() - given.keys()),
+        "unknown": sorted(given.keys() - expected.keys()) if all_known else [],
+        "of another shape": sorted(n for n in expected.keys() & given.keys() if expected[n] != given[n]),
+    }
+    found = "; ".join(f"{len(names)} {what} ({shown(names)})" for what, names in problems.items() if names)
+    if found:
+        do = f"{AGAIN}, or name the config.json that it came with"
+        raise ValueError(problem(where, f"weights that fit its config.json, {len(expected)} tensors", found, do))
+
+
+def shown(names: List[Any]) -> str:
+    """The first names of a list, in words."""
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(map(str, names[:NAMES_SHOWN])) + more if names else "nothing with names"
+
+
+def load_vae(make: Callable[[Any], Any], settings: Mapping[str, Any], folder: Path, where: object) -> nn.Module:
+    """An autoencoder of diffusers with the weights of a folder, in float32.
+
+    Args:
+        make: makes one of a config.
+        settings: the config.
+        folder: with the weights.
+        where: for messages.
+
+    Raises:
+        ValueError: weights that do not fit the config, or that cannot be read.
+    """
+    from safetensors.torch import load_file
+
+    files = weight_files(folder, where)
+    try:
+        shapes = stored_shapes(files)
+    except Exception as error:  # safetensors' own, and ours of what is no plain file
+        raise ValueError(problem(where, "weights that fit its config.json", str(error), AGAIN)) from error
+    check_fit(build(make, settings, where), shapes, where)
+    vae = make(dict(settings))
+    names = set(vae.state_dict())
+    for path in files:
+        state: Dict[str, Tensor] = {current_name(name): value for name, value in load_file(path).items()}
+        vae.load_state_dict({name: value for name, value in state.items() if name in names}, strict=False)
+    return vae.float().eval()
+
+
+def kind_of(name: Optional[str], classes: Mapping[str, str], where: object) -> Any:
+    """A class of diffusers by its name.
+
+    Raises:
+        ValueError: none of the classes, or one that the installed release does not have.
+    """
+    import importlib
+
+    if name not in classes:
+        expected, do = f"_class_name {' or '.join(classes)} in config.json", "convert it to one of these"
+        raise ValueError(problem(where, expected, name, f"{do}, or name another folder"))
+    try:
+        return getattr(importlib.import_module(classes[name]), name)
+    except (ImportError, AttributeError) as error:
+        got = "a release without it"
+        raise ValueError(problem(where, f"diffusers with {name}", got, "pip install -U diffusers")) from error
