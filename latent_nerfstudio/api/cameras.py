@@ -1,6 +1,5 @@
 """Paths of cameras: rings about a scene, and the camera paths of Nerfstudio's viewer."""
 
-import json
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from nerfstudio.cameras.camera_paths import get_path_from_json
 from nerfstudio.cameras.cameras import Cameras, CameraType
 
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.reading import read_json
 from latent_nerfstudio.scene_files.views import FOCAL_PER_WIDTH, MAX_SIDE, RADIUS_PER_SIDE
 
 ELEVATION = 25.0
@@ -20,6 +20,9 @@ ELEVATION = 25.0
 
 SIDE = 128
 """Pixels along the side of pictures, likewise."""
+
+MOST_PATH, MOST_FRAMES = 1 << 26, 100_000
+"""Bytes, and cameras, of a camera path at most; the viewer writes some hundred bytes a camera."""
 
 OPEN_GAP = 90.0
 """Degrees without a camera from which on a scene counts as seen from one side: a ring then sways within what was seen
@@ -125,11 +128,13 @@ def camera_path(path: Union[str, Path]) -> Cameras:
         ValueError: it is no camera path.
     """
     path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(problem(path, "a camera path of the viewer", "nothing there", "check the path"))
     do = "name a JSON file that the viewer's Render panel wrote"
+    content = read_json(path, do, MOST_PATH)
+    frames = content.get("camera_path")
+    if isinstance(frames, list) and len(frames) > MOST_FRAMES:
+        raise ValueError(problem(path, f"{MOST_FRAMES:,} cameras at most", f"{len(frames):,}", "split it"))
     try:
-        cameras = get_path_from_json(json.loads(path.read_text(encoding="utf-8")))
+        cameras = get_path_from_json(content)
         numbers = torch.cat([cameras.camera_to_worlds.flatten(), cameras.fx.flatten(), cameras.fy.flatten()])
         sides = torch.stack([cameras.height, cameras.width])
     except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:

@@ -23,6 +23,7 @@ from latent_nerfstudio.api.codec import Codec
 from latent_nerfstudio.api.scenes import Scene, Scenes
 from latent_nerfstudio.data.validation import LARGEST
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.reading import open_plain, parse_json
 from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.latent_space.resolution import resized_cameras
 from latent_nerfstudio.scene_files.views import MAX_SIDE
@@ -131,8 +132,7 @@ def read_latents(path: Union[str, Path]) -> LatentFile:
         ValueError: it holds none, or numbers that are none.
     """
     path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(problem(path, "a file of latents", "nothing there", "check the path"))
+    open_plain(path).close()
     try:
         with safe_open(path, framework="pt") as stream:
             names = set(stream.keys())
@@ -172,13 +172,9 @@ def load_said(text: Any, path: Path) -> Dict[str, Any]:
     """
     if text is None:
         return {}
-    try:
-        said = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(problem(path, "metadata in JSON", f"'{error}'", "write the file again")) from error
-    if not isinstance(said, dict) or said.get("format") != FORMAT:
-        got = repr(said.get("format"))[:40] if isinstance(said, dict) else "no object"
-        raise ValueError(problem(path, f"the format {FORMAT}", got, "update this package"))
+    said = parse_json(text, f"{path}, metadata", "write the file again")
+    if said.get("format") != FORMAT:
+        raise ValueError(problem(path, f"the format {FORMAT}", repr(said.get("format"))[:40], "update this package"))
     return said
 
 

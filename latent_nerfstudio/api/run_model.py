@@ -11,8 +11,8 @@ from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
-from latent_nerfstudio.data.training_cameras import CAMERAS, read_cameras
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
+from latent_nerfstudio.data.training_cameras import CAMERAS, read_cameras
 from latent_nerfstudio.engine.checkpoints import load_state
 from latent_nerfstudio.engine.runs import Run, load_pipeline
 from latent_nerfstudio.errors import problem

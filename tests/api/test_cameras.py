@@ -165,19 +165,20 @@ def test_a_camera_path_of_the_viewer(tmp_path):
 @pytest.mark.parametrize(
     ("text", "got"),
     [
-        ("{", "JSONDecodeError"),
-        ("[1]", "TypeError"),
+        ("{", "expected JSON"),
+        ("[1]", "expected a JSON object, got list"),
+        ('{"camera_path": [' + "0," * 100_000 + "0]}", "expected 100,000 cameras at most, got 100,001"),
         ('{"render_height": 20}', "KeyError: 'render_width'"),
         ('{"render_height": 20, "render_width": 30, "camera_path": []}', "expected a camera path of the viewer"),
         (json.dumps(path_of(camera_of(30, 20), render_height=100000)), "finite cameras of 1 to 4096 pixels a side"),
-        (json.dumps(path_of(camera_of(30, 20))).replace("60.0", "NaN"), "finite cameras"),
+        (json.dumps(path_of(camera_of(30, 20))).replace("60.0", "NaN"), "NaN or infinity"),
         (json.dumps(path_of(camera_of(30, 20))).replace("[", "[1, "), "expected a camera path of the viewer"),
     ],
 )
 def test_what_is_no_camera_path(tmp_path, text, got):
     (tmp_path / "path.json").write_text(text)
-    with pytest.raises(ValueError, match=r"path\.json: expected .*; name a JSON file") as error:
+    with pytest.raises(ValueError, match=r"path\.json: expected .*; (name a JSON file|split it)") as error:
         camera_path(tmp_path / "path.json")
     assert got in str(error.value) and "\n" not in str(error.value)
-    with pytest.raises(FileNotFoundError, match=r"none\.json: expected a camera path of the viewer, got nothing"):
+    with pytest.raises(FileNotFoundError, match=r"none\.json: expected a file, got nothing"):
         camera_path(tmp_path / "none.json")
