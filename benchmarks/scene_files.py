@@ -59,7 +59,7 @@ def measure_forms(training: Training, steps: int, bundle: str) -> List[Numbers]:
 def measure_files(pipeline: Any, bundle: str) -> List[Numbers]:
     """PSNR, SSIM, bytes and milliseconds a scene of a pipeline's scenes after writing and reading."""
     from latent_nerfstudio.models.shared_bundle import read_shared_bundle
-    from latent_nerfstudio.scene_files.model_scenes import holds_bundle, put_scenes, scenes_of
+    from latent_nerfstudio.scene_files.model_scenes import holds_bundle, put_scenes, scene_files_of
     from latent_nerfstudio.scene_files.scene_file import read_scene_file, write_scene_file
 
     model, shared = pipeline.latent_model, read_shared_bundle(bundle)
@@ -67,7 +67,7 @@ def measure_files(pipeline: Any, bundle: str) -> List[Numbers]:
         raise ValueError(
             f"{bundle}: expected all shared parts as they were, got a model that changed them; freeze them"
         )
-    scenes = list(scenes_of(model, shared.hash))
+    scenes = list(scene_files_of(model, shared.hash))
     rows: List[Numbers] = []
     for form in FORMS[1:]:
         alone = form == FORMS[-1]

@@ -62,7 +62,7 @@ class LatentFile:
     """Where the pictures were taken from, of their size."""
 
 
-def facts_of(codec: Codec) -> Dict[str, Any]:
+def encoder_facts(codec: Codec) -> Dict[str, Any]:
     """What a file says of the autoencoder of its latents."""
     return {
         "encoder_hash": codec.autoencoder.encoder_hash(),
@@ -89,7 +89,7 @@ def render_latents(scenes: Scenes, scene: Scene, cameras: Cameras, name: str = "
     seen = resized_cameras(cameras.reshape((-1,)).to("cpu"), height, width)
     is_pinhole = bool((seen.camera_type == CameraType.PERSPECTIVE.value).all()) and seen.distortion_params is None
     shown = scene if isinstance(scene, str) else name
-    known = (height, width, shown, scenes.source, facts_of(scenes.codec), scenes.box_of(scene))
+    known = (height, width, shown, scenes.source, encoder_facts(scenes.codec), scenes.box_of(scene))
     return LatentFile(latents, *known, cameras=seen if is_pinhole else None)
 
 

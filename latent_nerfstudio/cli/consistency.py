@@ -135,15 +135,16 @@ def _cell(value: float, text: str) -> str:
 def print_table(results: Sequence["SpaceResult"], scenes: int) -> None:
     """Prints a row an autoencoder."""
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+
+    from latent_nerfstudio.escaping import for_markup
 
     table = Table(title=f"Consistency between views, {scenes} scene{'s' if scenes != 1 else ''}, held-out views")
     table.add_column("autoencoder")
     for title in ("f", "C", "T", *(title for title, _ in COLUMNS.values()), "seconds"):
         table.add_column(title, justify="right")
     for result in results:
-        table.add_row(*(escape(cell) for cell in table_cells(result)))
+        table.add_row(*(for_markup(cell) for cell in table_cells(result)))
     Console(width=Console(width=10_000).measure(table).maximum).print(table)  # never narrower than its numbers
 
 

@@ -52,7 +52,7 @@ class ExportScenes:
 
     def write(self, run: "Run", output: Path, names: Sequence[str]) -> None:
         """The files, while nobody else writes there."""
-        from latent_nerfstudio.scene_files.model_scenes import scenes_of
+        from latent_nerfstudio.scene_files.model_scenes import scene_files_of
 
         check_free([*targets(output, names), *([self.planes] if self.planes else [])], self.overwrite)
         model = load_model(run)
@@ -60,10 +60,10 @@ class ExportScenes:
         if bundle is None:
             bundle = new_bundle(run, model, bundle_place(output), self.overwrite)
         facts = scene_facts(run, model, names)
-        count = write_scenes(output, scenes_of(model, bundle.hash, facts, names), self.precision)
+        count = write_files(output, scene_files_of(model, bundle.hash, facts, names), self.precision)
         print(f"Wrote {len(names)} scene(s) to {output}: {count:,} bytes; shared bundle: {bundle.folder}")
         if self.planes is not None:
-            write_planes(self.planes, scenes_of(model, bundle.hash, names=names), names, bundle, self.precision)
+            write_planes(self.planes, scene_files_of(model, bundle.hash, names=names), names, bundle, self.precision)
 
 
 def chosen_scenes(run: "Run", wanted: Sequence[str]) -> List[str]:
@@ -211,7 +211,7 @@ def view_facts(run: "Run", boxes: Dict[str, "Tensor"]) -> Dict[str, Dict[str, An
     return {name: {"views": count, CAMERAS: cameras[name].as_fact()} for name, count in frames.items()}
 
 
-def write_scenes(output: Path, scenes: Iterator["SceneFile"], precision: Any) -> int:
+def write_files(output: Path, scenes: Iterator["SceneFile"], precision: Any) -> int:
     """Writes scene files into a folder or an archive; returns the bytes."""
     from latent_nerfstudio.scene_files.archive import write_archive
     from latent_nerfstudio.scene_files.scene_file import pack_scene, write_scene_file

@@ -11,7 +11,6 @@ from typing import Annotated, Any, List, NoReturn, Optional, Sequence, Union
 
 import tyro
 from rich.console import Console
-from rich.markup import escape
 
 from latent_nerfstudio import __version__
 from latent_nerfstudio.cli.blend import Blend
@@ -35,6 +34,7 @@ from latent_nerfstudio.cli.render_latents import RenderLatents
 from latent_nerfstudio.cli.render_meshes import RenderMeshes
 from latent_nerfstudio.cli.report import Report
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.escaping import for_markup
 
 DEBUG_VARIABLE = "LNS_DEBUG"
 """Environment variable that, when set to anything but 0, shows warnings and the traceback of an error."""
@@ -97,7 +97,7 @@ def main(args: Optional[Sequence[str]] = None) -> None:
     except EXPECTED_ERRORS as error:
         if debugging:
             raise
-        stop(f"[bold red]Error:[/bold red] {escape(str(error))}", 1)
+        stop(f"[bold red]Error:[/bold red] {for_markup(error)}", 1)
 
 
 def source_first(given: List[str]) -> List[str]:
@@ -116,7 +116,7 @@ def check_command(given: Sequence[str]) -> None:
     near = difflib.get_close_matches(given[0], COMMANDS, n=3)
     do = f"did you mean {' or '.join(near)}?" if near else "see lns --help"
     text = problem("lns", "a command", repr(given[0]), do)
-    stop(f"[bold red]Error:[/bold red] {escape(text)}", 2)
+    stop(f"[bold red]Error:[/bold red] {for_markup(text)}", 2)
 
 
 def stop(text: str, code: int) -> NoReturn:

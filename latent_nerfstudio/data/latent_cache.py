@@ -18,6 +18,7 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from rich.progress import track
 from torch import Tensor
 
+from latent_nerfstudio.escaping import for_markup
 from latent_nerfstudio.files.replacing import OLD, remove_unfinished, replacing_file
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder
 from latent_nerfstudio.latent_space.latent_space import as_float
@@ -139,9 +140,9 @@ def _progress(scenes: List[int], quiet: bool):
 def _announce(total: int, found: int, folder: Optional[Path]) -> None:
     place = "memory" if folder is None else str(folder)
     if found == total:
-        CONSOLE.log(f"latents: all {total} images found in {place}, nothing to encode")
+        CONSOLE.log(f"latents: all {total} images found in {for_markup(place)}, nothing to encode")
     else:
-        CONSOLE.log(f"latents: encoding {total - found} of {total} images, kept in {place}")
+        CONSOLE.log(f"latents: encoding {total - found} of {total} images, kept in {for_markup(place)}")
 
 
 def _files(
@@ -174,10 +175,10 @@ def _read(path: Path, count: int) -> Optional[List[Tensor]]:
             stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dictionary
             expected = (file.metadata() or {}).get(CHECKSUM)
     except Exception as error:  # safetensors' own error type, or the system's
-        CONSOLE.log(f"latents: {path} is unreadable ({error}); its scene is encoded again")
+        CONSOLE.log(f"latents: {for_markup(path)} is unreadable ({for_markup(error)}); its scene is encoded again")
         return None
     if expected is not None and expected != str(_checksum(stored)):
-        CONSOLE.log(f"latents: {path} is damaged; its scene is encoded again")
+        CONSOLE.log(f"latents: {for_markup(path)} is damaged; its scene is encoded again")
         return None
     names = [f"{i:06d}" for i in range(count)]
     return [stored[name] for name in names] if sorted(stored) == names else None
@@ -200,4 +201,4 @@ def _write(path: Path, latents: Sequence[Tensor]) -> None:
         with replacing_file(path) as stream:
             stream.write(save(tensors, {CHECKSUM: str(_checksum(tensors))}))
     except OSError as error:
-        CONSOLE.log(f"latents: not kept on disk ({error}); training goes on with those in memory")
+        CONSOLE.log(f"latents: not kept on disk ({for_markup(error)}); training goes on with those in memory")

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.escaping import for_markup
 from latent_nerfstudio.files.replacing import NO_ROOM, flush, unfinished_folder
 from latent_nerfstudio.pipelines.saved_state import unsealed
 
@@ -182,7 +183,7 @@ def newest_step(folder: Path) -> int:
         if not reason:
             return step
         reasons.append(f"{path.name}: {reason}")
-        CONSOLE.print(f"[red]{path}: left out, since it is damaged ({reason})", soft_wrap=True)
+        CONSOLE.print(f"[red]{for_markup(path)}: left out, since it is damaged ({for_markup(reason)})", soft_wrap=True)
     if not found:
         do = "leave out --load-dir to begin anew"
         raise FileNotFoundError(problem(folder, "a checkpoint step-XXXXXXXXX.ckpt", "none", do))

@@ -35,6 +35,7 @@ from latent_nerfstudio.engine.ending import BUNDLE, SHEET, SUMMARY, missing
 from latent_nerfstudio.engine.memory import check_memory, out_of_memory
 from latent_nerfstudio.engine.signals import StopRequest, stop_request
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.escaping import for_markup
 from latent_nerfstudio.files.replacing import sole_writer, write_text
 from latent_nerfstudio.models.shared_bundle import write_shared_bundle
 from latent_nerfstudio.models.viewer_address import unless_asked
@@ -88,7 +89,7 @@ class LatentTrainerConfig(TrainerConfig):
         folder = self.get_base_dir()
         with sole_writer(folder):
             write_text(folder / "config.yml", yaml.dump(self))
-        CONSOLE.log(f"Config: {folder / 'config.yml'}")
+        CONSOLE.log(f"Config: {for_markup(folder / 'config.yml')}")
 
 
 class LatentTrainer(Trainer):
@@ -310,7 +311,9 @@ class LatentTrainer(Trainer):
             CONSOLE.print("Ended before the first step; nothing was saved", soft_wrap=True)
         else:
             self.save_checkpoint(self.step)
-            CONSOLE.print(f"Ended after step {self.step}; to go on: --load-dir {self.checkpoint_dir}", soft_wrap=True)
+            CONSOLE.print(
+                f"Ended after step {self.step}; to go on: --load-dir {for_markup(self.checkpoint_dir)}", soft_wrap=True
+            )
         self.shutdown()
 
     def _train_complete_viewer(self) -> None:
@@ -324,7 +327,7 @@ class LatentTrainer(Trainer):
         self.base_dir.mkdir(parents=True, exist_ok=True)
         if SHEET in self.unwritten:
             path = write_contact_sheet(self.pipeline, self.base_dir / SHEET)
-            CONSOLE.log(f"Contact sheet: {path}")
+            CONSOLE.log(f"Contact sheet: {for_markup(path)}")
         if SUMMARY in self.unwritten:
             write_text(self.base_dir / SUMMARY, json.dumps(self._summary(), indent=2))
 

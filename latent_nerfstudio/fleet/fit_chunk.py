@@ -32,7 +32,7 @@ from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
 from latent_nerfstudio.pipelines.finite import check_finite
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, LatentPipelineConfig
-from latent_nerfstudio.scene_files.model_scenes import scenes_of
+from latent_nerfstudio.scene_files.model_scenes import scene_files_of
 from latent_nerfstudio.scene_files.scene_file import write_scene_file
 
 NEVER = 1_000_000_000
@@ -244,7 +244,7 @@ def write_scene(inventory: Inventory, pipeline: LatentPipeline, index: int, seco
         return failures({name: f"{type(error).__name__}: {error}"})[0]
     facts = {**numbers, "seconds": round(seconds + time.monotonic() - started, 3)}
     facts.update(facts_of(inventory, pipeline, index))
-    (scene,) = scenes_of(pipeline.latent_model, inventory.settings.bundle, {name: facts}, [name])
+    (scene,) = scene_files_of(pipeline.latent_model, inventory.settings.bundle, {name: facts}, [name])
     size = write_scene_file(inventory.scene_path(name), scene, inventory.settings.precision)
     return row_of(scene, size, worker_name())
 

@@ -131,9 +131,9 @@ def compact(row: SceneStatus) -> Dict[str, Any]:
 
 def cells(row: SceneStatus) -> List[str]:
     """A row as text."""
-    from rich.markup import escape
+    from latent_nerfstudio.escaping import for_markup
 
     formats = (("psnr", ".2f"), ("ssim", ".3f"), ("seconds", ".1f"), ("steps", "d"), ("bytes", ",d"))
     numbers = ["" if getattr(row, name) is None else format(getattr(row, name), form) for name, form in formats]
     state = f"{row.state}: {row.reason}" if row.reason else row.state
-    return [escape(row.name), escape(state), *numbers, escape(row.worker)]
+    return [for_markup(row.name), for_markup(state), *numbers, for_markup(row.worker)]

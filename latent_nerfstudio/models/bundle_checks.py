@@ -25,7 +25,7 @@ AGAIN = "copy the bundle again, or have its run write it again"
 Check = Callable[[Any], bool]
 
 
-def is_whole(low: int, high: int) -> Check:
+def is_whole_in(low: int, high: int) -> Check:
     """Whether a value is a whole number in a range."""
     return lambda value: type(value) is int and low <= value <= high
 
@@ -68,36 +68,36 @@ SETTINGS: Dict[str, Tuple[Check, str]] = {
     "scene_contraction": (is_flag, "true or false"),
     "aabb": (is_box, "two corners, the lower one first"),
     "autoencoder": (lambda value: isinstance(value, dict), "an object"),
-    "num_scenes": (is_whole(0, 1 << 40), "a count"),
-    "step": (is_whole(0, 1 << 40), "a count"),
+    "num_scenes": (is_whole_in(0, 1 << 40), "a count"),
+    "step": (is_whole_in(0, 1 << 40), "a count"),
     "facts": (is_facts, "an object, its seconds a number"),
 }
 """Settings of a bundle.json: what they must be, in code and in words; all are there."""
 
 AUTOENCODER: Dict[str, Tuple[Check, str]] = {
     "is_identity": (is_flag, "true or false"),
-    "downscale_factor": (is_whole(1, 1 << 10), "a whole number from 1 to 1024"),
-    "channels": (is_whole(1, MOST_FEATURES), f"a whole number from 1 to {MOST_FEATURES}"),
+    "downscale_factor": (is_whole_in(1, 1 << 10), "a whole number from 1 to 1024"),
+    "channels": (is_whole_in(1, MOST_FEATURES), f"a whole number from 1 to {MOST_FEATURES}"),
     "encoder_hash": (lambda value: isinstance(value, str), "a text"),
 }
 """Likewise, of its autoencoder."""
 
-WIDTH = (is_whole(4, 1 << 9), "a whole number from 4 to 512")
+WIDTH = (is_whole_in(4, 1 << 9), "a whole number from 4 to 512")
 
 SCENE_ENCODER: Dict[str, Tuple[Check, str]] = {
-    "grid": (is_whole(4, 64), "a whole number from 4 to 64"),
+    "grid": (is_whole_in(4, 64), "a whole number from 4 to 64"),
     **dict.fromkeys(("photo_width", "point_width", "fine_width", "width", "inner_width"), WIDTH),
-    "inner_blocks": (is_whole(1, 32), "a whole number from 1 to 32"),
+    "inner_blocks": (is_whole_in(1, 32), "a whole number from 1 to 32"),
 }
 """Likewise, of its scene encoder, where it has one."""
 
-COUNT = (is_whole(0, MOST_FEATURES), f"a whole number up to {MOST_FEATURES}")
+COUNT = (is_whole_in(0, MOST_FEATURES), f"a whole number up to {MOST_FEATURES}")
 
 FIELD: Dict[str, Tuple[Check, str]] = {
     "micro_features": COUNT,
     "macro_features": COUNT,
     "num_base_planes": COUNT,
-    "resolution": (is_whole(1, MOST_SIDE), f"a whole number from 1 to {MOST_SIDE}"),
+    "resolution": (is_whole_in(1, MOST_SIDE), f"a whole number from 1 to {MOST_SIDE}"),
     "implementation": (is_one_of("torch", "tcnn"), "torch or tcnn"),
 }
 """Likewise, of its tri-plane field."""
@@ -105,8 +105,8 @@ FIELD: Dict[str, Tuple[Check, str]] = {
 MORE_FIELD: Dict[str, Tuple[Check, str]] = {
     "aggregation": (is_one_of("sum", "product", "concat"), "sum, product or concat"),
     "eg3d_axes": (is_flag, "true or false"),
-    "hidden_width": (is_whole(1, MOST_FEATURES), f"a whole number from 1 to {MOST_FEATURES}"),
-    "hidden_layers": (is_whole(0, 64), "a whole number up to 64"),
+    "hidden_width": (is_whole_in(1, MOST_FEATURES), f"a whole number from 1 to {MOST_FEATURES}"),
+    "hidden_layers": (is_whole_in(0, 64), "a whole number up to 64"),
     "density_scale": (is_number, "a number"),
 }
 """Further ones, which older bundles may lack; unknown ones are refused by the model."""

@@ -102,10 +102,10 @@ def field_of(model: LatentModel) -> TriplaneField:
     return model.nerf.field
 
 
-def scenes_of(
+def scene_files_of(
     model: LatentModel,
     bundle_hash: str,
-    facts_of: Optional[Mapping[str, Dict[str, Any]]] = None,
+    facts: Optional[Mapping[str, Dict[str, Any]]] = None,
     names: Optional[Sequence[str]] = None,
 ) -> Iterator[SceneFile]:
     """A model's scenes one at a time, copied to the host.
@@ -113,7 +113,7 @@ def scenes_of(
     Args:
         model: a latent model around tri-planes.
         bundle_hash: of the bundle that holds what its scenes share.
-        facts_of: what is known of scenes, by name.
+        facts: what is known of scenes, by name.
         names: of the wanted ones; by default all.
 
     Raises:
@@ -128,7 +128,7 @@ def scenes_of(
     for name in model.scene_names if names is None else names:
         index = places[name]
         planes, weights = row(field.micro_planes, index), row(field.scene_weights, index)
-        own = dict((facts_of or {}).get(name, {}))
+        own = dict((facts or {}).get(name, {}))
         yield SceneFile(name, bundle_hash, planes, weights, own, model.placements[index])
 
 

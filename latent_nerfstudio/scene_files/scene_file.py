@@ -220,7 +220,7 @@ def verified(
         raise ValueError(problem(where, "tensors as its header says", f"'{error!s:.200}'", AGAIN)) from error
     check_tensors(tensors, meta["precision"], where)
     if bundle is not None:
-        check_bundle(meta["bundle"], tensors, bundle, where)
+        check_belongs(meta["bundle"], tensors, bundle, where)
     if digest({name: value for name, value in meta.items() if name != "sha256"}, tensors) != meta["sha256"]:
         raise ValueError(problem(where, f"contents with the SHA-256 {meta['sha256'][:64]!r}", "others", AGAIN))
     return meta, tensors, data
@@ -356,7 +356,7 @@ def is_planes(planes: Tensor, dtype: torch.dtype) -> bool:
     return planes.dtype == dtype and len(shape) == 4 and shape[0] == 3 and shape[2] == shape[3] and min(shape) > 0
 
 
-def check_bundle(own_hash: str, tensors: Dict[str, Tensor], bundle: SharedBundle, where: str) -> None:
+def check_belongs(own_hash: str, tensors: Dict[str, Tensor], bundle: SharedBundle, where: str) -> None:
     """Refuses scenes of another bundle, and those with parts that the bundle's scenes do not have.
 
     Raises:

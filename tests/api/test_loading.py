@@ -15,7 +15,7 @@ from latent_nerfstudio.cli.decode_latents import codec_of
 from latent_nerfstudio.models.latent_model import LatentModel
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
 from latent_nerfstudio.scene_files.archive import write_archive
-from latent_nerfstudio.scene_files.model_scenes import scenes_of
+from latent_nerfstudio.scene_files.model_scenes import scene_files_of
 from latent_nerfstudio.scene_files.scene_file import SceneFile, pack_scene, write_scene_file
 
 SAMPLES = {"samples": [12, 0]}
@@ -33,7 +33,7 @@ def written(model, tmp_path) -> Path:
     """A folder as `lns export-scenes` leaves it: two scene files and their bundle."""
     folder = tmp_path / "files"
     bundle = read_shared_bundle(str(write_shared_bundle(folder, model, 3, {"method": "tiny"})))
-    for scene in scenes_of(model, bundle.hash, {"a": FACTS, "b": SAMPLES}):
+    for scene in scene_files_of(model, bundle.hash, {"a": FACTS, "b": SAMPLES}):
         write_scene_file(folder / f"{scene.name}.safetensors", scene, "float32")
     return folder
 
@@ -82,7 +82,7 @@ def test_a_folder_with_its_bundle(written, model):
 def test_one_file_and_an_archive(written, model, tmp_path):
     check_same(lns.load(written / "b.safetensors"), model)
     hash_of = read_shared_bundle(str(written)).hash
-    written_scenes = scenes_of(model, hash_of, dict.fromkeys("ab", SAMPLES))
+    written_scenes = scene_files_of(model, hash_of, dict.fromkeys("ab", SAMPLES))
     write_archive(tmp_path / "set.zip", (pack_scene(scene, "float32") for scene in written_scenes))
     scenes = lns.load(tmp_path / "set.zip", bundle=written)
     assert scenes.names == ["a", "b"]

@@ -209,6 +209,14 @@ class Target:
     """Applies a change and reads the result."""
 
 
+def altered(tree: Tree, several: List[Change]) -> Tree:
+    """A copy of a JSON value with changes."""
+    tree = json.loads(json.dumps(tree))
+    for change in several:
+        tree = changed(tree, change)
+    return tree
+
+
 def dumped(tree: Tree) -> bytes:
     """JSON, with what UTF-8 does not have as escapes."""
     return json.dumps(tree).encode()
@@ -229,9 +237,7 @@ def parse(folder: Path) -> Any:
 
 def use_transforms(made: Tuple[Path, Tree], several: List[Change]) -> Any:
     folder, tree = made
-    tree = json.loads(json.dumps(tree))
-    for change in several:
-        tree = changed(tree, change)
+    tree = altered(tree, several)
     (folder / "transforms.json").write_bytes(dumped(tree))
     return parse(folder)
 
@@ -393,9 +399,7 @@ def make_bundle(folder: Path) -> Tuple[Path, Tree]:
 def use_bundle(made: Tuple[Path, Tree], several: List[Change]) -> Any:
     """Settings as a hostile writer would make them, with the right hash; and the model that is built from them."""
     folder, tree = made
-    tree = json.loads(json.dumps(tree))
-    for change in several:
-        tree = changed(tree, change)
+    tree = altered(tree, several)
     if isinstance(tree, dict):
         tree["hash"] = hash_folder(folder, tree)
     (folder / "bundle.json").write_bytes(dumped(tree))
@@ -500,9 +504,7 @@ def make_camera_path(folder: Path) -> Tuple[Path, Tree]:
 
 def use_camera_path(made: Tuple[Path, Tree], several: Any) -> Any:
     path, tree = made
-    tree = json.loads(json.dumps(tree))
-    for change in several:
-        tree = changed(tree, change)
+    tree = altered(tree, several)
     path.write_bytes(dumped(tree))
     return camera_path(path)
 
@@ -544,9 +546,7 @@ def make_blender(folder: Path) -> Tuple[Path, Tree]:
 
 def use_blender(made: Tuple[Path, Tree], several: List[Change]) -> Any:
     folder, tree = made
-    tree = json.loads(json.dumps(tree))
-    for change in several:
-        tree = changed(tree, change)
+    tree = altered(tree, several)
     (folder / "transforms_train.json").write_bytes(dumped(tree))
     return parse(folder)
 
@@ -558,9 +558,7 @@ def make_summary(folder: Path) -> Tuple[Path, Tree]:
 
 def use_summary(made: Tuple[Path, Tree], several: List[Change]) -> Any:
     path, tree = made
-    tree = json.loads(json.dumps(tree))
-    for change in several:
-        tree = changed(tree, change)
+    tree = altered(tree, several)
     path.write_bytes(dumped(tree))
     config: Any = SimpleNamespace(method_name="latent-triplane")
     report = run_report(Run(path.with_name("config.yml"), config, read_summary(path)), {"psnr": 20.0, "a/psnr": 20.0})
@@ -574,9 +572,7 @@ def make_status(folder: Path) -> Tuple[Path, Tree]:
 
 def use_status(made: Tuple[Path, Tree], several: List[Change]) -> Any:
     path, tree = made
-    tree = json.loads(json.dumps(tree))
-    for change in several:
-        tree = changed(tree, change)
+    tree = altered(tree, several)
     path.write_bytes(dumped(tree))
     report = inventory_report(path.parent)
     return report.costs, summary_line(report)

@@ -6,7 +6,7 @@ from stand_in import serving
 from tiny import latent_model_of, save_kl, small_nerf
 
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
-from latent_nerfstudio.scene_files.model_scenes import scenes_of
+from latent_nerfstudio.scene_files.model_scenes import scene_files_of
 from latent_nerfstudio.scene_files.scene_file import write_scene_file
 
 NAMES = ("red", "[blue]")
@@ -39,6 +39,6 @@ def run(tmp_path_factory):
         model.nerf.field.micro_planes.normal_()
     bundle = read_shared_bundle(str(write_shared_bundle(folder, model, 7, {"family": "balls"}).parent))
     facts = {name: {"psnr": 20.0 + i, "seconds": 1.5, "steps": 30} for i, name in enumerate(NAMES)}
-    for scene in scenes_of(model, bundle.hash, facts):
+    for scene in scene_files_of(model, bundle.hash, facts):
         write_scene_file(folder / "scenes" / f"{scene.name}.safetensors", scene)
     return folder

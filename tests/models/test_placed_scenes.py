@@ -7,7 +7,7 @@ from tiny import camera_of, latent_model_of, small_nerf
 
 from latent_nerfstudio.fields.placement import Placement
 from latent_nerfstudio.fields.scene_view import SceneView
-from latent_nerfstudio.scene_files.model_scenes import put_scenes, scenes_of
+from latent_nerfstudio.scene_files.model_scenes import put_scenes, scene_files_of
 from latent_nerfstudio.scene_files.scene_file import read_scene_file, write_scene_file
 
 THIRD = Placement(1 / 3, (0.5, -2.0, 0.25))
@@ -60,7 +60,7 @@ def test_checkpoints_and_scene_files_keep_the_placement(model, tmp_path):
     other.load_state_dict(model.state_dict())
     assert other.placements == [Placement(), THIRD]
     paths = [tmp_path / f"{name}.safetensors" for name in "ab"]
-    for path, scene in zip(paths, scenes_of(model, "0" * 64), strict=True):
+    for path, scene in zip(paths, scene_files_of(model, "0" * 64), strict=True):
         write_scene_file(path, scene)
     assert b"placement" not in paths[0].read_bytes()
     other.place([Placement()] * 2)

@@ -10,7 +10,7 @@ from tiny import camera_of, latent_model_of, small_nerf
 
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.models.latent_model import LatentModelConfig
-from latent_nerfstudio.scene_files.model_scenes import build_model, holds_bundle, put_scenes, scenes_of
+from latent_nerfstudio.scene_files.model_scenes import build_model, holds_bundle, put_scenes, scene_files_of
 from latent_nerfstudio.scene_files.scene_file import read_scene_file, write_scene_file
 
 NAMES = ("a", "b", "c")
@@ -34,7 +34,7 @@ def test_a_scene_in_another_model_renders_the_same_bits(request, tmp_path, kind,
     source = source if source == "identity" else request.getfixturevalue(source)
     model = model_of(NAMES, source, **kind)
     bundle = bundle_of(tmp_path, model)
-    for scene in scenes_of(model, bundle.hash, {"b": {"psnr": 30.0}}):
+    for scene in scene_files_of(model, bundle.hash, {"b": {"psnr": 30.0}}):
         write_scene_file(tmp_path / scene.name, scene, "float32")
     read = [read_scene_file(tmp_path / name, bundle) for name in ("c", "b")]
     assert [scene.facts for scene in read] == [{}, {"psnr": 30.0}]
@@ -48,7 +48,7 @@ def test_a_scene_in_another_model_renders_the_same_bits(request, tmp_path, kind,
 
 def test_chosen_scenes_in_the_order_asked_for():
     model = model_of(NAMES)
-    scenes = list(scenes_of(model, "ab", names=("c", "a")))
+    scenes = list(scene_files_of(model, "ab", names=("c", "a")))
     assert [scene.name for scene in scenes] == ["c", "a"]
     assert torch.equal(scenes[0].micro_planes, model.nerf.field.micro_planes[2])
     assert torch.equal(scenes[1].scene_weights, model.nerf.field.scene_weights[0])
@@ -56,7 +56,7 @@ def test_chosen_scenes_in_the_order_asked_for():
 
 def test_a_scene_is_a_copy():
     model = model_of(NAMES)
-    before = next(scenes_of(model, "ab"))
+    before = next(scene_files_of(model, "ab"))
     kept = before.micro_planes.clone()
     with torch.no_grad():
         model.nerf.field.micro_planes.zero_()
@@ -70,7 +70,7 @@ def test_missing_parts_are_zero():
     field = model.nerf.field
     assert [bool(row.any()) for row in field.micro_planes] == [True, False, True]
     assert [bool(row.any()) for row in field.scene_weights] == [True, True, False]
-    assert equal(list(scenes_of(model, "ab12"))[2], replace(scene_of("c"), scene_weights=torch.zeros(2)))
+    assert equal(list(scene_files_of(model, "ab12"))[2], replace(scene_of("c"), scene_weights=torch.zeros(2)))
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_scenes_that_do_not_fit_are_refused(kind, scene, message):
 def test_another_nerf_is_refused():
     model = latent_model_of(names=["a"], nerf=small_nerfacto())
     with pytest.raises(ValueError, match="expected tri-planes within the latent model, got a "):
-        next(scenes_of(model, "ab"))
+        next(scene_files_of(model, "ab"))
 
 
 # Whether a model holds a bundle

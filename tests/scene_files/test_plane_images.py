@@ -8,7 +8,7 @@ from learned import BOTH, MACRO, MICRO, bundle_of, model_of
 from safetensors import safe_open
 
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
-from latent_nerfstudio.scene_files.model_scenes import scenes_of
+from latent_nerfstudio.scene_files.model_scenes import scene_files_of
 from latent_nerfstudio.scene_files.plane_images import plane_images, stacked, write_plane_images
 
 NAMES = ["a", "b", "c"]
@@ -19,7 +19,7 @@ def test_planes_are_those_that_the_field_samples(tmp_path, kind):
     model = model_of(NAMES, **kind)
     bundle = bundle_of(tmp_path, model)
     field = model.nerf.field
-    for index, scene in enumerate(scenes_of(model, bundle.hash)):
+    for index, scene in enumerate(scene_files_of(model, bundle.hash)):
         planes = plane_images(scene, bundle)
         torch.testing.assert_close(planes, field.scene_planes(torch.tensor([index]))[0].detach())
         micro = kind["micro_features"]
@@ -34,7 +34,7 @@ def test_planes_are_those_that_the_field_samples(tmp_path, kind):
 def test_missing_parts_are_zero(tmp_path):
     model = model_of(NAMES)
     bundle = bundle_of(tmp_path, model)
-    scene = next(scenes_of(model, bundle.hash))
+    scene = next(scene_files_of(model, bundle.hash))
     assert not plane_images(replace(scene, micro_planes=None), bundle)[:, :4].any()
     assert not plane_images(replace(scene, scene_weights=None), bundle)[:, 4:].any()
 
@@ -53,8 +53,8 @@ def test_the_file_of_many_scenes(tmp_path, precision):
     model = model_of(NAMES)
     bundle = read_shared_bundle(str(write_shared_bundle(tmp_path, model, 3, {}, dtype=torch.float16)))
     path = tmp_path / "deep" / "planes.safetensors"
-    write_plane_images(path, scenes_of(model, bundle.hash), NAMES, bundle, precision)
-    expected = torch.stack([stacked(plane_images(scene, bundle)) for scene in scenes_of(model, bundle.hash)])
+    write_plane_images(path, scene_files_of(model, bundle.hash), NAMES, bundle, precision)
+    expected = torch.stack([stacked(plane_images(scene, bundle)) for scene in scene_files_of(model, bundle.hash)])
     with safe_open(path, framework="pt") as file:
         assert sorted(file.keys()) == ["mean", "planes", "std"]
         planes, mean, std = (file.get_tensor(name) for name in ("planes", "mean", "std"))
@@ -70,7 +70,7 @@ def test_other_scenes_than_announced_are_refused_and_leave_nothing(tmp_path):
     bundle = bundle_of(tmp_path / "bundle", model)
     path = tmp_path / "planes" / "x.safetensors"
     with pytest.raises(ValueError, match="expected the scene 'b', got 'a'"):
-        write_plane_images(path, scenes_of(model, bundle.hash), ["b", "a", "c"], bundle)
+        write_plane_images(path, scene_files_of(model, bundle.hash), ["b", "a", "c"], bundle)
     with pytest.raises(ValueError, match="shorter|longer"):
-        write_plane_images(path, scenes_of(model, bundle.hash), NAMES[:2], bundle)
+        write_plane_images(path, scene_files_of(model, bundle.hash), NAMES[:2], bundle)
     assert not list(path.parent.iterdir())
