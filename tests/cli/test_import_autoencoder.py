@@ -56,7 +56,7 @@ def test_half_precision_and_a_config(published, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["OUT/none.pt", "--output", "OUT/new"], "expected a checkpoint, got nothing there"),
+        (["OUT/none.pt", "--output", "OUT/new"], "expected a file, got nothing there"),
         (["OUT/gvae_latest.pt", "--output", "OUT/kl"], "pass --overwrite"),
         (["OUT/gvae_latest.pt", "--output", "OUT/new"], "--norm-num-groups"),
         (
@@ -67,7 +67,7 @@ def test_half_precision_and_a_config(published, tmp_path):
             ["OUT/gvae_latest.pt", "--output", "OUT/new", "--scaling-factor", "0"],
             "scaling_factor: expected a positive number",
         ),
-        (["OUT/gvae_latest.pt", "--output", "OUT/new", "--config", "OUT"], "expected a folder with a config.json"),
+        (["OUT/gvae_latest.pt", "--output", "OUT/new", "--config", "OUT"], "config.json: expected a file"),
     ],
 )
 def test_errors_are_one_line(arguments, message, published, tmp_path, capsys):
