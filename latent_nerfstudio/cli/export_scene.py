@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 from latent_nerfstudio.cli.words import RunFolder
+from latent_nerfstudio.errors import problem
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,9 +61,7 @@ def export_scene(config_path: Path, scene: str, output_dir: Optional[Path] = Non
     index = scene_index(names, scene, run.config_path)
     folder = (output_dir or Path(run.config.output_dir)).resolve() / scene / run.method / run.config.timestamp
     if folder.exists():
-        raise FileExistsError(
-            f"{folder}: expected nothing there, got a run; remove it, or name another folder with --output"
-        )
+        raise FileExistsError(problem(folder, "nothing there", "a run", "remove it, or name another --output"))
     checkpoint = run.latest_checkpoint()
     state = load_state(checkpoint)
     state["pipeline"] = scene_state(state["pipeline"], index, len(names), checkpoint)
@@ -79,9 +78,8 @@ def scene_index(names: List[str], scene: str, where: Path) -> int:
         ValueError: the run has no scenes with names, or none of this name.
     """
     if not names:
-        raise ValueError(
-            f"{where}: expected a run of many scenes, got one whose data know of one scene only; open it as it is"
-        )
+        got = "one whose data know of one scene only"
+        raise ValueError(problem(where, "a run of many scenes", got, "open it as it is"))
     if scene not in names:
         near = difflib.get_close_matches(scene, names, n=3, cutoff=0.3) or names[:3]
         raise ValueError(f"scene: expected a scene of {where}, such as {', '.join(near)}, got {scene!r}; correct it")
@@ -103,10 +101,8 @@ def scene_state(state: Dict[str, "Tensor"], index: int, count: int, checkpoint: 
     for name, value in state.items():
         if name.endswith((*SCENE_PARAMETERS, PLACEMENTS)):
             if len(value) != count:
-                raise ValueError(
-                    f"{checkpoint}: expected {count} scenes, as the run's data have, got {len(value)} in {name}; "
-                    "restore the data that it was trained on"
-                )
+                expected, do = f"{count} scenes, as the run's data have", "restore the data that it was trained on"
+                raise ValueError(problem(checkpoint, expected, f"{len(value)} in {name}", do))
             result[name] = value[index : index + 1].clone()
     return result
 
@@ -125,10 +121,8 @@ def scene_config(run: "Run", scene: str, folder: Path, state: Dict[str, "Tensor"
     config.load_dir = config.load_checkpoint = config.load_config = config.load_step = None
     data = run.data()
     if not data.exists():
-        raise FileNotFoundError(
-            f"{data}: expected the data of {run.config_path}, got nothing there; "
-            "call this from the folder that ns-train was called from"
-        )
+        do = "call this from the folder that ns-train was called from"
+        raise FileNotFoundError(problem(data, f"the data of {run.config_path}", "nothing there", do))
     manager: Any = config.pipeline.datamanager
     config.data = manager.data = manager.dataparser.data = data.resolve()
     manager.dataparser.scenes, manager.dataparser.max_scenes = (scene,), None

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Iterator, List
 
 from latent_nerfstudio.cli.words import Overwrite, Precision, SceneFiles, SceneNames
+from latent_nerfstudio.errors import problem
 
 if TYPE_CHECKING:
     from latent_nerfstudio.scene_files.scene_file import SceneFile
@@ -29,13 +30,13 @@ class PackScenes:
             FileExistsError: there are such files already.
             ValueError: a file is damaged, a scene is unknown or there twice, or scenes are of several bundles.
         """
-        from latent_nerfstudio.cli.export_scenes import check_free, targets, write_scenes
+        from latent_nerfstudio.cli.export_scenes import check_free, targets, write_files
 
         if not self.source:
-            raise ValueError("source: expected at least one scene file, folder or archive, got none; name one")
+            raise ValueError(problem("source", "at least one scene file, folder or archive", "none", "name one"))
         names = self._names()
         check_free(targets(self.output, names), self.overwrite)
-        count = write_scenes(self.output, self._read(names), self.precision)
+        count = write_files(self.output, self._read(names), self.precision)
         print(f"Wrote {len(names)} scene(s) to {self.output}: {count:,} bytes")
 
     def _names(self) -> List[str]:
@@ -48,10 +49,8 @@ class PackScenes:
         chosen = [name for name in bundles if not self.scenes or name in self.scenes]
         hashes = sorted({bundles[name] for name in chosen})
         if len(hashes) > 1:
-            raise ValueError(
-                f"scenes: expected scenes of one bundle, got some of {' and some of '.join(hashes[:2])}; pack those of "
-                "each by themselves"
-            )
+            got = f"some of {' and some of '.join(hashes[:2])}"
+            raise ValueError(problem("scenes", "scenes of one bundle", got, "pack those of each by themselves"))
         return chosen
 
     def _read(self, names: List[str]) -> Iterator["SceneFile"]:

@@ -47,28 +47,6 @@ def cache_folder(setting: str) -> Optional[Path]:
     return Path(setting).expanduser()
 
 
-def encode_scenes(
-    images: Sequence[Shaped[Tensor, "_ _ 3"]],
-    scene_of_image: Sequence[int],
-    autoencoder: Autoencoder,
-    setting: str = "disk",
-    batch_size: int = 32,
-) -> List[Tensor]:
-    """Raw latents [h, w, C] in float16 of pictures of any sizes, from the cache where they are in it.
-
-    Args:
-        images: the pictures, uint8 or float in [0, 1].
-        scene_of_image: the scene of each; a scene is encoded, stored and found as a whole.
-        autoencoder: what encodes; its device is used.
-        setting: `memory`, `disk` or a folder.
-        batch_size: pictures encoded at once.
-    """
-    latents: Dict[int, Tensor] = {}
-    for members, encoded in scene_latents(images, scene_of_image, autoencoder, setting, batch_size):
-        latents.update(zip(members, encoded, strict=True))
-    return [latents[i] for i in range(len(images))]
-
-
 def scene_latents(
     images: Sequence[Shaped[Tensor, "_ _ 3"]],
     scene_of_image: Sequence[int],
@@ -76,7 +54,15 @@ def scene_latents(
     setting: str = "disk",
     batch_size: int = 32,
 ) -> Iterator[Tuple[List[int], List[Tensor]]]:
-    """The same scene by scene: positions of a scene's pictures, and their latents.
+    """Raw latents [h, w, C] in float16 of pictures of any sizes, scene by scene, from the cache where they are in it:
+    positions of a scene's pictures, and their latents.
+
+    Args:
+        images: the pictures, uint8 or float in [0, 1].
+        scene_of_image: the scene of each; a scene is encoded, stored and found as a whole.
+        autoencoder: what encodes; its device is used.
+        setting: `memory`, `disk` or a folder.
+        batch_size: pictures encoded at once.
 
     Pictures may be decoded when they are asked for: those of a scene are held at a time. Pictures of several scenes are
     never encoded together, as their number changes the last bits: what is in the cache must not decide what is learned.

@@ -6,9 +6,7 @@ unseen. So nothing else is ever in that folder, and no checkpoint is in it befor
 
 import os
 import re
-import struct
 import zipfile
-import zlib
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
@@ -20,6 +18,7 @@ from torch.optim import Optimizer
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.escaping import for_markup
+from latent_nerfstudio.files.reading import BROKEN_ZIP
 from latent_nerfstudio.files.replacing import NO_ROOM, flush, unfinished_folder
 from latent_nerfstudio.pipelines.saved_state import unsealed
 
@@ -28,9 +27,6 @@ NAME = re.compile(r"step-(\d+)\.ckpt")
 
 GRADIENTS = "gradients"
 """Entry of an optimizer's state in a checkpoint: what accumulates for its next step, one a parameter."""
-
-DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError)
-"""What reading a damaged zip archive raises."""
 
 
 @contextmanager
@@ -130,7 +126,7 @@ def damage(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
-    except DAMAGED as error:
+    except (*BROKEN_ZIP, ValueError) as error:
         return str(error) or type(error).__name__
     return "" if broken is None else f"{broken} is not what was written"
 

@@ -8,6 +8,9 @@ import json
 import math
 import os
 import stat
+import struct
+import zipfile
+import zlib
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, Dict, List, Tuple, Union
@@ -24,6 +27,9 @@ MOST_DIGITS = 20
 """Digits of a whole number in JSON at most: all of 64 bits."""
 
 AGAIN = "copy the file again"
+
+BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError)
+"""What reading a damaged zip archive raises, but for ValueError."""
 
 KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
 

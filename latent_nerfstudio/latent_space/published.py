@@ -5,9 +5,7 @@ diffusers' AutoencoderKL and nothing more: what it was built with is inferred fr
 """
 
 import re
-import struct
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
 
@@ -16,7 +14,7 @@ from torch import Tensor, nn
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.hub import FILES
-from latent_nerfstudio.files.reading import open_plain, read_json
+from latent_nerfstudio.files.reading import BROKEN_ZIP, open_plain, read_json
 from latent_nerfstudio.files.replacing import check_replaceable, replacing_folder
 from latent_nerfstudio.latent_space.checks import check_config
 from latent_nerfstudio.latent_space.weights import build, check_fit, current_name, shown
@@ -29,9 +27,6 @@ SCALING_FACTORS = {4: 0.18215, 16: 0.2614}
 
 DEFAULT_SCALING_FACTOR = 0.18215
 """Of other numbers of channels, as in diffusers; the normaliser is fitted to the data anyway."""
-
-DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError)
-"""What reading a damaged zip archive raises."""
 
 State = Dict[str, Tensor]
 """A state dict."""
@@ -49,7 +44,7 @@ def read_checkpoint(path: Path) -> Any:
         try:
             with zipfile.ZipFile(stream) as archive:
                 members = sum(member.file_size for member in archive.infolist())
-        except DAMAGED as error:
+        except (*BROKEN_ZIP, ValueError) as error:
             raise ValueError(problem(path, expected, f"a file that is none ({type(error).__name__})", do)) from error
     if members > path.stat().st_size:
         got = f"{members:,} bytes of members in {path.stat().st_size:,}"

@@ -6,16 +6,14 @@ of the zip must add up to the archive's own size, so that a small archive cannot
 
 import io
 import json
-import struct
 import zipfile
-import zlib
 from contextlib import contextmanager
 from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, Optional, Sequence
 
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.reading import AGAIN, open_plain, parse_json
+from latent_nerfstudio.files.reading import AGAIN, BROKEN_ZIP, open_plain, parse_json
 from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.names import check_names, take_name
@@ -32,9 +30,6 @@ MAX_INDEX = 1 << 26
 
 MOST_SMALL = 1 << 16
 """Bytes of a zip's directory that are read whatever the zip's size."""
-
-BROKEN = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, NotImplementedError, RuntimeError)
-"""What the zip library raises where an archive is not as it should be."""
 
 
 def write_archive(path: Path, files: Iterable[bytes]) -> int:
@@ -171,7 +166,7 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
         check_directory(stream, path)
         try:
             archive = zipfile.ZipFile(stream)
-        except (*BROKEN, ValueError) as error:  # ValueError: a zip of an earlier kind that names a negative place
+        except (*BROKEN_ZIP, ValueError) as error:  # ValueError: a zip of an earlier kind that names a negative place
             raise ValueError(problem(path, "an archive of scenes", f"'{error}'", AGAIN)) from error
         with archive:
             yield archive
@@ -185,7 +180,7 @@ def check_directory(stream: BufferedIOBase, path: Path) -> None:
     """
     try:
         end: Any = zipfile._EndRecData(stream)  # type: ignore[attr-defined]  # bytes of the directory are its entry 5
-    except BROKEN:
+    except BROKEN_ZIP:
         end = None
     size = stream.seek(0, io.SEEK_END)
     if end and end[5] > size // 3 + MOST_SMALL:
@@ -202,5 +197,5 @@ def opened_member(archive: zipfile.ZipFile, name: str, where: str) -> Iterator[A
     try:
         with archive.open(name) as stream:
             yield stream
-    except BROKEN as error:
+    except BROKEN_ZIP as error:
         raise ValueError(problem(where, "a readable member", f"'{error}'", AGAIN)) from error

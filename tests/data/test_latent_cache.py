@@ -11,11 +11,19 @@ from safetensors.torch import load_file, save_file
 from tiny import save_kl
 
 from latent_nerfstudio.data import latent_cache
-from latent_nerfstudio.data.latent_cache import cache_folder, encode_images, encode_scenes, group_by, scene_latents
+from latent_nerfstudio.data.latent_cache import cache_folder, encode_images, group_by, scene_latents
 from latent_nerfstudio.data.storage import Lazy
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 
 SCENES = [0, 0, 1, 1, 1]
+
+
+def encode_scenes(images, *args, **options):
+    """Latents of all pictures, in their order."""
+    latents = {}
+    for members, encoded in scene_latents(images, *args, **options):
+        latents.update(zip(members, encoded, strict=True))
+    return [latents[i] for i in range(len(images))]
 
 
 class Counter:

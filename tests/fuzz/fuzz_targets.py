@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Tuple
 
 import torch
 from hypothesis import strategies as st
@@ -222,30 +222,65 @@ def dumped(tree: Tree) -> bytes:
     return json.dumps(tree).encode()
 
 
+class Right(NamedTuple):
+    """A file as it should be, and its reader."""
+
+    path: Path
+    """Where it lies."""
+    content: Any
+    """What it holds: bytes, or a JSON value."""
+    read: Callable[[Path], Any]
+    """Reads it as a user's would be."""
+
+
+def use_json(right: Right, several: List[Change]) -> Any:
+    """Reads a file of a changed JSON value."""
+    right.path.write_bytes(dumped(altered(right.content, several)))
+    return right.read(right.path)
+
+
+def use_bytes(right: Right, damage: Any) -> Any:
+    """Reads a file with some bytes changed."""
+    content = right.content if isinstance(right.content, bytes) else dumped(right.content)
+    right.path.write_bytes(damaged(content, damage))
+    return right.read(right.path)
+
+
 # Camera files
 
 
-def make_transforms(folder: Path) -> Tuple[Path, Tree]:
-    write_ball(folder / "scene", views=3, width=8, height=8)
-    return folder / "scene", json.loads((folder / "scene" / "transforms.json").read_text())
+def make_transforms(folder: Path) -> Right:
+    path = folder / "scene" / "transforms.json"
+    write_ball(path.parent, views=3, width=8, height=8)
+    return Right(path, json.loads(path.read_text()), lambda path: parse(path.parent))
+
+
+def make_step(folder: Path) -> Right:
+    """What is read is right as well: finite cameras in a box, and a step of training with finite losses."""
+
+    def step(path: Path) -> None:
+        outputs = parse(path.parent)
+        cameras, box = outputs.cameras, outputs.scene_box.aabb
+        for values in (cameras.camera_to_worlds, cameras.fx, cameras.fy, cameras.cx, cameras.cy, box):
+            assert bool(values.isfinite().all())
+        assert bool((cameras.fx > 0).all() and (cameras.fy > 0).all() and (box[0] < box[1]).all())
+        pipeline = pipeline_of(path.parent)
+        pipeline.prepare()
+        losses = pipeline.train().get_train_loss_dict(0)[2]
+        assert all(bool(loss.isfinite().all()) for loss in losses.values())
+
+    return make_transforms(folder)._replace(read=step)
+
+
+def make_blender(folder: Path) -> Right:
+    right = make_transforms(folder)
+    path = right.path.rename(right.path.with_name("transforms_train.json"))
+    return Right(path, {"camera_angle_x": 0.9, "frames": right.content["frames"]}, right.read)
 
 
 def parse(folder: Path) -> Any:
     """What a run reads of a scene before it trains."""
     return ScenesDataParserConfig(data=folder).setup().get_dataparser_outputs("train")
-
-
-def use_transforms(made: Tuple[Path, Tree], several: List[Change]) -> Any:
-    folder, tree = made
-    tree = altered(tree, several)
-    (folder / "transforms.json").write_bytes(dumped(tree))
-    return parse(folder)
-
-
-def use_transforms_bytes(made: Tuple[Path, Tree], damage: Any) -> Any:
-    folder, tree = made
-    (folder / "transforms.json").write_bytes(damaged(dumped(tree), damage))
-    return parse(folder)
 
 
 INTRINSICS = b"40.0 4.0 4.0 0.\n0. 0. 0.\n1.\n1.\n8 8\n"
@@ -342,18 +377,6 @@ def resealed(meta: Tree, data: bytes) -> Tree:
         return meta
 
 
-def make_archive(folder: Path) -> Tuple[Path, bytes]:
-    path = folder / "in" / "folders" / "scenes.zip"
-    write_archive(path, [pack_scene(scene("red")), pack_scene(scene("blue"))])
-    return path, path.read_bytes()
-
-
-def use_archive_bytes(made: Tuple[Path, bytes], damage: Any) -> Any:
-    path, data = made
-    path.write_bytes(damaged(data, damage))
-    return list(read_archive(path))
-
-
 members = st.lists(
     st.tuples(
         st.sampled_from(["red.safetensors", "../red.safetensors", "/x.safetensors", "index.json", "a/b", "a\\b", ""])
@@ -365,13 +388,18 @@ members = st.lists(
 )
 
 
-def use_archive_members(made: Tuple[Path, bytes], several: List[Tuple[str, Any, bool]]) -> Any:
+def make_archive(folder: Path) -> Right:
+    path = folder / "in" / "folders" / "scenes.zip"
+    write_archive(path, [pack_scene(scene("red")), pack_scene(scene("blue"))])
+    return Right(path, path.read_bytes(), lambda path: list(read_archive(path)))
+
+
+def use_archive_members(right: Right, several: List[Tuple[str, Any, bool]]) -> Any:
     """Members of any name, packed or not, and an index that names them all."""
-    path, _ = made
     names = [name.removesuffix(".safetensors") for name, _, _ in several if name != "index.json"]
     index = json.dumps({"format": "scene-archive-v1", "bundle": "ab12", "scenes": names}).encode()
     contents = {"scene": pack_scene(scene()), "index": index, "zeros": bytes(1 << 20)}
-    with zipfile.ZipFile(path, "w") as archive:
+    with zipfile.ZipFile(right.path, "w") as archive:
         for name, content, packed in [*several, ("index.json", "index", False)]:
             kind = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
             data = contents[content] if isinstance(content, str) else content
@@ -379,10 +407,10 @@ def use_archive_members(made: Tuple[Path, bytes], several: List[Tuple[str, Any, 
                 archive.writestr(zipfile.ZipInfo(name or "empty"), data, kind)
             except (UnicodeEncodeError, ValueError):  # what no zip can be made of
                 continue
-    outside = path.parents[2]
+    outside = right.path.parents[2]
     before = sorted(outside.rglob("*"))
     try:
-        return list(read_archive(path))
+        return right.read(right.path)
     finally:
         assert sorted(outside.rglob("*")) == before, "something was unpacked"
 
@@ -453,153 +481,90 @@ def use_autoencoder(made: Tuple[Path, Mapping[str, Tree]], change: Tuple[str, Li
     return latent_model_of(folder)
 
 
-def use_weights(made: Tuple[Path, Mapping[str, Tree]], damage: Any) -> Any:
-    folder, trees = made
-    for name, tree in trees.items():
-        (folder / name).write_bytes(dumped(tree))
-    file = folder / "diffusion_pytorch_model.safetensors"
-    right = file.read_bytes()
-    file.write_bytes(damaged(right, damage))
-    try:
-        return AutoencoderConfig(source=str(folder)).setup()
-    finally:
-        file.write_bytes(right)
+def make_weights(folder: Path) -> Right:
+    path = save_tiny(folder / "tiny") / "diffusion_pytorch_model.safetensors"
+    return Right(path, path.read_bytes(), lambda path: AutoencoderConfig(source=str(path.parent)).setup())
 
 
-# Latents, camera paths, published checkpoints
+# Latents, camera paths, checkpoints, numbers, meshes
 
 
-def make_latents(folder: Path) -> Tuple[Path, bytes]:
-    cameras = camera_of(16, 12, count=2)
-    file = LatentFile(torch.zeros(2, 4, 3, 4), 12, 16, "red", "bundled", {"encoder_hash": "ab"}, cameras=cameras)
-    write_latents(folder / "latents.safetensors", file)
-    return folder / "latents.safetensors", (folder / "latents.safetensors").read_bytes()
+def make_latents(folder: Path) -> Right:
+    path, cameras = folder / "latents.safetensors", camera_of(16, 12, count=2)
+    write_latents(
+        path, LatentFile(torch.zeros(2, 4, 3, 4), 12, 16, "red", "bundled", {"encoder_hash": "ab"}, cameras=cameras)
+    )
+    return Right(path, path.read_bytes(), read_latents)
 
 
-def use_latents_bytes(made: Tuple[Path, bytes], damage: Any) -> Any:
-    path, right = made
-    path.write_bytes(damaged(right, damage))
-    return read_latents(path)
-
-
-def use_latents_header(made: Tuple[Path, bytes], several: List[Change]) -> Any:
-    path, right = made
-    length = int.from_bytes(right[:8], "little")
-    header = json.loads(right[8 : 8 + length])
-    tree = {"meta": json.loads(header.pop("__metadata__")["latents"]), "tensors": header}
-    for change in several:
-        tree = changed(tree, change)
+def use_latents_header(right: Right, several: List[Change]) -> Any:
+    length = int.from_bytes(right.content[:8], "little")
+    header = json.loads(right.content[8 : 8 + length])
+    tree = altered({"meta": json.loads(header.pop("__metadata__")["latents"]), "tensors": header}, several)
     tree = tree if isinstance(tree, dict) else {}
     tensors = tree.get("tensors") if isinstance(tree.get("tensors"), dict) else {}
     text = json.dumps({"__metadata__": {"latents": json.dumps(tree.get("meta"))}, **tensors}).encode()
-    path.write_bytes(len(text).to_bytes(8, "little") + text + right[8 + length :])
-    return read_latents(path)
+    right.path.write_bytes(len(text).to_bytes(8, "little") + text + right.content[8 + length :])
+    return right.read(right.path)
 
 
-def make_camera_path(folder: Path) -> Tuple[Path, Tree]:
+def make_camera_path(folder: Path) -> Right:
     frame = {"camera_to_world": poses_around(1)[0].ravel().tolist(), "fov": 50.0, "aspect": 1.0}
     tree = {"camera_type": "perspective", "render_height": 8, "render_width": 8, "camera_path": [frame, frame]}
-    return folder / "path.json", tree
+    return Right(folder / "path.json", tree, camera_path)
 
 
-def use_camera_path(made: Tuple[Path, Tree], several: Any) -> Any:
-    path, tree = made
-    tree = altered(tree, several)
-    path.write_bytes(dumped(tree))
-    return camera_path(path)
+def make_checkpoint(folder: Path) -> Right:
+    path = folder / "vae.pt"
+    torch.save({"vae": {"encoder.conv_in.weight": torch.zeros(4, 3, 3, 3), "x": torch.zeros(2)}}, path)
+
+    def read(path: Path) -> Any:
+        state = autoencoder_state(read_checkpoint(path), path)
+        return build_autoencoder(infer_config(state), state)
+
+    return Right(path, path.read_bytes(), read)
 
 
-def make_checkpoint(folder: Path) -> Tuple[Path, bytes]:
-    torch.save({"vae": {"encoder.conv_in.weight": torch.zeros(4, 3, 3, 3), "x": torch.zeros(2)}}, folder / "vae.pt")
-    return folder / "vae.pt", (folder / "vae.pt").read_bytes()
-
-
-def use_checkpoint(made: Tuple[Path, bytes], damage: Any) -> Any:
-    path, right = made
-    path.write_bytes(damaged(right, damage))
-    state = autoencoder_state(read_checkpoint(path), path)
-    return build_autoencoder(infer_config(state), state)
-
-
-# Other camera files, a step of training, runs, meshes
-
-
-def use_step(made: Tuple[Path, Tree], several: List[Change]) -> Any:
-    """What is read is right as well: finite cameras in a box, and a step of training with finite losses."""
-    outputs = use_transforms(made, several)
-    cameras, box = outputs.cameras, outputs.scene_box.aabb
-    for values in (cameras.camera_to_worlds, cameras.fx, cameras.fy, cameras.cx, cameras.cy, box):
-        assert bool(values.isfinite().all())
-    assert bool((cameras.fx > 0).all() and (cameras.fy > 0).all() and (box[0] < box[1]).all())
-    pipeline = pipeline_of(made[0])
-    pipeline.prepare()
-    losses = pipeline.train().get_train_loss_dict(0)[2]
-    assert all(bool(loss.isfinite().all()) for loss in losses.values())
-
-
-def make_blender(folder: Path) -> Tuple[Path, Tree]:
-    write_ball(folder / "scene", views=3, width=8, height=8)
-    (folder / "scene" / "transforms.json").rename(folder / "scene" / "transforms_train.json")
-    frames = json.loads((folder / "scene" / "transforms_train.json").read_text())["frames"]
-    return folder / "scene", {"camera_angle_x": 0.9, "frames": frames}
-
-
-def use_blender(made: Tuple[Path, Tree], several: List[Change]) -> Any:
-    folder, tree = made
-    tree = altered(tree, several)
-    (folder / "transforms_train.json").write_bytes(dumped(tree))
-    return parse(folder)
-
-
-def make_summary(folder: Path) -> Tuple[Path, Tree]:
+def make_summary(folder: Path) -> Right:
     numbers = {"steps": 3, "seconds": 1.5, "seconds_per_scene": 1.5, "bytes_per_scene": 9, "bytes_shared": 9}
-    return folder / "training.json", {"method": "latent-triplane", "scenes": ["a"], "device": "cpu", **numbers}
-
-
-def use_summary(made: Tuple[Path, Tree], several: List[Change]) -> Any:
-    path, tree = made
-    tree = altered(tree, several)
-    path.write_bytes(dumped(tree))
+    tree = {"method": "latent-triplane", "scenes": ["a"], "device": "cpu", **numbers}
     config: Any = SimpleNamespace(method_name="latent-triplane")
-    report = run_report(Run(path.with_name("config.yml"), config, read_summary(path)), {"psnr": 20.0, "a/psnr": 20.0})
-    return report.costs, summary_line(report)
+
+    def read(path: Path) -> Any:
+        run = Run(path.with_name("config.yml"), config, read_summary(path))
+        report = run_report(run, {"psnr": 20.0, "a/psnr": 20.0})
+        return report.costs, summary_line(report)
+
+    return Right(folder / "training.json", tree, read)
 
 
-def make_status(folder: Path) -> Tuple[Path, Tree]:
+def make_status(folder: Path) -> Right:
     row = {"name": "a", "state": "done", "psnr": 20.0, "seconds": 1.5, "steps": 3, "bytes": 100}
-    return folder / "status.json", {"counts": {"done": 1}, "shared": {"bytes": 9.0, "seconds": 2.0}, "scenes": [row]}
+    tree = {"counts": {"done": 1}, "shared": {"bytes": 9.0, "seconds": 2.0}, "scenes": [row]}
+    return Right(folder / "status.json", tree, lambda path: summary_line(inventory_report(path.parent)))
 
 
-def use_status(made: Tuple[Path, Tree], several: List[Change]) -> Any:
-    path, tree = made
-    tree = altered(tree, several)
-    path.write_bytes(dumped(tree))
-    report = inventory_report(path.parent)
-    return report.costs, summary_line(report)
-
-
-def make_run_checkpoint(folder: Path) -> Tuple[Path, bytes]:
+def make_run_checkpoint(folder: Path) -> Right:
     state: Dict[str, Any] = {"_model.a": torch.arange(6.0), "_model.b": torch.zeros(2, 3)}
     seal(state)
     path = folder / "step-000000003.ckpt"
     torch.save({"step": 3, "pipeline": state, "optimizers": {}}, path)
-    return path, path.read_bytes()
 
+    def read(path: Path) -> Any:
+        state = load_state(path)
+        assert torch.equal(state["pipeline"]["_model.a"], torch.arange(6.0)), "damage that nobody saw"
 
-def use_run_checkpoint(made: Tuple[Path, bytes], damage: Any) -> Any:
-    path, right = made
-    path.write_bytes(damaged(right, damage))
-    state = load_state(path)
-    assert torch.equal(state["pipeline"]["_model.a"], torch.arange(6.0)), "damage that nobody saw"
-    return state
+    return Right(path, path.read_bytes(), read)
 
 
 MESH = b"v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nvt 0 0\nvt 1 0\nvt 0 1\nf 1/1 2/2 3/3\nf 1/1 2/2 4/3\n"
 
 
-def use_mesh(path: Path, damage: Any) -> Any:
-    path.write_bytes(damaged(MESH, damage))
-    return load_surface(path).normalized()
+MESH = b"v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nvt 0 0\nvt 1 0\nvt 0 1\nf 1/1 2/2 3/3\nf 1/1 2/2 4/3\n"
+
+
+def make_mesh(folder: Path) -> Right:
+    return Right(folder / "box.obj", MESH, lambda path: load_surface(path).normalized())
 
 
 several_changes = st.lists(changes, min_size=1, max_size=3)
@@ -609,16 +574,16 @@ json_names = st.sampled_from(["config.json", "latent_space.json"])
 TARGETS: Dict[str, Target] = {
     target.name: target
     for target in (
-        Target("transforms.json, values", make_transforms, several_changes, use_transforms),
-        Target("transforms.json, bytes", make_transforms, damages, use_transforms_bytes),
-        Target("transforms.json, then a step", make_transforms, several_changes, use_step),
-        Target("transforms_train.json", make_blender, several_changes, use_blender),
+        Target("transforms.json, values", make_transforms, several_changes, use_json),
+        Target("transforms.json, bytes", make_transforms, damages, use_bytes),
+        Target("transforms.json, then a step", make_step, several_changes, use_json),
+        Target("transforms_train.json", make_blender, several_changes, use_json),
         Target("intrinsics.txt", make_srn, words | damages, use_intrinsics),
         Target("pose file", make_srn, words | damages, use_pose),
         Target("picture, bytes", make_srn, damages, use_image),
         Target("scene file, bytes", make_scene_file, st.tuples(precisions, damages), use_scene_bytes),
         Target("scene file, header", make_scene_file, several_changes, use_scene_header),
-        Target("archive, bytes", make_archive, damages, use_archive_bytes),
+        Target("archive, bytes", make_archive, damages, use_bytes),
         Target("archive, members", make_archive, members, use_archive_members),
         Target("bundle.json, values", make_bundle, several_changes, use_bundle),
         Target(
@@ -628,15 +593,15 @@ TARGETS: Dict[str, Target] = {
             use_bundle_tensors,
         ),
         Target("autoencoder, JSON", make_autoencoder, st.tuples(json_names, several_changes), use_autoencoder),
-        Target("autoencoder, weights", make_autoencoder, damages, use_weights),
-        Target("published checkpoint", make_checkpoint, damages, use_checkpoint),
-        Target("latents, bytes", make_latents, damages, use_latents_bytes),
+        Target("autoencoder, weights", make_weights, damages, use_bytes),
+        Target("published checkpoint", make_checkpoint, damages, use_bytes),
+        Target("latents, bytes", make_latents, damages, use_bytes),
         Target("latents, header", make_latents, several_changes, use_latents_header),
-        Target("camera path", make_camera_path, several_changes, use_camera_path),
-        Target("training.json", make_summary, several_changes, use_summary),
-        Target("status.json", make_status, several_changes, use_status),
-        Target("checkpoint, bytes", make_run_checkpoint, damages, use_run_checkpoint),
-        Target("mesh, bytes", lambda folder: folder / "box.obj", damages, use_mesh),
+        Target("camera path", make_camera_path, several_changes, use_json),
+        Target("training.json", make_summary, several_changes, use_json),
+        Target("status.json", make_status, several_changes, use_json),
+        Target("checkpoint, bytes", make_run_checkpoint, damages, use_bytes),
+        Target("mesh, bytes", make_mesh, damages, use_bytes),
     )
 }
 """All, by name."""
