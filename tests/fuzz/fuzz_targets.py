@@ -560,9 +560,6 @@ def make_run_checkpoint(folder: Path) -> Right:
 MESH = b"v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nvt 0 0\nvt 1 0\nvt 0 1\nf 1/1 2/2 3/3\nf 1/1 2/2 4/3\n"
 
 
-MESH = b"v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nvt 0 0\nvt 1 0\nvt 0 1\nf 1/1 2/2 3/3\nf 1/1 2/2 4/3\n"
-
-
 def make_mesh(folder: Path) -> Right:
     return Right(folder / "box.obj", MESH, lambda path: load_surface(path).normalized())
 
