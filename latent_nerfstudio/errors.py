@@ -2,6 +2,9 @@
 
 from latent_nerfstudio.escaping import for_terminal
 
+DEBUG_VARIABLE = "LNS_DEBUG"
+"""Environment variable that, when set to anything but 0, shows the traceback of an error."""
+
 LONGEST = 500
 """Letters of each part of an error at most: names and values of strangers' files may be of any length."""
 
@@ -20,3 +23,9 @@ def problem(what: object, expected: str, got: object, do: str) -> str:
     """
     parts = (for_terminal(part, LONGEST) for part in (what, expected, got, do))
     return "{}: expected {}, got {}; {}".format(*parts)
+
+
+def is_worded(error: BaseException) -> bool:
+    """Whether an error is one of this package about what the user gave, or a disk: its text needs no traceback."""
+    parts = str(error).partition(": expected ")[2]
+    return isinstance(error, (ValueError, OSError, MemoryError, ArithmeticError)) and ", got " in parts

@@ -104,12 +104,12 @@ def training_cameras(run: Run, box: Optional[Float[Tensor, "2 3"]]) -> Cameras:
     They are in the run's folder; those of older runs are read from the data.
 
     Args:
-        run: a run of any method.
+        run: a run of any method; its folder holds them, but for those of version 0.1, which its data must tell.
         box: scene box of its checkpoint, which else may be carved from pictures.
 
     Raises:
-        FileNotFoundError: the data are not there.
-        ValueError: the data are not those that the run was trained on.
+        FileNotFoundError: neither cameras nor data are there.
+        ValueError: the data are not those that the run was trained on, or the cameras are damaged.
     """
     if (run.folder / CAMERAS).is_file():
         return read_cameras(run.folder / CAMERAS)
@@ -117,7 +117,7 @@ def training_cameras(run: Run, box: Optional[Float[Tensor, "2 3"]]) -> Cameras:
     parser: Any = copy.deepcopy(manager.dataparser)
     parser.data = run.data()
     if not parser.data.exists():
-        do = "call this from the folder that ns-train was called from"
+        do = "restore the data, or call this from the folder that ns-train was called from"
         raise FileNotFoundError(problem(parser.data, f"the data of {run.config_path}", "nothing there", do))
     if isinstance(parser, ScenesDataParserConfig) and box is not None:
         parser.box, parser.scene_scale = tuple(box.flatten().tolist()), 1.0

@@ -33,11 +33,8 @@ from latent_nerfstudio.cli.push import Push
 from latent_nerfstudio.cli.render_latents import RenderLatents
 from latent_nerfstudio.cli.render_meshes import RenderMeshes
 from latent_nerfstudio.cli.report import Report
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.errors import DEBUG_VARIABLE, problem
 from latent_nerfstudio.escaping import for_markup
-
-DEBUG_VARIABLE = "LNS_DEBUG"
-"""Environment variable that, when set to anything but 0, shows warnings and the traceback of an error."""
 
 EXPECTED_ERRORS = (ValueError, OSError, MemoryError)
 """What this package raises where something that the user gave is not as it should be, or a disk is full."""

@@ -88,6 +88,7 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         self.scenes_present = self.first_pictures = torch.zeros(0, dtype=torch.long)
         self.picture_sizes = self.picture_scenes = torch.zeros(0, dtype=torch.long)
         self.drawn_scenes: Optional[Tensor] = None
+        self.seed = config.train_cameras_sampling_seed  # in training that of the run, `--machine.seed`
 
     def _load_images(self, split: Literal["train", "eval"], cache_images_device: Literal["cpu", "gpu"]):
         """Nerfstudio's loading and undistortion, then alpha over the background.
@@ -233,9 +234,14 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         drawn = self.drawn_scenes
         return None if drawn is None else torch.isin(self.scenes_present, drawn).nonzero()[:, 0]
 
+    @property
+    def num_active_scenes(self) -> int:
+        """How many scenes take turns in the steps."""
+        return len(self.scenes_present if self.active is None else self.active)
+
     def generator_at(self, step: int) -> torch.Generator:
         """The randomness of a step, on the host."""
-        return torch.Generator().manual_seed(self.config.train_cameras_sampling_seed * 1_000_003 + step)
+        return torch.Generator().manual_seed(self.seed * 1_000_003 + step)
 
     def next_train(self, step: int) -> Tuple[RayBundle, Dict[str, Tensor]]:  # type: ignore[override]
         """Random latent pixels of many pictures and scenes.

@@ -1,17 +1,14 @@
 """What a run leaves beside its last checkpoint, and what of it is missing where the process was killed before that."""
 
 from pathlib import Path
-from typing import Collection, Optional, Set
+from typing import Any, Collection, Dict, Optional, Set
 
-from latent_nerfstudio.engine.runs import read_summary
-from latent_nerfstudio.models.bundle_folder import FOLDER
+from latent_nerfstudio.engine.summary import SUMMARY, read_summary
+from latent_nerfstudio.models.bundle_folder import FOLDER as BUNDLE
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle
-
-SUMMARY = "training.json"
-"""Written last: where it is there, the rest is of the same step."""
+from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
 
 SHEET = "contact_sheet.png"
-BUNDLE = FOLDER
 
 
 def missing(folder: Path, steps: int, wanted: Collection[str]) -> Set[str]:
@@ -45,3 +42,26 @@ def steps_of_bundle(folder: Path) -> Optional[int]:
         return read_shared_bundle(str(folder.resolve())).step + 1
     except (OSError, ValueError):
         return None
+
+
+def summary_of(pipeline: LatentPipeline, method: str, steps: int, seconds: float) -> Dict[str, Any]:
+    """Seconds, steps and sizes of a run, and the steps at which scenes `failed`, if any did."""
+    model, failed = pipeline.latent_model, pipeline.watch.failed()
+    return {
+        "method": method,
+        "steps": steps,
+        "alignment_start": pipeline.second_stage_start,
+        "seconds": round(seconds, 2),
+        "scenes": model.scene_names,
+        "seconds_per_scene": round(seconds / len(model.scene_names), 2),
+        "entry_seconds": entry_seconds(pipeline),
+        "bytes_per_scene": model.scene_bytes(),
+        "bytes_shared": model.shared_bytes(),
+        "device": str(pipeline.device),
+        **({"failed": failed} if failed else {}),
+    }
+
+
+def entry_seconds(pipeline: LatentPipeline) -> float:
+    """Seconds of training in the shared bundle that a run started from, where the bundle says so."""
+    return float(pipeline.latent_model.bundle_facts.get("seconds", 0.0))

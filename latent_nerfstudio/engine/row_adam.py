@@ -4,15 +4,12 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterable, Optional, Tuple, Type
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from nerfstudio.engine.optimizers import OptimizerConfig
 from torch import Tensor
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.rows import take_row_gradients
-
-IN_PLAY = 64
-"""Steps without a gradient after which a row no longer counts among those that take turns: its scene has ended."""
 
 
 @dataclass
@@ -40,10 +37,11 @@ class RowAdam(torch.optim.Optimizer):
     mean square of p g^2 and moves the row by lr / sqrt(p) a visit, spread over the steps after it. Here a visit moves
     it by lr, so that lr_row = lr / sqrt(p) is the rate that makes the two alike where gradients agree.
 
-    With `max_idle` above 1 the likeness is closer, and needs no other rate: the step of a sparse gradient stands for
-    k = min(max_idle, 1 / p) steps of Adam, the first with the gradient and the others without, p being the share of
-    rows with a gradient among those that had one within 64 steps. The averages decay k times, and the row moves by the
-    sum of the k steps, a geometric series of the ratio r = beta_1 / sqrt(beta_2): lr_row = lr (1 - r^k) / (1 - r).
+    With `max_idle` above 1 the likeness is closer, and needs no other rate: a sparse gradient stands for
+    k = min(max_idle, 1 / p) steps of Adam, where 1 / p = `rows_in_turn` / (rows of the gradient). The averages decay
+    k - 1 times for the steps since the row's last turn, and the row moves by the sum of the k steps that follow, the
+    first with the gradient and the others without: a geometric series of the ratio r = beta_1 / sqrt(beta_2), so that
+    lr_row = lr (1 - r^k) / (1 - r).
 
     `torch.optim.SparseAdam` counts the steps of all rows together: a row that is first seen late has no bias
     correction any more, and its first step is (1 - beta_1) / sqrt(1 - beta_2) = 3.2 times the rate. It also refuses
@@ -55,6 +53,9 @@ class RowAdam(torch.optim.Optimizer):
         betas: decay of the averages of the gradient and of its square, in [0, 1).
         eps: added to the root of the mean square.
         max_idle: steps that a step of a sparse gradient stands for, at most; at least 1.
+
+    Every parameter group has `rows_in_turn`, how many rows take turns; None, as at first, for all. Whoever draws rows
+    from fewer of them says so there.
 
     Raises:
         ValueError: a number out of its range.
@@ -76,7 +77,7 @@ class RowAdam(torch.optim.Optimizer):
         ):
             if not is_right:
                 raise ValueError(problem(name, expected, value, "correct the optimizer's settings"))
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "max_idle": max_idle})
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "max_idle": max_idle, "rows_in_turn": None})
         for group in self.param_groups:
             for parameter in group["params"]:
                 take_row_gradients(parameter)
@@ -96,7 +97,8 @@ class RowAdam(torch.optim.Optimizer):
             settings = (group["lr"], *group["betas"], group["eps"])
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    step_parameter(parameter, self._averages(parameter), settings, group.get("max_idle", 1.0))
+                    turns = group.get("rows_in_turn") or len(parameter)
+                    step_parameter(parameter, self._averages(parameter), settings, turns, group.get("max_idle", 1.0))
         return loss
 
     def _averages(self, parameter: Tensor) -> Dict[str, Tensor]:
@@ -108,21 +110,25 @@ class RowAdam(torch.optim.Optimizer):
         if "row_steps" not in state:  # of a fresh run, or one of torch's Adam that goes on here
             done = float(state.pop("step", 0))
             state["row_steps"] = torch.full(parameter.shape[:1], done, device=parameter.device)
-        if "last_turn" not in state:
-            state["last_turn"] = torch.zeros_like(state["row_steps"])
-            state["turn"] = torch.zeros((), device=parameter.device)
+        for name in ("last_turn", "turn"):  # of version 0.1, which guessed who takes turns
+            state.pop(name, None)
         return state
 
 
 def step_parameter(
-    parameter: Tensor, state: Dict[str, Tensor], settings: Tuple[float, float, float, float], max_idle: float = 1.0
+    parameter: Tensor,
+    state: Dict[str, Tensor],
+    settings: Tuple[float, float, float, float],
+    rows_in_turn: int,
+    max_idle: float = 1.0,
 ) -> None:
     """One step of a parameter, of all rows or of those that its gradient has.
 
     Args:
         parameter: with its gradient, dense or sparse.
-        state: its `exp_avg`, `exp_avg_sq`, `row_steps`, `last_turn` and `turn`, which are changed.
+        state: its `exp_avg`, `exp_avg_sq` and `row_steps`, which are changed.
         settings: learning rate, both decays, eps.
+        rows_in_turn: how many rows take turns in the steps.
         max_idle: steps that a step of a sparse gradient stands for, at most.
     """
     tables = (parameter, state["exp_avg"], state["exp_avg_sq"], state["row_steps"])
@@ -135,28 +141,15 @@ def step_parameter(
     index = gradient.indices()[0]
     values, averages, squares, steps = (table.index_select(0, index) for table in tables)
     lr, beta1, beta2, eps = settings
-    idle = 1.0 if max_idle == 1 else min(max_idle, turns_until_next(state, index))
+    idle = max(1.0, min(max_idle, rows_in_turn / max(1, len(index))))
     ratio = beta1 / beta2**0.5
     gain = 1.0 if idle == 1 else (1 - ratio**idle) / (1 - ratio)
-    step_rows(values, averages, squares, steps, gradient.values(), gain * lr, beta1, beta2, eps)
     averages.mul_(beta1 ** (idle - 1))
     squares.mul_(beta2 ** (idle - 1))
     steps += idle - 1
+    step_rows(values, averages, squares, steps, gradient.values(), gain * lr, beta1, beta2, eps)
     for table, row in zip(tables, (values, averages, squares, steps), strict=True):
         table.index_copy_(0, index, row)
-
-
-def turns_until_next(state: Dict[str, Tensor], index: Int[Tensor, "chosen"]) -> float:
-    """Steps until it is a row's turn again, on average: rows in play, over those of this step.
-
-    Args:
-        state: `turn`, the steps so far, and `last_turn` of each row, which are changed.
-        index: rows of this step.
-    """
-    state["turn"] += 1
-    state["last_turn"].index_copy_(0, index, state["turn"].expand(len(index)))
-    in_play = state["last_turn"] > state["turn"] - IN_PLAY
-    return float(in_play.sum()) / max(1, len(index))
 
 
 def step_rows(

@@ -1,22 +1,18 @@
-"""Runs on disk: a folder with config.yml, nerfstudio_models/ and, when training has ended, training.json."""
+"""Runs on disk: what lies beside a config.yml, wherever its folder stands now."""
 
+import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List
 
+from latent_nerfstudio.engine.checkpoints import checkpoints_of, load_state
+from latent_nerfstudio.engine.config_file import data_of, read_config, started_in
+from latent_nerfstudio.engine.summary import SUMMARY, read_summary
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.reading import read_json
 
 if TYPE_CHECKING:
     from latent_nerfstudio.engine.trainer import LatentTrainerConfig
     from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
-
-
-MOST_SUMMARY = 1 << 26
-"""Bytes of a training.json at most; it has a few for each scene."""
-
-SUMMARY_NUMBERS = ("steps", "seconds", "seconds_per_scene", "entry_seconds", "bytes_per_scene", "bytes_shared")
-"""Entries of training.json that are counted with."""
 
 
 @dataclass
@@ -51,12 +47,11 @@ class Run:
         Raises:
             FileNotFoundError: there is none.
         """
-        folder = self.folder / self.config.relative_model_dir
-        checkpoints = sorted(folder.glob("step-*.ckpt"))
-        if not checkpoints:
-            do = "train until one is saved"
-            raise FileNotFoundError(problem(folder, "a checkpoint step-XXXXXXXXX.ckpt", "none", do))
-        return checkpoints[-1]
+        found = checkpoints_of(self.folder / self.config.relative_model_dir)
+        if not found:
+            expected, do = "a checkpoint step-XXXXXXXXX.ckpt", "train until one is saved"
+            raise FileNotFoundError(problem(self.folder / self.config.relative_model_dir, expected, "none", do))
+        return next(iter(found.values()))
 
     def scene_names(self) -> List[str]:
         """The names of the scenes in the order of their indices; empty where the data knows of no scenes.
@@ -89,16 +84,10 @@ class Run:
         return background_color_of(color).tolist()
 
     def data(self) -> Path:
-        """The data folder, which a config holds relative to the folder that training was started in: that which the
-        run's place tells, if it lies where training wrote it, else this one."""
-        manager: Any = self.config.pipeline.datamanager
-        data = Path(manager.data or manager.dataparser.data)
-        written = Path(self.config.output_dir, str(self.config.experiment_name), self.method, self.config.timestamp)
-        here = self.folder.resolve()
-        if written.is_absolute() or here.parts[-len(written.parts) :] != written.parts:
-            return data
-        started = here.parents[len(written.parts) - 1]
-        return started / data if (started / data).exists() else data
+        """The data folder; those of version 0.1 hold it relative to the folder that ns-train was called from."""
+        data = data_of(self.config)
+        there = started_in(self.config, self.folder) / data
+        return there if there.exists() else data
 
 
 def open_run(config_path: Path) -> Run:
@@ -112,56 +101,30 @@ def open_run(config_path: Path) -> Run:
         config_path = config_path / "config.yml"
     if not config_path.is_file():
         raise FileNotFoundError(problem(config_path, "the config.yml of a run", "nothing there", "check the path"))
-    from latent_nerfstudio.engine.config_loader import load_config
     from latent_nerfstudio.engine.trainer import LatentTrainerConfig
 
-    try:
-        config = load_config(config_path)
-    except Exception as error:  # YAML's own, and those of the classes that it names
-        lines = [line.strip() for line in str(error).splitlines() if not line.startswith("  in ")]
-        got, do = " ".join(lines) or type(error).__name__, "name a config.yml that ns-train wrote"
-        raise ValueError(problem(config_path, "a config of Nerfstudio that only names configs", got, do)) from error
+    config = read_config(config_path)
     if not isinstance(config, LatentTrainerConfig):
-        method = getattr(config, "method_name", type(config).__name__)
+        got = f"one of {getattr(config, 'method_name', type(config).__name__)!r}"
         do = "name a run of latent-triplane or triplane, for instance"
-        raise ValueError(problem(config_path, "a run of one of this package's methods", f"one of {method!r}", do))
-    summary = config_path.parent / "training.json"
+        raise ValueError(problem(config_path, "a run of one of this package's methods", got, do))
+    summary = config_path.parent / SUMMARY
     return Run(config_path, config, read_summary(summary) if summary.is_file() else {})
 
 
-def read_summary(path: Path) -> Dict[str, Any]:
-    """What training.json holds.
-
-    Raises:
-        ValueError: something else.
-    """
-    do = "remove it, or restore the one that training wrote"
-    summary = read_json(path, do, MOST_SUMMARY)
-    names = summary.get("scenes", [])
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError(problem(path, "names as its scenes", "another", do))
-    for name in SUMMARY_NUMBERS:
-        if not isinstance(summary.get(name, 0), (int, float)):
-            raise ValueError(problem(f"{path}, {name}", "a number", f"{summary[name]!r:.60}", do))
-    return summary
-
-
 def load_pipeline(config_path: Path) -> "LatentPipeline":
-    """Loads a run for evaluation as the ns-* commands do, but for its config, which is read by `load_config`, and its
-    checkpoint, which is the one beside it wherever the folder stands.
+    """Loads a run for evaluation as the ns-* commands do, but from where its config.yml lies now.
 
     Raises:
         FileNotFoundError: the data or the checkpoint are not there.
+        ValueError: the checkpoint is damaged.
     """
     import torch
 
-    from latent_nerfstudio.engine.checkpoints import load_state
-
     run = open_run(config_path)
-    checkpoint = run.latest_checkpoint()
-    state = load_state(checkpoint)
-    config: Any = run.config
-    config.load_dir, config.pipeline.datamanager.data = checkpoint.parent, run.data()
-    pipeline = config.pipeline.setup(device="cuda" if torch.cuda.is_available() else "cpu", test_mode="test").eval()
+    state = load_state(run.latest_checkpoint())
+    config = copy.deepcopy(run.config.pipeline)
+    config.datamanager.data = run.data()  # type: ignore[attr-defined]
+    pipeline = config.setup(device="cuda" if torch.cuda.is_available() else "cpu", test_mode="test")
     pipeline.load_pipeline(state["pipeline"], state["step"])
-    return pipeline
+    return pipeline.eval()  # type: ignore[return-value]

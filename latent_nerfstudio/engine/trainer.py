@@ -1,12 +1,10 @@
-"""The run: Nerfstudio's trainer, told where the stages end, with progress lines and a summary when it is done."""
+"""The run: Nerfstudio's trainer, told where the stages end, with exact resumption and whole checkpoints."""
 
 import copy
 import json
 import random
-import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Dict, List, Literal, Optional, Set, Type
 
 import numpy as np
@@ -16,10 +14,7 @@ from nerfstudio.configs.base_config import LocalWriterConfig, LoggingConfig, Mac
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocation
 from nerfstudio.engine.optimizers import Optimizers
 from nerfstudio.engine.trainer import Trainer, TrainerConfig
-from nerfstudio.utils import writer
 from nerfstudio.utils.rich_utils import CONSOLE
-from PIL import Image
-from torchvision.transforms.functional import pil_to_tensor
 
 from latent_nerfstudio.data.training_cameras import CAMERAS, write_cameras
 from latent_nerfstudio.engine.checkpoints import (
@@ -31,23 +26,26 @@ from latent_nerfstudio.engine.checkpoints import (
     remove_others,
     take_gradients,
 )
-from latent_nerfstudio.engine.ending import BUNDLE, SHEET, SUMMARY, missing
+from latent_nerfstudio.engine.ending import BUNDLE, SHEET, entry_seconds, missing, summary_of
 from latent_nerfstudio.engine.memory import check_memory, out_of_memory
+from latent_nerfstudio.engine.progress import Clock, Progress
 from latent_nerfstudio.engine.signals import StopRequest, stop_request
+from latent_nerfstudio.engine.starting import (
+    check_data,
+    check_devices,
+    check_place,
+    make_absolute,
+    show_errors_in_one_line,
+)
+from latent_nerfstudio.engine.summary import SUMMARY
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.escaping import for_markup
 from latent_nerfstudio.files.replacing import sole_writer, write_text
 from latent_nerfstudio.models.shared_bundle import write_shared_bundle
 from latent_nerfstudio.models.viewer_address import unless_asked
-from latent_nerfstudio.pipelines.contact_sheet import measure_views, one_view_a_scene, write_contact_sheet
+from latent_nerfstudio.pipelines.contact_sheet import draw_views, write_contact_sheet
 from latent_nerfstudio.pipelines.finite import check_finite
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
-
-SECONDS_BETWEEN_LINES = 5.0
-"""How often a progress line is printed."""
-
-SCENES_PICTURED = 6
-"""Scenes whose held-out views are drawn and measured while training."""
 
 
 def default_machine() -> MachineConfig:
@@ -80,6 +78,24 @@ class LatentTrainerConfig(TrainerConfig):
         """ns-viewer puts its own settings in the place of the viewer, with another default of where it listens."""
         super().__setattr__(name, unless_asked(value) if name == "viewer" else value)
 
+    def set_timestamp(self) -> None:
+        """Nerfstudio's, which ns-train calls first: from here on errors are one line, and paths absolute."""
+        show_errors_in_one_line()
+        super().set_timestamp()
+        make_absolute(self)
+
+    def print_to_terminal(self) -> None:
+        """Where the config will be, instead of its 290 lines; and what can be checked before anything is written.
+
+        Raises:
+            ValueError: several devices, or other data than those of the run to go on from.
+            FileExistsError: the folder holds another run.
+        """
+        check_devices(self.machine.num_devices * self.machine.num_machines)
+        check_place(self)
+        check_data(self)
+        CONSOLE.print(f"Config: {self.get_base_dir() / 'config.yml'}", soft_wrap=True)
+
     def save_config(self) -> None:
         """Writes config.yml in one piece, unless another run is at work in the folder.
 
@@ -89,7 +105,6 @@ class LatentTrainerConfig(TrainerConfig):
         folder = self.get_base_dir()
         with sole_writer(folder):
             write_text(folder / "config.yml", yaml.dump(self))
-        CONSOLE.log(f"Config: {for_markup(folder / 'config.yml')}")
 
 
 class LatentTrainer(Trainer):
@@ -97,8 +112,7 @@ class LatentTrainer(Trainer):
 
     Schedules learn where the stages begin and end; pictures are encoded before the clock starts; a resumed run ends at
     `max_num_iterations` (Nerfstudio 1.1.5 runs that many steps more); a model that is no longer finite is never saved;
-    `contact_sheet.png` and `training.json` are written beside config.yml at the end. A run that was killed after its
-    last checkpoint writes what is missing of them when it goes on in its own folder, and makes no step.
+    contact sheet and summary are written at the end, by a run that was killed before it when it goes on in its folder.
 
     All that is random in a step follows from seed and step, so that a resumed run is the run that was not stopped. A
     signal ends a run after its step, with a checkpoint; checkpoints are written whole and verified before they are
@@ -111,30 +125,33 @@ class LatentTrainer(Trainer):
 
     def __init__(self, config: LatentTrainerConfig, local_rank: int = 0, world_size: int = 1):
         check_devices(world_size)
+        check_place(config)
         super().__init__(config, local_rank, world_size)
+        self.stop = StopRequest()
+        self.stop_training = False
+
+    # Before the first step
 
     def setup(self, test_mode: Literal["test", "val", "inference"] = "val") -> None:
-        self.stop = StopRequest()
         with ExitStack() as resources:
             resources.enter_context(sole_writer(self.base_dir, "pictures"))
-            self._set_up(test_mode)
+            super().setup(test_mode)
+            write_cameras(self.base_dir / CAMERAS, self.pipeline.datamanager.train_dataparser_outputs.cameras)
+            self.pipeline.datamanager.seed = self.config.machine.seed
+            self.last_step = self._start_step - 1
+            self.unwritten = self._wanted()
+            has_all_steps = self._start_step > 0 and self._is_complete(self.last_step)
+            self.is_finished = has_all_steps and self._has_an_end_to_write()
+            if not self.is_finished:
+                check_memory(self.pipeline)
+                self.pipeline.prepare()
             self.resources = resources.pop_all()
-
-    def _set_up(self, test_mode: Literal["test", "val", "inference"]) -> None:
-        super().setup(test_mode)
-        write_cameras(self.base_dir / CAMERAS, self.pipeline.datamanager.train_dataparser_outputs.cameras)
-        self.last_step = self._start_step - 1
-        self.unwritten = self._wanted()
-        self.is_finished = self._start_step > 0 and self._is_complete(self.last_step) and self._has_an_end_to_write()
-        if not self.is_finished:
-            check_memory(self.pipeline)
-            self.pipeline.prepare()
-        self.progress = Progress(self.pipeline, self._start_step, self.config.max_num_iterations)
+        self.clock = Clock(self.pipeline.start_seconds)
+        self.progress = Progress(self.clock, self._start_step, self.config.max_num_iterations)
         self.callbacks = [
-            TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], self._seed),
+            TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], self._before_iteration),
             *self.callbacks,
             TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], self._after_iteration),
-            TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], self._draw_pictures),
             TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN], self._write_end),
         ]
 
@@ -151,16 +168,15 @@ class LatentTrainer(Trainer):
         Raises:
             ValueError: it was to make no more steps than it has, and nothing is missing here.
         """
-        steps, end, source = self._start_step, self.config.max_num_iterations, self.config.load_dir
+        steps, source = self._start_step, self.config.load_dir
         is_own = source is not None and source.resolve() == self.checkpoint_dir.resolve()
         if is_own and self.last_step == max(checkpoints_of(self.checkpoint_dir)):
             self.unwritten = missing(self.base_dir, steps, self.unwritten)
-            if self.unwritten or steps < end:
+            if self.unwritten:
                 return True
-        if steps >= end:
-            expected = f"more than the {steps} steps of the loaded checkpoint"
-            raise ValueError(problem("max_num_iterations", expected, end, "raise --max-num-iterations"))
-        return False
+        expected = f"more than the {steps} steps of the loaded checkpoint"
+        do = "raise --max-num-iterations"
+        raise ValueError(problem("max_num_iterations", expected, self.config.max_num_iterations, do))
 
     def setup_optimizers(self) -> Optimizers:
         """Optimizers whose schedules end with the stages."""
@@ -172,52 +188,6 @@ class LatentTrainer(Trainer):
                 if scheduler.alignment_start is None:
                     scheduler.alignment_start = self.pipeline.second_stage_start
         return Optimizers(optimizers, self.pipeline.get_param_groups())
-
-    def train(self) -> None:
-        """Trains; ends the process where a signal has asked for it.
-
-        Raises:
-            SystemExit: a signal came; the code is 128 and its number.
-            MemoryError: a step did not fit into the memory of the GPU.
-        """
-        self.progress.begin()
-        with self.resources, stop_request(self.obeys_signals) as self.stop:
-            self._finish() if self.is_finished else super().train()
-        if self.stop.exit_code:
-            raise SystemExit(self.stop.exit_code)
-
-    def _finish(self) -> None:
-        """The end of a run that has made all its steps before; it takes no seconds of training."""
-        self.progress.end_clock()
-        self.step, self.stop_training = self.last_step, True
-        self._init_viewer_state()
-        self._after_train()
-
-    def _seed(self, step: int) -> None:
-        """Makes all that is random in a step a function of seed and step."""
-        seed_everything(self.config.machine.seed * 1_000_003 + step)
-
-    def train_iteration(self, step: int):
-        try:
-            result = super().train_iteration(step)
-        except torch.cuda.OutOfMemoryError as error:
-            raise out_of_memory(self.pipeline, error) from error
-        self.last_step = step
-        self.progress.update(step, result[0], result[2])
-        return result
-
-    def _after_iteration(self, step: int) -> None:
-        if self._is_complete(step) or self.stop.number is not None:
-            self.stop_training = True
-
-    def _is_complete(self, step: int) -> bool:
-        """Whether a step was the last that the run has to make."""
-        return step >= self.config.max_num_iterations - 1
-
-    def eval_iteration(self, step: int) -> None:
-        """Nerfstudio's; left out where a signal is waited for."""
-        if self.stop.number is None:
-            super().eval_iteration(step)
 
     def _load_checkpoint(self) -> None:
         """Nerfstudio's, of the newest checkpoint that verifies, or of the one that was named.
@@ -240,6 +210,62 @@ class LatentTrainer(Trainer):
         finally:
             config.load_step = wanted
 
+    # Steps
+
+    def train(self) -> None:
+        """Trains; ends the process where a signal has asked for it.
+
+        Raises:
+            SystemExit: a signal came; the code is 128 and its number.
+            MemoryError: a step did not fit into the memory of the GPU.
+        """
+        with self.resources, stop_request(self.obeys_signals) as self.stop:
+            if self.is_finished:  # all steps were made before: only its end is to be written
+                self.step, self.stop_training = self.last_step, True
+                self._init_viewer_state()
+                self._after_train()
+            else:
+                self.clock.start()
+                super().train()
+        if self.stop.exit_code:
+            raise SystemExit(self.stop.exit_code)
+
+    def _before_iteration(self, step: int) -> None:
+        """Makes all that is random in a step a function of seed and step; tells optimizers of rows who takes turns."""
+        seed_everything(self.config.machine.seed * 1_000_003 + step)
+        for optimizer in self.optimizers.optimizers.values():
+            for group in optimizer.param_groups:
+                if "rows_in_turn" in group:
+                    group["rows_in_turn"] = self.pipeline.datamanager.num_active_scenes
+
+    def train_iteration(self, step: int):
+        try:
+            loss, losses, metrics = super().train_iteration(step)
+        except torch.cuda.OutOfMemoryError as error:
+            raise out_of_memory(self.pipeline, error) from error
+        self.last_step = step
+        self.progress.update(step, self.pipeline.stage_at(step), loss, metrics)
+        return loss, losses, metrics
+
+    def _after_iteration(self, step: int) -> None:
+        every = self.config.steps_per_pictures
+        if every and (step + 1) % every == 0 and len(self.pipeline.datamanager.eval_dataset):
+            with self.clock.paused():
+                draw_views(self.pipeline, self.base_dir, step, self.clock.seconds())
+        self.stop_training = self._is_complete(step) or self.stop.number is not None
+
+    def _is_complete(self, step: int) -> bool:
+        """Whether a step was the last that the run has to make."""
+        return step >= self.config.max_num_iterations - 1
+
+    def eval_iteration(self, step: int) -> None:
+        """Nerfstudio's, which is no training; left out where a signal is waited for."""
+        if self.stop.number is None:
+            with self.clock.paused():
+                super().eval_iteration(step)
+
+    # Checkpoints
+
     def save_checkpoint(self, step: int) -> None:
         """Nerfstudio's checkpoint and gradients that accumulate, in one piece, and the shared bundle if asked for.
 
@@ -250,11 +276,12 @@ class LatentTrainer(Trainer):
             OSError: there is no room, or the folder cannot be written to; likewise.
         """
         check_finite(dict(self.pipeline.named_parameters()), step, "parameter")
+        seconds = self.clock.seconds()
         gradients = self._accumulating(step)
-        seconds = self.progress.seconds()
         with self.pipeline.as_saved(seconds), gradients_in_state(self.optimizers.optimizers, gradients):
             if BUNDLE in self.unwritten:  # first: a run that dies between the two writes it again when it is resumed
-                facts = {"method": self.config.method_name, "seconds": self.entry_seconds + round(seconds, 2)}
+                total = entry_seconds(self.pipeline) + round(seconds, 2)
+                facts = {"method": self.config.method_name, "seconds": total}
                 write_shared_bundle(self.base_dir, self.pipeline.latent_model, step, facts)
             if step >= self._start_step:
                 self._publish(step)
@@ -276,29 +303,11 @@ class LatentTrainer(Trainer):
             finally:
                 self.checkpoint_dir = folder
 
-    @property
-    def entry_seconds(self) -> float:
-        """Seconds of training in the shared bundle that the run started from, where the bundle says so."""
-        return float(self.pipeline.latent_model.bundle_facts.get("seconds", 0.0))
-
-    def _draw_pictures(self, step: int) -> None:
-        """A contact sheet of held-out views in `pictures/`, their metrics in `metrics.jsonl`, both to the logger."""
-        every = self.config.steps_per_pictures
-        if not every or (step + 1) % every or not len(self.pipeline.datamanager.eval_dataset):
-            return
-        self.progress.pause()
-        folder = self.base_dir / "pictures"
-        folder.mkdir(parents=True, exist_ok=True)
-        path = write_contact_sheet(self.pipeline, folder / f"step-{step + 1:09d}.png", SCENES_PICTURED)
-        metrics = measure_views(self.pipeline, one_view_a_scene(self.pipeline)[:SCENES_PICTURED])
-        append_row(self.base_dir / "metrics.jsonl", {"step": step + 1, "seconds": self.progress.seconds(), **metrics})
-        writer.put_image("Pictures", pil_to_tensor(Image.open(path)).permute(1, 2, 0) / 255, step)
-        writer.put_dict("Pictured views", metrics, step)
-        self.progress.go_on()
+    # After the last step
 
     def _after_train(self) -> None:
         self.step = min(self.step, self.last_step)
-        self.progress.end_clock()
+        self.clock.stop()
         if self.stop.number is None or self._is_complete(self.step):
             super()._after_train()
         else:
@@ -324,42 +333,12 @@ class LatentTrainer(Trainer):
 
     def _write_end(self, step: int) -> None:
         """Contact sheet and then summary, as far as they are not there; called when the last checkpoint is saved."""
-        self.base_dir.mkdir(parents=True, exist_ok=True)
         if SHEET in self.unwritten:
             path = write_contact_sheet(self.pipeline, self.base_dir / SHEET)
             CONSOLE.log(f"Contact sheet: {for_markup(path)}")
         if SUMMARY in self.unwritten:
-            write_text(self.base_dir / SUMMARY, json.dumps(self._summary(), indent=2))
-
-    def _summary(self) -> Dict[str, Any]:
-        """Seconds, steps and sizes of the run, and which scenes have failed."""
-        model = self.pipeline.latent_model
-        seconds = self.progress.seconds()
-        summary = {
-            "method": self.config.method_name,
-            "steps": self.step + 1,
-            "alignment_start": self.pipeline.second_stage_start,
-            "seconds": round(seconds, 2),
-            "scenes": model.scene_names,
-            "seconds_per_scene": round(seconds / len(model.scene_names), 2),
-            "entry_seconds": self.entry_seconds,
-            "bytes_per_scene": model.scene_bytes(),
-            "bytes_shared": model.shared_bytes(),
-            "device": str(self.device),
-        }
-        failed = self.pipeline.watch.failed()
-        return {**summary, "failed": failed} if failed else summary
-
-
-def check_devices(count: int) -> None:
-    """Refuses a run of several processes.
-
-    Raises:
-        ValueError: more than one device.
-    """
-    if count > 1:
-        do = "fit scenes on several with `lns fit-scenes --workers N`, or --workers ray on several machines"
-        raise ValueError(problem("machine.num_devices", "1", count, do))
+            summary = summary_of(self.pipeline, str(self.config.method_name), step + 1, self.clock.seconds())
+            write_text(self.base_dir / SUMMARY, json.dumps(summary, indent=2))
 
 
 def seed_everything(number: int) -> None:
@@ -367,58 +346,3 @@ def seed_everything(number: int) -> None:
     random.seed(number)
     np.random.seed(number % 2**32)
     torch.manual_seed(number)
-
-
-def append_row(path: Path, row: Dict[str, Any]) -> None:
-    """Adds a row to a file of JSON lines, in one piece, without rows of later steps, of a run that was broken off."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    kept = [line for line in lines if json.loads(line)["step"] < row["step"]]
-    write_text(path, "\n".join([*kept, json.dumps(row)]) + "\n")
-
-
-class Progress:
-    """The run's clock, and lines with stage, step, loss, PSNR and the time that is left."""
-
-    def __init__(self, pipeline: LatentPipeline, start: int, end: int):
-        self.pipeline = pipeline
-        self.start = start
-        self.end = end
-        self.stage: Optional[str] = None
-        self.begin()
-
-    def begin(self) -> None:
-        """Starts the clock, at what was spent before the first step."""
-        self.printed = time.monotonic()
-        self.started = self.printed - self.pipeline.start_seconds
-        self.ended: Optional[float] = None
-
-    def end_clock(self) -> None:
-        """Stops the clock, if it runs."""
-        self.ended = time.monotonic() if self.ended is None else self.ended
-
-    def pause(self) -> None:
-        """Stops the clock for what is no training."""
-        self.end_clock()
-
-    def go_on(self) -> None:
-        """Starts it again where it stood."""
-        if self.ended is not None:
-            self.started += time.monotonic() - self.ended
-            self.ended = None
-
-    def seconds(self) -> float:
-        """Seconds of the run, those of the processes that it was resumed from included."""
-        return (self.ended or time.monotonic()) - self.started
-
-    def update(self, step: int, loss: torch.Tensor, metrics: Dict[str, Any]) -> None:
-        """Prints a line at the beginning of a stage, every few seconds, and at the end."""
-        stage = self.pipeline.stage_at(step)
-        now = time.monotonic()
-        is_due = now - self.printed > SECONDS_BETWEEN_LINES or step == self.end - 1
-        if stage == self.stage and not is_due:
-            return
-        self.stage, self.printed = stage, now
-        done = step + 1 - self.start
-        left = (self.seconds() - self.pipeline.start_seconds) / done * (self.end - step - 1)
-        numbers = "  ".join(f"{name} {float(value):.4g}" for name, value in metrics.items())
-        CONSOLE.log(f"{stage}  {step + 1}/{self.end}  loss {float(loss):.4g}  {numbers}  {left:.0f} s left")

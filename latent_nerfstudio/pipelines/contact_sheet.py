@@ -1,22 +1,53 @@
 """A picture of a run: one row a scene, photo beside what the model makes of the same camera."""
 
+import json
 from pathlib import Path
-from typing import Dict, List
+from typing import Any, Dict, List
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from nerfstudio.utils import writer
 from PIL import Image, ImageDraw
 from torch import Tensor
 
 from latent_nerfstudio.data.latent_cache import group_by
 from latent_nerfstudio.data.latent_datamanager import scene_indices
-from latent_nerfstudio.files.replacing import replacing_file
+from latent_nerfstudio.files.replacing import replacing_file, write_text
 from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, summarise
 
 COLUMNS = ("photo", "render", "autoencoder", "latent of photo", "latent of render", "error x 4", "depth")
 HEADER = 16
 """Height of the line of titles in pixels."""
+
+SCENES_PICTURED = 6
+"""Scenes whose held-out views are drawn and measured while training."""
+
+
+def draw_views(pipeline: LatentPipeline, folder: Path, step: int, seconds: float) -> None:
+    """Draws held-out views while training: a contact sheet in `pictures/`, a row of metrics in `metrics.jsonl`.
+
+    Args:
+        pipeline: in training.
+        folder: of the run; Nerfstudio's logger has both as well.
+        step: which was made last.
+        seconds: of training, for the row.
+    """
+    path = folder / "pictures" / f"step-{step + 1:09d}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_contact_sheet(pipeline, path, SCENES_PICTURED)
+    metrics = measure_views(pipeline, one_view_a_scene(pipeline)[:SCENES_PICTURED])
+    append_row(folder / "metrics.jsonl", {"step": step + 1, "seconds": seconds, **metrics})
+    writer.put_image("Pictures", torch.from_numpy(np.array(Image.open(path))) / 255, step)
+    writer.put_dict("Pictured views", metrics, step)
+
+
+def append_row(path: Path, row: Dict[str, Any]) -> None:
+    """Adds a row to a file of JSON lines, in one piece, without rows of later steps, of a run that was broken off."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    kept = [line for line in lines if json.loads(line)["step"] < row["step"]]
+    write_text(path, "\n".join([*kept, json.dumps(row)]) + "\n")
 
 
 def write_contact_sheet(pipeline: LatentPipeline, path: Path, max_scenes: int = 8) -> Path:

@@ -4,25 +4,28 @@ import json
 import struct
 import zipfile
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, ContextManager, Dict, List, Optional, Sequence
+
+Change = Callable[[Path], Any]
+"""What breaks a folder of copies."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A row of the table."""
+    """A row of the table: one check that the package makes."""
 
     wrong: str
     """What is wrong, in words."""
-    command: str
-    """What is called: `lns ...`, `ns-train ...`, or an expression in Python; FOLDER is where the copies are."""
-    error: str
-    """What it ends with, whole; `...` stands for words of libraries, which differ from version to version."""
-    takes: str = ""
-    """Names of what is copied from the kit, separated by blanks."""
-    breaks: Optional[Callable[[Path], Any]] = None
+    says: str
+    """What the error is about and what it expects; `...` stands for words of libraries."""
+    breaks: Optional[Change] = None
     """Breaks the copies, given their folder."""
+    command: Optional[str] = None
+    """What is called: `lns ...`, `ns-train ...`, or an expression in Python; FOLDER is where the copies are."""
+    takes: Optional[str] = None
+    """Names of what is copied from the kit, separated by blanks."""
     around: Callable[[Path], ContextManager[Any]] = nullcontext
     """Changes the machine while the command runs."""
 
@@ -35,10 +38,22 @@ class Group:
     """Its heading in the documentation."""
     text: str
     """What is said under it."""
-    cases: Sequence[Case]
+    rows: Sequence[Case]
+    """Those that name no command, or nothing to take, have that of the group."""
+    command: str = ""
+    takes: str = ""
 
-
-Change = Callable[[Path], Any]
+    @property
+    def cases(self) -> List[Case]:
+        """The rows, whole."""
+        return [
+            replace(
+                row,
+                command=self.command if row.command is None else row.command,
+                takes=self.takes if row.takes is None else row.takes,
+            )
+            for row in self.rows
+        ]
 
 
 def write(name: str, text: str) -> Change:

@@ -14,20 +14,19 @@ CASES: List[Case] = [case for group in GROUPS for case in group.cases]
 
 HEAD = """# Bad input
 
-What is said where something is not as it should be: {count} cases, each run by a test with a small folder of its own
+What is said where something is not as it should be: {count} checks, each run by a test with a small folder of its own
 (`tests/bad_input/`). An error names what is wrong, what was expected, what was found, and what to do, before long work
-starts and before anything is written. `lns` prints it in one line (`LNS_DEBUG=1` shows the traceback), `ns-train` as
-the last line of its traceback; Python raises it as `ValueError`, or as `OSError` where a file is not there or cannot be
-written.
+starts and before anything is written. `lns` and `ns-train` print it in one line (`LNS_DEBUG=1` shows the traceback);
+Python raises it as `ValueError`, or as `OSError` where a file is not there or cannot be written.
 
-`FOLDER` is a folder of yours; `...` stands for words of libraries, which differ from version to version. `lns.` is the
-Python API (`import latent_nerfstudio as lns`). What is checked of files from strangers, and what is trusted, is in
-[security.md](security.md). This page is written by `python scripts/write_bad_input.py`.
+`FOLDER` is a folder of yours; `lns.` is the Python API (`import latent_nerfstudio as lns`). What is checked of files
+from strangers, and what is trusted, is in [security.md](security.md). `python scripts/write_bad_input.py` writes this
+page.
 """
 
 
 def pattern(error: str) -> "re.Pattern[str]":
-    """What an error must be as a whole."""
+    """What an error must contain."""
     return re.compile(".*".join(map(re.escape, error.split("..."))), re.DOTALL)
 
 
@@ -38,8 +37,8 @@ def page() -> str:
 
 def section(group: Group) -> str:
     """The table of a group."""
-    rows = [f"| {cell(case.wrong)} | {code(case.command)} | {code(case.error)} |" for case in group.cases]
-    head = ["| what is wrong | what is called | what it says |", "| --- | --- | --- |"]
+    rows = [f"| {cell(case.wrong)} | {code(case.command)} | {code(case.says)} |" for case in group.cases]
+    head = ["| what is wrong | what is called | what it says first |", "| --- | --- | --- |"]
     return "\n".join([f"## {group.title}", "", group.text, "", *head, *rows, ""])
 
 

@@ -2,14 +2,17 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
 from nerfstudio.configs.base_config import ViewerConfig
 from nerfstudio.engine.optimizers import AdamOptimizerConfig
-from tiny import pipeline_config_of
+from tiny import pipeline_config_of, pipeline_of
 
+from latent_nerfstudio.engine import progress as progress_module
 from latent_nerfstudio.engine import trainer as trainer_module
+from latent_nerfstudio.engine.progress import Clock, Progress
 from latent_nerfstudio.engine.schedulers import StagedSchedulerConfig, stage_factor
 from latent_nerfstudio.engine.trainer import LatentTrainerConfig
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle
@@ -213,7 +216,7 @@ SPENT = 1000.0
 def run_with_seconds(data, source, out, **settings):
     """A run that has made its steps in a long time."""
     trainer = trainer_of(data, source, out, **settings)
-    trainer.pipeline.start_seconds = SPENT
+    trainer.clock.before = SPENT
     return trainer
 
 
@@ -251,16 +254,36 @@ def test_a_run_that_only_writes_its_end_has_the_seconds_of_its_last_checkpoint(b
 
 def test_a_checkpoint_without_seconds_counts_as_none(balls, tmp_path):
     """As those of older versions are."""
-    trainer = run_with_seconds(balls, "identity", tmp_path, pipeline={"rgb_alignment_start": None})
-    trainer.pipeline.load_pipeline(trainer.pipeline.state_dict(), 0)
-    assert trainer.pipeline.start_seconds == 0
+    pipeline = pipeline_of(balls)
+    pipeline.load_pipeline(pipeline.state_dict(), 0)
+    assert pipeline.start_seconds == 0
 
 
-def test_the_time_that_is_left_is_told_by_the_pace_of_this_process(balls, tmp_path, capsys):
-    trainer = run_with_seconds(balls, "identity", tmp_path, pipeline={"rgb_alignment_start": None})
-    progress = trainer_module.Progress(trainer.pipeline, start=3, end=9)
-    progress.update(3, torch.tensor(0.0), {})
-    assert progress.seconds() >= SPENT and " 0 s left" in capsys.readouterr().out
+def test_evaluation_and_pictures_are_no_training(balls, tmp_path, monkeypatch):
+    """Each takes a minute on a clock of our own, and a step a second."""
+    now = [0.0]
+    monkeypatch.setattr(progress_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    trainer = trainer_of(balls, "identity", tmp_path, steps=4, steps_per_pictures=2, contact_sheet=False)
+
+    def takes(seconds, function):
+        def slow(*arguments, **settings):
+            now[0] += seconds
+            return function(*arguments, **settings)
+
+        return slow
+
+    for name in ("get_eval_loss_dict", "get_average_eval_image_metrics", "get_eval_image_metrics_and_images"):
+        monkeypatch.setattr(trainer.pipeline, name, takes(60, getattr(trainer.pipeline, name)))
+    monkeypatch.setattr(trainer_module, "draw_views", takes(60, trainer_module.draw_views))
+    monkeypatch.setattr(trainer.pipeline, "stage_losses", takes(1, trainer.pipeline.stage_losses))
+    trainer.train()
+    assert now[0] == 184 and summary_of(trainer)["seconds"] == 4
+
+
+def test_the_time_that_is_left_is_told_by_the_pace_of_this_process(capsys):
+    progress = Progress(Clock(SPENT), start=3, end=9)
+    progress.update(3, "latent supervision", torch.tensor(0.0), {})
+    assert " 0 s left" in capsys.readouterr().out
 
 
 # Scenes that fail, and several devices

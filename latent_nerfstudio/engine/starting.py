@@ -1,0 +1,105 @@
+"""Before a run: paths that hold from any folder, a folder that no other run has filled, and errors in one line."""
+
+import dataclasses
+import os
+import sys
+from pathlib import Path
+from typing import Any, Iterator
+
+from nerfstudio.engine.trainer import TrainerConfig
+
+from latent_nerfstudio.engine.checkpoints import checkpoints_of
+from latent_nerfstudio.engine.config_file import data_of, read_config, started_in
+from latent_nerfstudio.errors import DEBUG_VARIABLE, is_worded, problem
+from latent_nerfstudio.files.replacing import NO_ROOM
+
+PATHS = ("data", "load_dir", "load_checkpoint", "real_images", "source", "shared_bundle", "latent_cache")
+"""Settings that may name a file or folder; some of them may be a word instead, or a Hub id."""
+
+
+def make_absolute(config: TrainerConfig) -> None:
+    """Makes the paths of a config absolute, as far as they lead somewhere, so that config.yml opens from any folder."""
+    config.output_dir = Path(os.path.abspath(config.output_dir))
+    for part in parts_of(config):
+        for name in PATHS:
+            value = getattr(part, name, None)
+            if isinstance(value, (str, Path)) and os.path.exists(value):
+                setattr(part, name, type(value)(os.path.abspath(value)))
+
+
+def parts_of(config: Any) -> Iterator[Any]:
+    """A config and the configs within it."""
+    yield config
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name, None)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            yield from parts_of(value)
+
+
+def check_devices(count: int) -> None:
+    """Refuses a run of several processes.
+
+    Raises:
+        ValueError: more than one device.
+    """
+    if count > 1:
+        do = "fit scenes on several with `lns fit-scenes --workers N`, or --workers ray on several machines"
+        raise ValueError(problem("machine.num_devices", "1", count, do))
+
+
+def check_place(config: TrainerConfig) -> None:
+    """Refuses to write over a run that this one does not go on from.
+
+    Raises:
+        FileExistsError: the folder holds checkpoints that this run would replace.
+    """
+    found = checkpoints_of(config.get_checkpoint_dir())
+    if not found:
+        return
+    newest, path = next(iter(found.items()))
+    source = config.load_checkpoint
+    if config.load_dir is not None:
+        step = newest if config.load_step is None else config.load_step
+        source = config.load_dir / f"step-{step:09d}.ckpt"
+    if source is None or source.resolve() != path.resolve():
+        expected, got = "a folder without checkpoints", f"a run of {newest + 1} steps"
+        do = f"go on from its last step with --load-dir {path.parent}, or give another --timestamp"
+        raise FileExistsError(problem(config.get_base_dir(), expected, got, do))
+
+
+def check_data(config: TrainerConfig) -> None:
+    """Refuses to go on from a run with other data than it was trained on, where both are there.
+
+    Raises:
+        ValueError: other data.
+    """
+    if config.load_dir is None:
+        return
+    file = config.load_dir.absolute().parent / "config.yml"
+    if not file.is_file():
+        return
+    before = read_config(file)
+    if not isinstance(before, TrainerConfig):
+        return
+    meant, ours = started_in(before, file.parent) / data_of(before), data_of(config)
+    if meant.exists() and ours.exists() and not meant.samefile(ours):
+        do = f"pass --data {meant}, or --load-checkpoint FILE instead of --load-dir to go on with other data"
+        raise ValueError(problem("data", f"{meant}, on which {file.parent} was trained", ours.absolute(), do))
+
+
+def show_errors_in_one_line() -> None:
+    """From now on, an error that says what is expected ends the process with one line; others with their traceback."""
+    shows_traceback = sys.excepthook
+
+    def show(kind: Any, error: BaseException, trace: Any) -> None:
+        line = str(error)
+        if isinstance(error, OSError) and error.errno in NO_ROOM and not is_worded(error):
+            line = problem(error.filename or "the disk", "room, in bytes and in files", error.strerror, "make room")
+        elif not is_worded(error):
+            line = ""
+        if not line or os.environ.get(DEBUG_VARIABLE, "0") != "0":
+            shows_traceback(kind, error, trace)
+        else:
+            sys.stderr.write(f"Error: {line}\n")
+
+    sys.excepthook = show

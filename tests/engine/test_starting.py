@@ -1,0 +1,166 @@
+"""What a run does before its first step, and runs that are opened from elsewhere."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from nerfstudio.configs.base_config import ViewerConfig
+from nerfstudio.engine.optimizers import AdamOptimizerConfig
+from tiny import pipeline_config_of, save_kl
+
+import latent_nerfstudio as lns
+from latent_nerfstudio.engine.runs import load_pipeline, open_run
+from latent_nerfstudio.engine.starting import check_data, check_place, make_absolute
+from latent_nerfstudio.engine.trainer import LatentTrainerConfig
+
+GROUPS = ("planes", "shared_planes", "mlp", "decoder")
+
+
+def config_of(data, source, out="outputs", steps=2, **settings):
+    config = LatentTrainerConfig(
+        method_name="tiny",
+        experiment_name="balls",
+        timestamp="now",
+        output_dir=Path(out),
+        max_num_iterations=steps,
+        pipeline=pipeline_config_of(data, source),
+        optimizers={group: {"optimizer": AdamOptimizerConfig(lr=0.01), "scheduler": None} for group in GROUPS},
+        viewer=ViewerConfig(),
+        vis="tensorboard",
+        contact_sheet=False,
+        **settings,
+    )
+    config.machine.device_type = "cpu"
+    return config
+
+
+def train(config):
+    """As ns-train does."""
+    config.set_timestamp()
+    config.print_to_terminal()
+    config.save_config()
+    torch.manual_seed(0)
+    trainer = config.setup()
+    trainer.setup()
+    trainer.train()
+    return trainer
+
+
+@pytest.fixture(autouse=True)
+def as_it_was(monkeypatch):
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+
+
+@pytest.fixture
+def relative_run(balls, tmp_path, monkeypatch):
+    """A run in tmp_path/outputs, called there with relative paths; the process is elsewhere afterwards."""
+    shutil.copytree(balls, tmp_path / "data")
+    save_kl(tmp_path / "vae")
+    monkeypatch.chdir(tmp_path)
+    trainer = train(config_of(Path("data"), Path("vae")))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    return trainer
+
+
+def test_a_run_opens_from_any_folder_and_renders_the_same(relative_run, tmp_path, monkeypatch):
+    folder = tmp_path / "outputs" / "balls" / "tiny" / "now"
+    elsewhere = lns.load(folder).render("a", lns.orbit(views=1))
+    monkeypatch.chdir(tmp_path)
+    assert torch.equal(lns.load(Path("outputs/balls/tiny/now")).render("a", lns.orbit(views=1)).rgb, elsewhere.rgb)
+    shutil.rmtree(tmp_path / "data")  # what rendering needs of it is in the run
+    assert torch.equal(lns.load(folder).render("a", lns.orbit(views=1)).rgb, elsewhere.rgb)
+
+
+def test_a_renamed_run_is_its_own(relative_run, balls, tmp_path):
+    folder = tmp_path / "outputs" / "balls" / "tiny" / "now"
+    folder.rename(folder.with_name("first"))
+    train(config_of(tmp_path / "data", tmp_path / "vae", tmp_path / "outputs", steps=5))
+    first = load_pipeline(folder.with_name("first"))
+    planes, trained, others = (
+        pipeline.model.nerf.field.micro_planes for pipeline in (first, relative_run.pipeline, load_pipeline(folder))
+    )
+    assert torch.equal(planes, trained) and not torch.equal(planes, others)
+
+
+def test_relative_paths_of_version_0_1_are_of_the_folder_that_it_was_called_from(relative_run, tmp_path):
+    folder = tmp_path / "outputs" / "balls" / "tiny" / "now"
+    config = yaml.load((folder / "config.yml").read_text(), Loader=yaml.Loader)
+    config.output_dir, config.pipeline.datamanager.data = Path("outputs"), Path("data")
+    config.pipeline.datamanager.dataparser.data = Path("data")
+    (folder / "config.yml").write_text(yaml.dump(config))
+    (tmp_path / "elsewhere" / "data").mkdir()
+    assert open_run(folder).data() == tmp_path / "data"
+
+
+def test_a_run_is_not_written_over(relative_run, tmp_path):
+    again = config_of(tmp_path / "data", tmp_path / "vae", tmp_path / "outputs", steps=1)
+    with pytest.raises(FileExistsError, match=r"without checkpoints, got a run of 2 steps; .*--load-dir"):
+        check_place(again)
+    with pytest.raises(FileExistsError):
+        again.setup()
+    again.load_dir = relative_run.checkpoint_dir
+    check_place(again)
+    again.load_step = 0  # older than what is there
+    with pytest.raises(FileExistsError):
+        check_place(again)
+    assert [path.name for path in relative_run.checkpoint_dir.iterdir()] == ["step-000000001.ckpt"]
+
+
+def test_a_resumed_run_goes_on_with_its_own_data(relative_run, balls, tmp_path, monkeypatch):
+    shutil.copytree(balls, tmp_path / "elsewhere" / "data")
+    other = config_of(Path("data"), tmp_path / "vae", steps=4, load_dir=relative_run.checkpoint_dir)
+    make_absolute(other)
+    with pytest.raises(ValueError, match=f"data: expected {tmp_path}/data, .* got {tmp_path}/elsewhere"):
+        check_data(other)
+    check_data(config_of(tmp_path / "data", tmp_path / "vae", steps=4, load_dir=relative_run.checkpoint_dir))
+
+
+@pytest.mark.parametrize(
+    ("raised", "line"),
+    [
+        ("ValueError('a: expected 1, got 2; do it')", "Error: a: expected 1, got 2; do it\n"),
+        ("OSError(28, 'No space left on device', 'x/y')", "Error: x/y: expected room, in bytes and in files, got "),
+        ("ValueError('not enough values')", "Traceback (most recent call last):"),
+    ],
+)
+def test_errors_of_ours_are_one_line(raised, line):
+    program = f"from latent_nerfstudio.engine.starting import show_errors_in_one_line as s\ns()\nraise {raised}"
+    environment = {**os.environ, "LNS_DEBUG": "0"}
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert ended.returncode == 1 and ended.stderr.startswith(line)
+    assert len(ended.stderr.splitlines()) == 1 or line.startswith("Traceback")
+
+
+def test_the_seed_of_the_run_is_that_of_its_batches(balls, tmp_path):
+    draws = []
+    for seed in (42, 43, 42):
+        config = config_of(balls, "identity", tmp_path / str(len(draws)))
+        config.machine.seed = seed
+        trainer = config.setup()
+        trainer.setup()
+        trainer.resources.close()
+        draws.append(trainer.pipeline.datamanager.next_train(0)[0].origins)
+    assert torch.equal(draws[0], draws[2]) and not torch.equal(draws[0], draws[1])
+
+
+def test_what_ns_train_says_before_training_is_short(balls, tmp_path, capsys):
+    config = config_of(balls, "identity", tmp_path)
+    config.set_timestamp()
+    config.print_to_terminal()
+    assert len(capsys.readouterr().out.splitlines()) == 1
+    config.machine.num_devices = 2
+    with pytest.raises(ValueError, match="num_devices: expected 1, got 2"):
+        config.print_to_terminal()
+
+
+def test_summaries_of_broken_off_runs_are_not_needed(relative_run, tmp_path):
+    (relative_run.base_dir / "training.json").unlink()
+    assert open_run(relative_run.base_dir).scenes() == ["a", "b", "c"]
+    assert json.dumps(open_run(relative_run.base_dir).training) == "{}"
