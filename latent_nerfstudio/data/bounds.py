@@ -39,27 +39,12 @@ def unit_box() -> Float[np.ndarray, "2 3"]:
 
 
 def union_of_boxes(boxes: Float[np.ndarray, "boxes 2 3"]) -> Float[np.ndarray, "2 3"]:
-    """The smallest box around boxes.
-
-    Args:
-        boxes: one box or more.
-
-    Returns:
-        Their bounding box.
-    """
+    """The smallest box around one box or more."""
     return np.stack([boxes[:, 0].min(axis=0), boxes[:, 1].max(axis=0)])
 
 
 def scaled_box(box: Float[np.ndarray, "2 3"], factor: float) -> Float[np.ndarray, "2 3"]:
-    """A box made larger or smaller about its own centre.
-
-    Args:
-        box: a box.
-        factor: > 0; 1 keeps the box.
-
-    Returns:
-        The box with `factor` times the side lengths.
-    """
+    """A box with `factor` > 0 times the side lengths, about its own centre."""
     centre = box.mean(axis=0)
     return centre + factor * (box - centre)
 
@@ -67,16 +52,7 @@ def scaled_box(box: Float[np.ndarray, "2 3"], factor: float) -> Float[np.ndarray
 def transformed_box(
     box: Float[np.ndarray, "2 3"], transform: Float[np.ndarray, "3 4"], scale: float
 ) -> Float[np.ndarray, "2 3"]:
-    """The box around a transformed box.
-
-    Args:
-        box: a box.
-        transform: applied to its corners first.
-        scale: multiplies the transformed corners.
-
-    Returns:
-        The axis-aligned bounding box of the eight transformed corners.
-    """
+    """The axis-aligned box around the eight corners of a box, after a transform and then a scale."""
     choice = np.array([[i >> axis & 1 for axis in range(3)] for i in range(8)])
     corners = np.take_along_axis(box, choice, axis=0)
     moved = scale * (corners @ transform[:, :3].T + transform[:, 3])
@@ -84,17 +60,9 @@ def transformed_box(
 
 
 def spread_views(positions: Float[np.ndarray, "views 3"], wanted: int) -> Int[np.ndarray, " chosen"]:
-    """Chooses views whose cameras stand far from each other.
+    """Chooses min(wanted, views) views whose cameras stand far from each other, in the order of choice.
 
-    Starts with the first view and goes on with the one farthest from all that are chosen.
-
-    Args:
-        positions: camera positions, world units.
-        wanted: number of views, >= 1.
-
-    Returns:
-        Indices of min(wanted, views) views, in the order of choice.
-    """
+    Starts with the first view and goes on with the one farthest from all that are chosen."""
     chosen: list[int] = []
     distances = np.full(len(positions), np.inf)
     for _ in range(min(wanted, len(positions))):
@@ -107,14 +75,9 @@ def spread_views(positions: Float[np.ndarray, "views 3"], wanted: int) -> Int[np
 
 
 def camera_focus(camera_to_worlds: Float[np.ndarray, "views 3 4"]) -> Float[np.ndarray, " 3"]:
-    """The point closest to all optical axes, in the sense of least squares.
+    """The point closest to all optical axes of OpenGL poses, in the sense of least squares.
 
-    Args:
-        camera_to_worlds: OpenGL poses.
-
-    Returns:
-        The point; along directions that the axes leave open (parallel cameras), close to the mean camera.
-    """
+    Along directions that the axes leave open (parallel cameras), close to the mean camera."""
     origins, axes = camera_to_worlds[:, :, 3], camera_to_worlds[:, :, 2]
     across = np.eye(3) - axes[:, :, None] * axes[:, None, :]
     mean = origins.mean(axis=0)
@@ -126,12 +89,7 @@ def camera_focus(camera_to_worlds: Float[np.ndarray, "views 3 4"]) -> Float[np.n
 def can_carve(masks: Sequence[Bool[np.ndarray, "_ _"]]) -> bool:
     """Whether silhouettes leave anything out: opaque images with an alpha channel are common, and tell nothing.
 
-    Args:
-        masks: True where the scene is.
-
-    Returns:
-        True if some mask has at least a hundredth of its pixels outside.
-    """
+    True if some mask has at least a hundredth of its pixels outside."""
     return any(mask.mean() < 0.99 for mask in masks)
 
 

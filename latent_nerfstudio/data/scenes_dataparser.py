@@ -176,15 +176,12 @@ class PlacedScene:
 
 
 def read_scenes(data: Path, names: Sequence[str] = (), max_scenes: Optional[int] = None) -> list[SceneFrames]:
-    """Finds and reads scenes.
+    """Finds and reads scenes, sorted by name.
 
     Args:
         data: a scene folder, a camera file, or a folder of scene folders.
         names: names of the scenes wanted; empty for all.
         max_scenes: number of scenes at most, the first by name; None for all.
-
-    Returns:
-        The scenes, sorted by name.
 
     Raises:
         FileNotFoundError: `data` does not exist.
@@ -204,13 +201,7 @@ def read_scenes(data: Path, names: Sequence[str] = (), max_scenes: Optional[int]
 
 
 def find_scenes(folder: Path) -> list[Path]:
-    """Finds the scene folders: the folder itself, or those in it.
-
-    Args:
-        folder: an existing folder.
-
-    Returns:
-        Scene folders sorted by name, at least one. Hidden folders and folders without a scene are left out.
+    """Finds the scene folders, sorted by name: the folder itself, or those in it that are not hidden.
 
     Raises:
         ValueError: the folder is empty, or no scene is found in any layout.
@@ -230,15 +221,7 @@ def find_scenes(folder: Path) -> list[Path]:
 
 
 def select_scenes(folders: Sequence[Path], names: Sequence[str], where: Path) -> list[Path]:
-    """Selects scene folders by name.
-
-    Args:
-        folders: scene folders.
-        names: names of the wanted ones; empty for all.
-        where: the folder they are in, for the message.
-
-    Returns:
-        The selected folders in the order of `folders`.
+    """Selects scene folders by name, all where none are named, in the order of `folders`.
 
     Raises:
         ValueError: a name is unknown (the message lists those closest to it), or two are one to some file systems.
@@ -255,15 +238,7 @@ def select_scenes(folders: Sequence[Path], names: Sequence[str], where: Path) ->
 
 
 def place_scene(scene: SceneFrames, config: ScenesDataParserConfig) -> PlacedScene:
-    """Orients, centres and scales a scene as the config says.
-
-    Args:
-        scene: as read from its files.
-        config: the orientation, centring and scale.
-
-    Returns:
-        The scene with poses and boxes moved; poses are untouched under the default config.
-    """
+    """Orients, centres and scales a scene as the config says; poses are untouched under the default config."""
     transform, scale = np.eye(4)[:3], 1.0
     poses = scene.camera_to_worlds
     if (config.orientation_method, config.center_method) != ("none", "none"):
@@ -287,14 +262,7 @@ def place_scene(scene: SceneFrames, config: ScenesDataParserConfig) -> PlacedSce
 
 
 def find_bounds(scenes: Sequence[SceneFrames], config: ScenesDataParserConfig) -> tuple[np.ndarray, str]:
-    """Finds the one box that holds all scenes.
-
-    Args:
-        scenes: placed scenes.
-        config: where the box comes from.
-
-    Returns:
-        The box (2 x 3, world units after placing) and where it came from, in words.
+    """Finds the one box that holds all placed scenes, and where it came from, in words.
 
     Raises:
         ValueError: the scenes do not have what the config asks for.

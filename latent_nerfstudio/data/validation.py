@@ -21,16 +21,7 @@ MIN_VIEWS = 2
 
 
 def check_poses(camera_to_worlds: Float[np.ndarray, "views 3 4"], names: Sequence[str], where: object) -> None:
-    """Checks that every pose is finite and rigid.
-
-    Args:
-        camera_to_worlds: poses, any axis convention.
-        names: name of each view, for the message.
-        where: the file that holds the poses.
-
-    Raises:
-        ValueError: a pose holds NaN, infinity or more than 1e9, or its rotation is not a rotation.
-    """
+    """Refuses poses (any axis convention) that are not finite or not rigid; ValueError names the first view."""
     good = (np.abs(camera_to_worlds) <= LARGEST).all(axis=(1, 2))
     if not good.all():
         index = int(np.argmin(good))
@@ -54,17 +45,7 @@ def check_poses(camera_to_worlds: Float[np.ndarray, "views 3 4"], names: Sequenc
 
 
 def check_positive(values: Float[np.ndarray, " views"], what: str, names: Sequence[str], where: object) -> None:
-    """Checks that an intrinsic of every view is finite and above zero.
-
-    Args:
-        values: one number a view, pixels.
-        what: name of the intrinsic, for the message.
-        names: name of each view.
-        where: the file that holds the intrinsics.
-
-    Raises:
-        ValueError: a value is not finite, not above 1e-9, or above 1e9.
-    """
+    """Refuses intrinsics, one number a view in pixels, that are not in [1e-9, 1e9]; ValueError names the first view."""
     good = (values >= SMALLEST) & (values <= LARGEST)
     if not good.all():
         worst = int(np.argmin(good))
@@ -73,16 +54,7 @@ def check_positive(values: Float[np.ndarray, " views"], what: str, names: Sequen
 
 
 def check_view_count(count: int, where: object, absent: Sequence[str] = ()) -> None:
-    """Checks that enough views are left to train on and to evaluate.
-
-    Args:
-        count: views with an image on disk.
-        where: the scene's camera file or folder.
-        absent: names of the listed images that are not on disk.
-
-    Raises:
-        ValueError: fewer than two views.
-    """
+    """Refuses too few views with an image on disk; `absent` are the names of listed images that are not there."""
     if count >= MIN_VIEWS:
         return
     got = f"{count}" if not absent else f"{count} ({len(absent)} listed images are absent, the first is '{absent[0]}')"
@@ -91,16 +63,7 @@ def check_view_count(count: int, where: object, absent: Sequence[str] = ()) -> N
 
 
 def check_unique(names: Sequence[str], what: str, where: object) -> None:
-    """Checks that no name occurs twice.
-
-    Args:
-        names: names of views.
-        what: what lists them, for the message.
-        where: the file that lists them.
-
-    Raises:
-        ValueError: a name occurs twice; the message names it.
-    """
+    """Refuses a name that occurs twice; ValueError names it."""
     if len(set(names)) == len(names):
         return
     seen: set = set()
@@ -113,17 +76,7 @@ def check_unique(names: Sequence[str], what: str, where: object) -> None:
 
 
 def check_known(names: Sequence[str], known: Container[str], what: str, where: object) -> None:
-    """Checks that a split names only views of the scene.
-
-    Args:
-        names: names in the split.
-        known: all names that a split may use.
-        what: name of the split's list.
-        where: the file that holds it.
-
-    Raises:
-        ValueError: a name is unknown; the message names the first.
-    """
+    """Refuses names in a split that are not in `known`; ValueError names the first."""
     unknown = [name for name in names if name not in known]
     if unknown:
         got = f"'{unknown[0]}'" + (f" and {len(unknown) - 1} more" if len(unknown) > 1 else "")

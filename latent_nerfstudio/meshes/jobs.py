@@ -58,14 +58,9 @@ def demo_jobs(out: Path, indices: range, seed: int, views: int, resolution: int,
 def mesh_jobs(
     files: dict[str, Path], out: Path, options: ViewOptions, up_axis: Optional[UpAxis] = None
 ) -> list[SceneJob]:
-    """The scenes of mesh files, each with its own cameras, whatever else is made.
+    """The scenes of mesh files (by the names of their scenes), each with its own cameras, whatever else is made.
 
-    Args:
-        files: mesh files by the names of their scenes.
-        out: where the scenes go.
-        options: how to render them; each scene's camera seed comes from this seed and its name.
-        up_axis: which axis of the files is up; None for what is usual for their format.
-    """
+    Camera seeds come from the seed of the options and the names; `up_axis` None is what is usual for a format."""
     jobs = []
     for name, path in files.items():
         own = replace(options, seed=scene_seed(options.seed, zlib.crc32(name.encode())))

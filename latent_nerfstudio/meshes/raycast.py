@@ -104,11 +104,7 @@ class Raycaster:
     def cast(
         self, origins: Float[np.ndarray, "rays 3"], directions: Float[np.ndarray, "rays 3"]
     ) -> tuple[Int[np.ndarray, "rays"], Float[np.ndarray, "rays"], Float[np.ndarray, "rays 2"]]:
-        """Finds what rays hit first.
-
-        Args:
-            origins: start of each ray.
-            directions: direction of each ray, of any length.
+        """Finds what rays (with directions of any length) hit first.
 
         Returns:
             Index of the face hit, -1 for none; distance in lengths of `directions` (1e37 for none); weights of the
@@ -134,11 +130,7 @@ class Raycaster:
         return colour
 
     def render(self, pose: Float[np.ndarray, "4 4"], camera: PinholeCamera) -> UInt8[np.ndarray, "height width 4"]:
-        """Renders one view.
-
-        Args:
-            pose: OpenGL camera-to-world matrix.
-            camera: intrinsics.
+        """Renders one view from an OpenGL camera-to-world matrix.
 
         Returns:
             RGBA; RGB is the mean over the rays that hit (not multiplied by alpha), alpha the share of rays that hit.

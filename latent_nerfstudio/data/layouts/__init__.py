@@ -38,14 +38,7 @@ LAYOUTS_LOOKED_FOR = (
 
 
 def detect_layout(folder: Path) -> Optional[str]:
-    """Tells the layout of a scene folder from the files in it.
-
-    Args:
-        folder: a folder.
-
-    Returns:
-        `transforms`, `blender` or `srn`, the first whose files are there; None for a folder that is no scene.
-    """
+    """The first layout whose files are in a folder: `transforms`, `blender` or `srn`; None for no scene."""
     if (folder / "transforms.json").is_file():
         return "transforms"
     if any((folder / f"transforms_{split}.json").is_file() for split in SPLITS):
@@ -56,14 +49,7 @@ def detect_layout(folder: Path) -> Optional[str]:
 
 
 def read_scene(folder: Path, json_path: Optional[Path] = None) -> SceneFrames:
-    """Reads a scene folder in whichever layout it has.
-
-    Args:
-        folder: a folder in which `detect_layout` finds a layout, or any folder if `json_path` is given.
-        json_path: a camera file in the layout of `transforms.json`, to be read instead.
-
-    Returns:
-        The scene.
+    """Reads a scene folder in whichever layout it has, or a camera file in that of `transforms.json`.
 
     Raises:
         FileNotFoundError: a file of the layout is absent.

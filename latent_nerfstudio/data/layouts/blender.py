@@ -17,17 +17,11 @@ TUPLES_OF_VIEWS = ("image_paths", "headers", "mask_paths", "dynamic_masks", "abs
 
 
 def read_blender(folder: Path) -> SceneFrames:
-    """Reads a scene in the Blender layout.
+    """Reads a scene in the Blender layout, with the splits that its files are.
 
     The focal length comes from `camera_angle_x`, the principal point is the middle of the image, and image paths
     lack their extension. Frames keep the order of the files, train before val before test. Each file may also hold
     what `transforms.json` may hold.
-
-    Args:
-        folder: the scene folder; `transforms_val.json` and `transforms_test.json` may be absent.
-
-    Returns:
-        The scene, named after its folder, with the splits that the files are.
 
     Raises:
         FileNotFoundError: there is no `transforms_train.json`.

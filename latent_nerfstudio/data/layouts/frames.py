@@ -76,43 +76,21 @@ class SceneFrames:
 
 
 def scene_name(folder: Path) -> str:
-    """The name of a scene: that of its folder, also where the folder is given as '.' or is a link.
-
-    Args:
-        folder: the scene folder.
-
-    Returns:
-        The last part of its absolute path.
-    """
+    """The name of a scene: that of its folder, also where the folder is given as '.' or is a link."""
     return os.path.basename(os.path.abspath(folder))
 
 
 def opencv_to_opengl(camera_to_worlds: Float[np.ndarray, "views 3 4"]) -> Float[np.ndarray, "views 3 4"]:
-    """Turns the camera axes from OpenCV's (y down, z forwards) to OpenGL's (y up, z backwards), or back.
-
-    The world frame stays as it is. The conversion is its own inverse.
-
-    Args:
-        camera_to_worlds: poses in one of the conventions.
-
-    Returns:
-        The same poses in the other one.
-    """
+    """Turns camera axes from OpenCV's (y down, z forwards) to OpenGL's (y up, z backwards), or back; it is its own
+    inverse. The world frame stays as it is."""
     return camera_to_worlds * np.array([1.0, -1.0, -1.0, 1.0])
 
 
 def held_out_split(count: int, eval_interval: int) -> Mapping[str, tuple[int, ...]]:
-    """Splits views by position: views 0, eval_interval, 2 eval_interval, ... are for evaluation.
-
-    The rule uses nothing but the order of the views, so it is the same on each machine. With two views or more
-    both parts hold at least one.
-
-    Args:
-        count: number of views, >= 2.
-        eval_interval: distance of the evaluation views, >= 2.
+    """Holds out views 0, eval_interval, 2 eval_interval, ... of two views or more: the same on each machine.
 
     Returns:
-        View indices of train, val and test; val and test are the same.
+        View indices of train, val and test; val and test are the same, and no part is empty.
     """
     evaluation = tuple(range(0, count, eval_interval))
     train = tuple(index for index in range(count) if index % eval_interval)
@@ -127,12 +105,7 @@ def complete_splits(
     Without any split, or with train alone and all views in it, every `eval_interval`-th view of what there is to
     train on is held out. One of val and test stands in for the other. Views that no evaluation split names are
     for training where train is absent, and views that train does not name are for evaluation where both
-    evaluation splits are absent.
-
-    Args:
-        given: view indices of the splits in the files; empty lists count as absent.
-        count: number of views, >= 2.
-        eval_interval: distance of held-out views, >= 2.
+    evaluation splits are absent. Empty lists count as absent.
 
     Returns:
         View indices of train, val and test, none of them empty unless every view is in an evaluation split.

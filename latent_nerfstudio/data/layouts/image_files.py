@@ -47,14 +47,7 @@ def read_image_header(path: Union[Path, str], any_mode: bool = False) -> ImageHe
     """Reads the size of an image without decoding it, and looks whether the file is complete.
 
     A PNG or JPEG that does not end as its format says is decoded, so that a truncated file is told from one with
-    harmless bytes after its end. Other formats are judged by their headers alone.
-
-    Args:
-        path: an image file.
-        any_mode: see `open_picture`.
-
-    Returns:
-        The header.
+    harmless bytes after its end. Other formats are judged by their headers alone. `any_mode` as for `open_picture`.
 
     Raises:
         FileNotFoundError: no such file.

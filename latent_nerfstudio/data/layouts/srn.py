@@ -38,17 +38,11 @@ class SrnIntrinsics:
 
 
 def read_srn(folder: Path) -> SceneFrames:
-    """Reads a scene in the SRN layout.
+    """Reads a scene in the SRN layout: `rgb/*.png`, `pose/*.txt` and `intrinsics.txt`, without splits.
 
     Poses are camera-to-world in the OpenCV convention (y down, z forwards) and come out in OpenGL's. Images may
     differ in size from the one that `intrinsics.txt` is for: the intrinsics are scaled to the images, as floats.
-    Views are sorted by name. The layout has no splits.
-
-    Args:
-        folder: the scene folder with `rgb/*.png`, `pose/*.txt` and `intrinsics.txt`.
-
-    Returns:
-        The scene, named after its folder.
+    Views are sorted by name.
 
     Raises:
         FileNotFoundError: a part of the layout, or the pose of an image, is absent.
@@ -80,12 +74,6 @@ def read_srn_intrinsics(path: Path) -> SrnIntrinsics:
 
     The first line is `f cx cy 0`; the lines of the scene's origin, near plane and scale follow, which SRN itself
     does not use for cameras; then `height width`, and perhaps a line with 1 where poses map the world to the camera.
-
-    Args:
-        path: the file.
-
-    Returns:
-        Its content.
 
     Raises:
         FileNotFoundError: there is no such file.

@@ -78,13 +78,7 @@ def read_transforms(folder: Path, json_path: Optional[Path] = None) -> SceneFram
 
 
 def load_json(path: Path) -> dict[str, Any]:
-    """Loads a JSON object.
-
-    Args:
-        path: the file, UTF-8 with or without a byte-order mark.
-
-    Returns:
-        The object.
+    """Loads a JSON object from a file in UTF-8, with or without a byte-order mark.
 
     Raises:
         ValueError: no regular file, broken JSON (the message gives line and column), or not an object.
@@ -104,16 +98,13 @@ def load_json(path: Path) -> dict[str, Any]:
 
 
 def read_frames(meta: Mapping[str, Any], folder: Path, where: Path, sort: bool) -> SceneFrames:
-    """Reads the frames of one camera file; there may be any number, none included.
+    """Reads the frames of one camera file, any number; those whose images are not on disk are in `absent`.
 
     Args:
         meta: content of the camera file.
         folder: what image paths are relative to.
         where: the camera file, for messages.
         sort: whether to sort the frames by path; else they keep the file's order.
-
-    Returns:
-        The frames whose images are on disk; the others' names are in `absent`.
 
     Raises:
         ValueError: see `read_transforms`.
@@ -164,14 +155,7 @@ def _entries(meta: Mapping[str, Any], where: Path) -> list[Mapping[str, Any]]:
 
 
 def normalised_name(file_path: str) -> str:
-    """Writes a path of a camera file in one spelling.
-
-    Args:
-        file_path: as in the file, perhaps with './' or, from Windows, with backslashes.
-
-    Returns:
-        The path with forward slashes and without '.' parts.
-    """
+    """A path with forward slashes and without '.' parts, as camera files of Windows do not have it."""
     return str(PurePosixPath(file_path.replace("\\", "/")))
 
 
