@@ -125,6 +125,8 @@ def read_train(words: Sequence[str]) -> None:
     config = methods().get(words[1])
     if config is None:
         raise ValueError(f"ns-train: expected a method of Nerfstudio or of ours, got {words[1]!r}")
+    if words[2:] == ["--help"]:
+        return
     kind: Any = type(config)
     tyro.cli(tyro.conf.SuppressFixed[tyro.conf.FlagConversionOff[kind]], default=config, args=list(words[2:]))
 
