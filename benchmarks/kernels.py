@@ -103,14 +103,15 @@ class Kernels:
 
 
 def kernels() -> Dict[str, Callable[..., Any]]:
-    """The kernels by name: by autograd, as for products of planes; written out in torch; and in Triton."""
+    """The kernels by name: by autograd; written out in torch; and in Triton."""
     from torch.nn.functional import linear
 
-    from latent_nerfstudio.fields.planes import sample_scenes
+    from latent_nerfstudio.fields.planes import sample_planes
     from latent_nerfstudio.kernels import triplane_torch, triplane_triton
 
     def by_autograd(planes: Any, positions: Any, slots: Any, mlp: Any, axes: Any) -> Any:
-        features = sample_scenes(planes.permute(0, 1, 4, 2, 3).float(), positions, slots, "sum", axes)
+        sampled = sample_planes(planes.permute(0, 1, 4, 2, 3).float(), positions.view(len(planes), -1, 3), axes)
+        features = sampled.sum(dim=1).flatten(0, 1)  # points come scene by scene
         return linear(linear(features, mlp[0], mlp[1]).relu(), mlp[2], mlp[3])
 
     return {

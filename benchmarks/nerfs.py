@@ -411,9 +411,7 @@ def render_times(pipeline: Any) -> Numbers:
 
 def latent_picture(model: Any, camera: Any) -> Any:
     """What the NeRF renders of a camera [h, w, C]."""
-    if model.renders_cameras:
-        return model.render_cameras(camera)["rgb"][0]
-    return model.get_outputs_for_camera_ray_bundle(model.rays_of(camera))["rgb"]
+    return model.renderer.latent_outputs(camera, None, ())["latent"][0]
 
 
 Rows = Sequence[Tuple[Dict[str, Any], Numbers]]

@@ -78,7 +78,6 @@ DEFAULT_FIELD = planes(10, 22, 8)
 
 ROWS = (
     Row("full"),
-    Row("no prior: fresh base planes", second=("--pipeline.model.reset-base-planes", "True")),
     Row("shared parts trained on", second=("--pipeline.train-base-planes", "True", "--pipeline.train-mlp", "True")),
     Row("planes anew", field=DEFAULT_FIELD),
     Row("planes anew, micro only", field=planes(32, 0, 0)),

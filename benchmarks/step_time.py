@@ -28,8 +28,6 @@ from common import (
     Training,
     in_own_process,
     make_trainer,
-    measure,
-    number,
     preamble,
     table,
     temporary_folder,
@@ -37,23 +35,17 @@ from common import (
 
 NO_ALIGNMENT = ("--pipeline.rgb-alignment-start", "None")
 
-METHODS: Dict[str, Tuple[str, Flags, int]] = {
+METHODS: Dict[str, Tuple[str, Flags]] = {
     "latent-triplane, bundled shared parts": (
         "latent-triplane",
         ("--pipeline.model.shared-bundle", "bundled", *NO_ALIGNMENT),
-        200,
     ),
-    "triplane (RGB)": ("triplane", (), 300),
+    "triplane (RGB)": ("triplane", ()),
 }
-"""Name, flags and steps of latent supervision of what is measured."""
-
-FIELD = "latent_nerfstudio.fields.triplane_field."
+"""Name and flags of what is measured."""
 
 SHARES = (0.0, 0.001, 0.01, 0.03, 0.1)
 """Of the mean gradient, below which a point is left out of the backward pass."""
-
-MEASURED = (0.0, 0.03, 0.1)
-"""Shares with which a training of its own is measured."""
 
 PARTS: Dict[str, Sequence[str]] = {
     "draw": ("latent_nerfstudio.data.latent_datamanager.LatentDataManager.next_train",),
@@ -61,10 +53,10 @@ PARTS: Dict[str, Sequence[str]] = {
     "box clip": ("latent_nerfstudio.models.boxed.BoxedModel.clip",),
     "planes composed": ("latent_nerfstudio.fields.triplane_field.TriplaneField.scene_planes",),
     "samples": ("nerfstudio.model_components.ray_samplers.SpacedSampler.generate_ray_samples",),
-    "lookup and MLP": ("latent_nerfstudio.fields.triplane_field.TriplaneField.outputs",),
+    "lookup and MLP": ("latent_nerfstudio.fields.triplane_field.triplane_mlp",),
     "density and range": ("latent_nerfstudio.fields.triplane_field.TriplaneField.forward",),
     "compositing": ("latent_nerfstudio.models.triplane.ray_weights", "latent_nerfstudio.models.triplane.composite"),
-    "total variation": ("latent_nerfstudio.fields.triplane_field.total_variation",),
+    "total variation": ("latent_nerfstudio.models.triplane.total_variation",),
     "backward of lookup and MLP": ("latent_nerfstudio.kernels.triplane_torch._TriplaneMLP.backward",),
     "backward of the rest": ("torch.Tensor.backward",),
     "Adam": ("nerfstudio.engine.optimizers.Optimizers.optimizer_scaler_step_some",),
@@ -83,8 +75,6 @@ class StepTime:
     """Scenes to learn."""
     steps: int = 150
     """Of the training in which variants take turns."""
-    quality: bool = True
-    """Also train once for each share of negligible gradients."""
     output: Path = Path("benchmarks/step_time.json")
     """The numbers; the table lies beside it."""
 
@@ -95,17 +85,12 @@ class StepTime:
         results.record({"study": "lookup"}, partial(in_own_process, lookups))
         results.record({"study": "composition"}, partial(in_own_process, compositions))
         results.record({"study": "frames"}, partial(in_own_process, frames, self.training(next(iter(METHODS)))))
-        for name, (_, _, steps) in METHODS.items():
-            for share in MEASURED if self.quality else ():
-                flags = ("--pipeline.model.nerf.field.negligible-gradient", str(share))
-                make = partial(in_own_process, measure, self.training(name, flags), [steps])
-                results.record({"study": "quality", "method": name, "steps": steps, "share": share}, make)
         results.write()
 
-    def training(self, name: str, flags: Flags = ()) -> Training:
+    def training(self, name: str) -> Training:
         """What is trained."""
-        method, own, _ = METHODS[name]
-        return Training(method, Named(self.data.name, str(self.data)), (*own, *flags))
+        method, flags = METHODS[name]
+        return Training(method, Named(self.data.name, str(self.data)), flags)
 
     def of_steps(self, name: str) -> Numbers:
         """See `steps_in_turn`."""
@@ -118,15 +103,11 @@ def steps_in_turn(training: Training, steps: int) -> Numbers:
         trainer = make_trainer(training.arguments(10_000), Path(folder))
         trainer.setup()
         trainer.pipeline.train()
-        field = trainer.pipeline.model.nerf.field
-        default = field.config.negligible_gradient
         spent: Dict[str, List[float]] = defaultdict(list)
         for step in range(steps):
-            share = (None, *SHARES)[step % (1 + len(SHARES))]
-            field.config.negligible_gradient = share or 0.0
-            with patch(f"{FIELD}is_fused", return_value=False) if share is None else ExitStack():
+            share = SHARES[step % len(SHARES)]
+            with patch("latent_nerfstudio.fields.triplane_field.NEGLIGIBLE_GRADIENT", share):
                 spent[str(share)].append(milliseconds(partial(trainer.train_iteration, step)))
-        field.config.negligible_gradient = default
         with timed_parts() as parts:
             for step in range(steps, steps + 30):
                 trainer.train_iteration(step)
@@ -178,7 +159,7 @@ def lookups() -> Numbers:
     """Milliseconds of ways to sum up three planes at 36,000 points of 4 scenes (planes 32 x 32 x 32), each way."""
     import torch
 
-    from latent_nerfstudio.fields.planes import PLANE_AXES, aggregate, sample_planes
+    from latent_nerfstudio.fields.planes import PLANE_AXES, sample_planes
     from latent_nerfstudio.kernels.triplane_torch import spread, texels_of
 
     torch.manual_seed(0)
@@ -193,7 +174,7 @@ def lookups() -> Numbers:
             own = own.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
         own.requires_grad_()
         made: List[Any] = []
-        forward = milliseconds(lambda: made.append(aggregate(sample_planes(own, positions), "sum")))
+        forward = milliseconds(lambda: made.append(sample_planes(own, positions).sum(dim=1)))
         return forward, milliseconds(lambda: made[0].backward(gradient))
 
     def bagged() -> Tuple[float, float]:
@@ -253,7 +234,7 @@ def frames(training: Training) -> Numbers:
         cameras = trainer.pipeline.datamanager.eval_dataset.cameras
         scenes = torch.arange(len(model.scene_names)).tolist()
         camera = cameras[:1]
-        latents = model.get_outputs_for_camera(camera, with_latents=True)["raw_latent"][None]
+        latents = model.get_outputs_for_camera(camera, with_latents=True)["latent_channels"][None]
         height, width = int(camera.height[0]), int(camera.width[0])
 
         def composed_anew() -> None:
@@ -289,7 +270,7 @@ def page(results: Results) -> str:
     """The tables."""
     lines = preamble("Time of a step")
     for settings, numbers in results.find(study="steps"):
-        lines += ["", f"## Steps of {settings['method']}", "", *steps_table(results, settings, numbers)]
+        lines += ["", f"## Steps of {settings['method']}", "", *steps_table(numbers)]
         lines += ["", "Parts of such a step, with the default:", "", *parts_table(numbers["parts"])]
     for _, numbers in results.find(study="lookup"):
         rows = [[name, f"{n['forward']:.1f}", f"{n['backward']:.1f}"] for name, n in numbers.items()]
@@ -303,18 +284,11 @@ def page(results: Results) -> str:
     return "\n".join([*lines, ""])
 
 
-def steps_table(results: Results, settings: Dict[str, Any], numbers: Numbers) -> List[str]:
-    """Milliseconds, ratio and metrics of each variant."""
+def steps_table(numbers: Numbers) -> List[str]:
+    """Milliseconds of each variant, and how much faster it is than a backward pass that visits all points."""
     spent = numbers["milliseconds"]
-    rows = []
-    for share, value in spent.items():
-        name = "by autograd, as before" if share == "None" else f"written out, negligible below {share}"
-        same = {"study": "quality", "method": settings["method"]}
-        found = [] if share == "None" else results.find(**same, share=float(share))
-        quality = found[0][1][0] if found else None
-        row = [name, f"{value:.1f}", f"{spent['None'] / value:.2f}"]
-        rows.append([*row, number(quality, "psnr"), number(quality, "latent_psnr"), number(quality, "ssim", "{:.4f}")])
-    return table(("backward pass", "ms a step", "times as fast", "PSNR", "latent PSNR", "SSIM"), rows)
+    rows = [[f"negligible below {n}", f"{ms:.1f}", f"{spent['0.0'] / ms:.2f}"] for n, ms in spent.items()]
+    return table(("backward pass", "ms a step", "times as fast"), rows)
 
 
 def parts_table(parts: Dict[str, float]) -> List[str]:

@@ -88,7 +88,7 @@ def rendered(config: str, size: int, options: ViewerRates) -> Numbers:
     def stretch() -> None:
         for camera in cameras:
             with torch.no_grad(), SetTrace(trace):
-                outputs = model.get_outputs_for_camera(camera)
+                outputs = thread.viewer.get_model().get_outputs_for_camera(camera)
             outputs["rgb"].mul(255).byte().cpu()  # as the viewer takes it
 
     class Viewer(RenderStateMachine):
@@ -97,8 +97,9 @@ def rendered(config: str, size: int, options: ViewerRates) -> Numbers:
         def __init__(self) -> None:
             threading.Thread.__init__(self)
             panel = SimpleNamespace(output_render="rgb", split=False, max_res=size)
-            self.viewer: Any = SimpleNamespace(control_panel=panel)
+            self.viewer: Any = SimpleNamespace(control_panel=panel, get_model=lambda: model)
             self.state = "low_move"
+            model.panel.adopt(self)
 
         def run(self) -> None:
             stretch()

@@ -102,8 +102,8 @@ def published(
 
 
 def published_planes() -> TriplaneFieldConfig:
-    """Micro and macro planes of 3Da-AE and of Fused-Planes."""
-    return TriplaneFieldConfig(micro_features=10, macro_features=22, num_base_planes=50, resolution=64)
+    """Micro and macro planes of 3Da-AE and of Fused-Planes, along the axes of their code."""
+    return TriplaneFieldConfig(micro_features=10, macro_features=22, num_base_planes=50, resolution=64, eg3d_axes=True)
 
 
 ig_ae = MethodSpecification(
@@ -170,7 +170,7 @@ ig_ae_published = MethodSpecification(
             "encoder": (5e-5, 5e-5),
         },
         floor=0.4,
-        field=TriplaneFieldConfig(micro_features=32, resolution=64),
+        field=TriplaneFieldConfig(micro_features=32, resolution=64, eg3d_axes=True),
         images=12,
         variation=1e-4,
         real_images_per_batch=3,

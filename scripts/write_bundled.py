@@ -19,7 +19,7 @@ import tyro
 from train_autoencoder import composite, psnr_of, read_images
 
 from latent_nerfstudio.engine.runs import load_pipeline, open_run
-from latent_nerfstudio.models.shared_bundle import write_shared_bundle
+from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 from latent_nerfstudio.pipelines.igae_pipeline import IGAEPipelineConfig
 
 

@@ -177,7 +177,7 @@ def latent_model_of(source: Any = "identity", names: Sequence[str] = ("a", "b"),
     """A latent model in the box [-1, 1]^3, its latent space fitted to a random picture."""
     torch.manual_seed(0)
     metadata = {"scene_names": list(names), "background_color": (1.0, 1.0, 1.0)}
-    settings = {"nerf": small_nerf(), **settings}
+    settings = {"nerf": small_nerf(), "render_precision": "float32", **settings}
     config = LatentModelConfig(autoencoder=AutoencoderConfig(source=str(source)), **settings)
     box = SceneBox(torch.tensor([[-1.0] * 3, [1.0] * 3]))
     model = config.setup(scene_box=box, num_train_data=1, metadata=metadata)
@@ -208,7 +208,9 @@ def pipeline_config_of(
     nerf = settings.pop("nerf", small_nerf())
     return kind(
         datamanager=LatentDataManagerConfig(dataparser=ScenesDataParserConfig(data=data), **manager),
-        model=LatentModelConfig(autoencoder=AutoencoderConfig(source=str(source)), nerf=nerf),
+        model=LatentModelConfig(
+            autoencoder=AutoencoderConfig(source=str(source)), nerf=nerf, render_precision="float32"
+        ),
         **settings,
     )
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from latent_nerfstudio.api.progress import progress
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig
+from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig, save_vae
 from latent_nerfstudio.latent_space.resolution import latent_size
 
 AT_ONCE = 16
@@ -124,9 +124,8 @@ class Codec:
 
         if self.autoencoder.is_identity:
             raise ValueError(problem("autoencoder", "one of diffusers", "the identity", "there is nothing to save"))
-        vae: Any = self.autoencoder.vae
         with replacing_folder(Path(folder).expanduser(), FILES["autoencoder"]) as writing:
-            vae.save_pretrained(writing)
+            save_vae(self.autoencoder.vae, writing)
         return Path(folder).expanduser()
 
     def __repr__(self) -> str:

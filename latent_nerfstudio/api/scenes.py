@@ -268,12 +268,12 @@ class Scenes:
         return (self._render(views[i : i + AT_ONCE], flat[i : i + AT_ONCE]) for i in starts)
 
     def view(self, scene: Scene) -> SceneView:
-        """A scene as what `LatentModel.render_scenes` takes."""
+        """A scene as what `CameraRenderer.render_scenes` takes."""
         return scene if isinstance(scene, SceneView) else SceneView(self.index(scene))
 
     def _render(self, views: Sequence[SceneView], cameras: Cameras) -> Pictures:
         outputs = self.model.render_scenes(cameras.to(self.model.device), views, with_latents=True)
-        raw = self.model.latent_space.normalizer.inverse(outputs.pop("raw_latent"))
+        raw = self.model.latent_space.normalizer.inverse(outputs.pop("latent_channels"))
         pictures = {name: outputs[name].cpu() for name in ("rgb", "latent", "depth", "accumulation")}
         return Pictures(**pictures, raw_latent=raw.permute(0, 3, 1, 2).contiguous().cpu())
 
@@ -292,7 +292,7 @@ class Scenes:
     def rendered_size(self, cameras: Cameras) -> Tuple[int, int]:
         """Height and width, pixels, of the pictures that the latents of cameras stand for: those of the cameras, or
         less where these are taller than the training pictures."""
-        return self.model.rendered_size(cameras.reshape((-1,))[:1])
+        return self.model.renderer.rendered_size(cameras.reshape((-1,))[:1])
 
     def planes(self, scene: Scene) -> Float[Tensor, "3 features rows cols"]:
         """The composed planes of a scene, XY, XZ and YZ: its micro planes, then its macro planes sum_i W_s^i B_i.

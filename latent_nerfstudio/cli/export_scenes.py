@@ -155,7 +155,8 @@ def new_bundle(run: "Run", model: "LatentModel", place: Path, overwrite: bool) -
         FileExistsError: there is one already.
     """
     from latent_nerfstudio.models.bundle_folder import FOLDER
-    from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
+    from latent_nerfstudio.models.bundle_writing import write_shared_bundle
+    from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 
     check_free([place / FOLDER], overwrite)
     step = int(run.latest_checkpoint().stem.removeprefix("step-"))

@@ -4,13 +4,16 @@ A crop is a picture of its own, borders and all: what an encoder makes of it is 
 corner may lie anywhere, since a crop's latents are those of the crop and not a part of the picture's.
 """
 
+from typing import Dict, List, Sequence, Tuple
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Shaped
 from nerfstudio.cameras.cameras import Cameras
 from torch import Tensor
 
-from latent_nerfstudio.latent_space.latent_space import as_float
+from latent_nerfstudio.latent_space.latent_space import as_float, to_device
 
 BACKGROUND_TOLERANCE = 2.5 / 255
 """A pixel that is farther than this from the background's colour in a channel belongs to the object: more than two
@@ -50,43 +53,58 @@ def object_latents(
     return raw[shown] if bool(shown.any()) else raw.flatten(0, -2)
 
 
-def draw_crops(
-    images: Shaped[Tensor, "n height width 3"],
-    background: Float[Tensor, "3"],
-    side: int,
-    generator: torch.Generator,
-) -> Int[Tensor, "n 2"]:
-    """Top left corners of crops around a random place of what is in front of the background, moved into the picture.
+class ObjectPixels:
+    """Which pixels of pictures are in front of the background, found once a picture and kept as bits.
 
     Args:
-        images: uint8, or float in [0, 1].
-        background: colour; a picture of nothing else is cropped anywhere.
+        color: of the background.
+    """
+
+    def __init__(self, color: Float[Tensor, "3"]):
+        self.color = color
+        self._bits: Dict[int, np.ndarray] = {}
+
+    def of(self, index: int, image: Shaped[Tensor, "height width 3"]) -> Int[Tensor, "pixels"]:
+        """Positions in the flattened picture, rising; all where nothing but background is shown.
+
+        Args:
+            index: of the picture, which stays the same.
+            image: uint8, or float in [0, 1].
+        """
+        if index not in self._bits:
+            self._bits[index] = np.packbits(differs(as_float(image), self.color.to(image.device)).cpu().numpy())
+        count = image.shape[0] * image.shape[1]
+        solid = np.flatnonzero(np.unpackbits(self._bits[index], count=count))
+        return torch.from_numpy(solid) if len(solid) else torch.arange(count)
+
+
+def draw_crops(
+    objects: Sequence[Int[Tensor, "_"]], size: Tuple[int, int], side: int, generator: torch.Generator
+) -> Int[Tensor, "n 2"]:
+    """Top left corners of crops around a random place of the object, moved into the picture.
+
+    Args:
+        objects: of each picture, the positions in it that crops may lie around, see `ObjectPixels`.
+        size: height and width of the pictures.
         side: of the crops, pixels.
         generator: source of randomness, on the host.
     """
-    height, width = images.shape[1:3]
-    solid = differs(as_float(images), background.to(images.device)).cpu()
-    centres = torch.stack([draw_place(one, generator) for one in solid])
-    last = torch.tensor([max(0, height - side), max(0, width - side)])
+    drawn = torch.stack([places[torch.randint(len(places), (), generator=generator)] for places in objects])
+    centres = torch.stack([drawn // size[1], drawn % size[1]], dim=1)
+    last = torch.tensor([max(0, extent - side) for extent in size])
     return (centres - side // 2).clamp(min=0).minimum(last)
 
 
-def draw_place(wanted: Bool[Tensor, "height width"], generator: torch.Generator) -> Int[Tensor, "2"]:
-    """Row and column of a random pixel that is true; of any pixel where none is."""
-    places = wanted.nonzero() if bool(wanted.any()) else torch.ones_like(wanted).nonzero()
-    return places[torch.randint(len(places), (), generator=generator)]
-
-
-def cropped(pictures: Shaped[Tensor, "n _ _ channels"], corners: Int[Tensor, "n 2"], side: int) -> Tensor:
+def cropped(pictures: Sequence[Shaped[Tensor, "_ _ channels"]], corners: Int[Tensor, "n 2"], side: int) -> List[Tensor]:
     """The parts of pictures at the corners; a side that is longer than the picture is cut off."""
     places = zip(pictures, corners.tolist(), strict=True)
-    return torch.stack([picture[top : top + side, left : left + side] for picture, (top, left) in places])
+    return [picture[top : top + side, left : left + side] for picture, (top, left) in places]
 
 
 def cropped_cameras(cameras: Cameras, corners: Int[Tensor, "n 2"], side: int) -> Cameras:
     """The cameras of the parts: the principal point moves, and nothing else."""
     result = cameras[torch.arange(len(cameras), device=cameras.device)]
-    top, left = corners.to(cameras.device).unbind(dim=1)
+    top, left = to_device(corners, cameras.device).unbind(dim=1)
     result.cx = cameras.cx - left[:, None]
     result.cy = cameras.cy - top[:, None]
     result.height = cameras.height.clamp(max=side)

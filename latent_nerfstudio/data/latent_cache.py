@@ -54,8 +54,11 @@ def scene_latents(
     setting: str = "disk",
     batch_size: int = 32,
 ) -> Iterator[Tuple[List[int], List[Tensor]]]:
-    """Raw latents [h, w, C] in float16 of pictures of any sizes, scene by scene, from the cache where they are in it:
-    positions of a scene's pictures, and their latents.
+    """Scene by scene, positions of a scene's pictures and their raw latents [h, w, C] in float16, from the cache where
+    they are in it.
+
+    Pictures may be decoded when they are asked for: those of a scene are held at a time. Pictures of several scenes are
+    never encoded together, as their number changes the last bits: what is in the cache must not decide what is learned.
 
     Args:
         images: the pictures, uint8 or float in [0, 1].
@@ -63,9 +66,6 @@ def scene_latents(
         autoencoder: what encodes; its device is used.
         setting: `memory`, `disk` or a folder.
         batch_size: pictures encoded at once.
-
-    Pictures may be decoded when they are asked for: those of a scene are held at a time. Pictures of several scenes are
-    never encoded together, as their number changes the last bits: what is in the cache must not decide what is learned.
     """
     groups = group_by(scene_of_image)
     if autoencoder.is_identity:

@@ -5,10 +5,11 @@ import tempfile
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Literal, Optional, Sequence, Tuple, Type
+from typing import Any, Callable, Dict, Iterator, List, Literal, Optional, Sequence, Tuple, Type
 
 import torch
-from jaxtyping import Int, Shaped
+import tyro
+from jaxtyping import Bool, Int, Shaped
 from nerfstudio.cameras.cameras import Cameras, CameraType
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.configs.dataparser_configs import AnnotatedDataParserUnion
@@ -16,7 +17,7 @@ from nerfstudio.data.datamanagers.full_images_datamanager import FullImageDatama
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
-from latent_nerfstudio.data.crops import cropped, cropped_cameras, draw_crops, object_latents
+from latent_nerfstudio.data.crops import ObjectPixels, cropped, cropped_cameras, draw_crops, object_latents
 from latent_nerfstudio.data.latent_cache import cache_folder, scene_latents
 from latent_nerfstudio.data.picture_dataset import PictureDataset
 from latent_nerfstudio.data.pixels import (
@@ -26,16 +27,23 @@ from latent_nerfstudio.data.pixels import (
     draw_scenes,
     pixel_table,
     planned_scenes,
+    restricted,
 )
 from latent_nerfstudio.data.rays import is_plain_pinhole, pixel_rays
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
 from latent_nerfstudio.data.storage import KEPT_BYTES, Lazy, Prefetched, Storage, free_host_bytes, streams
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float, background_color_of
+from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float, background_color_of, to_device
 from latent_nerfstudio.latent_space.resolution import latent_cameras, mask_of_latent, pixels_per_radian
 
 SceneLatents = Iterator[Tuple[List[int], List[Tensor]]]
 """Scene by scene, positions of its pictures and their latents."""
+
+Meets = Callable[[RayBundle], Bool[Tensor, "rays"]]
+"""Which rays a NeRF renders at all."""
+
+RAYS_AT_ONCE = 1 << 17
+"""Rays that are looked at together, whether they meet the box."""
 
 FIT_SAMPLE = 1 << 20
 """Latent pixels of the pictures that the normaliser is fitted on, at most."""
@@ -55,7 +63,7 @@ class LatentDataManagerConfig(FullImageDatamanagerConfig):
     latent_storage: Storage = "auto"
     """How pictures and latents are held: in `memory`; as a `stream`, latents in a temporary file that is mapped into
     memory, pictures decoded when a step asks for them; `auto`: streamed where they need 60 % of the free memory."""
-    encode_batch_size: int = 32
+    encode_batch_size: tyro.conf.Suppress[int] = 32
     """Pictures that are encoded at once; on a CPU at most eight of 128 x 128, or as many pixels."""
     rays_per_batch: int = 4096
     """Latent pixels a step of latent supervision, drawn from all pictures of the step's scenes."""
@@ -63,7 +71,7 @@ class LatentDataManagerConfig(FullImageDatamanagerConfig):
     """Whole latent pictures a step of RGB alignment."""
     scenes_per_batch: int = 16
     """Scenes a step; their planes are composed once for all rays of the step."""
-    background_color: str = "white"
+    background_color: tyro.conf.Suppress[str] = "white"
     """Colour behind pictures with an alpha channel, where the dataparser names none."""
 
 
@@ -89,6 +97,7 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         self.picture_sizes = self.picture_scenes = torch.zeros(0, dtype=torch.long)
         self.drawn_scenes: Optional[Tensor] = None
         self.seed = config.train_cameras_sampling_seed  # in training that of the run, `--machine.seed`
+        self.object_pixels = ObjectPixels(self.background_color)
 
     def _load_images(self, split: Literal["train", "eval"], cache_images_device: Literal["cpu", "gpu"]):
         """Nerfstudio's loading and undistortion, then alpha over the background.
@@ -169,6 +178,7 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         if len(self.picture_scenes):
             return
         pictures, cameras = self.cached_train, self.train_dataset.cameras
+        self.cameras, self.is_plain = cameras.to(self.device), is_plain_pinhole(cameras)
         if self.streams:
             self.picture_sizes = torch.cat([cameras.height, cameras.width], dim=1)
         else:
@@ -177,8 +187,14 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         self.scenes_present, counts = torch.unique_consecutive(self.picture_scenes, return_counts=True)
         self.first_pictures = torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)])
 
-    def prepare(self, space: LatentSpace) -> None:
-        """Loads the training pictures, encodes them or finds their latents, and fits the latent space if it is new."""
+    def prepare(self, space: LatentSpace, meets: Optional[Meets] = None) -> None:
+        """Loads the training pictures, encodes them or finds their latents, and fits the latent space if it is new.
+
+        Args:
+            space: the latent space.
+            meets: which rays are drawn: those that meet the box of a scene; all by default. The others show nothing
+                that can be learned, and would dilute L_latent.
+        """
         self.prepare_pictures()
         pictures = self.cached_train
         images = Lazy(len(pictures), lambda i: pictures[i]["image"].cpu())
@@ -193,7 +209,10 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         if not bool(space.fitted):
             space.fit(self.latents_to_fit(table, space))
         self.latent_cameras = latent_cameras(self.train_dataset.cameras, space.downscale_factor).to(self.device)
-        self.is_plain = is_plain_pinhole(self.latent_cameras)
+        if meets is not None:
+            parts = torch.arange(len(table.values)).split(RAYS_AT_ONCE)
+            kept = (meets(self.rays_at(to_device(table.locate(part), self.device))).cpu() for part in parts)
+            table = restricted(table, kept, folder)
         self.table = table
 
     def latents_to_fit(self, table: PixelTable, space: LatentSpace) -> Shaped[Tensor, "pixels channels"]:
@@ -247,8 +266,8 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         """Random latent pixels of many pictures and scenes.
 
         Returns:
-            Rays, and a batch with `raw_latent` [n, C] and `position` [n, 4]: row, column, and the latent picture's
-            height and width.
+            Rays, and a batch with `raw_latent` [n, C], `position` [n, 4]: row, column, and the latent picture's height
+            and width, and `scenes`: those of the rays, rising, on the host.
         """
         config, generator = self.config, self.generator_at(step)
         pixels = draw_pixels(self._table(), config.rays_per_batch, config.scenes_per_batch, generator, self.active)
@@ -264,9 +283,12 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         """Rays and batch of latent pixels of the table, see `next_train`."""
         table = self._table()
         places = table.locate(pixels)
-        position = torch.stack([places[:, 1], places[:, 2], table.heights[places[:, 0]], table.widths[places[:, 0]]], 1)
-        batch = {"raw_latent": table.values[pixels], "position": position}
-        return self.rays_at(places.to(self.device)), {k: v.to(self.device) for k, v in batch.items()}
+        pictures = places[:, 0]
+        sizes = torch.stack([table.heights[pictures], table.widths[pictures]], dim=1)
+        position = to_device(torch.cat([places, sizes], dim=1), self.device)
+        batch = {"raw_latent": to_device(table.values[pixels], self.device), "position": position[:, 1:]}
+        scenes = torch.unique(self.picture_scenes[pictures])
+        return self.rays_at(position[:, :3]), {**batch, "scenes": scenes}
 
     def rays_at(self, places: Int[Tensor, "rays 3"]) -> RayBundle:
         """Rays through the centres of latent pixels, given as picture, row and column."""
@@ -283,22 +305,26 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
             crop: longest side of a part of each picture, around a random place of the object; None for all of it.
 
         Returns:
-            Cameras (of the pictures, not of the latents), and a batch with `image` [n, H, W, 3] in [0, 1] and, where
-            there are masks, `mask` [n, H, W, 1]. Whole pictures have `indices` [n], for `raw_latents`.
+            Cameras (of the pictures, not of the latents), and a batch with `image` [n, H, W, 3] in [0, 1], `scenes`:
+            theirs, rising, on the host, and, where there are masks, `mask` [n, H, W, 1]. Whole pictures have `indices`
+            [n], for `raw_latents`.
         """
         generator = self.generator_at(step)
         indices = self._draw_pictures(generator)
-        cameras = self.train_dataset.cameras[torch.tensor(indices)].to(self.device)
+        places = torch.tensor(indices)
+        cameras = self.cameras[to_device(places, self.device)]
         pictures = self._pictures(indices, step)
-        batch = {"image": torch.stack([p["image"].to(self.device) for p in pictures])}
-        if "mask" in pictures[0]:
-            batch["mask"] = torch.stack([p["mask"].to(self.device) for p in pictures])
-        if crop is not None:
-            corners = draw_crops(batch["image"], self.background_color, crop, generator)
-            cameras = cropped_cameras(cameras, corners, crop)
-            batch = {name: cropped(value, corners, crop) for name, value in batch.items()}
+        parts = {name: [p[name] for p in pictures] for name in ("image", "mask") if name in pictures[0]}
+        batch: Dict[str, Any] = {"scenes": torch.unique(self.picture_scenes[places])}
+        if crop is None:
+            batch["indices"] = places
         else:
-            batch["indices"] = torch.tensor(indices)
+            objects = [self.object_pixels.of(*pair) for pair in zip(indices, parts["image"], strict=True)]
+            height, width = parts["image"][0].shape[:2]
+            corners = draw_crops(objects, (height, width), crop, generator)
+            cameras = cropped_cameras(cameras, corners, crop)
+            parts = {name: cropped(values, corners, crop) for name, values in parts.items()}
+        batch.update({name: to_device(torch.stack(values), self.device) for name, values in parts.items()})
         return cameras, {**batch, "image": as_float(batch["image"])}
 
     def _pictures(self, indices: List[int], step: int) -> List[Dict[str, Any]]:
@@ -313,12 +339,14 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
     def raw_latents(self, indices: Int[Tensor, "n"]) -> Shaped[Tensor, "n h w channels"]:
         """The cached latents of whole training pictures of one size."""
         table = self._table()
-        return torch.stack([table.picture(i) for i in indices.tolist()]).to(self.device)
+        return to_device(torch.stack([table.picture(i) for i in indices.tolist()]), self.device)
 
     def _draw_pictures(self, generator: torch.Generator) -> List[int]:
         """Pictures of the step's scenes, of one size."""
         if not len(self.picture_scenes):
-            raise RuntimeError("datamanager: expected prepare_pictures() before the first pictures; call it once")
+            raise RuntimeError(
+                problem("datamanager", "prepare_pictures() before the first pictures", "none", "call it once")
+            )
         count, wanted = len(self.scenes_present), self.config.scenes_per_batch
         chosen = draw_scenes(count, wanted, generator, self.active)
         spans = zip(self.first_pictures[chosen].tolist(), self.first_pictures[chosen + 1].tolist(), strict=True)
@@ -329,7 +357,9 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
 
     def _table(self) -> PixelTable:
         if self.table is None:
-            raise RuntimeError("datamanager: expected prepare(latent_space) before the first batch; call it once")
+            raise RuntimeError(
+                problem("datamanager", "prepare(latent_space) before the first batch", "none", "call it once")
+            )
         return self.table
 
     def get_train_rays_per_batch(self) -> int:

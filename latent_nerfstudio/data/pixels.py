@@ -1,14 +1,15 @@
 """Pixels of pictures of many sizes and scenes in one table, and random draws from it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Iterable, List, Optional, Sequence, Set, Tuple, Union
 
 import torch
-from jaxtyping import Int, Shaped
+from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
 from latent_nerfstudio.data.storage import concatenated
+from latent_nerfstudio.errors import problem
 
 PictureSizes = Union[Sequence[Tuple[int, int]], Tensor]
 """Height and width of each picture."""
@@ -24,6 +25,7 @@ class PixelTable:
         starts: first pixel of each picture, and the end: [pictures + 1].
         scene_starts: first pixel of each scene, and the end: [scenes + 1].
         valid: pixels that may be drawn, sorted, where masks leave some out; else None.
+        drawn: those of them that are drawn, sorted, see `restricted`; None for all.
     """
 
     values: Shaped[Tensor, "pixels channels"]
@@ -32,6 +34,7 @@ class PixelTable:
     starts: Int[Tensor, "pictures_and_end"]
     scene_starts: Int[Tensor, "scenes_and_end"]
     valid: Optional[Int[Tensor, "valid_pixels"]] = None
+    drawn: Optional[Int[Tensor, "drawn_pixels"]] = None
 
     @property
     def num_scenes(self) -> int:
@@ -78,11 +81,31 @@ def pixel_table(
     empty = [] if valid is None else (torch.searchsorted(valid, table.scene_starts).diff() == 0).nonzero()[:, 0]
     if len(empty):
         views = ends[empty[0]], ends[empty[0] + 1] - 1
-        raise ValueError(
-            f"masks: expected a latent pixel of each scene to be kept, got none in views {views[0]} to {views[1]}; "
-            "correct their masks, white is what is kept"
-        )
+        got, do = f"none in views {views[0]} to {views[1]}", "correct their masks, white is what is kept"
+        raise ValueError(problem("masks", "a latent pixel of each scene to be kept", got, do))
     return table
+
+
+def restricted(table: PixelTable, kept: Iterable[Bool[Tensor, "_"]], folder: Optional[Path] = None) -> PixelTable:
+    """A table of which only some pixels are drawn; scenes of which none would be left stay as they are.
+
+    Args:
+        table: maybe with masks, which hold as well.
+        kept: whether each pixel is kept, in parts that follow one another.
+        folder: where a temporary file keeps what is drawn from; None for memory.
+    """
+    flags = torch.cat(list(kept))
+    allowed = torch.full_like(flags, table.valid is None)
+    if table.valid is not None:
+        allowed[table.valid] = True
+    both = flags & allowed
+    for start, end in zip(table.scene_starts.tolist(), table.scene_starts[1:].tolist(), strict=False):
+        if not bool(both[start:end].any()):
+            both[start:end] = allowed[start:end]
+    if bool(both.all()):
+        return table
+    drawn, _ = concatenated([both.nonzero()[:, :, None]], folder)
+    return replace(table, drawn=drawn[:, 0])
 
 
 def draw_pixels(
@@ -105,10 +128,11 @@ def draw_pixels(
     scenes = draw_scenes(table.num_scenes, scenes_per_batch, generator, active)
     each = max(1, count // planned_scenes(table.num_scenes, scenes_per_batch))
     bounds = torch.stack([table.scene_starts[scenes], table.scene_starts[scenes + 1]])
-    start, end = bounds if table.valid is None else torch.searchsorted(table.valid, bounds)
+    drawn = table.valid if table.drawn is None else table.drawn
+    start, end = bounds if drawn is None else torch.searchsorted(drawn, bounds)
     uniform = torch.rand(len(scenes), each, generator=generator, dtype=torch.float64)
     chosen = (start[:, None] + (uniform * (end - start)[:, None]).long()).flatten()
-    return chosen if table.valid is None else table.valid[chosen]
+    return chosen if drawn is None else drawn[chosen]
 
 
 def planned_scenes(count: int, wanted: int) -> int:

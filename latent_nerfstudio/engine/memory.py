@@ -10,6 +10,7 @@ from torch.nn import Parameter
 
 from latent_nerfstudio.data.storage import free_host_bytes
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.fields.rows import parameter_bytes
 from latent_nerfstudio.models.triplane import TriplaneModel
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
 
@@ -225,7 +226,7 @@ def sizes_of_nerf(pipeline: LatentPipeline, rays: int) -> Dict[str, Any]:
         "points": rays * (config.num_samples + config.num_importance_samples),
         "features": config.field.micro_features + (0 if field.base_planes is None else config.field.macro_features),
         "texels": 3 * config.field.resolution**2,
-        "hidden": config.field.hidden_width * config.field.hidden_layers,
+        "hidden": config.field.hidden_width,
     }
 
 
@@ -261,11 +262,6 @@ def saved_bytes(function: Callable[[], Tensor]) -> int:
         result = function()
     del result
     return sum(seen.values())
-
-
-def parameter_bytes(parameters: List[Parameter]) -> int:
-    """Bytes of parameters."""
-    return sum(p.numel() * p.element_size() for p in parameters)
 
 
 def trained_bytes(parameters: List[Parameter]) -> int:

@@ -9,7 +9,6 @@ from nerfstudio.engine.optimizers import OptimizerConfig
 from torch import Tensor
 
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.fields.rows import take_row_gradients
 
 
 @dataclass
@@ -48,7 +47,7 @@ class RowAdam(torch.optim.Optimizer):
     dense gradients.
 
     Args:
-        params: parameters, or groups of them; `gather_rows` makes sparse gradients for them from now on.
+        params: parameters, or groups of them.
         lr: learning rate.
         betas: decay of the averages of the gradient and of its square, in [0, 1).
         eps: added to the root of the mean square.
@@ -60,6 +59,9 @@ class RowAdam(torch.optim.Optimizer):
     Raises:
         ValueError: a number out of its range.
     """
+
+    takes_row_gradients = True
+    """That a model may make sparse gradients for its parameters, see `fields.rows.gather_rows`."""
 
     def __init__(
         self,
@@ -78,9 +80,6 @@ class RowAdam(torch.optim.Optimizer):
             if not is_right:
                 raise ValueError(problem(name, expected, value, "correct the optimizer's settings"))
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "max_idle": max_idle, "rows_in_turn": None})
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                take_row_gradients(parameter)
 
     @torch.no_grad()
     def step(self, closure: Optional[Callable[[], Any]] = None) -> Any:

@@ -41,7 +41,7 @@ from latent_nerfstudio.engine.summary import SUMMARY
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.escaping import for_markup
 from latent_nerfstudio.files.replacing import sole_writer, write_text
-from latent_nerfstudio.models.shared_bundle import write_shared_bundle
+from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 from latent_nerfstudio.models.viewer_address import unless_asked
 from latent_nerfstudio.pipelines.contact_sheet import draw_views, write_contact_sheet
 from latent_nerfstudio.pipelines.finite import check_finite

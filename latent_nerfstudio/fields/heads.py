@@ -1,17 +1,43 @@
-"""Colour heads of Nerfstudio's fields, widened in place to any number of channels."""
+"""What fields of any number of channels share: a range for their channels, a density, the choice of an MLP, and colour
+heads of Nerfstudio's fields, widened in place."""
 
-from typing import List, Tuple
+from typing import List, Literal, Tuple
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from nerfstudio.field_components.field_heads import RGBFieldHead
 from nerfstudio.field_components.mlp import MLP
+from nerfstudio.utils.external import TCNN_EXISTS
 from torch import Tensor, nn
 
-from latent_nerfstudio.fields.triplane_field import bound
+from latent_nerfstudio.errors import problem
 
 Range = Tuple[float, float]
 """Lower and upper limit of channels; infinite ones for a linear output."""
+
+MLPImplementation = Literal["auto", "torch", "tcnn"]
+
+
+def mlp_implementation(wanted: MLPImplementation) -> Literal["torch", "tcnn"]:
+    """What `auto` means on this machine."""
+    if wanted != "auto":
+        return wanted
+    return "tcnn" if TCNN_EXISTS and torch.cuda.is_available() else "torch"
+
+
+def bound(values: Float[Tensor, "*batch channels"], limits: Range) -> Float[Tensor, "*batch channels"]:
+    """A sigmoid onto finite limits, widened by a thousandth so that the limits themselves are reached (mip-NeRF)."""
+    low, high = limits
+    if low == -float("inf"):
+        return values
+    margin = 0.001 * (high - low)
+    return torch.sigmoid(values) * (high - low + 2 * margin) + low - margin
+
+
+def density_of(raw: Float[Tensor, "*batch"], scale: float) -> Float[Tensor, "*batch"]:
+    """scale * softplus(raw - 1): positive, and thin where the network says nothing."""
+    return scale * F.softplus(raw - 1)
 
 
 class Bounded(nn.Module):
@@ -26,14 +52,14 @@ class Bounded(nn.Module):
 
 
 class ScaledSoftplus(nn.Module):
-    """Density from any number: scale * softplus(x - 1), as in the tri-plane field, whose reason holds here as well."""
+    """See `density_of`."""
 
     def __init__(self, scale: float):
         super().__init__()
         self.scale = scale
 
     def forward(self, values: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-        return self.scale * F.softplus(values - 1)
+        return density_of(values, self.scale)
 
 
 def color_heads(model: nn.Module) -> List[nn.Module]:
@@ -56,10 +82,8 @@ def widen(head: nn.Module, num_channels: int, limits: Range) -> None:
     elif isinstance(head, MLP):
         widen_mlp(head, num_channels, limits)
     else:
-        raise TypeError(
-            f"colour head: expected Nerfstudio's RGBFieldHead or MLP, got {type(head).__name__}; "
-            "widen it in the model's own `widen_heads`"
-        )
+        do = "widen it in the model's own `widen_heads`"
+        raise TypeError(problem("colour head", "Nerfstudio's RGBFieldHead or MLP", type(head).__name__, do))
 
 
 def widen_field_head(head: RGBFieldHead, num_channels: int, limits: Range) -> None:

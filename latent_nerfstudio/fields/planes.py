@@ -5,12 +5,11 @@ of its pair, its column along the first. Texel centres lie on the box's border: 
 centre and +1 the last one's.
 """
 
-from functools import reduce
-from typing import Literal, Optional, Tuple
+from typing import Optional, Tuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 PLANE_AXES: Tuple[Tuple[int, int], ...] = ((0, 1), (0, 2), (1, 2))
@@ -18,8 +17,6 @@ PLANE_AXES: Tuple[Tuple[int, int], ...] = ((0, 1), (0, 2), (1, 2))
 
 EG3D_AXES: Tuple[Tuple[int, int], ...] = ((0, 1), (0, 2), (2, 0))
 """What EG3D's code and its descendants sample: XY, XZ and ZX, so that no plane tells y from z (NVlabs/eg3d#67)."""
-
-Aggregation = Literal["sum", "product", "concat"]
 
 
 def compose_planes(
@@ -51,18 +48,6 @@ def sample_planes(
     return sampled.view(scenes, count, features, -1).transpose(2, 3)
 
 
-def aggregate(
-    features: Float[Tensor, "scenes planes points features"], how: Aggregation
-) -> Float[Tensor, "scenes points out"]:
-    """One feature vector a point from the three planes' vectors."""
-    if how == "sum":
-        return features.sum(dim=1)
-    if how == "product":
-        # Not prod(): its gradient looks for zeros and divides, which takes three times as long.
-        return reduce(torch.mul, features.unbind(dim=1))
-    return features.transpose(1, 2).flatten(2)
-
-
 def total_variation(planes: Float[Tensor, "scenes planes features rows cols"]) -> Float[Tensor, ""]:
     """Mean squared difference of neighbouring texels, along rows plus along columns.
 
@@ -70,39 +55,3 @@ def total_variation(planes: Float[Tensor, "scenes planes features rows cols"]) -
     over B scenes divided by (rows + cols) is this times B * 3 * F * rows * (cols - 1) / (rows + cols).
     """
     return planes.diff(dim=-1).square().mean() + planes.diff(dim=-2).square().mean()
-
-
-def group_points(slots: Int[Tensor, "points"], scenes: int) -> Tuple[Int[Tensor, "points"], Int[Tensor, ""]]:
-    """Where each point goes in a scenes x longest table that keeps the points of one scene in one row.
-
-    Args:
-        slots: row of each point, in [0, scenes).
-        scenes: number of rows.
-
-    Returns:
-        The position in the flattened table of each point, and the table's row length.
-    """
-    counts = torch.bincount(slots, minlength=scenes)
-    longest = counts.max()
-    starts = counts.cumsum(0) - counts
-    rank = torch.arange(len(slots), device=slots.device)
-    if not bool((slots.diff() >= 0).all()):  # training draws rays scene by scene, which saves the sort
-        rank = torch.empty_like(slots).index_copy(0, torch.argsort(slots, stable=True), rank)
-    return slots * longest + rank - starts[slots], longest
-
-
-def sample_scenes(
-    planes: Float[Tensor, "scenes planes features rows cols"],
-    positions: Float[Tensor, "points 3"],
-    slots: Int[Tensor, "points"],
-    how: Aggregation = "sum",
-    axes: Tuple[Tuple[int, int], ...] = PLANE_AXES,
-) -> Float[Tensor, "points out"]:
-    """Features of points of several scenes in any order: point i is looked up in the planes of scene `slots[i]`."""
-    scenes = planes.shape[0]
-    if scenes == 1:
-        return aggregate(sample_planes(planes, positions[None], axes), how)[0]
-    place, longest = group_points(slots, scenes)
-    table = positions.new_zeros(scenes * int(longest), 3)
-    table = table.index_copy(0, place, positions)
-    return aggregate(sample_planes(planes, table.view(scenes, -1, 3), axes), how).flatten(0, 1).index_select(0, place)

@@ -1,11 +1,13 @@
 """Rows of parameters that are indexed by scene: a step reads and changes those of its scenes alone."""
 
-from typing import Any, Callable, Literal, Optional, Sequence, Tuple
+from typing import Any, Callable, Iterable, Literal, Sequence, Tuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import Module
+
+from latent_nerfstudio.latent_space.latent_space import to_device
 
 SceneStorage = Literal["auto", "device", "host"]
 
@@ -17,47 +19,42 @@ ADAM_COPIES = 3
 
 
 class GatherRows(torch.autograd.Function):
-    """Rows of a table, on the device of the index; the gradient is a sparse tensor on the device of the table."""
+    """See `gather_rows`, with a sparse gradient."""
 
     @staticmethod
-    def forward(ctx: Any, table: Tensor, index: Tensor) -> Tensor:
-        own = index.to(table.device)
+    def forward(ctx: Any, table: Tensor, index: Tensor, device: torch.device) -> Tensor:
+        own = to_device(index, table.device)
         ctx.save_for_backward(own)
         ctx.shape = table.shape
-        return table.index_select(0, own).to(index.device)
+        ctx.rises = bool((index.diff() > 0).all())  # then nothing has to be sorted or added up, which takes a copy
+        return table.index_select(0, own).to(device)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tuple[Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor) -> Tuple[Tensor, None, None]:
         (index,) = ctx.saved_tensors
-        rises = bool((index.diff() > 0).all())  # then nothing has to be sorted or added up, which would take a copy
         values = grads[0].to(index.device)
-        return torch.sparse_coo_tensor(index[None], values, ctx.shape, is_coalesced=rises or None), None
+        return torch.sparse_coo_tensor(index[None], values, ctx.shape, is_coalesced=ctx.rises or None), None, None
 
 
-def gather_rows(table: Float[Tensor, "rows *row"], index: Int[Tensor, "chosen"]) -> Float[Tensor, "chosen *row"]:
-    """Rows of a table, on the device of the index.
+def gather_rows(
+    table: Float[Tensor, "rows *row"], index: Int[Tensor, "chosen"], device: torch.device, sparse: bool = False
+) -> Float[Tensor, "chosen *row"]:
+    """Rows of a table, on a device.
 
-    The gradient is sparse, with the rows of the index alone, where the table's optimizer takes such gradients (see
-    `take_row_gradients`), and dense elsewhere.
+    Args:
+        table: anywhere.
+        index: of the rows; on the host, so that no device is asked.
+        device: where the rows are wanted.
+        sparse: whether the table's gradient holds the rows of the index alone, which not every optimizer takes.
     """
-    if takes_row_gradients(table):
-        return GatherRows.apply(table, index)  # type: ignore[return-value]
-    return table.index_select(0, index.to(table.device)).to(index.device)
+    if sparse:
+        return GatherRows.apply(table, index, device)  # type: ignore[return-value]
+    return table.index_select(0, to_device(index, table.device)).to(device)
 
 
-def take_row_gradients(parameter: Tensor) -> None:
-    """Has `gather_rows` make sparse gradients for a parameter; its optimizer asks for them, since others would fail."""
-    parameter.row_gradients = True  # type: ignore[attr-defined]
-
-
-def takes_row_gradients(parameter: Tensor) -> bool:
-    """Whether the optimizer of a parameter takes sparse gradients."""
-    return getattr(parameter, "row_gradients", False)
-
-
-def row_bytes(*tables: Optional[Tensor]) -> int:
-    """Bytes of tables; None counts nothing."""
-    return sum(t.numel() * t.element_size() for t in tables if t is not None)
+def parameter_bytes(parameters: Iterable[Tensor]) -> int:
+    """Bytes of parameters in float32."""
+    return sum(4 * p.numel() for p in parameters)
 
 
 def stays_on_host(storage: SceneStorage, needed: int, device: torch.device) -> bool:

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.planes import compose_planes
 
 Parts = Literal["all", "macro", "micro", "base plane"]
@@ -27,16 +28,14 @@ class SceneView:
     share: float = 0.0
     """Share of the second scene, 0 to 1: micro planes and scene weights are interpolated."""
     parts: Parts = "all"
-    """`macro` or `micro` planes alone, or one `base plane` alone; what is left out is at its neutral value."""
+    """`macro` or `micro` planes alone, or one `base plane` alone; what is left out is zero."""
     base_plane: int = 0
     """Index of the base plane that is shown alone."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1 or (self.share > 0 and self.other is None):
-            raise ValueError(
-                f"view: expected a share from 0 to 1 of another scene, got {self.share} of scene {self.other}; "
-                "give both, or neither"
-            )
+            got = f"{self.share} of scene {self.other}"
+            raise ValueError(problem("view", "a share from 0 to 1 of another scene", got, "give both, or neither"))
 
     @property
     def scenes(self) -> Tuple[int, ...]:
@@ -54,7 +53,6 @@ def view_planes(
     micro: Optional[Float[Tensor, "scenes planes micro_features rows cols"]],
     base: Optional[Float[Tensor, "bases planes macro_features rows cols"]],
     weights: Optional[Float[Tensor, "scenes bases"]],
-    neutral: float = 0.0,
 ) -> Float[Tensor, "1 planes features rows cols"]:
     """The composed planes of a view.
 
@@ -65,16 +63,15 @@ def view_planes(
         micro: micro planes of `view.scenes`, one row each; or None.
         base: base planes; or None.
         weights: weights of `view.scenes`, one row each; or None.
-        neutral: feature that leaves a point as it is: 0 where planes are summed, 1 where they are multiplied.
     """
     if micro is not None:
         shown = view.parts in ("all", "micro")
-        micro = blend(micro, view.share) if shown else torch.full_like(micro[:1], neutral)
+        micro = blend(micro, view.share) if shown else torch.zeros_like(micro[:1])
     if base is not None and weights is not None:
         weights = blend(weights, view.share)
         if view.parts in ("micro", "base plane"):
             alone = base[view.base_plane][None]
-            base = alone if view.parts == "base plane" else torch.full_like(alone, neutral)
+            base = alone if view.parts == "base plane" else torch.zeros_like(alone)
             weights = weights.new_ones(1, 1)
     return compose_planes(micro, base, weights)
 

@@ -5,12 +5,14 @@ latents are read from its configuration. The imports of diffusers are inside fun
 every ns-* command.
 """
 
+import copy
 import hashlib
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
+import torch
 from jaxtyping import Float
 from nerfstudio.configs.base_config import InstantiateConfig
 from torch import Tensor, nn
@@ -168,6 +170,9 @@ class DiffusersAutoencoder(Autoencoder):
         self.prior_mean = stated.get("mean", getattr(config, "shift_factor", None) or 0.0)
         for parameter in self.encoder_parameters():
             parameter.requires_grad_(False)
+        for name, part in vae.named_children():
+            if not f"vae.{name}.".startswith(self.frozen_prefixes):
+                part.to(memory_format=torch.channels_last)  # as latents come: a tenth of decoding's time on a CPU
 
     def encode(self, images):
         padded = pad_to_multiple(images.permute(0, 3, 1, 2) * 2 - 1, self.downscale_factor)
@@ -183,6 +188,12 @@ class DiffusersAutoencoder(Autoencoder):
         digest = hashlib.sha256(f"{type(self.vae).__name__}{sorted(settings.items())}".encode())
         self._add_encoder(digest)
         return digest.hexdigest()[:16]
+
+
+def save_vae(vae: nn.Module, folder: Path, dtype: torch.dtype = torch.float32) -> None:
+    """Writes an autoencoder in diffusers format; as a copy, since files hold tensors in torch's usual order."""
+    stored: Any = copy.deepcopy(vae).to(dtype=dtype, memory_format=torch.contiguous_format)
+    stored.save_pretrained(folder)
 
 
 def latents_of(output: Any) -> Float[Tensor, "batch channels latent_height latent_width"]:

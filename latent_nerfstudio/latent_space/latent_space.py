@@ -4,13 +4,14 @@ Everything that is needed to go from pixels to what a NeRF learns, and back. Axe
 `latent_height latent_width` = both divided by the downscale factor and rounded up, `channels` of the latent.
 """
 
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Tuple, Union
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from nerfstudio.utils import colors
 from torch import Tensor, nn
 
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig
 from latent_nerfstudio.latent_space.normalizer import Normalizer, NormalizerKind
 from latent_nerfstudio.latent_space.preview import fit_preview
@@ -115,10 +116,8 @@ class LatentSpace(nn.Module):
         """
         expected = latent_size(height, width, self.downscale_factor)
         if tuple(latents.shape[1:3]) != expected:
-            raise ValueError(
-                f"decode: expected latents of {expected} for an image of {height} x {width}, got "
-                f"{tuple(latents.shape[1:3])}; pass the size of the image that was encoded"
-            )
+            what, got = f"latents of {expected} for an image of {height} x {width}", tuple(latents.shape[1:3])
+            raise ValueError(problem("decode", what, got, "pass the size of the image that was encoded"))
         return self.autoencoder.decode(self.normalizer.inverse(latents))[:, :height, :width]
 
     def background_at(
@@ -137,6 +136,13 @@ def as_float(values: Shaped[Tensor, "*batch channels"]) -> Float[Tensor, "*batch
     return values.float() / 255 if values.dtype == torch.uint8 else values.float()
 
 
+def to_device(values: Shaped[Tensor, "*any"], device: Union[str, torch.device]) -> Shaped[Tensor, "*any"]:
+    """A tensor of the host on a device: through pinned memory, so that the host need not wait for a GPU."""
+    if torch.device(device).type != "cuda" or values.is_cuda:
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)
+
+
 def background_color_of(color: Any) -> Float[Tensor, "3"]:
     """A colour's name or three numbers in [0, 1] as a tensor.
 
@@ -152,9 +158,8 @@ def background_color_of(color: Any) -> Float[Tensor, "3"]:
         reason = None
     if value.shape != (3,) or not bool(((value >= 0) & (value <= 1)).all()):
         names = ", ".join(sorted(colors.COLORS_DICT))
-        raise ValueError(
-            f"background color: expected one of {names}, or three numbers in [0, 1], got {color!r}; choose one of these"
-        ) from reason
+        expected = f"one of {names}, or three numbers in [0, 1]"
+        raise ValueError(problem("background color", expected, repr(color), "choose one of these")) from reason
     return value
 
 
@@ -181,10 +186,9 @@ def _keep_encoder(module: Any, state_dict: Dict[str, Any], prefix: str, *_: Any)
     saved = state_dict.get(f"{prefix}background")
     channels = module.background.shape[-1]
     if saved is not None and saved.shape[-1] != channels:
-        raise ValueError(
-            f"checkpoint: expected latents of {channels} channels, as the autoencoder has, got {saved.shape[-1]}; "
-            "resume with the autoencoder that the run was started with (--pipeline.model.autoencoder.source)"
-        )
+        expected = f"latents of {channels} channels, as the autoencoder has"
+        do = "resume with the autoencoder that the run was started with (--pipeline.model.autoencoder.source)"
+        raise ValueError(problem("checkpoint", expected, saved.shape[-1], do))
     if not module.trains_encoder:
         for name, value in _encoder_state(module, prefix).items():
             state_dict.setdefault(name, value)

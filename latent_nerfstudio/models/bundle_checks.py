@@ -7,6 +7,7 @@ from torch import Tensor
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.latent_space.checks import check_priors, is_finite
+from latent_nerfstudio.latent_space.latent_space import BACKGROUND_SIDE
 
 MOST_FEATURES = 1 << 12
 """Features of a plane, base planes, channels and widths at most."""
@@ -16,9 +17,6 @@ MOST_SIDE = 1 << 13
 
 MOST_NUMBERS = 1 << 28
 """Numbers of a scene's planes at most, a gigabyte; base planes may be as many more."""
-
-BACKGROUND_SIDE = 16
-"""Side of the stored picture of the background's latents."""
 
 AGAIN = "copy the bundle again, or have its run write it again"
 

@@ -12,9 +12,12 @@ from jaxtyping import Float
 from nerfstudio.models.base_model import Model, ModelConfig
 from nerfstudio.utils.rich_utils import CONSOLE
 
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.placement import Placement, box_words, placement_of
+from latent_nerfstudio.fields.triplane_field import REMOVED, check_removed
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig
 from latent_nerfstudio.latent_space.latent_space import LatentSpace
+from latent_nerfstudio.models.bundle_checks import AGAIN
 from latent_nerfstudio.models.shared_bundle import SharedBundle, latent_space_tensors
 from latent_nerfstudio.models.triplane import TriplaneModel, TriplaneModelConfig
 
@@ -58,10 +61,8 @@ def load_decoder(autoencoder: Autoencoder, bundle: SharedBundle) -> None:
     try:
         autoencoder.load_decoder(bundle.decoder)
     except RuntimeError as error:
-        raise ValueError(
-            f"shared bundle {bundle.folder}: expected a decoder of its autoencoder, got another: {error}; copy the "
-            "bundle again, or have its run write it again"
-        ) from error
+        where, got = f"shared bundle {bundle.folder}", f"another: {error}"
+        raise ValueError(problem(where, "a decoder of its autoencoder", got, AGAIN)) from error
 
 
 def check_autoencoder(space: LatentSpace, bundle: SharedBundle) -> bool:
@@ -69,12 +70,15 @@ def check_autoencoder(space: LatentSpace, bundle: SharedBundle) -> bool:
     theirs = bundle.autoencoder
     ours = (space.downscale_factor, space.num_channels)
     if ours != (theirs["downscale_factor"], theirs["channels"]):
-        raise ValueError(
-            f"shared bundle: expected an autoencoder with the downscale factor {theirs['downscale_factor']} and "
-            f"{theirs['channels']} channels, as the bundle's, got {ours[0]} and {ours[1]}; leave out "
-            "--pipeline.model.autoencoder.source, which takes the bundle's (and with `triplane`, which names the "
-            "identity, use `latent-triplane`)"
+        expected = (
+            f"an autoencoder with the downscale factor {theirs['downscale_factor']} and {theirs['channels']} channels"
         )
+        do = (
+            "leave out --pipeline.model.autoencoder.source, which takes the bundle's (and with `triplane`, which names "
+        )
+        do += "the identity, use `latent-triplane`)"
+        got = f"{ours[0]} and {ours[1]}"
+        raise ValueError(problem("shared bundle", f"{expected}, as the bundle's", got, do))
     if space.autoencoder.encoder_hash() == theirs["encoder_hash"]:
         return True
     CONSOLE.print(
@@ -88,19 +92,18 @@ def nerf_for(bundle: SharedBundle, config: ModelConfig) -> ModelConfig:
     """The NeRF's config with the settings that shape what the bundle holds; another NeRF's is left as it is.
 
     Raises:
-        ValueError: a setting that this version does not know.
+        ValueError: a setting that this version does not know, or that is gone.
     """
     if not isinstance(config, TriplaneModelConfig):
         return config
-    unknown = sorted(set(bundle.field) - {f.name for f in fields(config.field)})
+    check_removed(bundle.field)
+    settings = {name: value for name, value in bundle.field.items() if name not in (*REMOVED, "implementation")}
+    unknown = sorted(set(settings) - {f.name for f in fields(config.field)})
     if unknown:
+        got = f"{', '.join(unknown)} as well"
         raise ValueError(
-            f"shared bundle: expected settings of this version's tri-plane field, got {', '.join(unknown)} as well; "
-            "update this package"
+            problem("shared bundle", "settings of this version's tri-plane field", got, "update this package")
         )
-    settings = dict(bundle.field)
-    if settings["implementation"] == "torch" and config.field.implementation != "tcnn":
-        del settings["implementation"]  # a bundle says which parameters there are, a run which kernels read them
     return replace(config, field=replace(config.field, **settings), scene_contraction=bundle.scene_contraction)
 
 
@@ -128,36 +131,24 @@ def placements_for(
 
 
 @torch.no_grad()
-def start_nerf(nerf: Model, bundle: SharedBundle, reset_base_planes: bool) -> None:
+def start_nerf(nerf: Model, bundle: SharedBundle) -> None:
     """Gives a fresh NeRF the bundle's MLP and base planes, and every scene the mean of the bundle's scene weights.
 
-    Beside the bundle's base planes micro planes start at zero where planes are summed up: a new scene is the mean scene
-    then. Products of features around 0 would vanish, and with `concat` planes keep their fresh values as well.
+    Beside the bundle's base planes micro planes start at zero: a new scene is the mean scene then.
 
     Raises:
-        ValueError: an MLP that this machine cannot run, or tensors that do not fit the bundle's settings.
+        ValueError: tensors that do not fit the bundle's settings.
     """
     if not isinstance(nerf, TriplaneModel):
         return
     field = nerf.field
-    theirs, ours = bundle.field["implementation"], field.shared_settings()["implementation"]
-    if theirs != ours:
-        raise ValueError(
-            f"shared bundle: expected the {theirs} implementation of the MLP, with which it was learned, got {ours}; "
-            "install tiny-cuda-nn on a machine with a GPU, or learn the bundle with "
-            "--pipeline.model.nerf.field.implementation torch"
-        )
     state = {name.removeprefix("field."): v for name, v in bundle.tensors.items() if name.startswith("field.")}
-    if reset_base_planes:
-        state.pop("base_planes", None)
-    elif field.scene_weights is not None:
+    if field.scene_weights is not None:
         field.scene_weights.copy_(bundle.tensors["mean_scene_weights"].expand_as(field.scene_weights))
-        if field.micro_planes is not None and field.config.aggregation == "sum":
+        if field.micro_planes is not None:
             field.micro_planes.zero_()
     try:
         field.load_shared_state(state)
     except RuntimeError as error:
-        raise ValueError(
-            f"shared bundle {bundle.folder}: expected base planes and an MLP of its own settings, got others: {error}; "
-            "copy the bundle again, or have its run write it again"
-        ) from error
+        where, got = f"shared bundle {bundle.folder}", f"others: {error}"
+        raise ValueError(problem(where, "base planes and an MLP of its own settings", got, AGAIN)) from error

@@ -3,19 +3,19 @@
 import sys
 from contextlib import ExitStack, contextmanager
 from typing import Any, ClassVar, Dict, Iterator, Optional, Tuple
-from unittest.mock import patch
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from nerfacc import accumulate_along_rays
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.model_components.renderers import RGBRenderer
 from nerfstudio.models.base_model import Model, ModelConfig
 from torch import Tensor, nn
 
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.heads import Range, color_heads, widen
 from latent_nerfstudio.models.proposals import keep_clocks
-from latent_nerfstudio.models.rendering import clip_rays, cropped_box, farthest_corner, scatter
+from latent_nerfstudio.models.rendering import clip_rays, cropped_box, for_all_rays
 
 DEFAULT_NEAR, DEFAULT_FAR = 0.05, 1000.0
 """Bounds of rays where the model's config has none."""
@@ -61,8 +61,9 @@ class ChannelNeRF(Model):
     The owner passes `num_channels`, `value_range` and `num_scenes`. See docs/your_nerf.md for hosts that need more.
     """
 
-    pictures: ClassVar[Tuple[Tuple[str, str], ...]] = (("rgb", "accumulation"),)
-    """Outputs that the owner composites on the background, each with its accumulation."""
+    pictures: ClassVar[Tuple[Tuple[str, str], ...]] = (("latent", "accumulation"),)
+    """Outputs that the owner composites on the background, each with its accumulation; what the host calls `rgb` and
+    `rgb_...` is `latent` and `latent_...` here."""
     reconstruction_loss: ClassVar[str] = "rgb_loss"
     """Which of the host's losses compares `rgb` with the picture."""
     box: Tensor
@@ -87,10 +88,9 @@ class ChannelNeRF(Model):
         """
         heads = color_heads(self)
         if not heads:
-            raise TypeError(
-                f"{type(self).__name__}: expected a colour head, which is an RGBFieldHead or an MLP with three outputs "
-                "and a sigmoid, got none; override `widen_heads(num_channels, value_range)`, see docs/your_nerf.md"
-            )
+            expected = "a colour head, which is an RGBFieldHead or an MLP with three outputs and a sigmoid"
+            do = "override `widen_heads(num_channels, value_range)`, see docs/your_nerf.md"
+            raise TypeError(problem(type(self).__name__, expected, "none", do))
         for head in heads:
             widen(head, num_channels, value_range)
 
@@ -102,10 +102,9 @@ class ChannelNeRF(Model):
         """
         names = [name for name, module in self.named_children() if isinstance(module, RGBRenderer)]
         if not names:
-            raise TypeError(
-                f"{type(self).__name__}: expected an RGBRenderer as an attribute, got none; composite any number of "
-                "channels without background and override `replace_renderers`, see docs/your_nerf.md"
-            )
+            do = "composite any number of channels without background and override `replace_renderers`"
+            do += ", see docs/your_nerf.md"
+            raise TypeError(problem(type(self).__name__, "an RGBRenderer as an attribute", "none", do))
         for name in names:
             setattr(self, name, ChannelRenderer())
 
@@ -115,16 +114,14 @@ class ChannelNeRF(Model):
         return not getattr(self.config, "disable_scene_contraction", True)
 
     def forward(self, ray_bundle: RayBundle) -> Dict[str, Any]:  # type: ignore[override]
-        """The host's outputs; `depth` and `pictures` [rays, k] of all rays, the others of those that meet the box."""
+        """The host's outputs, with its pictures as `latent`; `depth` and `pictures` [rays, k] of all rays, the others
+        of those that meet the box."""
         rays, hit = self.clip(ray_bundle)
-        outputs: Dict[str, Any] = dict(self.get_outputs(rays))
-        nothing = torch.zeros_like(ray_bundle.origins[:, :1])
-        for name in {name for pair in self.pictures for name in pair if name in outputs}:
-            outputs[name] = scatter(outputs[name], hit, nothing)
-        outputs["depth"] = scatter(outputs["depth"], hit, farthest_corner(ray_bundle.origins, self.box))
-        return outputs
+        outputs = {name.replace("rgb", "latent"): value for name, value in self.get_outputs(rays).items()}
+        names = {"depth", *(name for pair in self.pictures for name in pair)} & set(outputs)
+        return {**outputs, **for_all_rays({name: outputs[name] for name in names}, hit, ray_bundle, self.box)}
 
-    def clip(self, ray_bundle: RayBundle) -> Tuple[RayBundle, Bool[Tensor, "rays"]]:
+    def clip(self, ray_bundle: RayBundle) -> Tuple[RayBundle, Optional[Int[Tensor, "hits"]]]:
         """See `clip_rays`; the bounds are the box and what a crop leaves of it."""
         box = None if self.contracts else self.box
         if self.render_aabb is not None and not self.training:
@@ -137,7 +134,7 @@ class ChannelNeRF(Model):
         return rays, hit
 
     def get_loss_dict(self, outputs, batch, metrics_dict=None) -> Dict[str, Tensor]:
-        """The host's losses against `batch["latent"]` [rays, C]; that of `rgb` is called `latent_loss`."""
+        """The host's losses against `batch["latent"]` [rays, C]; that of its picture is called `latent_loss`."""
         losses = self.host_losses(outputs, batch["latent"])
         return {"latent_loss": losses.pop(self.reconstruction_loss), **losses}
 
@@ -147,13 +144,14 @@ class ChannelNeRF(Model):
         Where pictures are decoded, there is no latent to compare with. The render itself, without its gradient, is the
         target then: coarse networks follow the fine one, which the decoded picture trains.
         """
-        losses = self.host_losses(outputs, outputs["rgb"].detach())
+        losses = self.host_losses(outputs, outputs["latent"].detach())
         losses.pop(self.reconstruction_loss)
         return losses
 
     def host_losses(self, outputs: Dict[str, Any], target: Float[Tensor, "rays channels"]) -> Dict[str, Tensor]:
         """The host's losses with any channels as the picture; some of them it keeps among its metrics."""
         batch = {"image": target}
+        outputs = {name.replace("latent", "rgb"): value for name, value in outputs.items()}
         return dict(super().get_loss_dict(outputs, batch, super().get_metrics_dict(outputs, batch)))
 
     def get_image_metrics_and_images(self, outputs, batch):
@@ -167,19 +165,19 @@ def check_single_scene(kwargs: Dict[str, Any]) -> None:
     if count > 1:
         names = (kwargs.get("metadata") or {}).get("scene_names") or []
         listed = f" ({', '.join(names[:5])}{', ...' if count > 5 else ''})" if names else ""
-        raise ValueError(
-            f"scenes: expected one scene, got {count}{listed}; give the folder of one with --data, name one with "
-            "`scenes --scenes NAME` at the end of the command, or use latent-triplane, which learns many"
-        )
+        do = "give the folder of one with --data, name one with `scenes --scenes NAME` last, or use "
+        raise ValueError(problem("scenes", "one scene", f"{count}{listed}", f"{do}latent-triplane, which learns many"))
 
 
 def check_rays_of_pictures(config: ModelConfig) -> None:
     """Refuses what is learned for each picture: rays of RGB alignment do not know of which picture they are."""
     optimizer = getattr(config, "camera_optimizer", None)
     if optimizer is not None and optimizer.mode != "off":
-        raise ValueError(f"camera_optimizer.mode: expected off, got {optimizer.mode}; poses are not learned in latents")
+        do = "leave it out, as poses are not learned in latents"
+        raise ValueError(problem("camera_optimizer.mode", "off", optimizer.mode, do))
     if getattr(config, "use_appearance_embedding", False):
-        raise ValueError("use_appearance_embedding: expected False, got True; latents have none for each picture")
+        do = "leave it out, as latents have none for each picture"
+        raise ValueError(problem("use_appearance_embedding", "False", "True", do))
 
 
 @contextmanager
@@ -196,5 +194,16 @@ def without_metric_networks(model_class: type) -> Iterator[None]:
     with ExitStack() as stack:
         for place in places.values():
             if hasattr(place, name):
-                stack.enter_context(patch.object(place, name, nn.Identity))
+                stack.enter_context(replaced(place, name, nn.Identity))
         yield
+
+
+@contextmanager
+def replaced(place: Any, name: str, value: Any) -> Iterator[None]:
+    """While it lasts, an attribute of a module or a class is another."""
+    before = getattr(place, name)
+    setattr(place, name, value)
+    try:
+        yield
+    finally:
+        setattr(place, name, before)

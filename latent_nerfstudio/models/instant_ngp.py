@@ -17,7 +17,7 @@ from nerfstudio.models.instant_ngp import InstantNGPModelConfig, NGPModel
 from torch import Tensor
 from torch.nn import Parameter
 
-from latent_nerfstudio.fields.triplane_field import MLPImplementation, mlp_implementation
+from latent_nerfstudio.fields.heads import MLPImplementation, mlp_implementation
 from latent_nerfstudio.models.channel_nerf import ChannelNeRF
 from latent_nerfstudio.models.occupancy import OccupancyGrid, Samples, composite_packed, packed_weights
 from latent_nerfstudio.models.rendering import farthest_corner
@@ -120,7 +120,7 @@ class PortableNGPModel(NGPModel):
         return self.field.density_fn(positions) * self.config.render_step_size
 
     def get_outputs(self, ray_bundle: RayBundle) -> Dict[str, Tensor]:
-        """`rgb` [rays, C], `accumulation` and `depth` [rays, 1], and `num_samples_per_ray` [rays].
+        """`latent` [rays, C], `accumulation` and `depth` [rays, 1], and `num_samples_per_ray` [rays].
 
         Nerfstudio's own packs samples by a function that is for CUDA alone.
         """
@@ -140,13 +140,8 @@ class PortableNGPModel(NGPModel):
         packed = Samples(ray_indices, samples.frustums.starts[..., 0], samples.frustums.ends[..., 0])
         weights = packed_weights(packed, values[FieldHeadNames.DENSITY][..., 0], count)
         far = farthest_corner(ray_bundle.origins, self.scene_aabb.view(2, 3))
-        result = composite_packed(packed, weights, values[FieldHeadNames.RGB], far)
-        return {
-            "rgb": result.channels,
-            "accumulation": result.accumulation,
-            "depth": result.depth,
-            "num_samples_per_ray": torch.bincount(ray_indices, minlength=count),
-        }
+        outputs = composite_packed(packed, weights, values[FieldHeadNames.RGB], far)
+        return {**outputs, "num_samples_per_ray": torch.bincount(ray_indices, minlength=count)}
 
     def get_metrics_dict(self, outputs: Dict[str, Any], batch: Dict[str, Any]) -> Dict[str, Any]:
         """How many samples a step takes."""

@@ -1,11 +1,13 @@
 """What a NeRF must offer to be wrapped by a LatentModel, checked where it is built and at what it renders."""
 
-from typing import Any, Dict, List
+from typing import Any, Dict
 
 from nerfstudio.models.base_model import Model, ModelConfig
 
+from latent_nerfstudio.errors import problem
+
 METHODS = ("get_outputs", "get_loss_dict", "get_regularization_dict", "get_param_groups")
-"""What the NeRF's class must define."""
+"""What the NeRF's class must define, and not only inherit as Nerfstudio's empty ones."""
 
 ADVICE = "put ChannelNeRF before the model's class, see docs/your_nerf.md"
 
@@ -16,18 +18,11 @@ def check_nerf(config: ModelConfig) -> None:
     Raises:
         TypeError: its class lacks a method.
     """
-    missing = missing_methods(config._target)
+    missing = [name for name in METHODS if getattr(config._target, name, None) in (None, getattr(Model, name, None))]
     if missing:
         name = getattr(config._target, "__name__", str(config._target))
-        raise TypeError(
-            f"{name}: expected a NeRF of any number of channels, with {', '.join(METHODS)}, got none of its own for "
-            f"{', '.join(missing)}; {ADVICE}"
-        )
-
-
-def missing_methods(target: Any) -> List[str]:
-    """Those of `METHODS` that a class does not define, or only inherits as Nerfstudio's empty ones."""
-    return [name for name in METHODS if getattr(target, name, None) in (None, getattr(Model, name, None))]
+        expected = f"a NeRF of any number of channels, with {', '.join(METHODS)}"
+        raise TypeError(problem(name, expected, f"none of its own for {', '.join(missing)}", ADVICE))
 
 
 def check_outputs(name: str, outputs: Dict[str, Any], num_channels: int) -> None:
@@ -36,8 +31,7 @@ def check_outputs(name: str, outputs: Dict[str, Any], num_channels: int) -> None
     Raises:
         TypeError: an output is missing or has other channels.
     """
-    for key, channels in (("rgb", num_channels), ("accumulation", 1), ("depth", 1)):
+    for key, channels in (("latent", num_channels), ("accumulation", 1), ("depth", 1)):
         got = outputs[key].shape[-1] if key in outputs else None
         if got != channels:
-            found = got or "none"
-            raise TypeError(f"{name}: expected `{key}` with {channels} channels for each ray, got {found}; {ADVICE}")
+            raise TypeError(problem(name, f"`{key}` with {channels} channels for each ray", got or "none", ADVICE))

@@ -21,6 +21,7 @@ from nerfstudio.model_components.ray_samplers import (
 from torch import Tensor, nn
 from torch.nn import Parameter
 
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.kplanes_field import (
     KPlanesDensityConfig,
     KPlanesDensityField,
@@ -31,7 +32,7 @@ from latent_nerfstudio.fields.kplanes_field import (
 from latent_nerfstudio.models.boxed import BoxedModel, BoxedModelConfig
 from latent_nerfstudio.models.channel_nerf import check_single_scene
 from latent_nerfstudio.models.proposals import keep_clocks
-from latent_nerfstudio.models.rendering import composite, ray_weights
+from latent_nerfstudio.models.rendering import composite, for_all_rays, ray_weights
 
 
 @dataclass
@@ -132,21 +133,21 @@ class KPlanesModel(BoxedModel):
         return self.config.proposal_update_every * min(1.0, step / max(1, self.config.proposal_warmup_steps))
 
     def get_outputs(self, ray_bundle: RayBundle) -> Dict[str, Any]:
-        """`rgb` [rays, C], `accumulation` and `depth` [rays, 1], all without background.
+        """`latent` [rays, C], `accumulation` and `depth` [rays, 1], all without background.
 
         In training also `weights_list` and `ray_samples_list` of the rays that meet the box, for the regularisers:
         those of the proposals, then the NeRF's.
         """
-        bundle, hit = self.clip(ray_bundle)
+        rays, hit = self.clip(ray_bundle)
         density_fns = [partial(self.proposal_density, network) for network in self.proposals]
-        samples, weights_list, samples_list = self.proposal_sampler(bundle, density_fns=density_fns)
-        density, channels = self.evaluate(samples)
-        weights = ray_weights(samples, density)
-        outputs: Dict[str, Any] = self.outputs_of(composite(samples, weights, channels), hit, ray_bundle)
-        if self.training:
-            outputs["weights_list"] = [*weights_list, weights[..., None]]
-            outputs["ray_samples_list"] = [*samples_list, samples]
-        return outputs
+        ray_samples, weights_list, samples_list = self.proposal_sampler(rays, density_fns=density_fns)
+        density, channels = self.evaluate(ray_samples)
+        weights = ray_weights(ray_samples, density)
+        outputs = for_all_rays(composite(ray_samples, weights, channels), hit, ray_bundle, self.aabb)
+        if not self.training:
+            return outputs
+        lists = {"weights_list": [*weights_list, weights[..., None]], "ray_samples_list": [*samples_list, ray_samples]}
+        return {**outputs, **lists}
 
     def proposal_density(
         self, network: KPlanesDensityField, positions: Float[Tensor, "rays samples 3"]
@@ -166,7 +167,7 @@ class KPlanesModel(BoxedModel):
 
     def get_loss_dict(self, outputs, batch, metrics_dict=None) -> Dict[str, Tensor]:
         """Mean squared error against `batch["latent"]` [rays, C], and the regularisers."""
-        loss = (outputs["rgb"] - batch["latent"]).square().mean()
+        loss = (outputs["latent"] - batch["latent"]).square().mean()
         return {"latent_loss": loss, **self.get_regularization_dict(outputs)}
 
     def get_regularization_dict(self, outputs) -> Dict[str, Tensor]:
@@ -192,10 +193,8 @@ def check_proposals(config: KPlanesModelConfig) -> None:
     """Refuses numbers of proposal networks that contradict each other."""
     samples, sides = config.num_proposal_samples, config.proposal_resolutions
     if len(samples) != len(sides) or not samples:
-        raise ValueError(
-            "K-Planes: expected as many entries in num_proposal_samples as in proposal_resolutions, at least one, got "
-            f"{samples} and {sides}; set both"
-        )
+        expected = "as many entries in num_proposal_samples as in proposal_resolutions, at least one"
+        raise ValueError(problem("K-Planes", expected, f"{samples} and {sides}", "set both"))
 
 
 def annealing_power(step: int, steps: int, slope: float) -> float:

@@ -1,11 +1,12 @@
 """LatentModel: owns a latent space and wraps a Nerfstudio model that renders its channels."""
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Type
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Type, Union
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+import tyro
+from jaxtyping import Bool, Float, Int
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.data.scene_box import OrientedBox, SceneBox
@@ -13,9 +14,11 @@ from nerfstudio.models.base_model import Model, ModelConfig
 from torch import Tensor
 from torch.nn import Parameter
 
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.placement import Placement, placed_rays, placement_table
+from latent_nerfstudio.fields.rows import parameter_bytes
 from latent_nerfstudio.fields.scene_view import SceneView, blend
-from latent_nerfstudio.fields.triplane_field import SCENE_PARAMETERS
+from latent_nerfstudio.fields.triplane_field import SCENE_PARAMETERS, TriplaneField
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig
 from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float
 from latent_nerfstudio.latent_space.normalizer import NormalizerKind
@@ -33,7 +36,7 @@ from latent_nerfstudio.models.interface import check_nerf, check_outputs
 from latent_nerfstudio.models.metrics import ImageMetrics, latent_psnr
 from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
 from latent_nerfstudio.models.triplane import TriplaneModel, TriplaneModelConfig
-from latent_nerfstudio.models.viewing import ScenePanel, viewer_client
+from latent_nerfstudio.models.viewing import ScenePanel
 
 ENCODER_HASH = "encoder_hash"
 """Name in a checkpoint of the hash of the encoder that it leaves out."""
@@ -50,10 +53,6 @@ class LatentModelConfig(ModelConfig):
     """A latent space, and the NeRF that renders it."""
 
     _target: Type = field(default_factory=lambda: LatentModel)
-    enable_collider: bool = False
-    """Unused: the NeRF inside has its own bounds."""
-    collider_params: Optional[Dict[str, float]] = None
-    """Unused, as `enable_collider`."""
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     """The autoencoder."""
     normalizer: NormalizerKind = "mean-std"
@@ -63,8 +62,6 @@ class LatentModelConfig(ModelConfig):
     shared_bundle: Optional[str] = None
     """Run to start from, a bundle's folder, `bundled` or a Hub id: its autoencoder, normaliser, MLP and base planes.
     Its settings replace the flags of `nerf.field`, `nerf.scene-contraction` and `normalizer`."""
-    reset_base_planes: bool = False
-    """With a shared bundle: leave out its base planes and start from fresh ones (the papers: no prior)."""
     scene: str = ""
     """Scene that the viewer and ns-render show; empty for the first. The viewer's dropdown changes it."""
     max_render_height: Optional[int] = None
@@ -73,9 +70,13 @@ class LatentModelConfig(ModelConfig):
     a degree as the training pictures by default. RGB is never enlarged."""
     render_precision: Precision = "auto"
     """Arithmetic of the decoder in rendering and evaluation; `auto` is bfloat16 where the processor has it."""
+    enable_collider: tyro.conf.Suppress[bool] = False
+    """Unused: the NeRF inside has its own bounds."""
+    collider_params: tyro.conf.Suppress[Optional[Dict[str, float]]] = None
+    """Unused, as `enable_collider`."""
 
 
-class LatentModel(CameraRenderer):
+class LatentModel(Model):
     """Latents from the NeRF inside, pictures through the decoder.
 
     `get_outputs` takes any rays and never decodes; `get_outputs_for_camera` renders a whole latent picture, decodes it
@@ -100,14 +101,14 @@ class LatentModel(CameraRenderer):
             start_latent_space(self.latent_space, bundle)
         self.place([Placement()] * len(self.scene_names))
         self.nerf: Model = self._build_nerf(bundle)
-        reset = self.config.reset_base_planes
-        self.from_bundle = (bundle is not None and bundle.has_base_planes and not reset, bundle is not None)
+        self.from_bundle = (bundle is not None and bundle.has_base_planes, bundle is not None)
         self.bundle_facts: Dict[str, Any] = {} if bundle is None else bundle.facts
         self.metrics = ImageMetrics()
         self._autoencoder_as_it_came: List[Autoencoder] = []  # in a list, which keeps it out of the state dict
-        field = self.nerf.field if isinstance(self.nerf, TriplaneModel) else None
-        moving = 0 if self.latent_space.is_identity else min(MOVING_HEIGHT, self.render_height_limit() or MOVING_HEIGHT)
-        self.panel = ScenePanel(self.scene_names, self._initial_scene(), field, moving)
+        self.renderer = CameraRenderer(self.config, self.latent_space, self.nerf, metadata, self.get_outputs)
+        limit = self.renderer.render_height_limit() or MOVING_HEIGHT
+        moving = 0 if self.latent_space.is_identity else min(MOVING_HEIGHT, limit)
+        self.panel = ScenePanel(self.scene_names, self._initial_scene(), self.field, moving)
         self.register_state_dict_post_hook(_add_encoder_hash)
         self.register_load_state_dict_pre_hook(_check_encoder_hash)
         self.register_state_dict_post_hook(_add_placements)
@@ -115,7 +116,7 @@ class LatentModel(CameraRenderer):
 
     def _build_nerf(self, bundle: Optional[SharedBundle]) -> Model:
         """The NeRF inside, fresh or started from a bundle; the config is left as it is, for config.yml."""
-        config, box, reset = self.config.nerf, self.scene_box, self.config.reset_base_planes
+        config, box = self.config.nerf, self.scene_box
         if bundle is not None and isinstance(config, TriplaneModelConfig):
             boxes = (self.kwargs.get("metadata") or {}).get("scene_boxes") or [box.aabb.cpu()] * len(self.scene_names)
             self.place(placements_for(bundle, self.scene_names, [np.asarray(own) for own in boxes]))
@@ -129,17 +130,20 @@ class LatentModel(CameraRenderer):
             **self.kwargs,
         )
         if bundle is not None:
-            start_nerf(nerf, bundle, reset)
+            start_nerf(nerf, bundle)
         return nerf
 
     def _initial_scene(self) -> str:
         name = self.config.scene or self.scene_names[0]
         if name not in self.scene_names:
-            raise ValueError(
-                f"scene: expected one of {', '.join(self.scene_names[:20])}, got {name!r}; "
-                "choose one with --pipeline.model.scene"
-            )
+            expected = f"one of {', '.join(self.scene_names[:20])}"
+            raise ValueError(problem("scene", expected, repr(name), "choose one with --pipeline.model.scene"))
         return name
+
+    @property
+    def field(self) -> Optional[TriplaneField]:
+        """The field of a tri-plane NeRF, whose scenes share something; None of other NeRFs."""
+        return self.nerf.field if isinstance(self.nerf, TriplaneModel) else None
 
     @property
     def current_scene(self) -> int:
@@ -165,15 +169,13 @@ class LatentModel(CameraRenderer):
 
     def scene_parameters(self) -> List[Parameter]:
         """Parameters with one row a scene; NeRFs that know of no scenes have none."""
-        if not isinstance(self.nerf, TriplaneModel):
-            return []
-        own = [getattr(self.nerf.field, name) for name in SCENE_PARAMETERS]
+        own = [getattr(self.field, name, None) for name in SCENE_PARAMETERS]
         return [parameter for parameter in own if parameter is not None]
 
     def freeze_shared(self, base_planes: bool, mlp: bool) -> None:
         """Stops training the base planes or the tiny MLP of a tri-plane NeRF; other NeRFs have none."""
-        if isinstance(self.nerf, TriplaneModel):
-            self.nerf.field.freeze(base_planes, mlp)
+        if self.field is not None:
+            self.field.freeze(base_planes, mlp)
 
     def get_training_callbacks(self, training_callback_attributes):
         return self.nerf.get_training_callbacks(training_callback_attributes)
@@ -182,24 +184,35 @@ class LatentModel(CameraRenderer):
         """Some NeRFs have parameters whose size depends on the step."""
         self.nerf.update_to_step(step)
 
-    def forward(self, ray_bundle: RayBundle) -> Dict[str, Any]:
+    def forward(self, ray_bundle: RayBundle, scenes: Optional[Int[Tensor, "scenes"]] = None) -> Dict[str, Any]:
         """Rays to latents, see `get_outputs`."""
-        return self.get_outputs(ray_bundle)
+        return self.get_outputs(ray_bundle, scenes)
 
-    def get_outputs(self, ray_bundle: RayBundle, views: Sequence[SceneView] = ()) -> Dict[str, Any]:
-        """The outputs of the NeRF inside, with its pictures composited on the latent of the background: `rgb`, and
+    def get_outputs(
+        self,
+        ray_bundle: RayBundle,
+        scenes: Optional[Int[Tensor, "scenes"]] = None,
+        views: Sequence[SceneView] = (),
+    ) -> Dict[str, Any]:
+        """The outputs of the NeRF inside, with its pictures composited on the latent of the background: `latent`, and
         what else it names in `pictures`.
 
         `metadata["background"]` [rays, C] is that latent; rays without it take the middle of the background picture.
 
         Args:
             ray_bundle: rays.
+            scenes: all scenes that the rays belong to, rising, on the host, where they are known.
             views: what `metadata["scene_index"]` counts instead of scenes, where it is given.
 
         Raises:
             ValueError: views of a NeRF that has none, or of scenes and planes that are not there.
         """
-        bundle = self._with_scene(ray_bundle)
+        bundle = ray_bundle[...]
+        bundle.metadata = dict(bundle.metadata or {})
+        if "scene_index" not in bundle.metadata:
+            scenes = torch.tensor([self.current_scene])
+            shape = (*bundle.origins.shape[:-1], 1)
+            bundle.metadata["scene_index"] = torch.full(shape, self.current_scene, device=bundle.origins.device)
         background = bundle.metadata.pop("background", None)
         if background is None:
             middle = self.latent_space.background.shape[0] // 2
@@ -207,13 +220,27 @@ class LatentModel(CameraRenderer):
         rows = self._rows_of(bundle.metadata["scene_index"], views)
         bundle = bundle if rows is None else placed_rays(bundle, rows)
         self.nerf.render_aabb = self._placed_crop()
-        outputs = self.nerf_with_views(bundle, views) if views else self.nerf(bundle)
+        if isinstance(self.nerf, TriplaneModel):
+            outputs = self.nerf.get_outputs(bundle, scenes, views)
+        else:
+            check_no_views(self.nerf, views)
+            outputs = self.nerf(bundle)
         check_outputs(type(self.nerf).__name__, outputs, self.latent_space.num_channels)
         if rows is not None:
             outputs = {**outputs, "depth": outputs["depth"] / rows[..., :1].to(outputs["depth"])}
-        pictures = getattr(self.nerf, "pictures", (("rgb", "accumulation"),))
+        pictures = getattr(self.nerf, "pictures", (("latent", "accumulation"),))
         over = {name: outputs[name] + (1 - outputs[opacity]) * background for name, opacity in pictures}
         return {**outputs, **over}
+
+    @torch.no_grad()
+    def meets_box(self, rays: RayBundle) -> Bool[Tensor, "rays"]:
+        """Which rays the NeRF renders: those that meet its box. Their metadata name their scenes."""
+        result = torch.ones_like(rays.origins[:, 0], dtype=torch.bool)
+        if not hasattr(self.nerf, "clip"):
+            return result
+        rows = self._rows_of(rays.metadata["scene_index"], ())
+        _, hit = self.nerf.clip(rays if rows is None else placed_rays(rays, rows))  # type: ignore[operator]
+        return result if hit is None else torch.zeros_like(result).index_fill(0, hit, True)
 
     def _rows_of(
         self, scene_index: Int[Tensor, "*rays 1"], views: Sequence[SceneView]
@@ -232,24 +259,6 @@ class LatentModel(CameraRenderer):
             return self.render_aabb
         return SceneBox(aabb=self.placements[self.current_scene].points(self.render_aabb.aabb))
 
-    def nerf_with_views(self, bundle: RayBundle, views: Sequence[SceneView]) -> Dict[str, Any]:
-        """The outputs of a tri-plane NeRF for views of its scenes."""
-        if not isinstance(self.nerf, TriplaneModel):
-            raise ValueError(
-                f"view: expected a whole scene of {type(self.nerf).__name__}, which has no planes of scenes, got "
-                f"{views[0]}; blend and take apart scenes of latent-triplane, triplane or ig-ae"
-            )
-        return self.nerf.get_outputs(bundle, views)
-
-    def _with_scene(self, bundle: RayBundle) -> RayBundle:
-        """A copy whose metadata names the scene; the argument is left as it is."""
-        bundle = bundle[...]
-        bundle.metadata = dict(bundle.metadata or {})
-        if "scene_index" not in bundle.metadata:
-            shape = (*bundle.origins.shape[:-1], 1)
-            bundle.metadata["scene_index"] = torch.full(shape, self.current_scene, device=bundle.origins.device)
-        return bundle
-
     @torch.no_grad()
     def get_outputs_for_camera(
         self,
@@ -263,18 +272,28 @@ class LatentModel(CameraRenderer):
         Args:
             camera: one camera; of any size, it is not changed.
             obb_box: crop box.
-            with_latents: also return `raw_latent` [h, w, C], the normalised latents, for metrics.
-            view: what is shown; by default the scene of the camera's metadata, or the current one. In the viewer it is
-                what its panel says.
+            with_latents: also return `latent_channels` [h, w, C], the normalised latents, for metrics.
+            view: what is shown; by default the scene of the camera's metadata, or the current one.
 
         Returns:
-            `rgb` H x W x 3 in [0, 1]; `latent` H x W x 3 in [0, 1]; `depth`, `accumulation` H x W x 1. In the viewer
-            also photos, see `ScenePanel.frame`, which shows errors as pictures.
+            `rgb` H x W x 3 in [0, 1]; `latent` H x W x 3 in [0, 1]; `depth`, `accumulation` H x W x 1.
         """
-        client = viewer_client()
-        if client is None:
-            return self.render_camera(camera, obb_box, with_latents, view)
-        return self.panel.frame(client, camera, lambda view: self.render_camera(camera, obb_box, view=view))
+        views = None if view is None else [view]
+        pictures = self.renderer.render_scenes(camera, views, with_latents, obb_box)
+        return {name: value[0] for name, value in pictures.items()}
+
+    def render_scenes(
+        self,
+        cameras: Cameras,
+        scenes: Optional[Sequence[Union[int, SceneView]]] = None,
+        with_latents: bool = False,
+    ) -> Dict[str, Tensor]:
+        """Pictures of many cameras and scenes in one batch, see `CameraRenderer.render_scenes`."""
+        return self.renderer.render_scenes(cameras, scenes, with_latents)
+
+    def get_rgba_image(self, outputs: Dict[str, Tensor], output_name: str = "rgb") -> Tensor:
+        """The picture with the accumulation as its alpha."""
+        return torch.cat([outputs[output_name], outputs["accumulation"]], dim=-1)
 
     @torch.no_grad()
     def reconstruct(self, photo: Float[Tensor, "height width 3"]) -> Float[Tensor, "height width 3"]:
@@ -297,13 +316,14 @@ class LatentModel(CameraRenderer):
 
     def scene_bytes(self) -> int:
         """Bytes that one more scene takes, in float32: of NeRFs that share nothing among scenes, all."""
-        if isinstance(self.nerf, TriplaneModel):
-            return self.nerf.field.scene_bytes()
-        return parameter_bytes(self.nerf.get_param_groups())
+        if self.field is not None:
+            return self.field.scene_bytes()
+        return parameter_bytes(p for group in self.nerf.get_param_groups().values() for p in group)
 
     def shared_bytes(self) -> int:
         """Bytes of what scenes share (decoder, base planes, MLP), in float32, without the encoder."""
-        return parameter_bytes(self.get_param_groups()) - self.scene_bytes() * len(self.scene_names)
+        every = parameter_bytes(p for group in self.get_param_groups().values() for p in group)
+        return every - self.scene_bytes() * len(self.scene_names)
 
     def get_loss_dict(self, outputs, batch, metrics_dict=None) -> Dict[str, Tensor]:
         """Latent supervision: the NeRF's own losses on latents."""
@@ -321,7 +341,7 @@ class LatentModel(CameraRenderer):
 
         Returns:
             `psnr`, `ssim` and, where its weights are there, `lpips` of the decoded render; `autoencoder_psnr` of
-            `reconstruct`, the ceiling; `latent_psnr` if the outputs hold `raw_latent`. Pictures: `img`, photo,
+            `reconstruct`, the ceiling; `latent_psnr` if the outputs hold `latent_channels`. Pictures: `img`, photo,
             render and ceiling side by side, and `latent`.
         """
         photo = as_float(batch["image"]).to(self.device)
@@ -329,17 +349,20 @@ class LatentModel(CameraRenderer):
         ceiling, space = self.reconstruct(photo), self.latent_space
         metrics = self.metrics(outputs["rgb"], photo, kept)
         metrics["autoencoder_psnr"] = self.metrics.psnr(ceiling, photo, kept)
-        if "raw_latent" in outputs:
+        if "latent_channels" in outputs:
             encoded = space.encode(photo[None])[0]
             latents_kept = None if kept is None else mask_of_latent(kept[..., 0], space.downscale_factor)[..., None]
-            metrics["latent_psnr"] = latent_psnr(outputs["raw_latent"], encoded, space.value_range, latents_kept)
+            metrics["latent_psnr"] = latent_psnr(outputs["latent_channels"], encoded, space.value_range, latents_kept)
         side_by_side = torch.cat([photo, outputs["rgb"], ceiling], dim=1)
         return metrics, {"img": side_by_side, "latent": outputs["latent"]}
 
 
-def parameter_bytes(groups: Dict[str, List[Parameter]]) -> int:
-    """Bytes of parameters in float32."""
-    return sum(4 * p.numel() for group in groups.values() for p in group)
+def check_no_views(nerf: Model, views: Sequence[SceneView]) -> None:
+    """Refuses views of the scene of a NeRF that has no planes of scenes."""
+    if views:
+        expected = f"a whole scene of {type(nerf).__name__}, which has no planes of scenes"
+        do = "blend and take apart scenes of latent-triplane, triplane or ig-ae"
+        raise ValueError(problem("view", expected, views[0], do))
 
 
 def _add_placements(model: Any, state_dict: Dict[str, Any], prefix: str, local_metadata: Any) -> None:
@@ -376,7 +399,6 @@ def _check_encoder_hash(model: Any, state_dict: Dict[str, Any], prefix: str, *_:
     theirs, ours = bytes(saved.tolist()).hex(), space.autoencoder.encoder_hash()
     if theirs != ours:
         config = model.autoencoder_config
-        raise ValueError(
-            f"checkpoint: expected the encoder {theirs}, which its latents come from, got {ours} from {config.source}; "
-            "restore the autoencoder or the shared bundle that the run was started with"
-        )
+        do = "restore the autoencoder or the shared bundle that the run was started with"
+        got = f"{ours} from {config.source}"
+        raise ValueError(problem("checkpoint", f"the encoder {theirs}, which its latents come from", got, do))

@@ -3,15 +3,14 @@
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Dict, List, Literal, Optional, Tuple, Type
-from unittest.mock import patch
 
 from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
 from nerfstudio.fields.nerfacto_field import NerfactoField
 from nerfstudio.models import nerfacto
 from nerfstudio.models.nerfacto import NerfactoModel, NerfactoModelConfig
 
-from latent_nerfstudio.fields.triplane_field import mlp_implementation
-from latent_nerfstudio.models.channel_nerf import ChannelNeRF
+from latent_nerfstudio.fields.heads import mlp_implementation
+from latent_nerfstudio.models.channel_nerf import ChannelNeRF, replaced
 
 
 def small_proposal_networks() -> List[Dict]:
@@ -80,7 +79,7 @@ class SizedNerfactoModel(NerfactoModel):
     def populate_modules(self):
         """Nerfstudio's modules, with another field."""
         sizes = {"geo_feat_dim": self.config.geometry_features, "num_layers_color": self.config.color_layers}
-        with patch.object(nerfacto, "NerfactoField", partial(NerfactoField, **sizes)):
+        with replaced(nerfacto, "NerfactoField", partial(NerfactoField, **sizes)):
             super().populate_modules()
 
 

@@ -8,15 +8,16 @@ is in an occupied cell are kept. Samples of all rays stand in one row, those of 
 
 import math
 from functools import partial
-from typing import Callable, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, NamedTuple, Optional, Tuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from nerfacc import OccGridEstimator, accumulate_along_rays, render_weight_from_density
 from torch import Tensor
 
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.models.releases import has_nerfacc_kernels
-from latent_nerfstudio.models.rendering import Composite, intersect_box
+from latent_nerfstudio.models.rendering import intersect_box
 
 MAX_CANDIDATES = 1 << 22
 """Steps that are looked up at once, so that large chunks of rays do not take gigabytes."""
@@ -81,7 +82,9 @@ class OccupancyGrid(OccGridEstimator):
             )
             return Samples(*found)
         if alpha_fn is not None:
-            raise ValueError("occupancy grid: expected no alpha_fn without nerfacc's kernels, got one; give a sigma_fn")
+            raise ValueError(
+                problem("occupancy grid", "no alpha_fn without nerfacc's kernels", "one", "give a sigma_fn")
+            )
         near, far = torch.full_like(rays_o[:, 0], near_plane), torch.full_like(rays_o[:, 0], far_plane)
         near = near if t_min is None else torch.maximum(near, t_min)
         far = far if t_max is None else torch.minimum(far, t_max)
@@ -241,8 +244,8 @@ def composite_packed(
     weights: Float[Tensor, "samples"],
     channels: Float[Tensor, "samples channels"],
     far: Float[Tensor, "rays 1"],
-) -> Composite:
-    """Sums of the channels, of one and of the distance under the weights; see `rendering.composite`.
+) -> Dict[str, Float[Tensor, "rays _"]]:
+    """See `rendering.composite`.
 
     Args:
         samples: where the weights lie.
@@ -257,4 +260,5 @@ def composite_packed(
 
     accumulation = along(None)
     middle = (samples.starts + samples.ends)[:, None] / 2
-    return Composite(along(channels), accumulation, along(middle) + (1 - accumulation) * far)
+    depth = along(middle) + (1 - accumulation) * far
+    return {"latent": along(channels), "accumulation": accumulation, "depth": depth}

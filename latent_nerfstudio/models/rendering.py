@@ -1,9 +1,10 @@
-"""Rays against the box, and compositing of any number of channels. Pure functions."""
+"""Rays against the box, and compositing of any number of channels. Pure functions; axes: `rays`, `samples`, `channels`,
+and `hits` for the rays that meet the box."""
 
-from typing import NamedTuple, Optional, Tuple
+from typing import Dict, Optional, Tuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from nerfacc import accumulate_along_rays, render_weight_from_density
 from nerfstudio.cameras.rays import RayBundle, RaySamples
 from torch import Tensor
@@ -41,21 +42,13 @@ def cropped_box(aabb: Float[Tensor, "2 3"], crop: Float[Tensor, "2 3"]) -> Float
     return torch.stack([low, torch.maximum(low, torch.minimum(crop[1], aabb[1]))])
 
 
-def scatter(
-    values: Float[Tensor, "hits channels"], hit: Bool[Tensor, "rays"], fill: Float[Tensor, "rays any"]
-) -> Float[Tensor, "rays channels"]:
-    """The values at the rays that hit, and the fill (one column, repeated) at the others."""
-    full = fill.expand(-1, values.shape[-1])
-    return full.masked_scatter(hit[:, None].expand_as(full), values.to(full))
-
-
 def clip_rays(
     rays: RayBundle, box: Optional[Float[Tensor, "2 3"]], near: float, far: float
-) -> Tuple[RayBundle, Bool[Tensor, "rays"]]:
-    """The rays that meet a box, with near and far set, and which ones they are.
+) -> Tuple[RayBundle, Optional[Int[Tensor, "hits"]]]:
+    """The rays that meet a box, with near and far set, and their positions; None where all do, as in most of training.
 
     Bounds that the bundle brings, those of an oriented crop box, are kept. If no ray meets the box, the first one
-    stands in for them with near and far alike, so that later steps need not care.
+    stands in for them with near and far alike, so that later steps need not care; `for_all_rays` leaves it out.
 
     Args:
         rays: flat bundle; it is left as it is.
@@ -69,22 +62,40 @@ def clip_rays(
         nears, fars, _ = intersect_box(rays.origins, rays.directions, box, near)
     if rays.nears is not None and rays.fars is not None:
         nears, fars = torch.maximum(nears, rays.nears[:, 0]), torch.minimum(fars, rays.fars[:, 0])
-    hit = fars > nears + MIN_SPAN
-    kept = hit
-    if not bool(hit.any()):
-        kept = torch.arange(len(hit), device=hit.device) == 0
-        nears = fars = torch.full_like(nears, max(near, MIN_SPAN))
-    bundle = rays[kept]
-    bundle.nears, bundle.fars = nears[kept][:, None], fars[kept][:, None]
-    return bundle, hit
+    hit = (fars > nears + MIN_SPAN).nonzero()[:, 0]  # a device is asked once, for how many there are
+    if len(hit) == len(nears):
+        clipped, hit = rays[...], None
+    else:
+        kept = hit
+        if not len(hit):
+            kept = torch.zeros(1, dtype=torch.long, device=hit.device)
+            nears = fars = torch.full_like(nears, max(near, MIN_SPAN))
+        clipped, nears, fars = rays[kept], nears[kept], fars[kept]
+    clipped.nears, clipped.fars = nears[:, None], fars[:, None]
+    return clipped, hit
 
 
-class Composite(NamedTuple):
-    """What a ray collects; all zero where it meets nothing."""
+def for_all_rays(
+    outputs: Dict[str, Float[Tensor, "kept _"]],
+    hit: Optional[Int[Tensor, "hits"]],
+    rays: RayBundle,
+    aabb: Float[Tensor, "2 3"],
+) -> Dict[str, Float[Tensor, "rays _"]]:
+    """Outputs of the rays that meet the box, for all of them: zero for the others, and `depth` as far as the box's
+    farthest corner, so that depth pictures have a range.
 
-    channels: Float[Tensor, "rays channels"]
-    accumulation: Float[Tensor, "rays 1"]
-    depth: Float[Tensor, "rays 1"]
+    Args:
+        outputs: of the rays that `clip_rays` gave.
+        hit: their positions, from `clip_rays`.
+        rays: all rays.
+        aabb: the box.
+    """
+    if hit is None:
+        return outputs
+    full = {name: value.new_zeros(len(rays), value.shape[-1]) for name, value in outputs.items()}
+    if "depth" in full:
+        full["depth"] = farthest_corner(rays.origins, aabb)
+    return {name: value.index_copy(0, hit, outputs[name][: len(hit)].to(value)) for name, value in full.items()}
 
 
 def ray_weights(samples: RaySamples, density: Float[Tensor, "rays samples"]) -> Float[Tensor, "rays samples"]:
@@ -95,20 +106,17 @@ def ray_weights(samples: RaySamples, density: Float[Tensor, "rays samples"]) -> 
 
 
 def composite(
-    samples: RaySamples,
-    weights: Float[Tensor, "rays samples"],
-    channels: Float[Tensor, "rays samples channels"],
-) -> Composite:
-    """Sums of the channels, of one and of the distance under the weights; nothing is clamped and no background added.
+    samples: RaySamples, weights: Float[Tensor, "rays samples"], channels: Float[Tensor, "rays samples channels"]
+) -> Dict[str, Float[Tensor, "rays _"]]:
+    """`latent`, `accumulation` and `depth`: sums of the channels, of one and of the distance under the weights.
 
-    Depth is the weighted mean distance, and the far end of the ray where nothing was met.
+    Nothing is clamped and no background added. Depth is the far end of the ray where nothing is met.
     """
     middle = (samples.frustums.starts + samples.frustums.ends) / 2
     accumulation = accumulate_along_rays(weights)
-    distance = accumulate_along_rays(weights, middle)
-    far = samples.frustums.ends[:, -1]
-    return Composite(
-        channels=accumulate_along_rays(weights, channels),
-        accumulation=accumulation,
-        depth=distance + (1 - accumulation) * far,
-    )
+    behind = (1 - accumulation) * samples.frustums.ends[:, -1]
+    return {
+        "latent": accumulate_along_rays(weights, channels),
+        "accumulation": accumulation,
+        "depth": accumulate_along_rays(weights, middle) + behind,
+    }

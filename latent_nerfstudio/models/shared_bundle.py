@@ -10,23 +10,20 @@ the folder `shared_bundle/` of a run:
     bundle.json         the fields of `SharedBundle`, and its format
 """
 
-import copy
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.hub import FILES, is_hub_id, resolve
+from latent_nerfstudio.files.hub import is_hub_id, resolve
 from latent_nerfstudio.files.reading import read_json
-from latent_nerfstudio.files.replacing import replacing_folder
-from latent_nerfstudio.latent_space.autoencoder import BUNDLED_FOLDERS, Autoencoder, AutoencoderConfig
+from latent_nerfstudio.latent_space.autoencoder import BUNDLED_FOLDERS, AutoencoderConfig
 from latent_nerfstudio.latent_space.latent_space import LatentSpace
-from latent_nerfstudio.latent_space.normalizer import Normalizer, NormalizerKind
+from latent_nerfstudio.latent_space.normalizer import NormalizerKind
 from latent_nerfstudio.models.bundle_checks import AGAIN, check_settings, check_tensors
 from latent_nerfstudio.models.bundle_folder import (
     AUTOENCODER,
@@ -36,13 +33,8 @@ from latent_nerfstudio.models.bundle_folder import (
     TENSORS_FILE,
     find_folder,
     hash_folder,
-    link_autoencoder,
     stored_tensors,
 )
-from latent_nerfstudio.models.triplane import TriplaneModel
-
-if TYPE_CHECKING:
-    from latent_nerfstudio.models.latent_model import LatentModel
 
 FORMAT = "shared-bundle-v1"
 """Changed when the contents of a bundle change their meaning."""
@@ -113,107 +105,6 @@ class SharedBundle:
         return torch.tensor(self.aabb, dtype=torch.float32)
 
 
-def write_shared_bundle(
-    run_folder: Path, model: "LatentModel", step: int, facts: Dict[str, Any], dtype: torch.dtype = torch.float32
-) -> Path:
-    """Writes what a model's scenes share as RUN/shared_bundle, in one piece, and links RUN/autoencoder to it.
-
-    Args:
-        run_folder: folder of the run.
-        model: a latent model around a TriplaneModel.
-        step: its step.
-        facts: what else bundle.json should say; JSON values.
-        dtype: of the stored autoencoder and base planes; float16 halves what is published.
-
-    Returns:
-        The bundle's folder.
-
-    Raises:
-        ValueError: another NeRF, or a latent space that was not fitted.
-    """
-    check_model(model)
-    space = model.latent_space
-    settings = {**settings_of(model), "num_scenes": len(model.scene_names), "step": step, "facts": facts}
-    with replacing_folder(run_folder / FOLDER, FILES["bundle"]) as folder:
-        encoder_hash = space.autoencoder.encoder_hash()
-        autoencoder, decoder = autoencoder_and_decoder(model)
-        if not space.is_identity:
-            encoder_hash = write_autoencoder(folder / AUTOENCODER, autoencoder, space.normalizer, dtype)
-        settings["autoencoder"] = {**settings["autoencoder"], "encoder_hash": encoder_hash}
-        write_tensors(folder / TENSORS_FILE, model, decoder, dtype)
-        for path in folder.rglob("*.safetensors"):
-            path.chmod(0o644)  # safetensors keeps its files to their owner
-        settings["hash"] = hash_folder(folder, settings)
-        (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=2), encoding="utf-8")
-    if not space.is_identity:
-        link_autoencoder(run_folder)
-    return run_folder / FOLDER
-
-
-def check_model(model: "LatentModel") -> None:
-    """Refuses models that make no bundle."""
-    if not isinstance(model.nerf, TriplaneModel):
-        got = f"a {type(model.nerf).__name__}, which has no base planes and no tiny MLP"
-        do = "train with latent-triplane or ig-ae"
-        raise ValueError(problem("shared bundle", "a TriplaneModel within the latent model", got, do))
-    if not bool(model.latent_space.fitted):
-        expected, do = "a latent space that is fitted to pictures", "call the pipeline's prepare() first"
-        raise ValueError(problem("shared bundle", expected, "a fresh one", do))
-
-
-def settings_of(model: "LatentModel") -> Dict[str, Any]:
-    """What decides the meaning of a bundle's tensors."""
-    space, nerf = model.latent_space, model.nerf
-    assert isinstance(nerf, TriplaneModel)
-    return {
-        "format": FORMAT,
-        "normalizer": space.normalizer.kind,
-        "background_color": space.background_color.tolist(),
-        "field": nerf.field.shared_settings(),
-        "scene_contraction": nerf.config.scene_contraction,
-        "aabb": nerf.aabb.tolist(),
-        "autoencoder": {
-            "is_identity": space.is_identity,
-            "downscale_factor": space.downscale_factor,
-            "channels": space.num_channels,
-        },
-    }
-
-
-def autoencoder_and_decoder(model: "LatentModel") -> Tuple[Autoencoder, Dict[str, Tensor]]:
-    """The autoencoder of a model's bundle, and the decoder of rendered latents where it is another one.
-
-    RGB alignment turns a run's decoder towards what scenes can render, and away from what the encoder makes of
-    pictures. So the autoencoder stays as it came, unless it was trained as a whole.
-    """
-    space = model.latent_space
-    if space.is_identity or space.trains_encoder:
-        return space.autoencoder, {}
-    came = model.autoencoder_config.setup()
-    if came.encoder_hash() != space.autoencoder.encoder_hash():
-        return space.autoencoder, {}
-    before = came.decoder_state()
-    decoder = {name: value.detach().cpu() for name, value in space.autoencoder.decoder_state().items()}
-    is_same = all(torch.equal(value, before[name]) for name, value in decoder.items())
-    return came, {} if is_same else decoder
-
-
-def write_tensors(path: Path, model: "LatentModel", decoder: Dict[str, Tensor], dtype: torch.dtype) -> None:
-    """Writes what scenes share apart from the autoencoder; of it, base planes and decoder in another type."""
-    from safetensors.torch import save_file
-
-    space, nerf = model.latent_space, model.nerf
-    assert isinstance(nerf, TriplaneModel)
-    tensors = {f"field.{name}": value for name, value in nerf.field.shared_state().items()}
-    if nerf.field.scene_weights is not None:
-        tensors["mean_scene_weights"] = nerf.field.scene_weights.mean(dim=0)
-    if "field.base_planes" in tensors:
-        tensors["field.base_planes"] = tensors["field.base_planes"].to(dtype)
-    tensors.update({f"{DECODER}{name}": value.to(dtype) for name, value in decoder.items()})
-    tensors.update(latent_space_tensors(space))
-    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path)
-
-
 def latent_space_tensors(space: LatentSpace) -> Dict[str, Tensor]:
     """A latent space's fitted tensors by their names in a bundle; the tensors themselves, not copies."""
     return {
@@ -223,27 +114,6 @@ def latent_space_tensors(space: LatentSpace) -> Dict[str, Tensor]:
         "preview_weight": space.preview_weight,
         "preview_bias": space.preview_bias,
     }
-
-
-def write_autoencoder(folder: Path, autoencoder: Autoencoder, normalizer: Normalizer, dtype: torch.dtype) -> str:
-    """Writes the autoencoder in diffusers format with a latent_space.json, and returns the hash of its stored encoder.
-
-    Diffusers notes in config.json where the weights were loaded from; a path of this machine says nothing elsewhere.
-    """
-    vae: Any = autoencoder.vae
-    stored = vae if dtype == torch.float32 else copy.deepcopy(vae).to(dtype)
-    stored.save_pretrained(folder)
-    config = read_json(folder / "config.json")
-    config.pop("_name_or_path", None)
-    (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
-    numbers = {
-        "downscale_factor": autoencoder.downscale_factor,
-        "channels": autoencoder.num_channels,
-        "mean": normalizer.mean.tolist(),
-        "std": normalizer.std.tolist(),
-    }
-    (folder / "latent_space.json").write_text(json.dumps(numbers, indent=2), encoding="utf-8")
-    return AutoencoderConfig(source=str(folder)).setup().encoder_hash()
 
 
 def read_shared_bundle(source: str) -> SharedBundle:

@@ -16,7 +16,7 @@ from nerfstudio.models.splatfacto import SplatfactoModel, SplatfactoModelConfig,
 from torch import Tensor
 from torch.nn import Parameter, ParameterDict
 
-from latent_nerfstudio.fields.triplane_field import bound
+from latent_nerfstudio.fields.heads import bound
 from latent_nerfstudio.models.channel_nerf import check_single_scene
 from latent_nerfstudio.models.releases import densify, is_trained
 from latent_nerfstudio.models.rendering import farthest_corner
@@ -139,7 +139,7 @@ class LatentSplatfactoModel(SplatfactoModel):
             obb_box: crop box; gaussians whose middle lies outside are left out.
 
         Returns:
-            `rgb` [n, h, w, C], the channels without background, `accumulation` and `depth` [n, h, w, 1].
+            `latent` [n, h, w, C], the channels without background, `accumulation` and `depth` [n, h, w, 1].
 
         Raises:
             ValueError: cameras that gsplat does not project.
@@ -173,7 +173,7 @@ class LatentSplatfactoModel(SplatfactoModel):
                 self.gauss_params, self.optimizers, self.strategy_state, self.step, self.info
             )
         depth = picture[..., -1:] * alpha + (1 - alpha) * far
-        return {"rgb": picture[..., :-1], "accumulation": alpha, "depth": depth}
+        return {"latent": picture[..., :-1], "accumulation": alpha, "depth": depth}
 
     def step_post_backward(self, step: int) -> None:
         """Densification, see `releases.densify`."""
@@ -191,7 +191,7 @@ class LatentSplatfactoModel(SplatfactoModel):
 
         Splatfacto's own loss but for its SSIM, whose window of 11 pixels is as large as a latent picture.
         """
-        loss = (outputs["rgb"] - batch["latent"]).abs().mean()
+        loss = (outputs["latent"] - batch["latent"]).abs().mean()
         return {"latent_loss": loss, **self.get_regularization_dict(outputs)}
 
     def get_regularization_dict(self, outputs) -> Dict[str, Tensor]:
@@ -229,7 +229,7 @@ def strategy_of(config: LatentSplatfactoModelConfig, num_train_data: int) -> Def
 def nothing(cameras: Cameras, num_channels: int, far: Float[Tensor, "cameras 1 1 1"]) -> Dict[str, Tensor]:
     """What is rendered where there is no gaussian."""
     empty = far.new_zeros(len(cameras), int(cameras.height[0]), int(cameras.width[0]), num_channels + 1)
-    return {"rgb": empty[..., 1:], "accumulation": empty[..., :1], "depth": empty[..., :1] + far}
+    return {"latent": empty[..., 1:], "accumulation": empty[..., :1], "depth": empty[..., :1] + far}
 
 
 def world_to_camera(camera_to_worlds: Float[Tensor, "cameras 3 4"]) -> Float[Tensor, "cameras 4 4"]:

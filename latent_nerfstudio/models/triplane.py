@@ -6,15 +6,18 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Type
 import torch
 from jaxtyping import Float, Int
 from nerfstudio.cameras.rays import RayBundle, RaySamples
+from nerfstudio.engine.callbacks import TrainingCallbackAttributes
 from nerfstudio.model_components.ray_samplers import PDFSampler, UniformLinDispPiecewiseSampler, UniformSampler
 from torch import Tensor
 from torch.nn import Parameter
 
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.fields.planes import total_variation
 from latent_nerfstudio.fields.scene_view import SceneView
-from latent_nerfstudio.fields.triplane_field import TriplaneField, TriplaneFieldConfig
+from latent_nerfstudio.fields.triplane_field import SCENE_PARAMETERS, TriplaneField, TriplaneFieldConfig
+from latent_nerfstudio.latent_space.latent_space import to_device
 from latent_nerfstudio.models.boxed import BoxedModel, BoxedModelConfig
-from latent_nerfstudio.models.rendering import composite, ray_weights
+from latent_nerfstudio.models.rendering import composite, for_all_rays, ray_weights
 
 
 @dataclass
@@ -32,47 +35,8 @@ class TriplaneModelConfig(BoxedModelConfig):
     """Weight of the planes' total variation, a mean, so independent of batch and plane size."""
 
 
-class PlaneCache:
-    """The composed planes of the scenes that were rendered last, kept while no parameter of theirs changes.
-
-    A frame is rendered in chunks, and a video in frames, of the same scenes. Channels-last, as kernels read them.
-    """
-
-    def __init__(self) -> None:
-        self.clear()
-
-    def clear(self) -> None:
-        """Forgets the planes, and gives their memory back."""
-        self.key: Optional[Tuple[Any, ...]] = None
-        self.planes = torch.empty(0)
-
-    def get(
-        self, field: TriplaneField, scenes: Int[Tensor, "scenes"]
-    ) -> Float[Tensor, "scenes planes features rows cols"]:
-        """`field.scene_planes(scenes)`, composed anew only if the scenes are others or a parameter was written to."""
-        return self.keep(field, tuple(scenes.tolist()), lambda: field.scene_planes(scenes))
-
-    def get_views(
-        self, field: TriplaneField, views: Sequence[SceneView]
-    ) -> Float[Tensor, "views planes features rows cols"]:
-        """As `get`, of views."""
-        return self.keep(field, tuple(views), lambda: field.view_planes(views))
-
-    def keep(self, field: TriplaneField, what: Tuple[Any, ...], compose: Callable[[], Tensor]) -> Tensor:
-        """What `compose` makes of the field's parameters, or made of them when it was last asked for the same."""
-        parameters = [*field.plane_parameters(), *field.shared_plane_parameters()]
-        key = (what, *((p.data_ptr(), p._version) for p in parameters))
-        if key != self.key:
-            planes = compose().permute(0, 1, 3, 4, 2).contiguous()
-            self.key, self.planes = key, planes.permute(0, 1, 4, 2, 3)  # in one line: the viewer interrupts at any
-        return self.planes
-
-
 class TriplaneModel(BoxedModel):
-    """Renders C channels of the scenes of rays.
-
-    A ray's scene is `metadata["scene_index"]`; rays without one belong to `current_scene`.
-    """
+    """Renders C channels of the scenes of rays; a ray's scene is `metadata["scene_index"]`, by default the first."""
 
     config: TriplaneModelConfig
 
@@ -84,7 +48,6 @@ class TriplaneModel(BoxedModel):
             got = f"{config.num_samples} and {config.num_importance_samples}"
             do = "raise --pipeline.model.nerf.num-samples"
             raise ValueError(problem("num_samples and num_importance_samples", "at least 1 and 0", got, do))
-        self.current_scene = 0
         self.plane_cache = PlaneCache()
         self.field: TriplaneField = config.field.setup(
             num_scenes=self.kwargs.get("num_scenes", 1),
@@ -104,69 +67,105 @@ class TriplaneModel(BoxedModel):
         }
         return {name: parameters for name, parameters in groups.items() if parameters}
 
-    def get_outputs(self, ray_bundle: RayBundle, views: Sequence[SceneView] = ()) -> Dict[str, Tensor]:
-        """`rgb` [rays, C], `accumulation` and `depth` [rays, 1], all without background.
+    def get_training_callbacks(self, training_callback_attributes: TrainingCallbackAttributes):
+        """None; from the optimizers the field learns which of its parameters may have gradients of rows alone."""
+        optimizers = training_callback_attributes.optimizers
+        every = {} if optimizers is None else optimizers.optimizers
+        takes = [o for o in every.values() if getattr(o, "takes_row_gradients", False)]
+        own = {id(p) for optimizer in takes for group in optimizer.param_groups for p in group["params"]}
+        self.field.sparse_rows = frozenset(n for n in SCENE_PARAMETERS if id(getattr(self.field, n)) in own)
+        return []
+
+    def get_outputs(
+        self,
+        ray_bundle: RayBundle,
+        scenes: Optional[Int[Tensor, "scenes"]] = None,
+        views: Sequence[SceneView] = (),
+    ) -> Dict[str, Tensor]:
+        """`latent` [rays, C], `accumulation` and `depth` [rays, 1], all without background.
 
         Rays that miss the scene box cost nothing: they are left out before any sample is taken.
 
         Args:
             ray_bundle: rays.
+            scenes: all scenes that the rays belong to, rising, on the host; without, the device is asked.
             views: what `scene_index` counts instead of the scenes, where it is given.
         """
-        bundle, hit = self.clip(ray_bundle)
-        scenes, slots = self.scenes_of(bundle)
-        planes = self.planes_of(scenes, views)
-        samples = self.sampler(bundle)
+        rays, hit = self.clip(ray_bundle)
+        planes, slots = self.planes_of(rays, scenes, views)
+        ray_samples = self.sampler(rays)
         if self.config.num_importance_samples:
             with torch.no_grad():
-                density, _ = self.evaluate(samples, slots, planes)
-                weights = ray_weights(samples, density)
-            samples = self.importance_sampler(bundle, samples, weights[..., None])
-        density, channels = self.evaluate(samples, slots, planes)
-        result = composite(samples, ray_weights(samples, density), channels)
-        outputs = self.outputs_of(result, hit, ray_bundle)
-        if self.training:
-            outputs["planes"] = planes
-        return outputs
-
-    def scenes_of(self, bundle: RayBundle) -> Tuple[Int[Tensor, "scenes"], Int[Tensor, "rays"]]:
-        """The distinct scenes of a bundle, and which of them each ray belongs to."""
-        index = bundle.metadata.get("scene_index") if bundle.metadata else None
-        if index is None:
-            scene = torch.tensor([self.current_scene], device=bundle.origins.device)
-            return scene, torch.zeros(len(bundle), dtype=torch.long, device=bundle.origins.device)
-        scenes, slots = torch.unique(index.reshape(-1).long(), return_inverse=True)
-        return scenes, slots
-
-    def planes_of(
-        self, scenes: Int[Tensor, "scenes"], views: Sequence[SceneView] = ()
-    ) -> Float[Tensor, "scenes planes features rows cols"]:
-        """The composed planes of scenes, or of views by their number; outside training those of the last call, where
-        they still hold."""
-        chosen = [views[i] for i in scenes.tolist()] if views else []
-        if self.training or torch.is_grad_enabled():
-            self.plane_cache.clear()
-            return self.field.view_planes(chosen) if chosen else self.field.scene_planes(scenes)
-        return self.plane_cache.get_views(self.field, chosen) if chosen else self.plane_cache.get(self.field, scenes)
+                weights = ray_weights(ray_samples, self.evaluate(ray_samples, slots, planes)[0])
+            ray_samples = self.importance_sampler(rays, ray_samples, weights[..., None])
+        density, channels = self.evaluate(ray_samples, slots, planes)
+        weights = ray_weights(ray_samples, density)
+        outputs = for_all_rays(composite(ray_samples, weights, channels), hit, ray_bundle, self.aabb)
+        return {**outputs, "planes": planes} if self.training else outputs
 
     def evaluate(
-        self, samples: RaySamples, slots: Int[Tensor, "rays"], planes: Tensor
+        self, ray_samples: RaySamples, slots: Int[Tensor, "rays"], planes: Tensor
     ) -> Tuple[Float[Tensor, "rays samples"], Float[Tensor, "rays samples channels"]]:
-        """Density and channels at the samples of rays."""
-        positions = samples.frustums.get_positions()
-        rays, count = positions.shape[:2]
-        box = self.normalize(positions).view(-1, 3)
-        density, channels = self.field(box, slots.repeat_interleave(count), planes)
-        return density.view(rays, count), channels.view(rays, count, -1)
+        """Density and channels at the samples of rays, each looked up in the planes of its slot."""
+        positions = self.normalize(ray_samples.frustums.get_positions())
+        return self.field(positions, slots[:, None].expand(positions.shape[:-1]), planes)
+
+    def planes_of(
+        self, rays: RayBundle, scenes: Optional[Int[Tensor, "scenes"]], views: Sequence[SceneView]
+    ) -> Tuple[Float[Tensor, "scenes planes features rows cols"], Int[Tensor, "rays"]]:
+        """The composed planes of the scenes or views of rays, and which of them each ray is looked up in."""
+        index = (rays.metadata or {}).get("scene_index")
+        if index is None:
+            index, scenes = torch.zeros_like(rays.origins[:, :1], dtype=torch.long), torch.zeros(1, dtype=torch.long)
+        index = index.flatten().long()
+        if scenes is None:
+            found, slots = torch.unique(index, return_inverse=True)
+            scenes = found.cpu()
+        elif len(scenes) == 1:
+            slots = torch.zeros_like(index)
+        else:
+            slots = torch.searchsorted(to_device(scenes, index.device), index)
+        shown = tuple(views[i] for i in scenes.tolist()) if views else ()
+
+        def compose() -> Tensor:
+            return self.field.view_planes(shown) if shown else self.field.scene_planes(scenes)
+
+        if torch.is_grad_enabled() or self.training:
+            self.plane_cache.clear()
+            return compose(), slots
+        parameters = [*self.field.plane_parameters(), *self.field.shared_plane_parameters()]
+        return self.plane_cache.keep(parameters, shown or tuple(scenes.tolist()), compose), slots
 
     def get_loss_dict(self, outputs, batch, metrics_dict=None) -> Dict[str, Tensor]:
         """Mean squared error against `batch["latent"]` [rays, C], and the regularisers."""
-        loss = (outputs["rgb"] - batch["latent"]).square().mean()
+        loss = (outputs["latent"] - batch["latent"]).square().mean()
         return {"latent_loss": loss, **self.get_regularization_dict(outputs)}
 
     def get_regularization_dict(self, outputs) -> Dict[str, Tensor]:
         """What holds in both stages: the total variation of the planes that the step used."""
         if self.config.total_variation_weight == 0 or "planes" not in outputs:
             return {}
-        variation = self.field.total_variation(outputs["planes"])
-        return {"total_variation": self.config.total_variation_weight * variation}
+        return {"total_variation": self.config.total_variation_weight * total_variation(outputs["planes"])}
+
+
+class PlaneCache:
+    """The composed planes that were rendered last, kept while no parameter of theirs changes.
+
+    A frame is rendered in chunks, and a video in frames, of the same scenes. Channels-last, as kernels read them.
+    """
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forgets the planes, and gives their memory back."""
+        self.key: Optional[Tuple[Any, ...]] = None
+        self.planes = torch.empty(0)
+
+    def keep(self, parameters: Sequence[Tensor], what: Tuple[Any, ...], compose: Callable[[], Tensor]) -> Tensor:
+        """What `compose` makes of parameters, or made of them when it was last asked for the same."""
+        key = (what, *((p.data_ptr(), p._version) for p in parameters))
+        if key != self.key:
+            planes = compose().permute(0, 1, 3, 4, 2).contiguous()
+            self.key, self.planes = key, planes.permute(0, 1, 4, 2, 3)  # in one line: the viewer interrupts at any
+        return self.planes

@@ -80,8 +80,8 @@ class LatentVanillaNeRFModel(ChannelNeRF, SizedNeRFModel):
 
     config: LatentVanillaNeRFModelConfig
     pictures: ClassVar[Tuple[Tuple[str, str], ...]] = (
-        ("rgb", "accumulation"),
-        ("rgb_coarse", "accumulation_coarse"),
+        ("latent", "accumulation"),
+        ("latent_coarse", "accumulation_coarse"),
     )
     reconstruction_loss: ClassVar[str] = "rgb_loss_fine"
 
@@ -92,5 +92,5 @@ class LatentVanillaNeRFModel(ChannelNeRF, SizedNeRFModel):
 
     def host_losses(self, outputs: Dict[str, Any], target: Tensor) -> Dict[str, Tensor]:
         """The host's losses know the fine network's picture by its own name."""
-        fine = {f"{name}_fine": outputs[name] for name in ("rgb", "accumulation")}
+        fine = {"latent_fine": outputs["latent"], "accumulation_fine": outputs["accumulation"]}
         return super().host_losses({**outputs, **fine}, target)

@@ -1,10 +1,9 @@
 """The panel of a model in Nerfstudio's viewer: scenes, blends, planes alone, photos beside renders, error messages."""
 
-import sys
-import threading
+import math
 import time
 import traceback
-from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -95,12 +94,60 @@ class ScenePanel(ViewerElement, ViewerControl):
         """None: the elements have their own."""
 
     def _setup(self, viewer: Any) -> None:
-        """Nerfstudio's viewer is there: cameras of browsers start where the scene is seen, not inside of it."""
+        """Nerfstudio's viewer is there: frames of all browsers, now and later, are those of this panel."""
         super()._setup(viewer)
         tell_if_open(viewer.config)
-        viewer.viser_server.on_client_connect(self.place)
+        read = viewer.get_camera_state
+        viewer.get_camera_state = lambda client: bounded_state(read(client))
+        viewer.viser_server.on_client_connect(self.welcome)
         for client in viewer.viser_server.get_clients().values():
-            self.place(client)
+            self.welcome(client)
+
+    def welcome(self, client: Any) -> None:
+        """A browser: its camera starts where the scene is seen, not inside of it, and its frames are this panel's."""
+        self.place(client)
+        machine = self.viewer.render_statemachines.get(client.client_id)
+        if machine is not None:
+            self.adopt(machine)
+
+    def adopt(self, machine: Any) -> None:
+        """Has one of the viewer's render threads show what the panel says, and go on after any error.
+
+        Args:
+            machine: Nerfstudio's RenderStateMachine of a browser.
+        """
+        viewer, render_image, send = machine.viewer, machine._render_img, machine._send_output_to_viewer
+
+        def outputs_for_camera(camera: Cameras, obb_box: Any = None) -> Dict[str, Tensor]:
+            model = viewer.get_model()
+            return self.frame(
+                machine, camera, lambda view: model.get_outputs_for_camera(camera, obb_box=obb_box, view=view)
+            )
+
+        def shown() -> Any:
+            return Through(viewer.get_model(), get_outputs_for_camera=outputs_for_camera)
+
+        def whole_frame(state: Any) -> Dict[str, Tensor]:
+            try:
+                return render_image(state)
+            except Exception as error:
+                if is_interrupt(error):
+                    raise
+                self.report(machine, error)
+                return error_pictures(ERROR_SIZE, str(error) or type(error).__name__, self.photos is not None)
+
+        def sent(outputs: Dict[str, Tensor], *args: Any, **options: Any) -> None:
+            client = machine.client
+            machine.client = Through(client, camera=Through(client.camera, aspect=bounded(client.camera.aspect)))
+            try:
+                send(outputs, *args, **options)
+            except Exception as error:  # a browser that has gone, for instance
+                self.report(machine, error)
+            finally:
+                machine.client = client
+
+        machine.viewer = Through(viewer, get_model=shown)
+        machine._render_img, machine._send_output_to_viewer = whole_frame, sent
 
     def look_at_scene(self) -> None:
         """Moves the cameras of all browsers to where the scene is seen."""
@@ -142,7 +189,8 @@ class ScenePanel(ViewerElement, ViewerControl):
             if is_interrupt(error):
                 raise
             self.report(client, error)
-            return error_pictures(camera, str(error) or type(error).__name__, with_photos=self.photos is not None)
+            size = max(1, int(camera.height.flatten()[0])), max(1, int(camera.width.flatten()[0]))
+            return error_pictures(size, str(error) or type(error).__name__, self.photos is not None, camera.device)
         self.last_error = ""
         seconds = time.perf_counter() - started
         self.quickest = min(self.quickest or seconds, seconds)
@@ -190,15 +238,41 @@ class ScenePanel(ViewerElement, ViewerControl):
 SLOW = 0.1
 """Seconds a frame from which on the size of pictures matters more than that they are seen."""
 
+MOST_ASPECT = 20.0
+"""Width over height of a picture at most, and height over width."""
+
+MIN_FOV = 0.02
+"""Vertical field of view at least, radians; at most, as much less than half a turn."""
+
+ERROR_SIZE = (256, 384)
+"""Height and width of what is shown of a frame that has not come to a camera."""
+
 PHOTO_OUTPUTS = ("photo", "render_and_photo")
 """Outputs that the viewer alone has."""
 
 
-def viewer_client() -> Optional[Any]:
-    """The viewer's render thread, if that is what runs; None for every other caller."""
-    module = sys.modules.get("nerfstudio.viewer.render_state_machine")  # not imported: then no viewer runs
-    thread = threading.current_thread()
-    return thread if module is not None and isinstance(thread, module.RenderStateMachine) else None
+class Through:
+    """An object of Nerfstudio's or viser's as it is, but for some attributes."""
+
+    def __init__(self, inner: Any, **own: Any):
+        self.__dict__.update(own, _inner=inner)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+def bounded(aspect: float) -> float:
+    """The aspect of a browser's window, which has no height or no width for a moment now and then."""
+    return min(max(aspect, 1 / MOST_ASPECT), MOST_ASPECT) if aspect == aspect else 1.0
+
+
+def bounded_state(state: Any) -> Any:
+    """A camera of the viewer whose numbers make a picture; it is changed in place."""
+    state.aspect = bounded(float(state.aspect))
+    state.fov = min(max(float(state.fov), MIN_FOV), math.pi - MIN_FOV) if state.fov == state.fov else 1.0
+    if not bool(torch.isfinite(state.c2w).all()):
+        state.c2w = torch.eye(4).to(state.c2w)[: state.c2w.shape[0]]
+    return state
 
 
 def is_interrupt(error: Exception) -> bool:
@@ -235,15 +309,17 @@ def fitted(
     return picture
 
 
-def error_pictures(camera: Cameras, text: str, with_photos: bool) -> Dict[str, Tensor]:
-    """The outputs of a camera, as pictures that say what went wrong."""
+def error_pictures(
+    size: Tuple[int, int], text: str, with_photos: bool, device: Union[str, torch.device] = "cpu"
+) -> Dict[str, Tensor]:
+    """The outputs of a camera, of a height and width, as pictures that say what went wrong."""
     from PIL import Image, ImageDraw
 
-    height, width = max(1, int(camera.height.flatten()[0])), max(1, int(camera.width.flatten()[0]))
+    height, width = size
     image = Image.new("L", (width, height), 30)
     letters = max(8, (width - 16) // 6)
     lines = ["This frame could not be rendered:", *(text[i : i + letters] for i in range(0, len(text), letters))]
     ImageDraw.Draw(image).multiline_text((8, height // 3), "\n".join(lines), fill=230)
-    grey = torch.tensor(np.asarray(image), dtype=torch.float32, device=camera.device)[..., None] / 255
+    grey = torch.tensor(np.asarray(image), dtype=torch.float32, device=device)[..., None] / 255
     names = ("rgb", "latent", *(PHOTO_OUTPUTS if with_photos else ()))
     return {**{name: grey.expand(-1, -1, 3) for name in names}, "depth": grey, "accumulation": grey}

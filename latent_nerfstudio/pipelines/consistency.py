@@ -153,7 +153,7 @@ def measure_view(
     model, space = pipeline.latent_model, pipeline.space
     photo = as_float(picture["image"]).to(model.device)
     encoded = space.encode(photo[None])
-    rendered = model.get_outputs_for_camera_ray_bundle(model.rays_of(camera))["rgb"][None]
+    rendered = model.renderer.latent_outputs(camera, None, ())["latent"]
     counted = torch.ones(encoded.shape[1:3], dtype=torch.bool, device=photo.device)
     if "mask" in picture:
         counted = mask_of_latent(picture["mask"][..., 0].to(photo.device), space.downscale_factor)

@@ -94,7 +94,7 @@ def contact_row(pipeline: LatentPipeline, view: int) -> Float[Tensor, "height al
         photo,
         outputs["rgb"],
         model.reconstruct(photo),
-        model.latent_picture(encoded[0], height, width),
+        model.renderer.latent_picture(encoded[0], height, width),
         outputs["latent"],
         ((outputs["rgb"] - photo).abs() * 4).clamp(0, 1),
         grey_depth(outputs["depth"], outputs["accumulation"]),

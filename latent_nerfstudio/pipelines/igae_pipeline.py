@@ -3,9 +3,10 @@
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Type
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Type
 
 import torch
+import tyro
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import Parameter
@@ -13,6 +14,7 @@ from torch.nn import Parameter
 from latent_nerfstudio.data.crops import object_latents
 from latent_nerfstudio.data.real_images import RealImages
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.latent_space.latent_space import to_device
 from latent_nerfstudio.latent_space.resolution import mask_of_latent
 from latent_nerfstudio.models.metrics import LpipsLoss
 from latent_nerfstudio.pipelines.joint_losses import StopGradient, latent_loss, latent_variation
@@ -40,7 +42,7 @@ class IGAEPipelineConfig(LatentPipelineConfig):
     """First step of joint training; before it the autoencoder is frozen, and the scenes are fitted to its latents."""
     latent_loss_weight: float = 0.02
     """Weight of L_latent = |E(x) - R|^2 in joint training, which trains encoder and scenes."""
-    scale_free_latent_loss: bool = True
+    scale_free_latent_loss: tyro.conf.Suppress[bool] = True
     """Leave the latents' mean and variance out of L_latent's gradient: they cannot shrink to agree (the papers: no)."""
     stop_gradient: StopGradient = "none"
     """Side of L_latent whose gradient is stopped: `none`, `encoder` or `render`."""
@@ -50,7 +52,7 @@ class IGAEPipelineConfig(LatentPipelineConfig):
     """Whether joint training trains the scenes at all; the published code does not, by a stepping defect."""
     autoencoder_loss_weight: float = 0.5
     """Weight of L_ae = |x - D(E(x))|^2 on the scenes' pictures."""
-    latent_noise: float = 0.0
+    latent_noise: tyro.conf.Suppress[float] = 0.0
     """Deviation of the noise on encoded latents before L_ae decodes them (1 is that of the latents): what lies below it
     cannot hide detail that scenes do not render."""
     real_images: Optional[Path] = None
@@ -170,16 +172,12 @@ class IGAEPipeline(LatentPipeline):
             self.refresh(step)
         cameras, batch = self.datamanager.next_train_images(step, self.crop_at(step))
         with torch.set_grad_enabled(self.config.update_scenes):
-            rendered, outputs = self.latent_model.render_latents(cameras)
+            rendered, outputs = self.render_latents(cameras, batch)
+        real = self.real_batch(step)
         with self.autocast():
-            encoded = self.space.encode(batch["image"])
-        errors = self.scene_errors(batch, encoded, rendered)
-        weights = {
-            "latent_loss": self.config.latent_loss_weight,
-            "rgb_loss": self.config.rgb_loss_weight,
-            "autoencoder_loss": self.config.autoencoder_loss_weight,
-        }
-        losses = {**{name: weights[name] * error for name, error in errors.items()}, **self.real_losses(step)}
+            encoded, *encoded_real = in_one_call(self.space.encode, [batch["image"], *real])
+        errors = self.errors(batch, encoded, rendered, real, encoded_real)
+        losses = {name: getattr(self.config, f"{name}_weight") * error for name, error in errors.items()}
         if self.config.update_scenes:
             losses.update(self.scene_regularizers(outputs))
         with torch.no_grad():
@@ -206,35 +204,57 @@ class IGAEPipeline(LatentPipeline):
         self.space.normalizer.follow(shown, REFRESH_MOMENTUM)
         self.space.encode_background()
 
-    def scene_errors(self, batch: Dict[str, Any], encoded: Tensor, rendered: Tensor) -> Dict[str, Tensor]:
-        """L_latent, L_RGB and L_ae of pictures [n, H, W, 3] with latents [n, h, w, C], without their weights."""
+    def real_batch(self, step: int) -> List[Float[Tensor, "n height width 3"]]:
+        """The real images of a step as a batch; none without them."""
+        if self.real_images is None:
+            return []
+        images = self.real_images.batch(step, self.config.real_images_per_batch, self.crop_at(step))
+        return [to_device(images, self.device)]
+
+    def errors(
+        self,
+        batch: Dict[str, Any],
+        encoded: Float[Tensor, "n h w channels"],
+        rendered: Float[Tensor, "n h w channels"],
+        real: List[Tensor],
+        encoded_real: List[Tensor],
+    ) -> Dict[str, Tensor]:
+        """All losses without their weights: L_latent, L_RGB and L_ae of the scenes' pictures, and L_ae of real images.
+
+        Args:
+            batch: `image` [n, H, W, 3], and maybe `mask`.
+            encoded: latents of these pictures.
+            rendered: latents of their cameras.
+            real: a batch of real images, or none.
+            encoded_real: their latents.
+        """
         config, image, mask = self.config, batch["image"], batch.get("mask")
         seen = rendered if config.rgb_loss_trains_scenes else rendered.detach()
         kept = slice(None) if mask is None else mask_of_latents(mask, self.space.downscale_factor)
-        latent = latent_loss(encoded[kept], rendered[kept], config.stop_gradient, config.scale_free_latent_loss)
-        return {
-            "latent_loss": latent,
-            "rgb_loss": masked_mse(self.decode(seen, image), image, mask),
-            "autoencoder_loss": masked_mse(self.decode(self.with_noise(encoded), image), image, mask),
+        latents = [seen, *(self.with_noise(one) for one in (encoded, *encoded_real))]
+        sizes = [one.shape[1:3] for one in (image, image, *real)]
+        if len(set(sizes)) == 1:
+            decoded = in_one_call(lambda z: self.decode(z, *sizes[0]), latents)
+        else:
+            decoded = [self.decode(z, *size) for z, size in zip(latents, sizes, strict=True)]
+        stop, scale_free = config.stop_gradient, config.scale_free_latent_loss
+        errors = {
+            "latent_loss": latent_loss(encoded[kept], rendered[kept], stop, scale_free),
+            "rgb_loss": masked_mse(decoded[0], image, mask),
+            "autoencoder_loss": masked_mse(decoded[1], image, mask),
         }
+        return {**errors, **(self.real_errors(real[0], decoded[2], encoded_real[0]) if real else {})}
 
-    def real_losses(self, step: int) -> Dict[str, Tensor]:
-        """L_ae of real images, weighted; empty without them."""
-        config = self.config
-        if self.real_images is None:
-            return {}
-        crop = self.crop_at(step)
-        image = self.real_images.batch(step, config.real_images_per_batch, crop).to(self.device)
-        with self.autocast():
-            encoded = self.space.encode(image)
-        output = self.decode(self.with_noise(encoded), image)
-        losses = {"real_loss": config.real_loss_weight * masked_mse(output, image)}
+    def real_errors(
+        self, image: Float[Tensor, "n height width 3"], decoded: Tensor, encoded: Float[Tensor, "n h w channels"]
+    ) -> Dict[str, Tensor]:
+        """L_ae of real images, without weights."""
+        errors = {"real_loss": masked_mse(decoded, image)}
         if self.lpips is not None:
-            losses["real_lpips"] = config.real_lpips_weight * self.lpips(output, image)
-        if config.real_variation_weight > 0:
-            variation = latent_variation(self.space.normalizer.inverse(encoded))
-            losses["real_variation"] = config.real_variation_weight * variation
-        return losses
+            errors["real_lpips"] = self.lpips(decoded, image)
+        if self.config.real_variation_weight > 0:
+            errors["real_variation"] = latent_variation(self.space.normalizer.inverse(encoded))
+        return errors
 
     def with_noise(self, latents: Float[Tensor, "n h w channels"]) -> Float[Tensor, "n h w channels"]:
         """Normalised latents with white noise, see `latent_noise`."""
@@ -249,6 +269,13 @@ def check_stages(config: IGAEPipelineConfig) -> None:
         if value is not None:
             do = "set --pipeline.joint-training-start, or use latent-triplane"
             raise ValueError(problem(name, "None, as ig-ae has warm-up and joint training alone", value, do))
+
+
+def in_one_call(network: Callable[[Tensor], Tensor], batches: Sequence[Tensor]) -> List[Tensor]:
+    """What a network makes of batches: all at once where they are of one size, which costs less than call by call."""
+    if len({batch.shape[1:] for batch in batches}) > 1:
+        return [network(batch) for batch in batches]
+    return list(network(torch.cat(list(batches))).split([len(batch) for batch in batches]))
 
 
 def mask_of_latents(mask: Tensor, factor: int) -> Bool[Tensor, "n h w"]:

@@ -7,6 +7,7 @@ from typing import Any, Dict, Iterator, List, Literal, Optional, Tuple, Type, Un
 
 import torch
 from jaxtyping import Float
+from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.data.datamanagers.base_datamanager import DataManagerConfig
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
 from nerfstudio.models.base_model import ModelConfig
@@ -55,8 +56,6 @@ class LatentPipelineConfig(VanillaPipelineConfig):
     """First step of RGB alignment, counted from the beginning of the run; None for latent supervision throughout."""
     rgb_loss_weight: float = 1.0
     """Weight of the decoded render's mean squared error in RGB alignment."""
-    alignment_latent_weight: float = 0.0
-    """Weight of the latents' mean squared error in RGB alignment; the published code has none."""
     crop: Optional[int] = None
     """Side of the crops around the objects that the second stage sees first, pixels; None for whole pictures."""
     whole_pictures_start: Optional[int] = None
@@ -141,7 +140,7 @@ class LatentPipeline(VanillaPipeline):
         """
         if self.datamanager.table is not None:
             return
-        self.datamanager.prepare(self.space)
+        self.datamanager.prepare(self.space, self.latent_model.meets_box)
         if self.is_fresh and self.latent_model.from_bundle[0]:
             self.start_seconds = start_scenes(self.latent_model, self.datamanager, self.config.fit_scene_weights)
 
@@ -215,13 +214,13 @@ class LatentPipeline(VanillaPipeline):
             check_finite(dict(self.named_parameters()), step, "parameter")
             raise FloatingPointError(f"{error}; {self.watch.failing_scenes()}") from error
         if not trains_shared:
-            self.watch.hold()
+            self.watch.keep_rows()
         return outputs, losses, metrics
 
     def trains_shared(self, step: int) -> bool:
         """Whether a step trains anything that scenes share: then none of them can fail alone."""
         without_decoder = ("encoder", "decoder") if self.stage_at(step) in STAGES_OF_LATENTS else ()
-        own = {id(parameter) for parameter in self.watch.own}
+        own = {id(parameter) for parameter in self.watch.parameters}
         groups = self.get_param_groups().items()
         trained = (p for name, group in groups if name not in without_decoder for p in group if p.requires_grad)
         return any(id(parameter) not in own for parameter in trained)
@@ -234,27 +233,27 @@ class LatentPipeline(VanillaPipeline):
         if stage == "mixed supervision":
             t = self.config.mixed_supervision or 0.0
             return self.picture_losses(step, latent_weight=t, rgb_weight=1 - t)
-        return self.picture_losses(step, self.config.alignment_latent_weight, self.config.rgb_loss_weight)
+        return self.picture_losses(step, 0.0, self.config.rgb_loss_weight)
 
     def latent_supervision(self, step: int) -> Losses:
         """L_latent on random latent pixels of many pictures and scenes, and the NeRF's own losses.
 
         A NeRF that has no rays is fitted to whole latent pictures.
         """
-        if self.latent_model.renders_cameras:
+        if self.latent_model.renderer.renders_cameras:
             return self.latent_supervision_of_pictures(step)
         rays, batch = with_targets(*self.datamanager.next_train(step), self.space)
-        outputs = self._model(rays)
-        self.watch.saw(rays.metadata, outputs["rgb"] - batch["latent"])
+        outputs = self.model(rays, batch["scenes"])
+        self.watch.note(rays.metadata, outputs["latent"] - batch["latent"], batch["scenes"])
         losses = self.model.get_loss_dict(outputs, batch)
         return outputs, losses, {"latent_mse": losses["latent_loss"].detach()} if "latent_loss" in losses else {}
 
     def latent_supervision_of_pictures(self, step: int) -> Losses:
         """The NeRF's own losses on whole latent pictures."""
         cameras, batch = self.datamanager.next_train_images(step)
-        latents, outputs = self.latent_model.render_latents(cameras)
+        latents, outputs = self.render_latents(cameras, batch)
         target = self.target_latents(batch)
-        self.watch.saw(cameras.metadata, latents - target)
+        self.watch.note(cameras.metadata, latents - target, batch["scenes"])
         losses = self.model.get_loss_dict(outputs, {"latent": target})
         return outputs, losses, {"latent_mse": (latents.detach() - target).square().mean()}
 
@@ -265,10 +264,10 @@ class LatentPipeline(VanillaPipeline):
         """
         cameras, batch = self.datamanager.next_train_images(step, self.crop_at(step))
         with torch.set_grad_enabled(self.config.align_scenes and torch.is_grad_enabled()):
-            latents, outputs = self.latent_model.render_latents(cameras)
+            latents, outputs = self.render_latents(cameras, batch)
         image = batch["image"]
-        decoded = self.decode(latents, image)
-        self.watch.saw(cameras.metadata, decoded - image)
+        decoded = self.decode(latents, *image.shape[1:3])
+        self.watch.note(cameras.metadata, decoded - image, batch["scenes"])
         rgb_mse = masked_mse(decoded, image, batch.get("mask"))
         losses = {"rgb_loss": rgb_weight * rgb_mse}
         if self.config.align_scenes:
@@ -276,6 +275,14 @@ class LatentPipeline(VanillaPipeline):
         if latent_weight > 0:
             losses["latent_loss"] = latent_weight * (latents - self.target_latents(batch)).square().mean()
         return outputs, losses, {"psnr": -10 * rgb_mse.detach().log10()}
+
+    def render_latents(
+        self, cameras: Cameras, batch: Dict[str, Any]
+    ) -> Tuple[Float[Tensor, "n h w channels"], Dict[str, Any]]:
+        """Latent pictures of a batch of pictures, and the NeRF's outputs; no device is asked for sizes or scenes."""
+        height, width = batch["image"].shape[1:3]
+        size = (height, width) if self.datamanager.is_plain else None
+        return self.latent_model.renderer.render_latents(cameras, size, batch["scenes"])
 
     @torch.no_grad()
     def target_latents(self, batch: Dict[str, Any]) -> Float[Tensor, "n h w channels"]:
@@ -286,11 +293,11 @@ class LatentPipeline(VanillaPipeline):
         return self.space.normalizer(as_float(self.datamanager.raw_latents(batch["indices"])))
 
     def decode(
-        self, latents: Float[Tensor, "n h w channels"], like: Float[Tensor, "n height width 3"]
-    ) -> Float[Tensor, "n height width 3"]:
-        """Pictures of the size of others, with the arithmetic of the config."""
+        self, latents: Float[Tensor, "n h w channels"], height: int, width: int
+    ) -> Float[Tensor, "n {height} {width} 3"]:
+        """Pictures of latents, with the arithmetic of the config."""
         with self.autocast():
-            return self.space.decode(latents, like.shape[1], like.shape[2]).float()
+            return self.space.decode(latents, height, width).float()
 
     def autocast(self) -> torch.autocast:
         """The arithmetic of the autoencoder in training."""
@@ -302,7 +309,7 @@ class LatentPipeline(VanillaPipeline):
         self.eval()
         camera, batch = self.datamanager.next_eval_image(step)
         image = as_float(batch["image"])[None]
-        latents, outputs = self.latent_model.render_latents(camera)
+        latents, outputs = self.latent_model.renderer.render_latents(camera)
         loss = (latents - self.space.encode(image)).square().mean()
         self.train()
         return outputs, {"latent_loss": loss}, {"latent_mse": loss}
@@ -336,30 +343,22 @@ class LatentPipeline(VanillaPipeline):
         try:
             return super().load_state_dict(state_dict, strict=True)
         except RuntimeError as error:
-            raise ValueError(
-                "checkpoint: expected the weights of this model, got others; resume with the same data, autoencoder "
-                f"and planes as the run was started with. {error}"
-            ) from error
+            do = f"resume with the same data, autoencoder and planes as the run was started with. {error}"
+            raise ValueError(problem("checkpoint", "the weights of this model", "others", do)) from error
 
 
 def check_config(config: LatentPipelineConfig) -> None:
     """Refuses what cannot work before anything is loaded."""
-    t = config.mixed_supervision
+    t, start = config.mixed_supervision, config.rgb_alignment_start
     if t is not None and not 0 < t < 1:
-        raise ValueError(
-            f"mixed_supervision: expected t between 0 and 1, got {t}; 1 would be latent supervision, 0 RGB alignment"
-        )
-    alone = config.train_decoder and config.mixed_supervision is None and config.alignment_latent_weight == 0
-    if not config.align_scenes and not alone:
-        raise ValueError(
-            "align_scenes: expected True with train_decoder False, mixed_supervision or alignment_latent_weight, which "
-            "train scenes on renders or nothing at all, got False; leave these out"
-        )
-    if config.rgb_alignment_start is not None and config.rgb_alignment_start < 0:
-        raise ValueError(
-            f"rgb_alignment_start: expected a step of at least 0, got {config.rgb_alignment_start}; "
-            "give the first step of RGB alignment, or None"
-        )
+        do = "leave it out: 1 would be latent supervision, 0 RGB alignment"
+        raise ValueError(problem("mixed_supervision", "t between 0 and 1", t, do))
+    if not config.align_scenes and (t is not None or not config.train_decoder):
+        expected = "True with train_decoder False or mixed_supervision, which train scenes on renders or nothing at all"
+        raise ValueError(problem("align_scenes", expected, "False", "leave these out"))
+    if start is not None and start < 0:
+        do = "give the first step of RGB alignment, or None"
+        raise ValueError(problem("rgb_alignment_start", "a step of at least 0", start, do))
 
 
 def check_device(config: LatentPipelineConfig, device: Union[str, torch.device]) -> None:
@@ -399,9 +398,8 @@ def summarise(rows: List[Dict[str, float]], scenes: List[int], names: List[str],
         ValueError: no pictures.
     """
     if not rows:
-        raise ValueError(
-            "evaluation: expected at least one held-out picture, got none; hold some out in the dataparser"
-        )
+        do = "hold some out in the dataparser"
+        raise ValueError(problem("evaluation", "at least one held-out picture", "none", do))
     result: Dict[str, float] = {}
     for key in rows[0]:
         values = torch.tensor([row[key] for row in rows], dtype=torch.float64)

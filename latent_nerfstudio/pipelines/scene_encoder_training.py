@@ -13,10 +13,10 @@ from torch import Tensor
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.planes import compose_planes
 from latent_nerfstudio.latent_space.latent_space import LatentSpace
+from latent_nerfstudio.latent_space.precision import autocast
 from latent_nerfstudio.models.latent_model import LatentModel
-from latent_nerfstudio.models.rendering import composite, ray_weights, scatter
+from latent_nerfstudio.models.rendering import composite, for_all_rays, ray_weights
 from latent_nerfstudio.models.triplane import TriplaneModel
-from latent_nerfstudio.pipelines.latent_pipeline import has_bfloat16
 from latent_nerfstudio.pipelines.scene_views import SceneViews
 from latent_nerfstudio.scene_encoder.network import Prediction, SceneEncoder
 from latent_nerfstudio.scene_encoder.projection import Photos
@@ -87,14 +87,12 @@ def render(model: LatentModel, prediction: Prediction, rays: RayBundle, slots: I
     nerf = model.nerf
     assert isinstance(nerf, TriplaneModel)
     planes = compose_planes(prediction.micro_planes, nerf.field.base_planes, prediction.scene_weights)
-    bundle, hit = nerf.clip(rays)
-    samples = nerf.sampler(bundle)
-    kept = slots[hit] if bool(hit.any()) else slots[:1]
+    clipped, hit = nerf.clip(rays)
+    kept = slots if hit is None else slots[hit] if len(hit) else slots[:1]
+    samples = nerf.sampler(clipped)
     density, channels = nerf.evaluate(samples, kept, planes)
-    result = composite(samples, ray_weights(samples, density), channels)
-    nothing = torch.zeros_like(hit, dtype=torch.float32)[:, None]
-    opacity = scatter(result.accumulation, hit, nothing)
-    return scatter(result.channels, hit, nothing) + (1 - opacity) * rays.metadata["background"]
+    outputs = for_all_rays(composite(samples, ray_weights(samples, density), channels), hit, rays, nerf.aabb)
+    return outputs["latent"] + (1 - outputs["accumulation"]) * rays.metadata["background"]
 
 
 @torch.no_grad()
@@ -151,8 +149,7 @@ def training_steps(
             group["lr"] = rate_at(step, config)
         torch.manual_seed(config.seed * 1_000_003 + step)  # of the samples' jitter, so that a resumed run goes on
         task = draw_task(views, scenes, config, step)
-        device = task.target.device.type
-        with torch.autocast(device, torch.bfloat16, enabled=has_bfloat16(device)):
+        with autocast("auto", task.target.device):
             prediction = encoder([task.photos])
         loss = ((render(model, prediction, task.rays, task.slots) - task.target).square() * shown).mean()
         if not bool(loss.isfinite()):

@@ -67,7 +67,7 @@ def fit_weights(
 
     def render(weights: Float[Tensor, "scenes weights"]) -> Float[Tensor, "scenes values"]:
         parameter[rows] = weights.to(parameter)
-        return model(rays)["rgb"].view_as(target)
+        return model(rays)["latent"].view_as(target)
 
     start = parameter[rows].to(target)
     fitted, errors = least_squares(render, start, target, steps)

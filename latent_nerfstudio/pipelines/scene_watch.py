@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from latent_nerfstudio.data.latent_datamanager import LatentDataManager
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.latent_space.latent_space import to_device
 from latent_nerfstudio.models.latent_model import LatentModel
 
 MAX_NAMED = 8
@@ -18,7 +19,7 @@ MAX_NAMED = 8
 
 
 class SceneWatch:
-    """Which scenes have failed; around a step, `saw` what it rendered, `hold` its rows, and look at them `after_step`.
+    """Which scenes have failed. Around a step: `note` its errors, `keep_rows`, and look at these `after_step`.
 
     A scene can fail alone only where a step trains nothing that scenes share. Its rows stay those of its last good
     step.
@@ -29,11 +30,11 @@ class SceneWatch:
     """
 
     def __init__(self, model: LatentModel, datamanager: LatentDataManager):
-        self.names, self.own = model.scene_names, model.scene_parameters()
+        self.names, self.parameters = model.scene_names, model.scene_parameters()
         self.datamanager = datamanager
         self.failed_at = torch.full((len(self.names),), -1)  # step of each scene, -1 for those that have not failed
-        self._seen: Tuple[Tensor, Tensor] = torch.zeros(0, dtype=torch.long), torch.zeros(0, 1)
-        self._held: Optional[Tuple[Tensor, List[Tensor]]] = None
+        self._index, self._error, self._scenes = torch.zeros(0).long(), torch.zeros(0, 1), torch.zeros(0).long()
+        self._kept: Optional[Tuple[Tensor, List[Tensor]]] = None
 
     def failed(self) -> Dict[str, int]:
         """The step at which each failed scene did so, by its name."""
@@ -50,16 +51,27 @@ class SceneWatch:
         self.datamanager.draw_only((self.failed_at < 0).nonzero()[:, 0] if self.failed() else None)
 
     @torch.no_grad()
-    def saw(self, metadata: Optional[Mapping[str, Tensor]], error: Float[Tensor, "items *rest"]) -> None:
-        """Notes the scene of each ray or picture of a step, and its error, by which a scene that fails is found."""
+    def note(
+        self,
+        metadata: Optional[Mapping[str, Tensor]],
+        error: Float[Tensor, "items *rest"],
+        scenes: Int[Tensor, "scenes"],
+    ) -> None:
+        """Notes the error of each ray or picture of a step, by which a scene that fails is found.
+
+        Args:
+            metadata: with the `scene_index` of each; without, all are of the first scene.
+            error: of any shape behind the first axis.
+            scenes: all of them, rising, on the host.
+        """
         index = (metadata or {}).get("scene_index")
-        scenes = torch.zeros(len(error), dtype=torch.long) if index is None else index.flatten().long()
-        self._seen = scenes, error.detach()
+        self._index = torch.zeros(len(error), dtype=torch.long) if index is None else index.flatten().long()
+        self._error, self._scenes = error.detach(), scenes
 
     def failing(self) -> Int[Tensor, "failing"]:
         """Scenes of the step whose error is not finite, in rising order."""
-        scenes, error = self._seen
-        return scenes.to(error.device)[~error.flatten(1).isfinite().all(dim=1)].unique().cpu()
+        bad = ~self._error.flatten(1).isfinite().all(dim=1)
+        return self._index.to(bad.device)[bad].unique().cpu()
 
     def failing_scenes(self) -> str:
         """Which scenes of the step have an error that is not finite, in words."""
@@ -67,7 +79,7 @@ class SceneWatch:
         if not failing:
             return "in no scene's error, so in what is added to it"
         rest = len(failing) - MAX_NAMED
-        count = len(self._seen[0].unique())
+        count = len(self._scenes)
         return f"in {len(failing)} of the step's {count} scenes: {', '.join(failing[:MAX_NAMED])}" + (
             f" and {rest} more" if rest > 0 else ""
         )
@@ -94,23 +106,24 @@ class SceneWatch:
         self.draw_the_others()
 
     @torch.no_grad()
-    def hold(self) -> None:
+    def keep_rows(self) -> None:
         """Copies the rows of the step's scenes, which the optimizers' step may have to be taken back from."""
-        rows = self._seen[0].unique().cpu()
-        self._held = rows, [parameter[rows.to(parameter.device)].clone() for parameter in self.own]
+        rows = self._scenes
+        self._kept = rows, [p.index_select(0, to_device(rows, p.device)) for p in self.parameters]
 
     @torch.no_grad()
     def after_step(self, optimizers: Mapping[str, Optimizer], step: int) -> None:
         """Takes back rows that an optimizers' step has left without finite numbers, and drops their scenes."""
-        if self._held is None:
+        if self._kept is None:
             return
-        (rows, before), self._held = self._held, None
-        after = [parameter[rows.to(parameter.device)] for parameter in self.own]
-        finite = [values.flatten(1).sum(dim=1).isfinite().cpu() for values in after]
-        bad = ~torch.stack(finite).all(dim=0) if finite else torch.zeros(len(rows), dtype=torch.bool)
+        (rows, before), self._kept = self._kept, None
+        after = [p.index_select(0, to_device(rows, p.device)).flatten(1).sum(dim=1) for p in self.parameters]
+        if not after:
+            return
+        bad = ~torch.stack([sums.isfinite().to(after[0].device) for sums in after]).all(dim=0).cpu()
         if not bool(bad.any()):
             return
-        for parameter, values in zip(self.own, before, strict=True):
+        for parameter, values in zip(self.parameters, before, strict=True):
             parameter[rows[bad].to(parameter.device)] = values[bad.to(values.device)]
             forget_rows(parameter, rows[bad], optimizers)
         self.fail(rows[bad], step, "planes or weights")

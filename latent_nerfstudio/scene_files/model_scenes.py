@@ -10,8 +10,9 @@ from torch import Tensor
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.triplane_field import TriplaneField
+from latent_nerfstudio.models.bundle_writing import settings_of
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
-from latent_nerfstudio.models.shared_bundle import DECODER, SharedBundle, latent_space_tensors, settings_of
+from latent_nerfstudio.models.shared_bundle import DECODER, SharedBundle, latent_space_tensors
 from latent_nerfstudio.models.triplane import TriplaneModel
 from latent_nerfstudio.scene_files.scene_file import SceneFile, scene_shapes
 from latent_nerfstudio.scene_files.sources import each_once

@@ -12,8 +12,9 @@ from tiny import camera_of, latent_model_of, small_nerf
 import latent_nerfstudio as lns
 from latent_nerfstudio.api.loading import check_scenes
 from latent_nerfstudio.cli.decode_latents import codec_of
+from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 from latent_nerfstudio.models.latent_model import LatentModel
-from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
+from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 from latent_nerfstudio.scene_files.archive import write_archive
 from latent_nerfstudio.scene_files.model_scenes import scene_files_of
 from latent_nerfstudio.scene_files.scene_file import SceneFile, pack_scene, write_scene_file

@@ -39,7 +39,7 @@ def test_pictures_are_the_models_own(scenes):
         )
         for name in ("rgb", "latent", "depth", "accumulation"):
             torch.testing.assert_close(vars(pictures)[name][index], outputs[name])
-        raw = scenes.model.latent_space.normalizer.inverse(outputs["raw_latent"])
+        raw = scenes.model.latent_space.normalizer.inverse(outputs["latent_channels"])
         torch.testing.assert_close(pictures.raw_latent[index], raw.permute(2, 0, 1))
 
 

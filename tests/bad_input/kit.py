@@ -54,7 +54,8 @@ def make_learned(folder: Path) -> None:
     import torch
     from tiny import latent_model_of, small_nerf
 
-    from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
+    from latent_nerfstudio.models.bundle_writing import write_shared_bundle
+    from latent_nerfstudio.models.shared_bundle import read_shared_bundle
     from latent_nerfstudio.scene_files.archive import write_archive
     from latent_nerfstudio.scene_files.model_scenes import scene_files_of
     from latent_nerfstudio.scene_files.scene_file import write_scene_file

@@ -14,7 +14,7 @@ from official import PROGRAMS, SECONDS
 from tiny import latent_model_of, small_nerf
 
 from latent_nerfstudio.cli.main import main
-from latent_nerfstudio.models.shared_bundle import write_shared_bundle
+from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,9 @@ from tiny import camera_of, latent_model_of, small_nerf
 from latent_nerfstudio.cli.import_scenes import summary
 from latent_nerfstudio.cli.main import main
 from latent_nerfstudio.engine.runs import load_pipeline, open_run
+from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 from latent_nerfstudio.models.latent_model import LatentModelConfig
-from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
+from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 from latent_nerfstudio.models.triplane import TriplaneModelConfig
 from latent_nerfstudio.scene_files.archive import read_archive
 from latent_nerfstudio.scene_files.model_scenes import set_samples
@@ -61,7 +62,7 @@ def pictures(config: Path, scene: str) -> list[torch.Tensor]:
     model = load_pipeline(config).latent_model
     cameras = camera_of(32, 32, count=3, scene=model.scene_names.index(scene))
     outputs = [model.get_outputs_for_camera(cameras[i : i + 1], with_latents=True) for i in range(3)]
-    return [output[name] for output in outputs for name in ("rgb", "raw_latent", "depth")]
+    return [output[name] for output in outputs for name in ("rgb", "latent_channels", "depth")]
 
 
 def error_of(capsys, *arguments) -> str:

@@ -73,7 +73,7 @@ def test_latents_to_a_file_and_back(latent_run, random_autoencoder, two_balls, t
     own = cameras[cameras.metadata["scene_index"].flatten() == 1]
     model = pipeline.latent_model
     outputs = model.get_outputs_for_camera(own[3:4], with_latents=True)
-    raw = model.latent_space.normalizer.inverse(outputs["raw_latent"]).permute(2, 0, 1)
+    raw = model.latent_space.normalizer.inverse(outputs["latent_channels"]).permute(2, 0, 1)
     torch.testing.assert_close(latents[3], raw)
 
     lns("decode-latents", path, "--autoencoder", latent_run, "--output", tmp_path / "own")

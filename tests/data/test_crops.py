@@ -4,7 +4,14 @@ import pytest
 import torch
 from tiny import camera_of
 
-from latent_nerfstudio.data.crops import cropped, cropped_cameras, draw_crops, draw_place, object_latents, sees_object
+from latent_nerfstudio.data.crops import (
+    ObjectPixels,
+    cropped,
+    cropped_cameras,
+    draw_crops,
+    object_latents,
+    sees_object,
+)
 
 WHITE = torch.ones(3)
 
@@ -55,12 +62,20 @@ def test_the_whole_cameras_are_left_as_they_are():
 
 def test_cutting_by_hand():
     pictures = torch.arange(2 * 5 * 6).view(2, 5, 6, 1)
-    parts = cropped(pictures, torch.tensor([[1, 2], [3, 4]]), 2)
-    assert parts[..., 0].tolist() == [[[8, 9], [14, 15]], [[52, 53], [58, 59]]]
-    assert torch.equal(cropped(pictures, torch.zeros(2, 2, dtype=torch.long), 9), pictures)
+    parts = cropped(list(pictures), torch.tensor([[1, 2], [3, 4]]), 2)
+    assert torch.stack(parts)[..., 0].tolist() == [[[8, 9], [14, 15]], [[52, 53], [58, 59]]]
+    assert torch.equal(torch.stack(cropped(list(pictures), torch.zeros(2, 2, dtype=torch.long), 9)), pictures)
 
 
 # Places
+
+
+def corners_of(images, color, side, source):
+    """Corners of crops of pictures before a background."""
+    found = ObjectPixels(color)
+    objects = [found.of(index, image) for index, image in enumerate(images)]
+    assert all(torch.equal(found.of(index, torch.zeros_like(images[0])), one) for index, one in enumerate(objects))
+    return draw_crops(objects, tuple(images.shape[1:3]), side, source)
 
 
 @pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
@@ -74,7 +89,7 @@ def test_crops_hold_a_pixel_of_the_object_and_lie_inside(kind, height, width, si
     solid = (images != 255).any(dim=-1)
     given = images if kind == torch.uint8 else images.float() / 255
     for seed in range(20):
-        corners = draw_crops(given, WHITE, side, generator(seed))
+        corners = corners_of(given, WHITE, side, generator(seed))
         assert corners.shape == (4, 2) and int(corners.min()) >= 0
         assert bool((corners + side <= torch.tensor([height, width])).all())
         for one, (top, left) in zip(solid, corners.tolist(), strict=True):
@@ -84,7 +99,7 @@ def test_crops_hold_a_pixel_of_the_object_and_lie_inside(kind, height, width, si
 def test_noise_of_the_background_is_no_object():
     images = torch.full((1, 30, 30, 3), 254, dtype=torch.uint8)
     images[0, 20, 20] = 10
-    tops = {tuple(draw_crops(images, WHITE, 5, generator(seed))[0].tolist()) for seed in range(10)}
+    tops = {tuple(corners_of(images, WHITE, 5, generator(seed))[0].tolist()) for seed in range(10)}
     assert tops == {(18, 18)}
 
 
@@ -92,34 +107,35 @@ def test_the_background_is_a_colour():
     images = torch.zeros(1, 30, 30, 3)
     images[..., 0] = 0.4
     images[0, 7, 22] = 1.0
-    corners = draw_crops(images, torch.tensor([0.4, 0.0, 0.0]), 4, generator())
+    corners = corners_of(images, torch.tensor([0.4, 0.0, 0.0]), 4, generator())
     assert corners.tolist() == [[5, 20]]
 
 
 def test_a_picture_of_nothing_but_background_is_cropped_anywhere():
     images = torch.full((1, 20, 30, 3), 255, dtype=torch.uint8)
-    corners = torch.cat([draw_crops(images, WHITE, 6, generator(seed)) for seed in range(200)])
+    corners = torch.cat([corners_of(images, WHITE, 6, generator(seed)) for seed in range(200)])
     assert corners.min(dim=0).values.tolist() == [0, 0] and corners.max(dim=0).values.tolist() == [14, 24]
 
 
 def test_a_side_longer_than_the_picture_begins_at_its_border():
     images = torch.zeros(2, 8, 12, 3)
-    assert draw_crops(images, WHITE, 50, generator()).tolist() == [[0, 0], [0, 0]]
-    corners = torch.cat([draw_crops(images, WHITE, 10, generator(seed)) for seed in range(20)])
+    assert corners_of(images, WHITE, 50, generator()).tolist() == [[0, 0], [0, 0]]
+    corners = torch.cat([corners_of(images, WHITE, 10, generator(seed)) for seed in range(20)])
     assert not corners[:, 0].any() and set(corners[:, 1].tolist()) == {0, 1, 2}
 
 
 def test_every_place_of_an_object_is_drawn():
-    wanted = torch.zeros(4, 5, dtype=torch.bool)
-    wanted[1, 3] = wanted[2, 0] = wanted[3, 4] = True
-    source = generator()
-    drawn = {tuple(draw_place(wanted, source).tolist()) for _ in range(60)}
+    image = torch.zeros(4, 5, 3)
+    image[1, 3] = image[2, 0] = image[3, 4] = 1
+    places = ObjectPixels(torch.zeros(3)).of(0, image)
+    assert places.tolist() == [1 * 5 + 3, 2 * 5, 3 * 5 + 4]
+    drawn = {tuple(draw_crops([places], (4, 5), 1, generator(seed))[0].tolist()) for seed in range(40)}
     assert drawn == {(1, 3), (2, 0), (3, 4)}
 
 
 def test_draws_are_functions_of_the_generator():
     images = torch.rand(3, 40, 40, 3)
-    first, again, other = (draw_crops(images, WHITE, 8, generator(seed)) for seed in (5, 5, 6))
+    first, again, other = (corners_of(images, WHITE, 8, generator(seed)) for seed in (5, 5, 6))
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 

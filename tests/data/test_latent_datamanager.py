@@ -197,7 +197,7 @@ def test_crops_are_parts_of_the_pictures_and_see_the_object(request, scenes, cro
 
 
 def test_pictures_are_loaded_before_they_are_drawn(balls):
-    with pytest.raises(RuntimeError, match=r"expected prepare_pictures\(\) before the first pictures; call it once"):
+    with pytest.raises(RuntimeError, match=r"expected prepare_pictures\(\) before the first pictures, got none"):
         datamanager_of(balls).next_train_images(0)
 
 

@@ -11,6 +11,7 @@ from latent_nerfstudio.data.pixels import (
     draw_pixels,
     draw_scenes,
     pixel_table,
+    restricted,
 )
 from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.latent_space.resolution import mask_of_latent
@@ -52,6 +53,25 @@ def test_every_place_holds_its_pixel(sizes, data):
 def test_scenes_of_the_table():
     table = pixel_table(numbered(SIZES), SCENES)
     assert table.num_scenes == 3 and table.scene_starts.tolist() == [0, 10, 21, 30]
+
+
+@pytest.mark.parametrize("folder", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+def test_draws_of_a_restricted_table_against_a_loop(masked, folder, tmp_path):
+    """Pixels that are kept and that masks keep; in the last scene nothing is kept, so all that its masks leave."""
+    masks = [torch.ones(h, w, dtype=torch.bool) for h, w in SIZES]
+    for mask in masks:
+        mask[0, 0] = not masked
+    table = pixel_table(numbered(SIZES), SCENES, masks if masked else None)
+    kept = torch.arange(30) % 3 > 0
+    kept[21:] = False
+    few = restricted(table, kept.split(7), tmp_path if folder else None)
+    assert few.valid is table.valid
+    flat = torch.cat([mask.flatten() for mask in masks])
+    wanted = {i for i in range(30) if flat[i] and (kept[i] or i >= 21)}
+    drawn = {int(i) for seed in range(40) for i in draw_pixels(few, 60, 3, seeded(seed))}
+    assert drawn == wanted
+    assert restricted(table, [torch.ones(30, dtype=torch.bool)]).drawn is None or masked
 
 
 @pytest.mark.parametrize("masked", [False, True])

@@ -17,9 +17,9 @@ from latent_nerfstudio.engine.row_adam import RowAdamConfig
 from latent_nerfstudio.engine.schedulers import StagedSchedulerConfig
 from latent_nerfstudio.engine.trainer import LatentTrainerConfig
 from latent_nerfstudio.fields.kplanes_field import KPlanesDensityConfig, KPlanesFieldConfig
+from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 from latent_nerfstudio.models.instant_ngp import LatentInstantNGPModelConfig
 from latent_nerfstudio.models.kplanes import KPlanesModelConfig
-from latent_nerfstudio.models.shared_bundle import write_shared_bundle
 
 STEPS = 15
 ACCUMULATED = "accumulated gradients"

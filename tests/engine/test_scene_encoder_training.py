@@ -10,7 +10,8 @@ from latent_nerfstudio.engine import scene_encoder
 from latent_nerfstudio.engine.scene_encoder import learn_scene_encoder, pipeline_of
 from latent_nerfstudio.latent_space.latent_space import LatentSpace
 from latent_nerfstudio.models.bundle_encoder import read_scene_encoder
-from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
+from latent_nerfstudio.models.bundle_writing import write_shared_bundle
+from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 from latent_nerfstudio.pipelines.scene_encoder_training import (
     EncoderTraining,
     draw_task,
@@ -76,7 +77,7 @@ def test_what_is_rendered_is_what_the_model_renders(prepared):
     rays, slots, _ = views.target([views.table.starts[own[:1]] + torch.arange(30) for own in views.members[:2]])
     rays.metadata["scene_index"] = slots[:, None]
     prediction = Prediction(field.micro_planes[:2], field.scene_weights[:2])
-    torch.testing.assert_close(render(model, prediction, rays, slots), model(rays)["rgb"])
+    torch.testing.assert_close(render(model, prediction, rays, slots), model(rays)["latent"])
 
 
 def test_it_learns_measures_and_goes_on_bit_by_bit(place, tmp_path, monkeypatch):

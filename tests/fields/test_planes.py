@@ -1,4 +1,4 @@
-"""Planes: composition, sampling and aggregation against loops, total variation against hand values."""
+"""Planes: composition, and sampling against loops, total variation against hand values."""
 
 import itertools
 
@@ -9,11 +9,8 @@ from jaxtyping import TypeCheckError
 from latent_nerfstudio.fields.planes import (
     EG3D_AXES,
     PLANE_AXES,
-    aggregate,
     compose_planes,
-    group_points,
     sample_planes,
-    sample_scenes,
     total_variation,
 )
 
@@ -88,52 +85,6 @@ def test_gradients_of_the_samples():
     planes = torch.randn(1, 3, 2, 4, 4, dtype=torch.float64, requires_grad=True)
     positions = (torch.rand(1, 6, 3, dtype=torch.float64) * 1.8 - 0.9).requires_grad_()
     assert torch.autograd.gradcheck(sample_planes, (planes, positions))
-
-
-# Aggregation
-
-
-def test_aggregations():
-    features = torch.tensor([[[[1.0, 2.0]], [[3.0, 4.0]], [[5.0, 6.0]]]])
-    assert aggregate(features, "sum").tolist() == [[[9, 12]]]
-    assert aggregate(features, "product").tolist() == [[[15, 48]]]
-    assert aggregate(features, "concat").tolist() == [[[1, 2, 3, 4, 5, 6]]]
-
-
-# Points of many scenes
-
-
-@pytest.mark.parametrize("slots", [[0, 0, 0], [2, 0, 2, 1, 0, 2, 2], [1], [3, 0], [0, 1, 2, 3]])
-def test_group_points_gives_each_point_a_place_in_the_row_of_its_scene(slots):
-    slots = torch.tensor(slots)
-    place, longest = group_points(slots, 4)
-    assert int(longest) == int(slots.bincount().max())
-    assert torch.equal(place // longest, slots)
-    assert len(set(place.tolist())) == len(slots)
-
-
-@pytest.mark.parametrize("how", ["sum", "product", "concat"])
-@pytest.mark.parametrize("scenes", [1, 2, 5])
-def test_points_of_many_scenes_in_any_order_against_a_loop(how, scenes):
-    planes, positions = torch.randn(scenes, 3, 4, 6, 6), torch.rand(50, 3) * 2 - 1
-    slots = torch.randint(scenes, (50,))
-    sampled = sample_scenes(planes, positions, slots, how)
-    for index, slot in enumerate(slots.tolist()):
-        alone = aggregate(sample_planes(planes[slot : slot + 1], positions[None, index : index + 1]), how)
-        torch.testing.assert_close(sampled[index], alone[0, 0], atol=1e-5, rtol=1e-5)
-
-
-def test_gradients_reach_the_planes_of_the_scenes_of_the_points_only():
-    planes = torch.randn(4, 3, 2, 5, 5, requires_grad=True)
-    sample_scenes(planes, torch.rand(10, 3), torch.tensor([2, 0, 2, 2, 0, 2, 0, 0, 2, 2])).sum().backward()
-    assert planes.grad is not None
-    assert planes.grad.flatten(1).any(dim=1).tolist() == [True, False, True, False]
-
-
-def test_gradients_of_many_scenes():
-    planes = torch.randn(2, 3, 1, 3, 3, dtype=torch.float64, requires_grad=True)
-    positions = torch.rand(5, 3, dtype=torch.float64) * 1.8 - 0.9
-    assert torch.autograd.gradcheck(lambda p: sample_scenes(p, positions, torch.tensor([1, 0, 0, 1, 1])), planes)
 
 
 # Total variation

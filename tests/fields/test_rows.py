@@ -6,53 +6,48 @@ import pytest
 import torch
 from torch import nn
 
-from latent_nerfstudio.fields.rows import (
-    apply_but_for,
-    gather_rows,
-    row_bytes,
-    stays_on_host,
-    take_row_gradients,
-)
-from latent_nerfstudio.fields.triplane_field import TriplaneFieldConfig
+from latent_nerfstudio.fields.rows import apply_but_for, gather_rows, parameter_bytes, stays_on_host
+from latent_nerfstudio.fields.triplane_field import SCENE_PARAMETERS, TriplaneFieldConfig
 
 SHAPES = pytest.mark.parametrize("shape", [(6, 3), (6,), (6, 3, 2, 4, 4)])
 INDEX = torch.tensor([1, 4, 1])
 
 
-def table_of(shape, rows=True):
-    table = nn.Parameter(torch.randn(shape))
-    if rows:
-        take_row_gradients(table)
-    return table
+CPU = torch.device("cpu")
+
+
+def table_of(shape):
+    return nn.Parameter(torch.randn(shape))
 
 
 @SHAPES
-def test_rows_and_their_gradient_are_those_of_indexing(shape):
-    table, plain = table_of(shape), table_of(shape, rows=False)
+@pytest.mark.parametrize("sparse", [True, False])
+def test_rows_and_their_gradient_are_those_of_indexing(shape, sparse):
+    table, plain = table_of(shape), table_of(shape)
     plain.data.copy_(table.data)
     factors = torch.randn(3, *shape[1:])
-    for one, rows in ((table, gather_rows(table, INDEX)), (plain, plain[INDEX])):
+    for one, rows in ((table, gather_rows(table, INDEX, CPU, sparse)), (plain, plain[INDEX])):
         assert torch.equal(rows, one.detach()[INDEX])
         (rows.square() * factors).sum().backward()
-    assert table.grad.is_sparse and table.grad.coalesce().indices().tolist() == [[1, 4]]
-    assert torch.equal(table.grad.to_dense(), plain.grad)
+    assert table.grad.is_sparse == sparse
+    assert torch.equal(table.grad.to_dense() if sparse else table.grad, plain.grad)
+    if sparse:
+        assert table.grad.coalesce().indices().tolist() == [[1, 4]]
 
 
 def test_gradients_of_several_gathers_add_up():
     table = table_of((6, 3))
-    gather_rows(table, torch.tensor([1, 4])).sum().backward()
+
+    def rows(*index):
+        return gather_rows(table, torch.tensor(index), CPU, sparse=True).sum()
+
+    rows(1, 4).backward()
     assert table.grad.is_coalesced()
     table.grad = None
-    (gather_rows(table, torch.tensor([0, 2])).sum() + gather_rows(table, torch.tensor([2, 5])).sum()).backward()
-    gather_rows(table, torch.tensor([5])).sum().backward()
+    (rows(0, 2) + rows(2, 5)).backward()
+    rows(5).backward()
     assert table.grad.is_sparse
     assert table.grad.to_dense()[:, 0].tolist() == [1, 0, 2, 0, 0, 2]
-
-
-def test_an_optimizer_that_asks_for_nothing_gets_dense_gradients():
-    table = table_of((6, 3), rows=False)
-    gather_rows(table, INDEX).sum().backward()
-    assert not table.grad.is_sparse and table.grad[:, 0].tolist() == [0, 2, 0, 0, 1, 0]
 
 
 class Module(nn.Module):
@@ -93,7 +88,7 @@ def test_scenes_stay_on_the_host_of_a_gpu_alone():
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     assert not any(stays_on_host(storage, 1 << 60, cpu) for storage in ("auto", "device", "host"))
     assert stays_on_host("host", 0, gpu) and not stays_on_host("device", 1 << 60, gpu)
-    assert row_bytes(torch.zeros(3, 2), None, torch.zeros(5, dtype=torch.float16)) == 34
+    assert parameter_bytes([torch.zeros(3, 2), torch.zeros(5)]) == 44
 
 
 def field_of(storage):
@@ -125,6 +120,7 @@ def test_planes_on_the_host_train_as_those_on_the_device():
     for storage in ("device", "host"):
         torch.manual_seed(0)
         field = field_of(storage).to("cuda")
+        field.sparse_rows = frozenset(SCENE_PARAMETERS)
         optimizer = RowAdam([*field.plane_parameters(), *field.shared_plane_parameters()], lr=0.1)
         assert (field.micro_planes.device.type, field.base_planes.device.type) == (
             "cpu" if storage == "host" else "cuda",
@@ -132,10 +128,10 @@ def test_planes_on_the_host_train_as_those_on_the_device():
         )
         for step in range(5):
             optimizer.zero_grad()
-            field.scene_planes(torch.tensor([step % 4, 3], device="cuda").unique()).square().sum().backward()
+            field.scene_planes(torch.tensor([step % 4, 3]).unique()).square().sum().backward()
             optimizer.step()
         assert optimizer.state[field.micro_planes]["exp_avg"].device == field.micro_planes.device
-        planes[storage] = field.scene_planes(torch.arange(4, device="cuda")).detach()
+        planes[storage] = field.scene_planes(torch.arange(4)).detach()
     torch.testing.assert_close(planes["host"], planes["device"])
 
 

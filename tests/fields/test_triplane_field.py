@@ -24,12 +24,24 @@ def evaluate(field, scenes, positions, slots):
 
 
 @KINDS
-@pytest.mark.parametrize("aggregation", ["sum", "product", "concat"])
-def test_density_and_channels(kind, aggregation):
-    field = field_of(aggregation=aggregation, **kind)
+def test_density_and_channels(kind):
+    field = field_of(**kind)
     density, channels = evaluate(field, torch.tensor([0, 2]), torch.rand(11, 3) * 2 - 1, torch.arange(11) % 2)
     assert density.shape == (11,) and channels.shape == (11, 4)
     assert bool((density > 0).all()) and bool(torch.isfinite(channels).all())
+
+
+@pytest.mark.parametrize(("raw", "density"), [(0.0, 7.8315), (1.0, 17.3287), (5.0, 100.4537)])
+def test_density_and_channels_by_hand(raw, density):
+    """An MLP that only has its last bias: 25 ln(1 + exp(raw - 1)) a unit of length, and channels as they are."""
+    field = field_of(**MICRO)
+    for parameter in field.mlp.parameters():
+        parameter.data.zero_()
+    bias = list(field.mlp.parameters())[-1]
+    bias.data.copy_(torch.tensor([raw, 0.25, -3.0, 7.0, 0.0]))
+    found, channels = evaluate(field, torch.tensor([0]), torch.rand(2, 3, 3), torch.zeros(2, 3, dtype=torch.long))
+    torch.testing.assert_close(found, torch.full((2, 3), density), atol=1e-3, rtol=0)
+    assert channels[1, 2].tolist() == [0.25, -3.0, 7.0, 0.0]
 
 
 @KINDS
@@ -114,3 +126,15 @@ def test_configs_without_features(settings):
 def test_a_resolution_of_one():
     with pytest.raises(ValueError, match="resolution of at least 2, got .*resolution=1"):
         TriplaneFieldConfig(resolution=1).setup(num_scenes=1, num_channels=1)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"aggregation": "product"}, {"hidden_layers": 2}, {"implementation": "tcnn"}], ids=str
+)
+def test_settings_of_older_versions_that_are_gone(settings):
+    config = TriplaneFieldConfig()
+    vars(config).update(aggregation="sum", hidden_layers=1, negligible_gradient=0.1)
+    config.setup(num_scenes=1, num_channels=3)
+    vars(config).update(settings)
+    with pytest.raises(ValueError, match=f"{next(iter(settings))}: expected .*, got {next(iter(settings.values()))}; "):
+        config.setup(num_scenes=1, num_channels=3)

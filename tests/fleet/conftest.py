@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny import pipeline_of, small_nerf
 
-from latent_nerfstudio.models.shared_bundle import write_shared_bundle
+from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 
 
 @pytest.fixture(scope="session")

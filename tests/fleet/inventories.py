@@ -15,7 +15,8 @@ from latent_nerfstudio.fleet.fit_chunk import fit_chunk
 from latent_nerfstudio.fleet.settings import ChunkJob, FitSettings, Inventory
 from latent_nerfstudio.fleet.status import SceneStatus
 from latent_nerfstudio.method_configs.triplane import latent_triplane
-from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
+from latent_nerfstudio.models.bundle_writing import write_shared_bundle
+from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 
 
 def write_bundle(folder: Path, source: Any = "identity", seed: int = 0, **nerf: Any) -> Path:

@@ -34,7 +34,8 @@ from latent_nerfstudio.latent_space.published import (
 )
 from latent_nerfstudio.meshes.surface import load_surface
 from latent_nerfstudio.models.bundle_folder import hash_folder
-from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
+from latent_nerfstudio.models.bundle_writing import write_shared_bundle
+from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 from latent_nerfstudio.pipelines.saved_state import seal
 from latent_nerfstudio.reports.run_report import inventory_report, run_report, summary_line
 from latent_nerfstudio.scene_files.archive import read_archive, write_archive

@@ -5,7 +5,8 @@ import torch
 from stand_in import serving
 from tiny import latent_model_of, save_kl, small_nerf
 
-from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
+from latent_nerfstudio.models.bundle_writing import write_shared_bundle
+from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 from latent_nerfstudio.scene_files.model_scenes import scene_files_of
 from latent_nerfstudio.scene_files.scene_file import write_scene_file
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from latent_nerfstudio.fields.planes import EG3D_AXES, PLANE_AXES, sample_scenes
+from latent_nerfstudio.fields.planes import EG3D_AXES, PLANE_AXES, sample_planes
 from latent_nerfstudio.kernels.triplane_torch import TinyMLP, kept_points, spread, texels_of, triplane_mlp
 
 SLOTS = torch.tensor([1, 0, 2, 2, 0, 1, 1])
@@ -18,7 +18,8 @@ def tensors_of(scenes=3, rows=5, cols=7, features=4, hidden=6, outputs=3, points
 
 
 def by_autograd(planes, positions, slots, mlp, axes):
-    features = sample_scenes(planes.permute(0, 1, 4, 2, 3), positions, slots, "sum", axes)
+    own, each = planes[slots].permute(0, 1, 4, 2, 3), positions[:, None]
+    features = sample_planes(own, each, axes).sum(dim=1)[:, 0]
     return nn.functional.linear(nn.functional.linear(features, mlp[0], mlp[1]).relu(), mlp[2], mlp[3])
 
 

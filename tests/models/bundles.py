@@ -39,7 +39,11 @@ def started(
     """A latent model that starts from a bundle, with the field settings that a user would have left alone."""
     autoencoder = AutoencoderConfig() if source is None else AutoencoderConfig(source=str(source))
     config = LatentModelConfig(
-        autoencoder=autoencoder, shared_bundle=str(bundle), nerf=nerf or small_nerf(resolution=5), **settings
+        autoencoder=autoencoder,
+        shared_bundle=str(bundle),
+        nerf=nerf or small_nerf(resolution=5),
+        render_precision="float32",
+        **settings,
     )
     scene_box = SceneBox(torch.tensor([[-box] * 3, [box] * 3]))
     metadata = {"scene_names": list(names), "background_color": color}
@@ -66,10 +70,10 @@ class Plain(Model):
 
     def get_outputs(self, ray_bundle):
         ones = torch.ones_like(ray_bundle.origins[:, :1])
-        return {"rgb": ones * self.color, "accumulation": ones, "depth": ones}
+        return {"latent": ones * self.color, "accumulation": ones, "depth": ones}
 
     def get_loss_dict(self, outputs, batch, metrics_dict=None):
-        return {"latent_loss": (outputs["rgb"] - batch["latent"]).square().mean()}
+        return {"latent_loss": (outputs["latent"] - batch["latent"]).square().mean()}
 
     def get_regularization_dict(self, outputs):
         return {}

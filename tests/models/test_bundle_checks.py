@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 from tiny import latent_model_of, small_nerf
 
 from latent_nerfstudio.models.bundle_folder import hash_folder
-from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
+from latent_nerfstudio.models.bundle_writing import write_shared_bundle
+from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 
 
 @pytest.fixture(scope="module")

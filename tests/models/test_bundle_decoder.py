@@ -6,7 +6,8 @@ from bundles import started
 from tiny import latent_model_of, small_nerf
 
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
-from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
+from latent_nerfstudio.models.bundle_writing import write_shared_bundle
+from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 from latent_nerfstudio.scene_files.model_scenes import holds_bundle
 
 SOURCES = pytest.mark.parametrize("source", ["kl", "taesd"])

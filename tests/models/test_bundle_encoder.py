@@ -8,7 +8,8 @@ from bundles import BOTH, MACRO, MICRO, bundle_model
 
 from latent_nerfstudio.models.bundle_encoder import new_scene_encoder, read_scene_encoder, write_scene_encoder
 from latent_nerfstudio.models.bundle_folder import ENCODER_FILE, hash_folder
-from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
+from latent_nerfstudio.models.bundle_writing import write_shared_bundle
+from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 from latent_nerfstudio.scene_encoder.network import SceneEncoderConfig
 
 SMALL = {

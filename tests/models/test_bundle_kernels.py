@@ -5,7 +5,8 @@ from bundles import bundle_model
 from tiny import small_nerf
 
 from latent_nerfstudio.models.bundle_start import nerf_for
-from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
+from latent_nerfstudio.models.bundle_writing import write_shared_bundle
+from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from bundles import BOTH, MACRO, MICRO, PlainConfig, bundle_model, started
 from tiny import camera_of, latent_model_of, save_kl, small_nerf
 
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
-from latent_nerfstudio.models.shared_bundle import write_shared_bundle
+from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def bundle_of(tmp_path: Path, model) -> Path:
 @pytest.mark.parametrize("source", ["kl", "identity"])
 def test_new_scenes_share_what_the_old_ones_shared(request, tmp_path, source, kind):
     source = source if source == "identity" else request.getfixturevalue(source)
-    old = bundle_model(source, names="abc", aggregation="concat", density_scale=3.0, **kind)
+    old = bundle_model(source, names="abc", density_scale=3.0, **kind)
     new = started(bundle_of(tmp_path, old))
     mine, theirs = new.nerf.field, old.nerf.field
     assert all(torch.equal(a, b) for a, b in zip(mine.mlp.parameters(), theirs.mlp.parameters(), strict=True))
@@ -47,16 +47,11 @@ def test_new_scenes_share_what_the_old_ones_shared(request, tmp_path, source, ki
         assert not torch.isclose(mine.micro_planes, theirs.micro_planes[:2]).all()
 
 
-@pytest.mark.parametrize(("aggregation", "kind"), [("sum", BOTH), ("product", BOTH), ("concat", BOTH), ("sum", MICRO)])
-def test_micro_planes_start_at_zero_where_that_is_the_mean_scene(tmp_path, aggregation, kind):
-    """Not without base planes, where there would be no scene, nor in a product, which would be zero."""
-    new = started(bundle_of(tmp_path, bundle_model("identity", aggregation=aggregation, **kind)))
-    is_zero = not new.nerf.field.micro_planes.any()
-    assert is_zero == (aggregation == "sum" and kind is BOTH)
-
-
-def test_fresh_base_planes_have_fresh_micro_planes(bundle):
-    assert started(bundle, reset_base_planes=True).nerf.field.micro_planes.std() > 0.05
+@pytest.mark.parametrize("kind", [BOTH, MICRO], ids=["both", "micro"])
+def test_micro_planes_start_at_zero_where_that_is_the_mean_scene(tmp_path, kind):
+    """Not without base planes, where there would be no scene."""
+    new = started(bundle_of(tmp_path, bundle_model("identity", **kind)))
+    assert bool(new.nerf.field.micro_planes.any()) == (kind is MICRO)
 
 
 def test_a_new_scene_with_an_old_ones_planes_looks_like_it(bundle, model):
@@ -70,13 +65,6 @@ def test_a_new_scene_with_an_old_ones_planes_looks_like_it(bundle, model):
     assert torch.equal(render, model.get_outputs_for_camera(camera)["rgb"])
 
 
-def test_fresh_base_planes(bundle, model):
-    new, old = started(bundle, reset_base_planes=True).nerf.field, model.nerf.field
-    assert new.base_planes.shape == old.base_planes.shape and not torch.isclose(new.base_planes, old.base_planes).all()
-    assert not torch.allclose(new.scene_weights[0], new.scene_weights[1])
-    assert all(torch.equal(a, b) for a, b in zip(new.mlp.parameters(), old.mlp.parameters(), strict=True))
-
-
 def test_the_config_is_left_alone(bundle):
     new = started(bundle)
     assert new.config.autoencoder.source == "bundled" and new.config.nerf.field.resolution == 5
@@ -87,15 +75,6 @@ def test_contraction_is_that_of_the_bundle(tmp_path, kl):
     nerf = small_nerf(**BOTH)
     nerf.scene_contraction = True
     assert started(bundle_of(tmp_path, latent_model_of(kl, nerf=nerf))).nerf.contraction is not None
-
-
-def test_an_implementation_that_is_not_here(bundle, monkeypatch):
-    settings = "latent_nerfstudio.fields.triplane_field.TriplaneField.shared_settings"
-    monkeypatch.setattr(settings, lambda self: {"implementation": "tcnn"})
-    with pytest.raises(
-        ValueError, match="expected the torch implementation of the MLP, with which it was learned, got"
-    ):
-        started(bundle)
 
 
 # The latent space

@@ -60,12 +60,12 @@ def test_the_renderer_blends_nothing():
 def test_outputs_of_any_number_of_channels(method, channels):
     model = nerf_of(SMALL[method](), channels).eval()
     outputs = model(rays_towards(40))
-    assert {name: tuple(outputs[name].shape) for name in ("rgb", "accumulation", "depth")} == {
-        "rgb": (40, channels),
+    assert {name: tuple(outputs[name].shape) for name in ("latent", "accumulation", "depth")} == {
+        "latent": (40, channels),
         "accumulation": (40, 1),
         "depth": (40, 1),
     }
-    assert all(bool(torch.isfinite(outputs[name]).all()) for name in ("rgb", "accumulation", "depth"))
+    assert all(bool(torch.isfinite(outputs[name]).all()) for name in ("latent", "accumulation", "depth"))
 
 
 @METHODS
@@ -142,7 +142,7 @@ def test_three_channels_are_nerfstudios_own_picture(method, original):
     outputs = ours(bundle)
     torch.testing.assert_close(outputs["accumulation"], expected["accumulation"])
     torch.testing.assert_close(outputs["depth"], expected["depth"])
-    torch.testing.assert_close(outputs["rgb"], expected["rgb"], atol=1.1e-3, rtol=0)  # the margin of the limits
+    torch.testing.assert_close(outputs["latent"], expected["rgb"], atol=1.1e-3, rtol=0)  # the margin of the limits
     assert float(expected["rgb"].std()) > 1e-3
 
 
@@ -154,8 +154,8 @@ def test_vanilla_at_full_size_is_nerfstudios_own():
     bundle = rays_towards(20, spread=0.25)
     expected, outputs = theirs(inside(bundle, ours)), ours(bundle)
     torch.testing.assert_close(outputs["accumulation"], expected["accumulation_fine"])
-    torch.testing.assert_close(outputs["rgb"], expected["rgb_fine"], atol=1.1e-3, rtol=0)
-    torch.testing.assert_close(outputs["rgb_coarse"], expected["rgb_coarse"], atol=1.1e-3, rtol=0)
+    torch.testing.assert_close(outputs["latent"], expected["rgb_fine"], atol=1.1e-3, rtol=0)
+    torch.testing.assert_close(outputs["latent_coarse"], expected["rgb_coarse"], atol=1.1e-3, rtol=0)
 
 
 # Rays and bounds
@@ -172,7 +172,7 @@ def test_rays_beside_the_box_give_nothing(method):
         misses = ~(ends.abs() < 0.51).all(dim=-1).any(dim=-1)
         assert 20 < int(meets.sum()) < 100
         assert bool((outputs["accumulation"][meets] > 0).all())
-        for name in ("rgb", "accumulation"):
+        for name in ("latent", "accumulation"):
             assert not bool(outputs[name][misses].any())
         corner = torch.tensor([0.5, 0.5, 3.5]).norm()
         torch.testing.assert_close(outputs["depth"][misses], corner.expand(int(misses.sum()), 1))
@@ -183,7 +183,7 @@ def test_a_step_whose_rays_all_miss_is_harmless(method):
     model = nerf_of(SMALL[method]())
     bundle = RayBundle(torch.full((6, 3), 5.0), torch.eye(3).repeat(2, 1), torch.ones(6, 1))
     outputs = model(bundle)
-    assert not bool(outputs["rgb"].any()) and not bool(outputs["accumulation"].any())
+    assert not bool(outputs["latent"].any()) and not bool(outputs["accumulation"].any())
     losses = model.get_loss_dict(outputs, {"latent": torch.ones(6, 4)})
     sum(losses.values()).backward()
     assert all(p.grad is None or bool(torch.isfinite(p.grad).all()) for p in model.parameters())
@@ -205,7 +205,7 @@ def test_crop_boxes(method):
     bundle = rays_towards(100)
     whole = model(bundle)
     model.render_aabb = SceneBox(torch.tensor([[-9.0] * 3, [9.0] * 3]))
-    torch.testing.assert_close(model(bundle)["rgb"], whole["rgb"])
+    torch.testing.assert_close(model(bundle)["latent"], whole["latent"])
     model.render_aabb = SceneBox(torch.tensor([[-0.3] * 3, [0.3] * 3]))
     part = model(bundle)
     assert 0 < int((part["accumulation"] > 0).sum()) < int((whole["accumulation"] > 0).sum())
@@ -222,7 +222,7 @@ def test_scene_contraction_sees_beyond_the_box(method):
     model = nerf_of(config, side=0.2).eval()
     bundle = rays_towards(50)
     outputs = model(bundle)
-    assert bool((outputs["accumulation"] > 0).all()) and bool(torch.isfinite(outputs["rgb"]).all())
+    assert bool((outputs["accumulation"] > 0).all()) and bool(torch.isfinite(outputs["latent"]).all())
     model.render_aabb = SceneBox(torch.tensor([[-0.3] * 3, [0.3] * 3]))
     assert 0 < int((model(bundle)["accumulation"] > 0).sum()) < 50
 
@@ -235,7 +235,7 @@ def test_latent_loss_is_the_mean_squared_error(method):
     model = nerf_of(SMALL[method](), side=0.5)
     outputs, target = model(rays_towards(30)), torch.randn(30, 4)
     losses = model.get_loss_dict(outputs, {"latent": target})
-    assert float(losses["latent_loss"]) == pytest.approx(float((outputs["rgb"] - target).square().mean()), rel=1e-5)
+    assert float(losses["latent_loss"]) == pytest.approx(float((outputs["latent"] - target).square().mean()), rel=1e-5)
 
 
 REGULARIZERS = {
@@ -275,10 +275,10 @@ def test_the_coarse_network_follows_the_latents_and_then_the_fine_network():
     model = nerf_of(small_vanilla())
     outputs, target = model(rays_towards(30)), torch.randn(30, 4)
     losses = model.get_loss_dict(outputs, {"latent": target})
-    coarse = outputs["rgb_coarse"]
+    coarse = outputs["latent_coarse"]
     assert float(losses["rgb_loss_coarse"]) == pytest.approx(float((coarse - target).square().mean()), rel=1e-5)
     follows = model.get_regularization_dict(outputs)["rgb_loss_coarse"]
-    assert float(follows) == pytest.approx(float((coarse - outputs["rgb"]).square().mean()), rel=1e-5)
+    assert float(follows) == pytest.approx(float((coarse - outputs["latent"]).square().mean()), rel=1e-5)
     follows.backward()
     assert any(gradients(*model.field_coarse.parameters())) and not any(gradients(*model.field_fine.parameters()))
 
@@ -333,7 +333,7 @@ def test_a_resumed_model_has_the_planes_of_its_step_in_the_same_parameters():
     resumed.load_state_dict(trained.state_dict(), strict=True)
     assert [id(p) for p in resumed.get_param_groups()["encodings"]] == [id(p) for p in held]
     assert all(p.shape[-2] == 6 for p in held)
-    resumed(rays_towards(10))["rgb"].sum().backward()
+    resumed(rays_towards(10))["latent"].sum().backward()
     assert all(p.grad is not None and p.grad.shape == p.shape for p in held)
 
 
@@ -423,5 +423,5 @@ def test_nerfactos_colour_network_has_the_configs_size():
     head = model.field.mlp_head
     assert [layer.out_features for layer in head.layers] == [12, 4]
     assert head.layers[0].in_features == 16 + 7  # directions by 16 spherical harmonics
-    assert model(rays_towards(5))["rgb"].shape == (5, 4)
+    assert model(rays_towards(5))["latent"].shape == (5, 4)
     assert nerfacto.NerfactoField is NerfactoField

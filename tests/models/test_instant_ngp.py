@@ -46,8 +46,8 @@ def rays_at(count=30, spread=0.8):
 @pytest.mark.parametrize("settings", [{}, CAPTURED, {"use_gradient_scaling": True}])
 def test_outputs_of_every_ray(training, settings):
     outputs = model_of(**settings).train(training)(rays_at())
-    assert [outputs[name].shape for name in ("rgb", "accumulation", "depth")] == [(30, 4), (30, 1), (30, 1)]
-    assert all(bool(torch.isfinite(outputs[name]).all()) for name in ("rgb", "accumulation", "depth"))
+    assert [outputs[name].shape for name in ("latent", "accumulation", "depth")] == [(30, 4), (30, 1), (30, 1)]
+    assert all(bool(torch.isfinite(outputs[name]).all()) for name in ("latent", "accumulation", "depth"))
     assert bool(((outputs["accumulation"] > 0) & (outputs["accumulation"] <= 1 + 1e-5)).all())
 
 
@@ -70,7 +70,7 @@ def test_rendering_against_a_loop_over_rays():
                 light, total, value = light - weight, total + weight, value + weight * channels
             distance += step
         torch.testing.assert_close(outputs["accumulation"][ray, 0], total, atol=2e-3, rtol=0)
-        torch.testing.assert_close(outputs["rgb"][ray], value, atol=2e-3, rtol=0)
+        torch.testing.assert_close(outputs["latent"][ray], value, atol=2e-3, rtol=0)
 
 
 def at_point(field, position, direction):
@@ -85,7 +85,7 @@ def test_empty_cells_render_exactly_nothing():
     model, bundle = model_of().eval(), rays_at()
     model.occupancy_grid.binaries[:] = False
     outputs = model(bundle)
-    assert not bool(outputs["rgb"].any()) and not bool(outputs["accumulation"].any())
+    assert not bool(outputs["latent"].any()) and not bool(outputs["accumulation"].any())
     assert bool((outputs["depth"] > 3).all())
 
 
@@ -94,7 +94,7 @@ def test_rays_that_miss(training):
     model, bundle = model_of().train(training), rays_at()
     bundle.directions = -bundle.directions
     outputs = model(bundle)
-    assert not bool(outputs["rgb"].any()) and not bool(outputs["accumulation"].any())
+    assert not bool(outputs["latent"].any()) and not bool(outputs["accumulation"].any())
 
 
 def test_every_parameter_is_trained():
@@ -110,7 +110,7 @@ def test_every_parameter_is_trained():
 
 def test_channels_keep_their_range():
     outputs = model_of(value_range=(0.0, 1.0)).eval()(rays_at())
-    assert bool(((outputs["rgb"] >= -0.002) & (outputs["rgb"] <= 1.002)).all())
+    assert bool(((outputs["latent"] >= -0.002) & (outputs["latent"] <= 1.002)).all())
 
 
 def test_the_grid_follows_the_field():
@@ -166,5 +166,5 @@ def test_cuda_renders_what_the_cpu_does():
     model, bundle = model_of().eval(), rays_at()
     expected = model(bundle)
     outputs = model.cuda()(bundle.to("cuda"))
-    for name in ("rgb", "accumulation", "depth"):
+    for name in ("latent", "accumulation", "depth"):
         torch.testing.assert_close(outputs[name].cpu(), expected[name], atol=1e-2, rtol=1e-2)

@@ -10,6 +10,7 @@ from tiny import gradients
 
 from latent_nerfstudio.fields.kplanes_field import KPlanesDensityConfig, KPlanesFieldConfig
 from latent_nerfstudio.models.kplanes import KPlanesModelConfig, annealing_power
+from latent_nerfstudio.models.rendering import farthest_corner
 
 LOSSES = {"interlevel_loss", "distortion_loss", "total_variation", "proposal_total_variation"}
 
@@ -42,8 +43,8 @@ def rays_at(count=40, spread=0.8):
 @pytest.mark.parametrize("settings", [{}, {"scene_contraction": True}, {"field": {"view_dependent": True}}])
 def test_outputs_of_every_ray(training, settings):
     outputs = model_of(**settings).train(training)(rays_at())
-    assert [outputs[name].shape for name in ("rgb", "accumulation", "depth")] == [(40, 4), (40, 1), (40, 1)]
-    assert all(bool(torch.isfinite(outputs[name]).all()) for name in ("rgb", "accumulation", "depth"))
+    assert [outputs[name].shape for name in ("latent", "accumulation", "depth")] == [(40, 4), (40, 1), (40, 1)]
+    assert all(bool(torch.isfinite(outputs[name]).all()) for name in ("latent", "accumulation", "depth"))
     assert bool(((outputs["accumulation"] > 0) & (outputs["accumulation"] <= 1 + 1e-5)).all())
     assert ("weights_list" in outputs) is training
 
@@ -52,10 +53,10 @@ def test_rays_that_miss_collect_exactly_nothing():
     model, bundle = model_of().eval(), rays_at(10)
     bundle.directions[::2] *= -1
     outputs = model(bundle)
-    assert not bool(outputs["rgb"][::2].any()) and not bool(outputs["accumulation"][::2].any())
-    torch.testing.assert_close(outputs["depth"][::2], model.background_depth(bundle)[::2])
+    assert not bool(outputs["latent"][::2].any()) and not bool(outputs["accumulation"][::2].any())
+    torch.testing.assert_close(outputs["depth"][::2], farthest_corner(bundle.origins, model.aabb)[::2])
     alone = model(bundle[torch.arange(1, 10, 2)])
-    torch.testing.assert_close(outputs["rgb"][1::2], alone["rgb"])
+    torch.testing.assert_close(outputs["latent"][1::2], alone["latent"])
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -63,7 +64,7 @@ def test_a_bundle_of_which_every_ray_misses(training):
     model, bundle = model_of().train(training), rays_at()
     bundle.directions = -bundle.directions
     outputs = model(bundle)
-    assert not bool(outputs["rgb"].any()) and not bool(outputs["accumulation"].any())
+    assert not bool(outputs["latent"].any()) and not bool(outputs["accumulation"].any())
     losses = model.get_loss_dict(outputs, {"latent": torch.rand(40, 4)})
     assert all(bool(torch.isfinite(loss)) for loss in losses.values())
 
@@ -71,14 +72,14 @@ def test_a_bundle_of_which_every_ray_misses(training):
 def test_rendering_repeats_and_training_jitters():
     model, bundle = model_of(), rays_at()
     model.eval()
-    assert torch.equal(model(bundle)["rgb"], model(bundle)["rgb"])
+    assert torch.equal(model(bundle)["latent"], model(bundle)["latent"])
     model.train()
-    assert not torch.equal(model(bundle)["rgb"], model(bundle)["rgb"])
+    assert not torch.equal(model(bundle)["latent"], model(bundle)["latent"])
 
 
 def test_channels_keep_their_range():
     outputs = model_of(value_range=(0.0, 1.0)).eval()(rays_at())
-    assert bool(((outputs["rgb"] >= -0.002) & (outputs["rgb"] <= 1.002)).all())
+    assert bool(((outputs["latent"] >= -0.002) & (outputs["latent"] <= 1.002)).all())
 
 
 def test_samples_gather_where_the_proposal_is_dense():
@@ -139,7 +140,7 @@ def test_losses_by_hand():
     outputs, target = model(rays_at()), torch.rand(40, 4)
     losses = model.get_loss_dict(outputs, {"latent": target})
     assert set(losses) == {"latent_loss", "total_variation", "proposal_total_variation"}
-    torch.testing.assert_close(losses["latent_loss"], ((outputs["rgb"] - target) ** 2).mean())
+    torch.testing.assert_close(losses["latent_loss"], ((outputs["latent"] - target) ** 2).mean())
     variations = [(p.diff(dim=-1) ** 2).mean() + (p.diff(dim=-2) ** 2).mean() for p in model.field.planes]
     torch.testing.assert_close(losses["total_variation"], 0.5 * sum(variations) / 2)
 

@@ -65,7 +65,7 @@ def test_identity_is_the_nerf_over_the_background():
     model, camera = latent_model_of("identity"), camera_of(9, 7)
     bundle = camera.generate_rays(camera_indices=0)
     inner = model.nerf(bundle.flatten())
-    expected = (inner["rgb"] + 1 - inner["accumulation"]).view(7, 9, 3).clamp(0, 1)
+    expected = (inner["latent"] + 1 - inner["accumulation"]).view(7, 9, 3).clamp(0, 1)
     torch.testing.assert_close(model.get_outputs_for_camera(camera)["rgb"], expected)
 
 
@@ -89,7 +89,7 @@ def test_pictures_taller_than_the_training_ones_are_enlarged(kl):
     tall.rescale_output_resolution(2.0)
     large = model.get_outputs_for_camera(tall, with_latents=True)
     assert (int(tall.height), int(tall.width)) == (32, 40)
-    torch.testing.assert_close(large["raw_latent"], small["raw_latent"])
+    torch.testing.assert_close(large["latent_channels"], small["latent_channels"])
     for name in ("rgb", "latent", "depth", "accumulation"):
         enlarged = torch.nn.functional.interpolate(small[name].permute(2, 0, 1)[None], scale_factor=2, mode="bilinear")
         torch.testing.assert_close(large[name], enlarged[0].permute(1, 2, 0))
@@ -106,8 +106,8 @@ def test_rgb_is_never_enlarged():
 def test_raw_latents_on_demand(kl):
     model = latent_model_of(kl)
     outputs = model.get_outputs_for_camera(camera_of(37, 53), with_latents=True)
-    assert outputs["raw_latent"].shape == (14, 10, 4)
-    expected = model.latent_space.decode(outputs["raw_latent"][None], 53, 37)[0].clamp(0, 1)
+    assert outputs["latent_channels"].shape == (14, 10, 4)
+    expected = model.latent_space.decode(outputs["latent_channels"][None], 53, 37)[0].clamp(0, 1)
     torch.testing.assert_close(outputs["rgb"], expected)
 
 
@@ -208,28 +208,28 @@ def test_metadata_of_the_callers_rays_is_left_alone(kl):
     )
     outputs = model(bundle)
     assert list(bundle.metadata) == ["background"] and bundle.nears is None
-    torch.testing.assert_close(outputs["rgb"][1], torch.full((4,), 7.0))
+    torch.testing.assert_close(outputs["latent"][1], torch.full((4,), 7.0))
     bundle.metadata = {}
     middle = model.latent_space.background[8, 8]
-    torch.testing.assert_close(model(bundle)["rgb"][1], middle)
+    torch.testing.assert_close(model(bundle)["latent"][1], middle)
     bundle.metadata = None  # type: ignore[assignment]
-    torch.testing.assert_close(model(bundle)["rgb"][1], middle)
+    torch.testing.assert_close(model(bundle)["latent"][1], middle)
 
 
 def test_pictures_of_many_cameras_are_those_of_each(kl):
     model = latent_model_of(kl, names=["a", "b", "c"])
     cameras = camera_of(21, 14, count=3)
     cameras.metadata = {"scene_index": torch.tensor([[2], [0], [2]])}
-    latents, _ = model.render_latents(cameras)
+    latents, _ = model.renderer.render_latents(cameras)
     assert latents.shape == (3, 4, 6, 4)
     for index in range(3):
-        alone = model.get_outputs_for_camera(cameras[index : index + 1], with_latents=True)["raw_latent"]
+        alone = model.get_outputs_for_camera(cameras[index : index + 1], with_latents=True)["latent_channels"]
         torch.testing.assert_close(latents[index], alone, atol=1e-5, rtol=1e-5)
 
 
 def test_rendered_latents_carry_gradients(kl):
     model = latent_model_of(kl, names=["a"]).train()
-    latents, outputs = model.render_latents(camera_of(16, 16))
+    latents, outputs = model.renderer.render_latents(camera_of(16, 16))
     image = model.latent_space.decode(latents, 16, 16)
     (image.square().sum() + sum(model.get_regularization_dict(outputs).values())).backward()
     groups = model.get_param_groups()
@@ -254,7 +254,7 @@ def test_metrics_of_a_picture(kl):
     assert metrics["autoencoder_psnr"] == pytest.approx(
         float(-10 * ((ceiling - photo / 255) ** 2).mean().log10()), abs=1e-3
     )
-    latent = 10 * (36 / ((outputs["raw_latent"] - encoded[0]) ** 2).mean()).log10()
+    latent = 10 * (36 / ((outputs["latent_channels"] - encoded[0]) ** 2).mean()).log10()
     assert metrics["latent_psnr"] == pytest.approx(float(latent), abs=1e-3)
     assert all(isinstance(value, float) for value in metrics.values())
     torch.testing.assert_close(pictures["img"], torch.cat([photo / 255, outputs["rgb"], ceiling], dim=1))

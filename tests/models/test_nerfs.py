@@ -66,9 +66,13 @@ def test_a_scene_of_one_latent_decodes_to_the_decoders_own_picture(kl, method, h
     model = dense(constant(model_of(kl, method), latent))
     camera = camera_of(width, height, focal=8.0 * height)  # sees nothing but the cube
     outputs = model.get_outputs_for_camera(camera, with_latents=True)
-    assert outputs["raw_latent"].shape == (-(-height // 4), -(-width // 4), 4)
-    torch.testing.assert_close(outputs["raw_latent"], latent.expand_as(outputs["raw_latent"]), atol=1e-5, rtol=0)
-    expected = model.latent_space.decode(latent.expand_as(outputs["raw_latent"])[None], height, width)[0].clamp(0, 1)
+    assert outputs["latent_channels"].shape == (-(-height // 4), -(-width // 4), 4)
+    torch.testing.assert_close(
+        outputs["latent_channels"], latent.expand_as(outputs["latent_channels"]), atol=1e-5, rtol=0
+    )
+    expected = model.latent_space.decode(latent.expand_as(outputs["latent_channels"])[None], height, width)[0].clamp(
+        0, 1
+    )
     torch.testing.assert_close(outputs["rgb"], expected, atol=1e-4, rtol=0)
 
 

@@ -222,9 +222,9 @@ def test_compositing_against_a_loop():
             light *= math.exp(-float(density[i]) * length)
             total, value = total + weight, value + weight * channels[i]
             depth += weight * float(samples.starts[i] + samples.ends[i]) / 2
-        torch.testing.assert_close(result.channels[ray], value)
-        assert float(result.accumulation[ray]) == pytest.approx(total)
-        assert float(result.depth[ray]) == pytest.approx(depth + (1 - total) * float(far[ray]))
+        torch.testing.assert_close(result["latent"][ray], value)
+        assert float(result["accumulation"][ray]) == pytest.approx(total)
+        assert float(result["depth"][ray]) == pytest.approx(depth + (1 - total) * float(far[ray]))
 
 
 def test_gradients_of_compositing():
@@ -233,7 +233,7 @@ def test_gradients_of_compositing():
     far = torch.full((3, 1), 5.0, dtype=torch.float64)
 
     def render(density, channels):
-        return composite_packed(packed(), packed_weights(packed(), density, 3), channels, far)
+        return tuple(composite_packed(packed(), packed_weights(packed(), density, 3), channels, far).values())
 
     assert torch.autograd.gradcheck(render, (density, channels))
 
@@ -255,7 +255,7 @@ def test_thin_samples_keep_their_digits_behind_dense_rays():
 def test_compositing_no_samples():
     nothing = Samples(torch.zeros(0, dtype=torch.long), torch.zeros(0), torch.zeros(0))
     result = composite_packed(nothing, packed_weights(nothing, torch.zeros(0), 2), torch.zeros(0, 4), torch.ones(2, 1))
-    assert result.channels.tolist() == [[0] * 4] * 2 and result.depth.tolist() == [[1], [1]]
+    assert result["latent"].tolist() == [[0] * 4] * 2 and result["depth"].tolist() == [[1], [1]]
 
 
 # CUDA

@@ -86,9 +86,13 @@ def test_a_scene_of_one_latent_decodes_to_the_decoders_own_picture(kl, nerf, hei
     model = filled(kl, nerf())
     camera = camera_of(width, height, focal=8.0 * height)  # sees nothing but the box
     outputs = model.get_outputs_for_camera(camera, with_latents=True)
-    assert outputs["raw_latent"].shape == (-(-height // 4), -(-width // 4), 4)
-    torch.testing.assert_close(outputs["raw_latent"], LATENT.expand_as(outputs["raw_latent"]), atol=1e-5, rtol=0)
-    expected = model.latent_space.decode(LATENT.expand_as(outputs["raw_latent"])[None], height, width)[0].clamp(0, 1)
+    assert outputs["latent_channels"].shape == (-(-height // 4), -(-width // 4), 4)
+    torch.testing.assert_close(
+        outputs["latent_channels"], LATENT.expand_as(outputs["latent_channels"]), atol=1e-5, rtol=0
+    )
+    expected = model.latent_space.decode(LATENT.expand_as(outputs["latent_channels"])[None], height, width)[0].clamp(
+        0, 1
+    )
     torch.testing.assert_close(outputs["rgb"], expected, atol=1e-4, rtol=0)
 
 
@@ -113,15 +117,15 @@ def test_an_enlarged_picture_shows_what_a_large_one_does(height, width):
 
 def test_panoramas_are_rendered_at_the_resolution_of_the_training_pictures_by_angle(kl):
     model = latent_model_of(kl)
-    assert model.rendered_size(panorama(512, 1024)) == (512, 1024)
+    assert model.renderer.rendered_size(panorama(512, 1024)) == (512, 1024)
     model.kwargs["metadata"] |= {"image_height": 32, "pixels_per_radian": 39.0}
-    assert model.rendered_size(panorama(512, 1024)) == (124, 248)  # 39 pi = 122.5, in whole latent pixels
-    assert model.rendered_size(panorama(101, 203)) == (100, 200)
-    assert model.rendered_size(camera_of(64, 64)) == (32, 32)
+    assert model.renderer.rendered_size(panorama(512, 1024)) == (124, 248)  # 39 pi = 122.5, in whole latent pixels
+    assert model.renderer.rendered_size(panorama(101, 203)) == (100, 200)
+    assert model.renderer.rendered_size(camera_of(64, 64)) == (32, 32)
     model.config.max_render_height = 16
-    assert model.rendered_size(panorama(512, 1024)) == (16, 32)
+    assert model.renderer.rendered_size(panorama(512, 1024)) == (16, 32)
     identity = latent_model_of("identity")
-    assert identity.rendered_size(panorama(101, 203)) == (101, 203)
+    assert identity.renderer.rendered_size(panorama(101, 203)) == (101, 203)
 
 
 # Panoramas

@@ -28,7 +28,7 @@ def model_of(scenes=3):
 @torch.no_grad()
 def test_frames_of_the_same_scenes_share_their_planes(composed):
     model, bundle = model_of(), rays_at(scenes=[0, 2] * 20)
-    first, second = model(bundle)["rgb"], model(bundle)["rgb"]
+    first, second = model(bundle)["latent"], model(bundle)["latent"]
     assert composed == [[0, 2]] and torch.equal(first, second)
     for scene in (1, 0):
         model(rays_at(scenes=[scene] * 40))
@@ -39,19 +39,19 @@ def test_frames_of_the_same_scenes_share_their_planes(composed):
 @torch.no_grad()
 def test_kept_planes_are_those_of_the_field():
     model = model_of()
-    scenes = torch.tensor([2, 0])
-    assert torch.equal(model.planes_of(scenes), model.field.scene_planes(scenes))
+    planes, slots = model.planes_of(rays_at(scenes=[2, 0] * 20), None, ())
+    assert torch.equal(planes, model.field.scene_planes(torch.tensor([0, 2]))) and slots.tolist() == [1, 0] * 20
 
 
 @pytest.mark.parametrize("name", ["micro_planes", "base_planes", "scene_weights"])
 @torch.no_grad()
 def test_a_changed_parameter_is_seen(name):
     model, bundle = model_of(), rays_at(scenes=[1] * 40)
-    before = model(bundle)["rgb"]
+    before = model(bundle)["latent"]
     getattr(model.field, name).mul_(3)
-    after = model(bundle)["rgb"]
+    after = model(bundle)["latent"]
     model.plane_cache.clear()
-    assert not torch.allclose(before, after) and torch.equal(after, model(bundle)["rgb"])
+    assert not torch.allclose(before, after) and torch.equal(after, model(bundle)["latent"])
 
 
 @torch.no_grad()
@@ -60,7 +60,7 @@ def test_a_loaded_checkpoint_is_seen():
     other.field.micro_planes.add_(1)
     model(bundle)
     model.load_state_dict(other.state_dict())
-    assert torch.equal(model(bundle)["rgb"], other(bundle)["rgb"])
+    assert torch.equal(model(bundle)["latent"], other(bundle)["latent"])
 
 
 def test_nothing_is_kept_in_training_or_for_gradients(composed):
@@ -68,7 +68,7 @@ def test_nothing_is_kept_in_training_or_for_gradients(composed):
     with torch.no_grad():
         model(bundle)
     assert model.plane_cache.key is not None
-    model(bundle)["rgb"].sum().backward()
+    model(bundle)["latent"].sum().backward()
     assert model.plane_cache.key is None and model.field.micro_planes.grad is not None
     model.train()(bundle)
     assert model.plane_cache.key is None and len(composed) == 3

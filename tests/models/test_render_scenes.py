@@ -26,7 +26,7 @@ def test_scenes_together_are_rendered_as_alone(source, width, height, request):
     cameras, scenes = camera_of(width, height, count=4), [2, 0, 2, 1]
     together = model.render_scenes(cameras, scenes, with_latents=True)
     alone = one_by_one(model, cameras, scenes)
-    assert sorted(together) == ["accumulation", "depth", "latent", "raw_latent", "rgb"]
+    assert sorted(together) == ["accumulation", "depth", "latent", "latent_channels", "rgb"]
     assert together["rgb"].shape == (4, height, width, 3) and together["depth"].shape == (4, height, width, 1)
     for name, value in alone.items():
         torch.testing.assert_close(together[name], value, atol=1e-5, rtol=1e-4)

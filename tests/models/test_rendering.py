@@ -86,31 +86,31 @@ def test_compositing_against_a_loop():
         distance += transmittance * alpha * (bounds[i] + bounds[i + 1]) / 2
         opacity += transmittance * alpha
         transmittance *= 1 - alpha
-    torch.testing.assert_close(result.channels[0], total)
-    assert float(result.accumulation) == pytest.approx(opacity, rel=1e-5)
-    assert float(result.depth) == pytest.approx(distance + (1 - opacity) * 2.5, rel=1e-5)
+    torch.testing.assert_close(result["latent"][0], total)
+    assert float(result["accumulation"]) == pytest.approx(opacity, rel=1e-5)
+    assert float(result["depth"]) == pytest.approx(distance + (1 - opacity) * 2.5, rel=1e-5)
 
 
 def test_an_opaque_slab_hides_what_is_behind_it():
     samples = samples_of([0.0, 1.0, 2.0], [1.0, 2.0, 3.0])
     channels = torch.tensor([[[5.0], [-7.0], [9.0]]])
     result = composite(samples, ray_weights(samples, torch.tensor([[0.0, 1e4, 1e4]])), channels)
-    assert result.channels.tolist() == [[-7.0]]
-    assert result.accumulation.tolist() == [[1.0]] and result.depth.tolist() == [[1.5]]
+    assert result["latent"].tolist() == [[-7.0]]
+    assert result["accumulation"].tolist() == [[1.0]] and result["depth"].tolist() == [[1.5]]
 
 
 def test_a_half_transparent_slab():
     samples = samples_of([0.0, 1.0], [1.0, 2.0])
     result = composite(samples, ray_weights(samples, torch.tensor([[math.log(2), 0.0]])), torch.ones(1, 2, 3))
-    torch.testing.assert_close(result.channels, torch.full((1, 3), 0.5))
-    torch.testing.assert_close(result.depth, torch.tensor([[0.5 * 0.5 + 0.5 * 2.0]]))
+    torch.testing.assert_close(result["latent"], torch.full((1, 3), 0.5))
+    torch.testing.assert_close(result["depth"], torch.tensor([[0.5 * 0.5 + 0.5 * 2.0]]))
 
 
 def test_an_empty_ray():
     samples = samples_of([1.0, 2.0], [2.0, 3.0])
     result = composite(samples, ray_weights(samples, torch.zeros(1, 2)), torch.ones(1, 2, 3))
-    assert result.channels.tolist() == [[0, 0, 0]] and result.accumulation.tolist() == [[0.0]]
-    assert result.depth.tolist() == [[3.0]]
+    assert result["latent"].tolist() == [[0, 0, 0]] and result["accumulation"].tolist() == [[0.0]]
+    assert result["depth"].tolist() == [[3.0]]
 
 
 def test_gradients():
@@ -119,4 +119,6 @@ def test_gradients():
         setattr(samples.frustums, name, getattr(samples.frustums, name).double())
     density = torch.rand(1, 3, dtype=torch.float64, requires_grad=True)
     channels = torch.randn(1, 3, 2, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda d, c: composite(samples, ray_weights(samples, d), c)[:], (density, channels))
+    assert torch.autograd.gradcheck(
+        lambda d, c: tuple(composite(samples, ray_weights(samples, d), c).values()), (density, channels)
+    )

@@ -16,8 +16,9 @@ from latent_nerfstudio.files.replacing import moved_away
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.models import shared_bundle
 from latent_nerfstudio.models.bundle_folder import FOLDER
+from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 from latent_nerfstudio.models.latent_model import LatentModelConfig
-from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
+from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 
 SOURCES = pytest.mark.parametrize("source", ["kl", "kl8", "taesd", "identity"])
 KINDS = pytest.mark.parametrize("kind", [MICRO, MACRO, BOTH], ids=["micro", "macro", "both"])
@@ -61,11 +62,11 @@ def test_every_tensor_comes_back(request, tmp_path, source, kind):
 
 @KINDS
 def test_settings(tmp_path, kl, kind):
-    model = bundle_model(kl, names="abc", aggregation="concat", density_scale=3.0, **kind)
+    model = bundle_model(kl, names="abc", density_scale=3.0, **kind)
     write(tmp_path, model, step=42)
     stored = json.loads((tmp_path / "shared_bundle" / "bundle.json").read_text())
     assert stored["format"] == "shared-bundle-v1" and len(stored["hash"]) == 64
-    expected = {**kind, "aggregation": "concat", "density_scale": 3.0, "resolution": 8, "hidden_width": 16}
+    expected = {**kind, "aggregation": "sum", "density_scale": 3.0, "resolution": 8, "hidden_width": 16}
     assert expected.items() <= stored["field"].items() and stored["field"]["implementation"] == "torch"
     assert (stored["normalizer"], stored["background_color"]) == ("mean-std", [1, 1, 1])
     assert (stored["num_scenes"], stored["step"], stored["facts"]) == (3, 42, {"method": "test"})

@@ -120,12 +120,12 @@ def test_pictures_of_several_cameras(naive):
     model = model_of().eval()
     outputs = model.render_cameras(camera_of(20, 12, focal=15.0, count=3))
     assert {name: tuple(v.shape) for name, v in outputs.items()} == {
-        "rgb": (3, 12, 20, 5),
+        "latent": (3, 12, 20, 5),
         "accumulation": (3, 12, 20, 1),
         "depth": (3, 12, 20, 1),
     }
     alone = model.render_cameras(camera_of(20, 12, focal=15.0, count=3)[1:2])
-    torch.testing.assert_close(outputs["rgb"][1:2], alone["rgb"])
+    torch.testing.assert_close(outputs["latent"][1:2], alone["latent"])
 
 
 def test_a_gaussian_is_seen_where_it_is(naive):
@@ -141,9 +141,9 @@ def test_a_gaussian_is_seen_where_it_is(naive):
     assert float(middle["accumulation"]) > 0.99
     assert float(middle["depth"]) == pytest.approx(2.0, abs=0.02)
     low, high = model.channels.aminmax(dim=0)
-    assert bool(((middle["rgb"] >= low - 0.02) & (middle["rgb"] <= high + 0.02)).all())
+    assert bool(((middle["latent"] >= low - 0.02) & (middle["latent"] <= high + 0.02)).all())
     corner = {name: float(values[0, 0, 0].abs().max()) for name, values in outputs.items()}
-    assert corner["accumulation"] == 0 and corner["rgb"] == 0
+    assert corner["accumulation"] == 0 and corner["latent"] == 0
     assert corner["depth"] == pytest.approx((1 + 0.25 + 2.8**2) ** 0.5)
 
 
@@ -154,7 +154,7 @@ def test_a_crop_box(naive):
     part = model.render_cameras(camera, box)["accumulation"]
     assert 0 < float(part.sum()) < float(whole.sum())
     nothing = model.render_cameras(camera, OrientedBox.from_params((9.0, 0.0, 0.0), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
-    assert not bool(nothing["rgb"].any()) and nothing["rgb"].shape == (1, 12, 20, 5)
+    assert not bool(nothing["latent"].any()) and nothing["latent"].shape == (1, 12, 20, 5)
     assert bool((nothing["depth"] > 1).all())
 
 
@@ -188,7 +188,7 @@ def test_every_parameter_is_trained(naive):
 def test_losses_by_hand():
     model = model_of(use_scale_regularization=True, max_gauss_ratio=2.0)
     model.gauss_params["scales"].data[:] = torch.tensor([1.0, 2.0, 8.0]).log()
-    losses = model.get_loss_dict({"rgb": torch.zeros(1, 2, 2, 5)}, {"latent": torch.full((1, 2, 2, 5), -0.5)})
+    losses = model.get_loss_dict({"latent": torch.zeros(1, 2, 2, 5)}, {"latent": torch.full((1, 2, 2, 5), -0.5)})
     assert {k: float(v) for k, v in losses.items()} == pytest.approx({"latent_loss": 0.5, "scale_regularization": 0.6})
 
 
@@ -319,11 +319,11 @@ def test_gsplat_renders_what_the_naive_rasteriser_does(monkeypatch):
         model = model.to(device)
         outputs = model.render_cameras(cameras.to(device))
         model.zero_grad()
-        (outputs["rgb"].square().sum() + outputs["accumulation"].sum()).backward()
+        (outputs["latent"].square().sum() + outputs["accumulation"].sum()).backward()
         grads = {name: p.grad.cpu().clone() for name, p in model.gauss_params.items()}
         results.append(({name: v.detach().cpu() for name, v in outputs.items()}, grads))
     (pictures, slopes), (expected_pictures, expected_slopes) = results
-    for name in ("rgb", "accumulation"):
+    for name in ("latent", "accumulation"):
         torch.testing.assert_close(pictures[name], expected_pictures[name], atol=5e-3, rtol=1e-2)
     for name, slope in slopes.items():
         torch.testing.assert_close(slope, expected_slopes[name], atol=2e-2, rtol=5e-2)

@@ -8,6 +8,8 @@ from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.data.scene_box import SceneBox
 from tiny import gradients, small_nerf, triplane_of
 
+from latent_nerfstudio.models.rendering import farthest_corner
+
 MICRO = {}
 MACRO = {"micro_features": 0, "macro_features": 3, "num_base_planes": 2}
 BOTH = {"macro_features": 3, "num_base_planes": 2}
@@ -40,10 +42,10 @@ def test_rays_that_miss_collect_exactly_nothing():
     bundle = rays_at(10)
     bundle.directions[::2] *= -1
     outputs = model(bundle)
-    assert not bool(outputs["rgb"][::2].any()) and not bool(outputs["accumulation"][::2].any())
+    assert not bool(outputs["latent"][::2].any()) and not bool(outputs["accumulation"][::2].any())
     assert bool((outputs["accumulation"][1::2] > 0).all())
     alone = model(bundle[torch.arange(1, 10, 2)])
-    torch.testing.assert_close(outputs["rgb"][1::2], alone["rgb"])
+    torch.testing.assert_close(outputs["latent"][1::2], alone["latent"])
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -51,9 +53,9 @@ def test_a_bundle_of_which_every_ray_misses(training):
     model = triplane_of().train(training)
     bundle = rays_away()
     outputs = model(bundle)
-    for name in ("rgb", "accumulation"):
+    for name in ("latent", "accumulation"):
         assert not bool(outputs[name].any())
-    torch.testing.assert_close(outputs["depth"], model.background_depth(bundle))
+    torch.testing.assert_close(outputs["depth"], farthest_corner(bundle.origins, model.aabb))
 
 
 def test_depth_of_nothing_is_the_farthest_corner():
@@ -70,9 +72,9 @@ def test_depth_lies_between_entry_and_exit():
 def test_rendering_repeats_and_training_jitters():
     model, bundle = triplane_of(), rays_at()
     model.eval()
-    assert torch.equal(model(bundle)["rgb"], model(bundle)["rgb"])
+    assert torch.equal(model(bundle)["latent"], model(bundle)["latent"])
     model.train()
-    assert not torch.equal(model(bundle)["rgb"], model(bundle)["rgb"])
+    assert not torch.equal(model(bundle)["latent"], model(bundle)["latent"])
 
 
 def test_the_argument_is_left_alone():
@@ -84,16 +86,16 @@ def test_the_argument_is_left_alone():
 def test_more_samples_converge():
     fine, finer = (triplane_of(wide(num_samples=count)).eval() for count in (400, 800))
     bundle = rays_at()
-    torch.testing.assert_close(fine(bundle)["rgb"], finer(bundle)["rgb"], atol=0.02, rtol=0)
+    torch.testing.assert_close(fine(bundle)["latent"], finer(bundle)["latent"], atol=0.02, rtol=0)
 
 
 def test_importance_sampling():
     model, bundle = triplane_of(wide(num_importance_samples=8)).eval(), rays_at()
-    assert torch.equal(model(bundle)["rgb"], model(bundle)["rgb"])
-    reference = triplane_of(wide(num_samples=400)).eval()(bundle)["rgb"]
-    coarse = triplane_of(wide()).eval()(bundle)["rgb"]
-    assert (model(bundle)["rgb"] - reference).abs().mean() < (coarse - reference).abs().mean()
-    model.train()(bundle)["rgb"].sum().backward()
+    assert torch.equal(model(bundle)["latent"], model(bundle)["latent"])
+    reference = triplane_of(wide(num_samples=400)).eval()(bundle)["latent"]
+    coarse = triplane_of(wide()).eval()(bundle)["latent"]
+    assert (model(bundle)["latent"] - reference).abs().mean() < (coarse - reference).abs().mean()
+    model.train()(bundle)["latent"].sum().backward()
     assert all(gradients(*model.field.parameters()))
 
 
@@ -108,20 +110,17 @@ def test_mixed_scenes_are_rendered_as_alone(kind):
     together = model(bundle)
     for scene in range(3):
         alone = model(bundle[scenes == scene])
-        for name in ("rgb", "accumulation", "depth"):
+        for name in ("latent", "accumulation", "depth"):
             torch.testing.assert_close(together[name][scenes == scene], alone[name], atol=1e-5, rtol=1e-5)
 
 
-def test_rays_without_a_scene_belong_to_the_current_one():
-    model = triplane_of(num_scenes=3).eval()
-    bundle = rays_at()
-    named = rays_at()
-    named.origins, named.directions = bundle.origins, bundle.directions
-    named.metadata = {"scene_index": torch.full((40, 1), 2)}
-    model.current_scene = 2
-    assert torch.equal(model(bundle)["rgb"], model(named)["rgb"])
-    model.current_scene = 0
-    assert not torch.allclose(model(bundle)["rgb"], model(named)["rgb"])
+def test_scenes_that_are_known_on_the_host_change_nothing():
+    model = triplane_of(num_scenes=5).eval()
+    bundle = rays_at(scenes=[3, 1] * 20)
+    for known in ([1, 3], [0, 1, 3]):
+        torch.testing.assert_close(model.get_outputs(bundle, torch.tensor(known))["latent"], model(bundle)["latent"])
+    alone = rays_at(scenes=[2] * 40)
+    assert torch.equal(model.get_outputs(alone, torch.tensor([2]))["latent"], model(alone)["latent"])
 
 
 @pytest.mark.parametrize("kind", [MICRO, MACRO, BOTH, SINGLE], ids=["micro", "macro", "both", "one base plane"])
@@ -149,7 +148,7 @@ def test_losses_by_hand():
     model = triplane_of(wide(total_variation_weight=0.5)).train()
     outputs, target = model(rays_at()), torch.rand(40, 3)
     losses = model.get_loss_dict(outputs, {"latent": target})
-    torch.testing.assert_close(losses["latent_loss"], ((outputs["rgb"] - target) ** 2).mean())
+    torch.testing.assert_close(losses["latent_loss"], ((outputs["latent"] - target) ** 2).mean())
     planes = model.field.micro_planes
     variation = (planes.diff(dim=-1) ** 2).mean() + (planes.diff(dim=-2) ** 2).mean()
     torch.testing.assert_close(losses["total_variation"], 0.5 * variation)
@@ -192,7 +191,7 @@ def test_a_crop_outside_the_box_or_without_volume_leaves_nothing(crop):
     model = triplane_of().eval()
     model.render_aabb = crop_of(*crop)
     outputs = model(rays_at(200))
-    assert not bool(outputs["accumulation"].any()) and not bool(outputs["rgb"].any())
+    assert not bool(outputs["accumulation"].any()) and not bool(outputs["latent"].any())
 
 
 def test_a_crop_does_not_change_training():
@@ -230,7 +229,7 @@ def test_contraction_keeps_the_box_in_the_middle_and_brings_the_rest_in():
 def test_contraction_renders_every_ray(training):
     model = triplane_of(wide(scene_contraction=True)).train(training)
     outputs = model(rays_away(20))
-    assert all(bool(torch.isfinite(outputs[name]).all()) for name in ("rgb", "accumulation", "depth"))
+    assert all(bool(torch.isfinite(outputs[name]).all()) for name in ("latent", "accumulation", "depth"))
     assert bool((outputs["accumulation"] > 0).all())
-    outputs["rgb"].sum().backward()
+    outputs["latent"].sum().backward()
     assert all(gradients(*model.field.parameters()))

@@ -1,7 +1,7 @@
 """The panel of the viewer: what its elements mean, frames in the viewer's thread, and errors that do not end it."""
 
 import gc
-import threading
+import math
 from types import SimpleNamespace
 
 import jaxtyping
@@ -18,7 +18,7 @@ from tiny import camera_of, latent_model_of, small_nerf
 
 from latent_nerfstudio.fields.scene_view import SceneView
 from latent_nerfstudio.models.triplane import TriplaneModel
-from latent_nerfstudio.models.viewing import fitted, middle
+from latent_nerfstudio.models.viewing import bounded, bounded_state, fitted, middle
 
 BOTH = {"macro_features": 3, "num_base_planes": 2}
 SIZES = [(24, 20), (40, 16)]
@@ -38,31 +38,18 @@ class Photos:
         return np.array([1.0, 2, 3]), np.zeros(3), 0.5
 
 
-class ViewerThread(RenderStateMachine):
-    """The viewer's thread, which calls one function and keeps what comes of it."""
+class Machine(RenderStateMachine):
+    """A render thread of the viewer that is not started: what it renders is kept instead of sent."""
 
-    def __init__(self, call, output="rgb", split=None, state="high", max_res=512):
-        threading.Thread.__init__(self)
-        self.state = state
+    def __init__(self, model, output="rgb", split=None, state="high", max_res=512):
         panel = SimpleNamespace(
             output_render=output, split=split is not None, split_output_render=split, max_res=max_res
         )
-        self.viewer = SimpleNamespace(control_panel=panel)
         self.messages = []
-        self.client = SimpleNamespace(add_notification=lambda *message, **more: self.messages.append(message))
-        self.call = call
-        self.result = self.error = None
-
-    def run(self):
-        try:
-            self.result = self.call()
-        except Exception as error:
-            self.error = error
-
-    def done(self):
-        self.start()
-        self.join()
-        return self
+        client = SimpleNamespace(add_notification=lambda *message, **more: self.messages.append(message))
+        super().__init__(SimpleNamespace(control_panel=panel, get_model=lambda: model), 1.0, client)
+        self.state = state
+        model.panel.adopt(self)
 
 
 def model_of(source="identity", names=("a", "b", "c"), **field):
@@ -70,8 +57,10 @@ def model_of(source="identity", names=("a", "b", "c"), **field):
 
 
 def in_viewer(model, camera=None, **options):
-    camera = camera_of(24, 20) if camera is None else camera
-    return ViewerThread(lambda: model.get_outputs_for_camera(camera), **options).done()
+    """A machine that has rendered a camera, `result`."""
+    machine = Machine(model, **options)
+    machine.result = machine.viewer.get_model().get_outputs_for_camera(camera_of(24, 20) if camera is None else camera)
+    return machine
 
 
 # Views
@@ -250,7 +239,7 @@ def test_an_error_becomes_a_picture_and_a_message(width, height, monkeypatch, ca
     assert {name: value.shape for name, value in first.result.items()} == {n: v.shape for n, v in good.items()}
     assert all(float(value.std()) > 0.05 for value in first.result.values())
     after = in_viewer(model, camera)
-    assert torch.equal(after.result["rgb"], good["rgb"]) and after.error is None
+    assert torch.equal(after.result["rgb"], good["rgb"])
 
 
 def test_the_same_error_is_said_again_after_a_good_frame(monkeypatch):
@@ -292,18 +281,20 @@ def test_an_interrupt_at_any_line_leaves_the_next_frame_right(unchecked):
                 raise IOChangeException
             return trace
 
-        def call():
+        machine, stopped = Machine(model), False
+        try:
             with SetTrace(trace):
-                return model.get_outputs_for_camera(camera)
-
-        return ViewerThread(call).done(), lines[0]
+                machine.viewer.get_model().get_outputs_for_camera(camera)
+        except IOChangeException:
+            stopped = True
+        assert machine.messages == []
+        return stopped, lines[0]
 
     count, reached = interrupted(-1)[1], 0
     for stop in range(1, count, max(1, count // 30)):
-        thread, lines = interrupted(stop)
+        stopped, lines = interrupted(stop)
         reached += lines >= stop  # a frame may take some lines less than another
-        assert isinstance(thread.error, IOChangeException) or lines < stop
-        assert thread.messages == []
+        assert stopped or lines < stop
         assert torch.equal(in_viewer(model, camera).result["rgb"], expected)
     assert reached >= 25
 
@@ -311,20 +302,45 @@ def test_an_interrupt_at_any_line_leaves_the_next_frame_right(unchecked):
 # Cameras
 
 
+@pytest.mark.parametrize("aspect", [math.inf, math.nan, 0.0, 1e-9, -1.0, 3000.0, 1e9])
+def test_a_window_without_height_or_width_ends_no_thread(aspect, monkeypatch):
+    assert 1 / 20 <= bounded(aspect) <= 20
+    state = SimpleNamespace(aspect=aspect, fov=math.nan, c2w=torch.full((3, 4), math.nan))
+    bounded_state(state)
+    assert 1 / 20 <= state.aspect <= 20 and 0 < state.fov < math.pi and bool(state.c2w.isfinite().all())
+    sent = []
+    monkeypatch.setattr(RenderStateMachine, "_send_output_to_viewer", lambda m, _: sent.append(m.client.camera.aspect))
+    machine = Machine(model_of())
+    machine.client.camera = SimpleNamespace(aspect=aspect)
+    machine._send_output_to_viewer({})
+    assert sent == [bounded(aspect)] and machine.client.camera.aspect is aspect
+
+
+def test_an_error_around_a_frame_ends_no_thread(monkeypatch, capsys):
+    monkeypatch.setattr(RenderStateMachine, "_render_img", lambda self, state: 1 / 0)
+    monkeypatch.setattr(RenderStateMachine, "_send_output_to_viewer", lambda self, outputs: outputs["nothing"])
+    machine = Machine(model_of())
+    machine.client.camera = SimpleNamespace(aspect=1.0)
+    outputs = machine._render_img(None)
+    assert outputs["rgb"].shape[2] == 3 and float(outputs["rgb"].std()) > 0.02
+    machine._send_output_to_viewer(outputs)
+    assert [message[1].split(":")[0] for message in machine.messages] == ["ZeroDivisionError", "KeyError"]
+
+
 def test_pictures_of_moving_cameras_are_not_too_small(kl):
     model = latent_model_of(kl, ["a"])
     assert model.panel.moving_height == 128 and latent_model_of().panel.moving_height == 0
 
-    def rows(height=20, **options):
+    def rows(height=20, quickest=0.01, **options):
         camera = camera_of(2 * height, height)
+        model.panel.quickest = quickest
         picture = in_viewer(model, camera, **options).result["rgb"]
         assert picture.shape[:2] == (int(camera.height), int(camera.width))  # as Nerfstudio makes rays of it later
         return picture.shape[0]
 
     assert rows(state="low_move") == 128 and rows(state="high") == 20
     assert rows(state="low_move", max_res=64) == 64 and rows(140, state="low_move") == 140
-    model.panel.quickest = 0.2
-    assert rows(state="low_move") == 20
+    assert rows(state="low_move", quickest=0.2) == 20
 
 
 def test_browsers_start_where_the_scene_is_seen():
@@ -333,7 +349,7 @@ def test_browsers_start_where_the_scene_is_seen():
 
     class Client:
         def __init__(self):
-            self.camera = camera
+            self.camera, self.client_id = camera, 7
 
         def atomic(self):
             import contextlib
@@ -343,6 +359,7 @@ def test_browsers_start_where_the_scene_is_seen():
     connected = []
     server = SimpleNamespace(on_client_connect=connected.append, get_clients=lambda: {0: Client()})
     viewer = SimpleNamespace(viser_server=server, config=ViewerConfig(websocket_host="127.0.0.1"))
+    viewer.get_camera_state, viewer.render_statemachines = (lambda client: None), {}
     model.panel._setup(viewer)
     assert camera.position is None and len(connected) == 1  # no photos, no place
     model.panel.photos = Photos()

@@ -146,7 +146,7 @@ def test_losses_against_their_definitions(balls, kl, photos, crop, normalizer):
     image, side = batch["image"], crop or 32
     assert image.shape == (4, side, side, 3)
     encoded, space = pipeline.space.encode(image), pipeline.space
-    rendered, _ = pipeline.latent_model.render_latents(cameras)
+    rendered, _ = pipeline.latent_model.renderer.render_latents(cameras)
     photo = pipeline.real_images.batch(START, 2, crop)
     assert photo.shape == (2, side, side, 3)
     raw = space.autoencoder.encode(photo)
@@ -353,7 +353,7 @@ def test_masked_pixels_count_for_nothing(tmp_path, kl):
     _, losses, _ = pipeline.get_train_loss_dict(START)
     cameras, batch = pipeline.datamanager.next_train_images(START)
     image, mask, space = batch["image"], batch["mask"], pipeline.space
-    encoded, (rendered, _) = space.encode(image), pipeline.latent_model.render_latents(cameras)
+    encoded, (rendered, _) = space.encode(image), pipeline.latent_model.renderer.render_latents(cameras)
     kept = torch.stack([mask_of_latent(one[..., 0], 4) for one in mask])
     assert 0.05 < float(kept.float().mean()) < 0.6
     torch.testing.assert_close(losses["latent_loss"], (encoded - rendered)[kept].square().mean())

@@ -26,10 +26,10 @@ def pipeline(balls, kl, monkeypatch):
 
 def test_latent_supervision_takes_whole_latent_pictures(pipeline):
     outputs, losses, metrics = pipeline.get_train_loss_dict(0)
-    assert outputs["rgb"].shape == (4, 8, 8, 4)
+    assert outputs["latent"].shape == (4, 8, 8, 4)
     assert set(losses) == {"latent_loss", "scale_regularization"} and set(metrics) == {"latent_mse"}
     cameras, batch = pipeline.datamanager.next_train_images(0)
-    latents, _ = pipeline.latent_model.render_latents(cameras)
+    latents, _ = pipeline.latent_model.renderer.render_latents(cameras)
     target = pipeline.target_latents(batch)
     torch.testing.assert_close(losses["latent_loss"], (latents - target).abs().mean())
     torch.testing.assert_close(metrics["latent_mse"], (latents - target).square().mean())
@@ -50,12 +50,14 @@ def test_the_background_is_behind_the_gaussians(pipeline):
     model = pipeline.latent_model.eval()
     pipeline.prepare()
     camera = camera_of(32, 32)
-    pictures = model.render_cameras(camera)
+    pictures = model.renderer.render_cameras(camera)
     alone = model.nerf.render_cameras(splatfacto_camera(model, camera))
-    expected = alone["rgb"] + (1 - alone["accumulation"]) * model.background_picture(8, 8)
-    torch.testing.assert_close(pictures["rgb"], expected)
+    expected = alone["latent"] + (1 - alone["accumulation"]) * model.renderer.background_picture(8, 8)
+    torch.testing.assert_close(pictures["latent"], expected)
     model.nerf.gauss_params["opacities"].data[:] = -20
-    torch.testing.assert_close(model.render_cameras(camera)["rgb"][0], model.background_picture(8, 8))
+    torch.testing.assert_close(
+        model.renderer.render_cameras(camera)["latent"][0], model.renderer.background_picture(8, 8)
+    )
 
 
 def splatfacto_camera(model, camera):
@@ -75,7 +77,7 @@ def test_cameras_of_any_size_are_decoded(pipeline):
         "latent": (21, 27, 3),
         "depth": (21, 27, 1),
         "accumulation": (21, 27, 1),
-        "raw_latent": (6, 7, 4),
+        "latent_channels": (6, 7, 4),
     }
     assert bool(((outputs["rgb"] >= 0) & (outputs["rgb"] <= 1)).all())
 
@@ -89,4 +91,4 @@ def test_held_out_pictures_are_measured(pipeline):
 
 
 def test_other_nerfs_run_on_every_device(balls):
-    assert pipeline_of(balls / "a").latent_model.renders_cameras is False
+    assert pipeline_of(balls / "a").latent_model.renderer.renders_cameras is False

@@ -5,7 +5,7 @@ import torch
 from tiny import latent_model_of, pipeline_config_of, small_nerf
 
 from latent_nerfstudio.data.rays import with_targets
-from latent_nerfstudio.models.shared_bundle import write_shared_bundle
+from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 from latent_nerfstudio.pipelines.scene_start import damped_step, derivatives, least_squares, start_scenes
 
 NERF = {"macro_features": 3, "num_base_planes": 2}
@@ -86,7 +86,7 @@ def latent_error(pipeline, scene):
     rays, batch = with_targets(*pipeline.datamanager.next_train(12345), pipeline.space)
     mine = rays.metadata["scene_index"][:, 0] == scene
     with torch.no_grad():
-        return float((pipeline.model(rays)["rgb"] - batch["latent"])[mine].square().mean())
+        return float((pipeline.model(rays)["latent"] - batch["latent"])[mine].square().mean())
 
 
 def test_scenes_of_a_bundle_start_closer_to_their_latents(balls, bundle):

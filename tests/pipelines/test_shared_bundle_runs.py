@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny import latent_model_of, pipeline_config_of, pipeline_of, small_nerf
 
-from latent_nerfstudio.models.shared_bundle import write_shared_bundle
+from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 
 NERF = {"macro_features": 3, "num_base_planes": 2}
 
@@ -21,11 +21,10 @@ def bundle(request, tmp_path):
     return tmp_path / "run"
 
 
-def started(data, bundle, reset_base_planes=False, **settings):
+def started(data, bundle, **settings):
     """A pipeline that starts from a bundle, built anew from its config."""
     config = pipeline_config_of(data, "bundled", rgb_alignment_start=3, **settings)
     config.model.shared_bundle = str(bundle)
-    config.model.reset_base_planes = reset_base_planes
     return config.setup(device="cpu", test_mode="val")
 
 
@@ -61,10 +60,6 @@ def test_shared_parts_are_trained_where_it_is_asked_for(balls, bundle):
     assert train(started(balls, bundle, train_base_planes=True)) == {"base", "weights", "micro"}
     assert train(started(balls, bundle, train_mlp=True)) == {"weights", "micro", "mlp"}
     assert train(started(balls, bundle, train_base_planes=True, train_mlp=True)) == {"base", "weights", "micro", "mlp"}
-
-
-def test_fresh_base_planes_are_trained_beside_a_bundles_mlp(balls, bundle):
-    assert train(started(balls, bundle, reset_base_planes=True)) == {"base", "weights", "micro"}
 
 
 def test_a_run_without_a_bundle_trains_everything(balls):

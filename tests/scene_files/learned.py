@@ -8,8 +8,9 @@ from typing import Any, Dict, Optional
 import torch
 from tiny import latent_model_of, small_nerf
 
+from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 from latent_nerfstudio.models.latent_model import LatentModel
-from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle, write_shared_bundle
+from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
 from latent_nerfstudio.scene_files.scene_file import SceneFile
 
 BOTH = {"micro_features": 4, "macro_features": 3, "num_base_planes": 2}

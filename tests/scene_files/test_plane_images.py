@@ -7,7 +7,8 @@ import torch
 from learned import BOTH, MACRO, MICRO, bundle_of, model_of
 from safetensors import safe_open
 
-from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
+from latent_nerfstudio.models.bundle_writing import write_shared_bundle
+from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 from latent_nerfstudio.scene_files.model_scenes import scene_files_of
 from latent_nerfstudio.scene_files.plane_images import plane_images, stacked, write_plane_images
 

@@ -1,0 +1,66 @@
+"""The table of a step in docs/architecture.md: what it names is what a step calls, and little else."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from tiny import pipeline_of, small_nerf
+
+ROOT = Path(__file__).parents[2]
+
+ASIDE = (
+    "errors.py",
+    "latent_space/latent_space.py",
+    "latent_space/normalizer.py",
+    "fields/planes.py",
+    "fields/rows.py",
+    "fields/heads.py",
+    "models/boxed.py",
+    "models/camera_rendering.py",
+    "models/interface.py",
+    "models/viewing.py",
+    "pipelines/finite.py",
+    "pipelines/scene_watch.py",
+)
+"""Files of a step that need no row: each has one short function in it."""
+
+MOST_CALLS = 85
+"""Calls of our functions in a step, without comprehensions; 108 before the walk was straightened."""
+
+
+def rows():
+    """File and functions of each row of the table."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split("### A step of latent supervision")[1]
+    table = [line.split("|") for line in text.split("\n\n")[1].splitlines()[2:]]
+    return {line[1].strip(" `"): re.findall(r"`(\w+)`", line[2]) for line in table}
+
+
+@pytest.fixture(scope="module")
+def calls(balls, kl):
+    """File and name of our functions, in the order in which a step and its gradient call them."""
+    pipeline = pipeline_of(balls, kl, nerf=small_nerf(macro_features=3, num_base_planes=2)).train()
+    sum(pipeline.get_train_loss_dict(0)[1].values()).backward()
+    found = []
+
+    def note(frame, event, _):
+        path = frame.f_code.co_filename
+        if event == "call" and "/latent_nerfstudio/" in path and not frame.f_code.co_name.startswith("<"):
+            found.append((path.split("/latent_nerfstudio/")[-1], frame.f_code.co_name))
+
+    sys.setprofile(note)
+    try:
+        pipeline.get_train_loss_dict(1)
+    finally:
+        sys.setprofile(None)
+    return found
+
+
+def test_a_step_calls_what_the_table_names(calls):
+    named = {(path, name) for path, names in rows().items() for name in names if path != "engine/trainer.py"}
+    assert not named - set(calls)
+
+
+def test_a_step_goes_through_the_files_of_the_table(calls):
+    assert not {path for path, _ in calls} - set(rows()) - set(ASIDE)
+    assert len(calls) <= MOST_CALLS, len(calls)

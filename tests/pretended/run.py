@@ -1,0 +1,108 @@
+"""Steps, saves, resumes and pictures on the pretended device; started by test_pretended_gpu.py in a process of its own.
+
+python run.py FOLDER    with the variables of `device.environment`; prints one line of JSON for each case
+"""
+
+import contextlib
+import json
+import sys
+import traceback
+from pathlib import Path
+from typing import Any, Callable, Dict
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from pretended.device import counted, pretended_cuda
+from tiny import TINTS, joint_config_of, pipeline_config_of, save_kl, small_nerf, write_ball
+
+SHARED = {"macro_features": 3, "num_base_planes": 2}
+
+
+def built(config: Any) -> Any:
+    """A prepared pipeline on the pretended device."""
+    torch.manual_seed(0)
+    pipeline = config.setup(device="cuda", test_mode="val")
+    pipeline.train()
+    pipeline.prepare()
+    return pipeline
+
+
+def step_of(pipeline: Any, step: int) -> Dict[str, Any]:
+    """Waits of a step that is like one that was done before: losses, gradients, the finite check."""
+    for turn in range(2):
+        with counted() as waits:
+            _, losses, _ = pipeline.get_train_loss_dict(step + turn)
+            sum(losses.values()).backward()
+        pipeline.zero_grad()
+    return {"waits": sum(waits.values()), "places": dict(waits), "losses": {n: float(v) for n, v in losses.items()}}
+
+
+def cases(folder: Path) -> Dict[str, Callable[[], Dict[str, Any]]]:
+    scenes, kl = folder / "balls", save_kl(folder / "kl")
+    for name, tint in zip("abc", TINTS, strict=True):
+        write_ball(scenes / name, tint)
+    nerf = small_nerf(**SHARED)
+
+    def latent(**settings: Any) -> Any:
+        return pipeline_config_of(scenes, kl, nerf=nerf, **settings)
+
+    def joint(**settings: Any) -> Any:
+        return joint_config_of(scenes, kl, nerf=nerf, **settings)
+
+    def real_images() -> Path:
+        return scenes / "a" / "images"
+
+    def saved_and_resumed() -> Dict[str, Any]:
+        config = latent(rgb_alignment_start=1)
+        first, second = built(config), config.setup(device="cuda", test_mode="val")
+        with first.as_saved(1.0):
+            state = {name: value.cpu() for name, value in first.state_dict().items()}
+        second.load_pipeline(state, 3)
+        second.train()
+        return step_of(second, 4)
+
+    def evaluated() -> Dict[str, Any]:
+        from latent_nerfstudio.pipelines.contact_sheet import write_contact_sheet
+
+        pipeline = built(latent())
+        write_contact_sheet(pipeline, folder / "sheet.png")
+        return {"psnr": pipeline.get_average_eval_image_metrics()["psnr"]}
+
+    def other(nerf: Any) -> Dict[str, Any]:
+        settings = {"rgb_alignment_start": 2, "crop": 16}
+        pipeline = built(pipeline_config_of(scenes / "a", kl, nerf=nerf, **settings))
+        step_of(pipeline, 0)
+        return step_of(pipeline, 2)
+
+    from small_nerfs import SMALL
+
+    return {
+        "latent supervision": lambda: step_of(built(latent()), 0),
+        "latent supervision, RGB": lambda: step_of(built(pipeline_config_of(scenes)), 0),
+        "RGB alignment, crops": lambda: step_of(built(latent(rgb_alignment_start=0, crop=16)), 1),
+        "RGB alignment, whole pictures": lambda: step_of(built(latent(rgb_alignment_start=0)), 0),
+        "mixed supervision": lambda: step_of(built(latent(mixed_supervision=0.5)), 0),
+        "warm-up": lambda: step_of(built(joint()), 0),
+        "joint training": lambda: step_of(
+            built(joint(joint_training_start=1, crop=16, real_images=real_images(), real_images_per_batch=2)), 1
+        ),
+        "saved and resumed": saved_and_resumed,
+        "evaluated": evaluated,
+        **{name: (lambda build=build: other(build())) for name, build in SMALL.items()},
+    }
+
+
+def main(folder: Path) -> None:
+    with contextlib.redirect_stdout(sys.stderr), pretended_cuda():
+        for name, case in cases(folder).items():
+            try:
+                result = case()
+            except Exception as error:
+                result = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
+            print(json.dumps({"case": name, **result}), file=sys.__stdout__, flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

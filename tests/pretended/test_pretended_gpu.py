@@ -1,0 +1,45 @@
+"""Every stage on a CUDA device that only pretends: no operation mixes devices, and a step waits a few times at most."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pretended.device import environment
+
+WAITS = {
+    "latent supervision": 4,
+    "latent supervision, RGB": 4,
+    "RGB alignment, crops": 4,
+    "RGB alignment, whole pictures": 4,
+    "mixed supervision": 6,
+    "warm-up": 4,
+    "joint training": 6,
+    "saved and resumed": 4,
+}
+"""Waits of the host for the device in a step, without the optimizer: the finite check, which rays meet the box, which
+points are left out of the backward pass (not with the Triton kernel)."""
+
+CASES = (*WAITS, "evaluated", "nerfacto", "tensorf", "vanilla")
+
+
+@pytest.fixture(scope="session")
+def results(tmp_path_factory):
+    """What `run.py` printed of each case."""
+    folder = tmp_path_factory.mktemp("pretended")
+    variables = environment(folder)
+    if variables is None:
+        pytest.skip("the pretended GPU needs a C compiler (cc or gcc), which is not installed")
+    script = Path(__file__).with_name("run.py")
+    done = subprocess.run([sys.executable, script, folder], env=variables, capture_output=True, text=True, timeout=900)
+    found = {line["case"]: line for line in map(json.loads, done.stdout.splitlines())}
+    assert set(found) == set(CASES), done.stderr[-3000:]
+    return found
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_nothing_mixes_devices_and_little_is_waited_for(results, case):
+    result = results[case]
+    assert "error" not in result, result["traceback"]
+    assert result.get("waits", 0) <= WAITS.get(case, 1000), result["places"]
