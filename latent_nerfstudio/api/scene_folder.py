@@ -11,8 +11,8 @@ from torch import Tensor
 
 from latent_nerfstudio.api.codec import Images, as_batch
 from latent_nerfstudio.api.scenes import as_bytes
-from latent_nerfstudio.data.camera_file import frames_of, pinhole, write_camera_file
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.camera_file import frames_of, pinhole, write_camera_file
 from latent_nerfstudio.files.replacing import replacing_folder
 
 NAMES = r"transforms\.json|images/\d{4,}\.png"

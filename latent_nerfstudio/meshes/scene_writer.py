@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from latent_nerfstudio.data.camera_file import frames_of, pinhole, splits_of, write_camera_file
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.camera_file import frames_of, pinhole, splits_of, write_camera_file
 from latent_nerfstudio.files.replacing import replacing_folder
 from latent_nerfstudio.meshes.normalize import UpAxis, unit_box_map
 from latent_nerfstudio.meshes.raycast import PinholeCamera, Raycaster

@@ -1,9 +1,6 @@
 """Structure from motion: where photos were taken from, by pycolmap, with a bar for each of its stages."""
 
-import sqlite3
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import closing, suppress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Optional
 
@@ -15,6 +12,10 @@ Matching = Literal["exhaustive", "sequential"]
 
 LENSES = {"radial": "OPENCV", "simple": "SIMPLE_RADIAL", "fisheye": "OPENCV_FISHEYE"}
 Lens = Literal["radial", "simple", "fisheye"]
+
+PHOTOS_AT_ONCE = 4
+PAIRS_AT_ONCE = 100
+"""Work between two steps of a bar."""
 
 OVERLAP = 10
 """Photos before and after with which a photo is matched, sequentially."""
@@ -54,44 +55,50 @@ def find_poses(
     Raises:
         ValueError: no two photos fit together.
     """
-    pycolmap = import_pycolmap()
-    database, count = work / "database.db", sum(1 for _ in images.iterdir())
-    options = {"camera_model": LENSES[lens], **({} if masks is None else {"mask_path": str(masks)})}
-    mode = pycolmap.CameraMode.SINGLE if same_camera else pycolmap.CameraMode.AUTO
-    watched(
-        lambda: pycolmap.extract_features(
-            database, images, camera_mode=mode, reader_options=pycolmap.ImageReaderOptions(**options)
-        ),
-        ("Features", "photo", count, database, "descriptors"),
+    database, names = work / "database.db", sorted(path.name for path in images.iterdir())
+    extract_features(
+        database, images, names, {"camera_model": LENSES[lens], "mask_path": str(masks or "")}, same_camera
     )
-    pairs = count * (count - 1) // 2 if matching == "exhaustive" else count * OVERLAP
-    match = pycolmap.match_exhaustive if matching == "exhaustive" else pycolmap.match_sequential
-    watched(lambda: match(database), ("Matching", "pair", pairs, database, "two_view_geometries"))
+    match_features(database, pairs_of(names, matching), work / "pairs.txt")
     (work / "models").mkdir()
-    with tqdm(total=count, desc="Poses", unit="photo") as bar:
-        models = pycolmap.incremental_mapping(
+    with tqdm(total=len(names), desc="Poses", unit="photo") as bar:
+        models = import_pycolmap().incremental_mapping(
             database, images, work / "models", next_image_callback=lambda: (bar.update(), None)[1]
         )
     if not models:
         do = "take more photos with more overlap (two thirds of each in the next), sharp and of something with texture"
-        raise ValueError(problem("photos", "photos that fit together", f"none of {count}", do))
+        raise ValueError(problem("photos", "photos that fit together", f"none of {len(names)}", do))
     return max(models.values(), key=lambda model: model.num_reg_images())
 
 
-def watched(work: Callable[[], object], stage: tuple[str, str, int, Path, str]) -> None:
-    """Does a stage's work with a bar that follows the rows of a table of COLMAP's database.
+def extract_features(database: Path, images: Path, names: Sequence[str], options: dict, same_camera: bool) -> None:
+    """Finds the features of photos, some at a time, so that there is a bar."""
+    pycolmap = import_pycolmap()
+    mode = pycolmap.CameraMode.SINGLE if same_camera else pycolmap.CameraMode.AUTO
+    with tqdm(total=len(names), desc="Features", unit="photo") as bar:
+        for start in range(0, len(names), PHOTOS_AT_ONCE):
+            some = names[start : start + PHOTOS_AT_ONCE]
+            reader = pycolmap.ImageReaderOptions(**options)
+            if same_camera and start:
+                reader.existing_camera_id = 1  # the first call's, else each call would make one of its own
+            pycolmap.extract_features(database, images, some, mode, reader)
+            bar.update(len(some))
 
-    Args:
-        work: the call, which releases the interpreter's lock.
-        stage: name, unit, and number of what is to be done; the database, and its table.
-    """
-    name, unit, total, database, table = stage
-    with tqdm(total=total, desc=name, unit=unit) as bar, ThreadPoolExecutor(1) as pool:
-        future = pool.submit(work)
-        while not wait([future], timeout=1.0).done:
-            # No such table, or it is locked at this moment.
-            with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-                (rows,) = connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()
-                bar.update(min(rows, total) - bar.n)
-        future.result()
-        bar.update(total - bar.n)
+
+def pairs_of(names: Sequence[str], matching: Matching) -> list[str]:
+    """The pairs of photos to match, a line of two names each: all, or those that are `OVERLAP` places apart at most."""
+    reach = len(names) if matching == "exhaustive" else OVERLAP
+    return [f"{a} {b}" for i, a in enumerate(names) for b in names[i + 1 : i + 1 + reach]]
+
+
+def match_features(database: Path, pairs: Sequence[str], listed: Path) -> None:
+    """Matches pairs of photos, some at a time; `listed` is a file for their names."""
+    pycolmap = import_pycolmap()
+    with tqdm(total=len(pairs), desc="Matching", unit="pair") as bar:
+        for start in range(0, len(pairs), PAIRS_AT_ONCE):
+            some = pairs[start : start + PAIRS_AT_ONCE]
+            listed.write_text("\n".join(some) + "\n", encoding="utf-8")
+            pycolmap.match_image_pairs(
+                database, pairing_options=pycolmap.ImportedPairingOptions(match_list_path=listed)
+            )
+            bar.update(len(some))

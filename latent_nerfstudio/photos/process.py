@@ -12,9 +12,9 @@ from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from latent_nerfstudio.data.bounds import camera_focus
-from latent_nerfstudio.data.camera_file import frames_of, pinhole, write_camera_file
 from latent_nerfstudio.data.layouts.frames import opencv_to_opengl
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.camera_file import frames_of, pinhole, write_camera_file
 from latent_nerfstudio.files.replacing import replacing_folder
 from latent_nerfstudio.photos.cut_out import border_colour, colour_of, object_mask
 from latent_nerfstudio.photos.motion import Lens, Matching, find_poses, import_pycolmap
@@ -55,7 +55,7 @@ def find_photos(folder: Path) -> list[Path]:
 
     Raises:
         FileNotFoundError: no such folder.
-        ValueError: fewer than three photos, or two of one name.
+        ValueError: fewer than three photos, or two of one name, but for the format.
     """
     if not folder.is_dir():
         raise FileNotFoundError(problem(folder, "a folder of photos", "no folder", "check the path"))
@@ -63,10 +63,10 @@ def find_photos(folder: Path) -> list[Path]:
     if len(paths) < 3:
         do = "name the folder that holds them; take some thirty, from all around"
         raise ValueError(problem(folder, f"three photos or more ({' '.join(SUFFIXES)})", len(paths), do))
-    stems = [path.stem for path in paths]
+    stems = [path.stem.replace(" ", "_") for path in paths]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
     if twice is not None:
-        raise ValueError(problem(folder, "each photo once", f"'{twice}' in two formats", "leave one out"))
+        raise ValueError(problem(folder, "each photo once", f"two of the name '{twice}'", "leave one out"))
     return paths
 
 
@@ -105,7 +105,8 @@ def write_upright(photos: Sequence[Path], work: Path, options: PhotoOptions) -> 
         Names, and sizes (width and height) of the photos in `work/images`. Masks are in `work/masks`, and those for
         features, which leave out the background as well, in `work/features`.
     """
-    pictures = {f"{path.stem}.png": path for path in photos}
+    # COLMAP's list of pairs is separated by blanks.
+    pictures = {f"{path.stem}.png".replace(" ", "_"): path for path in photos}
     colour = None
     if options.background is not None:
         some = (upright(path, options.longest_side) for path in photos[:: max(1, len(photos) // 8)])

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras, CameraType
 
-from latent_nerfstudio.data.camera_file import frames_of, pinhole, splits_of, write_camera_file
 from latent_nerfstudio.data.scenes_dataparser import PlacedScene
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.camera_file import frames_of, pinhole, splits_of, write_camera_file
 from latent_nerfstudio.models.latent_model import LatentModel
 from latent_nerfstudio.models.shared_bundle import SharedBundle
 

@@ -9,6 +9,7 @@ from PIL import Image
 from latent_nerfstudio.data.layouts import read_transforms
 from latent_nerfstudio.files.reading import UnusualFile
 from latent_nerfstudio.photos.cut_out import border_colour, colour_of, object_mask
+from latent_nerfstudio.photos.motion import pairs_of
 from latent_nerfstudio.photos.process import (
     PhotoOptions,
     box_of_interest,
@@ -59,7 +60,7 @@ def test_photos_are_found_and_too_few_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="c: expected a folder of photos"):
         find_photos(tmp_path / "c")
     Image.fromarray(ring()).save(tmp_path / "a" / "1.jpg")
-    with pytest.raises(ValueError, match="expected each photo once, got '1' in two formats"):
+    with pytest.raises(ValueError, match="expected each photo once, got two of the name '1'"):
         find_photos(tmp_path / "a")
 
 
@@ -94,6 +95,13 @@ def test_a_mask_that_is_a_pipe_is_refused(tmp_path):
     (photos / "1.png").symlink_to("/dev/zero")
     with pytest.raises(UnusualFile):
         write_upright(find_photos(photos), tmp_path, PhotoOptions())
+
+
+def test_pairs_by_hand():
+    assert pairs_of(["a", "b", "c"], "exhaustive") == ["a b", "a c", "b c"]
+    names = [f"{index:02d}" for index in range(30)]
+    near = [pair.split() for pair in pairs_of(names, "sequential")]
+    assert all(0 < int(b) - int(a) <= 10 for a, b in near) and len(near) == 20 * 10 + 45
 
 
 @pytest.mark.parametrize("up", [(0, 0, 1), (0, 0, -1), (0, 1, 0), (0.6, 0, 0.8)])
