@@ -5,8 +5,8 @@ import html
 import re
 from typing import Optional
 
-MARKDOWN = re.compile(r"[\\`*_\[\]|~#!]")
-"""What Markdown takes for more than a letter, within a line or a cell of a table."""
+MARKDOWN = re.compile(r"[\\`*\[\]|~#]|(?<!\w)_|_(?!\w)")
+"""What Markdown takes for more than a letter, within a line or a cell of a table; `_` not within a word."""
 
 
 def for_terminal(text: object, longest: Optional[int] = None) -> str:

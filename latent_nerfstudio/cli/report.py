@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Dict, List, Optional, Sequence, Tup
 
 import tyro
 
+from latent_nerfstudio.escaping import for_markdown, for_markup, for_terminal
+
 if TYPE_CHECKING:
     from latent_nerfstudio.engine.runs import Run
     from latent_nerfstudio.reports.run_report import RunReport
@@ -106,13 +108,13 @@ def print_report(reports: Sequence["RunReport"]) -> None:
     from latent_nerfstudio.reports.run_report import comparisons, cost_table, quality_cells, summary_line
 
     columns, rows = quality_cells(reports)
-    titles = [f"{run}\n{column}" if len(reports) > 1 else column for run, column in columns]
+    titles = [f"{for_markup(run)}\n{column}" if len(reports) > 1 else column for run, column in columns]
     print_table("Held-out views", ["scene", *titles], rows, has_mean=True)
     head, costs = cost_table(reports)
     if costs:
         print_table("Costs", [title.replace(", ", "\n") for title in head], costs)
     for line in [*map(summary_line, reports), *comparisons(reports)]:
-        Console().print(line, highlight=False, soft_wrap=True)
+        Console().print(for_markup(line), highlight=False, soft_wrap=True)
 
 
 def print_table(title: str, head: List[str], rows: List[List[str]], has_mean: bool = False) -> None:
@@ -124,7 +126,7 @@ def print_table(title: str, head: List[str], rows: List[List[str]], has_mean: bo
     for index, name in enumerate(head):
         table.add_column(name, justify="right" if index else "left")
     for index, row in enumerate(rows):
-        table.add_row(*row, end_section=has_mean and index == len(rows) - 2)
+        table.add_row(*map(for_markup, row), end_section=has_mean and index == len(rows) - 2)
     Console(width=Console(width=10_000).measure(table).maximum).print(table)
 
 
@@ -135,12 +137,14 @@ def markdown(reports: Sequence["RunReport"]) -> str:
     lines = markdown_table(*quality_table(reports))
     head, costs = cost_table(reports)
     lines += ["", *markdown_table(head, costs)] if costs else []
-    return "\n".join([*lines, "", *(f"- {line}" for line in [*map(summary_line, reports), *comparisons(reports)]), ""])
+    told = [f"- {for_markdown(line)}" for line in [*map(summary_line, reports), *comparisons(reports)]]
+    return "\n".join([*lines, "", *told, ""])
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> List[str]:
     """Lines of a table whose cells are numbers but for the first column."""
-    return ["| " + " | ".join(row) + " |" for row in [head, ["---", *("---:" for _ in head[1:])], *rows]]
+    cells = [[for_markdown(cell) for cell in row] for row in (head, *rows)]
+    return ["| " + " | ".join(row) + " |" for row in [cells[0], ["---", *("---:" for _ in head[1:])], *cells[1:]]]
 
 
 def write_report(path: Path, reports: Sequence["RunReport"]) -> None:
@@ -198,4 +202,4 @@ def closing_lines(reports: Sequence["RunReport"], output: Path, videos: Sequence
         places.append(("Contact sheet", contact_sheet(report)))
     places += [("Video", video) for video in videos]
     places += [("Table", output), ("Numbers", output.with_suffix(".json")), ("Page", output.with_suffix(".html"))]
-    return [f"{title + ':':15}{path}" for title, path in places if path.exists()]
+    return [f"{title + ':':15}{for_terminal(path)}" for title, path in places if path.exists()]

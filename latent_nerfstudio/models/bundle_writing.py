@@ -47,7 +47,7 @@ def write_shared_bundle(
     check_model(model)
     space = model.latent_space
     settings = {**settings_of(model), "num_scenes": len(model.scene_names), "step": step, "facts": facts}
-    with replacing_folder(run_folder / FOLDER, FILES["bundle"]) as folder:
+    with replacing_folder(run_folder / FOLDER, rf"README\.md|{FILES['bundle']}") as folder:
         encoder_hash = space.autoencoder.encoder_hash()
         autoencoder, decoder = autoencoder_and_decoder(model)
         if not space.is_identity:
