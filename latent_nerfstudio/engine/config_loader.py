@@ -52,7 +52,8 @@ class ConfigLoader(yaml.FullLoader):
         self, suffix: str, node: Any, args: Any = None, kwds: Any = None, newobj: bool = False, unsafe: bool = False
     ) -> Any:
         """An empty dataclass, or a path or a member of an enumeration of plain arguments."""
-        kind, args = self.find_python_name(suffix, node.start_mark), args or ()
+        kind: Any = self.find_python_name(suffix, node.start_mark)
+        args = args or ()
         if newobj and is_dataclass(kind) and not args and not kwds:
             return kind.__new__(kind)
         plain = not kwds and all(isinstance(value, (str, int)) for value in args)

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -152,7 +152,7 @@ def load_vae(make: Callable[[Any], Any], settings: Mapping[str, Any], folder: Pa
     return vae.float().eval()
 
 
-def kind_of(name: Optional[str], classes: Mapping[str, str], where: object) -> Any:
+def kind_of(name: str, classes: Mapping[str, str], where: object) -> Any:
     """A class of diffusers by its name.
 
     Raises:
