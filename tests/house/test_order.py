@@ -18,6 +18,7 @@ ORDER = (
     "hub pictures names",
     "files",
     "errors",
+    "escaping",
 )
 """Rooms and modules from the highest down; each imports itself and what is below."""
 
