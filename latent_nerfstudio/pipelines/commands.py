@@ -1,7 +1,7 @@
 """Official commands that a run of this package cannot serve, refused in one clear line.
 
-Nerfstudio meets some of them with an assertion that has no words, and others with advice that does not help. Neither
-asks anything of a plugin before that but to build the pipeline, so the pipeline looks at which command it is built for.
+Nerfstudio meets some of them with an assertion that has no words, and others with advice that does not help. It asks
+a plugin for nothing before its pipeline, so the pipeline's config, when it is set up, looks at which command this is.
 """
 
 import sys

@@ -77,6 +77,11 @@ class LatentPipelineConfig(VanillaPipelineConfig):
     """Steps of least squares that fit the weights of new scenes to a shared bundle's base planes before training
     begins; 0 starts them at the mean of the bundle's."""
 
+    def setup(self, **kwargs: Any) -> "LatentPipeline":
+        """Builds the pipeline, which is the first that every ns-* command asks for: one that cannot work ends here."""
+        refuse_unsupported()
+        return super().setup(**kwargs)
+
     def __setstate__(self, state: Dict[str, Any]) -> None:
         """From config.yml, which in older runs has `plateau`: when scenes ended early."""
         self.__dict__.update({name: value for name, value in state.items() if name != "plateau"})
@@ -92,7 +97,6 @@ class LatentPipeline(VanillaPipeline):
     datamanager: LatentDataManager
 
     def __init__(self, config: LatentPipelineConfig, device: Union[str, torch.device], *args: Any, **kwargs: Any):
-        refuse_unsupported()
         check_config(config)
         check_device(config, device)
         super().__init__(config, device, *args, **kwargs)  # type: ignore[arg-type]

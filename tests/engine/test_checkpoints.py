@@ -2,6 +2,7 @@
 
 import resource
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -138,17 +139,16 @@ def test_a_run_goes_on_from_the_newest_whole_checkpoint(balls, tmp_path, capsys)
     assert trainer_of(balls, "identity", tmp_path / "third", **named, **settings)._start_step == 3
 
 
-def test_a_second_run_in_a_folder_is_refused_before_it_writes(balls, tmp_path, monkeypatch):
-    from latent_nerfstudio.files import locks
-
+def test_a_second_run_in_a_folder_is_refused_before_it_writes(balls, tmp_path):
+    """Another thread is another writer, as another process is."""
     pipeline = {"rgb_alignment_start": None}
     first = trainer_of(balls, "identity", tmp_path, pipeline=pipeline)
-    first.config.save_config()
-    content = (first.base_dir / "config.yml").read_text()
-    monkeypatch.setattr(locks, "_ours", {})  # as in another process
-    for begin in (first.config.save_config, lambda: trainer_of(balls, "identity", tmp_path, pipeline=pipeline)):
-        with pytest.raises(BlockingIOError, match="tiny/now: expected to be the only one that writes there"):
-            begin()
+    content = "as it was"
+    (first.base_dir / "config.yml").write_text(content)
+    with ThreadPoolExecutor(1) as thread:
+        for begin in (first.config.save_config, lambda: trainer_of(balls, "identity", tmp_path, pipeline=pipeline)):
+            with pytest.raises(BlockingIOError, match="tiny/now: expected to be the only one that writes there"):
+                thread.submit(begin).result()
     assert (first.base_dir / "config.yml").read_text() == content
 
 
