@@ -128,7 +128,6 @@ class LatentTrainer(Trainer):
         check_place(config)
         super().__init__(config, local_rank, world_size)
         self.stop = StopRequest()
-        self.stop_training = False
 
     # Before the first step
 
@@ -252,7 +251,8 @@ class LatentTrainer(Trainer):
         if every and (step + 1) % every == 0 and len(self.pipeline.datamanager.eval_dataset):
             with self.clock.paused():
                 draw_views(self.pipeline, self.base_dir, step, self.clock.seconds())
-        self.stop_training = self._is_complete(step) or self.stop.number is not None
+        if self._is_complete(step) or self.stop.number is not None:
+            self.stop_training = True
 
     def _is_complete(self, step: int) -> bool:
         """Whether a step was the last that the run has to make."""

@@ -6,7 +6,7 @@ import zipfile
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Callable, ContextManager, Dict, List, Optional, Sequence
+from typing import Any, Callable, ContextManager, Dict, List, Mapping, Optional, Sequence
 
 Change = Callable[[Path], Any]
 """What breaks a folder of copies."""
@@ -236,7 +236,7 @@ def tensors(change: Callable[[Dict[str, Any]], Any]) -> Change:
     return change_file
 
 
-def zipped(members: Dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> Change:
+def zipped(members: Mapping[str, Optional[bytes]], compression: int = zipfile.ZIP_STORED) -> Change:
     """Writes files.zip with other members; None takes them from files/."""
 
     def change(folder: Path) -> None:

@@ -37,7 +37,7 @@ def page() -> str:
 
 def section(group: Group) -> str:
     """The table of a group."""
-    rows = [f"| {cell(case.wrong)} | {code(case.command)} | {code(case.says)} |" for case in group.cases]
+    rows = [f"| {cell(case.wrong)} | {code(case.command or '')} | {code(case.says)} |" for case in group.cases]
     head = ["| what is wrong | what is called | what it says first |", "| --- | --- | --- |"]
     return "\n".join([f"## {group.title}", "", group.text, "", *head, *rows, ""])
 
