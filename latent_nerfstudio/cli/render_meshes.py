@@ -39,7 +39,8 @@ class RenderMeshes:
             FileNotFoundError: there are no meshes.
             FileExistsError: a scene of the same name exists.
         """
-        from latent_nerfstudio.errors import printable, problem
+        from latent_nerfstudio.errors import problem
+        from latent_nerfstudio.escaping import for_terminal
         from latent_nerfstudio.meshes.jobs import find_meshes, make_scenes, mesh_jobs, worker_count
         from latent_nerfstudio.meshes.scene_writer import ViewOptions, check_free, check_view_options
 
@@ -55,7 +56,7 @@ class RenderMeshes:
         if len(jobs) == 1 and broken:
             raise ValueError(broken[0])
         for reason in broken[1:]:
-            print(printable(reason), file=sys.stderr)
+            print(for_terminal(reason), file=sys.stderr)
         if broken:
             got = f"{len(broken)} of {len(jobs)} that do not: {broken[0]}"
             raise ValueError(problem(self.source, "meshes that render", got, "repair them, or take them away"))

@@ -107,12 +107,12 @@ def chair(rng: Random) -> list[Surface]:
     """Seat, legs and slats of wood, some with a cushion."""
     wood, width, seat = grain(rng), rng.uniform(0.4, 0.55), rng.uniform(0.7, 1.0)
     leg, back = rng.uniform(0.03, 0.06), rng.uniform(0.6, 1.1)
-    boxes = [((0, 0, seat), (width, width, 0.04))]
+    boxes = [((0.0, 0.0, seat), (width, width, 0.04))]
     for x in (-1, 1):
         boxes.append(((x * (width - leg), width - leg, 0.5 * seat), (leg, leg, 0.5 * seat)))
         boxes.append(((x * (width - leg), leg - width, 0.5 * (seat + back)), (leg, leg, 0.5 * (seat + back))))
     for height in np.linspace(0.35, 0.95, int(rng.integers(1, 4))):
-        boxes.append(((0, leg - width, seat + back * height), (width - leg, 0.7 * leg, rng.uniform(0.05, 0.1))))
+        boxes.append(((0.0, leg - width, seat + back * height), (width - leg, 0.7 * leg, rng.uniform(0.05, 0.1))))
     parts = [printed(loft.rounded_box(np.array(c), np.array(h), exponent=12.0), wood) for c, h in boxes]
     if rng.random() < 0.5:
         cushion = loft.rounded_box(np.array([0, 0.05, seat + 0.09]), np.array([0.85 * width, 0.8 * width, 0.06]), 4.0)

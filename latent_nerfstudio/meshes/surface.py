@@ -195,12 +195,13 @@ def srgb(linear: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
 
 def is_transparent(visual: Any) -> bool:
     """Whether something of a mesh is meant to be seen through; glTF says by its alpha mode whether alpha counts."""
-    material, image = getattr(visual, "material", None), texture_image(visual)
+    material: Any = getattr(visual, "material", None)
+    image = texture_image(visual)
     if hasattr(material, "baseColorFactor"):
         if material.alphaMode in (None, "OPAQUE"):
             return False
         factor = material.baseColorFactor
-        if image is not None and has_alpha(image) and image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
+        if image is not None and has_alpha(image) and (np.asarray(image.convert("RGBA"))[..., 3] < 255).any():
             return True
         return factor is not None and bool(factor[3] < 255)
     if visual.kind in ("vertex", "face"):
