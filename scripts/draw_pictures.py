@@ -1,7 +1,7 @@
 """Draws the pictures of the README and of the documentation's first page from real scenes.
 
     lns demo-scenes --output cars --num-scenes 12 --views 40 --seed 77
-    lns fit-scenes --data cars --output fitted --latent-cache memory
+    lns fit-scenes cars --output fitted --latent-cache memory
     python scripts/draw_pictures.py --scenes fitted/scenes
 
 writes `scenes.png` (learned scenes from one camera each), `latent_beside_rgb.png` (rendered latents above what the

@@ -98,12 +98,12 @@ def main(args: Optional[Sequence[str]] = None) -> None:
 
 
 def source_first(given: List[str]) -> List[str]:
-    """Arguments with the value of `--load-config`, which ns-* commands have, as the subcommand's source."""
-    joined = [part for word in given for part in (word.split("=", 1) if word.startswith("--load-config=") else [word])]
-    if "--load-config" not in joined[1:-1]:
-        return joined
-    at = joined.index("--load-config")
-    return [joined[0], joined[at + 1], *joined[1:at], *joined[at + 2 :]]
+    """Arguments with the value of `--load-config`, which ns-* commands have, as the subcommand's source; likewise of
+    `fit-scenes --data`."""
+    flags = ("--load-config", "--data") if given[:1] == ["fit-scenes"] else ("--load-config",)
+    joined = [part for word in given for part in (word.split("=", 1) if word.split("=")[0] in flags else [word])]
+    at = next((index for index, word in enumerate(joined[:-1]) if word in flags), None)
+    return joined if not at else [joined[0], joined[at + 1], *joined[1:at], *joined[at + 2 :]]
 
 
 def check_command(given: Sequence[str]) -> None:

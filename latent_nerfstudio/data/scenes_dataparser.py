@@ -72,6 +72,9 @@ class ScenesDataParserConfig(DataParserConfig):
     """Use this many scenes at most, the first by name; None: all."""
     eval_interval: int = 10
     """Where a scene has no split of its own, views 0, n, 2n, ... in name order are for evaluation (10: 10 %)."""
+    held_out_from: int = 2
+    """Views that a scene without a split of its own must have for some of them to be held out; one with fewer is
+    trained on all, and evaluated on the same."""
     orientation_method: Literal["pca", "up", "vertical", "none"] = "none"
     """How to orient each scene. None by default: scenes that share planes need the frame they were made in."""
     center_method: Literal["poses", "focus", "none"] = "none"
@@ -109,7 +112,7 @@ class ScenesDataParser(DataParser):
         if split not in SPLITS:
             raise ValueError(problem("split", f"one of {', '.join(SPLITS)}", f"'{split}'", "ask for one of these"))
         placed = self._scenes()
-        indices = [_split_indices(scene.frames, split, self.config.eval_interval) for scene in placed]
+        indices = [_split_indices(scene.frames, split, self.config) for scene in placed]
         cameras = _cameras(placed, indices)
         names = [scene.frames.name for scene in placed]
         transform, scale = _common_placement(placed)
@@ -395,7 +398,12 @@ def _alpha_color(name: Optional[str]) -> Optional[Float[Tensor, "3"]]:
 
 
 def _warn_of(scenes: Sequence[SceneFrames]) -> None:
-    """Warns, once for all scenes, of images that are listed but absent, and of views in train and evaluation."""
+    """Warns, once for all scenes, of images that are listed but absent, of single views, and of views in train and
+    evaluation."""
+    single = [scene.name for scene in scenes if len(scene) == 1]
+    if single:
+        message = f"scenes: {len(single)} have a single view, which they are trained on and evaluated by, such as"
+        warnings.warn(f"{message} '{single[0]}'", stacklevel=2)
     lacking = [scene for scene in scenes if scene.absent]
     if lacking:
         count = sum(len(scene.absent) for scene in lacking)
@@ -424,9 +432,11 @@ def _warn_of(scenes: Sequence[SceneFrames]) -> None:
             return
 
 
-def _split_indices(scene: SceneFrames, split: str, eval_interval: int) -> tuple[int, ...]:
+def _split_indices(scene: SceneFrames, split: str, config: ScenesDataParserConfig) -> tuple[int, ...]:
     """The views of a scene in a split, at least one."""
-    indices = complete_splits(scene.splits, len(scene), eval_interval)[split]
+    if len(scene) < max(2, config.held_out_from) and not scene.holds_out:
+        return tuple(range(len(scene)))
+    indices = complete_splits(scene.splits, len(scene), config.eval_interval)[split]
     if not indices:
         do = "leave some views out of val_filenames and test_filenames"
         raise ValueError(problem(f"scene '{scene.name}', split '{split}'", "at least one view", "none", do))

@@ -16,8 +16,8 @@ LARGEST = 1e9
 SMALLEST = 1e-9
 """Smallest positive number of a camera file: float32 has no 1e-320."""
 
-MIN_VIEWS = 2
-"""Fewest views of a scene: one to train on and one to evaluate."""
+MIN_VIEWS = 1
+"""Fewest views of a scene."""
 
 
 def check_poses(camera_to_worlds: Float[np.ndarray, "views 3 4"], names: Sequence[str], where: object) -> None:
@@ -59,7 +59,7 @@ def check_view_count(count: int, where: object, absent: Sequence[str] = ()) -> N
         return
     got = f"{count}" if not absent else f"{count} ({len(absent)} listed images are absent, the first is '{absent[0]}')"
     do = "add images" if not absent else "put the images where the camera file says they are"
-    raise ValueError(problem(where, f"at least {MIN_VIEWS} views with images", got, do))
+    raise ValueError(problem(where, f"at least {MIN_VIEWS} view with an image", got, do))
 
 
 def check_unique(names: Sequence[str], what: str, where: object) -> None:

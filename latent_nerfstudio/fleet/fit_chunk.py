@@ -4,7 +4,6 @@ import contextlib
 import copy
 import os
 import socket
-import tempfile
 import time
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
@@ -22,9 +21,10 @@ from latent_nerfstudio.data.latent_datamanager import LatentDataManagerConfig, s
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
 from latent_nerfstudio.engine.trainer import LatentTrainer, LatentTrainerConfig, seed_everything
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.fleet.checks import refused_scenes, unreadable_scenes
-from latent_nerfstudio.fleet.plan import box_of, finished, row_of
-from latent_nerfstudio.fleet.settings import ChunkJob, Inventory
+from latent_nerfstudio.files.replacing import NO_ROOM, unfinished_folder
+from latent_nerfstudio.fleet.examine import SceneFacts, examine, unreadable_scenes
+from latent_nerfstudio.fleet.plan import SOURCE, box_of, row_of, survey
+from latent_nerfstudio.fleet.settings import EVAL_INTERVAL, ChunkJob, Inventory
 from latent_nerfstudio.fleet.status import SceneStatus
 from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.models.bundle_start import COLOR_TOLERANCE
@@ -43,6 +43,9 @@ WHOLE_SHARE = 0.2
 
 OnProgress = Callable[[float], None]
 """Takes the share of a chunk that is done."""
+
+Chunk = Dict[str, SceneFacts]
+"""Scenes that are fitted together, by name."""
 
 
 def fit_chunk(job: ChunkJob, on_progress: OnProgress = lambda share: None) -> List[SceneStatus]:
@@ -65,13 +68,11 @@ def fit_chunk(job: ChunkJob, on_progress: OnProgress = lambda share: None) -> Li
     inventory = job.inventory
     bundle = read_shared_bundle(inventory.bundle)
     check_bundle(bundle, inventory)
-    done = finished(inventory, bundle, job.names)
+    done, _ = survey(inventory, bundle, job.names, {})
+    left = [name for name in job.names if name not in done]
     with messages_to(job.log_path):
-        box = np.array(bundle.aabb)
-        reasons = refused_scenes(inventory.data, [name for name in job.names if name not in done], box)
-        left = [name for name in job.names if name not in done and name not in reasons]
-        rows = [*done.values(), *failures(reasons), *fit_or_split(inventory, bundle, left, on_progress)]
-    return rows
+        chunk, reasons = examine(inventory.data, left, bundle, inventory.settings)
+        return [*done.values(), *failures(reasons), *fit_or_split(inventory, bundle, chunk, on_progress)]
 
 
 def check_bundle(bundle: SharedBundle, inventory: Inventory) -> None:
@@ -92,25 +93,27 @@ def messages_to(path: Path) -> Iterator[None]:
 
 
 def fit_or_split(
-    inventory: Inventory, bundle: SharedBundle, names: Sequence[str], on_progress: OnProgress
+    inventory: Inventory, bundle: SharedBundle, chunk: Chunk, on_progress: OnProgress
 ) -> Iterator[SceneStatus]:
     """Rows of scenes that are fitted together, or, where that fails, in smaller groups."""
-    if not names:
+    if not chunk:
         return
     started = time.monotonic()
     try:
-        pipeline = train(inventory, bundle, names, on_progress)
+        pipeline = train(inventory, bundle, chunk, on_progress)
     except Exception as error:  # of any kind: pictures, numbers, memory
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise
         CONSOLE.print_exception()
         reason = f"{type(error).__name__}: {error}"
     else:
-        yield from write_scenes(inventory, pipeline, time.monotonic() - started)
+        yield from write_chunk(inventory, pipeline, chunk, time.monotonic() - started)
         return
     # Here the error is gone, and with it the memory that its frames held.
-    groups, reasons = smaller_groups(inventory.data, names, reason)
+    groups, reasons = smaller_groups(inventory.data, list(chunk), reason)
     yield from failures(reasons)
     for group in groups:
-        yield from fit_or_split(inventory, bundle, group, on_progress)
+        yield from fit_or_split(inventory, bundle, {name: chunk[name] for name in group}, on_progress)
 
 
 def smaller_groups(data: Path, names: Sequence[str], reason: str) -> Tuple[List[Sequence[str]], Dict[str, str]]:
@@ -144,15 +147,22 @@ class ChunkTrainer(LatentTrainer):
         check_finite(dict(self.pipeline.named_parameters()), step, "parameter")
 
 
-def train(inventory: Inventory, bundle: SharedBundle, names: Sequence[str], on_progress: OnProgress) -> LatentPipeline:
-    """Trains scenes together, everything shared being frozen."""
+def train(inventory: Inventory, bundle: SharedBundle, chunk: Chunk, on_progress: OnProgress) -> LatentPipeline:
+    """Trains scenes together, everything shared being frozen.
+
+    Where a scene's planes start: at zero beside the mean of the bundle's scene weights (`models.bundle_start`), which
+    `pipelines.scene_start.start_scenes` then fits to its latents, when `LatentPipeline.prepare` is first called.
+    Another start, such as a prediction from its photos, belongs before `trainer.train()` here.
+    """
     seed_everything(inventory.settings.seed)  # so that a chunk does not depend on those before it
     writer.EVENT_WRITERS.clear()  # Nerfstudio's trainer adds to these, one chunk after the other
     profiler.PROFILER.clear()
-    with tempfile.TemporaryDirectory(prefix="lns-fit-") as folder:
-        config = chunk_config(inventory, bundle, names, Path(folder))
+    with unfinished_folder(inventory.place) as folder:
+        config = chunk_config(inventory, bundle, list(chunk), folder)
         trainer: LatentTrainer = config.setup()
         trainer.setup()
+        model = trainer.pipeline.latent_model
+        model.place([chunk[name].placement for name in model.scene_names])
         trainer.pipeline.datamanager.cached_eval  # noqa: B018  # what cannot be read fails before it costs anything
 
         def report(step: int) -> None:
@@ -177,7 +187,7 @@ def chunk_config(inventory: Inventory, bundle: SharedBundle, names: Sequence[str
     config.contact_sheet, config.write_bundle, config.steps_per_pictures = False, False, None
     config.vis = "none"  # type: ignore[assignment]  # neither a viewer nor a logger, for which Nerfstudio has no word
     config.machine.seed = inventory.settings.seed
-    config.machine.device_type = "cuda" if torch.cuda.is_available() else "cpu"
+    config.machine.device_type = inventory.device or ("cuda" if torch.cuda.is_available() else "cpu")
     pipeline, manager, model = config.pipeline, config.pipeline.datamanager, config.pipeline.model
     assert isinstance(pipeline, LatentPipelineConfig) and isinstance(manager, LatentDataManagerConfig)
     assert isinstance(model, LatentModelConfig)
@@ -203,7 +213,8 @@ def set_data(
     manager.dataparser = ScenesDataParserConfig(
         data=inventory.data,
         scenes=tuple(names),
-        eval_interval=inventory.settings.eval_interval,
+        eval_interval=inventory.settings.eval_interval or EVAL_INTERVAL,
+        held_out_from=inventory.settings.held_out_from,
         box=box_of(bundle),  # type: ignore[arg-type]
         alpha_color=color_name(bundle.background_color),
     )
@@ -218,35 +229,38 @@ def color_name(color: Sequence[float]) -> str:
     return next(named, "white")
 
 
-def write_scenes(inventory: Inventory, pipeline: LatentPipeline, seconds: float) -> Iterator[SceneStatus]:
+def write_chunk(inventory: Inventory, pipeline: LatentPipeline, chunk: Chunk, seconds: float) -> Iterator[SceneStatus]:
     """Measures the held-out views of each scene and writes its file at once.
 
     Args:
         inventory: where to.
         pipeline: trained.
+        chunk: its scenes.
         seconds: that this took, of which each scene has an equal share.
     """
     failed = pipeline.watch.failed()
-    for index, name in enumerate(pipeline.latent_model.scene_names):
+    for name in pipeline.latent_model.scene_names:
         if name in failed:
             reason = problem(f"step {failed[name]}", "finite numbers", "NaN or infinity", "look at its cameras")
             yield from failures({name: reason})
         else:
-            yield write_scene(inventory, pipeline, index, seconds / len(pipeline.latent_model.scene_names))
+            yield write_scene(inventory, pipeline, name, chunk[name], seconds / len(chunk))
 
 
-def write_scene(inventory: Inventory, pipeline: LatentPipeline, index: int, seconds: float) -> SceneStatus:
-    """Measures a scene and writes its file; a failed row where it cannot be measured."""
-    name, started = pipeline.latent_model.scene_names[index], time.monotonic()
+def write_scene(
+    inventory: Inventory, pipeline: LatentPipeline, name: str, scene: SceneFacts, seconds: float
+) -> SceneStatus:
+    """Measures a scene, if it has held-out views, and writes its file; a failed row where it cannot be measured."""
+    started, index = time.monotonic(), pipeline.latent_model.scene_names.index(name)
     try:
-        numbers = measure_scene(pipeline, index)
+        numbers = measure_scene(pipeline, index) if scene.is_measured else {}
     except (ValueError, RuntimeError) as error:
         return failures({name: f"{type(error).__name__}: {error}"})[0]
-    facts = {**numbers, "seconds": round(seconds + time.monotonic() - started, 3)}
-    facts.update(facts_of(inventory, pipeline, index))
-    (scene,) = scene_files_of(pipeline.latent_model, inventory.settings.bundle, {name: facts}, [name])
-    size = write_scene_file(inventory.scene_path(name), scene, inventory.settings.precision)
-    return row_of(scene, size, worker_name())
+    facts = {**numbers, "seconds": round(seconds + time.monotonic() - started, 3), SOURCE: scene.source}
+    facts.update(fit_facts(inventory, pipeline, index))
+    (learned,) = scene_files_of(pipeline.latent_model, inventory.settings.bundle, {name: facts}, [name])
+    size = write_scene_file(inventory.scene_path(name), learned, inventory.settings.precision)
+    return row_of(learned, size, worker_name(), scene.stamp)
 
 
 @torch.no_grad()
@@ -273,7 +287,7 @@ def views_of(cameras: Cameras, index: int) -> List[int]:
     return [view for view, scene in enumerate(scene_indices(cameras)) if scene == index]
 
 
-def facts_of(inventory: Inventory, pipeline: LatentPipeline, index: int) -> Dict[str, Any]:
+def fit_facts(inventory: Inventory, pipeline: LatentPipeline, index: int) -> Dict[str, Any]:
     """What else is to be known of a scene: how it was fitted, and what its cameras are like.
 
     Not where: scene files go to strangers.
@@ -281,7 +295,7 @@ def facts_of(inventory: Inventory, pipeline: LatentPipeline, index: int) -> Dict
     cameras = pipeline.datamanager.train_dataset.cameras
     views = views_of(cameras, index)
     first = cameras[views[0]]
-    middle = torch.tensor(pipeline.latent_model.scene_box.aabb).float().mean(dim=0).cpu()
+    middle = pipeline.latent_model.box_of(index).mean(dim=0)
     radius = (cameras.camera_to_worlds[views, :, 3].cpu() - middle).norm(dim=1).mean()
     return {
         "steps": inventory.settings.steps,

@@ -1,19 +1,20 @@
 """Fits an inventory: plans it, gives out its chunks, keeps its status, and tries failed scenes once more."""
 
 import contextlib
-import dataclasses
 import sys
+from pathlib import Path
 from typing import Dict, Iterator, Optional, Sequence, Tuple
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import sole_writer
 from latent_nerfstudio.fleet.fit_chunk import fit_chunk
-from latent_nerfstudio.fleet.plan import chunk_that_fits, finished, plan_jobs
-from latent_nerfstudio.fleet.settings import ChunkJob, Inventory, keep_settings
-from latent_nerfstudio.fleet.status import FILE, SceneStatus, StatusTable, workers_of
-from latent_nerfstudio.fleet.workers import FitFunction, Workers, run_chunks
+from latent_nerfstudio.fleet.plan import chunk_that_fits, plan_jobs, survey
+from latent_nerfstudio.fleet.settings import SHARDS, ChunkJob, Inventory, keep_settings
+from latent_nerfstudio.fleet.status import FILE, SceneStatus, StatusTable, read_status
+from latent_nerfstudio.fleet.workers import Crew, FitFunction, Workers, crew_of
 from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
 
 
@@ -23,41 +24,68 @@ def fit_inventory(
     workers: Workers = 1,
     chunk: Optional[int] = None,
     function: FitFunction = fit_chunk,
+    gpus_per_task: Optional[float] = None,
 ) -> Iterator[StatusTable]:
     """Fits all scenes that are not finished; yields the table whenever scenes are, and at first.
 
     Args:
         inventory: what to fit, and where to.
-        names: of its scenes.
-        workers: see `run_chunks`.
+        names: of its scenes; of its part of them where it has a shard.
+        workers: see `crew_of`.
         chunk: scenes that are fitted together at most; None for what memory allows.
         function: what fits a chunk.
+        gpus_per_task: see `crew_of`.
 
     Raises:
-        ValueError: the output folder holds scenes of other settings, or the bundle is not as it should be.
+        ValueError: the output folder holds scenes of other settings or of other data, the bundle is not as it should
+            be, or Ray is not there.
         OSError: the output folder cannot be written to, or another `lns fit-scenes` is at work in it.
     """
-    with sole_writer(inventory.output, "scenes"):
-        yield from fit_alone(inventory, names, workers, chunk, function)
-
-
-def fit_alone(
-    inventory: Inventory, names: Sequence[str], workers: Workers, chunk: Optional[int], function: FitFunction
-) -> Iterator[StatusTable]:
-    """The same, while nobody else writes into the output folder."""
     bundle = read_shared_bundle(inventory.bundle)
-    keep_settings(inventory.output, inventory.settings)
-    table = StatusTable(inventory.output / FILE, names, costs_of(bundle))
-    known, done = workers_of(table.path), finished(inventory, bundle, names)
-    table.update(dataclasses.replace(row, worker=known.get(row.name, "")) for row in done.values())
-    yield table
-    left = [row.name for row in table.rows.values() if row.state != "done"]
-    count = workers if isinstance(workers, int) else 1
-    size = chunk or chunk_that_fits(inventory, bundle, left, count)
-    with shown_progress(table) as bar:
-        yield from fit_jobs(plan_jobs(inventory, left, size, count), table, bar, workers, function)
-        again = [ChunkJob(inventory, (row.name,)) for row in table.failed()]
-        yield from fit_jobs(again, table, bar, workers, function)
+    with crew_of(workers, gpus_per_task) as crew, only_fitter(inventory):
+        keep_settings(inventory.output, inventory.settings)
+        table = StatusTable(inventory.place / FILE, names, costs_of(bundle), str(inventory.data))
+        before, known = read_status(table.path)
+        done, changed = survey(inventory, bundle, names, known)
+        check_changed(inventory, before, changed)
+        table.update(done.values())
+        yield table
+        left = [row.name for row in table.rows.values() if row.state != "done"]
+        size = chunk or chunk_that_fits(inventory, bundle, left, crew.free_bytes())
+        with shown_progress(table) as bar:
+            yield from fit_jobs(plan_jobs(inventory, left, size, crew.slots), table, bar, crew, function)
+            again = [ChunkJob(inventory, (row.name,)) for row in table.failed()]
+            yield from fit_jobs(again, table, bar, crew, function)
+
+
+@contextlib.contextmanager
+def only_fitter(inventory: Inventory) -> Iterator[None]:
+    """Keeps others out of the output, or out of this part of it, and removes what killed calls have left there.
+
+    Scene files of parts lie in one folder, which nobody clears while another may write there.
+    """
+    with contextlib.ExitStack() as stack:
+        if inventory.shard is None:
+            for place in sorted((inventory.output / SHARDS).glob("*-of-*")):
+                stack.enter_context(sole_writer(place))
+        stack.enter_context(sole_writer(inventory.place, *([] if inventory.shard else ["scenes"])))
+        yield
+
+
+def check_changed(inventory: Inventory, before: str, changed: Sequence[str]) -> None:
+    """Says which scenes are fitted again, as their pictures or cameras are others than those of their files.
+
+    Raises:
+        ValueError: these come from another folder than before, so that other scenes of the same names are more likely.
+    """
+    if not changed:
+        return
+    if before and Path(before) != inventory.data and Path(before).is_dir():
+        got = f"other pictures or cameras for {len(changed)} of them in {inventory.data}, such as '{changed[0]}'"
+        raise ValueError(problem(inventory.output, f"the scenes of {before}", got, "give another --output"))
+    console = Console(stderr=True)
+    text = f"Fitted again, as their pictures or cameras have changed: {', '.join(changed[:5])}"
+    console.print(text + (f" and {len(changed) - 5} more" if len(changed) > 5 else ""), markup=False, soft_wrap=True)
 
 
 def costs_of(bundle: SharedBundle) -> Dict[str, float]:
@@ -67,7 +95,7 @@ def costs_of(bundle: SharedBundle) -> Dict[str, float]:
 
 
 def fit_jobs(
-    jobs: Sequence[ChunkJob], table: StatusTable, bar: "ProgressBar", workers: Workers, function: FitFunction
+    jobs: Sequence[ChunkJob], table: StatusTable, bar: "ProgressBar", crew: Crew, function: FitFunction
 ) -> Iterator[StatusTable]:
     """Fits chunks; yields the table after each."""
     if not jobs:
@@ -79,7 +107,7 @@ def fit_jobs(
         bar.set_share(job, share)
 
     try:
-        for job, rows in run_chunks(jobs, workers, function, on_progress):
+        for job, rows in crew.run(jobs, function, on_progress):
             table.update(rows)
             bar.set_share(job, None)
             yield table

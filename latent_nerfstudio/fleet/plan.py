@@ -3,14 +3,12 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-import torch
-
-from latent_nerfstudio.data.layouts import SceneFrames, detect_layout, read_scene, scene_name
+from latent_nerfstudio.data.layouts import SceneFrames, read_scene, scene_name
 from latent_nerfstudio.data.scenes_dataparser import find_scenes, select_scenes
-from latent_nerfstudio.data.storage import free_host_bytes
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.fleet.examine import folder_stamp, scene_folder, source_hash
 from latent_nerfstudio.fleet.settings import ChunkJob, Inventory
 from latent_nerfstudio.fleet.status import SceneStatus
 from latent_nerfstudio.models.shared_bundle import SharedBundle
@@ -18,6 +16,9 @@ from latent_nerfstudio.scene_files.scene_file import SceneFile, read_scene_file
 
 LARGEST_CHUNK = 32
 """Scenes of a chunk that nobody gave a size: more are hardly faster, and a crash costs the chunk."""
+
+SOURCE = "source"
+"""Fact of a scene file: the hash of what it was fitted from."""
 
 READING_THREADS = 8
 """Threads that verify files."""
@@ -45,20 +46,29 @@ def find_names(data: Path, wanted: Sequence[str] = ()) -> List[str]:
     return [scene_name(folder) for folder in select_scenes(find_scenes(data), wanted, data)]
 
 
-def scene_folder(data: Path, name: str) -> Path:
-    """The folder of a scene: within the data folder, or that folder itself."""
-    return data if detect_layout(data) is not None else data / name
+def survey(
+    inventory: Inventory, bundle: SharedBundle, names: Sequence[str], known: Mapping[str, SceneStatus]
+) -> Tuple[Dict[str, SceneStatus], List[str]]:
+    """The rows of finished scenes: their files verify and were fitted against this bundle, with these settings, from
+    the pictures and cameras that are there now. And the names of those of which only the latter are others.
 
-
-def finished(inventory: Inventory, bundle: SharedBundle, names: Sequence[str]) -> Dict[str, SceneStatus]:
-    """The scenes whose files verify and were fitted against this bundle with these settings."""
+    Args:
+        inventory: what to fit, and where to.
+        bundle: the shared bundle.
+        names: of scenes.
+        known: rows of an earlier call, whose stamps spare the reading of pictures that nobody has touched.
+    """
     with ThreadPoolExecutor(READING_THREADS) as pool:
-        rows = pool.map(lambda name: finished_scene(inventory, bundle, name), names)
-        return {row.name: row for row in rows if row is not None}
+        rows = list(pool.map(lambda name: kept_scene(inventory, bundle, name, known.get(name)), names))
+    done = {row.name: row for row in rows if row is not None and row.state == "done"}
+    return done, [row.name for row in rows if row is not None and row.state != "done"]
 
 
-def finished_scene(inventory: Inventory, bundle: SharedBundle, name: str) -> Optional[SceneStatus]:
-    """The row of a scene that is done; None where its file is missing, damaged, or of other settings."""
+def kept_scene(
+    inventory: Inventory, bundle: SharedBundle, name: str, known: Optional[SceneStatus] = None
+) -> Optional[SceneStatus]:
+    """The row of a scene that has a file; it waits where the file is of other pictures or cameras. None where the file
+    is missing, damaged, or of other settings."""
     path = inventory.scene_path(name)
     try:
         scene = read_scene_file(path, bundle)
@@ -66,14 +76,23 @@ def finished_scene(inventory: Inventory, bundle: SharedBundle, name: str) -> Opt
         return None
     if scene.name != name or scene.facts.get("settings") != inventory.settings.fingerprint():
         return None
-    return row_of(scene, path.stat().st_size)
+    folder = scene_folder(inventory.data, name)
+    stamp = folder_stamp(folder)
+    row = row_of(scene, path.stat().st_size, "" if known is None else known.worker, stamp)
+    if SOURCE not in scene.facts or (known is not None and known.stamp == stamp):
+        return row
+    try:
+        same = scene.facts[SOURCE] == source_hash(read_scene(folder))
+    except (ValueError, OSError):
+        same = True  # what it was fitted from is no longer there
+    return row if same else SceneStatus(name)
 
 
-def row_of(scene: SceneFile, size: int, worker: str = "") -> SceneStatus:
+def row_of(scene: SceneFile, size: int, worker: str = "", stamp: str = "") -> SceneStatus:
     """The row of a scene that is done, by the facts of its file, which do not tell the worker."""
     names = ("psnr", "ssim", "seconds", "steps")
     numbers: Dict[str, Any] = {name: scene.facts.get(name) for name in names}
-    return SceneStatus(scene.name, "done", bytes=size, worker=worker, **numbers)
+    return SceneStatus(scene.name, "done", bytes=size, worker=worker, stamp=stamp, **numbers)
 
 
 def plan_jobs(inventory: Inventory, names: Sequence[str], size: int, workers: int) -> List[ChunkJob]:
@@ -103,14 +122,14 @@ class SceneSize:
     """Of its pictures in a step of RGB alignment; 0 without."""
 
 
-def chunk_that_fits(inventory: Inventory, bundle: SharedBundle, names: Sequence[str], workers: int) -> int:
-    """Scenes of a chunk that fit into what memory is free, by the size of the first scene that can be read.
+def chunk_that_fits(inventory: Inventory, bundle: SharedBundle, names: Sequence[str], free: float) -> int:
+    """Scenes of a chunk that fit into memory, by the size of the first scene that can be read.
 
     Args:
         inventory: data and settings.
         bundle: the shared bundle.
         names: of the scenes that are left.
-        workers: that share this machine's memory.
+        free: bytes that one worker may take.
     """
     frames = first_readable(inventory.data, names)
     if frames is None:
@@ -118,8 +137,7 @@ def chunk_that_fits(inventory: Inventory, bundle: SharedBundle, names: Sequence[
     pixels = frames.widths * frames.heights
     aligned = inventory.settings.rgb_alignment_start is not None
     size = SceneSize(len(frames), int(pixels.sum()), int(pixels.max()) if aligned else 0)
-    needed = scene_bytes(size, bundle, inventory)
-    return max(1, min(LARGEST_CHUNK, int(SHARE_OF_MEMORY * free_bytes() / workers / needed)))
+    return max(1, min(LARGEST_CHUNK, int(SHARE_OF_MEMORY * free / scene_bytes(size, bundle, inventory))))
 
 
 def scene_bytes(size: SceneSize, bundle: SharedBundle, inventory: Inventory) -> int:
@@ -142,13 +160,6 @@ def first_readable(data: Path, names: Sequence[str]) -> Optional[SceneFrames]:
         except (ValueError, OSError):
             continue
     return None
-
-
-def free_bytes() -> int:
-    """Bytes that are free: of the GPU where there is one, else of the host."""
-    if torch.cuda.is_available():
-        return int(torch.cuda.mem_get_info()[0])
-    return free_host_bytes()
 
 
 def box_of(bundle: SharedBundle) -> Tuple[float, ...]:

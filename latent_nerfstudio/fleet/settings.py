@@ -5,7 +5,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Optional, Protocol, Tuple, runtime_checkable
+from typing import TYPE_CHECKING, Any, Dict, Literal, Optional, Protocol, Tuple, runtime_checkable
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import write_text
@@ -20,8 +20,18 @@ FORMAT = "fit-scenes-v1"
 
 FILE = "settings.json"
 
+SHARDS = "shards"
+"""Folder of what each part keeps, within the output."""
+
 OF_OLD = {"plateau_every": 0, "plateau_tolerance": 0.1}
 """Settings that version 0.1 had as well; kept in what is written, so that its inventories go on."""
+
+
+FEW = 8
+"""Photos of a scene at most of which none is held out unless that is asked for: each is worth more in training."""
+
+EVAL_INTERVAL = 10
+"""Distance of held-out views where nobody gave another."""
 
 
 @runtime_checkable
@@ -45,16 +55,24 @@ class FitSettings:
     """First step of RGB alignment; None for latent supervision throughout."""
     rays_per_scene: int = 256
     """Latent pixels of each scene a step of latent supervision."""
-    eval_interval: int = 10
-    """Where a scene has no split of its own, views 0, n, 2n, ... are held out."""
+    eval_interval: Optional[int] = None
+    """Where a scene has no split of its own, views 0, n, 2n, ... are held out; None for every tenth, and for none where
+    there are 8 photos or fewer."""
     precision: Precision = "float16"
-    """Of the files' micro planes."""
+    """Precision of the files' micro planes."""
     seed: int = 0
-    """Of fresh planes and of the jitter of samples, the same for every chunk."""
+    """Seed of fresh planes and of the jitter of samples, the same for every chunk."""
+
+    @property
+    def held_out_from(self) -> int:
+        """Photos from which on a scene without a split of its own has some of them held out."""
+        return FEW + 1 if self.eval_interval is None else 2
 
     def values(self) -> Dict[str, Any]:
-        """JSON values by name."""
-        return {"format": FORMAT, **dataclasses.asdict(self), **OF_OLD}
+        """JSON values by name; an interval that was asked for counts for few photos as well."""
+        asked = {} if self.eval_interval is None else {"held_out_of_few": True}
+        own = {**dataclasses.asdict(self), "eval_interval": self.eval_interval or EVAL_INTERVAL}
+        return {"format": FORMAT, **own, **OF_OLD, **asked}
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits that tell equal settings from others; every scene file has them in its facts."""
@@ -76,6 +94,15 @@ class Inventory:
     """The method's config: learning rates, fields, crops; the rest is replaced."""
     latent_cache: str = "disk"
     """Where latents are kept: `memory`, `disk` (the user's cache folder) or a folder."""
+    device: Optional[Literal["cpu", "cuda"]] = None
+    """Device of the fits; None for the GPU, if there is one."""
+    shard: Optional[Tuple[int, int]] = None
+    """Which of how many parts of the scenes this is, counted from 1, while others fit the other parts."""
+
+    @property
+    def place(self) -> Path:
+        """Folder of the status and of the lock: the output, or this part's own in it."""
+        return self.output if self.shard is None else self.output / SHARDS / "{}-of-{}".format(*self.shard)
 
     def scene_path(self, name: str) -> Path:
         """Where a scene's file is."""

@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Literal, Optional
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Literal, Optional, Tuple
 
 from latent_nerfstudio.files.replacing import write_text
 
@@ -43,6 +43,8 @@ class SceneStatus:
     """Size of its file."""
     worker: str = ""
     """Host and process that fitted it."""
+    stamp: str = ""
+    """Of the files that it was fitted from, see `folder_stamp`."""
 
 
 class StatusTable:
@@ -52,10 +54,11 @@ class StatusTable:
         path: of the file.
         names: of the scenes.
         shared: what the bundle took, `bytes` and `seconds`, for the report of costs.
+        data: where the scenes come from.
     """
 
-    def __init__(self, path: Path, names: Iterable[str], shared: Optional[Dict[str, float]] = None):
-        self.path, self.shared = path, shared or {}
+    def __init__(self, path: Path, names: Iterable[str], shared: Optional[Dict[str, float]] = None, data: str = ""):
+        self.path, self.shared, self.data = path, shared or {}, data
         self.rows: Dict[str, SceneStatus] = {name: SceneStatus(name) for name in names}
 
     def update(self, rows: Iterable[SceneStatus]) -> None:
@@ -66,7 +69,7 @@ class StatusTable:
     def write(self) -> None:
         """Writes all rows as JSON, atomically."""
         rows = [compact(row) for row in self.rows.values()]
-        content = {"counts": self.counts(), "shared": self.shared, "scenes": rows}
+        content = {"counts": self.counts(), "data": self.data, "shared": self.shared, "scenes": rows}
         write_text(self.path, json.dumps(content, indent=1))
 
     def stop(self) -> None:
@@ -89,7 +92,8 @@ class StatusTable:
         means = ""
         if done:
             psnr, seconds, size = (mean(done, name) for name in ("psnr", "seconds", "bytes"))
-            means = f" (means: PSNR {psnr:.2f} dB, {seconds:.1f} s, {size:,.0f} bytes a scene)"
+            quality = "PSNR not measured" if psnr != psnr else f"PSNR {psnr:.2f} dB"
+            means = f" (means: {quality}, {seconds:.1f} s, {size:,.0f} bytes a scene)"
         return f"{len(done)} of {len(self.rows)} scenes done{means}" + (f", {others}" if others else "")
 
     def drawn(self) -> "Table":
@@ -109,13 +113,16 @@ class StatusTable:
         return table
 
 
-def workers_of(path: Path) -> Dict[str, str]:
-    """Who fitted the scenes that are done, by a status file; of none, where there is no such file."""
+def read_status(path: Path) -> Tuple[str, Dict[str, SceneStatus]]:
+    """Where the scenes of a status file came from, and the rows of those that are done; nothing, where it is none."""
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["scenes"]
-        return {row["name"]: str(row["worker"]) for row in rows if row["state"] == "done" and "worker" in row}
-    except (OSError, ValueError, TypeError, KeyError):
-        return {}
+        content = json.loads(path.read_text(encoding="utf-8"))
+        rows = [row for row in content["scenes"] if row["state"] == "done"]
+        texts = [(str(row["name"]), str(row.get("worker", "")), str(row.get("stamp", ""))) for row in rows]
+        done = {name: SceneStatus(name, "done", worker=worker, stamp=stamp) for name, worker, stamp in texts}
+        return str(content.get("data", "")), done
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return "", {}
 
 
 def mean(rows: List[SceneStatus], name: str) -> float:
@@ -135,5 +142,7 @@ def cells(row: SceneStatus) -> List[str]:
 
     formats = (("psnr", ".2f"), ("ssim", ".3f"), ("seconds", ".1f"), ("steps", "d"), ("bytes", ",d"))
     numbers = ["" if getattr(row, name) is None else format(getattr(row, name), form) for name, form in formats]
+    if row.state == "done" and row.psnr is None:
+        numbers[0] = "not measured"
     state = f"{row.state}: {row.reason}" if row.reason else row.state
     return [for_markup(row.name), for_markup(state), *numbers, for_markup(row.worker)]

@@ -5,15 +5,20 @@ out again leaves out the scenes that have theirs.
 """
 
 import contextlib
+import errno
 import os
 import signal
 from collections import Counter, deque
+from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from typing import Any, Callable, Deque, Dict, Iterator, List, Literal, Optional, Sequence, Tuple, Union
 
+from latent_nerfstudio.data.storage import free_host_bytes
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fleet.settings import ChunkJob
 from latent_nerfstudio.fleet.status import SceneStatus
+from latent_nerfstudio.threads import VARIABLES, usable_cores
 
 Workers = Union[int, Literal["ray"]]
 """A number of processes, or a Ray cluster."""
@@ -33,34 +38,103 @@ DEATHS = 2
 SECONDS_TO_END = 5.0
 """How long an idle worker may take to leave."""
 
+SECONDS_BETWEEN_LOOKS = 10.0
+"""Between looks at what a cluster has, while no task ends."""
+
 QUEUED_PER_SLOT = 2
 """Chunks that Ray is given for each that it can run, so that a cluster that can grow knows that it should."""
 
 
-def run_chunks(jobs: Sequence[ChunkJob], workers: Workers, function: FitFunction, on_progress: OnProgress) -> Results:
-    """The rows of chunks, as they come.
+@dataclass(frozen=True)
+class Crew:
+    """Who fits chunks, connected and ready."""
+
+    workers: Workers
+    gpus_per_task: Optional[float] = None
+    """Of Ray's tasks; None for one each where the cluster has some."""
+
+    @property
+    def slots(self) -> int:
+        """Chunks that are fitted at the same time."""
+        return ray_slots(import_ray(), self.gpus_per_task) if self.workers == "ray" else self.workers
+
+    def free_bytes(self) -> float:
+        """Memory that each of them may take: of the GPUs where there are some, else of the host."""
+        if self.workers == "ray":
+            return ray_bytes(import_ray())
+        return free_bytes() / self.workers
+
+    def run(self, jobs: Sequence[ChunkJob], function: FitFunction, on_progress: OnProgress) -> Results:
+        """The rows of chunks, as they come.
+
+        Args:
+            jobs: chunks of at least one scene.
+            function: what fits a chunk; importable by name.
+            on_progress: see `OnProgress`; tasks of a cluster tell of their beginning only.
+
+        Raises:
+            ValueError: what the function raised. The other chunks are stopped.
+            OSError: likewise, such as a full disk.
+        """
+        if self.workers == "ray":
+            return run_on_ray(jobs, function, on_progress, self.gpus_per_task)
+        if self.workers == 1:
+            return run_here(jobs, function, on_progress)
+        return run_local(jobs, self.workers, function, on_progress)
+
+
+@contextlib.contextmanager
+def crew_of(workers: Workers, gpus_per_task: Optional[float] = None) -> Iterator[Crew]:
+    """Gets workers ready.
 
     Args:
-        jobs: chunks of at least one scene.
-        workers: 1 to stay in this process, more for processes of this machine, `ray` for tasks of a cluster.
-        function: what fits a chunk; importable by name.
-        on_progress: see `OnProgress`; tasks of a cluster tell of their beginning only.
+        workers: 1 to stay in this process, more for processes of this machine, `ray` for tasks of the Ray cluster at
+            hand, or of one on this machine that ends with this process. Data and output must be on disks that all its
+            nodes see under the same path, and this package installed on them.
+        gpus_per_task: of Ray's tasks, may be a part of one; None for one where the cluster has some.
 
     Raises:
-        ValueError: Ray is asked for and not installed; or what the function raised.
-        OSError: what the function raised. The other chunks are stopped.
+        ValueError: Ray is asked for and not installed.
     """
-    if workers == "ray":
-        return run_on_ray(jobs, function, on_progress)
-    return run_here(jobs, function, on_progress) if workers == 1 else run_local(jobs, workers, function, on_progress)
+    if workers != "ray":
+        yield Crew(workers)
+        return
+    ray = import_ray()
+    is_ours = not ray.is_initialized()
+    ray.init(ignore_reinit_error=True, log_to_driver=False)
+    try:
+        yield Crew(workers, gpus_per_task)
+    finally:
+        if is_ours:
+            ray.shutdown()
+
+
+def free_bytes() -> int:
+    """Bytes that are free: of the GPU where there is one, else of the host."""
+    import torch
+
+    return int(torch.cuda.mem_get_info()[0]) if torch.cuda.is_available() else free_host_bytes()
 
 
 def run_here(jobs: Sequence[ChunkJob], function: FitFunction, on_progress: OnProgress) -> Results:
     """Chunks one after the other, in this process."""
-    name = f"process {os.getpid()}"
-    for job in jobs:
+    name, backlog = f"process {os.getpid()}", Backlog(jobs)
+    while backlog.jobs:
+        job = backlog.jobs.popleft()
         on_progress(job, 0.0, name)
-        yield job, function(job, lambda share, job=job: on_progress(job, share, name))
+        try:
+            rows = function(job, lambda share, job=job: on_progress(job, share, name))
+        except OSError as error:
+            if is_lasting(error):
+                raise
+            rows = backlog.take_back(job, f"{type(error).__name__}: {error}")
+        yield job, rows
+
+
+def is_lasting(error: OSError) -> bool:
+    """Whether an error of the system will be there for the next chunk as well, such as a full disk; a file that
+    somebody else has removed will not."""
+    return error.errno not in (errno.ENOENT, errno.ESTALE, errno.EINTR, errno.EIO)
 
 
 class Backlog:
@@ -81,7 +155,9 @@ class Backlog:
     def split(self, job: ChunkJob, reason: str) -> List[SceneStatus]:
         """Takes back a chunk in halves, as memory may have been what it lacked; a row where a single scene is left."""
         if len(job.names) == 1:
-            return [SceneStatus(job.names[0], "failed", f"{DEATHS} worker(s) died of it, the last of {reason}")]
+            got = f"{reason}, {DEATHS} time(s)"
+            text = problem("its worker", "to live", got, "look at its log, or give it more memory")
+            return [SceneStatus(job.names[0], "failed", text)]
         self.jobs.extendleft(job.halves())
         return []
 
@@ -145,21 +221,21 @@ class LocalWorker:
         assert job is not None
         try:
             kind, value = self.pipe.recv()
-        except (EOFError, OSError):
+        except Exception:  # it is dead, or what it sent cannot be read
             rows = backlog.take_back(job, self.cause_of_death())
             self.job = None
             self.start()
             return job, rows
-        if kind == "error":
-            raise value
         if kind == "progress":
             on_progress(job, value, self.name)
             return None
         self.job = None
-        return job, value
+        return job, rows_of(kind, value, job, backlog)
 
     def cause_of_death(self) -> str:
         """In words."""
+        self.process.join(SECONDS_TO_END)
+        self.process.terminate()
         self.process.join()
         code = self.process.exitcode or 0
         return signal.Signals(-code).name if code < 0 else f"exit code {code}"
@@ -181,19 +257,38 @@ def serve(pipe: Connection, function: FitFunction) -> None:
             pipe.send(result_of(function, pipe.recv(), pipe))
 
 
-def result_of(function: FitFunction, job: ChunkJob, pipe: Connection) -> Tuple[str, Any]:
-    """`done` with rows, or `error` with what was raised."""
+def result_of(function: FitFunction, job: ChunkJob, pipe: Optional[Connection] = None) -> Tuple[str, Any]:
+    """`done` with rows; `lost` with the reason, where another try may do; else the name of a kind of error and the text
+    of what was raised, as errors of some kinds cannot be sent."""
 
     def report(share: float) -> None:
         with contextlib.suppress(OSError):  # who listened was killed; the chunk's files are worth having still
-            pipe.send(("progress", share))
+            if pipe is not None:
+                pipe.send(("progress", share))
 
     try:
         return "done", function(job, report)
-    except (ValueError, OSError) as error:
-        return "error", error
-    except Exception as error:  # of any kind, perhaps of one that cannot be sent
-        return "error", RuntimeError(f"{type(error).__name__}: {error}")
+    except OSError as error:
+        return ("OSError", str(error)) if is_lasting(error) else ("lost", f"{type(error).__name__}: {error}")
+    except ValueError as error:
+        return "ValueError", str(error)
+    except Exception as error:
+        return "RuntimeError", f"{type(error).__name__}: {error}"
+
+
+def rows_of(kind: str, value: Any, job: ChunkJob, backlog: Backlog) -> List[SceneStatus]:
+    """The rows of a chunk by what `result_of` says of it.
+
+    Raises:
+        ValueError: what the function raised.
+        OSError: likewise.
+        RuntimeError: likewise, of any other kind.
+    """
+    if kind == "done":
+        return value
+    if kind == "lost":
+        return backlog.take_back(job, value)
+    raise {"ValueError": ValueError, "OSError": OSError}.get(kind, RuntimeError)(value)
 
 
 def worker_environment(index: int, count: int) -> Dict[str, str]:
@@ -203,9 +298,8 @@ def worker_environment(index: int, count: int) -> Dict[str, str]:
     """
     import torch
 
-    variables = {}
-    if "OMP_NUM_THREADS" not in os.environ:
-        variables["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // count))
+    threads = int(os.environ.get("OMP_NUM_THREADS") or usable_cores())
+    variables = dict.fromkeys(VARIABLES, str(max(1, min(threads, usable_cores() // count))))
     if torch.cuda.is_available():
         listed = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
         devices = listed.split(",")
@@ -228,37 +322,45 @@ def environment(variables: Dict[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def run_on_ray(jobs: Sequence[ChunkJob], function: FitFunction, on_progress: OnProgress) -> Results:
-    """Chunks as tasks of the Ray cluster at hand, or of one on this machine that ends with this process.
-
-    Data and output must be on disks that all nodes see under the same path, and this package installed on them.
-    """
+def run_on_ray(
+    jobs: Sequence[ChunkJob], function: FitFunction, on_progress: OnProgress, gpus_per_task: Optional[float] = None
+) -> Results:
+    """Chunks as tasks of a Ray cluster; one that is lost comes back into the backlog, and Ray itself tries none again:
+    it would give out for ever what is too large for memory."""
     ray = import_ray()
-    is_ours = not ray.is_initialized()
-    ray.init(ignore_reinit_error=True, log_to_driver=False)
-    gpus = ray.cluster_resources().get("GPU", 0)
-    task = ray.remote(function).options(max_retries=DEATHS - 1, num_cpus=1, num_gpus=1 if gpus else 0)
+    task = ray.remote(result_of)
     backlog, pending = Backlog(jobs), {}
     try:
         while backlog.jobs or pending:
-            while backlog.jobs and len(pending) < QUEUED_PER_SLOT * ray_slots(ray):
+            while backlog.jobs and len(pending) < QUEUED_PER_SLOT * ray_slots(ray, gpus_per_task):
                 job = backlog.jobs.popleft()
-                pending[task.remote(job)] = job
+                options = {"max_retries": 0, "num_cpus": 1, "num_gpus": ray_gpus(ray, gpus_per_task)}
+                pending[task.options(**options).remote(function, job)] = job
                 on_progress(job, 0.0, "ray")
-            (result, *_), _ = ray.wait(list(pending))
-            job = pending.pop(result)
-            try:
-                rows = ray.get(result)
-            except ray.exceptions.RayTaskError as error:  # what the function raised
-                raise error.cause if isinstance(error.cause, (ValueError, OSError)) else error from None
-            except ray.exceptions.RayError as error:  # what became of the worker or of its node
-                rows = backlog.split(job, type(error).__name__)
-            yield job, rows
+            finished, _ = ray.wait(list(pending), timeout=SECONDS_BETWEEN_LOOKS)
+            for result in finished:  # none where it is time to see whether the cluster has grown
+                job = pending.pop(result)
+                yield job, ray_rows(ray, result, job, backlog)
     finally:
         for result in pending:
             ray.cancel(result, force=True)
-        if is_ours:
-            ray.shutdown()
+
+
+def ray_rows(ray: Any, result: Any, job: ChunkJob, backlog: Backlog) -> List[SceneStatus]:
+    """The rows of a task that is over.
+
+    Raises:
+        ValueError: what the function raised, or the package is not installed where the task ran.
+        OSError: what the function raised.
+    """
+    try:
+        kind, value = ray.get(result)
+    except ray.exceptions.RayTaskError as error:  # before the function began
+        do = "install this package, of the same version, on every node"
+        raise ValueError(problem("workers", "nodes that can run it", f"'{error.cause}'", do)) from None
+    except ray.exceptions.RayError as error:  # what became of the worker, of its node, or of its memory
+        return backlog.take_back(job, type(error).__name__)
+    return rows_of(kind, value, job, backlog)
 
 
 def import_ray() -> Any:
@@ -270,14 +372,26 @@ def import_ray() -> Any:
     try:
         import ray  # type: ignore[import-not-found]
     except ImportError as error:
-        raise ValueError(
-            "workers: expected Ray for --workers ray, got none installed; pip install 'latent-nerfstudio[ray]', or "
-            "give a number of processes of this machine"
-        ) from error
+        do = "pip install 'latent-nerfstudio[ray]', or give a number of processes of this machine"
+        raise ValueError(problem("workers", "Ray for --workers ray", "none installed", do)) from error
     return ray
 
 
-def ray_slots(ray: Any) -> int:
-    """Tasks that the cluster runs at the same time: a GPU each where there are some, else a processor."""
-    resources = ray.cluster_resources()
-    return max(1, int(resources.get("GPU") or resources.get("CPU", 1)))
+def ray_gpus(ray: Any, gpus_per_task: Optional[float]) -> float:
+    """GPUs of a task that is given out now; those that join later are known then."""
+    if gpus_per_task is not None:
+        return gpus_per_task
+    return 1.0 if ray.cluster_resources().get("GPU") else 0.0
+
+
+def ray_slots(ray: Any, gpus_per_task: Optional[float] = None) -> int:
+    """Tasks that the cluster runs at the same time, each of which takes a processor and its GPUs."""
+    resources, gpus = ray.cluster_resources(), ray_gpus(ray, gpus_per_task)
+    processors = resources.get("CPU", 1)
+    return max(1, int(min(processors, resources.get("GPU", 0) / gpus) if gpus else processors))
+
+
+def ray_bytes(ray: Any) -> float:
+    """Memory of the smallest share that a task has of its node."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return min((own["memory"] / max(1, own.get("CPU", 1)) for own in nodes if "memory" in own), default=free_bytes())

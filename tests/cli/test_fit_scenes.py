@@ -33,8 +33,8 @@ def scenes(balls, tmp_path):
 
 
 def arguments(scenes, output, bundle, steps=4, *more):
-    few = ["--steps", str(steps), "--rays-per-scene", "64", "--latent-cache", "memory"]
-    return ["fit-scenes", "--data", str(scenes), "--output", str(output), "--bundle", str(bundle), *few, *more]
+    few = ["--steps", str(steps), "--rays-per-scene", "64", "--latent-cache", "memory", "--eval-interval", "10"]
+    return ["fit-scenes", str(scenes), "--output", str(output), "--bundle", str(bundle), *few, *more]
 
 
 def status_of(output):
@@ -65,11 +65,15 @@ def test_an_inventory_with_a_broken_scene_and_its_repair(scenes, bundle, tmp_pat
     assert "settings.json: expected steps 4, got steps 5; its scenes were fitted so" in capsys.readouterr().err
 
 
-def test_scenes_that_are_asked_for_by_name_in_chunks_of_one(scenes, bundle, tmp_path):
+def test_parts_of_the_scenes_that_are_asked_for_and_the_call_that_collects_them(scenes, bundle, tmp_path, capsys):
     output = tmp_path / "out"
-    main(arguments(scenes, output, bundle, 2, "--scenes", "a", "c", "--chunk", "1", "--precision", "int8"))
-    assert status_of(output) == {"a": "done", "c": "done"}
-    assert len(list((output / "logs").iterdir())) == 2
+    given = arguments(scenes, output, bundle, 2, "--scenes", "a", "c", "--precision", "int8", "--device", "cpu")
+    for part in ("1/2", "2/2"):
+        main([*given, "--shard", part])
+    assert [status_of(output / "shards" / f"{i}-of-2") for i in (1, 2)] == [{"a": "done"}, {"c": "done"}]
+    main(given)
+    assert status_of(output) == {"a": "done", "c": "done"} and len(list((output / "logs").iterdir())) == 2
+    assert f"Scenes: {output / 'scenes'}" in capsys.readouterr().out
 
 
 def test_an_interrupted_call_ends_with_the_table(scenes, bundle, tmp_path):
@@ -99,21 +103,32 @@ def test_an_interrupted_call_ends_with_the_table(scenes, bundle, tmp_path):
         (["--rgb-alignment-start", "4"], "rgb_alignment_start: expected less than the 4 steps, got 4"),
         (["--scenes", "z"], "scenes: expected names of scenes in "),
         (["--bundle", "nowhere"], "shared bundle: expected bundled, a run with a folder shared_bundle"),
-        (["--data", "nowhere"], "nowhere: expected a folder of scenes, got no folder; check --data"),
+        (["--shard", "0/2"], "shard: expected i/n with i from 1 to n, got '0/2'"),
+        (["--gpus-per-task", "1"], "gpus_per_task: expected --workers ray with it, got 1"),
+        (["--device", "cuda"], "device: expected cpu on a machine without CUDA, got cuda"),
+        (["--workers", "ray"], "workers: expected Ray for --workers ray, got none installed; pip install"),
     ],
 )
 def test_what_cannot_work_is_refused_in_one_line_before_anything_is_written(
-    more, message, scenes, bundle, tmp_path, capsys
+    more, message, scenes, bundle, tmp_path, capsys, monkeypatch
 ):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(SystemExit, match="1"):
         main(arguments(scenes, tmp_path / "out", bundle, 4, *more))
-    error = capsys.readouterr().err
-    assert message in error and len(error.strip().splitlines()) == 1
+    printed = capsys.readouterr()
+    assert message in printed.err and len(printed.err.strip().splitlines()) == 1 and not printed.out
     assert not (tmp_path / "out").exists()
 
 
+def test_data_is_another_word_for_the_source(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="1"):
+        main(["fit-scenes", "--output", str(tmp_path / "out"), "--data", str(tmp_path / "nowhere")])
+    assert "nowhere: expected a folder of scenes, got no folder" in capsys.readouterr().err
+
+
 def test_help_imports_nothing_heavy():
-    heavy = "{'torch', 'rich', 'nerfstudio', 'ray'}"
+    heavy = "{'torch', 'nerfstudio', 'ray'}"
     code = f"import sys, latent_nerfstudio.cli.fit_scenes; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

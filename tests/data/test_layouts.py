@@ -406,7 +406,7 @@ def test_bad_values(tmp_path, changes, message):
         ("[]", r"transforms\.json: expected a JSON object, got a list"),
         ("{}", r"transforms\.json: expected a list 'frames', got no 'frames'"),
         ('{"frames": {}}', r"transforms\.json: expected a list 'frames', got a dict"),
-        ('{"frames": [], "fl_x": 1}', r"transforms\.json: expected at least 2 views with images, got 0; add images"),
+        ('{"frames": [], "fl_x": 1}', r"transforms\.json: expected at least 1 view with an image, got 0; add images"),
     ],
 )
 def test_bad_json(tmp_path, text, message):
@@ -451,10 +451,12 @@ def test_image_of_another_size_than_the_file_says(tmp_path):
 
 
 def test_too_few_images_left(tmp_path):
-    write_transforms(tmp_path, count=3)
+    write_transforms(tmp_path, count=2)
     for name in ("view_00.png", "view_01.png"):
         (tmp_path / "images" / name).unlink()
-    message = r"expected at least 2 views with images, got 1 \(2 listed images are absent, the first is 'images/view_00"
+    message = (
+        r"expected at least 1 view with an image, got 0 \(2 listed images are absent, the first is 'images/view_00"
+    )
     with pytest.raises(ValueError, match=message):
         read_transforms(tmp_path)
 
@@ -601,7 +603,7 @@ def test_srn_without_images(tmp_path):
     write_srn(tmp_path)
     shutil.rmtree(tmp_path / "rgb")
     (tmp_path / "rgb").mkdir()
-    with pytest.raises(ValueError, match="rgb: expected at least 2 views with images, got 0"):
+    with pytest.raises(ValueError, match="rgb: expected at least 1 view with an image, got 0"):
         read_srn(tmp_path)
 
 

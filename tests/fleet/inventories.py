@@ -1,19 +1,12 @@
-"""What the tests of the fleet share: tiny bundles, inventories of balls, and a `fit_chunk` whose worker is killed once.
+"""What the tests of the fleet share: tiny bundles, inventories of balls."""
 
-Other processes find that function by its name, so it is here and not in a test.
-"""
-
-import os
-import signal
 from pathlib import Path
-from typing import Any, List
+from typing import Any
 
 import torch
 from tiny import latent_model_of, small_nerf
 
-from latent_nerfstudio.fleet.fit_chunk import fit_chunk
-from latent_nerfstudio.fleet.settings import ChunkJob, FitSettings, Inventory
-from latent_nerfstudio.fleet.status import SceneStatus
+from latent_nerfstudio.fleet.settings import FitSettings, Inventory
 from latent_nerfstudio.method_configs.triplane import latent_triplane
 from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle
@@ -31,25 +24,12 @@ def write_bundle(folder: Path, source: Any = "identity", seed: int = 0, **nerf: 
 
 
 def inventory_of(data: Path, output: Path, bundle: Path, **settings: Any) -> Inventory:
-    """An inventory with few steps."""
-    values = {"steps": 4, "rays_per_scene": 64, **settings}
+    """An inventory with few steps, in which views of few photos are held out."""
+    values = {"steps": 4, "rays_per_scene": 64, "eval_interval": 10, **settings}
     kept = FitSettings(bundle=read_shared_bundle(str(bundle)).hash, **values)
     return Inventory(data, output, str(bundle), kept, latent_triplane.config, latent_cache="memory")
 
 
-def has_happened(job: ChunkJob, what: str) -> bool:
-    """Whether this was asked before, by any process."""
-    mark = job.inventory.output / what
-    if mark.exists():
-        return True
-    mark.parent.mkdir(parents=True, exist_ok=True)
-    mark.touch()
-    return False
-
-
-def fit_and_die_once(job: ChunkJob, *on_progress: Any) -> List[SceneStatus]:
-    """Fits a chunk, but the first worker that has one is killed when its first scene is there."""
-    if not has_happened(job, "killed"):
-        fit_chunk(ChunkJob(job.inventory, job.names[:1]))
-        os.kill(os.getpid(), signal.SIGKILL)
-    return fit_chunk(job, *on_progress)
+def unread_inventory(output: Path) -> Inventory:
+    """An inventory that nothing is read of."""
+    return Inventory(Path(), output, "bundle", FitSettings("abc", steps=10), None)  # type: ignore[arg-type]

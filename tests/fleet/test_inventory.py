@@ -1,7 +1,9 @@
 """An inventory as a whole: what is given out, tried again, and left when it is stopped."""
 
+import dataclasses
 import json
 import os
+import shutil
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
@@ -69,29 +71,62 @@ def test_a_second_call_for_one_folder_is_refused(inventory):
     assert table.counts() == {"done": 2} and not (inventory.output / locks.LOCK).exists()
 
 
-def test_nothing_is_given_out_where_all_is_done(inventory):
-    fit_chunk(ChunkJob(inventory, ("a", "b")))
-
-    def fit(job, on_progress):
-        raise AssertionError("expected no job")
-
-    (table,) = fit_inventory(inventory, ["a", "b"], function=fit)
-    assert table.counts() == {"done": 2}
+def no_job(job, on_progress):
+    raise AssertionError("expected no job")
 
 
-def test_who_fitted_a_scene_is_known_to_a_call_that_goes_on(inventory):
-    def workers():
-        rows = json.loads((inventory.output / "status.json").read_text())["scenes"]
-        return {row["name"]: row.get("worker") for row in rows}
-
+def test_a_call_that_goes_on_knows_what_is_done_and_who_fitted_it(inventory):
     list(fit_inventory(inventory, ["a"]))
     here = f"{socket.gethostname()}:{os.getpid()}"
-    assert workers() == {"a": here}
-    assert next(fit_inventory(inventory, ["a", "b"])).rows["a"].worker == here
-    assert workers()["a"] == here
+    (table,) = fit_inventory(inventory, ["a"], function=no_job)
+    assert table.counts() == {"done": 1} and table.rows["a"].worker == here and table.rows["a"].stamp
     for damaged in ("{", "[]", '{"scenes": [1]}'):
         (inventory.output / "status.json").write_text(damaged)
-        assert next(fit_inventory(inventory, ["a"])).rows["a"].worker == ""
+        (table,) = fit_inventory(inventory, ["a"], function=no_job)
+        assert table.rows["a"].worker == ""
+
+
+def test_other_pictures_are_fitted_again_and_scenes_of_another_folder_refused(inventory, tmp_path, capsys):
+    def fit(job, on_progress):
+        given.append(job.names)
+        return fit_chunk(job)
+
+    given = []
+    for name in ("one", "two"):
+        shutil.copytree(inventory.data / "a", tmp_path / name / "a")
+    pictures = tmp_path / "two" / "a" / "images"
+    shutil.copy(pictures / "0001.png", pictures / "0002.png")
+    one, two = (dataclasses.replace(inventory, data=tmp_path / name) for name in ("one", "two"))
+    list(fit_inventory(one, ["a"], function=fit))
+    file = inventory.scene_path("a").read_bytes()
+    with pytest.raises(ValueError, match="expected the scenes of .*one, got other pictures .*two, .* another --output"):
+        list(fit_inventory(two, ["a"], function=fit))
+    assert inventory.scene_path("a").read_bytes() == file and given == [("a",)]
+    shutil.copy(pictures / "0002.png", tmp_path / "one" / "a" / "images" / "0002.png")
+    *_, table = fit_inventory(one, ["a"], function=fit)
+    assert given == [("a",)] * 2 and table.counts() == {"done": 1}
+    assert "Fitted again, as their pictures or cameras have changed: a" in capsys.readouterr().err
+
+
+def test_parts_write_beside_each_other_and_a_call_for_all_waits_for_them(inventory):
+    def fit(job, on_progress):
+        other = dataclasses.replace(inventory, shard=(2, 2))
+        *_, table = fit_inventory(other, ["b"], function=lambda job, _: [SceneStatus("b", "done")])
+        assert table.counts() == {"done": 1}
+        with ThreadPoolExecutor() as pool, pytest.raises(BlockingIOError, match="got process .* at work"):
+            pool.submit(next, fit_inventory(inventory, ["a", "b"], function=no_job)).result()
+        return [SceneStatus("a", "done")]
+
+    *_, table = fit_inventory(dataclasses.replace(inventory, shard=(1, 2)), ["a"], function=fit)
+    assert table.path == inventory.output / "shards" / "1-of-2" / "status.json"
+
+
+def test_what_a_killed_call_left_is_removed(inventory):
+    left = [inventory.output / ".writing-0123456789abcdef", inventory.output / "scenes" / ".writing-0123456789abcdef"]
+    for folder in left:
+        folder.mkdir(parents=True)
+    list(fit_inventory(inventory, ["a"], function=lambda job, _: [SceneStatus("a", "done")]))
+    assert not any(folder.exists() for folder in left)
 
 
 def test_the_bar_counts_chunks_in_progress_by_their_share(inventory, tmp_path):

@@ -1,23 +1,25 @@
 """Which scenes are left, in which chunks, and how many fit into memory."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from inventories import inventory_of, write_bundle
+from inventories import inventory_of, unread_inventory, write_bundle
 
+from latent_nerfstudio.data.layouts import read_scene
 from latent_nerfstudio.fleet import plan
-from latent_nerfstudio.fleet.plan import SceneSize, find_names, finished, plan_jobs, scene_bytes
-from latent_nerfstudio.fleet.settings import OF_OLD, ChunkJob, FitSettings, Inventory, keep_settings
+from latent_nerfstudio.fleet.examine import folder_stamp, source_hash
+from latent_nerfstudio.fleet.plan import SOURCE, SceneSize, find_names, plan_jobs, scene_bytes, survey
+from latent_nerfstudio.fleet.settings import OF_OLD, FitSettings, keep_settings
 from latent_nerfstudio.fleet.status import SceneStatus
-from latent_nerfstudio.method_configs.triplane import latent_triplane
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 from latent_nerfstudio.scene_files.scene_file import SceneFile, write_scene_file
 
-UNREAD = Inventory(Path(), Path(), "bundle", FitSettings("abc", steps=10), latent_triplane.config)
+UNREAD = unread_inventory(Path())
 
 
 def sizes(count, size, workers):
@@ -41,11 +43,6 @@ def test_chunks_hold_each_scene_once_and_are_about_equal(count, size, workers):
     assert max(lengths) <= size and max(lengths) - min(lengths) <= 1 and len(jobs) >= min(workers, count)
 
 
-def test_halves(balls, tmp_path, bundle):
-    job = ChunkJob(inventory_of(balls, tmp_path, bundle), ("a", "b", "c"))
-    assert [half.names for half in job.halves()] == [("a",), ("b", "c")]
-
-
 def test_names_are_found_without_reading_a_scene(balls, tmp_path):
     assert find_names(balls) == ["a", "b", "c"]
     assert find_names(balls / "a") == ["a"]
@@ -60,6 +57,12 @@ def test_names_are_found_without_reading_a_scene(balls, tmp_path):
         find_names(balls, ["z"])
 
 
+@pytest.fixture
+def inventory(balls, tmp_path, bundle):
+    shutil.copytree(balls, tmp_path / "data")
+    return inventory_of(tmp_path / "data", tmp_path / "out", bundle)
+
+
 def write_scene(inventory, name, **facts):
     """A scene of the tiny bundle's shapes."""
     facts = {"settings": inventory.settings.fingerprint(), "psnr": 20.0, **facts}
@@ -68,36 +71,42 @@ def write_scene(inventory, name, **facts):
     return inventory.scene_path(name)
 
 
-def test_finished_scenes_are_those_whose_files_verify(balls, tmp_path, bundle):
-    inventory = inventory_of(balls, tmp_path / "out", bundle)
+def test_finished_scenes_are_those_whose_files_verify(inventory, bundle):
+    """Those of older versions say nothing of their source."""
     read = read_shared_bundle(str(bundle))
-    path = write_scene(inventory, "a")
-    tampered = write_scene(inventory, "b")
-    assert finished(inventory, read, ["a", "b", "c"]) == {
-        name: SceneStatus(name, "done", psnr=20.0, bytes=path.stat().st_size) for name in ("a", "b")
-    }
+    path, tampered = write_scene(inventory, "a", worker="host:1"), write_scene(inventory, "b")
+    done, changed = survey(inventory, read, ["a", "b", "c"], {})
+    stamp = folder_stamp(inventory.data / "a")
+    assert done["a"] == SceneStatus("a", "done", psnr=20.0, bytes=path.stat().st_size, stamp=stamp)
+    assert list(done) == ["a", "b"] and changed == []
     contents = bytearray(tampered.read_bytes())
     contents[-1] ^= 1
-    tampered.write_bytes(contents)
-    assert list(finished(inventory, read, ["a", "b", "c"])) == ["a"]
-    tampered.write_bytes(path.read_bytes())  # another scene's
-    assert list(finished(inventory, read, ["a", "b", "c"])) == ["a"]
+    for others in (contents, path.read_bytes()):  # damaged; another scene's
+        tampered.write_bytes(others)
+        assert list(survey(inventory, read, ["a", "b", "c"], {})[0]) == ["a"]
 
 
-def test_files_of_older_versions_that_name_their_worker_are_finished_scenes(balls, tmp_path, bundle):
-    inventory = inventory_of(balls, tmp_path / "out", bundle)
-    path = write_scene(inventory, "a", worker="host:1")
-    row = SceneStatus("a", "done", psnr=20.0, bytes=path.stat().st_size)
-    assert finished(inventory, read_shared_bundle(str(bundle)), ["a"]) == {"a": row}
-
-
-def test_scenes_of_other_settings_or_of_another_bundle_are_not_finished(balls, tmp_path, bundle):
-    inventory = inventory_of(balls, tmp_path / "out", bundle)
+def test_scenes_of_other_settings_or_of_another_bundle_are_not_finished(inventory, tmp_path, bundle):
     write_scene(inventory, "a")
-    longer = inventory_of(balls, tmp_path / "out", bundle, steps=5)
-    assert finished(longer, read_shared_bundle(str(bundle)), ["a"]) == {}
+    longer = inventory_of(inventory.data, tmp_path / "out", bundle, steps=5)
+    assert survey(longer, read_shared_bundle(str(bundle)), ["a"], {}) == ({}, [])
     other = write_bundle(tmp_path / "other", seed=1)
-    assert finished(inventory, read_shared_bundle(str(other)), ["a"]) == {}
+    assert survey(inventory, read_shared_bundle(str(other)), ["a"], {}) == ({}, [])
+
+
+def test_scenes_of_other_pictures_are_known_and_untouched_ones_are_not_read(inventory, bundle, monkeypatch):
+    read = read_shared_bundle(str(bundle))
+    for name in "ab":
+        write_scene(inventory, name, **{SOURCE: source_hash(read_scene(inventory.data / name))})
+    known, changed = survey(inventory, read, "ab", {})
+    assert (list(known), changed) == (["a", "b"], [])
+    shutil.copy(inventory.data / "b" / "images" / "0001.png", inventory.data / "b" / "images" / "0002.png")
+    hashed = []
+    monkeypatch.setattr(plan, "source_hash", lambda frames: hashed.append(frames.name) or source_hash(frames))
+    done, changed = survey(inventory, read, "ab", known)
+    assert (list(done), changed, hashed) == (["a"], ["b"], ["b"])
+    shutil.rmtree(inventory.data / "b" / "images")
+    assert list(survey(inventory, read, "ab", known)[0]) == ["a", "b"]
 
 
 def test_settings_are_kept_and_others_refused(tmp_path):
@@ -120,6 +129,8 @@ def test_every_setting_is_in_the_fingerprint():
     values = {**values, "precision": "int8", "seed": 1}
     others = [FitSettings(**{"bundle": "abc", "steps": 10, name: value}) for name, value in values.items()]
     assert set(values) == set(one.values()) - {"format", *OF_OLD}
+    assert one.values()["eval_interval"] == 10  # as version 0.1 wrote it
+    assert FitSettings("abc", 10, eval_interval=10).fingerprint() != one.fingerprint()
     assert len({settings.fingerprint() for settings in [one, *others]}) == len(values) + 1
 
 
@@ -131,9 +142,8 @@ def test_memory_of_a_scene_by_hand(balls, tmp_path, bundle):
     assert scene_bytes(size, read_shared_bundle(str(bundle)), inventory) == expected
 
 
-def test_a_chunk_is_as_large_as_memory_allows(balls, tmp_path, bundle, monkeypatch):
+def test_a_chunk_is_as_large_as_memory_allows(balls, tmp_path, bundle):
     inventory, read = inventory_of(balls, tmp_path, bundle), read_shared_bundle(str(bundle))
     each = scene_bytes(SceneSize(6, 6 * 32 * 32, 0), read, inventory)
-    for free, workers, expected in ((10, 1, 5), (10, 2, 2), (1, 1, 1), (1000, 1, plan.LARGEST_CHUNK)):
-        monkeypatch.setattr(plan, "free_bytes", lambda free=free: free * each)
-        assert plan.chunk_that_fits(inventory, read, ["a", "b", "c"], workers) == expected
+    for free, expected in ((10, 5), (1, 1), (1000, plan.LARGEST_CHUNK)):
+        assert plan.chunk_that_fits(inventory, read, ["a", "b", "c"], float(free * each)) == expected

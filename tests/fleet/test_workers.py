@@ -1,109 +1,161 @@
-"""Workers that die, raise, and tell how far they are."""
+"""Workers that die, raise, lose files, and tell how far they are."""
 
-import dataclasses
+import errno
 import os
+import pickle
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from inventories import fit_and_die_once, inventory_of
+from inventories import unread_inventory
 from pretence import pretend
 
 from latent_nerfstudio.fleet import workers
 from latent_nerfstudio.fleet.settings import ChunkJob
-from latent_nerfstudio.fleet.workers import Backlog, environment, run_chunks, worker_environment
-from latent_nerfstudio.models.shared_bundle import read_shared_bundle
-from latent_nerfstudio.scene_files.scene_file import read_scene_file
+from latent_nerfstudio.fleet.workers import (
+    Backlog,
+    Crew,
+    crew_of,
+    environment,
+    ray_gpus,
+    ray_slots,
+    run_here,
+    run_local,
+    worker_environment,
+)
 
 
 @pytest.fixture
-def inventory(balls, tmp_path, bundle):
-    return inventory_of(balls, tmp_path / "out", bundle)
+def jobs(tmp_path):
+    """Makes jobs of an inventory for which other processes need not import Nerfstudio."""
+    inventory = unread_inventory(tmp_path)
+    return lambda *groups: [ChunkJob(inventory, names) for names in groups]
 
 
-def light(inventory):
-    """An inventory that other processes need not import Nerfstudio for."""
-    return dataclasses.replace(inventory, method=None)
+def states(results):
+    return {row.name: row.state for _, rows in results for row in rows}
 
 
-def rows_of(results):
-    return {row.name: row for _, rows in results for row in rows}
-
-
-def test_a_worker_that_dies_costs_no_other_chunk(inventory, monkeypatch):
-    """`bad` kills each of its workers: its chunk is halved until it is alone."""
+def test_a_worker_that_dies_costs_no_other_chunk(jobs, monkeypatch):
     monkeypatch.setattr(workers, "DEATHS", 1)
-    jobs = [ChunkJob(light(inventory), names) for names in (("bad", "x"), ("y",))]
     told = []
-    rows = rows_of(run_chunks(jobs, 2, pretend, lambda *progress: told.append(progress)))
-    assert {name: row.state for name, row in rows.items()} == {"x": "done", "y": "done", "bad": "failed"}
-    assert rows["bad"].reason == "1 worker(s) died of it, the last of SIGKILL"
-    begun = [job.names for job, share, _ in told if share == 0]
-    assert sorted(begun) == [("bad",), ("bad", "x"), ("x",), ("y",)]
-    assert sorted(job.names for job, share, _ in told if share == 0.5) == [("x",), ("y",)]
+    results = list(
+        run_local(jobs(("bad",), ("y",)), 1, pretend, lambda job, *progress: told.append((job.names, *progress)))
+    )
+    assert states(results) == {"bad": "failed", "y": "done"}
+    assert results[0][1][0].reason.startswith("its worker: expected to live, got SIGKILL, 1 time(s); ")
+    assert [(names, share) for names, share, _ in told] == [(("bad",), 0), (("y",), 0), (("y",), 0.5)]
     assert all(name.startswith("process ") for _, _, name in told)
 
 
-def test_what_concerns_all_chunks_stops_them(inventory):
-    jobs = [ChunkJob(light(inventory), (name,)) for name in ("refused", "x")]
-    with pytest.raises(ValueError, match="shared bundle: expected another"):
-        list(run_chunks(jobs, 2, pretend, lambda *progress: None))
+def test_an_error_that_cannot_be_unpickled_is_sent_as_its_text(jobs):
+    (job,) = jobs(("odd",))
+    kind, value = pickle.loads(pickle.dumps(workers.result_of(pretend, job)))
+    with pytest.raises(ValueError, match="^one and two$"):
+        workers.rows_of(kind, value, job, Backlog([]))
 
 
-def test_a_killed_process_leaves_its_finished_scenes_and_the_rest_is_fitted(inventory, bundle):
-    jobs = [ChunkJob(inventory, ("a", "b")), ChunkJob(inventory, ("c",))]
-    rows = rows_of(run_chunks(jobs, 2, fit_and_die_once, lambda *progress: None))
-    assert {name: row.state for name, row in rows.items()} == dict.fromkeys("abc", "done")
-    read = read_shared_bundle(str(bundle))
-    assert [read_scene_file(inventory.scene_path(name), read).name for name in "abc"] == ["a", "b", "c"]
-    assert len({row.worker for row in rows.values()}) >= 2
+def test_a_lost_file_is_tried_again_in_this_process_and_a_full_disk_stops(jobs):
+    assert states(run_here(jobs(("lost",)), pretend, lambda *progress: None)) == {"lost": "done"}
+
+    def full(job, on_progress):
+        raise OSError(errno.ENOSPC, "full")
+
+    with pytest.raises(OSError, match="full"):
+        list(run_here(jobs(("a",)), full, lambda *progress: None))
 
 
-def test_ray_fits_all_scenes_although_a_worker_is_killed(inventory, bundle, monkeypatch):
+def test_ray_gives_a_chunk_out_again_whose_worker_was_killed(jobs, monkeypatch):
     ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'latent-nerfstudio[ray]'")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     here = Path(__file__).parent
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(here), str(here.parent), os.environ.get("PYTHONPATH", "")]))
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100_000_000)
     try:
-        jobs = [ChunkJob(inventory, ("a", "b")), ChunkJob(inventory, ("c",))]
-        rows = rows_of(run_chunks(jobs, "ray", fit_and_die_once, lambda *progress: None))
+        with crew_of("ray") as crew:
+            assert crew.slots == 2 and crew.free_bytes() > 0
+            results = list(crew.run(jobs(("killed", "a"), ("b",)), pretend, lambda *progress: None))
     finally:
         ray.shutdown()
-    assert {name: row.state for name, row in rows.items()} == dict.fromkeys("abc", "done")
-    read = read_shared_bundle(str(bundle))
-    assert [read_scene_file(inventory.scene_path(name), read).name for name in "abc"] == ["a", "b", "c"]
+    assert states(results) == dict.fromkeys(("killed", "a", "b"), "done")
+    assert [rows for _, rows in results].count([]) == 1
 
 
-def test_without_ray_it_is_said_how_to_get_it(inventory, monkeypatch):
+class Cluster:
+    """Stands for Ray: tasks that run at once, a memory monitor that kills some, and GPUs that join later."""
+
+    class exceptions:
+        class RayError(Exception): ...
+
+        class RayTaskError(RayError): ...
+
+    def __init__(self, *resources):
+        self.resources, self.asked = list(resources), []
+
+    def cluster_resources(self):
+        return self.resources[0] if len(self.resources) == 1 else self.resources.pop(0)
+
+    def remote(self, function):
+        return self
+
+    def options(self, **options):
+        self.asked.append(options)
+        self.remote = lambda function, job: (function, job)
+        return self
+
+    def wait(self, pending, timeout):
+        return pending[:1], pending[1:]
+
+    def get(self, task):
+        function, job = task
+        if len(job.names) > 1:
+            raise self.exceptions.RayError("OutOfMemoryError")
+        return "done", function(job, lambda share: None)
+
+
+def test_a_chunk_that_is_too_large_for_rays_memory_is_halved_and_gpus_that_join_are_used(jobs, monkeypatch):
+    cluster = Cluster(*[{"CPU": 4}] * 4, {"CPU": 4, "GPU": 1})
+    monkeypatch.setattr(workers, "import_ray", lambda: cluster)
+    results = list(Crew("ray").run(jobs(("a", "b", "c", "d")), pretend, lambda *progress: None))
+    assert states(results) == dict.fromkeys("abcd", "done")
+    assert all(options["max_retries"] == 0 for options in cluster.asked)
+    assert (cluster.asked[0]["num_gpus"], cluster.asked[-1]["num_gpus"]) == (0, 1)
+
+
+def test_tasks_of_a_cluster_by_hand():
+    both = Cluster({"CPU": 8.0, "GPU": 2.0})
+    assert (ray_slots(both), ray_slots(both, 0.5), ray_slots(both, 0)) == (2, 4, 8)
+    assert (ray_slots(Cluster({"CPU": 3.0})), ray_gpus(Cluster({"CPU": 3.0}), None)) == (3, 0)
+
+
+def test_without_ray_it_is_said_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ValueError, match=r"expected Ray for --workers ray, .* pip install 'latent-nerfstudio\[ray\]'"):
-        list(run_chunks([ChunkJob(inventory, ("a",))], "ray", pretend, lambda *progress: None))
+    with pytest.raises(ValueError, match=r"workers: expected Ray .*; pip install 'latent-nerfstudio\[ray\]'"):
+        crew_of("ray").__enter__()
 
 
-def test_a_chunk_is_given_out_whole_once_more_and_then_in_halves(inventory):
-    backlog = Backlog([])
-    job = ChunkJob(inventory, ("a", "b", "c"))
+def test_a_chunk_is_given_out_whole_once_more_and_then_in_halves(jobs):
+    backlog, (job, alone) = Backlog([]), jobs(("a", "b", "c"), ("a",))
     assert backlog.take_back(job, "SIGKILL") == [] and [j.names for j in backlog.jobs] == [("a", "b", "c")]
     backlog.jobs.clear()
     assert backlog.take_back(job, "SIGKILL") == []
     assert sorted(j.names for j in backlog.jobs) == [("a",), ("b", "c")]
-    (row,) = backlog.split(ChunkJob(inventory, ("a",)), "SIGKILL")
+    (row,) = backlog.split(alone, "SIGKILL")
     assert (row.name, row.state) == ("a", "failed")
 
 
 def test_workers_take_gpus_by_turns_and_share_processors(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(workers.os, "cpu_count", lambda: 12)
+    monkeypatch.setattr(workers, "usable_cores", lambda: 12)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert [worker_environment(index, 3)["CUDA_VISIBLE_DEVICES"] for index in range(3)] == ["0", "1", "0"]
     assert worker_environment(0, 3)["OMP_NUM_THREADS"] == "4"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert worker_environment(1, 3) == {"CUDA_VISIBLE_DEVICES": "7"}
+    assert worker_environment(1, 3) == {"CUDA_VISIBLE_DEVICES": "7", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 def test_the_environment_is_put_back(monkeypatch):

@@ -60,6 +60,12 @@ class SceneFrames:
         return len(self.image_paths)
 
     @property
+    def holds_out(self) -> bool:
+        """Whether its files themselves name views for evaluation, or leave some out of training."""
+        named = self.splits.get("val", ()) or self.splits.get("test", ())
+        return bool(named) or 0 < len(self.splits.get("train", ())) < len(self)
+
+    @property
     def widths(self) -> Int[np.ndarray, " views"]:
         """Image widths, pixels."""
         return np.array([header.width for header in self.headers], dtype=np.int64)

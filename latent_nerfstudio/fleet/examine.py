@@ -1,0 +1,174 @@
+"""What is known of a scene before it is fitted: whether it can be, from what, and where it stands."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from nerfstudio.cameras.cameras import CameraType
+
+from latent_nerfstudio.data.layouts import SceneFrames, detect_layout, read_scene
+from latent_nerfstudio.data.scenes_dataparser import bounds_from_silhouettes
+from latent_nerfstudio.errors import problem
+from latent_nerfstudio.fields.placement import Placement, box_words, placement_of
+from latent_nerfstudio.fleet.settings import FitSettings
+from latent_nerfstudio.models.shared_bundle import SharedBundle
+from latent_nerfstudio.names import check_name
+from latent_nerfstudio.pictures import open_picture
+
+CARVED_FROM = 12
+"""Photos from which on silhouettes tell a scene's box: those of fewer leave too much around it."""
+
+WRITE_BOX = 'write the box of what they look at into the camera file, as "aabb": [[x, y, z], [x, y, z]]'
+
+
+@dataclass(frozen=True)
+class SceneFacts:
+    """A scene that can be fitted."""
+
+    placement: Placement
+    """From its own units to those of the bundle's box."""
+    source: str
+    """Hash of its pictures and cameras, see `source_hash`."""
+    stamp: str
+    """Of its folder, see `folder_stamp`."""
+    is_measured: bool
+    """Whether it has views that are held out."""
+
+
+def scene_folder(data: Path, name: str) -> Path:
+    """The folder of a scene: within the data folder, or that folder itself."""
+    return data if detect_layout(data) is not None else data / name
+
+
+def examine(
+    data: Path, names: Sequence[str], bundle: SharedBundle, settings: FitSettings
+) -> Tuple[Dict[str, SceneFacts], Dict[str, str]]:
+    """Scenes that can be fitted, and why the others cannot, by name.
+
+    Args:
+        data: folder of scene folders.
+        names: which.
+        bundle: the shared bundle, into whose box they go.
+        settings: of the fit.
+    """
+    known, reasons = {}, {}
+    for name in names:
+        try:
+            check_name(name)
+            folder = scene_folder(data, name)
+            stamp, frames = folder_stamp(folder), read_scene(folder)
+            placement = placement_in(frames, np.array(bundle.aabb), bundle.scene_contraction)
+            is_measured = frames.holds_out or len(frames) >= settings.held_out_from
+            known[name] = SceneFacts(placement, source_hash(frames), stamp, is_measured)
+        except (ValueError, OSError) as error:
+            reasons[name] = str(error)
+    return known, reasons
+
+
+def placement_in(frames: SceneFrames, into: Float[np.ndarray, "2 3"], unbounded: bool = False) -> Placement:
+    """Where a scene stands in a box: as its own box says, of its camera file or of its silhouettes, else where it is.
+
+    Args:
+        frames: the scene.
+        into: the box to fill.
+        unbounded: whether what is outside of the box is rendered as well.
+
+    Raises:
+        ValueError: most cameras see nothing of the box, or are within a box which has to be made smaller: then
+            something else than the object, such as an outlier of a capture, has decided it.
+    """
+    own = known_box(frames)
+    placement = Placement() if own is None else placement_of(own, into)
+    box = placement.inverse.points(torch.tensor(into)).numpy()
+    where = f"scene '{frames.name}'"
+    seen = sees(frames, box).sum()
+    if not unbounded and 2 * seen < len(frames):
+        got = f"{seen} of {len(frames)} that do"
+        raise ValueError(problem(where, f"cameras that see its box {box_words(box)}", got, WRITE_BOX))
+    if not placement.is_identity and not unbounded:
+        inside = ((frames.camera_to_worlds[:, :, 3] > box[0]) & (frames.camera_to_worlds[:, :, 3] < box[1])).all(axis=1)
+        if inside.mean() > 0.5:
+            expected, got = f"cameras outside of its box {box_words(own)}", f"{inside.sum()} of {len(frames)} within"  # type: ignore[arg-type]
+            raise ValueError(problem(where, expected, got, f"leave out what lies far from the object: {WRITE_BOX}"))
+    return placement
+
+
+def known_box(frames: SceneFrames) -> Optional[Float[np.ndarray, "2 3"]]:
+    """The box of a scene in its own units; None where neither its camera file nor its silhouettes tell."""
+    if frames.aabb is not None or len(frames) < CARVED_FROM:
+        return frames.aabb
+    return bounds_from_silhouettes([frames])[0]
+
+
+def sees(frames: SceneFrames, box: Float[np.ndarray, "2 3"]) -> Bool[np.ndarray, " views"]:
+    """Which cameras see something of the ball around a box: its angle from the axis is within the picture's corner."""
+    centre, radius = box.mean(axis=0), np.linalg.norm(box[1] - box[0]) / 2
+    offset = centre - frames.camera_to_worlds[:, :, 3]
+    distance = np.linalg.norm(offset, axis=1).clip(1e-12)
+    cosine = (offset * -frames.camera_to_worlds[:, :, 2]).sum(axis=1) / distance
+    corner = np.hypot(frames.widths / frames.fx, frames.heights / frames.fy) / 2
+    half = np.arctan(corner) if frames.camera_type == CameraType.PERSPECTIVE else np.full(len(frames), np.pi)
+    angle = np.arccos(cosine.clip(-1, 1)) - np.arcsin((radius / distance).clip(max=1))
+    return (angle <= half) | (distance <= radius)
+
+
+def source_hash(frames: SceneFrames) -> str:
+    """16 hexadecimal digits of what a scene is fitted from: its pictures, masks, cameras, splits and box.
+
+    Raises:
+        OSError: a picture cannot be read.
+    """
+    result = hashlib.sha256()
+    for path in files_of(frames):
+        with open(path, "rb") as stream:
+            result.update(hashlib.sha256(stream.read()).digest())
+    for name in ("camera_to_worlds", "fx", "fy", "cx", "cy", "widths", "heights", "distortion", "aabb"):
+        value = getattr(frames, name)
+        if value is not None and np.any(value):
+            result.update(name.encode() + np.asarray(value, dtype=np.float64).tobytes())
+    result.update(repr((frames.camera_type.value, sorted(frames.splits.items()))).encode())
+    return result.hexdigest()[:16]
+
+
+def files_of(frames: SceneFrames) -> Sequence[Path]:
+    """Pictures and masks of a scene."""
+    paths = (*frames.image_paths, *frames.mask_paths, *frames.dynamic_masks)
+    return [path for path in paths if path is not None]
+
+
+def folder_stamp(folder: Path) -> str:
+    """16 hexadecimal digits that change when a file below a folder is written, added or removed; nothing is read."""
+    result = hashlib.sha256()
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            about = os.stat(os.path.join(place, name))
+            result.update(f"{os.path.relpath(place, folder)}/{name}:{about.st_size}:{about.st_mtime_ns}\n".encode())
+    return result.hexdigest()[:16]
+
+
+def unreadable_scenes(data: Path, names: Sequence[str]) -> Dict[str, str]:
+    """Scenes with a picture or a mask that cannot be decoded, and why, by name."""
+    found = {name: unreadable(scene_folder(data, name)) for name in names}
+    return {name: reason for name, reason in found.items() if reason}
+
+
+def unreadable(folder: Path) -> str:
+    """What is wrong with a scene's camera file, or with the first picture or mask that cannot be decoded; empty if
+    nothing is."""
+    try:
+        frames = read_scene(folder)
+    except (ValueError, OSError) as error:
+        return str(error)
+    for path in files_of(frames):
+        try:
+            with open_picture(path, any_mode=True) as image:
+                image.load()
+        except (ValueError, OSError) as error:
+            return str(error)
+    return ""

@@ -1,0 +1,44 @@
+"""How many threads a command should compute with. Imports nothing of ours, and nothing heavy."""
+
+import contextlib
+import os
+from pathlib import Path
+
+VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""Environment variables that libraries of numbers read when they are imported."""
+
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Where a container's share of the processors is."""
+
+LOAD = Path("/proc/loadavg")
+"""Where the system says how many threads want to compute."""
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: of its affinity, and of its container's share."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = QUOTA.read_text().split()
+        cores = min(cores, max(1, int(quota) // int(period)))
+    return max(1, cores)
+
+
+def busy_cores() -> int:
+    """Threads of others that want to compute, both now and over the last minute; 0 where the system does not tell."""
+    with contextlib.suppress(OSError, ValueError):
+        load, _, _, running, *_ = LOAD.read_text().replace("/", " ").split()
+        return max(0, min(round(float(load)), int(running) - 1))
+    return 0
+
+
+def choose_threads() -> None:
+    """Says in the environment how many threads to take, before such libraries are imported.
+
+    By default as many as cores are idle: threads that wait for each other at the end of each small operation cost many
+    times what they bring where another program holds a core. A number that the user gave is kept, up to the cores.
+    """
+    cores = usable_cores()
+    idle = max(1, cores - busy_cores())
+    for name in VARIABLES:
+        given = os.environ.get(name, "")
+        os.environ[name] = str(min(int(given), cores) if given.isdigit() and int(given) else idle)
