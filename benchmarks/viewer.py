@@ -11,8 +11,8 @@ by the mouse: what is counted then are the frames that ns-viewer sent while it m
 
 import math
 import os
-import shutil
 import socket
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -22,12 +22,6 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import tyro
 from common import Numbers, Results, in_own_process, named, number, preamble, table, temporary_folder
-
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=900,700"),
-    *("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-proxy-server"),
-)
-"""Of Chromium, which draws on the CPU as well."""
 
 
 @dataclass
@@ -158,8 +152,10 @@ def seen(config: str, size: int, options: ViewerRates) -> Numbers:
     place = ViewerConfigWithoutNumRays(websocket_host="127.0.0.1", websocket_port=port, max_num_display_images=4)
     threading.Thread(target=RunViewer(Path(config), place).main, daemon=True).start()
     with temporary_folder() as profile:
-        browser = chromium(profile)
-        try:
+        sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+        from chromium import chromium
+
+        with chromium(Path(profile)) as browser:
             waited(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0)
             browser.get(f"http://127.0.0.1:{port}")
             waited(lambda: machines)
@@ -167,22 +163,8 @@ def seen(config: str, size: int, options: ViewerRates) -> Numbers:
             rates = [drag(browser, sent) for _ in range(options.stretches + 1)][1:]
             if not any(rate for rate, _, _ in rates):
                 raise RuntimeError("viewer: expected frames while the mouse dragged, got none; see its output above")
-        finally:
-            browser.quit()
     fps, height, cpu = max(rates)
     return {"fps": fps, "height": height, "cpu_ms": cpu, "load": os.getloadavg()[0]}
-
-
-def chromium(profile: str) -> Any:
-    """A headless browser."""
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium") or shutil.which("google-chrome") or ""
-    for flag in (*FLAGS, f"--user-data-dir={profile}"):
-        options.add_argument(flag)
-    return webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
 
 
 def waited(ask: Callable[[], Any], patience: float = 180.0) -> None:

@@ -1,10 +1,8 @@
 """What a newcomer sees of ns-viewer: the page that it serves and, where there is a Chromium, the first render in it."""
 
-import importlib.util
 import io
 import os
 import re
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -25,12 +23,6 @@ READY = "disabled local writer"
 """What ns-viewer prints when its panel is built; a page that is opened before may meet half of it."""
 
 ADDRESS = re.compile(r"http://(?:localhost|127\.0\.0\.1|0\.0\.0\.0):(\d+)")
-
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1180,900"),
-    *("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-proxy-server"),
-)
-"""Of Chromium, which draws on the CPU."""
 
 HIDE = "//button[contains(., 'Hide Train Cams')]"
 """The button that leaves the render alone on the page."""
@@ -93,32 +85,18 @@ def fetched(address: str) -> bool:
 
 def photograph(address: str, picture: Path) -> None:
     """Saves what a headless Chromium shows, once it shows a render; says so where there is none."""
-    program, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
-    if program is None or driver is None or importlib.util.find_spec("selenium") is None:
+    sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+    from chromium import chromium, programs
+
+    if programs() is None:
         print("viewer: served, but left out in a browser: no selenium, or no chromium and chromedriver on PATH")
         return
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        browser = chromium(program, driver, profile)
-        try:
-            browser.get(address)
-            waited("buttons", lambda: browser.find_elements("xpath", HIDE))[0].click()
-            rendered(browser)
-            browser.get_screenshot_as_file(str(picture))
-        finally:
-            browser.quit()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile, chromium(profile, 1180, 900) as browser:
+        browser.get(address)
+        waited("buttons", lambda: browser.find_elements("xpath", HIDE))[0].click()
+        rendered(browser)
+        browser.get_screenshot_as_file(str(picture))
     print(f"viewer: {picture}")
-
-
-def chromium(program: str, driver: str, profile: str) -> Any:
-    """A headless browser."""
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for flag in (*FLAGS, f"--user-data-dir={profile}"):
-        options.add_argument(flag)
-    return webdriver.Chrome(options=options, service=Service(driver))
 
 
 def rendered(browser: Any) -> None:

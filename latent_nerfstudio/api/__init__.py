@@ -1,6 +1,6 @@
 """The Python API; `import latent_nerfstudio as lns` offers it lazily, see docs/python.md."""
 
-from latent_nerfstudio.api.cameras import Ring, camera_path, orbit
+from latent_nerfstudio.api.cameras import Ring, camera_path, depth_along_ray, depth_along_z, look_at, orbit
 from latent_nerfstudio.api.codec import Codec, load_autoencoder
 from latent_nerfstudio.api.latent_files import LatentFile, read_latents, render_latents, write_latents
 from latent_nerfstudio.api.loading import Bundle, load, load_bundle
@@ -15,9 +15,12 @@ __all__ = [
     "Ring",
     "Scenes",
     "camera_path",
+    "depth_along_ray",
+    "depth_along_z",
     "load",
     "load_autoencoder",
     "load_bundle",
+    "look_at",
     "orbit",
     "read_latents",
     "render_latents",

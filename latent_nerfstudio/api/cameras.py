@@ -1,9 +1,13 @@
-"""Paths of cameras: rings about a scene, and the camera paths of Nerfstudio's viewer."""
+"""Cameras: rings about a scene, those that look at a point, paths of Nerfstudio's viewer; and what depth means.
+
+Depth is the distance along a pixel's ray. Depth along z, which depth cameras and rasterisers have, is the distance
+from the plane of the camera: z = depth / |d|, d = ((x - cx) / fx, (y - cy) / fy, 1) at the middle (x, y) of the pixel.
+"""
 
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Optional, Sequence, Tuple, Union
+from typing import Any, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -13,6 +17,7 @@ from nerfstudio.cameras.cameras import Cameras, CameraType
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.reading import read_json
+from latent_nerfstudio.latent_space.resolution import view_directions
 from latent_nerfstudio.scene_files.views import FOCAL_PER_WIDTH, MAX_SIDE, RADIUS_PER_SIDE
 
 ELEVATION = 25.0
@@ -23,6 +28,9 @@ SIDE = 128
 
 MOST_PATH, MOST_FRAMES = 1 << 26, 100_000
 """Bytes, and cameras, of a camera path at most; the viewer writes some hundred bytes a camera."""
+
+FOV = math.degrees(2 * math.atan(0.5 / FOCAL_PER_WIDTH))
+"""Field of view, degrees, likewise: 49."""
 
 OPEN_GAP = 90.0
 """Degrees without a camera from which on a scene counts as seen from one side: a ring then sways within what was seen
@@ -86,12 +94,93 @@ class Ring:
         tilt = math.radians(self.elevation)
         level = np.cos(azimuths)[:, None] * along + np.sin(azimuths)[:, None] * aside
         backwards = math.cos(tilt) * level + math.sin(tilt) * up
-        right = np.cross(up, backwards)
-        right /= np.linalg.norm(right, axis=1, keepdims=True)
-        poses = np.tile(np.eye(4), (len(azimuths), 1, 1))
-        eyes = np.array(self.center) + self.radius * backwards
-        poses[:, :3] = np.stack([right, np.cross(backwards, right), backwards, eyes], axis=-1)
-        return poses
+        return poses_towards(np.array(self.center) + self.radius * backwards, self.center, self.up)
+
+
+def poses_towards(
+    eyes: Float[np.ndarray, "views 3"],
+    target: Union[Sequence[float], np.ndarray],
+    up: Union[Sequence[float], np.ndarray],
+) -> Float[np.ndarray, "views 4 4"]:
+    """OpenGL camera-to-world matrices (x right, y up, z backwards) of cameras at `eyes` that look at a point."""
+    along, _, axis = frame_of(up)
+    backwards = eyes - np.asarray(target, dtype=float)
+    backwards = backwards / np.linalg.norm(backwards, axis=1, keepdims=True)
+    right = np.cross(axis, backwards)
+    sideways = np.linalg.norm(right, axis=1, keepdims=True)
+    right = np.where(sideways > 1e-6, right / sideways.clip(1e-6), along)  # any will do for one that looks along up
+    poses = np.tile(np.eye(4), (len(eyes), 1, 1))
+    poses[:, :3] = np.stack([right, np.cross(backwards, right), backwards, eyes], axis=-1)
+    return poses
+
+
+def look_at(
+    eyes: Any,
+    target: Sequence[float] = (0.0, 0.0, 0.0),
+    up: Sequence[float] = (0.0, 0.0, 1.0),
+    size: Union[int, Tuple[int, int]] = SIDE,
+    fov: float = FOV,
+) -> Cameras:
+    """Cameras at given places that look at one point.
+
+    Args:
+        eyes: places, [n, 3] or one [3], world units.
+        target: point that they look at.
+        up: what is up in the pictures.
+        size: height and width, pixels, or one number for both.
+        fov: field of view from top to bottom, degrees, in (0, 180).
+
+    Raises:
+        ValueError: an eye at the target, numbers that are not finite, or out of their ranges.
+
+    Example:
+        >>> cameras = look_at([[2.0, 0.0, 0.0], [0.0, 2.0, 1.0]], size=(96, 128))
+        >>> cameras.camera_to_worlds[0, :, 2].tolist()  # backwards: away from the target
+        [1.0, 0.0, 0.0]
+        >>> len(cameras), int(cameras.width[0])
+        (2, 128)
+    """
+    places = np.atleast_2d(np.asarray(eyes, dtype=float))
+    height, width = (size, size) if isinstance(size, int) else size
+    check_side(height)
+    check_side(width)
+    point, axis = np.asarray(target, dtype=float), np.asarray(up, dtype=float)
+    good = places.ndim == 2 and places.shape[1:] == point.shape == axis.shape == (3,) and 0 < fov < 180
+    if not good or not np.isfinite(places).all() or not np.linalg.norm(places - point, axis=1).all() or not axis.any():
+        expected = "eyes [n, 3] away from the target, an up, and a field of view within 180 degrees"
+        raise ValueError(problem("look_at", expected, f"{places.shape}, {up} and {fov}", "correct them"))
+    focal = height / 2 / math.tan(math.radians(fov) / 2)
+    return pinhole_cameras(poses_towards(places, point, axis), [(focal, focal)], height, width)
+
+
+def pixel_directions(cameras: Cameras) -> Float[torch.Tensor, "n height width 3"]:
+    """Unit vectors of the rays through the middles of pixels, of perspective cameras of one size."""
+    directions = view_directions(cameras)
+    turned = torch.einsum("nij,nhwj->nhwi", cameras.camera_to_worlds[..., :3], directions)
+    return turned / turned.norm(dim=-1, keepdim=True)
+
+
+def depth_along_z(
+    depth: Float[torch.Tensor, "n height width 1"], cameras: Cameras
+) -> Float[torch.Tensor, "n height width 1"]:
+    """Depth along z of depth along the ray, which `Pictures.depth` is.
+
+    Example:
+        >>> cameras = look_at([0.0, 0.0, 2.0], size=3, fov=90)
+        >>> flat = depth_along_ray(torch.full((1, 3, 3, 1), 2.0), cameras)  # a wall, as a depth camera sees it
+        >>> [round(float(value), 3) for value in flat[0, 1, :, 0]]  # farther away at the sides
+        [2.404, 2.0, 2.404]
+        >>> depth_along_z(flat, cameras).allclose(torch.tensor(2.0))
+        True
+    """
+    return depth / view_directions(cameras).norm(dim=-1, keepdim=True).to(depth)
+
+
+def depth_along_ray(
+    z: Float[torch.Tensor, "n height width 1"], cameras: Cameras
+) -> Float[torch.Tensor, "n height width 1"]:
+    """Depth along the ray of depth along z; the inverse of `depth_along_z`."""
+    return z * view_directions(cameras).norm(dim=-1, keepdim=True).to(z)
 
 
 def orbit(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Literal, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -20,8 +20,11 @@ from latent_nerfstudio.fields.scene_view import SceneView
 from latent_nerfstudio.models.camera_rendering import size_of
 from latent_nerfstudio.models.latent_model import LatentModel
 from latent_nerfstudio.models.shared_bundle import SharedBundle
-from latent_nerfstudio.scene_files.model_scenes import field_of
+from latent_nerfstudio.scene_files.model_scenes import field_of, scene_files_of
 from latent_nerfstudio.scene_files.sources import check_known
+
+if TYPE_CHECKING:
+    from latent_nerfstudio.exports.point_cloud import PointCloud
 
 AT_ONCE = 8
 """Cameras that are rendered together."""
@@ -39,7 +42,8 @@ class Pictures:
     latent: Float[Tensor, "n height width 3"]
     """The latents as a picture in [0, 1], by a projection that does not change from picture to picture."""
     depth: Float[Tensor, "n height width 1"]
-    """Distance along the ray, world units; the far end of the scene where nothing is met."""
+    """Distance along the ray, world units; the far end of the scene where nothing is met. `depth_along_z` turns it into
+    distance from the plane of the camera."""
     accumulation: Float[Tensor, "n height width 1"]
     """Opacity in [0, 1]."""
     raw_latent: Float[Tensor, "n channels latent_height latent_width"]
@@ -58,12 +62,22 @@ class Pictures:
         return (self[index] for index in range(len(self)))
 
     def save(self, folder: Union[str, Path]) -> List[Path]:
-        """Writes the colours as 0000.png and so on into a folder, which is made if it is not there.
+        """Writes everything into a folder, which is made if it is not there: the colours as 0000.png and so on;
+        `depth.npy` and `accumulation.npy` [n, H, W], float32; and `latents.safetensors`, raw latents, which
+        `lns decode-latents` and `read_latents` take.
 
         Returns:
             The files.
         """
-        return save_pictures(folder, self.rgb)
+        from latent_nerfstudio.api.latent_files import LatentFile, write_latents
+
+        paths, place = save_pictures(folder, self.rgb), Path(folder).expanduser()
+        for name in ("depth", "accumulation"):
+            paths.append(place / f"{name}.npy")
+            np.save(paths[-1], vars(self)[name][..., 0].float().numpy())
+        paths.append(place / "latents.safetensors")
+        write_latents(paths[-1], LatentFile(self.raw_latent))
+        return paths
 
 
 def save_pictures(folder: Union[str, Path], pictures: Float[Tensor, "n height width 3"]) -> List[Path]:
@@ -311,6 +325,65 @@ class Scenes:
         """
         table = field_of(self.model).scene_weights
         return torch.zeros(0) if table is None else table[self.index(name)].detach().float().cpu()
+
+    def density(self, name: str, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points"]:
+        """Density, a unit of length, of a scene at points in world units, on the host; 0 outside of the scene box.
+
+        Raises:
+            ValueError: an unknown scene, or a NeRF without tri-planes.
+        """
+        field, nerf, index = field_of(self.model), self.model.nerf, self.index(name)
+        with torch.no_grad():
+            place = nerf.normalize(points.to(self.model.device))  # type: ignore[operator]
+            planes = field.view_planes([SceneView(index)])
+            values, _ = field(place, torch.zeros(len(place), dtype=torch.long, device=place.device), planes)
+        return torch.where((place.abs() <= 1).all(dim=-1), values, torch.zeros_like(values)).float().cpu()
+
+    def point_cloud(self, name: str, views: int = 24, points: int = 200_000, seed: int = 0) -> "PointCloud":
+        """Coloured points on what views of a scene meet, see `exports.point_cloud`; `.save("x.ply")` writes them."""
+        from latent_nerfstudio.exports.point_cloud import point_cloud
+
+        return point_cloud(self, name, views, points, seed)
+
+    def mesh(self, name: str, resolution: int = 128, level: Optional[float] = None, views: int = 24) -> Any:
+        """A scene's surface as a `trimesh.Trimesh` with vertex colours, see `exports.mesh`."""
+        from latent_nerfstudio.exports.mesh import mesh
+
+        return mesh(self, name, resolution, level, views)
+
+    def save(
+        self,
+        output: Union[str, Path],
+        names: Sequence[str] = (),
+        precision: Literal["float16", "float32", "int8"] = "float16",
+    ) -> Path:
+        """Writes scenes as files NAME.safetensors into a folder, or into an archive NAME.zip, against their bundle.
+
+        Args:
+            output: the folder or the archive.
+            names: which scenes; by default all.
+            precision: of the micro planes.
+
+        Raises:
+            ValueError: an unknown scene, a NeRF without tri-planes, or scenes that belong to no bundle.
+            OSError: there is no room, or the folder cannot be written to.
+        """
+        from latent_nerfstudio.scene_files.archive import write_archive
+        from latent_nerfstudio.scene_files.scene_file import pack_scene, write_scene_file
+
+        check_known(names, self.names, self.source)
+        field_of(self.model)
+        if self.bundle is None:
+            do = "call lns export-scenes, which writes the bundle as well"
+            raise ValueError(problem(self.source, "scenes of a shared bundle", "scenes that learned their own", do))
+        place = Path(output).expanduser()
+        files = scene_files_of(self.model, self.bundle.hash, self.facts, list(names) or self.names)
+        if place.suffix == ".zip":
+            write_archive(place, (pack_scene(scene, precision) for scene in files))
+        else:
+            for scene in files:
+                write_scene_file(place / f"{scene.name}.safetensors", scene, precision)
+        return place
 
     def encode(self, pictures: Images) -> Float[Tensor, "n channels latent_height latent_width"]:
         """Raw latents of pictures, see `Codec.encode`."""

@@ -18,9 +18,12 @@ from latent_nerfstudio.cli.consistency import Consistency
 from latent_nerfstudio.cli.contact_sheet import ContactSheet
 from latent_nerfstudio.cli.decode_latents import DecodeLatents
 from latent_nerfstudio.cli.demo_scenes import DemoScenes
+from latent_nerfstudio.cli.export_mesh import ExportMesh
+from latent_nerfstudio.cli.export_points import ExportPoints
 from latent_nerfstudio.cli.export_scene import ExportScene
 from latent_nerfstudio.cli.export_scenes import ExportScenes
 from latent_nerfstudio.cli.fit_scenes import FitScenes
+from latent_nerfstudio.cli.gallery import Gallery
 from latent_nerfstudio.cli.import_autoencoder import ImportAutoencoder
 from latent_nerfstudio.cli.import_scenes import ImportScenes
 from latent_nerfstudio.cli.learn_scene_encoder import LearnSceneEncoder
@@ -48,10 +51,13 @@ COMMANDS = {
     "process-photos": ProcessPhotos,
     "fit-scenes": FitScenes,
     "learn-scene-encoder": LearnSceneEncoder,
+    "gallery": Gallery,
     "orbit": Orbit,
     "blend": Blend,
     "report": Report,
     "contact-sheet": ContactSheet,
+    "export-points": ExportPoints,
+    "export-mesh": ExportMesh,
     "export-scenes": ExportScenes,
     "import-scenes": ImportScenes,
     "pack-scenes": PackScenes,

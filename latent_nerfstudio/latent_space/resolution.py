@@ -14,6 +14,8 @@ from jaxtyping import Bool, Float, Shaped
 from nerfstudio.cameras.cameras import Cameras, CameraType
 from torch import Tensor
 
+from latent_nerfstudio.errors import problem
+
 
 def latent_size(height: int, width: int, factor: int) -> Tuple[int, int]:
     """Height and width of the latent of an image: both divided by the factor, rounded up."""
@@ -101,3 +103,21 @@ def around_sphere(
 def mask_of_latent(mask: Shaped[Tensor, "height width"], factor: int) -> Bool[Tensor, "latent_height latent_width"]:
     """True where all image pixels under a latent pixel are true; those that padding adds count as true."""
     return F.max_pool2d((mask == 0).float()[None], factor, ceil_mode=True)[0] == 0
+
+
+def view_directions(cameras: Cameras) -> Float[Tensor, "n height width 3"]:
+    """Directions of the rays through the middles of pixels in a camera's axes (x right, y up, z backwards), 1 long
+    along z.
+
+    Raises:
+        ValueError: other cameras than perspective ones without distortion.
+    """
+    flat = cameras.reshape((-1,))
+    if not bool((flat.camera_type == CameraType.PERSPECTIVE.value).all()) or flat.distortion_params is not None:
+        do = "render with such cameras, from orbit or look_at"
+        raise ValueError(problem("cameras", "perspective cameras without distortion", "others", do))
+    height, width = int(flat.height[0]), int(flat.width[0])
+    rows, columns = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    fx, fy, cx, cy = (value.cpu().view(-1, 1, 1) for value in (flat.fx, flat.fy, flat.cx, flat.cy))
+    x, y = (columns - cx) / fx, -(rows - cy) / fy
+    return torch.stack([x, y, -torch.ones_like(x)], dim=-1)

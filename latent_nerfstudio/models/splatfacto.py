@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import Parameter, ParameterDict
 
 from latent_nerfstudio.fields.heads import bound
+from latent_nerfstudio.latent_space.resolution import view_directions
 from latent_nerfstudio.models.channel_nerf import check_single_scene
 from latent_nerfstudio.models.releases import densify, is_trained
 from latent_nerfstudio.models.rendering import farthest_corner
@@ -172,7 +173,9 @@ class LatentSplatfactoModel(SplatfactoModel):
             self.strategy.step_pre_backward(
                 self.gauss_params, self.optimizers, self.strategy_state, self.step, self.info
             )
-        depth = picture[..., -1:] * alpha + (1 - alpha) * far
+        lengths = view_directions(cameras).norm(dim=-1, keepdim=True).to(picture)
+        distance = picture[..., -1:] * lengths  # gsplat's depth is along z
+        depth = distance * alpha + (1 - alpha) * far
         return {"latent": picture[..., :-1], "accumulation": alpha, "depth": depth}
 
     def step_post_backward(self, step: int) -> None:

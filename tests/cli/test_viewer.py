@@ -2,7 +2,6 @@
 
 import io
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,15 +13,9 @@ from typing import Any, Callable, Iterator, Tuple, TypeVar
 
 import numpy as np
 import pytest
+from chromium import chromium, programs
 from PIL import Image
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=900,700"),
-    *("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-proxy-server"),
-)
 PATIENCE = 120.0
 """Seconds to wait for anything; a busy machine renders slowly."""
 
@@ -83,20 +76,10 @@ def viewer(rgb_run, tmp_path) -> Iterator[Tuple[str, Path, Path]]:
 @pytest.fixture
 def browser(tmp_path):
     """A headless Chromium with a fresh profile."""
-    if CHROMIUM is None or DRIVER is None:
+    if programs() is None:
         pytest.skip("no chromium and chromedriver on PATH (Debian: apt install chromium chromium-driver)")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    driver.set_page_load_timeout(PATIENCE)
-    driver.set_script_timeout(PATIENCE)
-    yield driver
-    driver.quit()
+    with chromium(tmp_path / "profile", patience=PATIENCE) as driver:
+        yield driver
 
 
 def screenshot(browser) -> np.ndarray:

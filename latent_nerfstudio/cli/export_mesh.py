@@ -1,0 +1,49 @@
+"""`lns export-mesh`: a scene as a coloured mesh."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from latent_nerfstudio.cli.words import Bundle, Device, Overwrite, Source
+
+
+@dataclass
+class ExportMesh:
+    """Writes a scene as a mesh with vertex colours, in the units of the scene: marching cubes on its density, colours
+    from decoded views."""
+
+    source: Source
+    output: Path
+    """File to write: .glb (y up, as glTF has it), .ply or .obj."""
+    scene: Optional[str] = None
+    """Name of the scene; by default the first."""
+    resolution: int = 128
+    """Points along the longest side of the scene box."""
+    level: Optional[float] = None
+    """Density of the surface; by default half of the light is absorbed within a fiftieth of the box's longest side."""
+    views: int = 24
+    """Number of views that the colours are taken from."""
+    bundle: Bundle = None
+    device: Device = None
+    overwrite: Overwrite = False
+
+    def main(self) -> None:
+        """Writes the file.
+
+        Raises:
+            FileNotFoundError: the scenes are not there.
+            FileExistsError: there is such a file already.
+            ValueError: an unknown scene, another ending, a NeRF without a density, or a number out of its range.
+        """
+        from latent_nerfstudio.api.loading import load
+        from latent_nerfstudio.cli.export_scenes import check_free
+        from latent_nerfstudio.exports.mesh import check_suffix, mesh, save_mesh
+
+        check_suffix(self.output)
+        check_free([self.output], self.overwrite)
+        scenes = load(self.source, self.bundle, self.device)
+        name = self.scene or scenes.names[0]
+        surface = mesh(scenes, name, self.resolution, self.level, self.views)
+        save_mesh(surface, self.output)
+        counts = f"{len(surface.vertices):,} vertices and {len(surface.faces):,} faces"
+        print(f"Wrote {counts} of {name} to {self.output}: {self.output.stat().st_size:,} bytes")

@@ -1,0 +1,49 @@
+"""`lns export-points`: a scene as a coloured point cloud."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from latent_nerfstudio.cli.words import Bundle, Device, Overwrite, Source
+
+
+@dataclass
+class ExportPoints:
+    """Writes a scene as a coloured point cloud (PLY), in the units of the scene: pixels of decoded views, at their
+    depth."""
+
+    source: Source
+    output: Path
+    """File to write, .ply."""
+    scene: Optional[str] = None
+    """Name of the scene; by default the first."""
+    points: int = 200_000
+    """Number of points at most."""
+    views: int = 24
+    """Number of views that they are taken from."""
+    seed: int = 0
+    """Seed of the choice of points."""
+    bundle: Bundle = None
+    device: Device = None
+    overwrite: Overwrite = False
+
+    def main(self) -> None:
+        """Writes the file.
+
+        Raises:
+            FileNotFoundError: the scenes are not there.
+            FileExistsError: there is such a file already.
+            ValueError: an unknown scene, another ending, or a number out of its range.
+        """
+        from latent_nerfstudio.api.loading import load
+        from latent_nerfstudio.cli.export_scenes import check_free
+        from latent_nerfstudio.errors import problem
+
+        if self.output.suffix.lower() != ".ply":
+            raise ValueError(problem("output", "a .ply file", self.output, "change its ending"))
+        check_free([self.output], self.overwrite)
+        scenes = load(self.source, self.bundle, self.device)
+        name = self.scene or scenes.names[0]
+        cloud = scenes.point_cloud(name, self.views, self.points, self.seed)
+        cloud.save(self.output)
+        print(f"Wrote {len(cloud):,} points of {name} to {self.output}: {self.output.stat().st_size:,} bytes")

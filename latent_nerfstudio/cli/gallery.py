@@ -1,0 +1,46 @@
+"""`lns gallery`: a page of scenes that turn."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from latent_nerfstudio.cli.words import Bundle, Device, Overwrite, SceneNames, Source
+
+
+@dataclass
+class Gallery:
+    """Writes a folder with one HTML page that needs no server and no network: a thumbnail of each scene that turns when
+    it is dragged, with name, PSNR and bytes, to be searched, sorted and filtered."""
+
+    source: Source
+    output: Path
+    """Folder to write: index.html, and a strip of pictures of each scene."""
+    scenes: SceneNames = ()
+    title: str = ""
+    """Title of the page; by default the source's name."""
+    views: int = 24
+    """Pictures of a turn."""
+    size: int = 192
+    """Side of a thumbnail, pixels."""
+    bundle: Bundle = None
+    device: Device = None
+    overwrite: Overwrite = False
+
+    def main(self) -> None:
+        """Writes the page.
+
+        Raises:
+            FileNotFoundError: the scenes are not there.
+            FileExistsError: there is something already.
+            ValueError: an unknown scene, or a number out of its range.
+        """
+        from latent_nerfstudio.api.loading import check_scenes, load
+        from latent_nerfstudio.cli.export_scenes import check_free
+        from latent_nerfstudio.gallery.page import write_gallery
+        from latent_nerfstudio.gallery.strips import check_strip
+
+        check_strip(self.views, self.size)
+        check_free([self.output], self.overwrite)
+        scenes = load(self.source, self.bundle, self.device)
+        names = check_scenes(scenes, self.scenes)
+        page = write_gallery(self.output, scenes, names, self.views, self.size, self.title)
+        print(f"Wrote {len(names)} scene(s): open {page}")

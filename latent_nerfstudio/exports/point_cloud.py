@@ -1,0 +1,119 @@
+"""Coloured points on the surface of a scene: pixels of decoded views, carried to where their rays end."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, List, Union
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from nerfstudio.cameras.cameras import Cameras
+from nerfstudio.utils.math import intersect_aabb
+from torch import Tensor
+
+from latent_nerfstudio.api.cameras import Ring, pixel_directions
+from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.replacing import replacing_path
+
+if TYPE_CHECKING:
+    from latent_nerfstudio.api.scenes import Pictures, Scenes
+
+SOLID = 0.9
+"""Opacity from which on a pixel shows one surface alone."""
+
+JUMP = 0.03
+"""Difference of depth between neighbours, of the depth itself, from which on a pixel lies across an edge."""
+
+HEIGHTS = (0.0, 25.0, -20.0)
+"""Degrees above a scene's own ring of the rings that views are taken from."""
+
+
+@dataclass(frozen=True)
+class PointCloud:
+    """Points with colours."""
+
+    positions: Float[np.ndarray, "points 3"]
+    """World units of the scene."""
+    colors: UInt8[np.ndarray, "points 3"]
+    """RGB."""
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def save(self, path: Union[str, Path]) -> Path:
+        """Writes a binary PLY with vertices `x y z red green blue alpha`, whole or not at all.
+
+        Raises:
+            ValueError: another ending than .ply.
+        """
+        import trimesh
+
+        path = Path(path).expanduser()
+        if path.suffix.lower() != ".ply":
+            raise ValueError(problem("output", "a .ply file", path, "change its ending"))
+        with replacing_path(path) as writing:
+            writing.write_bytes(trimesh.PointCloud(self.positions, self.colors).export(file_type="ply"))  # type: ignore[arg-type]
+        return path
+
+
+def point_cloud(scenes: "Scenes", name: str, views: int = 24, points: int = 200_000, seed: int = 0) -> PointCloud:
+    """Points on what views of a scene meet, with the colours that they show.
+
+    Args:
+        scenes: what renders.
+        name: the scene.
+        views: pictures, in rings at up to three heights about the scene, see `Scenes.ring`.
+        points: at most, drawn evenly from all pixels that show a surface.
+        seed: of the draw.
+
+    Raises:
+        ValueError: an unknown scene, a number out of its range, or a scene in which nothing is solid.
+    """
+    for what, value in (("views", views), ("points", points)):
+        if value < 1:
+            raise ValueError(problem(what, "at least 1", value, f"raise {what}"))
+    parts = []
+    for cameras in cameras_about(scenes.ring(name), views):
+        pictures = scenes.render(name, cameras)
+        ends, shown = surface_points(pictures, cameras, scenes.box)
+        parts.append((ends[shown], pictures.rgb[shown]))
+    positions, colors = (torch.cat(part) for part in zip(*parts, strict=True))
+    if not len(positions):
+        do = "train it for longer, or look at it with lns orbit"
+        raise ValueError(problem(f"scene {name!r}", f"pixels of opacity {SOLID} or more", "none", do))
+    chosen = torch.randperm(len(positions), generator=torch.Generator().manual_seed(seed))[:points]
+    return PointCloud(positions[chosen].numpy(), (colors[chosen].clamp(0, 1) * 255).round().byte().numpy())
+
+
+def cameras_about(ring: Ring, views: int) -> List[Cameras]:
+    """So many cameras about a scene, in rings below and above its own; a scene seen from one side keeps to its ring."""
+    from dataclasses import replace
+
+    heights = HEIGHTS if ring.sweep >= 360 else HEIGHTS[:1]
+    counts = [len(range(start, views, len(heights))) for start in range(len(heights))]
+    tilts = [float(np.clip(ring.elevation + height, -80, 80)) for height in heights]
+    return [replace(ring, elevation=tilt).cameras(count) for tilt, count in zip(tilts, counts, strict=True) if count]
+
+
+def surface_points(
+    pictures: "Pictures", cameras: Cameras, box: Float[Tensor, "2 3"]
+) -> tuple[Float[Tensor, "n height width 3"], Bool[Tensor, "n height width"]]:
+    """Where the rays of pixels end, and which pixels show one surface: solid ones that no edge goes through.
+
+    Depth is a mean of distances under the weights of a ray, with the end of the box where it is not stopped; that share
+    is taken out.
+    """
+    directions = pixel_directions(cameras)
+    origins = cameras.camera_to_worlds[:, None, None, :, 3].expand_as(directions)
+    _, far = intersect_aabb(origins.reshape(-1, 3), directions.reshape(-1, 3), box.flatten())
+    opacity = pictures.accumulation.clamp(min=1e-3)
+    depth = (pictures.depth - (1 - opacity) * far.view(*opacity.shape).clamp(max=1e4)) / opacity
+    shown = (pictures.accumulation > SOLID)[..., 0] & ~edges(depth[..., 0]) & (depth > 0)[..., 0]
+    return origins + depth * directions, shown
+
+
+def edges(depth: Float[Tensor, "n height width"]) -> Bool[Tensor, "n height width"]:
+    """Pixels beside which depth jumps."""
+    padded = torch.nn.functional.pad(depth[:, None], (1, 1, 1, 1), mode="replicate")
+    spread = torch.nn.functional.max_pool2d(padded, 3, 1) + torch.nn.functional.max_pool2d(-padded, 3, 1)
+    return spread[:, 0] > JUMP * depth.abs()

@@ -1,0 +1,1 @@
+"""A folder with one HTML page that shows scenes as thumbnails that turn, without a server and without a network."""

@@ -1,0 +1,83 @@
+"""The page of a gallery: a template, and the scenes as JSON in it."""
+
+import html
+import json
+import math
+import re
+import zipfile
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
+
+from latent_nerfstudio.api.scenes import Scenes
+from latent_nerfstudio.files.replacing import replacing_folder
+from latent_nerfstudio.gallery.strips import check_strip, write_strips
+from latent_nerfstudio.hub.resolve import is_hub_id, resolve
+
+TEMPLATE = Path(__file__).with_name("page.html")
+
+STRIPS = "strips"
+"""Folder of the strips beside the page."""
+
+FILES = rf"index\.html|{STRIPS}/\d{{5}}\.webp"
+"""What a gallery consists of, and all that a new one replaces."""
+
+
+def write_gallery(
+    output: Path, scenes: Scenes, names: Sequence[str], views: int = 24, size: int = 192, title: str = ""
+) -> Path:
+    """Writes a folder with `index.html` and a strip of each scene, whole or not at all.
+
+    Args:
+        output: the folder, which is replaced where it is a gallery.
+        scenes: what renders.
+        names: which of them.
+        views: pictures of a turn.
+        size: pixels along the side of a thumbnail.
+        title: of the page; by default the source's name.
+
+    Returns:
+        The page.
+
+    Raises:
+        ValueError: a number out of its range.
+        OSError: there is no room, or the folder cannot be written to.
+    """
+    check_strip(views, size)
+    sizes = bytes_of(scenes)
+    with replacing_folder(output, FILES) as writing:
+        files = write_strips(scenes, list(names), writing / STRIPS, views, size)
+        facts = [(name, scenes.facts.get(name, {}), sizes.get(name)) for name in names]
+        rows = [row(*known, file) for known, file in zip(facts, files, strict=True)]
+        text = page(title or Path(scenes.source).name or scenes.source, rows, views)
+        (writing / "index.html").write_text(text, encoding="utf-8")
+    return output / "index.html"
+
+
+def row(name: str, facts: Dict[str, Any], size: Optional[int], file: str) -> Dict[str, Any]:
+    """What the page holds of a scene; numbers that are none are left out."""
+    psnr = facts.get("psnr")
+    good = isinstance(psnr, (int, float)) and not isinstance(psnr, bool) and math.isfinite(psnr)
+    return {"name": name, "file": f"{STRIPS}/{file}", "psnr": round(float(psnr), 2) if good else None, "bytes": size}
+
+
+def page(title: str, rows: List[Dict[str, Any]], views: int) -> str:
+    """The page. Names may hold anything: they are text in JSON, in which `<` is spelled out, and never HTML."""
+    data = json.dumps({"views": views, "scenes": rows}, allow_nan=False).replace("<", "\\u003c")
+    parts = {"TITLE": html.escape(title), "DATA": data}
+    return re.sub("TITLE|DATA", lambda found: parts[found[0]], TEMPLATE.read_text(encoding="utf-8"))
+
+
+def bytes_of(scenes: Scenes) -> Dict[str, int]:
+    """The bytes of each scene: of its file where it came from one, else of its planes in float32."""
+    path = Path(scenes.source).expanduser()
+    if not path.exists() and is_hub_id(scenes.source):
+        path = Path(resolve(scenes.source, "scenes"))
+    files: Dict[str, int] = {}
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path) as archive:
+            files = {Path(member.filename).stem: member.file_size for member in archive.infolist()}
+    elif scenes.bundle is not None:
+        paths = path.rglob("*.safetensors") if path.is_dir() else [path]
+        files = {file.stem: file.stat().st_size for file in paths}
+    own = scenes.model.scene_bytes()
+    return {name: files.get(name, own) for name in scenes.names}

@@ -1,0 +1,143 @@
+"""The page of a gallery: what it holds, and what it does in a browser at the width of a desk and of a phone."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from chromium import chromium, programs
+from PIL import Image
+from tiny import latent_model_of, small_nerf
+
+from latent_nerfstudio.api.cameras import Ring
+from latent_nerfstudio.api.scenes import Pictures, Scenes
+from latent_nerfstudio.gallery.page import STRIPS, page, row, write_gallery
+from latent_nerfstudio.gallery.strips import check_strip, is_cut, square_around, strip
+
+HOSTILE = "</script><img src=x onerror=document.title='broken'>&\"' [/red]\u2028\u202e"
+
+
+def seen(rows: slice, columns: slice, side: int = 32) -> Pictures:
+    """Two pictures with a red object in a part of one of them."""
+    opacity = torch.zeros(2, side, side, 1)
+    opacity[1, rows, columns] = 1
+    rgb = 1 - opacity * torch.tensor([0.0, 1.0, 1.0])
+    return Pictures(rgb, rgb, opacity + 1, opacity, torch.zeros(2, 4, 4, 4))
+
+
+def test_the_square_holds_the_object():
+    assert square_around(seen(slice(10, 20), slice(4, 12))) == (8, 1, 13)  # 10 * 1.06 + 2, about the middle (15, 8)
+    assert square_around(seen(slice(0, 0), slice(0, 0))) == (0, 0, 32)
+    assert square_around(seen(slice(0, 32), slice(0, 32))) == (0, 0, 32)
+    cut = [
+        seen(slice(*rows), slice(*columns))
+        for rows, columns in (((0, 9), (4, 9)), ((5, 9), (4, 9)), ((0, 32), (0, 32)))
+    ]
+    assert [is_cut(pictures) for pictures in cut] == [True, False, False]
+
+
+def test_numbers_that_no_strip_has():
+    for views, size in ((0, 64), (24, 8), (200, 128)):
+        with pytest.raises(ValueError, match=f"gallery: expected .* got {views} views of {size}; lower"):
+            check_strip(views, size)
+
+
+def test_a_gallery_of_learned_scenes(kl, tmp_path):
+    ring = Ring(radius=2.2, height=16, width=16, focal=(18.0, 18.0))
+    facts = {"a": {"psnr": 31.257}, "b": {"psnr": float("nan")}}
+    nerf = small_nerf(density_scale=200.0)
+    scenes = Scenes(latent_model_of(kl, nerf=nerf), "here", rings={"a": ring, "b": ring}, facts=facts)
+    written = write_gallery(tmp_path / "out", scenes, scenes.names, views=3, size=24)
+    data = json.loads(re.search('type="application/json">(.*)</script>', written.read_text())[1])
+    assert data["scenes"] == [
+        {"name": "a", "file": "strips/00000.webp", "psnr": 31.26, "bytes": scenes.model.scene_bytes()},
+        {"name": "b", "file": "strips/00001.webp", "psnr": None, "bytes": scenes.model.scene_bytes()},
+    ]
+    with Image.open(tmp_path / "out" / "strips" / "00000.webp") as image:
+        assert image.size == (72, 24) == strip(scenes, "a", 3, 24).shape[1::-1]
+    write_gallery(tmp_path / "out", scenes, ["b"], views=3, size=24)
+    assert len(list((tmp_path / "out" / STRIPS).iterdir())) == 1
+    (tmp_path / "out" / "mine.txt").write_text("kept")
+    with pytest.raises(FileExistsError, match="mine.txt"):
+        write_gallery(tmp_path / "out", scenes, ["b"], views=3, size=24)
+
+
+@pytest.fixture(scope="module")
+def thousand(tmp_path_factory) -> Path:
+    """A page of a thousand scenes with one hostile name, whose strips go from red to blue."""
+    folder = tmp_path_factory.mktemp("gallery")
+    (folder / STRIPS).mkdir()
+    colours = np.linspace([220, 40, 40], [40, 40, 220], 12).astype(np.uint8)
+    Image.fromarray(np.tile(np.repeat(colours, 64, axis=0), (64, 1, 1))).save(folder / STRIPS / "00000.webp")
+    names = [HOSTILE if index == 7 else f"chair {index}" for index in range(1000)]
+    rows = [row(name, {"psnr": 20 + index % 97 / 10}, 1000 + index, "00000.webp") for index, name in enumerate(names)]
+    (folder / "index.html").write_text(page("Chairs & <b>more</b> DATA", rows, 12), encoding="utf-8")
+    return folder
+
+
+def keep(browser, name: str) -> None:
+    """Leaves a screenshot where LNS_SCREENSHOTS says, to look at."""
+    if folder := os.environ.get("LNS_SCREENSHOTS"):
+        browser.get_screenshot_as_file(str(Path(folder) / f"gallery_{name}.png"))
+
+
+@pytest.mark.skipif(programs() is None, reason="no chromium and chromedriver on PATH")
+@pytest.mark.parametrize(("name", "width"), [("desk", 1280), ("phone", 390)])
+def test_in_a_browser(thousand, tmp_path, name, width):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    with chromium(tmp_path, width, 900) as browser:
+        phone = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+        if name == "phone":
+            browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+        browser.get((thousand / "index.html").as_uri())
+        ask = browser.execute_script
+        assert browser.title == "Chairs & <b>more</b> DATA" and ask("return document.querySelectorAll('b').length") == 0
+        shown = "return [...document.querySelectorAll('figure:not([hidden]) .name')].map(n => n.textContent)"
+        names = ask(shown)
+        assert len(names) == 1000 and HOSTILE in names and names.index("chair 2") < names.index("chair 10")
+        assert ask("return document.documentElement.scrollWidth <= innerWidth")  # nothing hangs over at the side
+        columns = ask("return getComputedStyle(document.getElementById('grid')).gridTemplateColumns.split(' ').length")
+        assert (columns >= 6) if name == "desk" else (columns == 2)
+        loaded = "return [...document.images].filter(i => i.complete && i.naturalWidth).length"
+        wait(lambda: ask(loaded) > 3)
+        assert ask(loaded) < 500  # the others wait until they are near
+        keep(browser, name)
+
+        search = browser.find_element("id", "search")
+        search.send_keys("CHAIR 99")
+        assert (
+            len(ask(shown)) == 19 and ask("return document.getElementById('count').textContent") == "19 of 1000"
+        )  # 99, 199 to 899, 990 to 999
+        search.clear()
+        search.send_keys("onerror")
+        assert ask(shown) == [HOSTILE]
+        search.clear()
+        search.send_keys("no such chair")
+        assert ask(shown) == [] and browser.find_element("id", "none").is_displayed()
+        ask("document.getElementById('search').value = ''; document.getElementById('sort').value = 'psnr';")
+        ask("document.getElementById('sort').dispatchEvent(new Event('change'))")
+        assert ask(shown)[0] == "chair 96" and len(ask(shown)) == 1000
+        browser.find_element("id", "least").send_keys("29.5")
+        assert len(ask(shown)) == 20  # two remainders of 97, ten times each
+
+        stage = browser.find_element("css selector", "figure:not([hidden]) .stage")
+        before = stage.get_attribute("aria-valuenow")
+        ActionChains(browser).move_to_element(stage).click_and_hold().move_by_offset(-60, 0).release().perform()
+        assert stage.get_attribute("aria-valuenow") != before
+        assert browser.title != "broken" and not [e for e in browser.get_log("browser") if e["level"] == "SEVERE"]
+        keep(browser, f"{name}_sorted")
+
+
+def wait(answer) -> None:
+    """Asks until it is so, for a minute."""
+    import time
+
+    for _ in range(120):
+        if answer():
+            return
+        time.sleep(0.5)
+    raise AssertionError("expected within a minute, did not happen")
