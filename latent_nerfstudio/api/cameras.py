@@ -166,7 +166,7 @@ def depth_along_z(
     """Depth along z of depth along the ray, which `Pictures.depth` is.
 
     Example:
-        >>> cameras = look_at([0.0, 0.0, 2.0], size=3, fov=90)
+        >>> cameras = look_at([0.0, 0.0, 2.0], size=3, fov=90.0)
         >>> flat = depth_along_ray(torch.full((1, 3, 3, 1), 2.0), cameras)  # a wall, as a depth camera sees it
         >>> [round(float(value), 3) for value in flat[0, 1, :, 0]]  # farther away at the sides
         [2.404, 2.0, 2.404]

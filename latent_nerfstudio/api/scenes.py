@@ -334,10 +334,12 @@ class Scenes:
         """
         field, nerf, index = field_of(self.model), self.model.nerf, self.index(name)
         with torch.no_grad():
-            place = nerf.normalize(points.to(self.model.device))  # type: ignore[operator]
+            placement = self.model.placements[index]
+            place = nerf.normalize(placement.points(points.to(self.model.device)))  # type: ignore[operator]
             planes = field.view_planes([SceneView(index)])
             values, _ = field(place, torch.zeros(len(place), dtype=torch.long, device=place.device), planes)
-        return torch.where((place.abs() <= 1).all(dim=-1), values, torch.zeros_like(values)).float().cpu()
+        inside = (place.abs() <= 1).all(dim=-1)
+        return torch.where(inside, values * placement.scale, torch.zeros_like(values)).float().cpu()
 
     def point_cloud(self, name: str, views: int = 24, points: int = 200_000, seed: int = 0) -> "PointCloud":
         """Coloured points on what views of a scene meet, see `exports.point_cloud`; `.save("x.ply")` writes them."""

@@ -54,7 +54,7 @@ def mesh(scenes: "Scenes", name: str, resolution: int = 128, level: Optional[flo
         raise ValueError(problem("resolution", f"8 to {MAX_RESOLUTION}", resolution, "try 128"))
     if views < 1 or (level is not None and not level > 0):
         raise ValueError(problem("views and level", "positive numbers", f"{views} and {level}", "try 24 views"))
-    box = scenes.box.double().numpy()
+    box = scenes.box_of(name).double().numpy()
     sides = box[1] - box[0]
     level = math.log(2) / (THICKNESS * float(sides.max())) if level is None else level
     density = density_grid(scenes, name, resolution)
@@ -106,7 +106,7 @@ def linear(colors: UInt8[np.ndarray, "vertices 4"]) -> UInt8[np.ndarray, "vertic
 @torch.no_grad()
 def density_grid(scenes: "Scenes", name: str, resolution: int) -> Float[np.ndarray, "nx ny nz"]:
     """Density at the points of a grid that fills the scene box, cubes of one size but for rounding."""
-    box = scenes.box
+    box = scenes.box_of(name)
     sides = box[1] - box[0]
     counts = [max(2, round(resolution * float(side / sides.max()))) for side in sides]
     axes = [torch.linspace(float(low), float(high), count) for low, high, count in zip(*box, counts, strict=True)]
@@ -125,7 +125,7 @@ def vertex_colors(
     """The mean colour of vertices in the views that see them, weighted by how squarely they do; where none does, the
     mean of all."""
     points, outward = (torch.tensor(np.ascontiguousarray(value), dtype=torch.float32) for value in (positions, normals))
-    reach = REACH * float((scenes.box[1] - scenes.box[0]).max())
+    reach = REACH * float((scenes.box_of(name)[1] - scenes.box_of(name)[0]).max())
     sums, weights = torch.zeros(len(points), 3), torch.zeros(len(points), 1)
     for cameras in cameras_about(scenes.ring(name), views):
         pictures = scenes.render(name, cameras)

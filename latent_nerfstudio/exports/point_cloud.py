@@ -75,7 +75,7 @@ def point_cloud(scenes: "Scenes", name: str, views: int = 24, points: int = 200_
     parts = []
     for cameras in cameras_about(scenes.ring(name), views):
         pictures = scenes.render(name, cameras)
-        ends, shown = surface_points(pictures, cameras, scenes.box)
+        ends, shown = surface_points(pictures, cameras, scenes.box_of(name))
         parts.append((ends[shown], pictures.rgb[shown]))
     positions, colors = (torch.cat(part) for part in zip(*parts, strict=True))
     if not len(positions):

@@ -1,6 +1,7 @@
 """Scenes that are rendered, read and blended, against the model itself."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,8 +11,11 @@ from small_nerfs import small_vanilla
 from tiny import camera_of, latent_model_of, small_nerf
 
 from latent_nerfstudio.api.cameras import Ring, orbit
+from latent_nerfstudio.api.latent_files import read_latents
 from latent_nerfstudio.api.scenes import Pictures, Scenes, check_one_size
 from latent_nerfstudio.fields.planes import compose_planes
+from latent_nerfstudio.scene_files.archive import read_archive
+from latent_nerfstudio.scene_files.scene_file import read_scene_file
 
 FIELD = {"micro_features": 4, "macro_features": 3, "num_base_planes": 2}
 
@@ -140,8 +144,22 @@ def test_pictures_as_a_row_and_on_disk(tmp_path: Path):
         with pytest.raises(IndexError, match=f"expected an index below 3, got {index}"):
             pictures[index]
     paths = pictures.save(tmp_path / "out")
-    assert [path.name for path in paths] == ["0000.png", "0001.png", "0002.png"]
+    assert [path.name for path in paths[:3]] == ["0000.png", "0001.png", "0002.png"]
+    assert [path.name for path in paths[3:]] == ["depth.npy", "accumulation.npy", "latents.safetensors"]
+    np.testing.assert_array_equal(np.load(paths[3]), pictures.depth[..., 0])
+    assert torch.equal(read_latents(paths[5]).latents, pictures.raw_latent)
     np.testing.assert_allclose(np.asarray(Image.open(paths[1])) / 255, pictures.rgb[1].numpy(), atol=0.5 / 255 + 1e-6)
+
+
+def test_scenes_are_saved_against_their_bundle(scenes, tmp_path):
+    with pytest.raises(ValueError, match="here: expected scenes of a shared bundle, got .*; call lns export-scenes"):
+        scenes.save(tmp_path / "out")
+    scenes.bundle = SimpleNamespace(hash="0" * 64)
+    scenes.facts = {"b": {"psnr": 30.0}}
+    read = read_scene_file(scenes.save(tmp_path / "out", ["b"], "float32") / "b.safetensors")
+    assert [path.name for path in (tmp_path / "out").glob("*.safetensors")] == ["b.safetensors"]
+    assert read.facts == {"psnr": 30.0} and torch.equal(read.scene_weights, scenes.weights("b"))
+    assert [scene.name for scene in read_archive(scenes.save(tmp_path / "all.zip"))] == ["a", "b"]
 
 
 def test_taller_pictures_stand_for_latents_of_the_training_size(kl):

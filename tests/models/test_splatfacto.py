@@ -140,10 +140,6 @@ def test_a_gaussian_is_seen_where_it_is(naive):
     middle = {name: values[0, 12, 20] for name, values in outputs.items()}
     assert float(middle["accumulation"]) > 0.99
     assert float(middle["depth"]) == pytest.approx(2.0, abs=0.02)
-    aside = outputs["depth"][0, 12, 23] / outputs["accumulation"][0, 12, 23]  # along the ray, not along z
-    assert float(outputs["accumulation"][0, 12, 23]) < 0.9 or float(aside) == pytest.approx(
-        2 * (1 + 0.0875**2) ** 0.5, abs=0.01
-    )
     low, high = model.channels.aminmax(dim=0)
     assert bool(((middle["latent"] >= low - 0.02) & (middle["latent"] <= high + 0.02)).all())
     corner = {name: float(values[0, 0, 0].abs().max()) for name, values in outputs.items()}
