@@ -24,7 +24,7 @@ from latent_nerfstudio.scene_files.model_scenes import field_of, scene_files_of
 from latent_nerfstudio.scene_files.sources import check_known
 
 if TYPE_CHECKING:
-    from latent_nerfstudio.exports.point_cloud import PointCloud
+    from latent_nerfstudio.api.point_clouds import PointCloud
 
 AT_ONCE = 8
 """Cameras that are rendered together."""
@@ -69,14 +69,14 @@ class Pictures:
         Returns:
             The files.
         """
-        from latent_nerfstudio.api.latent_files import LatentFile, write_latents
+        from safetensors.torch import save_file
 
         paths, place = save_pictures(folder, self.rgb), Path(folder).expanduser()
         for name in ("depth", "accumulation"):
             paths.append(place / f"{name}.npy")
             np.save(paths[-1], vars(self)[name][..., 0].float().numpy())
         paths.append(place / "latents.safetensors")
-        write_latents(paths[-1], LatentFile(self.raw_latent))
+        save_file({"latents": self.raw_latent.contiguous()}, paths[-1])
         return paths
 
 
@@ -342,14 +342,14 @@ class Scenes:
         return torch.where(inside, values * placement.scale, torch.zeros_like(values)).float().cpu()
 
     def point_cloud(self, name: str, views: int = 24, points: int = 200_000, seed: int = 0) -> "PointCloud":
-        """Coloured points on what views of a scene meet, see `exports.point_cloud`; `.save("x.ply")` writes them."""
-        from latent_nerfstudio.exports.point_cloud import point_cloud
+        """Coloured points on what views of a scene meet, see `api.point_clouds`; `.save("x.ply")` writes them."""
+        from latent_nerfstudio.api.point_clouds import point_cloud
 
         return point_cloud(self, name, views, points, seed)
 
     def mesh(self, name: str, resolution: int = 128, level: Optional[float] = None, views: int = 24) -> Any:
-        """A scene's surface as a `trimesh.Trimesh` with vertex colours, see `exports.mesh`."""
-        from latent_nerfstudio.exports.mesh import mesh
+        """A scene's surface as a `trimesh.Trimesh` with vertex colours, see `api.meshes`."""
+        from latent_nerfstudio.api.meshes import mesh
 
         return mesh(self, name, resolution, level, views)
 

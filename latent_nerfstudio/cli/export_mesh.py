@@ -36,8 +36,8 @@ class ExportMesh:
             ValueError: an unknown scene, another ending, a NeRF without a density, or a number out of its range.
         """
         from latent_nerfstudio.api.loading import load
+        from latent_nerfstudio.api.meshes import check_suffix, mesh, save_mesh
         from latent_nerfstudio.cli.export_scenes import check_free
-        from latent_nerfstudio.exports.mesh import check_suffix, mesh, save_mesh
 
         check_suffix(self.output)
         check_free([self.output], self.overwrite)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
 from latent_nerfstudio.api.scenes import Scenes
+from latent_nerfstudio.files.hub import is_hub_id, resolve
 from latent_nerfstudio.files.replacing import replacing_folder
 from latent_nerfstudio.gallery.strips import check_strip, write_strips
-from latent_nerfstudio.hub.resolve import is_hub_id, resolve
 
 TEMPLATE = Path(__file__).with_name("page.html")
 

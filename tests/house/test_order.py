@@ -7,7 +7,7 @@ PACKAGE = Path(__file__).parents[2] / "latent_nerfstudio"
 
 ORDER = (
     "cli",
-    "method_configs reports videos hub.packages hub.card",
+    "method_configs reports videos gallery hub.packages hub.card",
     "api fleet",
     "engine",
     "pipelines scene_files",

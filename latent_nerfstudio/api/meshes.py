@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import Any, Optional, Union
 
 import numpy as np
 import torch
@@ -10,12 +10,9 @@ from jaxtyping import Float, UInt8
 from nerfstudio.cameras.cameras import Cameras
 from torch import Tensor
 
+from latent_nerfstudio.api.point_clouds import cameras_about
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.exports.point_cloud import cameras_about
 from latent_nerfstudio.files.replacing import replacing_path
-
-if TYPE_CHECKING:
-    from latent_nerfstudio.api.scenes import Pictures, Scenes
 
 SUFFIXES = (".glb", ".ply", ".obj")
 """Of the files that can be written."""
@@ -33,11 +30,11 @@ REACH = 0.03
 """Distance behind a view's surface, as a share of the box's longest side, up to which a vertex is shown by it."""
 
 
-def mesh(scenes: "Scenes", name: str, resolution: int = 128, level: Optional[float] = None, views: int = 24) -> Any:
+def mesh(scenes: Any, name: str, resolution: int = 128, level: Optional[float] = None, views: int = 24) -> Any:
     """A scene's surface as a `trimesh.Trimesh` with vertex colours, in world units.
 
     Args:
-        scenes: what renders.
+        scenes: `Scenes`, which render.
         name: the scene.
         resolution: points along the longest side of the scene box.
         level: density, a unit of length, of the surface; by default that which absorbs half of the light within a
@@ -104,7 +101,7 @@ def linear(colors: UInt8[np.ndarray, "vertices 4"]) -> UInt8[np.ndarray, "vertic
 
 
 @torch.no_grad()
-def density_grid(scenes: "Scenes", name: str, resolution: int) -> Float[np.ndarray, "nx ny nz"]:
+def density_grid(scenes: Any, name: str, resolution: int) -> Float[np.ndarray, "nx ny nz"]:
     """Density at the points of a grid that fills the scene box, cubes of one size but for rounding."""
     box = scenes.box_of(name)
     sides = box[1] - box[0]
@@ -116,7 +113,7 @@ def density_grid(scenes: "Scenes", name: str, resolution: int) -> Float[np.ndarr
 
 
 def vertex_colors(
-    scenes: "Scenes",
+    scenes: Any,
     name: str,
     positions: Float[np.ndarray, "vertices 3"],
     normals: Float[np.ndarray, "vertices 3"],
@@ -138,7 +135,7 @@ def vertex_colors(
 
 
 def seen(
-    picture: "Pictures",
+    picture: Any,
     camera: Cameras,
     points: Float[Tensor, "vertices 3"],
     outward: Float[Tensor, "vertices 3"],

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, List, Union
+from typing import Any, List, Union
 
 import numpy as np
 import torch
@@ -14,9 +14,6 @@ from torch import Tensor
 from latent_nerfstudio.api.cameras import Ring, pixel_directions
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import replacing_path
-
-if TYPE_CHECKING:
-    from latent_nerfstudio.api.scenes import Pictures, Scenes
 
 SOLID = 0.9
 """Opacity from which on a pixel shows one surface alone."""
@@ -56,11 +53,11 @@ class PointCloud:
         return path
 
 
-def point_cloud(scenes: "Scenes", name: str, views: int = 24, points: int = 200_000, seed: int = 0) -> PointCloud:
+def point_cloud(scenes: Any, name: str, views: int = 24, points: int = 200_000, seed: int = 0) -> PointCloud:
     """Points on what views of a scene meet, with the colours that they show.
 
     Args:
-        scenes: what renders.
+        scenes: `Scenes`, which render.
         name: the scene.
         views: pictures, in rings at up to three heights about the scene, see `Scenes.ring`.
         points: at most, drawn evenly from all pixels that show a surface.
@@ -96,7 +93,7 @@ def cameras_about(ring: Ring, views: int) -> List[Cameras]:
 
 
 def surface_points(
-    pictures: "Pictures", cameras: Cameras, box: Float[Tensor, "2 3"]
+    pictures: Any, cameras: Cameras, box: Float[Tensor, "2 3"]
 ) -> tuple[Float[Tensor, "n height width 3"], Bool[Tensor, "n height width"]]:
     """Where the rays of pixels end, and which pixels show one surface: solid ones that no edge goes through.
 

@@ -10,10 +10,11 @@ from small_nerfs import small_vanilla
 from tiny import latent_model_of, small_nerf
 
 from latent_nerfstudio.api.cameras import Ring, depth_along_ray, depth_along_z, look_at, orbit
+from latent_nerfstudio.api.meshes import linear, mesh, save_mesh
+from latent_nerfstudio.api.point_clouds import PointCloud, surface_points
 from latent_nerfstudio.api.scenes import Pictures, Scenes
 from latent_nerfstudio.cli.main import main
-from latent_nerfstudio.exports.mesh import linear, mesh, save_mesh
-from latent_nerfstudio.exports.point_cloud import PointCloud, surface_points
+from latent_nerfstudio.fields.placement import Placement
 
 RADIUS, CENTER = 0.5, (0.1, -0.2, 0.0)
 
@@ -120,6 +121,9 @@ def test_density_is_the_fields_own(kl):
     wanted, _ = field(nerf.normalize(points), slots, field.scene_planes(torch.tensor([1])))
     torch.testing.assert_close(scenes.density("b", points), wanted.detach())
     assert float(scenes.density("b", points + 100).max()) == 0
+    scenes.model.place([Placement(), Placement(2.0, (0.1, 0.0, 0.0))])  # the field's point is 2 x + 0.1
+    own = (points - torch.tensor([0.1, 0.0, 0.0])) / 2
+    torch.testing.assert_close(scenes.density("b", own), 2 * wanted.detach())
 
 
 def test_depth_along_z_and_along_the_ray():
