@@ -146,19 +146,22 @@ class Work:
 
 
 def section(name: str, work: Work) -> Iterator[Row]:
-    """The rows of a section, the last one of which tells of a failure; its peak of memory."""
+    """The rows of a section, and its peak of memory; an error is a row, too."""
     if work.left() <= 0:
         yield late(name)
         return
-    on_gpu = work.device.type == "cuda"
-    if on_gpu:
-        torch.cuda.reset_peak_memory_stats()
     try:
         yield from SECTIONS[name](work)
     except Exception as error:
         yield Row(name, f"{type(error).__name__}: {error}".replace("\n", " ")[:300], "no error", ok=False)
-    if on_gpu:
-        yield Row(f"{name}: peak memory", f"{torch.cuda.max_memory_allocated() / 2**30:.2f} GiB")
+    yield from peak_memory(name, work.device)
+
+
+def peak_memory(name: str, device: torch.device) -> Iterator[Row]:
+    """The most memory that tensors took on a GPU since this was last asked."""
+    if device.type == "cuda":
+        yield Row(f"{name}: peak memory", f"{torch.cuda.max_memory_allocated(device) / 2**30:.2f} GiB")
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 def report(rows: List[Row]) -> List[str]:
@@ -222,6 +225,7 @@ def check_methods(work: Work) -> Iterator[Row]:
             losses[device] = [float(trainer.train_iteration(step)[0]) for step in range(work.settings.steps)]
             trainer.resources.close()
         yield loss_row(name, losses, work.settings.device)
+        yield from peak_memory(name, work.device)
 
 
 def loss_row(name: str, losses: Dict[str, List[float]], device: str) -> Row:
