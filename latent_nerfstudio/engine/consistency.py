@@ -16,6 +16,7 @@ from latent_nerfstudio.data.latent_datamanager import LatentDataManagerConfig
 from latent_nerfstudio.data.layouts import SceneFrames, complete_splits
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, read_scenes
 from latent_nerfstudio.engine.schedulers import StagedSchedulerConfig
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.triplane_field import TriplaneFieldConfig
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.models.latent_model import LatentModelConfig
@@ -91,16 +92,13 @@ def check_scenes(data: Path, max_scenes: Optional[int], factors: Sequence[int]) 
         splits = complete_splits(scene.splits, len(scene), ScenesDataParserConfig.eval_interval)
         for split, kind in (("val", "held-out"), ("train", "training")):
             if not splits[split]:
-                raise ValueError(
-                    f"{data}: expected {kind} views in each scene, got none in {scene.name}; "
-                    "add some to its camera file"
-                )
+                expected, got = f"{kind} views in each scene", f"none in {scene.name}"
+                raise ValueError(problem(data, expected, got, "add some to its camera file"))
         side = int(min(scene.widths.min(), scene.heights.min()))
         if side < max(factors):
-            raise ValueError(
-                f"{data}: expected pictures of at least {max(factors)} pixels a side, which are one latent pixel, got "
-                f"{side} in {scene.name}; take larger pictures, or an autoencoder of a smaller factor"
-            )
+            expected = f"pictures of at least {max(factors)} pixels a side, which are one latent pixel"
+            do = "take larger pictures, or an autoencoder of a smaller factor"
+            raise ValueError(problem(data, expected, f"{side} in {scene.name}", do))
     return scenes
 
 

@@ -1,7 +1,6 @@
 """How much memory a run will need, before it starts: an estimate by what needs it, held against what is free."""
 
-from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Mapping, Tuple
+from typing import Callable, Dict, Mapping, Tuple
 
 import torch
 from nerfstudio.utils.rich_utils import CONSOLE
@@ -48,78 +47,69 @@ Bytes = Dict[str, int]
 """Bytes by item: `planes`, `optimizer`, `latents`, `pictures`, `step`, `autoencoder`."""
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """What the memory of a run follows from; bytes are those of parameters themselves."""
-
-    scenes: int = 1
-    """Number of scenes."""
-    scenes_per_step: int = 1
-    """Scenes of a step."""
-    scene_bytes: int = 0
-    """Of the parameters of all scenes."""
-    scenes_on_host: bool = False
-    """Whether a run on a GPU keeps the scenes on the host."""
-    shared_bytes: int = 0
-    """Of the NeRF's other parameters."""
-    trained_shared_bytes: int = 0
-    """Of those of them that are trained."""
-    autoencoder_bytes: int = 0
-    """Of the autoencoder's parameters."""
-    trained_autoencoder_bytes: int = 0
-    """Of those of them that are trained."""
-    picture_bytes: int = 0
-    """Of all pictures."""
-    latent_bytes: int = 0
-    """Of all latents."""
-    pictures_on_device: bool = False
-    """Whether pictures are kept on the GPU."""
-    is_streamed: bool = False
-    """Whether pictures and latents are read from disk."""
-    points: int = 0
-    """Points that a step evaluates, at most."""
-    features: int = 0
-    """Features of a composed plane."""
-    texels: int = 0
-    """Texels of the three planes of a scene."""
-    hidden: int = 0
-    """Units of the MLP's hidden layer."""
-    image_bytes: int = 0
-    """Of the autoencoder's activations in a step."""
-
-
-def estimate(sizes: Sizes) -> Tuple[Bytes, Bytes]:
+def needed_bytes(pipeline: LatentPipeline) -> Tuple[Bytes, Bytes]:
     """Bytes that a run needs on its device, and on the host beside it; on a CPU the two share one memory.
 
     Adam keeps two averages of every trained parameter. Of parameters that all scenes share, the gradient is dense; that
-    of the scenes has the rows of a step alone, and counts as part of the step.
+    of the scenes has the rows of a step alone, and counts as part of the step. Nothing is loaded for the answer.
     """
-    nothing = 0
-    trained = sizes.trained_shared_bytes
-    scenes = {"planes": sizes.scene_bytes, "optimizer": ADAM_AVERAGES * sizes.scene_bytes}
-    pictures = {"pictures": nothing if sizes.is_streamed else sizes.picture_bytes}
+    model, data, place = pipeline.latent_model, pipeline.datamanager, torch.device(pipeline.device)
+    own, autoencoder = model.scene_parameters(), list(pipeline.space.autoencoder.parameters())
+    shared = [p for p in model.nerf.parameters() if all(p is not one for one in own)]
+    trained = parameter_bytes([p for p in (*shared, *autoencoder) if p.requires_grad])
+    scenes = {"planes": parameter_bytes(own), "optimizer": ADAM_AVERAGES * parameter_bytes(own)}
     device = {
-        "planes": sizes.shared_bytes,
-        "optimizer": (1 + ADAM_AVERAGES) * (trained + sizes.trained_autoencoder_bytes),
-        "step": step_bytes(sizes),
-        "autoencoder": sizes.autoencoder_bytes,
+        "planes": parameter_bytes(shared),
+        "optimizer": (1 + ADAM_AVERAGES) * trained,
+        "step": step_bytes(pipeline),
+        "autoencoder": parameter_bytes(autoencoder),
     }
-    host = {"latents": nothing if sizes.is_streamed else sizes.latent_bytes}
-    device, host = (device, total(host, scenes)) if sizes.scenes_on_host else (total(device, scenes), host)
-    return (total(device, pictures), host) if sizes.pictures_on_device else (device, total(host, pictures))
+    pictures, latents = data_bytes(pipeline)
+    host = {"latents": latents}
+    scenes_on_host = any(p.device != place for p in own)
+    device, host = (device, total(host, scenes)) if scenes_on_host else (total(device, scenes), host)
+    on_device = torch.device(data.device).type == "cuda" and data.config.cache_images == "gpu"
+    kept = {"pictures": pictures}
+    return (total(device, kept), host) if on_device else (device, total(host, kept))
 
 
-def step_bytes(sizes: Sizes) -> int:
+def data_bytes(pipeline: LatentPipeline) -> Tuple[int, int]:
+    """Bytes of all training pictures, and of their latents; none where they are read from disk."""
+    space, data = pipeline.space, pipeline.datamanager
+    if data.streams:
+        return 0, 0
+    heights, widths = data.train_dataset.cameras.height, data.train_dataset.cameras.width
+    pixel = 3 * (4 if data.config.cache_images_type == "float32" else 1)
+    factor = space.downscale_factor
+    latent_pixels = int((-(-heights // factor) * -(-widths // factor)).sum())
+    latent = pixel if space.is_identity else 2 * space.num_channels
+    return int((heights * widths).sum()) * pixel, latent_pixels * latent
+
+
+def step_bytes(pipeline: LatentPipeline) -> int:
     """Bytes that a step needs at its peak, beside what is there all the time.
 
     Points times bytes a point, and the autoencoder's activations, which come in the other stage, so that the larger of
-    the two counts; and copies of the scenes of the step. The factors are those of the growth of the resident memory in
-    a step of 8192 rays of 12 samples on a CPU: 957 bytes a point with 32 features and 64 hidden units, 891 with 16
-    features, 1600 with 128 units; and with planes of 256 x 256 texels, where a step grew by some 6 times their bytes.
+    the two counts; and copies of the scenes of the step. Of NeRFs other than tri-planes only the activations are known.
+    The factors are those of the growth of the resident memory in a step of 8192 rays of 12 samples on a CPU: 957 bytes
+    a point with 32 features and 64 hidden units, 891 with 16 features, 1600 with 128 units; and with planes of
+    256 x 256 texels, where a step grew by some 6 times their bytes.
     """
-    each = FEATURE_BYTES * sizes.features + HIDDEN_BYTES * sizes.hidden + POINT_BYTES
-    planes = 4 * sizes.texels * sizes.features * min(sizes.scenes_per_step, sizes.scenes)
-    return PLANE_COPIES * planes + max(sizes.points * each, sizes.image_bytes)
+    nerf, space, data = pipeline.latent_model.nerf, pipeline.space, pipeline.datamanager
+    config, cameras = data.config, data.train_dataset.cameras
+    largest = int((cameras.height * cameras.width).max()) // space.downscale_factor**2
+    pictures = config.images_per_batch * autoencoder_bytes_an_image(pipeline, largest)
+    if not isinstance(nerf, TriplaneModel):
+        return pictures
+    has_pictures = pipeline.second_stage_start is not None and not space.is_identity
+    rays = max(config.rays_per_batch, config.images_per_batch * largest if has_pictures else 0)
+    points = rays * (nerf.config.num_samples + nerf.config.num_importance_samples)
+    field = nerf.config.field
+    features = field.micro_features + (0 if nerf.field.base_planes is None else field.macro_features)
+    count = len(pipeline.latent_model.scene_names)
+    planes = 4 * 3 * field.resolution**2 * features * min(config.scenes_per_batch or count, count)
+    each = FEATURE_BYTES * features + HIDDEN_BYTES * field.hidden_width + POINT_BYTES
+    return PLANE_COPIES * planes + max(points * each, pictures)
 
 
 def total(*parts: Mapping[str, int]) -> Bytes:
@@ -138,25 +128,25 @@ def check(needed: Bytes, available: int, where: str) -> str:
     Raises:
         MemoryError: more is needed than is available.
     """
-    items = sorted(((count, name) for name, count in needed.items() if count), reverse=True)
-    parts = ", ".join(f"{name} {gigabytes(count)}" for count, name in items)
+    said, do = in_words(needed)
     if sum(needed.values()) <= available:
-        return f"memory: about {gigabytes(sum(needed.values()))} of {gigabytes(available)} GB on the {where} ({parts})"
-    largest = items[0][1]
+        return f"memory: about {said.replace(' GB', f' of {gigabytes(available)} GB on the {where}')}"
     expected = f"at most {gigabytes(available)} GB on the {where}"
-    got = f"an estimate of {gigabytes(sum(needed.values()))} GB ({parts})"
-    raise MemoryError(problem("memory", expected, got, DO[SAME_REMEDY.get(largest, largest)]))
+    raise MemoryError(problem("memory", expected, f"an estimate of {said}", do))
 
 
 def out_of_memory(pipeline: LatentPipeline, error: BaseException) -> MemoryError:
     """The error of a step that did not fit after all, with the estimate and what helps."""
-    needed = estimate(sizes_of(pipeline))[0]
+    said, do = in_words(needed_bytes(pipeline)[0])
+    return MemoryError(problem("memory", f"about {said}, as estimated", str(error).splitlines()[0], do))
+
+
+def in_words(needed: Bytes) -> Tuple[str, str]:
+    """An estimate in words, its largest items first, and what helps against the largest."""
     items = sorted(((count, name) for name, count in needed.items() if count), reverse=True)
     parts = ", ".join(f"{name} {gigabytes(count)}" for count, name in items)
     largest = items[0][1] if items else "step"
-    expected = f"about {gigabytes(sum(needed.values()))} GB ({parts}), as estimated"
-    got = str(error).splitlines()[0]
-    return MemoryError(problem("memory", expected, got, DO[SAME_REMEDY.get(largest, largest)]))
+    return f"{gigabytes(sum(needed.values()))} GB ({parts})", DO[SAME_REMEDY.get(largest, largest)]
 
 
 def gigabytes(count: int) -> str:
@@ -170,8 +160,7 @@ def check_memory(pipeline: LatentPipeline) -> None:
     Raises:
         MemoryError: more than is free.
     """
-    sizes = sizes_of(pipeline)
-    device, host = estimate(sizes)
+    device, host = needed_bytes(pipeline)
     kind = torch.device(pipeline.device)
     if kind.type != "cuda":
         device, host = {}, total(device, host)
@@ -180,54 +169,6 @@ def check_memory(pipeline: LatentPipeline) -> None:
         CONSOLE.log(check(device, available, torch.cuda.get_device_name(kind)))
     own = [p for p in pipeline.parameters() if p.device.type == "cpu"]
     CONSOLE.log(check(host, free_host_bytes() + parameter_bytes(own), "host"))
-
-
-def sizes_of(pipeline: LatentPipeline) -> Sizes:
-    """The sizes of a run that is built but has loaded nothing yet."""
-    model, space, data = pipeline.latent_model, pipeline.space, pipeline.datamanager
-    config, cameras = data.config, data.train_dataset.cameras
-    factor = space.downscale_factor
-    pixels = int((cameras.height * cameras.width).sum())
-    latent_pixels = int((-(-cameras.height // factor) * -(-cameras.width // factor)).sum())
-    largest = int((cameras.height * cameras.width).max()) // factor**2
-    picture = 3 * (4 if config.cache_images_type == "float32" else 1)
-    rays = config.rays_per_batch
-    if pipeline.second_stage_start is not None and not space.is_identity:
-        rays = max(rays, config.images_per_batch * largest)
-    autoencoder = list(space.autoencoder.parameters())
-    return Sizes(
-        scenes=len(model.scene_names),
-        scenes_per_step=config.scenes_per_batch or len(model.scene_names),
-        autoencoder_bytes=parameter_bytes(autoencoder),
-        trained_autoencoder_bytes=trained_bytes(autoencoder),
-        picture_bytes=pixels * picture,
-        latent_bytes=latent_pixels * (picture if space.is_identity else 2 * space.num_channels),
-        pictures_on_device=torch.device(data.device).type == "cuda" and config.cache_images == "gpu",
-        is_streamed=data.streams,
-        image_bytes=config.images_per_batch * autoencoder_bytes_an_image(pipeline, largest),
-        **sizes_of_nerf(pipeline, rays),
-    )
-
-
-def sizes_of_nerf(pipeline: LatentPipeline, rays: int) -> Dict[str, Any]:
-    """The fields of `Sizes` that the NeRF decides; of NeRFs other than tri-planes the parameters alone are known."""
-    nerf = pipeline.latent_model.nerf
-    every = list(nerf.parameters())
-    if not isinstance(nerf, TriplaneModel):
-        return {"shared_bytes": parameter_bytes(every), "trained_shared_bytes": trained_bytes(every)}
-    field, config = nerf.field, nerf.config
-    own: List[Parameter] = [p for p in (field.micro_planes, field.scene_weights) if p is not None]
-    shared = [p for p in every if all(p is not one for one in own)]
-    return {
-        "scene_bytes": parameter_bytes(own),
-        "scenes_on_host": any(p.device != torch.device(pipeline.device) for p in own),
-        "shared_bytes": parameter_bytes(shared),
-        "trained_shared_bytes": trained_bytes(shared),
-        "points": rays * (config.num_samples + config.num_importance_samples),
-        "features": config.field.micro_features + (0 if field.base_planes is None else config.field.macro_features),
-        "texels": 3 * config.field.resolution**2,
-        "hidden": config.field.hidden_width,
-    }
 
 
 def autoencoder_bytes_an_image(pipeline: LatentPipeline, latent_pixels: int) -> int:
@@ -262,8 +203,3 @@ def saved_bytes(function: Callable[[], Tensor]) -> int:
         result = function()
     del result
     return sum(seen.values())
-
-
-def trained_bytes(parameters: List[Parameter]) -> int:
-    """Bytes of those that are trained."""
-    return parameter_bytes([p for p in parameters if p.requires_grad])

@@ -148,6 +148,13 @@ def test_pictures_of_one_size(count):
     assert draw_pictures(SIZES, count, seeded(3)) == draw_pictures(SIZES, count, seeded(3))
 
 
+def test_every_picture_is_drawn_as_often():
+    """One of five pictures a draw, 3,000 times: 600 each, within four standard deviations of 22."""
+    generator = seeded(0)
+    counts = torch.bincount(torch.tensor([draw_pictures(SIZES, 1, generator)[0] for _ in range(3000)]), minlength=5)
+    assert counts.tolist() == pytest.approx([600] * 5, abs=88)
+
+
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 9), (1, 1), (4, 12)])
 @pytest.mark.parametrize("factor", [1, 4])
 def test_mask_of_latent_against_a_loop(height, width, factor):
