@@ -10,8 +10,8 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.reading import open_plain
 from latent_nerfstudio.files.replacing import replacing_file
 
-CAMERAS = "cameras.safetensors"
-"""Name of the file; older runs have none."""
+CAMERAS = "cameras/training.safetensors"
+"""The file within a run's folder, where nobody takes it for a scene; older runs have none."""
 
 MOST_BYTES = 1 << 30
 """Bytes of it at most; a camera takes about 130."""

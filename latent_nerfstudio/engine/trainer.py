@@ -133,7 +133,7 @@ class LatentTrainer(Trainer):
 
     def setup(self, test_mode: Literal["test", "val", "inference"] = "val") -> None:
         with ExitStack() as resources:
-            resources.enter_context(sole_writer(self.base_dir, "pictures"))
+            resources.enter_context(sole_writer(self.base_dir, "pictures", "cameras"))
             super().setup(test_mode)
             write_cameras(self.base_dir / CAMERAS, self.pipeline.datamanager.train_dataparser_outputs.cameras)
             self.pipeline.datamanager.seed = self.config.machine.seed

@@ -117,7 +117,7 @@ def test_a_full_disk_is_named_and_leaves_the_older_one(balls, tmp_path):
     assert list(checkpoints_of(trainer.checkpoint_dir)) == [1] and not damage(checkpoints_of(trainer.checkpoint_dir)[1])
     assert sorted(path.name for path in trainer.base_dir.iterdir() if "event" not in path.name) == [
         ".lock",
-        "cameras.safetensors",
+        "cameras",
         "nerfstudio_models",
     ]
 
