@@ -149,7 +149,7 @@ def load_vae(make: Callable[[Any], Any], settings: Mapping[str, Any], folder: Pa
     for path in files:
         state: Dict[str, Tensor] = {current_name(name): value for name, value in load_file(path).items()}
         vae.load_state_dict({name: value for name, value in state.items() if name in names}, strict=False)
-    return vae.float().eval()
+    return vae.eval()
 
 
 def kind_of(name: str, classes: Mapping[str, str], where: object) -> Any:
