@@ -94,7 +94,7 @@ class LatentTrainerConfig(TrainerConfig):
         check_devices(self.machine.num_devices * self.machine.num_machines)
         check_place(self)
         check_data(self)
-        CONSOLE.print(f"Config: {self.get_base_dir() / 'config.yml'}", soft_wrap=True)
+        CONSOLE.print(f"Config: {for_markup(self.get_base_dir() / 'config.yml')}", soft_wrap=True)
 
     def save_config(self) -> None:
         """Writes config.yml in one piece, unless another run is at work in the folder.
