@@ -1,5 +1,6 @@
 """Rows on data: folders, camera files, pictures."""
 
+import os
 import struct
 import zlib
 
@@ -28,6 +29,12 @@ def black_mask(folder):
     Image.new("L", (8, 8)).save(folder / "scene" / "m.png")
 
 
+def floats(folder):
+    from PIL import Image
+
+    Image.new("F", (8, 8)).save(folder / "scene" / "images" / "0000.png", "tiff")
+
+
 masked = edit(CAMERAS, lambda m: [f.update(mask_path="m.png") for f in m["frames"]] and None)
 
 # fmt: off
@@ -41,6 +48,8 @@ FOLDERS = Group(
     Case("a picture instead of a folder", "0000.png: expected UTF-8 text", command=f"{TRAIN}/images/0000.png"),
     Case("a text instead of a folder", "column 1: expected JSON", write("scene/notes.txt", "cars"),
          command=f"{TRAIN}/notes.txt"),
+    Case("a scene of a name that is a drive", "scene name: expected 1 to 200 bytes", rename("scene", "c:scene"),
+         command="ns-train triplane --data FOLDER/c:scene"),
     Case("`--scenes` with a name that is not there", "scenes: expected names of scenes in",
          command=f"{MANY} scenes --scenes '[\"aa\"]'", takes="scenes"),
     Case("`--max-scenes 0`", "max_scenes: expected 1 or more", command=f"{MANY} scenes --max-scenes 0",
@@ -134,6 +143,10 @@ PICTURES = Group(
     Case("a picture of another size", "0000.png: expected 8 x 8 pixels", put(first, png(9, 9))),
     Case("a header of 60,000 x 60,000 pixels", "0000.png: expected an image of 1",
          both(put(first, png(60_000, 60_000)), top(w=..., h=...))),
+    Case("a picture in floats", "0000.png: expected grey or colours of 8 or 16", floats),
+    Case("PostScript named .png", "0000.png: expected a readable image", write(first, "%!PS-Adobe-3.0 EPSF-3.0\n")),
+    Case("a pipe named .png", "0000.png: expected a regular file",
+         both(remove(first), lambda folder: os.mkfifo(folder / first))),
     Case("a mask of another size", "m.png: expected 8 x 8 pixels",
          both(put("scene/m.png", png(4, 4)), masked)),
     Case("masks that leave nothing", "masks: expected a latent pixel of",

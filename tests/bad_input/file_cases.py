@@ -277,7 +277,7 @@ OTHERS = Group(
          command=render, takes=""),
     Case("a mesh that is none", "box.obj: expected a mesh with faces", write("meshes/box.obj", "f 1 2 3\n"),
          command=render, takes="meshes"),
-    Case("a mesh of two dimensions", "box.obj: expected a readable mesh",
+    Case("a mesh of two dimensions", "mesh: expected corners of shape",
          write("meshes/box.obj", "v 0 0\nv 1 0\nv 0 1\nf 1 2 3\n"), command=render, takes="meshes"),
     ],
     command=decode,
