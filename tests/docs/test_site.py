@@ -37,7 +37,7 @@ def test_the_site_is_whole(site):
     methods = text_of(site / "reference" / "methods.html")
     assert all(name in methods for name in docs_reference.own_methods())
     assert "--pipeline.rgb-alignment-start" in methods and "--pipeline.model.nerf.num-levels" in methods
-    page = site / "reference" / "api" / "hub.html"
+    page = site / "reference" / "api" / "files.html"
     assert 'id="latent_nerfstudio.files.hub.resolve"' in page.read_text("utf-8")
     assert "ConnectionError" in text_of(page) and "OWNER/NAME" in text_of(page)
     assert "<math" in (site / "concepts.html").read_text("utf-8")
