@@ -29,6 +29,9 @@ from latent_nerfstudio.scene_files.views import cameras_from_facts
 
 Source = Union[str, Path]
 
+METRICS = ("psnr", "ssim", "lpips", "autoencoder_psnr")
+"""Facts that are taken of an evaluation."""
+
 
 def load(source: Source, bundle: Optional[Source] = None, device: Optional[str] = None) -> Scenes:
     """Opens learned scenes.
@@ -77,7 +80,23 @@ def run_scenes(path: Path) -> Scenes:
     except (OSError, ValueError, AssertionError) as error:  # Nerfstudio's own readers assert
         cameras = error
     model = load_model(run, checkpoint, None if isinstance(cameras, Exception) else cameras)
-    return Scenes(model, str(path), training=cameras, facts={name: {"method": run.method} for name in run.scenes()})
+    measured = evaluated(run.folder / "eval.json", run.scenes())
+    facts = {name: {"method": run.method, **measured.get(name, {})} for name in run.scenes()}
+    return Scenes(model, str(path), training=cameras, facts=facts)
+
+
+def evaluated(path: Path, names: Sequence[str]) -> Dict[str, Dict[str, float]]:
+    """Metrics of scenes in what ns-eval wrote: `SCENE/METRIC`, or `METRIC` of a lone scene; none without the file."""
+    if not path.is_file():
+        return {}
+    results = read_json(path, "call ns-eval again").get("results", {})
+    facts: Dict[str, Dict[str, float]] = {}
+    for key, value in results.items() if isinstance(results, dict) else ():
+        scene, _, metric = str(key).rpartition("/")
+        owner = scene or (names[0] if len(names) == 1 else "")
+        if owner in names and metric in METRICS and isinstance(value, (int, float)):
+            facts.setdefault(owner, {})[metric] = float(value)
+    return facts
 
 
 def file_scenes(path: Path, source: str, bundle: Optional[Source]) -> Scenes:

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from latent_nerfstudio import __version__
 from latent_nerfstudio.cli.blend import Blend
+from latent_nerfstudio.cli.cache import Cache
 from latent_nerfstudio.cli.consistency import Consistency
 from latent_nerfstudio.cli.contact_sheet import ContactSheet
 from latent_nerfstudio.cli.decode_latents import DecodeLatents
@@ -26,6 +27,7 @@ from latent_nerfstudio.cli.fit_scenes import FitScenes
 from latent_nerfstudio.cli.gallery import Gallery
 from latent_nerfstudio.cli.import_autoencoder import ImportAutoencoder
 from latent_nerfstudio.cli.import_scenes import ImportScenes
+from latent_nerfstudio.cli.info import Info
 from latent_nerfstudio.cli.learn_scene_encoder import LearnSceneEncoder
 from latent_nerfstudio.cli.link_ffmpeg import LinkFfmpeg
 from latent_nerfstudio.cli.orbit import Orbit
@@ -68,6 +70,8 @@ COMMANDS = {
     "decode-latents": DecodeLatents,
     "consistency": Consistency,
     "import-autoencoder": ImportAutoencoder,
+    "info": Info,
+    "cache": Cache,
     "link-ffmpeg": LinkFfmpeg,
 }
 """Subcommands by name, in the order of the help."""

@@ -1,0 +1,41 @@
+"""`lns cache`: encoded pictures on the disk, their size, and an end to those that nobody has used."""
+
+import time
+from dataclasses import dataclass
+from typing import Optional
+
+
+@dataclass
+class Cache:
+    """Tells how large the cache of encoded pictures is, and removes what is old, which is encoded again when needed."""
+
+    location: str = "disk"
+    """Place of the cache: `disk` (the user's cache folder) or a folder, as for --latent-cache."""
+    prune: Optional[float] = None
+    """Days since the last use from which on files are removed; 0 removes all."""
+
+    def main(self) -> None:
+        """Prints sizes.
+
+        Raises:
+            ValueError: days below zero, or a cache that is not on the disk.
+            OSError: a file cannot be removed.
+        """
+        from latent_nerfstudio.data.latent_cache import cache_folder
+        from latent_nerfstudio.errors import problem
+
+        folder = cache_folder(self.location)
+        if folder is None:
+            raise ValueError(problem("location", "disk or a folder", repr(self.location), "leave it out"))
+        if self.prune is not None and not self.prune >= 0:
+            raise ValueError(problem("prune", "0 or more days", self.prune, "try 30"))
+        # Nothing but what the cache itself writes: two folders of hexadecimal digits, then the file.
+        files = [path for path in folder.glob("*/[0-9a-f][0-9a-f]/*") if path.is_file() and not path.is_symlink()]
+        sizes = {path: path.stat() for path in files}
+        print(f"{folder}: {len(files):,} files, {sum(stat.st_size for stat in sizes.values()):,} bytes")
+        if self.prune is not None:
+            before = time.time() - 86400 * self.prune
+            old = [path for path, stat in sizes.items() if max(stat.st_atime, stat.st_mtime) <= before]
+            for path in old:
+                path.unlink(missing_ok=True)
+            print(f"Removed {len(old):,} files, {sum(sizes[path].st_size for path in old):,} bytes")

@@ -1,0 +1,157 @@
+"""`lns info`: what a path or a Hub id is, and what it needs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Dict, Iterator, List, Tuple
+
+import tyro
+
+if TYPE_CHECKING:
+    from latent_nerfstudio.models.shared_bundle import SharedBundle
+
+Line = Tuple[str, Any]
+"""What is said, and its value."""
+
+SHOWN = 10
+"""Names of scenes that are listed at most."""
+
+
+@dataclass
+class Info:
+    """Says what something is, by name, hash and facts, and what it needs: a run, a scene file, an archive or folder of
+    them, a shared bundle, an autoencoder, or a Hub id of one of these."""
+
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ANYTHING")]
+    """Path, Hub id, or the name of a part of the package (`bundled`, ...)."""
+
+    def main(self) -> None:
+        """Prints it.
+
+        Raises:
+            FileNotFoundError: there is nothing there.
+            ValueError: it is none of these, or damaged.
+            ConnectionError: a Hub id that is neither cached nor within reach.
+        """
+        from latent_nerfstudio.escaping import for_terminal
+
+        for title, value in lines_of(self.source):
+            text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
+            print(f"{title + ':':16}{for_terminal(text)}")
+
+
+def lines_of(source: str) -> Iterator[Line]:
+    """What there is to say of a source: as a run, as scenes, as a bundle or as an autoencoder, whichever it is."""
+    from latent_nerfstudio.api.loading import is_run
+    from latent_nerfstudio.errors import problem
+    from latent_nerfstudio.files.hub import is_hub_id
+    from latent_nerfstudio.models.bundle_folder import find_folder
+    from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES
+
+    path = Path(source).expanduser()
+    if is_run(path):
+        yield from of_run(path)
+    elif path.exists() and has_scenes(path):
+        yield from of_scenes(path)
+    elif source in BUNDLED_BUNDLES or (path.exists() and find_folder(path) is not None):
+        yield from of_bundle(source)
+    elif path.exists() or source.startswith("bundled") or source == "identity":
+        yield from of_autoencoder(source)
+    elif is_hub_id(source):
+        yield from of_hub(source)
+    else:
+        expected = "a run, scenes, a bundle, an autoencoder or a Hub id (owner/name)"
+        raise FileNotFoundError(problem(source, expected, "nothing there", "check the path"))
+
+
+def has_scenes(path: Path) -> bool:
+    """Whether scene files can be read from a path: what has none may be a bundle's or an autoencoder's folder."""
+    from latent_nerfstudio.scene_files.sources import read_scenes_from
+
+    if path.is_file():
+        return path.suffix in (".safetensors", ".zip")
+    try:
+        return next(read_scenes_from([path]), None) is not None
+    except (ValueError, OSError):
+        return False
+
+
+def of_run(path: Path) -> Iterator[Line]:
+    """A run of ours."""
+    from latent_nerfstudio.engine.runs import open_run
+
+    run = open_run(path)
+    config: Any = run.config
+    names = run.scenes()
+    yield "run", run.folder
+    yield "method", run.method
+    yield "scenes", listed(names)
+    yield "checkpoint", run.latest_checkpoint().name
+    for name in ("steps", "seconds", "bytes_per_scene", "bytes_shared", "device"):
+        if name in run.training:
+            yield name, run.training[name]
+    yield "needs data", f"{run.data()} ({'there' if run.data().exists() else 'not there'}), to train on and for ns-eval"
+    model = config.pipeline.model
+    yield "needs", f"autoencoder {model.autoencoder.source}, shared bundle {model.shared_bundle}"
+
+
+def of_scenes(path: Path) -> Iterator[Line]:
+    """Scene files."""
+    from latent_nerfstudio.scene_files.sources import read_scenes_from
+
+    facts: Dict[str, Dict[str, Any]] = {}
+    hashes = set()
+    for scene in read_scenes_from([path]):
+        facts[scene.name] = scene.facts
+        hashes.add(scene.bundle_hash)
+    yield ("scene file" if path.suffix == ".safetensors" else "scenes in"), path
+    yield "scenes", listed(list(facts))
+    if len(facts) == 1:
+        yield "facts", next(iter(facts.values()))
+    psnr: List[float] = [own["psnr"] for own in facts.values() if isinstance(own.get("psnr"), (int, float))]
+    if len(psnr) > 1:
+        yield "PSNR", f"{min(psnr):.2f} to {max(psnr):.2f} dB, mean {sum(psnr) / len(psnr):.2f} of {len(psnr)}"
+    yield "needs bundle", ", ".join(sorted(hashes))
+
+
+def of_bundle(source: str) -> Iterator[Line]:
+    """A shared bundle."""
+    from latent_nerfstudio.models.shared_bundle import read_shared_bundle
+
+    bundle: SharedBundle = read_shared_bundle(source)
+    yield "shared bundle", bundle.folder
+    yield "hash", bundle.hash
+    yield "learned from", f"{bundle.num_scenes} scenes, {bundle.step} steps"
+    yield "box", bundle.aabb
+    yield "fields", bundle.field
+    yield "facts", bundle.facts
+    yield "autoencoder", bundle.autoencoder
+
+
+def of_autoencoder(source: str) -> Iterator[Line]:
+    """An autoencoder."""
+    from latent_nerfstudio.api.codec import load_autoencoder
+
+    codec = load_autoencoder(source, device="cpu")
+    yield "autoencoder", codec
+    yield "encoder hash", codec.autoencoder.encoder_hash()
+    yield "scaling factor", codec.scaling_factor
+
+
+def of_hub(source: str) -> Iterator[Line]:
+    """What a repository holds: scenes, else a bundle, else an autoencoder."""
+    from latent_nerfstudio.files.hub import resolve
+
+    try:
+        yield from of_scenes(resolve(source, "scenes"))
+        return
+    except (FileNotFoundError, ValueError):
+        pass
+    try:
+        yield from of_bundle(source)
+    except (FileNotFoundError, ValueError):
+        yield from of_autoencoder(source)
+
+
+def listed(names: List[str]) -> str:
+    """How many, and the first of them."""
+    return f"{len(names)}: {', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}"
