@@ -31,7 +31,7 @@ class Report:
     """Markdown file to write, by default `report.md` in the first run's folder; numbers (.json), figures (.png) and a
     page that holds everything (.html) are written beside it."""
     video: Tuple[Path, ...] = ()
-    """Videos to name at the end."""
+    """Videos to show on the page and to name at the end."""
 
     def main(self) -> None:
         """Prints and writes the report.
@@ -49,7 +49,7 @@ class Report:
         name_apart(reports)
         print_report(reports)
         output = self.output or Path(reports[0].config).with_name("report.md")
-        write_report(output, reports)
+        write_report(output, reports, self.video)
         for line in closing_lines(reports, output, self.video):
             print(line)
 
@@ -147,7 +147,7 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> List[s
     return ["| " + " | ".join(row) + " |" for row in [cells[0], ["---", *("---:" for _ in head[1:])], *cells[1:]]]
 
 
-def write_report(path: Path, reports: Sequence["RunReport"]) -> None:
+def write_report(path: Path, reports: Sequence["RunReport"], videos: Sequence[Path] = ()) -> None:
     """Writes Markdown, and beside it numbers, figures and the page."""
     from latent_nerfstudio.files.replacing import write_text
 
@@ -156,7 +156,7 @@ def write_report(path: Path, reports: Sequence["RunReport"]) -> None:
     write_text(path.with_suffix(".json"), json.dumps(content, indent=2))
     figures = draw_figures(path, reports)
     sheets = [sheet for sheet in map(contact_sheet, reports) if sheet.is_file()]
-    write_text(path.with_suffix(".html"), html(reports, figures, sheets))
+    write_text(path.with_suffix(".html"), html(reports, figures, sheets, [v for v in videos if v.is_file()]))
 
 
 def contact_sheet(report: "RunReport") -> Path:
@@ -165,7 +165,7 @@ def contact_sheet(report: "RunReport") -> Path:
 
 
 def draw_figures(path: Path, reports: Sequence["RunReport"]) -> List[Path]:
-    """PSNR over seconds where runs were measured while training, and costs over the number of scenes."""
+    """PSNR over seconds where runs were measured while training, and costs of several over the number of scenes."""
     from latent_nerfstudio.reports.figures import plot_costs, plot_quality, quality_curves
 
     quality, cost = (path.with_name(f"{path.stem}_{name}.png") for name in ("quality", "costs"))
@@ -173,21 +173,30 @@ def draw_figures(path: Path, reports: Sequence["RunReport"]) -> List[Path]:
     if curves := quality_curves(reports):
         plot_quality(curves, quality)
         drawn.append(quality)
-    if costs := {report.name: report.costs for report in reports if report.costs is not None}:
+    costs = {report.name: report.costs for report in reports if report.costs is not None}
+    if len(costs) > 1:
         plot_costs(costs, cost)
         drawn.append(cost)
     return drawn
 
 
-def html(reports: Sequence["RunReport"], figures: Sequence[Path], sheets: Sequence[Path]) -> str:
+def html(
+    reports: Sequence["RunReport"], figures: Sequence[Path], sheets: Sequence[Path], videos: Sequence[Path] = ()
+) -> str:
     """The page that holds everything."""
-    from latent_nerfstudio.reports.page import html_list, html_picture, html_table, page
+    from datetime import date
+
+    from latent_nerfstudio import __version__
+    from latent_nerfstudio.reports.page import html_list, html_picture, html_table, html_video, page
     from latent_nerfstudio.reports.run_report import comparisons, cost_table, quality_table, summary_line
 
     head, costs = cost_table(reports)
+    about = [f"{date.today()}, latent-nerfstudio {__version__}", f"lns report {' '.join(r.config for r in reports)}"]
     sections = [
+        ("Report", [html_list(about)]),
         ("Held-out views", [html_table(*quality_table(reports)), html_list(list(map(summary_line, reports)))]),
         ("Costs", [html_table(head, costs), html_list(comparisons(reports))] if costs else []),
+        ("Videos", [html_video(video) for video in videos if video.suffix.lower() == ".mp4"]),
         ("Figures", [html_picture(figure, figure.stem) for figure in figures]),
         ("Contact sheets", [html_picture(sheet, "contact sheet") for sheet in sheets]),
     ]

@@ -10,7 +10,7 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #1b1f24; max-width: 75rem; m
 table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid #d8dee4; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
-img { max-width: 100%; }
+img, video { max-width: 100%; }
 """
 
 Section = Tuple[str, List[str]]
@@ -42,3 +42,9 @@ def html_picture(path: Path, text: str) -> str:
     """A PNG within the page."""
     content = base64.b64encode(path.read_bytes()).decode()
     return f'<figure><img alt="{escape(text)}" src="data:image/png;base64,{content}"></figure>'
+
+
+def html_video(path: Path) -> str:
+    """An mp4 within the page."""
+    content = base64.b64encode(path.read_bytes()).decode()
+    return f'<video controls loop muted playsinline src="data:video/mp4;base64,{content}"></video>'
