@@ -262,7 +262,7 @@ def test_opacities_are_reset_by_the_interval_and_not_at_the_start(release, naive
     for step in range(11):
         model.step_cb(SimpleNamespace(optimizers=model.optimizers), step)
         model.gauss_params["opacities"].data.fill_(0.0)
-        model.render_cameras(camera_of(8, 8))["rgb"].sum().backward()
+        model.render_cameras(camera_of(8, 8))["latent"].sum().backward()
         model.step_post_backward(step)
         highest = float(model.gauss_params["opacities"].sigmoid().max())
         assert highest == pytest.approx(0.5 if step not in (3, 6) else 0.01)
@@ -277,7 +277,7 @@ def test_scenes_that_are_not_trained_stay_as_they_are(naive):
     with torch.no_grad():
         outputs = model.render_cameras(camera_of(8, 8))
     model.step_post_backward(0)
-    assert not outputs["rgb"].requires_grad
+    assert not outputs["latent"].requires_grad
     assert all(torch.equal(values, before[name]) for name, values in model.state_dict().items())
 
 
