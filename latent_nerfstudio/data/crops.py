@@ -72,7 +72,7 @@ class ObjectPixels:
             image: uint8, or float in [0, 1].
         """
         if index not in self._bits:
-            self._bits[index] = np.packbits(differs(as_float(image), self.color.to(image.device)).cpu().numpy())
+            self._bits[index] = np.packbits(differs(as_float(image.cpu()), self.color).numpy())
         count = image.shape[0] * image.shape[1]
         solid = np.flatnonzero(np.unpackbits(self._bits[index], count=count))
         return torch.from_numpy(solid) if len(solid) else torch.arange(count)

@@ -95,8 +95,8 @@ def texels_of(
     positions: Float[Tensor, "points 3"], slots: Int[Tensor, "points"], rows: int, cols: int, axes: Axes
 ) -> Tuple[Int[Tensor, "points texels"], Float[Tensor, "points texels"]]:
     """The texels that a point's features are made of, as rows of the flattened planes, and their bilinear weights."""
-    last = positions.new_tensor([cols - 1, rows - 1])
-    place = positions[:, [axis for pair in axes for axis in pair]].view(-1, len(axes), 2)
+    last = torch.cat([positions.new_full((1,), side - 1) for side in (cols, rows)])  # made where positions are
+    place = torch.stack([positions[:, axis] for pair in axes for axis in pair], dim=1).view(-1, len(axes), 2)
     place = torch.minimum(((place + 1) * (last / 2)).clamp(min=0), last)
     low = torch.minimum(place.floor(), last - 1)
     (right, down), (column, row) = (place - low).unbind(dim=2), low.int().unbind(dim=2)

@@ -50,7 +50,9 @@ def latent_cameras(cameras: Cameras, factor: int) -> Cameras:
     A latent pixel's ray is the mean of the rays of the image pixels it covers. The argument is left as it is.
     """
     scaled = deepcopy(cameras)
-    scaled.rescale_output_resolution(1 / factor, scale_rounding_mode="ceil")
+    for name in ("fx", "fy", "cx", "cy"):
+        setattr(scaled, name, getattr(cameras, name) / factor)
+    scaled.height, scaled.width = -(-cameras.height // factor), -(-cameras.width // factor)
     return scaled
 
 

@@ -113,7 +113,13 @@ def dispatch(func: Any, args: Any, kwargs: Dict[str, Any]) -> Any:
     if name.startswith("aten._local_scalar_dense.") or not (pretended if device is None else is_cuda(device)):
         return result
     known = {id(t.inner): t for t in pretended}  # of operations in place
-    return tree_map(lambda t: known.get(id(t)) or Pretended(t) if isinstance(t, torch.Tensor) else t, result)
+
+    def wrapped(value: Any) -> Any:
+        if not isinstance(value, torch.Tensor):
+            return value
+        return known[id(value)] if id(value) in known else Pretended(value)
+
+    return tree_map(wrapped, result)
 
 
 def check_devices(name: str, args: Any, tensors: Any) -> None:

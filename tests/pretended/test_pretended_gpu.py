@@ -11,15 +11,16 @@ from pretended.device import environment
 WAITS = {
     "latent supervision": 4,
     "latent supervision, RGB": 4,
-    "RGB alignment, crops": 4,
+    "RGB alignment, crops": 8,
     "RGB alignment, whole pictures": 4,
-    "mixed supervision": 6,
+    "mixed supervision": 4,
     "warm-up": 4,
-    "joint training": 6,
+    "joint training": 8,
     "saved and resumed": 4,
 }
-"""Waits of the host for the device in a step, without the optimizer: the finite check, which rays meet the box, which
-points are left out of the backward pass (not with the Triton kernel)."""
+"""Waits of the host for the device in a step, without the optimizer: how many rays meet the box, Nerfstudio's bins of
+samples, which points the backward pass leaves out (not with the Triton kernel), and whether losses are finite; with
+crops, of each picture that is seen for the first time, where its object is."""
 
 CASES = (*WAITS, "evaluated", "nerfacto", "tensorf", "vanilla")
 
