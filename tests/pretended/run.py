@@ -76,7 +76,7 @@ def cases(folder: Path) -> Dict[str, Callable[[], Dict[str, Any]]]:
         step_of(pipeline, 0)
         return step_of(pipeline, 2)
 
-    from small_nerfs import SMALL
+    from small_nerfs import small_nerfacto
 
     return {
         "latent supervision": lambda: step_of(built(latent()), 0),
@@ -90,7 +90,7 @@ def cases(folder: Path) -> Dict[str, Callable[[], Dict[str, Any]]]:
         ),
         "saved and resumed": saved_and_resumed,
         "evaluated": evaluated,
-        **{name: (lambda build=build: other(build())) for name, build in SMALL.items()},
+        "nerfacto": lambda: other(small_nerfacto()),
     }
 
 

@@ -22,7 +22,7 @@ WAITS = {
 samples, which points the backward pass leaves out (not with the Triton kernel), and whether losses are finite; with
 crops, of each picture that is seen for the first time, where its object is."""
 
-CASES = (*WAITS, "evaluated", "nerfacto", "tensorf", "vanilla")
+CASES = (*WAITS, "evaluated", "nerfacto")
 
 
 @pytest.fixture(scope="session")
