@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 ASIDE = (
     "errors.py",
+    "latent_space/autoencoder.py",
     "latent_space/latent_space.py",
     "latent_space/normalizer.py",
     "fields/planes.py",
@@ -26,7 +27,7 @@ ASIDE = (
 """Files of a step that need no row: each has one short function in it."""
 
 MOST_CALLS = 85
-"""Calls of our functions in a step, without comprehensions; 108 before the walk was straightened."""
+"""Calls of our functions in a step, without comprehensions: 84 in 20 files."""
 
 
 def rows():
@@ -62,5 +63,5 @@ def test_a_step_calls_what_the_table_names(calls):
 
 
 def test_a_step_goes_through_the_files_of_the_table(calls):
-    assert not {path for path, _ in calls} - set(rows()) - set(ASIDE)
+    assert sorted({path for path, _ in calls} - set(rows()) - set(ASIDE)) == []
     assert len(calls) <= MOST_CALLS, len(calls)
