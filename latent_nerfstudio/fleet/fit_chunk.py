@@ -6,12 +6,13 @@ import os
 import socket
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 import numpy as np
 import torch
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocation
+from nerfstudio.engine.optimizers import Optimizers
 from nerfstudio.utils import profiler, writer
 from nerfstudio.utils.colors import COLORS_DICT
 from nerfstudio.utils.rich_utils import CONSOLE
@@ -21,6 +22,7 @@ from latent_nerfstudio.data.latent_datamanager import LatentDataManagerConfig, s
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
 from latent_nerfstudio.engine.trainer import LatentTrainer, LatentTrainerConfig, seed_everything
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.fields.placement import Placement
 from latent_nerfstudio.files.replacing import NO_ROOM, unfinished_folder
 from latent_nerfstudio.fleet.examine import SceneFacts, examine, unreadable_scenes
 from latent_nerfstudio.fleet.plan import SOURCE, box_of, row_of, survey
@@ -68,9 +70,9 @@ def fit_chunk(job: ChunkJob, on_progress: OnProgress = lambda share: None) -> Li
     inventory = job.inventory
     bundle = read_shared_bundle(inventory.bundle)
     check_bundle(bundle, inventory)
-    done, _ = survey(inventory, bundle, job.names, {})
-    left = [name for name in job.names if name not in done]
     with messages_to(job.log_path):
+        done, _ = survey(inventory, bundle, job.names, {})
+        left = [name for name in job.names if name not in done]
         chunk, reasons = examine(inventory.data, left, bundle, inventory.settings)
         return [*done.values(), *failures(reasons), *fit_or_split(inventory, bundle, chunk, on_progress)]
 
@@ -142,6 +144,14 @@ class ChunkTrainer(LatentTrainer):
     it at once."""
 
     obeys_signals = False
+    placements: Mapping[str, Placement] = {}
+    """Of scenes by name; others stay where they are."""
+
+    def setup_optimizers(self) -> Optimizers:
+        """Places the scenes first: what follows in `setup` draws their rays and fits their weights."""
+        model = self.pipeline.latent_model
+        model.place([self.placements.get(name, Placement()) for name in model.scene_names])
+        return super().setup_optimizers()
 
     def save_checkpoint(self, step: int) -> None:
         check_finite(dict(self.pipeline.named_parameters()), step, "parameter")
@@ -151,18 +161,17 @@ def train(inventory: Inventory, bundle: SharedBundle, chunk: Chunk, on_progress:
     """Trains scenes together, everything shared being frozen.
 
     Where a scene's planes start: at zero beside the mean of the bundle's scene weights (`models.bundle_start`), which
-    `pipelines.scene_start.start_scenes` then fits to its latents, when `LatentPipeline.prepare` is first called.
-    Another start, such as a prediction from its photos, belongs before `trainer.train()` here.
+    `pipelines.scene_start.start_scenes` then fits to its latents, in `LatentPipeline.prepare`, which `trainer.setup()`
+    calls. Another start, such as a prediction from its photos, belongs between that and `trainer.train()`.
     """
     seed_everything(inventory.settings.seed)  # so that a chunk does not depend on those before it
     writer.EVENT_WRITERS.clear()  # Nerfstudio's trainer adds to these, one chunk after the other
     profiler.PROFILER.clear()
     with unfinished_folder(inventory.place) as folder:
         config = chunk_config(inventory, bundle, list(chunk), folder)
-        trainer: LatentTrainer = config.setup()
+        trainer: ChunkTrainer = config.setup()
+        trainer.placements = {name: scene.placement for name, scene in chunk.items()}
         trainer.setup()
-        model = trainer.pipeline.latent_model
-        model.place([chunk[name].placement for name in model.scene_names])
         trainer.pipeline.datamanager.cached_eval  # noqa: B018  # what cannot be read fails before it costs anything
 
         def report(step: int) -> None:

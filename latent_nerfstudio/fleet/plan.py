@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
+from tqdm import tqdm
+
 from latent_nerfstudio.data.layouts import SceneFrames, read_scene, scene_name
 from latent_nerfstudio.data.scenes_dataparser import find_scenes, select_scenes
 from latent_nerfstudio.errors import problem
@@ -59,7 +61,8 @@ def survey(
         known: rows of an earlier call, whose stamps spare the reading of pictures that nobody has touched.
     """
     with ThreadPoolExecutor(READING_THREADS) as pool:
-        rows = list(pool.map(lambda name: kept_scene(inventory, bundle, name, known.get(name)), names))
+        looked_at = pool.map(lambda name: kept_scene(inventory, bundle, name, known.get(name)), names)
+        rows = list(tqdm(looked_at, "Looking for finished scenes", len(names), delay=2, leave=False))
     done = {row.name: row for row in rows if row is not None and row.state == "done"}
     return done, [row.name for row in rows if row is not None and row.state != "done"]
 

@@ -84,7 +84,7 @@ def test_the_numbers_are_those_of_the_planes_in_the_file(inventory, bundle, tmp_
     assert scene.facts["psnr"] == pytest.approx(sum(psnr) / len(psnr), abs=1e-4)
 
 
-def test_a_longer_fit_is_better_and_a_scene_in_other_units_the_same(inventory, bundle, tmp_path):
+def test_a_scene_in_other_units_is_the_same(inventory, bundle, tmp_path):
     """Three times as large and elsewhere: the same PSNR, depths three times as large."""
     shift = np.array([5.0, -2.0, 1.0])
     folder = shutil.copytree(inventory.data / "a", inventory.data / "far")
@@ -95,14 +95,10 @@ def test_a_longer_fit_is_better_and_a_scene_in_other_units_the_same(inventory, b
         pose[:3, 3] = 3 * pose[:3, 3] + shift
         frame["transform_matrix"] = pose.tolist()
     (folder / "transforms.json").write_text(json.dumps(meta))
-    longer = inventory_of(
-        inventory.data, tmp_path / "longer", bundle, steps=40, rays_per_scene=256, precision="float32"
-    )
-    (short,) = fit_chunk(ChunkJob(inventory, ("a",)))
-    near, far = (fit_chunk(ChunkJob(longer, (name,)))[0] for name in ("a", "far"))
-    assert near.psnr > short.psnr + 1
+    exact = inventory_of(inventory.data, tmp_path / "exact", bundle, precision="float32")
+    near, far = (fit_chunk(ChunkJob(exact, (name,)))[0] for name in ("a", "far"))
     assert far.psnr == pytest.approx(near.psnr, abs=0.05)
-    scenes = lns.load(longer.output / "scenes", bundle=bundle)
+    scenes = lns.load(exact.output / "scenes", bundle=bundle)
     facts = scenes.facts["far"]["cameras"]["radius"], scenes.facts["a"]["cameras"]["radius"]
     assert facts[0] == pytest.approx(3 * facts[1], rel=1e-3)
     assert torch.allclose(scenes.box_of("far"), 3 * scenes.box_of("a") + torch.tensor(shift).float(), atol=1e-4)

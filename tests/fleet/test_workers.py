@@ -125,7 +125,7 @@ def test_a_chunk_that_is_too_large_for_rays_memory_is_halved_and_gpus_that_join_
 
 def test_tasks_of_a_cluster_by_hand():
     both = Cluster({"CPU": 8.0, "GPU": 2.0})
-    assert (ray_slots(both), ray_slots(both, 0.5), ray_slots(both, 0)) == (2, 4, 8)
+    assert (ray_slots(both), ray_slots(both, 0.5), ray_slots(both, 0.0)) == (2, 4, 8)
     assert (ray_slots(Cluster({"CPU": 3.0})), ray_gpus(Cluster({"CPU": 3.0}), None)) == (3, 0)
 
 
