@@ -65,7 +65,7 @@ def mesh(scenes: Any, name: str, resolution: int = 128, level: Optional[float] =
     spacing = sides / (np.array(density.shape) - 1)
     corners, faces, _, _ = marching_cubes(padded, level, spacing=tuple(spacing))
     positions = corners + box[0] - spacing
-    surface = trimesh.Trimesh(positions, faces[:, ::-1], process=False)
+    surface: Any = trimesh.Trimesh(positions, faces[:, ::-1], process=False)
     surface.visual.vertex_colors = vertex_colors(scenes, name, positions, surface.vertex_normals, views)
     return surface
 

@@ -55,9 +55,9 @@ def write_gallery(
 
 def row(name: str, facts: Dict[str, Any], size: Optional[int], file: str) -> Dict[str, Any]:
     """What the page holds of a scene; numbers that are none are left out."""
-    psnr = facts.get("psnr")
+    psnr: Any = facts.get("psnr")
     good = isinstance(psnr, (int, float)) and not isinstance(psnr, bool) and math.isfinite(psnr)
-    return {"name": name, "file": f"{STRIPS}/{file}", "psnr": round(float(psnr), 2) if good else None, "bytes": size}
+    return {"name": name, "file": f"{STRIPS}/{file}", "psnr": round(psnr * 1.0, 2) if good else None, "bytes": size}
 
 
 def page(title: str, rows: List[Dict[str, Any]], views: int) -> str:
