@@ -54,7 +54,7 @@ class ConfigLoader(yaml.FullLoader):
         """An empty dataclass, or a path or a member of an enumeration of plain arguments."""
         kind: Any = self.find_python_name(suffix, node.start_mark)
         args = args or ()
-        if newobj and is_dataclass(kind) and not args and not kwds:
+        if newobj and isinstance(kind, type) and is_dataclass(kind) and not args and not kwds:
             return kind.__new__(kind)
         plain = not kwds and all(isinstance(value, (str, int)) for value in args)
         if not newobj and plain and issubclass(kind, (PurePath, Enum)):
