@@ -24,6 +24,7 @@ from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float
 from latent_nerfstudio.latent_space.normalizer import NormalizerKind
 from latent_nerfstudio.latent_space.precision import Precision
 from latent_nerfstudio.latent_space.resolution import mask_of_latent
+from latent_nerfstudio.models.bundle_encoder import read_scene_encoder
 from latent_nerfstudio.models.bundle_start import (
     autoencoder_for,
     nerf_for,
@@ -37,6 +38,7 @@ from latent_nerfstudio.models.metrics import ImageMetrics, latent_psnr
 from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
 from latent_nerfstudio.models.triplane import TriplaneModel, TriplaneModelConfig
 from latent_nerfstudio.models.viewing import ScenePanel
+from latent_nerfstudio.scene_encoder.network import SceneEncoder
 
 ENCODER_HASH = "encoder_hash"
 """Name in a checkpoint of the hash of the encoder that it leaves out."""
@@ -102,6 +104,7 @@ class LatentModel(Model):
         self.place([Placement()] * len(self.scene_names))
         self.nerf: Model = self._build_nerf(bundle)
         self.from_bundle = (bundle is not None and bundle.has_base_planes, bundle is not None)
+        self._scene_encoder = [] if bundle is None else self._encoder_of(bundle)
         self.bundle_facts: Dict[str, Any] = {} if bundle is None else bundle.facts
         self.metrics = ImageMetrics()
         self._autoencoder_as_it_came: List[Autoencoder] = []  # in a list, which keeps it out of the state dict
@@ -132,6 +135,17 @@ class LatentModel(Model):
         if bundle is not None:
             start_nerf(nerf, bundle)
         return nerf
+
+    def _encoder_of(self, bundle: SharedBundle) -> List[SceneEncoder]:
+        """The bundle's scene encoder, in a list, which keeps it out of the state dict; none with other latents."""
+        same = self.latent_space.autoencoder.encoder_hash() == bundle.autoencoder["encoder_hash"]
+        encoder = read_scene_encoder(bundle) if same and isinstance(self.nerf, TriplaneModel) else None
+        return [] if encoder is None else [encoder]
+
+    @property
+    def scene_encoder(self) -> Optional[SceneEncoder]:
+        """What predicts scenes from their photos, of the shared bundle that the model starts from, if it has one."""
+        return self._scene_encoder[0].to(self.device) if self._scene_encoder else None
 
     def _initial_scene(self) -> str:
         name = self.config.scene or self.scene_names[0]

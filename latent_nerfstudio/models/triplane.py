@@ -92,7 +92,7 @@ class TriplaneModel(BoxedModel):
             views: what `scene_index` counts instead of the scenes, where it is given.
         """
         rays, hit = self.clip(ray_bundle)
-        planes, slots = self.planes_of(rays, scenes, views)
+        planes, slots, scenes = self.planes_of(rays, scenes, views)
         ray_samples = self.sampler(rays)
         if self.config.num_importance_samples:
             with torch.no_grad():
@@ -101,7 +101,7 @@ class TriplaneModel(BoxedModel):
         density, channels = self.evaluate(ray_samples, slots, planes)
         weights = ray_weights(ray_samples, density)
         outputs = for_all_rays(composite(ray_samples, weights, channels), hit, ray_bundle, self.aabb)
-        return {**outputs, "planes": planes} if self.training else outputs
+        return {**outputs, "planes": planes, "scenes": scenes} if self.training else outputs
 
     def evaluate(
         self, ray_samples: RaySamples, slots: Int[Tensor, "rays"], planes: Tensor
@@ -112,8 +112,8 @@ class TriplaneModel(BoxedModel):
 
     def planes_of(
         self, rays: RayBundle, scenes: Optional[Int[Tensor, "scenes"]], views: Sequence[SceneView]
-    ) -> Tuple[Float[Tensor, "scenes planes features rows cols"], Int[Tensor, "rays"]]:
-        """The composed planes of the scenes or views of rays, and which of them each ray is looked up in."""
+    ) -> Tuple[Float[Tensor, "scenes planes features rows cols"], Int[Tensor, "rays"], Int[Tensor, "scenes"]]:
+        """The composed planes of the scenes or views of rays, which of them each ray is looked up in, and the scenes."""
         index = (rays.metadata or {}).get("scene_index")
         if index is None:
             index, scenes = torch.zeros_like(rays.origins[:, :1], dtype=torch.long), torch.zeros(1, dtype=torch.long)
@@ -132,9 +132,9 @@ class TriplaneModel(BoxedModel):
 
         if torch.is_grad_enabled() or self.training:
             self.plane_cache.clear()
-            return compose(), slots
+            return compose(), slots, scenes
         parameters = [*self.field.plane_parameters(), *self.field.shared_plane_parameters()]
-        return self.plane_cache.keep(parameters, shown or tuple(scenes.tolist()), compose), slots
+        return self.plane_cache.keep(parameters, shown or tuple(scenes.tolist()), compose), slots, scenes
 
     def get_loss_dict(self, outputs, batch, metrics_dict=None) -> Dict[str, Tensor]:
         """Mean squared error against `batch["latent"]` [rays, C], and the regularisers."""

@@ -28,6 +28,7 @@ from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.pipelines.commands import refuse_unsupported
 from latent_nerfstudio.pipelines.finite import check_finite, not_finite
 from latent_nerfstudio.pipelines.saved_state import FAILED, SECONDS, seal, take_failed, unsealed
+from latent_nerfstudio.pipelines.scene_prediction import PredictedScenes, predict_scenes
 from latent_nerfstudio.pipelines.scene_start import start_scenes
 from latent_nerfstudio.pipelines.scene_watch import SceneWatch
 
@@ -109,6 +110,7 @@ class LatentPipeline(VanillaPipeline):
         self.freeze_shared()
         self.watch = SceneWatch(self.latent_model, self.datamanager)
         self.is_fresh = True
+        self.predicted: Optional[PredictedScenes] = None
         self.start_seconds = 0.0  # of training before the first step: the scenes' start, or processes before this one
 
     def freeze_shared(self) -> None:
@@ -145,7 +147,10 @@ class LatentPipeline(VanillaPipeline):
         if self.datamanager.table is not None:
             return
         self.datamanager.prepare(self.space, self.latent_model.meets_box)
-        if self.is_fresh and self.latent_model.from_bundle[0]:
+        self.predicted = predict_scenes(self.latent_model, self.datamanager)
+        if self.is_fresh and self.predicted is not None:
+            self.predicted.put(self.latent_model.nerf)
+        elif self.is_fresh and self.latent_model.from_bundle[0]:
             self.start_seconds = start_scenes(self.latent_model, self.datamanager, self.config.fit_scene_weights)
 
     def load_pipeline(self, loaded_state: Dict[str, Any], step: int) -> None:
@@ -230,6 +235,14 @@ class LatentPipeline(VanillaPipeline):
         return any(id(parameter) not in own for parameter in trained)
 
     def stage_losses(self, step: int) -> Losses:
+        """The losses of the stage that the step is in, and the pull towards predicted scenes."""
+        outputs, losses, metrics = self.losses_of_stage(step)
+        if self.predicted is not None and outputs["planes"].requires_grad:
+            base = self.latent_model.nerf.field.base_planes
+            losses["prediction_pull"] = self.predicted.pull(outputs["planes"], outputs["scenes"], base)
+        return outputs, losses, metrics
+
+    def losses_of_stage(self, step: int) -> Losses:
         """The losses of the stage that the step is in."""
         stage = self.stage_at(step)
         if stage == "latent supervision":

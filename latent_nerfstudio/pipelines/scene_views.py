@@ -58,10 +58,10 @@ class SceneViews:
             masks = self.valid[pixels].view(*views.shape, *latents.shape[-2:]).to(device)
         return Photos(latents, self.poses[views], self.intrinsics[views], masks)
 
-    def groups(self, scene: int) -> List[Photos]:
-        """All views of a scene, those of a size together."""
-        own = self.members[scene]
-        return [self.photos(self.alike(scene, size)[None]) for size in self.sizes[own].unique(dim=0)]
+    def groups(self, views: Int[Tensor, "views"]) -> List[Photos]:
+        """Views of a scene as photos, those of a size together."""
+        sizes, kind = self.sizes[views].unique(dim=0, return_inverse=True)
+        return [self.photos(views[kind == i][None]) for i in range(len(sizes))]
 
     def rays(self, pixels: Int[Tensor, "rays"]) -> Tuple[RayBundle, Float[Tensor, "rays channels"]]:
         """Rays in the box's units, and normalised latents, of pixels of the table."""

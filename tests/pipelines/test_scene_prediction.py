@@ -1,0 +1,102 @@
+"""Predicted scenes: where a run starts, and what pulls it back."""
+
+import pytest
+import torch
+from tiny import TINTS, latent_model_of, pipeline_config_of, small_nerf, write_ball
+
+from latent_nerfstudio.fields.planes import compose_planes
+from latent_nerfstudio.models.bundle_encoder import new_scene_encoder, write_scene_encoder
+from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
+from latent_nerfstudio.pipelines import scene_prediction
+from latent_nerfstudio.pipelines.scene_prediction import PredictedScenes
+from latent_nerfstudio.scene_encoder.network import Prediction, SceneEncoderConfig
+
+SIZES = {
+    "grid": 4,
+    "photo_width": 8,
+    "point_width": 4,
+    "fine_width": 8,
+    "width": 8,
+    "inner_width": 8,
+    "inner_blocks": 1,
+}
+NERF = {"macro_features": 3, "num_base_planes": 2}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Two scenes, and a bundle with a scene encoder of random weights."""
+    folder = tmp_path_factory.mktemp("balls")
+    for index in range(2):
+        write_ball(folder / "scenes" / f"ball_{index}", TINTS[index], 5 + index, 16, 16, "RGBA", index)
+    torch.manual_seed(0)
+    model = latent_model_of("identity", ["a"], nerf=small_nerf(**NERF))
+    write_shared_bundle(folder / "plain", model, 1, {})
+    bundle = read_shared_bundle(str(folder / "plain"))
+    encoder = new_scene_encoder(bundle, SceneEncoderConfig(**SIZES))
+    for parameter in encoder.parameters():
+        parameter.data.add_(0.1 * torch.randn_like(parameter))
+    write_scene_encoder(bundle, encoder, folder / "run", {})
+    return folder
+
+
+def pipeline_of(place, bundle="run", fresh=True, **model):
+    config = pipeline_config_of(place / "scenes", "identity")
+    config.model.shared_bundle = str(place / bundle)
+    for name, value in model.items():
+        setattr(config.model, name, value)
+    pipeline = config.setup(device="cpu")
+    if not fresh:
+        pipeline.is_fresh = False
+        pipeline.latent_model.nerf.field.micro_planes.data.fill_(3.0)
+    pipeline.prepare()
+    return pipeline
+
+
+def test_a_run_starts_as_its_encoder_predicts_and_the_pull_is_zero_there(place):
+    pipeline = pipeline_of(place)
+    field, views = (
+        pipeline.latent_model.nerf.field,
+        scene_prediction.SceneViews(pipeline.latent_model, pipeline.datamanager),
+    )
+    for scene, members in enumerate(views.members):
+        micro, weights = pipeline.latent_model.scene_encoder(views.groups(members))
+        torch.testing.assert_close(field.micro_planes[scene], micro[0], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(field.scene_weights[scene], weights[0], atol=1e-5, rtol=1e-4)
+    _, losses, _ = pipeline.get_train_loss_dict(0)
+    assert float(losses["prediction_pull"]) == pytest.approx(0, abs=1e-9)
+
+
+def test_a_bundle_without_an_encoder_starts_as_before(place):
+    pipeline = pipeline_of(place, "plain")
+    assert pipeline.predicted is None and "prediction_pull" not in pipeline.get_train_loss_dict(0)[1]
+    assert not bool(pipeline.latent_model.nerf.field.micro_planes.any())
+    assert pipeline_of(place, reset_base_planes=True).predicted is None
+
+
+def test_a_resumed_run_keeps_its_scenes_and_the_pull(place):
+    pipeline = pipeline_of(place, fresh=False)
+    assert bool((pipeline.latent_model.nerf.field.micro_planes == 3).all())
+    assert float(pipeline.get_train_loss_dict(0)[1]["prediction_pull"].detach()) > 0
+
+
+def test_the_pull_by_hand():
+    prediction = Prediction(torch.zeros(2, 3, 1, 2, 2), torch.tensor([[0.0], [2.0]]))
+    base = torch.ones(1, 3, 1, 2, 2)
+    predicted = PredictedScenes(prediction, torch.tensor([1, 2]), strength=0.8)
+    planes = compose_planes(torch.ones(1, 3, 1, 2, 2), base, torch.tensor([[5.0]])).requires_grad_()
+    loss = predicted.pull(planes, torch.tensor([1]), base)  # differences 1 and 3, weight 0.8 / 2^2
+    assert float(loss) == pytest.approx(0.2 * (1 + 9) / 2)
+    loss.backward()
+    assert bool((planes.grad > 0).all())
+
+
+def test_many_photos_are_thinned_out_evenly(place, monkeypatch):
+    monkeypatch.setattr(scene_prediction, "MOST_PHOTOS", 2)
+    seen = []
+    original = scene_prediction.SceneViews.groups
+    monkeypatch.setattr(
+        scene_prediction.SceneViews, "groups", lambda self, v: seen.append(v.tolist()) or original(self, v)
+    )
+    pipeline_of(place)
+    assert seen == [[0, 3], [4, 8]]  # of 4 and 5 training views
