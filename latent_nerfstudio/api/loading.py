@@ -12,6 +12,7 @@ from torch import Tensor
 
 from latent_nerfstudio.api.cameras import ELEVATION, Ring, as_point
 from latent_nerfstudio.api.codec import Codec, Images, device_of
+from latent_nerfstudio.api.prediction import predict
 from latent_nerfstudio.api.progress import progress
 from latent_nerfstudio.api.run_model import load_model, read_checkpoint, training_cameras
 from latent_nerfstudio.api.scenes import Scenes
@@ -209,6 +210,30 @@ class Bundle:
     ) -> Float[Tensor, "n height width 3"]:
         """See `Codec.decode`."""
         return self.codec.decode(latents, height, width)
+
+    def predict(
+        self,
+        photos: Images,
+        cameras: Cameras,
+        masks: Optional[Sequence[Tensor]] = None,
+        box: Optional[Float[Tensor, "2 3"]] = None,
+        name: str = "scene",
+    ) -> Scenes:
+        """A scene of one or more posed photos, by the bundle's scene encoder, without any fitting.
+
+        Args:
+            photos: [n, H, W, 3] or a list of [H, W, 3] of any sizes: uint8, or floats in [0, 1], on the bundle's
+                background.
+            cameras: n perspective cameras, of the photos.
+            masks: [H, W] of each, true where a photo may be used; None for everywhere.
+            box: lower and upper corner of the scene, in its own units; by default it is within the bundle's box.
+            name: of the scene.
+
+        Raises:
+            ValueError: no photos, cameras that are not theirs, that are all alike or see nothing of the box, or a
+                bundle without a scene encoder.
+        """
+        return predict(self.shared, photos, cameras, masks, box, name, self.codec.device)
 
     def scenes(self, files: Source, device: Optional[str] = None) -> Scenes:
         """Scene files of this bundle, see `load`."""

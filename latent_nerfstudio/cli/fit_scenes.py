@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
-LEAST = {"workers": 1, "chunk": 1, "steps": 1, "rays_per_scene": 1, "eval_interval": 2, "seed": 0}
+LEAST = {"workers": 1, "chunk": 1, "steps": 0, "rays_per_scene": 1, "eval_interval": 2, "seed": 0}
 LEAST.update(rgb_alignment_start=0, gpus_per_task=0)
 """Smallest values of flags."""
 
@@ -37,7 +37,7 @@ class FitScenes:
     """Shared bundle: `bundled`, a run of ig-ae (folder or config.yml), a bundle's folder, or a Hub id."""
     scenes: SceneNames = ()
     steps: int = 300
-    """Steps of each scene in all."""
+    """Steps of each scene in all; 0 writes scenes as the bundle's scene encoder predicts them from their photos."""
     rgb_alignment_start: Optional[int] = None
     """First step of RGB alignment, which decodes renders and fits them to the pictures; None for none."""
     eval_interval: Optional[int] = None

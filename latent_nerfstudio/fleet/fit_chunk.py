@@ -178,7 +178,10 @@ def train(inventory: Inventory, bundle: SharedBundle, chunk: Chunk, on_progress:
             on_progress((step + 1) / config.max_num_iterations)
 
         trainer.callbacks.append(TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], report))
-        trainer.train()
+        if inventory.settings.steps:
+            trainer.train()
+        else:  # scenes as they start: predicted, where the bundle has a scene encoder
+            trainer.pipeline.prepare()
     return trainer.pipeline
 
 
@@ -190,7 +193,7 @@ def chunk_config(inventory: Inventory, bundle: SharedBundle, names: Sequence[str
     config = copy.deepcopy(inventory.method)
     config._target = ChunkTrainer
     config.output_dir, config.experiment_name, config.timestamp = folder, "chunk", "now"
-    config.max_num_iterations = inventory.settings.steps
+    config.max_num_iterations = max(1, inventory.settings.steps)
     config.steps_per_save = config.steps_per_eval_image = NEVER
     config.steps_per_eval_batch = config.steps_per_eval_all_images = NEVER
     config.contact_sheet, config.write_bundle, config.steps_per_pictures = False, False, None

@@ -30,6 +30,9 @@ RISE = 100
 MEASURED = (1, 2, 4, 8)
 """Photos of each held-out scene that it is measured with."""
 
+MEASURED_PIXELS = 2048
+"""Latent pixels of each held-out scene that it is measured with, evenly over its views."""
+
 
 @dataclass
 class EncoderTraining:
@@ -194,8 +197,8 @@ def measure(encoder: SceneEncoder, model: LatentModel, views: SceneViews, scenes
         own = own[torch.randperm(len(own), generator=torch.Generator().manual_seed(7))]
         own = views.alike(scene, views.sizes[own[0]])
         most = min(max(MEASURED), len(own) - 1)
-        pixels = views.table.starts[own[most:]][:, None] + torch.arange(0, int(views.sizes[own[0]].prod()), 3)
-        rays, slots, target = views.target([pixels.flatten()])
+        pixels = (views.table.starts[own[most:], None] + torch.arange(int(views.sizes[own[0]].prod()))).flatten()
+        rays, slots, target = views.target([pixels[:: max(1, len(pixels) // MEASURED_PIXELS)]])
         for count in MEASURED:
             prediction = encoder([views.photos(own[None, : min(count, most)])])
             errors[count].append(float((render(model, prediction, rays, slots) - target).square().mean()))

@@ -144,6 +144,14 @@ class SceneEncoder(nn.Module):
         volume = self.point(self.summary(sums)).unflatten(1, (self.config.grid,) * 3)
         return self.planes_of(volume)
 
+    def sees(self, groups: Sequence[Photos]) -> bool:
+        """Whether any photo shows a point of the grid."""
+        for photos in groups:
+            points = self.points.expand(len(photos.latents), -1, -1)
+            if bool(visible(*project(points, photos.poses, photos.intrinsics), *photos.latents.shape[-2:]).any()):
+                return True
+        return False
+
     def sums_of(self, photos: Photos) -> Sums:
         """What some photos show at every point of the grid."""
         rows, cols = photos.latents.shape[-2:]

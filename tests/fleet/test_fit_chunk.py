@@ -17,7 +17,9 @@ from latent_nerfstudio.fleet import fit_chunk as module
 from latent_nerfstudio.fleet.fit_chunk import chunk_config, fit_chunk, seed_everything
 from latent_nerfstudio.fleet.settings import ChunkJob
 from latent_nerfstudio.latent_space.latent_space import as_float
+from latent_nerfstudio.models.bundle_encoder import new_scene_encoder, write_scene_encoder
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle
+from latent_nerfstudio.scene_encoder.network import SceneEncoderConfig
 from latent_nerfstudio.scene_files.scene_file import read_scene_file
 
 
@@ -237,3 +239,18 @@ def test_another_bundle_than_that_of_the_settings_is_refused(inventory, bundle, 
     changed = dataclasses.replace(inventory, bundle=str(other))
     with pytest.raises(ValueError, match=f"expected the one with the hash {inventory.settings.bundle}, got "):
         fit_chunk(ChunkJob(changed, ("a",)))
+
+
+def test_without_steps_a_scene_is_written_as_its_encoder_predicts_it(scenes, tmp_path, bundle):
+    plain = read_shared_bundle(str(bundle))
+    sizes = dict.fromkeys(("photo_width", "point_width", "fine_width", "width", "inner_width"), 8)
+    encoder = new_scene_encoder(plain, SceneEncoderConfig(grid=4, inner_blocks=1, **sizes))
+    for layer in encoder.out:
+        layer.bias.data.fill_(0.5)  # whatever it sees
+    inventory = inventory_of(
+        scenes, tmp_path / "out", write_scene_encoder(plain, encoder, tmp_path / "run", {}), steps=0
+    )
+    (row,) = fit_chunk(ChunkJob(inventory, ("a",)))
+    scene = read_scene_file(inventory.scene_path("a"))
+    assert row.state == "done" and bool((scene.micro_planes == 0.5).all())
+    torch.testing.assert_close(scene.scene_weights, plain.tensors["mean_scene_weights"])

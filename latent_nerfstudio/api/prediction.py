@@ -1,0 +1,121 @@
+"""Scenes of a few posed photos, as a bundle's scene encoder predicts them."""
+
+from typing import List, Optional, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from nerfstudio.cameras.cameras import Cameras
+from torch import Tensor
+
+from latent_nerfstudio.api.codec import Images, as_batch
+from latent_nerfstudio.api.scene_folder import check_fit
+from latent_nerfstudio.api.scenes import Scenes
+from latent_nerfstudio.data.latent_cache import group_by
+from latent_nerfstudio.errors import problem
+from latent_nerfstudio.fields.placement import placement_of
+from latent_nerfstudio.latent_space.resolution import latent_cameras, mask_of_latent
+from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
+from latent_nerfstudio.models.shared_bundle import SharedBundle
+from latent_nerfstudio.scene_encoder.projection import Photos, intrinsics_of
+from latent_nerfstudio.scene_files.model_scenes import build_model
+
+ALIKE = 1e-6
+"""Difference of poses that no two photos have."""
+
+
+@torch.no_grad()
+def predict(
+    bundle: SharedBundle,
+    photos: Images,
+    cameras: Cameras,
+    masks: Optional[Sequence[Tensor]] = None,
+    box: Optional[Float[Tensor, "2 3"]] = None,
+    name: str = "scene",
+    device: Optional[torch.device] = None,
+) -> Scenes:
+    """See `Bundle.predict`."""
+    pictures = list(photos) if isinstance(photos, (list, tuple)) else list(as_batch(photos))
+    flat = cameras.reshape((-1,)).to("cpu")
+    check_photos(pictures, flat)
+    color, height = bundle.background_color, int(flat.height.max())
+    model = build_model(
+        LatentModelConfig(shared_bundle=str(bundle.folder)), [name], bundle.box, color, image_height=height
+    )
+    model.to(device or torch.device("cpu"))
+    encoder = model.scene_encoder
+    if encoder is None:
+        do = "teach it one with lns learn-scene-encoder, or fit the scene with lns fit-scenes"
+        raise ValueError(problem(f"bundle {bundle.folder}", "a scene encoder", "none", do))
+    if box is not None:
+        model.place([placement_of(np.asarray(box), np.asarray(bundle.aabb))])
+    groups = photos_of(model, pictures, flat, masks)
+    if not encoder.sees(groups):
+        do = "check the cameras (Nerfstudio's axes: x right, y up, looking along -z), or give the scene's own box"
+        raise ValueError(problem("photos", "some that see the bundle's box", "none that do", do))
+    for part, value in encoder(groups)._asdict().items():
+        parameter = getattr(model.nerf.field, part)
+        if parameter is not None:
+            parameter.copy_(value)
+    return Scenes(model, f"{len(pictures)} photos", bundle, training=with_scene(flat))
+
+
+def check_photos(pictures: Sequence[Tensor], cameras: Cameras) -> None:
+    """Refuses photos that nothing can be predicted from.
+
+    Raises:
+        ValueError: none, cameras that are not those of the photos, or several photos of one pose.
+    """
+    if not len(pictures):
+        raise ValueError(problem("photos", "at least one", "none", "give some"))
+    if len(cameras) != len(pictures):
+        got = str(len(cameras))
+        raise ValueError(problem("cameras", f"one for each of {len(pictures)} photos", got, "give those of the photos"))
+    for index, picture in enumerate(pictures):
+        check_fit(as_batch(picture), cameras[index : index + 1])
+    poses = cameras.camera_to_worlds
+    if len(poses) > 1 and float((poses - poses[:1]).abs().max()) < ALIKE:
+        got = f"{len(poses)} that are all alike"
+        raise ValueError(problem("cameras", "a pose of its own for each photo", got, "give their poses (COLMAP)"))
+
+
+def photos_of(
+    model: LatentModel, pictures: Sequence[Tensor], cameras: Cameras, masks: Optional[Sequence[Tensor]]
+) -> List[Photos]:
+    """Photos as a model's scene encoder takes them, those of a size together.
+
+    Args:
+        model: its latent space encodes them, and its first scene's placement moves their cameras.
+        pictures: [H, W, 3] each.
+        cameras: theirs.
+        masks: [H, W] each, true where a picture may be used.
+    """
+    space, groups = model.latent_space, []
+    placed = latent_cameras(model.placements[0].cameras(cameras), space.downscale_factor)
+    intrinsics = intrinsics_of(placed)
+    for members in group_by([hash(tuple(picture.shape)) for picture in pictures]).values():
+        batch = as_batch([pictures[i] for i in members]).to(model.device)
+        latents = space.encode(batch).permute(0, 3, 1, 2)[None]
+        usable = None
+        if masks is not None:
+            usable = torch.stack([mask_of_latent(torch.as_tensor(masks[i]), space.downscale_factor) for i in members])[
+                None
+            ]
+        parts = (placed.camera_to_worlds[members].float()[None], intrinsics[members][None], usable)
+        groups.append(Photos(latents, *(None if part is None else part.to(model.device) for part in parts)))
+    return groups
+
+
+def with_scene(cameras: Cameras) -> Cameras:
+    """A copy of cameras that know that theirs is the first scene."""
+    return Cameras(
+        cameras.camera_to_worlds,
+        cameras.fx,
+        cameras.fy,
+        cameras.cx,
+        cameras.cy,
+        cameras.width,
+        cameras.height,
+        camera_type=cameras.camera_type,
+        metadata={"scene_index": torch.zeros(len(cameras), 1, dtype=torch.long)},
+    )

@@ -1,0 +1,103 @@
+"""Scenes of a few photos from Python: the same as a run against the bundle starts with, and what is refused."""
+
+import pytest
+import torch
+from nerfstudio.cameras.cameras import Cameras
+from tiny import camera_of, latent_model_of, poses_around, small_nerf
+
+import latent_nerfstudio as lns
+from latent_nerfstudio.models.bundle_encoder import new_scene_encoder, write_scene_encoder
+from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
+from latent_nerfstudio.scene_encoder.network import SceneEncoderConfig
+
+SIZES = dict.fromkeys(("photo_width", "point_width", "fine_width", "width", "inner_width"), 8)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bundle")
+    torch.manual_seed(0)
+    model = latent_model_of("identity", ["a"], nerf=small_nerf(macro_features=3, num_base_planes=2))
+    write_shared_bundle(folder / "plain", model, 1, {})
+    plain = read_shared_bundle(str(folder / "plain"))
+    encoder = new_scene_encoder(plain, SceneEncoderConfig(grid=4, inner_blocks=1, **SIZES))
+    for parameter in encoder.parameters():
+        parameter.data.add_(0.1 * torch.randn_like(parameter))
+    write_scene_encoder(plain, encoder, folder / "run", {})
+    return lns.load_bundle(folder / "run", "cpu")
+
+
+def cameras_of(count, width=9, height=8, scale=1.0, shift=0.0):
+    cameras = camera_of(width, height, focal=9.0, count=count)
+    cameras.camera_to_worlds[..., 3] = cameras.camera_to_worlds[..., 3] * scale + shift
+    return cameras
+
+
+def rows(scenes):
+    return scenes.model.nerf.field.micro_planes[0], scenes.model.nerf.field.scene_weights[0]
+
+
+def assert_same(first, second):
+    for a, b in zip(rows(first), rows(second), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+
+def test_photos_of_any_order_and_type_make_one_scene(bundle):
+    photos, cameras = (torch.rand(3, 8, 9, 3) * 255).byte(), cameras_of(3)
+    scenes = bundle.predict(photos, cameras, name="mug")
+    assert scenes.names == ["mug"] and scenes.bundle.hash == bundle.hash
+    order = torch.tensor([2, 0, 1])
+    assert_same(scenes, bundle.predict(photos[order].float() / 255, cameras[order]))
+    assert_same(scenes, bundle.predict(list(photos), cameras, masks=[torch.ones(8, 9, dtype=torch.bool)] * 3))
+    assert scenes.render("mug", cameras[:1]).rgb.shape == (1, 8, 9, 3)
+
+
+def test_photos_of_several_sizes(bundle):
+    small, large = cameras_of(2), camera_of(12, 10, focal=12.0)
+    joined = Cameras(
+        torch.cat([small.camera_to_worlds, torch.tensor(poses_around(1, 2.0, 5)[:, :3], dtype=torch.float32)]),
+        *(torch.cat([getattr(small, n), getattr(large, n)]) for n in ("fx", "fy", "cx", "cy", "width", "height")),
+    )
+    photos = [torch.rand(8, 9, 3), torch.rand(8, 9, 3), torch.rand(10, 12, 3)]
+    scenes = bundle.predict(photos, joined)
+    back = torch.tensor([2, 1, 0])
+    assert_same(scenes, bundle.predict(photos[::-1], joined[back]))
+
+
+def test_a_scene_in_its_own_units_is_placed_in_the_bundles_box(bundle):
+    photos, low, high = torch.rand(2, 8, 9, 3), *bundle.box
+    scenes = bundle.predict(photos, cameras_of(2))
+    placed = bundle.predict(
+        photos, cameras_of(2, scale=4.0, shift=10.0), box=torch.stack([4 * low + 10, 4 * high + 10])
+    )
+    assert_same(scenes, placed)
+    pictures = scenes.render("scene", cameras_of(1)), placed.render("scene", cameras_of(1, scale=4.0, shift=10.0))
+    torch.testing.assert_close(pictures[0].rgb, pictures[1].rgb, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(4 * pictures[0].depth, pictures[1].depth, atol=1e-2, rtol=1e-3)
+
+
+def away(cameras):
+    turned = cameras_of(len(cameras))
+    turned.camera_to_worlds[..., :3] *= torch.tensor([-1.0, 1.0, -1.0])
+    return turned
+
+
+@pytest.mark.parametrize(
+    "photos, change, words",
+    [
+        (0, lambda c: c[:0], "photos: expected at least one, got none"),
+        (2, lambda c: c[:1], "cameras: expected one for each of 2 photos, got 1"),
+        (2, lambda c: cameras_of(2, width=7), "expected 1 perspective cameras of 8 x 9 pixels, got others"),
+        (3, lambda c: c[torch.tensor([0, 0, 0])], "a pose of its own for each photo, got 3 that are all alike"),
+        (2, away, "photos: expected some that see the bundle's box, got none that do"),
+    ],
+)
+def test_what_nothing_can_be_predicted_from(bundle, photos, change, words):
+    with pytest.raises(ValueError, match=words):
+        bundle.predict(list(torch.rand(photos, 8, 9, 3)), change(cameras_of(max(photos, 1))))
+
+
+def test_a_bundle_without_an_encoder_says_how_to_get_one(bundle):
+    plain = lns.load_bundle(bundle.shared.folder.parent.parent / "plain", "cpu")
+    with pytest.raises(ValueError, match="expected a scene encoder, got none; teach it one"):
+        plain.predict(torch.rand(1, 8, 9, 3), cameras_of(1))
