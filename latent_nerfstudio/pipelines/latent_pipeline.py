@@ -142,11 +142,14 @@ class LatentPipeline(VanillaPipeline):
     def prepare(self) -> None:
         """Loads and encodes the training pictures, once; the trainer calls it before the first step.
 
-        Scenes of a fresh run that starts from a shared bundle are fitted to its base planes then.
+        Scenes of a fresh run that starts from a shared bundle have their start then.
         """
-        if self.datamanager.table is not None:
-            return
-        self.datamanager.prepare(self.space, self.latent_model.meets_box)
+        if self.datamanager.table is None:
+            self.datamanager.prepare(self.space, self.latent_model.meets_box)
+            self.start()
+
+    def start(self) -> None:
+        """Scenes begin as the bundle's scene encoder predicts them or, without one, with fitted scene weights."""
         self.predicted = predict_scenes(self.latent_model, self.datamanager)
         if self.is_fresh and self.predicted is not None:
             self.predicted.put(self.latent_model.nerf)

@@ -32,7 +32,7 @@ class PredictedScenes:
         strength: weight of the pull at one photo.
     """
 
-    def __init__(self, prediction: Prediction, photos: Int[Tensor, "scenes"], strength: float = PULL):
+    def __init__(self, prediction: Prediction, photos: Int[Tensor, "scenes"], strength: float):
         self.prediction = prediction
         self.weights = strength / photos.float().square()
 
@@ -88,4 +88,4 @@ def predict_scenes(model: LatentModel, manager: LatentDataManager) -> Optional[P
         parts.append(Prediction(*(value.cpu() for value in encoder(views.groups(chosen)))))
     photos = torch.tensor([len(members) for members in views.members])
     CONSOLE.log(f"Scenes: {len(photos)} predicted from their photos in {time.monotonic() - begun:.1f} s")
-    return PredictedScenes(Prediction(*map(torch.cat, zip(*parts, strict=True))), photos)
+    return PredictedScenes(Prediction(*map(torch.cat, zip(*parts, strict=True))), photos, PULL)

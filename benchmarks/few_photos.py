@@ -1,0 +1,240 @@
+"""Few photos a scene: what a bundle's scene encoder predicts, what fitting makes of it, and RGB without a prior.
+
+    lns demo-scenes --output data/unseen --num-scenes 4 --views 60 --seed 9100
+    python benchmarks/few_photos.py --data data/unseen --bundle bundled-cars --resume
+
+Of the views of a scene every third is held out, and k of the others, shuffled with seed 5, are the photos. All scenes
+are learned together; seconds are of the processor, of one thread, without reading and encoding. RGB is a tri-plane of
+its own for each scene, for each k with those steps and that weight of the total variation that are best on its
+held-out views: more than anybody could choose without them. `--figure` draws rows of one, two and four photos.
+"""
+
+import copy
+import json
+import tempfile
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import mean
+from typing import Any, Dict, List, Optional, Tuple
+
+import numpy as np
+import torch
+import tyro
+from common import Numbers, Results, number, preamble, table
+from PIL import Image, ImageDraw
+
+HELD_OUT_EVERY = 3
+SHUFFLED_WITH = 5
+
+RGB_TRIALS = ((150, 0.01), (600, 0.01), (300, 0.1), (300, 0.3))
+"""Steps and weight of the total variation of RGB."""
+
+SEEN_VIEW = 4
+"""Which held-out view of the first scene the figure shows."""
+
+LATENT_ROWS = {
+    "prediction": {"steps": 0},
+    "prediction and fit": {"steps": 300},
+    "fit from the mean": {"steps": 300, "encoder": False},
+}
+
+
+@dataclass
+class FewPhotos:
+    """Measures predictions, fits and RGB at a few photos a scene."""
+
+    data: Path
+    """Folder of scenes that no bundle has seen."""
+    bundle: str = "bundled"
+    """A bundle with a scene encoder."""
+    photos: Tuple[int, ...] = (1, 2, 4, 8, 16, 40)
+    """Photos of each scene."""
+    max_scenes: int = 4
+    """Scenes, the first by name."""
+    pulls: Tuple[float, ...] = ()
+    """Weights of the pull at one photo to try beside the default."""
+    rgb: bool = True
+    """Whether RGB is measured."""
+    output: Path = Path("benchmarks/few_photos.json")
+    """JSON file; a page is written beside it."""
+    figure: Optional[Path] = None
+    """Picture to draw, .png."""
+    resume: bool = False
+    """Keep what an earlier run has measured."""
+
+    def main(self) -> None:
+        """Measures and writes as the numbers come."""
+        torch.set_num_threads(1)
+        results = Results(self.output, page, self.resume)
+        with tempfile.TemporaryDirectory() as folder:
+            for count in self.photos:
+                data = split(self.data, Path(folder) / str(count), count, self.max_scenes)
+                for row, settings in self.rows():
+                    own = {"photos": count, "row": row, **settings}
+                    results.record(own, partial(self.measured, data, settings, count, row))
+        if self.figure is not None:
+            draw(self.figure, self.pictures)
+
+    def rows(self) -> List[Tuple[str, Dict[str, Any]]]:
+        """Rows of the table, and what each is learned with."""
+        rows = [(name, {**settings}) for name, settings in LATENT_ROWS.items()]
+        rows += [("prediction and fit", {"steps": 300, "pull": pull}) for pull in self.pulls]
+        return rows + ([("RGB", {"steps": s, "total_variation": tv}) for s, tv in RGB_TRIALS] if self.rgb else [])
+
+    @property
+    def pictures(self) -> Path:
+        """Where the pictures of the figure lie."""
+        return self.output.with_suffix("")
+
+    def measured(self, data: Path, settings: Dict[str, Any], count: int, row: str) -> Numbers:
+        """Learns all scenes and measures them; keeps a picture for the figure."""
+        trainer, seconds = learn(data, self.bundle, self.max_scenes, **settings)
+        if self.figure is not None:
+            keep_pictures(trainer.pipeline, self.pictures, f"{count}-{row}-{settings.get('steps')}")
+        from latent_nerfstudio.fleet.fit_chunk import measure_scene
+
+        scenes = [
+            measure_scene(trainer.pipeline, index) for index in range(len(trainer.pipeline.latent_model.scene_names))
+        ]
+        numbers = {name: mean(scene[name] for scene in scenes) for name in scenes[0]}
+        return {**numbers, "seconds": seconds / len(scenes)}
+
+
+def split(data: Path, folder: Path, count: int, scenes: int) -> Path:
+    """Scenes with `count` photos and their held-out views, as links."""
+    for source in sorted(path.parent for path in data.glob("*/transforms.json"))[:scenes]:
+        meta = json.loads((source / "transforms.json").read_text(encoding="utf-8"))
+        frames = sorted(meta["frames"], key=lambda frame: frame["file_path"])
+        held_out, rest = frames[::HELD_OUT_EVERY], [f for i, f in enumerate(frames) if i % HELD_OUT_EVERY]
+        photos = [rest[i] for i in np.random.default_rng(SHUFFLED_WITH).permutation(len(rest))[:count]]
+        meta["frames"] = photos + held_out
+        meta["train_filenames"] = [frame["file_path"] for frame in photos]
+        meta["val_filenames"] = meta["test_filenames"] = [frame["file_path"] for frame in held_out]
+        (folder / source.name).mkdir(parents=True)
+        (folder / source.name / "transforms.json").write_text(json.dumps(meta), encoding="utf-8")
+        (folder / source.name / "images").symlink_to((source / "images").resolve())
+    return folder
+
+
+def learn(
+    data: Path,
+    bundle: str,
+    scenes: int,
+    steps: int,
+    encoder: bool = True,
+    pull: Optional[float] = None,
+    total_variation: Optional[float] = None,
+) -> Tuple[Any, float]:
+    """Learns scenes together; with a total variation in RGB, else against the bundle.
+
+    Returns:
+        The trainer, and seconds of the processor from the first prediction or step to the last.
+    """
+    from nerfstudio.utils import profiler, writer
+
+    from latent_nerfstudio.engine.trainer import seed_everything
+    from latent_nerfstudio.method_configs.triplane import latent_triplane, triplane
+    from latent_nerfstudio.pipelines import scene_prediction
+
+    config: Any = copy.deepcopy(latent_triplane.config if total_variation is None else triplane.config)
+    pipeline = config.pipeline
+    pipeline.datamanager.dataparser.data, pipeline.datamanager.latent_cache = data, "disk"
+    pipeline.datamanager.scenes_per_batch = scenes
+    pipeline.rgb_alignment_start, pipeline.train_decoder = None, False
+    if total_variation is None:
+        pipeline.datamanager.rays_per_batch = 256 * scenes
+        pipeline.model.shared_bundle = bundle
+    else:
+        pipeline.model.nerf.total_variation_weight = total_variation
+    config.max_num_iterations, config.output_dir = max(1, steps), Path(tempfile.mkdtemp())
+    config.vis, config.contact_sheet, config.steps_per_pictures = "none", False, None
+    config.steps_per_save = config.steps_per_eval_image = 10**9
+    config.machine.device_type = "cuda" if torch.cuda.is_available() else "cpu"
+    writer.EVENT_WRITERS.clear()
+    profiler.PROFILER.clear()
+    seed_everything(0)
+    trainer = config.setup()
+    trainer.setup()
+    model = trainer.pipeline.latent_model
+    model._scene_encoder = model._scene_encoder if encoder else []
+    trainer.pipeline.datamanager.prepare(model.latent_space)
+    scene_prediction.PULL = scene_prediction.PULL if pull is None else pull
+    begun = time.process_time()
+    trainer.pipeline.start()
+    if steps:
+        trainer.train()
+    return trainer, time.process_time() - begun
+
+
+def keep_pictures(pipeline: Any, folder: Path, name: str) -> None:
+    """Writes the render of a held-out view of the first scene, the photos and the truth."""
+    manager, model = pipeline.datamanager, pipeline.latent_model.eval()
+    folder.mkdir(parents=True, exist_ok=True)
+    camera = manager.eval_dataset.cameras[SEEN_VIEW : SEEN_VIEW + 1].to(model.device)
+    save(folder / f"{name}.png", model.get_outputs_for_camera(camera)["rgb"])
+    save(folder / "truth.png", manager.cached_eval[SEEN_VIEW]["image"])
+    count = int(name.split("-", maxsplit=1)[0])
+    for index in range(min(count, 4)):
+        save(folder / f"{count}-photo-{index}.png", manager.cached_train[index]["image"])
+
+
+def save(path: Path, picture: torch.Tensor) -> None:
+    """Writes a picture."""
+    values = picture if picture.dtype == torch.uint8 else (picture.clamp(0, 1) * 255).round().byte()
+    Image.fromarray(values.cpu().numpy()).save(path)
+
+
+def draw(path: Path, pictures: Path) -> None:
+    """Rows of one, two and four photos: the photos, the prediction, the fit, RGB, the truth."""
+    size, gap, top = 128, 6, 18
+    columns = ("photos", "prediction, no fitting", "prediction and fit", "RGB", "truth")
+    sheet = Image.new("RGB", (len(columns) * (size + gap), top + 3 * (size + gap)), "white")
+    pen = ImageDraw.Draw(sheet)
+    for column, title in enumerate(columns):
+        pen.text((column * (size + gap) + 4, 3), title, fill="black")
+    for row, count in enumerate((1, 2, 4)):
+        y, half = top + row * (size + gap), size // 2
+        for index in range(count):
+            side = size if count == 1 else half
+            photo = Image.open(pictures / f"{count}-photo-{index}.png").convert("RGB").resize((side, side))
+            sheet.paste(photo, (half * (index % 2) if count > 1 else 0, y + half * (index // 2)))
+        names = (f"{count}-prediction-0", f"{count}-prediction and fit-300", f"{count}-RGB-300", "truth")
+        for column, name in enumerate(names, start=1):
+            picture = pictures / f"{name}.png"
+            if picture.is_file():
+                sheet.paste(Image.open(picture).convert("RGB").resize((size, size)), (column * (size + gap), y))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(path)
+
+
+def page(results: Results) -> str:
+    """The page: PSNR, SSIM and seconds by the number of photos."""
+    counts = sorted({record["settings"]["photos"] for record in results.records})
+    lines = [*preamble("Few photos a scene"), (__doc__ or "").split("\n\n")[2], ""]
+    for name, form in (("psnr", "{:.1f}"), ("ssim", "{:.3f}"), ("lpips_squeeze", "{:.3f}"), ("seconds", "{:.2f}")):
+        rows = [[row, *(number(best(results, row, count), name, form) for count in counts)] for row in rows_of(results)]
+        if any(cell != "" for row in rows for cell in row[1:]):
+            lines += [f"## {name}", "", *table(["photos", *map(str, counts)], rows), ""]
+    return "\n".join(lines)
+
+
+def rows_of(results: Results) -> List[str]:
+    """Names of rows, those with another pull by themselves."""
+    return list(dict.fromkeys(row_name(record["settings"]) for record in results.records))
+
+
+def row_name(settings: Dict[str, Any]) -> str:
+    """Name of a record's row."""
+    return settings["row"] + (f", pull {settings['pull']:g}" if "pull" in settings else "")
+
+
+def best(results: Results, row: str, count: int) -> Optional[Numbers]:
+    """The record of a row with the highest PSNR."""
+    own = [n for s, n in results.find(photos=count) if row_name(s) == row]
+    return max(own, key=lambda numbers: numbers["psnr"], default=None)
+
+
+if __name__ == "__main__":
+    tyro.cli(FewPhotos).main()
