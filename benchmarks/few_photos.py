@@ -159,7 +159,7 @@ def learn(
     trainer.setup()
     model = trainer.pipeline.latent_model
     model._scene_encoder = model._scene_encoder if encoder else []
-    trainer.pipeline.datamanager.prepare(model.latent_space)
+    trainer.pipeline.datamanager.prepare(model.latent_space, model.meets_box)
     scene_prediction.PULL = scene_prediction.PULL if pull is None else pull
     begun = time.process_time()
     trainer.pipeline.start()

@@ -28,12 +28,11 @@ def new_scene_encoder(bundle: SharedBundle, config: SceneEncoderConfig) -> Scene
     """An untrained scene encoder for a bundle: it predicts the mean scene.
 
     Raises:
-        ValueError: a bundle without micro planes, or whose planes are not summed up at XY, XZ and YZ.
+        ValueError: a bundle without micro planes, or with other planes than XY, XZ and YZ in a box.
     """
     field = bundle.field
-    kind = (field["micro_features"] > 0, field.get("aggregation", "sum"), field.get("eg3d_axes", False))
-    if kind != (True, "sum", False) or bundle.scene_contraction:
-        expected = "micro planes XY, XZ and YZ that are summed up within a box"
+    if field["micro_features"] == 0 or field.get("eg3d_axes", False) or bundle.scene_contraction:
+        expected = "micro planes XY, XZ and YZ within a box"
         raise ValueError(problem(f"scene encoder for {bundle.folder}", expected, "others", "learn another bundle"))
     return config.setup(
         channels=bundle.autoencoder["channels"],

@@ -113,7 +113,7 @@ class TriplaneModel(BoxedModel):
     def planes_of(
         self, rays: RayBundle, scenes: Optional[Int[Tensor, "scenes"]], views: Sequence[SceneView]
     ) -> Tuple[Float[Tensor, "scenes planes features rows cols"], Int[Tensor, "rays"], Int[Tensor, "scenes"]]:
-        """The composed planes of the scenes or views of rays, which of them each ray is looked up in, and the scenes."""
+        """The composed planes of the scenes or views of rays, which of them each ray is looked up in, and scenes."""
         index = (rays.metadata or {}).get("scene_index")
         if index is None:
             index, scenes = torch.zeros_like(rays.origins[:, :1], dtype=torch.long), torch.zeros(1, dtype=torch.long)

@@ -7,7 +7,8 @@ from tiny import camera_of, latent_model_of, poses_around, small_nerf
 
 import latent_nerfstudio as lns
 from latent_nerfstudio.models.bundle_encoder import new_scene_encoder, write_scene_encoder
-from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
+from latent_nerfstudio.models.bundle_writing import write_shared_bundle
+from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 from latent_nerfstudio.scene_encoder.network import SceneEncoderConfig
 
 SIZES = dict.fromkeys(("photo_width", "point_width", "fine_width", "width", "inner_width"), 8)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from bundles import BOTH, MACRO, MICRO, bundle_model
+from bundles import BOTH, MACRO, bundle_model
 
 from latent_nerfstudio.models.bundle_encoder import new_scene_encoder, read_scene_encoder, write_scene_encoder
 from latent_nerfstudio.models.bundle_folder import ENCODER_FILE, hash_folder
@@ -116,7 +116,7 @@ def test_weights_of_another_bundle_absent_or_not_finite_are_refused(plain, tmp_p
         read_scene_encoder(read_shared_bundle(str(folder)))
 
 
-@pytest.mark.parametrize("kind", [MACRO, {**MICRO, "aggregation": "product"}, {**BOTH, "eg3d_axes": True}])
+@pytest.mark.parametrize("kind", [MACRO, {**BOTH, "eg3d_axes": True}])
 def test_bundles_that_can_have_none(tmp_path, kind):
     write_shared_bundle(tmp_path / "run", bundle_model("identity", **kind), 7, {})
     with pytest.raises(ValueError, match="expected micro planes XY, XZ and YZ"):

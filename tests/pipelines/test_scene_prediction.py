@@ -6,7 +6,8 @@ from tiny import TINTS, latent_model_of, pipeline_config_of, small_nerf, write_b
 
 from latent_nerfstudio.fields.planes import compose_planes
 from latent_nerfstudio.models.bundle_encoder import new_scene_encoder, write_scene_encoder
-from latent_nerfstudio.models.shared_bundle import read_shared_bundle, write_shared_bundle
+from latent_nerfstudio.models.bundle_writing import write_shared_bundle
+from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 from latent_nerfstudio.pipelines import scene_prediction
 from latent_nerfstudio.pipelines.scene_prediction import PredictedScenes
 from latent_nerfstudio.scene_encoder.network import Prediction, SceneEncoderConfig
