@@ -16,7 +16,7 @@ from latent_nerfstudio.models.triplane import TriplaneModel
 from latent_nerfstudio.pipelines.scene_views import SceneViews
 from latent_nerfstudio.scene_encoder.network import Prediction
 
-PULL = 0.3
+PULL = 1.0
 """Weight of the pull at one photo; see benchmarks/few_photos.md."""
 
 MOST_PHOTOS = 16
