@@ -72,7 +72,6 @@ def test_a_bundle_without_an_encoder_starts_as_before(place):
     pipeline = pipeline_of(place, "plain")
     assert pipeline.predicted is None and "prediction_pull" not in pipeline.get_train_loss_dict(0)[1]
     assert not bool(pipeline.latent_model.nerf.field.micro_planes.any())
-    assert pipeline_of(place, reset_base_planes=True).predicted is None
 
 
 def test_a_resumed_run_keeps_its_scenes_and_the_pull(place):
