@@ -1,6 +1,7 @@
 # `make demo`: from nothing to a trained, measured and filmed run. `make test`: all checks. `make help`: the rest.
 
 PYTHON ?= python3
+FAMILY ?= mixed
 SCENES ?= 4
 VIEWS ?= 60
 TRAIN_FLAGS ?=
@@ -44,7 +45,7 @@ $(VENV)/installed-dev: pyproject.toml $(VENV)/installed
 	@touch $@
 
 $(DATA)/.complete: | $(VENV)/installed
-	lns demo-scenes --output $(DATA) --num-scenes $(SCENES) --views $(VIEWS) --overwrite
+	lns demo-scenes --output $(DATA) --family $(FAMILY) --num-scenes $(SCENES) --views $(VIEWS) --overwrite
 	@touch $@
 
 demo: $(VENV)/installed $(DATA)/.complete ## Generates scenes, trains, evaluates, renders a video, and prints the numbers

@@ -1,48 +1,79 @@
 #!/usr/bin/env bash
-# Trains what the package bundles: the standard autoencoder, and the 3D-aware one with its base planes.
-# PHOTOS is a folder of real photos of at least 160 x 160 pixels. Three and a half hours of one CPU core; a GPU is faster.
+# Trains what the package bundles: the standard autoencoders, the 3D-aware one of cars, and from it the bundle of objects.
+# PHOTOS is a folder of real photos of at least 160 x 160 pixels, OBJECTS one of GLBs with a manifest.csv, see
+# scripts/choose_objects.py. Six hours of one CPU core; a GPU is faster.
 set -euo pipefail
 photos=${1:?"photos: expected a folder of real photos as the first argument, got none; name one"}
+objects=${2:?"objects: expected a folder of GLBs with a manifest.csv as the second argument, got none; name one"}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+bundles=latent_nerfstudio/latent_space
+quiet=(--output-dir outputs --timestamp latest --vis tensorboard)
 
+# Standard autoencoders of the downscale factors 4 and 8.
 lns demo-scenes --output data/autoencoder/train --num-scenes 300 --views 12 --seed 1000
 lns demo-scenes --output data/autoencoder/test --num-scenes 12 --views 10 --seed 2000
-lns demo-scenes --output data/autoencoder/joint --num-scenes 128 --views 40 --seed 3000
-standard() { # OUT MINUTES
+standard() { # NAME MINUTES WIDTHS...
 	python scripts/train_autoencoder.py --scenes data/autoencoder/train --test-scenes data/autoencoder/test \
-		--photos "$photos" --widths 16 32 64 --out "$1" --minutes "$2"
+		--photos "$photos" --out "outputs/autoencoder/$1" --minutes "$2" --widths "${@:3}"
+	rm -rf "$bundles/bundled_$1" && cp -r "outputs/autoencoder/$1/autoencoder" "$bundles/bundled_$1"
 }
-
-# The standard one, where joint training starts from.
-standard outputs/autoencoder/standard 36
-
-# The standard one with the downscale factor 8.
-python scripts/train_autoencoder.py --scenes data/autoencoder/train --test-scenes data/autoencoder/test \
-	--photos "$photos" --widths 16 32 64 88 --out outputs/autoencoder/f8 --minutes 54
+standard standard 36 16 32 64
+standard f8 54 16 32 64 88
 
 # Photos of training only: the last 74 by name are held out.
 mkdir -p data/autoencoder/photos
 find "$photos" -maxdepth 1 -name '*.jpg' | sort | head -n -74 | xargs -I {} ln -sf {} data/autoencoder/photos/
+
+# The decoder of rendered latents: scenes fitted to a bundle by latent supervision, then the decoder alone to their renders.
+learn_decoder() { # BUNDLE DATA NAME ALIGNMENT_START WHOLE_PICTURES_START STEPS SECONDS_IN_ALL FLAGS...
+	ns-train latent-triplane --data "$2" --pipeline.model.shared-bundle "$bundles/$1" --pipeline.align-scenes False \
+		--write-bundle True --pipeline.rgb-alignment-start "$4" --pipeline.whole-pictures-start "$5" \
+		--max-num-iterations "$6" --contact-sheet False --experiment-name "$3" "${quiet[@]}" "${@:8}"
+	python scripts/add_decoder.py --run "outputs/$3/latent-triplane/latest" --bundle "$bundles/$1" --seconds "$7"
+}
+
+# Cars.
+lns demo-scenes --output data/autoencoder/joint --num-scenes 128 --views 40 --seed 3000
 ns-train ig-ae --data data/autoencoder/joint --pipeline.real-images data/autoencoder/photos \
 	--pipeline.model.autoencoder.source outputs/autoencoder/standard/autoencoder \
-	--max-num-iterations 4400 --pipeline.whole-pictures-start 4100 \
-	--output-dir outputs --experiment-name bundled --timestamp latest --vis tensorboard
-python scripts/write_bundled.py --run outputs/bundled/ig-ae/latest --test-scenes data/autoencoder/test --photos "$photos"
-
-# The decoder of rendered latents: scenes fitted to the bundle by latent supervision, then the decoder alone to their renders;
-# and once more from there, with twice the scenes and twice the steps.
-learn_decoder() { # DATA NAME ALIGNMENT_START WHOLE_PICTURES_START STEPS SECONDS_IN_ALL
-	ns-train latent-triplane --data "$1" --pipeline.model.shared-bundle bundled \
-		--pipeline.align-scenes False --write-bundle True --pipeline.rgb-alignment-start "$3" --max-num-iterations "$5" \
-		--pipeline.whole-pictures-start "$4" --pipeline.datamanager.images-per-batch 8 --contact-sheet False \
-		--output-dir outputs --experiment-name "$2" --timestamp latest --vis tensorboard
-	python scripts/add_decoder.py --run "outputs/$2/latent-triplane/latest" --seconds "$6"
-}
-learn_decoder data/autoencoder/joint decoder 2400 9000 9400 5442
+	--max-num-iterations 4400 --pipeline.whole-pictures-start 4100 --experiment-name cars "${quiet[@]}"
+python scripts/write_bundled.py --run outputs/cars/ig-ae/latest --out "$bundles/bundled_cars"
+learn_decoder bundled_cars data/autoencoder/joint decoder 2400 9000 9400 5442 --pipeline.datamanager.images-per-batch 8
 lns demo-scenes --output data/autoencoder/more --num-scenes 256 --views 24 --seed 3000
-learn_decoder data/autoencoder/more decoder-more 4800 18200 18800 7540
+learn_decoder bundled_cars data/autoencoder/more more 4800 18200 18800 7540 --pipeline.datamanager.images-per-batch 8
 
-for name in standard f8; do
-	rm -rf "latent_nerfstudio/latent_space/bundled_$name"
-	cp -r "outputs/autoencoder/$name/autoencoder" "latent_nerfstudio/latent_space/bundled_$name"
+# Objects: meshes of free licences, some with photos on their sides, and generated ones, at 128 and at 256 pixels.
+meshes=data/objects/meshes scenes=data/objects/scenes
+python scripts/choose_objects.py --objects "$objects" --photos "$photos" --out "$meshes"
+for entry in real128:11 style128:12 photo128:13 real256:21 style256:22 photo256:23; do
+	set=${entry%:*}
+	lns render-meshes "$meshes/$set" --output "$scenes/$set" --views 24 --size "${set: -3}" --seed "${entry#*:}"
 done
+lns demo-scenes --output "$scenes/cars128" --num-scenes 48 --views 24 --seed 3100
+lns demo-scenes --output "$scenes/cars256" --num-scenes 16 --views 24 --seed 3200 --size 256
+lns demo-scenes --output "$scenes/goods128" --family goods --num-scenes 60 --views 24 --seed 5000
+lns demo-scenes --output "$scenes/goods256" --family goods --num-scenes 16 --views 24 --seed 5100 --size 256
+gather() { # FOLDER SET COUNT: links COUNT scenes of a set, evenly chosen, into one folder
+	mkdir -p "$1"
+	find "$PWD/$scenes/$2" -mindepth 1 -maxdepth 1 -type d | sort | awk -v n="$3" '{ line[NR] = $0 }
+		END { for (i = 1; i <= NR; i++) if (int(i * n / NR) > int((i - 1) * n / NR)) print line[i] }' |
+		while read -r scene; do ln -sfn "$scene" "$1/$2_$(basename "$scene")"; done
+}
+for entry in real128:68 real256:30 style128:40 style256:8 photo128:50 photo256:12 cars128:40 cars256:8; do
+	gather data/objects/joint "${entry%:*}" "${entry#*:}"
+	gather data/objects/decoder "${entry%:*}" "${entry#*:}"
+done
+gather data/objects/decoder goods128 60
+gather data/objects/decoder goods256 16
+
+python scripts/warp_autoencoder.py --scenes "$scenes" --meshes "$meshes" --photos "$photos" --source bundled-cars \
+	--out outputs/warped --minutes 9
+many=(--pipeline.datamanager.images-per-batch 6 --pipeline.datamanager.scenes-per-batch 32
+	--pipeline.datamanager.rays-per-batch 4096)
+ns-train ig-ae --data data/objects/joint --pipeline.real-images data/autoencoder/photos \
+	--pipeline.real-images-per-batch 6 --pipeline.model.autoencoder.source outputs/warped \
+	--pipeline.joint-training-start 1500 --pipeline.whole-pictures-start 3040 --max-num-iterations 3100 \
+	--pipeline.latent-loss-weight 0.03 --optimizers.encoder.optimizer.lr 1e-4 --optimizers.decoder.optimizer.lr 3e-4 \
+	--experiment-name objects "${many[@]}" "${quiet[@]}"
+python scripts/write_bundled.py --run outputs/objects/ig-ae/latest --out "$bundles/bundled"
+learn_decoder bundled data/objects/decoder decoder-objects 3000 DECODER_WHOLE DECODER_STEPS SECONDS_IN_ALL "${many[@]}"

@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from latent_nerfstudio.engine.consistency import SpaceResult
     from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 
-PARTS_OF_THE_PACKAGE = ("bundled", "bundled-standard", "bundled-f8", "identity")
-"""Autoencoders that have no subfolder."""
-
 COLUMNS = {
     "consistency": ("consistency\ndB", "{:.2f}"),
     "residual_object": ("residual\nobject", "{:.3f}"),
@@ -88,10 +85,12 @@ class Consistency:
 
     def autoencoders(self) -> List["AutoencoderConfig"]:
         """What to measure."""
-        from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
+        from latent_nerfstudio.latent_space.autoencoder import BUNDLED_FOLDERS, AutoencoderConfig
 
         return [
-            AutoencoderConfig(source=source, subfolder=None if source in PARTS_OF_THE_PACKAGE else self.subfolder)
+            AutoencoderConfig(
+                source=source, subfolder=None if source in (*BUNDLED_FOLDERS, "identity") else self.subfolder
+            )
             for source in self.autoencoder
         ]
 

@@ -36,11 +36,10 @@ CLASSES = {
 Prior = Union[float, List[float]]
 """One number for all channels, or one for each."""
 
-BUNDLED_FOLDERS = {
-    name: Path(__file__).parent / name.replace("-", "_") for name in ("bundled", "bundled-standard", "bundled-f8")
-}
-"""Autoencoders that are part of the package, by the name that `source` takes: the 3D-aware one, a standard one of the
-same make, and a standard one with the downscale factor 8."""
+BUNDLED = ("bundled", "bundled-cars", "bundled-standard", "bundled-f8")
+BUNDLED_FOLDERS = {name: Path(__file__).parent / name.replace("-", "_") for name in BUNDLED}
+"""Autoencoders that are part of the package, by the name that `source` takes: the 3D-aware ones of objects and of cars,
+a standard one of the same make, and a standard one with the downscale factor 8."""
 
 
 @dataclass
@@ -49,8 +48,9 @@ class AutoencoderConfig(InstantiateConfig):
 
     _target: Callable[..., Any] = field(default_factory=lambda: load_autoencoder)  # type: ignore[assignment]
     source: str = "bundled"
-    """`bundled` (3D-aware), `bundled-standard` and `bundled-f8` (not), `identity` (pixels are the latents), a folder in
-    diffusers format, a run of ig-ae, or a Hugging Face Hub id (owner/name, or owner/name@revision)."""
+    """`bundled` (3D-aware, of objects), `bundled-cars` (of cars), `bundled-standard` and `bundled-f8` (not 3D-aware),
+    `identity` (pixels are the latents), a folder in diffusers format, a run of ig-ae, or a Hugging Face Hub id
+    (owner/name, or owner/name@revision)."""
     subfolder: Optional[str] = None
     """Subfolder of the folder or of the Hub repository, `vae` for instance."""
 

@@ -4,6 +4,7 @@ Encoder, normaliser and MLP were learned together, so the bundle decides all of 
 """
 
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import List, Sequence
 
 import numpy as np
@@ -18,7 +19,13 @@ from latent_nerfstudio.fields.triplane_field import REMOVED, check_removed
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig
 from latent_nerfstudio.latent_space.latent_space import LatentSpace
 from latent_nerfstudio.models.bundle_checks import AGAIN
-from latent_nerfstudio.models.shared_bundle import SharedBundle, latent_space_tensors
+from latent_nerfstudio.models.bundle_folder import AUTOENCODER, find_folder
+from latent_nerfstudio.models.shared_bundle import (
+    BUNDLED_BUNDLES,
+    SharedBundle,
+    latent_space_tensors,
+    read_shared_bundle,
+)
 from latent_nerfstudio.models.triplane import TriplaneModel, TriplaneModelConfig
 
 COLOR_TOLERANCE = 1e-3
@@ -50,6 +57,22 @@ def start_latent_space(space: LatentSpace, bundle: SharedBundle) -> None:
     if not space.is_identity and (not same_encoder or float(difference) > COLOR_TOLERANCE):
         space.encode_background()
     space.fitted.fill_(True)
+
+
+def start_decoder(space: LatentSpace, source: str) -> None:
+    """Gives an autoencoder that is part of a bundle the bundle's decoder of rendered latents, if it has one.
+
+    It serves any NeRF, and none of the rest of the bundle is needed for it.
+
+    Args:
+        space: the latent space, with the autoencoder as it came.
+        source: where it came from, as `AutoencoderConfig.source` says.
+    """
+    path = BUNDLED_BUNDLES.get(source, Path(source).expanduser())
+    folder = find_folder(path) or find_folder(path.parent if path.name == AUTOENCODER else path)
+    bundle = None if folder is None else read_shared_bundle(str(folder))
+    if bundle is not None and bundle.decoder and bundle.autoencoder["encoder_hash"] == space.autoencoder.encoder_hash():
+        load_decoder(space.autoencoder, bundle)
 
 
 def load_decoder(autoencoder: Autoencoder, bundle: SharedBundle) -> None:

@@ -1,6 +1,6 @@
 """LatentModel: owns a latent space and wraps a Nerfstudio model that renders its channels."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Type, Union
 
 import numpy as np
@@ -43,6 +43,9 @@ from latent_nerfstudio.scene_encoder.network import SceneEncoder
 ENCODER_HASH = "encoder_hash"
 """Name in a checkpoint of the hash of the encoder that it leaves out."""
 
+RENAMED: Dict[Optional[str], str] = {"bundled": "bundled-cars"}
+"""Sources of version 0.1 that have another name now."""
+
 PLACEMENTS = "placements"
 """Name in a checkpoint of the scenes' placements."""
 
@@ -76,6 +79,18 @@ class LatentModelConfig(ModelConfig):
     """Unused: the NeRF inside has its own bounds."""
     collider_params: tyro.conf.Suppress[Optional[Dict[str, float]]] = None
     """Unused, as `enable_collider`."""
+
+    def __setstate__(self, state: Dict[str, Any]) -> None:
+        """From config.yml. What version 0.1 called `bundled` is `bundled-cars` now; its configs are known by a setting
+        that later ones do not have."""
+        if "reset_base_planes" in state:
+            autoencoder = state["autoencoder"]
+            state = {
+                **state,
+                "autoencoder": replace(autoencoder, source=RENAMED.get(autoencoder.source, autoencoder.source)),
+                "shared_bundle": RENAMED.get(state["shared_bundle"], state["shared_bundle"]),
+            }
+        self.__dict__.update(state)
 
 
 class LatentModel(Model):

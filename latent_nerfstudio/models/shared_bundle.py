@@ -42,7 +42,7 @@ FORMAT = "shared-bundle-v1"
 DECODER = "decoder."
 """Prefix of the names of the decoder of rendered latents."""
 
-BUNDLED_BUNDLES: Dict[str, Path] = {"bundled": BUNDLED_FOLDERS["bundled"]}
+BUNDLED_BUNDLES: Dict[str, Path] = {name: BUNDLED_FOLDERS[name] for name in ("bundled", "bundled-cars")}
 """Folders of the bundles that are part of the package, by the name that `--pipeline.model.shared-bundle` takes."""
 
 

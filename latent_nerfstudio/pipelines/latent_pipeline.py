@@ -24,6 +24,7 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.latent_space.precision import Precision, autocast
+from latent_nerfstudio.models.bundle_start import start_decoder
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.pipelines.commands import refuse_unsupported
 from latent_nerfstudio.pipelines.finite import check_finite, not_finite
@@ -149,7 +150,12 @@ class LatentPipeline(VanillaPipeline):
             self.start()
 
     def start(self) -> None:
-        """Scenes begin as the bundle's scene encoder predicts them or, without one, with fitted scene weights."""
+        """Scenes begin as the bundle's scene encoder predicts them or, without one, with fitted scene weights.
+
+        Where the autoencoder alone is part of a bundle, the bundle's decoder of rendered latents decodes renders.
+        """
+        if self.is_fresh and not self.latent_model.from_bundle[1] and not self.space.trains_encoder:
+            start_decoder(self.space, self.latent_model.autoencoder_config.source)
         self.predicted = predict_scenes(self.latent_model, self.datamanager)
         if self.is_fresh and self.predicted is not None:
             self.predicted.put(self.latent_model.nerf)

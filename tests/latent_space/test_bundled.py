@@ -1,4 +1,4 @@
-"""What ships with the package: three autoencoders, and the base planes of the demo family."""
+"""What ships with the package: autoencoders, and the bundles of objects and of cars."""
 
 import numpy as np
 import pytest
@@ -9,9 +9,9 @@ from latent_nerfstudio.meshes.cars import car
 from latent_nerfstudio.meshes.raycast import PinholeCamera, Raycaster
 from latent_nerfstudio.meshes.surface import surface_of
 from latent_nerfstudio.meshes.viewpoints import FOCAL_PER_WIDTH, RADIUS, look_at_origin
-from latent_nerfstudio.models.shared_bundle import read_shared_bundle
+from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, read_shared_bundle
 
-FACTORS = {"bundled": 4, "bundled-standard": 4, "bundled-f8": 8}
+FACTORS = {"bundled": 4, "bundled-cars": 4, "bundled-standard": 4, "bundled-f8": 8}
 
 
 @pytest.fixture(scope="module")
@@ -37,21 +37,31 @@ def test_bundled_autoencoders_reconstruct_an_unseen_car(name, neighbours):
 def test_the_3d_aware_latents_of_neighbouring_views_are_alike(neighbours):
     """Squared differences in units of the variance, over the picture: pictures alone move a little as well."""
     changes = {}
-    for name in ("bundled", "bundled-standard"):
+    for name in ("bundled", "bundled-cars", "bundled-standard"):
         with torch.no_grad():
             latents = AutoencoderConfig(source=name).setup().encode(neighbours)
         changes[name] = float((latents[0] - latents[1]).square().mean() / latents.flatten(0, 2).var(dim=0).mean())
     assert changes["bundled"] < 0.7 * changes["bundled-standard"]
+    assert changes["bundled-cars"] < 0.7 * changes["bundled-standard"]
 
 
-def test_the_bundled_base_planes_verify():
-    bundle = read_shared_bundle("bundled")
+@pytest.mark.parametrize("name", sorted(BUNDLED_BUNDLES))
+def test_the_bundles_verify(name):
+    bundle = read_shared_bundle(name)
     assert bundle.has_base_planes and bundle.autoencoder["channels"] == 16
     assert bundle.autoencoder_config.setup().encoder_hash() == bundle.autoencoder["encoder_hash"]
-    assert AutoencoderConfig(source="bundled").setup().encoder_hash() == bundle.autoencoder["encoder_hash"]
+    assert AutoencoderConfig(source=name).setup().encoder_hash() == bundle.autoencoder["encoder_hash"]
 
 
-def test_all_is_within_eight_megabytes_and_has_its_model_card():
+def test_all_is_within_twelve_megabytes_and_has_its_model_card():
     files = [path for folder in BUNDLED_FOLDERS.values() for path in folder.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < 8e6
+    assert sum(path.stat().st_size for path in files) < 12e6
     assert all((folder / "README.md").is_file() for folder in BUNDLED_FOLDERS.values())
+
+
+def test_every_object_of_lns_render_meshes_fits_the_box_of_the_bundle_of_objects():
+    assert read_shared_bundle("bundled").box.tolist() == [pytest.approx([-0.52] * 3), pytest.approx([0.52] * 3)]
+
+
+def test_files_of_version_0_1_find_the_bundle_of_cars():
+    assert read_shared_bundle("bundled-cars").hash == "b42f9511475b706206b59417df33dee2fadee1188f70f5a3bbae12d733b03585"

@@ -6,6 +6,7 @@ from bundles import started
 from tiny import latent_model_of, small_nerf
 
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
+from latent_nerfstudio.models.bundle_start import start_decoder
 from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 from latent_nerfstudio.scene_files.model_scenes import holds_bundle
@@ -44,7 +45,7 @@ def test_a_new_model_decodes_with_it(request, tmp_path, source):
     new, plain = started(tmp_path), latent_model_of(source, ["a"])
     latents, photo = torch.randn(1, 4, 4, 4), torch.rand(16, 16, 3)
     side = 4 * new.latent_space.downscale_factor
-    assert torch.equal(new.decode(latents, side, side), model.decode(latents, side, side))
+    assert torch.equal(new.renderer.decode(latents, side, side), model.renderer.decode(latents, side, side))
     assert torch.equal(new.reconstruct(photo), plain.reconstruct(photo))
     assert not torch.allclose(
         new.latent_space.autoencoder.decode(latents), plain.latent_space.autoencoder.decode(latents)
@@ -91,3 +92,18 @@ def test_a_decoder_of_another_autoencoder(tmp_path, kl, change, monkeypatch):
     monkeypatch.setattr("latent_nerfstudio.models.latent_model.read_shared_bundle", lambda source: bundle)
     with pytest.raises(ValueError, match="expected a decoder of its autoencoder, got another"):
         started(tmp_path)
+
+
+def test_an_autoencoder_of_a_bundle_brings_its_decoder(tmp_path, kl):
+    """By the run, the bundle's folder, or the autoencoder's within it; another autoencoder's stays as it is."""
+    model = aligned_model(kl)
+    write_shared_bundle(tmp_path, model, 1, {})
+    own = model.latent_space.autoencoder.decoder_state()
+    for source in (tmp_path, tmp_path / "shared_bundle", tmp_path / "shared_bundle/autoencoder"):
+        space = latent_model_of(source, ["a"]).latent_space
+        start_decoder(space, str(source))
+        assert all(torch.equal(value, own[name]) for name, value in space.autoencoder.decoder_state().items())
+    space = latent_model_of(kl, ["a"]).latent_space
+    before = {name: value.clone() for name, value in space.autoencoder.decoder_state().items()}
+    start_decoder(space, str(kl))
+    assert all(torch.equal(value, before[name]) for name, value in space.autoencoder.decoder_state().items())

@@ -4,11 +4,14 @@ from copy import deepcopy
 
 import pytest
 import torch
+import yaml
 from nerfstudio.cameras.cameras import Cameras, CameraType
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.data.scene_box import OrientedBox, SceneBox
 from nerfstudio.model_components import renderers
 from tiny import camera_of, gradients, latent_model_of, small_nerf
+
+from latent_nerfstudio.models.latent_model import LatentModelConfig
 
 SOURCES = pytest.mark.parametrize("source", ["kl", "kl8", "identity"])
 SIZES = pytest.mark.parametrize(("height", "width"), [(37, 53), (203, 101), (8, 8)])
@@ -312,3 +315,13 @@ def test_checkpoint_holds_the_decoder_and_not_the_encoder(kl):
     stored = latent_model_of(kl).state_dict()
     assert [name for name in stored if ".decoder." in name] and not [name for name in stored if ".encoder." in name]
     latent_model_of(kl).load_state_dict(stored, strict=True)
+
+
+def test_configs_of_version_0_1_mean_the_cars_by_bundled():
+    """They are known by a setting that is gone; what this version writes means the objects."""
+    written = yaml.dump(LatentModelConfig(shared_bundle="bundled"))
+    old = written.replace("shared_bundle:", "reset_base_planes: false\nshared_bundle:")
+    read = yaml.load(old, Loader=yaml.Loader)
+    assert (read.autoencoder.source, read.shared_bundle) == ("bundled-cars", "bundled-cars")
+    again = yaml.load(written, Loader=yaml.Loader)
+    assert (again.autoencoder.source, again.shared_bundle) == ("bundled", "bundled")
