@@ -66,7 +66,8 @@ class LatentDataManagerConfig(FullImageDatamanagerConfig):
     encode_batch_size: tyro.conf.Suppress[int] = 32
     """Pictures that are encoded at once; on a CPU at most eight of 128 x 128, or as many pixels."""
     rays_per_batch: int = 4096
-    """Latent pixels a step of latent supervision, drawn from all pictures of the step's scenes."""
+    """Latent pixels a step of latent supervision, of all pictures of the step's scenes; those whose rays miss the box
+    count, and are not drawn."""
     images_per_batch: int = 4
     """Whole latent pictures a step of RGB alignment."""
     scenes_per_batch: int = 16

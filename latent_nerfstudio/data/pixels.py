@@ -119,14 +119,16 @@ def draw_pixels(
 
     Args:
         table: where from.
-        count: pixels in all, rounded down to a multiple of the number of scenes, at least one a scene.
+        count: pixels in all, rounded down to a multiple of the number of scenes, at least one a scene; of a restricted
+            table as many as would be kept of these, so that a step costs what it would cost with all.
         scenes_per_batch: how many scenes; all of them if there are no more.
         generator: source of randomness, on the host.
         active: scenes to draw from, rising; all by default. If they are fewer than `scenes_per_batch`, each is given as
             many pixels as before, so that there are fewer in all.
     """
     scenes = draw_scenes(table.num_scenes, scenes_per_batch, generator, active)
-    each = max(1, count // planned_scenes(table.num_scenes, scenes_per_batch))
+    share = 1.0 if table.drawn is None else len(table.drawn) / len(table.values if table.valid is None else table.valid)
+    each = max(1, int(count * share) // planned_scenes(table.num_scenes, scenes_per_batch))
     bounds = torch.stack([table.scene_starts[scenes], table.scene_starts[scenes + 1]])
     drawn = table.valid if table.drawn is None else table.drawn
     start, end = bounds if drawn is None else torch.searchsorted(drawn, bounds)
