@@ -334,7 +334,7 @@ def check_inventory(work: Work) -> Iterator[Row]:
     began = time.monotonic()
     work.call(*LNS, "demo-scenes", "--output", data, "--num-scenes", count, "--seed", 7, *size)
     drawn = time.monotonic()
-    work.call(*LNS, "fit-scenes", "--data", data, "--output", output)
+    work.call(*LNS, "fit-scenes", data, "--output", output)
     fitted = time.monotonic()
     done = len(list((output / "scenes").glob("*.safetensors")))
     yield Row("drawing cars", f"{count / (drawn - began):.2f} scenes/s")

@@ -17,7 +17,7 @@ class ExportMesh:
     """File to write: .glb (y up, as glTF has it), .ply or .obj."""
     scene: Optional[str] = None
     """Name of the scene; by default the first."""
-    resolution: int = 128
+    size: int = 128
     """Points along the longest side of the scene box."""
     level: Optional[float] = None
     """Density of the surface; by default half of the light is absorbed within a fiftieth of the box's longest side."""
@@ -43,7 +43,7 @@ class ExportMesh:
         check_free([self.output], self.overwrite)
         scenes = load(self.source, self.bundle, self.device)
         name = self.scene or scenes.names[0]
-        surface = mesh(scenes, name, self.resolution, self.level, self.views)
+        surface = mesh(scenes, name, self.size, self.level, self.views)
         save_mesh(surface, self.output)
         counts = f"{len(surface.vertices):,} vertices and {len(surface.faces):,} faces"
         print(f"Wrote {counts} of {name} to {self.output}: {self.output.stat().st_size:,} bytes")

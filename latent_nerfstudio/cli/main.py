@@ -28,6 +28,7 @@ from latent_nerfstudio.cli.gallery import Gallery
 from latent_nerfstudio.cli.import_autoencoder import ImportAutoencoder
 from latent_nerfstudio.cli.import_scenes import ImportScenes
 from latent_nerfstudio.cli.info import Info
+from latent_nerfstudio.cli.learn_bundle import LearnBundle
 from latent_nerfstudio.cli.learn_scene_encoder import LearnSceneEncoder
 from latent_nerfstudio.cli.link_ffmpeg import LinkFfmpeg
 from latent_nerfstudio.cli.orbit import Orbit
@@ -52,6 +53,7 @@ COMMANDS = {
     "render-meshes": RenderMeshes,
     "process-photos": ProcessPhotos,
     "fit-scenes": FitScenes,
+    "learn-bundle": LearnBundle,
     "learn-scene-encoder": LearnSceneEncoder,
     "gallery": Gallery,
     "orbit": Orbit,

@@ -43,13 +43,14 @@ def object_latents(
     raw: Shaped[Tensor, "n h w channels"],
     images: Float[Tensor, "n height width 3"],
     background: Float[Tensor, "3"],
+    factor: int,
 ) -> Shaped[Tensor, "pixels channels"]:
     """What a normaliser is fitted to: the raw latents of pictures that see an object; all, where none does.
 
     The latents of a plain background and of a picture's border are of another size than those of objects, and far more:
     with their statistic the targets of objects would be anything but of unit variance.
     """
-    shown = sees_object(images, background, -(-images.shape[1] // raw.shape[1]))
+    shown = sees_object(images, background, factor)
     return raw[shown] if bool(shown.any()) else raw.flatten(0, -2)
 
 

@@ -223,7 +223,8 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         latents = []
         for index in range(0, count, stride):
             image = as_float(self.cached_train[index]["image"].cpu())[None]
-            latents.append(object_latents(as_float(table.picture(index))[None], image, space.background_color))
+            raw, color = as_float(table.picture(index))[None], space.background_color
+            latents.append(object_latents(raw, image, color, space.downscale_factor))
         return torch.cat(latents)
 
     def checked_latents(self, encoded: SceneLatents) -> SceneLatents:

@@ -44,7 +44,7 @@ WORDS: Dict[Kind, str] = {
 LOADING: Dict[Kind, str] = {
     "autoencoder": "ns-train latent-triplane --data SCENES --pipeline.model.autoencoder.source {id}",
     "bundle": "ns-train latent-triplane --data SCENES --pipeline.model.shared-bundle {id}\n"
-    "lns fit-scenes --data SCENES --output fitted --bundle {id}",
+    "lns fit-scenes SCENES --output fitted --bundle {id}",
     "scenes": "lns import-scenes {id} --bundle {bundle} --output outputs/imported",
 }
 

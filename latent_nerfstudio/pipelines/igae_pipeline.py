@@ -200,7 +200,7 @@ class IGAEPipeline(LatentPipeline):
         image = self.datamanager.next_train_images(step)[1]["image"]
         with self.autocast():
             raw = self.space.autoencoder.encode(image).float()
-        shown = object_latents(raw, image, self.space.background_color)
+        shown = object_latents(raw, image, self.space.background_color, self.space.downscale_factor)
         self.space.normalizer.follow(shown, REFRESH_MOMENTUM)
         self.space.encode_background()
 

@@ -144,7 +144,7 @@ PICTURES = Group(
     Case("a header of 60,000 x 60,000 pixels", "0000.png: expected an image of 1",
          both(put(first, png(60_000, 60_000)), top(w=..., h=...))),
     Case("a picture in floats", "0000.png: expected grey or colours of 8 or 16", floats),
-    Case("PostScript named .png", "0000.png: expected a readable image", write(first, "%!PS-Adobe-3.0 EPSF-3.0\n")),
+    Case("PostScript named .png", "0000.png: expected a readable image, got", write(first, "%!PS-Adobe-3.0 EPSF-3.0\n")),
     Case("a pipe named .png", "0000.png: expected a regular file",
          both(remove(first), lambda folder: os.mkfifo(folder / first))),
     Case("a mask of another size", "m.png: expected 8 x 8 pixels",

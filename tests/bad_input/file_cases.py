@@ -111,7 +111,7 @@ AUTOENCODERS = Group(
     "Autoencoders",
     "A folder in diffusers format, or a Hub id: `--pipeline.model.autoencoder.source`, `lns.load_autoencoder`.",
     [
-    Case("no folder", "autoencoder source: expected bundled, bundled-standard, bundled-f8, identity",
+    Case("no folder", "autoencoder source: expected bundled, bundled-cars, bundled-standard",
          command="lns.load_autoencoder('FOLDER/none')", takes=""),
     Case("a folder that holds something else", "autoencoder source: expected a folder in diffusers",
          command="lns.load_autoencoder('FOLDER/scene')", takes="scene"),
@@ -154,8 +154,8 @@ BUNDLES = Group(
     "`--pipeline.model.shared-bundle`, `--bundle`, `lns.load_bundle`. What `bundle.json` says is checked even "
     "where its hash fits: whoever writes a bundle can write a hash.",
     [
-    Case("nothing there", "shared bundle: expected bundled, a run with", command="lns.load_bundle('FOLDER/none')",
-         takes=""),
+    Case("nothing there", "shared bundle: expected bundled, bundled-cars, a run",
+         command="lns.load_bundle('FOLDER/none')", takes=""),
     Case("bundle.json that is no JSON", "shared_bundle: expected readable files", cut(SETTINGS)),
     Case("another format", "shared_bundle: expected the format shared-bundle-v1",
          entries(SETTINGS, format="shared-bundle-v9")),

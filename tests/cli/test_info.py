@@ -15,7 +15,7 @@ def said(capsys, *arguments):
 
 def test_what_is_said_of_autoencoders_and_bundles(kl, capsys):
     assert "downscale_factor=4, num_channels=4" in said(capsys, "info", str(kl))
-    text = said(capsys, "info", "bundled")
+    text = said(capsys, "info", "bundled-cars")
     assert "learned from:   128 scenes" in text and "b42f9511475b" in text
     with pytest.raises(SystemExit, match="1"):
         main(["info", "nowhere"])

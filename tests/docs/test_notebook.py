@@ -13,7 +13,7 @@ import run_notebook
 
 NOTEBOOK = ROOT / "docs" / "notebooks" / "first_scene.ipynb"
 
-SMALL = {"--views 20": "--views 4 --resolution 32", "--steps 150": "--steps 5", "views=5": "views=2"}
+SMALL = {"--views 20": "--views 4 --size 32", "--steps 150": "--steps 5", "views=5": "views=2"}
 """What is made small."""
 
 

@@ -3,6 +3,7 @@
 import http.server
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -105,7 +106,7 @@ def served(monkeypatch):
         def log_message(self, *arguments):
             pass
 
-    monkeypatch.setattr(walk_viewer.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     server = http.server.HTTPServer(("127.0.0.1", 0), Page)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server.server_address[1]

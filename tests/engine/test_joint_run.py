@@ -187,14 +187,14 @@ def test_gradients_of_two_steps_move_the_encoder_once(balls, kl, tmp_path, monke
 def endless(trainer, monkeypatch, step):
     """Makes L_RGB NaN from a step on."""
     pipeline = trainer.pipeline
-    errors = pipeline.scene_errors
+    errors = pipeline.errors
     calls = iter(range(START, 1000))
 
     def broken(*arguments):
         result = errors(*arguments)
         return {**result, "rgb_loss": result["rgb_loss"] * (math.nan if next(calls) >= step else 1)}
 
-    monkeypatch.setattr(pipeline, "scene_errors", broken)
+    monkeypatch.setattr(pipeline, "errors", broken)
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoint(balls, kl, tmp_path, monkeypatch):
