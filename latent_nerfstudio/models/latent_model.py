@@ -74,8 +74,8 @@ class LatentModelConfig(ModelConfig):
     decoder knows objects at the scale that it has seen, and the viewer asks for any size. Panoramas have as many pixels
     a degree as the training pictures by default. RGB is never enlarged."""
     render_precision: Precision = "float32"
-    """Arithmetic of the decoder in rendering and evaluation; `auto` is bfloat16 where the processor has it: a third less
-    time of the decoder, and 59 dB from float32."""
+    """Arithmetic of the decoder in rendering and evaluation; `auto` is bfloat16 where the processor has it, which takes
+    a third less of the decoder's time and is 59 dB from float32."""
     enable_collider: tyro.conf.Suppress[bool] = False
     """Unused: the NeRF inside has its own bounds."""
     collider_params: tyro.conf.Suppress[Optional[Dict[str, float]]] = None
