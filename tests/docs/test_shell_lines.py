@@ -8,7 +8,7 @@ from latent_nerfstudio.cli.main import main
 
 SMALL = {
     "lns demo-scenes --output data/demo": "--num-scenes 1 --views 4 --size 32",
-    "lns fit-scenes --data data/demo --output fitted": "--steps 3 --latent-cache memory",
+    "lns fit-scenes data/demo --output fitted": "--steps 3 --latent-cache memory",
     "lns pack-scenes fitted --output inventory.zip": "",
     "lns import-scenes fitted/scenes --bundle bundled --output outputs/imported": "--views 2",
     "lns consistency data/demo --autoencoder bundled identity --output consistency.json": "--steps 2",
