@@ -115,6 +115,8 @@ def kind_of(row: Dict[str, str]) -> str:
 def with_photos(path: Path, photos: List[Path], randomness: random.Random) -> Any:
     """A mesh whose faces show a photo, projected along the axis that each face looks along, at a random scale."""
     import trimesh
+    from trimesh.visual import TextureVisuals
+    from trimesh.visual.material import PBRMaterial
 
     scene: Any = trimesh.load(path)
     plain = scene.to_geometry()
@@ -129,8 +131,8 @@ def with_photos(path: Path, photos: List[Path], randomness: random.Random) -> An
     if randomness.random() < 0.4:
         label = Image.open(randomness.choice(photos)).convert("RGB").resize((160, 160))
         picture.paste(label, (randomness.randrange(160), randomness.randrange(160)))
-    material = trimesh.visual.material.PBRMaterial(baseColorTexture=picture, metallicFactor=0.0, roughnessFactor=1.0)
-    mesh.visual = trimesh.visual.TextureVisuals(uv=uv, material=material)
+    material = PBRMaterial(baseColorTexture=picture, metallicFactor=0.0, roughnessFactor=1.0)
+    mesh.visual = TextureVisuals(uv=uv, material=material)
     return mesh
 
 

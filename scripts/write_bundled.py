@@ -15,7 +15,7 @@ import tyro
 
 from latent_nerfstudio.engine.runs import load_pipeline
 from latent_nerfstudio.files.replacing import replacing_folder
-from latent_nerfstudio.models.shared_bundle import write_shared_bundle
+from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """Scenes of a few posed photos, as a bundle's scene encoder predicts them."""
 
-from typing import List, Optional, Sequence
+from typing import Any, List, Optional, Sequence
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ def predict(
     """See `Bundle.predict`."""
     pictures = list(photos) if isinstance(photos, (list, tuple)) else list(as_batch(photos))
     flat = cameras.reshape((-1,)).to("cpu")
-    check_photos(pictures, flat)
+    check_photos(pictures, flat)  # type: ignore[arg-type]
     color, height = bundle.background_color, int(flat.height.max())
     model = build_model(
         LatentModelConfig(shared_bundle=str(bundle.folder)), [name], bundle.box, color, image_height=height
@@ -49,7 +49,7 @@ def predict(
         raise ValueError(problem(f"bundle {bundle.folder}", "a scene encoder", "none", do))
     if box is not None:
         model.place([placement_of(np.asarray(box), np.asarray(bundle.aabb))])
-    groups = photos_of(model, pictures, flat, masks)
+    groups = photos_of(model, pictures, flat, masks)  # type: ignore[arg-type]
     if not encoder.sees(groups):
         do = "check the cameras (Nerfstudio's axes: x right, y up, looking along -z), or give the scene's own box"
         raise ValueError(problem("photos", "some that see the bundle's box", "none that do", do))
@@ -102,7 +102,8 @@ def photos_of(
                 None
             ]
         parts = (placed.camera_to_worlds[members].float()[None], intrinsics[members][None], usable)
-        groups.append(Photos(latents, *(None if part is None else part.to(model.device) for part in parts)))
+        moved: List[Any] = [None if part is None else part.to(model.device) for part in parts]
+        groups.append(Photos(latents, *moved))
     return groups
 
 

@@ -198,7 +198,8 @@ def report_page(job: BundleJob, report: Dict[str, Dict[str, float]]) -> str:
     both = sorted(set(general) & set(own))
     rows = [(name, general[name], own[name]) for name in both]
     if both:
-        rows.append(("mean", *(float(np.mean([values[name] for name in both])) for values in (general, own))))
+        means = [float(np.mean([values[name] for name in both])) for values in (general, own)]
+        rows.append(("mean", means[0], means[1]))
     table = [f"| {name} | {a:.2f} | {b:.2f} | {b - a:+.2f} |" for name, a, b in rows]
     head = [
         f"# A bundle learned from {len(job.settings.train)} scenes",

@@ -299,7 +299,8 @@ def worker_environment(index: int, count: int) -> Dict[str, str]:
     import torch
 
     threads = int(os.environ.get("OMP_NUM_THREADS") or usable_cores())
-    variables = dict.fromkeys(VARIABLES, str(max(1, min(threads, usable_cores() // count))))
+    own = str(max(1, min(threads, usable_cores() // count)))
+    variables: Dict[str, str] = dict.fromkeys(VARIABLES, own)
     if torch.cuda.is_available():
         listed = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
         devices = listed.split(",")

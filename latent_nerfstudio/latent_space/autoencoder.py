@@ -190,7 +190,7 @@ class DiffusersAutoencoder(Autoencoder):
         return digest.hexdigest()[:16]
 
 
-def save_vae(vae: nn.Module, folder: Path, dtype: torch.dtype = torch.float32) -> None:
+def save_vae(vae: Any, folder: Path, dtype: torch.dtype = torch.float32) -> None:
     """Writes an autoencoder in diffusers format; as a copy, since files hold tensors in torch's usual order."""
     stored: Any = copy.deepcopy(vae).to(dtype=dtype, memory_format=torch.contiguous_format)
     stored.save_pretrained(folder)

@@ -119,7 +119,7 @@ class ChannelNeRF(Model):
         rays, hit = self.clip(ray_bundle)
         outputs = {name.replace("rgb", "latent"): value for name, value in self.get_outputs(rays).items()}
         names = {"depth", *(name for pair in self.pictures for name in pair)} & set(outputs)
-        return {**outputs, **for_all_rays({name: outputs[name] for name in names}, hit, ray_bundle, self.box)}
+        return {**outputs, **for_all_rays({n: outputs[n] for n in names}, hit, ray_bundle, self.box)}  # type: ignore[dict-item]
 
     def clip(self, ray_bundle: RayBundle) -> Tuple[RayBundle, Optional[Int[Tensor, "hits"]]]:
         """See `clip_rays`; the bounds are the box and what a crop leaves of it."""

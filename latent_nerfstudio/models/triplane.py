@@ -125,16 +125,17 @@ class TriplaneModel(BoxedModel):
             slots = torch.zeros_like(index)
         else:
             slots = torch.searchsorted(to_device(scenes, index.device), index)
-        shown = tuple(views[i] for i in scenes.tolist()) if views else ()
+        rows: Tensor = scenes
+        shown = tuple(views[i] for i in rows.tolist()) if views else ()
 
         def compose() -> Tensor:
-            return self.field.view_planes(shown) if shown else self.field.scene_planes(scenes)
+            return self.field.view_planes(shown) if shown else self.field.scene_planes(rows)
 
         if torch.is_grad_enabled() or self.training:
             self.plane_cache.clear()
-            return compose(), slots, scenes
+            return compose(), slots, rows
         parameters = [*self.field.plane_parameters(), *self.field.shared_plane_parameters()]
-        return self.plane_cache.keep(parameters, shown or tuple(scenes.tolist()), compose), slots, scenes
+        return self.plane_cache.keep(parameters, shown or tuple(rows.tolist()), compose), slots, rows
 
     def get_loss_dict(self, outputs, batch, metrics_dict=None) -> Dict[str, Tensor]:
         """Mean squared error against `batch["latent"]` [rays, C], and the regularisers."""

@@ -158,7 +158,7 @@ class LatentPipeline(VanillaPipeline):
             start_decoder(self.space, self.latent_model.autoencoder_config.source)
         self.predicted = predict_scenes(self.latent_model, self.datamanager)
         if self.is_fresh and self.predicted is not None:
-            self.predicted.put(self.latent_model.nerf)
+            self.predicted.put(self.latent_model.nerf)  # type: ignore[arg-type]
         elif self.is_fresh and self.latent_model.from_bundle[0]:
             self.start_seconds = start_scenes(self.latent_model, self.datamanager, self.config.fit_scene_weights)
 
@@ -247,7 +247,7 @@ class LatentPipeline(VanillaPipeline):
         """The losses of the stage that the step is in, and the pull towards predicted scenes."""
         outputs, losses, metrics = self.losses_of_stage(step)
         if self.predicted is not None and outputs["planes"].requires_grad:
-            base = self.latent_model.nerf.field.base_planes
+            base: Any = self.latent_model.nerf.field.base_planes  # type: ignore[union-attr]
             losses["prediction_pull"] = self.predicted.pull(outputs["planes"], outputs["scenes"], base)
         return outputs, losses, metrics
 

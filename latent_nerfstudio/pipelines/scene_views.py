@@ -66,7 +66,7 @@ class SceneViews:
     def rays(self, pixels: Int[Tensor, "rays"]) -> Tuple[RayBundle, Float[Tensor, "rays channels"]]:
         """Rays in the box's units, and normalised latents, of pixels of the table."""
         rays, batch = with_targets(*self.manager.batch_of(pixels), self.space)
-        return placed_rays(rays, self.placements[rays.camera_indices[:, 0]]), batch["latent"]
+        return placed_rays(rays, self.placements[rays.camera_indices[:, 0]]), batch["latent"]  # type: ignore[index]
 
     def target(self, pixels: Sequence[Int[Tensor, "pixels"]]) -> Tuple[RayBundle, Tensor, Tensor]:
         """Rays, the place of their scene and normalised latents of the pixels of each scene that masks keep."""

@@ -124,8 +124,8 @@ class SceneEncoder(nn.Module):
         self.out = nn.ModuleList(nn.Conv2d(config.fine_width, features, 3, padding=1) for _ in PLANE_AXES)
         self.to_weights = nn.Linear(3 * config.inner_width, len(mean_weights))
         for layer in (*self.out, self.to_weights):
-            nn.init.zeros_(layer.weight)  # untrained, every scene is the mean scene
-            nn.init.zeros_(layer.bias)
+            layer.weight.data.zero_()  # untrained, every scene is the mean scene
+            layer.bias.data.zero_()
 
     def forward(self, groups: Sequence[Photos]) -> Prediction:
         """Planes of scenes.
@@ -225,7 +225,7 @@ class PlaneBlock(nn.Module):
         self.across, self.down = nn.Linear(width, width), nn.Linear(width, width)
         self.last = nn.Conv2d(width, width, 3, padding=1)
         nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        nn.init.constant_(self.last.bias, 0.0)  # type: ignore[arg-type]
 
     def forward(self, x: Float[Tensor, "scenes 3 width rows cols"]) -> Float[Tensor, "scenes 3 width rows cols"]:
         normed = self.norm(x.flatten(0, 1))
@@ -267,7 +267,7 @@ def resized(x: Float[Tensor, "planes width rows cols"], side: int) -> Float[Tens
 def parts_of(photos: Photos) -> List[Photos]:
     """At most `AT_ONCE` photos of each scene at a time."""
     split = [None if value is None else value.split(AT_ONCE, dim=1) for value in photos]
-    return [Photos(*(None if s is None else s[i] for s in split)) for i in range(len(split[0] or ()))]
+    return [Photos(*(None if s is None else s[i] for s in split)) for i in range(len(split[0] or ()))]  # type: ignore
 
 
 def flattened(
