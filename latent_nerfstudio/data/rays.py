@@ -34,6 +34,11 @@ def is_plain_pinhole(cameras: Cameras) -> bool:
     return perspective and (distortion is None or not bool(distortion.any())) and cameras.times is None
 
 
+def is_stereo(cameras: Cameras) -> bool:
+    """Whether any camera sees with one of two eyes, of which Nerfstudio makes the rays of whole pictures alone."""
+    return bool((cameras.camera_type >= CameraType.OMNIDIRECTIONALSTEREO_L.value).any())
+
+
 def pinhole_rays(cameras: Cameras, places: Int[Tensor, "rays 3"]) -> RayBundle:
     """Rays of undistorted pinhole cameras, with unit directions; `pixel_area` is the solid angle of the pixel.
 

@@ -23,7 +23,7 @@ from latent_nerfstudio.engine.trainer import LatentTrainer, LatentTrainerConfig,
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import replacing_folder, sole_writer, write_text
 from latent_nerfstudio.fleet.inventory import fit_inventory
-from latent_nerfstudio.fleet.settings import FitSettings, Inventory, keep_settings
+from latent_nerfstudio.fleet.settings import EVAL_INTERVAL, FitSettings, Inventory, keep_settings
 from latent_nerfstudio.models.bundle_folder import AUTOENCODER, FOLDER
 from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
@@ -184,7 +184,7 @@ def measure(job: BundleJob, bundle: Path, name: str) -> Dict[str, float]:
         data=job.data,
         output=job.output / "held_out" / name,
         bundle=str(own.folder),
-        settings=FitSettings(bundle=own.hash, steps=300, seed=job.settings.seed),
+        settings=FitSettings(bundle=own.hash, steps=300, eval_interval=EVAL_INTERVAL, seed=job.settings.seed),
         method=job.fit_method,
         latent_cache=job.latent_cache,
     )

@@ -18,7 +18,7 @@ from nerfstudio.models.base_model import Model
 from nerfstudio.utils.math import intersect_obb
 from torch import Tensor
 
-from latent_nerfstudio.data.rays import pixel_rays
+from latent_nerfstudio.data.rays import is_stereo, pixel_rays
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.scene_view import SceneView
 from latent_nerfstudio.latent_space.latent_space import LatentSpace
@@ -104,8 +104,11 @@ class CameraRenderer:
         """
         scaled = latent_cameras(cameras.reshape((-1,)), self.space.downscale_factor).to(self.device)
         h, w = self.latent_size(*size)
-        places = torch.cartesian_prod(*(torch.arange(count, device=self.device) for count in (len(scaled), h, w)))
-        rays = pixel_rays(scaled, places.view(-1, 3), is_plain)
+        if len(scaled) == 1 and is_stereo(scaled):
+            rays = scaled.generate_rays(camera_indices=0, keep_shape=True).flatten()
+        else:
+            places = torch.cartesian_prod(*(torch.arange(count, device=self.device) for count in (len(scaled), h, w)))
+            rays = pixel_rays(scaled, places.view(-1, 3), is_plain)
         rays.metadata["background"] = self.background_picture(h, w).flatten(0, 1).repeat(len(scaled), 1)
         if obb_box is not None:
             nears, fars = intersect_obb(rays.origins.contiguous(), rays.directions.contiguous(), obb_box)

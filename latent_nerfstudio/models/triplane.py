@@ -125,7 +125,7 @@ class TriplaneModel(BoxedModel):
             slots = torch.zeros_like(index)
         else:
             slots = torch.searchsorted(to_device(scenes, index.device), index)
-        rows: Tensor = scenes
+        rows: Any = scenes
         shown = tuple(views[i] for i in rows.tolist()) if views else ()
 
         def compose() -> Tensor:

@@ -124,8 +124,8 @@ class SceneEncoder(nn.Module):
         self.out = nn.ModuleList(nn.Conv2d(config.fine_width, features, 3, padding=1) for _ in PLANE_AXES)
         self.to_weights = nn.Linear(3 * config.inner_width, len(mean_weights))
         for layer in (*self.out, self.to_weights):
-            layer.weight.data.zero_()  # untrained, every scene is the mean scene
-            layer.bias.data.zero_()
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)  # untrained, every scene is the mean scene
 
     def forward(self, groups: Sequence[Photos]) -> Prediction:
         """Planes of scenes.

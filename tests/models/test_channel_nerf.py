@@ -400,7 +400,7 @@ class Flat(ChannelNeRF, NerfactoModel):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        (Narrow, "Narrow: expected `rgb` with 4 channels for each ray, got 3; put ChannelNeRF"),
+        (Narrow, "Narrow: expected `latent` with 4 channels for each ray, got 3; put ChannelNeRF"),
         (Flat, "Flat: expected `depth` with 1 channels for each ray, got none"),
     ],
 )

@@ -147,7 +147,7 @@ def test_no_bundle(tmp_path, place, monkeypatch):
     (tmp_path / "config.yml").write_text("")
     monkeypatch.setitem(shared_bundle.BUNDLED_BUNDLES, "cars", tmp_path / "cars")
     with pytest.raises(
-        FileNotFoundError, match=r"shared bundle: expected bundled, cars, a run with a folder shared_bundle, its"
+        FileNotFoundError, match=r"shared bundle: expected bundled, bundled-cars, cars, a run with a folder"
     ):
         read_shared_bundle(str(tmp_path / place))
 
