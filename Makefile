@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 FAMILY ?= mixed
+BUNDLE ?= bundled
 SCENES ?= 4
 VIEWS ?= 60
 TRAIN_FLAGS ?=
@@ -50,7 +51,7 @@ $(DATA)/.complete: | $(VENV)/installed
 
 demo: $(VENV)/installed $(DATA)/.complete ## Generates scenes, trains, evaluates, renders a video, and prints the numbers
 	rm -rf $(RUN)
-	ns-train latent-triplane --data $(DATA) --pipeline.model.shared-bundle bundled \
+	ns-train latent-triplane --data $(DATA) --pipeline.model.shared-bundle $(BUNDLE) \
 		--pipeline.train-base-planes True --pipeline.train-mlp True --experiment-name demo --timestamp latest --vis tensorboard $(TRAIN_FLAGS)
 	ns-eval --load-config $(RUN)/config.yml --output-path $(RUN)/eval.json
 	ns-render interpolate --load-config $(RUN)/config.yml --output-path $(RUN)/demo.mp4 \

@@ -10,6 +10,14 @@ from torch import Tensor
 
 from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float
 
+STEREO = (
+    CameraType.OMNIDIRECTIONALSTEREO_L,
+    CameraType.OMNIDIRECTIONALSTEREO_R,
+    CameraType.VR180_L,
+    CameraType.VR180_R,
+)
+"""Cameras that see with one of two eyes."""
+
 
 def pixel_rays(cameras: Cameras, places: Int[Tensor, "rays 3"], is_plain: Optional[bool] = None) -> RayBundle:
     """Rays through the centres of pixels, given as camera, row and column.
@@ -36,7 +44,7 @@ def is_plain_pinhole(cameras: Cameras) -> bool:
 
 def is_stereo(cameras: Cameras) -> bool:
     """Whether any camera sees with one of two eyes, of which Nerfstudio makes the rays of whole pictures alone."""
-    return bool((cameras.camera_type >= CameraType.OMNIDIRECTIONALSTEREO_L.value).any())
+    return any(bool((cameras.camera_type == kind.value).any()) for kind in STEREO)
 
 
 def pinhole_rays(cameras: Cameras, places: Int[Tensor, "rays 3"]) -> RayBundle:
