@@ -76,4 +76,6 @@ ns-train ig-ae --data data/objects/joint --pipeline.real-images data/autoencoder
 	--pipeline.latent-loss-weight 0.03 --optimizers.encoder.optimizer.lr 1e-4 --optimizers.decoder.optimizer.lr 3e-4 \
 	--experiment-name objects "${many[@]}" "${quiet[@]}"
 python scripts/write_bundled.py --run outputs/objects/ig-ae/latest --out "$bundles/bundled"
-learn_decoder bundled data/objects/decoder decoder-objects 3000 DECODER_WHOLE DECODER_STEPS SECONDS_IN_ALL "${many[@]}"
+learn_decoder bundled data/objects/decoder decoder-objects 3000 7300 7600 4411 "${many[@]}"
+lns learn-scene-encoder data/objects/decoder --bundle bundled --output outputs/scene_encoder --steps 2250
+python scripts/add_scene_encoder.py --run outputs/scene_encoder --bundle bundled
