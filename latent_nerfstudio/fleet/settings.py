@@ -140,7 +140,7 @@ def keep_settings(output: Path, settings: Settings) -> None:
         return
     try:
         theirs = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         do = "remove it to begin anew, or give another --output"
         raise ValueError(problem(path, "JSON that lns fit-scenes wrote", f"'{error}'", do)) from error
     others = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
