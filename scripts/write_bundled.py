@@ -6,6 +6,7 @@
 """
 
 import json
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,10 +38,7 @@ class WriteBundled:
             facts = {"family": self.family}
             bundle = write_shared_bundle(Path(temporary), pipeline.latent_model, step, facts, torch.float16)
             with replacing_folder(self.out) as folder:
-                for path in (path for path in bundle.rglob("*") if path.is_file()):
-                    copy = folder / path.relative_to(bundle)
-                    copy.parent.mkdir(parents=True, exist_ok=True)
-                    copy.write_bytes(path.read_bytes())
+                shutil.copytree(bundle, folder, dirs_exist_ok=True)
                 (folder / "README.md").write_bytes(card)
 
 

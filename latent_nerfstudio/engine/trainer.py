@@ -14,6 +14,7 @@ from nerfstudio.configs.base_config import LocalWriterConfig, LoggingConfig, Mac
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocation
 from nerfstudio.engine.optimizers import Optimizers
 from nerfstudio.engine.trainer import Trainer, TrainerConfig
+from nerfstudio.utils import profiler, writer
 from nerfstudio.utils.rich_utils import CONSOLE
 
 from latent_nerfstudio.data.training_cameras import CAMERAS, write_cameras
@@ -339,6 +340,13 @@ class LatentTrainer(Trainer):
         if SUMMARY in self.unwritten:
             summary = summary_of(self.pipeline, str(self.config.method_name), step + 1, self.clock.seconds())
             write_text(self.base_dir / SUMMARY, json.dumps(summary, indent=2))
+
+
+def begin_afresh(seed: int) -> None:
+    """Seeds what a run draws, and drops what Nerfstudio's trainer left of earlier runs of this process."""
+    seed_everything(seed)
+    writer.EVENT_WRITERS.clear()
+    profiler.PROFILER.clear()
 
 
 def seed_everything(number: int) -> None:

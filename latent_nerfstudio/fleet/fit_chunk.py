@@ -13,14 +13,13 @@ import torch
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocation
 from nerfstudio.engine.optimizers import Optimizers
-from nerfstudio.utils import profiler, writer
 from nerfstudio.utils.colors import COLORS_DICT
 from nerfstudio.utils.rich_utils import CONSOLE
 
 from latent_nerfstudio import __version__
 from latent_nerfstudio.data.latent_datamanager import LatentDataManagerConfig, scene_indices
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
-from latent_nerfstudio.engine.trainer import LatentTrainer, LatentTrainerConfig, seed_everything
+from latent_nerfstudio.engine.trainer import LatentTrainer, LatentTrainerConfig, begin_afresh
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.placement import Placement
 from latent_nerfstudio.files.replacing import NO_ROOM, unfinished_folder
@@ -164,9 +163,7 @@ def train(inventory: Inventory, bundle: SharedBundle, chunk: Chunk, on_progress:
     `pipelines.scene_start.start_scenes` then fits to its latents, in `LatentPipeline.prepare`, which `trainer.setup()`
     calls. Another start, such as a prediction from its photos, belongs between that and `trainer.train()`.
     """
-    seed_everything(inventory.settings.seed)  # so that a chunk does not depend on those before it
-    writer.EVENT_WRITERS.clear()  # Nerfstudio's trainer adds to these, one chunk after the other
-    profiler.PROFILER.clear()
+    begin_afresh(inventory.settings.seed)  # so that a chunk does not depend on those before it
     with unfinished_folder(inventory.place) as folder:
         config = chunk_config(inventory, bundle, list(chunk), folder)
         trainer: ChunkTrainer = config.setup()

@@ -10,16 +10,16 @@ A call that was ended goes on where it was, since each part is a run of its own 
 import copy
 import dataclasses
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
-from nerfstudio.utils import profiler, writer
 
 from latent_nerfstudio.data.latent_datamanager import LatentDataManagerConfig
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
-from latent_nerfstudio.engine.trainer import LatentTrainer, LatentTrainerConfig, seed_everything
+from latent_nerfstudio.engine.trainer import LatentTrainer, LatentTrainerConfig, begin_afresh
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import replacing_folder, sole_writer, write_text
 from latent_nerfstudio.fleet.inventory import fit_inventory
@@ -108,18 +108,11 @@ def learn_bundle(job: BundleJob) -> Dict[str, Any]:
         joint = train(joint_config(job))
         decoder = train(decoder_config(job, joint))
         with replacing_folder(job.output / FOLDER) as folder:
-            copy_bundle(decoder / FOLDER, folder)
+            shutil.copytree(decoder / FOLDER, folder, dirs_exist_ok=True)
         report = {"general": measure(job, job.bundle.folder, "general"), "own": measure(job, job.output, "own")}
         write_text(job.output / "report.json", json.dumps(report, indent=2))
         write_text(job.output / "report.md", report_page(job, report))
     return report
-
-
-def copy_bundle(source: Path, target: Path) -> None:
-    """Copies a bundle's files into a folder that is there."""
-    import shutil
-
-    shutil.copytree(source, target, dirs_exist_ok=True)
 
 
 def joint_config(job: BundleJob) -> LatentTrainerConfig:
@@ -167,9 +160,7 @@ def train(config: LatentTrainerConfig) -> Path:
     folder = config.get_base_dir()
     if (folder / FOLDER).is_dir() and (folder / "training.json").is_file():
         return folder
-    seed_everything(config.machine.seed)
-    writer.EVENT_WRITERS.clear()  # Nerfstudio's trainer adds to these, one run after the other
-    profiler.PROFILER.clear()
+    begin_afresh(config.machine.seed)
     config.save_config()
     trainer: LatentTrainer = config.setup()
     trainer.setup()
