@@ -13,8 +13,9 @@ from inventories import inventory_of, write_bundle
 from tiny import write_ball
 
 import latent_nerfstudio as lns
+from latent_nerfstudio.engine.trainer import seed_everything
 from latent_nerfstudio.fleet import fit_chunk as module
-from latent_nerfstudio.fleet.fit_chunk import chunk_config, fit_chunk, seed_everything
+from latent_nerfstudio.fleet.fit_chunk import chunk_config, fit_chunk
 from latent_nerfstudio.fleet.settings import ChunkJob
 from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.models.bundle_encoder import new_scene_encoder, write_scene_encoder
