@@ -35,10 +35,10 @@ def choose_threads() -> None:
     """Says in the environment how many threads to take, before such libraries are imported.
 
     By default as many as cores are idle: threads that wait for each other at the end of each small operation cost many
-    times what they bring where another program holds a core. A number that the user gave is kept, up to the cores.
+    times what they bring where another program holds a core. A number that the user gave is kept, up to the cores, and
+    holds for both libraries: torch takes MKL's number for OpenMP too.
     """
     cores = usable_cores()
-    idle = max(1, cores - busy_cores())
-    for name in VARIABLES:
-        given = os.environ.get(name, "")
-        os.environ[name] = str(min(int(given), cores) if given.isdigit() and int(given) else idle)
+    given = [int(value) for value in map(os.environ.get, VARIABLES) if value and value.isdigit() and int(value)]
+    chosen = min(given[0], cores) if given else max(1, cores - busy_cores())
+    os.environ.update(dict.fromkeys(VARIABLES, str(chosen)))

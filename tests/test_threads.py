@@ -45,3 +45,15 @@ def test_somebody_is_busy_who_is_now_and_was_for_a_while(monkeypatch, tmp_path):
     assert threads.busy_cores() == 4
     (tmp_path / "loadavg").unlink()
     assert threads.busy_cores() == 0
+
+
+def test_a_number_for_one_library_holds_for_the_other(monkeypatch):
+    """Torch computes with MKL's number whatever OpenMP's says."""
+    monkeypatch.setattr(threads, "usable_cores", lambda: 8)
+    monkeypatch.setattr(threads, "busy_cores", lambda: 0)
+    for given in threads.VARIABLES:
+        for name in threads.VARIABLES:
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(given, "3")
+        threads.choose_threads()
+        assert [os.environ[name] for name in threads.VARIABLES] == ["3", "3"]
