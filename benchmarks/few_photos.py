@@ -4,9 +4,11 @@
     python benchmarks/few_photos.py --data data/unseen --bundle bundled-cars --resume
 
 Of the views of a scene every third is held out, and k of the others, shuffled with seed 5, are the photos. All scenes
-are learned together; seconds are of the processor, of one thread, without reading and encoding. RGB is a tri-plane of
-its own for each scene, for each k with those steps and that weight of the total variation that are best on its
-held-out views: more than anybody could choose without them. `--figure` draws rows of one, two and four photos.
+are learned together; seconds are of the processor, of one thread, for each scene, without reading and encoding. RGB is
+a tri-plane of its own for each scene, for each k with those steps and that weight of the total variation that are best
+on its held-out views: more than anybody could choose without them. With `--rgb-bundle` RGB has base planes and an MLP
+of its own, learned in RGB from the scenes that the bundle's were learned from. `--figure` draws rows of one, two and
+four photos; the curves of PSNR over seconds are drawn beside the page.
 """
 
 import copy
@@ -28,13 +30,24 @@ from PIL import Image, ImageDraw
 HELD_OUT_EVERY = 3
 SHUFFLED_WITH = 5
 
-RGB_TRIALS = ((150, 0.01), (600, 0.01), (300, 0.1), (300, 0.3))
-"""Steps and weight of the total variation of RGB."""
+RGB_TRIALS = ((300, 0.3), (300, 0.1), (600, 0.01))
+"""Steps and weight of the total variation of RGB; the last one only from four photos on, where it is the best."""
+
+RGB_BUNDLE_TRIALS = ((150, 0.1), (400, 0.01))
+"""The same against the bundle of RGB."""
+
+CURVE_OF = 4
+"""Photos of the curves of PSNR over seconds."""
+
+CURVE_STEPS = (10, 30, 100, 600)
+"""Steps of their points, beside those of the tables."""
 
 SEEN_VIEW = 4
 """Which held-out view of the first scene the figure shows."""
 
-LATENT_ROWS = {
+RGB_BUNDLE = "RGB against base planes of RGB"
+
+LATENT_ROWS: Dict[str, Dict[str, Any]] = {
     "prediction": {"steps": 0},
     "prediction and fit": {"steps": 300},
     "fit from the mean": {"steps": 300, "encoder": False},
@@ -57,6 +70,10 @@ class FewPhotos:
     """Weights of the pull at one photo to try beside the default."""
     rgb: bool = True
     """Whether RGB is measured."""
+    latents: bool = True
+    """Whether predictions and fits in latents are measured."""
+    rgb_bundle: Optional[str] = None
+    """A shared bundle of the identity latent space, written by `ns-train triplane --write-bundle True`."""
     output: Path = Path("benchmarks/few_photos.json")
     """JSON file; a page is written beside it."""
     figure: Optional[Path] = None
@@ -71,17 +88,32 @@ class FewPhotos:
         with tempfile.TemporaryDirectory() as folder:
             for count in self.photos:
                 data = split(self.data, Path(folder) / str(count), count, self.max_scenes)
-                for row, settings in self.rows():
+                for row, settings in self.rows(count):
                     own = {"photos": count, "row": row, **settings}
                     results.record(own, partial(self.measured, data, settings, count, row))
         if self.figure is not None:
             draw(self.figure, self.pictures)
 
-    def rows(self) -> List[Tuple[str, Dict[str, Any]]]:
+    def rows(self, count: int) -> List[Tuple[str, Dict[str, Any]]]:
         """Rows of the table, and what each is learned with."""
-        rows = [(name, {**settings}) for name, settings in LATENT_ROWS.items()]
-        rows += [("prediction and fit", {"steps": 300, "pull": pull}) for pull in self.pulls]
-        return rows + ([("RGB", {"steps": s, "total_variation": tv}) for s, tv in RGB_TRIALS] if self.rgb else [])
+        rows: List[Tuple[str, Dict[str, Any]]] = []
+        if self.latents:
+            rows += [(name, {**settings}) for name, settings in LATENT_ROWS.items()]
+            rows += [("prediction and fit", {"steps": 300, "pull": pull}) for pull in self.pulls]
+            if count == CURVE_OF:
+                rows += [
+                    (name, {**LATENT_ROWS[name], "steps": s})
+                    for name in ("prediction and fit", "fit from the mean")
+                    for s in CURVE_STEPS
+                ]
+        trials = RGB_TRIALS[: 2 if count < CURVE_OF else 3]
+        if self.rgb:
+            rows += [("RGB", {"steps": s, "total_variation": tv}) for s, tv in trials]
+        if self.rgb and count == CURVE_OF:
+            rows += [("RGB", {"steps": s, "total_variation": 0.1}) for s in CURVE_STEPS[:-1]]
+        if self.rgb_bundle is not None:
+            rows += [(RGB_BUNDLE, {"steps": s, "total_variation": tv}) for s, tv in RGB_BUNDLE_TRIALS]
+        return rows
 
     @property
     def pictures(self) -> Path:
@@ -90,7 +122,8 @@ class FewPhotos:
 
     def measured(self, data: Path, settings: Dict[str, Any], count: int, row: str) -> Numbers:
         """Learns all scenes and measures them; keeps a picture for the figure."""
-        trainer, seconds = learn(data, self.bundle, self.max_scenes, **settings)
+        bundle = {"RGB": None, RGB_BUNDLE: self.rgb_bundle}.get(row, self.bundle)
+        trainer, seconds = learn(data, bundle, self.max_scenes, **settings)
         if self.figure is not None:
             keep_pictures(trainer.pipeline, self.pictures, f"{count}-{row}-{settings.get('steps')}")
         from latent_nerfstudio.fleet.fit_chunk import measure_scene
@@ -120,14 +153,14 @@ def split(data: Path, folder: Path, count: int, scenes: int) -> Path:
 
 def learn(
     data: Path,
-    bundle: str,
+    bundle: Optional[str],
     scenes: int,
     steps: int,
     encoder: bool = True,
     pull: Optional[float] = None,
     total_variation: Optional[float] = None,
 ) -> Tuple[Any, float]:
-    """Learns scenes together; with a total variation in RGB, else against the bundle.
+    """Learns scenes together, against the bundle if there is one; with a total variation in RGB.
 
     Returns:
         The trainer, and seconds of the processor from the first prediction or step to the last.
@@ -143,9 +176,9 @@ def learn(
     pipeline.datamanager.dataparser.data, pipeline.datamanager.latent_cache = data, "disk"
     pipeline.datamanager.scenes_per_batch = scenes
     pipeline.rgb_alignment_start, pipeline.train_decoder = None, False
+    pipeline.model.shared_bundle = bundle
     if total_variation is None:
         pipeline.datamanager.rays_per_batch = 256 * scenes
-        pipeline.model.shared_bundle = bundle
     else:
         pipeline.model.nerf.total_variation_weight = total_variation
     config.max_num_iterations, config.output_dir = max(1, steps), Path(tempfile.mkdtemp())
@@ -158,7 +191,8 @@ def learn(
     trainer = config.setup()
     trainer.setup()
     model = trainer.pipeline.latent_model
-    model._scene_encoder = model._scene_encoder if encoder else []
+    if not encoder:
+        model._scene_encoder = []
     trainer.pipeline.datamanager.prepare(model.latent_space, model.meets_box)
     scene_prediction.PULL = scene_prediction.PULL if pull is None else pull
     begun = time.process_time()
@@ -210,14 +244,33 @@ def draw(path: Path, pictures: Path) -> None:
 
 
 def page(results: Results) -> str:
-    """The page: PSNR, SSIM and seconds by the number of photos."""
+    """The page: PSNR, SSIM, LPIPS and seconds by the number of photos, and the curves."""
     counts = sorted({record["settings"]["photos"] for record in results.records})
     lines = [*preamble("Few photos a scene"), (__doc__ or "").split("\n\n")[2], ""]
     for name, form in (("psnr", "{:.1f}"), ("ssim", "{:.3f}"), ("lpips_squeeze", "{:.3f}"), ("seconds", "{:.2f}")):
         rows = [[row, *(number(best(results, row, count), name, form) for count in counts)] for row in rows_of(results)]
         if any(cell != "" for row in rows for cell in row[1:]):
             lines += [f"## {name}", "", *table(["photos", *map(str, counts)], rows), ""]
+    picture = draw_curves(results)
+    if picture is not None:
+        lines += [f"## PSNR over seconds, {CURVE_OF} photos", "", f"![PSNR over seconds a scene]({picture.name})", ""]
     return "\n".join(lines)
+
+
+def draw_curves(results: Results) -> Optional[Path]:
+    """Draws PSNR over seconds a scene beside the page; None where no row has two points."""
+    from latent_nerfstudio.reports.figures import Curve, plot_quality
+
+    curves = []
+    for row in rows_of(results):
+        own = [numbers for settings, numbers in results.find(photos=CURVE_OF) if row_name(settings) == row]
+        points = sorted((numbers["seconds"], numbers["psnr"]) for numbers in own)
+        if len(points) > 1:
+            curves.append(Curve(row, [seconds for seconds, _ in points], [psnr for _, psnr in points]))
+    if not curves:
+        return None
+    plot_quality(curves, results.path.with_suffix(".png"))
+    return results.path.with_suffix(".png")
 
 
 def rows_of(results: Results) -> List[str]:
@@ -231,8 +284,9 @@ def row_name(settings: Dict[str, Any]) -> str:
 
 
 def best(results: Results, row: str, count: int) -> Optional[Numbers]:
-    """The record of a row with the highest PSNR."""
-    own = [n for s, n in results.find(photos=count) if row_name(s) == row]
+    """The record of a row: of latents with the steps of the tables, of RGB with the highest PSNR."""
+    steps = LATENT_ROWS.get(row, {}).get("steps")
+    own = [n for s, n in results.find(photos=count) if row_name(s) == row and steps in (None, s["steps"])]
     return max(own, key=lambda numbers: numbers["psnr"], default=None)
 
 

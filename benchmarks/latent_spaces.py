@@ -45,6 +45,9 @@ the object are those of `lns consistency`, with a budget of their own. RGB: `tri
 steps as fit into the row's CPU seconds (on a GPU: seconds) at the rate of a short run just before, and the CPU seconds
 that these took; runs of nearly equal seconds are shared by rows."""
 
+LPIPS = ("lpips", "lpips_squeeze", "lpips_vgg")
+"""What it is called in results, by its network."""
+
 RGB_TOLERANCE = 0.1
 """An RGB run whose seconds differ from a row's by no more than this share stands beside that row as well."""
 
@@ -217,6 +220,8 @@ def page(results: Results) -> str:
 
 def training_table(results: Results, latent: Sequence[Tuple[Dict[str, Any], Any]]) -> Tuple[List[str], List[List[str]]]:
     """Head and rows: one row a set of scenes, autoencoder and stage."""
+    perceived = next((name for _, pair in latent for name in pair[0] if name in LPIPS), None)
+    quality = ["SSIM", *([] if perceived is None else [perceived.upper().replace("_", " ")])]
     head = [
         "scenes",
         "autoencoder",
@@ -225,11 +230,11 @@ def training_table(results: Results, latent: Sequence[Tuple[Dict[str, Any], Any]
         "seconds",
         "CPU seconds",
         "PSNR",
-        "SSIM",
+        *quality,
         "latent PSNR",
         "ceiling",
     ]
-    head += ["gap", "consistency, dB", "residual object", "RGB PSNR", "RGB SSIM", "RGB CPU seconds"]
+    head += ["gap", "consistency, dB", "residual object", "RGB PSNR", *(f"RGB {q}" for q in quality), "RGB CPU seconds"]
     rows = []
     for own, pair in latent:
         found = results.find(kind="consistency", data=own["data"], space=own["space"])
@@ -239,11 +244,12 @@ def training_table(results: Results, latent: Sequence[Tuple[Dict[str, Any], Any]
             gap = {"gap": numbers["autoencoder_psnr"] - numbers["psnr"]}
             cells = [own["data"], own["space"], stage, str(numbers["steps"])]
             cells += [number(numbers, name, "{:.0f}") for name in ("seconds", "cpu_seconds")]
-            cells += [number(numbers, "psnr"), number(numbers, "ssim", "{:.3f}"), number(numbers, "latent_psnr")]
-            cells += [number(numbers, "autoencoder_psnr"), number(gap, "gap")]
+            names = ["ssim", perceived][: len(quality)]
+            cells += [number(numbers, "psnr"), *(number(numbers, str(name), "{:.3f}") for name in names)]
+            cells += [number(numbers, "latent_psnr"), number(numbers, "autoencoder_psnr"), number(gap, "gap")]
             cells += [number(consistent, "consistency"), number(consistent, "residual_object", "{:.3f}")]
-            cells += [number(rgb, "psnr"), number(rgb, "ssim", "{:.3f}"), number(rgb, "cpu_seconds", "{:.0f}")]
-            rows.append(cells)
+            cells += [number(rgb, "psnr"), *(number(rgb, str(name), "{:.3f}") for name in names)]
+            rows.append([*cells, number(rgb, "cpu_seconds", "{:.0f}")])
     return head, rows
 
 
