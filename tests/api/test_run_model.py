@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from small_nerfs import small_nerfacto, small_tensorf, small_vanilla
+from small_nerfs import small_tensorf
 from tiny import camera_of, pipeline_config_of, small_nerf
 
 import latent_nerfstudio as lns
@@ -17,18 +17,14 @@ from latent_nerfstudio.engine import config_loader
 from latent_nerfstudio.engine.runs import open_run
 from latent_nerfstudio.engine.trainer import LatentTrainerConfig
 from latent_nerfstudio.models.instant_ngp import LatentInstantNGPModelConfig
-from latent_nerfstudio.models.kplanes import KPlanesModelConfig
 from latent_nerfstudio.models.triplane import TriplaneModel
 
 NERFS = {
     "triplane": small_nerf,
-    "nerfacto": small_nerfacto,
     "tensorf": lambda: small_tensorf(final_resolution=8, upsampling_iters=(2,)),
-    "vanilla": small_vanilla,
     "instant-ngp": lambda: LatentInstantNGPModelConfig(
         implementation="torch", num_levels=2, log2_hashmap_size=8, grid_resolution=8
     ),
-    "kplanes": KPlanesModelConfig,
 }
 
 

@@ -1,6 +1,5 @@
 """What a machine may lack while a command runs; a test is left out on a machine that cannot lack it."""
 
-import os
 import resource
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,34 +28,6 @@ def full_disk(folder: Path) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
-@contextmanager
-def mode(path: Path, bits: int) -> Iterator[None]:
-    """Permissions, which the system's administrator does not need."""
-    if os.geteuid() == 0:
-        pytest.skip("root may read and write everything")
-    before = path.stat().st_mode
-    path.chmod(bits)
-    try:
-        yield
-    finally:
-        path.chmod(before)
-
-
-@contextmanager
-def closed(folder: Path) -> Iterator[None]:
-    """A folder that cannot be written to."""
-    (folder / "closed").mkdir()
-    with mode(folder / "closed", 0o500):
-        yield
-
-
-@contextmanager
-def unreadable(folder: Path) -> Iterator[None]:
-    """A picture that cannot be read."""
-    with mode(folder / "scene" / "images" / "0000.png", 0o000):
-        yield
 
 
 @contextmanager

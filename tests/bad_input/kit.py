@@ -3,7 +3,7 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any, Callable, Dict
+from typing import Any, Dict
 
 import numpy as np
 from PIL import Image
@@ -94,10 +94,6 @@ def camera_path() -> Dict[str, Any]:
     pose = poses_around(1)[0].ravel().tolist()
     frame = {"camera_to_world": pose, "fov": 50.0, "aspect": 1.0}
     return {"camera_type": "perspective", "render_height": SIZE, "render_width": SIZE, "camera_path": [frame]}
-
-
-Change = Callable[[Path], None]
-"""What breaks a folder of copies."""
 
 
 def copies(folder: Path, kit: Path, names: str) -> None:

@@ -52,10 +52,7 @@ def test_scenes_are_only_replaced_when_asked(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--num-scenes", "0"], "num_scenes: expected at least 1, got 0"),
         (["--start", "-1"], "start: expected an index >= 0, got -1"),
-        (["--views", "1"], "views: expected at least 2"),
-        (["--size", "4"], "size: expected at least 8"),
         (["--workers", "0"], "workers: expected at least 1"),
     ],
 )

@@ -78,15 +78,12 @@ def test_interrupting_is_one_line(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["demo-scenes", "--output", "OUT", "--num-scenes", "0"], "num_scenes: expected at least 1, got 0"),
         (["render-meshes", "OUT/nothing", "--output", "OUT/scenes"], "nothing"),
         (
             ["export-scene", "--scene", "x", "--load-config", "OUT"],
             "expected the config.yml of a run, got nothing there",
         ),
         (["report"], "source: expected the config.yml of at least one run"),
-        (["report", "OUT/config.yml"], "expected the config.yml of a run, got nothing there"),
-        (["contact-sheet", "--load-config", "OUT", "--max-scenes", "0"], "max_scenes: expected at least 1, got 0"),
     ],
 )
 def test_errors_are_one_line(arguments, message, tmp_path, capsys):

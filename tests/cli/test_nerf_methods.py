@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from official import checkpoints, succeed, train
+from official import train
 from PIL import Image
 from tiny import TINTS, write_ball
 
@@ -69,38 +69,6 @@ def test_training_leaves_a_run_that_evaluates_and_renders(method, runs, ffmpeg, 
     assert {path.name for path in split.iterdir()} == {"gt-rgb", "rgb", "latent", "depth", "accumulation"}
     pictures = [np.asarray(Image.open(path)) for path in sorted(split.rglob("*.png"))]
     assert {picture.shape[:2] for picture in pictures} == {(32, 32)}
-
-
-@METHODS
-def test_a_resumed_run_goes_on(method, runs, ball, random_autoencoder, tmp_path):
-    resume = ["--load-dir", runs(method).parent / "nerfstudio_models"]
-    run = train(*arguments(method, ball, random_autoencoder, tmp_path, 13, *resume))
-    assert checkpoints(tmp_path) == ["step-000000012.ckpt"]
-    training = json.loads((run.parent / "training.json").read_text())
-    before = json.loads((runs(method).parent / "training.json").read_text())
-    assert training["steps"] == 13 and training["seconds"] > before["seconds"] > 0
-    before, after = (
-        torch.load(next((path.parent / "nerfstudio_models").iterdir()), weights_only=True)["pipeline"]
-        for path in (runs(method), run)
-    )
-    changed = {name for name, value in after.items() if value.dtype.is_floating_point and not value.equal(before[name])}
-    learned = {name.split(".")[2] for name in changed if name.startswith("_model.nerf.")}
-    assert learned >= {"field"} if method != "latent-vanilla-nerf" else learned >= {"field_coarse", "field_fine"}
-    if method == "latent-tensorf":
-        assert after["_model.nerf.field.color_encoding.plane_coef"].shape[-1] == 12
-        assert any("color_encoding" in name for name in changed)
-
-
-def test_the_commands_themselves(ball, random_autoencoder, ffmpeg, tmp_path):
-    """One method in processes of their own, in a home without network."""
-    (tmp_path / "home").mkdir()
-    given = arguments("latent-nerfacto", ball, random_autoencoder, tmp_path, 8)
-    output = succeed("ns-train", *given, home=tmp_path / "home")
-    assert output.index("latent supervision") < output.index("RGB alignment")
-    run = tmp_path / "ball" / "latent-nerfacto" / "run" / "config.yml"
-    video = tmp_path / "video.mp4"
-    succeed("ns-render", "interpolate", "--load-config", run, "--output-path", video)
-    assert video.stat().st_size > 500
 
 
 def test_a_folder_of_many_scenes_is_refused(two_balls, random_autoencoder, tmp_path):

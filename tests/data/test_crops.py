@@ -133,12 +133,6 @@ def test_every_place_of_an_object_is_drawn():
     assert drawn == {(1, 3), (2, 0), (3, 4)}
 
 
-def test_draws_are_functions_of_the_generator():
-    images = torch.rand(3, 40, 40, 3)
-    first, again, other = (corners_of(images, WHITE, 8, generator(seed)) for seed in (5, 5, 6))
-    assert torch.equal(first, again) and not torch.equal(first, other)
-
-
 # Latents of objects
 
 

@@ -204,13 +204,6 @@ def test_pictures_are_loaded_before_they_are_drawn(balls):
         datamanager_of(balls).next_train_images(0)
 
 
-def test_whole_pictures_come_from_the_scenes_of_the_step(balls):
-    manager = prepared(balls, images_per_batch=10, scenes_per_batch=1)
-    for step in range(5):
-        drawn, _ = manager.next_train_images(step)
-        assert len(drawn) == 5 and len(drawn.metadata["scene_index"].unique()) == 1
-
-
 def test_pictures_as_floats(balls, kl):
     floats = prepared(balls, kl, cache_images_type="float32")
     torch.testing.assert_close(floats.table.values, prepared(balls, kl).table.values, atol=0.02, rtol=0.02)

@@ -2,8 +2,6 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 
 from latent_nerfstudio.data.pixels import (
@@ -40,14 +38,6 @@ def test_locate_against_a_loop():
     assert table.values.tolist() == [list(place) for place in every]
     for index, picture in enumerate(pictures):
         assert torch.equal(table.picture(index), picture)
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5)), min_size=1, max_size=6), st.data())
-def test_every_place_holds_its_pixel(sizes, data):
-    table = pixel_table(numbered(sizes), sorted(data.draw(st.integers(0, 2)) for _ in sizes))
-    pixels = torch.randint(len(table.values), (20,))
-    assert torch.equal(table.values[pixels].long(), table.locate(pixels))
 
 
 def test_scenes_of_the_table():

@@ -115,25 +115,6 @@ def test_a_part_is_that_of_the_whole_picture_resized(whole):
 # Reading
 
 
-def test_pictures_of_all_kinds_become_rgb(tmp_path):
-    rgb = noise(6, 7)
-    Image.fromarray(rgb).save(tmp_path / "rgb.png")
-    assert np.array_equal(read_image(tmp_path / "rgb.png"), rgb)
-    grey = noise(6, 7, channels=1)[..., 0]
-    Image.fromarray(grey).save(tmp_path / "grey.png")
-    assert np.array_equal(read_image(tmp_path / "grey.png"), np.stack([grey] * 3, axis=-1))
-    Image.fromarray(grey > 100).save(tmp_path / "bits.png")
-    assert np.array_equal(read_image(tmp_path / "bits.png")[..., 1], (grey > 100) * np.uint8(255))
-    palette = Image.fromarray(rgb).quantize(8)
-    palette.save(tmp_path / "palette.png")
-    assert np.array_equal(read_image(tmp_path / "palette.png"), np.asarray(palette.convert("RGB")))
-
-
-def test_sixteen_bits_of_grey_are_scaled_and_not_clipped(tmp_path):
-    Image.fromarray(np.array([[0, 255, 256, 32768, 65535]], dtype=np.uint16)).save(tmp_path / "deep.png")
-    assert read_image(tmp_path / "deep.png")[0].tolist() == [[v] * 3 for v in (0, 0, 1, 128, 255)]
-
-
 def test_what_is_transparent_becomes_white(tmp_path):
     pixels = np.array([[[200, 0, 0, 255], [200, 0, 0, 0], [100, 0, 50, 51]]], dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "rgba.png")
@@ -145,14 +126,6 @@ def test_what_is_transparent_becomes_white(tmp_path):
     palette.putpalette([255, 0, 0, 0, 0, 255])
     palette.save(tmp_path / "palette.png", transparency=1)
     assert read_image(tmp_path / "palette.png")[0].tolist() == [[255, 0, 0], [255, 255, 255]]
-
-
-@pytest.mark.parametrize("suffix", ["tif", "jpg"])
-def test_ink_is_the_colour_that_it_shows(suffix, tmp_path):
-    """A fifth of cyan, two fifths of magenta, a fifth of black."""
-    Image.new("CMYK", (8, 8), (51, 102, 0, 51)).save(tmp_path / f"ink.{suffix}")
-    got = read_image(tmp_path / f"ink.{suffix}").astype(int)
-    assert got.shape == (8, 8, 3) and np.abs(got - [163, 122, 204]).max() <= (2 if suffix == "jpg" else 0)
 
 
 def test_folders_are_searched_with_their_subfolders_in_order_of_names(tmp_path):
@@ -204,7 +177,7 @@ def test_no_folder_and_an_empty_one(tmp_path):
         RealImages(tmp_path, 8, 8)
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", [SUFFIXES[0], SUFFIXES[-1]])
 def test_a_text_file_by_the_name_of_a_picture(tmp_path, suffix):
     write(tmp_path, 2)
     (tmp_path / f"broken{suffix}").write_text("this is text")

@@ -328,8 +328,6 @@ def test_poses_in_the_convention_of_opencv_are_told(tmp_path):
 
 def test_bounds_that_the_data_do_not_have(tmp_path):
     write_transforms(tmp_path)
-    with pytest.raises(ValueError, match="bounds 'file': expected an aabb for every scene, got none for"):
-        outputs_of(tmp_path, bounds="file")
     with pytest.raises(ValueError, match="bounds 'silhouettes': expected undistorted images with agreeing alpha"):
         outputs_of(tmp_path, bounds="silhouettes")
 
@@ -353,18 +351,6 @@ def test_views_in_train_and_test_are_warned_of(tmp_path):
     write_transforms(tmp_path, train_filenames=names, test_filenames=names[:2])
     with pytest.warns(UserWarning, match="2 views of scene .* are in its train and its evaluation split"):
         assert len(outputs_of(tmp_path).image_filenames) == 5
-
-
-def test_missing_data_folder(tmp_path):
-    with pytest.raises(FileNotFoundError, match="none: expected a data folder, got nothing there; check --data"):
-        outputs_of(tmp_path / "none")
-
-
-def test_empty_data_folder(tmp_path):
-    with pytest.raises(
-        ValueError, match=r"expected a scene with transforms\.json .*Blender.*SRN.*, got an empty folder"
-    ):
-        outputs_of(tmp_path)
 
 
 def test_folder_without_scenes(tmp_path):
@@ -393,13 +379,6 @@ def test_a_scene_whose_folder_is_called_images(tmp_path):
     assert scene_folder(tmp_path / "images", "images") == tmp_path / "images"
 
 
-@pytest.mark.parametrize("name", ["a:b", "CON", "car."])
-def test_names_that_are_no_files(tmp_path, name):
-    write_transforms(tmp_path / name)
-    with pytest.raises(ValueError, match="scene name: expected"):
-        outputs_of(tmp_path)
-
-
 def test_scenes_that_differ_in_case_alone(tmp_path):
     write_transforms(tmp_path / "Car")
     write_transforms(tmp_path / "car")
@@ -413,23 +392,10 @@ def test_scenes_one_level_too_deep(tmp_path):
         outputs_of(tmp_path)
 
 
-def test_unknown_scene(mixed):
-    with pytest.raises(
-        ValueError, match="scenes: expected names of scenes in .*, such as c srn.*, got 'c_srn'; correct"
-    ):
-        outputs_of(mixed, scenes=("b", "c_srn"))
-
-
 def test_unknown_split(tmp_path):
     write_transforms(tmp_path)
     with pytest.raises(ValueError, match="split: expected one of train, val, test, got 'eval'"):
         outputs_of(tmp_path, "eval")
-
-
-def test_no_view_to_train_on(tmp_path):
-    write_transforms(tmp_path, test_filenames=[f"images/view_{i:02d}.png" for i in range(5)])
-    with pytest.raises(ValueError, match="split 'train': expected at least one view, got none; leave some views out"):
-        outputs_of(tmp_path)
 
 
 def test_error_of_one_scene_among_many_names_its_file(mixed):
@@ -442,11 +408,7 @@ def test_error_of_one_scene_among_many_names_its_file(mixed):
     ("options", "message"),
     [
         ({"eval_interval": 1}, "eval_interval: expected 2 or more, got 1"),
-        ({"max_scenes": 0}, "max_scenes: expected 1 or more, got 0"),
-        ({"scale_factor": 0.0}, "scale_factor: expected a positive number, got 0.0"),
         ({"scene_scale": float("nan")}, "scene_scale: expected a positive number, got nan"),
-        ({"box": (1.0, 1.0, 1.0, 0.0, 0.0, 0.0)}, "box: expected lower x y z, then upper x y z"),
-        ({"alpha_color": "mauve"}, "alpha_color: expected one of white, black, red, green, blue, got 'mauve'"),
     ],
 )
 def test_bad_options(tmp_path, options, message):

@@ -131,25 +131,6 @@ def test_the_encoder_is_in_the_checkpoint(run):
 # Resuming
 
 
-@pytest.mark.parametrize(("done", "stages"), [(2, ["warm-up"] * 2 + ["joint training"] * 2), (5, ["joint training"])])
-def test_a_resumed_run_is_the_run_that_was_not_stopped(balls, kl, tmp_path, monkeypatch, done, stages):
-    """Both save after the same steps: whatever is saved knows the background of its encoder."""
-    schedule = {name: {**group, "scheduler": None} for name, group in copy.deepcopy(ig_ae.config.optimizers).items()}
-    settings = {"optimizers": schedule, "steps_per_save": done - 1}
-    whole = still(trainer_of(balls, kl, tmp_path / "whole", 6, **settings))
-    whole.train()
-    part = still(trainer_of(balls, kl, tmp_path / "part", done, **settings))
-    part.train()
-    rest = still(trainer_of(balls, kl, tmp_path / "rest", 6, load_dir=part.checkpoint_dir, **settings))
-    assert equal(encoder_of(rest), encoder_of(part)) and equal(encoder_of(part), encoder_of(load_kl(kl))) == (done == 2)
-    seen, iterate, pipeline = [], rest.train_iteration, rest.pipeline
-    monkeypatch.setattr(rest, "train_iteration", lambda step: (seen.append(step), iterate(step))[1])
-    rest.train()
-    assert seen == list(range(done, 6)) and [pipeline.stage_at(step) for step in seen] == stages
-    for name, value in whole.pipeline.state_dict().items():
-        torch.testing.assert_close(rest.pipeline.state_dict()[name], value, msg=name)
-
-
 def test_schedules_know_where_joint_training_begins(run):
     for name, (warm_up, joint) in RATES.items():
         (factor,) = run.optimizers.schedulers[name].lr_lambdas
@@ -208,13 +189,6 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoint(balls, k
     resumed = trainer_of(balls, kl, tmp_path / "resumed", 8, load_dir=trainer.checkpoint_dir)
     resumed.train()
     assert [path.name for path in resumed.checkpoint_dir.iterdir()] == ["step-000000007.ckpt"]
-
-
-@pytest.mark.parametrize("weight", [math.inf, math.nan])
-def test_a_weight_that_is_no_number(balls, kl, tmp_path, weight):
-    trainer = trainer_of(balls, kl, tmp_path, pipeline={"autoencoder_loss_weight": weight})
-    with pytest.raises(FloatingPointError, match=f"loss autoencoder_loss at step {START}: expected finite numbers"):
-        trainer.train()
 
 
 def test_learning_rates_that_are_far_too_high(balls, kl, tmp_path):

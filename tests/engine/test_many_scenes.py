@@ -1,6 +1,5 @@
 """Runs of many scenes: streamed data, rows that are stepped alone, gradients that are accumulated, resuming."""
 
-import pytest
 import torch
 from test_trainer import trainer_of
 from tiny import small_nerf
@@ -22,22 +21,6 @@ def run_of(data, source, out, manager=None, **settings):
     trainer.pipeline.latent_model.nerf.sampler.train_stratified = False
     trainer.train()
     return trainer
-
-
-def assert_equal(first, second):
-    for name, value in first.pipeline.state_dict().items():
-        assert torch.equal(second.pipeline.state_dict()[name], value), name
-
-
-@pytest.fixture(scope="module")
-def whole(balls, kl, tmp_path_factory):
-    return run_of(balls, kl, tmp_path_factory.mktemp("whole"))
-
-
-def test_a_streamed_run_is_the_run_in_memory(balls, kl, whole, tmp_path):
-    streamed = run_of(balls, kl, tmp_path, manager={"latent_storage": "stream"})
-    assert streamed.pipeline.datamanager.streams and not whole.pipeline.datamanager.streams
-    assert_equal(whole, streamed)
 
 
 def test_scenes_that_are_in_no_step_stay_as_they_are(balls, kl, tmp_path):

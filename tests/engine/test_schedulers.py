@@ -54,26 +54,6 @@ def test_no_jumps_within_a_stage(stages):
             assert abs(values[step] - values[step - 1]) <= 0.11
 
 
-@pytest.mark.parametrize("stages", [ONE, TWO])
-def test_the_floor_is_reached_at_the_ends(stages):
-    last_of_first = stage_factor(stages["start"] - 1, **stages)
-    assert last_of_first == pytest.approx(stages["floor"], abs=0.01)
-    if stages["start"] < stages["end"]:
-        assert stage_factor(99, **stages) == pytest.approx(0.5 * stages["floor"], abs=0.01)
-
-
-def test_falling_after_the_rise():
-    values = [stage_factor(step, **TWO) for step in range(100)]
-    for first, last in ((10, 60), (70, 100)):
-        assert all(b < a for a, b in zip(values[first : last - 1], values[first + 1 : last], strict=True))
-
-
-@pytest.mark.parametrize("end", [1, 2, 5])
-def test_runs_shorter_than_the_warm_up(end):
-    values = [stage_factor(step, end, end, 20, 0.05, 0.5) for step in range(end)]
-    assert all(0 < value <= 1 for value in values)
-
-
 def scheduled(steps=7, **settings):
     parameter = torch.nn.Parameter(torch.ones(3))
     optimizer = torch.optim.Adam([parameter], lr=0.01)

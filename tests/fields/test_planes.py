@@ -4,7 +4,6 @@ import itertools
 
 import pytest
 import torch
-from jaxtyping import TypeCheckError
 
 from latent_nerfstudio.fields.planes import (
     EG3D_AXES,
@@ -65,13 +64,6 @@ def test_sampling_against_a_loop(axes):
         torch.testing.assert_close(sampled[scene, plane, point], expected, atol=1e-9, rtol=0)
 
 
-def test_texel_centres_lie_on_the_border_of_the_box():
-    planes = torch.arange(9.0).view(1, 1, 1, 3, 3).expand(1, 3, 1, 3, 3)
-    corners = torch.tensor([[[-1.0, -1.0, -1.0], [1.0, -1.0, 0.0], [0.0, 0.0, 1.0]]])
-    xy, xz, yz = sample_planes(planes, corners)[0, ..., 0].tolist()
-    assert (xy, xz, yz) == ([0, 2, 4], [0, 5, 7], [0, 3, 7])
-
-
 @pytest.mark.parametrize(("axes", "third"), [(PLANE_AXES, (2, 3)), (EG3D_AXES, (3, 1))])
 def test_axes_of_the_planes(axes, third):
     """Planes that hold their own coordinates give back those of the point (1, 2, 3) / 4."""
@@ -101,16 +93,3 @@ def test_total_variation_is_the_papers_sum_over_its_counts():
     paper = (planes.diff(dim=-1).square().sum() + planes.diff(dim=-2).square().sum()) / (6 + 6)
     factor = 5 * 3 * 4 * 6 * (6 - 1) / (6 + 6)
     torch.testing.assert_close(total_variation(planes) * factor, paper)
-
-
-def test_total_variation_does_not_depend_on_the_number_of_scenes():
-    planes = torch.randn(1, 3, 4, 6, 6)
-    torch.testing.assert_close(total_variation(planes.repeat(7, 1, 1, 1, 1)), total_variation(planes))
-    assert float(total_variation(torch.ones(2, 3, 1, 4, 4))) == 0
-
-
-def test_shapes_are_checked_in_tests():
-    with pytest.raises(TypeCheckError, match="positions"):
-        sample_planes(torch.zeros(2, 3, 1, 4, 4), torch.zeros(2, 5, 2))
-    with pytest.raises(TypeCheckError, match="weights"):
-        compose_planes(torch.zeros(2, 3, 1, 4, 4), torch.zeros(5, 3, 1, 4, 4), torch.zeros(2, 4))

@@ -23,14 +23,6 @@ def evaluate(field, scenes, positions, slots):
     return field(positions, slots, field.scene_planes(scenes))
 
 
-@KINDS
-def test_density_and_channels(kind):
-    field = field_of(**kind)
-    density, channels = evaluate(field, torch.tensor([0, 2]), torch.rand(11, 3) * 2 - 1, torch.arange(11) % 2)
-    assert density.shape == (11,) and channels.shape == (11, 4)
-    assert bool((density > 0).all()) and bool(torch.isfinite(channels).all())
-
-
 @pytest.mark.parametrize(("raw", "density"), [(0.0, 7.8315), (1.0, 17.3287), (5.0, 100.4537)])
 def test_density_and_channels_by_hand(raw, density):
     """An MLP that only has its last bias: 25 ln(1 + exp(raw - 1)) a unit of length, and channels as they are."""

@@ -146,17 +146,13 @@ def test_the_bundled_one_can_be_published(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["push", "RUN", "no-owner"], "repository: expected OWNER/NAME, got 'no-owner'"),
         (["push", "RUN", "me/x@v1"], "repository: expected OWNER/NAME, got 'me/x@v1'"),
         (["push", "RUN", "me/x", "--output", "RUN"], "expected nothing there, got something"),
-        (["push", "RUN/nothing", "me/x"], "expected a folder with a shared bundle, scene files or an autoencoder"),
         (
             ["push", "RUN/scenes/red.safetensors", "me/x", "--kind", "scenes"],
             "expected a folder of scene files, got a file",
         ),
         (["push", "RUN/scenes", "me/x", "--bundle", "bundled"], "expected a scene of the shared bundle"),
-        (["push", "RUN", "me/x"], "me/x: expected the Hub to take it, got ConnectError"),
-        (["pull", "x", "--output", "OUT"], "repository: expected OWNER/NAME, got 'x'"),
         (["pull", "me/x", "--output", "RUN"], "expected nothing there, got something; pass --overwrite"),
         (["pull", "me/x", "--output", "OUT"], "expected a folder, or a Hub id that is cached or within reach"),
     ],

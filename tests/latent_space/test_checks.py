@@ -10,7 +10,7 @@ from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from safetensors.torch import load_file, save_file
 
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
-from latent_nerfstudio.latent_space.checks import check_priors, numbers_in
+from latent_nerfstudio.latent_space.checks import numbers_in
 
 
 @pytest.fixture
@@ -28,16 +28,14 @@ def edit(folder, **changes):
     ("changes", "message"),
     [
         ({"_class_name": ["AutoencoderTiny"]}, "expected a JSON object with a _class_name"),
-        ({"latent_channels": 10**9}, "latent_channels: expected a number up to 65536, got 1000000000"),
         ({"num_encoder_blocks": [1, 10**6]}, "num_encoder_blocks: expected a number up to 256, got 1000000"),
         ({"encoder_block_out_channels": [4] * 100}, "length of encoder_block_out_channels: expected"),
         ({"encoder_block_out_channels": [-4, 4]}, "encoder_block_out_channels: expected a number up to 65536, got -4"),
+        ({"scaling_factor": float("inf")}, "NaN or infinity"),
         ({"scaling_factor": "large"}, "scaling_factor: expected a number, got 'large'"),
         ({"encoder_block_out_channels": [60000, 60000]}, "expected 2,147,483,648 numbers at most"),
         ({"encoder_block_out_channels": [400, 400]}, "expected weights that fit its config.json, .*of another shape"),
         ({"encoder_block_out_channels": [4] * 64}, "block_out_channels: expected 11 widths at most, got 64"),
-        ({"num_encoder_blocks": [200, 200]}, "num_encoder_blocks: expected 256 in all at most, got 400"),
-        ({"in_channels": 1}, "in_channels: expected 3, as pictures have here, got 1"),
         ({"out_channels": 4}, "out_channels: expected 3, as pictures have here, got 4"),
         ({"latent_channels": int("9" * 400)}, "a whole number of 400 digits"),
         ({"x": "y" * (1 << 22)}, "expected 4,194,304 bytes at most"),
@@ -47,12 +45,6 @@ def edit(folder, **changes):
 def test_configs_that_are_none(folder, changes, message):
     edit(folder, **changes)
     with pytest.raises(ValueError, match=message):
-        AutoencoderConfig(source=str(folder)).setup()
-
-
-def test_infinities_in_a_config(folder):
-    edit(folder, scaling_factor=float("inf"))
-    with pytest.raises(ValueError, match="NaN or infinity"):
         AutoencoderConfig(source=str(folder)).setup()
 
 
@@ -75,12 +67,6 @@ def test_latent_spaces_that_are_none(folder, text, message):
     (folder / "latent_space.json").write_text(text)
     with pytest.raises(ValueError, match=f"{message}.*; remove or repair it"):
         AutoencoderConfig(source=str(folder)).setup()
-
-
-def test_a_good_latent_space_is_taken(folder):
-    (folder / "latent_space.json").write_text('{"mean": [0, 1, 2, 3], "std": 2, "more": []}')
-    autoencoder = AutoencoderConfig(source=str(folder)).setup()
-    assert (autoencoder.prior_mean, autoencoder.prior_std) == ([0, 1, 2, 3], 2)
 
 
 def test_weights_that_are_not_finite(folder):
@@ -121,10 +107,3 @@ def test_weights_of_holes_are_refused(folder):
 def test_numbers_are_found_with_the_names_they_stand_under():
     found = list(numbers_in({"a": 1, "b": [2, {"c": [3.5]}], "d": True, "e": "x", "f": None}))
     assert found == [("a", 1), ("b", 2), ("c", 3.5)]
-
-
-def test_priors_of_one_number_or_of_each_channel():
-    check_priors({}, 4, "x")
-    check_priors({"mean": -1.5, "std": [1.0] * 4}, 4, "x")
-    with pytest.raises(ValueError, match="x, std: expected one positive finite number or 4"):
-        check_priors({"std": -1.0}, 4, "x")

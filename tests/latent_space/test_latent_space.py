@@ -148,23 +148,6 @@ def test_the_background_is_encoded_anew(taesd):
     assert not torch.allclose(space.background, before, atol=1e-3) and not space.background.requires_grad
 
 
-def test_a_trained_encoder_belongs_to_the_checkpoint(kl):
-    space = space_of(kl)
-    space.train_encoder()
-    with torch.no_grad():
-        for parameter in space.parameters():
-            parameter.add_(0.1)
-    stored = space.state_dict()
-    other = LatentSpace(AutoencoderConfig(source=str(kl)), "mean-std")
-    other.train_encoder()
-    other.load_state_dict(stored, strict=True)
-    image = torch.rand(1, 8, 8, 3)
-    assert torch.equal(other.encode(image), space.encode(image))
-    without = {name: value for name, value in stored.items() if ".vae.encoder." not in name}
-    with pytest.raises(RuntimeError, match=r"Missing key.*vae\.encoder"):
-        other.load_state_dict(without, strict=True)
-
-
 # Checkpoints
 
 
@@ -185,22 +168,6 @@ def test_checkpoint_is_without_encoder_and_loads_strictly(request, source):
     assert torch.equal(other.decode(latents, side, side), space.decode(latents, side, side))
     assert torch.equal(other.background, space.background) and bool(other.fitted)
     assert torch.equal(other.encode(torch.ones(1, 8, 8, 3)), space.encode(torch.ones(1, 8, 8, 3)))
-
-
-def test_checkpoint_within_another_module(kl):
-    outer = torch.nn.ModuleDict({"space": space_of(kl)})
-    stored = outer.state_dict()
-    assert not [name for name in stored if ".encoder." in name]
-    names = set(stored)
-    outer.load_state_dict(stored, strict=True)
-    assert set(stored) == names
-
-
-def test_checkpoint_that_lacks_the_decoder(kl):
-    space = space_of(kl)
-    stored = {name: value for name, value in space.state_dict().items() if ".decoder." not in name}
-    with pytest.raises(RuntimeError, match="Missing key.*decoder"):
-        space.load_state_dict(stored, strict=True)
 
 
 def test_checkpoint_of_another_channel_count(kl, kl8):

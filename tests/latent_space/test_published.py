@@ -166,11 +166,6 @@ def test_a_file_that_unfolds_is_refused(tmp_path):
         check_held(autoencoder_state(read_checkpoint(tmp_path / "views.pt"), "views"), tmp_path / "views.pt")
 
 
-def test_no_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="expected a file, got nothing there"):
-        read_checkpoint(tmp_path / "none.pt")
-
-
 @pytest.mark.parametrize(
     "content",
     [{}, [1, 2], torch.ones(3), {"vae": {}}, {"model": torch.ones(1)}, {"vae": 3}, {1: torch.ones(2)}],

@@ -34,7 +34,7 @@ def test_cars_are_many():
     assert {shape.style for shape in shapes} == {style.name for style in STYLES}
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(4))
 def test_a_car_stands_on_its_wheels_and_is_longer_than_wide(seed):
     mesh = car(seed)
     assert mesh.bounds[0, 2] == pytest.approx(0.0, abs=0.01)
@@ -46,7 +46,7 @@ def test_a_car_stands_on_its_wheels_and_is_longer_than_wide(seed):
     assert (mesh.visual.uv <= 1.0).all()
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_all_parts_face_outwards(seed):
     shape = draw_shape(np.random.default_rng(seed))
     for parts in (body_parts(shape), wheel_parts(shape), small_parts(shape)):
@@ -55,13 +55,13 @@ def test_all_parts_face_outwards(seed):
     assert volume(cabin - [0.0, 0.0, shape.belt - 0.06]) > 0.0  # open at its foot, so measured from there
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_wheels_do_not_rise_above_the_body_and_stay_under_it(seed):
-    shape = draw_shape(np.random.default_rng(seed))
-    assert 2 * shape.wheel_radius < min(shape.nose, shape.belt) + 1e-9
-    assert shape.wheel_front + shape.wheel_radius < shape.length / 2
-    assert shape.wheel_rear - shape.wheel_radius > -shape.length / 2
-    assert shape.rear_foot <= shape.roof_rear < shape.roof_front <= shape.cowl
+def test_wheels_do_not_rise_above_the_body_and_stay_under_it():
+    for seed in range(50):
+        shape = draw_shape(np.random.default_rng(seed))
+        assert 2 * shape.wheel_radius < min(shape.nose, shape.belt) + 1e-9
+        assert shape.wheel_front + shape.wheel_radius < shape.length / 2
+        assert shape.wheel_rear - shape.wheel_radius > -shape.length / 2
+        assert shape.rear_foot <= shape.roof_rear < shape.roof_front <= shape.cowl
 
 
 def test_pictures_and_swatches_do_not_overlap():

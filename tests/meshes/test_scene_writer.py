@@ -79,19 +79,6 @@ def test_scenes_that_are_there_are_kept(tmp_path):
         check_free([tmp_path / "bus"], overwrite=True)
 
 
-@pytest.mark.parametrize(
-    ("views", "resolution", "seed", "message"),
-    [
-        (1, 128, 0, "views: expected at least 2 .*, got 1"),
-        (60, 7, 0, "size: expected at least 8 pixels, got 7"),
-        (60, 128, -1, "seed: expected an integer >= 0, got -1"),
-    ],
-)
-def test_impossible_numbers_are_refused(views, resolution, seed, message):
-    with pytest.raises(ValueError, match=message):
-        check_view_options(views, resolution, seed)
-
-
 def test_smallest_numbers_are_allowed(tmp_path, surface):
     check_view_options(2, 8, 0)
     write_scene(surface, tmp_path / "box", ViewOptions(views=2, resolution=8, seed=0))

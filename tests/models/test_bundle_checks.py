@@ -13,6 +13,8 @@ from latent_nerfstudio.models.bundle_folder import hash_folder
 from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 
+ABSENT = object()
+
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
@@ -38,24 +40,14 @@ def settings_of(folder):
     return settings
 
 
-def test_what_was_written_is_read(bundle):
-    seal(bundle, settings_of(bundle))
-    assert read_shared_bundle(str(bundle)).facts == {"seconds": 3.0}
-
-
 @pytest.mark.parametrize(
     ("part", "name", "value", "message"),
     [
-        ("", "author", "x", "expected the settings of a bundle, got 'author' as well"),
-        ("", "normalizer", "median", "normalizer: expected mean-std, tanh or none, got 'median'"),
-        ("", "background_color", [0.5, 0.5], r"background_color: expected three numbers in \[0, 1\], got \[0.5, 0.5\]"),
         ("", "background_color", [0.5, 0.5, 2], "background_color: expected three numbers"),
         ("", "scene_contraction", 1, "scene_contraction: expected true or false, got 1"),
-        ("", "aabb", [[1, 1, 1], [0, 0, 0]], "aabb: expected two corners, the lower one first"),
         ("", "aabb", [[0, 0], [1, 1]], "aabb: expected two corners"),
         ("", "num_scenes", -1, "num_scenes: expected a count, got -1"),
         ("", "step", True, "step: expected a count, got True"),
-        ("", "facts", {"seconds": "long"}, "facts: expected an object, its seconds a number"),
         ("", "field", None, "field: expected an object, got None"),
         ("autoencoder", "downscale_factor", 0, "autoencoder, downscale_factor: expected a whole number from 1 to 1024"),
         ("autoencoder", "channels", 10**9, "autoencoder, channels: expected a whole number from 1 to 4096"),
@@ -63,23 +55,17 @@ def test_what_was_written_is_read(bundle):
         ("field", "micro_features", 2.5, "field, micro_features: expected a whole number up to 4096, got 2.5"),
         ("field", "hidden_layers", 10**6, "field, hidden_layers: expected a whole number up to 64"),
         ("field", "implementation", "auto", "field, implementation: expected torch or tcnn, got 'auto'"),
-        ("field", "resolution", 16, r"field.base_planes: expected \[2, 3, 3, 16, 16\], got \[2, 3, 3, 8, 8\]"),
+        *(("", name, ABSENT, f"{name}: expected .*, got none") for name in ("normalizer", "field", "facts", "aabb")),
     ],
 )
 def test_settings_that_are_none(bundle, part, name, value, message):
     settings = settings_of(bundle)
-    (settings[part] if part else settings)[name] = value
+    place = settings[part] if part else settings
+    place[name] = value
+    if value is ABSENT:
+        del place[name]
     seal(bundle, settings)
     with pytest.raises(ValueError, match=f"shared bundle .*{message}.*; copy the bundle again"):
-        read_shared_bundle(str(bundle))
-
-
-@pytest.mark.parametrize("name", ["normalizer", "field", "facts", "aabb"])
-def test_settings_that_are_absent(bundle, name):
-    settings = settings_of(bundle)
-    del settings[name]
-    seal(bundle, settings)
-    with pytest.raises(ValueError, match=f"{name}: expected .*, got none; copy the bundle again"):
         read_shared_bundle(str(bundle))
 
 

@@ -259,18 +259,6 @@ def test_regularizers_hold_in_both_stages(method):
         )
 
 
-def test_weights_of_regularizers_are_the_configs():
-    def regularizers(**settings):
-        model = nerf_of(small_nerfacto(average_init_density=5.0, **settings))
-        torch.manual_seed(1)
-        return {k: float(v) for k, v in model.get_regularization_dict(model(rays_towards(30))).items()}
-
-    once, twice = regularizers(), regularizers(distortion_loss_mult=0.004, interlevel_loss_mult=3.0)
-    assert once["distortion_loss"] > 0 and once["interlevel_loss"] > 0
-    assert twice["distortion_loss"] == pytest.approx(2 * once["distortion_loss"])
-    assert twice["interlevel_loss"] == pytest.approx(3 * once["interlevel_loss"])
-
-
 def test_the_coarse_network_follows_the_latents_and_then_the_fine_network():
     model = nerf_of(small_vanilla())
     outputs, target = model(rays_towards(30)), torch.randn(30, 4)
@@ -408,11 +396,6 @@ def test_outputs_of_the_wrong_shape_are_refused(kl, kind, message):
     model = latent_model_of(kl, names=["a"], nerf=small_nerfacto(_target=kind))
     with pytest.raises(TypeError, match=message):
         model(rays_towards(5))
-
-
-def test_metrics_are_the_owners():
-    with pytest.raises(NotImplementedError, match="LatentNerfactoModel renders channels; LatentModel"):
-        nerf_of(small_nerfacto()).get_image_metrics_and_images({}, {})
 
 
 def test_nerfactos_colour_network_has_the_configs_size():

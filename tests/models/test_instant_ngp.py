@@ -132,11 +132,6 @@ def test_the_config_is_left_as_it_is():
     assert model.config.render_step_size == pytest.approx(12**0.5 / 24)
 
 
-def test_no_picture_is_embedded_and_no_metric_network_built():
-    names = [name for name, _ in model_of().named_modules()]
-    assert not [name for name in names if "embedding_appearance" in name or "lpips" in name]
-
-
 def test_a_crop_leaves_its_part_of_the_box():
     model, bundle = model_of(steps_across_box=200).eval(), rays_at(spread=0.2)
     whole = model(bundle)["accumulation"]
@@ -146,13 +141,6 @@ def test_a_crop_leaves_its_part_of_the_box():
         halves.append(1 - model(bundle)["accumulation"])
     # What both halves let through, one after the other, is what the whole lets through.
     torch.testing.assert_close(halves[0] * halves[1], 1 - whole, atol=0.03, rtol=0)
-
-
-def test_checkpoints_hold_the_grid():
-    model, other = model_of(), model_of()
-    model.occupancy_grid.binaries[0, 2:] = False
-    other.load_state_dict(model.state_dict())
-    assert torch.equal(other.occupancy_grid.binaries, model.occupancy_grid.binaries)
 
 
 def test_several_scenes():

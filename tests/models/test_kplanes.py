@@ -69,14 +69,6 @@ def test_a_bundle_of_which_every_ray_misses(training):
     assert all(bool(torch.isfinite(loss)) for loss in losses.values())
 
 
-def test_rendering_repeats_and_training_jitters():
-    model, bundle = model_of(), rays_at()
-    model.eval()
-    assert torch.equal(model(bundle)["latent"], model(bundle)["latent"])
-    model.train()
-    assert not torch.equal(model(bundle)["latent"], model(bundle)["latent"])
-
-
 def test_channels_keep_their_range():
     outputs = model_of(value_range=(0.0, 1.0)).eval()(rays_at())
     assert bool(((outputs["latent"] >= -0.002) & (outputs["latent"] <= 1.002)).all())
@@ -190,8 +182,3 @@ def test_several_scenes():
 def test_proposals_without_samples(settings):
     with pytest.raises(ValueError, match="K-Planes: expected as many entries in num_proposal_samples as in"):
         model_of(**settings)
-
-
-def test_pictures_are_measured_elsewhere():
-    with pytest.raises(NotImplementedError, match="KPlanesModel renders channels; LatentModel"):
-        model_of().get_image_metrics_and_images({}, {})

@@ -106,14 +106,6 @@ def test_rgb_is_never_enlarged():
     torch.testing.assert_close(model.get_outputs_for_camera(camera_of(20, 16))["rgb"], before["rgb"])
 
 
-def test_raw_latents_on_demand(kl):
-    model = latent_model_of(kl)
-    outputs = model.get_outputs_for_camera(camera_of(37, 53), with_latents=True)
-    assert outputs["latent_channels"].shape == (14, 10, 4)
-    expected = model.latent_space.decode(outputs["latent_channels"][None], 53, 37)[0].clamp(0, 1)
-    torch.testing.assert_close(outputs["rgb"], expected)
-
-
 def test_latent_depth_and_accumulation_are_blocks(kl):
     outputs = latent_model_of(kl).get_outputs_for_camera(camera_of(37, 53))
     for name in ("latent", "depth", "accumulation"):
@@ -303,12 +295,6 @@ def test_bytes(kl):
     field, decoder = model.nerf.field, model.latent_space.autoencoder.decoder_parameters()
     shared = [field.base_planes, *field.mlp.parameters(), *decoder]
     assert model.shared_bytes() == 4 * sum(p.numel() for p in shared)
-
-
-def test_rgba(kl):
-    model = latent_model_of(kl)
-    outputs = model.get_outputs_for_camera(camera_of(9, 7))
-    assert torch.equal(model.get_rgba_image(outputs), torch.cat([outputs["rgb"], outputs["accumulation"]], dim=-1))
 
 
 def test_checkpoint_holds_the_decoder_and_not_the_encoder(kl):

@@ -45,12 +45,6 @@ def test_what_a_mask_leaves_out_is_no_difference():
     assert metrics.psnr(output, photo, ~whole) == pytest.approx(metrics.psnr(output, photo))  # never NaN
 
 
-def test_metrics_get_worse_with_noise():
-    photo = torch.rand(24, 24, 3)
-    slight, strong = (ImageMetrics()((photo + s * torch.randn(24, 24, 3)).clamp(0, 1), photo) for s in (0.02, 0.2))
-    assert slight["psnr"] > strong["psnr"] and slight["ssim"] > strong["ssim"]
-
-
 def test_lpips_without_its_weights_is_left_out_with_one_warning(capsys):
     metrics, photo = ImageMetrics(), torch.rand(40, 40, 3)
     assert sorted(metrics(photo, photo)) == ["psnr", "ssim"]

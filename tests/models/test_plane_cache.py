@@ -72,11 +72,3 @@ def test_nothing_is_kept_in_training_or_for_gradients(composed):
     assert model.plane_cache.key is None and model.field.micro_planes.grad is not None
     model.train()(bundle)
     assert model.plane_cache.key is None and len(composed) == 3
-
-
-def test_planes_that_are_kept_are_in_no_checkpoint():
-    model = model_of()
-    names = set(model.state_dict())
-    with torch.no_grad():
-        model(rays_at(scenes=[1] * 40))
-    assert set(model.state_dict()) == names

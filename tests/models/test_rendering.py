@@ -99,13 +99,6 @@ def test_an_opaque_slab_hides_what_is_behind_it():
     assert result["accumulation"].tolist() == [[1.0]] and result["depth"].tolist() == [[1.5]]
 
 
-def test_a_half_transparent_slab():
-    samples = samples_of([0.0, 1.0], [1.0, 2.0])
-    result = composite(samples, ray_weights(samples, torch.tensor([[math.log(2), 0.0]])), torch.ones(1, 2, 3))
-    torch.testing.assert_close(result["latent"], torch.full((1, 3), 0.5))
-    torch.testing.assert_close(result["depth"], torch.tensor([[0.5 * 0.5 + 0.5 * 2.0]]))
-
-
 def test_an_empty_ray():
     samples = samples_of([1.0, 2.0], [2.0, 3.0])
     result = composite(samples, ray_weights(samples, torch.zeros(1, 2)), torch.ones(1, 2, 3))

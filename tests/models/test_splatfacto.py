@@ -110,12 +110,6 @@ def test_view_matrices_project_points_of_a_ray_onto_its_pixel():
         torch.testing.assert_close(pixels[..., 1] / pixels[..., 2], rows, atol=1e-3, rtol=0)
 
 
-def test_view_matrices_are_rigid():
-    matrix = world_to_camera(camera_of(8, 8, count=4).camera_to_worlds)
-    torch.testing.assert_close(matrix[:, :3, :3] @ matrix[:, :3, :3].transpose(1, 2), torch.eye(3).expand(4, 3, 3))
-    torch.testing.assert_close(matrix[:, :3, :3].det(), torch.ones(4))
-
-
 def test_pictures_of_several_cameras(naive):
     model = model_of().eval()
     outputs = model.render_cameras(camera_of(20, 12, focal=15.0, count=3))
@@ -223,11 +217,6 @@ def test_checkpoints_of_other_numbers_of_gaussians():
         assert small.gauss_params[name] is before[name] and torch.equal(small.gauss_params[name], values)
 
 
-def test_checkpoints_of_other_channels():
-    with pytest.raises(RuntimeError, match="size mismatch for gauss_params.features"):
-        model_of(num_channels=4).load_state_dict(model_of(num_channels=5).state_dict())
-
-
 # Releases of gsplat
 
 
@@ -298,10 +287,7 @@ def test_several_scenes():
 def test_no_cuda_device():
     with pytest.raises(RuntimeError, match="latent-splatfacto: expected a CUDA device, which gsplat's rasteriser"):
         LatentSplatfactoModelConfig().check_device("cpu")
-
-
-def test_a_cuda_device():
-    LatentSplatfactoModelConfig().check_device("cuda:0")
+    assert LatentSplatfactoModelConfig().check_device("cuda:0") is None
 
 
 # CUDA

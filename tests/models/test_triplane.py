@@ -63,12 +63,6 @@ def test_depth_of_nothing_is_the_farthest_corner():
     assert float(triplane_of().eval()(bundle)["depth"]) == pytest.approx((1 + 1 + 16) ** 0.5)
 
 
-def test_depth_lies_between_entry_and_exit():
-    bundle = rays_at(spread=0.3)
-    depth = triplane_of().eval()(bundle)["depth"][:, 0]
-    assert bool(((depth > 1.2) & (depth < 4.8)).all())
-
-
 def test_rendering_repeats_and_training_jitters():
     model, bundle = triplane_of(), rays_at()
     model.eval()
@@ -159,11 +153,6 @@ def test_no_total_variation_where_it_has_no_weight_or_nothing_is_trained():
     assert model.get_regularization_dict(model(rays_at())) == {}
     model = triplane_of().eval()
     assert model.get_regularization_dict(model(rays_at())) == {}
-
-
-def test_pictures_are_measured_elsewhere():
-    with pytest.raises(NotImplementedError, match="LatentModel"):
-        triplane_of().get_image_metrics_and_images({}, {})
 
 
 # Crops

@@ -15,12 +15,6 @@ def test_one_line_that_names_the_command(command):
     assert "\n" not in line
 
 
-@REFUSED
-def test_the_reason_names_no_method(command):
-    words = UNSUPPORTED[command].lower()
-    assert not [name for name in ("plane", "nerfacto", "tensorf", "this is") if name in words]
-
-
 @pytest.mark.parametrize(
     "arguments",
     [["ns-render"], ["ns-render", "interpolate"], ["ns-export", "cameras"], ["ns-train", "spiral"], ["pytest"], []],

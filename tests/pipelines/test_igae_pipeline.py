@@ -283,11 +283,6 @@ def test_flags_of_the_other_stages_are_refused(balls, kl):
 # Real images
 
 
-def test_without_real_images_there_are_no_losses_of_them(balls, kl):
-    losses = joint_losses(joint_pipeline_of(balls, kl, real_loss_weight=5.0, real_variation_weight=1.0))
-    assert not [name for name in losses if "real" in name]
-
-
 def test_real_images_train_the_autoencoder(balls, kl, photos):
     losses = joint_losses(pipeline := joint_pipeline_of(balls, kl, real_images=photos, real_variation_weight=0.1))
     assert reached(pipeline, losses["real_loss"]) == {"encoder", "decoder"}
@@ -299,15 +294,6 @@ def test_crops_of_real_images_are_as_large_as_the_largest_picture(mixed_sizes, k
     pipeline = joint_pipeline_of(mixed_sizes, kl, real_images=photos, datamanager=manager)
     losses = joint_losses(pipeline)
     assert pipeline.real_images.size == (21, 36) and bool(losses["real_loss"].isfinite())
-
-
-def test_lpips_without_its_weights_is_left_out_with_a_warning(balls, kl, photos, capsys):
-    pipeline = joint_pipeline_of(balls, kl, real_images=photos, real_lpips_weight=1.0)
-    losses = joint_losses(pipeline)
-    assert "alexnet-owt-7be5be79.pth" in capsys.readouterr().out.replace("\n", "")
-    assert float(losses["real_lpips"]) == 0
-    fit(pipeline, [START])
-    assert "lpips" not in capsys.readouterr().out
 
 
 def test_lpips_of_real_images(balls, kl, photos):
@@ -474,15 +460,6 @@ def test_a_run_that_goes_on_in_joint_training_encodes_nothing(balls, kl, monkeyp
     third.load_pipeline(stored, START - 2)
     with pytest.raises(AssertionError, match="pictures were encoded"):
         third.prepare()
-
-
-def test_the_encoder_belongs_to_the_checkpoint(balls, kl):
-    encoders = [
-        {name for name in pipeline.state_dict() if ".vae.encoder." in name or ".vae.quant_conv." in name}
-        for pipeline in (joint_pipeline_of(balls, kl), pipeline_of(balls, kl))
-    ]
-    assert len(encoders[0]) > 10 and not encoders[1]
-    assert "_model.encoder_hash" not in joint_pipeline_of(balls, kl).state_dict()
 
 
 def test_a_checkpoint_without_the_encoder_is_refused(balls, kl):

@@ -67,28 +67,9 @@ def splatfacto_camera(model, camera):
     return latent_cameras(camera, model.latent_space.downscale_factor)
 
 
-def test_cameras_of_any_size_are_decoded(pipeline):
-    pipeline.prepare()
-    model = pipeline.latent_model.eval()
-    outputs = model.get_outputs_for_camera(camera_of(27, 21), with_latents=True)
-    shapes = {name: tuple(value.shape) for name, value in outputs.items()}
-    assert shapes == {
-        "rgb": (21, 27, 3),
-        "latent": (21, 27, 3),
-        "depth": (21, 27, 1),
-        "accumulation": (21, 27, 1),
-        "latent_channels": (6, 7, 4),
-    }
-    assert bool(((outputs["rgb"] >= 0) & (outputs["rgb"] <= 1)).all())
-
-
 def test_held_out_pictures_are_measured(pipeline):
     pipeline.prepare()
     metrics = pipeline.get_average_eval_image_metrics()
     assert {"psnr", "ssim", "latent_psnr", "autoencoder_psnr"} <= set(metrics)
     _, losses, _ = pipeline.get_eval_loss_dict(0)
     assert bool(torch.isfinite(losses["latent_loss"]))
-
-
-def test_other_nerfs_run_on_every_device(balls):
-    assert pipeline_of(balls / "a").latent_model.renderer.renders_cameras is False

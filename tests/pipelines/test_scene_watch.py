@@ -82,7 +82,7 @@ def test_a_scene_without_numbers_is_dropped_and_the_others_go_on(balls, capsys):
     assert pipeline.watch.failed_at.tolist() == [-1, 0, -1] and pipeline.watch.failed() == {"b": 0}
     moved = (rows_of(pipeline) != before).any(dim=1)
     assert moved.tolist() == [True, False, True] and rows_of(pipeline).isfinite().all()
-    assert "no finite numbers at step 0 in b; dropped" in capsys.readouterr().out
+    assert "no finite numbers at step 0 in b; dropped, the others go on (latent_loss)" in capsys.readouterr().out
     with pipeline.as_saved(0.0):
         stored = pipeline.state_dict()
     other = frozen_pipeline(balls)
@@ -125,13 +125,6 @@ def test_a_gradient_that_is_no_number_is_taken_back(balls, kind):
         if is_broken:
             assert torch.equal(rows_of(pipeline)[1], before[1])
     torch.testing.assert_close(results[0][[0, 2]], results[1][[0, 2]], rtol=0, atol=0)
-
-
-def test_shared_training_stops_the_run(balls):
-    pipeline = pipeline_of(balls, nerf=small_nerf(**NERF)).train()
-    spoil(pipeline, 1)
-    with pytest.raises(FloatingPointError, match="loss latent_loss at step 0: expected finite numbers"):
-        train(pipeline, optimizers_of(pipeline), [0])
 
 
 def test_the_last_scene_stops_the_run(balls):
