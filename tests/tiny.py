@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, Dict, Optional, Sequence, Tuple, Type
 
+import diffusers
 import numpy as np
 import torch
 from nerfstudio.cameras.cameras import Cameras, CameraType
@@ -23,74 +24,44 @@ TINTS = ((0.9, 0.2, 0.1), (0.1, 0.8, 0.3), (0.2, 0.3, 0.9))
 """Colours of the balls of different scenes."""
 
 
-def save_kl(folder: Path, levels: int = 3, channels: int = 4, seed: int = 0, **settings: Any) -> Path:
-    """Writes an AutoencoderKL with random weights and factor 2^(levels - 1)."""
-    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-
+def saved(name: str, folder: Path, seed: int, **settings: Any) -> Path:
+    """Writes one of diffusers' autoencoders, by the name of its class, with random weights."""
     torch.manual_seed(seed)
-    build: Any = AutoencoderKL
-    build(
-        down_block_types=("DownEncoderBlock2D",) * levels,
-        up_block_types=("UpDecoderBlock2D",) * levels,
-        block_out_channels=(4,) * levels,
-        layers_per_block=1,
-        latent_channels=channels,
-        **{"norm_num_groups": 2, "mid_block_add_attention": False, **settings},
-    ).save_pretrained(folder)
+    getattr(diffusers, name)(**settings).save_pretrained(folder)
     return folder
 
 
-def save_flux2(folder: Path, levels: int = 3, channels: int = 4, seed: int = 0, **settings: Any) -> Path:
-    """Writes an AutoencoderKLFlux2 with random weights and factor 2^(levels - 1)."""
-    from diffusers.models.autoencoders import autoencoder_kl_flux2
+def save_kl(
+    folder: Path, levels: int = 3, channels: int = 4, seed: int = 0, name: str = "AutoencoderKL", **settings: Any
+) -> Path:
+    """Writes an AutoencoderKL with factor 2^(levels - 1)."""
+    blocks = {"down_block_types": ("DownEncoderBlock2D",) * levels, "up_block_types": ("UpDecoderBlock2D",) * levels}
+    sizes = {"block_out_channels": (4,) * levels, "layers_per_block": 1, "norm_num_groups": 2}
+    own = {**blocks, **sizes, "mid_block_add_attention": False, **settings}
+    return saved(name, folder, seed, latent_channels=channels, **own)
 
-    torch.manual_seed(seed)
-    build: Any = autoencoder_kl_flux2.AutoencoderKLFlux2
-    build(
-        down_block_types=("DownEncoderBlock2D",) * levels,
-        up_block_types=("UpDecoderBlock2D",) * levels,
-        block_out_channels=(4,) * levels,
-        layers_per_block=1,
-        latent_channels=channels,
-        **{"norm_num_groups": 2, "mid_block_add_attention": False, **settings},
-    ).save_pretrained(folder)
-    return folder
+
+def save_flux2(folder: Path, **settings: Any) -> Path:
+    """Writes an AutoencoderKLFlux2 with factor 4."""
+    return save_kl(folder, name="AutoencoderKLFlux2", **settings)
 
 
 def save_tiny(folder: Path, levels: int = 2, channels: int = 4, seed: int = 0, **settings: Any) -> Path:
-    """Writes an AutoencoderTiny with random weights and factor 2^(levels - 1)."""
-    from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
-
-    torch.manual_seed(seed)
-    build: Any = AutoencoderTiny
-    build(
-        encoder_block_out_channels=(4,) * levels,
-        decoder_block_out_channels=(4,) * levels,
-        num_encoder_blocks=(1,) * levels,
-        num_decoder_blocks=(1,) * levels,
-        latent_channels=channels,
-        **settings,
-    ).save_pretrained(folder)
-    return folder
+    """Writes an AutoencoderTiny with factor 2^(levels - 1)."""
+    sides = ("encoder", "decoder")
+    own: Dict[str, Any] = {f"{side}_block_out_channels": (4,) * levels for side in sides}
+    own |= {f"num_{side}_blocks": (1,) * levels for side in sides}
+    return saved("AutoencoderTiny", folder, seed, latent_channels=channels, **own, **settings)
 
 
 def save_dc(folder: Path, levels: int = 3, channels: int = 4, seed: int = 0, **settings: Any) -> Path:
-    """Writes an AutoencoderDC with random weights, without blocks at full resolution, and factor 2^(levels - 1)."""
-    from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
-
-    torch.manual_seed(seed)
-    build: Any = AutoencoderDC
-    build(
-        latent_channels=channels,
-        encoder_block_out_channels=(48,) * levels,
-        decoder_block_out_channels=(48,) * levels,
-        encoder_layers_per_block=(0,) + (1,) * (levels - 1),
-        decoder_layers_per_block=(0,) + (1,) * (levels - 1),
-        encoder_qkv_multiscales=((),) * levels,
-        decoder_qkv_multiscales=((),) * levels,
-        **settings,
-    ).save_pretrained(folder)
-    return folder
+    """Writes an AutoencoderDC, without blocks at full resolution, with factor 2^(levels - 1)."""
+    own: Dict[str, Any] = {"latent_channels": channels}
+    for side in ("encoder", "decoder"):
+        own[f"{side}_block_out_channels"] = (48,) * levels
+        own[f"{side}_layers_per_block"] = (0,) + (1,) * (levels - 1)
+        own[f"{side}_qkv_multiscales"] = ((),) * levels
+    return saved("AutoencoderDC", folder, seed, **own, **settings)
 
 
 def poses_around(count: int, radius: float = 2.5, seed: int = 0) -> np.ndarray:

@@ -77,7 +77,7 @@ def scene_latents(
     _announce(len(images), found, folder)
     if found < len(images):
         remove_unfinished(*{path.parent for path in files.values()}, age=OLD)
-    for scene in _progress(list(groups), found == len(images)):
+    for scene in track(list(groups), "Encoding images, scene by scene", transient=True, disable=found == len(images)):
         members = groups[scene]
         latents = _read(files[scene], len(members)) if scene in files else None
         if latents is None:
@@ -117,10 +117,6 @@ def encode_images(images: Sequence[Shaped[Tensor, "_ _ 3"]], autoencoder: Autoen
             batch = as_float(torch.stack([images[i] for i in part]).to(device))
             latents.update(zip(part, autoencoder.encode(batch).half().cpu(), strict=True))
     return [latents[i] for i in range(len(images))]
-
-
-def _progress(scenes: List[int], quiet: bool):
-    return scenes if quiet else track(scenes, description="Encoding images, scene by scene", transient=True)
 
 
 def _announce(total: int, found: int, folder: Optional[Path]) -> None:

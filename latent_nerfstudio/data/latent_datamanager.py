@@ -370,11 +370,7 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
 
 
 def check_counts(config: LatentDataManagerConfig) -> None:
-    """Refuses steps and batches of nothing.
-
-    Raises:
-        ValueError: such a count.
-    """
+    """Refuses steps and batches of nothing."""
     for name in ("rays_per_batch", "images_per_batch", "encode_batch_size"):
         value = getattr(config, name)
         if value < 1:

@@ -3,7 +3,7 @@
 from typing import Dict, Optional, Tuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from nerfstudio.cameras.cameras import Cameras, CameraType
 from nerfstudio.cameras.rays import RayBundle
 from torch import Tensor
@@ -57,7 +57,7 @@ def pinhole_rays(cameras: Cameras, places: Int[Tensor, "rays 3"]) -> RayBundle:
     local = torch.stack([(column + 0.5 - cx) / fx, -(row + 0.5 - cy) / fy, -torch.ones_like(fx)], dim=-1)
     norm = local.norm(dim=-1, keepdim=True)
     pose = cameras.camera_to_worlds[index]
-    directions = to_world(pose, local / norm)
+    directions = (pose[:, :, :3] * (local / norm)[:, None]).sum(dim=-1)
     metadata = {name: value[index] for name, value in (cameras.metadata or {}).items()}
     return RayBundle(
         origins=pose[:, :, 3],
@@ -73,8 +73,3 @@ def with_targets(rays: RayBundle, batch: Dict[str, Tensor], space: LatentSpace) 
     batch["latent"] = space.normalizer(as_float(batch["raw_latent"]))
     rays.metadata["background"] = space.background_at(*batch["position"].unbind(dim=1))
     return rays, batch
-
-
-def to_world(pose: Float[Tensor, "rays 3 4"], local: Float[Tensor, "rays 3"]) -> Float[Tensor, "rays 3"]:
-    """Directions from camera to world axes."""
-    return (pose[:, :, :3] * local[:, None]).sum(dim=-1)

@@ -265,11 +265,7 @@ def place_scene(scene: SceneFrames, config: ScenesDataParserConfig) -> PlacedSce
 
 
 def find_bounds(scenes: Sequence[SceneFrames], config: ScenesDataParserConfig) -> tuple[np.ndarray, str]:
-    """Finds the one box that holds all placed scenes, and where it came from, in words.
-
-    Raises:
-        ValueError: the scenes do not have what the config asks for.
-    """
+    """Finds the one box that holds all placed scenes, and where it came from, in words."""
     box, source = _unscaled_bounds(scenes, config)
     return scaled_box(box, config.scene_scale), source
 

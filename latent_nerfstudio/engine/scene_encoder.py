@@ -176,11 +176,7 @@ def load_state(
 
 
 def take_what_fits(encoder: SceneEncoder, source: str) -> None:
-    """Gives an encoder the weights of another bundle's whose shapes are the same.
-
-    Raises:
-        ValueError: a bundle without a scene encoder.
-    """
+    """Gives an encoder the weights of another bundle's whose shapes are the same."""
     other = read_scene_encoder(read_shared_bundle(source))
     if other is None:
         raise ValueError(problem(f"start_from {source}", "a bundle with a scene encoder", "none", "leave it out"))

@@ -217,11 +217,7 @@ class TriplaneField(nn.Module):
 
 
 def check_view(view: SceneView, scenes: int, parts: Sequence[Parts], bases: int) -> None:
-    """Refuses a view of what is not there.
-
-    Raises:
-        ValueError: another scene, part or base plane.
-    """
+    """Refuses a view of what is not there."""
     what = (
         ("scene", view.scenes, range(scenes)),
         ("parts", (view.parts,), parts),

@@ -77,10 +77,6 @@ def placement_in(frames: SceneFrames, into: Float[np.ndarray, "2 3"], unbounded:
         frames: the scene.
         into: the box to fill.
         unbounded: whether what is outside of the box is rendered as well.
-
-    Raises:
-        ValueError: most cameras see nothing of the box, or are within a box which has to be made smaller: then
-            something else than the object, such as an outlier of a capture, has decided it.
     """
     own = known_box(frames)
     placement = Placement() if own is None else placement_of(own, into)

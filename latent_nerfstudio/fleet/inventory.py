@@ -73,11 +73,7 @@ def only_fitter(inventory: Inventory) -> Iterator[None]:
 
 
 def check_changed(inventory: Inventory, before: str, changed: Sequence[str]) -> None:
-    """Says which scenes are fitted again, as their pictures or cameras are others than those of their files.
-
-    Raises:
-        ValueError: these come from another folder than before, so that other scenes of the same names are more likely.
-    """
+    """Says which scenes are fitted again, as their pictures or cameras are others than those of their files."""
     if not changed:
         return
     if before and Path(before) != inventory.data and Path(before).is_dir():
@@ -103,7 +99,8 @@ def fit_jobs(
 
     def on_progress(job: ChunkJob, share: float, worker: str) -> None:
         if share == 0:
-            table.update(SceneStatus(name, "running", worker=worker) for name in job.names if is_left(table, name))
+            left = [name for name in job.names if table.rows[name].state != "done"]
+            table.update(SceneStatus(name, "running", worker=worker) for name in left)
         bar.set_share(job, share)
 
     try:
@@ -113,11 +110,6 @@ def fit_jobs(
             yield table
     finally:
         table.stop()
-
-
-def is_left(table: StatusTable, name: str) -> bool:
-    """Whether a scene is not done yet."""
-    return table.rows[name].state != "done"
 
 
 class ProgressBar:

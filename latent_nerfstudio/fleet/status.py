@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Literal, Optional, Tuple
+from typing import TYPE_CHECKING, Dict, Iterable, List, Literal, Optional, Tuple
 
 from latent_nerfstudio.files.replacing import write_text
 
@@ -68,7 +68,7 @@ class StatusTable:
 
     def write(self) -> None:
         """Writes all rows as JSON, atomically."""
-        rows = [compact(row) for row in self.rows.values()]
+        rows = [{n: v for n, v in dataclasses.asdict(row).items() if v not in (None, "")} for row in self.rows.values()]
         content = {"counts": self.counts(), "data": self.data, "shared": self.shared, "scenes": rows}
         write_text(self.path, json.dumps(content, indent=1))
 
@@ -129,11 +129,6 @@ def mean(rows: List[SceneStatus], name: str) -> float:
     """Mean of a number over rows, of those that have it; NaN where none has."""
     values = [float(value) for value in (getattr(row, name) for row in rows) if value is not None]
     return sum(values) / len(values) if values else float("nan")
-
-
-def compact(row: SceneStatus) -> Dict[str, Any]:
-    """A row without what it does not have."""
-    return {name: value for name, value in dataclasses.asdict(row).items() if value not in (None, "")}
 
 
 def cells(row: SceneStatus) -> List[str]:

@@ -348,12 +348,7 @@ def run_on_ray(
 
 
 def ray_rows(ray: Any, result: Any, job: ChunkJob, backlog: Backlog) -> List[SceneStatus]:
-    """The rows of a task that is over.
-
-    Raises:
-        ValueError: what the function raised, or the package is not installed where the task ran.
-        OSError: what the function raised.
-    """
+    """The rows of a task that is over."""
     try:
         kind, value = ray.get(result)
     except ray.exceptions.RayTaskError as error:  # before the function began

@@ -55,11 +55,7 @@ def check_config(settings: Any, where: object) -> Dict[str, Any]:
 
 
 def check_layers(settings: Dict[str, Any], where: object) -> None:
-    """Refuses more layers in all than an autoencoder has, which take time to build, however few their numbers.
-
-    Raises:
-        ValueError: so many.
-    """
+    """Refuses more layers in all than an autoencoder has, which take time to build, however few their numbers."""
     widths = [value for name, value in settings.items() if name.endswith("block_out_channels")]
     levels = max((len(value) for value in widths if isinstance(value, list)), default=1)
     if levels > MOST_LEVELS:

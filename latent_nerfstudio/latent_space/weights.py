@@ -40,9 +40,6 @@ def current_name(name: str) -> str:
 def weight_files(folder: Path, where: object) -> List[Path]:
     """The files of weights of an autoencoder in diffusers format: whole or in shards, those of the variant `fp16` where
     there are no others.
-
-    Raises:
-        ValueError: there are none, or as pickle alone.
     """
     names = sorted(path.name for path in folder.iterdir())
     for variant in ("", r"\.fp16"):
@@ -59,11 +56,7 @@ def weight_files(folder: Path, where: object) -> List[Path]:
 
 
 def stored_shapes(files: List[Path]) -> Shapes:
-    """Shapes of the tensors in files of weights, by today's names; no tensor is read.
-
-    Raises:
-        Exception: safetensors' own, of what is none.
-    """
+    """Shapes of the tensors in files of weights, by today's names; no tensor is read."""
     from safetensors import safe_open
 
     shapes: Shapes = {}

@@ -348,7 +348,7 @@ def paint_top(shape: CarShape, livery: Livery) -> Picture:
     picture = Picture(REGIONS["top"], livery.body)
     if "second_bonnet" in livery.patterns:
         picture.box(shape.cowl - 0.1, -1.05, 2.8, 1.05, livery.second)
-    paint_centre_stripes(picture, livery, -2.8, 2.8)
+    paint_centre_stripes(picture, livery)
     dark = gap_colour(livery)
     half, end = 0.41 * shape.width, 0.5 * shape.length
     picture.line([(shape.cowl, half), (end - 0.1, 0.9 * half)], dark)
@@ -376,7 +376,7 @@ def paint_bed(picture: Picture, shape: CarShape, livery: Livery) -> None:
 def paint_roof(shape: CarShape, livery: Livery) -> Picture:
     """The roof, seen from above."""
     picture = Picture(REGIONS["roof"], cabin_colour(livery))
-    paint_centre_stripes(picture, livery, -2.8, 2.8)
+    paint_centre_stripes(picture, livery)
     middle = 0.5 * (shape.roof_front + shape.roof_rear)
     if "sunroof" in livery.patterns and "sign" not in shape.extras:
         half = 0.62 * shape.roof_half_width
@@ -395,12 +395,12 @@ def paint_roof(shape: CarShape, livery: Livery) -> Picture:
     return picture
 
 
-def paint_centre_stripes(picture: Picture, livery: Livery, low: float, high: float) -> None:
+def paint_centre_stripes(picture: Picture, livery: Livery) -> None:
     """Two stripes along the middle of the car, seen from above."""
     if "centre_stripes" in livery.patterns:
         offset, half = livery.stripe
         for y in (-offset, offset):
-            picture.box(low, y - half, high, y + half, livery.accent)
+            picture.box(-2.8, y - half, 2.8, y + half, livery.accent)
 
 
 def lamp_height(shape: CarShape) -> float:

@@ -14,6 +14,7 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.meshes import car_paint, loft
 from latent_nerfstudio.meshes.car_paint import ATLAS_PIXELS, REGIONS, SWATCHES
 from latent_nerfstudio.meshes.car_shape import CarShape, draw_shape
+from latent_nerfstudio.meshes.surface import area_vectors
 
 Part = tuple[np.ndarray, np.ndarray]
 """Triangle corners, faces x 3 x 3, and their texture coordinates, faces x 3 x 2."""
@@ -72,8 +73,7 @@ def body_parts(shape: CarShape) -> list[Part]:
         -1,
     )
     triangles = loft.sweep(rows)
-    normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
-    return split_by_region(triangles, body_regions(normals))
+    return split_by_region(triangles, body_regions(area_vectors(triangles)))
 
 
 def body_top(shape: CarShape, x: Float[np.ndarray, "rows"]) -> Float[np.ndarray, "rows"]:

@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.meshes import loft
-from latent_nerfstudio.meshes.surface import Surface, join
+from latent_nerfstudio.meshes.surface import Surface, area_vectors, join
 
 Image = UInt8[np.ndarray, "height width 3"]
 Points = Float[np.ndarray, "points 2"]
@@ -147,11 +147,7 @@ def turned(profile: Points, paint: tuple[float, float, float] | Image) -> Surfac
     angle = 2 * np.pi * np.arange(COLUMNS) / COLUMNS
     around = np.stack([np.cos(angle), np.sin(angle)], -1)
     radius, height = profile[:, 0, None, None], np.broadcast_to(profile[:, 1, None, None], (len(profile), COLUMNS, 1))
-    triangles = loft.sweep(np.concatenate([radius * around[None], height], -1))
-    kept = (
-        np.linalg.norm(np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]), axis=-1) > 1e-9
-    )
-    triangles = triangles[kept]
+    triangles = with_area(loft.sweep(np.concatenate([radius * around[None], height], -1)))
     if isinstance(paint, tuple):
         return plain(triangles, paint)
     u = np.arctan2(triangles[..., 1], triangles[..., 0]) / (2 * np.pi)
@@ -172,18 +168,13 @@ def handle(x: float, z: float, radius: float, thickness: float) -> Float[np.ndar
 def printed(triangles: Float[np.ndarray, "faces 3 3"], image: Image, scale: float = 1.0) -> Surface:
     """Faces that show an image, projected along the axis that each looks along."""
     triangles = with_area(triangles)
-    axes = np.array([[1, 2], [0, 2], [0, 1]])[np.abs(facing(triangles)).argmax(-1)]
+    axes = np.array([[1, 2], [0, 2], [0, 1]])[np.abs(area_vectors(triangles)).argmax(-1)]
     return painted(triangles, scale * np.take_along_axis(triangles, axes[:, None, :].repeat(3, axis=1), 2), image)
-
-
-def facing(triangles: Float[np.ndarray, "faces 3 3"]) -> Float[np.ndarray, "faces 3"]:
-    """Normals of faces, of twice their areas."""
-    return np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
 
 
 def with_area(triangles: Float[np.ndarray, "faces 3 3"]) -> Float[np.ndarray, "some_faces 3 3"]:
     """The faces that have an area: where a sweep shrinks to a point, one triangle of each quad has none."""
-    return triangles[np.linalg.norm(facing(triangles), axis=-1) > 1e-9]
+    return triangles[np.linalg.norm(area_vectors(triangles), axis=-1) > 1e-9]
 
 
 def painted(triangles: Float[np.ndarray, "faces 3 3"], uv: Float[np.ndarray, "faces 3 2"], image: Image) -> Surface:
@@ -199,8 +190,8 @@ def plain(triangles: Float[np.ndarray, "faces 3 3"], rgb: tuple[float, float, fl
 
 def colour(rng: Random) -> tuple[float, float, float]:
     """A colour that is neither black nor white."""
-    value = rng.uniform(0.15, 0.95, 3)
-    return float(value[0]), float(value[1]), float(value[2])
+    red, green, blue = rng.uniform(0.15, 0.95, 3).tolist()
+    return red, green, blue
 
 
 def image_of(rgb: Float[np.ndarray, "height width 3"]) -> Image:

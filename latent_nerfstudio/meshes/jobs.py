@@ -120,21 +120,8 @@ def scene_names(paths: list[Path]) -> list[str]:
     return [shortest(index) for index in range(len(paths))]
 
 
-def make_scene(job: SceneJob, on_view: Callable[[], object] | None = None) -> None:
-    """Makes one scene.
-
-    Raises:
-        ValueError: the mesh cannot be read or has no faces.
-    """
-    write_scene(surface_for(job), job.folder, job.options, on_view, job.up_axis)
-
-
 def surface_for(job: SceneJob) -> Surface:
-    """What a job's views show.
-
-    Raises:
-        ValueError: the mesh cannot be read or has no faces.
-    """
+    """What a job's views show."""
     if job.mesh is not None:
         return load_surface(job.mesh)
     return surface_of(car(job.options.seed)) if job.kind == "car" else thing(job.options.seed)
@@ -143,7 +130,7 @@ def surface_for(job: SceneJob) -> Surface:
 def failure_of(job: SceneJob, on_view: Callable[[], object] | None = None) -> str:
     """Makes one scene; what is wrong with its mesh if that cannot be rendered, else nothing."""
     try:
-        make_scene(job, on_view)
+        write_scene(surface_for(job), job.folder, job.options, on_view, job.up_axis)
     except (ValueError, FileNotFoundError, MemoryError) as error:
         text = str(error) or type(error).__name__
         return text if text.startswith(str(job.mesh)) else f"{job.mesh}: {text}"

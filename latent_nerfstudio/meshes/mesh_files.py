@@ -104,11 +104,7 @@ def read_mesh_file(path: Path) -> trimesh.Scene:
 
 
 def gltf_header(data: bytes) -> dict[str, Any]:
-    """The JSON of a glTF file, binary or not.
-
-    Raises:
-        ValueError: it has none.
-    """
+    """The JSON of a glTF file, binary or not."""
     if data[:4] == b"glTF":
         (length,) = struct.unpack("<I", data[12:16])
         data = data[20 : 20 + length]
@@ -119,11 +115,7 @@ def gltf_header(data: bytes) -> dict[str, Any]:
 
 
 def check_lists(header: dict[str, Any], path: Path) -> None:
-    """Refuses glTF whose lists say to be longer than memory holds.
-
-    Raises:
-        ValueError: such a file.
-    """
+    """Refuses glTF whose lists say to be longer than memory holds."""
     counts = [accessor.get("count", 0) for accessor in header.get("accessors", [])]
     if not all(isinstance(count, int) and 0 <= count <= LARGEST_ACCESSOR for count in counts):
         got = f"{max(map(float, counts)):,.0f}"

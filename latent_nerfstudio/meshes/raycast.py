@@ -52,11 +52,7 @@ def irradiance(normals: Float[np.ndarray, "*shape 3"], lighting: Lighting) -> Fl
 
 
 def import_embree() -> tuple[type, type]:
-    """Embree's scene and mesh; they are an extra, which not every processor has.
-
-    Raises:
-        ImportError: it is not installed.
-    """
+    """Embree's scene and mesh; they are an extra, which not every processor has."""
     try:
         from embreex.mesh_construction import TriangleMesh
         from embreex.rtcore_scene import EmbreeScene

@@ -44,13 +44,9 @@ def hemisphere(
 
 
 def look_at_origin(eyes: Float[np.ndarray, "views 3"]) -> Float[np.ndarray, "views 4 4"]:
-    """OpenGL camera-to-world matrices of cameras at `eyes` that look at the origin, world z up.
-
-    Raises:
-        ValueError: an eye lies on the z axis, where `up` is not defined.
-    """
+    """OpenGL camera-to-world matrices of cameras at `eyes`, off the z axis, that look at the origin, world z up."""
     if np.any(np.linalg.norm(eyes[:, :2], axis=-1) < 1e-6):
-        raise ValueError("eyes: expected points off the z axis, got one on it; move it aside")
+        raise ValueError(problem("eyes", "points off the z axis", "one on it", "move it aside"))
     backwards = eyes / np.linalg.norm(eyes, axis=-1, keepdims=True)
     right = np.cross(np.array([0.0, 0.0, 1.0]), backwards)
     right /= np.linalg.norm(right, axis=-1, keepdims=True)

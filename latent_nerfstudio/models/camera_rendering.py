@@ -278,9 +278,6 @@ def in_views(cameras: Cameras, scenes: Sequence[Union[int, SceneView]]) -> Tuple
 
     Returns:
         The cameras, and the distinct views that their `scene_index` counts; none if all are whole scenes.
-
-    Raises:
-        ValueError: another number of scenes than of cameras.
     """
     flat = cameras.reshape((-1,))
     if len(flat) == 1 and len(scenes) > 1:

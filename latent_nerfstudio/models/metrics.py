@@ -117,11 +117,7 @@ def latent_psnr(
 
 
 def lpips_network() -> str:
-    """The network that LPIPS is measured with: `alex` (the default), `vgg` or `squeeze`.
-
-    Raises:
-        ValueError: the environment variable names another one.
-    """
+    """The network that LPIPS is measured with: `alex` (the default), `vgg` or `squeeze`."""
     network = os.environ.get(LPIPS_VARIABLE) or "alex"
     if network not in LPIPS_WEIGHTS:
         do = f"set the environment variable {LPIPS_VARIABLE} to one of these, or not at all"

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, List, Mapping, Sequence, Tuple
 
+import numpy as np
+
 from latent_nerfstudio.reports.costs import Cost, Costs, break_even
 from latent_nerfstudio.reports.run_report import RunReport
 
@@ -51,12 +53,12 @@ def plot_quality(curves: Sequence[Curve], path: Path) -> None:
 def plot_costs(costs: Mapping[str, Costs], path: Path) -> None:
     """Seconds and bytes in all over the number of scenes, and where runs break even (3Da-AE, figure 7)."""
     figure, axes = new_figure(2)
+    counts = np.geomspace(*SCENES, POINTS_OF_A_CURVE)
     units: Tuple[Tuple[str, float, str], ...] = (("seconds", 3600.0, "hours"), ("bytes", 1e6, "MB"))
     for axis, (name, scale, unit) in zip(axes, units, strict=True):
         own = {run: getattr(cost, name) for run, cost in costs.items()}
         for run, cost in own.items():
-            count = curve_of_counts()
-            axis.plot(count, [cost.total(n) / scale for n in count], label=run)
+            axis.plot(counts, [cost.total(n) / scale for n in counts], label=run)
         for first, second in break_even_points(own):
             axis.plot(first, second / scale, "o", color="black", markersize=5)
             axis.annotate(f"{first:.0f} scenes", (first, second / scale), textcoords="offset points", xytext=(6, -10))
@@ -64,12 +66,6 @@ def plot_costs(costs: Mapping[str, Costs], path: Path) -> None:
         axis.grid(alpha=0.3, which="both")
     axes[0].legend()
     save(figure, path)
-
-
-def curve_of_counts() -> List[float]:
-    """Numbers of scenes at equal distances on a logarithmic axis."""
-    low, high = map(float, SCENES)
-    return [low * (high / low) ** (i / (POINTS_OF_A_CURVE - 1)) for i in range(POINTS_OF_A_CURVE)]
 
 
 def break_even_points(costs: Mapping[str, Cost]) -> List[Tuple[float, float]]:

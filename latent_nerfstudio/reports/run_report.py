@@ -121,9 +121,9 @@ def inventory_report(folder: Path) -> RunReport:
         }
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         got = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{path}: expected what lns fit-scenes wrote, got {got}; call it again") from error
+        raise ValueError(problem(path, "what lns fit-scenes wrote", got, "call it again")) from error
     if not rows:
-        raise ValueError(f"{path}: expected at least one scene that is done, got none; call lns fit-scenes again")
+        raise ValueError(problem(path, "at least one scene that is done", "none", "call lns fit-scenes again"))
     names = [name for name in (*METRICS, *COSTS) if all(name in row for row in rows.values())]
     mean = {name: sum(row[name] for row in rows.values()) / len(rows) for name in names}
     return RunReport("fit-scenes", "fit-scenes", str(path), rows, mean, training)
@@ -143,9 +143,6 @@ def read_history(path: Path) -> List[Dict[str, float]]:
     """The lines of metrics.jsonl in the order of their steps; empty without the file.
 
     A run that was resumed has measured some steps twice: the later line counts.
-
-    Raises:
-        ValueError: a line that is no measurement.
     """
     if not path.is_file():
         return []
@@ -203,15 +200,11 @@ def cost_table(reports: Sequence[RunReport]) -> Table:
     for report in reports:
         costs, count = report.costs, len(report.scenes)
         if costs is not None:
-            times = [f"{value:,.1f}" for value in cost_cells(costs.seconds, count)]
-            sizes = [f"{value:,.0f}" for value in cost_cells(costs.bytes, count)]
-            rows.append([report.name, str(count), *times, *sizes])
+            row = [report.name, str(count)]
+            for cost, written in ((costs.seconds, "{:,.1f}"), (costs.bytes, "{:,.0f}")):
+                row += map(written.format, (cost.entry, cost.scene, cost.effective(count), cost.effective(MANY)))
+            rows.append(row)
     return head, rows
-
-
-def cost_cells(cost: Cost, count: int) -> List[float]:
-    """Entry, a scene, effective for so many scenes, effective for many."""
-    return [cost.entry, cost.scene, cost.effective(float(count)), cost.effective(float(MANY))]
 
 
 def summary_line(report: RunReport) -> str:

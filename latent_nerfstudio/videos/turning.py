@@ -88,9 +88,6 @@ def shared_at(view: int, views: int) -> float:
 def rings_of(scenes: Scenes, names: Sequence[str], size: Optional[int]) -> List[Ring]:
     """The rings of scenes, with pictures of one height: the wanted one, or that of the first scene's training pictures
     where it is larger. A decoder knows objects at the scale that it has seen, so smaller pictures are shrunk.
-
-    Raises:
-        ValueError: no scene, an unknown one, or a size out of its range.
     """
     if not names:
         raise ValueError(problem("scenes", "at least one", "none", "name one, or all"))

@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from itertools import chain
 from pathlib import Path
 from typing import Any, Iterable, Iterator, List
 
@@ -55,11 +56,7 @@ def check_video(path: Path) -> None:
 
 
 def check_ffmpeg() -> None:
-    """Refuses to go on without an ffmpeg.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
+    """Refuses to go on without an ffmpeg."""
     import imageio_ffmpeg
 
     try:
@@ -89,23 +86,26 @@ def write_video(path: Path, frames: Iterable[Frame], fps: int) -> int:
     if fps < 1:
         raise ValueError(problem("fps", "at least 1", fps, "try 24"))
     check_video(path)
+    rest = iter(frames)
+    first = next(rest, None)
+    if first is None:
+        raise ValueError(problem("video", "at least one frame", "none", "ask for more views"))
     write = write_gif if path.suffix.lower() == ".gif" else write_mp4
     with replacing_path(path, path.suffix) as written:
-        return write(written, iter(frames), fps)
+        return write(written, first, rest, fps)
 
 
-def write_mp4(path: Path, frames: Iterator[Frame], fps: int) -> int:
+def write_mp4(path: Path, first: Frame, rest: Iterator[Frame], fps: int) -> int:
     """Writes an mp4."""
     import imageio_ffmpeg
 
-    first = first_of(frames)
     height, width = first.shape[:2]
     settings: Any = {"fps": fps, "codec": "libx264", "quality": None, "macro_block_size": 2}
     writer = imageio_ffmpeg.write_frames(str(path), (width, height), output_params=list(QUALITY), **settings)
     writer.send(None)
     count = 0
     try:
-        for frame in chained(first, frames):
+        for frame in chain([first], rest):
             writer.send(np.ascontiguousarray(frame))
             count += 1
     finally:
@@ -113,9 +113,9 @@ def write_mp4(path: Path, frames: Iterator[Frame], fps: int) -> int:
     return count
 
 
-def write_gif(path: Path, frames: Iterator[Frame], fps: int) -> int:
+def write_gif(path: Path, first: Frame, rest: Iterator[Frame], fps: int) -> int:
     """Writes a gif; its frames are held in memory."""
-    pictures = [Image.fromarray(frame) for frame in chained(first_of(frames), frames)]
+    pictures = [Image.fromarray(frame) for frame in (first, *rest)]
     palette = palette_of(pictures)
     drawn = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
     duration = max(20, round(100 / fps) * 10)  # in hundredths of a second; players take less than 2 for a mistake
@@ -138,21 +138,3 @@ def even(frames: UInt8[np.ndarray, "n _ _ 3"]) -> UInt8[np.ndarray, "n _ _ 3"]:
     """Frames whose sides are even numbers of pixels: the last row and column are repeated where they are not."""
     height, width = frames.shape[1:3]
     return np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-
-
-def first_of(frames: Iterator[Frame]) -> Frame:
-    """The first frame.
-
-    Raises:
-        ValueError: there is none.
-    """
-    first = next(frames, None)
-    if first is None:
-        raise ValueError(problem("video", "at least one frame", "none", "ask for more views"))
-    return first
-
-
-def chained(first: Frame, rest: Iterator[Frame]) -> Iterator[Frame]:
-    """One frame and the others."""
-    yield first
-    yield from rest

@@ -74,10 +74,6 @@ def read_srn_intrinsics(path: Path) -> SrnIntrinsics:
 
     The first line is `f cx cy 0`; the lines of the scene's origin, near plane and scale follow, which SRN itself
     does not use for cameras; then `height width`, and perhaps a line with 1 where poses map the world to the camera.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: a line is not as above, or focal length or size is not positive.
     """
     if not path.exists():
         do = "add the file with the lines 'f cx cy 0', origin, near plane, scale, 'height width'"
