@@ -1,6 +1,6 @@
 """Nerfstudio's models in the latent space, of a size that trains in tests."""
 
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Optional, Sequence
 
 import torch
 from nerfstudio.cameras.rays import RayBundle
@@ -53,6 +53,14 @@ def nerf_of(config: ModelConfig, num_channels: int = 4, side: float = 1.0, **kwa
     box = SceneBox(torch.tensor([[-side] * 3, [side] * 3]))
     kwargs = {"num_scenes": 1, "value_range": LINEAR, **kwargs}
     return config.setup(scene_box=box, num_train_data=3, num_channels=num_channels, **kwargs)
+
+
+def rays_at(count: int = 40, scenes: Optional[Sequence[int]] = None, spread: float = 0.8) -> RayBundle:
+    """Rays from a sphere of radius 3 to points near the origin."""
+    origins = torch.nn.functional.normalize(torch.randn(count, 3), dim=-1) * 3
+    directions = torch.nn.functional.normalize(spread * (torch.rand(count, 3) * 2 - 1) - origins, dim=-1)
+    metadata = {} if scenes is None else {"scene_index": torch.as_tensor(scenes)[:, None]}
+    return RayBundle(origins=origins, directions=directions, pixel_area=torch.ones(count, 1), metadata=metadata)
 
 
 def rays_towards(count: int, spread: float = 0.4, seed: int = 0) -> RayBundle:

@@ -1,5 +1,6 @@
 """Small things that are quick to build: autoencoders with random weights, ball scenes, and what is made of them."""
 
+import gc
 import json
 from pathlib import Path
 from typing import Any, Dict, Optional, Sequence, Tuple, Type
@@ -22,6 +23,10 @@ from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, LatentPi
 
 TINTS = ((0.9, 0.2, 0.1), (0.1, 0.8, 0.3), (0.2, 0.3, 0.9))
 """Colours of the balls of different scenes."""
+
+SMALL_ENCODER = {"grid": 4, "photo_width": 8, "point_width": 4, "fine_width": 8, "width": 8, "inner_width": 8}
+SMALL_ENCODER |= {"inner_blocks": 1}
+"""Settings of a scene encoder that is quick."""
 
 
 def saved(name: str, folder: Path, seed: int, **settings: Any) -> Path:
@@ -211,3 +216,9 @@ def joint_pipeline_of(data: Path, source: Any = "identity", **settings: Any) -> 
 def gradients(*tensors: Any) -> Tuple[bool, ...]:
     """Whether each has a gradient that is not zero."""
     return tuple(t.grad is not None and bool(t.grad.any()) for t in tensors)
+
+
+def living_tensors() -> int:
+    """How many tensors there are in this process, those included that only a graph of gradients still holds."""
+    gc.collect()
+    return sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())

@@ -3,15 +3,13 @@
 import pytest
 import torch
 from nerfstudio.cameras.cameras import Cameras
-from tiny import camera_of, latent_model_of, poses_around, small_nerf
+from tiny import SMALL_ENCODER, camera_of, latent_model_of, poses_around, small_nerf
 
 import latent_nerfstudio as lns
 from latent_nerfstudio.models.bundle_encoder import new_scene_encoder, write_scene_encoder
 from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 from latent_nerfstudio.scene_encoder.network import SceneEncoderConfig
-
-SIZES = dict.fromkeys(("photo_width", "point_width", "fine_width", "width", "inner_width"), 8)
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +19,7 @@ def bundle(tmp_path_factory):
     model = latent_model_of("identity", ["a"], nerf=small_nerf(macro_features=3, num_base_planes=2))
     write_shared_bundle(folder / "plain", model, 1, {})
     plain = read_shared_bundle(str(folder / "plain"))
-    encoder = new_scene_encoder(plain, SceneEncoderConfig(grid=4, inner_blocks=1, **SIZES))
+    encoder = new_scene_encoder(plain, SceneEncoderConfig(**SMALL_ENCODER))
     for parameter in encoder.parameters():
         parameter.data.add_(0.1 * torch.randn_like(parameter))
     write_scene_encoder(plain, encoder, folder / "run", {})

@@ -8,6 +8,8 @@ from typing import Any, List, Optional
 
 import pytest
 
+from latent_nerfstudio.cli.main import main
+
 PROGRAMS = Path(sys.executable).parent
 """Where pip puts ns-train, lns and the others."""
 
@@ -77,11 +79,25 @@ def train_config(*arguments: Any) -> Any:
 
 def train(*arguments: Any) -> Path:
     """ns-train in this process; returns the run's config.yml."""
-    from nerfstudio.scripts.train import main
+    from nerfstudio.scripts.train import main as train_main
 
     config = train_config(*arguments)
-    main(config)
+    train_main(config)
     return config.get_base_dir() / "config.yml"
+
+
+def lns(*arguments: Any) -> None:
+    """A command of `lns` in this process."""
+    main([str(argument) for argument in arguments])
+
+
+def error_of(capsys: Any, *arguments: Any) -> str:
+    """The one line of a command of `lns` that must fail."""
+    with pytest.raises(SystemExit, match="1"):
+        lns(*arguments)
+    error = capsys.readouterr().err
+    assert len(error.strip().splitlines()) == 1
+    return error
 
 
 def checkpoints(output: Path) -> List[str]:

@@ -1,63 +1,65 @@
-"""Nerfstudio's own models in the latent space, by the official commands."""
+"""The other NeRFs, Nerfstudio's own among them, by the official commands on one small scene."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from official import train
+from official import checkpoints, train, train_config
 from PIL import Image
 from tiny import TINTS, write_ball
 
 SIZES = {
-    "latent-nerfacto": "--num-levels 3 --max-res 16 --log2-hashmap-size 10 --num-nerf-samples-per-ray 8 "
+    "nerfacto": "--num-levels 3 --max-res 16 --log2-hashmap-size 10 --num-nerf-samples-per-ray 8 "
     "--num-proposal-samples-per-ray 12 8 --proposal-weights-anneal-max-num-iters 4",
-    "latent-tensorf": "--init-resolution 6 --final-resolution 12 --upsampling-iters 2 8 --num-uniform-samples 12 "
+    "tensorf": "--init-resolution 6 --final-resolution 12 --upsampling-iters 2 8 --num-uniform-samples 12 "
     "--num-samples 8",
-    "latent-vanilla-nerf": "--hidden-layers 2 --hidden-width 16 --num-coarse-samples 8 --num-importance-samples 6",
+    "vanilla-nerf": "--hidden-layers 2 --hidden-width 16 --num-coarse-samples 8 --num-importance-samples 6",
+    "instant-ngp": "--num-levels 4 --max-res 32 --log2-hashmap-size 10 --grid-resolution 12 --steps-across-box 32",
+    "rgb-kplanes": "--field.resolution 8 --field.features 4 --proposal-resolutions 8 --num-proposal-samples 12 "
+    "--num-samples 8",
 }
 """Flags of the NeRF inside that make a step take milliseconds."""
 
-METHODS = pytest.mark.parametrize("method", list(SIZES))
+GROUPS = {
+    "latent-nerfacto": {"fields", "proposal_networks", "decoder"},
+    "latent-tensorf": {"fields", "encodings", "decoder"},
+    "latent-vanilla-nerf": {"fields", "decoder"},
+    "latent-instant-ngp": {"fields", "decoder"},
+    "latent-kplanes": {"planes", "mlp", "proposal_networks", "decoder"},
+    "rgb-kplanes": {"planes", "mlp", "proposal_networks"},
+}
+"""Parameter groups of each method's checkpoints."""
 
 
-@pytest.fixture(scope="module")
-def ball(once) -> Path:
-    """A scene of twelve views of 32 x 32, of which two are held out."""
-    return once("one_ball", lambda folder: write_ball(folder / "ball", TINTS[0], views=12, seed=2)) / "ball"
+@pytest.fixture(scope="session")
+def ball(once):
+    """A scene of one ball, twelve views of 32 x 32, of which two are held out."""
+    return once("one_blue_ball", lambda folder: write_ball(folder / "blue", TINTS[2], views=12, seed=1)) / "blue"
 
 
-def arguments(method, data, autoencoder, output, steps, *more):
-    """Arguments of ns-train for a run at output/ball/METHOD/run, whose second stage begins at step 6."""
-    flags = [flag.replace("--", "--pipeline.model.nerf.") for flag in SIZES[method].split()]
+def arguments(method, data, output, steps, *more):
+    """Arguments of ns-train for a run at output/ball/METHOD/run."""
+    sizes = SIZES.get(method.removeprefix("latent-"), "").split()
     return [
         *(method, "--output-dir", output, "--experiment-name", "ball", "--timestamp", "run", "--vis", "tensorboard"),
-        *("--max-num-iterations", steps, "--machine.device-type", "cpu", "--pipeline.rgb-alignment-start", 6),
-        *("--pipeline.datamanager.rays-per-batch", 128, "--pipeline.datamanager.latent-cache", "memory"),
-        *("--pipeline.model.autoencoder.source", autoencoder, *flags, *more, "--data", data),
+        *("--max-num-iterations", steps, "--machine.device-type", "cpu", "--pipeline.datamanager.rays-per-batch", 256),
+        *("--pipeline.datamanager.latent-cache", "memory"),
+        *(flag.replace("--", "--pipeline.model.nerf.") for flag in sizes),
+        *(*more, "--data", data),
     ]
 
 
-@pytest.fixture(scope="module")
-def runs(once, ball, random_autoencoder):
-    """config.yml of a run of ten steps of a method, five of each stage."""
-
-    def run_of(method: str) -> Path:
-        folder = once(f"run_{method}", lambda path: train(*arguments(method, ball, random_autoencoder, path, 10)))
-        return folder / "ball" / method / "run" / "config.yml"
-
-    return run_of
-
-
-@METHODS
-def test_training_leaves_a_run_that_evaluates_and_renders(method, runs, ffmpeg, tmp_path):
+@pytest.mark.parametrize("method", [name for name in GROUPS if name.startswith("latent")])
+def test_a_run_of_both_stages_evaluates_and_renders(method, ball, random_autoencoder, ffmpeg, tmp_path):
     from nerfstudio.scripts.eval import ComputePSNR
     from nerfstudio.scripts.render import DatasetRender
 
-    run = runs(method)
+    more = ["--pipeline.rgb-alignment-start", 3, "--pipeline.model.autoencoder.source", random_autoencoder]
+    run = train(*arguments(method, ball, tmp_path, 6, *more))
     (checkpoint,) = (run.parent / "nerfstudio_models").iterdir()
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    assert set(state["optimizers"]) == GROUPS[method]
     assert not [name for name in state["pipeline"] if "lpips" in name or ".vae.encoder." in name]
     assert json.loads((run.parent / "training.json").read_text())["bytes_per_scene"] > 1000
     ComputePSNR(run, tmp_path / "eval.json").main()
@@ -67,12 +69,52 @@ def test_training_leaves_a_run_that_evaluates_and_renders(method, runs, ffmpeg, 
     DatasetRender(load_config=run, output_path=tmp_path / "views", image_format="png").main()
     split = tmp_path / "views" / "test"
     assert {path.name for path in split.iterdir()} == {"gt-rgb", "rgb", "latent", "depth", "accumulation"}
-    pictures = [np.asarray(Image.open(path)) for path in sorted(split.rglob("*.png"))]
-    assert {picture.shape[:2] for picture in pictures} == {(32, 32)}
+    assert {Image.open(path).size for path in split.rglob("*.png")} == {(32, 32)}
+
+
+def test_kplanes_learns_colours(ball, tmp_path):
+    run = train(*arguments("rgb-kplanes", ball, tmp_path, 80))
+    (path,) = (run.parent / "nerfstudio_models").iterdir()
+    assert set(torch.load(path, weights_only=True)["optimizers"]) == GROUPS["rgb-kplanes"]
+    sheet = np.asarray(Image.open(run.parent / "contact_sheet.png").convert("RGB")).astype(float)
+    assert sheet.std() > 10
+
+    from nerfstudio.scripts.eval import ComputePSNR
+
+    ComputePSNR(run, tmp_path / "eval.json").main()
+    assert json.loads((tmp_path / "eval.json").read_text())["results"]["psnr"] > 20
 
 
 def test_a_folder_of_many_scenes_is_refused(two_balls, random_autoencoder, tmp_path):
+    autoencoder = ["--pipeline.model.autoencoder.source", random_autoencoder]
+    settings = arguments("latent-nerfacto", two_balls, tmp_path, 2, *autoencoder)
     with pytest.raises(ValueError, match=r"scenes: expected one scene, got 2 \(blue, red\); .* `scenes --scenes NAME`"):
-        train(*arguments("latent-nerfacto", two_balls, random_autoencoder, tmp_path, 2))
-    run = train(*arguments("latent-nerfacto", two_balls, random_autoencoder, tmp_path, 2), "scenes", "--scenes", "red")
+        train(*settings)
+    run = train(*settings, "scenes", "--scenes", "red")
     assert json.loads((run.parent / "training.json").read_text())["scenes"] == ["red"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_splatfacto_says_what_it_needs_before_any_work(tmp_path):
+    needs = "latent-splatfacto: expected a CUDA device, which gsplat's rasteriser needs, got none; use latent-nerfacto"
+    with pytest.raises(RuntimeError, match=needs):
+        train(*arguments("latent-splatfacto", tmp_path / "no_data", tmp_path, 2))
+    assert checkpoints(tmp_path) == []
+
+
+def test_splatfacto_is_configured_without_cuda():
+    config = train_config("latent-splatfacto", "--pipeline.model.nerf.num-random", 123)
+    assert config.pipeline.model.nerf.num_random == 123
+    assert set(config.optimizers) == {"means", "scales", "quats", "features", "opacities", "decoder"}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_splatfacto_trains_and_resumes_on_cuda(ball, random_autoencoder, tmp_path):
+    more = ["--pipeline.rgb-alignment-start", 20, "--pipeline.model.autoencoder.source", random_autoencoder]
+    more += ["--machine.device-type", "cuda", "--pipeline.model.nerf.num-random", 500]
+    more += ["--pipeline.model.nerf.warmup-length", 5, "--pipeline.model.nerf.refine-every", 5]
+    run = train(*arguments("latent-splatfacto", ball, tmp_path, 40, *more))
+    resume = ["--load-dir", run.parent / "nerfstudio_models"]
+    train(*arguments("latent-splatfacto", ball, tmp_path / "more", 44, *more, *resume))
+    assert checkpoints(tmp_path / "more") == ["step-000000043.ckpt"]

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from official import succeed, train, train_arguments
+from official import error_of, lns, succeed, train, train_arguments
 from PIL import Image
 from small_nerfs import small_nerfacto
 from tiny import camera_of, latent_model_of, small_nerf
 
 from latent_nerfstudio.cli.import_scenes import summary
-from latent_nerfstudio.cli.main import main
 from latent_nerfstudio.engine.runs import load_pipeline, open_run
 from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 from latent_nerfstudio.models.latent_model import LatentModelConfig
@@ -49,10 +48,6 @@ def frozen_run(once, two_balls, bundle) -> Path:
     return once("frozen_run", make) / "balls" / "latent-triplane" / "run" / "config.yml"
 
 
-def lns(*arguments) -> None:
-    main([str(argument) for argument in arguments])
-
-
 def imported(output: Path) -> Path:
     return output / "latent-triplane" / "imported" / "config.yml"
 
@@ -63,15 +58,6 @@ def pictures(config: Path, scene: str) -> list[torch.Tensor]:
     cameras = camera_of(32, 32, count=3, scene=model.scene_names.index(scene))
     outputs = [model.get_outputs_for_camera(cameras[i : i + 1], with_latents=True) for i in range(3)]
     return [output[name] for output in outputs for name in ("rgb", "latent_channels", "depth")]
-
-
-def error_of(capsys, *arguments) -> str:
-    """The one line of a command that must fail."""
-    with pytest.raises(SystemExit, match="1"):
-        lns(*arguments)
-    error = capsys.readouterr().err
-    assert len(error.strip().splitlines()) == 1
-    return error
 
 
 def test_scenes_of_a_frozen_run_name_its_bundle_and_come_back_the_same(frozen_run, bundle, tmp_path, capsys):

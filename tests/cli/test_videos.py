@@ -5,29 +5,15 @@ import shutil
 
 import imageio_ffmpeg
 import numpy as np
-import pytest
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from official import error_of, lns
 from PIL import Image, ImageSequence
 from safetensors.torch import load_file, save_file
 from tiny import camera_of
 
-from latent_nerfstudio.cli.main import main
 from latent_nerfstudio.data.scenes_dataparser import read_scenes
 from latent_nerfstudio.engine.runs import load_pipeline
-
-
-def lns(*arguments) -> None:
-    main([str(argument) for argument in arguments])
-
-
-def error_of(capsys, *arguments) -> str:
-    """The one line of a command that must fail."""
-    with pytest.raises(SystemExit, match="1"):
-        lns(*arguments)
-    error = capsys.readouterr().err
-    assert len(error.strip().splitlines()) == 1
-    return error
 
 
 def facts_of(path):

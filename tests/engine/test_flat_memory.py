@@ -1,13 +1,12 @@
 """Steps and frames leave nothing behind: as many tensors afterwards as before."""
 
-import gc
 from types import SimpleNamespace
 
 import pytest
 import torch
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocation
 from nerfstudio.engine.optimizers import AdamOptimizerConfig
-from tiny import camera_of, latent_model_of, pipeline_config_of, small_nerf
+from tiny import camera_of, latent_model_of, living_tensors, pipeline_config_of, small_nerf
 
 from latent_nerfstudio.engine.schedulers import StagedSchedulerConfig
 from latent_nerfstudio.engine.trainer import LatentTrainerConfig
@@ -15,12 +14,6 @@ from latent_nerfstudio.fields.scene_view import SceneView
 
 GROUPS = ("planes", "shared_planes", "mlp", "decoder")
 SHARED = {"macro_features": 3, "num_base_planes": 2}
-
-
-def living_tensors():
-    """How many tensors there are in this process, those included that only a graph of gradients still holds."""
-    gc.collect()
-    return sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())
 
 
 @pytest.mark.parametrize("start", [None, 0])

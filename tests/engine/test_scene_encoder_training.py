@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from tiny import TINTS, latent_model_of, small_nerf, write_ball
+from tiny import SMALL_ENCODER, TINTS, latent_model_of, small_nerf, write_ball
 
 from latent_nerfstudio.engine import scene_encoder
 from latent_nerfstudio.engine.scene_encoder import learn_scene_encoder, pipeline_of
@@ -23,7 +23,7 @@ from latent_nerfstudio.pipelines.scene_views import SceneViews
 from latent_nerfstudio.scene_encoder.network import Prediction, SceneEncoderConfig
 from latent_nerfstudio.scene_encoder.projection import project
 
-SIZES = SceneEncoderConfig(grid=6, photo_width=8, point_width=4, fine_width=8, width=8, inner_width=8, inner_blocks=1)
+SIZES = SceneEncoderConfig(**{**SMALL_ENCODER, "grid": 6})
 TRAINING = EncoderTraining(steps=6, scenes_per_step=2, rays_per_scene=24)
 
 

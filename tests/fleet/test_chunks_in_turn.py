@@ -1,19 +1,11 @@
 """Chunks that one worker fits one after the other leave nothing behind in its memory."""
 
-import gc
-
-import torch
 from inventories import inventory_of, write_bundle
 from nerfstudio.utils import profiler, writer
+from tiny import living_tensors
 
 from latent_nerfstudio.fleet.fit_chunk import fit_chunk
 from latent_nerfstudio.fleet.settings import ChunkJob
-
-
-def living_tensors():
-    """How many tensors there are in this process, those included that only a graph of gradients still holds."""
-    gc.collect()
-    return sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())
 
 
 def test_chunks_leave_no_tensors_behind(balls, kl, tmp_path):

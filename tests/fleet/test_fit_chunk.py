@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from inventories import inventory_of, write_bundle
-from tiny import write_ball
+from tiny import SMALL_ENCODER, write_ball
 
 import latent_nerfstudio as lns
 from latent_nerfstudio.engine.trainer import seed_everything
@@ -244,8 +244,7 @@ def test_another_bundle_than_that_of_the_settings_is_refused(inventory, bundle, 
 
 def test_without_steps_a_scene_is_written_as_its_encoder_predicts_it(scenes, tmp_path, bundle):
     plain = read_shared_bundle(str(bundle))
-    sizes = dict.fromkeys(("photo_width", "point_width", "fine_width", "width", "inner_width"), 8)
-    encoder = new_scene_encoder(plain, SceneEncoderConfig(grid=4, inner_blocks=1, **sizes))
+    encoder = new_scene_encoder(plain, SceneEncoderConfig(**SMALL_ENCODER))
     for layer in encoder.out:
         layer.bias.data.fill_(0.5)  # whatever it sees
     inventory = inventory_of(

@@ -5,22 +5,13 @@ import json
 import pytest
 import torch
 from bundles import BOTH, MACRO, bundle_model
+from tiny import SMALL_ENCODER
 
 from latent_nerfstudio.models.bundle_encoder import new_scene_encoder, read_scene_encoder, write_scene_encoder
 from latent_nerfstudio.models.bundle_folder import ENCODER_FILE, hash_folder
 from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 from latent_nerfstudio.scene_encoder.network import SceneEncoderConfig
-
-SMALL = {
-    "grid": 4,
-    "photo_width": 8,
-    "point_width": 4,
-    "fine_width": 8,
-    "width": 8,
-    "inner_width": 8,
-    "inner_blocks": 1,
-}
 
 
 @pytest.fixture
@@ -31,7 +22,7 @@ def plain(tmp_path):
 
 def trained(bundle):
     torch.manual_seed(0)
-    encoder = new_scene_encoder(bundle, SceneEncoderConfig(**SMALL))
+    encoder = new_scene_encoder(bundle, SceneEncoderConfig(**SMALL_ENCODER))
     for parameter in encoder.parameters():
         parameter.data.add_(0.1 * torch.randn_like(parameter))
     return encoder
@@ -53,7 +44,7 @@ def test_it_comes_back_in_half_precision_and_is_part_of_the_hash(plain, tmp_path
 def test_another_encoder_replaces_it_and_makes_another_hash(plain, tmp_path):
     write_scene_encoder(plain, trained(plain), tmp_path / "first", {})
     first = read_shared_bundle(str(tmp_path / "first"))
-    write_scene_encoder(first, new_scene_encoder(first, SceneEncoderConfig(**SMALL)), tmp_path / "second", {})
+    write_scene_encoder(first, new_scene_encoder(first, SceneEncoderConfig(**SMALL_ENCODER)), tmp_path / "second", {})
     second = read_shared_bundle(str(tmp_path / "second"))
     assert len({plain.hash, first.hash, second.hash}) == 3 and second.scenes_hash == plain.hash
 
@@ -69,8 +60,8 @@ def rewrite(folder, **changes):
 @pytest.mark.parametrize(
     "encoder, words",
     [
-        ({**SMALL, "grid": 10**6}, "grid: expected a whole number from 4 to 64, got 1000000"),
-        ({**SMALL, "more": 1}, "scene_encoder: expected an object"),
+        ({**SMALL_ENCODER, "grid": 10**6}, "grid: expected a whole number from 4 to 64, got 1000000"),
+        ({**SMALL_ENCODER, "more": 1}, "scene_encoder: expected an object"),
         ([1], "scene_encoder: expected an object"),
         ({"grid": 4}, "photo_width: expected a whole number from 4 to 512, got none"),
     ],
@@ -106,4 +97,4 @@ def test_weights_of_another_bundle_absent_or_not_finite_are_refused(plain, tmp_p
 def test_bundles_that_can_have_none(tmp_path, kind):
     write_shared_bundle(tmp_path / "run", bundle_model("identity", **kind), 7, {})
     with pytest.raises(ValueError, match="expected micro planes XY, XZ and YZ"):
-        new_scene_encoder(read_shared_bundle(str(tmp_path / "run")), SceneEncoderConfig(**SMALL))
+        new_scene_encoder(read_shared_bundle(str(tmp_path / "run")), SceneEncoderConfig(**SMALL_ENCODER))

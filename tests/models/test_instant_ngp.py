@@ -7,6 +7,7 @@ import torch
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.data.scene_box import SceneBox
 from nerfstudio.field_components.field_heads import FieldHeadNames
+from small_nerfs import rays_at
 from tiny import gradients
 
 from latent_nerfstudio.models.instant_ngp import LatentInstantNGPModelConfig
@@ -35,18 +36,11 @@ def model_of(num_channels=4, num_scenes=1, value_range=INFINITE, **settings):
     return model
 
 
-def rays_at(count=30, spread=0.8):
-    """Rays from a sphere of radius 3 to points near the origin."""
-    origins = torch.nn.functional.normalize(torch.randn(count, 3), dim=-1) * 3
-    directions = torch.nn.functional.normalize(spread * (torch.rand(count, 3) * 2 - 1) - origins, dim=-1)
-    return RayBundle(origins=origins, directions=directions, pixel_area=torch.ones(count, 1), metadata={})
-
-
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("settings", [{}, CAPTURED, {"use_gradient_scaling": True}])
 def test_outputs_of_every_ray(training, settings):
     outputs = model_of(**settings).train(training)(rays_at())
-    assert [outputs[name].shape for name in ("latent", "accumulation", "depth")] == [(30, 4), (30, 1), (30, 1)]
+    assert [outputs[name].shape for name in ("latent", "accumulation", "depth")] == [(40, 4), (40, 1), (40, 1)]
     assert all(bool(torch.isfinite(outputs[name]).all()) for name in ("latent", "accumulation", "depth"))
     assert bool(((outputs["accumulation"] > 0) & (outputs["accumulation"] <= 1 + 1e-5)).all())
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.data.scene_box import SceneBox
+from small_nerfs import rays_at
 from tiny import gradients
 
 from latent_nerfstudio.fields.kplanes_field import KPlanesDensityConfig, KPlanesFieldConfig
@@ -27,13 +28,6 @@ def model_of(num_channels=4, num_scenes=1, value_range=(-float("inf"), float("in
     box = SceneBox(torch.tensor([[-1.0] * 3, [1.0] * 3]))
     options = {"num_channels": num_channels, "num_scenes": num_scenes, "value_range": value_range}
     return config_of(**settings).setup(scene_box=box, num_train_data=1, **options)
-
-
-def rays_at(count=40, spread=0.8):
-    """Rays from a sphere of radius 3 to points near the origin."""
-    origins = torch.nn.functional.normalize(torch.randn(count, 3), dim=-1) * 3
-    directions = torch.nn.functional.normalize(spread * (torch.rand(count, 3) * 2 - 1) - origins, dim=-1)
-    return RayBundle(origins=origins, directions=directions, pixel_area=torch.ones(count, 1), metadata={})
 
 
 # Rays

@@ -6,6 +6,7 @@ import pytest
 import torch
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.data.scene_box import SceneBox
+from small_nerfs import rays_at
 from tiny import gradients, small_nerf, triplane_of
 
 from latent_nerfstudio.models.rendering import farthest_corner
@@ -14,14 +15,6 @@ MICRO = {}
 MACRO = {"micro_features": 0, "macro_features": 3, "num_base_planes": 2}
 BOTH = {"macro_features": 3, "num_base_planes": 2}
 SINGLE = {"micro_features": 0, "macro_features": 3, "num_base_planes": 1}
-
-
-def rays_at(count=40, scenes=None, spread=0.8):
-    """Rays from a sphere of radius 3 to points near the origin."""
-    origins = torch.nn.functional.normalize(torch.randn(count, 3), dim=-1) * 3
-    directions = torch.nn.functional.normalize(spread * (torch.rand(count, 3) * 2 - 1) - origins, dim=-1)
-    metadata = {} if scenes is None else {"scene_index": torch.as_tensor(scenes)[:, None]}
-    return RayBundle(origins=origins, directions=directions, pixel_area=torch.ones(count, 1), metadata=metadata)
 
 
 def rays_away(count=5):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny import TINTS, latent_model_of, pipeline_config_of, small_nerf, write_ball
+from tiny import SMALL_ENCODER, TINTS, latent_model_of, pipeline_config_of, small_nerf, write_ball
 
 from latent_nerfstudio.fields.planes import compose_planes
 from latent_nerfstudio.models.bundle_encoder import new_scene_encoder, write_scene_encoder
@@ -12,15 +12,6 @@ from latent_nerfstudio.pipelines import scene_prediction
 from latent_nerfstudio.pipelines.scene_prediction import PredictedScenes
 from latent_nerfstudio.scene_encoder.network import Prediction, SceneEncoderConfig
 
-SIZES = {
-    "grid": 4,
-    "photo_width": 8,
-    "point_width": 4,
-    "fine_width": 8,
-    "width": 8,
-    "inner_width": 8,
-    "inner_blocks": 1,
-}
 NERF = {"macro_features": 3, "num_base_planes": 2}
 
 
@@ -34,7 +25,7 @@ def place(tmp_path_factory):
     model = latent_model_of("identity", ["a"], nerf=small_nerf(**NERF))
     write_shared_bundle(folder / "plain", model, 1, {})
     bundle = read_shared_bundle(str(folder / "plain"))
-    encoder = new_scene_encoder(bundle, SceneEncoderConfig(**SIZES))
+    encoder = new_scene_encoder(bundle, SceneEncoderConfig(**SMALL_ENCODER))
     for parameter in encoder.parameters():
         parameter.data.add_(0.1 * torch.randn_like(parameter))
     write_scene_encoder(bundle, encoder, folder / "run", {})

@@ -4,7 +4,7 @@ import time
 
 import pytest
 import torch
-from tiny import poses_around
+from tiny import SMALL_ENCODER, poses_around
 
 from latent_nerfstudio.fields.planes import PLANE_AXES
 from latent_nerfstudio.scene_encoder import network
@@ -16,8 +16,7 @@ BOX = torch.tensor([[-0.5, -0.4, -0.3], [0.5, 0.4, 0.3]])
 
 def encoder_of(trained: bool = True, bases: int = 3, **sizes) -> SceneEncoder:
     torch.manual_seed(0)
-    small = {"grid": 6, "photo_width": 8, "point_width": 4, "fine_width": 8, "width": 8, "inner_width": 8}
-    config = SceneEncoderConfig(**{**small, "inner_blocks": 1, **sizes})
+    config = SceneEncoderConfig(**{**SMALL_ENCODER, "grid": 6, **sizes})
     encoder = SceneEncoder(config, 2, BOX, features=3, resolution=9, mean_weights=torch.arange(float(bases)))
     if trained:
         for parameter in encoder.parameters():
