@@ -100,7 +100,7 @@ class LatentPath:
         from latent_nerfstudio.meshes.jobs import scene_seed
         from latent_nerfstudio.meshes.raycast import PinholeCamera, Raycaster
         from latent_nerfstudio.meshes.surface import surface_of
-        from latent_nerfstudio.meshes.viewpoints import FOCAL_PER_WIDTH, RADIUS, look_at_origin
+        from latent_nerfstudio.meshes.viewpoints import FOCAL_PER_WIDTH, RADIUS, poses_towards
 
         around = np.radians(self.azimuth + self.degrees * np.arange(self.frames))
         up = np.radians(self.elevation)
@@ -109,7 +109,7 @@ class LatentPath:
         camera = PinholeCamera.square(self.resolution, FOCAL_PER_WIDTH)
         surface = surface_of(car(scene_seed(self.family, self.car))).normalized()
         caster = Raycaster(surface, samples_per_unit=3 * camera.fx / RADIUS)
-        pictures = [torch.from_numpy(caster.render(pose, camera)) for pose in look_at_origin(eyes)]
+        pictures = [torch.from_numpy(caster.render(pose, camera)) for pose in poses_towards(eyes)]
         return torch.stack([as_float(over_background(picture, torch.ones(3))) for picture in pictures])
 
 

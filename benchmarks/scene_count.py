@@ -91,8 +91,11 @@ def write_scenes(folder: Path, count: int) -> Path:
     import numpy as np
     from PIL import Image
 
+    from latent_nerfstudio.meshes.viewpoints import poses_towards
+
     rng = np.random.default_rng(0)
-    poses = look_at_origin(rng.normal(size=(VIEWS, 3)), 3.0)
+    directions = rng.normal(size=(VIEWS, 3))
+    poses = poses_towards(3.0 * directions / np.linalg.norm(directions, axis=1, keepdims=True))
     balls = [ball(pose) for pose in poses]
     intrinsics = {"fl_x": SIDE, "fl_y": SIDE, "cx": SIDE / 2, "cy": SIDE / 2, "w": SIDE, "h": SIDE}
     frames = [{"file_path": f"{i}.png", "transform_matrix": pose.tolist()} for i, pose in enumerate(poses)]
@@ -106,18 +109,6 @@ def write_scenes(folder: Path, count: int) -> Path:
             Image.fromarray((picture * 255).astype(np.uint8)).save(place / f"{index}.png", compress_level=1)
         (place / "transforms.json").write_text(json.dumps(meta), encoding="utf-8")
     return folder
-
-
-def look_at_origin(directions: Any, radius: float) -> Any:
-    """OpenGL poses [n, 4, 4] of cameras in some directions from the origin, which they look at; z is up."""
-    import numpy as np
-
-    back = directions / np.linalg.norm(directions, axis=1, keepdims=True)
-    right = np.cross([0.0, 0.0, 1.0], back)
-    right /= np.linalg.norm(right, axis=1, keepdims=True)
-    poses = np.tile(np.eye(4), (len(back), 1, 1))
-    poses[:, :3] = np.stack([right, np.cross(back, right), back, radius * back], axis=2)
-    return poses
 
 
 def ball(pose: Any) -> Tuple[Any, Any]:

@@ -18,6 +18,7 @@ from nerfstudio.cameras.cameras import Cameras, CameraType
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.reading import read_json
 from latent_nerfstudio.latent_space.resolution import view_directions
+from latent_nerfstudio.meshes.viewpoints import frame_of, poses_towards
 from latent_nerfstudio.scene_files.views import FOCAL_PER_WIDTH, MAX_SIDE, RADIUS_PER_SIDE
 
 ELEVATION = 25.0
@@ -95,23 +96,6 @@ class Ring:
         level = np.cos(azimuths)[:, None] * along + np.sin(azimuths)[:, None] * aside
         backwards = math.cos(tilt) * level + math.sin(tilt) * up
         return poses_towards(np.array(self.center) + self.radius * backwards, self.center, self.up)
-
-
-def poses_towards(
-    eyes: Float[np.ndarray, "views 3"],
-    target: Union[Sequence[float], np.ndarray],
-    up: Union[Sequence[float], np.ndarray],
-) -> Float[np.ndarray, "views 4 4"]:
-    """OpenGL camera-to-world matrices (x right, y up, z backwards) of cameras at `eyes` that look at a point."""
-    along, _, axis = frame_of(up)
-    backwards = eyes - np.asarray(target, dtype=float)
-    backwards = backwards / np.linalg.norm(backwards, axis=1, keepdims=True)
-    right = np.cross(axis, backwards)
-    sideways = np.linalg.norm(right, axis=1, keepdims=True)
-    right = np.where(sideways > 1e-6, right / sideways.clip(1e-6), along)  # any will do for one that looks along up
-    poses = np.tile(np.eye(4), (len(eyes), 1, 1))
-    poses[:, :3] = np.stack([right, np.cross(backwards, right), backwards, eyes], axis=-1)
-    return poses
 
 
 def look_at(
@@ -289,15 +273,6 @@ def up_of(poses: Float[np.ndarray, "views 3 4"]) -> Float[np.ndarray, "3"]:
     if np.abs(mean[nearest]) < UPRIGHT:
         return mean if np.abs(mean).max() > 0.1 else np.array([0.0, 0.0, 1.0])
     return np.sign(mean[nearest]) * np.eye(3)[nearest]
-
-
-def frame_of(up: Union[Sequence[float], np.ndarray]) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Three unit vectors at right angles: azimuth 0, azimuth 90 degrees, and up; for z these are x, y and z."""
-    axis = np.asarray(up, dtype=float) / np.linalg.norm(up)
-    helper = np.eye(3)[(int(np.argmax(np.abs(axis))) + 1) % 3]
-    along = helper - axis * (helper @ axis)
-    along /= np.linalg.norm(along)
-    return along, np.cross(axis, along), axis
 
 
 def focus_of(

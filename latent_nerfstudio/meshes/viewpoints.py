@@ -1,4 +1,7 @@
-"""Where the cameras stand: on the upper hemisphere, evenly, looking at the origin."""
+"""Where cameras stand: on the upper hemisphere, evenly; and how they turn to what they look at."""
+
+from collections.abc import Sequence
+from typing import Union
 
 import numpy as np
 from jaxtyping import Float
@@ -40,20 +43,33 @@ def hemisphere(
     around = 2.0 * np.pi * v
     level = np.sqrt(1.0 - height**2)
     eyes = radius * np.stack([level * np.cos(around), level * np.sin(around), height], -1)
-    return look_at_origin(eyes)
+    return poses_towards(eyes)
 
 
-def look_at_origin(eyes: Float[np.ndarray, "views 3"]) -> Float[np.ndarray, "views 4 4"]:
-    """OpenGL camera-to-world matrices of cameras at `eyes`, off the z axis, that look at the origin, world z up."""
-    if np.any(np.linalg.norm(eyes[:, :2], axis=-1) < 1e-6):
-        raise ValueError(problem("eyes", "points off the z axis", "one on it", "move it aside"))
-    backwards = eyes / np.linalg.norm(eyes, axis=-1, keepdims=True)
-    right = np.cross(np.array([0.0, 0.0, 1.0]), backwards)
-    right /= np.linalg.norm(right, axis=-1, keepdims=True)
-    up = np.cross(backwards, right)
+def poses_towards(
+    eyes: Float[np.ndarray, "views 3"],
+    target: Union[Sequence[float], np.ndarray] = (0.0, 0.0, 0.0),
+    up: Union[Sequence[float], np.ndarray] = (0.0, 0.0, 1.0),
+) -> Float[np.ndarray, "views 4 4"]:
+    """OpenGL camera-to-world matrices (x right, y up, z backwards) of cameras at `eyes` that look at a point."""
+    along, _, axis = frame_of(up)
+    backwards = eyes - np.asarray(target, dtype=float)
+    backwards = backwards / np.linalg.norm(backwards, axis=1, keepdims=True)
+    right = np.cross(axis, backwards)
+    sideways = np.linalg.norm(right, axis=1, keepdims=True)
+    right = np.where(sideways > 1e-6, right / sideways.clip(1e-6), along)  # any will do for one that looks along up
     poses = np.tile(np.eye(4), (len(eyes), 1, 1))
-    poses[:, :3, :] = np.stack([right, up, backwards, eyes], -1)
+    poses[:, :3] = np.stack([right, np.cross(backwards, right), backwards, eyes], axis=-1)
     return poses
+
+
+def frame_of(up: Union[Sequence[float], np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Three unit vectors at right angles: azimuth 0, azimuth 90 degrees, and up; for z these are x, y and z."""
+    axis = np.asarray(up, dtype=float) / np.linalg.norm(up)
+    helper = np.eye(3)[(int(np.argmax(np.abs(axis))) + 1) % 3]
+    along = helper - axis * (helper @ axis)
+    along /= np.linalg.norm(along)
+    return along, np.cross(axis, along), axis
 
 
 def framing_radius(

@@ -8,7 +8,7 @@ from latent_nerfstudio.latent_space.autoencoder import BUNDLED_FOLDERS, Autoenco
 from latent_nerfstudio.meshes.cars import car
 from latent_nerfstudio.meshes.raycast import PinholeCamera, Raycaster
 from latent_nerfstudio.meshes.surface import surface_of
-from latent_nerfstudio.meshes.viewpoints import FOCAL_PER_WIDTH, RADIUS, look_at_origin
+from latent_nerfstudio.meshes.viewpoints import FOCAL_PER_WIDTH, RADIUS, poses_towards
 from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, read_shared_bundle
 
 FACTORS = {"bundled": 4, "bundled-cars": 4, "bundled-standard": 4, "bundled-f8": 8}
@@ -21,7 +21,7 @@ def neighbours():
     eyes = RADIUS * np.stack([0.9 * np.cos(around), 0.9 * np.sin(around), np.full(2, 0.43)], axis=-1)
     camera = PinholeCamera.square(128, FOCAL_PER_WIDTH)
     caster = Raycaster(surface_of(car(987_654)).normalized(), samples_per_unit=3 * camera.fx / RADIUS)
-    rgba = torch.from_numpy(np.stack([caster.render(pose, camera) for pose in look_at_origin(eyes)])).float() / 255
+    rgba = torch.from_numpy(np.stack([caster.render(pose, camera) for pose in poses_towards(eyes)])).float() / 255
     return rgba[..., :3] * rgba[..., 3:] + 1 - rgba[..., 3:]
 
 

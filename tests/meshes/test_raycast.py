@@ -7,13 +7,13 @@ import trimesh
 from latent_nerfstudio.meshes import raycast
 from latent_nerfstudio.meshes.raycast import Lighting, PinholeCamera, Raycaster, irradiance
 from latent_nerfstudio.meshes.surface import surface_of
-from latent_nerfstudio.meshes.viewpoints import look_at_origin
+from latent_nerfstudio.meshes.viewpoints import poses_towards
 
 AMBIENT = Lighting(ambient=1.0, directions=((0.0, 0.0, 1.0),), strengths=(0.0,))
 
 
 def view_from(*eye: float) -> np.ndarray:
-    return look_at_origin(np.array([eye], float))[0]
+    return poses_towards(np.array([eye], float))[0]
 
 
 def sphere(radius: float = 0.4, subdivisions: int = 5) -> trimesh.Trimesh:

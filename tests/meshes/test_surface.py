@@ -22,7 +22,7 @@ from latent_nerfstudio.meshes.surface import (
     shrink_textures,
     surface_of,
 )
-from latent_nerfstudio.meshes.viewpoints import look_at_origin
+from latent_nerfstudio.meshes.viewpoints import poses_towards
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 AMBIENT = Lighting(ambient=1.0, directions=((0.0, 0.0, 1.0),), strengths=(0.0,))
@@ -67,7 +67,7 @@ def test_textured_files_keep_their_texture(tmp_path, suffix):
 def test_a_car_looks_the_same_from_a_file(tmp_path):
     mesh = car(3)
     mesh.export(tmp_path / "car.glb")
-    pose, camera = look_at_origin(np.array([[0.9, 0.7, 0.6]]))[0], PinholeCamera.square(64, 1.09375)
+    pose, camera = poses_towards(np.array([[0.9, 0.7, 0.6]]))[0], PinholeCamera.square(64, 1.09375)
     direct, loaded = (
         Raycaster(surface.normalized()).render(pose, camera).astype(int)
         for surface in (surface_of(mesh), load_surface(tmp_path / "car.glb"))
