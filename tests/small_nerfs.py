@@ -7,7 +7,10 @@ from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.data.scene_box import SceneBox
 from nerfstudio.models.base_model import ModelConfig
 
+from latent_nerfstudio.fields.kplanes_field import KPlanesDensityConfig, KPlanesFieldConfig
 from latent_nerfstudio.models.channel_nerf import ChannelNeRF
+from latent_nerfstudio.models.instant_ngp import LatentInstantNGPModelConfig
+from latent_nerfstudio.models.kplanes import KPlanesModelConfig
 from latent_nerfstudio.models.nerfacto import LatentNerfactoModelConfig
 from latent_nerfstudio.models.tensorf import LatentTensoRFModelConfig
 from latent_nerfstudio.models.vanilla_nerf import LatentVanillaNeRFModelConfig
@@ -39,12 +42,42 @@ def small_vanilla(**settings: Any) -> LatentVanillaNeRFModelConfig:
     return LatentVanillaNeRFModelConfig(**{**sizes, **settings})
 
 
+def small_kplanes(**settings: Any) -> KPlanesModelConfig:
+    """K-Planes with planes of 6 x 6."""
+    field = {"resolution": 6, "features": 3, "hidden_width": 8, "implementation": "torch", **settings.pop("field", {})}
+    proposal = KPlanesDensityConfig(features=2, hidden_width=8, implementation="torch")
+    settings = {"proposal_resolutions": (6,), "num_proposal_samples": (10,), "num_samples": 8, **settings}
+    return KPlanesModelConfig(field=KPlanesFieldConfig(**field), proposal=proposal, **settings)
+
+
+def small_ngp(**settings: Any) -> LatentInstantNGPModelConfig:
+    """Instant-NGP with tables of 256 entries."""
+    sizes = {"num_levels": 3, "max_res": 16, "log2_hashmap_size": 8, "grid_resolution": 8, "steps_across_box": 24}
+    return LatentInstantNGPModelConfig(**{**sizes, "implementation": "torch", **settings})
+
+
 SMALL: Dict[str, Callable[..., ModelConfig]] = {
     "nerfacto": small_nerfacto,
     "tensorf": small_tensorf,
     "vanilla": small_vanilla,
 }
 """The methods, by name."""
+
+
+def make_dense(nerf: Any) -> None:
+    """Puts an opaque cube in place of the densities of one of Nerfstudio's models."""
+    if hasattr(nerf, "density"):
+        nerf.density = lambda samples: torch.full_like(samples.deltas, 1e4)
+    for field in [module for module in nerf.modules() if hasattr(module, "get_density")]:
+        original = field.get_density
+
+        def get_density(samples: Any, original: Callable[..., Any] = original) -> Any:
+            density = original(samples)
+            if isinstance(density, tuple):
+                return torch.full_like(density[0], 1e4), density[1]
+            return torch.full_like(density, 1e4)
+
+        field.get_density = get_density
 
 
 def nerf_of(config: ModelConfig, num_channels: int = 4, side: float = 1.0, **kwargs: Any) -> ChannelNeRF:

@@ -6,66 +6,21 @@ import pytest
 import torch
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.data.scene_box import SceneBox
-from small_nerfs import rays_at
+from small_nerfs import rays_at, small_kplanes
 from tiny import gradients
 
-from latent_nerfstudio.fields.kplanes_field import KPlanesDensityConfig, KPlanesFieldConfig
-from latent_nerfstudio.models.kplanes import KPlanesModelConfig, annealing_power
-from latent_nerfstudio.models.rendering import farthest_corner
+from latent_nerfstudio.models.kplanes import annealing_power
 
 LOSSES = {"interlevel_loss", "distortion_loss", "total_variation", "proposal_total_variation"}
-
-
-def config_of(**settings):
-    field = {"resolution": 6, "features": 3, "hidden_width": 8, "implementation": "torch"}
-    field.update(settings.pop("field", {}))
-    proposal = KPlanesDensityConfig(features=2, hidden_width=8, implementation="torch")
-    settings = {"proposal_resolutions": (6,), "num_proposal_samples": (10,), "num_samples": 8, **settings}
-    return KPlanesModelConfig(field=KPlanesFieldConfig(**field), proposal=proposal, **settings)
 
 
 def model_of(num_channels=4, num_scenes=1, value_range=(-float("inf"), float("inf")), **settings):
     box = SceneBox(torch.tensor([[-1.0] * 3, [1.0] * 3]))
     options = {"num_channels": num_channels, "num_scenes": num_scenes, "value_range": value_range}
-    return config_of(**settings).setup(scene_box=box, num_train_data=1, **options)
+    return small_kplanes(**settings).setup(scene_box=box, num_train_data=1, **options)
 
 
 # Rays
-
-
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("settings", [{}, {"scene_contraction": True}, {"field": {"view_dependent": True}}])
-def test_outputs_of_every_ray(training, settings):
-    outputs = model_of(**settings).train(training)(rays_at())
-    assert [outputs[name].shape for name in ("latent", "accumulation", "depth")] == [(40, 4), (40, 1), (40, 1)]
-    assert all(bool(torch.isfinite(outputs[name]).all()) for name in ("latent", "accumulation", "depth"))
-    assert bool(((outputs["accumulation"] > 0) & (outputs["accumulation"] <= 1 + 1e-5)).all())
-    assert ("weights_list" in outputs) is training
-
-
-def test_rays_that_miss_collect_exactly_nothing():
-    model, bundle = model_of().eval(), rays_at(10)
-    bundle.directions[::2] *= -1
-    outputs = model(bundle)
-    assert not bool(outputs["latent"][::2].any()) and not bool(outputs["accumulation"][::2].any())
-    torch.testing.assert_close(outputs["depth"][::2], farthest_corner(bundle.origins, model.aabb)[::2])
-    alone = model(bundle[torch.arange(1, 10, 2)])
-    torch.testing.assert_close(outputs["latent"][1::2], alone["latent"])
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_a_bundle_of_which_every_ray_misses(training):
-    model, bundle = model_of().train(training), rays_at()
-    bundle.directions = -bundle.directions
-    outputs = model(bundle)
-    assert not bool(outputs["latent"].any()) and not bool(outputs["accumulation"].any())
-    losses = model.get_loss_dict(outputs, {"latent": torch.rand(40, 4)})
-    assert all(bool(torch.isfinite(loss)) for loss in losses.values())
-
-
-def test_channels_keep_their_range():
-    outputs = model_of(value_range=(0.0, 1.0)).eval()(rays_at())
-    assert bool(((outputs["latent"] >= -0.002) & (outputs["latent"] <= 1.002)).all())
 
 
 def test_samples_gather_where_the_proposal_is_dense():
@@ -165,11 +120,6 @@ def test_proposals_rest_longer_as_training_goes_on():
 
 
 # Bad input
-
-
-def test_several_scenes():
-    with pytest.raises(ValueError, match="expected one scene, got 3"):
-        model_of(num_scenes=3)
 
 
 @pytest.mark.parametrize("settings", [{"num_proposal_samples": (8, 8)}, {"proposal_resolutions": ()}])

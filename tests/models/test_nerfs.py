@@ -3,8 +3,8 @@
 import pytest
 import torch
 from nerfstudio.cameras.cameras import Cameras, CameraType
-from small_nerfs import SMALL, rays_towards
-from tiny import camera_of, gradients, latent_model_of, pipeline_of
+from small_nerfs import SMALL, make_dense, rays_towards
+from tiny import gradients, latent_model_of, pipeline_of
 
 METHODS = pytest.mark.parametrize("method", list(SMALL))
 
@@ -29,52 +29,6 @@ def test_every_picture_is_composited_on_the_background(kl, method):
     torch.testing.assert_close(outputs["depth"], inner["depth"])
 
 
-def constant(model, latent):
-    """The model with one latent at every point of a dense cube, whatever the direction."""
-    with torch.no_grad():
-        for name, parameter in model.nerf.named_parameters():
-            if name.endswith(("mlp_head.layers.2.weight", "field_output_rgb.net.weight", "field_heads.0.net.weight")):
-                parameter.zero_()
-            if name.endswith(("mlp_head.layers.2.bias", "field_output_rgb.net.bias", "field_heads.0.net.bias")):
-                parameter.copy_(latent)
-    return model
-
-
-def dense(model):
-    """The model with an opaque cube in place of its densities."""
-    if hasattr(model.nerf, "density"):
-        model.nerf.density = lambda samples: torch.full_like(samples.deltas, 1e4)
-    fields = [m for m in model.nerf.modules() if hasattr(m, "get_density")]
-    for field in fields:
-        original = field.get_density
-
-        def get_density(samples, original=original):
-            density = original(samples)
-            if isinstance(density, tuple):
-                return torch.full_like(density[0], 1e4), density[1]
-            return torch.full_like(density, 1e4)
-
-        field.get_density = get_density
-    return model
-
-
-@METHODS
-@pytest.mark.parametrize(("height", "width"), [(203, 101), (37, 53)])
-def test_a_scene_of_one_latent_decodes_to_the_decoders_own_picture(kl, method, height, width):
-    latent = torch.tensor([0.3, -1.2, 0.8, 0.1])
-    model = dense(constant(model_of(kl, method), latent))
-    camera = camera_of(width, height, focal=8.0 * height)  # sees nothing but the cube
-    outputs = model.get_outputs_for_camera(camera, with_latents=True)
-    assert outputs["latent_channels"].shape == (-(-height // 4), -(-width // 4), 4)
-    torch.testing.assert_close(
-        outputs["latent_channels"], latent.expand_as(outputs["latent_channels"]), atol=1e-5, rtol=0
-    )
-    expected = model.latent_space.decode(latent.expand_as(outputs["latent_channels"])[None], height, width)[0].clamp(
-        0, 1
-    )
-    torch.testing.assert_close(outputs["rgb"], expected, atol=1e-4, rtol=0)
-
-
 # Whole cameras
 
 
@@ -83,7 +37,9 @@ def test_an_equirectangular_camera_within_the_scene(kl, method):
     camera = Cameras(
         torch.eye(4)[None, :3], 24.0, 24.0, 24.0, 12.0, width=48, height=24, camera_type=CameraType.EQUIRECTANGULAR
     )
-    outputs = dense(model_of(kl, method)).get_outputs_for_camera(camera)
+    model = model_of(kl, method)
+    make_dense(model.nerf)
+    outputs = model.get_outputs_for_camera(camera)
     assert outputs["rgb"].shape == (24, 48, 3) and bool(torch.isfinite(outputs["rgb"]).all())
     torch.testing.assert_close(outputs["accumulation"], torch.ones(24, 48, 1))
 

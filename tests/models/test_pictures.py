@@ -1,19 +1,18 @@
 """Pictures of cameras, of NeRFs with and without rays: odd sizes, sizes beyond training, panoramas."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from naive_splats import naive_rasterization
 from nerfstudio.cameras.cameras import Cameras, CameraType
+from small_nerfs import SMALL, make_dense, small_kplanes, small_ngp
 from tiny import camera_of, latent_model_of, small_nerf
 
-from latent_nerfstudio.fields.kplanes_field import KPlanesDensityConfig, KPlanesFieldConfig
 from latent_nerfstudio.latent_space.resolution import resized_cameras
 from latent_nerfstudio.models import splatfacto
 from latent_nerfstudio.models.camera_rendering import resize
-from latent_nerfstudio.models.instant_ngp import LatentInstantNGPModelConfig
-from latent_nerfstudio.models.kplanes import KPlanesModelConfig
 from latent_nerfstudio.models.splatfacto import LatentSplatfactoModelConfig
 
 LATENT = torch.tensor([0.3, -1.2, 0.8, 0.1])
@@ -29,61 +28,50 @@ def say(mlp, density, latent):
     mlp.layers[-1].bias.copy_(torch.cat([torch.tensor(density), latent]))
 
 
-def triplane():
-    return small_nerf(), lambda nerf: say(nerf.field.mlp, [OPAQUE], LATENT)
+def fill_ngp(nerf):
+    nerf.occupancy_grid.binaries[:] = True
+    say(nerf.field.mlp_head, [], LATENT)
 
 
-def kplanes():
-    field = KPlanesFieldConfig(resolution=6, features=3, hidden_width=8, implementation="torch")
-    proposal = KPlanesDensityConfig(features=2, hidden_width=8, implementation="torch")
-    config = KPlanesModelConfig(
-        field=field, proposal=proposal, proposal_resolutions=(6,), num_proposal_samples=(10,), num_samples=8
-    )
-    return config, lambda nerf: say(nerf.field.mlp, [OPAQUE], LATENT)
+def fill_nerfstudios(nerf):
+    """One latent at every point of a dense cube, whatever the direction."""
+    make_dense(nerf)
+    for name, parameter in nerf.named_parameters():
+        if name.endswith(("mlp_head.layers.2.weight", "field_output_rgb.net.weight", "field_heads.0.net.weight")):
+            parameter.zero_()
+        if name.endswith(("mlp_head.layers.2.bias", "field_output_rgb.net.bias", "field_heads.0.net.bias")):
+            parameter.copy_(LATENT)
 
 
-def instant_ngp():
-    config = LatentInstantNGPModelConfig(
-        num_levels=3,
-        max_res=16,
-        log2_hashmap_size=8,
-        grid_resolution=8,
-        steps_across_box=24,
-        implementation="torch",
-        average_init_density=OPAQUE,
-    )
-
-    def fill(nerf):
-        nerf.occupancy_grid.binaries[:] = True
-        say(nerf.field.mlp_head, [], LATENT)
-
-    return config, fill
+def fill_gaussians(nerf):
+    parameters = nerf.gauss_params
+    parameters["features"].copy_(LATENT.expand_as(parameters["features"]))
+    parameters["scales"].fill_(3.0)
+    parameters["opacities"].fill_(20.0)
 
 
-def gaussians():
-    def fill(nerf):
-        parameters = nerf.gauss_params
-        parameters["features"].copy_(LATENT.expand_as(parameters["features"]))
-        parameters["scales"].fill_(3.0)
-        parameters["opacities"].fill_(20.0)
-
-    return LatentSplatfactoModelConfig(num_random=8, use_absgrad=False), fill
+def fill_planes(nerf):
+    say(nerf.field.mlp, [OPAQUE], LATENT)
 
 
-def filled(source, nerf_and_filling, **settings):
-    """A latent model whose box is full of one latent."""
-    nerf, fill = nerf_and_filling
-    model = latent_model_of(source, names=["a"], nerf=nerf, **settings)
+FULL = {
+    "triplane": (small_nerf, fill_planes),
+    "kplanes": (small_kplanes, fill_planes),
+    "instant-ngp": (partial(small_ngp, average_init_density=OPAQUE), fill_ngp),
+    "splatfacto": (partial(LatentSplatfactoModelConfig, num_random=8, use_absgrad=False), fill_gaussians),
+    **{name: (config, fill_nerfstudios) for name, config in SMALL.items()},
+}
+"""Configs of NeRFs, and what fills their box with one latent."""
+
+
+@pytest.mark.parametrize("name", list(FULL))
+@pytest.mark.parametrize(("height", "width"), [(203, 101), (37, 53), (4, 1)])
+def test_a_scene_of_one_latent_decodes_to_the_decoders_own_picture(kl, name, height, width, monkeypatch):
+    monkeypatch.setattr(splatfacto, "rasterization", naive_rasterization)
+    config, fill = FULL[name]
+    model = latent_model_of(kl, names=["a"], nerf=config())
     with torch.no_grad():
         fill(model.nerf)
-    return model
-
-
-@pytest.mark.parametrize("nerf", [triplane, kplanes, instant_ngp, gaussians])
-@pytest.mark.parametrize(("height", "width"), [(203, 101), (37, 53), (4, 1)])
-def test_a_scene_of_one_latent_decodes_to_the_decoders_own_picture(kl, nerf, height, width, monkeypatch):
-    monkeypatch.setattr(splatfacto, "rasterization", naive_rasterization)
-    model = filled(kl, nerf())
     camera = camera_of(width, height, focal=8.0 * height)  # sees nothing but the box
     outputs = model.get_outputs_for_camera(camera, with_latents=True)
     assert outputs["latent_channels"].shape == (-(-height // 4), -(-width // 4), 4)

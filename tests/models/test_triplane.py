@@ -9,8 +9,6 @@ from nerfstudio.data.scene_box import SceneBox
 from small_nerfs import rays_at
 from tiny import gradients, small_nerf, triplane_of
 
-from latent_nerfstudio.models.rendering import farthest_corner
-
 MICRO = {}
 MACRO = {"micro_features": 0, "macro_features": 3, "num_base_planes": 2}
 BOTH = {"macro_features": 3, "num_base_planes": 2}
@@ -28,27 +26,6 @@ def wide(**settings):
 
 
 # Rays
-
-
-def test_rays_that_miss_collect_exactly_nothing():
-    model = triplane_of().eval()
-    bundle = rays_at(10)
-    bundle.directions[::2] *= -1
-    outputs = model(bundle)
-    assert not bool(outputs["latent"][::2].any()) and not bool(outputs["accumulation"][::2].any())
-    assert bool((outputs["accumulation"][1::2] > 0).all())
-    alone = model(bundle[torch.arange(1, 10, 2)])
-    torch.testing.assert_close(outputs["latent"][1::2], alone["latent"])
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_a_bundle_of_which_every_ray_misses(training):
-    model = triplane_of().train(training)
-    bundle = rays_away()
-    outputs = model(bundle)
-    for name in ("latent", "accumulation"):
-        assert not bool(outputs[name].any())
-    torch.testing.assert_close(outputs["depth"], farthest_corner(bundle.origins, model.aabb))
 
 
 def test_depth_of_nothing_is_the_farthest_corner():
