@@ -85,11 +85,9 @@ def load_model(run: Run, checkpoint: Optional[Checkpoint] = None, cameras: Optio
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ValueError(
-            f"{checkpoint.path}: expected the weights of {len(model.scene_names)} scenes of this model, got others "
-            f"('{reason}'); restore the data and the autoencoder that it was trained on"
-        ) from error
+        expected = f"the weights of {len(model.scene_names)} scenes of this model"
+        got, do = f"others ('{error}')", "restore the data and the autoencoder that it was trained on"
+        raise ValueError(problem(checkpoint.path, expected, " ".join(got.split()), do)) from error
     return model
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Dict, List, Optional, Sequence
 
 import tyro
 
+from latent_nerfstudio.errors import problem
+
 if TYPE_CHECKING:
     from latent_nerfstudio.engine.consistency import SpaceResult
     from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
@@ -75,13 +77,13 @@ class Consistency:
         for name, least in (("steps", 1), ("rays_per_scene", 1), ("max_scenes", 1), ("seed", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
-                raise ValueError(f"{name}: expected at least {least}, got {value}; leave it out for the default")
+                raise ValueError(problem(name, f"at least {least}", value, "leave it out for the default"))
         if not self.autoencoder:
-            raise ValueError("autoencoder: expected at least one, got none; name bundled, for instance")
+            raise ValueError(problem("autoencoder", "at least one", "none", "name bundled, for instance"))
         if self.output is not None and self.output.suffix.lower() != ".json":
-            raise ValueError(f"output: expected a .json file, got {self.output}; change its ending")
+            raise ValueError(problem("output", "a .json file", self.output, "change its ending"))
         if not self.source.exists():
-            raise FileNotFoundError(f"{self.source}: expected a data folder, got nothing there; check SOURCE")
+            raise FileNotFoundError(problem(self.source, "a data folder", "nothing there", "check SOURCE"))
 
     def autoencoders(self) -> List["AutoencoderConfig"]:
         """What to measure."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Optional
 
 from latent_nerfstudio.cli.words import RunFolder
+from latent_nerfstudio.errors import problem
 
 
 @dataclass
@@ -25,9 +26,9 @@ class ContactSheet:
             ValueError: it is no run of this package, or a value is out of its range.
         """
         if self.max_scenes < 1:
-            raise ValueError(f"max_scenes: expected at least 1, got {self.max_scenes}; try 8")
+            raise ValueError(problem("max_scenes", "at least 1", self.max_scenes, "try 8"))
         if self.output is not None and self.output.suffix.lower() != ".png":
-            raise ValueError(f"output: expected a .png file, got {self.output}; change its ending")
+            raise ValueError(problem("output", "a .png file", self.output, "change its ending"))
         from latent_nerfstudio.engine.runs import load_pipeline, open_run
         from latent_nerfstudio.pipelines.contact_sheet import write_contact_sheet
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import tyro
 
 from latent_nerfstudio.cli.words import Device, Overwrite
+from latent_nerfstudio.errors import problem
 
 if TYPE_CHECKING:
     from latent_nerfstudio.api.codec import Codec
@@ -45,7 +46,7 @@ class DecodeLatents:
 
         is_video = self.output.suffix.lower() in SUFFIXES
         if self.fps < 1:
-            raise ValueError(f"fps: expected at least 1, got {self.fps}; raise --fps")
+            raise ValueError(problem("fps", "at least 1", self.fps, "raise --fps"))
         if is_video:
             check_video(self.output)
         else:

@@ -82,7 +82,7 @@ def scene_index(names: List[str], scene: str, where: Path) -> int:
         raise ValueError(problem(where, "a run of many scenes", got, "open it as it is"))
     if scene not in names:
         near = difflib.get_close_matches(scene, names, n=3, cutoff=0.3) or names[:3]
-        raise ValueError(f"scene: expected a scene of {where}, such as {', '.join(near)}, got {scene!r}; correct it")
+        raise ValueError(problem("scene", f"a scene of {where}, such as {', '.join(near)}", repr(scene), "correct it"))
     return names.index(scene)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Optional
 
 from latent_nerfstudio.cli.words import Bundle, Device, Rows, SceneNames, Size, Source
+from latent_nerfstudio.errors import problem
 
 
 @dataclass
@@ -56,6 +57,6 @@ def check_numbers(views: int, fps: int, size: Optional[int]) -> None:
 
     for name, value in (("views", views), ("fps", fps)):
         if value < 1:
-            raise ValueError(f"{name}: expected at least 1, got {value}; raise --{name}")
+            raise ValueError(problem(name, "at least 1", value, f"raise --{name}"))
     if size is not None:
         check_side(size)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Optional
 
 from latent_nerfstudio.cli.words import Bundle, Device, Overwrite, Size, Source
+from latent_nerfstudio.errors import problem
 
 if TYPE_CHECKING:
     from nerfstudio.cameras.cameras import Cameras
@@ -50,7 +51,7 @@ class RenderLatents:
         from latent_nerfstudio.cli.orbit import check_numbers
 
         if self.output.suffix != ".safetensors":
-            raise ValueError(f"output: expected a .safetensors file, got {self.output}; change its ending")
+            raise ValueError(problem("output", "a .safetensors file", self.output, "change its ending"))
         check_free([self.output], self.overwrite)
         check_numbers(self.views, 1, self.size)
         given = None if self.camera_path is None else camera_path(self.camera_path)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Dict, List, Optional, Sequence, Tup
 
 import tyro
 
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.escaping import for_markdown, for_markup, for_terminal
 
 if TYPE_CHECKING:
@@ -55,15 +56,13 @@ class Report:
 
     def _check(self) -> None:
         if not self.source:
-            raise ValueError("source: expected the config.yml of at least one run, got none; name one")
+            raise ValueError(problem("source", "the config.yml of at least one run", "none", "name one"))
         for name, given in (("eval", self.eval), ("entry_seconds", self.entry_seconds)):
             if given and len(given) != len(self.source):
-                raise ValueError(
-                    f"{name}: expected one for each of {len(self.source)} runs, got {len(given)}; "
-                    "name them in the order of the runs, or none"
-                )
+                expected, do = f"one for each of {len(self.source)} runs", "name them in the order of the runs, or none"
+                raise ValueError(problem(name, expected, len(given), do))
         if self.output is not None and self.output.suffix != ".md":
-            raise ValueError(f"output: expected a .md file, got {self.output}; change its ending")
+            raise ValueError(problem("output", "a .md file", self.output, "change its ending"))
 
 
 def read_report(path: Path, evaluation: Optional[Path]) -> "RunReport":
@@ -85,13 +84,13 @@ def read_results(path: Path) -> Dict[str, float]:
         ValueError: it is no file of ns-eval.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected what ns-eval wrote, got nothing there; check the path")
+        raise FileNotFoundError(problem(path, "what ns-eval wrote", "nothing there", "check the path"))
     try:
         results = dict(json.loads(path.read_text(encoding="utf-8"))["results"])
         return {str(name): float(value) for name, value in results.items()}
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         got = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{path}: expected JSON of ns-eval with 'results', got {got}; run ns-eval again") from error
+        raise ValueError(problem(path, "JSON of ns-eval with 'results'", got, "run ns-eval again")) from error
 
 
 def evaluate(run: "Run") -> Dict[str, float]:

@@ -79,10 +79,9 @@ def fit_chunk(job: ChunkJob, on_progress: OnProgress = lambda share: None) -> Li
 def check_bundle(bundle: SharedBundle, inventory: Inventory) -> None:
     """Refuses another bundle than the settings name: it may have changed on the disk since."""
     if bundle.hash != inventory.settings.bundle:
-        raise ValueError(
-            f"shared bundle {bundle.folder}: expected the one with the hash {inventory.settings.bundle}, got "
-            f"{bundle.hash}; restore it, or give another --output"
-        )
+        expected = f"the one with the hash {inventory.settings.bundle}"
+        do = "restore it, or give another --output"
+        raise ValueError(problem(f"shared bundle {bundle.folder}", expected, bundle.hash, do))
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from nerfstudio.models.splatfacto import SplatfactoModel, SplatfactoModelConfig,
 from torch import Tensor
 from torch.nn import Parameter, ParameterDict
 
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.heads import bound
 from latent_nerfstudio.latent_space.resolution import view_directions
 from latent_nerfstudio.models.channel_nerf import check_single_scene
@@ -58,11 +59,10 @@ class LatentSplatfactoModelConfig(SplatfactoModelConfig):
             RuntimeError: a device that is not CUDA.
         """
         if torch.device(device).type != "cuda":
-            got = "none" if not torch.cuda.is_available() else f"{device}"
-            raise RuntimeError(
-                f"latent-splatfacto: expected a CUDA device, which gsplat's rasteriser needs, got {got}; use "
-                "latent-nerfacto or latent-triplane, which also run on the CPU"
-            )
+            got = device if torch.cuda.is_available() else "none"
+            expected = "a CUDA device, which gsplat's rasteriser needs"
+            do = "use latent-nerfacto or latent-triplane, which also run on the CPU"
+            raise RuntimeError(problem("latent-splatfacto", expected, got, do))
 
 
 class LatentSplatfactoModel(SplatfactoModel):
@@ -127,10 +127,8 @@ class LatentSplatfactoModel(SplatfactoModel):
         Raises:
             NotImplementedError: always.
         """
-        raise NotImplementedError(
-            f"{type(self).__name__}: expected cameras, got {type(ray_bundle).__name__}; gaussians are rasterised, call "
-            "render_cameras"
-        )
+        got, do = type(ray_bundle).__name__, "gaussians are rasterised, call render_cameras"
+        raise NotImplementedError(problem(type(self).__name__, "cameras", got, do))
 
     def render_cameras(self, cameras: Cameras, obb_box: Optional[OrientedBox] = None) -> Dict[str, Tensor]:
         """Pictures of cameras of one size, whose pixels are latent pixels.
@@ -251,10 +249,8 @@ def check_cameras(cameras: Cameras) -> None:
     distorted = cameras.distortion_params is not None and bool(cameras.distortion_params.any())
     if kinds != [CameraType.PERSPECTIVE.name] or distorted:
         got = "distorted ones" if distorted else ", ".join(kinds)
-        raise ValueError(
-            f"latent-splatfacto: expected perspective cameras without distortion, got {got}; use latent-nerfacto, "
-            "whose rays can be anything"
-        )
+        expected, do = "perspective cameras without distortion", "use latent-nerfacto, whose rays can be anything"
+        raise ValueError(problem("latent-splatfacto", expected, got, do))
 
 
 def _keep_densification(model: LatentSplatfactoModel, state: Dict[str, Any], prefix: str, metadata: Any) -> None:
