@@ -52,7 +52,7 @@ def test_rays_that_miss_collect_exactly_nothing(name):
     outputs = model(bundle)
     assert not bool(outputs["latent"][::2].any()) and not bool(outputs["accumulation"][::2].any())
     assert bool((outputs["accumulation"][1::2] > 0).all())
-    torch.testing.assert_close(outputs["depth"][::2], farthest_corner(bundle.origins, model.aabb)[::2])
+    torch.testing.assert_close(outputs["depth"][::2], farthest_corner(bundle.origins, model.scene_box.aabb)[::2])
     alone = model(bundle[torch.arange(1, 10, 2)])
     torch.testing.assert_close(outputs["latent"][1::2], alone["latent"])
 
