@@ -50,7 +50,7 @@ SHARES = (0.0, 0.001, 0.01, 0.03, 0.1)
 PARTS: Dict[str, Sequence[str]] = {
     "draw": ("latent_nerfstudio.data.latent_datamanager.LatentDataManager.next_train",),
     "rays": ("latent_nerfstudio.data.latent_datamanager.pixel_rays",),
-    "box clip": ("latent_nerfstudio.models.boxed.BoxedModel.clip",),
+    "box clip": ("latent_nerfstudio.models.rendering.BoxedModel.clip",),
     "planes composed": ("latent_nerfstudio.fields.triplane_field.TriplaneField.scene_planes",),
     "samples": ("nerfstudio.model_components.ray_samplers.SpacedSampler.generate_ray_samples",),
     "lookup and MLP": ("latent_nerfstudio.fields.triplane_field.triplane_mlp",),
@@ -238,7 +238,7 @@ def frames(training: Training) -> Numbers:
         height, width = int(camera.height[0]), int(camera.width[0])
 
         def composed_anew() -> None:
-            model.nerf.plane_cache.clear()
+            model.nerf.kept_planes = None
             model.get_outputs_for_camera(camera)
 
         def in_bfloat16() -> Any:

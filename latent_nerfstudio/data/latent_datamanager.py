@@ -25,13 +25,13 @@ from latent_nerfstudio.data.pixels import (
     draw_pictures,
     draw_pixels,
     draw_scenes,
+    is_plain_pinhole,
+    pixel_rays,
     pixel_table,
-    planned_scenes,
     restricted,
 )
-from latent_nerfstudio.data.rays import is_plain_pinhole, pixel_rays
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
-from latent_nerfstudio.data.storage import KEPT_BYTES, Lazy, Prefetched, Storage, free_host_bytes, streams
+from latent_nerfstudio.data.storage import KEPT_BYTES, Lazy, Prefetched, Storage, free_host_bytes, must_stream
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float, background_color_of, to_device
 from latent_nerfstudio.latent_space.resolution import latent_cameras, mask_of_latent, pixels_per_radian
@@ -97,6 +97,7 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         self.scenes_present = self.first_pictures = torch.zeros(0, dtype=torch.long)
         self.picture_sizes = self.picture_scenes = torch.zeros(0, dtype=torch.long)
         self.drawn_scenes: Optional[Tensor] = None
+        self.active: Optional[Tensor] = None  # their places in `scenes_present`; both are None while all are drawn from
         self.seed = config.train_cameras_sampling_seed  # in training that of the run, `--machine.seed`
         self.object_pixels = ObjectPixels(self.background_color)
 
@@ -133,7 +134,7 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         if is_distorted and config.latent_storage == "stream":
             do = "undistort them (ns-process-data, COLMAP), or use --pipeline.datamanager.latent-storage memory"
             raise ValueError(problem("latent_storage 'stream'", "pictures without distortion", "distorted ones", do))
-        result = not is_distorted and streams(config.latent_storage, self.memory_bytes(), free_host_bytes())
+        result = not is_distorted and must_stream(config.latent_storage, self.memory_bytes(), free_host_bytes())
         if result:
             CONSOLE.log("pictures: decoded when a step asks for them; latents: mapped from a file")
         return result
@@ -187,6 +188,9 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         self.picture_scenes = torch.tensor(scene_indices(cameras))
         self.scenes_present, counts = torch.unique_consecutive(self.picture_scenes, return_counts=True)
         self.first_pictures = torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)])
+        wanted = self.config.scenes_per_batch
+        self.scenes_per_step = min(wanted, len(counts)) if wanted > 0 else len(counts)
+        self.draw_only(self.drawn_scenes)
 
     def prepare(self, space: LatentSpace, meets: Optional[Meets] = None) -> None:
         """Loads the training pictures, encodes them or finds their latents, and fits the latent space if it is new.
@@ -210,10 +214,13 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         if not bool(space.fitted):
             space.fit(self.latents_to_fit(table, space))
         self.latent_cameras = latent_cameras(self.train_dataset.cameras, space.downscale_factor).to(self.device)
+        index = to_device(self.picture_scenes, self.device)[:, None]
+        self.latent_cameras.metadata = {**(self.latent_cameras.metadata or {}), "scene_index": index}
         if meets is not None:
             parts = torch.arange(len(table.values)).split(RAYS_AT_ONCE)
-            kept = (meets(self.rays_at(to_device(table.locate(part), self.device))).cpu() for part in parts)
-            table = restricted(table, kept, folder)
+            places = (to_device(table.locate(part), self.device) for part in parts)
+            rays = (pixel_rays(self.latent_cameras, part, self.is_plain) for part in places)
+            table = restricted(table, (meets(part).cpu() for part in rays), folder)
         self.table = table
 
     def latents_to_fit(self, table: PixelTable, space: LatentSpace) -> Shaped[Tensor, "pixels channels"]:
@@ -248,12 +255,7 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
     def draw_only(self, scenes: Optional[Int[Tensor, "active"]]) -> None:
         """From now on draws from some scenes alone, given by rising index; None for all."""
         self.drawn_scenes = scenes
-
-    @property
-    def active(self) -> Optional[Int[Tensor, "active"]]:
-        """Places in `scenes_present` of the scenes that are drawn from; None for all."""
-        drawn = self.drawn_scenes
-        return None if drawn is None else torch.isin(self.scenes_present, drawn).nonzero()[:, 0]
+        self.active = None if scenes is None else torch.isin(self.scenes_present, scenes).nonzero()[:, 0]
 
     @property
     def num_active_scenes(self) -> int:
@@ -271,33 +273,31 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
             Rays, and a batch with `raw_latent` [n, C], `position` [n, 4]: row, column, and the latent picture's height
             and width, and `scenes`: those of the rays, rising, on the host.
         """
-        config, generator = self.config, self.generator_at(step)
-        pixels = draw_pixels(self._table(), config.rays_per_batch, config.scenes_per_batch, generator, self.active)
-        return self.batch_of(pixels)
+        if self.table is None:
+            do = "call it once"
+            raise RuntimeError(problem("datamanager", "prepare(latent_space) before the first batch", "none", do))
+        generator, count = self.generator_at(step), self.config.rays_per_batch
+        return self.batch_of(draw_pixels(self.table, count, self.scenes_per_step, generator, self.active))
 
     def sample_of(self, scenes: Int[Tensor, "scenes"], each: int) -> Tuple[RayBundle, Dict[str, Tensor]]:
         """As `next_train`, `each` pixels of every one of some scenes, given by rising index; always the same."""
         chosen = torch.isin(self.scenes_present, scenes).nonzero()[:, 0]
-        count = len(chosen)
-        return self.batch_of(draw_pixels(self._table(), each * count, count, self.generator_at(0), chosen))
+        count, table = len(chosen), self.table
+        assert table is not None
+        return self.batch_of(draw_pixels(table, each * count, count, self.generator_at(0), chosen))
 
     def batch_of(self, pixels: Int[Tensor, "n"]) -> Tuple[RayBundle, Dict[str, Tensor]]:
         """Rays and batch of latent pixels of the table, see `next_train`."""
-        table = self._table()
+        table = self.table
+        assert table is not None
         places = table.locate(pixels)
         pictures = places[:, 0]
         sizes = torch.stack([table.heights[pictures], table.widths[pictures]], dim=1)
         position = to_device(torch.cat([places, sizes], dim=1), self.device)
-        batch = {"raw_latent": to_device(table.values[pixels], self.device), "position": position[:, 1:]}
+        rays = pixel_rays(self.latent_cameras, position[:, :3], self.is_plain)
         scenes = torch.unique(self.picture_scenes[pictures])
-        return self.rays_at(position[:, :3]), {**batch, "scenes": scenes}
-
-    def rays_at(self, places: Int[Tensor, "rays 3"]) -> RayBundle:
-        """Rays through the centres of latent pixels, given as picture, row and column."""
-        rays = pixel_rays(self.latent_cameras, places, self.is_plain)
-        if "scene_index" not in rays.metadata:
-            rays.metadata["scene_index"] = torch.zeros_like(places[:, :1])
-        return rays
+        raw = to_device(table.values[pixels], self.device)
+        return rays, {"raw_latent": raw, "position": position[:, 1:], "scenes": scenes}
 
     def next_train_images(self, step: int, crop: Optional[int] = None) -> Tuple[Cameras, Dict[str, Any]]:
         """Pictures of one size.
@@ -340,8 +340,8 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
 
     def raw_latents(self, indices: Int[Tensor, "n"]) -> Shaped[Tensor, "n h w channels"]:
         """The cached latents of whole training pictures of one size."""
-        table = self._table()
-        return to_device(torch.stack([table.picture(i) for i in indices.tolist()]), self.device)
+        assert self.table is not None
+        return to_device(torch.stack([self.table.picture(i) for i in indices.tolist()]), self.device)
 
     def _draw_pictures(self, generator: torch.Generator) -> List[int]:
         """Pictures of the step's scenes, of one size."""
@@ -349,20 +349,11 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
             raise RuntimeError(
                 problem("datamanager", "prepare_pictures() before the first pictures", "none", "call it once")
             )
-        count, wanted = len(self.scenes_present), self.config.scenes_per_batch
-        chosen = draw_scenes(count, wanted, generator, self.active)
+        chosen = draw_scenes(len(self.scenes_present), self.scenes_per_step, generator, self.active)
         spans = zip(self.first_pictures[chosen].tolist(), self.first_pictures[chosen + 1].tolist(), strict=True)
         members = torch.cat([torch.arange(first, end) for first, end in spans])
-        planned = planned_scenes(count, wanted)
-        count = math.ceil(self.config.images_per_batch * len(chosen) / planned)  # a scene's share stays the same
+        count = math.ceil(self.config.images_per_batch * len(chosen) / self.scenes_per_step)  # a scene's share is kept
         return members[draw_pictures(self.picture_sizes[members], count, generator)].tolist()
-
-    def _table(self) -> PixelTable:
-        if self.table is None:
-            raise RuntimeError(
-                problem("datamanager", "prepare(latent_space) before the first batch", "none", "call it once")
-            )
-        return self.table
 
     def get_train_rays_per_batch(self) -> int:
         """Latent pixels a step; nothing is loaded for the answer."""

@@ -1,18 +1,29 @@
-"""Pixels of pictures of many sizes and scenes in one table, and random draws from it."""
+"""Pixels of pictures of many sizes and scenes in one table, random draws from it, and rays through their centres."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Iterable, List, Optional, Sequence, Set, Tuple, Union
+from typing import Dict, Iterable, List, Optional, Sequence, Set, Tuple, Union
 
 import torch
 from jaxtyping import Bool, Int, Shaped
+from nerfstudio.cameras.cameras import Cameras, CameraType
+from nerfstudio.cameras.rays import RayBundle
 from torch import Tensor
 
 from latent_nerfstudio.data.storage import concatenated
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.latent_space.latent_space import LatentSpace
 
 PictureSizes = Union[Sequence[Tuple[int, int]], Tensor]
 """Height and width of each picture."""
+
+STEREO = (
+    CameraType.OMNIDIRECTIONALSTEREO_L,
+    CameraType.OMNIDIRECTIONALSTEREO_R,
+    CameraType.VR180_L,
+    CameraType.VR180_R,
+)
+"""Cameras that see with one of two eyes."""
 
 
 @dataclass
@@ -35,10 +46,6 @@ class PixelTable:
     scene_starts: Int[Tensor, "scenes_and_end"]
     valid: Optional[Int[Tensor, "valid_pixels"]] = None
     drawn: Optional[Int[Tensor, "drawn_pixels"]] = None
-
-    @property
-    def num_scenes(self) -> int:
-        return len(self.scene_starts) - 1
 
     def picture(self, index: int) -> Shaped[Tensor, "height width channels"]:
         """One picture."""
@@ -121,25 +128,21 @@ def draw_pixels(
         table: where from.
         count: pixels in all, rounded down to a multiple of the number of scenes, at least one a scene; of a restricted
             table as many as would be kept of these, so that a step costs what it would cost with all.
-        scenes_per_batch: how many scenes; all of them if there are no more.
+        scenes_per_batch: how many scenes, of those that there are.
         generator: source of randomness, on the host.
         active: scenes to draw from, rising; all by default. If they are fewer than `scenes_per_batch`, each is given as
             many pixels as before, so that there are fewer in all.
     """
-    scenes = draw_scenes(table.num_scenes, scenes_per_batch, generator, active)
+    total = len(table.scene_starts) - 1
+    scenes = draw_scenes(total, scenes_per_batch, generator, active)
     share = 1.0 if table.drawn is None else len(table.drawn) / len(table.values if table.valid is None else table.valid)
-    each = max(1, int(count * share) // planned_scenes(table.num_scenes, scenes_per_batch))
+    each = max(1, int(count * share) // scenes_per_batch)
     bounds = torch.stack([table.scene_starts[scenes], table.scene_starts[scenes + 1]])
     drawn = table.valid if table.drawn is None else table.drawn
     start, end = bounds if drawn is None else torch.searchsorted(drawn, bounds)
     uniform = torch.rand(len(scenes), each, generator=generator, dtype=torch.float64)
     chosen = (start[:, None] + (uniform * (end - start)[:, None]).long()).flatten()
     return chosen if drawn is None else drawn[chosen]
-
-
-def planned_scenes(count: int, wanted: int) -> int:
-    """Scenes of a step while all are drawn from: as many as wanted, or all."""
-    return count if wanted <= 0 else min(wanted, count)
 
 
 def draw_scenes(
@@ -152,7 +155,7 @@ def draw_scenes(
     """
     if active is not None:
         return active[draw_scenes(len(active), wanted, generator)]
-    if wanted <= 0 or wanted >= count:
+    if wanted >= count:
         return torch.arange(count)
     last = torch.arange(count - wanted, count)
     drawn = (torch.rand(wanted, generator=generator, dtype=torch.float64) * (last + 1)).long()
@@ -174,3 +177,51 @@ def draw_pictures(sizes: PictureSizes, count: int, generator: torch.Generator) -
     first = int(torch.randint(len(table), (), generator=generator))
     alike = (table == table[first]).all(dim=1).nonzero()[:, 0]
     return alike[torch.randperm(len(alike), generator=generator)[:count]].tolist()
+
+
+def pixel_rays(cameras: Cameras, places: Int[Tensor, "rays 3"], is_plain: Optional[bool] = None) -> RayBundle:
+    """Rays through the centres of pixels, given as camera, row and column, with unit directions.
+
+    The same rays as `Cameras.generate_rays` gives. Undistorted pinhole cameras, which is what training has after
+    undistortion, take a path of their own, several times as fast: rays are drawn anew at each step. It computes in
+    float32, whatever the intrinsics have: those of `blender-data` are of double precision.
+
+    Args:
+        cameras: of any sizes.
+        places: camera, row and column of each pixel.
+        is_plain: what `is_plain_pinhole` says of the cameras; None to look at all of them.
+    """
+    if not (is_plain_pinhole(cameras) if is_plain is None else is_plain):
+        return cameras.generate_rays(camera_indices=places[:, :1], coords=places[:, 1:] + 0.5)
+    index, row, column = places.unbind(dim=1)
+    fx, fy, cx, cy = (getattr(cameras, name)[index, 0].float() for name in ("fx", "fy", "cx", "cy"))
+    local = torch.stack([(column + 0.5 - cx) / fx, -(row + 0.5 - cy) / fy, -torch.ones_like(fx)], dim=-1)
+    norm = local.norm(dim=-1, keepdim=True)
+    pose = cameras.camera_to_worlds[index]
+    metadata = {name: value[index] for name, value in (cameras.metadata or {}).items()}
+    return RayBundle(
+        origins=pose[:, :, 3],
+        directions=(pose[:, :, :3] * (local / norm)[:, None]).sum(dim=-1),
+        pixel_area=1 / (fx * fy)[:, None] / norm**3,  # the solid angle of the pixel
+        camera_indices=places[:, :1],
+        metadata={**metadata, "directions_norm": norm},
+    )
+
+
+def is_plain_pinhole(cameras: Cameras) -> bool:
+    """Whether all cameras are perspective ones without distortion."""
+    perspective = bool((cameras.camera_type == CameraType.PERSPECTIVE.value).all())
+    distortion = cameras.distortion_params
+    return perspective and (distortion is None or not bool(distortion.any())) and cameras.times is None
+
+
+def is_stereo(cameras: Cameras) -> bool:
+    """Whether any camera sees with one of two eyes, of which Nerfstudio makes the rays of whole pictures alone."""
+    return any(bool((cameras.camera_type == kind.value).any()) for kind in STEREO)
+
+
+def with_targets(rays: RayBundle, batch: Dict[str, Tensor], space: LatentSpace) -> Tuple[RayBundle, Dict[str, Tensor]]:
+    """Rays and batch of the datamanager with the background of each ray, and its normalised latent as `latent`."""
+    batch["latent"] = space.normalizer(batch["raw_latent"])
+    rays.metadata["background"] = space.background_at(batch["position"][:, :2], batch["position"][:, 2:])
+    return rays, batch

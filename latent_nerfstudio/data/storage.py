@@ -111,7 +111,7 @@ def _mapped(rows: Iterable[Shaped[Tensor, "_ channels"]], folder: Path) -> Shape
     return torch.from_numpy(array)
 
 
-def streams(wanted: Storage, needed: int, free: int) -> bool:
+def must_stream(wanted: Storage, needed: int, free: int) -> bool:
     """Whether data are streamed.
 
     Args:

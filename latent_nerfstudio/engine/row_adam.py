@@ -61,7 +61,7 @@ class RowAdam(torch.optim.Optimizer):
     """
 
     takes_row_gradients = True
-    """That a model may make sparse gradients for its parameters, see `fields.rows.gather_rows`."""
+    """That a model may make sparse gradients for its parameters, see `fields.planes.gather_rows`."""
 
     def __init__(
         self,

@@ -5,18 +5,54 @@ of its pair, its column along the first. Texel centres lie on the box's border: 
 centre and +1 the last one's.
 """
 
-from typing import Optional, Tuple
+from typing import Any, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+
+from latent_nerfstudio.latent_space.latent_space import to_device
 
 PLANE_AXES: Tuple[Tuple[int, int], ...] = ((0, 1), (0, 2), (1, 2))
 """XY, XZ and YZ."""
 
 EG3D_AXES: Tuple[Tuple[int, int], ...] = ((0, 1), (0, 2), (2, 0))
 """What EG3D's code and its descendants sample: XY, XZ and ZX, so that no plane tells y from z (NVlabs/eg3d#67)."""
+
+
+class GatherRows(torch.autograd.Function):
+    """See `gather_rows`, with a sparse gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, index: Tensor, device: torch.device) -> Tensor:
+        own = to_device(index, table.device)
+        ctx.save_for_backward(own)
+        ctx.shape = table.shape
+        ctx.rises = bool((index.diff() > 0).all())  # then nothing has to be sorted or added up, which takes a copy
+        return table.index_select(0, own).to(device)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tuple[Tensor, None, None]:
+        (index,) = ctx.saved_tensors
+        values = grads[0].to(index.device)
+        return torch.sparse_coo_tensor(index[None], values, ctx.shape, is_coalesced=ctx.rises or None), None, None
+
+
+def gather_rows(
+    table: Float[Tensor, "rows *row"], index: Int[Tensor, "chosen"], device: torch.device, sparse: bool = False
+) -> Float[Tensor, "chosen *row"]:
+    """Rows of a table, on a device.
+
+    Args:
+        table: anywhere.
+        index: of the rows; on the host, so that no device is asked.
+        device: where the rows are wanted.
+        sparse: whether the table's gradient holds the rows of the index alone, which not every optimizer takes.
+    """
+    if sparse:
+        return GatherRows.apply(table, index, device)  # type: ignore[return-value]
+    return table.index_select(0, to_device(index, table.device)).to(device)
 
 
 def compose_planes(

@@ -1,13 +1,10 @@
-"""Rows of parameters that are indexed by scene: a step reads and changes those of its scenes alone."""
+"""Where parameters with one row a scene are kept, and how large they are."""
 
-from typing import Any, Callable, Iterable, Literal, Sequence, Tuple
+from typing import Callable, Iterable, Literal, Sequence
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import Module
-
-from latent_nerfstudio.latent_space.latent_space import to_device
 
 SceneStorage = Literal["auto", "device", "host"]
 
@@ -16,40 +13,6 @@ DEVICE_SHARE = 0.5
 
 ADAM_COPIES = 3
 """Tensors of a parameter's size that training keeps: the parameter, and Adam's two averages."""
-
-
-class GatherRows(torch.autograd.Function):
-    """See `gather_rows`, with a sparse gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, table: Tensor, index: Tensor, device: torch.device) -> Tensor:
-        own = to_device(index, table.device)
-        ctx.save_for_backward(own)
-        ctx.shape = table.shape
-        ctx.rises = bool((index.diff() > 0).all())  # then nothing has to be sorted or added up, which takes a copy
-        return table.index_select(0, own).to(device)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tuple[Tensor, None, None]:
-        (index,) = ctx.saved_tensors
-        values = grads[0].to(index.device)
-        return torch.sparse_coo_tensor(index[None], values, ctx.shape, is_coalesced=ctx.rises or None), None, None
-
-
-def gather_rows(
-    table: Float[Tensor, "rows *row"], index: Int[Tensor, "chosen"], device: torch.device, sparse: bool = False
-) -> Float[Tensor, "chosen *row"]:
-    """Rows of a table, on a device.
-
-    Args:
-        table: anywhere.
-        index: of the rows; on the host, so that no device is asked.
-        device: where the rows are wanted.
-        sparse: whether the table's gradient holds the rows of the index alone, which not every optimizer takes.
-    """
-    if sparse:
-        return GatherRows.apply(table, index, device)  # type: ignore[return-value]
-    return table.index_select(0, to_device(index, table.device)).to(device)
 
 
 def parameter_bytes(parameters: Iterable[Tensor]) -> int:

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import Any, Callable, Dict, FrozenSet, List, Literal, Mapping, Optional, Sequence, Tuple, Type
 
 import torch
+import torch.nn.functional as F
 import tyro
 from jaxtyping import Float, Int
 from nerfstudio.configs.base_config import InstantiateConfig
@@ -16,9 +17,9 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.fields.heads import Range, bound, density_of
-from latent_nerfstudio.fields.planes import EG3D_AXES, PLANE_AXES, compose_planes
-from latent_nerfstudio.fields.rows import SceneStorage, apply_but_for, gather_rows, parameter_bytes, stays_on_host
+from latent_nerfstudio.fields.heads import Bounded, Range
+from latent_nerfstudio.fields.planes import EG3D_AXES, PLANE_AXES, compose_planes, gather_rows
+from latent_nerfstudio.fields.rows import SceneStorage, apply_but_for, parameter_bytes, stays_on_host
 from latent_nerfstudio.fields.scene_view import Parts, SceneView, view_planes
 from latent_nerfstudio.kernels.triplane_torch import TinyMLP, triplane_mlp
 
@@ -96,7 +97,7 @@ class TriplaneField(nn.Module):
         self.config = config
         self.num_scenes = num_scenes
         self.num_channels = num_channels
-        self.value_range = value_range
+        self.to_range = nn.Identity() if value_range[0] == -float("inf") else Bounded(value_range)
         self.axes = EG3D_AXES if config.eg3d_axes else PLANE_AXES
         self.micro_planes, self.base_planes, self.scene_weights = make_planes(config, num_scenes)
         self.sparse_rows: FrozenSet[str] = frozenset()
@@ -109,20 +110,19 @@ class TriplaneField(nn.Module):
             implementation="torch",
         )
 
-    @property
-    def device(self) -> torch.device:
-        """Where points are evaluated; scenes may be kept elsewhere."""
-        return next(self.mlp.parameters()).device
-
     def scene_planes(self, scenes: Int[Tensor, "scenes"]) -> Float[Tensor, "scenes planes features rows cols"]:
         """The composed planes of scenes, given by index on the host."""
-        micro, weights = (self._rows(name, scenes) for name in SCENE_PARAMETERS)
+        micro, weights = self.rows_of(scenes)
         return compose_planes(micro, self.base_planes, weights)
 
-    def _rows(self, name: str, scenes: Int[Tensor, "scenes"]) -> Optional[Float[Tensor, "scenes *row"]]:
-        """Rows of a parameter of scenes; None where there is none."""
-        table = getattr(self, name)
-        return None if table is None else gather_rows(table, scenes, self.device, name in self.sparse_rows)
+    def rows_of(self, scenes: Int[Tensor, "scenes"]) -> List[Optional[Float[Tensor, "scenes *row"]]]:
+        """Micro planes and scene weights of scenes, where points are evaluated; None for those that there are not."""
+        device = next(self.mlp.parameters()).device
+        tables = {name: getattr(self, name) for name in SCENE_PARAMETERS}
+        return [
+            None if table is None else gather_rows(table, scenes, device, name in self.sparse_rows)
+            for name, table in tables.items()
+        ]
 
     def view_planes(self, views: Sequence[SceneView]) -> Float[Tensor, "views planes features rows cols"]:
         """The composed planes of views, see `scene_view.view_planes`; the parameters are left as they are.
@@ -134,7 +134,7 @@ class TriplaneField(nn.Module):
 
     def _view_planes(self, view: SceneView) -> Float[Tensor, "1 planes features rows cols"]:
         check_view(view, self.num_scenes, self.parts, 0 if self.base_planes is None else len(self.base_planes))
-        micro, weights = (self._rows(name, torch.tensor(view.scenes)) for name in SCENE_PARAMETERS)
+        micro, weights = self.rows_of(torch.tensor(view.scenes))
         return view_planes(view, micro, self.base_planes, weights)
 
     @property
@@ -147,14 +147,14 @@ class TriplaneField(nn.Module):
     def forward(
         self,
         positions: Float[Tensor, "*points 3"],
-        slots: Int[Tensor, "*points"],
+        slots: Int[Tensor, "..."],
         planes: Float[Tensor, "scenes planes features rows cols"],
     ) -> Tuple[Float[Tensor, "*points"], Float[Tensor, "*points channels"]]:
-        """Density a unit of length, and the channels, of points in [-1, 1]^3.
+        """Density a unit of length, scale * softplus(raw - 1), and the channels, of points in [-1, 1]^3.
 
         Args:
             positions: points; they get no gradient.
-            slots: which of `planes` each point belongs to.
+            slots: which of `planes` each point belongs to, of a shape that broadcasts to the points'.
             planes: composed planes of the scenes at hand, from `scene_planes`.
         """
         mlp = TinyMLP(*self.mlp.parameters())
@@ -163,12 +163,12 @@ class TriplaneField(nn.Module):
             raw = kernel(
                 planes.permute(0, 1, 3, 4, 2).contiguous(),
                 positions.reshape(-1, 3),
-                slots.reshape(-1),
+                slots.expand(positions.shape[:-1]).reshape(-1),
                 mlp,
                 self.axes,
                 NEGLIGIBLE_GRADIENT,
-            ).view(*slots.shape, -1)
-        return density_of(raw[..., 0], self.config.density_scale), bound(raw[..., 1:], self.value_range)
+            ).view(*positions.shape[:-1], -1)
+        return self.config.density_scale * F.softplus(raw[..., 0] - 1), self.to_range(raw[..., 1:])
 
     def scene_bytes(self) -> int:
         """Bytes of the parameters that belong to one scene alone, in float32."""

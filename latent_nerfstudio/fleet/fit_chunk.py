@@ -156,12 +156,7 @@ class ChunkTrainer(LatentTrainer):
 
 
 def train(inventory: Inventory, bundle: SharedBundle, chunk: Chunk, on_progress: OnProgress) -> LatentPipeline:
-    """Trains scenes together, everything shared being frozen.
-
-    Where a scene's planes start: at zero beside the mean of the bundle's scene weights (`models.bundle_start`), which
-    `pipelines.scene_start.start_scenes` then fits to its latents, in `LatentPipeline.prepare`, which `trainer.setup()`
-    calls. Another start, such as a prediction from its photos, belongs between that and `trainer.train()`.
-    """
+    """Trains scenes together, everything shared being frozen; they begin as `LatentPipeline.start` says."""
     begin_afresh(inventory.settings.seed)  # so that a chunk does not depend on those before it
     with unfinished_folder(inventory.place) as folder:
         config = chunk_config(inventory, bundle, list(chunk), folder)

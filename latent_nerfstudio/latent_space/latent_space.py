@@ -2,9 +2,14 @@
 
 Everything that is needed to go from pixels to what a NeRF learns, and back. Axes: `height width` of the image,
 `latent_height latent_width` = both divided by the downscale factor and rounded up, `channels` of the latent.
+
+Normalisers map raw latents to the range that a NeRF renders. `mean-std` gives each channel zero mean and unit variance
+over the training latents, so that losses, learning rates and regularisers mean the same for every autoencoder. `tanh`
+is the papers' tanh(0.02 z), which uses a small part of its range (-1, 1) (IG-AE, `ae/normalizer.py`; 3Da-AE settled on
+the same).
 """
 
-from typing import Any, Dict, Tuple, Union
+from typing import Any, Dict, Literal, Tuple, Union
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -12,14 +17,66 @@ from nerfstudio.utils import colors
 from torch import Tensor, nn
 
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig
-from latent_nerfstudio.latent_space.normalizer import Normalizer, NormalizerKind
+from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig, Prior
 from latent_nerfstudio.latent_space.preview import fit_preview
 from latent_nerfstudio.latent_space.resolution import latent_size
+
+NormalizerKind = Literal["mean-std", "tanh", "none"]
+
+TANH_SCALE = 0.02
+TANH_EPS = 1e-4
 
 BACKGROUND_SIDE = 16
 """Latent pixels along the side of the stored background. Borders of an encoded picture differ from its middle, so both
 are stored, and a picture of another size repeats or leaves out rows and columns of the middle."""
+
+
+class Normalizer(nn.Module):
+    """Per-channel affine or tanh normaliser; its numbers are buffers, so that they are stored with the run.
+
+    Args:
+        kind: `mean-std`, `tanh` or `none` (the identity).
+        num_channels: C.
+        mean: prior mean of raw latents, of all channels or of each.
+        std: prior standard deviation of raw latents, positive, likewise.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, kind: NormalizerKind, num_channels: int, mean: Prior = 0.0, std: Prior = 1.0):
+        super().__init__()
+        self.kind = kind
+        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32).expand(num_channels).clone())
+        self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32).expand(num_channels).clone())
+
+    @torch.no_grad()
+    def fit(self, latents: Float[Tensor, "n channels"]) -> None:
+        """Takes mean and standard deviation of raw latents; a constant channel keeps the scale 1."""
+        self.mean.copy_(latents.mean(dim=0))
+        std = latents.std(dim=0, correction=0)
+        self.std.copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
+
+    @torch.no_grad()
+    def follow(self, latents: Float[Tensor, "n channels"], momentum: float) -> None:
+        """Moves mean and standard deviation towards those of raw latents, by a share in (0, 1]."""
+        self.mean.lerp_(latents.mean(dim=0), momentum)
+        self.std.lerp_(latents.std(dim=0, correction=0).clamp(min=1e-6), momentum)
+
+    def forward(self, raw: Shaped[Tensor, "*batch channels"]) -> Float[Tensor, "*batch channels"]:
+        """Raw latents (any float type), or uint8 colours, to normalised ones in float32."""
+        raw = as_float(raw)
+        if self.kind == "mean-std":
+            return (raw - self.mean) / self.std
+        return torch.tanh(TANH_SCALE * raw) if self.kind == "tanh" else raw
+
+    def inverse(self, normalized: Float[Tensor, "*batch channels"]) -> Float[Tensor, "*batch channels"]:
+        """Normalised latents to raw ones; tanh's are clamped to the open interval first."""
+        if self.kind == "mean-std":
+            return normalized * self.std + self.mean
+        if self.kind == "tanh":
+            return torch.atanh(normalized.clamp(-1 + TANH_EPS, 1 - TANH_EPS)) / TANH_SCALE
+        return normalized
 
 
 class LatentSpace(nn.Module):
@@ -120,11 +177,15 @@ class LatentSpace(nn.Module):
             raise ValueError(problem("decode", what, got, "pass the size of the image that was encoded"))
         return self.autoencoder.decode(self.normalizer.inverse(latents))[:, :height, :width]
 
-    def background_at(
-        self, rows: Int[Tensor, "*n"], columns: Int[Tensor, "*n"], heights: Int[Tensor, "*n"], widths: Int[Tensor, "*n"]
-    ) -> Float[Tensor, "*n channels"]:
-        """The normalised latent of the background at latent pixels of pictures of the given latent sizes."""
-        return self.background[_background_index(rows, heights), _background_index(columns, widths)]
+    def background_at(self, places: Int[Tensor, "*n 2"], sizes: Int[Tensor, "*n 2"]) -> Float[Tensor, "*n channels"]:
+        """The normalised latent of the background at rows and columns of latent pictures of the given sizes.
+
+        Rows and columns count from the nearer border; all that are far from both are the middle one.
+        """
+        middle, from_end = BACKGROUND_SIDE // 2, sizes - 1 - places
+        from_end_stored = BACKGROUND_SIDE - 1 - from_end.clamp(max=middle - 1)
+        stored = torch.where(places <= from_end, places.clamp(max=middle), from_end_stored)
+        return self.background[stored[..., 0], stored[..., 1]]
 
     def preview(self, latents: Float[Tensor, "*batch channels"]) -> Float[Tensor, "*batch 3"]:
         """A fixed projection to three channels in [0, 1], for looking at."""
@@ -161,16 +222,6 @@ def background_color_of(color: Any) -> Float[Tensor, "3"]:
         expected = f"one of {names}, or three numbers in [0, 1]"
         raise ValueError(problem("background color", expected, repr(color), "choose one of these")) from reason
     return value
-
-
-def _background_index(position: Int[Tensor, "*n"], extent: Int[Tensor, "*n"]) -> Int[Tensor, "*n"]:
-    """Row (or column) of the stored background for a position in a picture of `extent` rows: counted from the nearer
-    border, and the middle row for all that are far from both."""
-    middle = BACKGROUND_SIDE // 2
-    from_end = extent - 1 - position
-    return torch.where(
-        position <= from_end, position.clamp(max=middle), BACKGROUND_SIDE - 1 - from_end.clamp(max=middle - 1)
-    )
 
 
 def _drop_encoder(module: Any, state_dict: Dict[str, Any], prefix: str, local_metadata: Any) -> None:

@@ -12,7 +12,7 @@ from latent_nerfstudio.files.hub import FILES
 from latent_nerfstudio.files.reading import read_json
 from latent_nerfstudio.files.replacing import replacing_folder
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig, save_vae
-from latent_nerfstudio.latent_space.normalizer import Normalizer
+from latent_nerfstudio.latent_space.latent_space import Normalizer
 from latent_nerfstudio.models.bundle_folder import (
     AUTOENCODER,
     FOLDER,

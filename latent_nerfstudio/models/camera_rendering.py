@@ -18,7 +18,7 @@ from nerfstudio.models.base_model import Model
 from nerfstudio.utils.math import intersect_obb
 from torch import Tensor
 
-from latent_nerfstudio.data.rays import is_stereo, pixel_rays
+from latent_nerfstudio.data.pixels import is_stereo, pixel_rays
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.scene_view import SceneView
 from latent_nerfstudio.latent_space.latent_space import LatentSpace
@@ -50,6 +50,9 @@ class CameraRenderer:
         nerf: the NeRF inside.
         metadata: of the training data: `image_height` and `pixels_per_radian`.
         render_rays: what rays collect, on the background; see `LatentModel.get_outputs`.
+
+    Attributes:
+        renders_cameras: whether the NeRF inside has no rays and renders whole pictures, by `render_cameras`.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class CameraRenderer:
     ):
         self.config, self.space, self.nerf, self.metadata = config, space, nerf, metadata
         self.render_rays = render_rays
+        self.renders_cameras = hasattr(nerf, "render_cameras")
 
     # In training
 
@@ -100,7 +104,7 @@ class CameraRenderer:
             cameras: n cameras.
             size: height and width of their pictures.
             obb_box: crop box of ns-render and of the viewer.
-            is_plain: what `data.rays.is_plain_pinhole` says of the cameras; None to look at them.
+            is_plain: what `data.pixels.is_plain_pinhole` says of the cameras; None to look at them.
         """
         scaled = latent_cameras(cameras.reshape((-1,)), self.space.downscale_factor).to(self.device)
         h, w = self.latent_size(*size)
@@ -127,21 +131,15 @@ class CameraRenderer:
         override = renderers.BACKGROUND_COLOR_OVERRIDE
         if self.space.is_identity and override is not None:
             return override.to(self.device).expand(height, width, 3)
-        rows, columns = torch.meshgrid(
-            torch.arange(height, device=self.device), torch.arange(width, device=self.device), indexing="ij"
-        )
-        size = torch.full_like(rows, height), torch.full_like(rows, width)
-        return self.space.background_at(rows, columns, *size)
+        sides = (torch.arange(extent, device=self.device) for extent in (height, width))
+        places = torch.stack(torch.meshgrid(*sides, indexing="ij"), dim=-1)
+        size = torch.stack([torch.full_like(places[..., 0], extent) for extent in (height, width)], dim=-1)
+        return self.space.background_at(places, size)
 
     @property
     def device(self) -> torch.device:
         """Where the latent space is."""
         return self.space.background.device
-
-    @property
-    def renders_cameras(self) -> bool:
-        """Whether the NeRF inside has no rays and renders whole pictures, by `render_cameras`."""
-        return hasattr(self.nerf, "render_cameras")
 
     def render_cameras(self, cameras: Cameras, obb_box: Optional[OrientedBox] = None) -> Dict[str, Tensor]:
         """What a NeRF without rays renders of image cameras of one size, on the latent of the background.

@@ -29,10 +29,9 @@ from latent_nerfstudio.fields.kplanes_field import (
     KPlanesFieldConfig,
     plane_total_variation,
 )
-from latent_nerfstudio.models.boxed import BoxedModel, BoxedModelConfig
 from latent_nerfstudio.models.channel_nerf import check_single_scene
 from latent_nerfstudio.models.proposals import keep_clocks
-from latent_nerfstudio.models.rendering import composite, for_all_rays, ray_weights
+from latent_nerfstudio.models.rendering import BoxedModel, BoxedModelConfig, composite, for_all_rays, ray_weights
 
 
 @dataclass

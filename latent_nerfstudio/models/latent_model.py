@@ -20,8 +20,7 @@ from latent_nerfstudio.fields.rows import parameter_bytes
 from latent_nerfstudio.fields.scene_view import SceneView, blend
 from latent_nerfstudio.fields.triplane_field import SCENE_PARAMETERS, TriplaneField
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig
-from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float
-from latent_nerfstudio.latent_space.normalizer import NormalizerKind
+from latent_nerfstudio.latent_space.latent_space import BACKGROUND_SIDE, LatentSpace, NormalizerKind, as_float
 from latent_nerfstudio.latent_space.precision import Precision
 from latent_nerfstudio.latent_space.resolution import mask_of_latent
 from latent_nerfstudio.models.bundle_encoder import read_scene_encoder
@@ -123,6 +122,7 @@ class LatentModel(Model):
         self._scene_encoder = [] if bundle is None else self._encoder_of(bundle)
         self.bundle_facts: Dict[str, Any] = {} if bundle is None else bundle.facts
         self.metrics = ImageMetrics()
+        self._has_rendered = False
         self._autoencoder_as_it_came: List[Autoencoder] = []  # in a list, which keeps it out of the state dict
         self.renderer = CameraRenderer(self.config, self.latent_space, self.nerf, metadata, self.get_outputs)
         limit = self.renderer.render_height_limit() or MOVING_HEIGHT
@@ -214,10 +214,6 @@ class LatentModel(Model):
         """Some NeRFs have parameters whose size depends on the step."""
         self.nerf.update_to_step(step)
 
-    def forward(self, ray_bundle: RayBundle, scenes: Optional[Int[Tensor, "scenes"]] = None) -> Dict[str, Any]:
-        """Rays to latents, see `get_outputs`."""
-        return self.get_outputs(ray_bundle, scenes)
-
     def get_outputs(
         self,
         ray_bundle: RayBundle,
@@ -237,27 +233,27 @@ class LatentModel(Model):
         Raises:
             ValueError: views of a NeRF that has none, or of scenes and planes that are not there.
         """
-        bundle = ray_bundle[...]
-        bundle.metadata = dict(bundle.metadata or {})
-        if "scene_index" not in bundle.metadata:
+        rays, middle = ray_bundle[...], BACKGROUND_SIDE // 2
+        rays.metadata = dict(rays.metadata or {})
+        background = rays.metadata.pop("background", None)
+        background = self.latent_space.background[middle, middle] if background is None else background
+        if "scene_index" not in rays.metadata:
             scenes = torch.tensor([self.current_scene])
-            shape = (*bundle.origins.shape[:-1], 1)
-            bundle.metadata["scene_index"] = torch.full(shape, self.current_scene, device=bundle.origins.device)
-        background = bundle.metadata.pop("background", None)
-        if background is None:
-            middle = self.latent_space.background.shape[0] // 2
-            background = self.latent_space.background[middle, middle]
-        rows = self._rows_of(bundle.metadata["scene_index"], views)
-        bundle = bundle if rows is None else placed_rays(bundle, rows)
-        self.nerf.render_aabb = self._placed_crop()
+            rays.metadata["scene_index"] = torch.full_like(rays.origins[..., :1], self.current_scene, dtype=torch.long)
+        placements = None if self._placement_rows is None else self._rows_of(rays.metadata["scene_index"], views)
+        rays = rays if placements is None else placed_rays(rays, placements)
+        if not self.training:
+            self.nerf.render_aabb = self._placed_crop()
         if isinstance(self.nerf, TriplaneModel):
-            outputs = self.nerf.get_outputs(bundle, scenes, views)
+            outputs = self.nerf.get_outputs(rays, scenes, views)
         else:
             check_no_views(self.nerf, views)
-            outputs = self.nerf(bundle)
-        check_outputs(type(self.nerf).__name__, outputs, self.latent_space.num_channels)
-        if rows is not None:
-            outputs = {**outputs, "depth": outputs["depth"] / rows[..., :1].to(outputs["depth"])}
+            outputs = self.nerf(rays)
+        if not self._has_rendered:
+            check_outputs(type(self.nerf).__name__, outputs, self.latent_space.num_channels)
+            self._has_rendered = True
+        if placements is not None:
+            outputs = {**outputs, "depth": outputs["depth"] / placements[..., :1].to(outputs["depth"])}
         pictures = getattr(self.nerf, "pictures", (("latent", "accumulation"),))
         over = {name: outputs[name] + (1 - outputs[opacity]) * background for name, opacity in pictures}
         return {**outputs, **over}

@@ -22,8 +22,7 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.hub import is_hub_id, resolve
 from latent_nerfstudio.files.reading import read_json
 from latent_nerfstudio.latent_space.autoencoder import BUNDLED_FOLDERS, AutoencoderConfig
-from latent_nerfstudio.latent_space.latent_space import LatentSpace
-from latent_nerfstudio.latent_space.normalizer import NormalizerKind
+from latent_nerfstudio.latent_space.latent_space import LatentSpace, NormalizerKind
 from latent_nerfstudio.models.bundle_checks import AGAIN, check_settings, check_tensors
 from latent_nerfstudio.models.bundle_folder import (
     AUTOENCODER,

@@ -1,11 +1,12 @@
 """Tri-plane NeRF of one or many scenes, of any number of channels."""
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Type
+from functools import partial
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Type
 
 import torch
 from jaxtyping import Float, Int
-from nerfstudio.cameras.rays import RayBundle, RaySamples
+from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.engine.callbacks import TrainingCallbackAttributes
 from nerfstudio.model_components.ray_samplers import PDFSampler, UniformLinDispPiecewiseSampler, UniformSampler
 from torch import Tensor
@@ -16,8 +17,7 @@ from latent_nerfstudio.fields.planes import total_variation
 from latent_nerfstudio.fields.scene_view import SceneView
 from latent_nerfstudio.fields.triplane_field import SCENE_PARAMETERS, TriplaneField, TriplaneFieldConfig
 from latent_nerfstudio.latent_space.latent_space import to_device
-from latent_nerfstudio.models.boxed import BoxedModel, BoxedModelConfig
-from latent_nerfstudio.models.rendering import composite, for_all_rays, ray_weights
+from latent_nerfstudio.models.rendering import BoxedModel, BoxedModelConfig, composite, for_all_rays, ray_weights
 
 
 @dataclass
@@ -48,7 +48,7 @@ class TriplaneModel(BoxedModel):
             got = f"{config.num_samples} and {config.num_importance_samples}"
             do = "raise --pipeline.model.nerf.num-samples"
             raise ValueError(problem("num_samples and num_importance_samples", "at least 1 and 0", got, do))
-        self.plane_cache = PlaneCache()
+        self.kept_planes: Optional[Tuple[Any, Tensor]] = None
         self.field: TriplaneField = config.field.setup(
             num_scenes=self.kwargs.get("num_scenes", 1),
             num_channels=self.kwargs.get("num_channels", 3),
@@ -96,19 +96,13 @@ class TriplaneModel(BoxedModel):
         ray_samples = self.sampler(rays)
         if self.config.num_importance_samples:
             with torch.no_grad():
-                weights = ray_weights(ray_samples, self.evaluate(ray_samples, slots, planes)[0])
+                density, _ = self.field(self.normalize(ray_samples.frustums.get_positions()), slots[:, None], planes)
+                weights = ray_weights(ray_samples, density)
             ray_samples = self.importance_sampler(rays, ray_samples, weights[..., None])
-        density, channels = self.evaluate(ray_samples, slots, planes)
+        density, channels = self.field(self.normalize(ray_samples.frustums.get_positions()), slots[:, None], planes)
         weights = ray_weights(ray_samples, density)
         outputs = for_all_rays(composite(ray_samples, weights, channels), hit, ray_bundle, self.aabb)
         return {**outputs, "planes": planes, "scenes": scenes} if self.training else outputs
-
-    def evaluate(
-        self, ray_samples: RaySamples, slots: Int[Tensor, "rays"], planes: Tensor
-    ) -> Tuple[Float[Tensor, "rays samples"], Float[Tensor, "rays samples channels"]]:
-        """Density and channels at the samples of rays, each looked up in the planes of its slot."""
-        positions = self.normalize(ray_samples.frustums.get_positions())
-        return self.field(positions, slots[:, None].expand(positions.shape[:-1]), planes)
 
     def planes_of(
         self, rays: RayBundle, scenes: Optional[Int[Tensor, "scenes"]], views: Sequence[SceneView]
@@ -125,17 +119,18 @@ class TriplaneModel(BoxedModel):
             slots = torch.zeros_like(index)
         else:
             slots = torch.searchsorted(to_device(scenes, index.device), index)
-        rows: Any = scenes
-        shown = tuple(views[i] for i in rows.tolist()) if views else ()
-
-        def compose() -> Tensor:
-            return self.field.view_planes(shown) if shown else self.field.scene_planes(rows)
-
-        if torch.is_grad_enabled() or self.training:
-            self.plane_cache.clear()
-            return compose(), slots, rows
+        shown = [views[i] for i in scenes.tolist()] if views else []
+        compose = partial(self.field.view_planes, shown) if shown else partial(self.field.scene_planes, scenes)
+        if self.training or torch.is_grad_enabled():
+            self.kept_planes = None  # their memory is given back
+            return compose(), slots, scenes
         parameters = [*self.field.plane_parameters(), *self.field.shared_plane_parameters()]
-        return self.plane_cache.keep(parameters, shown or tuple(rows.tolist()), compose), slots, rows
+        key = (tuple(shown or scenes.tolist()), *((p.data_ptr(), p._version) for p in parameters))
+        kept = self.kept_planes
+        if kept is None or kept[0] != key:  # of a frame's first chunk, or a film's first frame; as kernels read them
+            planes = compose().permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
+            kept = self.kept_planes = key, planes
+        return kept[1], slots, scenes
 
     def get_loss_dict(self, outputs, batch, metrics_dict=None) -> Dict[str, Tensor]:
         """Mean squared error against `batch["latent"]` [rays, C], and the regularisers."""
@@ -147,26 +142,3 @@ class TriplaneModel(BoxedModel):
         if self.config.total_variation_weight == 0 or "planes" not in outputs:
             return {}
         return {"total_variation": self.config.total_variation_weight * total_variation(outputs["planes"])}
-
-
-class PlaneCache:
-    """The composed planes that were rendered last, kept while no parameter of theirs changes.
-
-    A frame is rendered in chunks, and a video in frames, of the same scenes. Channels-last, as kernels read them.
-    """
-
-    def __init__(self) -> None:
-        self.clear()
-
-    def clear(self) -> None:
-        """Forgets the planes, and gives their memory back."""
-        self.key: Optional[Tuple[Any, ...]] = None
-        self.planes = torch.empty(0)
-
-    def keep(self, parameters: Sequence[Tensor], what: Tuple[Any, ...], compose: Callable[[], Tensor]) -> Tensor:
-        """What `compose` makes of parameters, or made of them when it was last asked for the same."""
-        key = (what, *((p.data_ptr(), p._version) for p in parameters))
-        if key != self.key:
-            planes = compose().permute(0, 1, 3, 4, 2).contiguous()
-            self.key, self.planes = key, planes.permute(0, 1, 4, 2, 3)  # in one line: the viewer interrupts at any
-        return self.planes

@@ -162,9 +162,9 @@ class IGAEPipeline(LatentPipeline):
         encoder = self.space.autoencoder.encoder_parameters()
         return {**super().get_param_groups(), **({"encoder": encoder} if encoder else {})}
 
-    def stage_losses(self, step: int) -> Losses:
+    def stage_losses(self, stage: str, step: int) -> Losses:
         """Latent supervision in the warm-up, then everything at once."""
-        return self.latent_supervision(step) if self.stage_at(step) == "warm-up" else self.joint_training(step)
+        return self.latent_supervision(step) if stage == "warm-up" else self.joint_training(step)
 
     def joint_training(self, step: int) -> Losses:
         """L_latent, L_RGB and L_ae on pictures of the scenes, and L_ae on real images."""
@@ -183,6 +183,7 @@ class IGAEPipeline(LatentPipeline):
         with torch.no_grad():
             residual = latent_loss(encoded, rendered) / encoded.var()
             psnr = -10 * errors["rgb_loss"].log10()
+        outputs.update(compared=(rendered, encoded), metadata=cameras.metadata, scenes=batch["scenes"])
         return outputs, losses, {"psnr": psnr, "residual": residual, "latent_std": self.space.normalizer.std.min()}
 
     def scene_regularizers(self, outputs: Dict[str, Any]) -> Dict[str, Tensor]:

@@ -19,7 +19,7 @@ from torch.nn import Parameter
 from latent_nerfstudio.data.latent_cache import group_by
 from latent_nerfstudio.data.latent_datamanager import LatentDataManager, LatentDataManagerConfig, scene_indices
 from latent_nerfstudio.data.nearest_photos import NearestPhotos
-from latent_nerfstudio.data.rays import with_targets
+from latent_nerfstudio.data.pixels import with_targets
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.latent_space.latent_space import as_float
@@ -75,6 +75,9 @@ class LatentPipelineConfig(VanillaPipelineConfig):
     """Whether the tiny MLP is trained; by default unless a shared bundle brings it."""
     autoencoder_precision: Precision = "auto"
     """Arithmetic of the autoencoder where it is trained; `auto` is bfloat16 where the processor has it."""
+    compile_backend: Optional[Literal["inductor", "cudagraphs", "aot_eager"]] = None
+    """What torch.compile makes the NeRF's field, encoder and decoder with in training; None leaves them as they are. No
+    GPU has measured it; on a CPU it does not win."""
     fit_scene_weights: int = 3
     """Steps of least squares that fit the weights of new scenes to a shared bundle's base planes before training
     begins; 0 starts them at the mean of the bundle's."""
@@ -97,41 +100,43 @@ class LatentPipeline(VanillaPipeline):
 
     config: LatentPipelineConfig
     datamanager: LatentDataManager
+    model: LatentModel  # type: ignore[assignment]
 
     def __init__(self, config: LatentPipelineConfig, device: Union[str, torch.device], *args: Any, **kwargs: Any):
         check_config(config)
         check_device(config, device)
         super().__init__(config, device, *args, **kwargs)  # type: ignore[arg-type]
-        self.latent_model.panel.photos = NearestPhotos(
-            self.datamanager.train_dataset, self.datamanager.background_color
-        )
+        self.model.panel.photos = NearestPhotos(self.datamanager.train_dataset, self.datamanager.background_color)
         if not config.train_decoder:
             for parameter in self.space.autoencoder.decoder_parameters():
                 parameter.requires_grad_(False)
         self.freeze_shared()
-        self.watch = SceneWatch(self.latent_model, self.datamanager)
+        if config.compile_backend is not None and self.test_mode == "val":
+            compile_networks(self.model, config.compile_backend)
+        self.watch = SceneWatch(self.model, self.datamanager)
+        self.scenes_are_alone: Dict[str, bool] = {}  # of each stage: whether it trains nothing that they share
         self.is_fresh = True
         self.predicted: Optional[PredictedScenes] = None
         self.start_seconds = 0.0  # of training before the first step: the scenes' start, or processes before this one
 
     def freeze_shared(self) -> None:
         """Stops training what is shared: by default what a shared bundle brought, see the config."""
-        base_planes, mlp = self.latent_model.from_bundle
+        base_planes, mlp = self.model.from_bundle
         wanted = self.config.train_base_planes, self.config.train_mlp
         frozen = [
             brought if flag is None else not flag for brought, flag in zip((base_planes, mlp), wanted, strict=True)
         ]
-        self.latent_model.freeze_shared(*frozen)
+        self.model.freeze_shared(*frozen)
 
     @property
     def latent_model(self) -> LatentModel:
-        """The model, by its own type."""
-        return self.model  # type: ignore[return-value]
+        """The model, by a name of its own."""
+        return self.model
 
     @property
     def space(self):
         """The latent space."""
-        return self.latent_model.latent_space
+        return self.model.latent_space
 
     def stage_at(self, step: int) -> Stage:
         """What a step trains."""
@@ -146,7 +151,7 @@ class LatentPipeline(VanillaPipeline):
         Scenes of a fresh run that starts from a shared bundle have their start then.
         """
         if self.datamanager.table is None:
-            self.datamanager.prepare(self.space, self.latent_model.meets_box)
+            self.datamanager.prepare(self.space, self.model.meets_box)
             self.start()
 
     def start(self) -> None:
@@ -154,13 +159,13 @@ class LatentPipeline(VanillaPipeline):
 
         Where the autoencoder alone is part of a bundle, the bundle's decoder of rendered latents decodes renders.
         """
-        if self.is_fresh and not self.latent_model.from_bundle[1] and not self.space.trains_encoder:
-            start_decoder(self.space, self.latent_model.autoencoder_config.source)
-        self.predicted = predict_scenes(self.latent_model, self.datamanager)
+        if self.is_fresh and not self.model.from_bundle[1] and not self.space.trains_encoder:
+            start_decoder(self.space, self.model.autoencoder_config.source)
+        self.predicted = predict_scenes(self.model, self.datamanager)
         if self.is_fresh and self.predicted is not None:
-            self.predicted.put(self.latent_model.nerf)  # type: ignore[arg-type]
-        elif self.is_fresh and self.latent_model.from_bundle[0]:
-            self.start_seconds = start_scenes(self.latent_model, self.datamanager, self.config.fit_scene_weights)
+            self.predicted.put(self.model.nerf)  # type: ignore[arg-type]
+        elif self.is_fresh and self.model.from_bundle[0]:
+            self.start_seconds = start_scenes(self.model, self.datamanager, self.config.fit_scene_weights)
 
     def load_pipeline(self, loaded_state: Dict[str, Any], step: int) -> None:
         state = unsealed(loaded_state, f"checkpoint of step {step}")
@@ -220,58 +225,68 @@ class LatentPipeline(VanillaPipeline):
             FloatingPointError: a loss is NaN or infinite, or the parameter that makes it so; nothing is stepped then.
         """
         self.prepare()
-        outputs, losses, metrics = self.stage_losses(step)
-        trains_shared = self.trains_shared(step)
+        stage = self.stage_at(step)
+        if stage not in self.scenes_are_alone:
+            self.scenes_are_alone[stage] = not self.trains_shared(stage)
+        outputs, losses, metrics = self.stage_losses(stage, step)
+        if not bool(torch.stack(list(losses.values())).isfinite().all()):  # a device is asked once where all is well
+            self.drop_failing(stage, step, outputs, losses)
+            return self.get_train_loss_dict(step)
+        if self.scenes_are_alone[stage]:
+            self.watch.keep_rows(outputs["scenes"])
+        return outputs, losses, metrics
+
+    def drop_failing(self, stage: str, step: int, outputs: Dict[str, Any], losses: Dict[str, Tensor]) -> None:
+        """Drops the scenes whose error is not finite.
+
+        Raises:
+            FloatingPointError: there are none, or scenes share what is trained, or no other is left.
+        """
+        failing = self.watch.failing(outputs)
+        if len(failing) and self.scenes_are_alone[stage]:
+            return self.watch.fail(failing, step, str(not_finite(losses)))
+        check_finite(dict(self.named_parameters()), step, "parameter")
         try:
             check_finite(losses, step, "loss")
         except FloatingPointError as error:
-            failing = self.watch.failing()
-            if len(failing) and not trains_shared:
-                self.watch.fail(failing, step, str(not_finite(losses)))
-                return self.get_train_loss_dict(step)
-            check_finite(dict(self.named_parameters()), step, "parameter")
-            raise FloatingPointError(f"{error}; {self.watch.failing_scenes()}") from error
-        if not trains_shared:
-            self.watch.keep_rows()
-        return outputs, losses, metrics
+            raise FloatingPointError(f"{error}; {self.watch.in_words(failing, outputs['scenes'])}") from error
 
-    def trains_shared(self, step: int) -> bool:
-        """Whether a step trains anything that scenes share: then none of them can fail alone."""
-        without_decoder = ("encoder", "decoder") if self.stage_at(step) in STAGES_OF_LATENTS else ()
+    def trains_shared(self, stage: str) -> bool:
+        """Whether a stage trains anything that scenes share: then none of them can fail alone."""
+        without_decoder = ("encoder", "decoder") if stage in STAGES_OF_LATENTS else ()
         own = {id(parameter) for parameter in self.watch.parameters}
         groups = self.get_param_groups().items()
         trained = (p for name, group in groups if name not in without_decoder for p in group if p.requires_grad)
         return any(id(parameter) not in own for parameter in trained)
 
-    def stage_losses(self, step: int) -> Losses:
-        """The losses of the stage that the step is in, and the pull towards predicted scenes."""
-        outputs, losses, metrics = self.losses_of_stage(step)
+    def stage_losses(self, stage: str, step: int) -> Losses:
+        """The losses of a stage, and the pull towards predicted scenes.
+
+        Outputs have what was compared, as `compared`, with the `metadata` of its rays or cameras and their `scenes`.
+        """
+        if stage == "latent supervision":
+            outputs, losses, metrics = self.latent_supervision(step)
+        else:
+            t = self.config.mixed_supervision if stage == "mixed supervision" else None
+            rgb_weight = self.config.rgb_loss_weight if t is None else 1 - t
+            outputs, losses, metrics = self.picture_losses(step, t or 0.0, rgb_weight)
         if self.predicted is not None and outputs["planes"].requires_grad:
-            base: Any = self.latent_model.nerf.field.base_planes  # type: ignore[union-attr]
+            base: Any = self.model.nerf.field.base_planes  # type: ignore[union-attr]
             losses["prediction_pull"] = self.predicted.pull(outputs["planes"], outputs["scenes"], base)
         return outputs, losses, metrics
-
-    def losses_of_stage(self, step: int) -> Losses:
-        """The losses of the stage that the step is in."""
-        stage = self.stage_at(step)
-        if stage == "latent supervision":
-            return self.latent_supervision(step)
-        if stage == "mixed supervision":
-            t = self.config.mixed_supervision or 0.0
-            return self.picture_losses(step, latent_weight=t, rgb_weight=1 - t)
-        return self.picture_losses(step, 0.0, self.config.rgb_loss_weight)
 
     def latent_supervision(self, step: int) -> Losses:
         """L_latent on random latent pixels of many pictures and scenes, and the NeRF's own losses.
 
         A NeRF that has no rays is fitted to whole latent pictures.
         """
-        if self.latent_model.renderer.renders_cameras:
+        if self.model.renderer.renders_cameras:
             return self.latent_supervision_of_pictures(step)
-        rays, batch = with_targets(*self.datamanager.next_train(step), self.space)
-        outputs = self.model(rays, batch["scenes"])
-        self.watch.note(rays.metadata, outputs["latent"] - batch["latent"], batch["scenes"])
+        rays, batch = with_targets(*self.datamanager.next_train(step), self.model.latent_space)
+        outputs = self.model.get_outputs(rays, batch["scenes"])
         losses = self.model.get_loss_dict(outputs, batch)
+        compared = (outputs["latent"], batch["latent"])
+        outputs.update(compared=compared, metadata=rays.metadata, scenes=batch["scenes"])
         return outputs, losses, {"latent_mse": losses["latent_loss"].detach()} if "latent_loss" in losses else {}
 
     def latent_supervision_of_pictures(self, step: int) -> Losses:
@@ -279,8 +294,8 @@ class LatentPipeline(VanillaPipeline):
         cameras, batch = self.datamanager.next_train_images(step)
         latents, outputs = self.render_latents(cameras, batch)
         target = self.target_latents(batch)
-        self.watch.note(cameras.metadata, latents - target, batch["scenes"])
         losses = self.model.get_loss_dict(outputs, {"latent": target})
+        outputs.update(compared=(latents, target), metadata=cameras.metadata, scenes=batch["scenes"])
         return outputs, losses, {"latent_mse": (latents.detach() - target).square().mean()}
 
     def picture_losses(self, step: int, latent_weight: float, rgb_weight: float) -> Losses:
@@ -293,13 +308,13 @@ class LatentPipeline(VanillaPipeline):
             latents, outputs = self.render_latents(cameras, batch)
         image = batch["image"]
         decoded = self.decode(latents, *image.shape[1:3])
-        self.watch.note(cameras.metadata, decoded - image, batch["scenes"])
         rgb_mse = masked_mse(decoded, image, batch.get("mask"))
         losses = {"rgb_loss": rgb_weight * rgb_mse}
         if self.config.align_scenes:
-            losses.update(self.latent_model.get_regularization_dict(outputs))
+            losses.update(self.model.get_regularization_dict(outputs))
         if latent_weight > 0:
             losses["latent_loss"] = latent_weight * (latents - self.target_latents(batch)).square().mean()
+        outputs.update(compared=(decoded, image), metadata=cameras.metadata, scenes=batch["scenes"])
         return outputs, losses, {"psnr": -10 * rgb_mse.detach().log10()}
 
     def render_latents(
@@ -308,7 +323,7 @@ class LatentPipeline(VanillaPipeline):
         """Latent pictures of a batch of pictures, and the NeRF's outputs; no device is asked for sizes or scenes."""
         height, width = batch["image"].shape[1:3]
         size = (height, width) if self.datamanager.is_plain else None
-        return self.latent_model.renderer.render_latents(cameras, size, batch["scenes"])
+        return self.model.renderer.render_latents(cameras, size, batch["scenes"])
 
     @torch.no_grad()
     def target_latents(self, batch: Dict[str, Any]) -> Float[Tensor, "n h w channels"]:
@@ -316,7 +331,7 @@ class LatentPipeline(VanillaPipeline):
         if "indices" not in batch:
             with self.autocast():
                 return self.space.encode(batch["image"])
-        return self.space.normalizer(as_float(self.datamanager.raw_latents(batch["indices"])))
+        return self.space.normalizer(self.datamanager.raw_latents(batch["indices"]))
 
     def decode(
         self, latents: Float[Tensor, "n h w channels"], height: int, width: int
@@ -335,7 +350,7 @@ class LatentPipeline(VanillaPipeline):
         self.eval()
         camera, batch = self.datamanager.next_eval_image(step)
         image = as_float(batch["image"])[None]
-        latents, outputs = self.latent_model.renderer.render_latents(camera)
+        latents, outputs = self.model.renderer.render_latents(camera)
         loss = (latents - self.space.encode(image)).square().mean()
         self.train()
         return outputs, {"latent_loss": loss}, {"latent_mse": loss}
@@ -356,13 +371,13 @@ class LatentPipeline(VanillaPipeline):
         rows = []
         loader = self.datamanager.fixed_indices_eval_dataloader
         for index, (camera, batch) in enumerate(track(loader, description="Evaluating", transient=True)):
-            outputs = self.latent_model.get_outputs_for_camera(camera, with_latents=True)
+            outputs = self.model.get_outputs_for_camera(camera, with_latents=True)
             metrics, pictures = self.model.get_image_metrics_and_images(outputs, batch)
             rows.append(metrics)
             if output_path is not None:
                 save_pictures(output_path, index, pictures)
         self.train()
-        return summarise(rows, scenes, self.latent_model.scene_names, get_std)
+        return summarise(rows, scenes, self.model.scene_names, get_std)
 
     def load_state_dict(self, state_dict, strict: Optional[bool] = None):
         """Strict: a checkpoint that lacks the decoder or a plane is refused instead of read halfway."""
@@ -396,6 +411,21 @@ def check_device(config: LatentPipelineConfig, device: Union[str, torch.device])
     check = getattr(getattr(config.model, "nerf", None), "check_device", None)
     if check is not None:
         check(device)
+
+
+def compile_networks(model: LatentModel, backend: str) -> None:
+    """Has torch.compile make the networks of a step, in place and once a shape: those of crops and of whole pictures,
+    and the field's while as many rays are drawn. Names of parameters stay.
+
+    Args:
+        model: on its device.
+        backend: of torch.compile; `cudagraphs` records CUDA graphs, `aot_eager` only traces.
+    """
+    autoencoder = getattr(model.latent_space.autoencoder, "vae", None)
+    parts = (getattr(model.nerf, "field", None), *(getattr(autoencoder, n, None) for n in ("encoder", "decoder")))
+    for part in parts:
+        if isinstance(part, torch.nn.Module):
+            part.compile(backend=backend, dynamic=False)
 
 
 def masked_mse(

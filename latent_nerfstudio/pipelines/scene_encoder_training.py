@@ -93,7 +93,7 @@ def render(model: LatentModel, prediction: Prediction, rays: RayBundle, slots: I
     clipped, hit = nerf.clip(rays)
     kept = slots if hit is None else slots[hit] if len(hit) else slots[:1]
     samples = nerf.sampler(clipped)
-    density, channels = nerf.evaluate(samples, kept, planes)
+    density, channels = nerf.field(nerf.normalize(samples.frustums.get_positions()), kept[:, None], planes)
     outputs = for_all_rays(composite(samples, ray_weights(samples, density), channels), hit, rays, nerf.aabb)
     return outputs["latent"] + (1 - outputs["accumulation"]) * rays.metadata["background"]
 

@@ -9,7 +9,7 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
 from latent_nerfstudio.data.latent_datamanager import LatentDataManager
-from latent_nerfstudio.data.rays import is_plain_pinhole
+from latent_nerfstudio.data.pixels import is_plain_pinhole
 from latent_nerfstudio.fields.planes import compose_planes
 from latent_nerfstudio.models.latent_model import LatentModel
 from latent_nerfstudio.models.triplane import TriplaneModel

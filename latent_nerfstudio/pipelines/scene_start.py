@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from latent_nerfstudio.data.latent_datamanager import LatentDataManager
-from latent_nerfstudio.data.rays import with_targets
+from latent_nerfstudio.data.pixels import with_targets
 from latent_nerfstudio.models.latent_model import LatentModel
 from latent_nerfstudio.models.triplane import TriplaneModel
 
@@ -47,8 +47,7 @@ def start_scenes(model: LatentModel, datamanager: LatentDataManager, steps: int)
         return 0.0
     begun, was_training = time.monotonic(), model.training
     model.eval()
-    size = datamanager.config.scenes_per_batch
-    parts = torch.arange(len(weights)).split(size if size > 0 else len(weights))
+    parts = torch.arange(len(weights)).split(datamanager.scenes_per_step)
     errors = [fit_weights(model, datamanager, weights, scenes, steps) for scenes in parts]
     model.train(was_training)
     before, after = torch.cat(errors, dim=1).mean(dim=1).tolist()

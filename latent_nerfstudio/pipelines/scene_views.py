@@ -8,9 +8,8 @@ from nerfstudio.cameras.rays import RayBundle
 from torch import Tensor
 
 from latent_nerfstudio.data.latent_datamanager import LatentDataManager
-from latent_nerfstudio.data.rays import with_targets
+from latent_nerfstudio.data.pixels import with_targets
 from latent_nerfstudio.fields.placement import placed_rays, placement_table
-from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.models.latent_model import LatentModel
 from latent_nerfstudio.scene_encoder.projection import Photos, intrinsics_of
 
@@ -51,7 +50,7 @@ class SceneViews:
         """Views of one size as photos."""
         device = self.poses.device
         raw = torch.stack([self.table.picture(i) for i in views.flatten().tolist()]).to(device)
-        latents = self.space.normalizer(as_float(raw)).permute(0, 3, 1, 2).unflatten(0, views.shape)
+        latents = self.space.normalizer(raw).permute(0, 3, 1, 2).unflatten(0, views.shape)
         masks = None
         if self.valid is not None:
             pixels = self.table.starts[views][..., None] + torch.arange(latents[0, 0, 0].numel())

@@ -1,9 +1,9 @@
 """Drops scenes whose numbers are no longer finite, while the others go on to the last bit."""
 
-from typing import Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 from torch.nn import Parameter
@@ -19,7 +19,7 @@ MAX_NAMED = 8
 
 
 class SceneWatch:
-    """Which scenes have failed. Around a step: `note` its errors, `keep_rows`, and look at these `after_step`.
+    """Which scenes have failed. Around a step: which are `failing`, `keep_rows`, and look at these `after_step`.
 
     A scene can fail alone only where a step trains nothing that scenes share. Its rows stay those of its last good
     step.
@@ -33,7 +33,6 @@ class SceneWatch:
         self.names, self.parameters = model.scene_names, model.scene_parameters()
         self.datamanager = datamanager
         self.failed_at = torch.full((len(self.names),), -1)  # step of each scene, -1 for those that have not failed
-        self._index, self._error, self._scenes = torch.zeros(0).long(), torch.zeros(0, 1), torch.zeros(0).long()
         self._kept: Optional[Tuple[Tensor, List[Tensor]]] = None
 
     def failed(self) -> Dict[str, int]:
@@ -51,38 +50,24 @@ class SceneWatch:
         self.datamanager.draw_only((self.failed_at < 0).nonzero()[:, 0] if self.failed() else None)
 
     @torch.no_grad()
-    def note(
-        self,
-        metadata: Optional[Mapping[str, Tensor]],
-        error: Float[Tensor, "items *rest"],
-        scenes: Int[Tensor, "scenes"],
-    ) -> None:
-        """Notes the error of each ray or picture of a step, by which a scene that fails is found.
+    def failing(self, outputs: Mapping[str, Any]) -> Int[Tensor, "failing"]:
+        """Scenes whose error is not finite, in rising order.
 
         Args:
-            metadata: with the `scene_index` of each; without, all are of the first scene.
-            error: of any shape behind the first axis.
-            scenes: all of them, rising, on the host.
+            outputs: of a step, see `LatentPipeline.stage_losses`.
         """
-        index = (metadata or {}).get("scene_index")
-        self._index = torch.zeros(len(error), dtype=torch.long) if index is None else index.flatten().long()
-        self._error, self._scenes = error.detach(), scenes
+        render, target = outputs["compared"]
+        bad = ~(render - target).flatten(1).isfinite().all(dim=1)
+        index = (outputs["metadata"] or {}).get("scene_index", torch.zeros(len(bad), dtype=torch.long))
+        return index.flatten().long().to(bad.device)[bad].unique().cpu()
 
-    def failing(self) -> Int[Tensor, "failing"]:
-        """Scenes of the step whose error is not finite, in rising order."""
-        bad = ~self._error.flatten(1).isfinite().all(dim=1)
-        return self._index.to(bad.device)[bad].unique().cpu()
-
-    def failing_scenes(self) -> str:
-        """Which scenes of the step have an error that is not finite, in words."""
-        failing = [self.names[i] for i in self.failing().tolist()]
-        if not failing:
+    def in_words(self, failing: Int[Tensor, "failing"], scenes: Int[Tensor, "scenes"]) -> str:
+        """Which of a step's scenes have an error that is not finite."""
+        if not len(failing):
             return "in no scene's error, so in what is added to it"
-        rest = len(failing) - MAX_NAMED
-        count = len(self._scenes)
-        return f"in {len(failing)} of the step's {count} scenes: {', '.join(failing[:MAX_NAMED])}" + (
-            f" and {rest} more" if rest > 0 else ""
-        )
+        names, rest = [self.names[i] for i in failing[:MAX_NAMED].tolist()], len(failing) - MAX_NAMED
+        more = f" and {rest} more" if rest > 0 else ""
+        return f"in {len(failing)} of the step's {len(scenes)} scenes: {', '.join(names)}{more}"
 
     def fail(self, scenes: Int[Tensor, "failed"], step: int, term: str) -> None:
         """Drops scenes for good.
@@ -106,9 +91,8 @@ class SceneWatch:
         self.draw_the_others()
 
     @torch.no_grad()
-    def keep_rows(self) -> None:
-        """Copies the rows of the step's scenes, which the optimizers' step may have to be taken back from."""
-        rows = self._scenes
+    def keep_rows(self, rows: Int[Tensor, "scenes"]) -> None:
+        """Copies the rows of a step's scenes, which the optimizers' step may have to be taken back from."""
         self._kept = rows, [p.index_select(0, to_device(rows, p.device)) for p in self.parameters]
 
     @torch.no_grad()

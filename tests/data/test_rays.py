@@ -5,7 +5,7 @@ import torch
 from nerfstudio.cameras.cameras import CameraType
 from tiny import camera_of
 
-from latent_nerfstudio.data.rays import is_plain_pinhole, pixel_rays
+from latent_nerfstudio.data.pixels import is_plain_pinhole, pixel_rays
 
 
 def places_of(count=50):

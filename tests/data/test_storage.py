@@ -6,7 +6,7 @@ import psutil
 import pytest
 import torch
 
-from latent_nerfstudio.data.storage import Lazy, Prefetched, concatenated, free_host_bytes, streams
+from latent_nerfstudio.data.storage import Lazy, Prefetched, concatenated, free_host_bytes, must_stream
 
 
 def test_lazy_items_are_made_when_they_are_asked_for():
@@ -59,7 +59,7 @@ def test_a_folder_that_is_a_file(tmp_path):
     [("auto", 60, False), ("auto", 61, True), ("memory", 1000, False), ("stream", 0, True)],
 )
 def test_when_data_are_streamed(wanted, needed, expected):
-    assert streams(wanted, needed, free=100) == expected
+    assert must_stream(wanted, needed, free=100) == expected
 
 
 def test_free_memory_is_some_of_what_there_is():

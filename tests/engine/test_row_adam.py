@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from latent_nerfstudio.engine.row_adam import RowAdam, RowAdamConfig
-from latent_nerfstudio.fields.rows import gather_rows
+from latent_nerfstudio.fields.planes import gather_rows
 
 SHAPES = pytest.mark.parametrize("shape", [(5, 3, 2, 4, 4), (7, 3), (4,), (3, 130)])
 EPS = 1e-15

@@ -20,7 +20,7 @@ from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 GROUPS = ("planes", "shared_planes", "mlp", "decoder")
 
 
-def trainer_of(data, source, out, steps=6, optimizers=None, **settings):
+def trainer_of(data, source, out, steps=6, optimizers=None, device="cpu", **settings):
     pipeline = settings.pop("pipeline", None) or {"rgb_alignment_start": 4}
     config = LatentTrainerConfig(
         method_name="tiny",
@@ -39,7 +39,7 @@ def trainer_of(data, source, out, steps=6, optimizers=None, **settings):
         vis="tensorboard",
         **settings,
     )
-    config.machine.device_type = "cpu"
+    config.machine.device_type = device
     trainer = config.setup()
     trainer.setup()
     return trainer

@@ -9,8 +9,7 @@ from nerfstudio.field_components.field_heads import DensityFieldHead, PredNormal
 from nerfstudio.field_components.mlp import MLP
 from torch import nn
 
-from latent_nerfstudio.fields.heads import Bounded, ScaledSoftplus, color_heads, widen
-from latent_nerfstudio.fields.triplane_field import bound
+from latent_nerfstudio.fields.heads import Bounded, ScaledSoftplus, bound, color_heads, widen
 
 LINEAR = (-float("inf"), float("inf"))
 

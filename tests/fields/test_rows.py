@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from latent_nerfstudio.fields.rows import apply_but_for, gather_rows, parameter_bytes, stays_on_host
+from latent_nerfstudio.fields.planes import gather_rows
+from latent_nerfstudio.fields.rows import apply_but_for, parameter_bytes, stays_on_host
 from latent_nerfstudio.fields.triplane_field import SCENE_PARAMETERS, TriplaneFieldConfig
 
 SHAPES = pytest.mark.parametrize("shape", [(6, 3), (6,), (6, 3, 2, 4, 4)])

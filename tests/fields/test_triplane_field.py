@@ -4,7 +4,8 @@ import pytest
 import torch
 from tiny import gradients
 
-from latent_nerfstudio.fields.triplane_field import TriplaneFieldConfig, bound
+from latent_nerfstudio.fields.heads import bound
+from latent_nerfstudio.fields.triplane_field import TriplaneFieldConfig
 
 MICRO = {"micro_features": 4}
 MACRO = {"micro_features": 0, "macro_features": 3, "num_base_planes": 2}

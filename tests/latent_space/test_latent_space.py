@@ -15,8 +15,8 @@ def space_of(source, normalizer="mean-std", color="white"):
 
 
 def background_picture(space, height, width):
-    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    return space.background_at(rows, columns, torch.full_like(rows, height), torch.full_like(rows, width))
+    places = torch.stack(torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij"), dim=-1)
+    return space.background_at(places, torch.tensor([height, width]))
 
 
 # Background

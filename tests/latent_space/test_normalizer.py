@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from latent_nerfstudio.latent_space.normalizer import TANH_EPS, Normalizer
+from latent_nerfstudio.latent_space.latent_space import TANH_EPS, Normalizer
 
 LATENTS = torch.randn(500, 4, generator=torch.Generator().manual_seed(1)) * torch.tensor([0.1, 1, 10, 3]) + 5
 

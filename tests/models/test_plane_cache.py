@@ -50,7 +50,7 @@ def test_a_changed_parameter_is_seen(name):
     before = model(bundle)["latent"]
     getattr(model.field, name).mul_(3)
     after = model(bundle)["latent"]
-    model.plane_cache.clear()
+    model.kept_planes = None
     assert not torch.allclose(before, after) and torch.equal(after, model(bundle)["latent"])
 
 
@@ -67,8 +67,8 @@ def test_nothing_is_kept_in_training_or_for_gradients(composed):
     model, bundle = model_of(), rays_at(scenes=[1] * 40)
     with torch.no_grad():
         model(bundle)
-    assert model.plane_cache.key is not None
+    assert model.kept_planes is not None
     model(bundle)["latent"].sum().backward()
-    assert model.plane_cache.key is None and model.field.micro_planes.grad is not None
+    assert model.kept_planes is None and model.field.micro_planes.grad is not None
     model.train()(bundle)
-    assert model.plane_cache.key is None and len(composed) == 3
+    assert model.kept_planes is None and len(composed) == 3

@@ -115,7 +115,7 @@ def test_kept_planes_are_those_of_the_view():
     views += [SceneView(0, parts="base plane"), SceneView(0, parts="macro"), SceneView(0)]
     fresh = []
     for view in views:
-        model.nerf.plane_cache.clear()
+        model.nerf.kept_planes = None
         fresh.append(model.get_outputs_for_camera(camera, view=view)["rgb"])
     for view, expected in zip(views, fresh, strict=True):
         for _ in range(2):
@@ -272,7 +272,7 @@ def test_an_interrupt_at_any_line_leaves_the_next_frame_right(unchecked):
     expected = in_viewer(model, camera).result["rgb"]
 
     def interrupted(stop):
-        model.nerf.plane_cache.clear()
+        model.nerf.kept_planes = None
         lines = [0]
 
         def trace(frame, event, arg):

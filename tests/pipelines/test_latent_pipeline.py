@@ -143,7 +143,7 @@ def test_latent_loss_against_its_definition(balls, kl):
     pipeline = pipeline_of(balls, kl).eval()
     _, losses, _ = pipeline.get_train_loss_dict(3)
     rays, batch = pipeline.datamanager.next_train(3)
-    rays.metadata["background"] = pipeline.space.background_at(*batch["position"].unbind(1))
+    rays.metadata["background"] = pipeline.space.background_at(*batch["position"].split(2, dim=1))
     target = pipeline.space.normalizer(batch["raw_latent"])
     expected = (pipeline.model(rays)["latent"] - target).square().mean()
     torch.testing.assert_close(losses["latent_loss"], expected)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny import latent_model_of, pipeline_config_of, small_nerf
 
-from latent_nerfstudio.data.rays import with_targets
+from latent_nerfstudio.data.pixels import with_targets
 from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 from latent_nerfstudio.pipelines.scene_start import damped_step, derivatives, least_squares, start_scenes
 

@@ -59,7 +59,10 @@ def test_a_scene_fails_alone_where_nothing_shared_is_trained(balls, kl):
     shared = pipeline_of(balls, kl, nerf=small_nerf(**NERF), rgb_alignment_start=2)
     with_decoder = frozen_pipeline(balls, kl, rgb_alignment_start=2)
     frozen = frozen_pipeline(balls, kl, rgb_alignment_start=2, train_decoder=False)
-    stages = [[pipeline.trains_shared(step) for step in (0, 2)] for pipeline in (shared, with_decoder, frozen)]
+    stages = [
+        [pipeline.trains_shared(pipeline.stage_at(step)) for step in (0, 2)]
+        for pipeline in (shared, with_decoder, frozen)
+    ]
     assert stages == [[True, True], [False, True], [False, False]]
 
 

@@ -7,6 +7,7 @@ FakeTensorMode cannot stand in: shapes that depend on values raise in it.
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import traceback
@@ -35,7 +36,13 @@ MIXING = ("aten.index.", "aten.index_put", "aten._index_put", "aten.set_", "aten
 waits: Counter = Counter()
 """Waits of the host by their place, while `counting`."""
 
-state = SimpleNamespace(counting=False)
+state = SimpleNamespace(counting=False, kernels=0)
+
+VIEWS = re.compile(
+    r"aten\.(view|_unsafe_view|select|slice|expand|unsqueeze|squeeze|detach|t|transpose|permute|alias|unbind|split|"
+    r"as_strided|diagonal|empty|_indices|_values)\."
+)
+"""Operations that start no kernel."""
 
 
 def environment(folder: Path) -> Optional[Dict[str, str]]:
@@ -105,6 +112,7 @@ def dispatch(func: Any, args: Any, kwargs: Dict[str, Any]) -> Any:
     if not pretended and not is_cuda(device):
         return func(*args, **kwargs)
     check_devices(name, args, tensors)
+    state.kernels += not VIEWS.match(name)
     if name.startswith(WAITING) or has_boolean_index(name, args):
         wait(name.split(".")[1])
     if device is not None:
@@ -241,9 +249,9 @@ def pretended_cuda() -> Iterator[None]:
 
 @contextlib.contextmanager
 def counted() -> Iterator[Counter]:
-    """Waits while it lasts."""
+    """Waits while it lasts; `state.kernels` are the operations that are no views."""
     waits.clear()
-    state.counting = True
+    state.counting, state.kernels = True, 0
     try:
         yield waits
     finally:

@@ -5,16 +5,23 @@ python run.py FOLDER    with the variables of `device.environment`; prints one l
 
 import contextlib
 import json
+import shutil
 import sys
+import time
 import traceback
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Callable, Dict
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.extend(str(Path(__file__).parents[1] / name) for name in (".", "engine", "models", "../scripts"))
 
-from pretended.device import counted, pretended_cuda
+from naive_splats import naive_rasterization
+from pretended.device import counted, pretended_cuda, state
+from test_trainer import trainer_of
 from tiny import TINTS, joint_config_of, pipeline_config_of, save_kl, small_nerf, write_ball
 
 SHARED = {"macro_features": 3, "num_base_planes": 2}
@@ -36,7 +43,7 @@ def step_of(pipeline: Any, step: int) -> Dict[str, Any]:
             _, losses, _ = pipeline.get_train_loss_dict(step + turn)
             sum(losses.values()).backward()
         pipeline.zero_grad()
-    return {"waits": sum(waits.values()), "places": dict(waits), "losses": {n: float(v) for n, v in losses.items()}}
+    return {"waits": sum(waits.values()), "places": dict(waits), "kernels": state.kernels}
 
 
 def cases(folder: Path) -> Dict[str, Callable[[], Dict[str, Any]]]:
@@ -70,14 +77,56 @@ def cases(folder: Path) -> Dict[str, Callable[[], Dict[str, Any]]]:
         write_contact_sheet(pipeline, folder / "sheet.png")
         return {"psnr": pipeline.get_average_eval_image_metrics()["psnr"]}
 
-    def other(nerf: Any) -> Dict[str, Any]:
-        settings = {"rgb_alignment_start": 2, "crop": 16}
-        pipeline = built(pipeline_config_of(scenes / "a", kl, nerf=nerf, **settings))
+    def run_and_resumed() -> Dict[str, Any]:
+        """A whole run with its contact sheet, bundle and checkpoint, and one that goes on from it."""
+        settings = {"pipeline": {"rgb_alignment_start": 2, "crop": 16, "nerf": nerf}, "write_bundle": True}
+        first = trainer_of(scenes, kl, folder / "run", steps=4, device="cuda", **settings)
+        first.train()
+        done = sorted(path.name for path in first.base_dir.iterdir())
+        second = trainer_of(
+            scenes, kl, folder / "on", steps=6, device="cuda", load_dir=first.checkpoint_dir, **settings
+        )
+        second.train()
+        return {"first": done, "step": second.last_step}
+
+    def fitted() -> Dict[str, Any]:
+        """`lns fit-scenes` with a tiny bundle, in this process."""
+        from fleet.inventories import inventory_of, write_bundle
+
+        from latent_nerfstudio.fleet.inventory import fit_inventory
+
+        inventory = inventory_of(scenes, folder / "fitted", write_bundle(folder / "bundle", kl), rgb_alignment_start=2)
+        inventory = replace(inventory, device="cuda")
+        *_, table = fit_inventory(inventory, ["a", "b"], workers=1)
+        return {"states": [row.state for row in table.rows.values()]}
+
+    def checked() -> Dict[str, Any]:
+        """The sections of `make gpu-check` that compare, at toy size."""
+        import gpu_check
+
+        gpu_check.STAGES = {"latent supervision": ("triplane", {"rgb_alignment_start": None})}
+        gpu_check.profile = lambda trainer, steps: (0.0, [])  # CUPTI cannot be pretended
+        shutil.copytree(scenes / "a", folder / "check" / "car")
+        toy = gpu_check.GpuCheck(methods=("triplane",), steps=4, points=64, sizes=(16,))
+        work = gpu_check.Work(toy, folder / "check", deadline=time.monotonic() + 3600)
+        rows = [row for name in ("methods", "steps", "frames") for row in gpu_check.section(name, work)]
+        return {"failed": [f"{row.check}: {row.measured}" for row in rows if not row.ok], "rows": len(rows)}
+
+    def other(nerf: Any, **settings: Any) -> Dict[str, Any]:
+        """Both stages and a picture of one of the other methods; gaussians without gsplat's kernels."""
+        pipeline = built(pipeline_config_of(scenes / "a", kl, nerf=nerf, rgb_alignment_start=2, crop=16))
+        if hasattr(pipeline.model.nerf, "step_cb"):
+            groups = pipeline.model.nerf.get_param_groups().items()
+            optimizers = {name: torch.optim.Adam(group) for name, group in groups}
+            pipeline.model.nerf.step_cb(SimpleNamespace(optimizers=optimizers), 0)
         step_of(pipeline, 0)
-        return step_of(pipeline, 2)
+        result = step_of(pipeline, 2)
+        pipeline.eval().model.get_outputs_for_camera(pipeline.datamanager.eval_dataset.cameras[:1].to("cuda"))
+        return result
 
-    from small_nerfs import small_nerfacto
+    from latent_nerfstudio.models import splatfacto
 
+    splatfacto.rasterization = naive_rasterization
     return {
         "latent supervision": lambda: step_of(built(latent()), 0),
         "latent supervision, RGB": lambda: step_of(built(pipeline_config_of(scenes)), 0),
@@ -90,7 +139,28 @@ def cases(folder: Path) -> Dict[str, Callable[[], Dict[str, Any]]]:
         ),
         "saved and resumed": saved_and_resumed,
         "evaluated": evaluated,
-        "nerfacto": lambda: other(small_nerfacto()),
+        "run and resumed": run_and_resumed,
+        "fit-scenes": fitted,
+        "gpu-check": checked,
+        **{name: partial(other, nerf) for name, nerf in other_nerfs().items()},
+    }
+
+
+def other_nerfs() -> Dict[str, Any]:
+    """The NeRFs of the other methods, by the name of the method, at toy size."""
+    from small_nerfs import small_nerfacto, small_tensorf, small_vanilla
+    from test_instant_ngp import config_of as small_instant_ngp
+    from test_kplanes import config_of as small_kplanes
+
+    from latent_nerfstudio.models.splatfacto import LatentSplatfactoModelConfig
+
+    return {
+        "latent-nerfacto": small_nerfacto(),
+        "latent-tensorf": small_tensorf(),
+        "latent-vanilla-nerf": small_vanilla(),
+        "latent-kplanes": small_kplanes(),
+        "latent-instant-ngp": small_instant_ngp(),
+        "latent-splatfacto": LatentSplatfactoModelConfig(num_random=40, use_absgrad=False),
     }
 
 

@@ -22,7 +22,10 @@ WAITS = {
 samples, which points the backward pass leaves out (not with the Triton kernel), and whether losses are finite; with
 crops, of each picture that is seen for the first time, where its object is."""
 
-CASES = (*WAITS, "evaluated", "nerfacto")
+METHODS = ("nerfacto", "tensorf", "vanilla-nerf", "kplanes", "instant-ngp", "splatfacto")
+"""Methods without tri-planes, whose waits are Nerfstudio's."""
+
+CASES = (*WAITS, "evaluated", "run and resumed", "fit-scenes", "gpu-check", *(f"latent-{name}" for name in METHODS))
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +47,10 @@ def test_nothing_mixes_devices_and_little_is_waited_for(results, case):
     result = results[case]
     assert "error" not in result, result["traceback"]
     assert result.get("waits", 0) <= WAITS.get(case, 1000), result["places"]
+
+
+def test_what_is_written_and_checked_on_the_way(results):
+    run, fitted, check = (results[case] for case in ("run and resumed", "fit-scenes", "gpu-check"))
+    assert {"contact_sheet.png", "shared_bundle", "training.json"} <= set(run["first"]) and run["step"] == 5
+    assert fitted["states"] == ["done", "done"]
+    assert check["failed"] == [] and check["rows"] >= 5
