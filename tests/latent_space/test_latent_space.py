@@ -16,7 +16,7 @@ def space_of(source, normalizer="mean-std", color="white"):
 
 def background_picture(space, height, width):
     places = torch.stack(torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij"), dim=-1)
-    return space.background_at(places, torch.tensor([height, width]))
+    return space.background_at(places, torch.tensor([height, width]).expand_as(places))
 
 
 # Background
