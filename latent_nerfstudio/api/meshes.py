@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from nerfstudio.cameras.cameras import Cameras
 from torch import Tensor
 
-from latent_nerfstudio.api.point_clouds import cameras_about
+from latent_nerfstudio.api.point_clouds import cameras_about, check_views
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import replacing_path
 
@@ -49,8 +49,9 @@ def mesh(scenes: Any, name: str, resolution: int = 128, level: Optional[float] =
 
     if not 8 <= resolution <= MAX_RESOLUTION:
         raise ValueError(problem("resolution", f"8 to {MAX_RESOLUTION}", resolution, "try 128"))
-    if views < 1 or (level is not None and not level > 0):
-        raise ValueError(problem("views and level", "positive numbers", f"{views} and {level}", "try 24 views"))
+    check_views(views)
+    if level is not None and not level > 0:
+        raise ValueError(problem("level", "a positive number", level, "try without it"))
     box = scenes.box_of(name).double().numpy()
     sides = box[1] - box[0]
     level = math.log(2) / (THICKNESS * float(sides.max())) if level is None else level

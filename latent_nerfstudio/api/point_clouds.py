@@ -21,6 +21,9 @@ SOLID = 0.9
 JUMP = 0.03
 """Difference of depth between neighbours, of the depth itself, from which on a pixel lies across an edge."""
 
+MOST_VIEWS = 1000
+"""Views of a scene at most."""
+
 HEIGHTS = (0.0, 25.0, -20.0)
 """Degrees above a scene's own ring of the rings that views are taken from."""
 
@@ -66,9 +69,9 @@ def point_cloud(scenes: Any, name: str, views: int = 24, points: int = 200_000, 
     Raises:
         ValueError: an unknown scene, a number out of its range, or a scene in which nothing is solid.
     """
-    for what, value in (("views", views), ("points", points)):
-        if value < 1:
-            raise ValueError(problem(what, "at least 1", value, f"raise {what}"))
+    check_views(views)
+    if points < 1:
+        raise ValueError(problem("points", "at least 1", points, "raise points"))
     parts = []
     for cameras in cameras_about(scenes.ring(name), views):
         pictures = scenes.render(name, cameras)
@@ -80,6 +83,16 @@ def point_cloud(scenes: Any, name: str, views: int = 24, points: int = 200_000, 
         raise ValueError(problem(f"scene {name!r}", f"pixels of opacity {SOLID} or more", "none", do))
     chosen = torch.randperm(len(positions), generator=torch.Generator().manual_seed(seed))[:points]
     return PointCloud(positions[chosen].numpy(), (colors[chosen].clamp(0, 1) * 255).round().byte().numpy())
+
+
+def check_views(views: int) -> None:
+    """Refuses numbers of views that show nothing, or that no memory holds.
+
+    Raises:
+        ValueError: such a number.
+    """
+    if not 1 <= views <= MOST_VIEWS:
+        raise ValueError(problem("views", f"1 to {MOST_VIEWS}", views, "try 24"))
 
 
 def cameras_about(ring: Ring, views: int) -> List[Cameras]:

@@ -37,7 +37,7 @@ def predict(
     """See `Bundle.predict`."""
     pictures = list(photos) if isinstance(photos, (list, tuple)) else list(as_batch(photos))
     flat = cameras.reshape((-1,)).to("cpu")
-    check_photos(pictures, flat)  # type: ignore[arg-type]
+    check_photos(pictures, flat, masks)  # type: ignore[arg-type]
     color, height = bundle.background_color, int(flat.height.max())
     model = build_model(
         LatentModelConfig(shared_bundle=str(bundle.folder)), [name], bundle.box, color, image_height=height
@@ -60,11 +60,12 @@ def predict(
     return Scenes(model, f"{len(pictures)} photos", bundle, training=with_scene(flat))
 
 
-def check_photos(pictures: Sequence[Tensor], cameras: Cameras) -> None:
+def check_photos(pictures: Sequence[Tensor], cameras: Cameras, masks: Optional[Sequence[Tensor]] = None) -> None:
     """Refuses photos that nothing can be predicted from.
 
     Raises:
-        ValueError: none, cameras that are not those of the photos, or several photos of one pose.
+        ValueError: none, cameras or masks that are not those of the photos, several photos of one pose, or numbers that
+            are not finite: one such photo would spoil all, since photos are summed up.
     """
     if not len(pictures):
         raise ValueError(problem("photos", "at least one", "none", "give some"))
@@ -72,8 +73,16 @@ def check_photos(pictures: Sequence[Tensor], cameras: Cameras) -> None:
         got = str(len(cameras))
         raise ValueError(problem("cameras", f"one for each of {len(pictures)} photos", got, "give those of the photos"))
     for index, picture in enumerate(pictures):
-        check_fit(as_batch(picture), cameras[index : index + 1])
+        batch = as_batch(picture)
+        check_fit(batch, cameras[index : index + 1])
+        if not bool(torch.isfinite(batch).all()):
+            raise ValueError(problem(f"photo {index}", "finite numbers", "others", "leave it out"))
+    if masks is not None and [m.shape for m in masks] != [as_batch(p).shape[1:3] for p in pictures]:
+        raise ValueError(problem("masks", "one of each photo's height and width", "others", "give those of the photos"))
     poses = cameras.camera_to_worlds
+    numbers = torch.cat([poses.flatten(), *(getattr(cameras, name).flatten() for name in ("fx", "fy", "cx", "cy"))])
+    if not bool(torch.isfinite(numbers).all()):
+        raise ValueError(problem("cameras", "finite numbers", "others", "leave those photos out"))
     if len(poses) > 1 and float((poses - poses[:1]).abs().max()) < ALIKE:
         got = f"{len(poses)} that are all alike"
         raise ValueError(problem("cameras", "a pose of its own for each photo", got, "give their poses (COLMAP)"))

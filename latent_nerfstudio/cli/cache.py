@@ -21,7 +21,7 @@ class Cache:
             ValueError: days below zero, or a cache that is not on the disk.
             OSError: a file cannot be removed.
         """
-        from latent_nerfstudio.data.latent_cache import cache_folder
+        from latent_nerfstudio.data.latent_cache import cache_folder, cached_files
         from latent_nerfstudio.errors import problem
 
         folder = cache_folder(self.location)
@@ -29,8 +29,7 @@ class Cache:
             raise ValueError(problem("location", "disk or a folder", repr(self.location), "leave it out"))
         if self.prune is not None and not self.prune >= 0:
             raise ValueError(problem("prune", "0 or more days", self.prune, "try 30"))
-        # Nothing but what the cache itself writes: two folders of hexadecimal digits, then the file.
-        files = [path for path in folder.glob("*/[0-9a-f][0-9a-f]/*") if path.is_file() and not path.is_symlink()]
+        files = cached_files(folder)
         sizes = {path: path.stat() for path in files}
         print(f"{folder}: {len(files):,} files, {sum(stat.st_size for stat in sizes.values()):,} bytes")
         if self.prune is not None:

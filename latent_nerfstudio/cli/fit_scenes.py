@@ -1,5 +1,6 @@
 """`lns fit-scenes`: fits any number of new scenes against a shared bundle that stays as it is."""
 
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,8 +130,8 @@ class FitScenes:
         if self.shard is None:
             return None
         index, _, count = self.shard.partition("/")
-        if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
-            raise ValueError(problem("shard", "i/n with i from 1 to n", repr(self.shard), "correct --shard"))
+        if not (re.fullmatch(r"\d{1,9}/\d{1,9}", self.shard) and 1 <= int(index) <= int(count)):
+            raise ValueError(problem("shard", "i/n with i from 1 to n", f"{self.shard!r:.60}", "correct --shard"))
         return int(index), int(count)
 
     def inventory(self) -> "Inventory":

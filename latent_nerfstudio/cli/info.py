@@ -16,6 +16,10 @@ SHOWN = 10
 """Names of scenes that are listed at most."""
 
 
+LONGEST = 2000
+"""Letters of a value that are printed at most: facts of strangers may be of any length."""
+
+
 @dataclass
 class Info:
     """Says what something is, by name, hash and facts, and what it needs: a run, a scene file, an archive or folder of
@@ -36,7 +40,7 @@ class Info:
 
         for title, value in lines_of(self.source):
             text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
-            print(f"{title + ':':16}{for_terminal(text)}")
+            print(f"{title + ':':16}{for_terminal(text, LONGEST)}")
 
 
 def lines_of(source: str) -> Iterator[Line]:
@@ -64,15 +68,12 @@ def lines_of(source: str) -> Iterator[Line]:
 
 
 def has_scenes(path: Path) -> bool:
-    """Whether scene files can be read from a path: what has none may be a bundle's or an autoencoder's folder."""
-    from latent_nerfstudio.scene_files.sources import read_scenes_from
-
-    if path.is_file():
+    """Whether scene files lie at a path, damaged ones among them; those of a bundle's or an autoencoder's folder are
+    none."""
+    if not path.is_dir():
         return path.suffix in (".safetensors", ".zip")
-    try:
-        return next(read_scenes_from([path]), None) is not None
-    except (ValueError, OSError):
-        return False
+    is_other = any((path / mark).is_file() for mark in ("bundle.json", "config.json"))
+    return any(path.glob("scenes/*.safetensors")) or (not is_other and any(path.glob("*.safetensors")))
 
 
 def of_run(path: Path) -> Iterator[Line]:

@@ -49,6 +49,7 @@ class LearnBundle:
 
     def job(self):
         """The flags as a job, checked."""
+        from latent_nerfstudio.data.sources import sources_hash
         from latent_nerfstudio.errors import problem
         from latent_nerfstudio.fleet.learn_bundle import BundleJob, BundleSettings, split_scenes
         from latent_nerfstudio.fleet.plan import find_names
@@ -63,6 +64,9 @@ class LearnBundle:
         if self.photos is not None and not self.photos.is_dir():
             raise FileNotFoundError(problem("photos", "a folder of pictures", self.photos, "check --photos"))
         data, bundle = self.scenes.expanduser().resolve(), read_shared_bundle(self.bundle)
+        if bundle.autoencoder["is_identity"]:
+            do = "name another --bundle, such as bundled"
+            raise ValueError(problem("bundle", "one with an autoencoder to begin with", "one of RGB", do))
         train, held_out = split_scenes(find_names(data), self.hold_out)
         settings = BundleSettings(
             bundle=bundle.hash,
@@ -72,6 +76,7 @@ class LearnBundle:
             decoder_steps=self.decoder_steps,
             scenes_per_batch=min(self.scenes_per_batch, len(train)),
             photos=None if self.photos is None else str(self.photos.expanduser().resolve()),
+            sources=sources_hash(data, (*train, *held_out)),
             seed=self.seed,
         )
         output = self.output.expanduser().resolve()

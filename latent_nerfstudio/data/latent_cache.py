@@ -7,6 +7,7 @@ autoencoder or of changed pictures.
 
 import hashlib
 import os
+import re
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -34,6 +35,10 @@ FORMAT = "latents-v1"
 """Part of every file's name; changed when its contents change their meaning."""
 
 
+CACHED = re.compile(r"[0-9a-f]{16}/([0-9a-f]{2})/\1[0-9a-f]{38}\.latents-v\d+\.safetensors")
+"""Where files are in the cache's folder; other things, git's objects for instance, have shorter names."""
+
+
 def cache_folder(setting: str) -> Optional[Path]:
     """The folder that `memory`, `disk` or a path stands for; None for memory.
 
@@ -45,6 +50,13 @@ def cache_folder(setting: str) -> Optional[Path]:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         return Path(home) / "latent-nerfstudio" / "latents"
     return Path(setting).expanduser()
+
+
+def cached_files(folder: Path) -> List[Path]:
+    """What the cache has written into a folder: files of its names, in its places, to which no link leads."""
+    base = folder.resolve()
+    found = [path for path in base.glob("*/[0-9a-f][0-9a-f]/*") if CACHED.fullmatch(path.relative_to(base).as_posix())]
+    return [path for path in found if path.is_file() and path.resolve() == path]
 
 
 def scene_latents(

@@ -11,8 +11,9 @@ from nerfstudio.utils.rich_utils import CONSOLE
 
 from latent_nerfstudio.data.latent_datamanager import LatentDataManagerConfig
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
+from latent_nerfstudio.data.sources import sources_hash
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.replacing import replacing_file
+from latent_nerfstudio.files.replacing import replacing_file, sole_writer
 from latent_nerfstudio.models.bundle_encoder import (
     new_scene_encoder,
     read_scene_encoder,
@@ -65,6 +66,7 @@ def learn_scene_encoder(
     Raises:
         FileNotFoundError: data or bundle are not there.
         ValueError: too few scenes or views, or a run with other arguments lies there.
+        BlockingIOError: another call writes there.
     """
     bundle = read_shared_bundle(source)
     torch.manual_seed(training.seed)
@@ -74,21 +76,23 @@ def learn_scene_encoder(
     if len(names) - held_out < 2:
         expected = f"at least {held_out + 2} scenes, of which {held_out} are held out"
         raise ValueError(problem(data, expected, str(len(names)), "add scenes, or lower --held-out"))
-    encoder.to(pipeline.device)
     if start_from is not None:
         take_what_fits(encoder, start_from)
+    pipeline.datamanager.prepare(pipeline.space)
+    encoder.to(pipeline.device)
     optimizer = torch.optim.AdamW(encoder.parameters(), training.learning_rate, BETAS, weight_decay=WEIGHT_DECAY)
     settings = {"bundle": bundle.scenes_hash, "scenes": names, "held_out": held_out, "sizes": settings_of(sizes)}
-    settings["training"] = dataclasses.asdict(training)
-    begun = load_state(output / STATE, settings, encoder, optimizer)
-    views = SceneViews(pipeline.latent_model, pipeline.datamanager)
-    last = run(encoder, optimizer, pipeline, views, len(names) - held_out, training, settings, output, begun)
-    facts = {"scenes": len(names) - held_out, "steps": training.steps, **last}
-    return write_scene_encoder(bundle, encoder, output, facts)
+    settings.update(training=dataclasses.asdict(training), sources=sources_hash(data, names))
+    with sole_writer(output):
+        begun = load_state(output / STATE, settings, encoder, optimizer)
+        views = SceneViews(pipeline.latent_model, pipeline.datamanager)
+        last = run(encoder, optimizer, pipeline, views, len(names) - held_out, training, settings, output, begun)
+        facts = {"scenes": len(names) - held_out, "steps": training.steps, **last}
+        return write_scene_encoder(bundle, encoder, output, facts)
 
 
 def pipeline_of(data: Path, bundle: SharedBundle, latent_cache: str) -> LatentPipeline:
-    """The scenes' latents, and the bundle that renders them, frozen; scenes are placed in its box."""
+    """The scenes, not encoded yet, and the bundle that renders them, frozen; scenes are placed in its box."""
     config = LatentPipelineConfig(
         datamanager=LatentDataManagerConfig(dataparser=ScenesDataParserConfig(data=data), latent_cache=latent_cache),
         model=LatentModelConfig(shared_bundle=str(bundle.folder)),
@@ -96,7 +100,6 @@ def pipeline_of(data: Path, bundle: SharedBundle, latent_cache: str) -> LatentPi
     )
     pipeline: LatentPipeline = config.setup(device="cuda" if torch.cuda.is_available() else "cpu")
     pipeline.requires_grad_(False)
-    pipeline.datamanager.prepare(pipeline.space)
     return pipeline
 
 
@@ -167,7 +170,7 @@ def load_state(
         theirs = json.loads(state["settings"])
     except Exception as error:  # pickle's errors, zip's and the system's
         raise ValueError(problem(path, "a state of lns learn-scene-encoder", f"'{error}'", do)) from error
-    others: List[str] = [name for name in settings if theirs.get(name) != settings[name]]
+    others: List[str] = [name for name in settings if theirs.get(name, settings[name]) != settings[name]]
     if others:
         raise ValueError(problem(path, f"a run with the same {', '.join(others)}", "another", do))
     encoder.load_state_dict(state["network"])
@@ -181,4 +184,6 @@ def take_what_fits(encoder: SceneEncoder, source: str) -> None:
     if other is None:
         raise ValueError(problem(f"start_from {source}", "a bundle with a scene encoder", "none", "leave it out"))
     own = encoder.state_dict()
-    encoder.load_state_dict({n: v for n, v in other.state_dict().items() if v.shape == own[n].shape}, strict=False)
+    encoder.load_state_dict(
+        {n: v for n, v in other.state_dict().items() if n in own and v.shape == own[n].shape}, strict=False
+    )

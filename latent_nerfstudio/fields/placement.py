@@ -82,14 +82,20 @@ def placement_of(box: Float[np.ndarray, "2 3"], into: Float[np.ndarray, "2 3"]) 
     Args:
         box: corners of the scene's box, the lower one first, in its own units.
         into: corners of the box to fill.
+
+    Raises:
+        ValueError: a box without volume, or one that is too large, small or far away to be scaled.
     """
     own, wanted = np.asarray(box, dtype=np.float64), np.asarray(into, dtype=np.float64)
+    if not ((np.abs(own) <= LARGEST).all() and (own[0] < own[1]).all()):
+        expected = f"two corners, the lower one first, of numbers up to {LARGEST:g}"
+        raise ValueError(problem("box", expected, repr(own.tolist())[:100], "give the scene's own box"))
     margin = BOX_TOLERANCE * (wanted[1] - wanted[0])
     if (own[0] >= wanted[0] - margin).all() and (own[1] <= wanted[1] + margin).all():
         return Placement()
     scale = float(((wanted[1] - wanted[0]) / (own[1] - own[0])).min())
-    x, y, z = (wanted.mean(axis=0) - scale * own.mean(axis=0)).tolist()
-    return Placement(scale, (x, y, z))
+    shift = (wanted.mean(axis=0) - scale * own.mean(axis=0)).tolist()
+    return placement_from({"scale": scale, "shift": shift}, f"box {box_words(own)}")
 
 
 def placement_table(placements: Sequence[Placement]) -> Float[Tensor, "scenes 4"]:

@@ -8,10 +8,11 @@ cache, which is what is read where there is no network.
 import glob
 import logging
 import re
+import shutil
 import sys
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any, Dict, Iterator, List, Literal, NoReturn, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Literal, NoReturn, Optional, Sequence, Tuple
 
 from latent_nerfstudio.errors import problem
 
@@ -90,6 +91,35 @@ def local(path: Path, kind: Kind) -> Path:
     """A path as it is, unless it is not there and can be a Hub id; then see `resolve`."""
     is_file_name = path.suffix in (".safetensors", ".zip")
     return path if path.exists() or is_file_name or not is_hub_id(path.as_posix()) else fetch(path.as_posix(), kind)
+
+
+def copy_files(folder: Path, target: Path, names: str, copy: Callable[[Path, Path], Any] = shutil.copyfile) -> None:
+    """Copies the files of these names, a pattern, and no others; each by a function of file and copy.
+
+    Raises:
+        ValueError: a link leads out of the folder, and not within the cache of the Hub's client either.
+    """
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and re.fullmatch(names, name):
+            check_link(path, folder)
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            copy(path, target / name)
+
+
+def check_link(path: Path, folder: Path) -> None:
+    """Refuses a file that lies elsewhere than its folder: what it leads to may be no one's business.
+
+    Raises:
+        ValueError: such a link.
+    """
+    from huggingface_hub import constants
+
+    cache = Path(constants.HF_HUB_CACHE).resolve()
+    place, inside = path.resolve(), folder.resolve()
+    homes = [inside, *([cache] if cache in inside.parents else [])]
+    if not any(home in place.parents for home in homes):
+        raise ValueError(problem(path, f"a file within {folder}", f"a link to {place}", "put the file itself there"))
 
 
 def is_hub_id(source: str) -> bool:

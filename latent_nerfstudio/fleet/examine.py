@@ -1,7 +1,5 @@
 """What is known of a scene before it is fitted: whether it can be, from what, and where it stands."""
 
-import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, Optional, Sequence, Tuple
@@ -11,8 +9,9 @@ import torch
 from jaxtyping import Bool, Float
 from nerfstudio.cameras.cameras import CameraType
 
-from latent_nerfstudio.data.layouts import SceneFrames, detect_layout, read_scene
+from latent_nerfstudio.data.layouts import SceneFrames, read_scene
 from latent_nerfstudio.data.scenes_dataparser import bounds_from_silhouettes
+from latent_nerfstudio.data.sources import files_of, folder_stamp, scene_folder, source_hash
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.placement import Placement, box_words, placement_of
 from latent_nerfstudio.fleet.settings import FitSettings
@@ -38,11 +37,6 @@ class SceneFacts:
     """Of its folder, see `folder_stamp`."""
     is_measured: bool
     """Whether it has views that are held out."""
-
-
-def scene_folder(data: Path, name: str) -> Path:
-    """The folder of a scene: within the data folder, or that folder itself."""
-    return data if detect_layout(data) is not None else data / name
 
 
 def examine(
@@ -111,41 +105,6 @@ def sees(frames: SceneFrames, box: Float[np.ndarray, "2 3"]) -> Bool[np.ndarray,
     half = np.arctan(corner) if frames.camera_type == CameraType.PERSPECTIVE else np.full(len(frames), np.pi)
     angle = np.arccos(cosine.clip(-1, 1)) - np.arcsin((radius / distance).clip(max=1))
     return (angle <= half) | (distance <= radius)
-
-
-def source_hash(frames: SceneFrames) -> str:
-    """16 hexadecimal digits of what a scene is fitted from: its pictures, masks, cameras, splits and box.
-
-    Raises:
-        OSError: a picture cannot be read.
-    """
-    result = hashlib.sha256()
-    for path in files_of(frames):
-        with open(path, "rb") as stream:
-            result.update(hashlib.sha256(stream.read()).digest())
-    for name in ("camera_to_worlds", "fx", "fy", "cx", "cy", "widths", "heights", "distortion", "aabb"):
-        value = getattr(frames, name)
-        if value is not None and np.any(value):
-            result.update(name.encode() + np.asarray(value, dtype=np.float64).tobytes())
-    result.update(repr((frames.camera_type.value, sorted(frames.splits.items()))).encode())
-    return result.hexdigest()[:16]
-
-
-def files_of(frames: SceneFrames) -> Sequence[Path]:
-    """Pictures and masks of a scene."""
-    paths = (*frames.image_paths, *frames.mask_paths, *frames.dynamic_masks)
-    return [path for path in paths if path is not None]
-
-
-def folder_stamp(folder: Path) -> str:
-    """16 hexadecimal digits that change when a file below a folder is written, added or removed; nothing is read."""
-    result = hashlib.sha256()
-    for place, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            about = os.stat(os.path.join(place, name))
-            result.update(f"{os.path.relpath(place, folder)}/{name}:{about.st_size}:{about.st_mtime_ns}\n".encode())
-    return result.hexdigest()[:16]
 
 
 def unreadable_scenes(data: Path, names: Sequence[str]) -> Dict[str, str]:

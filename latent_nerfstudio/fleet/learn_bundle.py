@@ -10,7 +10,6 @@ A call that was ended goes on where it was, since each part is a run of its own 
 import copy
 import dataclasses
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
@@ -21,6 +20,7 @@ from latent_nerfstudio.data.latent_datamanager import LatentDataManagerConfig
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
 from latent_nerfstudio.engine.trainer import LatentTrainer, LatentTrainerConfig, begin_afresh
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.hub import FILES, copy_files
 from latent_nerfstudio.files.replacing import replacing_folder, sole_writer, write_text
 from latent_nerfstudio.fleet.inventory import fit_inventory
 from latent_nerfstudio.fleet.settings import EVAL_INTERVAL, FitSettings, Inventory, keep_settings
@@ -55,6 +55,8 @@ class BundleSettings:
     """Scenes, and pictures, of a step."""
     photos: Optional[str]
     """Folder of photos whose reconstruction is kept."""
+    sources: str
+    """Hash of the pictures and cameras of all scenes."""
     seed: int
 
     def values(self) -> Dict[str, Any]:
@@ -107,8 +109,8 @@ def learn_bundle(job: BundleJob) -> Dict[str, Any]:
         keep_settings(job.output, job.settings)
         joint = train(joint_config(job))
         decoder = train(decoder_config(job, joint))
-        with replacing_folder(job.output / FOLDER) as folder:
-            shutil.copytree(decoder / FOLDER, folder, dirs_exist_ok=True)
+        with replacing_folder(job.output / FOLDER, FILES["bundle"]) as folder:
+            copy_files(decoder / FOLDER, folder, FILES["bundle"])
         report = {"general": measure(job, job.bundle.folder, "general"), "own": measure(job, job.output, "own")}
         write_text(job.output / "report.json", json.dumps(report, indent=2))
         write_text(job.output / "report.md", report_page(job, report))

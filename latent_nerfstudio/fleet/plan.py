@@ -9,8 +9,8 @@ from tqdm import tqdm
 
 from latent_nerfstudio.data.layouts import SceneFrames, read_scene, scene_name
 from latent_nerfstudio.data.scenes_dataparser import find_scenes, select_scenes
+from latent_nerfstudio.data.sources import folder_stamp, scene_folder, source_hash
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.fleet.examine import folder_stamp, scene_folder, source_hash
 from latent_nerfstudio.fleet.settings import ChunkJob, Inventory
 from latent_nerfstudio.fleet.status import SceneStatus
 from latent_nerfstudio.models.shared_bundle import SharedBundle

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Literal, Optional, Protocol, Tuple, runtime_checkable
 
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.reading import LARGEST_TEXT, read_json
 from latent_nerfstudio.files.replacing import write_text
 from latent_nerfstudio.models.bundle_folder import canonical
 from latent_nerfstudio.scene_files.scene_file import SUFFIX, Precision
@@ -26,6 +27,9 @@ SHARDS = "shards"
 OF_OLD = {"plateau_every": 0, "plateau_tolerance": 0.1}
 """Settings that version 0.1 had as well; kept in what is written, so that its inventories go on."""
 
+
+LATER = ("sources",)
+"""Settings of which nothing is said in what was written before there were any."""
 
 FEW = 8
 """Photos of a scene at most of which none is held out unless that is asked for: each is worth more in training."""
@@ -138,11 +142,8 @@ def keep_settings(output: Path, settings: Settings) -> None:
     if not path.is_file():
         write_text(path, json.dumps(ours, indent=2))
         return
-    try:
-        theirs = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, RecursionError) as error:
-        do = "remove it to begin anew, or give another --output"
-        raise ValueError(problem(path, "JSON that lns fit-scenes wrote", f"'{error}'", do)) from error
+    theirs = read_json(path, "remove it to begin anew, or give another --output", LARGEST_TEXT)
+    theirs = {**{name: ours[name] for name in LATER if name in ours}, **theirs}
     others = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
     if others:
         expected = ", ".join(f"{name} {theirs.get(name)}" for name in others)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, Iterable, List, Literal, Optional, Tuple
 
+from latent_nerfstudio.files.reading import LARGEST_TEXT, read_json
 from latent_nerfstudio.files.replacing import write_text
 
 if TYPE_CHECKING:
@@ -116,12 +117,12 @@ class StatusTable:
 def read_status(path: Path) -> Tuple[str, Dict[str, SceneStatus]]:
     """Where the scenes of a status file came from, and the rows of those that are done; nothing, where it is none."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path, most=LARGEST_TEXT)
         rows = [row for row in content["scenes"] if row["state"] == "done"]
         texts = [(str(row["name"]), str(row.get("worker", "")), str(row.get("stamp", ""))) for row in rows]
         done = {name: SceneStatus(name, "done", worker=worker, stamp=stamp) for name, worker, stamp in texts}
         return str(content.get("data", "")), done
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return "", {}
 
 

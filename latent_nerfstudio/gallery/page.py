@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
 from latent_nerfstudio.api.scenes import Scenes
+from latent_nerfstudio.escaping import for_terminal
 from latent_nerfstudio.files.hub import is_hub_id, resolve
 from latent_nerfstudio.files.replacing import replacing_folder
 from latent_nerfstudio.gallery.strips import check_strip, write_strips
@@ -63,7 +64,7 @@ def row(name: str, facts: Dict[str, Any], size: Optional[int], file: str) -> Dic
 def page(title: str, rows: List[Dict[str, Any]], views: int) -> str:
     """The page. Names may hold anything: they are text in JSON, in which `<` is spelled out, and never HTML."""
     data = json.dumps({"views": views, "scenes": rows}, allow_nan=False).replace("<", "\\u003c")
-    parts = {"TITLE": html.escape(title), "DATA": data}
+    parts = {"TITLE": html.escape(for_terminal(title)), "DATA": data}
     return re.sub("TITLE|DATA", lambda found: parts[found[0]], TEMPLATE.read_text(encoding="utf-8"))
 
 

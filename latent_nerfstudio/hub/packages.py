@@ -12,14 +12,13 @@ Nothing is published that was not read and verified, and nothing is written out 
 import glob
 import json
 import re
-import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Set, Tuple
+from typing import Any, Dict, List, Optional, Set, Tuple
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.escaping import for_terminal
-from latent_nerfstudio.files.hub import FILES, PLACES, Kind, is_hub_id, local
+from latent_nerfstudio.files.hub import FILES, PLACES, Kind, check_link, copy_files, is_hub_id, local
 from latent_nerfstudio.hub.card import SCENE_FACTS, Notes, card_of, read_beside, spread
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig, locate
 from latent_nerfstudio.models.bundle_folder import FOLDER, SETTINGS_FILE
@@ -208,35 +207,6 @@ def guess_kind(source: str) -> Kind:
 def is_hub_source(source: Optional[str]) -> bool:
     """Whether a source names a Hub repository and no path."""
     return source is not None and is_hub_id(source) and not Path(source).expanduser().exists()
-
-
-def copy_files(folder: Path, target: Path, names: str, copy: Callable[[Path, Path], Any] = shutil.copyfile) -> None:
-    """Copies the files of these names, a pattern, and no others; each by a function of file and copy.
-
-    Raises:
-        ValueError: a link leads out of the folder, and not within the cache of the Hub's client either.
-    """
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.is_file() and re.fullmatch(names, name):
-            check_link(path, folder)
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            copy(path, target / name)
-
-
-def check_link(path: Path, folder: Path) -> None:
-    """Refuses a file that lies elsewhere than its folder: what it leads to may be no one's business.
-
-    Raises:
-        ValueError: such a link.
-    """
-    from huggingface_hub import constants
-
-    cache = Path(constants.HF_HUB_CACHE).resolve()
-    place, inside = path.resolve(), folder.resolve()
-    homes = [inside, *([cache] if cache in inside.parents else [])]
-    if not any(home in place.parents for home in homes):
-        raise ValueError(problem(path, f"a file within {folder}", f"a link to {place}", "put the file itself there"))
 
 
 def verify(folder: Path, kind: Kind) -> None:

@@ -11,6 +11,12 @@ from jaxtyping import Float, Int, UInt8
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.meshes.surface import Shading, Surface, corner_normals, shrink_textures
 
+BEYOND = 1e-5
+"""How far behind a face that is seen through a ray goes on, of the surface's size and of the ray's length."""
+
+MOST_LAYERS = 64
+"""Faces that are seen through, one behind the other, at most."""
+
 RAYS_AT_ONCE = 1 << 17
 """Rays cast in one go, so that the working set stays in the processor's cache."""
 
@@ -90,10 +96,12 @@ class Raycaster:
         light = irradiance(corner_normals(surface.triangles, shading), lighting or Lighting())
         tint = surface.tint * light[..., None]
         self.samples_per_axis = samples_per_axis
-        self.attributes = np.concatenate([tint, surface.uv], -1).astype(np.float32)
-        self.face_texture = surface.texture
+        self.attributes = np.concatenate([tint, surface.opacity[..., None], surface.uv], -1).astype(np.float32)
+        self.face_texture, self.cutoff = surface.texture, surface.cutoff
+        self.is_opaque = bool((surface.cutoff == 0).all())
         self.textures = tuple(padded_texture(image) for image in surface.textures)
         self.corners = np.unique(surface.triangles.reshape(-1, 3), axis=0)
+        self.size = float(np.ptp(self.corners, axis=0).max())
         self.scene = EmbreeScene()
         TriangleMesh(self.scene, surface.triangles.astype(np.float32))
 
@@ -111,25 +119,46 @@ class Raycaster:
 
     def colour(
         self, faces: Int[np.ndarray, "hits"], weights: Float[np.ndarray, "hits 2"]
-    ) -> Float[np.ndarray, "hits 3"]:
-        """RGB in [0, 1] of points on faces, given the weights of the faces' second and third corner."""
+    ) -> Float[np.ndarray, "hits 4"]:
+        """RGB and alpha in [0, 1] of points on faces, given the weights of the faces' second and third corner."""
         corners = self.attributes[faces]
         u, v = weights[:, :1], weights[:, 1:]
         mixed = (1.0 - u - v) * corners[:, 0] + u * corners[:, 1] + v * corners[:, 2]
-        colour, uv = mixed[:, :3], mixed[:, 3:]
-        if len(self.textures) == 1 and (self.face_texture == 0).all():
-            return colour * sample_texture(self.textures[0], uv)
+        colour, uv = mixed[:, :4], mixed[:, 4:]
         texture = self.face_texture[faces]
         for index in np.unique(texture[texture >= 0]):
             chosen = texture == index
-            colour[chosen] *= sample_texture(self.textures[index], uv[chosen])
+            texels = sample_texture(self.textures[index], uv[chosen])
+            colour[chosen, : texels.shape[1]] *= texels
+        cutoff = self.cutoff[faces]
+        colour[:, 3] = np.where(np.isnan(cutoff), colour[:, 3].clip(0, 1), colour[:, 3] >= cutoff)
         return colour
+
+    def seen(
+        self, origins: Float[np.ndarray, "rays 3"], directions: Float[np.ndarray, "rays 3"]
+    ) -> Float[np.ndarray, "rays 4"]:
+        """What rays see, front to back: RGB times alpha, and alpha."""
+        seen = np.zeros((len(origins), 4), np.float32)
+        rays, origins = np.arange(len(origins)), origins.copy()
+        for _ in range(1 if self.is_opaque else MOST_LAYERS):
+            faces, distance, weights = self.cast(origins[rays], directions[rays])
+            hit = faces >= 0
+            rays, faces, distance = rays[hit], faces[hit], distance[hit]
+            colour = self.colour(faces, weights[hit])
+            share = (1.0 - seen[rays, 3:]) * colour[:, 3:]
+            seen[rays] += share * np.concatenate([colour[:, :3], np.ones_like(share)], axis=1)
+            going = seen[rays, 3] < 0.999
+            rays, distance = rays[going], distance[going, None]
+            if not len(rays):
+                break
+            origins[rays] += (distance * (1 + BEYOND) + BEYOND * self.size) * directions[rays]
+        return seen
 
     def render(self, pose: Float[np.ndarray, "4 4"], camera: PinholeCamera) -> UInt8[np.ndarray, "height width 4"]:
         """Renders one view from an OpenGL camera-to-world matrix.
 
         Returns:
-            RGBA; RGB is the mean over the rays that hit (not multiplied by alpha), alpha the share of rays that hit.
+            RGBA; RGB is the mean over the rays, by their alpha (not multiplied by it), alpha the mean of theirs.
         """
         image = np.zeros((camera.height, camera.width, 4), np.uint8)
         top, bottom, left, right = visible_box(self.corners, pose, camera)
@@ -147,13 +176,8 @@ class Raycaster:
         n = self.samples_per_axis
         directions = ray_directions(camera, box, n) @ pose[:3, :3].T.astype(np.float32)
         origins = np.broadcast_to(pose[:3, 3].astype(np.float32), directions.shape)
-        faces, _, weights = self.cast(origins, directions)
-        hit = np.flatnonzero(faces >= 0)
-        samples = np.zeros((len(faces), 4), np.float32)
-        samples[hit, :3] = self.colour(faces[hit], weights[hit])
-        samples[hit, 3] = 1.0
-        total = samples.reshape(bottom - top, n, right - left, n, 4).sum((1, 3))
-        rgb = total[..., :3] / np.maximum(total[..., 3:], 1.0)
+        total = self.seen(origins, directions).reshape(bottom - top, n, right - left, n, 4).sum((1, 3))
+        rgb = total[..., :3] / np.maximum(total[..., 3:], 1e-6)
         return np.round(255.0 * np.concatenate([rgb, total[..., 3:] / n**2], -1)).astype(np.uint8)
 
 
@@ -184,21 +208,23 @@ def visible_box(
     return top, bottom, left, right
 
 
-def padded_texture(image: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "padded_height padded_width 3"]:
+def padded_texture(
+    image: UInt8[np.ndarray, "height width channels"],
+) -> Float[np.ndarray, "padded_height padded_width channels"]:
     """A texture in [0, 1] with one more row and column on each side, which repeat it, for bilinear lookups."""
     return np.pad(image.astype(np.float32) / 255.0, ((1, 1), (1, 1), (0, 0)), mode="wrap")
 
 
 def sample_texture(
-    padded: Float[np.ndarray, "padded_height padded_width 3"], uv: Float[np.ndarray, "hits 2"]
-) -> Float[np.ndarray, "hits 3"]:
-    """Bilinear RGB in [0, 1] of a padded texture; v points up, outside [0, 1] the texture repeats."""
+    padded: Float[np.ndarray, "padded_height padded_width channels"], uv: Float[np.ndarray, "hits 2"]
+) -> Float[np.ndarray, "hits channels"]:
+    """Bilinear values in [0, 1] of a padded texture; v points up, outside [0, 1] the texture repeats."""
     height, width = padded.shape[0] - 2, padded.shape[1] - 2
     x = (uv[:, 0] - np.floor(uv[:, 0])) * width + 0.5
     y = (1.0 - (uv[:, 1] - np.floor(uv[:, 1]))) * height + 0.5
     column, row = np.minimum(x.astype(np.int32), width), np.minimum(y.astype(np.int32), height)
     a, b = (x - column)[:, None], (y - row)[:, None]
-    flat, stride = padded.reshape(-1, 3), width + 2
+    flat, stride = padded.reshape(-1, padded.shape[2]), width + 2
     corner = row * stride + column
     upper = flat[corner] * (1.0 - a) + flat[corner + 1] * a
     lower = flat[corner + stride] * (1.0 - a) + flat[corner + stride + 1] * a

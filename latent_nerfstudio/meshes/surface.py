@@ -1,8 +1,9 @@
 """A mesh flattened to what a ray caster needs: triangles, colours at their corners, textures."""
 
+import math
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Optional
 
@@ -12,6 +13,7 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.escaping import for_terminal
 from latent_nerfstudio.files.reading import UnusualFile
 from latent_nerfstudio.meshes.mesh_files import GLTF, MeshError, check_textures, read_mesh_file
 from latent_nerfstudio.meshes.normalize import UpAxis, unit_box_map
@@ -30,10 +32,14 @@ LARGEST_SIDE = 4096
 
 Shading = Literal["smooth", "flat"]
 
+TextureKey = tuple[int, str]
+"""The `id` of a picture, and Pillow's mode."""
+
 
 @dataclass(frozen=True)
 class Surface:
-    """Triangles with colours. The colour of a point is its corners' tint, times its texture where it has one."""
+    """Triangles with colours. The colour of a point is its corners' tint, times its texture where it has one; its alpha
+    is theirs, likewise multiplied."""
 
     triangles: Float[np.ndarray, "faces 3 3"]
     """Corners, z up."""
@@ -43,7 +49,17 @@ class Surface:
     """Texture coordinates of each corner, v up; outside [0, 1] the texture repeats."""
     texture: Int[np.ndarray, "faces"]
     """Index into `textures`; -1 for faces without one."""
-    textures: tuple[UInt8[np.ndarray, "height width 3"], ...] = ()
+    textures: tuple[UInt8[np.ndarray, "height width channels"], ...] = ()
+    """RGB, or RGBA where alpha counts."""
+    opacity: Float[np.ndarray, "faces 3"] = field(default_factory=lambda: np.ones((0, 3)))
+    """Alpha of each corner; by default 1."""
+    cutoff: Float[np.ndarray, "faces"] = field(default_factory=lambda: np.zeros(0))
+    """Alpha from which on a face is there, wholly; NaN where it is blended with what is behind. By default 0."""
+
+    def __post_init__(self) -> None:
+        if len(self.cutoff) < len(self.triangles):
+            object.__setattr__(self, "opacity", np.ones(self.triangles.shape[:2]))
+            object.__setattr__(self, "cutoff", np.zeros(len(self.triangles)))
 
     def normalized(self, up_axis: UpAxis = "z") -> "Surface":
         """The same surface, centred, longest side 1, z up; see `unit_box_map`."""
@@ -54,7 +70,8 @@ class Surface:
         """The same surface after an affine map; one that mirrors turns the faces, so that they still look outwards."""
         triangles = self.triangles @ matrix[:3, :3].T + matrix[:3, 3]
         order = slice(None, None, -1 if np.linalg.det(matrix[:3, :3]) < 0 else 1)
-        return replace(self, triangles=triangles[:, order], tint=self.tint[:, order], uv=self.uv[:, order])
+        tint, uv, opacity = self.tint[:, order], self.uv[:, order], self.opacity[:, order]
+        return replace(self, triangles=triangles[:, order], tint=tint, uv=uv, opacity=opacity)
 
     def bounds(self) -> Float[np.ndarray, "2 3"]:
         """Lowest and highest corner of the box around all triangles."""
@@ -65,8 +82,9 @@ class Surface:
 def load_surface(path: Path) -> Surface:
     """Reads a mesh file (glb, gltf, obj, ply, stl, off), with its textures, colours and instances.
 
-    Every face is opaque; transparency is warned of. Colours are sRGB as in pictures: glTF's factors and vertex colours,
-    which are linear, are encoded, those of other formats are taken as they are.
+    Colours are sRGB as in pictures: glTF's factors and vertex colours, which are linear, are encoded, those of other
+    formats are taken as they are. Alpha counts as the alpha mode of a glTF material says; faces of other formats are
+    opaque, and those with alpha are warned of.
 
     Raises:
         ValueError: the file cannot be read, has no faces, or holds more than memory does.
@@ -74,9 +92,9 @@ def load_surface(path: Path) -> Surface:
     try:
         scene = read_mesh_file(path)
         meshes = {name: part for name, part in scene.geometry.items() if isinstance(part, trimesh.Trimesh)}
-        images = {id(image): image for image in (texture_image(mesh.visual) for mesh in meshes.values()) if image}
-        check_textures(list(images.values()), path)
-        pixels = {key: reduced(np.asarray(image.convert("RGB")), LARGEST_SIDE) for key, image in images.items()}
+        images = {key: image for key, image in (texture_of(mesh.visual) for mesh in meshes.values()) if image}
+        check_textures(list({id(image): image for image in images.values()}.values()), path)
+        pixels = {key: reduced(np.asarray(image.convert(key[1])), LARGEST_SIDE) for key, image in images.items()}
         is_linear = path.suffix.lower() in GLTF
         parts = {name: surface_of(mesh, is_linear, pixels) for name, mesh in meshes.items() if len(mesh.faces)}
         places = [scene.graph[node] for node in scene.graph.nodes_geometry]
@@ -89,20 +107,21 @@ def load_surface(path: Path) -> Surface:
     surfaces = [surface for surface in surfaces if len(surface.triangles)]
     if not surfaces:
         raise MeshError(problem(path, "a mesh with faces", "none", "export it with faces, not as points"))
-    if any(is_transparent(mesh.visual) for mesh in meshes.values()):
-        warnings.warn(f"{path}: has transparent materials or colours, whose faces are rendered opaque", stacklevel=2)
+    if names := [name for name, mesh in meshes.items() if is_taken_for_opaque(mesh.visual)]:
+        listed = for_terminal(", ".join(names), 200)
+        warnings.warn(f"{path}: rendered opaque, though it has alpha below 1: {listed}", stacklevel=2)
     return join(surfaces)
 
 
 def surface_of(
-    mesh: trimesh.Trimesh, is_linear: bool = False, pixels: Optional[Mapping[int, np.ndarray]] = None
+    mesh: trimesh.Trimesh, is_linear: bool = False, pixels: Optional[Mapping[TextureKey, np.ndarray]] = None
 ) -> Surface:
     """Flattens one mesh; faces without an area are left out.
 
     Args:
         mesh: triangles, with colours or a texture.
         is_linear: whether colours of vertices are linear, as glTF's are; base colour factors are in any case.
-        pixels: decoded textures, by the `id` of their image.
+        pixels: decoded textures, by their keys (`texture_of`).
 
     Raises:
         MeshError: faces that are no triangles, or corners that are no three finite coordinates.
@@ -115,16 +134,19 @@ def surface_of(
         got = "NaN, infinity or more"
         raise MeshError(problem("mesh", f"finite vertices up to {LARGEST_COORDINATE:g}", got, do))
     kept = np.linalg.norm(area_vectors(triangles), axis=-1) > 0.0
-    image, uv = texture_image(mesh.visual), getattr(mesh.visual, "uv", None)
+    (key, image), uv = texture_of(mesh.visual), getattr(mesh.visual, "uv", None)
     texture = None
     if image is not None:
-        texture = (pixels or {}).get(id(image), np.asarray(image.convert("RGB")))
+        texture = pixels[key] if pixels and key in pixels else np.asarray(image.convert(key[1]))
+    rgba = corner_colours(mesh, image is not None, is_linear)[kept]
     return Surface(
         triangles=triangles[kept],
-        tint=corner_tint(mesh, image is not None, is_linear)[kept],
+        tint=rgba[..., :3],
         uv=(np.zeros((*faces.shape, 2)) if texture is None else np.asarray(uv, dtype=np.float64)[faces][..., :2])[kept],
         texture=np.full(int(kept.sum()), -1 if texture is None else 0),
         textures=() if texture is None else (texture,),
+        opacity=rgba[..., 3],
+        cutoff=np.full(int(kept.sum()), cutoff_of(mesh.visual)),
     )
 
 
@@ -140,18 +162,32 @@ def join(surfaces: list[Surface]) -> Surface:
         uv=np.concatenate([surface.uv for surface in surfaces]),
         texture=np.concatenate([table[s.texture] for table, s in zip(tables, surfaces, strict=True)]),
         textures=tuple(unique.values()),
+        opacity=np.concatenate([surface.opacity for surface in surfaces]),
+        cutoff=np.concatenate([surface.cutoff for surface in surfaces]),
     )
 
 
-def texture_image(visual: Any) -> Optional[Image.Image]:
-    """The picture of a material, where there are texture coordinates for it; not decoded yet."""
+def texture_of(visual: Any) -> tuple[TextureKey, Optional[Image.Image]]:
+    """The picture of a material, where there are texture coordinates for it, not decoded yet; and what tells it from
+    others: which picture, and in which of Pillow's modes it is needed."""
     material, uv = getattr(visual, "material", None), getattr(visual, "uv", None)
     image = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
-    return None if uv is None or len(uv) == 0 else image
+    found = None if uv is None or len(uv) == 0 else image
+    return (id(found), "RGB" if cutoff_of(visual) == 0 or found is None or not has_alpha(found) else "RGBA"), found
 
 
-def corner_tint(mesh: trimesh.Trimesh, has_texture: bool, is_linear: bool = False) -> Float[np.ndarray, "faces 3 3"]:
-    """sRGB in [0, 1] of each corner, from vertex colours, face colours or the plain colour of a material.
+def cutoff_of(visual: Any) -> float:
+    """`Surface.cutoff` of a mesh, by the alpha mode of its glTF material; 0, for opaque, where there is none."""
+    material: Any = getattr(visual, "material", None)
+    mode = getattr(material, "alphaMode", None)
+    if mode == "MASK":
+        cutoff = getattr(material, "alphaCutoff", None)
+        return 0.5 if cutoff is None else float(cutoff)
+    return math.nan if mode == "BLEND" else 0.0
+
+
+def corner_colours(mesh: trimesh.Trimesh, has_texture: bool, is_linear: bool = False) -> Float[np.ndarray, "faces 3 4"]:
+    """sRGB and alpha in [0, 1] of each corner, from vertex colours, face colours or the plain colour of a material.
 
     A factor over a texture multiplies its sRGB values by its own, which is right for light of a pure power.
     """
@@ -163,28 +199,29 @@ def corner_tint(mesh: trimesh.Trimesh, has_texture: bool, is_linear: bool = Fals
         colours = in_unit(visual.vertex_colors)[faces]
     elif visual.kind == "texture":
         is_linear = hasattr(visual.material, "baseColorFactor")
-        colours = np.broadcast_to(material_colour(visual.material, has_texture), (*faces.shape, 3))
+        colours = np.broadcast_to(material_colour(visual.material, has_texture), (*faces.shape, 4))
         extra = visual.vertex_attributes.get("color")  # glTF's COLOR_0, which multiplies the material
         if extra is not None and len(extra) == len(mesh.vertices):
             colours = colours * in_unit(extra)[faces]
     else:
-        return np.full((*faces.shape, 3), UNCOLOURED)
-    return srgb(colours) if is_linear else colours
+        return np.broadcast_to((*[UNCOLOURED] * 3, 1.0), (*faces.shape, 4))
+    return np.concatenate([srgb(colours[..., :3]), colours[..., 3:]], axis=-1) if is_linear else colours
 
 
-def in_unit(colours: Any) -> Float[np.ndarray, "n 3"]:
-    """RGB in [0, 1] of colours in floats, or in integers that take their whole range."""
-    values = np.asarray(colours)[:, :3]
-    return values / np.iinfo(values.dtype).max if np.issubdtype(values.dtype, np.integer) else values.astype(np.float64)
+def in_unit(colours: Any) -> Float[np.ndarray, "n 4"]:
+    """RGBA in [0, 1] of colours in floats, or in integers that take their whole range; alpha 1 where there is none."""
+    values = np.asarray(colours)
+    whole = float(np.iinfo(values.dtype).max) if np.issubdtype(values.dtype, np.integer) else 1.0
+    return np.concatenate([values / whole, np.ones((len(values), 1))], axis=1)[:, :4]
 
 
-def material_colour(material: Any, has_texture: bool) -> Float[np.ndarray, "3"]:
+def material_colour(material: Any, has_texture: bool) -> Float[np.ndarray, "4"]:
     """Plain colour of a material in [0, 1]; white under a texture unless glTF says to multiply."""
     if hasattr(material, "baseColorFactor"):
         factor = material.baseColorFactor
-        return np.ones(3) if factor is None else in_unit(np.asarray(factor)[None])[0]
+        return np.ones(4) if factor is None else in_unit(np.asarray(factor)[None])[0]
     # A diffuse colour beside a texture is as often a leftover as it is meant; viewers differ, we show the texture.
-    return np.ones(3) if has_texture else in_unit(np.asarray(material.main_color)[None])[0]
+    return np.ones(4) if has_texture else in_unit(np.asarray(material.main_color)[None])[0]
 
 
 def srgb(linear: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
@@ -193,20 +230,12 @@ def srgb(linear: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
-def is_transparent(visual: Any) -> bool:
-    """Whether something of a mesh is meant to be seen through; glTF says by its alpha mode whether alpha counts."""
+def is_taken_for_opaque(visual: Any) -> bool:
+    """Whether a mesh has alpha below 1 of which no alpha mode says what it means, as glTF's does."""
     material: Any = getattr(visual, "material", None)
-    image = texture_image(visual)
-    if hasattr(material, "baseColorFactor"):
-        if material.alphaMode in (None, "OPAQUE"):
-            return False
-        factor = material.baseColorFactor
-        if image is not None and has_alpha(image) and (np.asarray(image.convert("RGBA"))[..., 3] < 255).any():
-            return True
-        return factor is not None and bool(factor[3] < 255)
     if visual.kind in ("vertex", "face"):
         return bool((visual.vertex_colors[:, 3] < 255).any())
-    return material is not None and bool(material.main_color[3] < 255)
+    return material is not None and not hasattr(material, "alphaMode") and bool(material.main_color[3] < 255)
 
 
 def area_vectors(triangles: Float[np.ndarray, "faces 3 3"]) -> Float[np.ndarray, "faces 3"]:
@@ -269,14 +298,17 @@ def shrink_textures(surface: Surface, samples_per_unit: float) -> Surface:
 
 
 def reduced(
-    image: UInt8[np.ndarray, "height width 3"], side: Optional[int] = None, factor: int = 1
-) -> UInt8[np.ndarray, "small_height small_width 3"]:
+    image: UInt8[np.ndarray, "height width channels"], side: Optional[int] = None, factor: int = 1
+) -> UInt8[np.ndarray, "small_height small_width channels"]:
     """An image `factor` times smaller, or so much that no side is longer than `side`; a pixel is the mean of those that
-    it covers."""
+    it covers, in each channel."""
     if side is not None:
         factor = max(1, -(-max(image.shape[:2]) // side))
     if factor == 1:
         return image
     height, width = image.shape[:2]
     size = (max(1, round(width / factor)), max(1, round(height / factor)))
-    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
+    channels = [
+        Image.fromarray(image[..., channel]) for channel in range(image.shape[2])
+    ]  # Pillow would weight by alpha
+    return np.stack([np.asarray(c.resize(size, Image.Resampling.BOX)) for c in channels], axis=2)

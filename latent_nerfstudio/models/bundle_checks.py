@@ -80,11 +80,18 @@ AUTOENCODER: Dict[str, Tuple[Check, str]] = {
 }
 """Likewise, of its autoencoder."""
 
-WIDTH = (is_whole_in(4, 1 << 9), "a whole number from 4 to 512")
+
+def is_multiple_in(step: int, low: int, high: int) -> Check:
+    """Whether a value is a multiple of a number, in a range."""
+    return lambda value: is_whole_in(low, high)(value) and value % step == 0
+
 
 SCENE_ENCODER: Dict[str, Tuple[Check, str]] = {
-    "grid": (is_whole_in(4, 64), "a whole number from 4 to 64"),
-    **dict.fromkeys(("photo_width", "point_width", "fine_width", "width", "inner_width"), WIDTH),
+    "grid": (is_multiple_in(2, 4, 64), "an even number from 4 to 64"),
+    **dict.fromkeys(("photo_width", "point_width"), (is_multiple_in(4, 4, 512), "a multiple of 4 from 4 to 512")),
+    **dict.fromkeys(
+        ("fine_width", "width", "inner_width"), (is_multiple_in(8, 8, 512), "a multiple of 8 from 8 to 512")
+    ),
     "inner_blocks": (is_whole_in(1, 32), "a whole number from 1 to 32"),
 }
 """Likewise, of its scene encoder, where it has one."""
@@ -125,8 +132,6 @@ def check_settings(settings: Mapping[str, Any], where: object) -> None:
         raise ValueError(problem(where, "the settings of a bundle", f"{unknown[0]!r:.40} as well", AGAIN))
     check_each(settings, SETTINGS, where)
     check_each(settings["autoencoder"], AUTOENCODER, f"{where}, autoencoder")
-    if settings.get("scene_encoder") is not None:
-        check_encoder(settings["scene_encoder"], f"{where}, scene_encoder")
     field = settings["field"]
     check_each(field, FIELD, f"{where}, field")
     check_each(field, {n: check for n, check in MORE_FIELD.items() if n in field}, f"{where}, field")
@@ -135,17 +140,35 @@ def check_settings(settings: Mapping[str, Any], where: object) -> None:
     if not 0 < numbers <= MOST_NUMBERS:
         got = f"{features} features of {field['resolution']} x {field['resolution']}"
         raise ValueError(problem(f"{where}, field", f"planes of 1 to {MOST_NUMBERS} numbers", got, AGAIN))
+    if settings.get("scene_encoder") is not None:
+        check_encoder(settings["scene_encoder"], field["resolution"], f"{where}, scene_encoder")
 
 
-def check_encoder(settings: Any, where: object) -> None:
+def check_encoder(settings: Any, resolution: int, where: object) -> None:
     """Refuses settings that are no scene encoder's.
 
+    Args:
+        settings: by name.
+        resolution: of the bundle's planes.
+        where: for the message.
+
     Raises:
-        ValueError: a setting is absent, unknown, of another type or out of its range; the message names it.
+        ValueError: a setting is absent, unknown, of another type or out of its range, the message names it; or all
+            together ask for more memory than `MOST_NUMBERS` numbers.
     """
     if not isinstance(settings, dict) or set(settings) - set(SCENE_ENCODER):
         raise ValueError(problem(where, f"an object with {', '.join(SCENE_ENCODER)}", f"{settings!r:.60}", AGAIN))
     check_each(settings, SCENE_ENCODER, where)
+    grid, wide, narrow, fine, width, inner = (settings[name] for name in ENCODER_SIZES)
+    weights = 36 * wide**2 + 3 * narrow * grid * width + 40 * (width**2 + fine**2) + 4 * width * (2 * inner + fine)
+    weights += 20 * settings["inner_blocks"] * inner**2
+    work = max(8 * 2 * wide * grid**3, 3 * 2 * fine * resolution**2)  # 8 photos at a time; planes and their branch
+    if max(8 * weights, work) > MOST_NUMBERS:
+        got = f"{weights:,} of weights and {work:,} at once"
+        raise ValueError(problem(where, f"a network of up to {MOST_NUMBERS // 8:,} and {MOST_NUMBERS:,}", got, AGAIN))
+
+
+ENCODER_SIZES = ("grid", "photo_width", "point_width", "fine_width", "width", "inner_width")
 
 
 def check_each(values: Mapping[str, Any], checks: Mapping[str, Tuple[Check, str]], where: object) -> None:

@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
-import shutil
 from pathlib import Path
 from typing import Any, Dict, Optional
 
 import torch
 
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.hub import FILES, copy_files
+from latent_nerfstudio.files.reading import read_json
 from latent_nerfstudio.files.replacing import replacing_folder
 from latent_nerfstudio.latent_space.checks import is_finite
 from latent_nerfstudio.models.bundle_checks import AGAIN
@@ -52,14 +53,17 @@ def read_scene_encoder(bundle: SharedBundle) -> Optional[SceneEncoder]:
     if bundle.scene_encoder is None:
         return None
     encoder = new_scene_encoder(bundle, SceneEncoderConfig(**bundle.scene_encoder))
-    path = bundle.folder / ENCODER_FILE
-    state = {name: value.float() for name, value in stored_tensors(path)} if path.is_file() else {}
-    try:
-        encoder.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(problem(path, "the scene encoder of this bundle", str(error), AGAIN)) from error
-    if not all(is_finite(value) for value in state.values()):
-        raise ValueError(problem(path, "finite numbers", "others", AGAIN))
+    path, left = bundle.folder / ENCODER_FILE, encoder.state_dict()
+    for name, value in stored_tensors(path) if path.is_file() else ():
+        own = left.pop(name, None)
+        if own is None or own.shape != value.shape:
+            got = f"{name!r:.80} of {list(value.shape)}"
+            raise ValueError(problem(path, "the scene encoder of this bundle", got, AGAIN))
+        if not value.is_floating_point() or not is_finite(value):
+            raise ValueError(problem(path, "finite numbers", f"others in {name}", AGAIN))
+        own.copy_(value)
+    if left:
+        raise ValueError(problem(path, "the scene encoder of this bundle", f"no {next(iter(left))}", AGAIN))
     return encoder.eval().requires_grad_(False)
 
 
@@ -77,12 +81,12 @@ def write_scene_encoder(bundle: SharedBundle, encoder: SceneEncoder, run_folder:
     """
     from safetensors.torch import save_file
 
-    settings = json.loads((bundle.folder / SETTINGS_FILE).read_text(encoding="utf-8"))
+    settings = read_json(bundle.folder / SETTINGS_FILE)
     settings["facts"] = {**bundle.facts, "scene_encoder": facts}
     settings["scene_encoder"] = settings_of(encoder.config)
     state = {name: value.detach().half().cpu().contiguous() for name, value in encoder.state_dict().items()}
-    with replacing_folder(run_folder / FOLDER) as folder:
-        shutil.copytree(bundle.folder, folder, dirs_exist_ok=True)
+    with replacing_folder(run_folder / FOLDER, rf"README\.md|{FILES['bundle']}") as folder:
+        copy_files(bundle.folder, folder, FILES["bundle"])
         save_file(state, folder / ENCODER_FILE)
         (folder / ENCODER_FILE).chmod(0o644)  # safetensors keeps its files to their owner
         settings["hash"] = hash_folder(folder, settings)

@@ -1,5 +1,7 @@
 """From a folder of photos to a scene: upright copies, masks, poses, undistorted pictures, transforms.json."""
 
+import math
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from latent_nerfstudio.files.camera_file import frames_of, pinhole, write_camera
 from latent_nerfstudio.files.replacing import replacing_folder
 from latent_nerfstudio.photos.cut_out import border_colour, colour_of, object_mask
 from latent_nerfstudio.photos.motion import Lens, Matching, find_poses, import_pycolmap
-from latent_nerfstudio.pictures import SUFFIXES, open_picture, plain, read_mask
+from latent_nerfstudio.pictures import SUFFIXES, open_picture, plain, read_mask, read_picture
 
 SCENE_FILES = r"transforms\.json|(images|masks)/[^/]+\.png"
 """Names of the files of a scene, which alone are replaced."""
@@ -31,6 +33,9 @@ SEEN = 0.5
 
 QUANTILES = (0.02, 0.98)
 """Of the coordinates of these points, along each axis: a few are wrong."""
+
+MASK_SHAPE = 0.05
+"""How far the logarithm of a mask's width over height may be from the photo's: sizes are rounded."""
 
 MARGIN = 0.1
 """Share of each side by which the box is wider on either end: no point lies on what has no texture."""
@@ -63,11 +68,43 @@ def find_photos(folder: Path) -> list[Path]:
     if len(paths) < 3:
         do = "name the folder that holds them; take some thirty, from all around"
         raise ValueError(problem(folder, f"three photos or more ({' '.join(SUFFIXES)})", len(paths), do))
-    stems = [path.stem.replace(" ", "_") for path in paths]
-    twice = next((stem for stem in stems if stems.count(stem) > 1), None)
+    names = [name_in_scene(path) for path in paths]
+    twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ValueError(problem(folder, "each photo once", f"two of the name '{twice}'", "leave one out"))
     return paths
+
+
+def name_in_scene(path: Path) -> str:
+    """What a photo is called in its scene: letters, digits, dots and dashes of any script, as COLMAP's lists of pairs
+    are separated by blanks and lines."""
+    return re.sub(r"[^\w.-]", "_", f"{path.stem}.png")
+
+
+def check_options(options: PhotoOptions) -> None:
+    """Refuses numbers out of their range, and colours that are none.
+
+    Raises:
+        ValueError: such an option.
+    """
+    if options.longest_side < 16:
+        raise ValueError(problem("longest_side", "at least 16 pixels", options.longest_side, "raise --longest-side"))
+    if not 0 <= options.tolerance <= 255:
+        raise ValueError(problem("tolerance", "0 to 255", options.tolerance, "change --tolerance"))
+    if options.background not in (None, "auto"):
+        colour_of(options.background or "")
+
+
+def check_apart(folder: Path, scene: Path) -> None:
+    """Refuses a scene that would take the place of the photos that it is made of.
+
+    Raises:
+        FileExistsError: such a scene.
+    """
+    if scene.resolve() in (folder.resolve(), *folder.resolve().parents):
+        raise FileExistsError(
+            problem(scene, f"a folder apart from the photos in {folder}", "one around them", "name another")
+        )
 
 
 def process_photos(folder: Path, scene: Path, options: PhotoOptions) -> str:
@@ -82,10 +119,12 @@ def process_photos(folder: Path, scene: Path, options: PhotoOptions) -> str:
         A report: how many photos got poses, which did not, and what to do if few did.
 
     Raises:
-        ValueError: photos that cannot be read, or do not fit together.
+        ValueError: photos that cannot be read, or do not fit together; an option out of its range.
         FileNotFoundError: no such folder.
-        FileExistsError: the scene's folder holds other files.
+        FileExistsError: the scene's folder holds other files, or the photos.
     """
+    check_options(options)
+    check_apart(folder, scene)
     import_pycolmap()
     photos = find_photos(folder)
     scene.parent.mkdir(parents=True, exist_ok=True)
@@ -105,8 +144,7 @@ def write_upright(photos: Sequence[Path], work: Path, options: PhotoOptions) -> 
         Names, and sizes (width and height) of the photos in `work/images`. Masks are in `work/masks`, and those for
         features, which leave out the background as well, in `work/features`.
     """
-    # COLMAP's list of pairs is separated by blanks.
-    pictures = {f"{path.stem}.png".replace(" ", "_"): path for path in photos}
+    pictures = {name_in_scene(path): path for path in photos}
     colour = None
     if options.background is not None:
         some = (upright(path, options.longest_side) for path in photos[:: max(1, len(photos) // 8)])
@@ -142,7 +180,11 @@ def upright(path: Path, longest_side: int) -> Image.Image:
 
 
 def mask_beside(path: Path, size: tuple[int, int]) -> Optional[Bool[np.ndarray, "height width"]]:
-    """The mask of a photo, turned and sized as the photo is; None where there is none."""
+    """The mask of a photo, turned and sized as the photo is; None where there is none.
+
+    Raises:
+        ValueError: it cannot be read, or is of another shape.
+    """
     folders = (path.parent / "masks", path.parent.parent / "masks")
     names = (f"{path.stem}.png", f"{path.name}.png", path.name)
     found = next((folder / name for folder in folders for name in names if (folder / name).is_file()), None)
@@ -151,6 +193,9 @@ def mask_beside(path: Path, size: tuple[int, int]) -> Optional[Bool[np.ndarray, 
     mask = Image.fromarray((read_mask(found) * 255).astype(np.uint8))
     with open_picture(path) as image:
         turned = mask if mask.size != image.size else turned_as(mask, image)
+    if abs(math.log(turned.width * size[1] / (turned.height * size[0]))) > MASK_SHAPE:
+        expected, do = f"a mask of the shape of {path.name}, {size[0]} x {size[1]}", "make it again of this photo"
+        raise ValueError(problem(found, expected, f"{mask.width} x {mask.height}", do))
     return np.asarray(turned.resize(size, Image.Resampling.NEAREST)) > 127
 
 
@@ -189,13 +234,13 @@ def write_scene(model: Any, work: Path, scene: Path) -> list[str]:
     (scene / "images").mkdir()
     for image in tqdm(images, "Undistorting", unit="photo", delay=2):
         lens, maps = undistortion(image.camera)
-        picture = np.asarray(Image.open(work / "images" / image.name))
+        picture = read_picture(work / "images" / image.name)
         transparent |= picture.shape[2] == 4
         Image.fromarray(remapped(picture, maps)).save(scene / "images" / image.name)
         entry = pinhole(*lens)
         if (work / "masks" / image.name).is_file():
             (scene / "masks").mkdir(exist_ok=True)
-            mask = np.asarray(Image.open(work / "masks" / image.name))
+            mask = read_mask(work / "masks" / image.name).astype(np.uint8) * 255
             Image.fromarray(remapped(mask, maps)).save(scene / "masks" / image.name)
             entry["mask_path"] = f"masks/{image.name}"
         lenses.append(entry)

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any, Dict, List
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from nerfstudio.utils import writer
@@ -15,6 +14,7 @@ from latent_nerfstudio.data.latent_cache import group_by
 from latent_nerfstudio.data.latent_datamanager import scene_indices
 from latent_nerfstudio.files.replacing import replacing_file, write_text
 from latent_nerfstudio.latent_space.latent_space import as_float
+from latent_nerfstudio.pictures import read_picture
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, summarise
 
 COLUMNS = ("photo", "render", "autoencoder", "latent of photo", "latent of render", "error x 4", "depth")
@@ -39,7 +39,7 @@ def draw_views(pipeline: LatentPipeline, folder: Path, step: int, seconds: float
     write_contact_sheet(pipeline, path, SCENES_PICTURED)
     metrics = measure_views(pipeline, one_view_a_scene(pipeline)[:SCENES_PICTURED])
     append_row(folder / "metrics.jsonl", {"step": step + 1, "seconds": seconds, **metrics})
-    writer.put_image("Pictures", torch.from_numpy(np.array(Image.open(path))) / 255, step)
+    writer.put_image("Pictures", torch.from_numpy(read_picture(path)) / 255, step)
     writer.put_dict("Pictured views", metrics, step)
 
 

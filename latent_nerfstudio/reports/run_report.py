@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.reading import LARGEST_TEXT, read_json
 from latent_nerfstudio.reports.costs import Cost, Costs, break_even
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def inventory_report(folder: Path) -> RunReport:
 
     path = folder / FILE
     try:
-        status = json.loads(path.read_text(encoding="utf-8"))
+        status = read_json(path, "call lns fit-scenes again", LARGEST_TEXT)
         done = [row for row in status["scenes"] if row["state"] == "done"]
         rows = {row["name"]: {n: float(row[n]) for n in (*METRICS, *COSTS) if n in row} for row in done}
         training = {

@@ -75,6 +75,11 @@ def test_a_scene_in_its_own_units_is_placed_in_the_bundles_box(bundle):
     torch.testing.assert_close(4 * pictures[0].depth, pictures[1].depth, atol=1e-2, rtol=1e-3)
 
 
+def spoilt(cameras, name):
+    getattr(cameras, name)[0] = torch.nan
+    return cameras
+
+
 def away(cameras):
     turned = cameras_of(len(cameras))
     turned.camera_to_worlds[..., :3] *= torch.tensor([-1.0, 1.0, -1.0])
@@ -88,12 +93,27 @@ def away(cameras):
         (2, lambda c: c[:1], "cameras: expected one for each of 2 photos, got 1"),
         (2, lambda c: cameras_of(2, width=7), "expected 1 perspective cameras of 8 x 9 pixels, got others"),
         (3, lambda c: c[torch.tensor([0, 0, 0])], "a pose of its own for each photo, got 3 that are all alike"),
+        (2, lambda c: spoilt(c, "camera_to_worlds"), "cameras: expected finite numbers"),
+        (2, lambda c: spoilt(c, "fx"), "cameras: expected finite numbers"),
         (2, away, "photos: expected some that see the bundle's box, got none that do"),
     ],
 )
 def test_what_nothing_can_be_predicted_from(bundle, photos, change, words):
     with pytest.raises(ValueError, match=words):
         bundle.predict(list(torch.rand(photos, 8, 9, 3)), change(cameras_of(max(photos, 1))))
+
+
+def test_one_photo_or_mask_that_is_none_spoils_no_scene(bundle):
+    photos, cameras = torch.rand(2, 8, 9, 3), cameras_of(2)
+    photos[1, 0, 0, 0] = torch.nan
+    with pytest.raises(ValueError, match="photo 1: expected finite numbers"):
+        bundle.predict(photos, cameras)
+    for masks in ([torch.ones(8, 9)], [torch.ones(8, 9), torch.ones(9, 8)]):
+        with pytest.raises(ValueError, match="masks: expected one of each photo's height and width"):
+            bundle.predict(torch.rand(2, 8, 9, 3), cameras, masks=masks)
+    for box in (torch.zeros(2, 3), torch.tensor([[0.0] * 3, [1e30] * 3])):
+        with pytest.raises(ValueError, match="box: expected two corners"):
+            bundle.predict(torch.rand(2, 8, 9, 3), cameras, box=box)
 
 
 def test_a_bundle_without_an_encoder_says_how_to_get_one(bundle):

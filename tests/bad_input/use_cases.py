@@ -84,7 +84,7 @@ RUNS = Group(
          command="lns report FOLDER/run --eval FOLDER/eval.json"),
     Case("settings.json of other settings", "settings.json: expected steps 5, format None",
          write("out/settings.json", '{"steps": 5}'), command=f"{FIT} --steps 7", takes="scenes bundle"),
-    Case("settings.json that is no JSON", "settings.json: expected JSON that lns fit-scenes",
+    Case("settings.json that is no JSON", "settings.json: expected JSON with finite numbers",
          write("out/settings.json", "{"), command=FIT, takes="scenes bundle"),
     Case("status.json that is no JSON", "status.json: expected what lns fit-scenes wrote",
          write("out/status.json", "{"), command="lns report FOLDER/out", takes=""),

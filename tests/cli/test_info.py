@@ -22,15 +22,51 @@ def test_what_is_said_of_autoencoders_and_bundles(kl, capsys):
     assert "nowhere: expected a run, scenes, a bundle" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("what", ["a pipe", "a device", "a broken scene", "an empty folder"])
+def test_what_is_nothing_is_told_in_a_line(tmp_path, capsys, monkeypatch, what):
+    monkeypatch.chdir(tmp_path)
+    place = tmp_path / "d/x.safetensors"
+    place.parent.mkdir()
+    if what == "a pipe":
+        os.mkfifo(place)
+    if what == "a device":
+        place.symlink_to("/dev/zero")
+    if what == "a broken scene":
+        place.write_bytes(b"\x1b]0;no scene\x07")
+    for source in ("d", "d/x.safetensors") if place.exists() else ("d",):
+        with pytest.raises(SystemExit, match="1"):
+            main(["info", source])
+        said = capsys.readouterr().err
+        assert ": expected " in said and "Traceback" not in said and "\x1b" not in said
+        assert what != "a broken scene" or "x.safetensors" in said
+
+
+def test_facts_of_any_length_and_their_escapes_do_not_reach_the_terminal(monkeypatch, capsys):
+    from latent_nerfstudio.cli import info
+
+    monkeypatch.setattr(info, "lines_of", lambda source: [("facts", {"by": "\x1b[2J" + "x" * 10**6})])
+    text = said(capsys, "info", "any")
+    assert "\x1b" not in text and len(text) < 3000
+
+
 def test_the_cache_loses_what_is_old_and_nothing_else(tmp_path, capsys):
-    old, new, other = (tmp_path / name for name in ("hash/0a/old", "hash/0b/new", "photos/holiday.png"))
-    for path in (old, new, other):
+    name = "{0}/{1}/{1}" + "5" * 38 + ".latents-v1.safetensors"
+    old, new, linked = (
+        tmp_path / name.format(*parts) for parts in (("a" * 16, "0a"), ("a" * 16, "0b"), ("b" * 16, "0c"))
+    )
+    others = [tmp_path / "photos/0a/holiday.png", tmp_path / "objects/0a" / ("5" * 38), tmp_path / ("c" * 16) / "0a/x"]
+    away = tmp_path / "elsewhere" / linked.name
+    for path in (old, new, *others, away):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"1234")
+    linked.parent.parent.mkdir()
+    linked.parent.symlink_to(away.parent)
     os.utime(old, (time.time() - 86400 * 40,) * 2)
     assert "2 files, 8 bytes" in said(capsys, "cache", "--location", str(tmp_path))
     assert "Removed 1 files, 4 bytes" in said(capsys, "cache", "--location", str(tmp_path), "--prune", "30")
-    assert (old.exists(), new.exists(), other.exists()) == (False, True, True)
+    assert not old.exists() and new.exists()
+    assert "Removed 1 files, 4 bytes" in said(capsys, "cache", "--location", str(tmp_path), "--prune", "0")
+    assert not new.exists() and away.exists() and all(path.exists() for path in others)
     for arguments in (["--location", "memory"], ["--prune", "-1"]):
         with pytest.raises(SystemExit, match="1"):
             main(["cache", *arguments])

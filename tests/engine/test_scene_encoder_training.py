@@ -45,6 +45,7 @@ def place(tmp_path_factory):
 @pytest.fixture(scope="module")
 def prepared(place):
     pipeline = pipeline_of(place / "scenes", read_shared_bundle(str(place)), "memory")
+    pipeline.datamanager.prepare(pipeline.space)
     return pipeline, SceneViews(pipeline.latent_model, pipeline.datamanager)
 
 

@@ -34,6 +34,14 @@ def test_what_is_within_stays_where_it_is(side):
     assert placement_of(side * UNIT, UNIT).is_identity
 
 
+@pytest.mark.parametrize(
+    "box", [0 * UNIT, -UNIT, np.nan * UNIT, 1e30 * UNIT, np.inf * UNIT, 5 + 1e-12 * UNIT, UNIT * (1, 1, 0)]
+)
+def test_boxes_that_nothing_can_be_placed_by_are_refused(box):
+    with pytest.raises(ValueError, match=r"^box.*: expected .*, got .*; "):
+        placement_of(box, UNIT)
+
+
 def test_the_inverse_takes_points_and_cameras_back():
     points = torch.randn(5, 3, dtype=torch.float64)
     assert torch.allclose(THREE.inverse.points(THREE.points(points)), points)

@@ -9,7 +9,8 @@ import pytest
 from tiny import write_ball
 
 from latent_nerfstudio.data.layouts import read_scene
-from latent_nerfstudio.fleet.examine import folder_stamp, placement_in, scene_folder, sees, source_hash
+from latent_nerfstudio.data.sources import folder_stamp, scene_folder, source_hash, sources_hash
+from latent_nerfstudio.fleet.examine import placement_in, sees
 
 BOX = np.array([[-0.7] * 3, [0.7] * 3])
 
@@ -78,6 +79,25 @@ def test_the_hash_is_of_pictures_and_cameras_and_the_stamp_of_files(tmp_path):
     turned = read_scene(tmp_path / "b")
     turned.camera_to_worlds[0, 0, 3] += 0.01
     assert source_hash(turned) != first
+
+
+def test_links_to_nothing_and_pipes_end_neither_stamp_nor_hash(tmp_path):
+    folder = write_ball(tmp_path / "a")
+    (folder / "images" / "gone.png").symlink_to(tmp_path / "nowhere")
+    assert len(folder_stamp(folder)) == 16
+    frames = read_scene(folder)
+    frames.image_paths[1].unlink()
+    os.mkfifo(frames.image_paths[1])
+    with pytest.raises(ValueError, match="0001.png: expected a regular file, got a pipe"):
+        source_hash(frames)
+
+
+def test_many_scenes_are_others_when_one_picture_is(balls, tmp_path):
+    shutil.copytree(balls, tmp_path / "copy")
+    before = sources_hash(balls, "ab")
+    assert sources_hash(tmp_path / "copy", "ab") == before != sources_hash(balls, "ba")
+    shutil.copy(tmp_path / "copy/a/images/0002.png", tmp_path / "copy/a/images/0001.png")
+    assert sources_hash(tmp_path / "copy", "ab") != before
 
 
 def test_a_folder_of_scenes_and_a_scene_alone(balls):

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from inventories import inventory_of, unread_inventory, write_bundle
 
 from latent_nerfstudio.data.layouts import read_scene
+from latent_nerfstudio.data.sources import folder_stamp, source_hash
 from latent_nerfstudio.fleet import plan
-from latent_nerfstudio.fleet.examine import folder_stamp, source_hash
 from latent_nerfstudio.fleet.plan import SOURCE, SceneSize, find_names, plan_jobs, scene_bytes, survey
 from latent_nerfstudio.fleet.settings import OF_OLD, FitSettings, keep_settings
 from latent_nerfstudio.fleet.status import SceneStatus
@@ -117,9 +117,9 @@ def test_settings_are_kept_and_others_refused(tmp_path):
     expected = "settings.json: expected bundle abc, steps 10, got bundle abd, steps 11; .* another --output"
     with pytest.raises(ValueError, match=expected):
         keep_settings(tmp_path, FitSettings(bundle="abd", steps=11))
-    for text in ("[1]", "{"):
+    for text in ("[1]", "{", "[" * 200_000):
         (tmp_path / "settings.json").write_text(text)
-        with pytest.raises(ValueError, match="settings.json: expected JSON that lns fit-scenes wrote"):
+        with pytest.raises(ValueError, match="settings.json: expected .*JSON.*; remove it to begin anew"):
             keep_settings(tmp_path, settings)
 
 

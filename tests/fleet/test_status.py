@@ -1,12 +1,13 @@
 """The table of states: its file, its line, what is shown."""
 
 import json
+import os
 
 import pytest
 from rich.console import Console
 
 from latent_nerfstudio.fleet import status
-from latent_nerfstudio.fleet.status import SceneStatus, StatusTable
+from latent_nerfstudio.fleet.status import SceneStatus, StatusTable, read_status
 
 
 @pytest.fixture
@@ -35,6 +36,13 @@ def test_the_file_says_what_is_known(table):
     assert stored["scenes"][2] == {"name": "[c]", "state": "failed", "reason": "expected a picture, got none"}
     assert [row["name"] for row in stored["scenes"]] == ["a", "b", "[c]", "d", "e"]
     assert [path.name for path in table.path.parent.iterdir()] == ["status.json"]
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, "{", '{"scenes": [1]}', '{"scenes": {"a": "done"}}', None])
+def test_a_file_that_says_nothing_is_as_none(tmp_path, text):
+    path = tmp_path / "status.json"
+    os.mkfifo(path) if text is None else path.write_text(text)
+    assert read_status(path) == ("", {})
 
 
 def test_what_was_running_waits_when_it_is_stopped(table):

@@ -2,8 +2,8 @@
 
 import errno
 import os
-import pickle
 import sys
+from multiprocessing import Pipe
 from pathlib import Path
 
 import pytest
@@ -51,7 +51,9 @@ def test_a_worker_that_dies_costs_no_other_chunk(jobs, monkeypatch):
 
 def test_an_error_that_cannot_be_unpickled_is_sent_as_its_text(jobs):
     (job,) = jobs(("odd",))
-    kind, value = pickle.loads(pickle.dumps(workers.result_of(pretend, job)))
+    here, there = Pipe()
+    there.send(workers.result_of(pretend, job))
+    kind, value = here.recv()
     with pytest.raises(ValueError, match="^one and two$"):
         workers.rows_of(kind, value, job, Backlog([]))
 
@@ -71,7 +73,11 @@ def test_ray_gives_a_chunk_out_again_whose_worker_was_killed(jobs, monkeypatch):
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     here = Path(__file__).parent
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(here), str(here.parent), os.environ.get("PYTHONPATH", "")]))
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100_000_000)
+    try:
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100_000_000)
+    except Exception as error:  # its own limit, of 30 seconds
+        assert "timed out during startup" in str(error)
+        pytest.skip("Ray did not start within its own 30 seconds: the machine is too busy")
     try:
         with crew_of("ray") as crew:
             assert crew.slots == 2 and crew.free_bytes() > 0

@@ -117,16 +117,51 @@ def test_vertex_colours_of_sixteen_bits():
     np.testing.assert_array_equal(seen_from_above(surface_of(quad)), [RED, GREEN, BLUE, WHITE])
 
 
-def test_transparency_is_warned_of(tmp_path):
+PANES = {
+    ("OPAQUE", None): [WHITE, WHITE, WHITE, WHITE],
+    ("MASK", None): [WHITE, GREEN, BLUE, WHITE],  # glTF's default is 0.5
+    ("MASK", 0.3): [WHITE, WHITE, BLUE, WHITE],
+    ("BLEND", None): [WHITE, (100, 255, 100), BLUE, WHITE],  # 100 / 255 of white over green
+}
+"""What a white pane with alpha 255, 100, 0 and 200 over red, green, blue and white looks like, by its alpha mode."""
+
+
+@pytest.mark.parametrize("mode, cutoff", PANES)
+def test_alpha_of_gltf_counts_as_its_mode_says(tmp_path, mode, cutoff):
+    alpha = np.kron([[255, 100], [0, 200]], np.ones((16, 16))).astype(np.uint8)
+    image = Image.fromarray(np.dstack([np.full((32, 32, 3), 255, np.uint8), alpha]))
+    pane, floor = textured_quad(), textured_quad()
+    pane.visual.material = PBRMaterial(baseColorTexture=image, alphaMode=mode, alphaCutoff=cutoff)
+    pane.export(tmp_path / "pane.glb")
+    floor.apply_translation([0, 0, -0.2])
+    trimesh.Scene([floor, pane]).export(tmp_path / "both.glb")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_allclose(seen_from_above(load_surface(tmp_path / "both.glb")), PANES[mode, cutoff], atol=1)
+        caster = Raycaster(load_surface(tmp_path / "pane.glb"), AMBIENT)
+    pose = np.eye(4)
+    pose[2, 3] = 2.0
+    seen = caster.render(pose, PinholeCamera.square(32, 2.0))[[8, 8, 24, 24], [8, 24, 8, 24]]
+    alone = {"OPAQUE": [255] * 4, "MASK": [255, 255 * (cutoff == 0.3), 0, 255], "BLEND": [255, 100, 0, 200]}[mode]
+    np.testing.assert_allclose(seen[:, 3], alone, atol=1)
+    assert (seen[seen[:, 3] > 0, :3] == 255).all()  # straight alpha
+
+
+def test_factors_and_corners_have_alpha_too():
+    """The alpha of a point is that of its material's factor, times its corners'."""
     quad = textured_quad()
-    for mode, is_warned in (("OPAQUE", False), ("BLEND", True), ("MASK", True)):
-        quad.visual.material.alphaMode = mode
-        quad.visual.material.baseColorFactor = [255, 255, 255, 128]
-        quad.export(tmp_path / "quad.glb")
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            load_surface(tmp_path / "quad.glb")
-        assert any("rendered opaque" in str(warning.message) for warning in caught) == is_warned
+    quad.visual.material = PBRMaterial(baseColorFactor=[255, 255, 255, 128], alphaMode="BLEND")
+    quad.visual.vertex_attributes["color"] = np.full((4, 4), (255, 255, 255, 51), dtype=np.uint8)
+    np.testing.assert_allclose(surface_of(quad).opacity, 128 / 255 * 51 / 255)
+    assert (surface_of(textured_quad()).opacity == 1).all()
+
+
+def test_alpha_of_other_formats_is_warned_of_by_name(tmp_path):
+    quad = trimesh.Trimesh(textured_quad().vertices, [[0, 1, 2], [0, 2, 3]], process=False)
+    quad.visual.vertex_colors = [(255, 0, 0, 128)] * 4
+    quad.export(tmp_path / "quad.ply")
+    with pytest.warns(UserWarning, match=r"quad\.ply: rendered opaque, .*: geometry_0"):
+        assert (load_surface(tmp_path / "quad.ply").cutoff == 0).all()
 
 
 def test_face_colours_stay_on_their_faces(tmp_path):

@@ -60,10 +60,14 @@ def rewrite(folder, **changes):
 @pytest.mark.parametrize(
     "encoder, words",
     [
-        ({**SMALL_ENCODER, "grid": 10**6}, "grid: expected a whole number from 4 to 64, got 1000000"),
+        ({**SMALL_ENCODER, "grid": 10**6}, "grid: expected an even number from 4 to 64, got 1000000"),
         ({**SMALL_ENCODER, "more": 1}, "scene_encoder: expected an object"),
         ([1], "scene_encoder: expected an object"),
-        ({"grid": 4}, "photo_width: expected a whole number from 4 to 512, got none"),
+        ({"grid": 4}, "photo_width: expected a multiple of 4 from 4 to 512, got none"),
+        ({**SMALL_ENCODER, "grid": 5}, "grid: expected an even number"),
+        ({**SMALL_ENCODER, "inner_width": 12}, "inner_width: expected a multiple of 8"),
+        ({**SMALL_ENCODER, "grid": 64, "photo_width": 512}, "scene_encoder: expected a network of up to"),
+        ({**SMALL_ENCODER, "inner_width": 512, "inner_blocks": 32}, "scene_encoder: expected a network of up to"),
     ],
 )
 def test_settings_of_strangers_are_checked_before_anything_is_built(plain, tmp_path, encoder, words):
@@ -91,6 +95,21 @@ def test_weights_of_another_bundle_absent_or_not_finite_are_refused(plain, tmp_p
     folder = write_scene_encoder(plain, encoder, tmp_path / "nan", {})
     with pytest.raises(ValueError, match="expected finite numbers"):
         read_scene_encoder(read_shared_bundle(str(folder)))
+
+
+def test_of_a_bundle_its_own_files_alone_are_copied_and_no_links_that_lead_out(plain, tmp_path):
+    (plain.folder / "notes.txt").write_text("mine")
+    folder = write_scene_encoder(plain, trained(plain), tmp_path / "run", {})
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "bundle.json",
+        "scene_encoder.safetensors",
+        "shared.safetensors",
+    ]
+    (plain.folder / "shared.safetensors").rename(tmp_path / "secret")
+    (plain.folder / "shared.safetensors").symlink_to(tmp_path / "secret")
+    with pytest.raises(ValueError, match="shared.safetensors: expected a file within .*, got a link to"):
+        write_scene_encoder(plain, trained(plain), tmp_path / "other", {})
+    assert not (tmp_path / "other/shared_bundle").exists()
 
 
 @pytest.mark.parametrize("kind", [MACRO, {**BOTH, "eg3d_axes": True}])

@@ -15,6 +15,8 @@ from latent_nerfstudio.photos.process import (
     box_of_interest,
     find_photos,
     mask_beside,
+    name_in_scene,
+    process_photos,
     upwards,
     write_scene,
     write_upright,
@@ -60,8 +62,49 @@ def test_photos_are_found_and_too_few_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="c: expected a folder of photos"):
         find_photos(tmp_path / "c")
     Image.fromarray(ring()).save(tmp_path / "a" / "1.jpg")
-    with pytest.raises(ValueError, match="expected each photo once, got two of the name '1'"):
+    with pytest.raises(ValueError, match="expected each photo once, got two of the name '1.png'"):
         find_photos(tmp_path / "a")
+
+
+def test_names_become_what_colmaps_lists_can_hold(tmp_path):
+    for name in ("a b", "c\nd", "#e", "f\udce9"):
+        Image.fromarray(ring()).save(tmp_path / f"{name}.png")
+    names = [name_in_scene(path) for path in find_photos(tmp_path)]
+    assert sorted(names) == ["_e.png", "a_b.png", "c_d.png", "f_.png"]
+    Image.fromarray(ring()).save(tmp_path / "a_b.png")
+    with pytest.raises(ValueError, match="expected each photo once"):
+        find_photos(tmp_path)
+
+
+@pytest.mark.parametrize("place", [".", "photos/..", "photos"])
+def test_photos_are_not_replaced_by_their_scene(tmp_path, place):
+    photos = write_photos(tmp_path / "photos")
+    with pytest.raises(FileExistsError, match="expected a folder apart from the photos"):
+        process_photos(photos, tmp_path / place, PhotoOptions())
+    assert len(list(photos.iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"longest_side": 0}, "longest_side: expected at least 16"),
+        ({"tolerance": float("nan")}, "tolerance: expected 0 to 255"),
+        ({"background": ""}, "background: expected auto"),
+    ],
+)
+def test_options_out_of_range_are_refused_before_anything_is_read(tmp_path, options, words):
+    with pytest.raises(ValueError, match=words):
+        process_photos(tmp_path / "none", tmp_path / "scene", PhotoOptions(**options))
+
+
+def test_a_mask_of_another_shape_is_refused(tmp_path):
+    photos = write_photos(tmp_path / "photos")
+    (photos / "masks").mkdir()
+    Image.new("L", (30, 30)).save(photos / "masks" / "0.png")
+    with pytest.raises(ValueError, match="0.png: expected a mask of the shape of 0.png, 60 x 40, got 30 x 30"):
+        mask_beside(photos / "0.png", (60, 40))
+    Image.new("L", (31, 20)).save(photos / "masks" / "0.png")
+    assert mask_beside(photos / "0.png", (60, 40)).shape == (40, 60)
 
 
 def test_upright_copies_masks_and_what_is_cut_out(tmp_path):

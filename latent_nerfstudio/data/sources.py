@@ -1,0 +1,62 @@
+"""What a scene on disk is made from: its folder, its files, and a hash that tells when they are others."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Sequence
+
+import numpy as np
+
+from latent_nerfstudio.data.layouts import SceneFrames, detect_layout, read_scene
+from latent_nerfstudio.files.reading import open_plain
+
+
+def scene_folder(data: Path, name: str) -> Path:
+    """The folder of a scene: within the data folder, or that folder itself."""
+    return data if detect_layout(data) is not None else data / name
+
+
+def source_hash(frames: SceneFrames) -> str:
+    """16 hexadecimal digits of what a scene is fitted from: its pictures, masks, cameras, splits and box.
+
+    Raises:
+        OSError, ValueError: a picture cannot be read.
+    """
+    result = hashlib.sha256()
+    for path in files_of(frames):
+        with open_plain(path) as stream:
+            result.update(hashlib.sha256(stream.read()).digest())
+    for name in ("camera_to_worlds", "fx", "fy", "cx", "cy", "widths", "heights", "distortion", "aabb"):
+        value = getattr(frames, name)
+        if value is not None and np.any(value):
+            result.update(name.encode() + np.asarray(value, dtype=np.float64).tobytes())
+    result.update(repr((frames.camera_type.value, sorted(frames.splits.items()))).encode())
+    return result.hexdigest()[:16]
+
+
+def sources_hash(data: Path, names: Sequence[str]) -> str:
+    """16 hexadecimal digits of what many scenes are learned from, see `source_hash`.
+
+    Raises:
+        OSError, ValueError: a scene cannot be read.
+    """
+    hashes = [source_hash(read_scene(scene_folder(data, name))) for name in names]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()[:16]
+
+
+def files_of(frames: SceneFrames) -> Sequence[Path]:
+    """Pictures and masks of a scene."""
+    paths = (*frames.image_paths, *frames.mask_paths, *frames.dynamic_masks)
+    return [path for path in paths if path is not None]
+
+
+def folder_stamp(folder: Path) -> str:
+    """16 hexadecimal digits that change when a file below a folder is written, added or removed; nothing is read."""
+    result = hashlib.sha256()
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            path = os.path.join(place, name)
+            about = os.stat(path) if os.path.exists(path) else os.lstat(path)  # a link may lead to nothing
+            result.update(f"{os.path.relpath(place, folder)}/{name}:{about.st_size}:{about.st_mtime_ns}\n".encode())
+    return result.hexdigest()[:16]
