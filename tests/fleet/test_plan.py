@@ -134,12 +134,16 @@ def test_every_setting_is_in_the_fingerprint():
     assert len({settings.fingerprint() for settings in [one, *others]}) == len(values) + 1
 
 
-def test_memory_of_a_scene_by_hand(balls, tmp_path, bundle):
-    """RGB: 3 channels a pixel; 24 samples a ray; 7 features on three planes of 8 x 8."""
-    inventory = inventory_of(balls, tmp_path, bundle, rays_per_scene=100)
-    size = SceneSize(views=6, pixels=6 * 32 * 32, alignment_pixels=0)
-    expected = 4 * 6144 + 2 * 3 * 6144 + 16 * 3 * 64 * 7 + 2500 * 100 * 24
-    assert scene_bytes(size, read_shared_bundle(str(bundle)), inventory) == expected
+@pytest.mark.parametrize(("source", "latents", "rays"), [("identity", 3 * 6144, 1024), ("kl", 4 * 384, 100)])
+def test_memory_of_a_scene_by_hand(source, latents, rays, balls, kl, tmp_path):
+    """Numbers of its latents (factor 1 and 4), and latent pixels of a picture of 32 x 32, or the 100 rays of a step; 24
+    samples a ray; 7 features on three planes of 8 x 8."""
+    bundle = write_bundle(tmp_path / "bundle", kl if source == "kl" else source)
+    inventory, read = inventory_of(balls, tmp_path, bundle, rays_per_scene=100), read_shared_bundle(str(bundle))
+    expected = 4 * 6144 + 2 * latents + 16 * 3 * 64 * 7 + 2500 * 24 * 100
+    assert scene_bytes(SceneSize(6, 6 * 32 * 32, 0), read, inventory) == expected
+    expected += 2500 * 24 * (rays - 100) + 1024 * 4 * 64 * 4
+    assert scene_bytes(SceneSize(6, 6 * 32 * 32, 32 * 32), read, inventory) == expected
 
 
 def test_a_chunk_is_as_large_as_memory_allows(balls, tmp_path, bundle):

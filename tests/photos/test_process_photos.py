@@ -38,6 +38,8 @@ def test_what_is_connected_to_the_border_is_cut_out_and_a_hole_is_not():
     assert (mask == (np.hypot(rows - 20, columns - 30) < 12)).all()
     noisy = np.clip(ring().astype(int) - np.random.default_rng(0).integers(0, 20, (40, 60, 3)), 0, 255).astype(np.uint8)
     assert (object_mask(noisy, WHITE, 24.0) == mask).all()
+    red = np.maximum(ring(), np.array([255, 0, 0], np.uint8))  # of the background's red, and of no other
+    assert (object_mask(red, WHITE, 24.0) == mask).all()
     assert object_mask(np.zeros((8, 8, 3), np.uint8), WHITE, 24.0).all()
 
 
@@ -169,8 +171,8 @@ def test_the_box_is_around_what_most_cameras_see():
     angle = np.linspace(0, 2 * np.pi, 12, endpoint=False)
     poses = look(np.stack([4 * np.cos(angle), 4 * np.sin(angle), np.full(12, 1.0)], axis=1))
     random = np.random.default_rng(0)
-    inside, wall = random.uniform(-1, 1, (2000, 3)), random.uniform(-1, 1, (2000, 3)) + [0, 30, 0]
-    points, seen = np.concatenate([inside, wall, wall]), np.repeat([1.0, 0.9, 0.1], 2000)
+    inside, wall, beside = (random.uniform(-1, 1, (2000, 3)) + [0, y, 0] for y in (0, 30, 2.5))
+    points, seen = np.concatenate([inside, wall, beside]), np.repeat([1.0, 0.9, 0.1], 2000)
     box = box_of_interest(points, seen, poses)
     np.testing.assert_allclose(box, [[-1.15] * 3, [1.15] * 3], atol=0.05)
     cube = box_of_interest(points[:5], seen[:5], poses)

@@ -17,16 +17,16 @@ def test_panels_by_hand():
 @pytest.mark.parametrize("columns", [1, 2, 5, 12])
 @pytest.mark.parametrize("rows", [("rgb",), ("rgb", "latent", "depth")])
 def test_panels_do_not_touch_and_titles_are_beside_them(columns, rows):
-    grid = grid_of(columns, rows, 31, 43)
+    grid = grid_of(columns, rows, 32, 43)
     height, width = grid.size
     assert height % 2 == width % 2 == 0
     taken = np.zeros((height, width), dtype=int)
     for column in range(columns):
         for row in range(len(rows)):
             top, left = grid.place(column, row)
-            assert top >= 0 and left >= 0 and top + 31 <= height and left + 43 <= width
-            taken[top : top + 31, left : left + 43] += 1
-    assert taken.max() == 1 and taken.sum() == columns * len(rows) * 31 * 43
+            assert top >= 0 and left >= 0 and top + 32 <= height and left + 43 <= width
+            taken[top : top + 32, left : left + 43] += 1
+    assert taken.max() == 1 and taken.sum() == columns * len(rows) * 32 * 43
     titled = grid.with_titles(grid.page(), [f"scene {i}" for i in range(columns)])
     assert titled.shape == (height, width, 3) and bool((titled[taken == 1] == 255).all())
     assert bool((titled < 128).any())
