@@ -15,12 +15,7 @@ class Cache:
     """Days since the last use from which on files are removed; 0 removes all."""
 
     def main(self) -> None:
-        """Prints sizes.
-
-        Raises:
-            ValueError: days below zero, or a cache that is not on the disk.
-            OSError: a file cannot be removed.
-        """
+        """Prints sizes."""
         from latent_nerfstudio.data.latent_cache import cache_folder, cached_files
         from latent_nerfstudio.errors import problem
 

@@ -53,13 +53,7 @@ class Consistency:
     """JSON file to write: all numbers, of each scene as well, and the settings."""
 
     def main(self) -> None:
-        """Prints the table.
-
-        Raises:
-            FileNotFoundError: the data or an autoencoder are not there.
-            ConnectionError: a Hub id that is neither cached nor within reach.
-            ValueError: a value is out of its range, or scenes or autoencoders are not as they should be.
-        """
+        """Prints the table."""
         self._check()
         from latent_nerfstudio.engine.consistency import Budget, check_scenes, measure_consistency
 

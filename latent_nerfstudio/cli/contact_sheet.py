@@ -19,12 +19,7 @@ class ContactSheet:
     """Number of scenes at most, the first by name."""
 
     def main(self) -> None:
-        """Writes the picture.
-
-        Raises:
-            FileNotFoundError: the run, its data or its checkpoint are not there.
-            ValueError: it is no run of this package, or a value is out of its range.
-        """
+        """Writes the picture."""
         if self.max_scenes < 1:
             raise ValueError(problem("max_scenes", "at least 1", self.max_scenes, "try 8"))
         if self.output is not None and self.output.suffix.lower() != ".png":

@@ -29,12 +29,7 @@ class DemoScenes:
     overwrite: Overwrite = False
 
     def main(self) -> None:
-        """Writes the scenes.
-
-        Raises:
-            ValueError: a number is out of its range.
-            FileExistsError: a scene of the same name exists.
-        """
+        """Writes the scenes."""
         from latent_nerfstudio.errors import problem
         from latent_nerfstudio.meshes.jobs import demo_jobs, make_scenes, worker_count
         from latent_nerfstudio.meshes.scene_writer import check_free, check_view_options

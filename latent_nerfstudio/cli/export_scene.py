@@ -32,13 +32,7 @@ class ExportScene:
     scene alone: OUTPUT/SCENE/METHOD/TIMESTAMP."""
 
     def main(self) -> None:
-        """Writes the run.
-
-        Raises:
-            FileNotFoundError: the run, its data or its checkpoint are not there.
-            FileExistsError: there is such a run already.
-            ValueError: the scene is unknown, or the run is none of this package or not of many scenes.
-        """
+        """Writes the run."""
         print(f"Wrote {self.scene} to {export_scene(self.source, self.scene, self.output)}")
 
 
@@ -87,11 +81,7 @@ def scene_index(names: List[str], scene: str, where: Path) -> int:
 
 
 def scene_state(state: Dict[str, "Tensor"], index: int, count: int, checkpoint: Path) -> Dict[str, "Tensor"]:
-    """The pipeline's state with one scene's rows alone, copied so that only they are saved, and its share of seconds.
-
-    Raises:
-        ValueError: the checkpoint holds another number of scenes.
-    """
+    """The pipeline's state with one scene's rows alone, copied so that only they are saved, and its part of the seconds."""
     from latent_nerfstudio.models.latent_model import PLACEMENTS
     from latent_nerfstudio.pipelines.saved_state import SECONDS
 
@@ -112,9 +102,6 @@ def scene_config(run: "Run", scene: str, folder: Path, state: Dict[str, "Tensor"
 
     The box is the one that the planes were trained in, so that a lone scene is not measured anew. Paths are absolute:
     the new run opens from any folder.
-
-    Raises:
-        FileNotFoundError: the data are not there.
     """
     config = copy.deepcopy(run.config)
     config.output_dir, config.experiment_name = folder.parents[2], scene

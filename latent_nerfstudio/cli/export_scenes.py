@@ -33,13 +33,7 @@ class ExportScenes:
     overwrite: Overwrite = False
 
     def main(self) -> None:
-        """Writes the files.
-
-        Raises:
-            FileNotFoundError: the run, its checkpoint or its bundle are not there.
-            FileExistsError: there are such files already.
-            ValueError: a scene is unknown, or the run has no tri-planes.
-        """
+        """Writes the files."""
         from latent_nerfstudio.engine.runs import open_run
         from latent_nerfstudio.files.locks import locked
         from latent_nerfstudio.files.replacing import beside, sole_writer
@@ -67,11 +61,7 @@ class ExportScenes:
 
 
 def chosen_scenes(run: "Run", wanted: Sequence[str]) -> List[str]:
-    """The names of the wanted scenes in the order of the run; all if none are named.
-
-    Raises:
-        ValueError: a name is unknown, or cannot be a file's.
-    """
+    """The names of the wanted scenes in the order of the run; all if none are named."""
     from latent_nerfstudio.names import check_names
     from latent_nerfstudio.scene_files.sources import check_known
 
@@ -149,11 +139,7 @@ def bundle_place(output: Path) -> Path:
 
 
 def new_bundle(run: "Run", model: "LatentModel", place: Path, overwrite: bool) -> "SharedBundle":
-    """Writes a bundle of what a run's scenes share.
-
-    Raises:
-        FileExistsError: there is one already.
-    """
+    """Writes a bundle of what a run's scenes share."""
     from latent_nerfstudio.models.bundle_folder import FOLDER
     from latent_nerfstudio.models.bundle_writing import write_shared_bundle
     from latent_nerfstudio.models.shared_bundle import read_shared_bundle

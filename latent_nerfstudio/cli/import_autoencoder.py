@@ -30,13 +30,7 @@ class ImportAutoencoder:
     overwrite: Overwrite = False
 
     def main(self) -> None:
-        """Writes the folder.
-
-        Raises:
-            FileNotFoundError: the checkpoint, or the config.json, is not there.
-            FileExistsError: there is something already.
-            ValueError: the file needs pickle, or holds no whole AutoencoderKL.
-        """
+        """Writes the folder."""
         if self.norm_num_groups < 1:
             raise ValueError(problem("norm_num_groups", "at least 1", self.norm_num_groups, "try 32"))
         if self.scaling_factor is not None and not self.scaling_factor > 0:

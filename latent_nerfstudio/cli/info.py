@@ -29,13 +29,7 @@ class Info:
     """Path, Hub id, or the name of a part of the package (`bundled`, ...)."""
 
     def main(self) -> None:
-        """Prints it.
-
-        Raises:
-            FileNotFoundError: there is nothing there.
-            ValueError: it is none of these, or damaged.
-            ConnectionError: a Hub id that is neither cached nor within reach.
-        """
+        """Prints it."""
         from latent_nerfstudio.escaping import for_terminal
 
         for title, value in lines_of(self.source):

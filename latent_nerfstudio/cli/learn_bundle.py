@@ -35,12 +35,7 @@ class LearnBundle:
     """Folder of encoded pictures, or `memory`, or `disk` (the user's cache folder)."""
 
     def main(self) -> None:
-        """Learns the bundle and prints its report.
-
-        Raises:
-            FileNotFoundError: scenes, bundle or photos are not there.
-            ValueError: a value is out of its range, or the output holds another bundle's work.
-        """
+        """Learns the bundle and prints its report."""
         from latent_nerfstudio.fleet.learn_bundle import learn_bundle
 
         learn_bundle(self.job())

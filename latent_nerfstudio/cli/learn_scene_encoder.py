@@ -37,12 +37,7 @@ class LearnSceneEncoder:
     """Where encoded pictures are kept: `memory`, `disk` (the user's cache folder) or a folder."""
 
     def main(self) -> None:
-        """Trains and writes the bundle.
-
-        Raises:
-            FileNotFoundError: data or bundle are not there.
-            ValueError: a value is out of its range, too few scenes or views, or a run with other arguments lies there.
-        """
+        """Trains and writes the bundle."""
         from latent_nerfstudio.errors import problem
 
         least = {"steps": 1, "scenes_per_step": 1, "rays_per_scene": 1, "held_out": 0, "seed": 0, "learning_rate": 1e-9}

@@ -23,13 +23,7 @@ class PackScenes:
     overwrite: Overwrite = False
 
     def main(self) -> None:
-        """Writes the archive or the files; all are read and verified before the first is written.
-
-        Raises:
-            FileNotFoundError: a file is not there.
-            FileExistsError: there are such files already.
-            ValueError: a file is damaged, a scene is unknown or there twice, or scenes are of several bundles.
-        """
+        """Writes the archive or the files; all are read and verified before the first is written."""
         from latent_nerfstudio.cli.export_scenes import check_free, targets, write_files
 
         if not self.source:

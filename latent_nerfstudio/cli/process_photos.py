@@ -30,13 +30,7 @@ class ProcessPhotos:
     overwrite: Overwrite = False
 
     def main(self) -> None:
-        """Writes the scene and says how many photos got poses.
-
-        Raises:
-            ValueError: photos that cannot be read, or do not fit together.
-            FileNotFoundError: there is no such folder.
-            FileExistsError: the scene exists.
-        """
+        """Writes the scene and says how many photos got poses."""
         from latent_nerfstudio.meshes.scene_writer import check_free
         from latent_nerfstudio.photos.process import PhotoOptions, find_photos, process_photos
 

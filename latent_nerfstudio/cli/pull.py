@@ -24,12 +24,7 @@ class Pull:
     overwrite: Overwrite = False
 
     def main(self) -> None:
-        """Writes the folder.
-
-        Raises:
-            FileExistsError: there is something already.
-            FileNotFoundError, PermissionError, ValueError, ConnectionError: see `latent_nerfstudio.files.hub`.
-        """
+        """Writes the folder."""
         from latent_nerfstudio.files.hub import is_hub_id
 
         if not is_hub_id(self.source):

@@ -32,13 +32,7 @@ class RenderMeshes:
     overwrite: Overwrite = False
 
     def main(self) -> None:
-        """Writes the scenes of all meshes that can be rendered, and names the others at the end.
-
-        Raises:
-            ValueError: a number is out of its range, or a mesh cannot be read or has no faces.
-            FileNotFoundError: there are no meshes.
-            FileExistsError: a scene of the same name exists.
-        """
+        """Writes the scenes of all meshes that can be rendered, and names the others at the end."""
         from latent_nerfstudio.errors import problem
         from latent_nerfstudio.escaping import for_terminal
         from latent_nerfstudio.meshes.jobs import find_meshes, make_scenes, mesh_jobs, worker_count
