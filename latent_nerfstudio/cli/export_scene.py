@@ -81,7 +81,7 @@ def scene_index(names: List[str], scene: str, where: Path) -> int:
 
 
 def scene_state(state: Dict[str, "Tensor"], index: int, count: int, checkpoint: Path) -> Dict[str, "Tensor"]:
-    """The pipeline's state with one scene's rows alone, copied so that only they are saved, and its part of the seconds."""
+    """The pipeline's state with one scene's rows alone, copied so that they alone are saved, and its seconds."""
     from latent_nerfstudio.models.latent_model import PLACEMENTS
     from latent_nerfstudio.pipelines.saved_state import SECONDS
 

@@ -63,7 +63,9 @@ def test_hub_ids(text):
     assert is_hub_id(text)
 
 
-@pytest.mark.parametrize("text", ["name", "a/b/c", "/a", "./a", "~/a", "a/", "a/b@", "a/..", "a\\b", "a/b c", ""])
+@pytest.mark.parametrize(
+    "text", ["name", "a/b/c", "/a", "./a", "~/a", "a/", "a/b@", "a/..", "a/b..c", "a/b@x/../y", "a\\b", "a/b c", ""]
+)
 def test_what_is_no_hub_id(text):
     assert not is_hub_id(text)
     with pytest.raises(FileNotFoundError, match=r"bundle source: expected a path or a Hub id .* which is neither"):
@@ -71,6 +73,12 @@ def test_what_is_no_hub_id(text):
 
 
 # What is taken
+
+
+def test_of_weights_in_two_precisions_the_full_ones_are_taken():
+    half, full = (f"vae/diffusion_pytorch_model{kind}.safetensors" for kind in (".fp16", ""))
+    assert choose("autoencoder", ["vae/config.json", half, full], None, "x") == ("vae", ["vae/config.json", full])
+    assert choose("autoencoder", ["vae/config.json", half], None, "x") == ("vae", ["vae/config.json", half])
 
 
 def test_an_autoencoder_of_the_hub_is_that_of_its_folder(hub, kl):
