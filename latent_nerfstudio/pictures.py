@@ -132,10 +132,15 @@ def read_picture(path: Union[Path, str], scale: float = 1.0) -> UInt8[np.ndarray
 def read_over_white(path: Union[Path, str]) -> UInt8[np.ndarray, "height width 3"]:
     """Reads a picture as RGB; what is transparent becomes white. Raises as `read_picture`."""
     with open_picture(path) as image:
-        picture = plain(image)
-        if picture.mode == "RGBA":
-            picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
-        return np.array(picture)
+        return over_white(image)
+
+
+def over_white(image: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
+    """A picture, of a mode that `plain` takes, as RGB; what is transparent becomes white."""
+    picture = plain(image)
+    if picture.mode == "RGBA":
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+    return np.array(picture)
 
 
 def read_silhouette(path: Union[Path, str]) -> Optional[Bool[np.ndarray, "height width"]]:

@@ -2,6 +2,7 @@
 
 from latent_nerfstudio.api.cameras import Ring, camera_path, depth_along_ray, depth_along_z, look_at, orbit
 from latent_nerfstudio.api.codec import Codec, load_autoencoder
+from latent_nerfstudio.api.fitting import fit
 from latent_nerfstudio.api.latent_files import LatentFile, read_latents, render_latents, write_latents
 from latent_nerfstudio.api.loading import Bundle, load, load_bundle
 from latent_nerfstudio.api.scene_folder import save_scene
@@ -17,6 +18,7 @@ __all__ = [
     "camera_path",
     "depth_along_ray",
     "depth_along_z",
+    "fit",
     "load",
     "load_autoencoder",
     "load_bundle",

@@ -14,11 +14,12 @@ from latent_nerfstudio.api.progress import progress
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig, save_vae
 from latent_nerfstudio.latent_space.resolution import latent_size
+from latent_nerfstudio.pictures import over_white, read_over_white
 
 AT_ONCE = 16
 """Pictures that an autoencoder is given together."""
 
-Picture = Union[Tensor, np.ndarray, Image.Image]
+Picture = Union[Tensor, np.ndarray, Image.Image, str, Path]
 
 Images = Union[Picture, Sequence[Picture]]
 
@@ -69,10 +70,12 @@ class Codec:
         """Raw latents of pictures, on the host.
 
         Args:
-            pictures: [n, H, W, 3] or one [H, W, 3]: uint8, or floats in [0, 1]; or pictures of Pillow.
+            pictures: [n, H, W, 3] or one [H, W, 3]: uint8, or floats in [0, 1]; or paths of picture files, or pictures
+                of Pillow, whose transparency is put on white.
 
         Raises:
-            ValueError: another shape.
+            FileNotFoundError: no such file.
+            ValueError: another shape, or a file that is no picture.
         """
         parts = as_batch(pictures).split(AT_ONCE)
         bar = progress(parts, "Encoding", len(parts))
@@ -184,14 +187,17 @@ def as_numbers(picture: Any) -> Tensor:
     """A picture, or several, as a tensor.
 
     Raises:
-        ValueError: a path, or anything else without numbers.
+        FileNotFoundError: no such file.
+        ValueError: a file that is no picture, or anything else without numbers.
     """
-    if isinstance(picture, Image.Image):
-        picture = np.array(picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGB"))
+    if isinstance(picture, (str, Path)):
+        picture = read_over_white(Path(picture).expanduser())
+    elif isinstance(picture, Image.Image):
+        picture = over_white(picture)
     try:
         return torch.as_tensor(picture)
     except (TypeError, ValueError, RuntimeError) as error:
-        expected, do = "arrays, tensors or pictures of Pillow", "open files with PIL.Image.open"
+        expected, do = "arrays, tensors, paths or pictures of Pillow", "give one of these"
         raise ValueError(problem("pictures", expected, f"a {type(picture).__name__}", do)) from error
 
 

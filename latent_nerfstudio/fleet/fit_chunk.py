@@ -13,12 +13,11 @@ import torch
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocation
 from nerfstudio.engine.optimizers import Optimizers
-from nerfstudio.utils.colors import COLORS_DICT
 from nerfstudio.utils.rich_utils import CONSOLE
 
 from latent_nerfstudio import __version__
 from latent_nerfstudio.data.latent_datamanager import LatentDataManagerConfig, scene_indices
-from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
+from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, color_name
 from latent_nerfstudio.engine.trainer import LatentTrainer, LatentTrainerConfig, begin_afresh
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.placement import Placement
@@ -28,7 +27,6 @@ from latent_nerfstudio.fleet.plan import SOURCE, box_of, row_of, survey
 from latent_nerfstudio.fleet.settings import EVAL_INTERVAL, ChunkJob, Inventory
 from latent_nerfstudio.fleet.status import SceneStatus
 from latent_nerfstudio.latent_space.latent_space import as_float
-from latent_nerfstudio.models.bundle_start import COLOR_TOLERANCE
 from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
 from latent_nerfstudio.pipelines.finite import check_finite
@@ -219,17 +217,11 @@ def set_data(
         eval_interval=inventory.settings.eval_interval or EVAL_INTERVAL,
         held_out_from=inventory.settings.held_out_from,
         box=box_of(bundle),  # type: ignore[arg-type]
-        alpha_color=color_name(bundle.background_color),
+        alpha_color=color_name(bundle.background_color) or "white",  # the model encodes another itself
     )
     manager.latent_cache = inventory.latent_cache
     manager.scenes_per_batch = manager.images_per_batch = len(names)
     manager.rays_per_batch = inventory.settings.rays_per_scene * len(names)
-
-
-def color_name(color: Sequence[float]) -> str:
-    """Name of a background's colour; white for one without a name, whose latent the model encodes itself then."""
-    named = (name for name, value in COLORS_DICT.items() if np.allclose(value.numpy(), color, atol=COLOR_TOLERANCE))
-    return next(named, "white")
 
 
 def write_chunk(inventory: Inventory, pipeline: LatentPipeline, chunk: Chunk, seconds: float) -> Iterator[SceneStatus]:

@@ -1,7 +1,5 @@
 """Pictures and raw latents, against diffusers itself."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -58,6 +56,15 @@ def test_forms_of_pictures_and_odd_sizes(kl, pictures):
     assert codec.decode(odd, 21, 18).shape == (3, 21, 18, 3) and codec.decode(odd[0]).shape == (1, 24, 20, 3)
 
 
+def test_files_and_pictures_of_pillow_are_put_on_white(tmp_path):
+    codec, half = load_autoencoder("identity"), np.full((4, 4, 4), (255, 0, 0, 51), np.uint8)  # red, a fifth opaque
+    expected = torch.tensor([1.0, 0.8, 0.8]).view(1, 3, 1, 1).expand(1, 3, 4, 4)
+    Image.fromarray(half).save(tmp_path / "x.png")
+    for given in (tmp_path / "x.png", str(tmp_path / "x.png"), [tmp_path / "x.png"], Image.fromarray(half)):
+        torch.testing.assert_close(codec.encode(given), expected)
+    assert codec.encode(Image.fromarray(half).convert("L")).shape == (1, 3, 4, 4)
+
+
 def test_the_identity_gives_back_what_it_gets(pictures):
     codec = load_autoencoder("identity")
     latents = codec.encode(pictures)
@@ -69,9 +76,10 @@ def test_other_shapes_are_refused(kl):
     codec = load_autoencoder(str(kl))
     with pytest.raises(ValueError, match=r"pictures: expected \[n, height, width, 3\], got \[8, 8, 4\]"):
         codec.encode(np.zeros((8, 8, 4)))
-    for given, got in (("photo.png", "a str"), (Path("x"), "a PosixPath")):
-        with pytest.raises(ValueError, match=f"pictures: expected .*, got {got}; open files"):
-            as_numbers(given)
+    with pytest.raises(ValueError, match="pictures: expected .*, got a dict; give"):
+        as_numbers({})
+    with pytest.raises(FileNotFoundError, match=r"photo\.png"):
+        codec.encode("photo.png")
     with pytest.raises(ValueError, match="pictures: expected pictures of one size, got 2 sizes"):
         codec.encode([np.zeros((8, 8, 3)), np.zeros((8, 9, 3))])
     with pytest.raises(ValueError, match=r"latents: expected \[n, 4, h, w\], got \[1, 3, 2, 2\]"):

@@ -231,8 +231,6 @@ def test_both_stages_with_an_autoencoder_that_stays_as_it_is(scenes, kl, tmp_pat
 def test_the_bundle_decides_the_background(scenes, tmp_path, bundle):
     config = chunk_config(inventory_of(scenes, tmp_path, bundle), read_shared_bundle(str(bundle)), ["a"], tmp_path)
     assert config.pipeline.datamanager.dataparser.alpha_color == "white"
-    assert module.color_name((0.0, 0.0, 1.0)) == "blue"
-    assert module.color_name((0.2, 0.3, 0.4)) == "white"
 
 
 def test_another_bundle_than_that_of_the_settings_is_refused(inventory, bundle, tmp_path):

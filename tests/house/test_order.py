@@ -7,8 +7,9 @@ PACKAGE = Path(__file__).parents[2] / "latent_nerfstudio"
 
 ORDER = (
     "cli",
-    "method_configs reports videos gallery hub.packages hub.card",
-    "api fleet",
+    "reports videos gallery hub.packages hub.card",
+    "api",
+    "method_configs fleet",
     "engine",
     "pipelines scene_files",
     "models photos",

@@ -1,0 +1,151 @@
+"""What someone asks for who has an inventory fitted: the flags of `lns fit-scenes`, the arguments of `lns.fit`.
+
+Imports nothing heavy before it is used: the help of `lns` reads it.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Iterator, Literal, Optional, Tuple, Union
+
+from latent_nerfstudio.errors import problem
+
+if TYPE_CHECKING:
+    from latent_nerfstudio.engine.trainer import LatentTrainerConfig
+    from latent_nerfstudio.fleet.settings import Inventory
+    from latent_nerfstudio.fleet.status import StatusTable
+
+LEAST = {"workers": 1, "chunk": 1, "steps": 0, "rays_per_scene": 1, "eval_interval": 2, "seed": 0}
+LEAST.update(rgb_alignment_start=0, gpus_per_task=0)
+"""Smallest values of numbers."""
+
+
+@dataclass
+class FitRequest:
+    """Scenes to fit, where to, and how."""
+
+    data: Path
+    """Folder of scene folders, or one scene folder."""
+    output: Path
+    """Folder for scenes/NAME.safetensors, status.json, settings.json and logs/."""
+    bundle: str = "bundled"
+    """Shared bundle: `bundled`, a run of ig-ae (folder or config.yml), a bundle's folder, or a Hub id."""
+    scenes: Tuple[str, ...] = ()
+    """Names of scenes, by default all."""
+    steps: int = 300
+    """Steps of each scene in all; 0 writes scenes as the bundle's scene encoder predicts them from their photos."""
+    rgb_alignment_start: Optional[int] = None
+    """First step of RGB alignment, which decodes renders and fits them to the pictures; None for none."""
+    eval_interval: Optional[int] = None
+    """Distance n of held-out views 0, n, 2n, ... of scenes without a split of their own; by default 10, and none where
+    there are 8 photos or fewer."""
+    precision: Literal["float16", "float32", "int8"] = "float16"
+    """Precision of micro planes; int8 takes half of float16, with one scale a plane and feature."""
+    workers: Union[int, Literal["ray"]] = 1
+    """Processes of this machine, which take its GPUs by turns; or `ray`: the cluster at hand, else one of this
+    machine."""
+    gpus_per_task: Optional[float] = None
+    """GPUs of a Ray task, may be part of one; by default 1 where the cluster has some."""
+    shard: Optional[str] = None
+    """Part i/n of the scenes, i from 1, for arrays of jobs; the call without it collects them all."""
+    device: Optional[Literal["cpu", "cuda"]] = None
+    """Device of the fits; by default the GPU, if there is one."""
+    chunk: Optional[int] = None
+    """Scenes fitted together at most: what a crash costs; by default what memory allows, at most 32."""
+    rays_per_scene: int = 256
+    """Latent pixels of each scene a step of latent supervision."""
+    seed: int = 0
+    """Seed of fresh planes and of draws."""
+    latent_cache: str = "disk"
+    """Place of encoded pictures: `memory`, `disk` (the user's cache folder) or a folder."""
+
+    def check(self) -> None:
+        """Refuses what cannot work, before anything is written or much is imported.
+
+        Raises:
+            ValueError: a number out of its range, a part that there is none of, a device or Ray that are not there.
+        """
+        for name, low in LEAST.items():
+            value = getattr(self, name)
+            if isinstance(value, (int, float)) and not value >= low:
+                raise ValueError(problem(name, f"at least {low}", value, "raise it"))
+        start = self.rgb_alignment_start
+        if start is not None and start >= self.steps:
+            raise ValueError(
+                problem("rgb_alignment_start", f"less than the {self.steps} steps", start, "leave it out for none")
+            )
+        self.part()
+        if self.workers == "ray":
+            from latent_nerfstudio.fleet.workers import import_ray
+
+            import_ray()
+        elif self.gpus_per_task is not None:
+            raise ValueError(problem("gpus_per_task", "workers 'ray' with it", self.workers, "leave it out"))
+        if self.device == "cuda" and self.workers != "ray":
+            import torch
+
+            if not torch.cuda.is_available():
+                raise ValueError(problem("device", "cpu on a machine without CUDA", "cuda", "leave it out"))
+
+    def part(self) -> Optional[Tuple[int, int]]:
+        """Which of how many parts of the scenes is meant; None for all.
+
+        Raises:
+            ValueError: there is no such part.
+        """
+        if self.shard is None:
+            return None
+        index, _, count = self.shard.partition("/")
+        if not (re.fullmatch(r"\d{1,9}/\d{1,9}", self.shard) and 1 <= int(index) <= int(count)):
+            raise ValueError(problem("shard", "i/n with i from 1 to n", f"{self.shard!r:.60}", "correct it"))
+        return int(index), int(count)
+
+    def inventory(self, method: "LatentTrainerConfig") -> "Inventory":
+        """What is asked for as an inventory, with paths that hold on other machines and in other folders.
+
+        Args:
+            method: config of `latent-triplane`.
+        """
+        from latent_nerfstudio.fleet.settings import FitSettings, Inventory
+        from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, read_shared_bundle
+
+        bundle = read_shared_bundle(self.bundle)
+        settings = FitSettings(
+            bundle=bundle.hash,
+            steps=self.steps,
+            rgb_alignment_start=self.rgb_alignment_start,
+            rays_per_scene=self.rays_per_scene,
+            eval_interval=self.eval_interval,
+            precision=self.precision,
+            seed=self.seed,
+        )
+        return Inventory(
+            data=self.data.expanduser().resolve(),
+            output=self.output.expanduser().resolve(),
+            bundle=self.bundle if self.bundle in BUNDLED_BUNDLES else str(bundle.folder.resolve()),
+            settings=settings,
+            method=method,
+            latent_cache=self.latent_cache,
+            device=self.device,
+            shard=self.part(),
+        )
+
+    def fit(self, method: "LatentTrainerConfig") -> Iterator["StatusTable"]:
+        """Fits the scenes that are not finished; the table whenever scenes are, and at first.
+
+        Args:
+            method: config of `latent-triplane`.
+
+        Raises:
+            FileNotFoundError: data or bundle are not there.
+            ValueError: a value is out of its range, or the output holds scenes of other settings.
+            OSError: the output cannot be written.
+        """
+        self.check()
+        from latent_nerfstudio.fleet.inventory import fit_inventory
+        from latent_nerfstudio.fleet.plan import find_names
+
+        names, shard = find_names(self.data.expanduser().resolve(), self.scenes), self.part()
+        chosen = names if shard is None else names[shard[0] - 1 :: shard[1]]
+        inventory = self.inventory(method)
+        return fit_inventory(inventory, chosen, self.workers, self.chunk, gpus_per_task=self.gpus_per_task)
