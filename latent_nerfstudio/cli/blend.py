@@ -6,15 +6,14 @@ from typing import Annotated
 
 import tyro
 
-from latent_nerfstudio.cli.words import Bundle, Device, Rows, Size, Source
+from latent_nerfstudio.cli.words import OfScenes, Rows, Size
 
 
 @dataclass
-class Blend:
+class Blend(OfScenes):
     """Writes a video of a scene that turns, becomes another and then itself again: micro planes and scene weights
     interpolated, between the two scenes."""
 
-    source: Source
     first: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FIRST")]
     """Name of the scene at the beginning."""
     second: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SECOND")]
@@ -27,8 +26,6 @@ class Blend:
     size: Size = None
     fps: int = 24
     """Frames a second."""
-    bundle: Bundle = None
-    device: Device = None
 
     def main(self) -> None:
         """Writes the video.
@@ -38,7 +35,6 @@ class Blend:
             ValueError: an unknown scene, scenes that share nothing, or a number out of its range.
             OSError: the video cannot be written.
         """
-        from latent_nerfstudio.api.loading import load
         from latent_nerfstudio.api.progress import progress
         from latent_nerfstudio.cli.orbit import check_numbers
         from latent_nerfstudio.videos.turning import blending
@@ -46,7 +42,7 @@ class Blend:
 
         check_video(self.output)
         check_numbers(self.views, self.fps, self.size)
-        scenes = load(self.source, self.bundle, self.device)
+        scenes = self.open()
         blended = blending(scenes, self.first, self.second, self.rows, self.views, self.size)
         write_video(self.output, progress(blended, "Rendering frames", self.views), self.fps)
         print(f"Wrote {self.views} frames of {self.first} and {self.second} to {self.output}")

@@ -4,15 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from latent_nerfstudio.cli.words import Bundle, Device, Overwrite, Source
+from latent_nerfstudio.cli.words import OfScenes, Overwrite
 
 
 @dataclass
-class ExportMesh:
+class ExportMesh(OfScenes):
     """Writes a scene as a mesh with vertex colours, in the units of the scene: marching cubes on its density, colours
     from decoded views."""
 
-    source: Source
     output: Path
     """File to write: .glb (y up, as glTF has it), .ply or .obj."""
     scene: Optional[str] = None
@@ -23,8 +22,6 @@ class ExportMesh:
     """Density of the surface; by default half of the light is absorbed within a fiftieth of the box's longest side."""
     views: int = 24
     """Number of views that the colours are taken from."""
-    bundle: Bundle = None
-    device: Device = None
     overwrite: Overwrite = False
 
     def main(self) -> None:
@@ -35,13 +32,12 @@ class ExportMesh:
             FileExistsError: there is such a file already.
             ValueError: an unknown scene, another ending, a NeRF without a density, or a number out of its range.
         """
-        from latent_nerfstudio.api.loading import load
         from latent_nerfstudio.api.meshes import check_suffix, mesh, save_mesh
         from latent_nerfstudio.cli.export_scenes import check_free
 
         check_suffix(self.output)
         check_free([self.output], self.overwrite)
-        scenes = load(self.source, self.bundle, self.device)
+        scenes = self.open()
         name = self.scene or scenes.names[0]
         surface = mesh(scenes, name, self.size, self.level, self.views)
         save_mesh(surface, self.output)

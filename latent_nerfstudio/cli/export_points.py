@@ -4,15 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from latent_nerfstudio.cli.words import Bundle, Device, Overwrite, Source
+from latent_nerfstudio.cli.words import OfScenes, Overwrite
 
 
 @dataclass
-class ExportPoints:
+class ExportPoints(OfScenes):
     """Writes a scene as a coloured point cloud (PLY), in the units of the scene: pixels of decoded views, at their
     depth."""
 
-    source: Source
     output: Path
     """File to write, .ply."""
     scene: Optional[str] = None
@@ -23,8 +22,6 @@ class ExportPoints:
     """Number of views that they are taken from."""
     seed: int = 0
     """Seed of the choice of points."""
-    bundle: Bundle = None
-    device: Device = None
     overwrite: Overwrite = False
 
     def main(self) -> None:
@@ -35,14 +32,13 @@ class ExportPoints:
             FileExistsError: there is such a file already.
             ValueError: an unknown scene, another ending, or a number out of its range.
         """
-        from latent_nerfstudio.api.loading import load
         from latent_nerfstudio.cli.export_scenes import check_free
         from latent_nerfstudio.errors import problem
 
         if self.output.suffix.lower() != ".ply":
             raise ValueError(problem("output", "a .ply file", self.output, "change its ending"))
         check_free([self.output], self.overwrite)
-        scenes = load(self.source, self.bundle, self.device)
+        scenes = self.open()
         name = self.scene or scenes.names[0]
         cloud = scenes.point_cloud(name, self.views, self.points, self.seed)
         cloud.save(self.output)

@@ -3,15 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from latent_nerfstudio.cli.words import Bundle, Device, Overwrite, SceneNames, Source
+from latent_nerfstudio.cli.words import OfScenes, Overwrite, SceneNames
 
 
 @dataclass
-class Gallery:
+class Gallery(OfScenes):
     """Writes a folder with one HTML page that needs no server and no network: a thumbnail of each scene that turns when
     it is dragged, with name, PSNR and bytes, to be searched, sorted and filtered."""
 
-    source: Source
     output: Path
     """Folder to write: index.html, and a strip of pictures of each scene."""
     scenes: SceneNames = ()
@@ -21,8 +20,6 @@ class Gallery:
     """Pictures of a turn."""
     size: int = 192
     """Side of a thumbnail, pixels."""
-    bundle: Bundle = None
-    device: Device = None
     overwrite: Overwrite = False
 
     def main(self) -> None:
@@ -33,14 +30,14 @@ class Gallery:
             FileExistsError: there is something already.
             ValueError: an unknown scene, or a number out of its range.
         """
-        from latent_nerfstudio.api.loading import check_scenes, load
+        from latent_nerfstudio.api.loading import check_scenes
         from latent_nerfstudio.cli.export_scenes import check_free
         from latent_nerfstudio.gallery.page import write_gallery
         from latent_nerfstudio.gallery.strips import check_strip
 
         check_strip(self.views, self.size)
         check_free([self.output], self.overwrite)
-        scenes = load(self.source, self.bundle, self.device)
+        scenes = self.open()
         names = check_scenes(scenes, self.scenes)
         page = write_gallery(self.output, scenes, names, self.views, self.size, self.title)
         print(f"Wrote {len(names)} scene(s): open {page}")

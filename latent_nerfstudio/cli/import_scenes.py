@@ -114,25 +114,19 @@ def run_config(command: ImportScenes, folder: Path, bundle: "SharedBundle") -> "
     """The method's config with the bundle, and with the views as data."""
     from nerfstudio.configs.method_configs import all_methods
 
-    from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
+    from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, color_name
     from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES
 
     config: Any = copy.deepcopy(all_methods[METHOD])
     config.output_dir, config.experiment_name, config.timestamp = folder.parents[2], folder.parents[1].name, TIMESTAMP
     views, manager = folder / VIEWS, config.pipeline.datamanager
     box: Any = tuple(bundle.box.flatten().tolist())
-    manager.dataparser = ScenesDataParserConfig(data=views, box=box, alpha_color=color_name(bundle.background_color))
+    color = color_name(bundle.background_color)  # without a name, that of the checkpoint counts
+    manager.dataparser = ScenesDataParserConfig(data=views, box=box, alpha_color=color)
     config.data = manager.data = views
     is_named = command.bundle in BUNDLED_BUNDLES
     config.pipeline.model.shared_bundle = command.bundle if is_named else str(bundle.folder.resolve())
     return config
-
-
-def color_name(color: Sequence[float]) -> Any:
-    """Nerfstudio's name of a colour; None for one without a name, and then the checkpoint's background counts."""
-    from nerfstudio.utils.colors import COLORS_DICT
-
-    return next((n for n, value in COLORS_DICT.items() if value.tolist() == [round(part, 3) for part in color]), None)
 
 
 def render_views(

@@ -4,15 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from latent_nerfstudio.cli.words import Bundle, Device, Rows, SceneNames, Size, Source
+from latent_nerfstudio.cli.words import OfScenes, Rows, SceneNames, Size
 from latent_nerfstudio.errors import problem
 
 
 @dataclass
-class Orbit:
+class Orbit(OfScenes):
     """Writes a video of scenes that turn beside each other, each about what its cameras looked at."""
 
-    source: Source
     output: Path
     """Video to write: .mp4 or .gif; one that is there is replaced."""
     scenes: SceneNames = ()
@@ -22,8 +21,6 @@ class Orbit:
     size: Size = None
     fps: int = 24
     """Frames a second."""
-    bundle: Bundle = None
-    device: Device = None
 
     def main(self) -> None:
         """Writes the video.
@@ -33,14 +30,14 @@ class Orbit:
             ValueError: an unknown scene, or a number out of its range.
             OSError: the video cannot be written.
         """
-        from latent_nerfstudio.api.loading import check_scenes, load
+        from latent_nerfstudio.api.loading import check_scenes
         from latent_nerfstudio.api.progress import progress
         from latent_nerfstudio.videos.turning import turning
         from latent_nerfstudio.videos.writing import check_video, write_video
 
         check_video(self.output)
         check_numbers(self.views, self.fps, self.size)
-        scenes = load(self.source, self.bundle, self.device)
+        scenes = self.open()
         names = check_scenes(scenes, self.scenes)
         frames = progress(turning(scenes, names, self.rows, self.views, self.size), "Rendering frames", self.views)
         write_video(self.output, frames, self.fps)

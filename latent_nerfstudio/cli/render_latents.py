@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Optional
 
-from latent_nerfstudio.cli.words import Bundle, Device, Overwrite, Size, Source
+from latent_nerfstudio.cli.words import OfScenes, Overwrite, Size
 from latent_nerfstudio.errors import problem
 
 if TYPE_CHECKING:
@@ -14,11 +14,10 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class RenderLatents:
+class RenderLatents(OfScenes):
     """Writes the raw, un-normalised latents of a path of cameras, in the convention of the autoencoder: `vae.decode` of
     diffusers takes them as they are. `lns decode-latents` is the way back."""
 
-    source: Source
     output: Path
     """File to write, .safetensors."""
     scene: Optional[str] = None
@@ -32,8 +31,6 @@ class RenderLatents:
     size: Size = None
     precision: Literal["float32", "float16"] = "float32"
     """Precision of the latents."""
-    bundle: Bundle = None
-    device: Device = None
     overwrite: Overwrite = False
 
     def main(self) -> None:
@@ -46,7 +43,6 @@ class RenderLatents:
         """
         from latent_nerfstudio.api.cameras import camera_path
         from latent_nerfstudio.api.latent_files import render_latents, write_latents
-        from latent_nerfstudio.api.loading import load
         from latent_nerfstudio.cli.export_scenes import check_free
         from latent_nerfstudio.cli.orbit import check_numbers
 
@@ -55,7 +51,7 @@ class RenderLatents:
         check_free([self.output], self.overwrite)
         check_numbers(self.views, 1, self.size)
         given = None if self.camera_path is None else camera_path(self.camera_path)
-        scenes = load(self.source, self.bundle, self.device)
+        scenes = self.open()
         scene = self.scene or scenes.names[0]
         file = render_latents(scenes, scene, self.cameras(scenes, scene) if given is None else given)
         count = write_latents(self.output, file, self.precision)

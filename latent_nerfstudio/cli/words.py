@@ -1,9 +1,13 @@
 """The words of `lns`: what several commands take has one name and one line of help."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, Optional, Tuple
+from typing import TYPE_CHECKING, Annotated, Literal, Optional, Tuple
 
 import tyro
+
+if TYPE_CHECKING:
+    from latent_nerfstudio.api.scenes import Scenes
 
 Source = Annotated[
     str,
@@ -57,3 +61,19 @@ Rows = Annotated[
 ]
 
 Overwrite = Annotated[bool, tyro.conf.arg(help="Replace what is there.")]
+
+
+@dataclass
+class OfScenes:
+    """What every command takes that renders learned scenes."""
+
+    source: Source
+    output: Path
+    bundle: Bundle = field(default=None, kw_only=True)
+    device: Device = field(default=None, kw_only=True)
+
+    def open(self) -> "Scenes":
+        """The scenes. Raises as `lns.load`."""
+        from latent_nerfstudio.api.loading import load
+
+        return load(self.source, self.bundle, self.device)

@@ -384,6 +384,11 @@ def _check_config(config: ScenesDataParserConfig) -> None:
     _alpha_color(config.alpha_color)
 
 
+def color_name(color: Sequence[float]) -> Optional[str]:
+    """Nerfstudio's name of a colour in [0, 1]; None for one without a name."""
+    return next((name for name, value in COLORS_DICT.items() if np.allclose(value.numpy(), color, atol=1e-3)), None)
+
+
 def _alpha_color(name: Optional[str]) -> Optional[Float[Tensor, "3"]]:
     """The colour of a name that nerfstudio knows."""
     if name is None:

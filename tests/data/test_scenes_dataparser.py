@@ -18,7 +18,7 @@ from nerfstudio.data.datasets.base_dataset import InputDataset
 from PIL import Image
 from scene_files import write_balls, write_blender, write_image, write_srn, write_transforms
 
-from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
+from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, color_name
 from latent_nerfstudio.fleet.plan import scene_folder
 
 REPOSITORY = Path(__file__).parents[2]
@@ -124,6 +124,7 @@ def test_alpha_colour(tmp_path):
     write_blender(tmp_path)
     assert outputs_of(tmp_path, alpha_color="black").alpha_color.tolist() == [0.0, 0.0, 0.0]
     assert outputs_of(tmp_path, alpha_color=None).alpha_color is None
+    assert [color_name(color) for color in ((0.0, 0.0, 1.0), (0.2, 0.3, 0.4))] == ["blue", None]
 
 
 def test_distortion_and_camera_type_of_each_scene(tmp_path):
