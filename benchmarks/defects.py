@@ -362,7 +362,7 @@ def fit(row: Row, seconds: float, supervision: float) -> Dict[str, int]:
 def train(row: Row, stages: Stages, seed: int) -> Numbers:
     """Trains and measures."""
     training = row.planned(stages)
-    seeds = ("--machine.seed", str(seed), "--pipeline.datamanager.train-cameras-sampling-seed", str(seed))
+    seeds = ("--machine.seed", str(seed))
     with row.applied():
         numbers = measure(replace(training, flags=(*training.flags, *seeds)), [stages.total])[0]
     return {**numbers, "stages": asdict(stages)}

@@ -1,4 +1,9 @@
-"""The one form in which errors are worded. Imports nothing heavy, so that every command can have it at once."""
+"""The one form in which errors are worded, and which warnings are shown. Imports nothing heavy."""
+
+import os
+import sys
+import warnings
+from typing import Any
 
 from latent_nerfstudio.escaping import for_terminal
 
@@ -29,3 +34,24 @@ def is_worded(error: BaseException) -> bool:
     """Whether an error is one of this package about what the user gave, or a disk: its text needs no traceback."""
     parts = str(error).partition(": expected ")[2]
     return isinstance(error, (ValueError, OSError, MemoryError, ArithmeticError)) and ", got " in parts
+
+
+def is_debugging() -> bool:
+    """Whether tracebacks and warnings of other libraries are asked for."""
+    return os.environ.get(DEBUG_VARIABLE, "0") != "0"
+
+
+def show_own_warnings_alone() -> None:
+    """From now on shows warnings of this package in one line, and none of other libraries, about their own insides.
+
+    All stay as they are where someone has asked for them, by `LNS_DEBUG` or by Python's own `-W`.
+    """
+    if is_debugging() or sys.warnoptions:
+        return
+
+    def show(message: Any, *_: Any, **__: Any) -> None:
+        sys.stderr.write(f"Warning: {for_terminal(message, LONGEST)}\n")
+
+    warnings.simplefilter("ignore")
+    warnings.filterwarnings("default", module=r"latent_nerfstudio\b")
+    warnings.showwarning = show

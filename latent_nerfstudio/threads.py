@@ -31,8 +31,8 @@ def busy_cores() -> int:
     return 0
 
 
-def choose_threads() -> None:
-    """Says in the environment how many threads to take, before such libraries are imported.
+def number_of_threads() -> int:
+    """How many threads to compute with.
 
     By default as many as cores are idle: threads that wait for each other at the end of each small operation cost many
     times what they bring where another program holds a core. A number that the user gave is kept, up to the cores, and
@@ -40,5 +40,9 @@ def choose_threads() -> None:
     """
     cores = usable_cores()
     given = [int(value) for value in map(os.environ.get, VARIABLES) if value and value.isdigit() and int(value)]
-    chosen = min(given[0], cores) if given else max(1, cores - busy_cores())
-    os.environ.update(dict.fromkeys(VARIABLES, str(chosen)))
+    return min(given[0], cores) if given else max(1, cores - busy_cores())
+
+
+def choose_threads() -> None:
+    """Says in the environment how many threads to take, before libraries that read it are imported."""
+    os.environ.update(dict.fromkeys(VARIABLES, str(number_of_threads())))

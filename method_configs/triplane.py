@@ -2,11 +2,11 @@
 
 from typing import Any, Mapping
 
-from nerfstudio.configs.base_config import ViewerConfig
-from nerfstudio.engine.optimizers import AdamOptimizerConfig, OptimizerConfig
+from nerfstudio.engine.optimizers import OptimizerConfig
 from nerfstudio.plugins.types import MethodSpecification
 
 from latent_nerfstudio.data.latent_datamanager import LatentDataManagerConfig
+from latent_nerfstudio.engine.options import AdamConfig, ViewerOptions
 from latent_nerfstudio.engine.row_adam import RowAdamConfig
 from latent_nerfstudio.engine.schedulers import StagedSchedulerConfig
 from latent_nerfstudio.engine.trainer import LatentTrainerConfig
@@ -34,7 +34,7 @@ def adam(group: str, pipeline: LatentPipelineConfig, lr: float, **settings: Any)
     """Adam for a parameter group of a pipeline; the rows of scenes that are not in a step stay as they are."""
     if group in SCENE_GROUPS and isinstance(getattr(pipeline.model, "nerf", None), TriplaneModelConfig):
         return RowAdamConfig(lr=lr, max_idle=MAX_IDLE, **settings)
-    return AdamOptimizerConfig(lr=lr, eps=1e-15, **settings)
+    return AdamConfig(lr=lr, **settings)
 
 
 def run(
@@ -56,7 +56,7 @@ def run(
             name: {"optimizer": adam(name, pipeline, lr), "scheduler": StagedSchedulerConfig()}
             for name, lr in learning_rates.items()
         },
-        viewer=ViewerConfig(num_rays_per_chunk=1 << 15, websocket_host=LOCAL),
+        viewer=ViewerOptions(websocket_host=LOCAL),
         vis="viewer",
     )
 

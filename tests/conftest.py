@@ -17,6 +17,7 @@ def surroundings(tmp_path_factory):
     torch.set_num_threads(1)
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("XDG_CACHE_HOME", str(home / "cache"))
         patch.setenv("TORCH_HOME", str(home / "torch"))
         yield

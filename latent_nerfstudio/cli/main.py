@@ -4,7 +4,6 @@ The subcommands' modules hold dataclasses and import nothing heavy before they r
 """
 
 import difflib
-import os
 import sys
 import warnings
 from typing import Annotated, Any, List, NoReturn, Optional, Sequence, Union
@@ -39,7 +38,7 @@ from latent_nerfstudio.cli.push import Push
 from latent_nerfstudio.cli.render_latents import RenderLatents
 from latent_nerfstudio.cli.render_meshes import RenderMeshes
 from latent_nerfstudio.cli.report import Report
-from latent_nerfstudio.errors import DEBUG_VARIABLE, problem
+from latent_nerfstudio.errors import DEBUG_VARIABLE, is_debugging, problem, show_own_warnings_alone
 from latent_nerfstudio.escaping import for_markup
 
 EXPECTED_ERRORS = (ValueError, OSError, MemoryError)
@@ -87,7 +86,6 @@ def main(args: Optional[Sequence[str]] = None) -> None:
     Args:
         args: arguments; those of the process by default.
     """
-    debugging = os.environ.get(DEBUG_VARIABLE, "0") != "0"
     given = source_first(list(sys.argv[1:] if args is None else args))
     if given[:1] == ["--version"]:
         print(f"lns {__version__}")
@@ -98,13 +96,12 @@ def main(args: Optional[Sequence[str]] = None) -> None:
     command = tyro.cli(Command, prog="lns", description=about, args=given)
     try:
         with warnings.catch_warnings():
-            if not debugging:
-                warnings.simplefilter("ignore")  # those of other libraries, about their own insides
+            show_own_warnings_alone()
             command.main()
     except KeyboardInterrupt:
         stop("[bold]Interrupted[/bold]", INTERRUPTED)
     except EXPECTED_ERRORS as error:
-        if debugging:
+        if is_debugging():
             raise
         stop(f"[bold red]Error:[/bold red] {for_markup(error)}", 1)
 

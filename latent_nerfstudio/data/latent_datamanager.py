@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Literal, Optional, Sequence, Tuple, Type
 
 import torch
-import tyro
 from jaxtyping import Bool, Int, Shaped
 from nerfstudio.cameras.cameras import Cameras, CameraType
 from nerfstudio.cameras.rays import RayBundle
@@ -16,6 +15,7 @@ from nerfstudio.configs.dataparser_configs import AnnotatedDataParserUnion
 from nerfstudio.data.datamanagers.full_images_datamanager import FullImageDatamanager, FullImageDatamanagerConfig
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
+from tyro.conf import Suppress
 
 from latent_nerfstudio.data.crops import ObjectPixels, cropped, cropped_cameras, draw_crops, object_latents
 from latent_nerfstudio.data.latent_cache import cache_folder, scene_latents
@@ -56,14 +56,26 @@ class LatentDataManagerConfig(FullImageDatamanagerConfig):
     _target: Type = field(default_factory=lambda: LatentDataManager)
     dataparser: AnnotatedDataParserUnion = field(default_factory=ScenesDataParserConfig)
     """Which scenes on disk."""
-    cache_images_type: Literal["uint8", "float32"] = "uint8"
+    cache_images_type: Suppress[Literal["uint8", "float32"]] = "uint8"
     """Kept as uint8: float32 takes four times the memory and brings nothing."""
+    data: Suppress[Optional[Path]] = None
+    """Set by `--data`."""
+    masks_on_gpu: Suppress[bool] = False
+    """Unused, as the six that follow: which pictures a step sees is drawn here."""
+    images_on_gpu: Suppress[bool] = False
+    eval_num_images_to_sample_from: Suppress[int] = -1
+    eval_num_times_to_repeat_images: Suppress[int] = -1
+    eval_image_indices: Suppress[Optional[Tuple[int, ...]]] = (0,)
+    train_cameras_sampling_strategy: Suppress[Literal["random", "fps"]] = "random"
+    fps_reset_every: Suppress[int] = 100
+    train_cameras_sampling_seed: Suppress[int] = 42
+    """Of draws outside of training; in training it is `--machine.seed`."""
     latent_cache: str = "disk"
     """Where latents are kept: `memory`, `disk` (the user's cache folder) or a folder."""
     latent_storage: Storage = "auto"
     """How pictures and latents are held: in `memory`; as a `stream`, latents in a temporary file that is mapped into
     memory, pictures decoded when a step asks for them; `auto`: streamed where they need 60 % of the free memory."""
-    encode_batch_size: tyro.conf.Suppress[int] = 32
+    encode_batch_size: Suppress[int] = 32
     """Pictures that are encoded at once; on a CPU at most eight of 128 x 128, or as many pixels."""
     rays_per_batch: int = 4096
     """Latent pixels a step of latent supervision, of all pictures of the step's scenes; those whose rays miss the box
@@ -72,7 +84,7 @@ class LatentDataManagerConfig(FullImageDatamanagerConfig):
     """Whole latent pictures a step of RGB alignment."""
     scenes_per_batch: int = 16
     """Scenes a step; their planes are composed once for all rays of the step."""
-    background_color: tyro.conf.Suppress[str] = "white"
+    background_color: Suppress[str] = "white"
     """Colour behind pictures with an alpha channel, where the dataparser names none."""
 
 

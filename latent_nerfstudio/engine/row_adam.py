@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from nerfstudio.engine.optimizers import OptimizerConfig
 from torch import Tensor
+from tyro.conf import Suppress
 
 from latent_nerfstudio.errors import problem
 
@@ -18,9 +19,10 @@ class RowAdamConfig(OptimizerConfig):
     _target: Type = field(default_factory=lambda: RowAdam)
     lr: float = 1e-3
     """Learning rate."""
-    eps: float = 1e-15
+    eps: Suppress[float] = 1e-15
     """Added to the root of the mean squared gradient."""
-    max_idle: float = 1.0
+    max_norm: Suppress[Optional[float]] = None
+    max_idle: Suppress[float] = 1.0
     """Steps of Adam that a step of rows stands for, at most: as many as pass until it is their turn again."""
 
 

@@ -11,6 +11,7 @@ from typing import Optional, Type
 from nerfstudio.engine.schedulers import Scheduler, SchedulerConfig
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+from tyro.conf import Suppress
 
 
 @dataclass
@@ -18,15 +19,15 @@ class StagedSchedulerConfig(SchedulerConfig):
     """Within each stage: a short linear rise, then a half cosine down to a floor that is reached at the stage's end."""
 
     _target: Type = field(default_factory=lambda: StagedScheduler)
-    warmup_steps: int = 20
+    warmup_steps: Suppress[int] = 20
     """Steps of the rise at the beginning of each stage."""
     floor: float = 0.05
     """Factor of the learning rate at the end of a stage."""
     alignment_factor: float = 1.0
     """Factor of the learning rate at the beginning of RGB alignment."""
-    alignment_start: Optional[int] = None
+    alignment_start: Suppress[Optional[int]] = None
     """First step of RGB alignment; by default the pipeline's."""
-    max_steps: Optional[int] = None
+    max_steps: Suppress[Optional[int]] = None
     """Step at which the last stage ends; by default the run's number of iterations."""
 
 

@@ -10,7 +10,7 @@ from nerfstudio.engine.trainer import TrainerConfig
 
 from latent_nerfstudio.engine.checkpoints import checkpoints_of
 from latent_nerfstudio.engine.config_file import data_of, read_config, started_in
-from latent_nerfstudio.errors import DEBUG_VARIABLE, is_worded, problem
+from latent_nerfstudio.errors import is_debugging, is_worded, problem
 from latent_nerfstudio.files.replacing import NO_ROOM
 
 PATHS = ("data", "load_dir", "load_checkpoint", "real_images", "source", "shared_bundle", "latent_cache")
@@ -97,7 +97,7 @@ def show_errors_in_one_line() -> None:
             line = problem(error.filename or "the disk", "room, in bytes and in files", error.strerror, "make room")
         elif not is_worded(error):
             line = ""
-        if not line or os.environ.get(DEBUG_VARIABLE, "0") != "0":
+        if not line or is_debugging():
             shows_traceback(kind, error, trace)
         else:
             sys.stderr.write(f"Error: {line}\n")

@@ -5,17 +5,19 @@ import json
 import random
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Dict, List, Literal, Optional, Set, Type
 
 import numpy as np
 import torch
 import yaml
-from nerfstudio.configs.base_config import LocalWriterConfig, LoggingConfig, MachineConfig
+from nerfstudio.configs.base_config import LoggingConfig, MachineConfig, ViewerConfig
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocation
 from nerfstudio.engine.optimizers import Optimizers
 from nerfstudio.engine.trainer import Trainer, TrainerConfig
 from nerfstudio.utils import profiler, writer
 from nerfstudio.utils.rich_utils import CONSOLE
+from tyro.conf import Suppress
 
 from latent_nerfstudio.data.training_cameras import CAMERAS, write_cameras
 from latent_nerfstudio.engine.checkpoints import (
@@ -29,6 +31,7 @@ from latent_nerfstudio.engine.checkpoints import (
 )
 from latent_nerfstudio.engine.ending import BUNDLE, SHEET, entry_seconds, missing, summary_of
 from latent_nerfstudio.engine.memory import check_memory, out_of_memory
+from latent_nerfstudio.engine.options import FirstOptions, LoggingOptions, ViewerOptions, default_machine
 from latent_nerfstudio.engine.progress import Clock, Progress
 from latent_nerfstudio.engine.signals import StopRequest, stop_request
 from latent_nerfstudio.engine.starting import (
@@ -39,7 +42,7 @@ from latent_nerfstudio.engine.starting import (
     show_errors_in_one_line,
 )
 from latent_nerfstudio.engine.summary import SUMMARY
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.errors import problem, show_own_warnings_alone
 from latent_nerfstudio.escaping import for_markup
 from latent_nerfstudio.files.replacing import sole_writer, write_text
 from latent_nerfstudio.models.bundle_writing import write_shared_bundle
@@ -47,27 +50,30 @@ from latent_nerfstudio.models.viewer_address import unless_asked
 from latent_nerfstudio.pipelines.contact_sheet import draw_views, write_contact_sheet
 from latent_nerfstudio.pipelines.finite import check_finite
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
-
-
-def default_machine() -> MachineConfig:
-    """The GPU where there is one."""
-    return MachineConfig(device_type="cuda" if torch.cuda.is_available() else "cpu")
-
-
-def quiet_logging() -> LoggingConfig:
-    """Without Nerfstudio's table of steps, which our progress lines replace."""
-    return LoggingConfig(steps_per_log=50, local_writer=LocalWriterConfig(enable=False), profiler="none")
+from latent_nerfstudio.threads import number_of_threads
 
 
 @dataclass
-class LatentTrainerConfig(TrainerConfig):
+class LatentTrainerConfig(TrainerConfig, FirstOptions):
     """A run."""
 
     _target: Type = field(default_factory=lambda: LatentTrainer)
+    data: Optional[Path] = None
+    """Scene folder, or a folder of scene folders."""
+    load_dir: Optional[Path] = None
+    """Folder `nerfstudio_models` of a run to go on with."""
     machine: MachineConfig = field(default_factory=default_machine)
     """Device: the GPU where there is one, else the CPU."""
-    logging: LoggingConfig = field(default_factory=quiet_logging)
+    viewer: ViewerConfig = field(default_factory=ViewerOptions)
+    """Where the viewer listens."""
+    logging: LoggingConfig = field(default_factory=LoggingOptions)
     """Loggers."""
+    method_name: Suppress[Optional[str]] = None
+    prompt: Suppress[Optional[str]] = None
+    relative_model_dir: Suppress[Path] = Path("nerfstudio_models/")
+    load_scheduler: Suppress[bool] = True
+    use_grad_scaler: Suppress[bool] = False
+    start_paused: Suppress[bool] = False
     contact_sheet: bool = True
     """Draw a contact sheet when training is done: photo, render, latent and error of one held-out view a scene."""
     steps_per_pictures: Optional[int] = None
@@ -80,18 +86,22 @@ class LatentTrainerConfig(TrainerConfig):
         super().__setattr__(name, unless_asked(value) if name == "viewer" else value)
 
     def set_timestamp(self) -> None:
-        """Nerfstudio's, which ns-train calls first: from here on errors are one line, and paths absolute."""
+        """Nerfstudio's, which ns-train calls first: from here on messages are one line, and paths absolute."""
         show_errors_in_one_line()
+        show_own_warnings_alone()
         super().set_timestamp()
         make_absolute(self)
 
     def print_to_terminal(self) -> None:
         """Where the config will be, instead of its 290 lines; and what can be checked before anything is written.
 
+        It takes as many threads as cores are idle, as `lns` does.
+
         Raises:
             ValueError: several devices, or other data than those of the run to go on from.
             FileExistsError: the folder holds another run.
         """
+        torch.set_num_threads(number_of_threads())
         check_devices(self.machine.num_devices * self.machine.num_machines)
         check_place(self)
         check_data(self)

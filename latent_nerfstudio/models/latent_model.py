@@ -76,9 +76,11 @@ class LatentModelConfig(ModelConfig):
     """Arithmetic of the decoder in rendering and evaluation; `auto` is bfloat16 where the processor has it, which takes
     a third less of the decoder's time and is 59 dB from float32."""
     enable_collider: tyro.conf.Suppress[bool] = False
-    """Unused: the NeRF inside has its own bounds."""
+    """Unused, as the four that follow: the NeRF inside has its own."""
     collider_params: tyro.conf.Suppress[Optional[Dict[str, float]]] = None
-    """Unused, as `enable_collider`."""
+    loss_coefficients: tyro.conf.Suppress[Dict[str, float]] = field(default_factory=dict)
+    eval_num_rays_per_chunk: tyro.conf.Suppress[int] = 4096
+    prompt: tyro.conf.Suppress[Optional[str]] = None
 
     def __setstate__(self, state: Dict[str, Any]) -> None:
         """From config.yml. What version 0.1 called `bundled` is `bundled-cars` now; its configs are known by a setting

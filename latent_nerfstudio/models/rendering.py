@@ -3,7 +3,7 @@
 Axes: `rays`, `samples`, `channels`, and `hits` for the rays that meet the box.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Dict, Optional, Tuple
 
 import torch
@@ -24,9 +24,10 @@ class BoxedModelConfig(ModelConfig):
     """A NeRF in the scene box."""
 
     enable_collider: tyro.conf.Suppress[bool] = False
-    """Unused: rays are cut at the scene box."""
+    """Unused, as the three that follow: rays are cut at the scene box."""
     collider_params: tyro.conf.Suppress[Optional[Dict[str, float]]] = None
-    """Unused, as `enable_collider`."""
+    loss_coefficients: tyro.conf.Suppress[Dict[str, float]] = field(default_factory=dict)
+    prompt: tyro.conf.Suppress[Optional[str]] = None
     eval_num_rays_per_chunk: int = 16384
     """Rays rendered at once outside training."""
     scene_contraction: bool = False
