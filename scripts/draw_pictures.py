@@ -1,19 +1,23 @@
-"""Draws the pictures of the README and of the documentation's first page from real scenes.
+"""Draws the pictures of the README and of the documentation from real scenes, at 256 pixels, by one command:
 
-    lns demo-scenes --output cars --num-scenes 12 --views 40 --seed 77
-    lns fit-scenes cars --output fitted --latent-cache memory
-    python scripts/draw_pictures.py --scenes fitted/scenes
+    python scripts/draw_pictures.py FOLDER
 
-writes `scenes.png` (learned scenes from one camera each), `latent_beside_rgb.png` (rendered latents above what the
-decoder makes of them) and `cost.png` (cost over the number of scenes, of benchmarks/numerous_scenes.json).
+generates scenes of objects that no autoencoder has seen into FOLDER and fits them against the bundle, unless they
+are there, and writes into docs/images: `scenes.png` (one view each), `latent_beside_rgb.png` (rendered latents above
+what the decoder makes of them), `orbit.gif`, `blend.gif`, `gallery.png` (in Chromium) and `cost.png` (of
+benchmarks/numerous_scenes.json).
 """
 
 import json
+import sys
+import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Sequence
+from typing import Annotated, Any, Dict, Sequence
 
 import numpy as np
+import torch
 import tyro
 from PIL import Image
 
@@ -24,6 +28,9 @@ COLUMNS = 6
 
 GAP = 6
 """Pixels between pictures."""
+
+TURNING = 4
+"""Scenes of the videos."""
 
 ENTRY_SECONDS = 60.0 * (36 + 34 + 56)
 """CPU seconds of what the bundle shares: standard autoencoder, joint training, decoder of rendered latents."""
@@ -36,25 +43,51 @@ ROWS = {"latent, frozen bundle, small steps": 3.0, "RGB, together": 3.0}
 class DrawPictures:
     """Draws the pictures of the README."""
 
-    scenes: Path
-    """Scene files, from `lns fit-scenes`."""
+    folder: Annotated[Path, tyro.conf.Positional]
+    """Folder of the scenes, `data` and `fitted`, which are made where they are not there."""
     bundle: str = "bundled"
-    """Their shared bundle."""
+    """Shared bundle of the scenes."""
+    family: str = "mixed"
+    """Family of objects, as `lns demo-scenes` has it."""
+    seed: int = 77
+    """Seed of the family."""
+    size: int = 256
+    """Side of the pictures, pixels, which the scenes are photographed and rendered at."""
     output: Path = ROOT / "docs" / "images"
     """Folder of the pictures."""
 
     def main(self) -> None:
-        """Writes the three pictures."""
+        """Writes the pictures."""
         import latent_nerfstudio as lns
+        from latent_nerfstudio.api.framing import framed
+        from latent_nerfstudio.gallery.page import write_gallery
+        from latent_nerfstudio.videos.turning import blending, turning
+        from latent_nerfstudio.videos.writing import write_video
 
-        scenes = lns.load(self.scenes, bundle=self.bundle)
-        camera = scenes.orbit(scenes.names[0], views=12, size=128)[1:2]
-        renders = [scenes.render(name, camera) for name in scenes.names[: 2 * COLUMNS]]
-        sheet([render.rgb[0] for render in renders]).save(self.output / "scenes.png", optimize=True)
-        views = scenes.render(scenes.names[0], scenes.orbit(scenes.names[0], views=COLUMNS, size=128))
-        sheet([*views.latent, *views.rgb]).save(self.output / "latent_beside_rgb.png", optimize=True)
+        scenes = self.learned(lns)
+        rings = {name: framed(scenes, [name]).resized(self.size) for name in scenes.names}
+        first, *_ = scenes.names
+        shown = [scenes.render(name, rings[name].cameras(12)[1:2]) for name in scenes.names[: 2 * COLUMNS]]
+        sheet([render.rgb[0] for render in shown]).save(self.output / "scenes.png", optimize=True)
+        views = scenes.render(first, rings[first].cameras(COLUMNS))
+        latents = torch.where(views.accumulation > 0.5, views.latent, 1.0)  # those of the object alone
+        sheet([*latents, *views.rgb]).save(self.output / "latent_beside_rgb.png", optimize=True)
+        names, rows = scenes.names[:TURNING], ("rgb", "latent", "depth")
+        write_video(self.output / "orbit.gif", turning(scenes, names, rows, 36, self.size // 2), 12)
+        write_video(self.output / "blend.gif", blending(scenes, *names[:2], rows[:2], 48, self.size // 2), 12)
+        photograph(write_gallery(self.folder / "gallery", scenes, scenes.names), self.output / "gallery.png")
         draw_costs(self.output / "cost.png")
-        print(f"Wrote scenes.png, latent_beside_rgb.png and cost.png to {self.output}")
+        print(f"Wrote scenes.png, latent_beside_rgb.png, orbit.gif, blend.gif, gallery.png, cost.png to {self.output}")
+
+    def learned(self, lns: Any) -> Any:
+        """The scenes, photographed and fitted where that was not done before."""
+        from latent_nerfstudio.cli.demo_scenes import DemoScenes
+
+        data = self.folder / "data"
+        if not data.exists():
+            count = 2 * COLUMNS
+            DemoScenes(data, self.family, count, views=60, size=self.size, seed=self.seed).main()  # type: ignore[arg-type]
+        return lns.fit(data, self.folder / "fitted", self.bundle)
 
 
 def sheet(pictures: Sequence[Any]) -> Image.Image:
@@ -67,6 +100,17 @@ def sheet(pictures: Sequence[Any]) -> Image.Image:
         top, left = (index // COLUMNS) * (height + GAP), (index % COLUMNS) * (width + GAP)
         canvas[top : top + height, left : left + width] = picture
     return Image.fromarray(canvas)
+
+
+def photograph(page: Path, path: Path) -> None:
+    """A picture of an HTML page in Chromium."""
+    sys.path.insert(0, str(ROOT / "tests"))  # where the one place is that starts it
+    from chromium import chromium
+
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile, chromium(profile, 1000, 640) as browser:
+        browser.get(page.resolve().as_uri())
+        time.sleep(3)  # until its pictures are there
+        browser.get_screenshot_as_file(str(path))
 
 
 def draw_costs(path: Path) -> None:

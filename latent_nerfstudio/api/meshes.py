@@ -11,6 +11,7 @@ from nerfstudio.cameras.cameras import Cameras
 from torch import Tensor
 
 from latent_nerfstudio.api.point_clouds import cameras_about, check_views
+from latent_nerfstudio.api.progress import progress
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import replacing_path
 
@@ -109,7 +110,8 @@ def density_grid(scenes: Any, name: str, resolution: int) -> Float[np.ndarray, "
     counts = [max(2, round(resolution * float(side / sides.max()))) for side in sides]
     axes = [torch.linspace(float(low), float(high), count) for low, high, count in zip(*box, counts, strict=True)]
     points = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).view(-1, 3)
-    values = [scenes.density(name, part) for part in points.split(AT_ONCE)]
+    parts = points.split(AT_ONCE)
+    values = [scenes.density(name, part) for part in progress(parts, "Measuring the density", len(parts))]
     return torch.cat(values).view(counts).numpy()
 
 

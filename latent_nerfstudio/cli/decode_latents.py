@@ -42,9 +42,9 @@ class DecodeLatents:
         """
         from latent_nerfstudio.api.latent_files import read_latents
         from latent_nerfstudio.cli.export_scenes import check_free
-        from latent_nerfstudio.videos.writing import SUFFIXES, check_video
+        from latent_nerfstudio.videos.writing import SETTINGS, check_video
 
-        is_video = self.output.suffix.lower() in SUFFIXES
+        is_video = self.output.suffix.lower() in SETTINGS
         if self.fps < 1:
             raise ValueError(problem("fps", "at least 1", self.fps, "raise --fps"))
         if is_video:

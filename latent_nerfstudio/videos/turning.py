@@ -10,7 +10,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from latent_nerfstudio.api.cameras import Ring, check_side, walk_together
-from latent_nerfstudio.api.scenes import Pictures, Scene, Scenes, as_bytes
+from latent_nerfstudio.api.framing import framed
+from latent_nerfstudio.api.progress import progress
+from latent_nerfstudio.api.scenes import Pictures, Scene, Scenes, as_bytes, joined
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.videos.grid import Grid, grid_of
 
@@ -32,7 +34,8 @@ Frame = UInt8[np.ndarray, "page_height page_width 3"]
 def turning(
     scenes: Scenes, names: Sequence[str], rows: Sequence[Row] = ("rgb",), views: int = 60, size: Optional[int] = None
 ) -> Iterator[Frame]:
-    """Frames of scenes that turn beside each other, each in a walk that suits it, see `Scenes.ring`.
+    """Frames of scenes that turn beside each other, each in a walk that suits it, see `Scenes.ring`, and whole, see
+    `api.framing`.
 
     Args:
         scenes: what renders.
@@ -44,7 +47,7 @@ def turning(
     Raises:
         ValueError: an unknown scene, a number out of its range, or more than a frame can show.
     """
-    rings = rings_of(scenes, names, size)
+    rings = rings_of(scenes, [[name] for name in names], size)
     columns: List[List[Scene]] = [[name] * views for name in names]
     grid = grid_for(rings, rows, size)
     return frames_of(scenes, columns, rings, grid, [list(names)] * views)
@@ -71,12 +74,12 @@ def blending(
     Raises:
         ValueError: an unknown scene, a NeRF whose scenes share nothing, or a number out of its range.
     """
-    rings = rings_of(scenes, [first, second], size)
+    (ring,) = rings_of(scenes, [[first, second]], size)
     shares = [shared_at(view, views) for view in range(views)]
     blends: List[Scene] = [scenes.blend(first, second, share) for share in shares]
     columns: List[List[Scene]] = [[first] * views, blends, [second] * views]
     titles = [[first, f"{100 * share:.0f} %", second] for share in shares]
-    around = [rings[0]] * 3
+    around = [ring] * 3
     return frames_of(scenes, columns, around, grid_for(around, rows, size), titles)
 
 
@@ -85,15 +88,16 @@ def shared_at(view: int, views: int) -> float:
     return (1 - math.cos(2 * math.pi * view / views)) / 2
 
 
-def rings_of(scenes: Scenes, names: Sequence[str], size: Optional[int]) -> List[Ring]:
-    """The rings of scenes, with pictures of one height: the wanted one, or that of the first scene's training pictures
-    where it is larger. A decoder knows objects at the scale that it has seen, so smaller pictures are shrunk.
+def rings_of(scenes: Scenes, groups: Sequence[Sequence[str]], size: Optional[int]) -> List[Ring]:
+    """A ring for each group of scenes that shows them whole, with pictures of one height: the wanted one, or that of
+    the first scene's training pictures where it is larger. A decoder knows objects at the scale that it has seen, so
+    smaller pictures are shrunk.
     """
-    if not names:
+    if not groups:
         raise ValueError(problem("scenes", "at least one", "none", "name one, or all"))
-    rings = [scenes.ring(name) for name in names]
     if size is not None:
         check_side(size)
+    rings = [framed(scenes, group) for group in progress(groups, "Looking at the scenes", len(groups))]
     return [ring.resized(max(size or 0, rings[0].height)) for ring in rings]
 
 
@@ -141,7 +145,7 @@ def depth_range(scenes: Scenes, shown: Sequence[Scene], ring: Ring) -> Range:
     hundredths of the pixels; so that depth keeps its shades from frame to frame."""
     views = np.linspace(0, len(shown), PROBES, endpoint=False).astype(int)
     cameras = walk_together([ring], len(shown))[torch.as_tensor(views)]
-    seen = scenes.render_each([shown[view] for view in views], cameras)
+    seen = joined(list(scenes.stream([shown[view] for view in views], cameras)))  # without a bar within the frames' own
     met = seen.depth[seen.accumulation > SOLID]
     if not len(met):
         return 0.0, 1.0

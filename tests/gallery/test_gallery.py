@@ -7,36 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from chromium import chromium, programs
 from PIL import Image
 from tiny import latent_model_of, small_nerf
 
 from latent_nerfstudio.api.cameras import Ring
-from latent_nerfstudio.api.scenes import Pictures, Scenes
+from latent_nerfstudio.api.scenes import Scenes
 from latent_nerfstudio.gallery.page import STRIPS, page, row, write_gallery
-from latent_nerfstudio.gallery.strips import check_strip, is_cut, square_around, strip
+from latent_nerfstudio.gallery.strips import check_strip, strip
 
 HOSTILE = "</script><img src=x onerror=document.title='broken'>&\"' [/red]\u2028\u202e"
-
-
-def seen(rows: slice, columns: slice, side: int = 32) -> Pictures:
-    """Two pictures with a red object in a part of one of them."""
-    opacity = torch.zeros(2, side, side, 1)
-    opacity[1, rows, columns] = 1
-    rgb = 1 - opacity * torch.tensor([0.0, 1.0, 1.0])
-    return Pictures(rgb, rgb, opacity + 1, opacity, torch.zeros(2, 4, 4, 4))
-
-
-def test_the_square_holds_the_object():
-    assert square_around(seen(slice(10, 20), slice(4, 12))) == (8, 1, 13)  # 10 * 1.06 + 2, about the middle (15, 8)
-    assert square_around(seen(slice(0, 0), slice(0, 0))) == (0, 0, 32)
-    assert square_around(seen(slice(0, 32), slice(0, 32))) == (0, 0, 32)
-    cut = [
-        seen(slice(*rows), slice(*columns))
-        for rows, columns in (((0, 9), (4, 9)), ((5, 9), (4, 9)), ((0, 32), (0, 32)))
-    ]
-    assert [is_cut(pictures) for pictures in cut] == [True, False, False]
 
 
 def test_numbers_that_no_strip_has():

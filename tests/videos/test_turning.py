@@ -29,7 +29,7 @@ def panel(frame, grid, column, row):
 
 def test_each_panel_is_its_scene_from_its_ring(scenes):
     frames = list(turning(scenes, ["a", "b"], ROWS, views=3))
-    rings = rings_of(scenes, ["a", "b"], None)
+    rings = rings_of(scenes, [["a"], ["b"]], None)
     grid = grid_for(rings, ROWS, None)
     assert len(frames) == 3 and frames[0].shape == (*grid.size, 3)
     assert (grid.height, grid.width) == (16, 24)  # the widest one's, all of one height
@@ -57,8 +57,8 @@ def test_a_blend_goes_there_and_back_between_its_scenes(scenes):
 def test_small_panels_are_shrunk_from_the_training_size(scenes):
     """A panel of 8 pixels is the mean of a picture of 16, within what the filter's tent adds."""
     (frame,) = turning(scenes, ["a"], ("latent",), views=1, size=8)
-    rings = rings_of(scenes, ["a"], 8)
-    assert rings[0].height == 16 and rings_of(scenes, ["a"], 20)[0].height == 20
+    rings = rings_of(scenes, [["a"]], 8)
+    assert rings[0].height == 16 and rings_of(scenes, [["a"]], 20)[0].height == 20
     large = scenes.render("a", rings[0].cameras(1)).latent[0]
     means = large.unflatten(0, (8, 2)).unflatten(2, (8, 2)).mean(dim=(1, 3))
     small = panel(frame, grid_for(rings, ("latent",), 8), 0, 0) / 255

@@ -80,9 +80,9 @@ def test_what_cannot_be_written(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="fps: expected at least 1, got 0"):
         write_video(tmp_path / "x.gif", iter(colours()), fps=0)
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "no_ffmpeg"))
-    with pytest.raises(FileNotFoundError, match=r"ffmpeg: expected a program.* or write a \.gif"):
-        check_video(tmp_path / "x.mp4")
-    check_video(tmp_path / "x.gif")
+    for name in ("x.mp4", "x.gif"):
+        with pytest.raises(FileNotFoundError, match="ffmpeg: expected a program"):
+            check_video(tmp_path / name)
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="everything can be written")
