@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence, Tupl
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.utils.rich_utils import CONSOLE
 from nerfstudio.viewer.viewer_elements import (
@@ -34,6 +34,10 @@ class Photos(Protocol):
         """The photo that was taken most nearly from where a camera is, in [0, 1]."""
         ...
 
+    def of_scene(self, scene: int) -> Int[Tensor, "photos"]:
+        """The photos of a scene, counted among all."""
+        ...
+
     def start(self, scene: int) -> Pose:
         """A pose that shows a scene well."""
         ...
@@ -57,7 +61,7 @@ class ScenePanel(ViewerElement, ViewerControl):
         super().__init__("Scenes", cb_hook=lambda element: None)
         self.index_of = {name: index for index, name in enumerate(names)}
         self.photos: Optional[Photos] = None
-        self.last_error = ""
+        self.last_error, self.shows_frusta = "", True
         self.moving_height, self.quickest = moving_height, 0.0
         parts = ("all",) if field is None else field.parts
         bases = 0 if field is None or field.base_planes is None else len(field.base_planes)
@@ -87,8 +91,22 @@ class ScenePanel(ViewerElement, ViewerControl):
         """Puts the elements where Nerfstudio puts this one; a change of any is a change of this one."""
         for element in self.elements:
             if element is not self.look:
-                element.cb_hook = lambda _: self.cb_hook(self)
+                element.cb_hook = self.changed
             element.install(viser_server)
+
+    def changed(self, element: ViewerElement) -> None:
+        """What one of the elements calls."""
+        if element is self.scene:
+            self.show_frusta()
+        self.cb_hook(self)
+
+    def show_frusta(self, visible: Optional[bool] = None) -> None:
+        """Shows the training cameras of the chosen scene alone, or none; None leaves it at that."""
+        self.shows_frusta = self.shows_frusta if visible is None else visible
+        own = None if self.photos is None else set(self.photos.of_scene(self.current_scene).tolist())
+        with self.viser_server.atomic():
+            for index, handle in getattr(self.viewer, "camera_handles", {}).items():
+                handle.visible = self.shows_frusta and (own is None or index in own)
 
     def _create_gui_handle(self, viser_server: Any) -> None:
         """None: the elements have their own."""
@@ -99,6 +117,13 @@ class ScenePanel(ViewerElement, ViewerControl):
         tell_if_open(viewer.config)
         read = viewer.get_camera_state
         viewer.get_camera_state = lambda client: bounded_state(read(client))
+        viewer.set_camera_visibility, draw = self.show_frusta, viewer.init_scene
+
+        def init_scene(*args: Any, **options: Any) -> None:
+            draw(*args, **options)
+            self.show_frusta()
+
+        viewer.init_scene = init_scene
         viewer.viser_server.on_client_connect(self.welcome)
         for client in viewer.viser_server.get_clients().values():
             self.welcome(client)
@@ -184,7 +209,8 @@ class ScenePanel(ViewerElement, ViewerControl):
         started = time.perf_counter()
         try:
             outputs = render(self.view())
-            pictures = {**outputs, **self.photo_outputs(client, camera, outputs["rgb"])}
+            depth = met_depth(outputs["depth"], outputs["accumulation"])
+            pictures = {**outputs, "depth": depth, **self.photo_outputs(client, camera, outputs["rgb"])}
         except Exception as error:
             if is_interrupt(error):
                 raise
@@ -235,6 +261,9 @@ class ScenePanel(ViewerElement, ViewerControl):
         client.client.add_notification("This frame could not be rendered", text[:400], auto_close=20000)
 
 
+SOLID = 0.5
+"""Opacity from which on a pixel has a depth."""
+
 SLOW = 0.1
 """Seconds a frame from which on the size of pictures matters more than that they are seen."""
 
@@ -273,6 +302,14 @@ def bounded_state(state: Any) -> Any:
     if not bool(torch.isfinite(state.c2w).all()):
         state.c2w = torch.eye(4).to(state.c2w)[: state.c2w.shape[0]]
     return state
+
+
+def met_depth(
+    depth: Float[Tensor, "height width 1"], accumulation: Float[Tensor, "height width 1"]
+) -> Float[Tensor, "height width 1"]:
+    """Depth of what is met; elsewhere the farthest of it, instead of the far end of the box with its steps."""
+    met = accumulation > SOLID
+    return torch.where(met, depth, depth[met].max()) if bool(met.any()) else depth
 
 
 def is_interrupt(error: Exception) -> bool:

@@ -2,6 +2,7 @@
 
 import gc
 import math
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import jaxtyping
@@ -18,7 +19,7 @@ from tiny import camera_of, latent_model_of, small_nerf
 
 from latent_nerfstudio.fields.scene_view import SceneView
 from latent_nerfstudio.models.triplane import TriplaneModel
-from latent_nerfstudio.models.viewing import bounded, bounded_state, fitted, middle
+from latent_nerfstudio.models.viewing import bounded, bounded_state, fitted, met_depth, middle
 
 BOTH = {"macro_features": 3, "num_base_planes": 2}
 SIZES = [(24, 20), (40, 16)]
@@ -33,6 +34,9 @@ class Photos:
     def nearest(self, camera, scene):
         self.asked.append(scene)
         return torch.full((10, 20, 3), 0.25)
+
+    def of_scene(self, scene):
+        return torch.tensor([2 * scene, 2 * scene + 1])
 
     def start(self, scene):
         return np.array([1.0, 2, 3]), np.zeros(3), 0.5
@@ -177,7 +181,7 @@ def test_only_the_viewer_sees_what_its_panel_says():
     assert sorted(whole) == ["accumulation", "depth", "latent", "rgb"] and model.panel.photos.asked == []
     shown = in_viewer(model, camera).result
     expected = model.get_outputs_for_camera(camera, view=SceneView(0, 1, 0.5, "macro"))
-    assert all(torch.equal(shown[name], value) for name, value in expected.items())
+    assert all(torch.equal(shown[name], value) for name, value in expected.items() if name != "depth")
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
@@ -202,6 +206,16 @@ def test_the_photo_is_of_the_scene_that_has_the_larger_share():
         model.panel.share.value = share
         in_viewer(model, output="photo")
     assert photos.asked == [0, 1]
+
+
+def test_where_nothing_is_met_depth_is_the_farthest_of_what_is():
+    """And not the far end of the box, which has steps."""
+    depth, opacity = (
+        torch.tensor([1.0, 3.0, 9.0, 7.0])[:, None, None],
+        torch.tensor([0.9, 0.6, 0.0, 0.4])[:, None, None],
+    )
+    assert met_depth(depth, opacity).flatten().tolist() == [1, 3, 3, 3]
+    assert met_depth(depth, torch.zeros_like(opacity)) is depth
 
 
 def test_a_photo_keeps_its_shape():
@@ -352,19 +366,27 @@ def test_browsers_start_where_the_scene_is_seen():
             self.camera, self.client_id = camera, 7
 
         def atomic(self):
-            import contextlib
-
-            return contextlib.nullcontext()
+            return nullcontext()
 
     connected = []
-    server = SimpleNamespace(on_client_connect=connected.append, get_clients=lambda: {0: Client()})
+    server = SimpleNamespace(on_client_connect=connected.append, get_clients=lambda: {0: Client()}, atomic=nullcontext)
     viewer = SimpleNamespace(viser_server=server, config=ViewerConfig(websocket_host="127.0.0.1"))
+    viewer.camera_handles = {}
+    handles = {index: SimpleNamespace(visible=True) for index in (0, 1, 3)}
+    viewer.init_scene = lambda: viewer.camera_handles.update(handles)
     viewer.get_camera_state, viewer.render_statemachines = (lambda client: None), {}
     model.panel._setup(viewer)
     assert camera.position is None and len(connected) == 1  # no photos, no place
     model.panel.photos = Photos()
     connected[0](Client())
     assert camera.position.tolist() == [10, 20, 30] and camera.look_at.tolist() == [0, 0, 0] and camera.fov == 0.5
+    viewer.init_scene()
+    seen = [[handle.visible for handle in handles.values()]]
+    for scene, visible in (("b", None), ("b", False), ("a", True)):  # the dropdown, and Nerfstudio's two buttons
+        model.panel.scene.value = scene
+        model.panel.changed(model.panel.scene) if visible is None else viewer.set_camera_visibility(visible)
+        seen.append([handle.visible for handle in handles.values()])
+    assert seen == [[True, True, False], [False, False, True], [False] * 3, [True, True, False]]
     camera.position = None
     model.panel.look.cb_hook(model.panel.look)
     assert camera.position.tolist() == [10, 20, 30]
