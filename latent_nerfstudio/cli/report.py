@@ -1,6 +1,7 @@
 """`lns report`: what runs reached and what they took, side by side."""
 
 import json
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Dict, List, Optional, Sequence, Tuple
@@ -50,9 +51,16 @@ class Report:
         name_apart(reports)
         print_report(reports)
         output = self.output or Path(reports[0].config).with_name("report.md")
-        write_report(output, reports, self.video)
+        write_report(output, reports, self.command(), self.video)
         for line in closing_lines(reports, output, self.video):
             print(line)
+
+    def command(self) -> str:
+        """What to call for the same report."""
+        flags = {"eval": self.eval, "entry-seconds": self.entry_seconds, "video": self.video}
+        flags["output"] = () if self.output is None else (self.output,)
+        given = [word for name, values in flags.items() if values for word in (f"--{name}", *values)]
+        return shlex.join(map(str, ["lns", "report", *self.source, *given]))
 
     def _check(self) -> None:
         if not self.source:
@@ -129,11 +137,28 @@ def print_table(title: str, head: List[str], rows: List[List[str]], has_mean: bo
     Console(width=Console(width=10_000).measure(table).maximum).print(table)
 
 
-def markdown(reports: Sequence["RunReport"]) -> str:
+def about(reports: Sequence["RunReport"], command: str) -> List[str]:
+    """When, by what and of what a report was made."""
+    from datetime import date
+
+    from latent_nerfstudio import __version__
+
+    places = dict.fromkeys(report.data for report in reports if report.data)
+    return [f"{date.today()}, latent-nerfstudio {__version__}", *(f"Data: {place}" for place in places), command]
+
+
+def title_of(reports: Sequence["RunReport"]) -> str:
+    """Title of a report."""
+    return "Report of " + " beside ".join(report.name for report in reports)
+
+
+def markdown(reports: Sequence["RunReport"], command: str) -> str:
     """What `print_report` prints as Markdown."""
     from latent_nerfstudio.reports.run_report import comparisons, cost_table, quality_table, summary_line
 
-    lines = markdown_table(*quality_table(reports))
+    lines = [f"# {for_markdown(title_of(reports))}", ""]
+    lines += [f"- {for_markdown(line)}" for line in about(reports, command)]
+    lines += ["", *markdown_table(*quality_table(reports))]
     head, costs = cost_table(reports)
     lines += ["", *markdown_table(head, costs)] if costs else []
     told = [f"- {for_markdown(line)}" for line in [*map(summary_line, reports), *comparisons(reports)]]
@@ -146,16 +171,17 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> List[s
     return ["| " + " | ".join(row) + " |" for row in [cells[0], ["---", *("---:" for _ in head[1:])], *cells[1:]]]
 
 
-def write_report(path: Path, reports: Sequence["RunReport"], videos: Sequence[Path] = ()) -> None:
+def write_report(path: Path, reports: Sequence["RunReport"], command: str, videos: Sequence[Path] = ()) -> None:
     """Writes Markdown, and beside it numbers, figures and the page."""
     from latent_nerfstudio.files.replacing import write_text
 
     content = {"runs": [asdict(report) for report in reports]}
-    write_text(path, markdown(reports))
+    write_text(path, markdown(reports, command))
     write_text(path.with_suffix(".json"), json.dumps(content, indent=2))
     figures = draw_figures(path, reports)
     sheets = [sheet for sheet in map(contact_sheet, reports) if sheet.is_file()]
-    write_text(path.with_suffix(".html"), html(reports, figures, sheets, [v for v in videos if v.is_file()]))
+    shown = [video for video in videos if video.is_file() and video.suffix.lower() in (".mp4", ".gif")]
+    write_text(path.with_suffix(".html"), html(reports, command, [*figures, *sheets], shown))
 
 
 def contact_sheet(report: "RunReport") -> Path:
@@ -179,27 +205,20 @@ def draw_figures(path: Path, reports: Sequence["RunReport"]) -> List[Path]:
     return drawn
 
 
-def html(
-    reports: Sequence["RunReport"], figures: Sequence[Path], sheets: Sequence[Path], videos: Sequence[Path] = ()
-) -> str:
+def html(reports: Sequence["RunReport"], command: str, pictures: Sequence[Path], videos: Sequence[Path] = ()) -> str:
     """The page that holds everything."""
-    from datetime import date
-
-    from latent_nerfstudio import __version__
     from latent_nerfstudio.reports.page import html_list, html_picture, html_table, html_video, page
     from latent_nerfstudio.reports.run_report import comparisons, cost_table, quality_table, summary_line
 
     head, costs = cost_table(reports)
-    about = [f"{date.today()}, latent-nerfstudio {__version__}", f"lns report {' '.join(r.config for r in reports)}"]
     sections = [
-        ("Report", [html_list(about)]),
+        ("About", [html_list(about(reports, command))]),
         ("Held-out views", [html_table(*quality_table(reports)), html_list(list(map(summary_line, reports)))]),
         ("Costs", [html_table(head, costs), html_list(comparisons(reports))] if costs else []),
-        ("Videos", [html_video(video) for video in videos if video.suffix.lower() == ".mp4"]),
-        ("Figures", [html_picture(figure, figure.stem) for figure in figures]),
-        ("Contact sheets", [html_picture(sheet, "contact sheet") for sheet in sheets]),
+        ("Videos", [(html_picture if v.suffix.lower() == ".gif" else html_video)(v) for v in videos]),
+        ("Pictures", [html_picture(picture) for picture in pictures]),
     ]
-    return page(" beside ".join(report.name for report in reports), sections)
+    return page(title_of(reports), sections)
 
 
 def closing_lines(reports: Sequence["RunReport"], output: Path, videos: Sequence[Path]) -> List[str]:

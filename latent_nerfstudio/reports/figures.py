@@ -54,7 +54,7 @@ def plot_costs(costs: Mapping[str, Costs], path: Path) -> None:
     """Seconds and bytes in all over the number of scenes, and where runs break even (3Da-AE, figure 7)."""
     figure, axes = new_figure(2)
     counts = np.geomspace(*SCENES, POINTS_OF_A_CURVE)
-    units: Tuple[Tuple[str, float, str], ...] = (("seconds", 3600.0, "hours"), ("bytes", 1e6, "MB"))
+    units: Tuple[Tuple[str, float, str], ...] = (("seconds", 3600.0, "hours in all"), ("bytes", 1e6, "MB in all"))
     for axis, (name, scale, unit) in zip(axes, units, strict=True):
         own = {run: getattr(cost, name) for run, cost in costs.items()}
         for run, cost in own.items():
@@ -62,7 +62,7 @@ def plot_costs(costs: Mapping[str, Costs], path: Path) -> None:
         for first, second in break_even_points(own):
             axis.plot(first, second / scale, "o", color="black", markersize=5)
             axis.annotate(f"{first:.0f} scenes", (first, second / scale), textcoords="offset points", xytext=(6, -10))
-        axis.set(xlabel="scenes", ylabel=unit, xscale="log", yscale="log", title=f"{name.capitalize()} in all")
+        axis.set(xlabel="scenes", ylabel=unit, xscale="log", yscale="log")
         axis.grid(alpha=0.3, which="both")
     axes[0].legend()
     save(figure, path)

@@ -38,10 +38,11 @@ def html_list(lines: Sequence[str]) -> str:
     return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
 
 
-def html_picture(path: Path, text: str) -> str:
-    """A PNG within the page."""
+def html_picture(path: Path) -> str:
+    """A PNG or GIF within the page."""
     content = base64.b64encode(path.read_bytes()).decode()
-    return f'<figure><img alt="{escape(text)}" src="data:image/png;base64,{content}"></figure>'
+    kind, text = path.suffix.lower()[1:], path.stem.replace("_", " ")
+    return f'<figure><img alt="{escape(text)}" src="data:image/{kind};base64,{content}"></figure>'
 
 
 def html_video(path: Path) -> str:

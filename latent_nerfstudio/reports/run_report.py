@@ -59,6 +59,8 @@ class RunReport:
     """What training.json holds."""
     history: List[Dict[str, float]] = field(default_factory=list)
     """What metrics.jsonl holds: step, seconds and metrics of the pictured views."""
+    data: str = ""
+    """Where its scenes come from, if that is known."""
 
     def columns(self) -> List[str]:
         """The numbers that it has, in the table's order."""
@@ -87,7 +89,8 @@ def run_report(run: "Run", results: Mapping[str, float]) -> RunReport:
     scenes = scenes_of(results) or {(run.scene_names() or ["scene"])[0]: mean}
     rows = {scene: {**numbers, **costs} for scene, numbers in scenes.items()}
     history = read_history(run.folder / "metrics.jsonl")
-    return RunReport(run.method, run.method, str(run.config_path), rows, {**mean, **costs}, training, history)
+    means = {**mean, **costs}
+    return RunReport(run.method, run.method, str(run.config_path), rows, means, training, history, str(run.data()))
 
 
 def is_inventory(path: Path) -> bool:
@@ -127,7 +130,8 @@ def inventory_report(folder: Path) -> RunReport:
         raise ValueError(problem(path, "at least one scene that is done", "none", "call lns fit-scenes again"))
     names = [name for name in (*METRICS, *COSTS) if all(name in row for row in rows.values())]
     mean = {name: sum(row[name] for row in rows.values()) / len(rows) for name in names}
-    return RunReport("fit-scenes", "fit-scenes", str(path), rows, mean, training)
+    data = str(status.get("data", ""))
+    return RunReport("fit-scenes", "fit-scenes", str(path), rows, mean, training, data=data)
 
 
 def scenes_of(results: Mapping[str, float]) -> Rows:
@@ -203,7 +207,9 @@ def cost_table(reports: Sequence[RunReport]) -> Table:
         if costs is not None:
             row = [report.name, str(count)]
             for cost, written in ((costs.seconds, "{:,.1f}"), (costs.bytes, "{:,.0f}")):
-                row += map(written.format, (cost.entry, cost.scene, cost.effective(count), cost.effective(MANY)))
+                row += map(
+                    written.format, (cost.entry, cost.scene, cost.effective(float(count)), cost.effective(float(MANY)))
+                )
             rows.append(row)
     return head, rows
 

@@ -211,7 +211,9 @@ def test_report_of_two_runs(latent_run, rgb_run, tmp_path, capsys):
     Report((latent_run, rgb_run), output=tmp_path / "deep" / "table.md", video=(latent_run,)).main()
     output = capsys.readouterr().out
     table = (tmp_path / "deep" / "table.md").read_text()
-    header, _, blue, red, mean, *_ = table.splitlines()
+    title, _, when, data, command, _, header, _, blue, red, mean, *_ = table.splitlines()
+    assert title == "# Report of latent-triplane beside triplane" and data == f"- Data: {open_run(latent_run).data()}"
+    assert "latent-nerfstudio 0" in when and command.startswith(f"- lns report {latent_run} {rgb_run} --video ")
     assert header.startswith("| scene | latent-triplane psnr | latent-triplane ssim | latent-triplane autoencoder psnr")
     assert "triplane bytes" in header
     assert [row.split("|")[1].strip() for row in (blue, red, mean)] == ["blue", "red", "mean"]
@@ -234,7 +236,7 @@ def test_report_reads_what_ns_eval_wrote(exported, tmp_path, capsys):
     results = {"psnr": 21.5, "psnr_std": 1.0, "ssim": 0.75, "lpips": 0.25, "autoencoder_psnr": 30.0, "latent_psnr": 9.0}
     (tmp_path / "eval.json").write_text(json.dumps({"results": results}))
     Report((exported,), eval=(tmp_path / "eval.json",), output=tmp_path / "table.md").main()
-    lines = (tmp_path / "table.md").read_text().splitlines()
+    lines = (tmp_path / "table.md").read_text().splitlines()[6:]
     assert lines[0] == "| scene | psnr | ssim | lpips | autoencoder psnr | seconds | bytes |"
     assert lines[2].startswith("| red | 21.50 | 0.750 | 0.250 | 30.00 | ")
     assert "Held-out views" in capsys.readouterr().out
