@@ -1,5 +1,6 @@
 """`lns push`: an autoencoder, a shared bundle or scenes to the Hugging Face Hub."""
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Optional
@@ -62,6 +63,7 @@ class Push:
 
         notes = Notes(self.title, self.description, self.data, self.licence)
         package = Package(self.source, self.kind or guess_kind(self.source), self.bundle, notes)
+        package.picture = picture_of(package)
         print(package)
         if self.output is not None:
             from latent_nerfstudio.files.replacing import replacing_folder
@@ -84,3 +86,18 @@ class Push:
             got = f"{type(error).__name__}: {first_line(error)}"
             do = "log in with 'hf auth login', or write it with --output and upload that"
             raise ConnectionError(problem(self.repository, "the Hub to take it", got, do)) from error
+
+
+def picture_of(package: "Package") -> Optional[bytes]:
+    """A picture of some scenes for the card, as in a gallery; None of other kinds, and where no bundle is known."""
+    if package.kind != "scenes" or package.bundle is None:
+        return None
+    from latent_nerfstudio.api.loading import load
+    from latent_nerfstudio.gallery.strips import SHOWN, sheet
+    from latent_nerfstudio.scene_files.scene_file import copy_scene_file
+    from latent_nerfstudio.scene_files.sources import files_in
+
+    with tempfile.TemporaryDirectory() as some:
+        for file in files_in(package.folder)[:SHOWN]:
+            copy_scene_file(file, Path(some) / file.name)
+        return sheet(load(some, package.bundle.folder))

@@ -71,6 +71,7 @@ def card_of(
     notes: Notes,
     repository: str,
     bundle: Optional[str],
+    picture: Optional[str] = None,
 ) -> ModelCard:
     """A model card.
 
@@ -82,6 +83,7 @@ def card_of(
         notes: what the author says.
         repository: Hub id to load it by.
         bundle: of scenes, where their bundle is; None if it is unknown.
+        picture: file beside the card that it shows.
     """
     data = ModelCardData(
         license=notes.licence or None,
@@ -101,7 +103,8 @@ def card_of(
         ("Use", ["```", f"pip install {LIBRARY}", loading, "```", *python_use(kind, repository)]),
         ("Licence", [notes.licence or UNKNOWN]),
     ]
-    text = "\n\n".join("\n".join([f"## {title}", "", *lines]) for title, lines in sections)
+    shown = "" if picture is None else f"![{TITLES[kind]}]({picture})\n\n"
+    text = shown + "\n\n".join("\n".join([f"## {title}", "", *lines]) for title, lines in sections)
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n# {notes.title or TITLES[kind]}\n\n{text}\n")
 
 

@@ -4,7 +4,8 @@ A repository looks like a run's folder, so that whatever reads folders reads its
 
     autoencoder   config.json and the weights, as diffusers writes them, and latent_space.json
     bundle        shared_bundle/, and a config.json that says what this is
-    scenes        scenes/NAME.safetensors, shared_bundle/ where their bundle goes with them, and such a config.json
+    scenes        scenes/NAME.safetensors, shared_bundle/ where their bundle goes with them, such a config.json, and
+                  scenes.webp, a picture of some of them for the card
 
 Nothing is published that was not read and verified, and nothing is written out that was not verified again.
 """
@@ -29,12 +30,15 @@ from latent_nerfstudio.scene_files.sources import files_in
 SCENES = "scenes"
 """Folder of the scene files."""
 
+PICTURE = "scenes.webp"
+"""The card's picture."""
+
 SCENE_FILE = r"[^/]+\.safetensors"
 
 LAYOUT: Dict[Kind, str] = {
     "autoencoder": FILES["autoencoder"],
     "bundle": rf"config\.json|{FOLDER}/({FILES['bundle']})",
-    "scenes": FILES["scenes"],
+    "scenes": rf"{FILES['scenes']}|{re.escape(PICTURE)}",
 }
 """Names of the files of a package but for its card, as a pattern: what a push or a pull may replace."""
 
@@ -47,15 +51,22 @@ class Package:
         kind: what to take of it.
         bundle: of scenes, their shared bundle: a Hub id or a name is named in the card, a folder goes with them.
         notes: what the card says besides what is measured.
+        picture: of scenes, as WebP, for the card.
 
     Raises:
         FileNotFoundError, ValueError, ConnectionError: the source is not as it should be; see `resolve`.
     """
 
     def __init__(
-        self, source: str, kind: Kind = "autoencoder", bundle: Optional[str] = None, notes: Optional[Notes] = None
+        self,
+        source: str,
+        kind: Kind = "autoencoder",
+        bundle: Optional[str] = None,
+        notes: Optional[Notes] = None,
+        picture: Optional[bytes] = None,
     ):
         self.kind: Kind = kind
+        self.picture = picture
         self.notes = notes or Notes()
         self.folder = find(source, kind)
         self.place = bundle or (bundle_beside(self.folder) if kind == "scenes" else None)
@@ -99,7 +110,10 @@ class Package:
         training, results = (read_beside(self.folder, name) for name in ("training.json", "eval.json"))
         numbers = results.get("results") if isinstance(results.get("results"), dict) else {}
         bundle = repository if self.takes_bundle_along else self.place
-        card = card_of(self.kind, self.facts, training, numbers or {}, self.notes, repository, bundle)
+        if self.picture is not None:
+            (folder / PICTURE).write_bytes(self.picture)
+        shown = None if self.picture is None else PICTURE
+        card = card_of(self.kind, self.facts, training, numbers or {}, self.notes, repository, bundle, shown)
         card.save(folder / "README.md")
 
     def push_to_hub(

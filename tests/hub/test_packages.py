@@ -1,12 +1,14 @@
 """Publishing: what goes up comes down the same, with a card that says what was measured."""
 
 import dataclasses
+import io
 import json
 import shutil
 
 import pytest
 from huggingface_hub import ModelCard
 from old_files import write_old_scene_file
+from PIL import Image
 from test_hub_files import files_of, names
 
 from latent_nerfstudio.cli.main import main
@@ -29,6 +31,12 @@ def test_what_was_pushed_is_pulled_the_same(hub, run, tmp_path, capsys, kind):
     place = {"bundle": "shared_bundle", "scenes": "scenes", "autoencoder": ""}[kind]
     theirs, ours = files_of(folder / place), files_of(source / "shared_bundle" if kind == "bundle" else source)
     assert theirs == ours and set(hub.repositories["me/thing"]) >= {"README.md", "config.json"}
+    picture = hub.repositories["me/thing"].get("scenes.webp")
+    if kind == "scenes":
+        with Image.open(io.BytesIO(picture)) as image:
+            assert image.size == (512, 256) and "](scenes.webp)" in hub.repositories["me/thing"]["README.md"].decode()
+    else:
+        assert picture is None
     if kind != "autoencoder":  # scenes brought the bundle that lies beside them
         assert read_shared_bundle(str(folder)).hash == read_shared_bundle(str(run)).hash
     card = ModelCard(hub.repositories["me/thing"]["README.md"].decode())
