@@ -35,15 +35,20 @@ class MakeMeshes:
 
     out: Annotated[Path, tyro.conf.Positional]
     """Folder to write them to."""
+    count: int = 3
+    """Number of meshes; of each kind the first has its name alone, others a number too."""
     seed: int = 0
     """Of proportions and colours."""
 
     def main(self) -> None:
         """Writes the meshes."""
         self.out.mkdir(parents=True, exist_ok=True)
-        for index, (name, make) in enumerate(MESHES.items()):
-            join(make(np.random.default_rng([self.seed, index]))).export(self.out / f"{name}.ply")
-        print(f"Wrote {len(MESHES)} meshes to {self.out}")
+        for index in range(self.count):
+            again, kind = divmod(index, len(MESHES))
+            name = list(MESHES)[kind]
+            mesh = join(MESHES[name](np.random.default_rng([self.seed, index])))
+            mesh.export(self.out / (f"{name}_{again}.ply" if again else f"{name}.ply"))
+        print(f"Wrote {self.count} meshes to {self.out}")
 
 
 def lamp(random: np.random.Generator) -> List[trimesh.Trimesh]:

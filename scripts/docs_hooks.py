@@ -53,8 +53,8 @@ def generated() -> Iterator[Tuple[str, Any]]:
         if name not in ("index.md", "notebook.md"):
             yield name, re.sub(r"\A---\n.*?\n---\n", "", (ROOT / source).read_text(encoding="utf-8"), flags=re.S)
     yield from notebook_files(ROOT / "docs" / "notebooks" / "first_scene.ipynb")
-    yield "reference/commands.md", docs_reference.commands_page()
-    yield "reference/methods.md", docs_reference.methods_page()
+    yield from docs_reference.command_pages()
+    yield from docs_reference.method_pages()
     yield from docs_reference.api_pages(ROOT / "latent_nerfstudio")
 
 

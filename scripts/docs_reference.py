@@ -17,32 +17,36 @@ Option = Tuple[str, str, str]
 """Name, kind of value, and text with the default."""
 
 
-def commands_page() -> str:
-    """`lns` with all its commands."""
+def command_pages() -> Iterator[Tuple[str, str]]:
+    """A page for each command of `lns`, and one that lists them."""
     from latent_nerfstudio.cli.main import Command
 
     commands = subparsers(parser_of(Command, prog="lns"))
     lines = ["# `lns`: every command", "", "Made of the parsers: what `lns COMMAND --help` prints.", ""]
-    lines += [f"- [`lns {name}`](#lns-{name}): {first_sentence(parser)}" for name, parser in commands.items()]
+    lines += [f"- [`lns {name}`](commands/{name}.md): {first_sentence(parser)}" for name, parser in commands.items()]
+    yield "reference/commands.md", "\n".join([*lines, ""])
     for name, parser in commands.items():
-        lines += ["", f"## `lns {name}` {{ #lns-{name} }}", "", plain(parser.description), "", *table(options(parser))]
-    return "\n".join([*lines, ""])
+        page = [f"# `lns {name}`", "", plain(parser.description), "", *table(options(parser)), ""]
+        yield f"reference/commands/{name}.md", "\n".join(page)
 
 
-def methods_page() -> str:
-    """`ns-train` with the methods of this package."""
+def method_pages() -> Iterator[Tuple[str, str]]:
+    """A page for each method of this package, and one that lists them."""
     methods = own_methods()
     base = {name: rest for name, *rest in options(method_parser(methods[BASE_METHOD]))}
     lines = ["# `ns-train`: every method", "", "Made of the parsers: what `ns-train METHOD --help` prints.", ""]
-    lines += [f"- [`{name}`](#{name}): {method.description}" for name, method in methods.items()]
+    lines += [f"- [`{name}`](methods/{name}.md): {method.description}" for name, method in methods.items()]
+    yield "reference/methods.md", "\n".join([*lines, ""])
     for name, method in methods.items():
-        lines += ["", f"## `{name}` {{ #{name} }}", "", method.description, ""]
+        page = [f"# `ns-train {name}`", "", method.description, ""]
         found = options(method_parser(method))
         if name != BASE_METHOD:
             found = [option for option in found if base.get(option[0]) != list(option[1:])]
-            lines += [f"Options that `{BASE_METHOD}` does not have, or has with another default:", ""]
-        lines += table(found)
-    return "\n".join([*lines, ""])
+            page += [
+                f"Options that [`{BASE_METHOD}`]({BASE_METHOD}.md) does not have, or has with another default:",
+                "",
+            ]
+        yield f"reference/methods/{name}.md", "\n".join([*page, *table(found), ""])
 
 
 def own_methods() -> Dict[str, Any]:

@@ -1,11 +1,12 @@
-"""A newcomer's walk: from a clone to own photos, own meshes, videos and scenes elsewhere, each step as the docs say it.
+"""A newcomer's walk: from a clone to own photos, an inventory of meshes in a gallery, videos and scenes elsewhere, each
+step as the docs say it.
 
     python scripts/walk.py FOLDER --page docs/walk.md
 
 clones the repository that this file lies in into a fresh folder, installs it there, and runs the lines of docs/walk.md
 one after another, with the empty caches of a machine that has seen nothing before. What they took becomes the table of
 the page. The first line that fails ends the walk. `--toy` leaves out the installation, and trains and films just enough
-to see that each line runs.
+to see that each line runs. `--photos` names photos without poses of your own; without it their step is left out.
 """
 
 import datetime
@@ -53,11 +54,16 @@ FEW = "--max-num-iterations 4 --pipeline.rgb-alignment-start 2 --steps-per-eval-
 
 TOY = {
     "make install": "true",
-    "make demo": "lns demo-scenes --output data/demo --views 6 --size 32 && "
+    "make demo": "lns demo-scenes --output data/demo --family mixed --views 6 --size 32 && "
     f"ns-train latent-triplane {FEW} --data data/demo --pipeline.model.shared-bundle bundled --experiment-name demo "
     "--timestamp latest --vis tensorboard",
     "--max-num-iterations 600": FEW,
     "lns render-meshes": "lns render-meshes --views 6 --size 32",
+    "--count 20": "--count 3",
+    "lns fit-scenes": "lns fit-scenes --steps 4",
+    "lns gallery": "lns gallery --views 2 --size 32",
+    "lns export-points": "lns export-points --views 2",
+    "lns export-mesh": "lns export-mesh --views 2 --size 16 --level 1",
     "lns orbit": "lns orbit --views 2 --size 32",
     "lns blend": "lns blend --views 2 --size 32",
     "ns-render interpolate": "ns-render interpolate --interpolation-steps 1",
@@ -116,14 +122,16 @@ def write_photos(folder: Path) -> None:
 def carry(folder: Path) -> None:
     """Carries the exported scenes and their bundle elsewhere, and nothing else."""
     (folder / ELSEWHERE).mkdir(exist_ok=True)
-    shutil.copy(folder / CLONE / "cars.zip", folder / ELSEWHERE)
-    shutil.copytree(folder / CLONE / "cars", folder / ELSEWHERE / "cars", symlinks=True)
+    shutil.copy(folder / CLONE / "things.zip", folder / ELSEWHERE)
+    shutil.copytree(folder / CLONE / "things", folder / ELSEWHERE / "things", symlinks=True)
 
 
-StepName = Literal["clone", "install", "demo", "viewer", "photos", "meshes", "videos", "export", "elsewhere"]
+StepName = Literal[
+    "clone", "install", "demo", "viewer", "photos", "poses", "meshes", "inventory", "videos", "export", "elsewhere"
+]
 
 OPEN = (
-    "import latent_nerfstudio as lns; scenes = lns.load('cars.zip', bundle='cars'); "
+    "import latent_nerfstudio as lns; scenes = lns.load('things.zip', bundle='things'); "
     "scenes.render('car_0000', scenes.orbit('car_0000', views=8)).save('pictures')"
 )
 
@@ -133,6 +141,13 @@ STEPS: Dict[StepName, Step] = {
     "demo": Step(("make demo",)),
     "viewer": Step((f"ns-viewer --load-config {RUN}/config.yml",)),
     "photos": Step((f"{TRAIN} data/photos {BRIEFLY}",), before=write_photos),
+    "poses": Step(
+        (
+            "pip install --quiet '.[photos]'",
+            "lns process-photos data/unposed --output data/posed",
+            f"{TRAIN} data/posed {BRIEFLY}",
+        )
+    ),
     "meshes": Step(
         (
             "python benchmarks/make_meshes.py data/meshes",
@@ -140,18 +155,28 @@ STEPS: Dict[StepName, Step] = {
             f"{TRAIN} data/objects {BRIEFLY}",
         )
     ),
+    "inventory": Step(
+        (
+            "python benchmarks/make_meshes.py data/twenty --count 20",
+            "lns render-meshes data/twenty --output data/inventory",
+            "lns fit-scenes data/inventory --output fitted",
+            "lns gallery fitted --output gallery",
+            "lns export-points fitted --scene king --output king.ply",
+            "lns export-mesh fitted --scene king --output king.glb",
+        )
+    ),
     "videos": Step(
         (
             f"lns orbit {RUN} --output grid.mp4",
-            f"lns blend {RUN} car_0001 car_0003 --output blend.mp4",
+            f"lns blend {RUN} mug_0001 vase_0003 --output blend.mp4",
             f"ns-render interpolate --load-config {RUN}/config.yml --output-path path.mp4 "
             "--rendered-output-names rgb latent depth --order-poses True",
         )
     ),
-    "export": Step((f"lns export-scenes {RUN} --output cars.zip",)),
+    "export": Step((f"lns export-scenes {RUN} --output things.zip",)),
     "elsewhere": Step(
         (
-            "lns import-scenes cars.zip --bundle cars --output outputs/imported --views 12",
+            "lns import-scenes things.zip --bundle things --output outputs/imported --views 12",
             f"ns-render interpolate --load-config {IMPORTED}/config.yml --output-path imported.mp4 "
             "--pose-source train --order-poses True",
             f'python -c "{OPEN}"',
@@ -173,6 +198,8 @@ class Walk:
     """The steps to walk; each needs those in front of it to have been walked."""
     page: Optional[Path] = None
     """Page to write the table into; without one it is printed alone."""
+    photos: Optional[Path] = None
+    """Folder of photos without poses, for the step `poses`."""
     toy: bool = False
     """Few views and iterations, and the running Python's packages instead of an installation."""
     costs: List[Cost] = field(default_factory=list, init=False)
@@ -190,7 +217,7 @@ class Walk:
         (self.folder / "logs").mkdir(parents=True, exist_ok=True)
         try:
             for name, step in STEPS.items():
-                if name in self.steps:
+                if name in self.steps and (name != "poses" or self.photos is not None):
                     self.walk(name, step)
         finally:
             print("\n".join(table(self.costs)))
@@ -208,6 +235,8 @@ class Walk:
         try:
             if step.before is not None:
                 step.before(self.folder)
+            if name == "poses" and self.photos is not None:
+                shutil.copytree(self.photos, self.folder / CLONE / "data" / "unposed", dirs_exist_ok=True)
             for line in step.lines:
                 print(f"{name}: {line}", flush=True)
                 started, cpu = time.monotonic(), cpu_seconds()

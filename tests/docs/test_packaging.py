@@ -82,8 +82,7 @@ def test_links_of_the_readme_hold_on_the_index(wheel):
         (name,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
         text = archive.read(name).decode()
     links = re.findall(r"\]\(([^)]*)\)", text)
-    assert len(links) > 20 and all(link.startswith(("https://", "#")) for link in links)
-    assert f"{PROJECT['urls']['Repository']}/raw/main/docs/images/scenes.png" in links
+    assert links and all(link.startswith(("https://", "#")) for link in links)
 
 
 def test_configs_of_a_checkout_are_those_at_its_top():

@@ -1,5 +1,6 @@
 """The site is built as `make docs` builds it, holds what it is made of, and asks nobody else for anything."""
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -31,12 +32,18 @@ def text_of(page: Path) -> str:
 def test_the_site_is_whole(site):
     from latent_nerfstudio.cli.main import Command
 
-    commands = text_of(site / "reference" / "commands.html")
+    reference = site / "reference"
+    commands = text_of(reference / "commands.html")
     for name in docs_reference.subparsers(docs_reference.parser_of(Command)):
-        assert f"lns {name}" in commands
-    methods = text_of(site / "reference" / "methods.html")
+        assert f"lns {name}" in commands and "--" in text_of(reference / "commands" / f"{name}.html")
+    methods = text_of(reference / "methods.html")
     assert all(name in methods for name in docs_reference.own_methods())
-    assert "--pipeline.rgb-alignment-start" in methods and "--pipeline.model.nerf.num-levels" in methods
+    assert "--pipeline.rgb-alignment-start" in text_of(reference / "methods" / "latent-triplane.html")
+    assert "--pipeline.model.nerf.num-levels" in text_of(reference / "methods" / "latent-instant-ngp.html")
+    found = json.loads((site / "search" / "search_index.json").read_text("utf-8"))["docs"]
+    assert {"gallery.html", "inventory.html"} <= {
+        entry["location"].partition("#")[0] for entry in found if "point cloud" in entry["title"] + entry["text"]
+    }
     page = site / "reference" / "api" / "files.html"
     assert 'id="latent_nerfstudio.files.hub.resolve"' in page.read_text("utf-8")
     assert "ConnectionError" in text_of(page) and "OWNER/NAME" in text_of(page)

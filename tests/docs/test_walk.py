@@ -46,7 +46,7 @@ def test_a_toy_walk(tmp_path, monkeypatch, capsys):
     page.write_text("Before.\n\n<!-- times -->\nold\n<!-- end of times -->\n\nAfter.\n", "utf-8")
     walk.Walk(tmp_path / "walk", steps=("export", "demo", "clone"), page=page, toy=True).main()
     clone = tmp_path / "walk" / walk.CLONE
-    assert (clone / "cars.zip").is_file() and (clone / "cars" / "shared_bundle" / "bundle.json").is_file()
+    assert (clone / "things.zip").is_file() and (clone / "things" / "shared_bundle" / "bundle.json").is_file()
     assert not (clone / ".venv").exists() and "Wrote 4 scenes of 6" in (tmp_path / "walk/logs/demo.log").read_text(
         "utf-8"
     )
