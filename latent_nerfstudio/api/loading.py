@@ -1,5 +1,6 @@
 """Scenes and bundles from wherever they are: runs, scene files, archives, folders of them, the Hub."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Union
@@ -90,12 +91,12 @@ def evaluated(path: Path, names: Sequence[str]) -> Dict[str, Dict[str, float]]:
     """Metrics of scenes in what ns-eval wrote: `SCENE/METRIC`, or `METRIC` of a lone scene; none without the file."""
     if not path.is_file():
         return {}
-    results = read_json(path, "call ns-eval again").get("results", {})
+    results = read_json(path, "call ns-eval again", finite=False).get("results", {})
     facts: Dict[str, Dict[str, float]] = {}
     for key, value in results.items() if isinstance(results, dict) else ():
         scene, _, metric = str(key).rpartition("/")
         owner = scene or (names[0] if len(names) == 1 else "")
-        if owner in names and metric in METRICS and isinstance(value, (int, float)):
+        if owner in names and metric in METRICS and isinstance(value, (int, float)) and math.isfinite(value):
             facts.setdefault(owner, {})[metric] = float(value)
     return facts
 

@@ -103,13 +103,14 @@ def read_text(path: Union[Path, str], limit: int = LARGEST_TEXT) -> str:
         raise ValueError(problem(path, "UTF-8 text", f"'{error}'", "save the file as UTF-8")) from error
 
 
-def parse_json(data: Union[bytes, str], where: object, do: str = AGAIN) -> Dict[str, Any]:
+def parse_json(data: Union[bytes, str], where: object, do: str = AGAIN, finite: bool = True) -> Dict[str, Any]:
     """A JSON object of finite numbers, whose names occur once each.
 
     Args:
         data: the text.
         where: the file, for the message.
         do: what the message advises.
+        finite: whether NaN and infinity are refused.
 
     Raises:
         ValueError: anything else; whole numbers of more than 20 digits among it.
@@ -125,12 +126,12 @@ def parse_json(data: Union[bytes, str], where: object, do: str = AGAIN) -> Dict[
             raise ValueError(f"a whole number of {len(text)} digits")
         return int(text)
 
-    def finite(text: str) -> float:
-        if not math.isfinite(value := float(text)):
+    def number(text: str) -> float:
+        if not math.isfinite(value := float(text)) and finite:
             raise ValueError("NaN or infinity")
         return value
 
-    hooks: Dict[str, Any] = {"parse_int": whole, "parse_float": finite, "parse_constant": finite}
+    hooks: Dict[str, Any] = {"parse_int": whole, "parse_float": number, "parse_constant": number}
     try:
         text = data if isinstance(data, str) else data.decode("utf-8")
         value = json.loads(text, object_pairs_hook=unique, **hooks)
@@ -142,7 +143,7 @@ def parse_json(data: Union[bytes, str], where: object, do: str = AGAIN) -> Dict[
     return value
 
 
-def read_json(path: Path, do: str = AGAIN, most: int = MOST_JSON) -> Dict[str, Any]:
+def read_json(path: Path, do: str = AGAIN, most: int = MOST_JSON, finite: bool = True) -> Dict[str, Any]:
     """The JSON object in a file; see `parse_json`.
 
     Raises:
@@ -150,4 +151,4 @@ def read_json(path: Path, do: str = AGAIN, most: int = MOST_JSON) -> Dict[str, A
         ValueError: see `open_plain` and `parse_json`.
     """
     with open_plain(path, most) as stream:
-        return parse_json(stream.read(), path, do)
+        return parse_json(stream.read(), path, do, finite)

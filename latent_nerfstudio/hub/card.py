@@ -132,12 +132,13 @@ def training_facts(training: Dict[str, Any]) -> Dict[str, Any]:
     """What a reader wants to know of a run's training.json."""
     names = {"method": "method", "steps": "steps", "seconds": "seconds", "device": "device"}
     facts = {title: training[name] for name, title in names.items() if name in training}
-    return {**facts, "scenes": len(training["scenes"])} if training.get("scenes") else facts
+    scenes = training.get("scenes")
+    return {**facts, "scenes": len(scenes)} if isinstance(scenes, list) and scenes else facts
 
 
 def measured(results: Dict[str, float]) -> List[str]:
     """A table of metrics, and how they came about."""
-    rows = {name.replace("_", " "): f"{results[name]:.3f}" for name in METRICS if name in results}
+    rows = {name.replace("_", " "): f"{results[name]:.3f}" for name in METRICS if isinstance(results.get(name), float)}
     if not rows:
         return ["Not measured."]
     return [
@@ -161,5 +162,5 @@ def read_beside(folder: Path, name: str) -> Dict[str, Any]:
     for place in (folder, *folder.parents[:2]):
         path = place / name
         if path.is_file():
-            return read_json(path, "remove it, or write it again", MOST_BESIDE)
+            return read_json(path, "remove it, or write it again", MOST_BESIDE, finite=False)
     return {}

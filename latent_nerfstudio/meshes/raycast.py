@@ -130,28 +130,33 @@ class Raycaster:
             chosen = texture == index
             texels = sample_texture(self.textures[index], uv[chosen])
             colour[chosen, : texels.shape[1]] *= texels
-        cutoff = self.cutoff[faces]
-        colour[:, 3] = np.where(np.isnan(cutoff), colour[:, 3].clip(0, 1), colour[:, 3] >= cutoff)
+        if self.is_opaque:
+            colour[:, 3] = 1.0
+        else:
+            cutoff = self.cutoff[faces]
+            colour[:, 3] = np.where(np.isnan(cutoff), colour[:, 3].clip(0, 1), colour[:, 3] >= cutoff)
         return colour
 
     def seen(
         self, origins: Float[np.ndarray, "rays 3"], directions: Float[np.ndarray, "rays 3"]
     ) -> Float[np.ndarray, "rays 4"]:
         """What rays see, front to back: RGB times alpha, and alpha."""
-        seen = np.zeros((len(origins), 4), np.float32)
-        rays, origins = np.arange(len(origins)), origins.copy()
-        for _ in range(1 if self.is_opaque else MOST_LAYERS):
-            faces, distance, weights = self.cast(origins[rays], directions[rays])
-            hit = faces >= 0
-            rays, faces, distance = rays[hit], faces[hit], distance[hit]
-            colour = self.colour(faces, weights[hit])
+        seen, rays = np.zeros((len(origins), 4), np.float32), np.arange(len(origins))
+        for _ in range(MOST_LAYERS):
+            faces, distance, weights = self.cast(origins, directions)
+            hit = np.flatnonzero(faces >= 0)
+            colour, rays = self.colour(faces[hit], weights[hit]), rays[hit]
+            if self.is_opaque:
+                seen[rays] = colour
+                break
             share = (1.0 - seen[rays, 3:]) * colour[:, 3:]
             seen[rays] += share * np.concatenate([colour[:, :3], np.ones_like(share)], axis=1)
             going = seen[rays, 3] < 0.999
-            rays, distance = rays[going], distance[going, None]
+            hit, rays = hit[going], rays[going]
             if not len(rays):
                 break
-            origins[rays] += (distance * (1 + BEYOND) + BEYOND * self.size) * directions[rays]
+            directions, distance = directions[hit], distance[hit, None]
+            origins = origins[hit] + (distance * (1 + BEYOND) + BEYOND * self.size) * directions
         return seen
 
     def render(self, pose: Float[np.ndarray, "4 4"], camera: PinholeCamera) -> UInt8[np.ndarray, "height width 4"]:

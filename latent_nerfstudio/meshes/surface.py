@@ -49,8 +49,8 @@ class Surface:
     """Texture coordinates of each corner, v up; outside [0, 1] the texture repeats."""
     texture: Int[np.ndarray, "faces"]
     """Index into `textures`; -1 for faces without one."""
-    textures: tuple[UInt8[np.ndarray, "height width channels"], ...] = ()
-    """RGB, or RGBA where alpha counts."""
+    textures: tuple[UInt8[np.ndarray, "_ _ _"], ...] = ()
+    """[height, width, channels] each: RGB, or RGBA where alpha counts."""
     opacity: Float[np.ndarray, "faces 3"] = field(default_factory=lambda: np.ones((0, 3)))
     """Alpha of each corner; by default 1."""
     cutoff: Float[np.ndarray, "faces"] = field(default_factory=lambda: np.zeros(0))

@@ -448,7 +448,7 @@ def summarise(rows: List[Dict[str, float]], scenes: List[int], names: List[str],
         rows: metrics of each picture.
         scenes: scene of each picture.
         names: names of the scenes.
-        with_std: also standard deviations over all pictures; NaN for one picture.
+        with_std: also standard deviations over all pictures, of two or more.
 
     Raises:
         ValueError: no pictures.
@@ -460,8 +460,8 @@ def summarise(rows: List[Dict[str, float]], scenes: List[int], names: List[str],
     for key in rows[0]:
         values = torch.tensor([row[key] for row in rows], dtype=torch.float64)
         result[key] = float(values.mean())
-        if with_std:
-            result[f"{key}_std"] = float(values.std()) if len(values) > 1 else float("nan")
+        if with_std and len(values) > 1:  # JSON, in which ns-eval writes it, has no NaN
+            result[f"{key}_std"] = float(values.std())
         if len(names) > 1:
             for scene, members in sorted(group_by(scenes).items()):
                 result[f"{names[scene]}/{key}"] = float(values[members].mean())

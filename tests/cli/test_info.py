@@ -80,5 +80,5 @@ def test_facts_hold_what_ns_eval_wrote(tmp_path):
     assert evaluated(path, ["a"]) == {}
     path.write_text('{"results": {"psnr": 30.5, "a/psnr": 31.0, "a/ssim": 0.9, "c/psnr": 1, "b/lpips": 0.1}}')
     assert evaluated(path, ["a", "b"]) == {"a": {"psnr": 31.0, "ssim": 0.9}, "b": {"lpips": 0.1}}
-    path.write_text('{"results": {"psnr": 30.5, "num_rays_per_sec": 2.0}}')
+    path.write_text('{"results": {"psnr": 30.5, "psnr_std": NaN, "ssim": Infinity, "num_rays_per_sec": 2.0}}')
     assert evaluated(path, ["alone"]) == {"alone": {"psnr": 30.5}}
