@@ -59,7 +59,8 @@ def test_box_nearer_than_near():
 
 
 def test_touching_an_edge_is_a_miss():
-    assert not hit_box([-1.0, -3.0, 1.0], [-math.sqrt(0.5), math.sqrt(0.5), 0.0])[2]
+    entry, leave, hit = hit_box([0.0, -3.0, 1.0], [math.sqrt(0.5), math.sqrt(0.5), 0.0])
+    assert not hit and entry == leave == pytest.approx(math.sqrt(2))
 
 
 def samples_of(starts, ends):
