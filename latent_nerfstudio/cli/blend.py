@@ -28,13 +28,7 @@ class Blend(OfScenes):
     """Frames a second."""
 
     def main(self) -> None:
-        """Writes the video.
-
-        Raises:
-            FileNotFoundError: the scenes, or an ffmpeg, are not there.
-            ValueError: an unknown scene, scenes that share nothing, or a number out of its range.
-            OSError: the video cannot be written.
-        """
+        """Writes the video."""
         from latent_nerfstudio.api.progress import progress
         from latent_nerfstudio.cli.orbit import check_numbers
         from latent_nerfstudio.videos.turning import blending

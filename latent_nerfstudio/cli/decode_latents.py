@@ -32,14 +32,7 @@ class DecodeLatents:
     overwrite: Overwrite = False
 
     def main(self) -> None:
-        """Writes pictures or a video.
-
-        Raises:
-            FileNotFoundError: the file, the autoencoder, or an ffmpeg, are not there.
-            FileExistsError: there is such a folder already.
-            ValueError: a file without latents, or latents of another autoencoder.
-            OSError: the output cannot be written.
-        """
+        """Writes pictures or a video."""
         from latent_nerfstudio.api.latent_files import read_latents
         from latent_nerfstudio.cli.export_scenes import check_free
         from latent_nerfstudio.videos.writing import SETTINGS, check_video
@@ -58,12 +51,7 @@ class DecodeLatents:
 
 
 def codec_of(source: str, device: Optional[str] = None) -> "Codec":
-    """The autoencoder of a run or of a bundle with the decoder of what they render, or a plain one.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is not as it should be.
-    """
+    """The autoencoder of a run or of a bundle with the decoder of what they render, or a plain one."""
     from latent_nerfstudio.api.codec import load_autoencoder
     from latent_nerfstudio.api.loading import is_run, load, load_bundle
     from latent_nerfstudio.models.bundle_folder import find_folder

@@ -25,13 +25,7 @@ class ExportPoints(OfScenes):
     overwrite: Overwrite = False
 
     def main(self) -> None:
-        """Writes the file.
-
-        Raises:
-            FileNotFoundError: the scenes are not there.
-            FileExistsError: there is such a file already.
-            ValueError: an unknown scene, another ending, or a number out of its range.
-        """
+        """Writes the file."""
         from latent_nerfstudio.cli.export_scenes import check_free
         from latent_nerfstudio.errors import problem
 

@@ -29,11 +29,7 @@ class FitScenes(FitRequest):
     scenes: SceneNames = ()
 
     def main(self) -> None:
-        """Fits the scenes and prints their table; exits with 1 if a scene failed, with 130 after Ctrl-C.
-
-        Raises:
-            FileNotFoundError, ValueError, OSError: see `FitRequest.fit`.
-        """
+        """Fits the scenes and prints their table; exits with 1 if a scene failed, with 130 after Ctrl-C."""
         choose_threads()  # first: torch reads it when it is imported
         self.check()
         from latent_nerfstudio.engine.signals import exit_on_sigterm

@@ -23,13 +23,7 @@ class Gallery(OfScenes):
     overwrite: Overwrite = False
 
     def main(self) -> None:
-        """Writes the page.
-
-        Raises:
-            FileNotFoundError: the scenes are not there.
-            FileExistsError: there is something already.
-            ValueError: an unknown scene, or a number out of its range.
-        """
+        """Writes the page."""
         from latent_nerfstudio.api.loading import check_scenes
         from latent_nerfstudio.cli.export_scenes import check_free
         from latent_nerfstudio.gallery.page import write_gallery

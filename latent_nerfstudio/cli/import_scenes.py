@@ -45,13 +45,7 @@ class ImportScenes:
     overwrite: Overwrite = False
 
     def main(self) -> None:
-        """Writes the run.
-
-        Raises:
-            FileNotFoundError: a file or the bundle is not there.
-            FileExistsError: there is such a run already.
-            ValueError: a file is damaged or of another bundle, a scene is unknown or there twice.
-        """
+        """Writes the run."""
         from latent_nerfstudio.cli.export_scenes import check_free
         from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 
@@ -74,10 +68,6 @@ class ImportScenes:
 def read_facts(files: Sequence[Path], bundle: "SharedBundle", wanted: Sequence[str]) -> Dict[str, Dict[str, Any]]:
     """The facts of the wanted scenes by name, in the order that the dataparser will give them; every file is verified
     on the way, so that a bad one is found before the work begins.
-
-    Raises:
-        FileNotFoundError: a file is not there.
-        ValueError: a file is damaged or of another bundle, or a scene is unknown or there twice.
     """
     from latent_nerfstudio.scene_files.model_scenes import facts_by_name
     from latent_nerfstudio.scene_files.sources import check_known, read_scenes_from

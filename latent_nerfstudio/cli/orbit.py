@@ -23,13 +23,7 @@ class Orbit(OfScenes):
     """Frames a second."""
 
     def main(self) -> None:
-        """Writes the video.
-
-        Raises:
-            FileNotFoundError: the scenes, or an ffmpeg, are not there.
-            ValueError: an unknown scene, or a number out of its range.
-            OSError: the video cannot be written.
-        """
+        """Writes the video."""
         from latent_nerfstudio.api.loading import check_scenes
         from latent_nerfstudio.api.progress import progress
         from latent_nerfstudio.videos.turning import turning

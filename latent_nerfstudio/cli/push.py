@@ -44,14 +44,7 @@ class Push:
     """Folder to write what would be published into; nothing is then published."""
 
     def main(self) -> None:
-        """Publishes it.
-
-        Raises:
-            FileNotFoundError: the source is not there.
-            FileExistsError: there is something in `output`.
-            ValueError: the source is not as it should be, or the repository's name is none.
-            ConnectionError: the Hub is not within reach, or refuses.
-        """
+        """Publishes it."""
         from latent_nerfstudio.files.hub import is_hub_id
 
         if not is_hub_id(self.repository) or "@" in self.repository:

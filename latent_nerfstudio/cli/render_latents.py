@@ -34,13 +34,7 @@ class RenderLatents(OfScenes):
     overwrite: Overwrite = False
 
     def main(self) -> None:
-        """Writes the file.
-
-        Raises:
-            FileNotFoundError: the scenes or the camera path are not there.
-            FileExistsError: there is such a file already.
-            ValueError: an unknown scene, no camera path, or a number out of its range.
-        """
+        """Writes the file."""
         from latent_nerfstudio.api.cameras import camera_path
         from latent_nerfstudio.api.latent_files import render_latents, write_latents
         from latent_nerfstudio.cli.export_scenes import check_free

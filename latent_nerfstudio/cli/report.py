@@ -36,12 +36,7 @@ class Report:
     """Videos to show on the page and to name at the end."""
 
     def main(self) -> None:
-        """Prints and writes the report.
-
-        Raises:
-            FileNotFoundError: a run, its data or its checkpoint, or an evaluation are not there.
-            ValueError: a file holds something else, or there are more or fewer evaluations than runs.
-        """
+        """Prints and writes the report."""
         from latent_nerfstudio.reports.run_report import name_apart
 
         self._check()
