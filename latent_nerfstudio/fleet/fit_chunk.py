@@ -245,16 +245,17 @@ def write_chunk(inventory: Inventory, pipeline: LatentPipeline, chunk: Chunk, se
 def write_scene(
     inventory: Inventory, pipeline: LatentPipeline, name: str, scene: SceneFacts, seconds: float
 ) -> SceneStatus:
-    """Measures a scene, if it has held-out views, and writes its file; a failed row where it cannot be measured."""
+    """Measures a scene, if it has held-out views, and writes its file; a failed row where it cannot, as with
+    numbers that the file's precision has not."""
     started, index = time.monotonic(), pipeline.latent_model.scene_names.index(name)
     try:
         numbers = measure_scene(pipeline, index) if scene.is_measured else {}
+        facts = {**numbers, "seconds": round(seconds + time.monotonic() - started, 3), SOURCE: scene.source}
+        facts.update(fit_facts(inventory, pipeline, index))
+        (learned,) = scene_files_of(pipeline.latent_model, inventory.settings.bundle, {name: facts}, [name])
+        size = write_scene_file(inventory.scene_path(name), learned, inventory.settings.precision)
     except (ValueError, RuntimeError) as error:
         return failures({name: f"{type(error).__name__}: {error}"})[0]
-    facts = {**numbers, "seconds": round(seconds + time.monotonic() - started, 3), SOURCE: scene.source}
-    facts.update(fit_facts(inventory, pipeline, index))
-    (learned,) = scene_files_of(pipeline.latent_model, inventory.settings.bundle, {name: facts}, [name])
-    size = write_scene_file(inventory.scene_path(name), learned, inventory.settings.precision)
     return row_of(learned, size, worker_name(), scene.stamp)
 
 

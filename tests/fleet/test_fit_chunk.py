@@ -210,6 +210,20 @@ def test_a_scene_whose_numbers_are_not_finite_fails_alone(inventory, monkeypatch
     assert (rows["a"].steps, rows["c"].steps) == (4, 4)
 
 
+def test_a_scene_that_no_file_can_hold_fails_alone(inventory, monkeypatch):
+    write = module.write_scene_file
+
+    def written(path, scene, precision):
+        if scene.name == "b":
+            scene.micro_planes[0] = 1e6  # more than float16 has
+        return write(path, scene, precision)
+
+    monkeypatch.setattr(module, "write_scene_file", written)
+    rows = {row.name: row for row in fit_chunk(ChunkJob(inventory, ("a", "b", "c")))}
+    assert states(rows.values()) == {"a": "done", "b": "failed", "c": "done"}
+    assert rows["b"].reason.startswith("ValueError: ") and not inventory.scene_path("b").exists()
+
+
 def test_both_stages_with_an_autoencoder_that_stays_as_it_is(scenes, kl, tmp_path):
     run = write_bundle(tmp_path / "run", kl)
     inventory = inventory_of(scenes, tmp_path / "out", run, rgb_alignment_start=2)
