@@ -208,8 +208,8 @@ def turned(node: Any) -> Optional[ast.AST]:
         other.op = OPERATORS[type(node.op)]()
     elif isinstance(node, ast.UnaryOp):
         return other.operand
-    elif isinstance(node, ast.Constant) and type(node.value) in (int, bool):
-        other.value = not node.value if node.value in (True, False) and type(node.value) is bool else node.value + 1
+    elif isinstance(node, ast.Constant) and isinstance(node.value, int):
+        other.value = not node.value if isinstance(node.value, bool) else node.value + 1
     elif isinstance(node, ast.Attribute) and node.attr in NAMES:
         other.attr = NAMES[node.attr]
     else:

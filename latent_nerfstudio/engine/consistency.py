@@ -188,6 +188,11 @@ def measure_consistency(
         num_channels=space.num_channels,
         resolution=resolution,
         seconds=round(time.monotonic() - started, 2),
-        together=numbers_of(*(sum(views[1:], views[0]) for views in zip(*measured.values(), strict=True))),
+        together=numbers_of(*(add_up(views) for views in zip(*measured.values(), strict=True))),
         scenes={name: numbers_of(*views) for name, views in measured.items()},
     )
+
+
+def add_up(views: Tuple[Views, ...]) -> Views:
+    """The views of several scenes as those of one."""
+    return sum(views[1:], views[0])

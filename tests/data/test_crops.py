@@ -153,6 +153,6 @@ def test_latent_pixels_that_lie_partly_outside_a_picture():
 
 def test_latents_of_objects_are_all_where_nothing_is_in_front():
     raw, photo = torch.arange(6.0).view(1, 2, 3, 1), torch.ones(1, 4, 6, 3)
-    assert object_latents(raw, photo, WHITE, 2).flatten().tolist() == list(range(6))
+    assert object_latents(raw, photo, WHITE, 2).tolist() == [[float(i)] for i in range(6)]
     photo[0, 3, 5] = 0
     assert object_latents(raw, photo, WHITE, 2).tolist() == [[5.0]]

@@ -9,6 +9,7 @@ from tiny import camera_of, datamanager_of, write_ball
 
 from latent_nerfstudio.data import nearest_photos
 from latent_nerfstudio.data.nearest_photos import NearestPhotos, nearest_camera
+from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
 
 Z = torch.tensor([0.0, 0.0, 1.0])
 
@@ -48,10 +49,15 @@ def test_a_photo_is_nearest_to_its_own_camera(photos):
         )
 
 
-def test_photos_lie_on_the_background(photos):
+@pytest.mark.parametrize("alpha_color", ["white", None])
+def test_photos_lie_on_the_background(balls, alpha_color):
+    manager = datamanager_of(balls, ScenesDataParserConfig(data=balls, alpha_color=alpha_color))
+    photos = NearestPhotos(manager.train_dataset, manager.background_color)
     photo = photos.photo(0)
     assert photo.shape == (32, 32, 3) and photo.dtype == torch.float32
     torch.testing.assert_close(photo[0, 0], torch.ones(3))
+    centre, distance = photos.centre_and_distance(0)
+    assert float(centre.norm()) < 1e-6 and distance == pytest.approx(2.5)
 
 
 def test_few_photos_are_kept(photos, monkeypatch):
