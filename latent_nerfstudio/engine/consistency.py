@@ -7,7 +7,7 @@ The budget is a definition, kept apart from the methods' defaults, so that numbe
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
 from rich.progress import track
@@ -21,7 +21,7 @@ from latent_nerfstudio.fields.triplane_field import TriplaneFieldConfig
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.models.triplane import TriplaneModelConfig
-from latent_nerfstudio.pipelines.consistency import Numbers, measure_scenes, numbers_of
+from latent_nerfstudio.pipelines.consistency import Numbers, Views, measure_scenes, numbers_of
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, LatentPipelineConfig
 
 SCENES_AT_ONCE = 16
