@@ -126,11 +126,7 @@ class FewPhotos:
         trainer, seconds = learn(data, bundle, self.max_scenes, **settings)
         if self.figure is not None:
             keep_pictures(trainer.pipeline, self.pictures, f"{count}-{row}-{settings.get('steps')}")
-        from latent_nerfstudio.fleet.fit_chunk import measure_scene
-
-        scenes = [
-            measure_scene(trainer.pipeline, index) for index in range(len(trainer.pipeline.latent_model.scene_names))
-        ]
+        scenes = [held_out_quality(trainer.pipeline, i) for i in range(len(trainer.pipeline.latent_model.scene_names))]
         numbers = {name: mean(scene[name] for scene in scenes) for name in scenes[0]}
         return {**numbers, "seconds": seconds / len(scenes)}
 
@@ -200,6 +196,20 @@ def learn(
     if steps:
         trainer.train()
     return trainer, time.process_time() - begun
+
+
+@torch.no_grad()
+def held_out_quality(pipeline: Any, scene: int) -> Numbers:
+    """Means over a scene's held-out views; LPIPS where its weights are."""
+    from latent_nerfstudio.data.latent_datamanager import scene_indices
+    from latent_nerfstudio.latent_space.latent_space import as_float
+
+    model, manager = pipeline.latent_model.eval(), pipeline.datamanager
+    cameras, views = manager.eval_dataset.cameras, []
+    for view in [view for view, own in enumerate(scene_indices(cameras)) if own == scene]:
+        render = model.get_outputs_for_camera(cameras[view : view + 1].to(model.device))["rgb"]
+        views.append(model.metrics(render, as_float(manager.cached_eval[view]["image"]).to(model.device)))
+    return {name: mean(view[name] for view in views) for name in views[0]}
 
 
 def keep_pictures(pipeline: Any, folder: Path, name: str) -> None:
