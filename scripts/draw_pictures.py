@@ -72,9 +72,11 @@ class DrawPictures:
         views = scenes.render(first, rings[first].cameras(COLUMNS))
         latents = torch.where(views.accumulation > 0.5, views.latent, 1.0)  # those of the object alone
         sheet([*latents, *views.rgb]).save(self.output / "latent_beside_rgb.png", optimize=True)
-        names, rows = scenes.names[:TURNING], ("rgb", "latent", "depth")
-        write_video(self.output / "orbit.gif", turning(scenes, names, rows, 36, self.size // 2), 12)
-        write_video(self.output / "blend.gif", blending(scenes, *names[:2], rows[:2], 48, self.size // 2), 12)
+        small, second = self.size // 2, scenes.names[1]
+        frames = turning(scenes, scenes.names[:TURNING], ("rgb", "latent", "depth"), 36, small)
+        write_video(self.output / "orbit.gif", frames, 12)
+        frames = blending(scenes, first, second, ("rgb", "latent"), 48, small)
+        write_video(self.output / "blend.gif", frames, 12)
         photograph(write_gallery(self.folder / "gallery", scenes, scenes.names), self.output / "gallery.png")
         draw_costs(self.output / "cost.png")
         print(f"Wrote scenes.png, latent_beside_rgb.png, orbit.gif, blend.gif, gallery.png, cost.png to {self.output}")
