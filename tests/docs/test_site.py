@@ -35,7 +35,7 @@ def test_the_site_is_whole(site):
     reference = site / "reference"
     commands = text_of(reference / "commands.html")
     for name in docs_reference.subparsers(docs_reference.parser_of(Command)):
-        assert f"lns {name}" in commands and "--" in text_of(reference / "commands" / f"{name}.html")
+        assert f"lns {name}" in commands and f"lns {name}" in text_of(reference / "commands" / f"{name}.html")
     methods = text_of(reference / "methods.html")
     assert all(name in methods for name in docs_reference.own_methods())
     assert "--pipeline.rgb-alignment-start" in text_of(reference / "methods" / "latent-triplane.html")

@@ -115,5 +115,5 @@ def test_an_inventory_without_scenes_is_refused(tmp_path):
     with pytest.raises(ValueError, match="status.json: expected at least one scene that is done, got none"):
         inventory_report(tmp_path)
     (tmp_path / "status.json").write_text("[]")
-    with pytest.raises(ValueError, match="expected what lns fit-scenes wrote, got TypeError"):
+    with pytest.raises(ValueError, match="expected what lns fit-scenes wrote, got ValueError"):
         inventory_report(tmp_path)
