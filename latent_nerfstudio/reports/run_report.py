@@ -111,8 +111,8 @@ def inventory_report(folder: Path) -> RunReport:
     from latent_nerfstudio.fleet.status import FILE
 
     path = folder / FILE
+    status = read_json(path, "call lns fit-scenes again", LARGEST_TEXT)
     try:
-        status = read_json(path, "call lns fit-scenes again", LARGEST_TEXT)
         done = [row for row in status["scenes"] if row["state"] == "done"]
         rows = {row["name"]: {n: float(row[n]) for n in (*METRICS, *COSTS) if n in row} for row in done}
         training = {
@@ -123,7 +123,7 @@ def inventory_report(folder: Path) -> RunReport:
             "bytes_shared": round(float(status["shared"].get("bytes", 0.0))),
             "entry_seconds": float(status["shared"].get("seconds", 0.0)),
         }
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         got = f"{type(error).__name__}: {error}"
         raise ValueError(problem(path, "what lns fit-scenes wrote", got, "call it again")) from error
     if not rows:

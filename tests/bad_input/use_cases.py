@@ -86,7 +86,7 @@ RUNS = Group(
          write("out/settings.json", '{"steps": 5}'), command=f"{FIT} --steps 7", takes="scenes bundle"),
     Case("settings.json that is no JSON", "settings.json: expected JSON with finite numbers",
          write("out/settings.json", "{"), command=FIT, takes="scenes bundle"),
-    Case("status.json that is no JSON", "status.json: expected what lns fit-scenes wrote",
+    Case("status.json that is no JSON", "status.json: expected JSON with finite numbers",
          write("out/status.json", "{"), command="lns report FOLDER/out", takes=""),
     ],
     command=RUN,
