@@ -16,7 +16,7 @@ import pytest
 from chromium import chromium, programs
 from PIL import Image
 
-PATIENCE = 120.0
+PATIENCE = 300.0
 """Seconds to wait for anything; a busy machine renders slowly."""
 
 READY = "disabled local writer"
