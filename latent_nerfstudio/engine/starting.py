@@ -68,11 +68,14 @@ def check_place(config: TrainerConfig) -> None:
 
 
 def check_data(config: TrainerConfig) -> None:
-    """Refuses to go on from a run with other data than it was trained on, where both are there.
+    """Refuses data that are not there, and to go on from a run with other data than it was trained on.
 
     Raises:
+        FileNotFoundError: no data.
         ValueError: other data.
     """
+    if not data_of(config).exists():
+        raise FileNotFoundError(problem(data_of(config), "a data folder", "nothing there", "check --data"))
     if config.load_dir is None:
         return
     file = config.load_dir.absolute().parent / "config.yml"

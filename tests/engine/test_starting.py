@@ -155,6 +155,8 @@ def test_what_ns_train_says_before_training_is_short(balls, tmp_path, capsys):
     config.set_timestamp()
     config.print_to_terminal()
     assert len(capsys.readouterr().out.splitlines()) == 1
+    with pytest.raises(FileNotFoundError, match="nowhere: expected a data folder, got nothing there; check --data"):
+        config_of(tmp_path / "nowhere", "identity", tmp_path).print_to_terminal()
     config.machine.num_devices = 2
     with pytest.raises(ValueError, match="num_devices: expected 1, got 2"):
         config.print_to_terminal()
