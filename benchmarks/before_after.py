@@ -41,9 +41,9 @@ class BeforeAfter:
     """Folder of real images, for joint training."""
     after: Path = HERE.parent
     """Checkout of a later one."""
-    rounds: int = 6
+    rounds: int = 4
     """Turns of each."""
-    steps: int = 5
+    steps: int = 4
     """Of a stage in a turn."""
 
     def main(self) -> None:
@@ -54,9 +54,9 @@ class BeforeAfter:
                 for worker, times in zip(workers, both, strict=True):
                     worker.stdin.write(f"{stage}\n")
                     worker.stdin.flush()
-                    times += [] if turn == 0 else json.loads(worker.stdout.readline())
-                    if turn == 0:
-                        worker.stdout.readline()
+                    taken = json.loads(worker.stdout.readline())
+                    times += taken if turn else []  # the first turn warms up
+                print(turn, stage, *(f"{median(times or [0]):.1f}" for times in both), file=sys.stderr, flush=True)
         for worker in workers:
             worker.communicate()
         rows = [(stage, *map(median, both)) for stage, both in spent.items()]
@@ -85,7 +85,8 @@ def work(data: str, images: str, steps: int) -> None:
         for method, flags in (
             ("latent-triplane", ("--pipeline.model.shared-bundle", bundle)),
             ("ig-ae", ("--pipeline.model.autoencoder.source", bundle, "--pipeline.real-images", images,
-                       "--pipeline.datamanager.scenes-per-batch", "4")),
+                       "--pipeline.datamanager.scenes-per-batch", "4",
+                       "--pipeline.datamanager.images-per-batch", "4")),
         ):  # fmt: skip
             trainers[method] = make_trainer([method, *quiet, *flags], Path(folder))
             trainers[method].setup()

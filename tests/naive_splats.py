@@ -15,8 +15,11 @@ def naive_rasterization(
     local = torch.einsum("cij,nj->cni", viewmats[:, :3, :3], means) + viewmats[:, None, :3, 3]
     means2d = torch.einsum("cij,cnj->cni", Ks, local)[..., :2] / local[..., 2:]
     means2d.retain_grad() if means2d.requires_grad else None
-    covariance = projected_covariance(rotations(quats) * scales[:, None], local, viewmats, Ks) + eps2d * torch.eye(2)
-    rows, columns = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    covariance = projected_covariance(rotations(quats) * scales[:, None], local, viewmats, Ks) + eps2d * torch.eye(
+        2, device=means.device
+    )
+    sides = (torch.arange(count, device=means.device) + 0.5 for count in (height, width))
+    rows, columns = torch.meshgrid(*sides, indexing="ij")
     offset = torch.stack([columns, rows], dim=-1)[None, None] - means2d[:, :, None, None]
     squared = torch.einsum("cnhwi,cnij,cnhwj->cnhw", offset, covariance.inverse(), offset)
     alpha = (opacities[None, :, None, None] * torch.exp(-squared / 2)).clamp(max=0.999)
@@ -40,7 +43,7 @@ def rotations(quats):
     """Rotation matrices [n, 3, 3] of quaternions (w, x, y, z), by how they turn the axes: v + 2 u x (u x v + w v)."""
     quats = torch.nn.functional.normalize(quats, dim=-1)
     axis, w = quats[:, None, 1:].expand(-1, 3, -1), quats[:, None, :1]
-    vectors = torch.eye(3).expand(len(quats), 3, 3)
+    vectors = torch.eye(3, device=quats.device).expand(len(quats), 3, 3)
     turned = vectors + 2 * torch.linalg.cross(axis, torch.linalg.cross(axis, vectors) + w * vectors)
     return turned.transpose(1, 2)
 

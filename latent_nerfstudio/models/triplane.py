@@ -119,18 +119,19 @@ class TriplaneModel(BoxedModel):
             slots = torch.zeros_like(index)
         else:
             slots = torch.searchsorted(to_device(scenes, index.device), index)
-        shown = [views[i] for i in scenes.tolist()] if views else []
-        compose = partial(self.field.view_planes, shown) if shown else partial(self.field.scene_planes, scenes)
+        rows: Any = scenes
+        shown = [views[i] for i in rows.tolist()] if views else []
+        compose = partial(self.field.view_planes, shown) if shown else partial(self.field.scene_planes, rows)
         if self.training or torch.is_grad_enabled():
             self.kept_planes = None  # their memory is given back
-            return compose(), slots, scenes
+            return compose(), slots, rows
         parameters = [*self.field.plane_parameters(), *self.field.shared_plane_parameters()]
-        key = (tuple(shown or scenes.tolist()), *((p.data_ptr(), p._version) for p in parameters))
+        key = (tuple(shown or rows.tolist()), *((p.data_ptr(), p._version) for p in parameters))
         kept = self.kept_planes
         if kept is None or kept[0] != key:  # of a frame's first chunk, or a film's first frame; as kernels read them
             planes = compose().permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
             kept = self.kept_planes = key, planes
-        return kept[1], slots, scenes
+        return kept[1], slots, rows
 
     def get_loss_dict(self, outputs, batch, metrics_dict=None) -> Dict[str, Tensor]:
         """Mean squared error against `batch["latent"]` [rays, C], and the regularisers."""

@@ -81,6 +81,10 @@ class Pretended(torch.Tensor):
     def __deepcopy__(self, memo: Any) -> "Pretended":
         return Pretended(self.inner.clone())
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Files hold a tensor of the CPU: what they say of devices is asked of no file here."""
+        return self.inner.__reduce_ex__(protocol)
+
     def __repr__(self, **_: Any) -> str:
         return f"Pretended({tuple(self.shape)}, {self.dtype})"
 
