@@ -2,12 +2,22 @@
 
 import sys
 from pathlib import Path
+from typing import Tuple
 
 from nerfstudio.scripts.viewer.run_viewer import entrypoint
+from nerfstudio.viewer.render_state_machine import RenderStateMachine
 
 from latent_nerfstudio.models.triplane import TriplaneModel
 
+
+def full_size(machine: RenderStateMachine, aspect: float) -> Tuple[int, int]:
+    """Height and width of all frames: on a busy machine coarse ones, which Nerfstudio sends first, stay for long."""
+    most = machine.viewer.control_panel.max_res
+    return (most, int(most * aspect)) if aspect <= 1 else (int(most / aspect), most)
+
+
 if __name__ == "__main__":
+    RenderStateMachine._calculate_image_res = full_size  # type: ignore[method-assign]
     fault = Path(sys.argv.pop(1))
     get_outputs = TriplaneModel.get_outputs
 
