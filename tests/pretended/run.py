@@ -5,8 +5,11 @@ python run.py FOLDER    with the variables of `device.environment`; prints one l
 
 import contextlib
 import json
+import shutil
 import sys
+import time
 import traceback
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +17,7 @@ from typing import Any, Callable, Dict
 
 import torch
 
-sys.path.extend(str(Path(__file__).parents[1] / name) for name in (".", "engine"))
+sys.path.extend(str(Path(__file__).parents[1] / name) for name in (".", "engine", "../scripts"))
 
 from naive_splats import naive_rasterization
 from pretended.device import counted, pretended_cuda, state
@@ -86,6 +89,29 @@ def cases(folder: Path) -> Dict[str, Callable[[], Dict[str, Any]]]:
         second.train()
         return {"first": done, "step": second.last_step}
 
+    def fitted() -> Dict[str, Any]:
+        """`lns fit-scenes` with a tiny bundle, in this process."""
+        from fleet.inventories import inventory_of, write_bundle
+
+        from latent_nerfstudio.fleet.inventory import fit_inventory
+
+        inventory = inventory_of(scenes, folder / "fitted", write_bundle(folder / "bundle", kl), rgb_alignment_start=2)
+        inventory = replace(inventory, device="cuda")
+        *_, table = fit_inventory(inventory, ["a", "b"], workers=1)
+        return {"states": [row.reason or row.state for row in table.rows.values()]}
+
+    def checked() -> Dict[str, Any]:
+        """The sections of `make gpu-check` that compare, at toy size."""
+        import gpu_check
+
+        gpu_check.STAGES = {"latent supervision": ("triplane", {"rgb_alignment_start": None})}
+        gpu_check.profile = lambda trainer, steps: (0.0, [])  # CUPTI cannot be pretended
+        shutil.copytree(scenes / "a", folder / "check" / "car")
+        toy = gpu_check.GpuCheck(methods=("triplane",), steps=4, points=64, sizes=(16,))
+        work = gpu_check.Work(toy, folder / "check", deadline=time.monotonic() + 3600)
+        rows = [row for name in ("methods", "steps", "frames") for row in gpu_check.section(name, work)]
+        return {"failed": [f"{row.check}: {row.measured}" for row in rows if not row.ok], "rows": len(rows)}
+
     def other(nerf: Any, **settings: Any) -> Dict[str, Any]:
         """Both stages and a picture of one of the other methods; gaussians without gsplat's kernels."""
         pipeline = built(pipeline_config_of(scenes / "a", kl, nerf=nerf, rgb_alignment_start=2, crop=16))
@@ -116,6 +142,8 @@ def cases(folder: Path) -> Dict[str, Callable[[], Dict[str, Any]]]:
         "saved and resumed": saved_and_resumed,
         "evaluated": evaluated,
         "run and resumed": run_and_resumed,
+        "fit-scenes": fitted,
+        "gpu-check": checked,
         **{name: partial(other, nerf) for name, nerf in other_nerfs().items()},
     }
 

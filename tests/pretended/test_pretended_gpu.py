@@ -25,7 +25,7 @@ crops, of each picture that is seen for the first time, where its object is."""
 METHODS = ("nerfacto", "tensorf", "vanilla-nerf", "kplanes", "instant-ngp", "splatfacto")
 """Methods without tri-planes, whose waits are Nerfstudio's."""
 
-CASES = (*WAITS, "evaluated", "run and resumed", *(f"latent-{name}" for name in METHODS))
+CASES = (*WAITS, "evaluated", "run and resumed", "fit-scenes", "gpu-check", *(f"latent-{name}" for name in METHODS))
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +49,8 @@ def test_nothing_mixes_devices_and_little_is_waited_for(results, case):
     assert result.get("waits", 0) <= WAITS.get(case, 1000), result["places"]
 
 
-def test_what_a_run_writes_on_the_way(results):
-    run = results["run and resumed"]
+def test_what_is_written_and_checked_on_the_way(results):
+    run, fitted, check = (results[case] for case in ("run and resumed", "fit-scenes", "gpu-check"))
     assert {"contact_sheet.png", "shared_bundle", "training.json"} <= set(run["first"]) and run["step"] == 5
+    assert fitted["states"] == ["done", "done"]
+    assert check["failed"] == [] and check["rows"] >= 5
