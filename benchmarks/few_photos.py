@@ -16,7 +16,7 @@ import json
 import tempfile
 import time
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from statistics import mean
 from typing import Any, Dict, List, Optional, Tuple
@@ -98,12 +98,13 @@ class FewPhotos:
         """Rows of the table, and what each is learned with."""
         rows: List[Tuple[str, Dict[str, Any]]] = []
         if self.latents:
-            rows += [(name, {**settings}) for name, settings in LATENT_ROWS.items()]
+            rows += [(name, LATENT_ROWS[name]) for name in self.latent_rows]
             rows += [("prediction and fit", {"steps": 300, "pull": pull}) for pull in self.pulls]
             if count == CURVE_OF:
                 rows += [
                     (name, {**LATENT_ROWS[name], "steps": s})
-                    for name in ("prediction and fit", "fit from the mean")
+                    for name in self.latent_rows
+                    if LATENT_ROWS[name]["steps"]
                     for s in CURVE_STEPS
                 ]
         trials = RGB_TRIALS[: 2 if count < CURVE_OF else 3]
@@ -114,6 +115,15 @@ class FewPhotos:
         if self.rgb_bundle is not None:
             rows += [(RGB_BUNDLE, {"steps": s, "total_variation": tv}) for s, tv in RGB_BUNDLE_TRIALS]
         return rows
+
+    @cached_property
+    def latent_rows(self) -> List[str]:
+        """Names of the rows of latents: predictions only where the bundle has a scene encoder."""
+        from latent_nerfstudio.models.bundle_encoder import read_scene_encoder
+        from latent_nerfstudio.models.shared_bundle import read_shared_bundle
+
+        has_encoder = read_scene_encoder(read_shared_bundle(self.bundle)) is not None
+        return [name for name, settings in LATENT_ROWS.items() if has_encoder or "encoder" in settings]
 
     @property
     def pictures(self) -> Path:
