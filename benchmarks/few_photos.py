@@ -43,7 +43,7 @@ CURVE_STEPS = (10, 30, 100, 600)
 """Steps of their points, beside those of the tables."""
 
 SEEN_VIEW = 4
-"""Which held-out view of the first scene the figure shows."""
+"""Which held-out view of its scene the figure shows."""
 
 RGB_BUNDLE = "RGB against base planes of RGB"
 
@@ -78,6 +78,8 @@ class FewPhotos:
     """JSON file; a page is written beside it."""
     figure: Optional[Path] = None
     """Picture to draw, .png."""
+    shown: Optional[str] = None
+    """Scene of the figure, by default the first by name."""
     resume: bool = False
     """Keep what an earlier run has measured."""
 
@@ -135,7 +137,7 @@ class FewPhotos:
         bundle = {"RGB": None, RGB_BUNDLE: self.rgb_bundle}.get(row, self.bundle)
         trainer, seconds = learn(data, bundle, self.max_scenes, **settings)
         if self.figure is not None:
-            keep_pictures(trainer.pipeline, self.pictures, f"{count}-{row}-{settings.get('steps')}")
+            keep_pictures(trainer.pipeline, self.shown, self.pictures, f"{count}-{row}-{settings.get('steps')}")
         scenes = [held_out_quality(trainer.pipeline, i) for i in range(len(trainer.pipeline.latent_model.scene_names))]
         numbers = {name: mean(scene[name] for scene in scenes) for name in scenes[0]}
         return {**numbers, "seconds": seconds / len(scenes)}
@@ -211,27 +213,35 @@ def learn(
 @torch.no_grad()
 def held_out_quality(pipeline: Any, scene: int) -> Numbers:
     """Means over a scene's held-out views; LPIPS where its weights are."""
-    from latent_nerfstudio.data.latent_datamanager import scene_indices
     from latent_nerfstudio.latent_space.latent_space import as_float
 
     model, manager = pipeline.latent_model.eval(), pipeline.datamanager
     cameras, views = manager.eval_dataset.cameras, []
-    for view in [view for view, own in enumerate(scene_indices(cameras)) if own == scene]:
+    for view in views_of(cameras, scene):
         render = model.get_outputs_for_camera(cameras[view : view + 1].to(model.device))["rgb"]
         views.append(model.metrics(render, as_float(manager.cached_eval[view]["image"]).to(model.device)))
     return {name: mean(view[name] for view in views) for name in views[0]}
 
 
-def keep_pictures(pipeline: Any, folder: Path, name: str) -> None:
-    """Writes the render of a held-out view of the first scene, the photos and the truth."""
+def keep_pictures(pipeline: Any, scene: Optional[str], folder: Path, name: str) -> None:
+    """Writes the render of a held-out view of a scene, its photos and the truth."""
     manager, model = pipeline.datamanager, pipeline.latent_model.eval()
     folder.mkdir(parents=True, exist_ok=True)
-    camera = manager.eval_dataset.cameras[SEEN_VIEW : SEEN_VIEW + 1].to(model.device)
+    index = 0 if scene is None else model.scene_names.index(scene)
+    view = views_of(manager.eval_dataset.cameras, index)[SEEN_VIEW]
+    camera = manager.eval_dataset.cameras[view : view + 1].to(model.device)
     save(folder / f"{name}.png", model.get_outputs_for_camera(camera)["rgb"])
-    save(folder / "truth.png", manager.cached_eval[SEEN_VIEW]["image"])
+    save(folder / "truth.png", manager.cached_eval[view]["image"])
     count = int(name.split("-", maxsplit=1)[0])
-    for index in range(min(count, 4)):
-        save(folder / f"{count}-photo-{index}.png", manager.cached_train[index]["image"])
+    for position, photo in enumerate(views_of(manager.train_dataset.cameras, index)[: min(count, 4)]):
+        save(folder / f"{count}-photo-{position}.png", manager.cached_train[photo]["image"])
+
+
+def views_of(cameras: Any, scene: int) -> List[int]:
+    """The views of a scene."""
+    from latent_nerfstudio.data.latent_datamanager import scene_indices
+
+    return [view for view, own in enumerate(scene_indices(cameras)) if own == scene]
 
 
 def save(path: Path, picture: torch.Tensor) -> None:
@@ -242,7 +252,7 @@ def save(path: Path, picture: torch.Tensor) -> None:
 
 def draw(path: Path, pictures: Path) -> None:
     """Rows of one, two and four photos: the photos, the prediction, the fit, RGB, the truth."""
-    size, gap, top = 128, 6, 18
+    size, gap, top = 192, 6, 18
     columns = ("photos", "prediction, no fitting", "prediction and fit", "RGB", "truth")
     sheet = Image.new("RGB", (len(columns) * (size + gap), top + 3 * (size + gap)), "white")
     pen = ImageDraw.Draw(sheet)
@@ -252,13 +262,20 @@ def draw(path: Path, pictures: Path) -> None:
         y, half = top + row * (size + gap), size // 2
         for index in range(count):
             side = size if count == 1 else half
-            photo = Image.open(pictures / f"{count}-photo-{index}.png").convert("RGB").resize((side, side))
+            photo = (
+                Image.open(pictures / f"{count}-photo-{index}.png")
+                .convert("RGB")
+                .resize((side, side), Image.Resampling.BICUBIC)
+            )
             sheet.paste(photo, (half * (index % 2) if count > 1 else 0, y + half * (index // 2)))
         names = (f"{count}-prediction-0", f"{count}-prediction and fit-300", f"{count}-RGB-300", "truth")
         for column, name in enumerate(names, start=1):
             picture = pictures / f"{name}.png"
             if picture.is_file():
-                sheet.paste(Image.open(picture).convert("RGB").resize((size, size)), (column * (size + gap), y))
+                sheet.paste(
+                    Image.open(picture).convert("RGB").resize((size, size), Image.Resampling.BICUBIC),
+                    (column * (size + gap), y),
+                )
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path)
 
