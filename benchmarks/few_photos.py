@@ -261,23 +261,20 @@ def draw(path: Path, pictures: Path) -> None:
     for row, count in enumerate((1, 2, 4)):
         y, half = top + row * (size + gap), size // 2
         for index in range(count):
-            side = size if count == 1 else half
-            photo = (
-                Image.open(pictures / f"{count}-photo-{index}.png")
-                .convert("RGB")
-                .resize((side, side), Image.Resampling.BICUBIC)
-            )
+            photo = enlarged(pictures / f"{count}-photo-{index}.png", size if count == 1 else half)
             sheet.paste(photo, (half * (index % 2) if count > 1 else 0, y + half * (index // 2)))
         names = (f"{count}-prediction-0", f"{count}-prediction and fit-300", f"{count}-RGB-300", "truth")
         for column, name in enumerate(names, start=1):
             picture = pictures / f"{name}.png"
             if picture.is_file():
-                sheet.paste(
-                    Image.open(picture).convert("RGB").resize((size, size), Image.Resampling.BICUBIC),
-                    (column * (size + gap), y),
-                )
+                sheet.paste(enlarged(picture, size), (column * (size + gap), y))
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path)
+
+
+def enlarged(path: Path, side: int) -> Image.Image:
+    """A square picture of another size."""
+    return Image.open(path).convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
 
 
 def page(results: Results) -> str:
