@@ -37,6 +37,8 @@ class AddSceneEncoder:
             do = "finish lns learn-scene-encoder"
             raise ValueError(problem(self.run, "a bundle with a scene encoder", "none", do))
         check_same(source, target)
+        card = target.folder / "README.md"
+        text = card.read_bytes() if card.is_file() else None
         with tempfile.TemporaryDirectory() as temporary:
             facts = source.facts.get("scene_encoder", {})
             written = write_scene_encoder(target, encoder, Path(temporary), facts)
@@ -46,6 +48,8 @@ class AddSceneEncoder:
                         place = folder / path.relative_to(written)
                         place.parent.mkdir(parents=True, exist_ok=True)
                         place.write_bytes(path.read_bytes())
+                if text is not None:
+                    (folder / card.name).write_bytes(text)
         print(f"{target.folder}: {read_shared_bundle(str(target.folder)).hash}")
 
 

@@ -77,5 +77,10 @@ ns-train ig-ae --data data/objects/joint --pipeline.real-images data/autoencoder
 	--experiment-name objects "${many[@]}" "${quiet[@]}"
 python scripts/write_bundled.py --run outputs/objects/ig-ae/latest --out "$bundles/bundled"
 learn_decoder bundled data/objects/decoder decoder-objects 3000 7300 7600 4411 "${many[@]}"
-lns learn-scene-encoder data/objects/decoder --bundle bundled --output outputs/scene_encoder --steps 2250
+for entry in real128:68 real256:56 style128:56 style256:16 photo128:52 photo256:18 cars128:48 cars256:16 goods128:60 goods256:16; do
+	gather data/objects/encoder "${entry%:*}" "${entry#*:}"
+done
+lns demo-scenes --output "$scenes/morecars" --num-scenes 120 --views 18 --seed 7100
+gather data/objects/encoder morecars 120
+lns learn-scene-encoder data/objects/encoder --bundle bundled --output outputs/scene_encoder --steps 6000
 python scripts/add_scene_encoder.py --run outputs/scene_encoder --bundle bundled
