@@ -17,7 +17,7 @@ from latent_nerfstudio.pipelines.scene_views import SceneViews
 from latent_nerfstudio.scene_encoder.network import Prediction
 
 PULL = 1.0
-"""Weight of the pull at one photo; see benchmarks/few_photos.md."""
+"""Weight of the pull at one photo; see benchmarks/choices.md."""
 
 MOST_PHOTOS = 16
 """Photos that a scene is predicted from at most, evenly among those there are: more do not help."""
