@@ -132,7 +132,7 @@ def test_a_resumed_run_goes_on_with_its_own_data(relative_run, balls, tmp_path, 
 )
 def test_errors_of_ours_are_one_line(raised, line):
     program = f"from latent_nerfstudio.engine.starting import show_errors_in_one_line as s\ns()\nraise {raised}"
-    environment = {**os.environ, "LNS_DEBUG": "0"}
+    environment = {**os.environ, "LNS_DEBUG": "0", "PYTHONWARNINGS": "ignore"}
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
     assert ended.returncode == 1 and ended.stderr.startswith(line)
     assert len(ended.stderr.splitlines()) == 1 or line.startswith("Traceback")

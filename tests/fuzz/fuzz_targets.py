@@ -529,7 +529,9 @@ def make_checkpoint(folder: Path) -> Right:
 def make_summary(folder: Path) -> Right:
     numbers = {"steps": 3, "seconds": 1.5, "seconds_per_scene": 1.5, "bytes_per_scene": 9, "bytes_shared": 9}
     tree = {"method": "latent-triplane", "scenes": ["a"], "device": "cpu", **numbers}
-    config: Any = SimpleNamespace(method_name="latent-triplane")
+    manager = SimpleNamespace(data=Path("data"))
+    pipeline = SimpleNamespace(datamanager=manager)
+    config: Any = SimpleNamespace(method_name="latent-triplane", pipeline=pipeline, output_dir="outputs")
 
     def read(path: Path) -> Any:
         run = Run(path.with_name("config.yml"), config, read_summary(path))
