@@ -15,11 +15,13 @@ import copy
 import json
 import tempfile
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from statistics import mean
 from typing import Any, Dict, List, Optional, Tuple
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -177,6 +179,7 @@ def learn(
 
     from latent_nerfstudio.engine.trainer import seed_everything
     from latent_nerfstudio.method_configs.triplane import latent_triplane, triplane
+    from latent_nerfstudio.models.latent_model import LatentModel
     from latent_nerfstudio.pipelines import scene_prediction
 
     config: Any = copy.deepcopy(latent_triplane.config if total_variation is None else triplane.config)
@@ -196,11 +199,10 @@ def learn(
     writer.EVENT_WRITERS.clear()
     profiler.PROFILER.clear()
     seed_everything(0)
-    trainer = config.setup()
-    trainer.setup()
+    with nullcontext() if encoder else patch.object(LatentModel, "_encoder_of", lambda model, bundle: []):
+        trainer = config.setup()
+        trainer.setup()
     model = trainer.pipeline.latent_model
-    if not encoder:
-        model._scene_encoder = []
     trainer.pipeline.datamanager.prepare(model.latent_space, model.meets_box)
     scene_prediction.PULL = scene_prediction.PULL if pull is None else pull
     begun = time.process_time()
@@ -254,11 +256,12 @@ def draw(path: Path, pictures: Path) -> None:
     """Rows of one, two and four photos: the photos, the prediction, the fit, RGB, the truth."""
     size, gap, top = 192, 6, 18
     columns = ("photos", "prediction, no fitting", "prediction and fit", "RGB", "truth")
-    sheet = Image.new("RGB", (len(columns) * (size + gap), top + 3 * (size + gap)), "white")
+    counts = [count for count in (1, 2, 4) if (pictures / f"{count}-photo-0.png").is_file()]
+    sheet = Image.new("RGB", (len(columns) * (size + gap), top + len(counts) * (size + gap)), "white")
     pen = ImageDraw.Draw(sheet)
     for column, title in enumerate(columns):
         pen.text((column * (size + gap) + 4, 3), title, fill="black")
-    for row, count in enumerate((1, 2, 4)):
+    for row, count in enumerate(counts):
         y, half = top + row * (size + gap), size // 2
         for index in range(count):
             photo = enlarged(pictures / f"{count}-photo-{index}.png", size if count == 1 else half)
