@@ -215,6 +215,7 @@ def learn(
 @torch.no_grad()
 def held_out_quality(pipeline: Any, scene: int) -> Numbers:
     """Means over a scene's held-out views; LPIPS where its weights are."""
+    from latent_nerfstudio.fleet.fit_chunk import views_of
     from latent_nerfstudio.latent_space.latent_space import as_float
 
     model, manager = pipeline.latent_model.eval(), pipeline.datamanager
@@ -227,6 +228,8 @@ def held_out_quality(pipeline: Any, scene: int) -> Numbers:
 
 def keep_pictures(pipeline: Any, scene: Optional[str], folder: Path, name: str) -> None:
     """Writes the render of a held-out view of a scene, its photos and the truth."""
+    from latent_nerfstudio.fleet.fit_chunk import views_of
+
     manager, model = pipeline.datamanager, pipeline.latent_model.eval()
     folder.mkdir(parents=True, exist_ok=True)
     index = 0 if scene is None else model.scene_names.index(scene)
@@ -237,13 +240,6 @@ def keep_pictures(pipeline: Any, scene: Optional[str], folder: Path, name: str) 
     count = int(name.split("-", maxsplit=1)[0])
     for position, photo in enumerate(views_of(manager.train_dataset.cameras, index)[: min(count, 4)]):
         save(folder / f"{count}-photo-{position}.png", manager.cached_train[photo]["image"])
-
-
-def views_of(cameras: Any, scene: int) -> List[int]:
-    """The views of a scene."""
-    from latent_nerfstudio.data.latent_datamanager import scene_indices
-
-    return [view for view, own in enumerate(scene_indices(cameras)) if own == scene]
 
 
 def save(path: Path, picture: torch.Tensor) -> None:

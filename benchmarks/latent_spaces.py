@@ -45,9 +45,6 @@ the object are those of `lns consistency`, with a budget of their own. RGB: `tri
 steps as fit into the row's CPU seconds (on a GPU: seconds) at the rate of a short run just before, and the CPU seconds
 that these took; runs of nearly equal seconds are shared by rows."""
 
-LPIPS = ("lpips", "lpips_squeeze", "lpips_vgg")
-"""What it is called in results, by its network."""
-
 RGB_TOLERANCE = 0.1
 """An RGB run whose seconds differ from a row's by no more than this share stands beside that row as well."""
 
@@ -220,6 +217,8 @@ def page(results: Results) -> str:
 
 def training_table(results: Results, latent: Sequence[Tuple[Dict[str, Any], Any]]) -> Tuple[List[str], List[List[str]]]:
     """Head and rows: one row a set of scenes, autoencoder and stage."""
+    from latent_nerfstudio.reports.run_report import LPIPS
+
     perceived = next((name for _, pair in latent for name in pair[0] if name in LPIPS), None)
     quality = ["SSIM", *([] if perceived is None else [perceived.upper().replace("_", " ")])]
     head = [

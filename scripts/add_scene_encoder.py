@@ -4,6 +4,7 @@ package, in half precision, or one with another decoder.
     python scripts/add_scene_encoder.py --run outputs/encoder --bundle bundled
 """
 
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,11 +44,7 @@ class AddSceneEncoder:
             facts = source.facts.get("scene_encoder", {})
             written = write_scene_encoder(target, encoder, Path(temporary), facts)
             with replacing_folder(target.folder) as folder:
-                for path in written.rglob("*"):
-                    if path.is_file():
-                        place = folder / path.relative_to(written)
-                        place.parent.mkdir(parents=True, exist_ok=True)
-                        place.write_bytes(path.read_bytes())
+                shutil.copytree(written, folder, dirs_exist_ok=True)
                 if text is not None:
                     (folder / card.name).write_bytes(text)
         print(f"{target.folder}: {read_shared_bundle(str(target.folder)).hash}")

@@ -16,10 +16,14 @@ from latent_nerfstudio.data.latent_datamanager import LatentDataManager, LatentD
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
 from latent_nerfstudio.fields.triplane_field import TriplaneFieldConfig
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
+from latent_nerfstudio.models.bundle_encoder import new_scene_encoder, write_scene_encoder
+from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
+from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 from latent_nerfstudio.models.triplane import TriplaneModel, TriplaneModelConfig
 from latent_nerfstudio.pipelines.igae_pipeline import IGAEPipeline, IGAEPipelineConfig
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, LatentPipelineConfig
+from latent_nerfstudio.scene_encoder.network import SceneEncoderConfig
 
 TINTS = ((0.9, 0.2, 0.1), (0.1, 0.8, 0.3), (0.2, 0.3, 0.9))
 """Colours of the balls of different scenes."""
@@ -159,6 +163,18 @@ def latent_model_of(source: Any = "identity", names: Sequence[str] = ("a", "b"),
     model = config.setup(scene_box=box, num_train_data=1, metadata=metadata)
     fit_to_noise(model.latent_space)
     return model.eval()
+
+
+def write_bundle_with_encoder(folder: Path) -> None:
+    """A bundle as folder/plain, and the same with a scene encoder of random weights as folder/run."""
+    torch.manual_seed(0)
+    model = latent_model_of("identity", ["a"], nerf=small_nerf(macro_features=3, num_base_planes=2))
+    write_shared_bundle(folder / "plain", model, 1, {})
+    bundle = read_shared_bundle(str(folder / "plain"))
+    encoder = new_scene_encoder(bundle, SceneEncoderConfig(**SMALL_ENCODER))
+    for parameter in encoder.parameters():
+        parameter.data.add_(0.1 * torch.randn_like(parameter))
+    write_scene_encoder(bundle, encoder, folder / "run", {})
 
 
 def fit_to_noise(space: Any) -> None:

@@ -3,26 +3,15 @@
 import pytest
 import torch
 from nerfstudio.cameras.cameras import Cameras
-from tiny import SMALL_ENCODER, camera_of, latent_model_of, poses_around, small_nerf
+from tiny import camera_of, poses_around, write_bundle_with_encoder
 
 import latent_nerfstudio as lns
-from latent_nerfstudio.models.bundle_encoder import new_scene_encoder, write_scene_encoder
-from latent_nerfstudio.models.bundle_writing import write_shared_bundle
-from latent_nerfstudio.models.shared_bundle import read_shared_bundle
-from latent_nerfstudio.scene_encoder.network import SceneEncoderConfig
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bundle")
-    torch.manual_seed(0)
-    model = latent_model_of("identity", ["a"], nerf=small_nerf(macro_features=3, num_base_planes=2))
-    write_shared_bundle(folder / "plain", model, 1, {})
-    plain = read_shared_bundle(str(folder / "plain"))
-    encoder = new_scene_encoder(plain, SceneEncoderConfig(**SMALL_ENCODER))
-    for parameter in encoder.parameters():
-        parameter.data.add_(0.1 * torch.randn_like(parameter))
-    write_scene_encoder(plain, encoder, folder / "run", {})
+    write_bundle_with_encoder(folder)
     return lns.load_bundle(folder / "run", "cpu")
 
 

@@ -2,17 +2,12 @@
 
 import pytest
 import torch
-from tiny import SMALL_ENCODER, TINTS, latent_model_of, pipeline_config_of, small_nerf, write_ball
+from tiny import TINTS, pipeline_config_of, write_ball, write_bundle_with_encoder
 
 from latent_nerfstudio.fields.planes import compose_planes
-from latent_nerfstudio.models.bundle_encoder import new_scene_encoder, write_scene_encoder
-from latent_nerfstudio.models.bundle_writing import write_shared_bundle
-from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 from latent_nerfstudio.pipelines import scene_prediction
 from latent_nerfstudio.pipelines.scene_prediction import PredictedScenes
-from latent_nerfstudio.scene_encoder.network import Prediction, SceneEncoderConfig
-
-NERF = {"macro_features": 3, "num_base_planes": 2}
+from latent_nerfstudio.scene_encoder.network import Prediction
 
 
 @pytest.fixture(scope="module")
@@ -21,14 +16,7 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("balls")
     for index in range(2):
         write_ball(folder / "scenes" / f"ball_{index}", TINTS[index], 5 + index, 16, 16, "RGBA", index)
-    torch.manual_seed(0)
-    model = latent_model_of("identity", ["a"], nerf=small_nerf(**NERF))
-    write_shared_bundle(folder / "plain", model, 1, {})
-    bundle = read_shared_bundle(str(folder / "plain"))
-    encoder = new_scene_encoder(bundle, SceneEncoderConfig(**SMALL_ENCODER))
-    for parameter in encoder.parameters():
-        parameter.data.add_(0.1 * torch.randn_like(parameter))
-    write_scene_encoder(bundle, encoder, folder / "run", {})
+    write_bundle_with_encoder(folder)
     return folder
 
 
