@@ -5,6 +5,7 @@ FAMILY ?= mixed
 BUNDLE ?= bundled
 SCENES ?= 4
 VIEWS ?= 60
+SIZE ?= 128
 TRAIN_FLAGS ?=
 TEST_FLAGS ?= -n 2
 CHECK_FLAGS ?=
@@ -46,7 +47,7 @@ $(VENV)/installed-dev: pyproject.toml $(VENV)/installed
 	@touch $@
 
 $(DATA)/.complete: | $(VENV)/installed
-	lns demo-scenes --output $(DATA) --family $(FAMILY) --num-scenes $(SCENES) --views $(VIEWS) --overwrite
+	lns demo-scenes --output $(DATA) --family $(FAMILY) --num-scenes $(SCENES) --views $(VIEWS) --size $(SIZE) --overwrite
 	@touch $@
 
 demo: $(VENV)/installed $(DATA)/.complete ## Generates scenes, trains, evaluates, renders a video, and prints the numbers

@@ -73,7 +73,8 @@ class DrawPictures:
         latents = torch.where(views.accumulation > 0.5, views.latent, 1.0)  # those of the object alone
         sheet([*latents, *views.rgb]).save(self.output / "latent_beside_rgb.png", optimize=True)
         small, second = self.size // 2, scenes.names[1]
-        frames = turning(scenes, scenes.names[:TURNING], ("rgb", "latent", "depth"), 36, small)
+        kinds = {name.rpartition("_")[0]: name for name in reversed(scenes.names)}  # the first of each
+        frames = turning(scenes, sorted(kinds.values())[:TURNING], ("rgb", "latent", "depth"), 36, small)
         write_video(self.output / "orbit.gif", frames, 12)
         frames = blending(scenes, first, second, ("rgb", "latent"), 48, small)
         write_video(self.output / "blend.gif", frames, 12)

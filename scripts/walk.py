@@ -143,7 +143,7 @@ STEPS: Dict[StepName, Step] = {
     "photos": Step((f"{TRAIN} data/photos {BRIEFLY}",), before=write_photos),
     "poses": Step(
         (
-            "pip install --quiet '.[photos]'",
+            "pip install --quiet --editable '.[photos]'",
             "lns process-photos data/unposed --output data/posed",
             f"{TRAIN} data/posed {BRIEFLY}",
         )

@@ -31,7 +31,7 @@ from latent_nerfstudio.scene_files.views import cameras_from_facts
 
 Source = Union[str, Path]
 
-METRICS = ("psnr", "ssim", "lpips", "autoencoder_psnr")
+METRICS = ("psnr", "ssim", "lpips", "lpips_squeeze", "lpips_vgg", "autoencoder_psnr")
 """Facts that are taken of an evaluation."""
 
 

@@ -159,7 +159,7 @@ def panels_of(picture: Pictures, grid: Grid, limits: Range) -> List[UInt8[np.nda
     """The panels of one picture."""
     shown: Dict[str, Tensor] = {
         "rgb": picture.rgb[0],
-        "latent": picture.latent[0],
+        "latent": where_met(picture.latent[0], picture.accumulation[0]),
         "depth": grey(picture.depth[0], picture.accumulation[0], limits),
         "accumulation": picture.accumulation[0].expand(-1, -1, 3),
     }
@@ -180,5 +180,11 @@ def grey(
 ) -> Float[Tensor, "height width 3"]:
     """Near is light, far is dark, nothing is white."""
     low, high = limits
-    shade = (0.9 - 0.8 * (depth - low) / (high - low)).clamp(0.1, 0.9)
-    return torch.where(accumulation > SOLID, shade, torch.ones_like(shade)).expand(-1, -1, 3)
+    return where_met((0.9 - 0.8 * (depth - low) / (high - low)).clamp(0.1, 0.9), accumulation).expand(-1, -1, 3)
+
+
+def where_met(
+    picture: Float[Tensor, "height width channels"], accumulation: Float[Tensor, "height width 1"]
+) -> Float[Tensor, "height width channels"]:
+    """A picture of what rays meet, white elsewhere."""
+    return torch.where(accumulation > SOLID, picture, 1.0)
