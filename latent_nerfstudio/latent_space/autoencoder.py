@@ -22,6 +22,7 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.hub import PLACES, is_hub_id, resolve
 from latent_nerfstudio.files.reading import read_json
 from latent_nerfstudio.latent_space.checks import AGAIN, check_config, check_priors, check_weights, read_latent_space
+from latent_nerfstudio.latent_space.group_norm import replace_group_norms
 from latent_nerfstudio.latent_space.resolution import pad_to_multiple
 from latent_nerfstudio.latent_space.weights import kind_of, load_vae
 
@@ -170,6 +171,7 @@ class DiffusersAutoencoder(Autoencoder):
         self.prior_mean = stated.get("mean", getattr(config, "shift_factor", None) or 0.0)
         for parameter in self.encoder_parameters():
             parameter.requires_grad_(False)
+        replace_group_norms(vae)
         for name, part in vae.named_children():
             if not f"vae.{name}.".startswith(self.frozen_prefixes):
                 part.to(memory_format=torch.channels_last)  # as latents come: a tenth of decoding's time on a CPU

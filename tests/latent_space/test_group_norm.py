@@ -1,0 +1,64 @@
+"""Group normalisation of channels-last pictures against torch's, by finite differences, and where it is used."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
+from latent_nerfstudio.latent_space.group_norm import GroupNorm, group_norm
+
+LAST = torch.channels_last
+
+
+def pictures(height, dtype, channels=6):
+    values = torch.randn(2, channels, height, 7, dtype=dtype) * 3 + 1
+    return values.contiguous(memory_format=LAST).requires_grad_()
+
+
+@pytest.mark.parametrize("height", [5, 160])  # below and above what is made channels-first for the values
+def test_values_are_those_of_torch_and_gradients_those_of_channels_first(height):
+    given, weight, bias = pictures(height, torch.bfloat16), torch.randn(6), torch.randn(6)
+    leaves = given, weight.requires_grad_(), bias.requires_grad_()
+    ours = group_norm(given, 3, weight, bias, 1e-6)
+    gradient = torch.randn_like(ours)
+    theirs = F.group_norm(given.contiguous(), 3, weight, bias, 1e-6)
+    torch.testing.assert_close(ours, F.group_norm(given, 3, weight, bias, 1e-6))
+    found = torch.autograd.grad(ours, leaves, gradient)
+    assert all(one.is_contiguous(memory_format=LAST) for one in (ours, found[0]))
+    for one, other in zip(found, torch.autograd.grad(theirs, leaves, gradient), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_gradients_by_finite_differences(frozen):
+    weight, bias = (torch.randn(6, dtype=torch.float64, requires_grad=not frozen) for _ in range(2))
+    given = pictures(3, torch.float64)
+    assert torch.autograd.gradcheck(lambda x, w, b: group_norm(x, 3, w, b, 1e-6), (given, weight, bias))
+
+
+def test_statistics_by_hand():
+    """Two channels of one group, two pixels: mean 2.5, mean square of what is left 1.25."""
+    given = torch.tensor([1.0, 2, 3, 4]).view(1, 2, 1, 2).contiguous(memory_format=LAST)
+    found = group_norm(given, 1, torch.tensor([1.0, 2.0]), torch.tensor([0.0, 1.0]), 0.0)
+    expected = torch.tensor([-1.5, -0.5, 1, 3]) / 1.25**0.5 + torch.tensor([0.0, 0, 1, 1])
+    torch.testing.assert_close(found.flatten(), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_an_autoencoder_has_the_values_and_gradients_of_torch_s_own(kl, dtype):
+    autoencoder = AutoencoderConfig(source=str(kl)).setup()
+    norms = [module for module in autoencoder.modules() if isinstance(module, nn.GroupNorm)]
+    assert norms and all(type(module) is GroupNorm for module in norms)
+    results = []
+    for kind in (GroupNorm, nn.GroupNorm):
+        for module in norms:
+            module.__class__ = kind
+        image = torch.rand(2, 32, 32, 3, generator=torch.Generator().manual_seed(1), requires_grad=True)
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            decoded = autoencoder.decode(autoencoder.encode(image)).float()
+        leaves = [image, *autoencoder.decoder_parameters()]
+        gradients = torch.autograd.grad(decoded.square().mean(), leaves)
+        results.append([decoded, gradients[0], torch.cat([one.flatten() for one in gradients[1:]])])
+    for ours, theirs in zip(*results, strict=True):
+        assert float((ours - theirs).norm() / theirs.norm()) <= (0.02 if dtype == torch.bfloat16 else 0)
