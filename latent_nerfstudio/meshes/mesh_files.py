@@ -1,9 +1,9 @@
 """Mesh files of strangers: what is checked before trimesh reads them, and what they lead to."""
 
-import json
 import os
-import struct
+import re
 import warnings
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,20 @@ from PIL import EpsImagePlugin
 from trimesh.resolvers import FilePathResolver
 
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.reading import open_file
+from latent_nerfstudio.files.reading import open_plain
+from latent_nerfstudio.meshes.gltf_limits import check_gltf
 from latent_nerfstudio.pictures import FORMATS
 
 GLTF = (".glb", ".gltf")
 
-LARGEST_FILE = 2 << 30
-"""Bytes of a mesh file, or of a file that it names, at most."""
+LARGEST_FILE = 1 << 29
+"""Bytes of a mesh file at most, and of all files that it names together."""
 
-LARGEST_ACCESSOR = 1 << 26
-"""Elements of a list of glTF at most: one without bytes behind it is all zeros, and may say to be of any length."""
-
-LARGEST_SCENE = 1 << 25
+LARGEST_SCENE = 1 << 23
 """Faces of all instances of a file's meshes at most; some 300 bytes each."""
+
+MATERIAL, MOST_MATERIALS = re.compile(rb"^[ \t]*usemtl[ \t]([^\n]*)", re.MULTILINE), 1 << 12
+"""A line of an OBJ file that names a material, and materials at most."""
 
 LARGEST_TEXTURES = 1 << 26
 """Pixels of all textures of a file at most: one of 8192 x 8192."""
@@ -43,6 +44,7 @@ class CheckedResolver(FilePathResolver):
     def __init__(self, source: str):
         super().__init__(source)
         self.failures: dict[str, Exception] = {}
+        self.left = LARGEST_FILE
 
     def get(self, name: str) -> bytes:
         """The contents of a file.
@@ -51,28 +53,31 @@ class CheckedResolver(FilePathResolver):
             ValueError: it lies elsewhere, is no regular file, or is too large.
             FileNotFoundError: no such file.
         """
-        path = Path(os.path.realpath(os.path.join(self.parent, name.strip())))
+        path = self.place(name)
         try:
             if not path.is_relative_to(os.path.realpath(self.parent)):
                 raise MeshError(problem(self.file_path, "files beside it or below", name, "put them there"))
-            return read_bytes(path)
+            content = read_bytes(path, self.left)
+            self.left -= len(content)
+            return content
         except Exception as error:
             self.failures[name] = error
             raise
 
+    def place(self, name: str) -> Path:
+        """Where a file is, behind all links."""
+        return Path(os.path.realpath(os.path.join(self.parent, name.strip())))
 
-def read_bytes(path: Path) -> bytes:
-    """A regular file of at most `LARGEST_FILE` bytes.
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """A regular file of at most so many bytes.
 
     Raises:
         ValueError: another one.
         FileNotFoundError: no such file.
     """
-    with open_file(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > LARGEST_FILE:
-            raise MeshError(problem(path, f"at most {LARGEST_FILE:,} bytes", f"{size:,}", "make it smaller"))
-        return file.readall()  # type: ignore[attr-defined]
+    with open_plain(path, most) as file:
+        return file.read()
 
 
 def read_mesh_file(path: Path) -> trimesh.Scene:
@@ -87,10 +92,13 @@ def read_mesh_file(path: Path) -> trimesh.Scene:
     """
     # trimesh opens textures itself, and Pillow starts Ghostscript for some kinds of them.
     EpsImagePlugin.gs_binary = False
-    kind, data = path.suffix.lower(), read_bytes(path)
-    if kind in GLTF:
-        check_lists(gltf_header(data), path)
+    kind, data = path.suffix.lower(), read_bytes(path, LARGEST_FILE)
     resolver = CheckedResolver(str(path))
+    if kind in GLTF:
+        data = data.removeprefix(BOM_UTF8)  # with which trimesh would read another file
+        check_gltf(data, path, resolver.place)
+    if kind == ".obj":
+        check_materials(data, path)
     scene = trimesh.load_scene(trimesh.util.wrap_as_stream(data), kind[1:], resolver=resolver)
     for name, error in resolver.failures.items():
         if not isinstance(error, FileNotFoundError):
@@ -103,26 +111,15 @@ def read_mesh_file(path: Path) -> trimesh.Scene:
     return scene
 
 
-def gltf_header(data: bytes) -> dict[str, Any]:
-    """The JSON of a glTF file, binary or not."""
-    if data[:4] == b"glTF":
-        (length,) = struct.unpack("<I", data[12:16])
-        data = data[20 : 20 + length]
-    header = json.loads(data)
-    if not isinstance(header, dict):
-        raise ValueError("a header that is no object")
-    return header
+def check_materials(data: bytes, path: Path) -> None:
+    """Refuses an OBJ file of more materials than can be told apart in seconds: each makes a mesh of its own.
 
-
-def check_lists(header: dict[str, Any], path: Path) -> None:
-    """Refuses glTF whose lists say to be longer than memory holds."""
-    counts = [accessor.get("count", 0) for accessor in header.get("accessors", [])]
-    if not all(isinstance(count, int) and 0 <= count <= LARGEST_ACCESSOR for count in counts):
-        got = f"{max(map(float, counts)):,.0f}"
-        raise MeshError(problem(path, f"lists of at most {LARGEST_ACCESSOR:,} elements", got, "export it again"))
-    if sum(counts) > 4 * LARGEST_ACCESSOR:
-        got = f"{sum(counts):,}"
-        raise MeshError(problem(path, f"at most {4 * LARGEST_ACCESSOR:,} elements in all", got, "export it again"))
+    Raises:
+        ValueError: so many.
+    """
+    count = len({line.strip() for line in MATERIAL.findall(data)})
+    if count > MOST_MATERIALS:
+        raise MeshError(problem(path, f"at most {MOST_MATERIALS:,} materials", f"{count:,}", "join some of them"))
 
 
 def check_textures(images: list[Any], path: Path) -> None:

@@ -12,9 +12,8 @@ import trimesh
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.errors import is_worded, problem
 from latent_nerfstudio.escaping import for_terminal
-from latent_nerfstudio.files.reading import UnusualFile
 from latent_nerfstudio.meshes.mesh_files import GLTF, MeshError, check_textures, read_mesh_file
 from latent_nerfstudio.meshes.normalize import UpAxis, unit_box_map
 from latent_nerfstudio.pictures import has_alpha
@@ -99,9 +98,9 @@ def load_surface(path: Path) -> Surface:
         parts = {name: surface_of(mesh, is_linear, pixels) for name, mesh in meshes.items() if len(mesh.faces)}
         places = [scene.graph[node] for node in scene.graph.nodes_geometry]
         surfaces = [parts[name].moved(matrix) for matrix, name in places if name in parts]
-    except (MeshError, UnusualFile, FileNotFoundError):
-        raise
     except Exception as error:  # the readers raise anything from struct.error to KeyError on a broken file
+        if is_worded(error):
+            raise
         reason = f"{type(error).__name__}: {error}"
         raise MeshError(problem(path, "a readable mesh", reason, "export it again")) from error
     surfaces = [surface for surface in surfaces if len(surface.triangles)]

@@ -11,7 +11,7 @@ from PIL import Image
 from trimesh.visual import TextureVisuals
 from trimesh.visual.material import PBRMaterial, SimpleMaterial
 
-from latent_nerfstudio.meshes import mesh_files
+from latent_nerfstudio.meshes import gltf_limits, mesh_files
 from latent_nerfstudio.meshes import surface as surface_module
 from latent_nerfstudio.meshes.cars import car
 from latent_nerfstudio.meshes.raycast import Lighting, PinholeCamera, Raycaster
@@ -278,15 +278,98 @@ def test_large_textures_are_averaged_down(tmp_path, monkeypatch):
     assert load_surface(tmp_path / "quad.glb").textures[0].shape == (16, 16, 3)
 
 
-@pytest.mark.parametrize("count", [2**31, -1, 1e300])
-def test_lists_of_any_length_are_refused(tmp_path, count):
+def longer(header, **values):
+    """A list without bytes behind it."""
+    header["accessors"][0].update(values)
+    del header["accessors"][0]["bufferView"]
+
+
+HOSTILE = {
+    "a long list": (lambda header: longer(header, count=2**31), r"at most [\d,]+ bytes of accessors, got 8,589"),
+    "a list of matrices": (lambda header: longer(header, count=2**22, type="MAT4"), "bytes of accessors, got 268,43"),
+    "a count below zero": (lambda header: longer(header, count=-1), "expected a count as count, got -1"),
+    "a count of floats": (lambda header: longer(header, count=1e300), "expected a count as count, got 1e.300"),
+    "a number of digits": (lambda header: longer(header, count=10**30), "whole number of 31 digits"),
+    "views of one place": (
+        lambda header: header["bufferViews"].extend([{"buffer": 0, "byteLength": 96}] * 10**5),
+        "at most 65,536 entries of a list, got 100,002",
+    ),
+    "large views of one place": (
+        lambda header: header["bufferViews"].extend([{"buffer": 0, "byteLength": 10**5}] * 10**4),
+        "bytes of views, got 1,000,000",
+    ),
+    "meshes of one place": (
+        lambda header: header["meshes"][0]["primitives"].extend(header["meshes"][0]["primitives"] * 17_000),
+        "at most 134,217,728 numbers of meshes, got 1",
+    ),
+    "a long chain": (
+        lambda header: header.update(nodes=[{"mesh": 0, "children": [i + 1] if i < 1999 else []} for i in range(2000)]),
+        "at most 524,288 steps from nodes to their roots, got 1,999,000",
+    ),
+    "a node of many parents": (
+        lambda header: header.update(nodes=[{"children": [i + 1, i + 1] if i < 40 else []} for i in range(41)]),
+        "steps from nodes to their roots, got",
+    ),
+}
+"""What glTF of a few bytes may say, and how it is met."""
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_gltf_takes_no_more_memory_than_its_bytes_allow(tmp_path, case):
+    change, expected = HOSTILE[case]
     trimesh.creation.box((1, 1, 1)).export(tmp_path / "box.gltf")
     header = json.loads((tmp_path / "box.gltf").read_text())
-    header["accessors"][0]["count"] = count
-    del header["accessors"][0]["bufferView"]
+    change(header)
     (tmp_path / "box.gltf").write_text(json.dumps(header))
-    with pytest.raises(ValueError, match=r"box\.gltf: expected lists of at most 67,108,864 elements"):
+    with pytest.raises(ValueError, match=rf"box\.gltf.*{expected}"):
         load_surface(tmp_path / "box.gltf")
+
+
+@pytest.mark.parametrize("kind", ["gltf", "glb"])
+def test_json_of_gltf_is_bounded_before_it_is_parsed(tmp_path, monkeypatch, kind):
+    path = tmp_path / f"box.{kind}"
+    trimesh.creation.box((1, 1, 1)).export(path)
+    monkeypatch.setattr(gltf_limits, "parse_json", None)
+    monkeypatch.setattr(gltf_limits, "LARGEST_HEADER", 100)
+    with pytest.raises(ValueError, match="expected at most 100 bytes of JSON, got"):
+        load_surface(path)
+
+
+def few_bytes(most, make=mesh_files.CheckedResolver.__init__):
+    """A resolver that has so many bytes left."""
+
+    def init(self, source):
+        make(self, source)
+        self.left = most
+
+    return init
+
+
+def test_files_of_a_mesh_are_bounded_together(tmp_path, monkeypatch):
+    trimesh.creation.box((1, 1, 1)).export(tmp_path / "box.gltf")
+    header = json.loads((tmp_path / "box.gltf").read_text())
+    header["buffers"] *= 4
+    (tmp_path / "box.gltf").write_text(json.dumps(header))
+    assert len(load_surface(tmp_path / "box.gltf").triangles) == 12
+    size = (tmp_path / header["buffers"][0]["uri"]).stat().st_size
+    monkeypatch.setattr(mesh_files.CheckedResolver, "__init__", few_bytes(size))
+    with pytest.raises(ValueError, match=r"\.bin: expected 0 bytes at most, got"):
+        load_surface(tmp_path / "box.gltf")
+
+
+def test_a_byte_order_mark_leads_to_no_other_file(tmp_path):
+    trimesh.creation.box((1, 1, 1)).export(tmp_path / "box.gltf")
+    (tmp_path / "model.gltf").write_text("{}")
+    path = tmp_path / "box.gltf"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert len(load_surface(path).triangles) == 12
+
+
+def test_an_obj_of_thousands_of_materials(tmp_path):
+    lines = ["v 0 0 0\nv 1 0 0\nv 0 1 0", *(f"usemtl {i % 5000}\nf 1 2 3" for i in range(5200))]
+    (tmp_path / "many.obj").write_text("\n".join(lines))
+    with pytest.raises(ValueError, match=r"many\.obj: expected at most 4,096 materials, got 5,000"):
+        load_surface(tmp_path / "many.obj")
 
 
 def test_vertices_without_bounds_are_refused(tmp_path):

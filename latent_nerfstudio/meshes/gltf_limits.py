@@ -1,0 +1,136 @@
+"""What glTF may say to hold before anything of its size is made: its lists may overlap, repeat, or have nothing behind
+them, so that a few kilobytes stand for any number of bytes."""
+
+import struct
+from pathlib import Path
+from typing import Any, Callable, Dict, List
+
+from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.reading import parse_json
+
+LARGEST_HEADER = 1 << 26
+"""Bytes of JSON at most; what a .gltf embeds as text is part of it."""
+
+LONGEST_LIST = 1 << 16
+"""Entries of a list at most: nodes, meshes, accessors and so on."""
+
+SPARE = 1 << 26
+"""Bytes that views and accessors may have beyond a multiple of what their files have: some are all zeros."""
+
+LARGEST_MESHES = 1 << 27
+"""Coordinates and indices of all meshes at most, those that several share counted for each; 8 bytes each."""
+
+OF_EACH_MESH = 1 << 13
+"""Numbers that a mesh counts as whatever it has: it takes a millisecond."""
+
+LONGEST_PATHS = 1 << 19
+"""Steps from all nodes to their roots at most; trimesh takes some 20 microseconds for each."""
+
+NUMBER_BYTES = {5120: 1, 5121: 1, 5122: 2, 5123: 2}
+"""Bytes of a number by its component type; others have 4."""
+
+NUMBERS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
+"""Numbers of an element by its type."""
+
+AGAIN = "export it again"
+
+
+def check_gltf(data: bytes, path: Path, beside: Callable[[str], Path]) -> None:
+    """Refuses glTF that would take far more memory than its files do.
+
+    Args:
+        data: the file, binary or not.
+        path: where it lies, for messages.
+        beside: where a file is that it names.
+
+    Raises:
+        ValueError: such glTF, or other JSON than an object.
+    """
+    header = header_of(data, path)
+    longest = max((len(value) for value in header.values() if isinstance(value, list)), default=0)
+    check_most(longest, LONGEST_LIST, "entries of a list", path)
+    held = len(data) + bytes_beside(header, beside)
+    views = sum(count_of(view, "byteLength", path) for view in header.get("bufferViews", []))
+    check_most(views, SPARE + 2 * held, "bytes of views", path)
+    accessors: List[Dict[str, Any]] = header.get("accessors", [])
+    counts = [count_of(accessor, "count", path) for accessor in accessors]
+    sizes = (count * bytes_of(accessor) for count, accessor in zip(counts, accessors, strict=True))
+    check_most(sum(sizes), SPARE + 4 * held, "bytes of accessors", path)
+    meshes = (part for mesh in header.get("meshes", []) for part in mesh["primitives"])
+    check_most(sum(numbers_of(part, counts) for part in meshes), LARGEST_MESHES, "numbers of meshes", path)
+    check_most(steps_to_roots(header.get("nodes", [])), LONGEST_PATHS, "steps from nodes to their roots", path)
+
+
+def header_of(data: bytes, path: Path) -> Dict[str, Any]:
+    """The JSON of glTF.
+
+    Raises:
+        ValueError: too much of it, or see `parse_json`.
+    """
+    if path.suffix.lower() == ".glb":
+        if data[:4] != b"glTF":
+            raise ValueError("no binary glTF")
+        (length,) = struct.unpack("<I", data[12:16])
+        data = data[20 : 20 + length]
+    check_most(len(data), LARGEST_HEADER, "bytes of JSON", path)
+    return parse_json(data, path, AGAIN)
+
+
+def check_most(number: int, most: int, what: str, path: Path) -> None:
+    """Refuses a number above another.
+
+    Raises:
+        ValueError: such a number.
+    """
+    if number > most:
+        raise ValueError(problem(path, f"at most {most:,} {what}", f"{number:,}", AGAIN))
+
+
+def bytes_beside(header: Dict[str, Any], beside: Callable[[str], Path]) -> int:
+    """Bytes of the files that hold buffers, each counted once."""
+    names = [buffer.get("uri") for buffer in header.get("buffers", [])]
+    places = {beside(name) for name in names if isinstance(name, str) and "base64," not in name}
+    return sum(place.stat().st_size for place in places if place.is_file())
+
+
+def count_of(entry: Dict[str, Any], name: str, path: Path) -> int:
+    """A count, 0 where there is none.
+
+    Raises:
+        ValueError: it is no whole number.
+    """
+    value = entry.get(name, 0)
+    if type(value) is not int or value < 0:
+        raise ValueError(problem(path, f"a count as {name}", f"{value!r:.40}", AGAIN))
+    return value
+
+
+def bytes_of(accessor: Dict[str, Any]) -> int:
+    """Bytes of an element of an accessor."""
+    return NUMBER_BYTES.get(accessor.get("componentType", 0), 4) * NUMBERS.get(accessor.get("type", ""), 16)
+
+
+def numbers_of(primitive: Dict[str, Any], counts: List[int]) -> int:
+    """Coordinates and indices of a mesh."""
+    corners = counts[primitive["attributes"]["POSITION"]]
+    return OF_EACH_MESH + 3 * corners + (counts[primitive["indices"]] if "indices" in primitive else corners)
+
+
+def steps_to_roots(nodes: List[Dict[str, Any]]) -> int:
+    """Sum of the depths of all nodes, each counted for every parent that it has; circles are left to trimesh.
+
+    Raises:
+        IndexError, TypeError: children that are no nodes.
+    """
+    children = [node.get("children", []) for node in nodes]
+    parents = [0] * len(nodes)
+    for child in (child for own in children for child in own):
+        parents[child] += 1
+    depths, left = [0] * len(nodes), [index for index, count in enumerate(parents) if not count]
+    for index in left:  # which grows: parents before their children (Kahn, Communications of the ACM 5(11), 1962)
+        for child in children[index]:
+            depths[child] += depths[index] + 1
+            parents[child] -= 1
+            if not parents[child]:
+                left.append(child)
+    return sum(depths)
