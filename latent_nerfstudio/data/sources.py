@@ -26,6 +26,10 @@ def source_hash(frames: SceneFrames) -> str:
     for path in files_of(frames):
         with open_plain(path) as stream:
             result.update(hashlib.sha256(stream.read()).digest())
+    for name in ("mask_paths", "dynamic_masks"):
+        masks = getattr(frames, name)
+        if any(masks) and not all(masks):  # which views have one
+            result.update(name.encode() + bytes(path is not None for path in masks))
     for name in ("camera_to_worlds", "fx", "fy", "cx", "cy", "widths", "heights", "distortion", "aabb"):
         value = getattr(frames, name)
         if value is not None and np.any(value):
@@ -51,12 +55,22 @@ def files_of(frames: SceneFrames) -> Sequence[Path]:
 
 
 def folder_stamp(folder: Path) -> str:
-    """16 hexadecimal digits that change when a file below a folder is written, added or removed; nothing is read."""
+    """16 hexadecimal digits that change when a file below a folder is written, added or removed; nothing is read.
+    Times are also those of the last change of any kind, which copies cannot set."""
     result = hashlib.sha256()
     for place, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):
             path = os.path.join(place, name)
             about = os.stat(path) if os.path.exists(path) else os.lstat(path)  # a link may lead to nothing
-            result.update(f"{os.path.relpath(place, folder)}/{name}:{about.st_size}:{about.st_mtime_ns}\n".encode())
+            times = f"{about.st_mtime_ns}:{about.st_ctime_ns}"
+            result.update(f"{os.path.relpath(place, folder)}/{name}:{about.st_size}:{times}\n".encode())
     return result.hexdigest()[:16]
+
+
+def lies_within(frames: SceneFrames, folder: Path) -> bool:
+    """Whether all files of a scene lie below its folder, where `folder_stamp` sees them; a linked folder of pictures
+    does not."""
+    root = os.path.realpath(folder)
+    places = {os.path.realpath(os.path.dirname(path)) for path in files_of(frames)}
+    return all(place == root or place.startswith(root + os.sep) for place in places)

@@ -11,7 +11,7 @@ from nerfstudio.cameras.cameras import CameraType
 
 from latent_nerfstudio.data.layouts import SceneFrames, read_scene
 from latent_nerfstudio.data.scenes_dataparser import bounds_from_silhouettes
-from latent_nerfstudio.data.sources import files_of, folder_stamp, scene_folder, source_hash
+from latent_nerfstudio.data.sources import files_of, folder_stamp, lies_within, scene_folder, source_hash
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.placement import Placement, box_words, placement_of
 from latent_nerfstudio.fleet.settings import FitSettings
@@ -34,7 +34,7 @@ class SceneFacts:
     source: str
     """Hash of its pictures and cameras, see `source_hash`."""
     stamp: str
-    """Of its folder, see `folder_stamp`."""
+    """Of its folder, see `folder_stamp`; empty where files of it lie elsewhere."""
     is_measured: bool
     """Whether it has views that are held out."""
 
@@ -58,6 +58,7 @@ def examine(
             stamp, frames = folder_stamp(folder), read_scene(folder)
             placement = placement_in(frames, np.array(bundle.aabb), bundle.scene_contraction)
             is_measured = frames.holds_out or len(frames) >= settings.held_out_from
+            stamp = stamp if lies_within(frames, folder) else ""
             known[name] = SceneFacts(placement, source_hash(frames), stamp, is_measured)
         except (ValueError, OSError) as error:
             reasons[name] = str(error)

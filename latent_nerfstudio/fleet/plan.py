@@ -1,7 +1,7 @@
 """Which scenes are left to fit, and in which chunks."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from latent_nerfstudio.data.layouts import SceneFrames, read_scene, scene_name
 from latent_nerfstudio.data.scenes_dataparser import find_scenes, select_scenes
-from latent_nerfstudio.data.sources import folder_stamp, scene_folder, source_hash
+from latent_nerfstudio.data.sources import folder_stamp, lies_within, scene_folder, source_hash
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fleet.settings import ChunkJob, Inventory
 from latent_nerfstudio.fleet.status import SceneStatus
@@ -85,7 +85,9 @@ def kept_scene(
     if SOURCE not in scene.facts or (known is not None and known.stamp == stamp):
         return row
     try:
-        same = scene.facts[SOURCE] == source_hash(read_scene(folder))
+        frames = read_scene(folder)
+        same = scene.facts[SOURCE] == source_hash(frames)
+        row = row if lies_within(frames, folder) else replace(row, stamp="")
     except (ValueError, OSError):
         same = True  # what it was fitted from is no longer there
     return row if same else SceneStatus(name)

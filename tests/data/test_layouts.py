@@ -306,6 +306,28 @@ def test_a_split_may_spell_paths_otherwise(tmp_path):
     assert {name: len(views) for name, views in read_transforms(tmp_path).splits.items()} == {"train": 1, "test": 1}
 
 
+def test_a_split_finds_its_frames_behind_a_linked_folder(tmp_path):
+    write_transforms(tmp_path / "real", train_filenames=["images/view_00.png"])
+    for index in range(5):
+        edit_frame(tmp_path / "real", index, file_path=f"{tmp_path}/real/images/view_{index:02d}.png")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert read_transforms(tmp_path / "link").splits == {"train": (0,)}
+
+
+@pytest.mark.parametrize("name", ["a\0b/c.png", "\ud800/x.png", "images/\ud800.png", "a" * 5000 + "/x.png"])
+def test_names_that_no_file_can_have(tmp_path, name):
+    write_transforms(tmp_path)
+    edit_frame(tmp_path, 1, file_path=name)
+    assert len(read_transforms(tmp_path)) == 4
+    write_transforms(tmp_path, train_filenames=[name])
+    with pytest.raises(ValueError, match="train_filenames: expected paths that 'frames' lists"):
+        read_transforms(tmp_path)
+    write_transforms(tmp_path)
+    edit_frame(tmp_path, 1, mask_path=name)
+    with pytest.raises(FileNotFoundError, match="mask of 'images/view_01.png'"):
+        read_transforms(tmp_path)
+
+
 def test_many_absent_frames_cost_no_calls(tmp_path, monkeypatch):
     meta = write_transforms(tmp_path, count=3)
     absent = [{"file_path": f"images/none_{i}", "transform_matrix": []} for i in range(5000)]

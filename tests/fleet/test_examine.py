@@ -9,7 +9,7 @@ import pytest
 from tiny import write_ball
 
 from latent_nerfstudio.data.layouts import read_scene
-from latent_nerfstudio.data.sources import folder_stamp, scene_folder, source_hash, sources_hash
+from latent_nerfstudio.data.sources import folder_stamp, lies_within, scene_folder, source_hash, sources_hash
 from latent_nerfstudio.fleet.examine import placement_in, sees
 
 BOX = np.array([[-0.7] * 3, [0.7] * 3])
@@ -79,6 +79,29 @@ def test_the_hash_is_of_pictures_and_cameras_and_the_stamp_of_files(tmp_path):
     turned = read_scene(tmp_path / "b")
     turned.camera_to_worlds[0, 0, 3] += 0.01
     assert source_hash(turned) != first
+
+
+def test_the_stamp_sees_what_keeps_its_time_and_no_linked_folder(tmp_path):
+    folder = write_ball(tmp_path / "a", mode="RGB")
+    path, stamp = folder / "images/0001.png", folder_stamp(folder)
+    times = path.stat()
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # as cp -p does
+    assert folder_stamp(folder) != stamp
+    assert lies_within(read_scene(folder), folder)
+    (tmp_path / "link").symlink_to(folder)
+    assert lies_within(read_scene(tmp_path / "link"), tmp_path / "link")
+    (folder / "images").rename(tmp_path / "photos")
+    (folder / "images").symlink_to(tmp_path / "photos")
+    assert not lies_within(read_scene(folder), folder)
+
+
+def test_which_view_a_mask_belongs_to_counts(tmp_path):
+    frames = read_scene(write_ball(tmp_path / "a"))
+    mask = frames.image_paths[0]
+    masks = [tuple(mask if view == own else None for view in range(len(frames))) for own in (0, 1)]
+    named = [dataclasses.replace(frames, **{kind: own}) for kind in ("mask_paths", "dynamic_masks") for own in masks]
+    assert len({source_hash(one) for one in (frames, *named)}) == 5
 
 
 def test_links_to_nothing_and_pipes_end_neither_stamp_nor_hash(tmp_path):

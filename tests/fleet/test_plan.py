@@ -94,6 +94,18 @@ def test_scenes_of_other_settings_or_of_another_bundle_are_not_finished(inventor
     assert survey(inventory, read_shared_bundle(str(other)), ["a"], {}) == ({}, [])
 
 
+def test_pictures_of_a_linked_folder_are_read_each_time(inventory, bundle, tmp_path):
+    """Nothing in the scene's own folder tells of them."""
+    read, images = read_shared_bundle(str(bundle)), inventory.data / "a/images"
+    images.rename(tmp_path / "photos")
+    images.symlink_to(tmp_path / "photos")
+    write_scene(inventory, "a", **{SOURCE: source_hash(read_scene(inventory.data / "a"))})
+    known, changed = survey(inventory, read, "a", {})
+    assert changed == [] and known["a"].stamp == ""
+    shutil.copy(images / "0001.png", images / "0002.png")
+    assert survey(inventory, read, "a", known) == ({}, ["a"])
+
+
 def test_scenes_of_other_pictures_are_known_and_untouched_ones_are_not_read(inventory, bundle, monkeypatch):
     read = read_shared_bundle(str(bundle))
     for name in "ab":

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Union
 
 from latent_nerfstudio.names import name_key
 
@@ -36,11 +36,14 @@ class FilesOfFolders:
         paths = (os.path.join(folder, last + suffix) for suffix in found)
         return next((Path(path) for path in paths if os.path.exists(path) and not os.path.isdir(path)), None)
 
-    def real(self, path: Path) -> str:
+    def real(self, path: Union[Path, str]) -> str:
         """The path of a file behind all links: one file, one path."""
         folder, name = os.path.split(path)
         if folder not in self._real:
-            self._real[folder] = os.path.realpath(folder)
+            try:
+                self._real[folder] = os.path.realpath(folder)
+            except ValueError:  # a name that no file can have
+                self._real[folder] = folder
         real = os.path.join(self._real[folder], name)
         return os.path.realpath(real) if os.path.islink(real) else real
 
@@ -49,6 +52,6 @@ class FilesOfFolders:
         if folder not in self._names:
             try:
                 self._names[folder] = {name_key(name) for name in os.listdir(folder)}
-            except OSError:
+            except (OSError, ValueError):  # names that no file can have are ValueErrors
                 self._names[folder] = set()
         return self._names[folder]

@@ -25,7 +25,7 @@ from latent_nerfstudio.data.validation import (
     check_view_count,
 )
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.reading import read_text
+from latent_nerfstudio.files.reading import check_values, read_text
 from latent_nerfstudio.pictures import SUFFIXES
 
 DISTORTION_KEYS = ("k1", "k2", "k3", "k4", "p1", "p2")
@@ -84,6 +84,7 @@ def load_json(path: Path) -> dict[str, Any]:
         ValueError: no regular file, broken JSON (the message gives line and column), or not an object.
     """
     text = read_text(path)
+    check_values(text, path, "split the scene")
     try:
         content = json.loads(text)
     except json.JSONDecodeError as error:
@@ -361,7 +362,8 @@ def _splits(
     # A split may name an image with its extension although the frame does not, and absent images are known too.
     known: dict[str, int] = {files.place(name): -1 for name in absent}
     for index, frame in enumerate(listed):
-        known[files.place(frame.name)] = known[os.path.abspath(frame.image_path)] = index
+        paths = files.place(frame.name), os.path.abspath(frame.image_path), files.real(frame.image_path)
+        known.update(dict.fromkeys(paths, index))
     splits = {}
     for split in SPLITS:
         key = f"{split}_filenames"
@@ -371,6 +373,7 @@ def _splits(
             do = "list the file_path of each of its frames"
             raise ValueError(problem(f"{where}, {key}", "a list of paths", f"{shown(meta[key]):.60}", do))
         places = {name: files.place(normalised_name(name)) for name in meta[key]}
+        places = {name: place if place in known else files.real(place) for name, place in places.items()}
         check_known(meta[key], {name for name, place in places.items() if place in known}, key, where)
         check_unique([places[name] for name in meta[key]], key, where)
         splits[split] = tuple(sorted({known[place] for place in places.values()} - {-1}))
