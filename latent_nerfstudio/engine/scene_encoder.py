@@ -13,7 +13,7 @@ from latent_nerfstudio.data.latent_datamanager import LatentDataManagerConfig
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
 from latent_nerfstudio.data.sources import sources_hash
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.replacing import replacing_file, sole_writer
+from latent_nerfstudio.files.replacing import appending, replacing_file, sole_writer
 from latent_nerfstudio.models.bundle_encoder import (
     new_scene_encoder,
     read_scene_encoder,
@@ -78,13 +78,13 @@ def learn_scene_encoder(
         raise ValueError(problem(data, expected, str(len(names)), "add scenes, or lower --held-out"))
     if start_from is not None:
         take_what_fits(encoder, start_from)
-    pipeline.datamanager.prepare(pipeline.space)
     encoder.to(pipeline.device)
     optimizer = torch.optim.AdamW(encoder.parameters(), training.learning_rate, BETAS, weight_decay=WEIGHT_DECAY)
     settings = {"bundle": bundle.scenes_hash, "scenes": names, "held_out": held_out, "sizes": settings_of(sizes)}
     settings.update(training=dataclasses.asdict(training), sources=sources_hash(data, names))
     with sole_writer(output):
         begun = load_state(output / STATE, settings, encoder, optimizer)
+        pipeline.datamanager.prepare(pipeline.space)
         views = SceneViews(pipeline.latent_model, pipeline.datamanager)
         last = run(encoder, optimizer, pipeline, views, len(names) - held_out, training, settings, output, begun)
         facts = {"scenes": len(names) - held_out, "steps": training.steps, **last}
@@ -129,7 +129,7 @@ def run(
         losses = []
         CONSOLE.log(in_words(line, training.steps))
         save_state(output / STATE, settings, encoder, optimizer, step + 1, line["seconds"])
-        with open(output / LOG, "a", encoding="utf-8") as log:
+        with appending(output / LOG) as log:
             log.write(json.dumps(line) + "\n")
     return {"seconds": line.get("seconds", seconds), "held_out": line.get("held_out", {})}
 

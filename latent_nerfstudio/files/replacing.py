@@ -13,7 +13,7 @@ import shutil
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Iterator, Optional
+from typing import BinaryIO, Iterator, Optional, TextIO
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.locks import LOCK, locked, writable
@@ -83,6 +83,26 @@ def write_text(path: Path, text: str) -> None:
     """Writes a file by `replacing_file`."""
     with replacing_file(path) as stream:
         stream.write(text.encode())
+
+
+@contextmanager
+def appending(path: Path) -> Iterator[TextIO]:
+    """A stream at the end of a text file, which is made if it is not there. A link is not followed, nor a pipe waited
+    for.
+
+    Raises:
+        OSError: something else than a file has its name, or it cannot be written to.
+    """
+    with writable(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        handle = os.open(path, flags, 0o666)
+    except OSError as error:
+        got = f"'{error.strerror}'"
+        raise OSError(error.errno, problem(path, "a file that can be added to", got, "move it away")) from error
+    with open(handle, "a", encoding="utf-8") as stream:
+        yield stream
 
 
 @contextmanager

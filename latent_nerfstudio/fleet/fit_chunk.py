@@ -21,7 +21,7 @@ from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, col
 from latent_nerfstudio.engine.trainer import LatentTrainer, LatentTrainerConfig, begin_afresh
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.placement import Placement
-from latent_nerfstudio.files.replacing import NO_ROOM, unfinished_folder
+from latent_nerfstudio.files.replacing import NO_ROOM, appending, unfinished_folder
 from latent_nerfstudio.fleet.examine import SceneFacts, examine, unreadable_scenes
 from latent_nerfstudio.fleet.plan import SOURCE, box_of, row_of, survey
 from latent_nerfstudio.fleet.settings import EVAL_INTERVAL, ChunkJob, Inventory
@@ -85,8 +85,7 @@ def check_bundle(bundle: SharedBundle, inventory: Inventory) -> None:
 @contextlib.contextmanager
 def messages_to(path: Path) -> Iterator[None]:
     """Sends what training prints into a file: many workers would print at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a", encoding="utf-8") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+    with appending(path) as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         yield
 
 

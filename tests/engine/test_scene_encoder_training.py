@@ -1,13 +1,18 @@
 """Training of the scene encoder: what a step is given, that it learns, measures and goes on."""
 
 import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from PIL import Image
 from tiny import SMALL_ENCODER, TINTS, latent_model_of, small_nerf, write_ball
 
+from latent_nerfstudio.data.latent_datamanager import LatentDataManager
 from latent_nerfstudio.engine import scene_encoder
 from latent_nerfstudio.engine.scene_encoder import learn_scene_encoder, pipeline_of
+from latent_nerfstudio.files.replacing import sole_writer
 from latent_nerfstudio.latent_space.latent_space import LatentSpace
 from latent_nerfstudio.models.bundle_encoder import read_scene_encoder
 from latent_nerfstudio.models.bundle_writing import write_shared_bundle
@@ -112,6 +117,22 @@ def test_it_learns_measures_and_goes_on_bit_by_bit(place, tmp_path, monkeypatch)
         learn(tmp_path / "few", held_out=4)
     with pytest.raises(ValueError, match="start_from .* expected a bundle with a scene encoder, got none"):
         learn(tmp_path / "from", start_from=str(place))
+
+
+def test_it_does_not_go_on_with_other_data_nor_beside_another_call(place, tmp_path, monkeypatch):
+    data = shutil.copytree(place / "scenes", tmp_path / "scenes")
+
+    def learn():
+        return learn_scene_encoder(data, str(place), tmp_path / "out", TRAINING, SIZES, 1, latent_cache="memory")
+
+    learn()
+    monkeypatch.setattr(LatentDataManager, "prepare", None)  # both are said before pictures are encoded
+    with ThreadPoolExecutor(1) as pool, sole_writer(tmp_path / "out"):
+        assert isinstance(pool.submit(learn).exception(), BlockingIOError)
+    path = data / "ball_2/images/0001.png"
+    Image.new("RGBA", (16, 16)).save(path)
+    with pytest.raises(ValueError, match="expected a run with the same sources, got another"):
+        learn()
 
 
 def test_the_rate_rises_and_falls_to_zero():

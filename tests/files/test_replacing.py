@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from latent_nerfstudio.files.replacing import (
+    appending,
     moved_away,
     remove_unfinished,
     replacing_file,
@@ -144,3 +145,17 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_text() == "old" and names(tmp_path) == ["file"]
+
+
+def test_what_is_added_to_is_a_plain_file(tmp_path):
+    path = tmp_path / "logs" / "x.log"
+    for text in "ab":
+        with appending(path) as stream:
+            stream.write(text)
+    assert path.read_text() == "ab"
+    (tmp_path / "link.log").symlink_to(path)
+    os.mkfifo(tmp_path / "pipe.log")
+    for name in ("link.log", "pipe.log"):
+        with pytest.raises(OSError, match=f"{name}: expected a file that can be added to"), appending(tmp_path / name):
+            pass
+    assert path.read_text() == "ab"

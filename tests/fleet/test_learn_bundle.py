@@ -1,13 +1,20 @@
 """A bundle of one's own kind: which scenes it is learned from, that it is learned once, and what is measured."""
 
 import json
+import re
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from inventories import write_bundle
+from PIL import Image
 
 from latent_nerfstudio.cli.learn_bundle import LearnBundle
+from latent_nerfstudio.files.replacing import sole_writer
+from latent_nerfstudio.fleet import learn_bundle
 from latent_nerfstudio.fleet.learn_bundle import split_scenes
+from latent_nerfstudio.fleet.settings import keep_settings
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 
 
@@ -48,3 +55,40 @@ def test_a_bundle_is_learned_once_and_measured_on_a_scene_that_it_has_not_seen(b
 def test_numbers_out_of_range_are_refused(balls, tmp_path):
     with pytest.raises(ValueError, match="steps: expected at least 20, got 3"):
         LearnBundle(balls, tmp_path, steps=3).main()
+
+
+@pytest.fixture
+def begun(balls, kl, tmp_path, monkeypatch):
+    """A call whose settings are kept and whose training has not begun, and a copy of its data."""
+    data = shutil.copytree(balls, tmp_path / "data")
+    monkeypatch.setattr(learn_bundle, "train", refuse_to_train)
+    command = LearnBundle(data, tmp_path / "out", bundle=str(write_bundle(tmp_path / "general", kl)), hold_out=1)
+    bundle_job = command.job()
+    keep_settings(bundle_job.output, bundle_job.settings)
+    return command, data
+
+
+def refuse_to_train(config):
+    raise RuntimeError("it trains")
+
+
+@pytest.mark.parametrize("change", ["picture", "camera"])
+def test_it_does_not_go_on_with_other_data(begun, change):
+    command, data = begun
+    with pytest.raises(RuntimeError, match="it trains"):
+        command.main()
+    if change == "picture":
+        path = next(data.glob("a/**/*.png"))
+        Image.new("RGBA", Image.open(path).size).save(path)
+    else:
+        path = data / "c/transforms.json"
+        path.write_text(re.sub(r'"fl_x": ([\d.]+)', r'"fl_x": 1\1', path.read_text(), count=1))
+    with pytest.raises(ValueError, match=r"settings\.json: expected sources \w{16}, got sources \w{16}"):
+        command.main()
+
+
+def test_one_call_at_a_time(begun):
+    command, _ = begun
+    with ThreadPoolExecutor(1) as pool, sole_writer(command.output):
+        refused = pool.submit(command.main).exception()
+    assert isinstance(refused, BlockingIOError) and "to be the only one" in str(refused)
