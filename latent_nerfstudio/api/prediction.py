@@ -8,7 +8,7 @@ from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
 from torch import Tensor
 
-from latent_nerfstudio.api.codec import Images, as_batch
+from latent_nerfstudio.api.codec import Images, as_batch, as_numbers
 from latent_nerfstudio.api.scene_folder import check_fit
 from latent_nerfstudio.api.scenes import Scenes
 from latent_nerfstudio.data.latent_cache import group_by
@@ -35,7 +35,7 @@ def predict(
     device: Optional[torch.device] = None,
 ) -> Scenes:
     """See `Bundle.predict`."""
-    pictures = list(photos) if isinstance(photos, (list, tuple)) else list(as_batch(photos))
+    pictures = [as_numbers(photo) for photo in photos] if isinstance(photos, (list, tuple)) else list(as_batch(photos))
     flat = cameras.reshape((-1,)).to("cpu")
     check_photos(pictures, flat, masks)  # type: ignore[arg-type]
     color, height = bundle.background_color, int(flat.height.max())

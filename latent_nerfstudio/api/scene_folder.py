@@ -13,10 +13,14 @@ from latent_nerfstudio.api.codec import Images, as_batch
 from latent_nerfstudio.api.scenes import as_bytes
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.camera_file import frames_of, pinhole, write_camera_file
+from latent_nerfstudio.files.reading import LARGEST_TEXT, read_json
 from latent_nerfstudio.files.replacing import replacing_folder
 
 NAMES = r"transforms\.json|images/\d{4,}\.png"
 """Names of the files of a scene that `save_scene` writes, as a pattern."""
+
+MARK = {"written_by": "latent_nerfstudio.save_scene"}
+"""Entry of their transforms.json; captures of others have the same names."""
 
 
 def save_scene(
@@ -42,14 +46,33 @@ def save_scene(
     check_fit(batch, flat)
     names = [f"images/{index:04d}.png" for index in range(len(batch))]
     with replacing_folder(Path(folder).expanduser(), NAMES) as writing:
+        check_own(Path(folder).expanduser())
         (writing / "images").mkdir()
         for name, picture in zip(names, as_bytes(batch), strict=True):
             Image.fromarray(picture).save(writing / name)
         lenses = torch.cat([flat.width, flat.height, flat.fx, flat.fy, flat.cx, flat.cy], dim=1).tolist()
         each = [pinhole(int(width), int(height), *lens) for width, height, *lens in lenses]
         frames = frames_of(names, flat.camera_to_worlds.double().numpy(), each)
-        write_camera_file(writing, frames, **({} if box is None else {"aabb": box.tolist()}))
+        write_camera_file(writing, frames, **MARK, **({} if box is None else {"aabb": box.tolist()}))
     return Path(folder).expanduser()
+
+
+def check_own(folder: Path) -> None:
+    """Refuses to replace a scene that `save_scene` did not write: its photos may be the only ones.
+
+    Raises:
+        FileExistsError: such a scene.
+    """
+    path = folder / "transforms.json"
+    try:
+        said = read_json(path, most=LARGEST_TEXT, finite=False)
+    except FileNotFoundError:
+        return
+    except ValueError:
+        said = {}
+    if any(said.get(name) != value for name, value in MARK.items()):
+        expected, do = "nothing there, or a scene that save_scene wrote", "move it away, or name another folder"
+        raise FileExistsError(problem(folder, expected, "another scene", do))
 
 
 def check_fit(pictures: Float[Tensor, "n height width 3"], cameras: Cameras) -> None:

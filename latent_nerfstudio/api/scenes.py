@@ -1,9 +1,23 @@
 """Learned scenes, ready to be rendered, whichever run or file they come from."""
 
+import operator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Literal, Mapping, Optional, Sequence, Tuple, Union
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Dict,
+    Iterator,
+    List,
+    Literal,
+    Mapping,
+    Optional,
+    Sequence,
+    SupportsIndex,
+    Tuple,
+    Union,
+)
 
 import numpy as np
 import torch
@@ -52,10 +66,14 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.rgb)
 
-    def __getitem__(self, index: Union[int, slice]) -> "Pictures":
-        if isinstance(index, int) and not -len(self) <= index < len(self):
-            raise IndexError(problem("pictures", f"an index below {len(self)}", index, "count from 0"))
-        chosen = slice(index, index + 1 or None) if isinstance(index, int) else index
+    def __getitem__(self, index: Union[SupportsIndex, slice]) -> "Pictures":
+        if isinstance(index, slice):
+            chosen = index
+        else:
+            place = operator.index(index)
+            if not -len(self) <= place < len(self):
+                raise IndexError(problem("pictures", f"an index below {len(self)}", place, "count from 0"))
+            chosen = slice(place, place + 1 or None)
         return Pictures(**{name: value[chosen] for name, value in vars(self).items()})
 
     def __iter__(self) -> Iterator["Pictures"]:

@@ -9,6 +9,7 @@ import tyro
 
 from latent_nerfstudio.cli.words import Device, Overwrite
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.escaping import for_terminal
 
 if TYPE_CHECKING:
     from latent_nerfstudio.api.codec import Codec
@@ -68,7 +69,8 @@ def check_encoder(file: "LatentFile", codec: "Codec") -> None:
     """Warns where latents come from another encoder of the same shape."""
     theirs, ours = file.autoencoder.get("encoder_hash"), codec.autoencoder.encoder_hash()
     if theirs is not None and theirs != ours:
-        print(f"Warning: the latents come from the encoder {theirs}, and this is {ours}", file=sys.stderr)
+        shown = for_terminal(theirs, 40)
+        print(f"Warning: the latents come from the encoder {shown}, and this is {ours}", file=sys.stderr)
 
 
 def write_pictures(output: Path, file: "LatentFile", codec: "Codec", fps: Optional[int]) -> None:

@@ -205,6 +205,7 @@ class ScenePanel(ViewerElement, ViewerControl):
             What `render` gave, with `photo`, the nearest training photo, and `render_and_photo`, both beside each
             other, where there are photos; all of one size. They are drawn only while they are looked at.
         """
+        shrink(camera)
         self.enlarge_moving(client, camera)
         started = time.perf_counter()
         try:
@@ -270,6 +271,9 @@ SLOW = 0.1
 MOST_ASPECT = 20.0
 """Width over height of a picture at most, and height over width."""
 
+MOST_SIDE = 4096
+"""Pixels along a side of a frame at most; the panel's own slider ends at 2048, which a browser's message need not."""
+
 MIN_FOV = 0.02
 """Vertical field of view at least, radians; at most, as much less than half a turn."""
 
@@ -293,6 +297,13 @@ class Through:
 def bounded(aspect: float) -> float:
     """The aspect of a browser's window, which has no height or no width for a moment now and then."""
     return min(max(aspect, 1 / MOST_ASPECT), MOST_ASPECT) if aspect == aspect else 1.0
+
+
+def shrink(camera: Cameras) -> None:
+    """Changes a camera in place whose pictures no memory holds."""
+    longest = int(torch.stack([camera.height, camera.width]).max())
+    if longest > MOST_SIDE:
+        camera.rescale_output_resolution(MOST_SIDE / longest, scale_rounding_mode="floor")
 
 
 def bounded_state(state: Any) -> Any:

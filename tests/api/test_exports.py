@@ -99,6 +99,11 @@ def test_what_cannot_be_exported(ball, kl, tmp_path, capsys):
     for values in ({"resolution": 4}, {"resolution": 9999}, {"views": 0}, {"level": float("nan")}):
         with pytest.raises(ValueError, match="expected .* got .*; try"):
             mesh(ball, "a", **values)
+    for views in (0, 10**9):
+        with pytest.raises(ValueError, match=f"views: expected 1 to 1000, got {views}; try 24"):
+            ball.point_cloud("a", views=views)
+        with pytest.raises(ValueError, match=f"views: expected 1 to 1000, got {views}; try 24"):
+            mesh(ball, "a", views=views)
     with pytest.raises(ValueError, match="points: expected at least 1, got 0"):
         ball.point_cloud("a", points=0)
     with pytest.raises(ValueError, match="output: expected a .ply file"):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from nerfstudio.cameras.cameras import Cameras
+from PIL import Image
 from tiny import camera_of, poses_around, write_bundle_with_encoder
 
 import latent_nerfstudio as lns
@@ -30,7 +31,7 @@ def assert_same(first, second):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
 
 
-def test_photos_of_any_order_and_type_make_one_scene(bundle):
+def test_photos_of_any_order_and_type_make_one_scene(bundle, tmp_path):
     photos, cameras = (torch.rand(3, 8, 9, 3) * 255).byte(), cameras_of(3)
     scenes = bundle.predict(photos, cameras, name="mug")
     assert scenes.names == ["mug"] and scenes.bundle.hash == bundle.hash
@@ -38,6 +39,11 @@ def test_photos_of_any_order_and_type_make_one_scene(bundle):
     assert_same(scenes, bundle.predict(photos[order].float() / 255, cameras[order]))
     assert_same(scenes, bundle.predict(list(photos), cameras, masks=[torch.ones(8, 9, dtype=torch.bool)] * 3))
     assert scenes.render("mug", cameras[:1]).rgb.shape == (1, 8, 9, 3)
+    pictures = [Image.fromarray(photo.numpy()) for photo in photos]
+    for index, picture in enumerate(pictures):
+        picture.save(tmp_path / f"{index}.png")
+    assert_same(scenes, bundle.predict(pictures, cameras))
+    assert_same(scenes, bundle.predict([str(tmp_path / f"{index}.png") for index in range(3)], cameras))
 
 
 def test_photos_of_several_sizes(bundle):

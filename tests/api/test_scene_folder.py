@@ -31,3 +31,14 @@ def test_a_capture_is_not_replaced(tmp_path, name):
     with pytest.raises(FileExistsError, match=f"got {name}; move it away"):
         save_scene(tmp_path / "capture", torch.rand(2, 8, 8, 3), camera_of(8, 8, count=2))
     assert path.exists()
+
+
+def test_a_capture_of_the_same_names_is_not_replaced(tmp_path):
+    folder, pictures, cameras = tmp_path / "capture", torch.rand(2, 8, 8, 3), camera_of(8, 8, count=2)
+    save_scene(folder, pictures, cameras)
+    said = json.loads((folder / "transforms.json").read_text())
+    (folder / "transforms.json").write_text(json.dumps({**said, "written_by": "somebody"}))
+    photo = (folder / "images/0001.png").read_bytes()
+    with pytest.raises(FileExistsError, match="expected nothing there, or a scene that save_scene wrote"):
+        save_scene(folder, 1 - pictures, cameras)
+    assert (folder / "images/0001.png").read_bytes() == photo

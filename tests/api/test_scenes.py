@@ -140,6 +140,7 @@ def test_pictures_as_a_row_and_on_disk(tmp_path: Path):
     pictures = Pictures(*(torch.rand(n, 4, 6, c) for c in (3, 3, 1, 1)), raw_latent=torch.rand(n, 4, 1, 2))
     assert [len(picture) for picture in pictures] == [1, 1, 1] and len(pictures[1:]) == 2
     assert torch.equal(pictures[-1].rgb[0], pictures.rgb[2])
+    assert torch.equal(pictures[np.int64(2)].rgb, pictures[2].rgb)
     for index in (3, 7, -4):
         with pytest.raises(IndexError, match=f"expected an index below 3, got {index}"):
             pictures[index]

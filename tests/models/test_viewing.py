@@ -18,6 +18,7 @@ from small_nerfs import small_vanilla
 from tiny import camera_of, latent_model_of, small_nerf
 
 from latent_nerfstudio.fields.scene_view import SceneView
+from latent_nerfstudio.models import viewing
 from latent_nerfstudio.models.triplane import TriplaneModel
 from latent_nerfstudio.models.viewing import bounded, bounded_state, fitted, met_depth, middle
 
@@ -355,6 +356,13 @@ def test_pictures_of_moving_cameras_are_not_too_small(kl):
     assert rows(state="low_move") == 128 and rows(state="high") == 20
     assert rows(state="low_move", max_res=64) == 64 and rows(140, state="low_move") == 140
     assert rows(state="low_move", quickest=0.2) == 20
+
+
+def test_no_message_of_a_browser_makes_a_frame_that_no_memory_holds(kl, monkeypatch):
+    """The panel's resolution is what the browser says it is."""
+    monkeypatch.setattr(viewing, "MOST_SIDE", 64)
+    camera = camera_of(400, 100)
+    assert in_viewer(latent_model_of(kl, ["a"]), camera, state="high").result["rgb"].shape[:2] == (16, 64)
 
 
 def test_browsers_start_where_the_scene_is_seen():
