@@ -23,7 +23,7 @@ from latent_nerfstudio.api.codec import Codec
 from latent_nerfstudio.api.scenes import Scene, Scenes
 from latent_nerfstudio.data.validation import LARGEST
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.reading import open_plain, parse_json
+from latent_nerfstudio.files.reading import check_header, parse_json
 from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.latent_space.resolution import resized_cameras
 from latent_nerfstudio.scene_files.views import MAX_SIDE
@@ -132,7 +132,7 @@ def read_latents(path: Union[str, Path]) -> LatentFile:
         ValueError: it holds none, or numbers that are none.
     """
     path = Path(path).expanduser()
-    open_plain(path).close()
+    check_header(path)
     try:
         with safe_open(path, framework="pt") as stream:
             names = set(stream.keys())

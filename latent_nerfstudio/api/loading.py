@@ -18,6 +18,7 @@ from latent_nerfstudio.api.progress import progress
 from latent_nerfstudio.api.run_model import load_model, read_checkpoint, training_cameras
 from latent_nerfstudio.api.scenes import Scenes
 from latent_nerfstudio.engine.runs import open_run
+from latent_nerfstudio.engine.summary import MOST_BYTES
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.hub import is_hub_id, resolve
 from latent_nerfstudio.files.reading import read_json
@@ -91,7 +92,7 @@ def evaluated(path: Path, names: Sequence[str]) -> Dict[str, Dict[str, float]]:
     """Metrics of scenes in what ns-eval wrote: `SCENE/METRIC`, or `METRIC` of a lone scene; none without the file."""
     if not path.is_file():
         return {}
-    results = read_json(path, "call ns-eval again", finite=False).get("results", {})
+    results = read_json(path, "call ns-eval again", MOST_BYTES, finite=False).get("results", {})
     facts: Dict[str, Dict[str, float]] = {}
     for key, value in results.items() if isinstance(results, dict) else ():
         scene, _, metric = str(key).rpartition("/")

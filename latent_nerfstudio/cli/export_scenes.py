@@ -170,7 +170,7 @@ def scene_facts(run: "Run", model: "LatentModel", names: Sequence[str]) -> Dict[
 
 def evaluated_psnr(run: "Run", names: Sequence[str]) -> Dict[str, Dict[str, Any]]:
     """The fact `psnr` of scenes that eval.json names."""
-    from latent_nerfstudio.cli.report import read_results
+    from latent_nerfstudio.engine.summary import read_results
 
     path = run.folder / EVALUATION
     results = read_results(path) if path.is_file() else {}

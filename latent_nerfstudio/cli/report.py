@@ -71,29 +71,13 @@ class Report:
 def read_report(path: Path, evaluation: Optional[Path]) -> "RunReport":
     """The report of a run, by an evaluation or evaluated now, or of a folder of `lns fit-scenes`."""
     from latent_nerfstudio.engine.runs import open_run
+    from latent_nerfstudio.engine.summary import read_results
     from latent_nerfstudio.reports.run_report import inventory_report, is_inventory, run_report
 
     if is_inventory(path):
         return inventory_report(path)
     run = open_run(path)
     return run_report(run, evaluate(run) if evaluation is None else read_results(evaluation))
-
-
-def read_results(path: Path) -> Dict[str, float]:
-    """The metrics in a file of ns-eval.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no file of ns-eval.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(problem(path, "what ns-eval wrote", "nothing there", "check the path"))
-    try:
-        results = dict(json.loads(path.read_text(encoding="utf-8"))["results"])
-        return {str(name): float(value) for name, value in results.items()}
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        got = f"{type(error).__name__}: {error}"
-        raise ValueError(problem(path, "JSON of ns-eval with 'results'", got, "run ns-eval again")) from error
 
 
 def evaluate(run: "Run") -> Dict[str, float]:

@@ -7,7 +7,7 @@ from nerfstudio.cameras.cameras import Cameras
 from torch import Tensor
 
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.reading import open_plain
+from latent_nerfstudio.files.reading import check_header, open_plain
 from latent_nerfstudio.files.replacing import replacing_file
 
 CAMERAS = "cameras/training.safetensors"
@@ -41,6 +41,7 @@ def read_cameras(path: Path) -> Cameras:
     from safetensors.torch import load
 
     try:
+        check_header(path, MOST_BYTES)
         with open_plain(path, MOST_BYTES) as stream:
             tensors: Dict[str, Tensor] = load(stream.read())
         scenes = {name: tensors.pop(name) for name in ("scene_index",) if name in tensors}

@@ -6,8 +6,8 @@ unseen. So nothing else is ever in that folder, and no checkpoint is in it befor
 
 import os
 import re
-import zipfile
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
 
@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.escaping import for_markup
-from latent_nerfstudio.files.reading import BROKEN_ZIP
+from latent_nerfstudio.files.reading import BROKEN_ZIP, open_file, unfolds, zip_in
 from latent_nerfstudio.files.replacing import NO_ROOM, flush, unfinished_folder
 from latent_nerfstudio.pipelines.saved_state import unsealed
 
@@ -64,7 +64,7 @@ def publishing(folder: Path, only_latest: bool) -> Iterator[Path]:
 
 def remove_others(folder: Path, names: Sequence[str]) -> None:
     """Removes all checkpoints of a folder but for these."""
-    for path in folder.glob("*.ckpt"):
+    for path in checkpoints_of(folder).values():
         if path.name not in names:
             path.unlink(missing_ok=True)
 
@@ -124,7 +124,9 @@ def damage(path: Path) -> str:
     A checkpoint is a zip archive with a CRC-32 of each of its records, which torch writes and does not look at.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with BufferedReader(open_file(path)) as stream, zip_in(stream) as archive:  # type: ignore[arg-type]
+            if unfolds(archive, path.stat().st_size):
+                return "its members are packed"
             broken = archive.testzip()
     except (*BROKEN_ZIP, ValueError) as error:
         return str(error) or type(error).__name__

@@ -15,7 +15,7 @@ from typing import Any, FrozenSet
 import yaml
 from yaml.constructor import ConstructorError
 
-from latent_nerfstudio.files.reading import open_plain
+from latent_nerfstudio.files.reading import MOST_DIGITS, open_plain
 
 MOST_BYTES = 1 << 20
 """Bytes of a config.yml at most."""
@@ -62,7 +62,15 @@ class ConfigLoader(yaml.FullLoader):
         raise ConstructorError(None, None, f"{suffix!r}, which a config may not build", node.start_mark)
 
 
+def construct_int(loader: ConfigLoader, node: Any) -> int:
+    """A whole number; one of a megabyte of digits would take minutes."""
+    if len(loader.construct_scalar(node)) > MOST_DIGITS:
+        raise ConstructorError(None, None, f"a whole number of more than {MOST_DIGITS} digits", node.start_mark)
+    return loader.construct_yaml_int(node)
+
+
 TAG = "tag:yaml.org,2002:python/object"
+ConfigLoader.add_constructor("tag:yaml.org,2002:int", construct_int)
 ConfigLoader.add_multi_constructor(f"{TAG}:", ConfigLoader.construct_python_object)
 ConfigLoader.add_multi_constructor(f"{TAG}/apply:", ConfigLoader.construct_python_object_apply)
 

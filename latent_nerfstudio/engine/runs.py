@@ -105,7 +105,8 @@ def open_run(config_path: Path) -> Run:
 
     config = read_config(config_path)
     if not isinstance(config, LatentTrainerConfig):
-        got = f"one of {getattr(config, 'method_name', type(config).__name__)!r}"
+        name = getattr(config, "method_name", None)
+        got = f"one of {name if isinstance(name, str) else type(config).__name__!r}"
         do = "name a run of latent-triplane or triplane, for instance"
         raise ValueError(problem(config_path, "a run of one of this package's methods", got, do))
     summary = config_path.parent / SUMMARY

@@ -1,4 +1,4 @@
-"""training.json: seconds, steps and sizes of a run that has ended."""
+"""What lies beside a run that has ended: training.json, seconds, steps and sizes; and what ns-eval wrote."""
 
 from pathlib import Path
 from typing import Any, Dict
@@ -10,7 +10,7 @@ SUMMARY = "training.json"
 """Written last: where it is there, the rest of the run is of the same step."""
 
 MOST_BYTES = 1 << 26
-"""Bytes of it at most; it has a few for each scene."""
+"""Bytes of either file at most; they have some hundreds for each scene."""
 
 NUMBERS = ("steps", "seconds", "seconds_per_scene", "entry_seconds", "bytes_per_scene", "bytes_shared")
 """Entries that are counted with."""
@@ -31,3 +31,17 @@ def read_summary(path: Path) -> Dict[str, Any]:
         if not isinstance(summary.get(name, 0), (int, float)):
             raise ValueError(problem(f"{path}, {name}", "a number", f"{summary[name]!r:.60}", do))
     return summary
+
+
+def read_results(path: Path) -> Dict[str, float]:
+    """The metrics in a file of ns-eval, some of which may be NaN: deviations of a single view.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no file of ns-eval.
+    """
+    do = "run ns-eval again"
+    results = read_json(path, do, MOST_BYTES, finite=False).get("results")
+    if not isinstance(results, dict) or not all(type(value) in (int, float) for value in results.values()):
+        raise ValueError(problem(path, "what ns-eval wrote, with numbers as 'results'", "another", do))
+    return {name: float(value) for name, value in results.items()}

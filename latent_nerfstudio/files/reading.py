@@ -13,7 +13,8 @@ import zipfile
 import zlib
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, Dict, List, Tuple, Union
+from typing import Any, BinaryIO, Callable, Dict, List, Union
+from zipfile import ZipFile
 
 from latent_nerfstudio.errors import problem
 
@@ -22,6 +23,15 @@ LARGEST_TEXT = 256 << 20
 
 MOST_JSON = 1 << 22
 """Bytes of a JSON file at most."""
+
+MOST_LINES = 1 << 26
+"""Bytes of a file of JSON lines at most."""
+
+MOST_DIRECTORY = 1 << 24
+"""Bytes of a zip's directory at most: a hundred thousand members."""
+
+MOST_VALUES = 1 << 24
+"""Values, lists and objects in JSON at most, whatever its bytes: each takes some tens of bytes of memory."""
 
 MOST_DIGITS = 20
 """Digits of a whole number in JSON at most: all of 64 bits."""
@@ -103,6 +113,18 @@ def read_text(path: Union[Path, str], limit: int = LARGEST_TEXT) -> str:
         raise ValueError(problem(path, "UTF-8 text", f"'{error}'", "save the file as UTF-8")) from error
 
 
+def check_values(data: Union[bytes, str], where: object, do: str = AGAIN) -> None:
+    """Refuses JSON of more than `MOST_VALUES` values before it is parsed.
+
+    Raises:
+        ValueError: such JSON.
+    """
+    marks = (",", "[", "{")
+    count = sum(data.count(mark) if isinstance(data, str) else data.count(mark.encode()) for mark in marks)
+    if count > MOST_VALUES:
+        raise ValueError(problem(where, f"JSON of at most {MOST_VALUES:,} values", f"{count:,}", do))
+
+
 def parse_json(data: Union[bytes, str], where: object, do: str = AGAIN, finite: bool = True) -> Dict[str, Any]:
     """A JSON object of finite numbers, whose names occur once each.
 
@@ -116,30 +138,38 @@ def parse_json(data: Union[bytes, str], where: object, do: str = AGAIN, finite: 
         ValueError: anything else; whole numbers of more than 20 digits among it.
     """
 
-    def unique(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
-        if len(dict(pairs)) < len(pairs):
-            raise ValueError("a name that occurs twice")
-        return dict(pairs)
-
-    def whole(text: str) -> int:
-        if len(text) > MOST_DIGITS:
-            raise ValueError(f"a whole number of {len(text)} digits")
-        return int(text)
-
-    def number(text: str) -> float:
-        if not math.isfinite(value := float(text)) and finite:
-            raise ValueError("NaN or infinity")
-        return value
-
-    hooks: Dict[str, Any] = {"parse_int": whole, "parse_float": number, "parse_constant": number}
+    number = finite_number if finite else float
+    hooks: Dict[str, Any] = {"parse_int": whole_number, "parse_float": number, "parse_constant": number}
+    check_values(data, where, do)
     try:
         text = data if isinstance(data, str) else data.decode("utf-8")
-        value = json.loads(text, object_pairs_hook=unique, **hooks)
+        value = json.loads(text, object_pairs_hook=names_once, **hooks)
     except (ValueError, RecursionError) as error:
         got = "brackets without end" if isinstance(error, RecursionError) else f"'{str(error)[:200]}'"
         raise ValueError(problem(where, "JSON with finite numbers", got, do)) from error
     if not isinstance(value, dict):
         raise ValueError(problem(where, "a JSON object", type(value).__name__, do))
+    return value
+
+
+def names_once(pairs: list) -> Dict[str, Any]:
+    """An object of pairs of names and values."""
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a name that occurs twice")
+    return dict(pairs)
+
+
+def whole_number(text: str) -> int:
+    """A whole number of not too many digits."""
+    if len(text) > MOST_DIGITS:
+        raise ValueError(f"a whole number of {len(text)} digits")
+    return int(text)
+
+
+def finite_number(text: str) -> float:
+    """A number that is one."""
+    if not math.isfinite(value := float(text)):
+        raise ValueError("NaN or infinity")
     return value
 
 
@@ -152,3 +182,52 @@ def read_json(path: Path, do: str = AGAIN, most: int = MOST_JSON, finite: bool =
     """
     with open_plain(path, most) as stream:
         return parse_json(stream.read(), path, do, finite)
+
+
+def read_rows(path: Path, do: str = AGAIN) -> List[Dict[str, Any]]:
+    """The JSON objects in the lines of a file, with NaN and infinity; empty lines are left out. Raises as
+    `read_json`."""
+    lines = enumerate(read_text(path, MOST_LINES).splitlines(), 1)
+    return [parse_json(line, f"{path}, line {number}", do, finite=False) for number, line in lines if line.strip()]
+
+
+def check_header(path: Path, most: Union[int, float] = math.inf) -> None:
+    """Refuses what is no plain file, and a safetensors file with more of a header than any that is meant to be read:
+    the library itself parses up to 100 MB of JSON.
+
+    Args:
+        path: of a safetensors file, or of another, which the library will refuse.
+        most: bytes that it may have.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: see `open_plain`; or a header above `MOST_JSON`.
+    """
+    with open_plain(path, most) as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if MOST_JSON < length <= os.fstat(stream.fileno()).st_size:
+            expected = f"a safetensors file with a header of {MOST_JSON:,} bytes at most"
+            raise ValueError(problem(path, expected, f"{length:,}", "name another"))
+
+
+def zip_in(stream: BinaryIO, most: Callable[[int], int] = lambda size: MOST_DIRECTORY) -> ZipFile:
+    """A zip in a stream. Its directory is read as a whole before anything is known of it, and takes some ten times its
+    bytes of memory.
+
+    Args:
+        stream: from its beginning to its end.
+        most: bytes of the directory at most, by those of the zip.
+
+    Raises:
+        ValueError: too large a directory; or any of `BROKEN_ZIP`.
+    """
+    size = stream.seek(0, os.SEEK_END)
+    end: Any = zipfile._EndRecData(stream)  # type: ignore[attr-defined]  # bytes of the directory are its entry 5
+    if end and end[5] > most(size):
+        raise ValueError(f"a directory of {end[5]:,} in {size:,} bytes")
+    return ZipFile(stream)
+
+
+def unfolds(archive: ZipFile, size: int) -> bool:
+    """Whether the members of a zip of so many bytes have more than it, as packed ones may."""
+    return sum(member.file_size for member in archive.infolist()) > size

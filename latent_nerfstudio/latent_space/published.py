@@ -5,7 +5,6 @@ diffusers' AutoencoderKL and nothing more: what it was built with is inferred fr
 """
 
 import re
-import zipfile
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
 
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.hub import FILES
-from latent_nerfstudio.files.reading import BROKEN_ZIP, open_plain, read_json
+from latent_nerfstudio.files.reading import BROKEN_ZIP, open_plain, read_json, unfolds, zip_in
 from latent_nerfstudio.files.replacing import check_replaceable, replacing_folder
 from latent_nerfstudio.latent_space.checks import check_config
 from latent_nerfstudio.latent_space.weights import build, check_fit, current_name, shown
@@ -42,13 +41,12 @@ def read_checkpoint(path: Path) -> Any:
     expected, do = "a checkpoint of torch.save", "download it again, or name another file"
     with open_plain(path) as stream:
         try:
-            with zipfile.ZipFile(stream) as archive:
-                members = sum(member.file_size for member in archive.infolist())
+            with zip_in(stream) as archive:
+                is_packed = unfolds(archive, path.stat().st_size)
         except (*BROKEN_ZIP, ValueError) as error:
             raise ValueError(problem(path, expected, f"a file that is none ({type(error).__name__})", do)) from error
-    if members > path.stat().st_size:
-        got = f"{members:,} bytes of members in {path.stat().st_size:,}"
-        raise ValueError(problem(path, "members as they are, not packed", got, do))
+    if is_packed:
+        raise ValueError(problem(path, "members as they are, not packed", "packed ones", do))
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler's, zipfile's and the system's errors differ

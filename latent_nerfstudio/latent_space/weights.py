@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.hub import PICKLED
-from latent_nerfstudio.files.reading import open_plain
+from latent_nerfstudio.files.reading import check_header
 from latent_nerfstudio.latent_space.checks import AGAIN
 
 MOST_NUMBERS = 1 << 31
@@ -61,7 +61,7 @@ def stored_shapes(files: List[Path]) -> Shapes:
 
     shapes: Shapes = {}
     for path in files:
-        open_plain(path).close()
+        check_header(path)
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118  # it is no dictionary
                 shapes[current_name(name)] = tuple(file.get_slice(name).get_shape())

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from latent_nerfstudio.files.hub import FILES
-from latent_nerfstudio.files.reading import open_plain, read_json
+from latent_nerfstudio.files.reading import check_header, open_plain, read_json
 from latent_nerfstudio.files.replacing import standing, unfinished_folder
 
 FOLDER = "shared_bundle"
@@ -95,6 +95,7 @@ def stored_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
     from safetensors import safe_open
     from safetensors.torch import load
 
+    check_header(path, MOST_BYTES)
     with open_plain(path, MOST_BYTES) as stream:
         if path.stat().st_size <= READ_WHOLE:
             yield from sorted(load(stream.read()).items())

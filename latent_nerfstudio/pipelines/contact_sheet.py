@@ -12,6 +12,7 @@ from torch import Tensor
 
 from latent_nerfstudio.data.latent_cache import group_by
 from latent_nerfstudio.data.latent_datamanager import scene_indices
+from latent_nerfstudio.files.reading import read_rows
 from latent_nerfstudio.files.replacing import replacing_file, write_text
 from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.pictures import read_picture
@@ -45,9 +46,9 @@ def draw_views(pipeline: LatentPipeline, folder: Path, step: int, seconds: float
 
 def append_row(path: Path, row: Dict[str, Any]) -> None:
     """Adds a row to a file of JSON lines, in one piece, without rows of later steps, of a run that was broken off."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    kept = [line for line in lines if json.loads(line)["step"] < row["step"]]
-    write_text(path, "\n".join([*kept, json.dumps(row)]) + "\n")
+    rows = read_rows(path, "move it away") if path.is_file() else []
+    kept = [own for own in rows if isinstance(own.get("step"), (int, float)) and own["step"] < row["step"]]
+    write_text(path, "".join(json.dumps(own) + "\n" for own in (*kept, row)))
 
 
 def write_contact_sheet(pipeline: LatentPipeline, path: Path, max_scenes: int = 8) -> Path:

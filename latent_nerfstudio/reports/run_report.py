@@ -1,12 +1,11 @@
 """What a run reached and what it took, and how it compares with others. Nothing here loads a model."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.reading import LARGEST_TEXT, read_json
+from latent_nerfstudio.files.reading import LARGEST_TEXT, read_json, read_rows
 from latent_nerfstudio.reports.costs import Cost, Costs, break_even
 
 if TYPE_CHECKING:
@@ -151,11 +150,11 @@ def read_history(path: Path) -> List[Dict[str, float]]:
     """
     if not path.is_file():
         return []
+    read = read_rows(path, "remove the file")
     try:
-        read = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         lines = [{name: float(value) for name, value in line.items()} for line in read]
         by_step = {line["step"]: line for line in lines}
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         got = f"{type(error).__name__}: {error}"
         raise ValueError(problem(path, "lines of JSON that training wrote", got, "remove the file")) from error
     return [by_step[step] for step in sorted(by_step)]

@@ -8,12 +8,11 @@ import io
 import json
 import zipfile
 from contextlib import contextmanager
-from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, Optional, Sequence
 
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.reading import AGAIN, BROKEN_ZIP, open_plain, parse_json
+from latent_nerfstudio.files.reading import AGAIN, BROKEN_ZIP, open_plain, parse_json, zip_in
 from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.names import check_names, take_name
@@ -156,35 +155,19 @@ def check_members(archive: zipfile.ZipFile, path: Path) -> Sequence[str]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """A zip file to read, whose directory is no large part of it: that is read as a whole.
+    """A zip file to read, whose directory is no large part of it.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is no zip, or one of empty members.
     """
     with open_plain(path) as stream:
-        check_directory(stream, path)
         try:
-            archive = zipfile.ZipFile(stream)
-        except (*BROKEN_ZIP, ValueError) as error:  # ValueError: a zip of an earlier kind that names a negative place
+            archive = zip_in(stream, lambda size: size // 3 + MOST_SMALL)
+        except (*BROKEN_ZIP, ValueError) as error:  # ValueError also of a zip of an earlier kind: a negative place
             raise ValueError(problem(path, "an archive of scenes", f"'{error}'", AGAIN)) from error
         with archive:
             yield archive
-
-
-def check_directory(stream: BufferedIOBase, path: Path) -> None:
-    """Refuses a zip with a directory that is more than a third of it.
-
-    Raises:
-        ValueError: such a zip.
-    """
-    try:
-        end: Any = zipfile._EndRecData(stream)  # type: ignore[attr-defined]  # bytes of the directory are its entry 5
-    except BROKEN_ZIP:
-        end = None
-    size = stream.seek(0, io.SEEK_END)
-    if end and end[5] > size // 3 + MOST_SMALL:
-        raise ValueError(problem(path, "scenes", f"a directory of {end[5]:,} in {size:,} bytes", AGAIN))
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def weights(change):
 planes = '_model.nerf.field.micro_planes'
 RUNS = Group(
     "Runs and checkpoints",
-    "`config.yml` is Nerfstudio's, and is trusted: opening one can run code. Checkpoints hold tensors alone.",
+    "`config.yml` is Nerfstudio's; `ns-*` commands run what is in it, `lns` does not. Checkpoints hold tensors alone.",
     [
     Case("no run", "none: expected the config.yml of a", command="lns report FOLDER/none", takes=""),
     Case("a config.yml that is no YAML", "config.yml: expected a config of Nerfstudio",
@@ -75,12 +75,12 @@ RUNS = Group(
          command=RESUME, takes="scene run"),
     Case("training.json with words for numbers", "seconds: expected a number",
          entries("run/training.json", seconds="few"), command="lns report FOLDER/run --eval FOLDER/eval.json"),
-    Case("metrics.jsonl with half a line", "metrics.jsonl: expected lines of JSON that",
+    Case("metrics.jsonl with half a line", "line 1: expected JSON with finite numbers",
          both(write("run/metrics.jsonl", '{"step"'), write("eval.json", '{"results": {"psnr": 20}}')),
          command="lns report FOLDER/run --eval FOLDER/eval.json"),
-    Case("an evaluation that is not there", "eval.json: expected what ns-eval wrote",
+    Case("an evaluation that is not there", "eval.json: expected a file",
          command="lns report FOLDER/run --eval FOLDER/eval.json"),
-    Case("an evaluation that is no JSON", "eval.json: expected JSON of ns-eval with", write("eval.json", "{"),
+    Case("an evaluation that is no JSON", "eval.json: expected JSON with finite numbers", write("eval.json", "{"),
          command="lns report FOLDER/run --eval FOLDER/eval.json"),
     Case("settings.json of other settings", "settings.json: expected steps 5, format None",
          write("out/settings.json", '{"steps": 5}'), command=f"{FIT} --steps 7", takes="scenes bundle"),

@@ -244,13 +244,13 @@ def test_report_reads_what_ns_eval_wrote(exported, tmp_path, capsys):
 
 def test_report_refuses_evaluations_that_do_not_fit(latent_run, tmp_path):
     (tmp_path / "bad.json").write_text("{}")
-    with pytest.raises(ValueError, match="bad.json: expected JSON of ns-eval"):
+    with pytest.raises(ValueError, match="bad.json: expected JSON with"):
         Report((latent_run,), eval=(tmp_path / "bad.json",)).main()
     with pytest.raises(ValueError, match="entry_seconds: expected one for each of 1 runs, got 2"):
         Report((latent_run,), entry_seconds=(1.0, 2.0)).main()
     with pytest.raises(ValueError, match="eval: expected one for each of 1 runs, got 2"):
         Report((latent_run,), eval=(tmp_path / "a.json", tmp_path / "b.json")).main()
-    with pytest.raises(FileNotFoundError, match="a.json: expected what ns-eval wrote"):
+    with pytest.raises(FileNotFoundError, match="a.json: expected a file"):
         Report((latent_run,), eval=(tmp_path / "a.json",)).main()
     with pytest.raises(ValueError, match="expected a .md file"):
         Report((latent_run,), output=tmp_path / "table.txt").main()

@@ -28,7 +28,17 @@ def flipped(path, name="data/0"):
     path.write_bytes(data)
 
 
+def packed(path):
+    """The same records, deflated, and one that unfolds a thousandfold."""
+    with zipfile.ZipFile(path) as archive:
+        records = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in {**records, "bomb": bytes(10**7)}.items():
+            archive.writestr(name, data)
+
+
 DAMAGES = {
+    "packed": packed,
     "empty": lambda path: path.write_bytes(b""),
     "truncated": lambda path: path.write_bytes(path.read_bytes()[:9000]),
     "nearly whole": lambda path: path.write_bytes(path.read_bytes()[:-1]),

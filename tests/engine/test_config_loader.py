@@ -32,6 +32,8 @@ HOSTILE = [
     "!!python/object:collections.OrderedDict {}",
     "{_target: !!python/object/apply:builtins.eval ['1']}",
     "[" * 20000,
+    ":".join(["1" * 15, *["59"] * 300_000]),  # a whole number to the base of 60
+    "9" * 4000,
 ]
 
 

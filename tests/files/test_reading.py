@@ -4,7 +4,12 @@ import os
 
 import pytest
 
-from latent_nerfstudio.files.reading import open_plain, parse_json, read_json
+from latent_nerfstudio.api.latent_files import read_latents
+from latent_nerfstudio.data.training_cameras import read_cameras
+from latent_nerfstudio.files import reading
+from latent_nerfstudio.files.reading import check_header, open_plain, parse_json, read_json, read_rows
+from latent_nerfstudio.latent_space.weights import stored_shapes
+from latent_nerfstudio.models.bundle_folder import stored_tensors
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "device", "holes", "large"])
@@ -48,3 +53,45 @@ def test_a_link_to_a_file_is_read(tmp_path):
 def test_json_that_is_none(text, got):
     with pytest.raises(ValueError, match=rf"^here: expected .*{got}.*; mend it$"):
         parse_json(text, "here", "mend it")
+
+
+@pytest.mark.parametrize("text", ["[[], [], {}]", b'{"a": [1, 2, 3], "b": 3}'])
+def test_values_are_counted_before_json_is_parsed(text, monkeypatch):
+    monkeypatch.setattr(reading, "MOST_VALUES", 4)
+    monkeypatch.setattr(reading.json, "loads", None)
+    with pytest.raises(ValueError, match="^here: expected JSON of at most 4 values, got [56]; mend it$"):
+        parse_json(text, "here", "mend it")
+
+
+def test_rows_of_json(tmp_path):
+    (tmp_path / "x.jsonl").write_text('{"a": 1}\n\n{"a": NaN}\n')
+    assert [row["a"] == row["a"] for row in read_rows(tmp_path / "x.jsonl")] == [True, False]
+    (tmp_path / "x.jsonl").write_text('{"a": 1}\n{"a": ')
+    with pytest.raises(ValueError, match=r"x\.jsonl, line 2: expected JSON with finite numbers"):
+        read_rows(tmp_path / "x.jsonl")
+
+
+def test_a_header_that_is_too_large_is_never_parsed(tmp_path, monkeypatch):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes((5 << 20).to_bytes(8, "little") + b" " * (5 << 20))
+    with pytest.raises(ValueError, match="a header of 4,194,304 bytes at most, got 5,242,880"):
+        check_header(path)
+    path.write_bytes(b"{" * 20)  # no safetensors at all, as the library will say
+    check_header(path)
+
+
+READERS = {
+    "weights": lambda path: stored_shapes([path]),
+    "latents": read_latents,
+    "a bundle": lambda path: list(stored_tensors(path)),
+    "cameras": read_cameras,
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_readers_of_tensors_bound_the_header(tmp_path, reader):
+    path = tmp_path / "x.safetensors"
+    header = b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}' + b" " * (5 << 20) + b"}"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(ValueError, match="a header of 4,194,304 bytes at most"):
+        READERS[reader](path)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from tiny import save_kl
 
+from latent_nerfstudio.files import reading
 from latent_nerfstudio.latent_space.published import (
     autoencoder_state,
     build_autoencoder,
@@ -153,7 +154,7 @@ def test_a_file_of_something_else(content, tmp_path):
         read_checkpoint(tmp_path / "file.pt")
 
 
-def test_a_file_that_unfolds_is_refused(tmp_path):
+def test_a_file_that_unfolds_is_refused(tmp_path, monkeypatch):
     state = vae_of(1).state_dict()
     torch.save(state, tmp_path / "whole.pt")
     with zipfile.ZipFile(tmp_path / "whole.pt") as whole, zipfile.ZipFile(tmp_path / "packed.pt", "w", 8) as packed:
@@ -161,6 +162,14 @@ def test_a_file_that_unfolds_is_refused(tmp_path):
             packed.writestr(name, whole.read(name) + bytes(10**6))
     with pytest.raises(ValueError, match="expected members as they are, not packed"):
         read_checkpoint(tmp_path / "packed.pt")
+    with zipfile.ZipFile(tmp_path / "empty.pt", "w") as empty:
+        for index in range(3):
+            empty.writestr(f"{index}" * 60_000, b"")
+    monkeypatch.setattr(reading, "MOST_DIRECTORY", 1 << 17)
+    monkeypatch.setattr(reading, "ZipFile", None)  # the directory is not read
+    with pytest.raises(ValueError, match=r"empty\.pt: expected a checkpoint of torch.save"):
+        read_checkpoint(tmp_path / "empty.pt")
+    monkeypatch.undo()
     torch.save({**state, "encoder.conv_in.weight": torch.zeros(1).expand(4096, 3, 3, 4096)}, tmp_path / "views.pt")
     with pytest.raises(ValueError, match="expected tensors that the file holds, got 150,"):
         check_held(autoencoder_state(read_checkpoint(tmp_path / "views.pt"), "views"), tmp_path / "views.pt")

@@ -156,7 +156,7 @@ def test_no_archive_at_all(tmp_path):
 
 def test_a_directory_of_empty_members_is_not_read(tmp_path):
     path = zipped(tmp_path / "scenes.zip", [(f"{number}.safetensors", b"") for number in range(3000)])
-    with pytest.raises(ValueError, match="expected scenes, got a directory of"):
+    with pytest.raises(ValueError, match="expected an archive of scenes, got .a directory of"):
         read_archive(path)
 
 
