@@ -168,7 +168,8 @@ class TriplaneField(nn.Module):
                 self.axes,
                 NEGLIGIBLE_GRADIENT,
             ).view(*positions.shape[:-1], -1)
-        return self.config.density_scale * F.softplus(raw[..., 0] - 1), self.to_range(raw[..., 1:])
+        density, channels = raw.split([1, self.num_channels], dim=-1)  # whose gradients are joined, not added up
+        return self.config.density_scale * F.softplus(density[..., 0] - 1), self.to_range(channels)
 
     def scene_bytes(self) -> int:
         """Bytes of the parameters that belong to one scene alone, in float32."""

@@ -76,7 +76,7 @@ class _TriplaneMLP(torch.autograd.Function):
             index, weight, hidden, gradient = (value[kept] for value in (index, weight, hidden, gradient))
             features = None if features is None else features[kept]
         needs = ctx.needs_input_grad
-        to_hidden = (gradient @ output_weight) * (hidden > 0)
+        to_hidden = torch.ops.aten.threshold_backward(gradient @ output_weight, hidden, 0)  # that of ReLU
         to_planes = None
         if needs[0]:
             table = spread(to_hidden @ hidden_weight, index, weight, ctx.shape[:4].numel())

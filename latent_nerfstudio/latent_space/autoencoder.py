@@ -160,6 +160,8 @@ class DiffusersAutoencoder(Autoencoder):
     frozen_prefixes = ("vae.encoder.", "vae.quant_conv.", "vae.bn.")  # bn: statistics of FLUX.2's latents
 
     def __init__(self, vae: nn.Module, latent_space: Optional[Dict[str, Any]] = None):
+        from latent_nerfstudio.latent_space.residual_block import replace_residual_blocks
+
         super().__init__()
         self.vae: Any = vae
         config: Any = vae.config
@@ -172,6 +174,7 @@ class DiffusersAutoencoder(Autoencoder):
         for parameter in self.encoder_parameters():
             parameter.requires_grad_(False)
         replace_group_norms(vae)
+        replace_residual_blocks(vae)
         for name, part in vae.named_children():
             if not f"vae.{name}.".startswith(self.frozen_prefixes):
                 part.to(memory_format=torch.channels_last)  # as latents come: a tenth of decoding's time on a CPU

@@ -175,7 +175,8 @@ class LatentSpace(nn.Module):
         if tuple(latents.shape[1:3]) != expected:
             what, got = f"latents of {expected} for an image of {height} x {width}", tuple(latents.shape[1:3])
             raise ValueError(problem("decode", what, got, "pass the size of the image that was encoded"))
-        return self.autoencoder.decode(self.normalizer.inverse(latents))[:, :height, :width]
+        images = self.autoencoder.decode(self.normalizer.inverse(latents))
+        return images if images.shape[1:3] == (height, width) else images[:, :height, :width]
 
     def background_at(self, places: Int[Tensor, "*n 2"], sizes: Int[Tensor, "*n 2"]) -> Float[Tensor, "*n channels"]:
         """The normalised latent of the background at rows and columns of latent pictures of the given sizes.
