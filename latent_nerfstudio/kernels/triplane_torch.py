@@ -1,7 +1,7 @@
 """Tri-plane lookup and tiny MLP in plain torch, with a backward pass of its own: the twin of `triplane_triton`.
 
 A point's features are the sum of its bilinear values in three planes, hence a weighted sum of twelve texels: an
-embedding bag forwards, and, with the texels sorted, an embedding bag backwards. Axes: `scenes` S, `rows cols` texels,
+embedding bag forwards, and backwards the transpose of that sparse matrix. Axes: `scenes` S, `rows cols` texels,
 `features` F, `hidden` the MLP's width, `outputs`, `points`, and `texels` for 12, four for each plane.
 
 Planes are channels-last, [S, 3, rows, cols, F], so that the features of a texel are neighbours in memory.
@@ -9,6 +9,7 @@ Planes are channels-last, [S, 3, rows, cols, F], so that the features of a texel
 
 from typing import Any, NamedTuple, Optional, Tuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -73,8 +74,8 @@ class _TriplaneMLP(torch.autograd.Function):
         index, weight, features, hidden, hidden_weight, output_weight = ctx.saved_tensors
         kept = kept_points(gradient, ctx.negligible)
         if kept is not None:
-            index, weight, hidden, gradient = (value[kept] for value in (index, weight, hidden, gradient))
-            features = None if features is None else features[kept]
+            index, weight, hidden, gradient = (t.index_select(0, kept) for t in (index, weight, hidden, gradient))
+            features = None if features is None else features.index_select(0, kept)
         needs = ctx.needs_input_grad
         to_hidden = torch.ops.aten.threshold_backward(gradient @ output_weight, hidden, 0)  # that of ReLU
         to_planes = None
@@ -122,12 +123,33 @@ def spread(
     weight: Float[Tensor, "points texels"],
     count: int,
 ) -> Float[Tensor, "{count} features"]:
-    """The lookup's transpose: what each of `count` texels gets from the points around it.
+    """The lookup's transpose: what each of `count` texels gets from the points around it."""
+    way = spread_on_host if gradient.device.type == "cpu" else spread_sorted
+    return way(gradient, index, weight.to(gradient), count)
 
-    Texels are sorted, and each sums up its points in one bag: half the time of adding points one by one.
-    """
+
+def spread_on_host(
+    gradient: Float[Tensor, "points features"],
+    index: Int[Tensor, "points texels"],
+    weight: Float[Tensor, "points texels"],
+    count: int,
+) -> Float[Tensor, "{count} features"]:
+    """`spread` point by point, by scipy: a sixth of the time of sorting, where a texel may be added to at any time."""
+    from scipy.sparse import csc_matrix
+
+    starts = np.arange(0, index.numel() + 1, index.shape[1], dtype=np.int32)
+    lookup = (weight.flatten().numpy(), index.flatten().numpy(), starts)
+    return torch.from_numpy(csc_matrix(lookup, shape=(count, len(index))) @ gradient.numpy())
+
+
+def spread_sorted(
+    gradient: Float[Tensor, "points features"],
+    index: Int[Tensor, "points texels"],
+    weight: Float[Tensor, "points texels"],
+    count: int,
+) -> Float[Tensor, "{count} features"]:
+    """`spread` with the texels sorted, each of which sums up its points in one bag: half the time of adding points."""
     texel, order = torch.sort(index.flatten())
     starts = torch.searchsorted(texel, torch.arange(count, dtype=texel.dtype, device=texel.device))
-    point = order // index.shape[1]
-    weights = weight.flatten()[order].to(gradient)
-    return F.embedding_bag(point, gradient, starts, mode="sum", per_sample_weights=weights)
+    weights = weight.flatten()[order]
+    return F.embedding_bag(order // index.shape[1], gradient, starts, mode="sum", per_sample_weights=weights)

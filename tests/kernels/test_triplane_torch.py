@@ -5,7 +5,15 @@ import torch
 from torch import nn
 
 from latent_nerfstudio.fields.planes import EG3D_AXES, PLANE_AXES, sample_planes
-from latent_nerfstudio.kernels.triplane_torch import TinyMLP, kept_points, spread, texels_of, triplane_mlp
+from latent_nerfstudio.kernels.triplane_torch import (
+    TinyMLP,
+    kept_points,
+    spread,
+    spread_on_host,
+    spread_sorted,
+    texels_of,
+    triplane_mlp,
+)
 
 SLOTS = torch.tensor([1, 0, 2, 2, 0, 1, 1])
 
@@ -64,10 +72,12 @@ def test_points_outside_take_the_border():
     assert int(index.min()) >= 0 and int(index.max()) < 48
 
 
-def test_spread_is_the_transpose_of_the_lookup():
+@pytest.mark.parametrize("spread", [spread, spread_on_host, spread_sorted])
+@pytest.mark.parametrize("points", [40, 0])
+def test_spread_is_the_transpose_of_the_lookup(spread, points):
     """<A x, y> = <x, A^T y> for every x and y."""
-    index, weight = texels_of(torch.rand(40, 3) * 2 - 1, torch.arange(40) % 2, 4, 4, PLANE_AXES)
-    table, gradient = torch.randn(96, 5), torch.randn(40, 5)
+    index, weight = texels_of(torch.rand(points, 3) * 2 - 1, torch.arange(points) % 2, 4, 4, PLANE_AXES)
+    table, gradient = torch.randn(96, 5), torch.randn(points, 5)
     features = (table[index.long()] * weight[..., None]).sum(dim=1)
     torch.testing.assert_close((features * gradient).sum(), (table * spread(gradient, index, weight, 96)).sum())
 
