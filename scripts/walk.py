@@ -28,6 +28,7 @@ from walk_viewer import end, look
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import write_text
+from latent_nerfstudio.photos.process import SURROUNDINGS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -58,6 +59,7 @@ TOY = {
     f"ns-train latent-triplane {FEW} --data data/demo --pipeline.model.shared-bundle bundled --experiment-name demo "
     "--timestamp latest --vis tensorboard",
     "--max-num-iterations 600": FEW,
+    "--pipeline.rgb-alignment-start 400 --max-num-iterations 700": FEW,
     "lns render-meshes": "lns render-meshes --views 6 --size 32",
     "--count 20": "--count 3",
     "lns fit-scenes": "lns fit-scenes --steps 4",
@@ -145,7 +147,8 @@ STEPS: Dict[StepName, Step] = {
         (
             "pip install --quiet --editable '.[photos]'",
             "lns process-photos data/unposed --output data/posed",
-            f"{TRAIN} data/posed {BRIEFLY}",
+            f"{TRAIN} data/posed --pipeline.datamanager.camera-res-scale-factor 0.5 {SURROUNDINGS} "
+            "--timestamp latest --vis tensorboard nerfstudio-data",
         )
     ),
     "meshes": Step(

@@ -2,6 +2,7 @@
 
 import math
 import re
+import shlex
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,6 +40,17 @@ MASK_SHAPE = 0.05
 
 MARGIN = 0.1
 """Share of each side by which the box is wider on either end: no point lies on what has no texture."""
+
+LEARNED_SIDE = 320
+"""Longest side at which photos of something in its surroundings are learned, pixels."""
+
+SURROUNDINGS = (
+    "--pipeline.model.autoencoder.source bundled-f8 --pipeline.model.nerf.scene-contraction True "
+    "--pipeline.model.nerf.num-samples 32 --pipeline.model.nerf.num-importance-samples 32 "
+    "--pipeline.model.nerf.field.resolution 64 --pipeline.datamanager.images-per-batch 2 "
+    "--pipeline.rgb-alignment-start 400 --max-num-iterations 700"
+)
+"""Flags for these: the whole space in the planes, and what was best on instant-ngp's fox (benchmarks/fox.md)."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +146,8 @@ def process_photos(folder: Path, scene: Path, options: PhotoOptions) -> str:
         masks = work / "features" if (work / "features").is_dir() else None
         model = find_poses(work / "images", work, masks, options.matching, options.lens, len(set(sizes)) == 1)
         found = write_scene(model, work, writing)
-    return report(photos, names, found, model, scene)
+    train = training_line(scene, masks is not None, max(max(size) for size in sizes))
+    return "\n".join([*report(photos, names, found, model), f"Wrote {scene}; train:", train])
 
 
 def write_upright(photos: Sequence[Path], work: Path, options: PhotoOptions) -> tuple[list[str], list[tuple[int, int]]]:
@@ -331,8 +344,8 @@ def remapped(picture: UInt8[np.ndarray, "..."], maps: tuple[np.ndarray, np.ndarr
     return cv2.remap(picture, *maps, interpolation=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
 
 
-def report(photos: Sequence[Path], names: Sequence[str], found: Sequence[str], model: Any, scene: Path) -> str:
-    """How many photos got poses, which did not, and what to do if few did."""
+def report(photos: Sequence[Path], names: Sequence[str], found: Sequence[str], model: Any) -> list[str]:
+    """Lines: how many photos got poses, which did not, and what to do if few did."""
     error = f"error {model.compute_mean_reprojection_error():.2f} pixels"
     lines = [f"{len(found)} of {len(photos)} photos got poses ({error})"]
     lost = sorted(set(names) - set(found))
@@ -344,5 +357,13 @@ def report(photos: Sequence[Path], names: Sequence[str], found: Sequence[str], m
             "instead of turning on the spot; films: --matching sequential; an object that turns before a plain wall: "
             "--background auto, so that the wall is not looked at."
         )
-    lines.append(f"Wrote {scene}; train: ns-train latent-triplane --data {scene}")
-    return "\n".join(lines)
+    return lines
+
+
+def training_line(scene: Path, is_cut_out: bool, longest_side: int) -> str:
+    """The command that trains on a scene: one thing that is cut out, or something in its surroundings."""
+    line = f"ns-train latent-triplane --data {shlex.quote(str(scene))}"
+    if is_cut_out:
+        return line
+    scale = min(1.0, round(LEARNED_SIDE / longest_side, 2))
+    return f"{line} --pipeline.datamanager.camera-res-scale-factor {scale} {SURROUNDINGS} nerfstudio-data"

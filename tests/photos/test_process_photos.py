@@ -1,9 +1,13 @@
 """Photos to scenes: what is cut out, the box, and cameras against COLMAP's own."""
 
 import json
+import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tyro
+from nerfstudio.configs.method_configs import AnnotatedBaseConfigUnion
 from PIL import Image
 
 from latent_nerfstudio.data.layouts import read_transforms
@@ -17,6 +21,7 @@ from latent_nerfstudio.photos.process import (
     mask_beside,
     name_in_scene,
     process_photos,
+    training_line,
     upwards,
     write_scene,
     write_upright,
@@ -207,3 +212,12 @@ def test_cameras_are_those_of_colmap(tmp_path):
             )
             pixel = [frames.cx[index] - frames.fx[index] * x / z, frames.cy[index] + frames.fy[index] * y / z]
             np.testing.assert_allclose(pixel, camera.img_from_cam(local), atol=1e-4)
+
+
+@pytest.mark.parametrize("is_cut_out, side, scale", [(True, 640, 1.0), (False, 640, 0.5), (False, 200, 1.0)])
+def test_the_line_that_trains_is_understood(is_cut_out, side, scale):
+    _, *arguments = shlex.split(training_line(Path("my scene"), is_cut_out, side))
+    config = tyro.cli(AnnotatedBaseConfigUnion, args=arguments)
+    assert config.data == Path("my scene")
+    assert config.pipeline.datamanager.camera_res_scale_factor == scale
+    assert config.pipeline.model.nerf.scene_contraction is not is_cut_out
