@@ -79,7 +79,7 @@ class MeasureNerfacto:
 
 def measure(training: Training, seconds: float) -> Numbers:
     """Steps, CPU seconds, PSNR and SSIM of a training of some CPU seconds."""
-    with patch("nerfstudio.models.nerfacto.LearnedPerceptualImagePatchSimilarity", no_network):
+    with patch("torchmetrics.image.lpip.LearnedPerceptualImagePatchSimilarity", no_network):
         [rate] = seconds_a_step(training, [2 * TRIAL_STEPS], TRIAL_STEPS)
         steps, watch = max(1, round(seconds / rate)), Stopwatch()
         with temporary_folder() as folder:
