@@ -279,6 +279,8 @@ def make_jobs(work: Path) -> List[Job]:
         Job("export", lambda folder: export(run, folder), scene_contents, broken_scenes),
         Job("export to an archive", lambda folder: export_archive(run, folder), archive_contents, broken_archive),
         Job("fit scenes", lambda folder: fit(data, folder), scene_contents, broken_scenes),
+        Job("demo scene, over an old one", make_scene, made_contents, broken_made),
+        Job("save_scene, over an old one", save_scene, made_contents, broken_made),
     ]
 
 
@@ -405,6 +407,37 @@ def broken_cache(folder: Path) -> List[str]:
 
     files = sorted((folder / "cache").rglob("*.safetensors"))
     return [str(path) for path in files if latent_cache._read(path, VIEWS - 1) is None]
+
+
+def make_scene(folder: Path) -> None:
+    """`lns demo-scenes --overwrite`, twice."""
+    from latent_nerfstudio.cli.demo_scenes import DemoScenes
+
+    for _ in range(2):
+        made = DemoScenes(output=folder / "made", num_scenes=1, views=2, size=16, workers=1, overwrite=True)
+        made.main()
+
+
+def save_scene(folder: Path) -> None:
+    """`lns.save_scene`, twice."""
+    import latent_nerfstudio as lns
+
+    for _ in range(2):
+        lns.save_scene(folder / "made" / "saved", torch.full((2, 16, 16, 3), 0.5), lns.orbit(2, 16))
+
+
+def made_contents(folder: Path) -> Contents:
+    """All files, those that should not be there among them."""
+    paths = sorted(path for path in (folder / "made").rglob("*") if path.is_file())
+    return {"names": [path.name for path in paths], **{str(p.relative_to(folder)): p.read_bytes() for p in paths}}
+
+
+def broken_made(folder: Path) -> List[str]:
+    """Scenes that are there and not whole."""
+    from latent_nerfstudio.data.layouts import read_scene
+
+    scenes = [path for path in (folder / "made").glob("*") if path.name[0] != "."]
+    return [f"{path.name}: not whole" for path in scenes if len(read_scene(path)) != 2]
 
 
 def export(run: Path, folder: Path) -> None:

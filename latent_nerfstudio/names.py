@@ -37,6 +37,8 @@ def check_name(name: Any) -> None:
 
 def name_key(name: str) -> str:
     """What names are compared by: some file systems take Car and car, and a letter and its composition, for one."""
+    if name.isascii():
+        return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 

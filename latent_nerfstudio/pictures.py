@@ -68,7 +68,9 @@ def worded(path: object) -> Iterator[None]:
     """
     try:
         yield
-    except (FileNotFoundError, PictureError, UnusualFile):
+    except FileNotFoundError:
+        raise FileNotFoundError(problem(path, "a picture", "nothing there", "check the path")) from None
+    except (PictureError, UnusualFile):
         raise
     except BROKEN as error:
         reason = "another kind of file" if isinstance(error, UnidentifiedImageError) else f"'{error}'"

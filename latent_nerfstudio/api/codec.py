@@ -96,7 +96,11 @@ class Codec:
         Raises:
             ValueError: latents of another shape, or of other channels than the autoencoder's.
         """
-        batch = torch.as_tensor(latents).float()
+        try:
+            batch = torch.as_tensor(latents).float()
+        except (TypeError, ValueError, RuntimeError) as error:
+            got, do = f"a {type(latents).__name__}", "give a tensor or an array"
+            raise ValueError(problem("latents", f"[n, {self.num_channels}, h, w]", got, do)) from error
         batch = batch[None] if batch.ndim == 3 else batch
         if batch.ndim != 4 or batch.shape[1] != self.num_channels or not batch.numel():
             got, do = f"{list(batch.shape)}", "take the autoencoder that they come from"

@@ -31,6 +31,7 @@ from latent_nerfstudio.api.codec import Codec, Images
 from latent_nerfstudio.api.progress import progress
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.scene_view import SceneView
+from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.models.camera_rendering import size_of
 from latent_nerfstudio.models.latent_model import LatentModel
 from latent_nerfstudio.models.shared_bundle import SharedBundle
@@ -87,14 +88,16 @@ class Pictures:
         Returns:
             The files.
         """
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         paths, place = save_pictures(folder, self.rgb), Path(folder).expanduser()
         for name in ("depth", "accumulation"):
             paths.append(place / f"{name}.npy")
-            np.save(paths[-1], vars(self)[name][..., 0].float().numpy())
+            with replacing_file(paths[-1]) as stream:
+                np.save(stream, vars(self)[name][..., 0].float().numpy())
         paths.append(place / "latents.safetensors")
-        save_file({"latents": self.raw_latent.contiguous()}, paths[-1])
+        with replacing_file(paths[-1]) as stream:
+            stream.write(save({"latents": self.raw_latent.contiguous()}))
         return paths
 
 
@@ -108,7 +111,8 @@ def save_pictures(folder: Union[str, Path], pictures: Float[Tensor, "n height wi
     place.mkdir(parents=True, exist_ok=True)
     paths = [place / f"{index:04d}.png" for index in range(len(pictures))]
     for path, picture in zip(paths, as_bytes(pictures), strict=True):
-        Image.fromarray(picture).save(path)
+        with replacing_file(path) as stream:
+            Image.fromarray(picture).save(stream, "PNG")
     return paths
 
 

@@ -4,7 +4,7 @@ A crop is a picture of its own, borders and all: what an encoder makes of it is 
 corner may lie anywhere, since a crop's latents are those of the crop and not a part of the picture's.
 """
 
-from typing import Dict, List, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -44,13 +44,16 @@ def object_latents(
     images: Float[Tensor, "n height width 3"],
     background: Float[Tensor, "3"],
     factor: int,
+    kept: Optional[Bool[Tensor, "n h w"]] = None,
 ) -> Shaped[Tensor, "pixels channels"]:
-    """What a normaliser is fitted to: the raw latents of pictures that see an object; all, where none does.
+    """What a normaliser is fitted to: the raw latents of pictures that see an object, of those that masks keep where
+    there are some; all, where none does.
 
     The latents of a plain background and of a picture's border are of another size than those of objects, and far more:
     with their statistic the targets of objects would be anything but of unit variance.
     """
     shown = sees_object(images, background, factor)
+    shown = shown if kept is None else shown & kept.to(shown.device)
     return raw[shown] if bool(shown.any()) else raw.flatten(0, -2)
 
 

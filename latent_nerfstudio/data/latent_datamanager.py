@@ -241,9 +241,11 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         stride = count if space.is_identity else max(1, -(-len(table.values) // FIT_SAMPLE))
         latents = []
         for index in range(0, count, stride):
-            image = as_float(self.cached_train[index]["image"].cpu())[None]
+            picture, factor = self.cached_train[index], space.downscale_factor
+            image, mask = as_float(picture["image"].cpu())[None], picture.get("mask")
+            kept = None if mask is None else mask_of_latent(mask[..., 0].cpu(), factor)[None]
             raw, color = as_float(table.picture(index))[None], space.background_color
-            latents.append(object_latents(raw, image, color, space.downscale_factor))
+            latents.append(object_latents(raw, image, color, factor, kept))
         return torch.cat(latents)
 
     def checked_latents(self, encoded: SceneLatents) -> SceneLatents:

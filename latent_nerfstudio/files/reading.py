@@ -56,7 +56,11 @@ def open_file(path: Union[Path, str]) -> BinaryIO:
         UnusualFile: a folder, pipe, socket or device.
     """
     # Without O_NONBLOCK, opening a pipe waits until somebody writes into it.
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except ValueError as error:
+        got = "a name that no file can have"
+        raise FileNotFoundError(problem(path, "a file", got, "check the path")) from error
     mode = os.fstat(handle).st_mode
     if not stat.S_ISREG(mode):
         os.close(handle)

@@ -69,6 +69,8 @@ class FitRequest:
             value = getattr(self, name)
             if isinstance(value, (int, float)) and not value >= low:
                 raise ValueError(problem(name, f"at least {low}", value, "raise it"))
+        if self.workers != "ray" and not isinstance(self.workers, int):
+            raise ValueError(problem("workers", "a number, or 'ray'", repr(self.workers), "change it"))
         start = self.rgb_alignment_start
         if start is not None and start >= self.steps:
             raise ValueError(

@@ -131,7 +131,7 @@ class IGAEPipeline(LatentPipeline):
         """Finds the real images, once; a run that is only opened for evaluation needs neither them nor LPIPS."""
         config = self.config
         if config.real_images is not None and self.real_images is None:
-            self.real_images = RealImages(config.real_images, *self.picture_size())
+            self.real_images = RealImages(config.real_images, *self.picture_size(), seed=self.datamanager.seed)
             self.lpips = LpipsLoss() if config.real_lpips_weight > 0 else None
 
     def load_pipeline(self, loaded_state: Dict[str, Any], step: int) -> None:
@@ -198,10 +198,12 @@ class IGAEPipeline(LatentPipeline):
         Its statistic is that of `LatentDataManager.prepare`, so that nothing jumps when joint training begins. Whole
         pictures, as new scenes will be encoded.
         """
-        image = self.datamanager.next_train_images(step)[1]["image"]
+        batch, factor = self.datamanager.next_train_images(step)[1], self.space.downscale_factor
+        image, mask = batch["image"], batch.get("mask")
         with self.autocast():
             raw = self.space.autoencoder.encode(image).float()
-        shown = object_latents(raw, image, self.space.background_color, self.space.downscale_factor)
+        kept = None if mask is None else mask_of_latents(mask, factor)
+        shown = object_latents(raw, image, self.space.background_color, factor, kept)
         self.space.normalizer.follow(shown, REFRESH_MOMENTUM)
         self.space.encode_background()
 

@@ -74,5 +74,5 @@ def check_known(wanted: Sequence[str], known: Sequence[str], where: object) -> N
     there = set(known)
     for name in wanted:
         if name not in there:
-            near = ", ".join(difflib.get_close_matches(name, known, n=3, cutoff=0.3) or list(known)[:3])
+            near = ", ".join(difflib.get_close_matches(str(name), known, n=3, cutoff=0.3) or list(known)[:3])
             raise ValueError(problem("scenes", f"scenes of {where}, such as {near}", repr(name), "correct the name"))

@@ -144,7 +144,12 @@ def test_pictures_as_a_row_and_on_disk(tmp_path: Path):
     for index in (3, 7, -4):
         with pytest.raises(IndexError, match=f"expected an index below 3, got {index}"):
             pictures[index]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "kept").write_text("kept")
+    for name in ("0000.png", "depth.npy", "latents.safetensors"):
+        (tmp_path / "out" / name).symlink_to(tmp_path / "kept")
     paths = pictures.save(tmp_path / "out")
+    assert (tmp_path / "kept").read_text() == "kept"
     assert [path.name for path in paths[:3]] == ["0000.png", "0001.png", "0002.png"]
     assert [path.name for path in paths[3:]] == ["depth.npy", "accumulation.npy", "latents.safetensors"]
     np.testing.assert_array_equal(np.load(paths[3]), pictures.depth[..., 0])

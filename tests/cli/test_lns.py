@@ -244,7 +244,7 @@ def test_report_reads_what_ns_eval_wrote(exported, tmp_path, capsys):
 
 def test_report_refuses_evaluations_that_do_not_fit(latent_run, tmp_path):
     (tmp_path / "bad.json").write_text("{}")
-    with pytest.raises(ValueError, match="bad.json: expected JSON with"):
+    with pytest.raises(ValueError, match="bad.json: expected what ns-eval wrote"):
         Report((latent_run,), eval=(tmp_path / "bad.json",)).main()
     with pytest.raises(ValueError, match="entry_seconds: expected one for each of 1 runs, got 2"):
         Report((latent_run,), entry_seconds=(1.0, 2.0)).main()

@@ -156,3 +156,8 @@ def test_latents_of_objects_are_all_where_nothing_is_in_front():
     assert object_latents(raw, photo, WHITE, 2).tolist() == [[float(i)] for i in range(6)]
     photo[0, 3, 5] = 0
     assert object_latents(raw, photo, WHITE, 2).tolist() == [[5.0]]
+    kept = torch.ones(1, 2, 3, dtype=torch.bool)
+    photo[0, 0, 0] = 0.0
+    assert object_latents(raw, photo, WHITE, 2, kept).tolist() == [[0.0], [5.0]]
+    kept[0, 0, 0] = False
+    assert object_latents(raw, photo, WHITE, 2, kept).tolist() == [[5.0]]

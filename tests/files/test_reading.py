@@ -30,6 +30,12 @@ def test_what_is_no_plain_file(tmp_path, kind):
         open_plain(path, 50 if kind == "large" else 1 << 41)
 
 
+@pytest.mark.parametrize("name", ["a\0b.json", "\ud800.json"])
+def test_a_name_that_no_file_can_have(tmp_path, name):
+    with pytest.raises(FileNotFoundError, match="expected a file, got nothing there"):
+        read_json(tmp_path / name)
+
+
 def test_a_link_to_a_file_is_read(tmp_path):
     (tmp_path / "a.json").write_text('{"a": [1, -2.5, 18446744073709551615]}')
     (tmp_path / "b.json").symlink_to(tmp_path / "a.json")

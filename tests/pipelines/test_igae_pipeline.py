@@ -283,6 +283,16 @@ def test_flags_of_the_other_stages_are_refused(balls, kl):
 # Real images
 
 
+def test_the_seed_of_a_run_is_that_of_its_real_images(balls, kl, photos):
+    batches = []
+    for seed in (1, 2):
+        pipeline = joint_pipeline_of(balls, kl, real_images=photos)
+        pipeline.datamanager.seed = seed
+        pipeline.prepare_real_images()
+        batches.append(pipeline.real_images.batch(0, 4))
+    assert not torch.equal(*batches)
+
+
 def test_real_images_train_the_autoencoder(balls, kl, photos):
     losses = joint_losses(pipeline := joint_pipeline_of(balls, kl, real_images=photos, real_variation_weight=0.1))
     assert reached(pipeline, losses["real_loss"]) == {"encoder", "decoder"}
