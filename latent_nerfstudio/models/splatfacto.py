@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Optional, Tuple, Type, Union
 import torch
 from gsplat.rendering import rasterization
 from gsplat.strategy import DefaultStrategy
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras, CameraType
 from nerfstudio.data.scene_box import OrientedBox
 from nerfstudio.models.splatfacto import SplatfactoModel, SplatfactoModelConfig, random_quat_tensor
@@ -18,6 +18,7 @@ from torch.nn import Parameter, ParameterDict
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.heads import bound
+from latent_nerfstudio.latent_space.latent_space import to_device
 from latent_nerfstudio.latent_space.resolution import view_directions
 from latent_nerfstudio.models.channel_nerf import check_single_scene
 from latent_nerfstudio.models.releases import densify, is_trained
@@ -143,23 +144,23 @@ class LatentSplatfactoModel(SplatfactoModel):
         Raises:
             ValueError: cameras that gsplat does not project.
         """
-        check_cameras(cameras)
+        host = on_host(cameras)
+        check_cameras(host)
         far = farthest_corner(cameras.camera_to_worlds[..., 3], self.box)[:, None, None]
-        kept = self.kept(obb_box)
-        if not bool(kept.any()):
+        values = self.shown(obb_box)
+        if not len(values["means"]):
             self.info = {}
-            return nothing(cameras, self.gauss_params["features"].shape[1], far)
-        values = {name: self.gauss_params[name][kept] for name in ("means", "scales", "quats", "opacities")}
+            return nothing(host, values["channels"].shape[1], far)
         picture, alpha, self.info = rasterization(
             means=values["means"],
             quats=values["quats"],
             scales=values["scales"].exp(),
             opacities=values["opacities"].sigmoid()[:, 0],
-            colors=self.channels[kept],
+            colors=values["channels"],
             viewmats=world_to_camera(cameras.camera_to_worlds),
-            Ks=cameras.get_intrinsics_matrices().to(self.device),
-            width=int(cameras.width[0]),
-            height=int(cameras.height[0]),
+            Ks=to_device(host.get_intrinsics_matrices(), self.device),
+            width=int(host.width[0]),
+            height=int(host.height[0]),
             packed=False,
             near_plane=NEAREST,
             render_mode="RGB+ED",
@@ -171,8 +172,8 @@ class LatentSplatfactoModel(SplatfactoModel):
             self.strategy.step_pre_backward(
                 self.gauss_params, self.optimizers, self.strategy_state, self.step, self.info
             )
-        lengths = view_directions(cameras).norm(dim=-1, keepdim=True).to(picture)
-        distance = picture[..., -1:] * lengths  # gsplat's depth is along z
+        lengths = view_directions(host).norm(dim=-1, keepdim=True).to(picture.dtype)
+        distance = picture[..., -1:] * to_device(lengths, picture.device)  # gsplat's depth is along z
         depth = distance * alpha + (1 - alpha) * far
         return {"latent": picture[..., :-1], "accumulation": alpha, "depth": depth}
 
@@ -180,12 +181,14 @@ class LatentSplatfactoModel(SplatfactoModel):
         """Densification, see `releases.densify`."""
         densify(self.strategy, self.gauss_params, self.optimizers, self.strategy_state, step, self.info)
 
-    def kept(self, obb_box: Optional[OrientedBox]) -> Bool[Tensor, "gaussians"]:
-        """Which gaussians a crop leaves; all in training."""
-        means = self.gauss_params["means"]
+    def shown(self, obb_box: Optional[OrientedBox]) -> Dict[str, Float[Tensor, "gaussians _"]]:
+        """The gaussians that a crop leaves, with their `channels`; all in training."""
+        names = ("means", "scales", "quats", "opacities")
+        values = {**{name: self.gauss_params[name] for name in names}, "channels": self.channels}
         if obb_box is None or self.training:
-            return torch.ones_like(means[:, 0], dtype=torch.bool)
-        return obb_box.within(means).reshape(-1)
+            return values
+        kept = obb_box.within(values["means"]).reshape(-1).nonzero()[:, 0]
+        return {name: value[kept] for name, value in values.items()}
 
     def get_loss_dict(self, outputs, batch, metrics_dict=None) -> Dict[str, Tensor]:
         """Mean absolute difference from `batch["latent"]`, of any shape, and the regularisers.
@@ -235,12 +238,22 @@ def nothing(cameras: Cameras, num_channels: int, far: Float[Tensor, "cameras 1 1
 
 def world_to_camera(camera_to_worlds: Float[Tensor, "cameras 3 4"]) -> Float[Tensor, "cameras 4 4"]:
     """gsplat's view matrices: world to camera, the camera looking along +z with y down (Nerfstudio: along -z, y up)."""
-    axes = camera_to_worlds.new_tensor([1.0, -1.0, -1.0])
-    rotation = (camera_to_worlds[:, :, :3] * axes).transpose(1, 2)
-    matrix = torch.eye(4).to(camera_to_worlds).repeat(len(camera_to_worlds), 1, 1)
+    right, up, back = camera_to_worlds[:, :, :3].unbind(dim=2)
+    rotation = torch.stack([right, -up, -back], dim=1)
+    matrix = torch.eye(4, dtype=rotation.dtype, device=rotation.device).repeat(len(rotation), 1, 1)
     matrix[:, :3, :3] = rotation
     matrix[:, :3, 3:] = -rotation @ camera_to_worlds[:, :, 3:]
     return matrix
+
+
+def on_host(cameras: Cameras) -> Cameras:
+    """Cameras on the host, without their poses; a device is asked once."""
+    names = ("fx", "fy", "cx", "cy", "width", "height", "camera_type", "distortion_params")
+    values = {name: getattr(cameras, name) for name in names if getattr(cameras, name) is not None}
+    numbers = torch.cat([value.double() for value in values.values()], dim=1).cpu()
+    parts = numbers.split([value.shape[1] for value in values.values()], dim=1)
+    own: Any = {name: part.to(values[name].dtype) for name, part in zip(values, parts, strict=True)}
+    return Cameras(camera_to_worlds=torch.eye(3, 4).repeat(len(cameras), 1, 1), **own)
 
 
 def check_cameras(cameras: Cameras) -> None:

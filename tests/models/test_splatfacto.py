@@ -13,7 +13,7 @@ from nerfstudio.data.scene_box import OrientedBox, SceneBox
 from tiny import camera_of, gradients
 
 from latent_nerfstudio.models import splatfacto
-from latent_nerfstudio.models.splatfacto import LatentSplatfactoModelConfig, world_to_camera
+from latent_nerfstudio.models.splatfacto import LatentSplatfactoModelConfig, on_host, world_to_camera
 
 INFINITE = (-float("inf"), float("inf"))
 HAS_CUDA = torch.cuda.is_available()
@@ -108,6 +108,17 @@ def test_view_matrices_project_points_of_a_ray_onto_its_pixel():
         rows, columns = torch.meshgrid(torch.arange(12) + 0.5, torch.arange(20) + 0.5, indexing="ij")
         torch.testing.assert_close(pixels[..., 0] / pixels[..., 2], columns, atol=1e-3, rtol=0)
         torch.testing.assert_close(pixels[..., 1] / pixels[..., 2], rows, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("distortion", [None, torch.arange(6) / 7])
+def test_cameras_on_the_host_have_all_but_their_poses(distortion):
+    cameras = camera_of(20, 12, focal=15.0, count=3)
+    cameras.distortion_params = None if distortion is None else distortion.repeat(3, 1)
+    host = on_host(cameras)
+    for name in ("fx", "fy", "cx", "cy", "width", "height", "camera_type"):
+        assert torch.equal(getattr(host, name), getattr(cameras, name)), name
+    assert torch.equal(host.get_intrinsics_matrices(), cameras.get_intrinsics_matrices())
+    assert distortion is None or torch.equal(host.distortion_params, cameras.distortion_params)
 
 
 def test_pictures_of_several_cameras(naive):
