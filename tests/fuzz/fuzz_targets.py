@@ -5,6 +5,7 @@ Anything else is a finding: another exception, a hang, or memory beyond `MEMORY`
 """
 
 import json
+import math
 import resource
 import signal
 import zipfile
@@ -25,6 +26,7 @@ from latent_nerfstudio.data.layouts.srn import read_srn
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
 from latent_nerfstudio.engine.checkpoints import load_state
 from latent_nerfstudio.engine.runs import Run, read_summary
+from latent_nerfstudio.engine.summary import read_results
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.latent_space.published import (
     autoencoder_state,
@@ -567,6 +569,24 @@ def make_mesh(folder: Path) -> Right:
     return Right(folder / "box.obj", MESH, lambda path: load_surface(path).normalized())
 
 
+def make_gltf(folder: Path) -> Right:
+    """A textured box with its buffers as text."""
+    import trimesh
+    from PIL import Image
+
+    box = trimesh.creation.box((1, 2, 3))
+    material = trimesh.visual.material.PBRMaterial(baseColorTexture=Image.new("RGB", (4, 4)), alphaMode="BLEND")
+    box.visual = trimesh.visual.TextureVisuals(box.vertices[:, :2], material)
+    files = trimesh.exchange.gltf.export_gltf(trimesh.Scene(box), embed_buffers=True)
+    path = folder / "box.gltf"
+    return Right(path, json.loads(files["model.gltf"]), lambda path: load_surface(path).normalized())
+
+
+def make_results(folder: Path) -> Right:
+    content = {"experiment_name": "a", "results": {"psnr": 20.0, "a/psnr": 20.5, "a/ssim": 0.9, "psnr_std": math.nan}}
+    return Right(folder / "eval.json", content, read_results)
+
+
 several_changes = st.lists(changes, min_size=1, max_size=3)
 precisions = st.sampled_from(["float16", "float32", "int8"])
 json_names = st.sampled_from(["config.json", "latent_space.json"])
@@ -602,6 +622,8 @@ TARGETS: Dict[str, Target] = {
         Target("status.json", make_status, several_changes, use_json),
         Target("checkpoint, bytes", make_run_checkpoint, damages, use_bytes),
         Target("mesh, bytes", make_mesh, damages, use_bytes),
+        Target("mesh, JSON of glTF", make_gltf, several_changes, use_json),
+        Target("eval.json", make_results, several_changes, use_json),
     )
 }
 """All, by name."""
