@@ -3,7 +3,7 @@
 import os
 import sys
 import warnings
-from typing import Any
+from typing import Any, Union
 
 from latent_nerfstudio.escaping import for_terminal
 
@@ -28,6 +28,14 @@ def problem(what: object, expected: str, got: object, do: str) -> str:
     """
     parts = (for_terminal(part, LONGEST) for part in (what, expected, got, do))
     return "{}: expected {}, got {}; {}".format(*parts)
+
+
+def check_least(owner: object, do: str = "raise it", **least: Union[int, float]) -> None:
+    """Refuses attributes of an object that are less than `least` says; None is left out."""
+    for name, low in least.items():
+        value = getattr(owner, name)
+        if value is not None and not value >= low:
+            raise ValueError(problem(name, f"at least {low}", value, do))
 
 
 def is_worded(error: BaseException) -> bool:

@@ -1,7 +1,8 @@
 """Names of scenes, which become names of files on every system. Imports only how errors are worded."""
 
+import difflib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from latent_nerfstudio.errors import problem
@@ -17,15 +18,10 @@ DEVICES = {"con", "prn", "aux", "nul"} | {f"{port}{digit}" for port in ("com", "
 
 
 def check_name(name: Any) -> None:
-    """Refuses what cannot be the name of a file or folder on every system.
+    """Refuses what cannot be the name of a file or folder on every system: path separators, control characters, a drive
+    (`C:x`), a device (`CON`), a pattern (`x*`), a dot or a blank at an end, or more than 200 bytes.
 
-    Args:
-        name: of a scene. A dot in front would hide its folder; Windows drops dots and blanks at the end.
-
-    Raises:
-        ValueError: path separators, control characters, a drive (`C:x`), a device (`CON`), a pattern (`x*`), a dot or
-            a blank at an end, or more than 200 bytes.
-    """
+    A dot in front would hide its folder; Windows drops dots and blanks at the end."""
     plain = isinstance(name, str) and name.isprintable() and name == name.strip() and name == name.strip(".")
     if not plain or set(FORBIDDEN) & set(name) or not 0 < len(name.encode()) <= MAX_NAME:
         expected = f"1 to {MAX_NAME} bytes of printable characters, none of {FORBIDDEN} and no dot or blank at an end"
@@ -43,17 +39,7 @@ def name_key(name: str) -> str:
 
 
 def take_name(name: str, taken: dict[str, str], where: object, do: str = "rename one of them") -> None:
-    """Adds a name to those that are taken.
-
-    Args:
-        name: of a scene.
-        taken: names so far, by `name_key`; changed.
-        where: what holds them, for the message.
-        do: what the message advises.
-
-    Raises:
-        ValueError: some file systems take the name for one that is taken.
-    """
+    """Adds a name to those that are taken by `name_key`, and refuses one that some file systems take for another."""
     key = name_key(name)
     if key in taken:
         got = f"{name!r} twice" if taken[key] == name else f"{taken[key]!r} and {name!r}, one name to some file systems"
@@ -62,11 +48,7 @@ def take_name(name: str, taken: dict[str, str], where: object, do: str = "rename
 
 
 def check_names(names: Iterable[str], where: object) -> None:
-    """Refuses names that are no files' (`check_name`), and two that some file systems take for one.
-
-    Raises:
-        ValueError: such a name.
-    """
+    """Refuses names that are no files' (`check_name`), and two that some file systems take for one."""
     taken: dict[str, str] = {}
     for name in names:
         try:
@@ -74,3 +56,12 @@ def check_names(names: Iterable[str], where: object) -> None:
         except ValueError as error:
             raise ValueError(f"{where}, {error}") from error
         take_name(name, taken, where)
+
+
+def check_known(wanted: Iterable[str], known: Sequence[str], where: object) -> None:
+    """Refuses names of scenes that are not there, and names those closest to the first of them."""
+    there = set(known)
+    for name in wanted:
+        if name not in there:
+            near = ", ".join(difflib.get_close_matches(str(name), known, n=3, cutoff=0.3) or list(known)[:3])
+            raise ValueError(problem("scenes", f"scenes of {where}, such as {near}", repr(name), "correct the name"))

@@ -40,16 +40,8 @@ class PictureError(ValueError):
 
 @contextmanager
 def open_picture(path: Union[Path, str], any_mode: bool = False) -> Iterator[Image.Image]:
-    """Opens a picture; its pixels are decoded when the block asks for them.
-
-    Args:
-        path: a regular file of one of `FORMATS`.
-        any_mode: whether modes other than `MODES` are taken, too.
-
-    Raises:
-        FileNotFoundError: no such file.
-        PictureError: no picture, a damaged or too large one, or one of a mode that is not read.
-    """
+    """Opens a picture; its pixels are decoded when the block asks for them. `any_mode` takes others than `MODES`,
+    too."""
     with worded(path), open_file(path) as file, Image.open(file, formats=FORMATS) as image:
         check_size(image.size, path)
         if not (any_mode or image.mode in MODES or is_sixteen_bits(image)):
@@ -60,12 +52,7 @@ def open_picture(path: Union[Path, str], any_mode: bool = False) -> Iterator[Ima
 
 @contextmanager
 def worded(path: object) -> Iterator[None]:
-    """Words what Pillow's decoders and the file system raise.
-
-    Raises:
-        FileNotFoundError: no such file.
-        PictureError: anything else that says that a picture cannot be read.
-    """
+    """Words what Pillow's decoders and the file system raise."""
     try:
         yield
     except FileNotFoundError:
@@ -79,11 +66,7 @@ def worded(path: object) -> Iterator[None]:
 
 
 def check_size(size: tuple[int, int], path: object) -> None:
-    """Refuses pictures without pixels, and those that no memory holds.
-
-    Raises:
-        PictureError: such a picture.
-    """
+    """Refuses pictures without pixels, and those that no memory holds."""
     width, height = size
     if not 0 < width * height <= LARGEST:
         expected, do = f"an image of 1 to {LARGEST:,} pixels", "export the image again, smaller"
@@ -101,11 +84,8 @@ def has_alpha(image: Image.Image) -> bool:
 
 
 def plain(image: Image.Image) -> Image.Image:
-    """A picture as RGB, or as RGBA where it has transparency; 16 bits become their upper 8.
-
-    Args:
-        image: of one of `MODES`, or grey of 16 bits.
-    """
+    """A picture, of one of `MODES` or grey of 16 bits, as RGB, or as RGBA where it has transparency; 16 bits become
+    their upper 8."""
     if is_sixteen_bits(image):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("La", "PA"):  # Pillow knows no direct way
@@ -114,16 +94,7 @@ def plain(image: Image.Image) -> Image.Image:
 
 
 def read_picture(path: Union[Path, str], scale: float = 1.0) -> UInt8[np.ndarray, "height width channels"]:
-    """Reads a picture as RGB, or as RGBA where it has transparency.
-
-    Args:
-        path: see `open_picture`.
-        scale: of its sides, which are rounded down.
-
-    Raises:
-        FileNotFoundError: no such file.
-        PictureError: it cannot be read.
-    """
+    """Reads a picture as RGB, or as RGBA where it has transparency; scaled sides are rounded down."""
     with open_picture(path) as image:
         picture = plain(image)
         if scale != 1.0:
@@ -132,7 +103,7 @@ def read_picture(path: Union[Path, str], scale: float = 1.0) -> UInt8[np.ndarray
 
 
 def read_over_white(path: Union[Path, str]) -> UInt8[np.ndarray, "height width 3"]:
-    """Reads a picture as RGB; what is transparent becomes white. Raises as `read_picture`."""
+    """Reads a picture as RGB; what is transparent becomes white."""
     with open_picture(path) as image:
         return over_white(image)
 
@@ -146,7 +117,7 @@ def over_white(image: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
 
 
 def read_silhouette(path: Union[Path, str]) -> Optional[Bool[np.ndarray, "height width"]]:
-    """Reads where a picture is not fully transparent; None where it has no transparency. Raises as `read_picture`."""
+    """Reads where a picture is not fully transparent; None where it has no transparency."""
     with open_picture(path) as image:
         return np.asarray(plain(image).getchannel("A")) > 0 if has_alpha(image) else None
 
@@ -158,17 +129,8 @@ def read_mask(
 
     A pixel is kept from half of the largest value on, so that masks of 0 and 1, of 0 and 255, and those that JPEG has
     blurred are all read as they are meant. The value is that of the brightest channel, times alpha; alpha alone where
-    it varies over plain black.
-
-    Args:
-        path: a picture of any mode.
-        scale: of its sides, which are rounded down.
-        marks_ignored: as instant-ngp's dynamic masks do, in which whatever is not zero is left out.
-
-    Raises:
-        FileNotFoundError: no such file.
-        PictureError: it cannot be read.
-    """
+    it varies over plain black. In instant-ngp's dynamic masks, which mark what is ignored, all that is not zero is left
+    out."""
     with open_picture(path, any_mode=True) as image:
         if scale != 1.0:
             image = image.resize(scaled(image.size, scale), Image.Resampling.NEAREST)

@@ -66,19 +66,15 @@ class Ring:
 
     def resized(self, height: Optional[int]) -> "Ring":
         """The same view with pictures of another height, of the same aspect; None leaves it as it is."""
+        check_side(height)
         if height is None:
             return self
-        check_side(height)
         width = max(1, round(self.width * height / self.height))
         across, down = width / self.width, height / self.height
         return replace(self, height=height, width=width, focal=(self.focal[0] * across, self.focal[1] * down))
 
     def cameras(self, views: int) -> Cameras:
-        """So many cameras in the order of a walk that ends where it began.
-
-        Raises:
-            ValueError: no view at all.
-        """
+        """So many cameras in the order of a walk that ends where it began."""
         return pinhole_cameras(self.walk(views), [self.focal], self.height, self.width)
 
     def walk(self, views: int) -> Float[np.ndarray, "views 4 4"]:
@@ -218,13 +214,9 @@ def camera_path(path: Union[str, Path]) -> Cameras:
     return cameras
 
 
-def check_side(side: int) -> None:
-    """Refuses pictures without pixels, and those that no memory holds.
-
-    Raises:
-        ValueError: such a side.
-    """
-    if not 1 <= side <= MAX_SIDE:
+def check_side(side: Optional[int]) -> None:
+    """Refuses pictures without pixels, and those that no memory holds; None is any."""
+    if side is not None and not 1 <= side <= MAX_SIDE:
         raise ValueError(problem("size", f"1 to {MAX_SIDE} pixels", side, "try 128"))
 
 
@@ -235,13 +227,9 @@ def ring_in_box(box: Float[torch.Tensor, "2 3"]) -> Ring:
 
 
 def ring_of(cameras: Cameras, box: Optional[Float[torch.Tensor, "2 3"]] = None) -> Ring:
-    """The ring that suits a scene's own cameras: about what they look at, from their usual distance and elevation, with
-    their lens; all of these are medians.
-
-    Args:
-        cameras: the scene's, at least one.
-        box: scene box, in whose middle to look where the cameras do not look at one point within it.
-    """
+    """The ring that suits a scene's own cameras, of which there are some: about what they look at, or the middle of
+    `box` where that is not one point within it, from their usual distance and elevation, with their lens; all of these
+    are medians."""
     poses = cameras.camera_to_worlds.double().cpu().numpy()
     up = up_of(poses)
     center = focus_of(poses, box)
@@ -308,14 +296,8 @@ def arc_of(azimuths: Float[np.ndarray, " views"]) -> Tuple[float, float]:
 def pinhole_cameras(
     poses: Float[np.ndarray, "views 4 4"], focal: Sequence[Tuple[float, float]], height: int, width: int
 ) -> Cameras:
-    """Cameras of one size whose axis goes through the middle of the picture.
-
-    Args:
-        poses: OpenGL camera-to-world matrices.
-        focal: focal lengths along x and y, pixels, of each or of all.
-        height: pixels.
-        width: pixels.
-    """
+    """Cameras of one size whose axis goes through the middle of the picture, from OpenGL camera-to-world matrices and
+    the focal lengths along x and y, pixels, of each or of all."""
     lengths = torch.tensor(list(focal), dtype=torch.float32).expand(len(poses), 2)
     return Cameras(
         camera_to_worlds=torch.tensor(poses[:, :3], dtype=torch.float32),
@@ -331,11 +313,7 @@ def pinhole_cameras(
 
 def walk_together(rings: Sequence[Ring], views: int) -> Cameras:
     """Cameras of several rings in step: first the first camera of each ring, then the second of each, and so on.
-
-    Args:
-        rings: with pictures of one height; the widest one's width is everybody's.
-        views: cameras of each ring.
-    """
+    Pictures are of one height, and as wide as the widest ring's."""
     poses = np.stack([ring.walk(views) for ring in rings], axis=1).reshape(-1, 4, 4)
     width = max(ring.width for ring in rings)
     return pinhole_cameras(poses, [ring.focal for ring in rings] * views, rings[0].height, width)

@@ -2,7 +2,7 @@
 them, and diffusers' own `vae.decode` takes them as they are."""
 
 from pathlib import Path
-from typing import Any, List, Optional, Sequence, Union
+from typing import Any, Optional, Sequence, Union
 
 import numpy as np
 import torch
@@ -159,11 +159,7 @@ def load_autoencoder(source: str, subfolder: Optional[str] = None, device: Optio
 
 
 def device_of(name: Optional[str]) -> torch.device:
-    """A device by its name; without one the GPU, if there is one.
-
-    Raises:
-        ValueError: this machine has no such device.
-    """
+    """A device of this machine by its name; without one the GPU, if there is one."""
     chosen = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         return torch.empty(0, device=chosen).device
@@ -173,12 +169,13 @@ def device_of(name: Optional[str]) -> torch.device:
 
 
 def as_batch(pictures: Images) -> Float[Tensor, "n height width 3"]:
-    """Pictures as floats in [0, 1], one after the other.
-
-    Raises:
-        ValueError: another shape, several sizes, or no numbers at all.
-    """
-    given = torch.stack(same_size(pictures)) if isinstance(pictures, (list, tuple)) else as_numbers(pictures)
+    """Pictures as floats in [0, 1], one after the other."""
+    is_many = isinstance(pictures, (list, tuple))
+    numbers = [as_numbers(picture) for picture in (pictures if is_many else [pictures])]  # type: ignore[union-attr]
+    shapes = {tuple(value.shape) for value in numbers}
+    if len(shapes) != 1:
+        raise ValueError(problem("pictures", "pictures of one size", f"{len(shapes)} sizes", "encode each by itself"))
+    given = torch.stack(numbers) if is_many else numbers[0]
     batch = given.float() / 255 if given.dtype == torch.uint8 else given.float()
     batch = batch[None] if batch.ndim == 3 else batch
     if batch.ndim != 4 or batch.shape[-1] != 3 or not batch.numel():
@@ -188,12 +185,7 @@ def as_batch(pictures: Images) -> Float[Tensor, "n height width 3"]:
 
 
 def as_numbers(picture: Any) -> Tensor:
-    """A picture, or several, as a tensor.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: a file that is no picture, or anything else without numbers.
-    """
+    """A picture, or several, as a tensor."""
     if isinstance(picture, (str, Path)):
         picture = read_over_white(Path(picture).expanduser())
     elif isinstance(picture, Image.Image):
@@ -203,16 +195,3 @@ def as_numbers(picture: Any) -> Tensor:
     except (TypeError, ValueError, RuntimeError) as error:
         expected, do = "arrays, tensors, paths or pictures of Pillow", "give one of these"
         raise ValueError(problem("pictures", expected, f"a {type(picture).__name__}", do)) from error
-
-
-def same_size(pictures: Sequence[Any]) -> List[Tensor]:
-    """Pictures as tensors of one shape.
-
-    Raises:
-        ValueError: none, or of several shapes.
-    """
-    numbers = [as_numbers(picture) for picture in pictures]
-    shapes = {tuple(value.shape) for value in numbers}
-    if len(shapes) != 1:
-        raise ValueError(problem("pictures", "pictures of one size", f"{len(shapes)} sizes", "encode each by itself"))
-    return numbers

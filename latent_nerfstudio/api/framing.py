@@ -32,16 +32,10 @@ NEAREST = 2.0
 
 
 def framed(scenes: Scenes, names: Sequence[str], ring: Optional[Ring] = None) -> Ring:
-    """A ring about the middle of what is there, with the lens that shows it whole from all around.
+    """A ring about the middle of what is there in scenes, with the lens that shows all of it from all around.
 
-    Args:
-        scenes: what renders.
-        names: scenes that are to be seen whole, the first of which gives the ring.
-        ring: another ring to begin with.
-
-    Returns:
-        The ring; as it was where a scene has no outline, as it fills the pictures with its surroundings.
-    """
+    It begins with `ring`, or the first scene's, and is left so where a scene has no outline, as it fills the pictures
+    with its surroundings."""
     ring = ring or scenes.ring(names[0])
     parts = [outline(scenes, name, ring) for name in names]
     found = [part for part in parts if part is not None]
@@ -72,14 +66,8 @@ def is_surrounded(seen: Bool[Tensor, "height width"], share: float = 1.0) -> boo
 
 
 def fitted(ring: Ring, points: Float[np.ndarray, "points 3"], nearest: float = float("inf")) -> Ring:
-    """The ring about the middle of points whose lens shows all of them from everywhere; as it was where it is among
-    them.
-
-    Args:
-        ring: distance, elevation and size of the pictures.
-        points: at least one.
-        nearest: factor of the focal lengths at most.
-    """
+    """The ring about the middle of points whose lens, its focal lengths at most `nearest` times as long, shows all of
+    them from everywhere; as it was where it is among them."""
     about = replace(ring, center=as_point((points.min(axis=0) + points.max(axis=0)) / 2))
     poses = about.walk(AZIMUTHS)
     local = (points - poses[:, None, :3, 3]) @ poses[:, :3, :3]

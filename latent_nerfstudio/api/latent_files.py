@@ -21,14 +21,14 @@ from torch import Tensor
 
 from latent_nerfstudio.api.codec import Codec
 from latent_nerfstudio.api.scenes import Scene, Scenes
-from latent_nerfstudio.data.validation import LARGEST
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.reading import check_header, parse_json
 from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.latent_space.resolution import resized_cameras
+from latent_nerfstudio.models.bundle_checks import is_box
 from latent_nerfstudio.scene_files.views import MAX_SIDE
 
-FORMAT = "latents-v1"
+LATENTS_FORMAT = "latents-v1"
 """Changed when the contents of a file of latents change their meaning."""
 
 ENTRY = "latents"
@@ -116,7 +116,7 @@ def write_latents(path: Path, file: LatentFile, precision: Precision = "float32"
         columns = [getattr(file.cameras, name) for name in ("fx", "fy", "cx", "cy")]
         tensors["camera_to_worlds"] = file.cameras.camera_to_worlds.float().cpu().contiguous()
         tensors["intrinsics"] = torch.cat(columns, dim=1).float().cpu().contiguous()
-    said = {"format": FORMAT, "box": None if file.box is None else file.box.tolist()}
+    said = {"format": LATENTS_FORMAT, "box": None if file.box is None else file.box.tolist()}
     said.update({name: getattr(file, name) for name in ("height", "width", "scene", "source", "autoencoder")})
     data = save(tensors, {ENTRY: json.dumps(said, ensure_ascii=False)})
     with replacing_file(path) as stream:
@@ -151,11 +151,7 @@ def read_latents(path: Union[str, Path]) -> LatentFile:
 
 
 def check_shape(shape: Any, path: Path) -> None:
-    """Refuses what is no batch of latents, before it is read.
-
-    Raises:
-        ValueError: such a shape.
-    """
+    """Refuses what is no batch of latents, before it is read."""
     sizes = list(shape or [])
     good = len(sizes) == 4 and all(sizes) and sizes[1] <= MAX_CHANNELS and max(sizes[2:]) <= MAX_SIDE
     if not good:
@@ -165,54 +161,31 @@ def check_shape(shape: Any, path: Path) -> None:
 
 
 def load_said(text: Any, path: Path) -> Dict[str, Any]:
-    """The JSON of the metadata; empty where there is none.
-
-    Raises:
-        ValueError: other JSON, or another format.
-    """
+    """The JSON of the metadata; empty where there is none."""
     if text is None:
         return {}
     said = parse_json(text, f"{path}, metadata", "write the file again")
-    if said.get("format") != FORMAT:
-        raise ValueError(problem(path, f"the format {FORMAT}", repr(said.get("format"))[:40], "update this package"))
+    if said.get("format") != LATENTS_FORMAT:
+        got = repr(said.get("format"))[:40]
+        raise ValueError(problem(path, f"the format {LATENTS_FORMAT}", got, "update this package"))
     return said
 
 
 def with_facts(file: LatentFile, said: Dict[str, Any], path: Path) -> LatentFile:
-    """The file with what its metadata say, as far as it can be.
-
-    Raises:
-        ValueError: values that cannot be.
-    """
-    box = said.get("box")
-    numbers = box is not None and torch.tensor(box, dtype=torch.float32) if is_box(box) else None
+    """The file with what its metadata say, as far as it can be."""
     kinds = {"height": int, "width": int, "scene": str, "source": str, "autoencoder": dict}
-    values = {name: said.get(name) for name in kinds}
-    known = {name: value for name, value in values.items() if value is not None}
+    known = {name: said[name] for name in kinds if said.get(name) is not None}
     bad = [name for name, value in known.items() if type(value) is not kinds[name]]
-    sides = [name for name in ("height", "width") if name in known and name not in bad]
-    bad += [name for name in sides if not 1 <= known[name] <= MAX_SIDE]
-    if bad or (box is not None and numbers is None):
-        got = ", ".join(bad or ["box"])
-        raise ValueError(problem(path, "metadata of lns render-latents", f"others for {got}", "write the file again"))
-    return replace(file, box=numbers if box is not None else None, **known)
-
-
-def is_box(value: Any) -> bool:
-    """Whether this is a lower and an upper corner."""
-    if not isinstance(value, list) or [len(v) if isinstance(v, list) else 0 for v in value] != [3, 3]:
-        return False
-    flat = [x for corner in value for x in corner]
-    finite = all(type(x) in (int, float) and abs(x) <= LARGEST for x in flat)
-    return finite and all(low < high for low, high in zip(flat[:3], flat[3:], strict=True))
+    bad += [n for n in ("height", "width") if type(known.get(n)) is int and not 1 <= known[n] <= MAX_SIDE]
+    box = said.get("box")
+    if bad or not (box is None or is_box(box)):
+        got = f"others for {', '.join(bad or ['box'])}"
+        raise ValueError(problem(path, "metadata of lns render-latents", got, "write the file again"))
+    return replace(file, box=None if box is None else torch.tensor(box, dtype=torch.float32), **known)
 
 
 def read_cameras(file: LatentFile, poses: Tensor, lens: Tensor, path: Path) -> Cameras:
-    """The cameras of a file.
-
-    Raises:
-        ValueError: other numbers of them than of latents, or such as no camera has.
-    """
+    """The cameras of a file."""
     count = len(file.latents)
     good = poses.shape == (count, 3, 4) and lens.shape == (count, 4) and file.height and file.width
     if not good or not bool(poses.isfinite().all() and lens.isfinite().all() and (lens[:, :2] > 0).all()):

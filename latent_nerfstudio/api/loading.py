@@ -24,6 +24,7 @@ from latent_nerfstudio.files.hub import is_hub_id, resolve
 from latent_nerfstudio.files.reading import read_json
 from latent_nerfstudio.models.bundle_start import load_decoder
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
+from latent_nerfstudio.models.metrics import PICTURE_METRICS
 from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, SharedBundle, read_shared_bundle
 from latent_nerfstudio.scene_files.model_scenes import build_model, facts_by_name, put_scenes, set_samples
 from latent_nerfstudio.scene_files.scene_file import SUFFIX, SceneFile
@@ -31,9 +32,6 @@ from latent_nerfstudio.scene_files.sources import ARCHIVE_SUFFIX, read_scenes_fr
 from latent_nerfstudio.scene_files.views import cameras_from_facts
 
 Source = Union[str, Path]
-
-METRICS = ("psnr", "ssim", "lpips", "lpips_squeeze", "lpips_vgg", "autoencoder_psnr")
-"""Facts that are taken of an evaluation."""
 
 
 def load(source: Source, bundle: Optional[Source] = None, device: Optional[str] = None) -> Scenes:
@@ -97,7 +95,7 @@ def evaluated(path: Path, names: Sequence[str]) -> Dict[str, Dict[str, float]]:
     for key, value in results.items() if isinstance(results, dict) else ():
         scene, _, metric = str(key).rpartition("/")
         owner = scene or (names[0] if len(names) == 1 else "")
-        if owner in names and metric in METRICS and isinstance(value, (int, float)) and math.isfinite(value):
+        if owner in names and metric in PICTURE_METRICS and isinstance(value, (int, float)) and math.isfinite(value):
             facts.setdefault(owner, {})[metric] = float(value)
     return facts
 
@@ -129,22 +127,14 @@ def ring_of_facts(model: LatentModel, scene: int, facts: Dict[str, Any], bundle:
 
 
 def refuse_folder(folder: Path) -> None:
-    """Says what a folder without scenes lacks, and names a run in it, if there is one.
-
-    Raises:
-        FileNotFoundError: always.
-    """
+    """Says what a folder without scenes lacks, and names a run in it, if there is one."""
     runs = sorted(path.parent for path in (*folder.glob("*/config.yml"), *folder.glob("*/*/config.yml")))
     do = f"name {runs[-1]}" if runs else "check the path"
     raise FileNotFoundError(problem(folder, f"a run (config.yml) or scene files (NAME{SUFFIX})", "neither", do))
 
 
 def find_bundle(path: Path, source: str, scene: SceneFile) -> SharedBundle:
-    """The bundle of scene files: beside them, named with them on the Hub, or part of the package.
-
-    Raises:
-        ValueError: there is none with the hash that they name.
-    """
+    """The bundle of scene files: beside them, named with them on the Hub, or part of the package."""
     for place in bundle_places(path):
         try:
             found = read_shared_bundle(place)
@@ -265,11 +255,7 @@ def load_bundle(source: Source, device: Optional[str] = None) -> Bundle:
 
 
 def check_scenes(scenes: Scenes, wanted: Sequence[str]) -> List[str]:
-    """The names of wanted scenes in their order; all for none or for `all`.
-
-    Raises:
-        ValueError: an unknown name; the message names the nearest.
-    """
+    """The names of wanted scenes in their order; all for none or for `all`."""
     if not wanted or tuple(wanted) == ("all",):
         return scenes.names
     for name in wanted:

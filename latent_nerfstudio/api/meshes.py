@@ -59,9 +59,8 @@ def mesh(scenes: Any, name: str, resolution: int = 128, level: Optional[float] =
     density = density_grid(scenes, name, resolution)
     if not float(density.max()) > level > float(density.min()):
         got = f"{float(density.min()):.3g} to {float(density.max()):.3g}"
-        raise ValueError(
-            problem(f"scene {name!r}", f"density on both sides of {level:.3g}", got, "choose another --level")
-        )
+        expected = f"density on both sides of {level:.3g}"
+        raise ValueError(problem(f"scene {name!r}", expected, got, "choose another --level"))
     # A shell of empty space closes what the box cuts.
     padded = np.pad(density, 1)
     spacing = sides / (np.array(density.shape) - 1)

@@ -1,6 +1,6 @@
 """Coloured points on the surface of a scene: pixels of decoded views, carried to where their rays end."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, List, Union
 
@@ -86,19 +86,13 @@ def point_cloud(scenes: Any, name: str, views: int = 24, points: int = 200_000, 
 
 
 def check_views(views: int) -> None:
-    """Refuses numbers of views that show nothing, or that no memory holds.
-
-    Raises:
-        ValueError: such a number.
-    """
+    """Refuses numbers of views that show nothing, or that no memory holds."""
     if not 1 <= views <= MOST_VIEWS:
         raise ValueError(problem("views", f"1 to {MOST_VIEWS}", views, "try 24"))
 
 
 def cameras_about(ring: Ring, views: int) -> List[Cameras]:
     """So many cameras about a scene, in rings below and above its own; a scene seen from one side keeps to its ring."""
-    from dataclasses import replace
-
     heights = HEIGHTS if ring.sweep >= 360 else HEIGHTS[:1]
     counts = [len(range(start, views, len(heights))) for start in range(len(heights))]
     tilts = [float(np.clip(ring.elevation + height, -80, 80)) for height in heights]

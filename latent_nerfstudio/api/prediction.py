@@ -38,10 +38,8 @@ def predict(
     pictures = [as_numbers(photo) for photo in photos] if isinstance(photos, (list, tuple)) else list(as_batch(photos))
     flat = cameras.reshape((-1,)).to("cpu")
     check_photos(pictures, flat, masks)  # type: ignore[arg-type]
-    color, height = bundle.background_color, int(flat.height.max())
-    model = build_model(
-        LatentModelConfig(shared_bundle=str(bundle.folder)), [name], bundle.box, color, image_height=height
-    )
+    config, height = LatentModelConfig(shared_bundle=str(bundle.folder)), int(flat.height.max())
+    model = build_model(config, [name], bundle.box, bundle.background_color, image_height=height)
     model.to(device or torch.device("cpu"))
     encoder = model.scene_encoder
     if encoder is None:
@@ -57,16 +55,13 @@ def predict(
         parameter = getattr(model.nerf.field, part)
         if parameter is not None:
             parameter.copy_(value)
-    return Scenes(model, f"{len(pictures)} photos", bundle, training=with_scene(flat))
+    flat.metadata = {"scene_index": torch.zeros(len(flat), 1, dtype=torch.long)}
+    return Scenes(model, f"{len(pictures)} photos", bundle, training=flat)
 
 
 def check_photos(pictures: Sequence[Tensor], cameras: Cameras, masks: Optional[Sequence[Tensor]] = None) -> None:
-    """Refuses photos that nothing can be predicted from.
-
-    Raises:
-        ValueError: none, cameras or masks that are not those of the photos, several photos of one pose, or numbers that
-            are not finite: one such photo would spoil all, since photos are summed up.
-    """
+    """Refuses photos that nothing can be predicted from: one that is not finite would spoil all, since they are summed
+    up."""
     if not len(pictures):
         raise ValueError(problem("photos", "at least one", "none", "give some"))
     if len(cameras) != len(pictures):
@@ -91,14 +86,8 @@ def check_photos(pictures: Sequence[Tensor], cameras: Cameras, masks: Optional[S
 def photos_of(
     model: LatentModel, pictures: Sequence[Tensor], cameras: Cameras, masks: Optional[Sequence[Tensor]]
 ) -> List[Photos]:
-    """Photos as a model's scene encoder takes them, those of a size together.
-
-    Args:
-        model: its latent space encodes them, and its first scene's placement moves their cameras.
-        pictures: [H, W, 3] each.
-        cameras: theirs.
-        masks: [H, W] each, true where a picture may be used.
-    """
+    """Photos as a model's scene encoder takes them, those of a size together; the placement of its first scene moves
+    their cameras."""
     space, groups = model.latent_space, []
     placed = latent_cameras(model.placements[0].cameras(cameras), space.downscale_factor)
     intrinsics = intrinsics_of(placed)
@@ -107,25 +96,9 @@ def photos_of(
         latents = space.encode(batch).permute(0, 3, 1, 2)[None]
         usable = None
         if masks is not None:
-            usable = torch.stack([mask_of_latent(torch.as_tensor(masks[i]), space.downscale_factor) for i in members])[
-                None
-            ]
+            usable = torch.stack([mask_of_latent(torch.as_tensor(masks[i]), space.downscale_factor) for i in members])
+            usable = usable[None]
         parts = (placed.camera_to_worlds[members].float()[None], intrinsics[members][None], usable)
         moved: List[Any] = [None if part is None else part.to(model.device) for part in parts]
         groups.append(Photos(latents, *moved))
     return groups
-
-
-def with_scene(cameras: Cameras) -> Cameras:
-    """A copy of cameras that know that theirs is the first scene."""
-    return Cameras(
-        cameras.camera_to_worlds,
-        cameras.fx,
-        cameras.fy,
-        cameras.cx,
-        cameras.cy,
-        cameras.width,
-        cameras.height,
-        camera_type=cameras.camera_type,
-        metadata={"scene_index": torch.zeros(len(cameras), 1, dtype=torch.long)},
-    )

@@ -45,12 +45,7 @@ class Checkpoint:
 
 
 def read_checkpoint(run: Run) -> Checkpoint:
-    """Reads and verifies the checkpoint that the ns-* commands load.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is damaged.
-    """
+    """Reads and verifies the checkpoint that the ns-* commands load."""
     path, prefix = run.latest_checkpoint(), "_model."
     saved = load_state(path)
     state = {name.removeprefix(prefix): v for name, v in saved["pipeline"].items() if name.startswith(prefix)}
@@ -60,24 +55,17 @@ def read_checkpoint(run: Run) -> Checkpoint:
 def load_model(run: Run, checkpoint: Optional[Checkpoint] = None, cameras: Optional[Cameras] = None) -> LatentModel:
     """The model of a run's latest checkpoint, on the host, for evaluation.
 
-    Its data are only read where the NeRF inside keeps no scene box in checkpoints.
-
-    Args:
-        run: a run of any method.
-        checkpoint: its checkpoint, if it was read already.
-        cameras: its training cameras, from whose size on pictures are enlarged, see `max_render_height`.
-
-    Raises:
-        FileNotFoundError: the checkpoint, or the bundle or autoencoder that the run was started from, are not there.
-        ValueError: a checkpoint that does not fit the config.
-    """
+    Its data are only read where the NeRF inside keeps no scene box in checkpoints. From the size of its training
+    `cameras` on pictures are enlarged, see `max_render_height`."""
     config: Any = run.config.pipeline.model
     checkpoint = checkpoint or read_checkpoint(run)
     state, box = checkpoint.state, checkpoint.box
     if not isinstance(config, LatentModelConfig) or box is None:
         return load_pipeline(run.config_path).latent_model.eval()
     rows = [len(value) for name, value in state.items() if name.endswith(EMBEDDING)]
-    facts = {} if cameras is None else camera_facts(cameras)
+    facts: Dict[str, Any] = {}
+    if cameras is not None:
+        facts = {"image_height": int(cameras.height.max()), "pixels_per_radian": pixels_per_radian(cameras)}
     model = build_model(config, run.scenes(), box, run.background_color(), num_train_data=max(rows, default=1), **facts)
     if any(".vae.encoder." in name for name in state):
         model.latent_space.train_encoder()
@@ -91,24 +79,12 @@ def load_model(run: Run, checkpoint: Optional[Checkpoint] = None, cameras: Optio
     return model
 
 
-def camera_facts(cameras: Cameras) -> Dict[str, Any]:
-    """What a model asks of its training cameras."""
-    return {"image_height": int(cameras.height.max()), "pixels_per_radian": pixels_per_radian(cameras)}
-
-
 def training_cameras(run: Run, box: Optional[Float[Tensor, "2 3"]]) -> Cameras:
-    """The training cameras of a run as its NeRF sees them, each with its `scene_index`; no picture is read.
+    """The training cameras of a run of any method as its NeRF sees them, each with its `scene_index`; no picture is
+    read.
 
-    They are in the run's folder; those of older runs are read from the data.
-
-    Args:
-        run: a run of any method; its folder holds them, but for those of version 0.1, which its data must tell.
-        box: scene box of its checkpoint, which else may be carved from pictures.
-
-    Raises:
-        FileNotFoundError: neither cameras nor data are there.
-        ValueError: the data are not those that the run was trained on, or the cameras are damaged.
-    """
+    They are in the run's folder; those of older runs are read from the data, in the scene box of the checkpoint, which
+    else may be carved from pictures."""
     if (run.folder / CAMERAS).is_file():
         return read_cameras(run.folder / CAMERAS)
     manager: Any = run.config.pipeline.datamanager

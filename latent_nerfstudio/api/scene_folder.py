@@ -76,11 +76,7 @@ def check_own(folder: Path) -> None:
 
 
 def check_fit(pictures: Float[Tensor, "n height width 3"], cameras: Cameras) -> None:
-    """Refuses cameras that are not those of pictures.
-
-    Raises:
-        ValueError: other numbers, other sizes, or no perspective cameras.
-    """
+    """Refuses cameras that are not those of pictures."""
     count, height, width = pictures.shape[:3]
     same = len(cameras) == count and bool((cameras.height == height).all() and (cameras.width == width).all())
     kinds = cameras.camera_type == CameraType.PERSPECTIVE.value

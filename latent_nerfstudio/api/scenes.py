@@ -35,8 +35,8 @@ from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.models.camera_rendering import size_of
 from latent_nerfstudio.models.latent_model import LatentModel
 from latent_nerfstudio.models.shared_bundle import SharedBundle
+from latent_nerfstudio.names import check_known
 from latent_nerfstudio.scene_files.model_scenes import field_of, scene_files_of
-from latent_nerfstudio.scene_files.sources import check_known
 
 if TYPE_CHECKING:
     from latent_nerfstudio.api.point_clouds import PointCloud
@@ -192,11 +192,7 @@ class Scenes:
             ValueError: there is no such scene; the message names the nearest.
         """
         check_known([name], self.names, self.source)
-        return self._places[name]
-
-    @cached_property
-    def _places(self) -> Dict[str, int]:
-        return {name: index for index, name in enumerate(self.model.scene_names)}
+        return self.model.scene_names.index(name)
 
     def cameras(self, name: str) -> Cameras:
         """The training cameras of a scene.
@@ -426,11 +422,7 @@ def joined(parts: Sequence[Pictures]) -> Pictures:
 
 
 def check_one_size(cameras: Any) -> None:
-    """Refuses cameras that cannot be rendered together.
-
-    Raises:
-        ValueError: none, of several sizes, or no cameras at all.
-    """
+    """Refuses cameras that cannot be rendered together."""
     if not isinstance(cameras, Cameras):
         do = "give those of orbit(), cameras() or camera_path()"
         raise ValueError(problem("cameras", "cameras of Nerfstudio", repr(cameras)[:60], do))

@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from latent_nerfstudio.cli.words import OfScenes, Rows, Size
+from latent_nerfstudio.errors import check_least
 
 
 @dataclass
@@ -29,13 +30,14 @@ class Blend(OfScenes):
 
     def main(self) -> None:
         """Writes the video."""
+        from latent_nerfstudio.api.cameras import check_side
         from latent_nerfstudio.api.progress import progress
-        from latent_nerfstudio.cli.orbit import check_numbers
         from latent_nerfstudio.videos.turning import blending
         from latent_nerfstudio.videos.writing import check_video, write_video
 
         check_video(self.output)
-        check_numbers(self.views, self.fps, self.size)
+        check_least(self, views=1, fps=1)
+        check_side(self.size)
         scenes = self.open()
         blended = blending(scenes, self.first, self.second, self.rows, self.views, self.size)
         write_video(self.output, progress(blended, "Rendering frames", self.views), self.fps)

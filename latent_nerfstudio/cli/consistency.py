@@ -4,11 +4,11 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Dict, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Annotated, Any, Dict, List, Optional, Tuple
 
 import tyro
 
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.errors import check_least, problem
 
 if TYPE_CHECKING:
     from latent_nerfstudio.engine.consistency import SpaceResult
@@ -55,23 +55,26 @@ class Consistency:
     def main(self) -> None:
         """Prints the table."""
         self._check()
+        from latent_nerfstudio.cli.report import print_table
         from latent_nerfstudio.engine.consistency import Budget, check_scenes, measure_consistency
+        from latent_nerfstudio.files.replacing import write_text
 
         configs = self.autoencoders()
         factors = [config.setup().downscale_factor for config in configs]  # loads each, so that none fails later
         scenes = check_scenes(self.source, self.max_scenes, factors)
         budget = Budget(self.steps, self.rays_per_scene, self.seed)
         results = [measure_consistency(self.source, scenes, config, budget) for config in configs]
-        print_table(results, len(scenes))
+        title = f"Consistency between views, {len(scenes)} scene{'s' if len(scenes) != 1 else ''}, held-out views"
+        head = ["autoencoder", "f", "C", "T", *(title for title, _ in COLUMNS.values()), "seconds"]
+        print_table(title, head, [table_cells(result) for result in results])
         if self.output is not None:
-            write_results(self.output, self.settings([scene.name for scene in scenes]), results)
+            settings = self.settings([scene.name for scene in scenes])
+            content = without_nan({"settings": settings, "autoencoders": [asdict(result) for result in results]})
+            write_text(self.output, json.dumps(content, indent=2, allow_nan=False))
             print(f"Numbers: {self.output}")
 
     def _check(self) -> None:
-        for name, least in (("steps", 1), ("rays_per_scene", 1), ("max_scenes", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(problem(name, f"at least {least}", value, "leave it out for the default"))
+        check_least(self, "leave it out for the default", steps=1, rays_per_scene=1, max_scenes=1, seed=0)
         if not self.autoencoder:
             raise ValueError(problem("autoencoder", "at least one", "none", "name bundled, for instance"))
         if self.output is not None and self.output.suffix.lower() != ".json":
@@ -83,12 +86,8 @@ class Consistency:
         """What to measure."""
         from latent_nerfstudio.latent_space.autoencoder import BUNDLED_FOLDERS, AutoencoderConfig
 
-        return [
-            AutoencoderConfig(
-                source=source, subfolder=None if source in (*BUNDLED_FOLDERS, "identity") else self.subfolder
-            )
-            for source in self.autoencoder
-        ]
+        ours = (*BUNDLED_FOLDERS, "identity")
+        return [AutoencoderConfig(source=s, subfolder=None if s in ours else self.subfolder) for s in self.autoencoder]
 
     def settings(self, scenes: List[str]) -> Dict[str, Any]:
         """All that decides the numbers."""
@@ -116,39 +115,11 @@ def table_cells(result: "SpaceResult") -> List[str]:
     from latent_nerfstudio.reports.run_report import EXACT_PSNR
 
     numbers = asdict(result.together)
-    cells = [_cell(numbers[name], text) for name, (_, text) in COLUMNS.items()]
+    cells = ["-" if math.isnan(numbers[name]) else text.format(numbers[name]) for name, (_, text) in COLUMNS.items()]
     if numbers["autoencoder_psnr"] >= EXACT_PSNR:
         cells[-2:] = ["exact", "-"]  # ceiling and gap
     sizes = [str(size) for size in (result.downscale_factor, result.num_channels, result.resolution)]
     return [result.source, *sizes, *cells, f"{result.seconds:.1f}"]
-
-
-def _cell(value: float, text: str) -> str:
-    return "-" if math.isnan(value) else text.format(value)
-
-
-def print_table(results: Sequence["SpaceResult"], scenes: int) -> None:
-    """Prints a row an autoencoder."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from latent_nerfstudio.escaping import for_markup
-
-    table = Table(title=f"Consistency between views, {scenes} scene{'s' if scenes != 1 else ''}, held-out views")
-    table.add_column("autoencoder")
-    for title in ("f", "C", "T", *(title for title, _ in COLUMNS.values()), "seconds"):
-        table.add_column(title, justify="right")
-    for result in results:
-        table.add_row(*(for_markup(cell) for cell in table_cells(result)))
-    Console(width=Console(width=10_000).measure(table).maximum).print(table)  # never narrower than its numbers
-
-
-def write_results(path: Path, settings: Dict[str, Any], results: Sequence["SpaceResult"]) -> None:
-    """Writes JSON, whole or not at all; a number that cannot be told is null."""
-    from latent_nerfstudio.files.replacing import write_text
-
-    content = without_nan({"settings": settings, "autoencoders": [asdict(result) for result in results]})
-    write_text(path, json.dumps(content, indent=2, allow_nan=False))
 
 
 def without_nan(value: Any) -> Any:

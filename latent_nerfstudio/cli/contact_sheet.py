@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Optional
 
 from latent_nerfstudio.cli.words import RunFolder
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.errors import check_least, problem
 
 
 @dataclass
@@ -20,8 +20,7 @@ class ContactSheet:
 
     def main(self) -> None:
         """Writes the picture."""
-        if self.max_scenes < 1:
-            raise ValueError(problem("max_scenes", "at least 1", self.max_scenes, "try 8"))
+        check_least(self, max_scenes=1)
         if self.output is not None and self.output.suffix.lower() != ".png":
             raise ValueError(problem("output", "a .png file", self.output, "change its ending"))
         from latent_nerfstudio.engine.runs import load_pipeline, open_run

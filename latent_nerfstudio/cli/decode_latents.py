@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import tyro
 
 from latent_nerfstudio.cli.words import Device, Overwrite
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.errors import check_least
 from latent_nerfstudio.escaping import for_terminal
 
 if TYPE_CHECKING:
@@ -39,8 +39,7 @@ class DecodeLatents:
         from latent_nerfstudio.videos.writing import SETTINGS, check_video
 
         is_video = self.output.suffix.lower() in SETTINGS
-        if self.fps < 1:
-            raise ValueError(problem("fps", "at least 1", self.fps, "raise --fps"))
+        check_least(self, fps=1)
         if is_video:
             check_video(self.output)
         else:

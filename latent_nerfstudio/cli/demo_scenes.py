@@ -30,15 +30,12 @@ class DemoScenes:
 
     def main(self) -> None:
         """Writes the scenes."""
-        from latent_nerfstudio.errors import problem
+        from latent_nerfstudio.errors import check_least
         from latent_nerfstudio.meshes.jobs import demo_jobs, make_scenes, worker_count
         from latent_nerfstudio.meshes.scene_writer import check_free, check_view_options
 
         check_view_options(self.views, self.size, self.seed)
-        if self.num_scenes < 1:
-            raise ValueError(problem("num_scenes", "at least 1", self.num_scenes, "try 4"))
-        if self.start < 0:
-            raise ValueError(problem("start", "an index >= 0", self.start, "try 0"))
+        check_least(self, num_scenes=1, start=0)
         worker_count(self.workers, self.num_scenes)
         indices = range(self.start, self.start + self.num_scenes)
         jobs = demo_jobs(self.output, indices, self.seed, self.views, self.size, self.family)

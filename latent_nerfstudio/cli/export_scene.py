@@ -1,7 +1,6 @@
 """`lns export-scene`: one scene of a many-scene run as a run of its own."""
 
 import copy
-import difflib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 from latent_nerfstudio.cli.words import RunFolder
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.names import check_known
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,18 +37,11 @@ class ExportScene:
 
 
 def export_scene(config_path: Path, scene: str, output_dir: Optional[Path] = None) -> Path:
-    """Writes one scene of a many-scene run as a run of its own, whole or not at all.
-
-    Args:
-        config_path: the many-scene run's config.yml.
-        scene: the scene's name.
-        output_dir: folder for runs; by default that of the many-scene run.
-
-    Returns:
-        The new run's config.yml.
-    """
+    """Writes one scene of a many-scene run as a run of its own below `output_dir`, by default beside the run, whole or
+    not at all; its config.yml is returned."""
     from latent_nerfstudio.engine.checkpoints import load_state
     from latent_nerfstudio.engine.runs import open_run
+    from latent_nerfstudio.files.replacing import replacing_folder
 
     run = open_run(config_path)
     names = run.scene_names()
@@ -61,22 +54,17 @@ def export_scene(config_path: Path, scene: str, output_dir: Optional[Path] = Non
     state["pipeline"] = scene_state(state["pipeline"], index, len(names), checkpoint)
     state["optimizers"] = {}
     config = scene_config(run, scene, folder, state["pipeline"])
-    write_run(folder, config, state, scene_summary(run, scene))
+    with replacing_folder(folder) as writing:
+        fill_run(writing, config, state, scene_summary(run, scene))
     return folder / "config.yml"
 
 
 def scene_index(names: List[str], scene: str, where: Path) -> int:
-    """The index of a scene in a run.
-
-    Raises:
-        ValueError: the run has no scenes with names, or none of this name.
-    """
+    """The index of a scene in a run that has scenes with names."""
     if not names:
         got = "one whose data know of one scene only"
         raise ValueError(problem(where, "a run of many scenes", got, "open it as it is"))
-    if scene not in names:
-        near = difflib.get_close_matches(scene, names, n=3, cutoff=0.3) or names[:3]
-        raise ValueError(problem("scene", f"a scene of {where}, such as {', '.join(near)}", repr(scene), "correct it"))
+    check_known([scene], names, where)
     return names.index(scene)
 
 
@@ -98,11 +86,8 @@ def scene_state(state: Dict[str, "Tensor"], index: int, count: int, checkpoint: 
 
 
 def scene_config(run: "Run", scene: str, folder: Path, state: Dict[str, "Tensor"]) -> "LatentTrainerConfig":
-    """The run's config for one scene.
-
-    The box is the one that the planes were trained in, so that a lone scene is not measured anew. Paths are absolute:
-    the new run opens from any folder.
-    """
+    """The run's config for one scene, with absolute paths, so that it opens from any folder, and the box that the
+    planes were trained in, so that a lone scene is not measured anew."""
     config = copy.deepcopy(run.config)
     config.output_dir, config.experiment_name = folder.parents[2], scene
     config.load_dir = config.load_checkpoint = config.load_config = config.load_step = None
@@ -131,32 +116,18 @@ def make_absolute(model: Any) -> None:
 
 
 def scene_summary(run: "Run", scene: str) -> Dict[str, Any]:
-    """The run's training.json for one scene; empty if it has none.
+    """The run's training.json for one scene; empty if it has none. It goes to strangers: of where it comes from it
+    names the run's folder alone, without the path."""
+    from latent_nerfstudio.scene_files.scene_file import public_facts
 
-    It goes to strangers: of where it comes from it names the run's folder alone, without the path.
-    """
     if not run.training:
         return {}
     seconds = run.training.get("seconds_per_scene", run.training.get("seconds"))
     own = {"scenes": [scene], "seconds": seconds, "exported_from": run.folder.resolve().name}
     common = {name: value for name, value in run.training.items() if name != "facts"}
-    return {**common, **own, **scene_facts(run.training.get("facts"), scene)}
-
-
-def scene_facts(facts: Any, scene: str) -> Dict[str, Any]:
-    """The entry `facts` of an imported run's training.json, of one scene; none where there are none of it."""
-    from latent_nerfstudio.scene_files.scene_file import public_facts
-
+    facts = run.training.get("facts")  # of an imported run, by scene
     known = facts.get(scene) if isinstance(facts, dict) else None
-    return {"facts": {scene: public_facts(known)}} if isinstance(known, dict) else {}
-
-
-def write_run(folder: Path, config: "LatentTrainerConfig", state: Dict[str, Any], summary: Dict[str, Any]) -> None:
-    """Writes a run, whole or not at all."""
-    from latent_nerfstudio.files.replacing import replacing_folder
-
-    with replacing_folder(folder) as writing:
-        fill_run(writing, config, state, summary)
+    return {**common, **own, **({"facts": {scene: public_facts(known)}} if isinstance(known, dict) else {})}
 
 
 def fill_run(folder: Path, config: "LatentTrainerConfig", state: Dict[str, Any], summary: Dict[str, Any]) -> None:

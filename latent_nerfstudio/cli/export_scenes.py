@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from latent_nerfstudio.models.shared_bundle import SharedBundle
     from latent_nerfstudio.scene_files.scene_file import SceneFile
 
-EVALUATION = "eval.json"
-"""What ns-eval may have written beside config.yml; the scenes' PSNR comes from it."""
-
 
 @dataclass
 class ExportScenes:
@@ -52,7 +49,7 @@ class ExportScenes:
         model = load_model(run)
         bundle = find_bundle(run, model)
         if bundle is None:
-            bundle = new_bundle(run, model, bundle_place(output), self.overwrite)
+            bundle = new_bundle(run, model, output.with_suffix("") if is_archive(output) else output, self.overwrite)
         facts = scene_facts(run, model, names)
         count = write_files(output, scene_files_of(model, bundle.hash, facts, names), self.precision)
         print(f"Wrote {len(names)} scene(s) to {output}: {count:,} bytes; shared bundle: {bundle.folder}")
@@ -62,8 +59,7 @@ class ExportScenes:
 
 def chosen_scenes(run: "Run", wanted: Sequence[str]) -> List[str]:
     """The names of the wanted scenes in the order of the run; all if none are named."""
-    from latent_nerfstudio.names import check_names
-    from latent_nerfstudio.scene_files.sources import check_known
+    from latent_nerfstudio.names import check_known, check_names
 
     names = run.scenes()
     check_known(wanted, names, run.config_path)
@@ -83,47 +79,32 @@ def targets(output: Path, names: Sequence[str]) -> List[Path]:
 
 
 def check_free(paths: Sequence[Path], overwrite: bool) -> None:
-    """Refuses to write over files that are there, unless told to.
-
-    Raises:
-        FileExistsError: one is there.
-    """
+    """Refuses to write over files that are there, unless told to."""
     from latent_nerfstudio.errors import problem
 
     taken = [path for path in paths if path.exists()]
     if taken and not overwrite:
         more = f" (and {len(taken) - 1} more)" if len(taken) > 1 else ""
-        raise FileExistsError(
-            problem(f"{taken[0]}{more}", "nothing there", "a file", "pass --overwrite or name another --output")
-        )
+        do = "pass --overwrite or name another --output"
+        raise FileExistsError(problem(f"{taken[0]}{more}", "nothing there", "a file", do))
 
 
 def load_model(run: "Run") -> "LatentModel":
-    """The model of a run with tri-planes, without the run's data.
-
-    Raises:
-        FileNotFoundError: the checkpoint, or the bundle or autoencoder that the run was started from, are not there.
-        ValueError: another NeRF, or a checkpoint that does not fit.
-    """
+    """The model of a run with tri-planes, without the run's data."""
     from latent_nerfstudio.api import run_model
+    from latent_nerfstudio.errors import problem
     from latent_nerfstudio.models.latent_model import LatentModelConfig
     from latent_nerfstudio.models.triplane import TriplaneModelConfig
 
     config: Any = run.config.pipeline.model
     if not isinstance(config, LatentModelConfig) or not isinstance(config.nerf, TriplaneModelConfig):
-        raise ValueError(
-            f"{run.config_path}: expected a run with tri-planes, whose scenes share what a bundle holds, got one of "
-            f"{run.method}; use lns export-scene"
-        )
+        expected = "a run with tri-planes, whose scenes share what a bundle holds"
+        raise ValueError(problem(run.config_path, expected, f"one of {run.method}", "use lns export-scene"))
     return run_model.load_model(run)
 
 
 def find_bundle(run: "Run", model: "LatentModel") -> Optional["SharedBundle"]:
-    """The bundle that holds what a run's scenes share: that which it started from, or its own; None if neither does.
-
-    Raises:
-        FileNotFoundError: the bundle that it started from is not there.
-    """
+    """The bundle that holds what a run's scenes share: that which it started from, or its own; None if neither does."""
     from latent_nerfstudio.models.shared_bundle import read_shared_bundle
     from latent_nerfstudio.scene_files.model_scenes import holds_bundle
 
@@ -131,11 +112,6 @@ def find_bundle(run: "Run", model: "LatentModel") -> Optional["SharedBundle"]:
     sources = [config.shared_bundle, str(run.folder) if (run.folder / "shared_bundle").is_dir() else None]
     bundles = (read_shared_bundle(source) for source in sources if source is not None)
     return next((bundle for bundle in bundles if holds_bundle(model, bundle)), None)
-
-
-def bundle_place(output: Path) -> Path:
-    """The folder in which a new bundle's folder `shared_bundle` is written."""
-    return output.with_suffix("") if is_archive(output) else output
 
 
 def new_bundle(run: "Run", model: "LatentModel", place: Path, overwrite: bool) -> "SharedBundle":
@@ -154,6 +130,7 @@ def scene_facts(run: "Run", model: "LatentModel", names: Sequence[str]) -> Dict[
     eval.json beside config.yml; views and cameras, where the data are there."""
     from importlib.metadata import version
 
+    from latent_nerfstudio.api.loading import evaluated
     from latent_nerfstudio.scene_files.model_scenes import SAMPLES
 
     training: Dict[str, Any] = {name: run.training[name] for name in ("steps",) if name in run.training}
@@ -163,20 +140,11 @@ def scene_facts(run: "Run", model: "LatentModel", names: Sequence[str]) -> Dict[
     nerf: Any = model.nerf.config
     training[SAMPLES] = [nerf.num_samples, nerf.num_importance_samples]
     common = {"method": run.method, "version": version("latent-nerfstudio"), **training}
-    psnr, views = evaluated_psnr(run, names), view_facts(run, boxes)
+    measured = evaluated(run.folder / "eval.json", run.scenes())
+    psnr = {name: {"psnr": own["psnr"]} for name, own in measured.items() if "psnr" in own}
+    views = view_facts(run, boxes)
     own = {name: {"box": boxes[name].tolist(), **psnr.get(name, {}), **views.get(name, {})} for name in names}
     return {name: {**common, **own[name]} for name in names}
-
-
-def evaluated_psnr(run: "Run", names: Sequence[str]) -> Dict[str, Dict[str, Any]]:
-    """The fact `psnr` of scenes that eval.json names."""
-    from latent_nerfstudio.engine.summary import read_results
-
-    path = run.folder / EVALUATION
-    results = read_results(path) if path.is_file() else {}
-    only = results.get("psnr") if len(run.scenes()) == 1 else None
-    found = {name: results.get(f"{name}/psnr", only) for name in names}
-    return {name: {"psnr": value} for name, value in found.items() if value is not None}
 
 
 def view_facts(run: "Run", boxes: Dict[str, "Tensor"]) -> Dict[str, Dict[str, Any]]:

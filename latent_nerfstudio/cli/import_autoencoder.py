@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Optional
 import tyro
 
 from latent_nerfstudio.cli.words import Overwrite
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.errors import check_least, problem
 
 
 @dataclass
@@ -31,8 +31,7 @@ class ImportAutoencoder:
 
     def main(self) -> None:
         """Writes the folder."""
-        if self.norm_num_groups < 1:
-            raise ValueError(problem("norm_num_groups", "at least 1", self.norm_num_groups, "try 32"))
+        check_least(self, norm_num_groups=1)
         if self.scaling_factor is not None and not self.scaling_factor > 0:
             raise ValueError(problem("scaling_factor", "a positive number", self.scaling_factor, "try 0.18215"))
         from latent_nerfstudio.latent_space import published

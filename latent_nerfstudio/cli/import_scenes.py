@@ -69,8 +69,9 @@ def read_facts(files: Sequence[Path], bundle: "SharedBundle", wanted: Sequence[s
     """The facts of the wanted scenes by name, in the order that the dataparser will give them; every file is verified
     on the way, so that a bad one is found before the work begins.
     """
+    from latent_nerfstudio.names import check_known
     from latent_nerfstudio.scene_files.model_scenes import facts_by_name
-    from latent_nerfstudio.scene_files.sources import check_known, read_scenes_from
+    from latent_nerfstudio.scene_files.sources import read_scenes_from
 
     facts = facts_by_name(read_scenes_from(files, bundle), bundle, "scenes", "leave one of the files out")
     check_known(wanted, list(facts), ", ".join(map(str, files)))

@@ -45,17 +45,14 @@ class LearnBundle:
     def job(self):
         """The flags as a job, checked."""
         from latent_nerfstudio.data.sources import sources_hash
-        from latent_nerfstudio.errors import problem
+        from latent_nerfstudio.errors import check_least, problem
         from latent_nerfstudio.fleet.learn_bundle import BundleJob, BundleSettings, split_scenes
         from latent_nerfstudio.fleet.plan import find_names
         from latent_nerfstudio.method_configs.igae import ig_ae
         from latent_nerfstudio.method_configs.triplane import latent_triplane
         from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 
-        for name, least in {"steps": 20, "decoder_steps": 20, "scenes_per_batch": 1, "seed": 0}.items():
-            if getattr(self, name) < least:
-                do = f"raise --{name.replace('_', '-')}"
-                raise ValueError(problem(name, f"at least {least}", getattr(self, name), do))
+        check_least(self, steps=20, decoder_steps=20, scenes_per_batch=1, seed=0)
         if self.photos is not None and not self.photos.is_dir():
             raise FileNotFoundError(problem("photos", "a folder of pictures", self.photos, "check --photos"))
         data, bundle = self.scenes.expanduser().resolve(), read_shared_bundle(self.bundle)

@@ -6,6 +6,8 @@ from typing import Annotated, Optional
 
 import tyro
 
+from latent_nerfstudio.errors import check_least
+
 
 @dataclass
 class LearnSceneEncoder:
@@ -38,13 +40,7 @@ class LearnSceneEncoder:
 
     def main(self) -> None:
         """Trains and writes the bundle."""
-        from latent_nerfstudio.errors import problem
-
-        least = {"steps": 1, "scenes_per_step": 1, "rays_per_scene": 1, "held_out": 0, "seed": 0, "learning_rate": 1e-9}
-        for name, low in least.items():
-            if not getattr(self, name) >= low:
-                do = f"raise --{name.replace('_', '-')}"
-                raise ValueError(problem(name, f"at least {low}", str(getattr(self, name)), do))
+        check_least(self, steps=1, scenes_per_step=1, rays_per_scene=1, held_out=0, seed=0, learning_rate=1e-9)
         from latent_nerfstudio.engine.scene_encoder import EncoderTraining, SceneEncoderConfig, learn_scene_encoder
 
         training = EncoderTraining(self.steps, self.scenes_per_step, self.rays_per_scene, self.learning_rate, self.seed)

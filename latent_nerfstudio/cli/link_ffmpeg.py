@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
+from latent_nerfstudio.errors import problem
+
 
 @dataclass
 class LinkFfmpeg:
@@ -25,19 +27,14 @@ class LinkFfmpeg:
 
 
 def link_ffmpeg(target: Path) -> None:
-    """Makes `target` a link to imageio-ffmpeg's program.
-
-    Raises:
-        FileNotFoundError: imageio-ffmpeg has no program for this platform.
-    """
+    """Makes `target` a link to imageio-ffmpeg's program."""
     import imageio_ffmpeg
 
     try:
         program = Path(imageio_ffmpeg.get_ffmpeg_exe())
     except RuntimeError as error:
-        raise FileNotFoundError(
-            f"ffmpeg: expected a program in imageio-ffmpeg, got {error}; install ffmpeg with the system's packages"
-        ) from error
+        do = "install ffmpeg with the system's packages"
+        raise FileNotFoundError(problem("ffmpeg", "a program in imageio-ffmpeg", error, do)) from error
     target.unlink(missing_ok=True)
     try:
         target.symlink_to(program)

@@ -81,11 +81,7 @@ Command: Any = Union[tuple(Annotated[kind, tyro.conf.subcommand(name)] for name,
 
 
 def main(args: Optional[Sequence[str]] = None) -> None:
-    """Scenes to train on, and what can be done with runs.
-
-    Args:
-        args: arguments; those of the process by default.
-    """
+    """Scenes to train on, and what can be done with runs; takes the arguments of the process by default."""
     given = source_first(list(sys.argv[1:] if args is None else args))
     if given[:1] == ["--version"]:
         print(f"lns {__version__}")

@@ -2,13 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterator, List
+from typing import List
 
 from latent_nerfstudio.cli.words import Overwrite, Precision, SceneFiles, SceneNames
 from latent_nerfstudio.errors import problem
-
-if TYPE_CHECKING:
-    from latent_nerfstudio.scene_files.scene_file import SceneFile
 
 
 @dataclass
@@ -25,17 +22,20 @@ class PackScenes:
     def main(self) -> None:
         """Writes the archive or the files; all are read and verified before the first is written."""
         from latent_nerfstudio.cli.export_scenes import check_free, targets, write_files
+        from latent_nerfstudio.scene_files.sources import read_scenes_from
 
         if not self.source:
             raise ValueError(problem("source", "at least one scene file, folder or archive", "none", "name one"))
         names = self._names()
         check_free(targets(self.output, names), self.overwrite)
-        count = write_files(self.output, self._read(names), self.precision)
+        chosen = (scene for scene in read_scenes_from(self.source) if scene.name in set(names))
+        count = write_files(self.output, chosen, self.precision)
         print(f"Wrote {len(names)} scene(s) to {self.output}: {count:,} bytes")
 
     def _names(self) -> List[str]:
         """The names of the wanted scenes in the order in which they are found."""
-        from latent_nerfstudio.scene_files.sources import check_known, each_once, read_scenes_from
+        from latent_nerfstudio.names import check_known
+        from latent_nerfstudio.scene_files.sources import each_once, read_scenes_from
 
         scenes = each_once(read_scenes_from(self.source), "scenes", "leave one file out")
         bundles = {scene.name: scene.bundle_hash for scene in scenes}
@@ -46,10 +46,3 @@ class PackScenes:
             got = f"some of {' and some of '.join(hashes[:2])}"
             raise ValueError(problem("scenes", "scenes of one bundle", got, "pack those of each by themselves"))
         return chosen
-
-    def _read(self, names: List[str]) -> Iterator["SceneFile"]:
-        """The scenes of these names, one at a time."""
-        from latent_nerfstudio.scene_files.sources import read_scenes_from
-
-        wanted = set(names)
-        return (scene for scene in read_scenes_from(self.source) if scene.name in wanted)

@@ -2,15 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Optional
+from typing import Literal, Optional
 
 from latent_nerfstudio.cli.words import OfScenes, Overwrite, Size
-from latent_nerfstudio.errors import problem
-
-if TYPE_CHECKING:
-    from nerfstudio.cameras.cameras import Cameras
-
-    from latent_nerfstudio.api.scenes import Scenes
+from latent_nerfstudio.errors import check_least, problem
 
 
 @dataclass
@@ -35,23 +30,22 @@ class RenderLatents(OfScenes):
 
     def main(self) -> None:
         """Writes the file."""
-        from latent_nerfstudio.api.cameras import camera_path
+        from latent_nerfstudio.api.cameras import camera_path, check_side
         from latent_nerfstudio.api.latent_files import render_latents, write_latents
         from latent_nerfstudio.cli.export_scenes import check_free
-        from latent_nerfstudio.cli.orbit import check_numbers
 
         if self.output.suffix != ".safetensors":
             raise ValueError(problem("output", "a .safetensors file", self.output, "change its ending"))
         check_free([self.output], self.overwrite)
-        check_numbers(self.views, 1, self.size)
-        given = None if self.camera_path is None else camera_path(self.camera_path)
+        check_least(self, views=1)
+        check_side(self.size)
+        cameras = None if self.camera_path is None else camera_path(self.camera_path)
         scenes = self.open()
         scene = self.scene or scenes.names[0]
-        file = render_latents(scenes, scene, self.cameras(scenes, scene) if given is None else given)
+        if cameras is None:
+            is_orbit = self.path == "orbit"
+            cameras = scenes.orbit(scene, self.views, self.size) if is_orbit else scenes.cameras(scene)
+        file = render_latents(scenes, scene, cameras)
         count = write_latents(self.output, file, self.precision)
         shape = " x ".join(map(str, file.latents.shape))
         print(f"Wrote latents {shape} of {scene}, for pictures of {file.height} x {file.width}: {count:,} bytes")
-
-    def cameras(self, scenes: "Scenes", scene: str) -> "Cameras":
-        """The cameras without a camera path."""
-        return scenes.cameras(scene) if self.path == "training" else scenes.orbit(scene, self.views, self.size)

@@ -101,25 +101,17 @@ def silhouette_bounds(
     cx: Float[np.ndarray, " views"],
     cy: Float[np.ndarray, " views"],
 ) -> Optional[Float[np.ndarray, "2 3"]]:
-    """A box around everything that the silhouettes allow to exist (the visual hull), with a margin of a cell.
+    """A box around everything that the silhouettes allow to exist (the visual hull), with a margin of a cell; None
+    where they contradict each other, so that no point is in all of them.
 
-    A grid is carved, then a finer grid in the box that is left, and so on. A cell goes when it lies wholly outside
-    the silhouette of some view. Where it lies outside the image too, that holds only for a silhouette that stays
-    off the image's border; a view that shows part of the scene abstains there. A quarter of the views has to judge
-    a cell that stays: else close-ups would keep the space that none of them shows. Cells are judged with the size
-    they have in the image, so nothing thin slips between grid points: the box holds the whole hull.
+    A grid is carved, then a finer grid in the box that is left, and so on. A cell goes when it lies wholly outside the
+    silhouette of some view. Where it lies outside the image too, that holds only for a silhouette that stays off the
+    image's border; a view that shows part of the scene abstains there. A quarter of the views has to judge a cell that
+    stays: else close-ups would keep the space that none of them shows. Cells are judged with the size they have in the
+    image, so nothing thin slips between grid points: the box holds the whole hull.
 
-    Args:
-        masks: True where the scene is, one a view, of any size.
-        camera_to_worlds: OpenGL poses of pinhole cameras that look at the scene from around it.
-        fx: focal lengths along x, pixels of the masks.
-        fy: focal lengths along y.
-        cx: principal points along x.
-        cy: principal points along y.
-
-    Returns:
-        The box; None where the silhouettes contradict each other, so that no point is in all of them.
-    """
+    Masks are true where the scene is, one a view, of any size; poses are OpenGL's; intrinsics are in pixels of the
+    masks."""
     views = [
         _silhouette_view(mask, pose, tuple(intrinsics))
         for mask, pose, intrinsics in zip(masks, camera_to_worlds, np.stack([fx, fy, cx, cy], axis=1), strict=True)

@@ -28,13 +28,8 @@ def differs(photo: Float[Tensor, "*any 3"], color: Float[Tensor, "3"]) -> Bool[T
 def sees_object(
     images: Float[Tensor, "n height width 3"], background: Float[Tensor, "3"], factor: int
 ) -> Bool[Tensor, "n h w"]:
-    """Latent pixels under which any pixel is not of the background's colour.
-
-    Args:
-        images: in [0, 1].
-        background: colour.
-        factor: f, image pixels along the side of a latent pixel; the last may lie partly outside the picture.
-    """
+    """Latent pixels, `factor` image pixels wide, under which any pixel in [0, 1] is not of the background's colour; the
+    last may lie partly outside the picture."""
     shown = differs(images, background.to(images))[:, None].float()
     return F.max_pool2d(shown, factor, ceil_mode=True)[:, 0] > 0
 
@@ -58,23 +53,15 @@ def object_latents(
 
 
 class ObjectPixels:
-    """Which pixels of pictures are in front of the background, found once a picture and kept as bits.
-
-    Args:
-        color: of the background.
-    """
+    """Which pixels of pictures are in front of the background's colour, found once a picture and kept as bits."""
 
     def __init__(self, color: Float[Tensor, "3"]):
         self.color = color
         self._bits: Dict[int, np.ndarray] = {}
 
     def of(self, index: int, image: Shaped[Tensor, "height width 3"]) -> Int[Tensor, "pixels"]:
-        """Positions in the flattened picture, rising; all where nothing but background is shown.
-
-        Args:
-            index: of the picture, which stays the same.
-            image: uint8, or float in [0, 1].
-        """
+        """Where the picture of an index, uint8 or in [0, 1], shows the object: positions in it, flattened, rising; all
+        where nothing but background is shown."""
         if index not in self._bits:
             self._bits[index] = np.packbits(differs(as_float(image.cpu()), self.color).numpy())
         count = image.shape[0] * image.shape[1]
@@ -85,14 +72,8 @@ class ObjectPixels:
 def draw_crops(
     objects: Sequence[Int[Tensor, "_"]], size: Tuple[int, int], side: int, generator: torch.Generator
 ) -> Int[Tensor, "n 2"]:
-    """Top left corners of crops around a random place of the object, moved into the picture.
-
-    Args:
-        objects: of each picture, the positions in it that crops may lie around, see `ObjectPixels`.
-        size: height and width of the pictures.
-        side: of the crops, pixels.
-        generator: source of randomness, on the host.
-    """
+    """Top left corners of crops, each around a random one of a picture's `objects` (see `ObjectPixels`) and moved into
+    the picture."""
     drawn = torch.stack([places[torch.randint(len(places), (), generator=generator)] for places in objects])
     centres = torch.stack([drawn // size[1], drawn % size[1]], dim=1)
     last = torch.tensor([max(0, extent - side) for extent in size])

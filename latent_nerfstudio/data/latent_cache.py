@@ -31,19 +31,16 @@ the time (12.6 instead of 5.9 ms a picture with the bundled autoencoder, one cor
 CHECKSUM = "crc32"
 """Name of a file's checksum among its metadata; files of older versions have none."""
 
-FORMAT = "latents-v1"
+CACHE_FORMAT = "latents-v1"
 """Part of every file's name; changed when its contents change their meaning."""
-
 
 CACHED = re.compile(r"[0-9a-f]{16}/([0-9a-f]{2})/\1[0-9a-f]{38}\.latents-v\d+\.safetensors")
 """Where files are in the cache's folder; other things, git's objects for instance, have shorter names."""
 
 
 def cache_folder(setting: str) -> Optional[Path]:
-    """The folder that `memory`, `disk` or a path stands for; None for memory.
-
-    `disk` is `latent-nerfstudio/latents` in `$XDG_CACHE_HOME`, by default `~/.cache`.
-    """
+    """The folder of `memory` (None), `disk` (`latent-nerfstudio/latents` in `$XDG_CACHE_HOME`, by default `~/.cache`)
+    or a path."""
     if setting == "memory":
         return None
     if setting == "disk":
@@ -77,8 +74,7 @@ def scene_latents(
         scene_of_image: the scene of each; a scene is encoded, stored and found as a whole.
         autoencoder: what encodes; its device is used.
         setting: `memory`, `disk` or a folder.
-        batch_size: pictures encoded at once.
-    """
+        batch_size: pictures encoded at once."""
     groups = group_by(scene_of_image)
     if autoencoder.is_identity:
         yield from ((members, [images[i] for i in members]) for members in groups.values())
@@ -109,13 +105,8 @@ def group_by(labels: Sequence[int]) -> Dict[int, List[int]]:
 
 @torch.no_grad()
 def encode_images(images: Sequence[Shaped[Tensor, "_ _ 3"]], autoencoder: Autoencoder, batch_size: int) -> List[Tensor]:
-    """Raw latents [h, w, C] in float16, on the host; pictures of one size go through the encoder together.
-
-    Args:
-        images: the pictures.
-        autoencoder: what encodes; its device is used.
-        batch_size: pictures at once; on a CPU no more than `PIXELS_ON_CPU` allow.
-    """
+    """Raw latents [h, w, C] in float16, on the host; pictures of one size go through the encoder together, on a CPU no
+    more than `PIXELS_ON_CPU` allow."""
     sizes = group_by([hash(tuple(image.shape)) for image in images])
     device = next(autoencoder.parameters()).device
     latents: Dict[int, Tensor] = {}
@@ -143,19 +134,19 @@ def _files(
     folder: Path, images: Sequence[Tensor], groups: Dict[int, List[int]], autoencoder: Autoencoder
 ) -> Dict[int, Path]:
     """The cache file of each scene."""
+
+    def hash_of(index: int) -> str:
+        image = images[index]
+        digest = hashlib.sha256(str(tuple(image.shape)).encode())
+        digest.update(image.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
     with ThreadPoolExecutor() as pool:
-        hashes = list(pool.map(lambda i: _hash_image(images[i]), range(len(images))))
-    names = {
-        s: hashlib.sha256("".join(hashes[i] for i in members).encode()).hexdigest() for s, members in groups.items()
-    }
+        hashes = list(pool.map(hash_of, range(len(images))))
+    joined = {scene: "".join(hashes[i] for i in members) for scene, members in groups.items()}
+    names = {scene: hashlib.sha256(text.encode()).hexdigest() for scene, text in joined.items()}
     base = folder / autoencoder.fingerprint()
-    return {scene: base / name[:2] / f"{name[:40]}.{FORMAT}.safetensors" for scene, name in names.items()}
-
-
-def _hash_image(image: Tensor) -> str:
-    digest = hashlib.sha256(str(tuple(image.shape)).encode())
-    digest.update(image.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    return {scene: base / name[:2] / f"{name[:40]}.{CACHE_FORMAT}.safetensors" for scene, name in names.items()}
 
 
 def _read(path: Path, count: int) -> Optional[List[Tensor]]:

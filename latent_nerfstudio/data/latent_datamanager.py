@@ -32,7 +32,7 @@ from latent_nerfstudio.data.pixels import (
 )
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
 from latent_nerfstudio.data.storage import KEPT_BYTES, Lazy, Prefetched, Storage, free_host_bytes, must_stream
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.errors import check_least, problem
 from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float, background_color_of, to_device
 from latent_nerfstudio.latent_space.resolution import latent_cameras, mask_of_latent, pixels_per_radian
 
@@ -97,7 +97,7 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
     config: LatentDataManagerConfig
 
     def __init__(self, config: LatentDataManagerConfig, *args: Any, **kwargs: Any):
-        check_counts(config)
+        check_least(config, "leave it out for the default", rays_per_batch=1, images_per_batch=1, encode_batch_size=1)
         super().__init__(config, *args, **kwargs)
         color = self.train_dataparser_outputs.alpha_color
         self.background_color = background_color_of(config.background_color) if color is None else color.float().cpu()
@@ -135,11 +135,8 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
 
     @cached_property
     def streams(self) -> bool:
-        """Whether pictures and latents are read from disk; decided once, when pictures are first asked for.
-
-        Raises:
-            ValueError: distorted pictures, whose cameras are known only when all have been undistorted.
-        """
+        """Whether pictures and latents are read from disk; decided once, when pictures are first asked for. The cameras
+        of distorted pictures are known only when all have been undistorted."""
         config = self.config
         distortions = [dataset.cameras.distortion_params for dataset in (self.train_dataset, self.eval_dataset)]
         is_distorted = any(one is not None and bool(one.any()) for one in distortions)
@@ -207,11 +204,8 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
     def prepare(self, space: LatentSpace, meets: Optional[Meets] = None) -> None:
         """Loads the training pictures, encodes them or finds their latents, and fits the latent space if it is new.
 
-        Args:
-            space: the latent space.
-            meets: which rays are drawn: those that meet the box of a scene; all by default. The others show nothing
-                that can be learned, and would dilute L_latent.
-        """
+        Rays are drawn of those that `meets` says meet the box of a scene, all by default: the others show nothing that
+        can be learned, and would dilute L_latent."""
         self.prepare_pictures()
         pictures = self.cached_train
         images = Lazy(len(pictures), lambda i: pictures[i]["image"].cpu())
@@ -249,11 +243,7 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         return torch.cat(latents)
 
     def checked_latents(self, encoded: SceneLatents) -> SceneLatents:
-        """Latents as they come, all finite; half precision ends at 65504.
-
-        Raises:
-            ValueError: one is not; its picture is named.
-        """
+        """Latents as they come, all finite; half precision ends at 65504."""
         for members, latents in encoded:
             for picture, latent in zip(members, latents, strict=True):
                 if latent.is_floating_point() and not bool(latent.sum(dtype=torch.float32).isfinite()):
@@ -281,15 +271,12 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         return torch.Generator().manual_seed(self.seed * 1_000_003 + step)
 
     def next_train(self, step: int) -> Tuple[RayBundle, Dict[str, Tensor]]:  # type: ignore[override]
-        """Random latent pixels of many pictures and scenes.
-
-        Returns:
-            Rays, and a batch with `raw_latent` [n, C], `position` [n, 4]: row, column, and the latent picture's height
-            and width, and `scenes`: those of the rays, rising, on the host.
-        """
+        """Rays of random latent pixels of many pictures and scenes, and a batch with `raw_latent` [n, C], `position`
+        [n, 4]: row, column, and the latent picture's height and width, and `scenes`: those of the rays, rising, on the
+        host."""
         if self.table is None:
-            do = "call it once"
-            raise RuntimeError(problem("datamanager", "prepare(latent_space) before the first batch", "none", do))
+            expected = "prepare(latent_space) before the first batch"
+            raise RuntimeError(problem("datamanager", expected, "none", "call it once"))
         generator, count = self.generator_at(step), self.config.rays_per_batch
         return self.batch_of(draw_pixels(self.table, count, self.scenes_per_step, generator, self.active))
 
@@ -314,17 +301,11 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         return rays, {"raw_latent": raw, "position": position[:, 1:], "scenes": scenes}
 
     def next_train_images(self, step: int, crop: Optional[int] = None) -> Tuple[Cameras, Dict[str, Any]]:
-        """Pictures of one size.
+        """Cameras of pictures of one size (not of their latents), or of parts with `crop` as the longest side, each
+        around a random place of the object; and a batch.
 
-        Args:
-            step: decides which.
-            crop: longest side of a part of each picture, around a random place of the object; None for all of it.
-
-        Returns:
-            Cameras (of the pictures, not of the latents), and a batch with `image` [n, H, W, 3] in [0, 1], `scenes`:
-            theirs, rising, on the host, and, where there are masks, `mask` [n, H, W, 1]. Whole pictures have `indices`
-            [n], for `raw_latents`.
-        """
+        The batch has `image` [n, H, W, 3] in [0, 1], `scenes`: theirs, rising, on the host, and, where there are masks,
+        `mask` [n, H, W, 1]. Whole pictures have `indices` [n], for `raw_latents`."""
         generator = self.generator_at(step)
         indices = self._draw_pictures(generator)
         places = torch.tensor(indices)
@@ -360,9 +341,8 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
     def _draw_pictures(self, generator: torch.Generator) -> List[int]:
         """Pictures of the step's scenes, of one size."""
         if not len(self.picture_scenes):
-            raise RuntimeError(
-                problem("datamanager", "prepare_pictures() before the first pictures", "none", "call it once")
-            )
+            expected = "prepare_pictures() before the first pictures"
+            raise RuntimeError(problem("datamanager", expected, "none", "call it once"))
         chosen = draw_scenes(len(self.scenes_present), self.scenes_per_step, generator, self.active)
         spans = zip(self.first_pictures[chosen].tolist(), self.first_pictures[chosen + 1].tolist(), strict=True)
         members = torch.cat([torch.arange(first, end) for first, end in spans])
@@ -372,14 +352,6 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
     def get_train_rays_per_batch(self) -> int:
         """Latent pixels a step; nothing is loaded for the answer."""
         return self.config.rays_per_batch
-
-
-def check_counts(config: LatentDataManagerConfig) -> None:
-    """Refuses steps and batches of nothing."""
-    for name in ("rays_per_batch", "images_per_batch", "encode_batch_size"):
-        value = getattr(config, name)
-        if value < 1:
-            raise ValueError(problem(name, "at least 1", value, "leave it out for the default"))
 
 
 def over_background(image: Tensor, color: Tensor) -> Tensor:

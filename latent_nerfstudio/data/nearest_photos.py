@@ -27,12 +27,8 @@ FORWARD = 0.1
 
 
 class NearestPhotos:
-    """Reads photos when they are asked for, and nothing before.
-
-    Args:
-        dataset: training photos, their cameras, and the scene box.
-        background: colour behind photos with an alpha channel.
-    """
+    """Reads photos of a dataset when they are asked for, and nothing before; those with an alpha channel over a
+    background."""
 
     def __init__(self, dataset: InputDataset, background: Float[Tensor, "3"]) -> None:
         self.dataset = dataset
@@ -74,9 +70,8 @@ class NearestPhotos:
             image = image[..., :3] * image[..., 3:] + self.background * (1 - image[..., 3:])
         if image.shape[0] > TALLEST:
             size = TALLEST, round(image.shape[1] * TALLEST / image.shape[0])
-            image = F.interpolate(image.permute(2, 0, 1)[None], size, mode="bilinear", antialias=True)[0].permute(
-                1, 2, 0
-            )
+            small = F.interpolate(image.permute(2, 0, 1)[None], size, mode="bilinear", antialias=True)
+            image = small[0].permute(1, 2, 0)
         rest = list(self.kept.items())[-KEPT + 1 :]
         self.kept = {**dict(rest), index: image}  # at once: the viewer may break off at any line
         return image
@@ -104,13 +99,7 @@ def nearest_camera(
 ) -> int:
     """The camera for which both its place and the point ahead of it at a distance are nearest to another's.
 
-    Args:
-        positions: where the cameras are.
-        forwards: unit vectors along which they look.
-        position: where the other is.
-        forward: unit vector along which it looks.
-        distance: how far away what they look at is; it weighs turns against moves.
-    """
+    The distance, how far away what they look at is, weighs turns against moves."""
     moved = (positions - position).square().sum(dim=-1)
     ahead = (positions + distance * forwards - position - distance * forward).square().sum(dim=-1)
     return int((moved + ahead).argmin())

@@ -21,19 +21,11 @@ class PictureDataset(InputDataset):
     """
 
     def get_numpy_image(self, image_idx: int) -> UInt8[np.ndarray, "height width channels"]:
-        """A picture as RGB or RGBA.
-
-        Raises:
-            ValueError: it cannot be decoded.
-        """
+        """A picture as RGB or RGBA."""
         return read_picture(self._dataparser_outputs.image_filenames[image_idx], self.scale_factor)
 
     def get_data(self, image_idx: int, image_type: Literal["uint8", "float32"] = "float32") -> Dict[str, Any]:
-        """A picture, and its `mask` [height, width, 1] where any picture of the set has one.
-
-        Raises:
-            ValueError: one of them cannot be decoded, or their sizes differ.
-        """
+        """A picture, and its `mask` [height, width, 1] where any picture of the set has one."""
         image = self.get_image_uint8(image_idx) if image_type == "uint8" else self.get_image_float32(image_idx)
         data: Dict[str, Any] = {"image_idx": image_idx, "image": image}
         mask = self.kept(image_idx, (image.shape[0], image.shape[1]))

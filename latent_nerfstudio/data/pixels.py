@@ -66,17 +66,13 @@ def pixel_table(
     masks: Optional[Sequence[Shaped[Tensor, "_ _"]]] = None,
     folder: Optional[Path] = None,
 ) -> PixelTable:
-    """Lays pictures out; those of a scene must be neighbours, as dataparsers list them.
+    """Lays pictures [h, w, C] out; those of a scene must be neighbours, as dataparsers list them.
 
     Args:
         pictures: [h, w, C] each.
         scene_of_picture: scene of each, not decreasing.
         masks: [h, w] each, true where a pixel may be drawn.
-        folder: where a temporary file keeps the values; None for memory.
-
-    Raises:
-        ValueError: a scene whose masks leave nothing.
-    """
+        folder: where a temporary file keeps the values; None for memory."""
     values, shapes = concatenated(pictures, folder)
     sizes = torch.tensor(shapes)
     starts = torch.cat([torch.zeros(1, dtype=torch.long), sizes.prod(dim=1).cumsum(0)])
@@ -94,13 +90,8 @@ def pixel_table(
 
 
 def restricted(table: PixelTable, kept: Iterable[Bool[Tensor, "_"]], folder: Optional[Path] = None) -> PixelTable:
-    """A table of which only some pixels are drawn; scenes of which none would be left stay as they are.
-
-    Args:
-        table: maybe with masks, which hold as well.
-        kept: whether each pixel is kept, in parts that follow one another.
-        folder: where a temporary file keeps what is drawn from; None for memory.
-    """
+    """A table that is drawn from where `kept` says so, in parts that follow one another, and its masks allow it; scenes
+    of which nothing would be left stay as they are."""
     flags = torch.cat(list(kept))
     allowed = torch.full_like(flags, table.valid is None)
     if table.valid is not None:
@@ -131,8 +122,7 @@ def draw_pixels(
         scenes_per_batch: how many scenes, of those that there are.
         generator: source of randomness, on the host.
         active: scenes to draw from, rising; all by default. If they are fewer than `scenes_per_batch`, each is given as
-            many pixels as before, so that there are fewer in all.
-    """
+            many pixels as before, so that there are fewer in all."""
     total = len(table.scene_starts) - 1
     scenes = draw_scenes(total, scenes_per_batch, generator, active)
     share = 1.0 if table.drawn is None else len(table.drawn) / len(table.values if table.valid is None else table.valid)
@@ -166,13 +156,8 @@ def draw_scenes(
 
 
 def draw_pictures(sizes: PictureSizes, count: int, generator: torch.Generator) -> List[int]:
-    """Random distinct pictures of one size; a size is drawn as often as it has pictures.
-
-    Args:
-        sizes: height and width of each picture, as a list of pairs or as a tensor [pictures, 2].
-        count: how many; fewer if the size has no more.
-        generator: source of randomness.
-    """
+    """Random distinct pictures of one size, fewer than `count` if it has no more; a size is drawn as often as it has
+    pictures."""
     table = torch.as_tensor(sizes)
     first = int(torch.randint(len(table), (), generator=generator))
     alike = (table == table[first]).all(dim=1).nonzero()[:, 0]
@@ -184,13 +169,8 @@ def pixel_rays(cameras: Cameras, places: Int[Tensor, "rays 3"], is_plain: Option
 
     The same rays as `Cameras.generate_rays` gives. Undistorted pinhole cameras, which is what training has after
     undistortion, take a path of their own, several times as fast: rays are drawn anew at each step. It computes in
-    float32, whatever the intrinsics have: those of `blender-data` are of double precision.
-
-    Args:
-        cameras: of any sizes.
-        places: camera, row and column of each pixel.
-        is_plain: what `is_plain_pinhole` says of the cameras; None to look at all of them.
-    """
+    float32, whatever the intrinsics have: those of `blender-data` are of double precision. `is_plain` is what
+    `is_plain_pinhole` says of the cameras; None looks at all of them."""
     if not (is_plain_pinhole(cameras) if is_plain is None else is_plain):
         return cameras.generate_rays(camera_indices=places[:, :1], coords=places[:, 1:] + 0.5)
     index, row, column = places.unbind(dim=1)

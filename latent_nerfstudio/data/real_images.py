@@ -25,18 +25,8 @@ SMALLEST_SHARE = 0.8
 
 
 class RealImages:
-    """Random crops of the pictures in a folder; those of a step are a function of seed and step.
-
-    Args:
-        folder: searched with its subfolders for JPEG, PNG, WebP, BMP and TIFF pictures.
-        height: of the crops, pixels; smaller pictures are enlarged to fit.
-        width: likewise.
-        seed: seed of the crops.
-
-    Raises:
-        FileNotFoundError: no folder, or one without pictures.
-        ValueError: a picture that cannot be read.
-    """
+    """Random crops, `height` x `width` pixels, of the pictures in a folder and its subfolders; those of a step are a
+    function of seed and step. Smaller pictures are enlarged to fit."""
 
     def __init__(self, folder: Path, height: int, width: int, seed: int = 0):
         self.paths = find_images(folder)
@@ -80,11 +70,7 @@ def find_images(folder: Path) -> List[Path]:
 
 
 def read_image(path: Path) -> UInt8[np.ndarray, "height width 3"]:
-    """A picture as RGB; what is transparent becomes white.
-
-    Raises:
-        ValueError: it cannot be read.
-    """
+    """A picture as RGB; what is transparent becomes white."""
     try:
         return read_over_white(path)
     except ValueError as error:
@@ -109,14 +95,8 @@ def random_crop(
 def resized_part(
     picture: UInt8[np.ndarray, "_ _ 3"], whole: Tuple[int, int], corner: Tuple[int, int], size: Tuple[int, int]
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """A part of a resized picture, as if all of it had been resized, up to hundredths of a pixel.
-
-    Args:
-        picture: before it is resized.
-        whole: height and width that it is resized to.
-        corner: row and column of the part in the resized picture.
-        size: height and width of the part.
-    """
+    """The part at a corner (row, column) of a picture that is resized to `whole`, as if all of it had been resized, up
+    to hundredths of a pixel."""
     if whole == picture.shape[:2]:
         return picture[corner[0] : corner[0] + size[0], corner[1] : corner[1] + size[1]]
     (y, fy), (x, fx) = ((corner[axis], picture.shape[axis] / whole[axis]) for axis in (0, 1))

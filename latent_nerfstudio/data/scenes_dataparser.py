@@ -1,7 +1,6 @@
 """The dataparser `scenes`: one scene folder, or a folder of scene folders, as one set of cameras."""
 
 import dataclasses
-import difflib
 import os
 import warnings
 from collections.abc import Sequence
@@ -42,7 +41,7 @@ from latent_nerfstudio.data.layouts import (
 )
 from latent_nerfstudio.data.validation import LARGEST, SMALLEST
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.names import check_names, take_name
+from latent_nerfstudio.names import check_known, check_names, take_name
 from latent_nerfstudio.pictures import read_silhouette
 
 READING_THREADS = 4
@@ -106,7 +105,7 @@ class ScenesDataParser(DataParser):
 
     config: ScenesDataParserConfig
     _placed: Optional["list[PlacedScene]"] = field(default=None, repr=False)
-    _box: Optional[tuple[np.ndarray, str]] = field(default=None, repr=False)
+    _box: Optional[np.ndarray] = field(default=None, repr=False)
 
     def _generate_dataparser_outputs(self, split: str = "train", **kwargs: Optional[dict]) -> DataparserOutputs:
         if split not in SPLITS:
@@ -117,9 +116,7 @@ class ScenesDataParser(DataParser):
         names = [scene.frames.name for scene in placed]
         transform, scale = _common_placement(placed)
         return DataparserOutputs(
-            image_filenames=[
-                s.frames.image_paths[i] for s, chosen in zip(placed, indices, strict=True) for i in chosen
-            ],
+            image_filenames=[s.frames.image_paths[i] for s, own in zip(placed, indices, strict=True) for i in own],
             cameras=cameras,
             alpha_color=_alpha_color(self.config.alpha_color),
             scene_box=SceneBox(aabb=torch.tensor(self._scene_box(), dtype=torch.float32)),
@@ -149,12 +146,12 @@ class ScenesDataParser(DataParser):
         """The scene box, found at the first call."""
         if self._box is None:
             placed = self._scenes()
-            self._box = find_bounds([scene.frames for scene in placed], self.config)
-            box, source = self._box
+            box, source = find_bounds([scene.frames for scene in placed], self.config)
+            self._box = box = scaled_box(box, self.config.scene_scale)
             views = sum(len(scene.frames) for scene in placed)
             corners = " to ".join("(" + ", ".join(f"{x:.3g}" for x in corner) + ")" for corner in box)
             CONSOLE.log(f"scenes: {len(placed)} scene(s), {views} views, box {corners} ({source})")
-        return self._box[0]
+        return self._box
 
     def _scene_boxes(self) -> list[Float[np.ndarray, "2 3"]]:
         """The box of each scene: its own where all have one, else that of all."""
@@ -184,12 +181,7 @@ def read_scenes(data: Path, names: Sequence[str] = (), max_scenes: Optional[int]
     Args:
         data: a scene folder, a camera file, or a folder of scene folders.
         names: names of the scenes wanted; empty for all.
-        max_scenes: number of scenes at most, the first by name; None for all.
-
-    Raises:
-        FileNotFoundError: `data` does not exist.
-        ValueError: there is no scene in it, a name is unknown, or a scene is not as it should be.
-    """
+        max_scenes: number of scenes at most, the first by name; None for all."""
     if not data.exists():
         raise FileNotFoundError(problem(data, "a data folder", "nothing there", "check --data"))
     is_folder = data.is_dir()
@@ -204,11 +196,7 @@ def read_scenes(data: Path, names: Sequence[str] = (), max_scenes: Optional[int]
 
 
 def find_scenes(folder: Path) -> list[Path]:
-    """Finds the scene folders, sorted by name: the folder itself, or those in it that are not hidden.
-
-    Raises:
-        ValueError: the folder is empty, or no scene is found in any layout.
-    """
+    """Finds the scene folders, sorted by name: the folder itself, or those in it that are not hidden."""
     if detect_layout(folder) is not None:
         return [folder]
     inside = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
@@ -224,19 +212,12 @@ def find_scenes(folder: Path) -> list[Path]:
 
 
 def select_scenes(folders: Sequence[Path], names: Sequence[str], where: Path) -> list[Path]:
-    """Selects scene folders by name, all where none are named, in the order of `folders`.
-
-    Raises:
-        ValueError: a name is unknown (the message lists those closest to it), or two are one to some file systems.
-    """
+    """Selects scene folders by name, all where none are named, in the order of `folders`; two of one name to some file
+    systems are refused."""
     known, taken = [scene_name(folder) for folder in folders], {}
     for name in known:
         take_name(name, taken, where)
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.3) or known[:3]
-            expected = f"names of scenes in {where}, such as {', '.join(near)}"
-            raise ValueError(problem("scenes", expected, f"'{name}'", "correct the name"))
+    check_known(names, known, where)
     return [folder for folder, name in zip(folders, known, strict=True) if not names or name in names]
 
 
@@ -265,13 +246,7 @@ def place_scene(scene: SceneFrames, config: ScenesDataParserConfig) -> PlacedSce
 
 
 def find_bounds(scenes: Sequence[SceneFrames], config: ScenesDataParserConfig) -> tuple[np.ndarray, str]:
-    """Finds the one box that holds all placed scenes, and where it came from, in words."""
-    box, source = _unscaled_bounds(scenes, config)
-    return scaled_box(box, config.scene_scale), source
-
-
-def _unscaled_bounds(scenes: Sequence[SceneFrames], config: ScenesDataParserConfig) -> tuple[np.ndarray, str]:
-    """The box before `scene_scale`."""
+    """Finds the one box, before `scene_scale`, that holds all placed scenes, and where it came from, in words."""
     if config.box is not None:
         return np.array(config.box).reshape(2, 3), "given"
     if config.bounds == "unit":
@@ -303,17 +278,11 @@ def _unscaled_bounds(scenes: Sequence[SceneFrames], config: ScenesDataParserConf
 def bounds_from_silhouettes(
     scenes: Sequence[SceneFrames],
 ) -> tuple[Optional[Float[np.ndarray, "2 3"]], list[SceneFrames]]:
-    """A box around the visual hulls of the scenes, from what a few images of each have transparent.
+    """A box around the visual hulls of placed scenes, from what a few images of each have transparent; None where no
+    scene tells. And the scenes that tell nothing: they are distorted, none of their images is transparent anywhere, or
+    their silhouettes contradict each other.
 
-    Of more than 16 scenes, 16 evenly spaced ones are looked at, and the box is enlarged by a tenth.
-
-    Args:
-        scenes: placed scenes.
-
-    Returns:
-        The box, None where no scene tells; and the scenes that tell nothing: they are distorted, none of their images
-        is transparent anywhere, or their silhouettes contradict each other.
-    """
+    Of more than 16 scenes, 16 evenly spaced ones are looked at, and the box is enlarged by a tenth."""
     telling = [scene for scene in scenes if _has_silhouettes(scene)]
     chosen = np.unique(np.linspace(0, len(telling) - 1, min(len(telling), PROBED_SCENES)).round().astype(int))
     views = int(np.clip(PROBED_IMAGES // max(1, len(chosen)), 12, 24))
@@ -323,9 +292,8 @@ def bounds_from_silhouettes(
         return None, list(scenes)
     _warn_of_opaque(telling)
     box = union_of_boxes(np.stack(found))
-    silent = {name for name, hull in hulls.items() if hull is None} | {
-        s.name for s in scenes if not _has_silhouettes(s)
-    }
+    silent = {scene.name for scene in scenes if not _has_silhouettes(scene)}
+    silent |= {name for name, hull in hulls.items() if hull is None}
     if len(chosen) < len(telling):
         box = scaled_box(box, UNPROBED_MARGIN)
     return box, [scene for scene in scenes if scene.name in silent]
@@ -412,17 +380,13 @@ def _warn_of(scenes: Sequence[SceneFrames]) -> None:
         first = f"'{lacking[0].absent[0]}' of scene '{lacking[0].name}'"
         message = f"scenes: {count} of {total} listed images are absent and left out; the first is {first}"
         warnings.warn(message, stacklevel=2)
-    turned = [
-        (path, header.orientation)
-        for scene in scenes
-        for path, header in zip(scene.image_paths, scene.headers, strict=True)
-        if header.orientation > 1
-    ]
+    pictures = [pair for scene in scenes for pair in zip(scene.image_paths, scene.headers, strict=True)]
+    turned = [(path, header.orientation) for path, header in pictures if header.orientation > 1]
     if turned:
         message = (
-            f"scenes: {len(turned)} images have an EXIF orientation, by which viewers turn them; their pixels are "
+            f"scenes: {len(turned)} images have an EXIF orientation, by which viewers turn them; pixels are taken "
         )
-        message += f"taken as stored, as Nerfstudio does; the first is {turned[0][0]} with orientation {turned[0][1]}"
+        message += f"as stored, as Nerfstudio does; the first is {turned[0][0]} with orientation {turned[0][1]}"
         warnings.warn(message, stacklevel=2)
     for scene in scenes:
         evaluation = {*scene.splits.get("val", ()), *scene.splits.get("test", ())}

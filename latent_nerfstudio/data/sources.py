@@ -17,11 +17,7 @@ def scene_folder(data: Path, name: str) -> Path:
 
 
 def source_hash(frames: SceneFrames) -> str:
-    """16 hexadecimal digits of what a scene is fitted from: its pictures, masks, cameras, splits and box.
-
-    Raises:
-        OSError, ValueError: a picture cannot be read.
-    """
+    """16 hexadecimal digits of what a scene is fitted from: its pictures, masks, cameras, splits and box."""
     result = hashlib.sha256()
     for path in files_of(frames):
         with open_plain(path) as stream:
@@ -39,11 +35,7 @@ def source_hash(frames: SceneFrames) -> str:
 
 
 def sources_hash(data: Path, names: Sequence[str]) -> str:
-    """16 hexadecimal digits of what many scenes are learned from, see `source_hash`.
-
-    Raises:
-        OSError, ValueError: a scene cannot be read.
-    """
+    """16 hexadecimal digits of what many scenes are learned from, see `source_hash`."""
     hashes = [source_hash(read_scene(scene_folder(data, name))) for name in names]
     return hashlib.sha256("".join(hashes).encode()).hexdigest()[:16]
 

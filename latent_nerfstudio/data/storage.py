@@ -29,12 +29,7 @@ T = TypeVar("T")
 
 
 class Lazy(Sequence, Generic[T]):
-    """A sequence whose items are made when they are asked for.
-
-    Args:
-        count: number of items.
-        make: makes one from its position.
-    """
+    """A sequence of so many items, each made from its position when it is asked for."""
 
     def __init__(self, count: int, make: Callable[[int], T]):
         self.size, self.make = count, make
@@ -44,18 +39,12 @@ class Lazy(Sequence, Generic[T]):
 
     def __getitem__(self, index: int) -> T:  # type: ignore[override]
         if not 0 <= index < self.size:
-            raise IndexError(f"expected a position from 0 to {self.size - 1}, got {index}")
+            raise IndexError(problem("position", f"one below {self.size}", index, "count from 0"))
         return self.make(index)
 
 
 class Prefetched(Lazy[T]):
-    """A lazy sequence that keeps items for a while, and makes several at once in a few threads.
-
-    Args:
-        count: number of items.
-        make: makes one from its position; called from several threads.
-        kept: number of items that are kept.
-    """
+    """A lazy sequence that keeps so many items for a while, and makes several at once in a few threads."""
 
     def __init__(self, count: int, make: Callable[[int], T], kept: int):
         super().__init__(count, lru_cache(kept)(make))
@@ -74,15 +63,8 @@ class Prefetched(Lazy[T]):
 def concatenated(
     parts: Iterable[Shaped[Tensor, "_ _ channels"]], folder: Optional[Path] = None
 ) -> Tuple[Shaped[Tensor, "pixels channels"], List[Tuple[int, int]]]:
-    """The pixels of pictures one after another, and the height and width of each picture.
-
-    Args:
-        parts: pictures of one type.
-        folder: where a temporary file keeps the pixels, which are mapped into memory then; None for memory.
-
-    Raises:
-        OSError: no room in the folder.
-    """
+    """The pixels of pictures one after another, and the height and width of each picture; with a folder, a temporary
+    file in it keeps the pixels, which are mapped into memory then."""
     sizes: List[Tuple[int, int]] = []
 
     def rows() -> Iterable[Tensor]:
@@ -112,13 +94,8 @@ def _mapped(rows: Iterable[Shaped[Tensor, "_ channels"]], folder: Path) -> Shape
 
 
 def must_stream(wanted: Storage, needed: int, free: int) -> bool:
-    """Whether data are streamed.
-
-    Args:
-        wanted: `memory`, `stream`, or `auto`: streamed if they would take more than their share of free memory.
-        needed: bytes of the data.
-        free: bytes of free memory.
-    """
+    """Whether data that need so many bytes are streamed; with `auto`, if they would take more than their share of free
+    memory."""
     return wanted == "stream" or (wanted == "auto" and needed > HOST_SHARE * free)
 
 

@@ -32,12 +32,7 @@ def write_cameras(path: Path, cameras: Cameras) -> None:
 
 
 def read_cameras(path: Path) -> Cameras:
-    """Cameras that `write_cameras` wrote.
-
-    Raises:
-        FileNotFoundError: there is no file.
-        ValueError: it is another one.
-    """
+    """Cameras that `write_cameras` wrote."""
     from safetensors.torch import load
 
     try:
@@ -46,9 +41,8 @@ def read_cameras(path: Path) -> Cameras:
             tensors: Dict[str, Tensor] = load(stream.read())
         scenes = {name: tensors.pop(name) for name in ("scene_index",) if name in tensors}
         count = len(tensors["camera_to_worlds"])
-        if any(
-            len(value) != count or not bool(value.isfinite().all()) for value in (*tensors.values(), *scenes.values())
-        ):
+        every = (*tensors.values(), *scenes.values())
+        if any(len(value) != count or not bool(value.isfinite().all()) for value in every):
             raise ValueError("numbers that are not finite, or of several counts")
         return Cameras(**tensors, metadata=scenes or None)  # type: ignore[arg-type]
     except FileNotFoundError:

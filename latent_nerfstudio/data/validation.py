@@ -69,9 +69,8 @@ def check_unique(names: Sequence[str], what: str, where: object) -> None:
     seen: set = set()
     for name in names:
         if name in seen:
-            raise ValueError(
-                problem(f"{where}, {what}", "each image once", f"'{name}' twice", "remove the duplicate entry")
-            )
+            do = "remove the duplicate entry"
+            raise ValueError(problem(f"{where}, {what}", "each image once", f"'{name}' twice", do))
         seen.add(name)
 
 

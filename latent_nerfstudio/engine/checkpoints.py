@@ -33,15 +33,8 @@ GRADIENTS = "gradients"
 def publishing(folder: Path, only_latest: bool) -> Iterator[Path]:
     """A folder to write checkpoints into, which are renamed into another one when the block ends without an error.
 
-    The older ones stay until then. A name is given to what is on the disk, and removed only after that.
-
-    Args:
-        folder: where they are to be; made if it is not there.
-        only_latest: remove the others afterwards.
-
-    Raises:
-        OSError: there is no room, or the folder cannot be written to; the older ones are as they were.
-    """
+    The older ones stay until then, or for good unless `only_latest`. A name is given to what is on the disk, and
+    removed only after that."""
     folder.mkdir(parents=True, exist_ok=True)
     folder = folder.resolve()  # a link may lead to another disk, to which nothing can be renamed
     with unfinished_folder(folder.parent) as writing:
@@ -73,12 +66,8 @@ def remove_others(folder: Path, names: Sequence[str]) -> None:
 def gradients_in_state(
     optimizers: Mapping[str, Optimizer], gradients: Mapping[str, Sequence[Optional[Tensor]]]
 ) -> Iterator[None]:
-    """While it lasts, `state_dict` of optimizers holds gradients as well, which it leaves out otherwise.
-
-    Args:
-        optimizers: by parameter group.
-        gradients: of some of these groups, dense or sparse, in the order of the group's parameters; None for none.
-    """
+    """While it lasts, `state_dict` of optimizers holds the gradients of some groups as well, dense or sparse, in the
+    order of the group's parameters; it leaves them out otherwise."""
 
     def adds(group: str) -> Any:
         return lambda optimizer, state: {**state, GRADIENTS: list(gradients[group])}
@@ -92,10 +81,8 @@ def gradients_in_state(
 
 
 def take_gradients(optimizer: Optimizer, state: Dict[str, Any]) -> None:
-    """Gives an optimizer's parameters the gradients of a state that is about to be loaded, if it holds some.
-
-    A hook of `load_state_dict`, which hands out a shallow copy of the state.
-    """
+    """Gives an optimizer's parameters the gradients of a state that is about to be loaded, if it holds some: a hook of
+    `load_state_dict`, which hands out a shallow copy of the state."""
     if GRADIENTS not in state:
         return
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -134,12 +121,7 @@ def damage(path: Path) -> str:
 
 
 def check_checkpoint(path: Path) -> None:
-    """Refuses a checkpoint that is not whole.
-
-    Raises:
-        FileNotFoundError: it is not there.
-        ValueError: it is damaged.
-    """
+    """Refuses a checkpoint that is not whole."""
     if not path.is_file():
         raise FileNotFoundError(problem(path, "a checkpoint", "nothing there", "name one that is"))
     reason = damage(path)
@@ -148,11 +130,7 @@ def check_checkpoint(path: Path) -> None:
 
 
 def load_state(checkpoint: Path) -> Dict[str, Any]:
-    """A checkpoint on the host, without the seal of its weights.
-
-    Raises:
-        ValueError: it is damaged.
-    """
+    """A checkpoint on the host, without the seal of its weights."""
     check_checkpoint(checkpoint)
     expected, do = "a checkpoint of Nerfstudio, of tensors alone", "name one that ns-train wrote"
     try:
@@ -168,12 +146,7 @@ def load_state(checkpoint: Path) -> Dict[str, Any]:
 
 
 def newest_step(folder: Path) -> int:
-    """The step of the newest checkpoint that verifies; says which it left out.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ValueError: none verifies.
-    """
+    """The step of the newest checkpoint that verifies; says which it left out."""
     found = checkpoints_of(folder)
     reasons: List[str] = []
     for step, path in found.items():

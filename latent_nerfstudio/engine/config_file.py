@@ -8,11 +8,7 @@ from latent_nerfstudio.errors import problem
 
 
 def read_config(path: Path) -> Any:
-    """What a config.yml holds; nothing in it is run.
-
-    Raises:
-        ValueError: it is no config of Nerfstudio.
-    """
+    """What a config.yml holds; nothing in it is run."""
     try:
         return load_config(path)
     except Exception as error:  # YAML's own, and those of the classes that it names
@@ -28,12 +24,8 @@ def data_of(config: Any) -> Path:
 
 
 def started_in(config: Any, folder: Path) -> Path:
-    """The folder that ns-train was called from, to which paths of version 0.1 are relative.
-
-    Args:
-        config: of the run.
-        folder: of its config.yml; the present folder is taken where it does not lie in the config's `output_dir`.
-    """
+    """The folder that ns-train was called from, to which paths of version 0.1 are relative: the present one, where the
+    folder of a config.yml does not lie in the config's `output_dir`."""
     output, parents = Path(config.output_dir).parts, folder.absolute().parents
     inside = len(parents) > 2 + len(output) and parents[2].parts[-len(output) :] == output
     return parents[2 + len(output)] if inside else Path.cwd()

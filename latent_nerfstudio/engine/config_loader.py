@@ -76,11 +76,6 @@ ConfigLoader.add_multi_constructor(f"{TAG}/apply:", ConfigLoader.construct_pytho
 
 
 def load_config(path: Path) -> Any:
-    """What a config.yml holds.
-
-    Raises:
-        ValueError: a file that is no plain one, or is too large.
-        yaml.YAMLError: what is no YAML, or names what it may not.
-    """
+    """What a config.yml holds: YAML of a bounded size that names nothing that it may not."""
     with open_plain(path, MOST_BYTES) as stream:
         return yaml.load(stream.read().decode("utf-8"), Loader=ConfigLoader)

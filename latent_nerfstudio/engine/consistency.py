@@ -6,8 +6,10 @@ The budget is a definition, kept apart from the methods' defaults, so that numbe
 
 import time
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence
 
 import torch
 from rich.progress import track
@@ -21,7 +23,7 @@ from latent_nerfstudio.fields.triplane_field import TriplaneFieldConfig
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.models.triplane import TriplaneModelConfig
-from latent_nerfstudio.pipelines.consistency import Numbers, Views, measure_scenes, numbers_of
+from latent_nerfstudio.pipelines.consistency import Numbers, measure_scenes, numbers_of
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, LatentPipelineConfig
 
 SCENES_AT_ONCE = 16
@@ -76,17 +78,9 @@ class SpaceResult:
 
 
 def check_scenes(data: Path, max_scenes: Optional[int], factors: Sequence[int]) -> List[SceneFrames]:
-    """Reads the scenes' cameras and checks them; no picture is read.
+    """Reads the cameras of the first `max_scenes` scenes and checks them; no picture is read.
 
-    Args:
-        data: a scene folder, or a folder of scene folders.
-        max_scenes: number of scenes at most, the first by name.
-        factors: f of the autoencoders; no picture may be smaller than the largest.
-
-    Raises:
-        FileNotFoundError: there is no such folder.
-        ValueError: there are no scenes, one has no views in a split, or pictures are too small.
-    """
+    Each scene needs views of both splits, and pictures no smaller than the largest of the autoencoders' factors."""
     scenes = read_scenes(data, (), max_scenes)
     for scene in scenes:
         splits = complete_splits(scene.splits, len(scene), ScenesDataParserConfig.eval_interval)
@@ -157,16 +151,10 @@ def even_groups(names: Sequence[str], largest: int) -> List[Sequence[str]]:
 def measure_consistency(
     data: Path, scenes: Sequence[SceneFrames], autoencoder: AutoencoderConfig, budget: Budget
 ) -> SpaceResult:
-    """Fits all scenes, group by group, and measures the latent space.
+    """Fits all scenes, group by group, and measures the latent space; on a CPU the numbers are a function of the
+    budget.
 
-    The normaliser is fitted on the first group and is that of all, so that their latents can be added up.
-
-    Args:
-        data: where the scenes are.
-        scenes: the scenes, from `check_scenes`.
-        autoencoder: the latent space to measure.
-        budget: steps, rays and seed; on a CPU the numbers are a function of these.
-    """
+    The normaliser is fitted on the first group and is that of all, so that their latents can be added up."""
     started, device = time.monotonic(), "cuda" if torch.cuda.is_available() else "cpu"
     space: Any = autoencoder.setup()
     resolution = plane_resolution(scenes, space.downscale_factor)
@@ -188,11 +176,6 @@ def measure_consistency(
         num_channels=space.num_channels,
         resolution=resolution,
         seconds=round(time.monotonic() - started, 2),
-        together=numbers_of(*(add_up(views) for views in zip(*measured.values(), strict=True))),
+        together=numbers_of(*(reduce(add, views) for views in zip(*measured.values(), strict=True))),
         scenes={name: numbers_of(*views) for name, views in measured.items()},
     )
-
-
-def add_up(views: Tuple[Views, ...]) -> Views:
-    """The views of several scenes as those of one."""
-    return sum(views[1:], views[0])

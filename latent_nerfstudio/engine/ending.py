@@ -1,7 +1,7 @@
 """What a run leaves beside its last checkpoint, and what of it is missing where the process was killed before that."""
 
 from pathlib import Path
-from typing import Any, Collection, Dict, Optional, Set
+from typing import Any, Callable, Collection, Dict, Optional, Set
 
 from latent_nerfstudio.engine.summary import SUMMARY, read_summary
 from latent_nerfstudio.models.bundle_folder import FOLDER as BUNDLE
@@ -12,35 +12,23 @@ SHEET = "contact_sheet.png"
 
 
 def missing(folder: Path, steps: int, wanted: Collection[str]) -> Set[str]:
-    """What is not there, or is damaged, or was left by a shorter run.
-
-    Args:
-        folder: of the run.
-        steps: that the run has made.
-        wanted: what is asked for, of `SUMMARY`, `SHEET` and `BUNDLE`.
-    """
-    is_summed_up = steps_of_summary(folder) == steps
+    """What of `wanted` (`SUMMARY`, `SHEET`, `BUNDLE`) is not there, or is damaged, or was left by a run of other
+    steps."""
+    is_summed_up = known(lambda: read_summary(folder / SUMMARY)["steps"]) == steps
+    of_bundle = known(lambda: read_shared_bundle(str(folder.resolve())).step + 1) if BUNDLE in wanted else None
     is_there = {
         SUMMARY: is_summed_up,
         SHEET: is_summed_up and (folder / SHEET).is_file(),
-        BUNDLE: BUNDLE not in wanted or steps_of_bundle(folder) == steps,
+        BUNDLE: of_bundle == steps,
     }
     return {name for name in wanted if not is_there[name]}
 
 
-def steps_of_summary(folder: Path) -> Optional[int]:
-    """Steps of the run that a folder's summary is of; None where it has none."""
+def known(steps: Callable[[], int]) -> Optional[int]:
+    """Steps that a file of a run says; None where it says none."""
     try:
-        return read_summary(folder / SUMMARY).get("steps")
-    except (OSError, ValueError):
-        return None
-
-
-def steps_of_bundle(folder: Path) -> Optional[int]:
-    """Steps of the run that a folder's shared bundle is of; None where it has none."""
-    try:
-        return read_shared_bundle(str(folder.resolve())).step + 1
-    except (OSError, ValueError):
+        return steps()
+    except (OSError, ValueError, KeyError):
         return None
 
 

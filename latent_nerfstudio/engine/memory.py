@@ -118,16 +118,7 @@ def total(*parts: Mapping[str, int]) -> Bytes:
 
 
 def check(needed: Bytes, available: int, where: str) -> str:
-    """One line about an estimate.
-
-    Args:
-        needed: bytes by item.
-        available: bytes that the run may take.
-        where: name of the device, for the line.
-
-    Raises:
-        MemoryError: more is needed than is available.
-    """
+    """One line about an estimate, bytes by item, held against the bytes that a run may take on a device."""
     said, do = in_words(needed)
     if sum(needed.values()) <= available:
         return f"memory: about {said.replace(' GB', f' of {gigabytes(available)} GB on the {where}')}"
@@ -155,11 +146,7 @@ def gigabytes(count: int) -> str:
 
 
 def check_memory(pipeline: LatentPipeline) -> None:
-    """Prints what a run will need, before its pictures are loaded.
-
-    Raises:
-        MemoryError: more than is free.
-    """
+    """Prints what a run will need, before its pictures are loaded; more than is free is an error."""
     device, host = needed_bytes(pipeline)
     kind = torch.device(pipeline.device)
     if kind.type != "cuda":

@@ -40,13 +40,8 @@ class Clock:
 
 
 class Progress:
-    """Prints a line at the beginning of a stage, every few seconds, and at the end.
-
-    Args:
-        clock: of the run.
-        start: first step of this process.
-        end: number of steps of the run.
-    """
+    """Prints a line at the beginning of a stage, every few seconds, and at the end of a process's steps from `start`
+    on."""
 
     def __init__(self, clock: Clock, start: int, end: int):
         self.clock, self.start, self.end = clock, start, end

@@ -38,29 +38,15 @@ class RowAdam(torch.optim.Optimizer):
     mean square of p g^2 and moves the row by lr / sqrt(p) a visit, spread over the steps after it. Here a visit moves
     it by lr, so that lr_row = lr / sqrt(p) is the rate that makes the two alike where gradients agree.
 
-    With `max_idle` above 1 the likeness is closer, and needs no other rate: a sparse gradient stands for
-    k = min(max_idle, 1 / p) steps of Adam, where 1 / p = `rows_in_turn` / (rows of the gradient). The averages decay
-    k - 1 times for the steps since the row's last turn, and the row moves by the sum of the k steps that follow, the
-    first with the gradient and the others without: a geometric series of the ratio r = beta_1 / sqrt(beta_2), so that
-    lr_row = lr (1 - r^k) / (1 - r).
+    With `max_idle` above 1 the likeness is closer, and needs no other rate: a sparse gradient stands for k =
+    min(max_idle, 1 / p) steps of Adam, where 1 / p = `rows_in_turn` / (rows of the gradient). The averages decay k - 1
+    times for the steps since the row's last turn, and the row moves by the sum of the k steps that follow, the first
+    with the gradient and the others without: a geometric series of the ratio r = beta_1 / sqrt(beta_2), so that lr_row
+    = lr (1 - r^k) / (1 - r).
 
-    `torch.optim.SparseAdam` counts the steps of all rows together: a row that is first seen late has no bias
-    correction any more, and its first step is (1 - beta_1) / sqrt(1 - beta_2) = 3.2 times the rate. It also refuses
-    dense gradients.
-
-    Args:
-        params: parameters, or groups of them.
-        lr: learning rate.
-        betas: decay of the averages of the gradient and of its square, in [0, 1).
-        eps: added to the root of the mean square.
-        max_idle: steps that a step of a sparse gradient stands for, at most; at least 1.
-
-    Every parameter group has `rows_in_turn`, how many rows take turns; None, as at first, for all. Whoever draws rows
-    from fewer of them says so there.
-
-    Raises:
-        ValueError: a number out of its range.
-    """
+    `torch.optim.SparseAdam` counts the steps of all rows together: a row that is first seen late has no bias correction
+    any more, and its first step is (1 - beta_1) / sqrt(1 - beta_2) = 3.2 times the rate. It also refuses dense
+    gradients."""
 
     takes_row_gradients = True
     """That a model may make sparse gradients for its parameters, see `fields.planes.gather_rows`."""
@@ -85,11 +71,7 @@ class RowAdam(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Optional[Callable[[], Any]] = None) -> Any:
-        """Steps the rows that have a gradient.
-
-        Args:
-            closure: computes the loss anew and returns it.
-        """
+        """Steps the rows that have a gradient."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -101,6 +83,11 @@ class RowAdam(torch.optim.Optimizer):
                     turns = group.get("rows_in_turn") or len(parameter)
                     step_parameter(parameter, self._averages(parameter), settings, turns, group.get("max_idle", 1.0))
         return loss
+
+    def take_turns(self, rows: int) -> None:
+        """Says how many rows take turns in the steps from now on; at first all do."""
+        for group in self.param_groups:
+            group["rows_in_turn"] = rows
 
     def _averages(self, parameter: Tensor) -> Dict[str, Tensor]:
         """The state of a parameter: averages of the gradient and its square, and the steps of each row."""
@@ -123,15 +110,8 @@ def step_parameter(
     rows_in_turn: int,
     max_idle: float = 1.0,
 ) -> None:
-    """One step of a parameter, of all rows or of those that its gradient has.
-
-    Args:
-        parameter: with its gradient, dense or sparse.
-        state: its `exp_avg`, `exp_avg_sq` and `row_steps`, which are changed.
-        settings: learning rate, both decays, eps.
-        rows_in_turn: how many rows take turns in the steps.
-        max_idle: steps that a step of a sparse gradient stands for, at most.
-    """
+    """One step of a parameter, of all rows or of those that its gradient has; settings are learning rate, both decays,
+    eps."""
     tables = (parameter, state["exp_avg"], state["exp_avg_sq"], state["row_steps"])
     gradient = parameter.grad
     assert gradient is not None
@@ -164,19 +144,8 @@ def step_rows(
     beta2: float,
     eps: float,
 ) -> None:
-    """Adam's step of each row, in place; the arithmetic, and its order, are those of `torch.optim.Adam`.
-
-    Args:
-        values: to be changed.
-        averages: of the gradient.
-        squares: averages of the gradient's square.
-        steps: that each row has done before.
-        gradients: of the values.
-        lr: learning rate.
-        beta1: decay of `averages`.
-        beta2: decay of `squares`.
-        eps: added to the root of the mean square.
-    """
+    """Adam's step of each row, in place, after `steps` of its own; the arithmetic, and its order, are those of
+    `torch.optim.Adam`."""
     steps += 1
     averages.lerp_(gradients, 1 - beta1)
     squares.mul_(beta2).addcmul_(gradients, gradients, value=1 - beta2)

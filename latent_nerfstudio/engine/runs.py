@@ -42,11 +42,7 @@ class Run:
         return self.folder / "contact_sheet.png"
 
     def latest_checkpoint(self) -> Path:
-        """The checkpoint that the ns-* commands load.
-
-        Raises:
-            FileNotFoundError: there is none.
-        """
+        """The checkpoint that the ns-* commands load."""
         found = checkpoints_of(self.folder / self.config.relative_model_dir)
         if not found:
             expected, do = "a checkpoint step-XXXXXXXXX.ckpt", "train until one is saved"
@@ -56,12 +52,7 @@ class Run:
     def scene_names(self) -> List[str]:
         """The names of the scenes in the order of their indices; empty where the data knows of no scenes.
 
-        From training.json, or, for a run that was broken off, from the data.
-
-        Raises:
-            FileNotFoundError: the data are not there.
-            ValueError: the data are not as they should be.
-        """
+        From training.json, or, for a run that was broken off, from the data."""
         from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, read_scenes
 
         parser = self.config.pipeline.datamanager.dataparser  # type: ignore[attr-defined]
@@ -91,12 +82,7 @@ class Run:
 
 
 def open_run(config_path: Path) -> Run:
-    """Reads a run's config, without loading its data or its weights.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no config of one of this package's methods.
-    """
+    """Reads the config of a run of one of this package's methods, without loading its data or its weights."""
     if config_path.is_dir():
         config_path = config_path / "config.yml"
     if not config_path.is_file():
@@ -114,12 +100,7 @@ def open_run(config_path: Path) -> Run:
 
 
 def load_pipeline(config_path: Path) -> "LatentPipeline":
-    """Loads a run for evaluation as the ns-* commands do, but from where its config.yml lies now.
-
-    Raises:
-        FileNotFoundError: the data or the checkpoint are not there.
-        ValueError: the checkpoint is damaged.
-    """
+    """Loads a run for evaluation as the ns-* commands do, but from where its config.yml lies now."""
     import torch
 
     run = open_run(config_path)

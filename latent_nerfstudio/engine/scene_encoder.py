@@ -14,12 +14,7 @@ from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
 from latent_nerfstudio.data.sources import sources_hash
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import appending, replacing_file, sole_writer
-from latent_nerfstudio.models.bundle_encoder import (
-    new_scene_encoder,
-    read_scene_encoder,
-    settings_of,
-    write_scene_encoder,
-)
+from latent_nerfstudio.models.bundle_encoder import new_scene_encoder, read_scene_encoder, sizes_of, write_scene_encoder
 from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, LatentPipelineConfig
@@ -61,13 +56,7 @@ def learn_scene_encoder(
         sizes: of the network.
         held_out: scenes, the last by name, that it is measured on and does not learn from.
         start_from: a bundle whose scene encoder it begins as, where their shapes agree.
-        latent_cache: where encoded pictures are kept.
-
-    Raises:
-        FileNotFoundError: data or bundle are not there.
-        ValueError: too few scenes or views, or a run with other arguments lies there.
-        BlockingIOError: another call writes there.
-    """
+        latent_cache: where encoded pictures are kept."""
     bundle = read_shared_bundle(source)
     torch.manual_seed(training.seed)
     encoder = new_scene_encoder(bundle, sizes)
@@ -80,7 +69,7 @@ def learn_scene_encoder(
         take_what_fits(encoder, start_from)
     encoder.to(pipeline.device)
     optimizer = torch.optim.AdamW(encoder.parameters(), training.learning_rate, BETAS, weight_decay=WEIGHT_DECAY)
-    settings = {"bundle": bundle.scenes_hash, "scenes": names, "held_out": held_out, "sizes": settings_of(sizes)}
+    settings = {"bundle": bundle.scenes_hash, "scenes": names, "held_out": held_out, "sizes": sizes_of(sizes)}
     settings.update(training=dataclasses.asdict(training), sources=sources_hash(data, names))
     with sole_writer(output):
         begun = load_state(output / STATE, settings, encoder, optimizer)
@@ -157,11 +146,8 @@ def save_state(
 def load_state(
     path: Path, settings: Dict[str, Any], encoder: SceneEncoder, optimizer: torch.optim.Optimizer
 ) -> Tuple[int, float]:
-    """Takes up what `save_state` wrote; returns its step and seconds, zero where there is nothing.
-
-    Raises:
-        ValueError: it is of a run with other settings, or not readable.
-    """
+    """Takes up what `save_state` wrote with the same settings; returns its step and seconds, zero where there is
+    nothing."""
     if not path.is_file():
         return 0, 0.0
     do = "give the same arguments, or another --output"
@@ -183,7 +169,6 @@ def take_what_fits(encoder: SceneEncoder, source: str) -> None:
     other = read_scene_encoder(read_shared_bundle(source))
     if other is None:
         raise ValueError(problem(f"start_from {source}", "a bundle with a scene encoder", "none", "leave it out"))
-    own = encoder.state_dict()
-    encoder.load_state_dict(
-        {n: v for n, v in other.state_dict().items() if n in own and v.shape == own[n].shape}, strict=False
-    )
+    own, theirs = encoder.state_dict(), other.state_dict()
+    fitting = {name: v for name, v in theirs.items() if name in own and v.shape == own[name].shape}
+    encoder.load_state_dict(fitting, strict=False)

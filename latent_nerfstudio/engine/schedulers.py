@@ -48,16 +48,10 @@ class StagedScheduler(Scheduler):
 
 
 def stage_factor(step: int, start: int, end: int, warmup: int, floor: float, alignment_factor: float) -> float:
-    """Factor of the learning rate at a step, a Python float in (0, 1].
+    """Factor of the learning rate at an absolute step, a Python float in (0, 1].
 
-    Args:
-        step: absolute step.
-        start: first step of RGB alignment; at or beyond `end` there is none.
-        end: number of steps.
-        warmup: steps of the rise in each stage.
-        floor: factor at the end of a stage, relative to its beginning.
-        alignment_factor: factor at the beginning of RGB alignment.
-    """
+    RGB alignment begins at `start`, unless that is at or beyond `end`, with `alignment_factor`. Each stage rises for
+    `warmup` steps and falls to `floor` of what it began with."""
     aligned = start <= step and start < end
     first, last = (start, end) if aligned else (0, min(start, end))
     progress = min(1.0, (step - first) / max(1, last - first))

@@ -52,14 +52,10 @@ class StopRequest:
 
 @contextmanager
 def stop_request(listens: bool = True) -> Iterator[StopRequest]:
-    """Notes signals while the block lasts.
+    """Notes signals while the block lasts; without `listens` they do what they did before.
 
     Signals that are ignored stay so, as in processes that a shell has started in the background. In a thread that is
-    not the main one, which may not listen, nothing is noted.
-
-    Args:
-        listens: else nothing is noted, and signals do what they did before.
-    """
+    not the main one, which may not listen, nothing is noted."""
     request = StopRequest()
     if listens and threading.current_thread() is threading.main_thread():
         request.before = {n: signal.getsignal(n) for n in ENDING if signal.getsignal(n) != signal.SIG_IGN}

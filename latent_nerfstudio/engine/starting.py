@@ -37,22 +37,14 @@ def parts_of(config: Any) -> Iterator[Any]:
 
 
 def check_devices(count: int) -> None:
-    """Refuses a run of several processes.
-
-    Raises:
-        ValueError: more than one device.
-    """
+    """Refuses a run of several processes."""
     if count > 1:
         do = "fit scenes on several with `lns fit-scenes --workers N`, or --workers ray on several machines"
         raise ValueError(problem("machine.num_devices", "1", count, do))
 
 
 def check_place(config: TrainerConfig) -> None:
-    """Refuses to write over a run that this one does not go on from.
-
-    Raises:
-        FileExistsError: the folder holds checkpoints that this run would replace.
-    """
+    """Refuses to write over the checkpoints of a run that this one does not go on from."""
     found = checkpoints_of(config.get_checkpoint_dir())
     if not found:
         return
@@ -68,12 +60,7 @@ def check_place(config: TrainerConfig) -> None:
 
 
 def check_data(config: TrainerConfig) -> None:
-    """Refuses data that are not there, and to go on from a run with other data than it was trained on.
-
-    Raises:
-        FileNotFoundError: no data.
-        ValueError: other data.
-    """
+    """Refuses data that are not there, and to go on from a run with other data than it was trained on."""
     if not data_of(config).exists():
         raise FileNotFoundError(problem(data_of(config), "a data folder", "nothing there", "check --data"))
     if config.load_dir is None:

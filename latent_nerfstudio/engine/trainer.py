@@ -3,6 +3,7 @@
 import copy
 import json
 import random
+import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,7 @@ from latent_nerfstudio.engine.ending import BUNDLE, SHEET, entry_seconds, missin
 from latent_nerfstudio.engine.memory import check_memory, out_of_memory
 from latent_nerfstudio.engine.options import FirstOptions, LoggingOptions, ViewerOptions, default_machine
 from latent_nerfstudio.engine.progress import Clock, Progress
+from latent_nerfstudio.engine.row_adam import RowAdam
 from latent_nerfstudio.engine.signals import StopRequest, stop_request
 from latent_nerfstudio.engine.starting import (
     check_data,
@@ -83,7 +85,7 @@ class LatentTrainerConfig(TrainerConfig, FirstOptions):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """ns-viewer puts its own settings in the place of the viewer, with another default of where it listens."""
-        super().__setattr__(name, unless_asked(value) if name == "viewer" else value)
+        super().__setattr__(name, unless_asked(value, sys.argv) if name == "viewer" else value)
 
     def set_timestamp(self) -> None:
         """Nerfstudio's, which ns-train calls first: from here on messages are one line, and paths absolute."""
@@ -95,12 +97,7 @@ class LatentTrainerConfig(TrainerConfig, FirstOptions):
     def print_to_terminal(self) -> None:
         """Where the config will be, instead of its 290 lines; and what can be checked before anything is written.
 
-        It takes as many threads as cores are idle, as `lns` does.
-
-        Raises:
-            ValueError: several devices, or other data than those of the run to go on from.
-            FileExistsError: the folder holds another run.
-        """
+        It takes as many threads as cores are idle, as `lns` does."""
         torch.set_num_threads(number_of_threads())
         check_devices(self.machine.num_devices * self.machine.num_machines)
         check_place(self)
@@ -108,11 +105,7 @@ class LatentTrainerConfig(TrainerConfig, FirstOptions):
         CONSOLE.print(f"Config: {for_markup(self.get_base_dir() / 'config.yml')}", soft_wrap=True)
 
     def save_config(self) -> None:
-        """Writes config.yml in one piece, unless another run is at work in the folder.
-
-        Raises:
-            BlockingIOError: one is.
-        """
+        """Writes config.yml in one piece, unless another run is at work in the folder."""
         folder = self.get_base_dir()
         with sole_writer(folder):
             write_text(folder / "config.yml", yaml.dump(self))
@@ -173,11 +166,8 @@ class LatentTrainer(Trainer):
         return {name for name, is_asked in asked.items() if is_asked}
 
     def _has_an_end_to_write(self) -> bool:
-        """Of a run that has made its last step: whether it is the one of this folder, which ends without a step then.
-
-        Raises:
-            ValueError: it was to make no more steps than it has, and nothing is missing here.
-        """
+        """Whether a run that has made its last step is the one of this folder, which then ends without a step; any
+        other must be asked for more steps."""
         steps, source = self._start_step, self.config.load_dir
         is_own = source is not None and source.resolve() == self.checkpoint_dir.resolve()
         if is_own and self.last_step == max(checkpoints_of(self.checkpoint_dir)):
@@ -200,12 +190,7 @@ class LatentTrainer(Trainer):
         return Optimizers(optimizers, self.pipeline.get_param_groups())
 
     def _load_checkpoint(self) -> None:
-        """Nerfstudio's, of the newest checkpoint that verifies, or of the one that was named.
-
-        Raises:
-            FileNotFoundError: there is no checkpoint.
-            ValueError: it is damaged, or all are.
-        """
+        """Nerfstudio's, of the newest checkpoint that verifies, or of the one that was named."""
         config, wanted = self.config, self.config.load_step
         if config.load_dir is not None:
             config.load_step = newest_step(config.load_dir) if wanted is None else wanted
@@ -223,12 +208,7 @@ class LatentTrainer(Trainer):
     # Steps
 
     def train(self) -> None:
-        """Trains; ends the process where a signal has asked for it.
-
-        Raises:
-            SystemExit: a signal came; the code is 128 and its number.
-            MemoryError: a step did not fit into the memory of the GPU.
-        """
+        """Trains; ends the process where a signal has asked for it, with 128 and its number."""
         with self.resources, stop_request(self.obeys_signals) as self.stop:
             if self.is_finished:  # all steps were made before: only its end is to be written
                 self.step, self.stop_training = self.last_step, True
@@ -244,9 +224,8 @@ class LatentTrainer(Trainer):
         """Makes all that is random in a step a function of seed and step; tells optimizers of rows who takes turns."""
         seed_everything(self.config.machine.seed * 1_000_003 + step)
         for optimizer in self.optimizers.optimizers.values():
-            for group in optimizer.param_groups:
-                if "rows_in_turn" in group:
-                    group["rows_in_turn"] = self.pipeline.datamanager.num_active_scenes
+            if isinstance(optimizer, RowAdam):
+                optimizer.take_turns(self.pipeline.datamanager.num_active_scenes)
 
     def train_iteration(self, step: int):
         try:
@@ -280,12 +259,8 @@ class LatentTrainer(Trainer):
     def save_checkpoint(self, step: int) -> None:
         """Nerfstudio's checkpoint and gradients that accumulate, in one piece, and the shared bundle if asked for.
 
-        A checkpoint that was loaded is not written again.
-
-        Raises:
-            FloatingPointError: a parameter is NaN or infinite; the checkpoint before stays.
-            OSError: there is no room, or the folder cannot be written to; likewise.
-        """
+        The one before stays where a parameter is not finite, or there is no room; one that was loaded is not written
+        again."""
         check_finite(dict(self.pipeline.named_parameters()), step, "parameter")
         seconds = self.clock.seconds()
         gradients = self._accumulating(step)
@@ -331,9 +306,8 @@ class LatentTrainer(Trainer):
             CONSOLE.print("Ended before the first step; nothing was saved", soft_wrap=True)
         else:
             self.save_checkpoint(self.step)
-            CONSOLE.print(
-                f"Ended after step {self.step}; to go on: --load-dir {for_markup(self.checkpoint_dir)}", soft_wrap=True
-            )
+            do = f"to go on: --load-dir {for_markup(self.checkpoint_dir)}"
+            CONSOLE.print(f"Ended after step {self.step}; {do}", soft_wrap=True)
         self.shutdown()
 
     def _train_complete_viewer(self) -> None:

@@ -14,13 +14,8 @@ from latent_nerfstudio.files.replacing import write_text
 def frames_of(
     names: Sequence[str], poses: Float[np.ndarray, "views rows 4"], each: Optional[Sequence[Mapping[str, Any]]] = None
 ) -> list[dict[str, Any]]:
-    """The list `frames`.
-
-    Args:
-        names: path of each picture, relative to the folder of the file.
-        poses: OpenGL camera-to-world matrices, 3 x 4 or 4 x 4.
-        each: what else a frame holds, intrinsics say.
-    """
+    """The list `frames` of OpenGL camera-to-world matrices, 3 x 4 or 4 x 4, by the path of each picture in the folder
+    of the file; `each` is what else a frame holds, intrinsics say."""
     whole = np.tile(np.eye(4), (len(poses), 1, 1))
     whole[:, : poses.shape[1]] = poses
     rest = [{}] * len(names) if each is None else each
@@ -46,13 +41,7 @@ def pinhole(
 
 
 def write_camera_file(folder: Path, frames: Sequence[Mapping[str, Any]], **top: Any) -> None:
-    """Writes `folder/transforms.json`.
-
-    Args:
-        folder: of the scene.
-        frames: from `frames_of`.
-        top: entries that stand before them; arrays become lists.
-    """
+    """Writes `folder/transforms.json`; `top` are entries that stand before the frames, arrays of which become lists."""
     entries = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in top.items()}
     content = {"camera_model": "PINHOLE", **entries, "frames": list(frames)}
     write_text(folder / "transforms.json", json.dumps(content, indent=1) + "\n")

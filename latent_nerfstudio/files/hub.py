@@ -60,24 +60,12 @@ WORDS: Dict[Kind, str] = {
 
 
 def resolve(source: str, kind: Kind, subfolder: Optional[str] = None) -> Path:
-    """The folder or file of this machine that a source names.
+    """The folder or file of this machine that a source names: a path as it is given, if it is there, or a folder of the
+    client's cache for a Hub id OWNER/NAME or OWNER/NAME@REVISION.
 
-    Args:
-        source: a path, or a Hub id OWNER/NAME or OWNER/NAME@REVISION. A path that is there counts first. Names of what
-            is part of the package (`bundled`) are the callers' business.
-        kind: what it should hold.
-        subfolder: of a Hub repository, where the autoencoder is; by default the usual ones are looked at.
-
-    Returns:
-        A path as it is given, or a folder of the client's cache: that which holds the autoencoder's config.json, the
-        bundle's bundle.json, or the folder `scenes` (beside which `shared_bundle` may lie).
-
-    Raises:
-        FileNotFoundError: neither a path nor a Hub id, or the Hub has no such repository or revision.
-        PermissionError: a repository that asks for permission first.
-        ValueError: the repository holds no such thing, or holds it as pickle.
-        ConnectionError: a Hub id that is neither cached nor within reach.
-    """
+    The folder holds the autoencoder's config.json, the bundle's bundle.json, or the folder `scenes` (beside which
+    `shared_bundle` may lie). The autoencoder's subfolder of a repository is by default one of the usual ones. Names of
+    what is part of the package (`bundled`) are the callers' business."""
     path = Path(source).expanduser()
     if path.exists():
         return path
@@ -94,11 +82,8 @@ def local(path: Path, kind: Kind) -> Path:
 
 
 def copy_files(folder: Path, target: Path, names: str, copy: Callable[[Path, Path], Any] = shutil.copyfile) -> None:
-    """Copies the files of these names, a pattern, and no others; each by a function of file and copy.
-
-    Raises:
-        ValueError: a link leads out of the folder, and not within the cache of the Hub's client either.
-    """
+    """Copies the files of these names, a pattern, and no others, each by a function of file and copy; links must not
+    lead out of the folder."""
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_file() and re.fullmatch(names, name):
@@ -108,11 +93,8 @@ def copy_files(folder: Path, target: Path, names: str, copy: Callable[[Path, Pat
 
 
 def check_link(path: Path, folder: Path) -> None:
-    """Refuses a file that lies elsewhere than its folder: what it leads to may be no one's business.
-
-    Raises:
-        ValueError: such a link.
-    """
+    """Refuses a file that lies elsewhere than its folder and the cache of the Hub's client around it: what it leads to
+    may be no one's business."""
     from huggingface_hub import constants
 
     cache = Path(constants.HF_HUB_CACHE).resolve()
@@ -128,14 +110,8 @@ def is_hub_id(source: str) -> bool:
 
 
 def fetch(source: str, kind: Kind, subfolder: Optional[str] = None, **client: Any) -> Path:
-    """Downloads what a Hub id names, as far as it is not in the client's cache; see `resolve`.
-
-    Args:
-        source: the Hub id.
-        kind: what to take of the repository.
-        subfolder: see `resolve`.
-        client: what else the client's `snapshot_download` takes, such as `cache_dir` and `token`.
-    """
+    """Downloads what a Hub id names, as far as it is not in the client's cache, see `resolve`; `client` is what else
+    its `snapshot_download` takes."""
     from huggingface_hub import constants, snapshot_download
 
     where = f"{kind} source {source!r}"
@@ -163,11 +139,8 @@ def fetch(source: str, kind: Kind, subfolder: Optional[str] = None, **client: An
 
 
 def list_files(repository: str, revision: Optional[str], token: Any, where: str) -> List[str]:
-    """The names of a repository's files.
-
-    Raises:
-        ValueError: a name leads out of the repository, or a JSON file is larger than any that is meant to be read.
-    """
+    """The names of a repository's files, none of which leads out of it; JSON files are no larger than any that is
+    read."""
     from huggingface_hub import HfApi
 
     info = HfApi(token=token).model_info(repository, revision=revision, timeout=TIMEOUT, files_metadata=True)
@@ -182,17 +155,8 @@ def list_files(repository: str, revision: Optional[str], token: Any, where: str)
 
 
 def choose(kind: Kind, files: Sequence[str], subfolder: Optional[str], where: str) -> Tuple[str, List[str]]:
-    """Where in a repository a kind is, and the names of the files that it is made of.
-
-    Args:
-        kind: what to look for.
-        files: names of the repository's files.
-        subfolder: where to look; None for the usual folders.
-        where: the repository, for messages.
-
-    Raises:
-        ValueError: it is not there, or its weights are in no safetensors file.
-    """
+    """Where in a repository a kind is, in a subfolder or in the usual folders, and the names of the files that it is
+    made of."""
     pickled: List[str] = []
     for place in PLACES[kind] if subfolder is None else (subfolder.strip("/"),):
         prefix = f"{place}/" if place else ""
@@ -240,11 +204,7 @@ def cached_folder(repository: str, client: Dict[str, Any]) -> Optional[Path]:
 
 
 def refuse(error: Exception, where: str) -> NoReturn:
-    """Says why a repository cannot be had.
-
-    Raises:
-        PermissionError, FileNotFoundError, ConnectionError: see `resolve`.
-    """
+    """Says why a repository cannot be had."""
     from huggingface_hub.utils import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
     reason = f"{type(error).__name__}: {first_line(error)}"

@@ -23,16 +23,7 @@ LOCK = ".lock"
 def locked(path: Path, what: object) -> Iterator[None]:
     """Holds a lock while the block lasts; the same thread may take it again meanwhile.
 
-    Args:
-        path: of the lock's file, which says who has it; its folder is made if it is not there. One that a crash has
-            left means nothing; a link is not followed.
-        what: is locked, for the message.
-
-    Raises:
-        BlockingIOError: another process or thread has it.
-        FileExistsError: something else than a file has its name.
-        OSError: the folder cannot be written to.
-    """
+    Its file says who has it. One that a crash has left means nothing; a link is not followed."""
     with writable(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
     path = path.parent.resolve() / path.name
@@ -56,11 +47,7 @@ def locked(path: Path, what: object) -> Iterator[None]:
 
 @contextmanager
 def writable(folder: Path) -> Iterator[None]:
-    """Says of a folder in which the block cannot make something that it cannot.
-
-    Raises:
-        OSError: it cannot be made or written to.
-    """
+    """Says of a folder in which the block cannot make something that it cannot."""
     try:
         yield
     except Timeout:

@@ -49,12 +49,7 @@ class UnusualFile(ValueError):
 
 
 def open_file(path: Union[Path, str]) -> BinaryIO:
-    """Opens a regular file for reading, without buffering; links are followed.
-
-    Raises:
-        FileNotFoundError: no such file.
-        UnusualFile: a folder, pipe, socket or device.
-    """
+    """Opens a regular file for reading, without buffering; links are followed."""
     # Without O_NONBLOCK, opening a pipe waits until somebody writes into it.
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -70,16 +65,7 @@ def open_file(path: Union[Path, str]) -> BinaryIO:
 
 
 def open_plain(path: Path, most: Union[int, float] = math.inf) -> BufferedReader:
-    """Opens a regular file that is no larger than it should be, and that the disk holds.
-
-    Args:
-        path: of the file, or of a link to one.
-        most: bytes that it may have.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is none (`UnusualFile`), has more bytes, or less than half of them on the disk.
-    """
+    """Opens a regular file, or a link to one, that has so many bytes at most, and half of them or more on the disk."""
     try:
         raw: Any = open_file(path)
     except FileNotFoundError:
@@ -96,16 +82,7 @@ def open_plain(path: Path, most: Union[int, float] = math.inf) -> BufferedReader
 
 
 def read_text(path: Union[Path, str], limit: int = LARGEST_TEXT) -> str:
-    """Reads a text file in UTF-8, with or without a byte-order mark.
-
-    Args:
-        path: the file.
-        limit: bytes at most.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: no regular file, one of more bytes, or not UTF-8.
-    """
+    """Reads a text file in UTF-8, with or without a byte-order mark, of so many bytes at most."""
     with open_file(path) as file:
         size = os.fstat(file.fileno()).st_size
         content = file.read(limit + 1) if size <= limit else b""
@@ -130,17 +107,8 @@ def check_values(data: Union[bytes, str], where: object, do: str = AGAIN) -> Non
 
 
 def parse_json(data: Union[bytes, str], where: object, do: str = AGAIN, finite: bool = True) -> Dict[str, Any]:
-    """A JSON object of finite numbers, whose names occur once each.
-
-    Args:
-        data: the text.
-        where: the file, for the message.
-        do: what the message advises.
-        finite: whether NaN and infinity are refused.
-
-    Raises:
-        ValueError: anything else; whole numbers of more than 20 digits among it.
-    """
+    """A JSON object of numbers, finite ones by default, of no more than 20 digits where they are whole; names occur
+    once each."""
 
     number = finite_number if finite else float
     hooks: Dict[str, Any] = {"parse_int": whole_number, "parse_float": number, "parse_constant": number}
@@ -178,12 +146,7 @@ def finite_number(text: str) -> float:
 
 
 def read_json(path: Path, do: str = AGAIN, most: int = MOST_JSON, finite: bool = True) -> Dict[str, Any]:
-    """The JSON object in a file; see `parse_json`.
-
-    Raises:
-        FileNotFoundError: there is no file.
-        ValueError: see `open_plain` and `parse_json`.
-    """
+    """The JSON object in a file; see `open_plain` and `parse_json`."""
     with open_plain(path, most) as stream:
         return parse_json(stream.read(), path, do, finite)
 

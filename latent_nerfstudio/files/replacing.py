@@ -30,15 +30,8 @@ OLD = 7 * 86400.0
 
 @contextmanager
 def sole_writer(folder: Path, *inside: str) -> Iterator[None]:
-    """Holds the lock of a folder while the block lasts, and first removes what crashes have left in it.
-
-    Args:
-        folder: made if it is not there.
-        inside: names of folders within it that are cleared as well.
-
-    Raises:
-        OSError: another one writes there, or nobody can; see `locked`.
-    """
+    """Holds the lock of a folder while the block lasts, and first removes what crashes have left in it and in some
+    folders inside."""
     with locked(folder / LOCK, str(folder)):
         remove_unfinished(folder, *(folder / name for name in inside))
         yield
@@ -53,18 +46,10 @@ def replacing_file(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def replacing_path(path: Path, suffix: str = "") -> Iterator[Path]:
-    """An empty file that takes the place of `path` when the block ends without an error.
+    """An empty file that takes the place of `path` when the block ends without an error, else nothing is left behind.
 
     The contents are on the disk before the name is. The folder is made if it is not there. A link at `path` is replaced
-    and not followed.
-
-    Args:
-        path: the final place.
-        suffix: of the file's name meanwhile, where a program goes by it.
-
-    Raises:
-        OSError: there is no room, or the folder cannot be written to; nothing is left behind.
-    """
+    and not followed. Meanwhile the file's name has a suffix, where a program goes by it."""
     temporary = path.with_name(f"{WRITING}{secrets.token_hex(8)}{suffix}")
     with writable(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -122,17 +107,8 @@ def replacing_folder(folder: Path, names: Optional[str] = None) -> Iterator[Path
     """An empty folder that takes the place of `folder` when the block ends without an error.
 
     An old one is renamed away before and removed after that; a crash between the two renames leaves it where `standing`
-    finds it. A link is followed: what it leads to is replaced.
-
-    Args:
-        folder: the final place.
-        names: pattern of the names of files that may be replaced, by their path within the folder; None for any.
-
-    Raises:
-        FileExistsError: the folder holds something else, or is none.
-        BlockingIOError: somebody else replaces it at this moment.
-        OSError: it cannot be written to.
-    """
+    finds it. A link is followed: what it leads to is replaced. Only files whose paths within the folder match the
+    pattern `names` are replaced, None for any."""
     folder = Path(os.path.realpath(folder))
     writing = beside(folder, "writing")
     with locked(beside(folder, "lock"), folder):
@@ -151,15 +127,8 @@ def replacing_folder(folder: Path, names: Optional[str] = None) -> Iterator[Path
 
 
 def check_replaceable(folder: Path, names: Optional[str]) -> None:
-    """Refuses to replace anything but an absent or empty folder, or one of files with known names.
-
-    Args:
-        folder: the folder.
-        names: see `replacing_folder`.
-
-    Raises:
-        FileExistsError: something else is there.
-    """
+    """Refuses to replace anything but an absent or empty folder, or one of files with known names, see
+    `replacing_folder`."""
     do = "move it away, or name another folder"
     if os.path.lexists(folder) and not folder.is_dir():
         raise FileExistsError(problem(folder, "a folder or nothing", "something else", do))
@@ -170,11 +139,7 @@ def check_replaceable(folder: Path, names: Optional[str]) -> None:
 
 
 def put_in_place(writing: Path, folder: Path) -> None:
-    """Renames a whole folder to its final name, and removes what had it.
-
-    Raises:
-        OSError: it cannot be renamed; what was there has its name back.
-    """
+    """Renames a whole folder to its final name, and removes what had it, or gives it back where that fails."""
     try:
         if folder.exists():
             os.replace(folder, moved_away(folder))
@@ -218,11 +183,8 @@ def remove_unfinished(*folders: Path, age: float = 0.0) -> None:
 
 
 def remove_left_behind(parent: Path) -> None:
-    """Removes what killed writers of folders have left in the folder around them, and gives old ones their names back.
-
-    Args:
-        parent: holds folders that `replacing_folder` writes; those that somebody writes at this moment are left alone.
-    """
+    """Removes what killed writers of folders have left in the folder around them, and gives old ones their names back;
+    those that somebody writes at this moment are left alone."""
     for path in [*parent.glob(".*.writing"), *parent.glob(".*.previous"), *parent.glob(".*.lock")]:
         folder = parent / path.name[1:].rpartition(".")[0]
         with suppress(BlockingIOError), locked(beside(folder, "lock"), folder):
@@ -240,11 +202,7 @@ def remove(path: Path) -> None:
 
 @contextmanager
 def room_for(path: Path) -> Iterator[None]:
-    """Says of a full disk what could not be written.
-
-    Raises:
-        OSError: the disk, a quota or a file size is used up.
-    """
+    """Says of a full disk what could not be written."""
     try:
         yield
     except OSError as error:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Optional, Sequence, Tuple
+from typing import Dict, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -42,14 +42,7 @@ class SceneFacts:
 def examine(
     data: Path, names: Sequence[str], bundle: SharedBundle, settings: FitSettings
 ) -> Tuple[Dict[str, SceneFacts], Dict[str, str]]:
-    """Scenes that can be fitted, and why the others cannot, by name.
-
-    Args:
-        data: folder of scene folders.
-        names: which.
-        bundle: the shared bundle, into whose box they go.
-        settings: of the fit.
-    """
+    """Scenes that can be fitted into a bundle's box, and why the others cannot, by name."""
     known, reasons = {}, {}
     for name in names:
         try:
@@ -67,13 +60,10 @@ def examine(
 
 def placement_in(frames: SceneFrames, into: Float[np.ndarray, "2 3"], unbounded: bool = False) -> Placement:
     """Where a scene stands in a box: as its own box says, of its camera file or of its silhouettes, else where it is.
-
-    Args:
-        frames: the scene.
-        into: the box to fill.
-        unbounded: whether what is outside of the box is rendered as well.
-    """
-    own = known_box(frames)
+    What is outside of an unbounded box is rendered as well."""
+    own = frames.aabb
+    if own is None and len(frames) >= CARVED_FROM:
+        own = bounds_from_silhouettes([frames])[0]
     placement = Placement() if own is None else placement_of(own, into)
     box = placement.inverse.points(torch.tensor(into)).numpy()
     where = f"scene '{frames.name}'"
@@ -87,13 +77,6 @@ def placement_in(frames: SceneFrames, into: Float[np.ndarray, "2 3"], unbounded:
             expected, got = f"cameras outside of its box {box_words(own)}", f"{inside.sum()} of {len(frames)} within"  # type: ignore[arg-type]
             raise ValueError(problem(where, expected, got, f"leave out what lies far from the object: {WRITE_BOX}"))
     return placement
-
-
-def known_box(frames: SceneFrames) -> Optional[Float[np.ndarray, "2 3"]]:
-    """The box of a scene in its own units; None where neither its camera file nor its silhouettes tell."""
-    if frames.aabb is not None or len(frames) < CARVED_FROM:
-        return frames.aabb
-    return bounds_from_silhouettes([frames])[0]
 
 
 def sees(frames: SceneFrames, box: Float[np.ndarray, "2 3"]) -> Bool[np.ndarray, " views"]:

@@ -26,7 +26,6 @@ from latent_nerfstudio.fleet.examine import SceneFacts, examine, unreadable_scen
 from latent_nerfstudio.fleet.plan import SOURCE, box_of, row_of, survey
 from latent_nerfstudio.fleet.settings import EVAL_INTERVAL, ChunkJob, Inventory
 from latent_nerfstudio.fleet.status import SceneStatus
-from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
 from latent_nerfstudio.pipelines.finite import check_finite
@@ -48,38 +47,21 @@ Chunk = Dict[str, SceneFacts]
 
 
 def fit_chunk(job: ChunkJob, on_progress: OnProgress = lambda share: None) -> List[SceneStatus]:
-    """Fits scenes and writes their files; what is there already is left alone.
+    """Fits scenes and writes their files; what is there already is left alone. A row for each scene, done or failed.
 
     Where they cannot be fitted together, those whose pictures cannot be read are left out; where that is not it, they
-    are fitted in halves, down to the one that fails alone. So one scene never stops another.
-
-    Args:
-        job: which scenes.
-        on_progress: is told the share of the chunk that is done, from 0 to 1.
-
-    Returns:
-        A row for each scene, done or failed.
-
-    Raises:
-        ValueError: the shared bundle is not the one of the settings, or not readable.
-        OSError: scene files cannot be written.
-    """
+    are fitted in halves, down to the one that fails alone. So one scene never stops another, but for a disk that cannot
+    be written to. `on_progress` is told the share of the chunk that is done, from 0 to 1."""
     inventory = job.inventory
     bundle = read_shared_bundle(inventory.bundle)
-    check_bundle(bundle, inventory)
+    if bundle.hash != inventory.settings.bundle:  # it may have changed on the disk since
+        expected, do = f"the one with the hash {inventory.settings.bundle}", "restore it, or give another --output"
+        raise ValueError(problem(f"shared bundle {bundle.folder}", expected, bundle.hash, do))
     with messages_to(job.log_path):
         done, _ = survey(inventory, bundle, job.names, {})
         left = [name for name in job.names if name not in done]
         chunk, reasons = examine(inventory.data, left, bundle, inventory.settings)
         return [*done.values(), *failures(reasons), *fit_or_split(inventory, bundle, chunk, on_progress)]
-
-
-def check_bundle(bundle: SharedBundle, inventory: Inventory) -> None:
-    """Refuses another bundle than the settings name: it may have changed on the disk since."""
-    if bundle.hash != inventory.settings.bundle:
-        expected = f"the one with the hash {inventory.settings.bundle}"
-        do = "restore it, or give another --output"
-        raise ValueError(problem(f"shared bundle {bundle.folder}", expected, bundle.hash, do))
 
 
 @contextlib.contextmanager
@@ -224,14 +206,7 @@ def set_data(
 
 
 def write_chunk(inventory: Inventory, pipeline: LatentPipeline, chunk: Chunk, seconds: float) -> Iterator[SceneStatus]:
-    """Measures the held-out views of each scene and writes its file at once.
-
-    Args:
-        inventory: where to.
-        pipeline: trained.
-        chunk: its scenes.
-        seconds: that this took, of which each scene has an equal share.
-    """
+    """Measures the held-out views of each scene and writes its file at once; of the seconds each has an equal share."""
     failed = pipeline.watch.failed()
     for name in pipeline.latent_model.scene_names:
         if name in failed:
@@ -266,10 +241,8 @@ def measure_scene(pipeline: LatentPipeline, index: int) -> Dict[str, float]:
     cameras = manager.eval_dataset.cameras
     rows = []
     for view in views_of(cameras, index):
-        picture = manager.cached_eval[view]
-        photo, kept = as_float(picture["image"]).to(model.device), picture.get("mask")
         render = model.get_outputs_for_camera(cameras[view : view + 1].to(model.device))["rgb"]
-        shown = render, photo, None if kept is None else kept.to(model.device)
+        shown = render, *model.photo_and_mask(manager.cached_eval[view])
         rows.append((model.metrics.psnr(*shown), model.metrics.ssim(*shown)))
     psnr, ssim = np.mean(rows, axis=0).tolist()
     if not (np.isfinite(psnr) and np.isfinite(ssim)):

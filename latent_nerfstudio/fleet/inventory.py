@@ -34,16 +34,10 @@ def fit_inventory(
         workers: see `crew_of`.
         chunk: scenes that are fitted together at most; None for what memory allows.
         function: what fits a chunk.
-        gpus_per_task: see `crew_of`.
-
-    Raises:
-        ValueError: the output folder holds scenes of other settings or of other data, the bundle is not as it should
-            be, or Ray is not there.
-        OSError: the output folder cannot be written to, or another `lns fit-scenes` is at work in it.
-    """
+        gpus_per_task: see `crew_of`."""
     bundle = read_shared_bundle(inventory.bundle)
     with crew_of(workers, gpus_per_task) as crew, only_fitter(inventory):
-        keep_settings(inventory.output, inventory.settings)
+        keep_settings(inventory.output, inventory.settings.values())
         table = StatusTable(inventory.place / FILE, names, costs_of(bundle), str(inventory.data))
         before, known = read_status(table.path)
         done, changed = survey(inventory, bundle, names, known)

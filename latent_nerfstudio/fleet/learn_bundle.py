@@ -12,7 +12,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -83,11 +83,7 @@ class BundleJob:
 
 
 def split_scenes(names: Sequence[str], hold_out: int) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
-    """Scenes to learn from, and `hold_out` scenes evenly among all to measure on.
-
-    Raises:
-        ValueError: fewer than two scenes would be left to learn from, or none is held out.
-    """
+    """Scenes to learn from, two at least, and `hold_out` scenes evenly among all to measure on."""
     if not 1 <= hold_out <= len(names) - 2:
         do = "add scenes, or change --hold-out"
         raise ValueError(problem("hold_out", f"1 to {max(0, len(names) - 2)} of {len(names)} scenes", hold_out, do))
@@ -96,17 +92,10 @@ def split_scenes(names: Sequence[str], hold_out: int) -> Tuple[Tuple[str, ...], 
 
 
 def learn_bundle(job: BundleJob) -> Dict[str, Any]:
-    """Learns the bundle and measures it.
-
-    Returns:
-        What report.json holds: `general` and `own`, the PSNR of held-out views of each held-out scene, dB.
-
-    Raises:
-        ValueError: the output folder holds another bundle's work, or a training fails.
-        OSError: the output folder cannot be written to, or another call is at work in it.
-    """
+    """Learns the bundle and measures it; returns what report.json holds: `general` and `own`, the PSNR of held-out
+    views of each held-out scene, dB."""
     with sole_writer(job.output, "bundle"):
-        keep_settings(job.output, job.settings)
+        keep_settings(job.output, job.settings.values())
         joint = train(joint_config(job))
         decoder = train(decoder_config(job, joint))
         with replacing_folder(job.output / FOLDER, FILES["bundle"]) as folder:
@@ -203,10 +192,6 @@ def report_page(job: BundleJob, report: Dict[str, Dict[str, float]]) -> str:
         "| scene | general | this one | gain |",
         "| --- | --- | --- | --- |",
     ]
-    return "\n".join([*head, *table, *failed_lines(job, report)]) + "\n"
-
-
-def failed_lines(job: BundleJob, report: Dict[str, Dict[str, float]]) -> List[str]:
-    """A line for the scenes that could not be measured, if any."""
-    missing = sorted(set(job.settings.held_out) - (set(report["general"]) & set(report["own"])))
-    return ["", f"Not measured: {', '.join(missing)}; see held_out/*/status.json."] if missing else []
+    missing = sorted(set(job.settings.held_out) - set(both))
+    end = ["", f"Not measured: {', '.join(missing)}; see held_out/*/status.json."] if missing else []
+    return "\n".join([*head, *table, *end]) + "\n"

@@ -33,16 +33,7 @@ SHARE_OF_MEMORY = 0.5
 
 
 def find_names(data: Path, wanted: Sequence[str] = ()) -> List[str]:
-    """Names of the scenes of a folder, sorted; their files are not read.
-
-    Args:
-        data: a scene folder, or a folder of scene folders.
-        wanted: names; empty for all.
-
-    Raises:
-        FileNotFoundError: `data` is no folder.
-        ValueError: there is no scene in it, or a name is unknown.
-    """
+    """Names of the wanted scenes of a folder, by default all, sorted; their files are not read."""
     if not data.is_dir():
         raise FileNotFoundError(problem(data, "a folder of scenes", "no folder", "check --data"))
     return [scene_name(folder) for folder in select_scenes(find_scenes(data), wanted, data)]
@@ -54,12 +45,7 @@ def survey(
     """The rows of finished scenes: their files verify and were fitted against this bundle, with these settings, from
     the pictures and cameras that are there now. And the names of those of which only the latter are others.
 
-    Args:
-        inventory: what to fit, and where to.
-        bundle: the shared bundle.
-        names: of scenes.
-        known: rows of an earlier call, whose stamps spare the reading of pictures that nobody has touched.
-    """
+    The stamps of rows that an earlier call `known` spare the reading of pictures that nobody has touched."""
     with ThreadPoolExecutor(READING_THREADS) as pool:
         looked_at = pool.map(lambda name: kept_scene(inventory, bundle, name, known.get(name)), names)
         rows = list(tqdm(looked_at, "Looking for finished scenes", len(names), delay=2, leave=False))
@@ -101,14 +87,7 @@ def row_of(scene: SceneFile, size: int, worker: str = "", stamp: str = "") -> Sc
 
 
 def plan_jobs(inventory: Inventory, names: Sequence[str], size: int, workers: int) -> List[ChunkJob]:
-    """Chunks of about equal size, enough of them for all workers.
-
-    Args:
-        inventory: what the scenes belong to.
-        names: of the scenes that are left.
-        size: scenes of a chunk at most.
-        workers: that fit chunks at the same time.
-    """
+    """Chunks of about equal size, at most `size` scenes each, enough of them for all workers."""
     if not names:
         return []
     count = max(-(-len(names) // size), min(workers, len(names)))
@@ -128,14 +107,8 @@ class SceneSize:
 
 
 def chunk_that_fits(inventory: Inventory, bundle: SharedBundle, names: Sequence[str], free: float) -> int:
-    """Scenes of a chunk that fit into memory, by the size of the first scene that can be read.
-
-    Args:
-        inventory: data and settings.
-        bundle: the shared bundle.
-        names: of the scenes that are left.
-        free: bytes that one worker may take.
-    """
+    """Scenes of a chunk that fit into the bytes that one worker may take, by the size of the first scene that can be
+    read."""
     frames = first_readable(inventory.data, names)
     if frames is None:
         return LARGEST_CHUNK

@@ -8,16 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Iterator, Literal, Optional, Tuple, Union
 
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.errors import check_least, problem
 
 if TYPE_CHECKING:
     from latent_nerfstudio.engine.trainer import LatentTrainerConfig
     from latent_nerfstudio.fleet.settings import Inventory
     from latent_nerfstudio.fleet.status import StatusTable
-
-LEAST = {"workers": 1, "chunk": 1, "steps": 0, "rays_per_scene": 1, "eval_interval": 2, "seed": 0}
-LEAST.update(rgb_alignment_start=0, gpus_per_task=0)
-"""Smallest values of numbers."""
 
 
 @dataclass
@@ -60,22 +56,17 @@ class FitRequest:
     """Place of encoded pictures: `memory`, `disk` (the user's cache folder) or a folder."""
 
     def check(self) -> None:
-        """Refuses what cannot work, before anything is written or much is imported.
-
-        Raises:
-            ValueError: a number out of its range, a part that there is none of, a device or Ray that are not there.
-        """
-        for name, low in LEAST.items():
-            value = getattr(self, name)
-            if isinstance(value, (int, float)) and not value >= low:
-                raise ValueError(problem(name, f"at least {low}", value, "raise it"))
-        if self.workers != "ray" and not isinstance(self.workers, int):
-            raise ValueError(problem("workers", "a number, or 'ray'", repr(self.workers), "change it"))
+        """Refuses what cannot work, before anything is written or much is imported."""
+        check_least(self, chunk=1, steps=0, rays_per_scene=1, eval_interval=2, seed=0)
+        check_least(self, rgb_alignment_start=0, gpus_per_task=0)
+        if self.workers != "ray":
+            if not isinstance(self.workers, int):
+                raise ValueError(problem("workers", "a number, or 'ray'", repr(self.workers), "change it"))
+            check_least(self, workers=1)
         start = self.rgb_alignment_start
         if start is not None and start >= self.steps:
-            raise ValueError(
-                problem("rgb_alignment_start", f"less than the {self.steps} steps", start, "leave it out for none")
-            )
+            expected = f"less than the {self.steps} steps"
+            raise ValueError(problem("rgb_alignment_start", expected, start, "leave it out for none"))
         self.part()
         if self.workers == "ray":
             from latent_nerfstudio.fleet.workers import import_ray
@@ -90,11 +81,7 @@ class FitRequest:
                 raise ValueError(problem("device", "cpu on a machine without CUDA", "cuda", "leave it out"))
 
     def part(self) -> Optional[Tuple[int, int]]:
-        """Which of how many parts of the scenes is meant; None for all.
-
-        Raises:
-            ValueError: there is no such part.
-        """
+        """Which of how many parts of the scenes is meant; None for all."""
         if self.shard is None:
             return None
         index, _, count = self.shard.partition("/")
@@ -103,11 +90,8 @@ class FitRequest:
         return int(index), int(count)
 
     def inventory(self, method: "LatentTrainerConfig") -> "Inventory":
-        """What is asked for as an inventory, with paths that hold on other machines and in other folders.
-
-        Args:
-            method: config of `latent-triplane`.
-        """
+        """What is asked for as an inventory of `latent-triplane`, with paths that hold on other machines and in other
+        folders."""
         from latent_nerfstudio.fleet.settings import FitSettings, Inventory
         from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, read_shared_bundle
 
@@ -133,16 +117,8 @@ class FitRequest:
         )
 
     def fit(self, method: "LatentTrainerConfig") -> Iterator["StatusTable"]:
-        """Fits the scenes that are not finished; the table whenever scenes are, and at first.
-
-        Args:
-            method: config of `latent-triplane`.
-
-        Raises:
-            FileNotFoundError: data or bundle are not there.
-            ValueError: a value is out of its range, or the output holds scenes of other settings.
-            OSError: the output cannot be written.
-        """
+        """Fits the scenes that are not finished by the config of `latent-triplane`; the table whenever scenes are, and
+        at first."""
         self.check()
         from latent_nerfstudio.fleet.inventory import fit_inventory
         from latent_nerfstudio.fleet.plan import find_names

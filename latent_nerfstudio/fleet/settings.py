@@ -5,7 +5,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Literal, Optional, Protocol, Tuple, runtime_checkable
+from typing import TYPE_CHECKING, Any, Dict, Literal, Optional, Tuple
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.reading import LARGEST_TEXT, read_json
@@ -16,7 +16,7 @@ from latent_nerfstudio.scene_files.scene_file import SUFFIX, Precision
 if TYPE_CHECKING:
     from latent_nerfstudio.engine.trainer import LatentTrainerConfig
 
-FORMAT = "fit-scenes-v1"
+FIT_FORMAT = "fit-scenes-v1"
 """Changed when equal settings come to mean another fit."""
 
 FILE = "settings.json"
@@ -27,7 +27,6 @@ SHARDS = "shards"
 OF_OLD = {"plateau_every": 0, "plateau_tolerance": 0.1}
 """Settings that version 0.1 had as well; kept in what is written, so that its inventories go on."""
 
-
 LATER = ("sources",)
 """Settings of which nothing is said in what was written before there were any."""
 
@@ -36,15 +35,6 @@ FEW = 8
 
 EVAL_INTERVAL = 10
 """Distance of held-out views where nobody gave another."""
-
-
-@runtime_checkable
-class Settings(Protocol):
-    """What decides a folder's contents, see `keep_settings`."""
-
-    def values(self) -> Dict[str, Any]:
-        """JSON values by name."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -76,7 +66,7 @@ class FitSettings:
         """JSON values by name; an interval that was asked for counts for few photos as well."""
         asked = {} if self.eval_interval is None else {"held_out_of_few": True}
         own = {**dataclasses.asdict(self), "eval_interval": self.eval_interval or EVAL_INTERVAL}
-        return {"format": FORMAT, **own, **OF_OLD, **asked}
+        return {"format": FIT_FORMAT, **own, **OF_OLD, **asked}
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits that tell equal settings from others; every scene file has them in its facts."""
@@ -132,13 +122,9 @@ class ChunkJob:
         return ChunkJob(self.inventory, self.names[:middle]), ChunkJob(self.inventory, self.names[middle:])
 
 
-def keep_settings(output: Path, settings: Settings) -> None:
-    """Writes OUTPUT/settings.json, or makes sure that it says the same.
-
-    Raises:
-        ValueError: it says something else, or is unreadable.
-    """
-    path, ours = output / FILE, settings.values()
+def keep_settings(output: Path, ours: Dict[str, Any]) -> None:
+    """Writes OUTPUT/settings.json, or makes sure that it says the same."""
+    path = output / FILE
     if not path.is_file():
         write_text(path, json.dumps(ours, indent=2))
         return

@@ -49,14 +49,8 @@ class SceneStatus:
 
 
 class StatusTable:
-    """The rows of all scenes, written to a file at each change of state.
-
-    Args:
-        path: of the file.
-        names: of the scenes.
-        shared: what the bundle took, `bytes` and `seconds`, for the report of costs.
-        data: where the scenes come from.
-    """
+    """The rows of all scenes, written to a file at each change of state, with what the bundle took (`bytes`, `seconds`)
+    and where the scenes come from, for the report of costs."""
 
     def __init__(self, path: Path, names: Iterable[str], shared: Optional[Dict[str, float]] = None, data: str = ""):
         self.path, self.shared, self.data = path, shared or {}, data

@@ -65,17 +65,8 @@ class Crew:
         return free_bytes() / self.workers
 
     def run(self, jobs: Sequence[ChunkJob], function: FitFunction, on_progress: OnProgress) -> Results:
-        """The rows of chunks, as they come.
-
-        Args:
-            jobs: chunks of at least one scene.
-            function: what fits a chunk; importable by name.
-            on_progress: see `OnProgress`; tasks of a cluster tell of their beginning only.
-
-        Raises:
-            ValueError: what the function raised. The other chunks are stopped.
-            OSError: likewise, such as a full disk.
-        """
+        """The rows of chunks of at least one scene, as they come; what the function, importable by name, raises stops
+        the others. Tasks of a cluster tell of their beginning only."""
         if self.workers == "ray":
             return run_on_ray(jobs, function, on_progress, self.gpus_per_task)
         if self.workers == 1:
@@ -85,17 +76,11 @@ class Crew:
 
 @contextlib.contextmanager
 def crew_of(workers: Workers, gpus_per_task: Optional[float] = None) -> Iterator[Crew]:
-    """Gets workers ready.
+    """Gets workers ready: 1 to stay in this process, more for processes of this machine, `ray` for tasks of the Ray
+    cluster at hand, or of one on this machine that ends with this process.
 
-    Args:
-        workers: 1 to stay in this process, more for processes of this machine, `ray` for tasks of the Ray cluster at
-            hand, or of one on this machine that ends with this process. Data and output must be on disks that all its
-            nodes see under the same path, and this package installed on them.
-        gpus_per_task: of Ray's tasks, may be a part of one; None for one where the cluster has some.
-
-    Raises:
-        ValueError: Ray is asked for and not installed.
-    """
+    Data and output must be on disks that all nodes of a cluster see under the same path, and this package installed on
+    them. GPUs of a task may be a part of one; None is one where the cluster has some."""
     if workers != "ray":
         yield Crew(workers)
         return
@@ -184,13 +169,7 @@ def run_local(jobs: Sequence[ChunkJob], count: int, function: FitFunction, on_pr
 
 
 class LocalWorker:
-    """A process that fits one chunk after the other.
-
-    Args:
-        index: of the worker.
-        count: of the workers, which share processors and GPUs.
-        function: what fits a chunk.
-    """
+    """A process that fits one chunk after the other; `count` of them share processors and GPUs."""
 
     def __init__(self, index: int, count: int, function: FitFunction):
         self.function = function
@@ -277,13 +256,7 @@ def result_of(function: FitFunction, job: ChunkJob, pipe: Optional[Connection] =
 
 
 def rows_of(kind: str, value: Any, job: ChunkJob, backlog: Backlog) -> List[SceneStatus]:
-    """The rows of a chunk by what `result_of` says of it.
-
-    Raises:
-        ValueError: what the function raised.
-        OSError: likewise.
-        RuntimeError: likewise, of any other kind.
-    """
+    """The rows of a chunk by what `result_of` says of it; what the function raised is raised."""
     if kind == "done":
         return value
     if kind == "lost":
@@ -360,11 +333,7 @@ def ray_rows(ray: Any, result: Any, job: ChunkJob, backlog: Backlog) -> List[Sce
 
 
 def import_ray() -> Any:
-    """Ray, which is an extra.
-
-    Raises:
-        ValueError: it is not installed.
-    """
+    """Ray, which is an extra."""
     try:
         import ray  # type: ignore[import-not-found]
     except ImportError as error:

@@ -26,23 +26,8 @@ FILES = rf"index\.html|{STRIPS}/\d{{5}}\.webp"
 def write_gallery(
     output: Path, scenes: Scenes, names: Sequence[str], views: int = 24, size: int = 192, title: str = ""
 ) -> Path:
-    """Writes a folder with `index.html` and a strip of each scene, whole or not at all.
-
-    Args:
-        output: the folder, which is replaced where it is a gallery.
-        scenes: what renders.
-        names: which of them.
-        views: pictures of a turn.
-        size: pixels along the side of a thumbnail.
-        title: of the page; by default the source's name.
-
-    Returns:
-        The page.
-
-    Raises:
-        ValueError: a number out of its range.
-        OSError: there is no room, or the folder cannot be written to.
-    """
+    """Writes a folder with `index.html` and a strip of each scene, whole or not at all; returns the page. A gallery
+    that is there is replaced; the title is by default the source's name."""
     check_strip(views, size)
     sizes = bytes_of(scenes)
     with replacing_folder(output, FILES) as writing:

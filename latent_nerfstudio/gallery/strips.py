@@ -25,11 +25,7 @@ SHOWN, ACROSS = 12, 4
 
 
 def check_strip(views: int, size: int) -> None:
-    """Refuses strips that cannot be.
-
-    Raises:
-        ValueError: a number out of its range.
-    """
+    """Refuses strips that cannot be."""
     most = MAX_STRIP // max(1, size)
     if size < 16 or not 1 <= views <= most:
         expected = f"1 to {max(1, most)} views of at least 16 pixels, {MAX_STRIP} pixels beside each other at most"
@@ -58,11 +54,8 @@ def sheet(scenes: Scenes, size: int = 256) -> bytes:
 
 
 def write_strips(scenes: Scenes, names: List[str], folder: Path, views: int, size: int) -> List[str]:
-    """Writes a strip of each scene; their names have nothing of the scenes' own, which may be anything.
-
-    Returns:
-        The files' names, in the order of the scenes.
-    """
+    """Writes a strip of each scene and returns their names, which have nothing of the scenes' own, which may be
+    anything."""
     from latent_nerfstudio.api.progress import progress
 
     folder.mkdir(parents=True)

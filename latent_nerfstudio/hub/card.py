@@ -9,6 +9,7 @@ from huggingface_hub import ModelCard, ModelCardData
 from latent_nerfstudio.escaping import for_markdown
 from latent_nerfstudio.files.hub import Kind
 from latent_nerfstudio.files.reading import read_json
+from latent_nerfstudio.models.metrics import PICTURE_METRICS
 
 LIBRARY = "latent-nerfstudio"
 
@@ -19,7 +20,7 @@ UNKNOWN = "Not stated."
 MOST_BESIDE = 1 << 26
 """Bytes of a run's training.json or eval.json at most."""
 
-METRICS = ("psnr", "ssim", "lpips", "lpips_squeeze", "lpips_vgg", "autoencoder_psnr", "latent_psnr")
+METRICS = (*PICTURE_METRICS, "latent_psnr")
 """Of ns-eval, in the order of the table."""
 
 SCENE_FACTS = {
@@ -75,16 +76,9 @@ def card_of(
 ) -> ModelCard:
     """A model card.
 
-    Args:
-        kind: of what.
-        facts: what its own files tell, by words for a reader.
-        training: contents of a run's training.json; empty where there is none.
-        results: metrics of ns-eval; empty where it was not measured.
-        notes: what the author says.
-        repository: Hub id to load it by.
-        bundle: of scenes, where their bundle is; None if it is unknown.
-        picture: file beside the card that it shows.
-    """
+    Facts are what the files themselves tell, by words for a reader; training.json's contents and metrics of ns-eval may
+    be empty. It loads by a Hub id, and names the bundle of scenes, where that is known. The picture is a file beside
+    the card."""
     data = ModelCardData(
         license=notes.licence or None,
         library_name="diffusers" if kind == "autoencoder" else LIBRARY,
@@ -141,11 +135,7 @@ def measured(results: Dict[str, float]) -> List[str]:
     rows = {name.replace("_", " "): f"{results[name]:.3f}" for name in METRICS if isinstance(results.get(name), float)}
     if not rows:
         return ["Not measured."]
-    return [
-        *table(rows),
-        "",
-        "By `ns-eval` on held-out views of its run; decibels but for SSIM and LPIPS.",
-    ]
+    return [*table(rows), "", "By `ns-eval` on held-out views of its run; decibels but for SSIM and LPIPS."]
 
 
 def spread(values: Sequence[float]) -> str:
@@ -154,11 +144,8 @@ def spread(values: Sequence[float]) -> str:
 
 
 def read_beside(folder: Path, name: str) -> Dict[str, Any]:
-    """A JSON object in a folder or one of the two above it, where the run that wrote it has it; empty if there is none.
-
-    Raises:
-        ValueError: something else is in the file.
-    """
+    """A JSON object in a folder or one of the two above it, where the run that wrote it has it; empty if there is
+    none."""
     for place in (folder, *folder.parents[:2]):
         path = place / name
         if path.is_file():

@@ -51,11 +51,7 @@ class Package:
         kind: what to take of it.
         bundle: of scenes, their shared bundle: a Hub id or a name is named in the card, a folder goes with them.
         notes: what the card says besides what is measured.
-        picture: of scenes, as WebP, for the card.
-
-    Raises:
-        FileNotFoundError, ValueError, ConnectionError: the source is not as it should be; see `resolve`.
-    """
+        picture: of scenes, as WebP, for the card."""
 
     def __init__(
         self,
@@ -76,17 +72,15 @@ class Package:
     @property
     def takes_bundle_along(self) -> bool:
         """Whether the bundle of scenes is published with them: it is of this machine and not of this package."""
-        return self.bundle is not None and self.place not in BUNDLED_BUNDLES and not is_hub_source(self.place)
+        if self.place is None or self.place in BUNDLED_BUNDLES:
+            return False
+        return not is_hub_id(self.place) or Path(self.place).expanduser().exists()
 
     def __str__(self) -> str:
         return for_terminal(f"{self.kind}: " + ", ".join(f"{name} {value}" for name, value in self.facts.items()))
 
     def copy_to(self, folder: Path) -> None:
-        """Copies the files, scenes without private facts, and verifies the copy.
-
-        Raises:
-            ValueError: a file was changed meanwhile, or is a link that leads out of its folder.
-        """
+        """Copies the files, scenes without private facts, and verifies the copy."""
         if self.kind == "scenes":
             copy_files(self.folder, folder / SCENES, SCENE_FILE, copy_scene_file)
             if self.bundle is not None and self.takes_bundle_along:
@@ -96,11 +90,7 @@ class Package:
         verify(folder, self.kind)
 
     def write(self, folder: Path, repository: str) -> None:
-        """Writes what is published as a repository into an empty folder.
-
-        Raises:
-            ValueError: see `copy_to`.
-        """
+        """Writes what is published as a repository into an empty folder."""
         self.copy_to(folder)
         if self.kind != "autoencoder":  # by config.json the Hub counts downloads
             said = {"library": "latent-nerfstudio", "kind": self.kind}
@@ -119,17 +109,8 @@ class Package:
     def push_to_hub(
         self, repository: str, private: bool = False, branch: Optional[str] = None, message: str = "Push"
     ) -> str:
-        """Publishes it, and removes of an earlier publication the files of this kind that are no more.
-
-        Args:
-            repository: Hub id; made if there is none.
-            private: whether a new one is.
-            branch: to push to; None for the main one.
-            message: of the commit.
-
-        Returns:
-            The address of the commit.
-        """
+        """Publishes it on a branch, None for the main one, of a repository, which is made if there is none; removes of
+        an earlier publication the files of this kind that are no more. The address of the commit is returned."""
         from huggingface_hub import HfApi
 
         api = HfApi()
@@ -138,7 +119,8 @@ class Package:
             api.create_repo(repository, private=private or None, exist_ok=True)
             if branch is not None:
                 api.create_branch(repository, branch=branch, exist_ok=True)
-            gone = self.left_over(api.list_repo_files(repository, revision=branch), Path(temporary))
+            ours = (n for n in api.list_repo_files(repository, revision=branch) if re.fullmatch(LAYOUT[self.kind], n))
+            gone = [name for name in ours if not (Path(temporary) / name).is_file()]
             if gone:
                 print(f"Removed from {repository}, as they are no more: {for_terminal(', '.join(gone))}")
             sent = api.upload_folder(
@@ -150,17 +132,9 @@ class Package:
             )
         return str(sent)
 
-    def left_over(self, names: List[str], folder: Path) -> List[str]:
-        """Files of a repository with a name and a place of this kind's, which a folder no longer has."""
-        return [name for name in names if re.fullmatch(LAYOUT[self.kind], name) and not (folder / name).is_file()]
-
 
 def find(source: str, kind: Kind) -> Path:
-    """The folder that holds what a source names, verified.
-
-    Raises:
-        FileNotFoundError, ValueError, ConnectionError: see `resolve`.
-    """
+    """The folder that holds what a source names, verified."""
     check_kind(kind)
     if kind == "bundle":
         folder, given = read_shared_bundle(source).folder, Path(source).expanduser()
@@ -174,9 +148,8 @@ def find(source: str, kind: Kind) -> Path:
         return folder
     folder = local(Path(source).expanduser(), kind)
     if not folder.exists():
-        raise FileNotFoundError(
-            problem(source, "a folder of scene files or a Hub id", "nothing there", "check the path")
-        )
+        expected = "a folder of scene files or a Hub id"
+        raise FileNotFoundError(problem(source, expected, "nothing there", "check the path"))
     if not folder.is_dir():
         do = "unpack archives with lns pack-scenes ARCHIVE --output FOLDER"
         raise ValueError(problem(folder, "a folder of scene files", "a file", do))
@@ -202,11 +175,7 @@ def check_kind(kind: str) -> None:
 
 
 def guess_kind(source: str) -> Kind:
-    """What a path holds: a bundle before an autoencoder before scenes.
-
-    Raises:
-        ValueError: it is not to be told.
-    """
+    """What a path holds: a bundle before an autoencoder before scenes."""
     kinds: Tuple[Kind, ...] = ("bundle", "autoencoder", "scenes")
     for kind in kinds:
         try:
@@ -218,17 +187,8 @@ def guess_kind(source: str) -> Kind:
     raise ValueError(problem(source, expected, "none of them", "check the path, or name a --kind"))
 
 
-def is_hub_source(source: Optional[str]) -> bool:
-    """Whether a source names a Hub repository and no path."""
-    return source is not None and is_hub_id(source) and not Path(source).expanduser().exists()
-
-
 def verify(folder: Path, kind: Kind) -> None:
-    """Reads all of a repository's copy as its users will.
-
-    Raises:
-        ValueError: something is damaged.
-    """
+    """Reads all of a repository's copy as its users will."""
     if kind == "autoencoder":
         AutoencoderConfig(source=str(folder)).setup()
     if kind == "bundle" or (folder / FOLDER).is_dir():
@@ -276,11 +236,7 @@ def bundle_shape(bundle: SharedBundle) -> Dict[str, Any]:
 
 
 def scenes_facts(package: Package) -> Dict[str, Any]:
-    """What scene files tell of themselves; all are read and verified.
-
-    Raises:
-        ValueError: a file is damaged, or of another bundle than the others.
-    """
+    """What scene files of one bundle tell of themselves; all are read and verified."""
     files = files_in(package.folder)
     hashes: Set[str] = set()
     known: Dict[str, List[float]] = {name: [] for name in SCENE_FACTS}

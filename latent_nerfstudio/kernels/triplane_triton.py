@@ -60,11 +60,7 @@ def triplane_mlp(
     axes: Axes,
     negligible: float = 0.0,
 ) -> Float[Tensor, "points outputs"]:
-    """See `triplane_torch.triplane_mlp`, whose arguments and results are the same.
-
-    Raises:
-        ValueError: tensors that are not on a CUDA device, or an MLP that does not fit.
-    """
+    """See `triplane_torch.triplane_mlp`, whose arguments and results are the same."""
     do = "set --pipeline.model.nerf.field.implementation auto"
     if not (positions.is_cuda or INTERPRETED):
         raise ValueError(problem("Triton kernel", "tensors on a CUDA device", positions.device, do))

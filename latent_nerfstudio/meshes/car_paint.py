@@ -191,11 +191,7 @@ def shaded(colour: Colour, factor: float) -> Colour:
 
 
 def paint(shape: CarShape, rng: np.random.Generator) -> Image.Image:
-    """Draws a livery and paints the atlas of a car with it.
-
-    Returns:
-        An RGB image of `ATLAS_PIXELS`.
-    """
+    """Draws a livery and paints the atlas of a car with it, an RGB image of `ATLAS_PIXELS`."""
     livery = draw_livery(rng)
     pictures = {
         "side": paint_side(shape, livery),

@@ -23,17 +23,9 @@ Box = tuple[str, tuple[float, float, float], tuple[float, float, float]]
 
 
 def car(seed: int) -> trimesh.Trimesh:
-    """The car number `seed`: a textured triangle mesh in metres, z up, x forwards, standing on z = 0.
+    """The car number `seed`, an integer >= 0: a textured triangle mesh in metres, z up, x forwards, standing on z = 0.
 
-    Args:
-        seed: any integer >= 0; the same seed gives the same mesh.
-
-    Returns:
-        A mesh of some ten thousand triangles with one texture atlas of 512 pixels width.
-
-    Raises:
-        ValueError: `seed` is negative.
-    """
+    It has some ten thousand triangles and one texture atlas of 512 pixels width; the same seed gives the same mesh."""
     if seed < 0:
         raise ValueError(problem("seed", "an integer >= 0", seed, "choose another seed"))
     rng = np.random.default_rng([seed, 0xCA25])

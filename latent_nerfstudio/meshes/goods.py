@@ -24,14 +24,7 @@ STEEL = (0.75, 0.76, 0.78)
 
 
 def thing(seed: int) -> Surface:
-    """The thing number `seed`.
-
-    Args:
-        seed: any integer >= 0; the same seed gives the same thing.
-
-    Raises:
-        ValueError: `seed` is negative.
-    """
+    """The thing number `seed`, an integer >= 0; the same seed gives the same thing."""
     return join(KINDS[kind_of(seed)](generator(seed, 1)))
 
 

@@ -64,7 +64,8 @@ def mesh_jobs(
     jobs = []
     for name, path in files.items():
         own = replace(options, seed=scene_seed(options.seed, zlib.crc32(name.encode())))
-        jobs.append(SceneJob(out / name, own, mesh=path, up_axis=up_axis or usual_up_axis(path)))
+        usual: UpAxis = "y" if path.suffix.lower() in Y_UP_SUFFIXES else "z"
+        jobs.append(SceneJob(out / name, own, mesh=path, up_axis=up_axis or usual))
     return jobs
 
 
@@ -73,20 +74,11 @@ def scene_seed(family: int, index: int) -> int:
     return int(np.random.SeedSequence([family, index]).generate_state(1, np.uint64)[0])
 
 
-def usual_up_axis(path: Path) -> UpAxis:
-    """The up axis that a mesh file most likely has."""
-    return "y" if path.suffix.lower() in Y_UP_SUFFIXES else "z"
-
-
 def find_meshes(folder: Path) -> dict[str, Path]:
     """Mesh files in a folder and below (or one file), by the names that their scenes will have.
 
     A scene is named after its file; files of the same name get their folders' names in front, and their format behind
-    if that is all that differs.
-
-    Raises:
-        FileNotFoundError: there is no such folder, or no mesh in it.
-    """
+    if that is all that differs."""
     if not folder.exists():
         raise FileNotFoundError(problem(folder, "a folder of meshes", "nothing there", "check the path"))
     candidates = [folder] if folder.is_file() else sorted(folder.rglob("*"))
@@ -138,18 +130,9 @@ def failure_of(job: SceneJob, on_view: Callable[[], object] | None = None) -> st
 
 
 def make_scenes(jobs: list[SceneJob], num_workers: Optional[int] = None) -> list[str]:
-    """Makes scenes in parallel, and first removes what killed runs have left where they go.
+    """Makes scenes in `num_workers` processes, None for one a core, and first removes what killed runs have left there.
 
-    Args:
-        jobs: what to make.
-        num_workers: processes; None for one a core, 1 to stay in this process.
-
-    Returns:
-        What is wrong with the meshes that cannot be rendered; the others are.
-
-    Raises:
-        OSError: a scene cannot be written, which ends the work.
-    """
+    What is wrong with the meshes that cannot be rendered is returned; a scene that cannot be written ends the work."""
     from tqdm import tqdm
 
     for folder in {job.folder.parent for job in jobs}:
@@ -162,11 +145,7 @@ def make_scenes(jobs: list[SceneJob], num_workers: Optional[int] = None) -> list
 
 
 def worker_count(num_workers: Optional[int], jobs: int) -> int:
-    """How many processes to use.
-
-    Raises:
-        ValueError: fewer than one asked for.
-    """
+    """How many processes to use."""
     if num_workers is not None and num_workers < 1:
         raise ValueError(problem("workers", "at least 1", num_workers, "leave it out for one a core"))
     return max(1, min(num_workers or os.cpu_count() or 1, jobs))
@@ -176,11 +155,7 @@ def worker_count(num_workers: Optional[int], jobs: int) -> int:
 def results(
     function: Callable[[SceneJob], Any], jobs: list[SceneJob], num_workers: Optional[int]
 ) -> Iterator[Iterator[Any]]:
-    """The results of a function of each job, as they come; work that has not begun is dropped on an error.
-
-    Raises:
-        ChildProcessError: a process was killed.
-    """
+    """The results of a function of each job, as they come; work that has not begun is dropped on an error."""
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor, as_completed
     from concurrent.futures.process import BrokenProcessPool

@@ -47,12 +47,7 @@ class CheckedResolver(FilePathResolver):
         self.left = LARGEST_FILE
 
     def get(self, name: str) -> bytes:
-        """The contents of a file.
-
-        Raises:
-            ValueError: it lies elsewhere, is no regular file, or is too large.
-            FileNotFoundError: no such file.
-        """
+        """The contents of a file."""
         path = self.place(name)
         try:
             if not path.is_relative_to(os.path.realpath(self.parent)):
@@ -70,26 +65,13 @@ class CheckedResolver(FilePathResolver):
 
 
 def read_bytes(path: Path, most: int) -> bytes:
-    """A regular file of at most so many bytes.
-
-    Raises:
-        ValueError: another one.
-        FileNotFoundError: no such file.
-    """
+    """A regular file of at most so many bytes."""
     with open_plain(path, most) as file:
         return file.read()
 
 
 def read_mesh_file(path: Path) -> trimesh.Scene:
-    """Reads a mesh file, with bounds on what it says to hold. Textures are not decoded yet.
-
-    Args:
-        path: glb, gltf, obj, ply, stl or off.
-
-    Raises:
-        ValueError: it cannot be read, or says to hold more than memory does.
-        FileNotFoundError: no such file.
-    """
+    """Reads a glb, gltf, obj, ply, stl or off, with bounds on what it says to hold. Textures are not decoded yet."""
     # trimesh opens textures itself, and Pillow starts Ghostscript for some kinds of them.
     EpsImagePlugin.gs_binary = False
     kind, data = path.suffix.lower(), read_bytes(path, LARGEST_FILE)
@@ -123,15 +105,7 @@ def check_materials(data: bytes, path: Path) -> None:
 
 
 def check_textures(images: list[Any], path: Path) -> None:
-    """Refuses textures of other formats than those of pictures, and more pixels than memory holds.
-
-    Args:
-        images: Pillow's images, not decoded yet.
-        path: of the mesh, for the message.
-
-    Raises:
-        ValueError: such textures.
-    """
+    """Refuses textures, not decoded yet, of other formats than those of pictures, and more pixels than memory holds."""
     for image in images:
         if image.format not in (*FORMATS, "TGA", None):  # those that were made in memory have no format
             raise MeshError(problem(path, f"textures in {', '.join(FORMATS)}", image.format, "convert them"))

@@ -87,8 +87,7 @@ class Raycaster:
             shading: smooth (sharp edges stay sharp) or flat.
             samples_per_axis: n for n x n rays a pixel.
             samples_per_unit: rays per unit of length on the surface, by which textures are averaged down first; None
-                keeps textures as they are.
-        """
+                keeps textures as they are."""
         EmbreeScene, TriangleMesh = import_embree()
         if samples_per_axis < 1:
             raise ValueError(problem("samples_per_axis", "at least 1", samples_per_axis, "leave it out for 3"))
@@ -108,12 +107,8 @@ class Raycaster:
     def cast(
         self, origins: Float[np.ndarray, "rays 3"], directions: Float[np.ndarray, "rays 3"]
     ) -> tuple[Int[np.ndarray, "rays"], Float[np.ndarray, "rays"], Float[np.ndarray, "rays 2"]]:
-        """Finds what rays (with directions of any length) hit first.
-
-        Returns:
-            Index of the face hit, -1 for none; distance in lengths of `directions` (1e37 for none); weights of the
-            second and third corner of the face at the point hit.
-        """
+        """What rays, with directions of any length, hit first: index of the face, -1 for none; distance in lengths of
+        `directions`, 1e37 for none; weights of the second and third corner of the face at the point hit."""
         hit = self.scene.run(origins.astype(np.float32), directions.astype(np.float32), output=True)
         return hit["primID"], hit["tfar"], np.stack([hit["u"], hit["v"]], -1)
 
@@ -160,11 +155,8 @@ class Raycaster:
         return seen
 
     def render(self, pose: Float[np.ndarray, "4 4"], camera: PinholeCamera) -> UInt8[np.ndarray, "height width 4"]:
-        """Renders one view from an OpenGL camera-to-world matrix.
-
-        Returns:
-            RGBA; RGB is the mean over the rays, by their alpha (not multiplied by it), alpha the mean of theirs.
-        """
+        """One view from an OpenGL camera-to-world matrix, RGBA: RGB is the mean over the rays, by their alpha (not
+        multiplied by it), alpha the mean of theirs."""
         image = np.zeros((camera.height, camera.width, 4), np.uint8)
         top, bottom, left, right = visible_box(self.corners, pose, camera)
         rows = max(1, RAYS_AT_ONCE // max(1, (right - left) * self.samples_per_axis**2))

@@ -37,11 +37,7 @@ class ViewOptions:
 
 
 def check_view_options(views: int, resolution: int, seed: int) -> None:
-    """Refuses numbers that no scene can be made of.
-
-    Raises:
-        ValueError: fewer than 2 views, fewer than 8 pixels, or a negative seed.
-    """
+    """Refuses numbers that no scene can be made of."""
     if views < 2:
         raise ValueError(problem("views", "at least 2 (one to train on, one to test on)", views, "try 60"))
     if resolution < 8:
@@ -51,12 +47,7 @@ def check_view_options(views: int, resolution: int, seed: int) -> None:
 
 
 def check_free(folders: list[Path], overwrite: bool) -> None:
-    """Refuses to write over scenes that are there, unless told to.
-
-    Raises:
-        FileExistsError: one of the folders exists and `overwrite` is false.
-        NotADirectoryError: one of the names is taken by a file.
-    """
+    """Refuses to write over scenes that are there, unless told to, and over files."""
     taken = [path for path in folders if path.exists()]
     file = next((path for path in taken if not path.is_dir()), None)
     if file is not None:
@@ -77,20 +68,8 @@ def write_scene(
     """Renders a surface and writes `folder/transforms.json` and `folder/images/*.png`; replaces an older scene whole.
 
     The surface is centred on the origin and brought to the longest side 1, and the cameras stand so far away that none
-    cuts it off. The file says how, as `ns-process-data` says
-    it: a point x of the mesh is at applied_scale * applied_transform [x, 1] in the scene.
-
-    Args:
-        surface: what to render.
-        folder: the scene's folder, which holds nothing, or a scene that was written here before.
-        options: views, size, seed.
-        on_view: called after each view.
-        up_axis: which axis of the surface points up.
-
-    Raises:
-        ValueError: the surface has no extent.
-        FileExistsError: the folder holds other files.
-    """
+    cuts it off. The file says how, as `ns-process-data` says it: a point x of the mesh is at applied_scale *
+    applied_transform [x, 1] in the scene. `on_view` is called after each view."""
     camera = PinholeCamera.square(options.resolution, FOCAL_PER_WIDTH)
     turn, shift, size = unit_box_map(surface.triangles, up_axis)
     placed = surface.normalized(up_axis)

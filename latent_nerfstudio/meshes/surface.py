@@ -83,11 +83,7 @@ def load_surface(path: Path) -> Surface:
 
     Colours are sRGB as in pictures: glTF's factors and vertex colours, which are linear, are encoded, those of other
     formats are taken as they are. Alpha counts as the alpha mode of a glTF material says; faces of other formats are
-    opaque, and those with alpha are warned of.
-
-    Raises:
-        ValueError: the file cannot be read, has no faces, or holds more than memory does.
-    """
+    opaque, and those with alpha are warned of."""
     try:
         scene = read_mesh_file(path)
         meshes = {name: part for name, part in scene.geometry.items() if isinstance(part, trimesh.Trimesh)}
@@ -120,11 +116,7 @@ def surface_of(
     Args:
         mesh: triangles, with colours or a texture.
         is_linear: whether colours of vertices are linear, as glTF's are; base colour factors are in any case.
-        pixels: decoded textures, by their keys (`texture_of`).
-
-    Raises:
-        MeshError: faces that are no triangles, or corners that are no three finite coordinates.
-    """
+        pixels: decoded textures, by their keys (`texture_of`)."""
     faces, do = np.asarray(mesh.faces), "repair the mesh"
     triangles = np.asarray(mesh.vertices, dtype=np.float64)[faces]
     if triangles.shape[1:] != (3, 3):
@@ -278,12 +270,8 @@ def same_place(points: Float[np.ndarray, "points 3"]) -> Int[np.ndarray, "points
 def shrink_textures(surface: Surface, samples_per_unit: float) -> Surface:
     """Averages textures down so that a texel is about as wide as the distance of the rays, against shimmer.
 
-    The factor depends on the texture and on the resolution, never on the view, so that views stay consistent.
-
-    Args:
-        surface: what to shrink.
-        samples_per_unit: rays per unit of length on the surface.
-    """
+    The factor depends on the texture and on `samples_per_unit`, rays per unit of length on the surface, never on the
+    view, so that views stay consistent."""
     textures = []
     for index, image in enumerate(surface.textures):
         chosen = surface.texture == index
@@ -307,7 +295,5 @@ def reduced(
         return image
     height, width = image.shape[:2]
     size = (max(1, round(width / factor)), max(1, round(height / factor)))
-    channels = [
-        Image.fromarray(image[..., channel]) for channel in range(image.shape[2])
-    ]  # Pillow would weight by alpha
+    channels = [Image.fromarray(plane) for plane in np.moveaxis(image, 2, 0)]  # Pillow would weight by alpha
     return np.stack([np.asarray(c.resize(size, Image.Resampling.BOX)) for c in channels], axis=2)

@@ -23,9 +23,9 @@ AGAIN = "copy the bundle again, or have its run write it again"
 Check = Callable[[Any], bool]
 
 
-def is_whole_in(low: int, high: int) -> Check:
-    """Whether a value is a whole number in a range."""
-    return lambda value: type(value) is int and low <= value <= high
+def is_whole_in(low: int, high: int, step: int = 1) -> Check:
+    """Whether a value is a whole number in a range, and a multiple of `step`."""
+    return lambda value: type(value) is int and low <= value <= high and value % step == 0
 
 
 def is_number(value: Any) -> bool:
@@ -38,9 +38,9 @@ def is_one_of(*known: str) -> Check:
     return lambda value: isinstance(value, str) and value in known
 
 
-def is_flag(value: Any) -> bool:
-    """Whether a value is true or false."""
-    return isinstance(value, bool)
+def is_a(kind: type) -> Check:
+    """Whether a value is of a type."""
+    return lambda value: isinstance(value, kind)
 
 
 def is_color(value: Any) -> bool:
@@ -62,10 +62,10 @@ def is_facts(value: Any) -> bool:
 SETTINGS: Dict[str, Tuple[Check, str]] = {
     "normalizer": (is_one_of("mean-std", "tanh", "none"), "mean-std, tanh or none"),
     "background_color": (is_color, "three numbers in [0, 1]"),
-    "field": (lambda value: isinstance(value, dict), "an object"),
-    "scene_contraction": (is_flag, "true or false"),
+    "field": (is_a(dict), "an object"),
+    "scene_contraction": (is_a(bool), "true or false"),
     "aabb": (is_box, "two corners, the lower one first"),
-    "autoencoder": (lambda value: isinstance(value, dict), "an object"),
+    "autoencoder": (is_a(dict), "an object"),
     "num_scenes": (is_whole_in(0, 1 << 40), "a count"),
     "step": (is_whole_in(0, 1 << 40), "a count"),
     "facts": (is_facts, "an object, its seconds a number"),
@@ -73,25 +73,17 @@ SETTINGS: Dict[str, Tuple[Check, str]] = {
 """Settings of a bundle.json: what they must be, in code and in words; all are there."""
 
 AUTOENCODER: Dict[str, Tuple[Check, str]] = {
-    "is_identity": (is_flag, "true or false"),
+    "is_identity": (is_a(bool), "true or false"),
     "downscale_factor": (is_whole_in(1, 1 << 10), "a whole number from 1 to 1024"),
     "channels": (is_whole_in(1, MOST_FEATURES), f"a whole number from 1 to {MOST_FEATURES}"),
-    "encoder_hash": (lambda value: isinstance(value, str), "a text"),
+    "encoder_hash": (is_a(str), "a text"),
 }
 """Likewise, of its autoencoder."""
 
-
-def is_multiple_in(step: int, low: int, high: int) -> Check:
-    """Whether a value is a multiple of a number, in a range."""
-    return lambda value: is_whole_in(low, high)(value) and value % step == 0
-
-
 SCENE_ENCODER: Dict[str, Tuple[Check, str]] = {
-    "grid": (is_multiple_in(2, 4, 64), "an even number from 4 to 64"),
-    **dict.fromkeys(("photo_width", "point_width"), (is_multiple_in(4, 4, 512), "a multiple of 4 from 4 to 512")),
-    **dict.fromkeys(
-        ("fine_width", "width", "inner_width"), (is_multiple_in(8, 8, 512), "a multiple of 8 from 8 to 512")
-    ),
+    "grid": (is_whole_in(4, 64, step=2), "an even number from 4 to 64"),
+    **dict.fromkeys(("photo_width", "point_width"), (is_whole_in(4, 512, step=4), "a multiple of 4 from 4 to 512")),
+    **dict.fromkeys(("fine_width", "width", "inner_width"), (is_whole_in(8, 512, step=8), "a multiple of 8 up to 512")),
     "inner_blocks": (is_whole_in(1, 32), "a whole number from 1 to 32"),
 }
 """Likewise, of its scene encoder, where it has one."""
@@ -109,7 +101,7 @@ FIELD: Dict[str, Tuple[Check, str]] = {
 
 MORE_FIELD: Dict[str, Tuple[Check, str]] = {
     "aggregation": (is_one_of("sum", "product", "concat"), "sum, product or concat"),
-    "eg3d_axes": (is_flag, "true or false"),
+    "eg3d_axes": (is_a(bool), "true or false"),
     "hidden_width": (is_whole_in(1, MOST_FEATURES), f"a whole number from 1 to {MOST_FEATURES}"),
     "hidden_layers": (is_whole_in(0, 64), "a whole number up to 64"),
     "density_scale": (is_number, "a number"),
@@ -118,15 +110,7 @@ MORE_FIELD: Dict[str, Tuple[Check, str]] = {
 
 
 def check_settings(settings: Mapping[str, Any], where: object) -> None:
-    """Refuses settings that are no bundle's.
-
-    Args:
-        settings: what bundle.json says.
-        where: for the message.
-
-    Raises:
-        ValueError: a setting is absent, unknown, of another type or out of its range; the message names it.
-    """
+    """Refuses a setting of a bundle.json that is absent, unknown, of another type or out of its range."""
     unknown = sorted(set(settings) - set(SETTINGS) - {"format", "hash", "scene_encoder"})
     if unknown:
         raise ValueError(problem(where, "the settings of a bundle", f"{unknown[0]!r:.40} as well", AGAIN))
@@ -145,17 +129,7 @@ def check_settings(settings: Mapping[str, Any], where: object) -> None:
 
 
 def check_encoder(settings: Any, resolution: int, where: object) -> None:
-    """Refuses settings that are no scene encoder's.
-
-    Args:
-        settings: by name.
-        resolution: of the bundle's planes.
-        where: for the message.
-
-    Raises:
-        ValueError: a setting is absent, unknown, of another type or out of its range, the message names it; or all
-            together ask for more memory than `MOST_NUMBERS` numbers.
-    """
+    """Refuses settings that are no scene encoder's, or that ask for more memory than `MOST_NUMBERS` numbers."""
     if not isinstance(settings, dict) or set(settings) - set(SCENE_ENCODER):
         raise ValueError(problem(where, f"an object with {', '.join(SCENE_ENCODER)}", f"{settings!r:.60}", AGAIN))
     check_each(settings, SCENE_ENCODER, where)
@@ -180,16 +154,7 @@ def check_each(values: Mapping[str, Any], checks: Mapping[str, Tuple[Check, str]
 
 
 def check_tensors(tensors: Mapping[str, Tensor], settings: Mapping[str, Any], where: object) -> None:
-    """Refuses tensors that do not fit a bundle's settings, or are not finite.
-
-    Args:
-        tensors: what shared.safetensors holds.
-        settings: checked.
-        where: for the message.
-
-    Raises:
-        ValueError: such tensors; the message names the first.
-    """
+    """Refuses tensors of shared.safetensors that do not fit settings, which were checked, or are not finite."""
     for name, value in tensors.items():
         if not is_finite(value):
             raise ValueError(problem(f"{where}, {name}", "finite numbers", "others", AGAIN))

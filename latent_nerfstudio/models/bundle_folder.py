@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Sequence
 
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from latent_nerfstudio.files.hub import FILES
 from latent_nerfstudio.files.reading import check_header, open_plain, read_json
-from latent_nerfstudio.files.replacing import standing, unfinished_folder
+from latent_nerfstudio.files.replacing import replacing_folder, standing, unfinished_folder
 
 FOLDER = "shared_bundle"
 """Name of a bundle's folder within that of a run."""
@@ -55,6 +56,19 @@ def link_autoencoder(run_folder: Path) -> None:
         os.replace(writing, link)
 
 
+@contextmanager
+def written_bundle(run_folder: Path, settings: Dict[str, Any]) -> Iterator[Path]:
+    """A folder for a bundle's files; at the end it becomes RUN/shared_bundle, with the settings and their hash."""
+    with replacing_folder(run_folder / FOLDER, rf"README\.md|{FILES['bundle']}") as folder:
+        yield folder
+        for path in folder.rglob("*.safetensors"):
+            path.chmod(0o644)  # safetensors keeps its files to their owner
+        settings["hash"] = hash_folder(folder, settings)
+        (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=2), encoding="utf-8")
+    if not settings["autoencoder"]["is_identity"]:
+        link_autoencoder(run_folder)
+
+
 def find_folder(path: Path) -> Optional[Path]:
     """The folder of the bundle that a path names, see `read_shared_bundle`; None where there is none."""
     if path.is_file():
@@ -64,13 +78,8 @@ def find_folder(path: Path) -> Optional[Path]:
 
 
 def hash_folder(folder: Path, settings: Dict[str, Any], leave_out: Sequence[str] = ()) -> str:
-    """SHA-256 of a bundle: its settings without their provenance, and its tensors and JSON files; no others are opened.
-
-    Args:
-        folder: the bundle's folder.
-        settings: contents of its bundle.json, which need not be written yet.
-        leave_out: settings and files that do not count.
-    """
+    """SHA-256 of a bundle: its settings, without provenance and `leave_out`, and its tensors and JSON files; no others
+    are opened. bundle.json need not be written yet."""
     kept = {name: value for name, value in settings.items() if name not in (*PROVENANCE, *leave_out)}
     digest = hashlib.sha256(canonical(kept))
     for path in sorted(folder.rglob("*")):
@@ -88,10 +97,8 @@ def hash_folder(folder: Path, settings: Dict[str, Any], leave_out: Sequence[str]
 
 
 def stored_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of a safetensors file by name; of a large one, one at a time.
-
-    Asked for one at a time, safetensors 0.8 leaves two numbers behind for each, for ever.
-    """
+    """The tensors of a safetensors file by name; of a large one, one at a time, for each of which safetensors 0.8
+    leaves two numbers behind for ever."""
     from safetensors import safe_open
     from safetensors.torch import load
 

@@ -10,12 +10,11 @@ from typing import List, Sequence
 import numpy as np
 import torch
 from jaxtyping import Float
-from nerfstudio.models.base_model import Model, ModelConfig
 from nerfstudio.utils.rich_utils import CONSOLE
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.placement import Placement, box_words, placement_of
-from latent_nerfstudio.fields.triplane_field import REMOVED, check_removed
+from latent_nerfstudio.fields.triplane_field import REMOVED, TriplaneField, check_removed
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig
 from latent_nerfstudio.latent_space.latent_space import LatentSpace
 from latent_nerfstudio.models.bundle_checks import AGAIN
@@ -26,7 +25,7 @@ from latent_nerfstudio.models.shared_bundle import (
     latent_space_tensors,
     read_shared_bundle,
 )
-from latent_nerfstudio.models.triplane import TriplaneModel, TriplaneModelConfig
+from latent_nerfstudio.models.triplane import TriplaneModelConfig
 
 COLOR_TOLERANCE = 1e-3
 """Difference of colours that 8 bits do not show."""
@@ -42,11 +41,7 @@ def start_latent_space(space: LatentSpace, bundle: SharedBundle) -> None:
     """Gives a fresh latent space the bundle's numbers, so that the data fit none.
 
     The background is encoded here where the bundle has none that fits: one small picture, and a run that is only opened
-    for evaluation reads it from its checkpoint.
-
-    Raises:
-        ValueError: an autoencoder with another downscale factor or other channels than the bundle's.
-    """
+    for evaluation reads it from its checkpoint."""
     same_encoder = check_autoencoder(space, bundle)
     for name, target in latent_space_tensors(space).items():
         if not (space.is_identity and name == "background"):  # which is the data's colour, without any encoding
@@ -60,14 +55,8 @@ def start_latent_space(space: LatentSpace, bundle: SharedBundle) -> None:
 
 
 def start_decoder(space: LatentSpace, source: str) -> None:
-    """Gives an autoencoder that is part of a bundle the bundle's decoder of rendered latents, if it has one.
-
-    It serves any NeRF, and none of the rest of the bundle is needed for it.
-
-    Args:
-        space: the latent space, with the autoencoder as it came.
-        source: where it came from, as `AutoencoderConfig.source` says.
-    """
+    """Gives an autoencoder that is part of a bundle, as `source` says, the bundle's decoder of rendered latents if it
+    has one: it serves any NeRF, and none of the rest of the bundle is needed for it."""
     path = BUNDLED_BUNDLES.get(source, Path(source).expanduser())
     folder = find_folder(path) or find_folder(path.parent if path.name == AUTOENCODER else path)
     bundle = None if folder is None else read_shared_bundle(str(folder))
@@ -76,11 +65,7 @@ def start_decoder(space: LatentSpace, source: str) -> None:
 
 
 def load_decoder(autoencoder: Autoencoder, bundle: SharedBundle) -> None:
-    """Gives an autoencoder the bundle's decoder of rendered latents.
-
-    Raises:
-        ValueError: it is one of another autoencoder.
-    """
+    """Gives an autoencoder the bundle's decoder of rendered latents."""
     try:
         autoencoder.load_decoder(bundle.decoder)
     except RuntimeError as error:
@@ -90,56 +75,35 @@ def load_decoder(autoencoder: Autoencoder, bundle: SharedBundle) -> None:
 
 def check_autoencoder(space: LatentSpace, bundle: SharedBundle) -> bool:
     """Whether the encoder is the bundle's, with a warning if it is another of the same shape."""
-    theirs = bundle.autoencoder
-    ours = (space.downscale_factor, space.num_channels)
-    if ours != (theirs["downscale_factor"], theirs["channels"]):
-        expected = (
-            f"an autoencoder with the downscale factor {theirs['downscale_factor']} and {theirs['channels']} channels"
-        )
-        do = (
-            "leave out --pipeline.model.autoencoder.source, which takes the bundle's (and with `triplane`, which names "
-        )
-        do += "the identity, use `latent-triplane`)"
-        got = f"{ours[0]} and {ours[1]}"
-        raise ValueError(problem("shared bundle", f"{expected}, as the bundle's", got, do))
-    if space.autoencoder.encoder_hash() == theirs["encoder_hash"]:
+    factor, channels = bundle.autoencoder["downscale_factor"], bundle.autoencoder["channels"]
+    if (space.downscale_factor, space.num_channels) != (factor, channels):
+        expected = f"an autoencoder with the downscale factor {factor} and {channels} channels, as the bundle's"
+        got = f"{space.downscale_factor} and {space.num_channels}"
+        do = "leave out --pipeline.model.autoencoder.source, and take latent-triplane for triplane, which has one"
+        raise ValueError(problem("shared bundle", expected, got, do))
+    if space.autoencoder.encoder_hash() == bundle.autoencoder["encoder_hash"]:
         return True
-    CONSOLE.print(
-        "[yellow]shared bundle: expected the encoder that it was learned with, got another of the same shape; its "
-        "normaliser, MLP and base planes may not fit; leave out --pipeline.model.autoencoder.source to take its own"
-    )
+    expected = "the encoder that it was learned with"
+    do = "leave out --pipeline.model.autoencoder.source to take its own, or see whether MLP and base planes fit"
+    CONSOLE.print(f"[yellow]{problem('shared bundle', expected, 'another of the same shape', do)}")
     return False
 
 
-def nerf_for(bundle: SharedBundle, config: ModelConfig) -> ModelConfig:
-    """The NeRF's config with the settings that shape what the bundle holds; another NeRF's is left as it is.
-
-    Raises:
-        ValueError: a setting that this version does not know, or that is gone.
-    """
-    if not isinstance(config, TriplaneModelConfig):
-        return config
+def nerf_for(bundle: SharedBundle, config: TriplaneModelConfig) -> TriplaneModelConfig:
+    """The NeRF's config with the settings that shape what the bundle holds."""
     check_removed(bundle.field)
     settings = {name: value for name, value in bundle.field.items() if name not in (*REMOVED, "implementation")}
     unknown = sorted(set(settings) - {f.name for f in fields(config.field)})
     if unknown:
-        got = f"{', '.join(unknown)} as well"
-        raise ValueError(
-            problem("shared bundle", "settings of this version's tri-plane field", got, "update this package")
-        )
+        expected, got = "settings of this version's tri-plane field", f"{', '.join(unknown)} as well"
+        raise ValueError(problem("shared bundle", expected, got, "update this package"))
     return replace(config, field=replace(config.field, **settings), scene_contraction=bundle.scene_contraction)
 
 
 def placements_for(
     bundle: SharedBundle, names: Sequence[str], boxes: Sequence[Float[np.ndarray, "2 3"]]
 ) -> List[Placement]:
-    """Where scenes stand in the bundle's box, which its base planes fill; says which of them are moved.
-
-    Args:
-        bundle: the bundle.
-        names: of the scenes.
-        boxes: of the scenes, in their own units.
-    """
+    """Where scenes stand in the bundle's box, which its base planes fill; says which of them are moved."""
     into = np.array(bundle.aabb)
     placements = [placement_of(box, into) for box in boxes]
     moved = [i for i, placement in enumerate(placements) if not placement.is_identity]
@@ -154,17 +118,10 @@ def placements_for(
 
 
 @torch.no_grad()
-def start_nerf(nerf: Model, bundle: SharedBundle) -> None:
-    """Gives a fresh NeRF the bundle's MLP and base planes, and every scene the mean of the bundle's scene weights.
+def start_nerf(field: TriplaneField, bundle: SharedBundle) -> None:
+    """Gives a fresh field the bundle's MLP and base planes, and every scene the mean of the bundle's scene weights.
 
-    Beside the bundle's base planes micro planes start at zero: a new scene is the mean scene then.
-
-    Raises:
-        ValueError: tensors that do not fit the bundle's settings.
-    """
-    if not isinstance(nerf, TriplaneModel):
-        return
-    field = nerf.field
+    Beside the bundle's base planes micro planes start at zero: a new scene is the mean scene then."""
     state = {name.removeprefix("field."): v for name, v in bundle.tensors.items() if name.startswith("field.")}
     if field.scene_weights is not None:
         field.scene_weights.copy_(bundle.tensors["mean_scene_weights"].expand_as(field.scene_weights))

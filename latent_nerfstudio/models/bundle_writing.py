@@ -8,21 +8,12 @@ import torch
 from torch import Tensor
 
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.hub import FILES
 from latent_nerfstudio.files.reading import read_json
-from latent_nerfstudio.files.replacing import replacing_folder
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig, save_vae
 from latent_nerfstudio.latent_space.latent_space import Normalizer
-from latent_nerfstudio.models.bundle_folder import (
-    AUTOENCODER,
-    FOLDER,
-    SETTINGS_FILE,
-    TENSORS_FILE,
-    hash_folder,
-    link_autoencoder,
-)
+from latent_nerfstudio.models.bundle_folder import AUTOENCODER, FOLDER, TENSORS_FILE, written_bundle
 from latent_nerfstudio.models.latent_model import LatentModel
-from latent_nerfstudio.models.shared_bundle import DECODER, FORMAT, latent_space_tensors
+from latent_nerfstudio.models.shared_bundle import BUNDLE_FORMAT, DECODER, latent_space_tensors
 from latent_nerfstudio.models.triplane import TriplaneModel
 
 
@@ -33,33 +24,20 @@ def write_shared_bundle(
 
     Args:
         run_folder: folder of the run.
-        model: a latent model around a TriplaneModel.
+        model: a latent model around a TriplaneModel, its latent space fitted.
         step: its step.
         facts: what else bundle.json should say; JSON values.
-        dtype: of the stored autoencoder and base planes; float16 halves what is published.
-
-    Returns:
-        The bundle's folder.
-
-    Raises:
-        ValueError: another NeRF, or a latent space that was not fitted.
-    """
+        dtype: of the stored autoencoder and base planes; float16 halves what is published."""
     check_model(model)
     space = model.latent_space
     settings = {**settings_of(model), "num_scenes": len(model.scene_names), "step": step, "facts": facts}
-    with replacing_folder(run_folder / FOLDER, rf"README\.md|{FILES['bundle']}") as folder:
+    with written_bundle(run_folder, settings) as folder:
         encoder_hash = space.autoencoder.encoder_hash()
         autoencoder, decoder = autoencoder_and_decoder(model)
         if not space.is_identity:
             encoder_hash = write_autoencoder(folder / AUTOENCODER, autoencoder, space.normalizer, dtype)
         settings["autoencoder"] = {**settings["autoencoder"], "encoder_hash": encoder_hash}
         write_tensors(folder / TENSORS_FILE, model, decoder, dtype)
-        for path in folder.rglob("*.safetensors"):
-            path.chmod(0o644)  # safetensors keeps its files to their owner
-        settings["hash"] = hash_folder(folder, settings)
-        (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=2), encoding="utf-8")
-    if not space.is_identity:
-        link_autoencoder(run_folder)
     return run_folder / FOLDER
 
 
@@ -79,7 +57,7 @@ def settings_of(model: LatentModel) -> Dict[str, Any]:
     space, nerf = model.latent_space, model.nerf
     assert isinstance(nerf, TriplaneModel)
     return {
-        "format": FORMAT,
+        "format": BUNDLE_FORMAT,
         "normalizer": space.normalizer.kind,
         "background_color": space.background_color.tolist(),
         "field": nerf.field.shared_settings(),

@@ -154,10 +154,6 @@ class ChannelNeRF(Model):
         outputs = {name.replace("latent", "rgb"): value for name, value in outputs.items()}
         return dict(super().get_loss_dict(outputs, batch, super().get_metrics_dict(outputs, batch)))
 
-    def get_image_metrics_and_images(self, outputs, batch):
-        """Metrics belong to the model that decodes; see LatentModel."""
-        raise NotImplementedError(f"{type(self).__name__} renders channels; LatentModel, which wraps it, measures")
-
 
 def check_single_scene(kwargs: Dict[str, Any]) -> None:
     """Refuses many scenes: the models of Nerfstudio hold one."""

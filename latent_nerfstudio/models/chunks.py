@@ -14,16 +14,8 @@ SMALLEST = 64
 
 
 def in_chunks(render: Callable[[RayBundle], Dict[str, Tensor]], rays: RayBundle, size: int) -> List[Dict[str, Tensor]]:
-    """Outputs of rays, chunk by chunk; where the GPU's memory lacks, chunks are half as large from then on.
-
-    Args:
-        render: outputs of a chunk.
-        rays: in one row.
-        size: rays of a chunk at first.
-
-    Raises:
-        MemoryError: not even `SMALLEST` rays fit.
-    """
+    """Outputs of rays, in one row, by chunks of `size`; where the GPU's memory lacks, chunks are half as large from
+    then on, down to `SMALLEST` rays."""
     chunks, start = [], 0
     while start < len(rays):
         reason = ""

@@ -13,11 +13,7 @@ ADVICE = "put ChannelNeRF before the model's class, see docs/your_nerf.md"
 
 
 def check_nerf(config: ModelConfig) -> None:
-    """Refuses a NeRF of which methods are missing, before it is built.
-
-    Raises:
-        TypeError: its class lacks a method.
-    """
+    """Refuses a NeRF of which methods are missing, before it is built."""
     missing = [name for name in METHODS if getattr(config._target, name, None) in (None, getattr(Model, name, None))]
     if missing:
         name = getattr(config._target, "__name__", str(config._target))
@@ -26,11 +22,7 @@ def check_nerf(config: ModelConfig) -> None:
 
 
 def check_outputs(name: str, outputs: Dict[str, Any], num_channels: int) -> None:
-    """Refuses outputs that no latent picture can be made of.
-
-    Raises:
-        TypeError: an output is missing or has other channels.
-    """
+    """Refuses outputs that no latent picture can be made of."""
     for key, channels in (("latent", num_channels), ("accumulation", 1), ("depth", 1)):
         got = outputs[key].shape[-1] if key in outputs else None
         if got != channels:

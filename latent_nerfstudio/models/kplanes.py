@@ -74,15 +74,14 @@ class KPlanesModel(BoxedModel):
     config: KPlanesModelConfig
 
     def populate_modules(self):
-        """Fields and samplers; `num_channels`, `value_range` and `num_scenes` come from the owner.
-
-        Raises:
-            ValueError: several scenes, or numbers of proposal networks that differ.
-        """
+        """Fields and samplers; `num_channels`, `value_range` and `num_scenes` come from the owner."""
         super().populate_modules()
         config = self.config
         check_single_scene(self.kwargs)
-        check_proposals(config)
+        samples, sides = config.num_proposal_samples, config.proposal_resolutions
+        if len(samples) != len(sides) or not samples:
+            expected = "as many entries in num_proposal_samples as in proposal_resolutions, at least one"
+            raise ValueError(problem("K-Planes", expected, f"{samples} and {sides}", "set both"))
         self.field: KPlanesField = config.field.setup(
             num_channels=self.kwargs.get("num_channels", 3), value_range=self.kwargs.get("value_range", (0.0, 1.0))
         )
@@ -186,14 +185,6 @@ class KPlanesModel(BoxedModel):
     def proposal_total_variation(self) -> Float[Tensor, ""]:
         """Mean over the proposal networks of their planes' total variation."""
         return torch.stack([plane_total_variation(list(network.planes)) for network in self.proposals]).mean()
-
-
-def check_proposals(config: KPlanesModelConfig) -> None:
-    """Refuses numbers of proposal networks that contradict each other."""
-    samples, sides = config.num_proposal_samples, config.proposal_resolutions
-    if len(samples) != len(sides) or not samples:
-        expected = "as many entries in num_proposal_samples as in proposal_resolutions, at least one"
-        raise ValueError(problem("K-Planes", expected, f"{samples} and {sides}", "set both"))
 
 
 def annealing_power(step: int, steps: int, slope: float) -> float:

@@ -150,8 +150,8 @@ class LatentModel(Model):
             num_scenes=len(self.scene_names),
             **self.kwargs,
         )
-        if bundle is not None:
-            start_nerf(nerf, bundle)
+        if bundle is not None and isinstance(nerf, TriplaneModel):
+            start_nerf(nerf.field, bundle)
         return nerf
 
     def _encoder_of(self, bundle: SharedBundle) -> List[SceneEncoder]:
@@ -230,11 +230,7 @@ class LatentModel(Model):
         Args:
             ray_bundle: rays.
             scenes: all scenes that the rays belong to, rising, on the host, where they are known.
-            views: what `metadata["scene_index"]` counts instead of scenes, where it is given.
-
-        Raises:
-            ValueError: views of a NeRF that has none, or of scenes and planes that are not there.
-        """
+            views: what `metadata["scene_index"]` counts instead of scenes, where it is given."""
         rays, middle = ray_bundle[...], BACKGROUND_SIDE // 2
         rays.metadata = dict(rays.metadata or {})
         background = rays.metadata.pop("background", None)
@@ -328,9 +324,7 @@ class LatentModel(Model):
         """decode(encode(photo)) by the autoencoder as it came: what its latents can show at best.
 
         RGB alignment turns the run's own decoder towards rendered latents and away from encoded ones, so that it would
-        understate the ceiling. The autoencoder is loaded a second time when this is first called, outside the model.
-        Where the encoder is trained as well, the ceiling is that of the run's autoencoder, which made the latents.
-        """
+        understate the ceiling. Where the encoder is trained as well, the run's autoencoder made the latents."""
         if self.latent_space.is_identity:
             return photo
         autoencoder = self.latent_space.autoencoder if self.latent_space.trains_encoder else self._as_it_came()
@@ -361,6 +355,11 @@ class LatentModel(Model):
         """The NeRF's regularisers, which hold in RGB alignment as well."""
         return self.nerf.get_regularization_dict(outputs)  # type: ignore[operator]
 
+    def photo_and_mask(self, picture: Dict[str, Any]) -> Tuple[Float[Tensor, "h w 3"], Optional[Bool[Tensor, "h w 1"]]]:
+        """A datamanager's picture in [0, 1], and which of its pixels count, None for all; where the model is."""
+        kept = picture["mask"].to(self.device) if "mask" in picture else None
+        return as_float(picture["image"]).to(self.device), kept
+
     @torch.no_grad()
     def get_image_metrics_and_images(
         self, outputs: Dict[str, Tensor], batch: Dict[str, Any]
@@ -372,8 +371,7 @@ class LatentModel(Model):
             `reconstruct`, the ceiling; `latent_psnr` if the outputs hold `latent_channels`. Pictures: `img`, photo,
             render and ceiling side by side, and `latent`.
         """
-        photo = as_float(batch["image"]).to(self.device)
-        kept = batch["mask"].to(self.device) if "mask" in batch else None
+        photo, kept = self.photo_and_mask(batch)
         ceiling, space = self.reconstruct(photo), self.latent_space
         metrics = self.metrics(outputs["rgb"], photo, kept)
         metrics["autoencoder_psnr"] = self.metrics.psnr(ceiling, photo, kept)
@@ -415,10 +413,8 @@ def _add_encoder_hash(model: Any, state_dict: Dict[str, Any], prefix: str, local
 
 
 def _check_encoder_hash(model: Any, state_dict: Dict[str, Any], prefix: str, *_: Any) -> None:
-    """Refuses latents of another encoder; checkpoints without the note are taken as they are.
-
-    Other channels are left to the latent space, whose message says more.
-    """
+    """Refuses latents of another encoder; checkpoints without the note are taken as they are, and other channels left
+    to the latent space, whose message says more."""
     saved = state_dict.pop(f"{prefix}{ENCODER_HASH}", None)
     background = state_dict.get(f"{prefix}latent_space.background")
     space = model.latent_space

@@ -20,6 +20,9 @@ LPIPS_WEIGHTS = {
 }
 """Networks of LPIPS, and the files of torchvision that hold their weights."""
 
+PICTURE_METRICS = ("psnr", "ssim", "lpips", "lpips_squeeze", "lpips_vgg", "autoencoder_psnr")
+"""What is measured of a picture, and the best that its autoencoder could do; LPIPS by each of its networks."""
+
 UNBOUNDED_RANGE = 6.0
 """Peak-to-peak range that stands for latents of unit variance in `latent_psnr`: plus and minus three deviations."""
 

@@ -57,34 +57,16 @@ class OccupancyGrid(OccGridEstimator):
     ) -> Samples:
         """Steps of rays in occupied cells, without those that are hidden or nearly empty, as nerfacc's own gives them.
 
-        Args:
-            rays_o: origins.
-            rays_d: unit directions.
-            sigma_fn: density of samples, from their starts, ends and ray indices; without it, none are left out.
-            alpha_fn: opacity in its place; taken by nerfacc's kernels alone.
-            near_plane: distance of the first step.
-            far_plane: distance that steps end at.
-            t_min: near plane of each ray, where it is farther.
-            t_max: far plane of each ray, where it is nearer.
-            render_step_size: length of a step, and the least one with a cone angle.
-            early_stop_eps: samples that less of the light than this gets to are left out.
-            alpha_thre: samples of less opacity than this are left out, but never more than the grid's mean occupancy.
-            stratified: begin each ray at a random part of its first step.
-            cone_angle: length of a step in proportion to its distance; 0 for steps of one length.
-        """
+        `alpha_fn` is taken by nerfacc's kernels alone. Stratified rays begin at a random part of their first step; with
+        a cone angle, `render_step_size` is the least step."""
         density_fn = None if sigma_fn is None else partial(density_of, sigma_fn)
         if has_nerfacc_kernels(rays_o):
-            found = super().sampling(
-                **{"rays_o": rays_o, "rays_d": rays_d, "sigma_fn": density_fn, "alpha_fn": alpha_fn},
-                **{"near_plane": near_plane, "far_plane": far_plane, "t_min": t_min, "t_max": t_max},
-                **{"render_step_size": render_step_size, "early_stop_eps": early_stop_eps, "alpha_thre": alpha_thre},
-                **{"stratified": stratified, "cone_angle": cone_angle},
-            )
-            return Samples(*found)
+            bounds = near_plane, far_plane, t_min, t_max
+            settings = render_step_size, early_stop_eps, alpha_thre, stratified, cone_angle
+            return Samples(*super().sampling(rays_o, rays_d, density_fn, alpha_fn, *bounds, *settings))
         if alpha_fn is not None:
-            raise ValueError(
-                problem("occupancy grid", "no alpha_fn without nerfacc's kernels", "one", "give a sigma_fn")
-            )
+            expected = "no alpha_fn without nerfacc's kernels"
+            raise ValueError(problem("occupancy grid", expected, "one", "give a sigma_fn"))
         near, far = torch.full_like(rays_o[:, 0], near_plane), torch.full_like(rays_o[:, 0], far_plane)
         near = near if t_min is None else torch.maximum(near, t_min)
         far = far if t_max is None else torch.minimum(far, t_max)
@@ -115,7 +97,7 @@ def march(
     step: float,
     cone_angle: float = 0.0,
 ) -> Samples:
-    """Steps of rays whose middle lies in an occupied cell, between near and far.
+    """Steps of rays whose middle lies in an occupied cell, between near, where the first step begins, and far.
 
     Args:
         origins: where rays start.
@@ -126,8 +108,7 @@ def march(
         near: distance at which the first step begins.
         far: distance behind which no step has its middle.
         step: length of a step, and the least one with a cone angle.
-        cone_angle: length of a step in proportion to the distance at which it begins.
-    """
+        cone_angle: length of a step in proportion to the distance at which it begins."""
     entry, leave, hit = intersect_box(origins, directions, boxes[-1].view(2, 3))
     first = (step_at(torch.maximum(entry, near), near, step, cone_angle) - 1).clamp(min=0)
     last = step_at(torch.minimum(leave, far).maximum(near), near, step, cone_angle) + 1
@@ -245,14 +226,7 @@ def composite_packed(
     channels: Float[Tensor, "samples channels"],
     far: Float[Tensor, "rays 1"],
 ) -> Dict[str, Float[Tensor, "rays _"]]:
-    """See `rendering.composite`.
-
-    Args:
-        samples: where the weights lie.
-        weights: from `packed_weights`.
-        channels: values of the samples.
-        far: distance of what lies behind each ray, for its depth.
-    """
+    """See `rendering.composite`; `far` is the distance of what lies behind each ray, for its depth."""
     count, rays = len(far), samples.ray_indices
 
     def along(values: Optional[Tensor]) -> Tensor:

@@ -12,17 +12,8 @@ def densify(strategy: Any, params: Any, optimizers: Any, state: Any, step: int, 
     """One step of gsplat's densification, where opacities are reset every `reset_every` steps, but not at step 0.
 
     gsplat 1.4.0 resets them at step 0, too, so that a run begins with a tenth of its opacity; 1.5.3 never does, for its
-    condition `step % every == 0 & step > 0` is always false. A reset that both make is the same as one.
-
-    Args:
-        strategy: a `DefaultStrategy`.
-        params: gaussians by name.
-        optimizers: one for each.
-        state: what the strategy has summed up.
-        step: from 0.
-        info: what the rasteriser has told of the last picture. Without gradients in it (scenes that are not trained,
-            no gaussian in sight) nothing is done.
-    """
+    condition `step % every == 0 & step > 0` is always false. A reset that both make is the same as one. Nothing is done
+    where `info`, what the rasteriser has told, has no gradients (scenes not trained, no gaussian in sight)."""
     from gsplat.strategy.ops import reset_opa
 
     if not is_trained(info, strategy.key_for_gradient):

@@ -66,24 +66,11 @@ class BoxedModel(Model):
         unit = (positions - self.aabb[0]) / (self.aabb[1] - self.aabb[0]) * 2 - 1
         return unit if self.contraction is None else self.contraction(unit) / 2
 
-    def get_image_metrics_and_images(self, outputs, batch):
-        """Metrics belong to the model that decodes; see LatentModel."""
-        raise NotImplementedError(
-            f"{type(self).__name__} renders channels; LatentModel, which wraps it, measures pictures"
-        )
-
 
 def intersect_box(
     origins: Float[Tensor, "rays 3"], directions: Float[Tensor, "rays 3"], aabb: Float[Tensor, "2 3"], near: float = 0.0
 ) -> Tuple[Float[Tensor, "rays"], Float[Tensor, "rays"], Bool[Tensor, "rays"]]:
-    """Entry and exit of rays through an axis-aligned box (slab method), and whether they hit it.
-
-    Args:
-        origins: where rays start.
-        directions: unit vectors.
-        aabb: lower and upper corner.
-        near: smallest distance that counts.
-    """
+    """Entry, `near` at least, and exit of rays through an axis-aligned box (slab method), and whether they hit it."""
     inverse = 1 / torch.where(directions.abs() < 1e-9, torch.full_like(directions, 1e-9), directions)
     bounds = (aabb[:, None] - origins) * inverse
     entry = bounds.amin(dim=0).amax(dim=-1).clamp(min=near)
@@ -107,15 +94,9 @@ def clip_rays(
 ) -> Tuple[RayBundle, Optional[Int[Tensor, "hits"]]]:
     """The rays that meet a box, with near and far set, and their positions; None where all do, as in most of training.
 
-    Bounds that the bundle brings, those of an oriented crop box, are kept. If no ray meets the box, the first one
-    stands in for them with near and far alike, so that later steps need not care; `for_all_rays` leaves it out.
-
-    Args:
-        rays: flat bundle; it is left as it is.
-        box: where rays begin and end; None for the whole space.
-        near: smallest distance that counts.
-        far: largest distance, for the whole space.
-    """
+    Without a box rays go from `near` to `far`. Bounds that the bundle brings, those of an oriented crop box, are kept.
+    If no ray meets the box, the first one stands in for them with near and far alike, so that later steps need not
+    care; `for_all_rays` leaves it out."""
     if box is None:
         nears, fars = (torch.full_like(rays.origins[:, 0], distance) for distance in (near, far))
     else:
@@ -141,15 +122,8 @@ def for_all_rays(
     rays: RayBundle,
     aabb: Float[Tensor, "2 3"],
 ) -> Dict[str, Float[Tensor, "rays _"]]:
-    """Outputs of the rays that meet the box, for all of them: zero for the others, and `depth` as far as the box's
-    farthest corner, so that depth pictures have a range.
-
-    Args:
-        outputs: of the rays that `clip_rays` gave.
-        hit: their positions, from `clip_rays`.
-        rays: all rays.
-        aabb: the box.
-    """
+    """Outputs of the rays at `hit`, which `clip_rays` gave, for all of them: zero for the others, and `depth` as far as
+    the box's farthest corner, so that depth pictures have a range."""
     if hit is None:
         return outputs
     full = {name: value.new_zeros(len(rays), value.shape[-1]) for name, value in outputs.items()}

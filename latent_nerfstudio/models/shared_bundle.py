@@ -35,7 +35,7 @@ from latent_nerfstudio.models.bundle_folder import (
     stored_tensors,
 )
 
-FORMAT = "shared-bundle-v1"
+BUNDLE_FORMAT = "shared-bundle-v1"
 """Changed when the contents of a bundle change their meaning."""
 
 DECODER = "decoder."
@@ -142,8 +142,8 @@ def read_shared_bundle(source: str) -> SharedBundle:
         actual = hash_folder(folder, settings)
     except Exception as error:  # safetensors' own errors, JSON's and the system's
         raise ValueError(problem(where, "readable files", f"{type(error).__name__}: {error}", AGAIN)) from error
-    if settings.get("format") != FORMAT:
-        raise ValueError(problem(where, f"the format {FORMAT}", settings.get("format"), "update this package"))
+    if settings.get("format") != BUNDLE_FORMAT:
+        raise ValueError(problem(where, f"the format {BUNDLE_FORMAT}", settings.get("format"), "update this package"))
     if actual != settings.get("hash"):
         expected = f"contents with the hash {settings.get('hash')}, as {SETTINGS_FILE} says"
         raise ValueError(problem(where, expected, actual, f"files were changed or damaged: {AGAIN}"))

@@ -54,11 +54,7 @@ class LatentSplatfactoModelConfig(SplatfactoModelConfig):
     """Opacity below which gaussians are removed; Splatfacto's 0.1 leaves holes where latents are nearly background."""
 
     def check_device(self, device: Union[str, torch.device]) -> None:
-        """Refuses to begin where gsplat cannot rasterise.
-
-        Raises:
-            RuntimeError: a device that is not CUDA.
-        """
+        """Refuses to begin where gsplat cannot rasterise."""
         if torch.device(device).type != "cuda":
             got = device if torch.cuda.is_available() else "none"
             expected = "a CUDA device, which gsplat's rasteriser needs"
@@ -123,27 +119,14 @@ class LatentSplatfactoModel(SplatfactoModel):
         return bound(self.gauss_params["features"], self.value_range)
 
     def get_outputs(self, ray_bundle: Any) -> Dict[str, Any]:  # type: ignore[override]
-        """Not of rays.
-
-        Raises:
-            NotImplementedError: always.
-        """
+        """Refuses rays."""
         got, do = type(ray_bundle).__name__, "gaussians are rasterised, call render_cameras"
         raise NotImplementedError(problem(type(self).__name__, "cameras", got, do))
 
     def render_cameras(self, cameras: Cameras, obb_box: Optional[OrientedBox] = None) -> Dict[str, Tensor]:
-        """Pictures of cameras of one size, whose pixels are latent pixels.
-
-        Args:
-            cameras: n perspective cameras.
-            obb_box: crop box; gaussians whose middle lies outside are left out.
-
-        Returns:
-            `latent` [n, h, w, C], the channels without background, `accumulation` and `depth` [n, h, w, 1].
-
-        Raises:
-            ValueError: cameras that gsplat does not project.
-        """
+        """Pictures of perspective cameras of one size, whose pixels are latent pixels: `latent` [n, h, w, C] without
+        background, `accumulation` and `depth` [n, h, w, 1]. Gaussians whose middle lies outside of a crop box are left
+        out."""
         host = on_host(cameras)
         check_cameras(host)
         far = farthest_corner(cameras.camera_to_worlds[..., 3], self.box)[:, None, None]
@@ -205,10 +188,6 @@ class LatentSplatfactoModel(SplatfactoModel):
         scales = self.gauss_params["scales"].exp()
         ratio = scales.amax(dim=-1) / scales.amin(dim=-1)
         return {"scale_regularization": 0.1 * (ratio - self.config.max_gauss_ratio).clamp(min=0).mean()}
-
-    def get_image_metrics_and_images(self, outputs, batch):
-        """Metrics belong to the model that decodes; see LatentModel."""
-        raise NotImplementedError(f"{type(self).__name__} renders channels; LatentModel, which wraps it, measures")
 
 
 def strategy_of(config: LatentSplatfactoModelConfig, num_train_data: int) -> DefaultStrategy:
@@ -282,10 +261,7 @@ def _restore_densification(model: LatentSplatfactoModel, state: Dict[str, Any], 
 
 
 def _resize(model: LatentSplatfactoModel, state_dict: Dict[str, Any], prefix: str, *_: Any) -> None:
-    """Makes room for as many gaussians as a checkpoint holds.
-
-    The parameters stay the same objects, since a resumed run's optimizers hold them already.
-    """
+    """Makes room for as many gaussians as a checkpoint holds, in the parameters that the optimizers hold already."""
     for name, parameter in model.gauss_params.items():
         saved = state_dict.get(f"{prefix}gauss_params.{name}")
         if saved is not None and saved.shape[1:] == parameter.shape[1:]:

@@ -100,10 +100,7 @@ class LatentTensoRFModel(ChannelNeRF, TensoRFModel):
         optimizers.parameters["encodings"] = parameters
 
     def update_to_step(self, step: int) -> None:
-        """Planes of the size that they have after a step, in which a checkpoint is loaded.
-
-        The parameters stay the same objects, since a resumed run's optimizers hold them already.
-        """
+        """Planes of the size that they have after a step, in the parameters that the optimizers hold already."""
         before = self.get_param_groups()["encodings"]
         self._upsample(self.resolution_at(step))
         after = self.get_param_groups()["encodings"]

@@ -4,13 +4,14 @@ Nerfstudio's default is every network that the machine is in. Its viewer asks no
 """
 
 import ipaddress
-import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Sequence
 
 from nerfstudio.configs.base_config import ViewerConfig
 from nerfstudio.utils.rich_utils import CONSOLE
+
+from latent_nerfstudio.errors import problem
 
 LOCAL = "127.0.0.1"
 """Address at which this machine alone reaches itself."""
@@ -24,14 +25,10 @@ PROGRAMS = ("ns-viewer", "run_viewer.py")
 """Names by which ns-viewer is started; it takes the viewer's settings from its own flags, and none of a run's."""
 
 
-def unless_asked(viewer: ViewerConfig, arguments: Optional[Sequence[str]] = None) -> ViewerConfig:
-    """The viewer's settings, with this machine alone for ns-viewer's default, which nobody has asked for.
-
-    Args:
-        viewer: as ns-viewer made them of its flags.
-        arguments: program and arguments; by default those of this process.
-    """
-    program, *flags = sys.argv if arguments is None else arguments
+def unless_asked(viewer: ViewerConfig, arguments: Sequence[str]) -> ViewerConfig:
+    """The settings that ns-viewer made of its flags, `arguments`, with this machine alone for its default, which nobody
+    has asked for."""
+    program, *flags = arguments
     is_asked_for = any(flag.partition("=")[0].replace("_", "-") == FLAG for flag in flags)
     if Path(program).name not in PROGRAMS or is_asked_for or viewer.websocket_host != EVERYWHERE:
         return viewer
@@ -52,9 +49,7 @@ def tell_if_open(viewer: ViewerConfig) -> None:
     """Prints what it means that others reach the viewer, if they do."""
     if is_open(viewer):
         at = "a public address" if viewer.make_share_url else viewer.websocket_host
-        CONSOLE.print(
-            f"[yellow]viewer: expected {LOCAL}, got {at}, with no password: whoever reaches it sees photos and scenes, "
-            "pauses training, and has .json files written wherever you may write; leave the flag out and open "
-            "a tunnel (ssh -L 7007:localhost:7007) if only you are to see it",
-            soft_wrap=True,
-        )
+        got = f"{at}, with no password: whoever reaches it sees photos and scenes, pauses training, and has .json "
+        got += "files written wherever you may write"
+        do = "leave the flag out and open a tunnel (ssh -L 7007:localhost:7007) if only you are to see it"
+        CONSOLE.print(f"[yellow]{problem('viewer', LOCAL, got, do)}", soft_wrap=True)

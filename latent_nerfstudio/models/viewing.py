@@ -3,11 +3,11 @@
 import math
 import time
 import traceback
-from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.utils.rich_utils import CONSOLE
 from nerfstudio.viewer.viewer_elements import (
@@ -19,28 +19,10 @@ from nerfstudio.viewer.viewer_elements import (
 )
 from torch import Tensor
 
+from latent_nerfstudio.data.nearest_photos import NearestPhotos
 from latent_nerfstudio.fields.scene_view import SceneView
 from latent_nerfstudio.fields.triplane_field import TriplaneField
 from latent_nerfstudio.models.viewer_address import tell_if_open
-
-Pose = Tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"], float]
-"""Where a camera is, a point that it looks at, and its vertical field of view in radians."""
-
-
-class Photos(Protocol):
-    """The training photos of the scenes; see `data.nearest_photos`."""
-
-    def nearest(self, camera: Cameras, scene: int) -> Float[Tensor, "height width 3"]:
-        """The photo that was taken most nearly from where a camera is, in [0, 1]."""
-        ...
-
-    def of_scene(self, scene: int) -> Int[Tensor, "photos"]:
-        """The photos of a scene, counted among all."""
-        ...
-
-    def start(self, scene: int) -> Pose:
-        """A pose that shows a scene well."""
-        ...
 
 
 class ScenePanel(ViewerElement, ViewerControl):
@@ -60,7 +42,7 @@ class ScenePanel(ViewerElement, ViewerControl):
     ) -> None:
         super().__init__("Scenes", cb_hook=lambda element: None)
         self.index_of = {name: index for index, name in enumerate(names)}
-        self.photos: Optional[Photos] = None
+        self.photos: Optional[NearestPhotos] = None
         self.last_error, self.shows_frusta = "", True
         self.moving_height, self.quickest = moving_height, 0.0
         parts = ("all",) if field is None else field.parts
@@ -136,21 +118,13 @@ class ScenePanel(ViewerElement, ViewerControl):
             self.adopt(machine)
 
     def adopt(self, machine: Any) -> None:
-        """Has one of the viewer's render threads show what the panel says, and go on after any error.
-
-        Args:
-            machine: Nerfstudio's RenderStateMachine of a browser.
-        """
+        """Has a render thread of the viewer, a RenderStateMachine, show what the panel says, and go on after any
+        error."""
         viewer, render_image, send = machine.viewer, machine._render_img, machine._send_output_to_viewer
 
         def outputs_for_camera(camera: Cameras, obb_box: Any = None) -> Dict[str, Tensor]:
             model = viewer.get_model()
-            return self.frame(
-                machine, camera, lambda view: model.get_outputs_for_camera(camera, obb_box=obb_box, view=view)
-            )
-
-        def shown() -> Any:
-            return Through(viewer.get_model(), get_outputs_for_camera=outputs_for_camera)
+            return self.frame(machine, camera, lambda view: model.get_outputs_for_camera(camera, obb_box, view=view))
 
         def whole_frame(state: Any) -> Dict[str, Tensor]:
             try:
@@ -171,7 +145,8 @@ class ScenePanel(ViewerElement, ViewerControl):
             finally:
                 machine.client = client
 
-        machine.viewer = Through(viewer, get_model=shown)
+        own = {"get_outputs_for_camera": outputs_for_camera}
+        machine.viewer = Through(viewer, get_model=lambda: Through(viewer.get_model(), **own))
         machine._render_img, machine._send_output_to_viewer = whole_frame, sent
 
     def look_at_scene(self) -> None:
@@ -196,15 +171,8 @@ class ScenePanel(ViewerElement, ViewerControl):
     ) -> Dict[str, Tensor]:
         """A frame of the viewer; an error becomes a picture and a message, since it would end the viewer's thread.
 
-        Args:
-            client: the viewer's render thread.
-            camera: what is rendered.
-            render: renders it.
-
-        Returns:
-            What `render` gave, with `photo`, the nearest training photo, and `render_and_photo`, both beside each
-            other, where there are photos; all of one size. They are drawn only while they are looked at.
-        """
+        With photos, `photo`, the nearest training photo, and `render_and_photo`, both beside each other, are there as
+        well; all of one size, and drawn only while they are looked at."""
         shrink(camera)
         self.enlarge_moving(client, camera)
         started = time.perf_counter()

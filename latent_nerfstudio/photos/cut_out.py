@@ -16,11 +16,7 @@ def border_colour(pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Float[np.nd
 
 
 def colour_of(name: str) -> Float[np.ndarray, "3"]:
-    """A colour, 0 to 255, from its name or from #rrggbb.
-
-    Raises:
-        ValueError: no colour.
-    """
+    """A colour, 0 to 255, from its name or from #rrggbb."""
     try:
         return np.array(ImageColor.getrgb(name)[:3], dtype=np.float64)
     except ValueError as error:
@@ -33,15 +29,10 @@ def object_mask(
     colour: Float[np.ndarray, "3"],
     tolerance: float,
 ) -> Bool[np.ndarray, "height width"]:
-    """Where a picture shows the object: what is not connected to the border through colours like the background's.
+    """Where a picture shows the object: what is not connected to the border through colours like the background's,
+    whose channels are off by `tolerance` at most, 0 to 255.
 
-    So that a part of the object in the background's colour stays, unless it touches the border.
-
-    Args:
-        picture: RGB.
-        colour: of the background, 0 to 255.
-        tolerance: largest distance of a channel that still is the background, 0 to 255.
-    """
+    So that a part of the object in the background's colour stays, unless it touches the border."""
     import cv2
 
     like = (np.abs(picture.astype(np.float32) - np.asarray(colour, dtype=np.float32)) <= tolerance).all(axis=2)

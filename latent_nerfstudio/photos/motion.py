@@ -22,11 +22,7 @@ OVERLAP = 10
 
 
 def import_pycolmap() -> Any:
-    """COLMAP's Python package, which is an extra.
-
-    Raises:
-        ImportError: it is not installed.
-    """
+    """COLMAP's Python package, which is an extra."""
     try:
         import pycolmap
     except ImportError as error:
@@ -39,7 +35,7 @@ def import_pycolmap() -> Any:
 def find_poses(
     images: Path, work: Path, masks: Optional[Path], matching: Matching, lens: Lens, same_camera: bool
 ) -> Any:
-    """Finds poses, lenses and a sparse cloud.
+    """Finds poses, lenses and a sparse cloud: pycolmap's largest reconstruction.
 
     Args:
         images: folder of photos.
@@ -47,18 +43,10 @@ def find_poses(
         masks: folder of masks, NAME.png for the photo NAME; features are found where they are not black.
         matching: of every pair, or of neighbours by name, for films.
         lens: the model of distortion.
-        same_camera: whether all were taken with one camera at one zoom.
-
-    Returns:
-        pycolmap's largest reconstruction.
-
-    Raises:
-        ValueError: no two photos fit together.
-    """
+        same_camera: whether all were taken with one camera at one zoom."""
     database, names = work / "database.db", sorted(path.name for path in images.iterdir())
-    extract_features(
-        database, images, names, {"camera_model": LENSES[lens], "mask_path": str(masks or "")}, same_camera
-    )
+    options = {"camera_model": LENSES[lens], "mask_path": str(masks or "")}
+    extract_features(database, images, names, options, same_camera)
     match_features(database, pairs_of(names, matching), work / "pairs.txt")
     (work / "models").mkdir()
     with tqdm(total=len(names), desc="Poses", unit="photo") as bar:

@@ -68,12 +68,7 @@ class PhotoOptions:
 
 
 def find_photos(folder: Path) -> list[Path]:
-    """The photos of a folder, in the order of their names.
-
-    Raises:
-        FileNotFoundError: no such folder.
-        ValueError: fewer than three photos, or two of one name, but for the format.
-    """
+    """The photos of a folder, three at least and each of a name of its own, in the order of their names."""
     if not folder.is_dir():
         raise FileNotFoundError(problem(folder, "a folder of photos", "no folder", "check the path"))
     paths = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES and path.name[0] != "."]
@@ -94,11 +89,7 @@ def name_in_scene(path: Path) -> str:
 
 
 def check_options(options: PhotoOptions) -> None:
-    """Refuses numbers out of their range, and colours that are none.
-
-    Raises:
-        ValueError: such an option.
-    """
+    """Refuses numbers out of their range, and colours that are none."""
     if options.longest_side < 16:
         raise ValueError(problem("longest_side", "at least 16 pixels", options.longest_side, "raise --longest-side"))
     if not 0 <= options.tolerance <= 255:
@@ -107,36 +98,14 @@ def check_options(options: PhotoOptions) -> None:
         colour_of(options.background or "")
 
 
-def check_apart(folder: Path, scene: Path) -> None:
-    """Refuses a scene that would take the place of the photos that it is made of.
-
-    Raises:
-        FileExistsError: such a scene.
-    """
-    if scene.resolve() in (folder.resolve(), *folder.resolve().parents):
-        raise FileExistsError(
-            problem(scene, f"a folder apart from the photos in {folder}", "one around them", "name another")
-        )
-
-
 def process_photos(folder: Path, scene: Path, options: PhotoOptions) -> str:
-    """Writes a scene of photos, whole or not at all.
+    """Writes a scene of photos, whole or not at all; how many got poses, which did not, and what to do if few did.
 
-    Args:
-        folder: of photos; their masks may lie in `masks/` in it or beside it, named as the photos, white where kept.
-        scene: the folder to write.
-        options: how.
-
-    Returns:
-        A report: how many photos got poses, which did not, and what to do if few did.
-
-    Raises:
-        ValueError: photos that cannot be read, or do not fit together; an option out of its range.
-        FileNotFoundError: no such folder.
-        FileExistsError: the scene's folder holds other files, or the photos.
-    """
+    Masks may lie in `masks/` in the folder or beside it, named as the photos, white where kept."""
     check_options(options)
-    check_apart(folder, scene)
+    if scene.resolve() in (folder.resolve(), *folder.resolve().parents):
+        expected = f"a folder apart from the photos in {folder}"
+        raise FileExistsError(problem(scene, expected, "one around them", "name another"))
     import_pycolmap()
     photos = find_photos(folder)
     scene.parent.mkdir(parents=True, exist_ok=True)
@@ -151,12 +120,10 @@ def process_photos(folder: Path, scene: Path, options: PhotoOptions) -> str:
 
 
 def write_upright(photos: Sequence[Path], work: Path, options: PhotoOptions) -> tuple[list[str], list[tuple[int, int]]]:
-    """Writes photos as PNG, turned as their EXIF tags say, with what is cut out of them as alpha, and their masks.
+    """Writes photos as PNG to `work/images`, turned as their EXIF tags say, with what is cut out of them as alpha;
+    names, and sizes (width and height).
 
-    Returns:
-        Names, and sizes (width and height) of the photos in `work/images`. Masks are in `work/masks`, and those for
-        features, which leave out the background as well, in `work/features`.
-    """
+    Masks are in `work/masks`, and those for features, which leave out the background as well, in `work/features`."""
     pictures = {name_in_scene(path): path for path in photos}
     colour = None
     if options.background is not None:
@@ -193,11 +160,7 @@ def upright(path: Path, longest_side: int) -> Image.Image:
 
 
 def mask_beside(path: Path, size: tuple[int, int]) -> Optional[Bool[np.ndarray, "height width"]]:
-    """The mask of a photo, turned and sized as the photo is; None where there is none.
-
-    Raises:
-        ValueError: it cannot be read, or is of another shape.
-    """
+    """The mask of a photo, turned and sized as the photo is; None where there is none."""
     folders = (path.parent / "masks", path.parent.parent / "masks")
     names = (f"{path.stem}.png", f"{path.name}.png", path.name)
     found = next((folder / name for folder in folders for name in names if (folder / name).is_file()), None)
@@ -225,14 +188,10 @@ def save_mask(mask: Bool[np.ndarray, "height width"], path: Path) -> None:
 
 
 def write_scene(model: Any, work: Path, scene: Path) -> list[str]:
-    """Writes undistorted pictures, masks and transforms.json.
+    """Writes undistorted pictures, masks and transforms.json; returns the names of the photos with poses.
 
     The scene is turned so that the cameras' mean up is z, and what most cameras look at is brought to the origin and to
-    the longest side 1. Pictures with transparency need no box: it is carved from their silhouettes.
-
-    Returns:
-        The names of the photos with poses.
-    """
+    the longest side 1. Pictures with transparency need no box: it is carved from their silhouettes."""
     images = sorted((model.images[i] for i in model.reg_image_ids()), key=lambda image: image.name)
     opencv = np.stack([inverse(image.cam_from_world().matrix()) for image in images])
     points = np.array([point.xyz for point in model.points3D.values()]).reshape(-1, 3)
@@ -300,17 +259,9 @@ def visible(points: Float[np.ndarray, "points 3"], image: Any) -> Bool[np.ndarra
 def box_of_interest(
     points: Float[np.ndarray, "points 3"], seen: Float[np.ndarray, "points"], poses: Float[np.ndarray, "views 3 4"]
 ) -> Float[np.ndarray, "2 3"]:
-    """A box around what most cameras look at.
-
-    Args:
-        points: the sparse cloud.
-        seen: share of the cameras within whose picture each point lies.
-        poses: OpenGL poses.
-
-    Returns:
-        Around the points that half of the cameras see, without the outermost, nor those farther from what the cameras
-        look at than the cameras; a cube there where there are few such points.
-    """
+    """A box around what most cameras (OpenGL poses) look at: around the points that half of them see (`seen` is the
+    share), without the outermost, nor those farther from what the cameras look at than the cameras; a cube there where
+    there are few such points."""
     focus = camera_focus(poses)
     distance = float(np.median(np.linalg.norm(poses[:, :, 3] - focus, axis=1)))
     chosen = points[(seen >= SEEN) & (np.linalg.norm(points - focus, axis=1) < distance)]
@@ -322,11 +273,8 @@ def box_of_interest(
 
 
 def undistortion(camera: Any) -> tuple[tuple[Any, ...], tuple[np.ndarray, np.ndarray]]:
-    """The pinhole camera of a photo without distortion, and where its pixels lie in the photo.
-
-    Returns:
-        Width, height, fx, fy, cx, cy; and maps of columns and rows for `cv2.remap`.
-    """
+    """The pinhole camera of a photo without distortion (width, height, fx, fy, cx, cy), and where its pixels lie in the
+    photo: maps of columns and rows for `cv2.remap`."""
     pycolmap = import_pycolmap()
     plain_camera = pycolmap.undistort_camera(pycolmap.UndistortCameraOptions(), camera)
     fx, fy, cx, cy = plain_camera.params

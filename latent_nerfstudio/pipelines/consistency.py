@@ -44,9 +44,7 @@ class Tally:
     """sum E(x), a channel, float64."""
 
     def __add__(self, other: "Tally") -> "Tally":
-        return Tally(
-            self.count + other.count, self.error + other.error, self.squares + other.squares, self.total + other.total
-        )
+        return Tally(*(own + its for own, its in zip(vars(self).values(), vars(other).values(), strict=True)))
 
     def residual(self) -> float:
         """rho = error / (squares - |total|^2 / count); NaN where there are no pixels, or all have one value."""
@@ -77,12 +75,7 @@ class Views:
     """Of decode(encode(photo)) of each view, dB: the ceiling."""
 
     def __add__(self, other: "Views") -> "Views":
-        return Views(
-            self.everything + other.everything,
-            self.object + other.object,
-            self.psnr + other.psnr,
-            self.autoencoder_psnr + other.autoencoder_psnr,
-        )
+        return Views(*(own + its for own, its in zip(vars(self).values(), vars(other).values(), strict=True)))
 
 
 @dataclass
@@ -141,29 +134,20 @@ def has_background(photos: Sequence[Float[Tensor, "_ _ 3"]], color: Float[Tensor
 def measure_view(
     pipeline: LatentPipeline, camera: Cameras, picture: Dict[str, Any], backed: bool, decode: bool
 ) -> Views:
-    """Renders a view, and compares it with its photo.
+    """Renders a view by fitted planes, and compares it with its photo, `image` and maybe `mask`.
 
-    Args:
-        pipeline: with fitted planes.
-        camera: of the photo.
-        picture: `image` H x W x 3, uint8 or in [0, 1], and maybe `mask` H x W x 1, true where a pixel counts.
-        backed: whether the object is before a background; else every latent pixel is of the object.
-        decode: whether to measure PSNR.
-    """
+    The object is before a background if `backed`, else every latent pixel is of it; PSNR is measured if `decode`."""
     model, space = pipeline.latent_model, pipeline.space
-    photo = as_float(picture["image"]).to(model.device)
+    photo, kept = model.photo_and_mask(picture)
     encoded = space.encode(photo[None])
     rendered = model.renderer.latent_outputs(camera, None, ())["latent"]
-    counted = torch.ones(encoded.shape[1:3], dtype=torch.bool, device=photo.device)
-    if "mask" in picture:
-        counted = mask_of_latent(picture["mask"][..., 0].to(photo.device), space.downscale_factor)
-    mask = counted
+    everywhere = torch.ones(encoded.shape[1:3], dtype=torch.bool, device=photo.device)
+    mask = counted = everywhere if kept is None else mask_of_latent(kept[..., 0], space.downscale_factor)
     if backed:
         mask = counted & sees_object(photo[None], space.background_color, space.downscale_factor)[0]
     views = Views(tally(encoded[0][counted], rendered[0][counted]), tally(encoded[0][mask], rendered[0][mask]))
     if decode:
         render, ceiling = (space.decode(z, *photo.shape[:2])[0].clamp(0, 1) for z in (rendered, encoded))
-        kept = picture["mask"].to(photo.device) if "mask" in picture else None
         views.psnr.append(model.metrics.psnr(render, photo, kept))
         views.autoencoder_psnr.append(model.metrics.psnr(ceiling, photo, kept))
     return views
@@ -176,13 +160,7 @@ def spread(members: Sequence[int], count: int) -> List[int]:
 
 
 def measure_scene(pipeline: LatentPipeline, held_out: Sequence[int], train: Sequence[int]) -> List[Views]:
-    """What is measured on one scene: its held-out views, and as many of its training views.
-
-    Args:
-        pipeline: in evaluation mode, prepared.
-        held_out: indices of its held-out views.
-        train: indices of its training views.
-    """
+    """What is measured on one scene of a prepared pipeline: its held-out views, and as many of its training views."""
     data = pipeline.datamanager
     color = pipeline.space.background_color.cpu()
     backed = has_background([as_float(data.cached_eval[i]["image"]).cpu() for i in held_out], color)

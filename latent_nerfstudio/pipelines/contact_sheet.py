@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 from jaxtyping import Float
@@ -22,19 +22,16 @@ COLUMNS = ("photo", "render", "autoencoder", "latent of photo", "latent of rende
 HEADER = 16
 """Height of the line of titles in pixels."""
 
+SOLID = 0.5
+"""Opacity from which on a pixel has a depth."""
+
 SCENES_PICTURED = 6
 """Scenes whose held-out views are drawn and measured while training."""
 
 
 def draw_views(pipeline: LatentPipeline, folder: Path, step: int, seconds: float) -> None:
-    """Draws held-out views while training: a contact sheet in `pictures/`, a row of metrics in `metrics.jsonl`.
-
-    Args:
-        pipeline: in training.
-        folder: of the run; Nerfstudio's logger has both as well.
-        step: which was made last.
-        seconds: of training, for the row.
-    """
+    """Draws held-out views after a step of training: a contact sheet in `pictures/` of the run's folder, a row of
+    metrics in `metrics.jsonl`, both in Nerfstudio's logger as well."""
     path = folder / "pictures" / f"step-{step + 1:09d}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_contact_sheet(pipeline, path, SCENES_PICTURED)
@@ -104,15 +101,24 @@ def contact_row(pipeline: LatentPipeline, view: int) -> Float[Tensor, "height al
 
 
 def grey_depth(
-    depth: Float[Tensor, "height width 1"], accumulation: Float[Tensor, "height width 1"]
+    depth: Float[Tensor, "height width 1"],
+    accumulation: Float[Tensor, "height width 1"],
+    limits: Optional[Tuple[float, float]] = None,
 ) -> Float[Tensor, "height width 3"]:
-    """Near is light, far is dark, nothing is white."""
-    solid = accumulation > 0.5
-    if not bool(solid.any()):
-        return torch.ones_like(depth).expand(-1, -1, 3)
-    low, high = depth[solid].min(), depth[solid].max()
-    grey = 0.9 - 0.8 * (depth - low) / (high - low).clamp(min=1e-6)
-    return torch.where(solid, grey.clamp(0, 1), torch.ones_like(grey)).expand(-1, -1, 3)
+    """Near is light, far is dark, nothing is white; between limits, by default those of what is met."""
+    solid = accumulation > SOLID
+    met = depth[solid] if bool(solid.any()) else depth
+    low, high = limits or (float(met.min()), float(met.max()))
+    return where_met((0.9 - 0.8 * (depth - low) / max(high - low, 1e-6)).clamp(0.1, 0.9), accumulation).expand(
+        -1, -1, 3
+    )
+
+
+def where_met(
+    picture: Float[Tensor, "height width channels"], accumulation: Float[Tensor, "height width 1"]
+) -> Float[Tensor, "height width channels"]:
+    """A picture of what rays meet, white elsewhere."""
+    return torch.where(accumulation > SOLID, picture, 1.0)
 
 
 def stack_rows(rows: List[Float[Tensor, "_ _ 3"]]) -> Float[Tensor, "height width 3"]:

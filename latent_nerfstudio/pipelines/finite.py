@@ -9,16 +9,7 @@ from latent_nerfstudio.errors import problem
 
 
 def check_finite(values: Mapping[str, Tensor], step: int, kind: str) -> None:
-    """Refuses tensors that hold NaN or infinity.
-
-    Args:
-        values: tensors by name; those of integers are left alone.
-        step: for the message.
-        kind: what they are, for the message.
-
-    Raises:
-        FloatingPointError: one of them is not finite.
-    """
+    """Refuses tensors that hold NaN or infinity, by name, step and kind; those of integers are left alone."""
     name = not_finite(values)
     if name is not None:
         value = values[name].detach()

@@ -1,5 +1,6 @@
 """LatentPipeline: latent supervision, then RGB alignment, of any NeRF that a LatentModel wraps."""
 
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,7 +85,7 @@ class LatentPipelineConfig(VanillaPipelineConfig):
 
     def setup(self, **kwargs: Any) -> "LatentPipeline":
         """Builds the pipeline, which is the first that every ns-* command asks for: one that cannot work ends here."""
-        refuse_unsupported()
+        refuse_unsupported(sys.argv)
         return super().setup(**kwargs)
 
     def __setstate__(self, state: Dict[str, Any]) -> None:

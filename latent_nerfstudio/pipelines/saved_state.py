@@ -42,15 +42,7 @@ def seal(state: Dict[str, Any]) -> None:
 
 
 def unsealed(state: Mapping[str, Any], where: object) -> Dict[str, Any]:
-    """The weights without their seal; as they are where they have none, as those of older versions.
-
-    Args:
-        state: of a checkpoint.
-        where: it was found, for the message.
-
-    Raises:
-        ValueError: the weights are not those that were saved.
-    """
+    """The weights of a checkpoint without their seal; as they are where they have none, as those of older versions."""
     rest = {name: value for name, value in state.items() if name != SEAL}
     if SEAL in state and int(state[SEAL]) != crc_of(rest):
         do = "remove this checkpoint, so that the one before it is taken, or go on from an older one"

@@ -100,14 +100,10 @@ def render(model: LatentModel, prediction: Prediction, rays: RayBundle, slots: I
 
 @torch.no_grad()
 def shown_of_channels(space: LatentSpace, latents: Float[Tensor, "n h w channels"]) -> Float[Tensor, "channels"]:
-    """How much of a change of each channel the decoder shows, on average 1: mean squared change of pictures.
+    """How much of a change of each channel the decoder shows, on average 1: mean squared change of pictures, at the
+    normalised latents of a few.
 
-    Some channels show twenty times what others do, so the error of latents is no measure of that of pictures.
-
-    Args:
-        space: decodes.
-        latents: normalised ones, of a few pictures.
-    """
+    Some channels show twenty times what others do, so the error of latents is no measure of that of pictures."""
     if space.is_identity:
         return torch.ones(space.num_channels, device=latents.device)
     draw = torch.Generator().manual_seed(0)
@@ -137,12 +133,7 @@ def training_steps(
     start: int = 0,
 ) -> Iterator[Tuple[int, float]]:
     """Trains an encoder; after each step its number and its loss, the mean squared error of latents weighted by what
-    the decoder shows of them.
-
-    Raises:
-        ValueError: scenes that have no two views of one size.
-        FloatingPointError: a loss that is not finite.
-    """
+    the decoder shows of them."""
     check_scenes(views, scenes)
     shown = shown_of_channels(model.latent_space, views.photos(views.members[0][:4, None]).latents[:, 0].movedim(1, -1))
     encoder.train()
@@ -156,9 +147,8 @@ def training_steps(
             prediction = encoder([task.photos])
         loss = ((render(model, prediction, task.rays, task.slots) - task.target).square() * shown).mean()
         if not bool(loss.isfinite()):
-            raise FloatingPointError(
-                problem(f"step {step}", "a finite loss", str(float(loss)), "lower --learning-rate")
-            )
+            do = "lower --learning-rate"
+            raise FloatingPointError(problem(f"step {step}", "a finite loss", float(loss), do))
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
@@ -167,11 +157,7 @@ def training_steps(
 
 
 def check_scenes(views: SceneViews, scenes: Int[Tensor, "some"]) -> None:
-    """Refuses scenes that nothing can be learned from.
-
-    Raises:
-        ValueError: a scene without two views of one size; the message names it.
-    """
+    """Refuses scenes without two views of one size, from which nothing can be learned."""
     for scene in scenes.tolist():
         sizes = views.sizes[views.members[scene]]
         if len(sizes) < 2 or int(sizes.unique(dim=0, return_counts=True)[1].max()) < 2:
@@ -181,14 +167,8 @@ def check_scenes(views: SceneViews, scenes: Int[Tensor, "some"]) -> None:
 
 @torch.no_grad()
 def measure(encoder: SceneEncoder, model: LatentModel, views: SceneViews, scenes: Sequence[int]) -> Dict[int, float]:
-    """Mean squared error of the latents of views that were not given, by the number of photos.
-
-    Args:
-        encoder: predicts.
-        model: renders.
-        views: of the scenes; the first eight of each in a fixed random order are given, or all but one.
-        scenes: that it did not learn from.
-    """
+    """Mean squared error of the latents of views that were not given, by the number of photos, of scenes that the
+    encoder did not learn from. The first eight of each in a fixed random order are given, or all but one."""
     was_training = encoder.training, model.training
     encoder.eval(), model.eval()
     errors: Dict[int, list[float]] = {count: [] for count in MEASURED}

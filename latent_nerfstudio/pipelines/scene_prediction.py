@@ -24,13 +24,7 @@ MOST_PHOTOS = 16
 
 
 class PredictedScenes:
-    """Predictions of all scenes of a run.
-
-    Args:
-        prediction: one row a scene.
-        photos: of each scene.
-        strength: weight of the pull at one photo.
-    """
+    """Predictions of all scenes of a run, one row each, with a pull whose strength is that at one photo."""
 
     def __init__(self, prediction: Prediction, photos: Int[Tensor, "scenes"], strength: float):
         self.prediction = prediction
@@ -50,13 +44,7 @@ class PredictedScenes:
         scenes: Int[Tensor, "scenes"],
         base: Optional[Float[Tensor, "bases 3 macro_features rows cols"]],
     ) -> Float[Tensor, ""]:
-        """Weighted mean squared distance of planes from what was predicted for their scenes.
-
-        Args:
-            planes: composed, of some scenes.
-            scenes: which.
-            base: base planes.
-        """
+        """Weighted mean squared distance of composed planes from what was predicted for their scenes."""
         rows = scenes.to(self.weights.device)
         with torch.no_grad():
             micro, weights = (value[rows].to(planes) for value in self.prediction)
@@ -68,12 +56,7 @@ class PredictedScenes:
 @torch.no_grad()
 def predict_scenes(model: LatentModel, manager: LatentDataManager) -> Optional[PredictedScenes]:
     """Predicts every scene of a run from its training photos; None where its bundle has no encoder, or cameras are
-    other than perspective ones.
-
-    Args:
-        model: that started from a bundle.
-        manager: prepared.
-    """
+    other than perspective ones."""
     encoder = model.scene_encoder
     if encoder is None:
         return None

@@ -31,16 +31,9 @@ Render = Callable[[Float[Tensor, "scenes weights"]], Float[Tensor, "scenes value
 def start_scenes(model: LatentModel, datamanager: LatentDataManager, steps: int) -> float:
     """Fits the weights of new scenes to a sample of their latents, everything else held; nothing without base planes.
 
-    Nothing is drawn from torch's own generator, so that the steps after it see the same rays as without.
-
-    Args:
-        model: with fresh scenes.
-        datamanager: prepared.
-        steps: of Levenberg and Marquardt; each renders the sample once for every base plane, and once more.
-
-    Returns:
-        Seconds that it took.
-    """
+    Nothing is drawn from torch's own generator, so that the steps after it see the same rays as without. Each step of
+    Levenberg and Marquardt renders the sample once for every base plane, and once more. Returns the seconds that it
+    took."""
     nerf = model.nerf
     weights = nerf.field.scene_weights if isinstance(nerf, TriplaneModel) else None
     if weights is None or steps < 1:
@@ -77,20 +70,11 @@ def fit_weights(
 def least_squares(
     render: Render, start: Float[Tensor, "scenes weights"], target: Float[Tensor, "scenes values"], steps: int
 ) -> Tuple[Float[Tensor, "scenes weights"], Float[Tensor, "2 scenes"]]:
-    """Weights with which a render comes close to a target, of many scenes at once (Levenberg 1944, Marquardt 1963).
+    """Weights with which a render comes close to a target, of many scenes at once (Levenberg 1944, Marquardt 1963), and
+    each scene's mean squared error before and after.
 
     Derivatives are forward differences: scenes do not see each other, so one render moves a weight of all of them. A
-    step that does not lower a scene's error, or is not finite, is not taken.
-
-    Args:
-        render: of all scenes.
-        start: first weights.
-        target: what to come close to.
-        steps: of the iteration.
-
-    Returns:
-        The weights, and each scene's mean squared error before and after.
-    """
+    step that does not lower a scene's error, or is not finite, is not taken."""
     weights, damping = start, torch.full_like(start[:, :1], DAMPING)
     residual = render(weights) - target
     first = error = residual.square().mean(dim=1)

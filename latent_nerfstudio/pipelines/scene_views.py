@@ -15,15 +15,8 @@ from latent_nerfstudio.scene_encoder.projection import Photos, intrinsics_of
 
 
 class SceneViews:
-    """Views of many scenes: their latents, latent cameras, and which pixels count.
-
-    Args:
-        model: whose latent space they are in, and in whose box scenes are placed.
-        manager: prepared.
-
-    Raises:
-        ValueError: cameras that are not perspective ones.
-    """
+    """Views of many scenes in a model's latent space and box, of a prepared datamanager: latents, latent cameras, and
+    which pixels count."""
 
     def __init__(self, model: LatentModel, manager: LatentDataManager):
         assert manager.table is not None

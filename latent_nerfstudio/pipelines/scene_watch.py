@@ -22,12 +22,7 @@ class SceneWatch:
     """Which scenes have failed. Around a step: which are `failing`, `keep_rows`, and look at these `after_step`.
 
     A scene can fail alone only where a step trains nothing that scenes share. Its rows stay those of its last good
-    step.
-
-    Args:
-        model: with the scenes.
-        datamanager: which draws them.
-    """
+    step."""
 
     def __init__(self, model: LatentModel, datamanager: LatentDataManager):
         self.names, self.parameters = model.scene_names, model.scene_parameters()
@@ -51,11 +46,8 @@ class SceneWatch:
 
     @torch.no_grad()
     def failing(self, outputs: Mapping[str, Any]) -> Int[Tensor, "failing"]:
-        """Scenes whose error is not finite, in rising order.
-
-        Args:
-            outputs: of a step, see `LatentPipeline.stage_losses`.
-        """
+        """Scenes whose error is not finite, in rising order, by the outputs of a step, see
+        `LatentPipeline.stage_losses`."""
         render, target = outputs["compared"]
         bad = ~(render - target).flatten(1).isfinite().all(dim=1)
         index = (outputs["metadata"] or {}).get("scene_index", torch.zeros(len(bad), dtype=torch.long))
@@ -70,16 +62,7 @@ class SceneWatch:
         return f"in {len(failing)} of the step's {len(scenes)} scenes: {', '.join(names)}{more}"
 
     def fail(self, scenes: Int[Tensor, "failed"], step: int, term: str) -> None:
-        """Drops scenes for good.
-
-        Args:
-            scenes: which.
-            step: of the run.
-            term: what is not finite, for the message.
-
-        Raises:
-            FloatingPointError: no scene is left.
-        """
+        """Drops scenes for good, as a term of a step is not finite; one must be left."""
         self.failed_at[scenes] = step
         names = ", ".join(self.names[i] for i in scenes.tolist())
         if bool((self.failed_at >= 0).all()):

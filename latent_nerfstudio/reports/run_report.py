@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, 
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.reading import LARGEST_TEXT, read_json, read_rows
+from latent_nerfstudio.models.metrics import PICTURE_METRICS
 from latent_nerfstudio.reports.costs import Cost, Costs, break_even
 
 if TYPE_CHECKING:
     from latent_nerfstudio.engine.runs import Run
 
-LPIPS = ("lpips", "lpips_squeeze", "lpips_vgg")
-METRICS = {"psnr": "{:.2f}", "ssim": "{:.3f}", **dict.fromkeys(LPIPS, "{:.3f}"), "autoencoder_psnr": "{:.2f}"}
+METRICS = {name: "{:.2f}" if name.endswith("psnr") else "{:.3f}" for name in PICTURE_METRICS}
 """Metrics of the table and how they are written."""
 
 COSTS = {"seconds": "{:.1f}", "bytes": "{:,.0f}"}
@@ -75,12 +75,8 @@ class RunReport:
 
 
 def run_report(run: "Run", results: Mapping[str, float]) -> RunReport:
-    """The numbers of a run.
-
-    Args:
-        run: the run.
-        results: metrics as ns-eval writes them: `psnr`, and `SCENE/psnr` where there are several scenes.
-    """
+    """The numbers of a run, by metrics as ns-eval writes them: `psnr`, and `SCENE/psnr` where there are several
+    scenes."""
     training = run.training if all(name in run.training for name in NEEDED) else {}
     costs = {"seconds": training.get("seconds_per_scene"), "bytes": training.get("bytes_per_scene")}
     costs = {name: float(value) for name, value in costs.items() if value is not None}
@@ -102,11 +98,8 @@ def is_inventory(path: Path) -> bool:
 def inventory_report(folder: Path) -> RunReport:
     """The numbers of the scenes that `lns fit-scenes` has finished in a folder.
 
-    Seconds are a scene's share of its chunk, from reading to measuring; bytes are those of its file, and of the bundle.
-
-    Raises:
-        ValueError: none is finished, or its status cannot be read.
-    """
+    Seconds are a scene's share of its chunk, from reading to measuring; bytes are those of its file, and of the
+    bundle."""
     from latent_nerfstudio.fleet.status import FILE
 
     path = folder / FILE
@@ -170,11 +163,8 @@ def name_apart(reports: Sequence[RunReport]) -> None:
 
 
 def quality_cells(reports: Sequence[RunReport]) -> Tuple[List[Tuple[str, str]], List[List[str]]]:
-    """The table of scenes as text.
-
-    Returns:
-        Columns after the first as pairs of run and number, and rows that begin with the scene; the last is the mean.
-    """
+    """The table of scenes as text: columns after the first as pairs of run and number, and rows that begin with the
+    scene; the last is the mean."""
     columns = [(report, column) for report in reports for column in report.columns()]
     scenes = list(dict.fromkeys(scene for report in reports for scene in report.scenes))
     rows = [[scene, *(_cell(report.scenes.get(scene, {}), column) for report, column in columns)] for scene in scenes]
@@ -206,9 +196,8 @@ def cost_table(reports: Sequence[RunReport]) -> Table:
         if costs is not None:
             row = [report.name, str(count)]
             for cost, written in ((costs.seconds, "{:,.1f}"), (costs.bytes, "{:,.0f}")):
-                row += map(
-                    written.format, (cost.entry, cost.scene, cost.effective(float(count)), cost.effective(float(MANY)))
-                )
+                numbers = (cost.entry, cost.scene, cost.effective(float(count)), cost.effective(float(MANY)))
+                row += map(written.format, numbers)
             rows.append(row)
     return head, rows
 

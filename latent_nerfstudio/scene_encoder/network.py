@@ -128,14 +128,7 @@ class SceneEncoder(nn.Module):
                 nn.init.zeros_(parameter)  # untrained, every scene is the mean scene
 
     def forward(self, groups: Sequence[Photos]) -> Prediction:
-        """Planes of scenes.
-
-        Args:
-            groups: photos of the same scenes, those of a size together.
-
-        Returns:
-            Their planes; those of the mean scene where there are no photos.
-        """
+        """Planes of scenes, those of the mean scene where there are no photos, which come in groups of one size."""
         sums: Optional[Sums] = None
         for photos in groups:
             for part in parts_of(photos):
@@ -193,11 +186,9 @@ class SceneEncoder(nn.Module):
 
     def planes_of(self, volume: Float[Tensor, "scenes x y z channels"]) -> Prediction:
         """Planes of what is known of the grid."""
-        flat = [
-            layer(flattened(volume, axes)).permute(0, 3, 1, 2)
-            for layer, axes in zip(self.flatten, PLANE_AXES, strict=True)
-        ]
-        fine, inner = self.trunk(torch.stack(flat, dim=1), self.resolution)
+        seen = zip(self.flatten, PLANE_AXES, strict=True)
+        flat = torch.stack([layer(flattened(volume, axes)).permute(0, 3, 1, 2) for layer, axes in seen], dim=1)
+        fine, inner = self.trunk(flat, self.resolution)
         micro = torch.stack([layer(fine[:, i]) for i, layer in enumerate(self.out)], dim=1)
         weights = self.mean_weights + self.to_weights(inner.mean(dim=(-1, -2)).flatten(1))
         return Prediction(micro.float(), weights.float())
@@ -288,8 +279,7 @@ def profiles(
 
     def others(side: int) -> Tensor:
         wanted = [(plane, axes[side]) for plane, axes in enumerate(PLANE_AXES)]
-        return torch.stack(
-            [along[other] for own in wanted for other in along if other[1] == own[1] and other != own], 1
-        )
+        found = [along[other] for own in wanted for other in along if other[1] == own[1] and other != own]
+        return torch.stack(found, dim=1)
 
     return others(0), others(1)

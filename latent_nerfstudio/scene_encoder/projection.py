@@ -28,11 +28,7 @@ class Photos(NamedTuple):
 
 
 def intrinsics_of(cameras: Cameras) -> Float[Tensor, "photos 4"]:
-    """fx, fy, cx, cy of perspective cameras without distortion, in their own pixels.
-
-    Raises:
-        ValueError: other cameras.
-    """
+    """fx, fy, cx, cy of perspective cameras without distortion, in their own pixels."""
     distorted = cameras.distortion_params is not None and bool(cameras.distortion_params.any())
     if distorted or not bool((cameras.camera_type == CameraType.PERSPECTIVE.value).all()):
         do = "undistort the photos first (ns-process-data, COLMAP)"

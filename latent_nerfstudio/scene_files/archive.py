@@ -18,7 +18,7 @@ from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.names import check_names, take_name
 from latent_nerfstudio.scene_files.scene_file import MAX_FILE, SUFFIX, SceneFile, unpack_scene
 
-FORMAT = "scene-archive-v1"
+ARCHIVE_FORMAT = "scene-archive-v1"
 """Changed when the contents of an archive change their meaning."""
 
 INDEX = "index.json"
@@ -32,19 +32,10 @@ MOST_SMALL = 1 << 16
 
 
 def write_archive(path: Path, files: Iterable[bytes]) -> int:
-    """Writes an archive, whole or not at all; equal scenes make equal bytes.
+    """Writes contents of scene files of one bundle as an archive, whole or not at all; equal scenes make equal bytes.
 
-    Args:
-        path: where to.
-        files: contents of scene files, from `pack_scene` or from the disk; taken, verified and written one at a time.
-
-    Returns:
-        Number of scenes.
-
-    Raises:
-        ValueError: no scenes, contents that do not verify, two scenes of one name, or scenes of several bundles.
-        OSError: there is no room, or the folder cannot be written to; nothing is left behind.
-    """
+    Contents, from `pack_scene` or from the disk, are taken, verified and written one at a time; their number is
+    returned."""
     names: Dict[str, str] = {}
     bundle_hash = ""
     with replacing_file(path) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
@@ -58,7 +49,7 @@ def write_archive(path: Path, files: Iterable[bytes]) -> int:
             add(archive, scene.name + SUFFIX, data)
         if not names:
             raise ValueError(problem(path, "at least one scene", "none", "name scenes"))
-        index = {"format": FORMAT, "bundle": bundle_hash, "scenes": list(names.values())}
+        index = {"format": ARCHIVE_FORMAT, "bundle": bundle_hash, "scenes": list(names.values())}
         add(archive, INDEX, json.dumps(index, ensure_ascii=False).encode())
     return len(names)
 
@@ -71,16 +62,8 @@ def add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
 
 
 def read_archive(path: Path, bundle: Optional[SharedBundle] = None) -> Iterator[SceneFile]:
-    """The scenes of an archive in their order, read and verified one at a time.
-
-    Args:
-        path: the archive; its directory is checked at once, its scenes as they come.
-        bundle: the bundle that the scenes must belong to; None takes scenes of any.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no archive, is damaged, or holds scenes of another bundle.
-    """
+    """The scenes of an archive in their order; its directory is checked at once, they are read and verified one at a
+    time."""
     return scenes_in(path, archive_names(path), bundle)
 
 
@@ -97,12 +80,7 @@ def scenes_in(path: Path, names: Sequence[str], bundle: Optional[SharedBundle]) 
 
 
 def archive_names(path: Path) -> Sequence[str]:
-    """The names of an archive's scenes, after a check of its directory and its index.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no archive, or its index and its members differ.
-    """
+    """The names of an archive's scenes, after a check of its directory and its index."""
     with opened(path) as archive:
         members = check_members(archive, path)
         size = archive.getinfo(INDEX).file_size
@@ -110,9 +88,9 @@ def archive_names(path: Path) -> Sequence[str]:
             raise ValueError(problem(path, f"an index of {MAX_INDEX} bytes at most", f"{size}", "split the archive"))
         with opened_member(archive, INDEX, str(path)) as stream:
             index = parse_json(stream.read(size), f"{path}, {INDEX}")
-    if index.get("format") != FORMAT:
+    if index.get("format") != ARCHIVE_FORMAT:
         got = repr(index.get("format"))[:40]
-        raise ValueError(problem(path, f"the format {FORMAT}", got, "update this package"))
+        raise ValueError(problem(path, f"the format {ARCHIVE_FORMAT}", got, "update this package"))
     names = index.get("scenes")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or sorted(names) != members:
         got = "another list" if isinstance(names, list) else "none"
@@ -121,12 +99,8 @@ def archive_names(path: Path) -> Sequence[str]:
 
 
 def check_members(archive: zipfile.ZipFile, path: Path) -> Sequence[str]:
-    """The sorted names of the scenes of a zip's directory.
-
-    Raises:
-        ValueError: members that are compressed, encrypted, larger than the archive together, there twice, or neither
-            scenes nor the index.
-    """
+    """The sorted names of the scenes of a zip's directory, which holds them and the index once each, as they are, and
+    no more bytes than the archive."""
     infos = archive.infolist()
     for info in infos:
         if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size or info.flag_bits & 1:
@@ -155,12 +129,7 @@ def check_members(archive: zipfile.ZipFile, path: Path) -> Sequence[str]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """A zip file to read, whose directory is no large part of it.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no zip, or one of empty members.
-    """
+    """A zip file to read, whose directory is no large part of it."""
     with open_plain(path) as stream:
         try:
             archive = zip_in(stream, lambda size: size // 3 + MOST_SMALL)
@@ -172,11 +141,7 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
 
 @contextmanager
 def opened_member(archive: zipfile.ZipFile, name: str, where: str) -> Iterator[Any]:
-    """A member to read.
-
-    Raises:
-        ValueError: it is damaged.
-    """
+    """A member to read."""
     try:
         with archive.open(name) as stream:
             yield stream

@@ -10,15 +10,13 @@ from torch import Tensor
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.triplane_field import TriplaneField
+from latent_nerfstudio.models.bundle_start import COLOR_TOLERANCE
 from latent_nerfstudio.models.bundle_writing import settings_of
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import DECODER, SharedBundle, latent_space_tensors
 from latent_nerfstudio.models.triplane import TriplaneModel
 from latent_nerfstudio.scene_files.scene_file import SceneFile, scene_shapes
 from latent_nerfstudio.scene_files.sources import each_once
-
-COLOR_TOLERANCE = 1e-3
-"""Difference of background colours that 8 bits do not show."""
 
 SAMPLES = "samples"
 """Name of the fact of samples a ray: stratified ones and further ones where those found matter."""
@@ -46,8 +44,7 @@ def build_model(
         box: scene box.
         background_color: behind the objects, in [0, 1].
         num_train_data: pictures that it was trained on.
-        facts: what else is known of its data, such as `image_height`, pixels.
-    """
+        facts: what else is known of its data, such as `image_height`, pixels."""
     metadata = {"scene_names": list(names), "background_color": tuple(background_color), **facts}
     return config.setup(scene_box=SceneBox(aabb=box), num_train_data=num_train_data, metadata=metadata).eval()
 
@@ -55,18 +52,8 @@ def build_model(
 def facts_by_name(
     scenes: Iterable[SceneFile], bundle: SharedBundle, where: object, do: str = "leave one of them out"
 ) -> Dict[str, Dict[str, Any]]:
-    """The facts of scene files by name; each file is verified on the way.
-
-    Args:
-        scenes: from `read_scenes_from`.
-        bundle: theirs.
-        where: what an error is about.
-        do: what it advises.
-
-    Raises:
-        ValueError: two scenes of one name, or so many without planes that a model of them takes much more memory than
-            their files.
-    """
+    """The facts of a bundle's scene files by name; each file is verified on the way. So many without planes that a
+    model of them takes much more memory than the files are refused."""
     facts: Dict[str, Dict[str, Any]] = {}
     numbers, empty = math.prod(scene_shapes(bundle)["micro_planes"] or (0,)), 0
     for scene in each_once(scenes, where, do):
@@ -74,9 +61,8 @@ def facts_by_name(
         empty += 4 * numbers * (scene.micro_planes is None)
         if empty > MOST_EMPTY:
             got = f"{empty:,} bytes for {len(facts)} scenes"
-            raise ValueError(
-                problem(where, f"planes left out of {MOST_EMPTY:,} bytes at most", got, "name fewer scenes")
-            )
+            expected = f"planes left out of {MOST_EMPTY:,} bytes at most"
+            raise ValueError(problem(where, expected, got, "name fewer scenes"))
     return facts
 
 
@@ -90,16 +76,11 @@ def set_samples(model: Any, facts: Dict[str, Dict[str, Any]]) -> None:
 
 
 def field_of(model: LatentModel) -> TriplaneField:
-    """The tri-plane field of a latent model.
-
-    Raises:
-        ValueError: another NeRF.
-    """
+    """The tri-plane field of a latent model."""
     if not isinstance(model.nerf, TriplaneModel):
         got = f"a {type(model.nerf).__name__}, whose scenes are whole networks"
-        raise ValueError(
-            problem("scene files", "tri-planes within the latent model", got, "train with latent-triplane")
-        )
+        expected, do = "tri-planes within the latent model", "train with latent-triplane"
+        raise ValueError(problem("scene files", expected, got, do))
     return model.nerf.field
 
 
@@ -109,17 +90,8 @@ def scene_files_of(
     facts: Optional[Mapping[str, Dict[str, Any]]] = None,
     names: Optional[Sequence[str]] = None,
 ) -> Iterator[SceneFile]:
-    """A model's scenes one at a time, copied to the host.
-
-    Args:
-        model: a latent model around tri-planes.
-        bundle_hash: of the bundle that holds what its scenes share.
-        facts: what is known of scenes, by name.
-        names: of the wanted ones; by default all.
-
-    Raises:
-        ValueError: another NeRF.
-    """
+    """A model's wanted scenes, by default all, one at a time, copied to the host, with what is known of them by
+    name."""
     field = field_of(model)
 
     def row(table: Optional[Tensor], index: int) -> Optional[Tensor]:
@@ -135,18 +107,8 @@ def scene_files_of(
 
 @torch.no_grad()
 def put_scenes(model: LatentModel, scenes: Iterable[SceneFile]) -> int:
-    """Gives a model's scenes what scene files of the same names hold; what a file leaves out is zero.
-
-    Args:
-        model: a latent model around tri-planes that holds the files' bundle.
-        scenes: read with that bundle.
-
-    Returns:
-        Number of scenes.
-
-    Raises:
-        ValueError: another NeRF, a scene that the model does not have, or parts of other shapes.
-    """
+    """Gives a model's scenes what scene files of the same names and bundle hold; what a file leaves out is zero.
+    Returns their number."""
     field, count, placements = field_of(model), 0, list(model.placements)
     places = {name: index for index, name in enumerate(model.scene_names)}
     for scene in scenes:
@@ -162,11 +124,7 @@ def put_scenes(model: LatentModel, scenes: Iterable[SceneFile]) -> int:
 
 
 def put_row(table: Optional[Tensor], index: int, value: Optional[Tensor], where: str) -> None:
-    """Sets a row of a table; to zero without a value.
-
-    Raises:
-        ValueError: a value where there is no table, or of another shape.
-    """
+    """Sets a row of a table; to zero without a value."""
     expected = None if table is None else list(table.shape[1:])
     if value is not None and list(value.shape) != expected:
         wanted = f"{expected or 'nothing'}, as the model has"

@@ -15,7 +15,7 @@ from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.scene_files.scene_file import SceneFile, scene_shapes
 
-FORMAT = "plane-images-v1"
+PLANE_IMAGES_FORMAT = "plane-images-v1"
 """Changed when the contents of a file of planes change their meaning."""
 
 
@@ -44,20 +44,9 @@ def write_plane_images(
 ) -> None:
     """Writes the composed planes of many scenes as one safetensors file, with one scene in memory at a time.
 
-    The file holds `planes` [N, 3F, T, T], and `mean` and `std` [3F] in float32 of each channel over all scenes and
-    texels, to normalise by. Its metadata have one entry `planes`, JSON: format, bundle, and the names in their order.
-
-    Args:
-        path: where to.
-        scenes: of the bundle.
-        names: theirs, in the same order: the file begins with them.
-        bundle: what they share.
-        precision: float16 or float32, of `planes`.
-
-    Raises:
-        ValueError: other scenes than announced.
-        OSError: there is no room, or the folder cannot be written to; nothing is left behind.
-    """
+    The file holds `planes` [N, 3F, T, T] in the precision, and `mean` and `std` [3F] in float32 of each channel over
+    all scenes and texels, to normalise by. Its metadata have one entry `planes`, JSON: format, bundle, and the names in
+    their order, with which the file begins."""
     features = bundle.field["micro_features"] + bundle.field["macro_features"] * bundle.has_base_planes
     side = bundle.field["resolution"]
     sums = torch.zeros(2, 3 * features, dtype=torch.float64)
@@ -82,7 +71,7 @@ def plane_header(names: Sequence[str], channels: int, side: int, bundle_hash: st
     entries: Dict[str, Any] = {"planes": {"dtype": kind, "shape": shape, "data_offsets": [0, end]}}
     for name, start in (("mean", end), ("std", end + 4 * channels)):
         entries[name] = {"dtype": "F32", "shape": [channels], "data_offsets": [start, start + 4 * channels]}
-    metadata = {"format": FORMAT, "bundle": bundle_hash, "scenes": list(names)}
+    metadata = {"format": PLANE_IMAGES_FORMAT, "bundle": bundle_hash, "scenes": list(names)}
     text = json.dumps({"__metadata__": {"planes": json.dumps(metadata)}, **entries}).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text

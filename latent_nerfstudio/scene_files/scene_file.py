@@ -32,7 +32,7 @@ from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.names import check_name
 from latent_nerfstudio.scene_files.quantisation import LARGEST, dequantise, quantise
 
-FORMAT = "scene-v1"
+SCENE_FORMAT = "scene-v1"
 """Changed when the contents of a scene file change their meaning."""
 
 SUFFIX = ".safetensors"
@@ -90,20 +90,7 @@ class SceneFile:
 
 
 def write_scene_file(path: Path, scene: SceneFile, precision: Precision = "float16") -> int:
-    """Writes a scene file, whole or not at all.
-
-    Args:
-        path: where to.
-        scene: the scene.
-        precision: of the micro planes, see `pack_scene`.
-
-    Returns:
-        Bytes written.
-
-    Raises:
-        ValueError: a scene that makes no file, see `pack_scene`.
-        OSError: there is no room, or the folder cannot be written to; nothing is left behind.
-    """
+    """Writes a scene file, whole or not at all, see `pack_scene`; its bytes are returned."""
     data = pack_scene(scene, precision)
     with replacing_file(path) as stream:
         stream.write(data)
@@ -111,19 +98,7 @@ def write_scene_file(path: Path, scene: SceneFile, precision: Precision = "float
 
 
 def read_scene_file(path: Path, bundle: Optional[SharedBundle] = None) -> SceneFile:
-    """Reads and verifies a scene file.
-
-    Args:
-        path: the file.
-        bundle: the bundle that the scene must belong to; None takes scenes of any.
-
-    Returns:
-        The scene, in float32 on the host.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no scene file, is damaged, or belongs to another bundle.
-    """
+    """Reads and verifies a scene file of a bundle, None for any: the scene, in float32 on the host."""
     with open_plain(path, MAX_FILE) as stream:
         return unpack_scene(stream, str(path), bundle)
 
@@ -131,21 +106,15 @@ def read_scene_file(path: Path, bundle: Optional[SharedBundle] = None) -> SceneF
 def pack_scene(scene: SceneFile, precision: Precision = "float16") -> bytes:
     """The contents of a scene's file, without facts that are `PRIVATE`; equal scenes make equal bytes.
 
-    Args:
-        scene: the scene.
-        precision: of the micro planes. float16 rounds each number by a part in 2048 at most; int8 has one scale a plane
-            and feature, and is off by half of it at most. Scene weights are few, and always float32.
-
-    Raises:
-        ValueError: a name that cannot be a file's, a scene without anything or of other shapes, numbers that are not
-            finite or too large for the precision, or facts that are not JSON.
-    """
+    Of the micro planes, float16 rounds each number by a part in 2048 at most; int8 has one scale a plane and feature,
+    and is off by half of it at most. Scene weights are few, and always float32."""
     check_name(scene.name)
     where = f"scene {scene.name!r}"
     check_numbers(scene, precision, where)
     tensors = stored_tensors(scene, precision)
     check_tensors(tensors, precision, where)
-    meta: Dict[str, Any] = {"format": FORMAT, "name": scene.name, "bundle": scene.bundle_hash, "precision": precision}
+    meta: Dict[str, Any] = {"format": SCENE_FORMAT, "name": scene.name, "bundle": scene.bundle_hash}
+    meta["precision"] = precision
     meta["facts"] = json_facts(public_facts(scene.facts), where)
     if not scene.placement.is_identity:
         meta[PLACEMENT] = scene.placement.as_fact()
@@ -153,11 +122,7 @@ def pack_scene(scene: SceneFile, precision: Precision = "float16") -> bytes:
 
 
 def signed(meta: Dict[str, Any], tensors: Dict[str, Tensor], where: str) -> bytes:
-    """The contents of a scene's file, by its tensors and its metadata without the hash.
-
-    Raises:
-        ValueError: too many facts.
-    """
+    """The contents of a scene's file, by its tensors and its metadata without the hash."""
     from safetensors.torch import save
 
     data = save(tensors, {"scene": canonical({**meta, "sha256": digest(meta, tensors)}).decode()})
@@ -172,11 +137,8 @@ def public_facts(facts: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def copy_scene_file(path: Path, target: Path) -> None:
-    """Copies a scene file without private facts; its tensors stay as they are, and so does a file without such facts.
-
-    Raises:
-        ValueError: it is no scene file, or is damaged.
-    """
+    """Copies a scene file without private facts; its tensors stay as they are, and so does a file without such
+    facts."""
     with open_plain(path, MAX_FILE) as stream:
         meta, tensors, data = verified(stream, str(path))
     facts = public_facts(meta["facts"])
@@ -187,16 +149,7 @@ def copy_scene_file(path: Path, target: Path) -> None:
 
 
 def unpack_scene(stream: BufferedIOBase, where: str, bundle: Optional[SharedBundle] = None) -> SceneFile:
-    """Reads and verifies the contents of a scene's file.
-
-    Args:
-        stream: the contents, of `MAX_FILE` bytes at most.
-        where: the file's name, for messages.
-        bundle: see `read_scene_file`.
-
-    Raises:
-        ValueError: see `read_scene_file`.
-    """
+    """Reads and verifies the contents of a scene's file, of `MAX_FILE` bytes at most; see `read_scene_file`."""
     meta, tensors, _ = verified(stream, where, bundle)
     placement = placement_from(meta[PLACEMENT], where) if PLACEMENT in meta else Placement()
     weights = tensors.get("scene_weights")
@@ -227,11 +180,7 @@ def verified(
 
 
 def read_meta(stream: BufferedIOBase, where: str) -> Tuple[Dict[str, Any], bytes]:
-    """The metadata entry `scene` of a safetensors file, and the bytes read for it: those before the first tensor.
-
-    Raises:
-        ValueError: another kind of file, or a header that is too large.
-    """
+    """The metadata entry `scene` of a safetensors file, and the bytes read for it: those before the first tensor."""
     first = stream.read(8)
     length, do = int.from_bytes(first, "little"), "name one that lns export-scenes wrote"
     if len(first) < 8 or not 2 <= length <= MAX_HEADER:
@@ -245,11 +194,7 @@ def read_meta(stream: BufferedIOBase, where: str) -> Tuple[Dict[str, Any], bytes
 
 
 def check_numbers(scene: SceneFile, precision: str, where: str) -> None:
-    """Refuses NaN, infinity, and planes that are too large for a precision.
-
-    Raises:
-        ValueError: such a scene, or an unknown precision.
-    """
+    """Refuses NaN, infinity, and planes that are too large for a precision."""
     if precision not in STORED:
         raise ValueError(problem("precision", f"one of {', '.join(STORED)}", repr(precision), "choose one of these"))
     for name in ("micro_planes", "scene_weights"):
@@ -285,13 +230,10 @@ def planes_of(tensors: Dict[str, Tensor]) -> Optional[Float[Tensor, "3 features 
 
 
 def check_meta(meta: Dict[str, Any], where: str) -> None:
-    """Refuses metadata of another format, and entries of other kinds.
-
-    Raises:
-        ValueError: such metadata.
-    """
-    if meta.get("format") != FORMAT:
-        raise ValueError(problem(where, f"the format {FORMAT}", repr(meta.get("format"))[:40], "update this package"))
+    """Refuses metadata of another format, and entries of other kinds."""
+    if meta.get("format") != SCENE_FORMAT:
+        got = repr(meta.get("format"))[:40]
+        raise ValueError(problem(where, f"the format {SCENE_FORMAT}", got, "update this package"))
     if set(meta) - {PLACEMENT} != set(KINDS) or not all(isinstance(meta[name], kind) for name, kind in KINDS.items()):
         raise ValueError(problem(where, f"the entries {', '.join(KINDS)}", ", ".join(meta)[:200] or "none", AGAIN))
     if meta["precision"] not in STORED:
@@ -305,11 +247,7 @@ def check_meta(meta: Dict[str, Any], where: str) -> None:
 
 
 def check_facts(facts: Dict[str, Any], where: str) -> None:
-    """Refuses facts with numbers that nobody can count with.
-
-    Raises:
-        ValueError: such a number.
-    """
+    """Refuses facts with numbers that nobody can count with."""
     for value in numbers_in(facts):
         if value and not 1 / MAX_FACT < abs(value) < MAX_FACT:
             raise ValueError(problem(f"{where}, facts", f"numbers up to {MAX_FACT:g}", f"{value:g}", "leave them out"))
@@ -325,11 +263,7 @@ def numbers_in(value: Any) -> Iterator[float]:
 
 
 def check_tensors(tensors: Dict[str, Tensor], precision: str, where: str) -> None:
-    """Refuses tensors that are no scene's: other names, types or axes, nothing at all, or too much.
-
-    Raises:
-        ValueError: such tensors.
-    """
+    """Refuses tensors that are no scene's: other names, types or axes, nothing at all, or too much."""
     planes, scales, weights = (tensors.get(name) for name in ("micro_planes", "micro_scales", "scene_weights"))
     unknown = sorted(set(tensors) - {"micro_planes", "micro_scales", "scene_weights"})
     do = "write the file again"
@@ -357,11 +291,7 @@ def is_planes(planes: Tensor, dtype: torch.dtype) -> bool:
 
 
 def check_belongs(own_hash: str, tensors: Dict[str, Tensor], bundle: SharedBundle, where: str) -> None:
-    """Refuses scenes of another bundle, and those with parts that the bundle's scenes do not have.
-
-    Raises:
-        ValueError: such a scene; the message names both bundles.
-    """
+    """Refuses scenes of another bundle, and those with parts that the bundle's scenes do not have."""
     if not bundle.has_hash(own_hash):
         expected, do = f"a scene of the shared bundle {bundle.hash}", "name the bundle that it was fitted against"
         raise ValueError(problem(where, expected, f"one of {own_hash[:64]}", do))
@@ -381,11 +311,7 @@ def scene_shapes(bundle: SharedBundle) -> Dict[str, Tuple[int, ...]]:
 
 
 def json_facts(facts: Dict[str, Any], where: str) -> Dict[str, Any]:
-    """Facts as they will be read again.
-
-    Raises:
-        ValueError: values that JSON does not have, NaN and infinity among them, or see `check_facts`.
-    """
+    """Facts as they will be read again; JSON has neither NaN nor infinity."""
     try:
         checked = json.loads(json.dumps(facts, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:

@@ -53,12 +53,7 @@ class SceneCameras:
 
 
 def cameras_of(scene: PlacedScene, box: Float[np.ndarray, "2 3"]) -> SceneCameras:
-    """The middle ones of a scene's cameras: medians over its views.
-
-    Args:
-        scene: as the dataparser placed it.
-        box: scene box.
-    """
+    """The middle ones of a placed scene's cameras: medians over its views."""
     frames = scene.frames
     distances = np.linalg.norm(frames.camera_to_worlds[:, :, 3] - box.mean(axis=0), axis=1)
     height, width, fx, fy, radius = (
@@ -76,11 +71,7 @@ def usual_cameras(bundle: SharedBundle, scale: float = 1.0) -> SceneCameras:
 
 
 def cameras_from_facts(facts: Dict[str, Any], bundle: SharedBundle, where: str, scale: float = 1.0) -> SceneCameras:
-    """The cameras among a scene's facts, or the usual ones of its bundle for those that are not there.
-
-    Raises:
-        ValueError: facts that are no cameras.
-    """
+    """The cameras among a scene's facts, or the usual ones of its bundle for those that are not there."""
     given, usual = facts.get(CAMERAS) or {}, usual_cameras(bundle, scale).as_fact()
     values = {name: given.get(name, value) for name, value in usual.items()} if isinstance(given, dict) else {}
     good = [type(value) in (int, float) and 1 / FARTHEST < value < FARTHEST for value in values.values()]
@@ -94,15 +85,8 @@ def cameras_from_facts(facts: Dict[str, Any], bundle: SharedBundle, where: str, 
 def write_views(
     folder: Path, model: LatentModel, scene: str, cameras: SceneCameras, poses: Float[np.ndarray, "views 4 4"]
 ) -> None:
-    """Renders views of a scene and writes them as a scene folder in Nerfstudio's format; view 0 is held out.
-
-    Args:
-        folder: the scene's folder, which is made.
-        model: what renders.
-        scene: the scene's name in the model.
-        cameras: size and focal lengths.
-        poses: OpenGL camera-to-world matrices, two or more.
-    """
+    """Renders views of a scene from two OpenGL camera-to-world matrices or more, and writes them as a scene folder,
+    which is made, in Nerfstudio's format; view 0 is held out."""
     from PIL import Image
 
     (folder / "images").mkdir(parents=True)

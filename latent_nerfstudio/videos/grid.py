@@ -122,11 +122,7 @@ class Grid:
 
 
 def grid_of(columns: int, rows: Sequence[str], height: int, width: int) -> Grid:
-    """The grid of so many scenes whose frames come closest to 16:9.
-
-    Raises:
-        ValueError: no frame that players show is large enough.
-    """
+    """The grid of so many scenes whose frames come closest to 16:9; players must show them."""
     grids: List[Grid] = [Grid(columns, tuple(rows), height, width, across) for across in range(1, columns + 1)]
     best = min(grids, key=lambda grid: abs(math.log(grid.size[1] / grid.size[0] / ASPECT)))
     best = replace(best, across=math.ceil(columns / best.bands))  # as many scenes in the last band as can be

@@ -14,6 +14,7 @@ from latent_nerfstudio.api.framing import framed
 from latent_nerfstudio.api.progress import progress
 from latent_nerfstudio.api.scenes import Pictures, Scene, Scenes, as_bytes, joined
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.pipelines.contact_sheet import SOLID, grey_depth, where_met
 from latent_nerfstudio.videos.grid import Grid, grid_of
 
 Row = Literal["rgb", "latent", "depth", "accumulation"]
@@ -21,9 +22,6 @@ Row = Literal["rgb", "latent", "depth", "accumulation"]
 
 PROBES = 4
 """Views of a scene that the range of its depth is taken from."""
-
-SOLID = 0.5
-"""Opacity from which on a pixel has a depth."""
 
 Range = Tuple[float, float]
 """Nearest and farthest distance that is told apart, world units."""
@@ -35,18 +33,7 @@ def turning(
     scenes: Scenes, names: Sequence[str], rows: Sequence[Row] = ("rgb",), views: int = 60, size: Optional[int] = None
 ) -> Iterator[Frame]:
     """Frames of scenes that turn beside each other, each in a walk that suits it, see `Scenes.ring`, and whole, see
-    `api.framing`.
-
-    Args:
-        scenes: what renders.
-        names: which ones.
-        rows: what is shown of each, from top to bottom.
-        views: frames of a turn.
-        size: height of a panel, pixels; by default that of the first scene's training pictures.
-
-    Raises:
-        ValueError: an unknown scene, a number out of its range, or more than a frame can show.
-    """
+    `api.framing`. Panels are as high as asked, pixels, or as the first scene's training pictures."""
     rings = rings_of(scenes, [[name] for name in names], size)
     columns: List[List[Scene]] = [[name] * views for name in names]
     grid = grid_for(rings, rows, size)
@@ -61,19 +48,8 @@ def blending(
     views: int = 120,
     size: Optional[int] = None,
 ) -> Iterator[Frame]:
-    """Frames of a scene that turns, becomes another and then itself again, between the two of them.
-
-    Args:
-        scenes: what renders.
-        first: scene at the beginning, shown at the left.
-        second: scene that it becomes, shown at the right.
-        rows: what is shown of each, from top to bottom.
-        views: frames of the turn.
-        size: height of a panel, pixels; by default that of the first scene's training pictures.
-
-    Raises:
-        ValueError: an unknown scene, a NeRF whose scenes share nothing, or a number out of its range.
-    """
+    """Frames of a scene that turns, becomes another and then itself again, between the two of them; panels as in
+    `turning`."""
     (ring,) = rings_of(scenes, [[first, second]], size)
     shares = [shared_at(view, views) for view in range(views)]
     blends: List[Scene] = [scenes.blend(first, second, share) for share in shares]
@@ -91,12 +67,10 @@ def shared_at(view: int, views: int) -> float:
 def rings_of(scenes: Scenes, groups: Sequence[Sequence[str]], size: Optional[int]) -> List[Ring]:
     """A ring for each group of scenes that shows them whole, with pictures of one height: the wanted one, or that of
     the first scene's training pictures where it is larger. A decoder knows objects at the scale that it has seen, so
-    smaller pictures are shrunk.
-    """
+    smaller pictures are shrunk."""
     if not groups:
         raise ValueError(problem("scenes", "at least one", "none", "name one, or all"))
-    if size is not None:
-        check_side(size)
+    check_side(size)
     rings = [framed(scenes, group) for group in progress(groups, "Looking at the scenes", len(groups))]
     return [ring.resized(max(size or 0, rings[0].height)) for ring in rings]
 
@@ -117,20 +91,11 @@ def frames_of(
     grid: Grid,
     titles: Sequence[Sequence[str]],
 ) -> Iterator[Frame]:
-    """Frames of a grid.
-
-    Args:
-        scenes: what renders.
-        columns: what each column shows in each frame.
-        rings: the walk of each column.
-        grid: where the panels lie.
-        titles: of the columns in each frame.
-    """
+    """Frames of a grid: what each column shows in each frame, on the walk of its ring, under the frame's titles."""
     count, views = len(columns), len(titles)
-    ranges = [
-        depth_range(scenes, shown, ring) if "depth" in grid.rows else (0.0, 1.0)
-        for shown, ring in zip(columns, rings, strict=True)
-    ]
+    ranges = [(0.0, 1.0)] * count
+    if "depth" in grid.rows:
+        ranges = [depth_range(scenes, shown, ring) for shown, ring in zip(columns, rings, strict=True)]
     cameras = walk_together(rings, views)
     order = [columns[column][view] for view in range(views) for column in range(count)]
     pictures = (picture for part in scenes.stream(order, cameras) for picture in part)
@@ -149,9 +114,7 @@ def depth_range(scenes: Scenes, shown: Sequence[Scene], ring: Ring) -> Range:
     met = seen.depth[seen.accumulation > SOLID]
     if not len(met):
         return 0.0, 1.0
-    low, high = (
-        float(value) for value in torch.quantile(met[:: 1 + len(met) // (1 << 20)], torch.tensor([0.01, 0.99]))
-    )
+    low, high = torch.quantile(met[:: 1 + len(met) // (1 << 20)], torch.tensor([0.01, 0.99])).tolist()
     return low, max(high, low + 1e-6)
 
 
@@ -160,7 +123,7 @@ def panels_of(picture: Pictures, grid: Grid, limits: Range) -> List[UInt8[np.nda
     shown: Dict[str, Tensor] = {
         "rgb": picture.rgb[0],
         "latent": where_met(picture.latent[0], picture.accumulation[0]),
-        "depth": grey(picture.depth[0], picture.accumulation[0], limits),
+        "depth": grey_depth(picture.depth[0], picture.accumulation[0], limits),
         "accumulation": picture.accumulation[0].expand(-1, -1, 3),
     }
     return [as_bytes(shrunk(shown[row], grid.height, grid.width)) for row in grid.rows]
@@ -173,18 +136,3 @@ def shrunk(picture: Float[Tensor, "_ _ channels"], height: int, width: int) -> F
     batch = picture.permute(2, 0, 1)[None]
     smaller = F.interpolate(batch, size=(height, width), mode="bilinear", antialias=True)
     return smaller[0].permute(1, 2, 0).clamp(0, 1)
-
-
-def grey(
-    depth: Float[Tensor, "height width 1"], accumulation: Float[Tensor, "height width 1"], limits: Range
-) -> Float[Tensor, "height width 3"]:
-    """Near is light, far is dark, nothing is white."""
-    low, high = limits
-    return where_met((0.9 - 0.8 * (depth - low) / (high - low)).clamp(0.1, 0.9), accumulation).expand(-1, -1, 3)
-
-
-def where_met(
-    picture: Float[Tensor, "height width channels"], accumulation: Float[Tensor, "height width 1"]
-) -> Float[Tensor, "height width channels"]:
-    """A picture of what rays meet, white elsewhere."""
-    return torch.where(accumulation > SOLID, picture, 1.0)

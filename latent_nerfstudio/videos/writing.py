@@ -34,13 +34,7 @@ Frame = UInt8[np.ndarray, "_ _ 3"]
 
 
 def check_video(path: Path) -> None:
-    """Refuses, before long work starts, a video that could not be written.
-
-    Raises:
-        ValueError: another ending than .mp4 and .gif.
-        FileNotFoundError: no ffmpeg.
-        OSError: a path that cannot be written.
-    """
+    """Refuses, before long work starts, a video that could not be written."""
     if path.suffix.lower() not in SETTINGS:
         raise ValueError(problem("output", " or ".join(SETTINGS), path, "change its ending"))
     if path.is_dir():
@@ -69,20 +63,8 @@ def check_ffmpeg() -> None:
 
 
 def write_video(path: Path, frames: Iterable[Frame], fps: int) -> int:
-    """Writes a video, whole or not at all.
-
-    Args:
-        path: .mp4 (H.264) or .gif, which is repeated for ever.
-        frames: of one size, of even numbers of pixels.
-        fps: frames a second, at least 1.
-
-    Returns:
-        Number of frames.
-
-    Raises:
-        ValueError: no frame, another ending, or a number out of its range.
-        OSError: no room, or a path that cannot be written.
-    """
+    """Writes an .mp4 (H.264) or a .gif, which is repeated for ever, whole or not at all; returns the number of frames,
+    which are of one size, of even numbers of pixels."""
     if fps < 1:
         raise ValueError(problem("fps", "at least 1", fps, "try 24"))
     check_video(path)

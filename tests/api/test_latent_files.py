@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny import camera_of, latent_model_of
 
-from latent_nerfstudio.api.latent_files import FORMAT, LatentFile, read_latents, render_latents, write_latents
+from latent_nerfstudio.api.latent_files import LATENTS_FORMAT, LatentFile, read_latents, render_latents, write_latents
 from latent_nerfstudio.api.scenes import Scenes
 
 
@@ -43,7 +43,7 @@ def test_what_is_written_diffusers_decodes_and_comes_back(scenes, kl, tmp_path):
         torch.testing.assert_close(getattr(file.cameras, name), getattr(cameras, name))
     assert file.box is not None and file.box.tolist() == [[-1.0] * 3, [1.0] * 3]
     with safe_open(path, "pt") as stream:
-        assert json.loads(stream.metadata()["latents"])["format"] == FORMAT
+        assert json.loads(stream.metadata()["latents"])["format"] == LATENTS_FORMAT
 
 
 def test_cameras_are_those_of_the_size_that_latents_have(kl, tmp_path):
@@ -77,7 +77,15 @@ def test_latents_alone_are_enough(tmp_path):
 
 
 def said(**changes):
-    values = {"format": FORMAT, "height": 8, "width": 8, "scene": "a", "source": "", "autoencoder": {}, "box": None}
+    values = {
+        "format": LATENTS_FORMAT,
+        "height": 8,
+        "width": 8,
+        "scene": "a",
+        "source": "",
+        "autoencoder": {},
+        "box": None,
+    }
     return {"latents": json.dumps({**values, **changes})}
 
 

@@ -50,7 +50,7 @@ FOLDERS = Group(
          command=f"{TRAIN}/notes.txt"),
     Case("a scene of a name that is a drive", "scene name: expected 1 to 200 bytes", rename("scene", "c:scene"),
          command="ns-train triplane --data FOLDER/c:scene"),
-    Case("`--scenes` with a name that is not there", "scenes: expected names of scenes in",
+    Case("`--scenes` with a name that is not there", "scenes: expected scenes of",
          command=f"{MANY} scenes --scenes '[\"aa\"]'", takes="scenes"),
     Case("`--max-scenes 0`", "max_scenes: expected 1 or more", command=f"{MANY} scenes --max-scenes 0",
          takes="scenes"),

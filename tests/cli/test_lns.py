@@ -156,7 +156,7 @@ def test_an_exported_scene_can_be_trained_on(exported, random_autoencoder, two_b
 
 
 def test_export_refuses_what_it_cannot_do(latent_run, exported, tmp_path):
-    with pytest.raises(ValueError, match="scene: expected a scene of .*, such as red, got 'rad'"):
+    with pytest.raises(ValueError, match="scenes: expected scenes of .*, such as red, got 'rad'"):
         export_scene(latent_run, "rad", tmp_path)
     with pytest.raises(FileExistsError, match="expected nothing there, got a run"):
         export_scene(latent_run, "red", exported.parents[3])

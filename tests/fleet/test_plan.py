@@ -53,7 +53,7 @@ def test_names_are_found_without_reading_a_scene(balls, tmp_path):
     assert find_names(tmp_path) == ["broken", "good"]
     with pytest.raises(FileNotFoundError, match="nowhere: expected a folder of scenes, got no folder"):
         find_names(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="expected names of scenes in .*, such as .*, got 'z'"):
+    with pytest.raises(ValueError, match="expected scenes of .*, such as .*, got 'z'"):
         find_names(balls, ["z"])
 
 
@@ -123,16 +123,16 @@ def test_scenes_of_other_pictures_are_known_and_untouched_ones_are_not_read(inve
 
 def test_settings_are_kept_and_others_refused(tmp_path):
     settings = FitSettings(bundle="abc", steps=10)
-    keep_settings(tmp_path, settings)
-    keep_settings(tmp_path, FitSettings(bundle="abc", steps=10))
+    keep_settings(tmp_path, settings.values())
+    keep_settings(tmp_path, FitSettings(bundle="abc", steps=10).values())
     assert json.loads((tmp_path / "settings.json").read_text())["steps"] == 10
     expected = "settings.json: expected bundle abc, steps 10, got bundle abd, steps 11; .* another --output"
     with pytest.raises(ValueError, match=expected):
-        keep_settings(tmp_path, FitSettings(bundle="abd", steps=11))
+        keep_settings(tmp_path, FitSettings(bundle="abd", steps=11).values())
     for text in ("[1]", "{", "[" * 200_000):
         (tmp_path / "settings.json").write_text(text)
         with pytest.raises(ValueError, match="settings.json: expected .*JSON.*; remove it to begin anew"):
-            keep_settings(tmp_path, settings)
+            keep_settings(tmp_path, settings.values())
 
 
 def test_every_setting_is_in_the_fingerprint():

@@ -8,7 +8,8 @@ from tiny import latent_model_of, small_nerf
 
 from latent_nerfstudio.api.cameras import Ring
 from latent_nerfstudio.api.scenes import Scenes, as_bytes
-from latent_nerfstudio.videos.turning import blending, depth_range, grey, grid_for, rings_of, shared_at, shrunk, turning
+from latent_nerfstudio.pipelines.contact_sheet import grey_depth
+from latent_nerfstudio.videos.turning import blending, depth_range, grid_for, rings_of, shared_at, shrunk, turning
 
 ROWS = ("rgb", "latent", "depth", "accumulation")
 
@@ -72,9 +73,9 @@ def test_small_panels_are_shrunk_from_the_training_size(scenes):
 
 def test_depth_keeps_its_shades():
     depth = torch.tensor([[[1.0], [2.0], [3.0], [9.0]]])
-    shades = grey(depth, torch.tensor([[[1.0], [1.0], [1.0], [0.1]]]), (1.0, 3.0))
+    shades = grey_depth(depth, torch.tensor([[[1.0], [1.0], [1.0], [0.1]]]), (1.0, 3.0))
     torch.testing.assert_close(shades[0, :, 0], torch.tensor([0.9, 0.5, 0.1, 1.0]))
-    near, far = (grey(torch.full((1, 1, 1), d), torch.ones(1, 1, 1), (1.0, 3.0)) for d in (0.0, 9.0))
+    near, far = (grey_depth(torch.full((1, 1, 1), d), torch.ones(1, 1, 1), (1.0, 3.0)) for d in (0.0, 9.0))
     assert (float(near[0, 0, 0]), float(far[0, 0, 0])) == (pytest.approx(0.9), pytest.approx(0.1))
 
 

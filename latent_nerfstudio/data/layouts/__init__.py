@@ -49,12 +49,7 @@ def detect_layout(folder: Path) -> Optional[str]:
 
 
 def read_scene(folder: Path, json_path: Optional[Path] = None) -> SceneFrames:
-    """Reads a scene folder in whichever layout it has, or a camera file in that of `transforms.json`.
-
-    Raises:
-        FileNotFoundError: a file of the layout is absent.
-        ValueError: a file is not as it should be.
-    """
+    """Reads a scene folder in whichever layout it has, or a camera file in that of `transforms.json`."""
     if json_path is not None:
         return read_transforms(folder, json_path)
     layout = detect_layout(folder)

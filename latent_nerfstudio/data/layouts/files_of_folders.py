@@ -9,11 +9,7 @@ from latent_nerfstudio.names import name_key
 
 
 class FilesOfFolders:
-    """Finds files by the paths of a camera file; absent ones cost no call of the file system.
-
-    Args:
-        root: folder that paths are relative to.
-    """
+    """Finds files by the paths of a camera file, relative to a root; absent ones cost no call of the file system."""
 
     def __init__(self, root: Path):
         self.root = str(root)
@@ -25,10 +21,8 @@ class FilesOfFolders:
         return os.path.abspath(os.path.join(self.root, name))
 
     def find(self, name: str, suffixes: Sequence[str] = ()) -> Optional[Path]:
-        """Where a file is: as it is named, or with one of the suffixes behind; None where there is none.
-
-        Appended, not replaced: 'frame.001' has no extension.
-        """
+        """Where a file is: as it is named, or with a suffix behind (not replaced: 'frame.001' has no extension); None
+        if nowhere."""
         folder, last = os.path.split(os.path.join(self.root, name))
         key = name_key(last)
         there = self._names_in(folder)

@@ -93,11 +93,7 @@ def opencv_to_opengl(camera_to_worlds: Float[np.ndarray, "views 3 4"]) -> Float[
 
 
 def held_out_split(count: int, eval_interval: int) -> Mapping[str, tuple[int, ...]]:
-    """Holds out views 0, eval_interval, 2 eval_interval, ... of two views or more: the same on each machine.
-
-    Returns:
-        View indices of train, val and test; val and test are the same, and no part is empty.
-    """
+    """Views 0, n, 2n, ... of two or more for val and test alike, the others for train; the same on each machine."""
     evaluation = tuple(range(0, count, eval_interval))
     train = tuple(index for index in range(count) if index % eval_interval)
     return {"train": train, "val": evaluation, "test": evaluation}
@@ -106,16 +102,12 @@ def held_out_split(count: int, eval_interval: int) -> Mapping[str, tuple[int, ..
 def complete_splits(
     given: Mapping[str, Sequence[int]], count: int, eval_interval: int
 ) -> Mapping[str, tuple[int, ...]]:
-    """Fills in the splits that a scene's files leave open.
+    """The views of train, val and test, where a scene's files leave some of them open.
 
-    Without any split, or with train alone and all views in it, every `eval_interval`-th view of what there is to
-    train on is held out. One of val and test stands in for the other. Views that no evaluation split names are
-    for training where train is absent, and views that train does not name are for evaluation where both
-    evaluation splits are absent. Empty lists count as absent.
-
-    Returns:
-        View indices of train, val and test, none of them empty unless every view is in an evaluation split.
-    """
+    Without any split, or with train alone and all views in it, every `eval_interval`-th view of what there is to train
+    on is held out. One of val and test stands in for the other. Views that no evaluation split names are for training
+    where train is absent, and views that train does not name are for evaluation where both evaluation splits are
+    absent. Empty lists count as absent. None comes out empty unless every view is in an evaluation split."""
     splits = {name: tuple(indices) for name, indices in given.items() if len(indices) > 0}
     evaluation = splits.get("val", ()) + splits.get("test", ())
     if "train" in splits and not evaluation:

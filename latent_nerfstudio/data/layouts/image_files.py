@@ -39,21 +39,15 @@ class ImageHeader:
 
 
 def read_image_headers(paths: Sequence[Path]) -> list[ImageHeader]:
-    """The headers of images, with a bar where they take more than two seconds. Raises as `read_image_header`."""
+    """The headers of images, with a bar where they take more than two seconds."""
     return [read_image_header(path) for path in tqdm(paths, "Reading headers", delay=2, leave=False, unit="image")]
 
 
 def read_image_header(path: Union[Path, str], any_mode: bool = False) -> ImageHeader:
-    """Reads the size of an image without decoding it, and looks whether the file is complete.
+    """Reads the size of an image without decoding it, and refuses one that is truncated or larger than memory.
 
     A PNG or JPEG that does not end as its format says is decoded, so that a truncated file is told from one with
-    harmless bytes after its end. Other formats are judged by their headers alone. `any_mode` as for `open_picture`.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file is no image, is truncated, is of a mode that is not read, or says to have no pixels or more
-            than memory holds.
-    """
+    harmless bytes after its end. Other formats are judged by their headers alone. `any_mode` as for `open_picture`."""
     with worded(path), open_file(path) as file:
         header = _png_header(file)
         file.seek(0)

@@ -40,14 +40,9 @@ class SrnIntrinsics:
 def read_srn(folder: Path) -> SceneFrames:
     """Reads a scene in the SRN layout: `rgb/*.png`, `pose/*.txt` and `intrinsics.txt`, without splits.
 
-    Poses are camera-to-world in the OpenCV convention (y down, z forwards) and come out in OpenGL's. Images may
-    differ in size from the one that `intrinsics.txt` is for: the intrinsics are scaled to the images, as floats.
-    Views are sorted by name.
-
-    Raises:
-        FileNotFoundError: a part of the layout, or the pose of an image, is absent.
-        ValueError: anything in the files is not as it should be.
-    """
+    Poses are camera-to-world in the OpenCV convention (y down, z forwards) and come out in OpenGL's. Images may differ
+    in size from the one that `intrinsics.txt` is for: the intrinsics are scaled to the images, as floats. Views are
+    sorted by name."""
     intrinsics = read_srn_intrinsics(folder / "intrinsics.txt")
     stems, image_paths, absent = _paired(folder)
     check_view_count(len(stems), folder / "rgb", absent)

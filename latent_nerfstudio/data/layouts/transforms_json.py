@@ -53,24 +53,14 @@ class ListedFrame:
 
 
 def read_transforms(folder: Path, json_path: Optional[Path] = None) -> SceneFrames:
-    """Reads a scene in the layout of Nerfstudio or instant-ngp.
+    """Reads a scene in the layout of Nerfstudio or instant-ngp, named after its folder, which image paths are relative
+    to.
 
-    Intrinsics are looked up as in nerfstudio: a value at the top of the file holds for all frames, else each
-    frame has its own. In addition, as in instant-ngp, the focal length may come from `camera_angle_x` (radians) or
-    `x_fov` (degrees), the principal point defaults to the middle of the image, image paths may lack their
-    extension, and `dynamic_mask_NAME.png` beside an image marks what is left out of it. Frames are sorted by path, as
-    nerfstudio does.
-
-    Args:
-        folder: the scene folder, which image paths are relative to.
-        json_path: the camera file, where it is not `folder / "transforms.json"`.
-
-    Returns:
-        The scene, named after its folder.
-
-    Raises:
-        ValueError: anything in the file or its images is not as it should be; the message names file and frame.
-    """
+    Intrinsics are looked up as in nerfstudio: a value at the top of the file holds for all frames, else each frame has
+    its own. In addition, as in instant-ngp, the focal length may come from `camera_angle_x` (radians) or `x_fov`
+    (degrees), the principal point defaults to the middle of the image, image paths may lack their extension, and
+    `dynamic_mask_NAME.png` beside an image marks what is left out of it. Frames are sorted by path, as nerfstudio
+    does."""
     json_path = json_path or folder / "transforms.json"
     frames = read_frames(load_json(json_path), folder, json_path, sort=True)
     check_view_count(len(frames), json_path, frames.absent)
@@ -78,11 +68,7 @@ def read_transforms(folder: Path, json_path: Optional[Path] = None) -> SceneFram
 
 
 def load_json(path: Path) -> dict[str, Any]:
-    """Loads a JSON object from a file in UTF-8, with or without a byte-order mark.
-
-    Raises:
-        ValueError: no regular file, broken JSON (the message gives line and column), or not an object.
-    """
+    """Loads a JSON object from a file in UTF-8, with or without a byte-order mark."""
     text = read_text(path)
     check_values(text, path, "split the scene")
     try:
@@ -99,17 +85,8 @@ def load_json(path: Path) -> dict[str, Any]:
 
 
 def read_frames(meta: Mapping[str, Any], folder: Path, where: Path, sort: bool) -> SceneFrames:
-    """Reads the frames of one camera file, any number; those whose images are not on disk are in `absent`.
-
-    Args:
-        meta: content of the camera file.
-        folder: what image paths are relative to.
-        where: the camera file, for messages.
-        sort: whether to sort the frames by path; else they keep the file's order.
-
-    Raises:
-        ValueError: see `read_transforms`.
-    """
+    """Reads the frames of one camera file, any number; those whose images are not on disk are in `absent`. They are
+    sorted by path, or keep the file's order."""
     files = FilesOfFolders(folder)
     listed, absent = _find_images(_entries(meta, where), files, where, sort)
     names, frames = [frame.name for frame in listed], [frame.entry for frame in listed]
@@ -119,6 +96,10 @@ def read_frames(meta: Mapping[str, Any], folder: Path, where: Path, sort: bool) 
     cx, cy = _lookup(meta, frames, "cx", where), _lookup(meta, frames, "cy", where)
     check_positive(fx, "focal length fl_x", names, where)
     check_positive(fy, "focal length fl_y", names, where)
+    applied = None
+    if "applied_transform" in meta:
+        matrix = _matrix(meta["applied_transform"], "applied_transform", where)
+        applied = _finite(matrix, "applied_transform", where)
     return SceneFrames(
         name=scene_name(folder),
         image_paths=tuple(frame.image_path for frame in listed),
@@ -136,7 +117,7 @@ def read_frames(meta: Mapping[str, Any], folder: Path, where: Path, sort: bool) 
         mask_paths=_masks(listed, headers, lambda frame: _named_mask(frame, files, where)),
         dynamic_masks=_masks(listed, headers, lambda frame: _dynamic_mask(frame, files)),
         absent=tuple(absent),
-        applied_transform=_applied_transform(meta, where),
+        applied_transform=applied,
         applied_scale=_positive(meta.get("applied_scale", 1.0), "applied_scale", where),
     )
 
@@ -388,17 +369,11 @@ def _aabb(meta: Mapping[str, Any], where: Path) -> Optional[Float[np.ndarray, "2
         aabb = np.array(meta["aabb"], dtype=np.float64).reshape(2, 3)
     except (TypeError, ValueError, OverflowError):
         aabb = np.full((2, 3), np.nan)
-    if not (np.abs(aabb) <= LARGEST).all() or not _has_volume(aabb):
+    if not (np.abs(aabb) <= LARGEST).all() or not (np.diff(aabb.astype(np.float32), axis=0) > 0).all():
         expected = "two corners [[x, y, z], [x, y, z]], the lower one first"
         do = "write the scene's bounds in world units, or remove the entry"
         raise ValueError(problem(f"{where}, aabb", expected, f"{shown(meta['aabb']):.80}", do))
     return aabb
-
-
-def _has_volume(aabb: Float[np.ndarray, "2 3"]) -> bool:
-    """Whether the upper corner is above the lower one in the numbers that training computes with."""
-    low, high = aabb.astype(np.float32)
-    return bool((low < high).all())
 
 
 def _capture_box(meta: Mapping[str, Any], where: Path) -> Optional[Float[np.ndarray, "2 3"]]:
@@ -446,11 +421,3 @@ def _dynamic_mask(frame: ListedFrame, files: FilesOfFolders) -> Optional[Path]:
     """The mask of what moves, which instant-ngp looks for beside an image."""
     path = frame.image_path
     return files.find(os.path.abspath(path.with_name(f"dynamic_mask_{path.stem}.png")))
-
-
-def _applied_transform(meta: Mapping[str, Any], where: Path) -> Optional[Float[np.ndarray, "3 4"]]:
-    """The transform that `ns-process-data` says it applied."""
-    if "applied_transform" not in meta:
-        return None
-    matrix = _matrix(meta["applied_transform"], "applied_transform", where)
-    return _finite(matrix, "applied_transform", where)
