@@ -74,7 +74,11 @@ class Ring:
         return replace(self, height=height, width=width, focal=(self.focal[0] * across, self.focal[1] * down))
 
     def cameras(self, views: int) -> Cameras:
-        """So many cameras in the order of a walk that ends where it began."""
+        """So many cameras in the order of a walk that ends where it began.
+
+        Raises:
+            ValueError: no view at all.
+        """
         return pinhole_cameras(self.walk(views), [self.focal], self.height, self.width)
 
     def walk(self, views: int) -> Float[np.ndarray, "views 4 4"]:

@@ -60,12 +60,24 @@ WORDS: Dict[Kind, str] = {
 
 
 def resolve(source: str, kind: Kind, subfolder: Optional[str] = None) -> Path:
-    """The folder or file of this machine that a source names: a path as it is given, if it is there, or a folder of the
-    client's cache for a Hub id OWNER/NAME or OWNER/NAME@REVISION.
+    """The folder or file of this machine that a source names.
 
-    The folder holds the autoencoder's config.json, the bundle's bundle.json, or the folder `scenes` (beside which
-    `shared_bundle` may lie). The autoencoder's subfolder of a repository is by default one of the usual ones. Names of
-    what is part of the package (`bundled`) are the callers' business."""
+    Args:
+        source: a path, or a Hub id OWNER/NAME or OWNER/NAME@REVISION. A path that is there counts first. Names of what
+            is part of the package (`bundled`) are the callers' business.
+        kind: what it should hold.
+        subfolder: of a Hub repository, where the autoencoder is; by default the usual ones are looked at.
+
+    Returns:
+        A path as it is given, or a folder of the client's cache: that which holds the autoencoder's config.json, the
+        bundle's bundle.json, or the folder `scenes` (beside which `shared_bundle` may lie).
+
+    Raises:
+        FileNotFoundError: neither a path nor a Hub id, or the Hub has no such repository or revision.
+        PermissionError: a repository that asks for permission first.
+        ValueError: the repository holds no such thing, or holds it as pickle.
+        ConnectionError: a Hub id that is neither cached nor within reach.
+    """
     path = Path(source).expanduser()
     if path.exists():
         return path

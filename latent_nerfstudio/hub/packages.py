@@ -51,7 +51,11 @@ class Package:
         kind: what to take of it.
         bundle: of scenes, their shared bundle: a Hub id or a name is named in the card, a folder goes with them.
         notes: what the card says besides what is measured.
-        picture: of scenes, as WebP, for the card."""
+        picture: of scenes, as WebP, for the card.
+
+    Raises:
+        FileNotFoundError, ValueError, ConnectionError: the source is not as it should be; see `resolve`.
+    """
 
     def __init__(
         self,
@@ -80,7 +84,11 @@ class Package:
         return for_terminal(f"{self.kind}: " + ", ".join(f"{name} {value}" for name, value in self.facts.items()))
 
     def copy_to(self, folder: Path) -> None:
-        """Copies the files, scenes without private facts, and verifies the copy."""
+        """Copies the files, scenes without private facts, and verifies the copy.
+
+        Raises:
+            ValueError: a file was changed meanwhile, or is a link that leads out of its folder.
+        """
         if self.kind == "scenes":
             copy_files(self.folder, folder / SCENES, SCENE_FILE, copy_scene_file)
             if self.bundle is not None and self.takes_bundle_along:
@@ -90,7 +98,11 @@ class Package:
         verify(folder, self.kind)
 
     def write(self, folder: Path, repository: str) -> None:
-        """Writes what is published as a repository into an empty folder."""
+        """Writes what is published as a repository into an empty folder.
+
+        Raises:
+            ValueError: see `copy_to`.
+        """
         self.copy_to(folder)
         if self.kind != "autoencoder":  # by config.json the Hub counts downloads
             said = {"library": "latent-nerfstudio", "kind": self.kind}
@@ -109,8 +121,17 @@ class Package:
     def push_to_hub(
         self, repository: str, private: bool = False, branch: Optional[str] = None, message: str = "Push"
     ) -> str:
-        """Publishes it on a branch, None for the main one, of a repository, which is made if there is none; removes of
-        an earlier publication the files of this kind that are no more. The address of the commit is returned."""
+        """Publishes it, and removes of an earlier publication the files of this kind that are no more.
+
+        Args:
+            repository: Hub id; made if there is none.
+            private: whether a new one is.
+            branch: to push to; None for the main one.
+            message: of the commit.
+
+        Returns:
+            The address of the commit.
+        """
         from huggingface_hub import HfApi
 
         api = HfApi()

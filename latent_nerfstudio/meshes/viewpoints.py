@@ -19,10 +19,20 @@ MAX_ELEVATION = 75.0
 def hemisphere(
     views: int, seed: int, radius: float = RADIUS, max_elevation: float = MAX_ELEVATION
 ) -> Float[np.ndarray, "views 4 4"]:
-    """OpenGL camera-to-world matrices (x right, y up, z backwards; world z up) that cover the upper hemisphere evenly.
+    """Camera poses that cover the upper hemisphere evenly.
 
     Positions follow a low-discrepancy sequence (R2, the two-dimensional golden ratio) shifted by the seed, uniform in
-    area, so any first part of them, and every tenth of them, covers the hemisphere as well."""
+    area, so any first part of them, and every tenth of them, covers the hemisphere as well.
+
+    Args:
+        views: number of cameras, at least 1.
+        seed: any integer >= 0.
+        radius: distance from the origin.
+        max_elevation: degrees above the horizon, in [0, 90).
+
+    Returns:
+        OpenGL camera-to-world matrices (x right, y up, z backwards; world z up).
+    """
     if not 0.0 <= max_elevation < 90.0:
         raise ValueError(problem("max_elevation", "degrees in [0, 90)", max_elevation, "choose 75, say"))
     shift = np.random.default_rng([seed, 0x51E5]).random(2)

@@ -98,7 +98,19 @@ def write_scene_file(path: Path, scene: SceneFile, precision: Precision = "float
 
 
 def read_scene_file(path: Path, bundle: Optional[SharedBundle] = None) -> SceneFile:
-    """Reads and verifies a scene file of a bundle, None for any: the scene, in float32 on the host."""
+    """Reads and verifies a scene file.
+
+    Args:
+        path: the file.
+        bundle: the bundle that the scene must belong to; None takes scenes of any.
+
+    Returns:
+        The scene, in float32 on the host.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no scene file, is damaged, or belongs to another bundle.
+    """
     with open_plain(path, MAX_FILE) as stream:
         return unpack_scene(stream, str(path), bundle)
 
