@@ -24,7 +24,7 @@ def test_what_fails_is_named_and_the_others_are_kept(bundle, balls, tmp_path):
     with pytest.raises(ValueError, match=r"fit: expected 3 scenes .*, got b: .*transforms\.json.*; mend"):
         lns.fit(tmp_path / "scenes", tmp_path / "out", bundle, **FEW)
     assert lns.load(tmp_path / "out" / "scenes", bundle).names == ["a", "c"]
-    for wrong, message in (({"steps": -1}, "steps: expected at"), ({"scenes": ["z"]}, "scenes: expected names")):
+    for wrong, message in (({"steps": -1}, "steps: expected at"), ({"scenes": ["z"]}, "scenes: expected scenes")):
         with pytest.raises(ValueError, match=message):
             lns.fit(balls, tmp_path / "none", bundle, **{**FEW, **wrong})
     assert not (tmp_path / "none").exists()
