@@ -85,8 +85,8 @@ def check_free(paths: Sequence[Path], overwrite: bool) -> None:
     taken = [path for path in paths if path.exists()]
     if taken and not overwrite:
         more = f" (and {len(taken) - 1} more)" if len(taken) > 1 else ""
-        do = "pass --overwrite or name another --output"
-        raise FileExistsError(problem(f"{taken[0]}{more}", "nothing there", "a file", do))
+        got, do = "a folder" if taken[0].is_dir() else "a file", "pass --overwrite or name another --output"
+        raise FileExistsError(problem(f"{taken[0]}{more}", "nothing there", got, do))
 
 
 def load_model(run: "Run") -> "LatentModel":

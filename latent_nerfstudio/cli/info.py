@@ -52,13 +52,14 @@ def lines_of(source: str) -> Iterator[Line]:
         yield from of_scenes(path)
     elif source in BUNDLED_BUNDLES or (path.exists() and find_folder(path) is not None):
         yield from of_bundle(source)
-    elif path.exists() or source.startswith("bundled") or source == "identity":
+    elif has_autoencoder(path) or source.startswith("bundled") or source == "identity":
         yield from of_autoencoder(source)
-    elif is_hub_id(source):
+    elif is_hub_id(source) and not path.exists():
         yield from of_hub(source)
     else:
         expected = "a run, scenes, a bundle, an autoencoder or a Hub id (owner/name)"
-        raise FileNotFoundError(problem(source, expected, "nothing there", "check the path"))
+        got, do = ("something else", "name one of these") if path.exists() else ("nothing there", "check the path")
+        raise FileNotFoundError(problem(source or "''", expected, got, do))
 
 
 def has_scenes(path: Path) -> bool:
@@ -68,6 +69,11 @@ def has_scenes(path: Path) -> bool:
         return path.suffix in (".safetensors", ".zip")
     is_other = any((path / mark).is_file() for mark in ("bundle.json", "config.json"))
     return any(path.glob("scenes/*.safetensors")) or (not is_other and any(path.glob("*.safetensors")))
+
+
+def has_autoencoder(path: Path) -> bool:
+    """Whether an autoencoder in diffusers format lies at a path, or in a subfolder of it."""
+    return any(path.glob("config.json")) or any(path.glob("*/config.json"))
 
 
 def of_run(path: Path) -> Iterator[Line]:

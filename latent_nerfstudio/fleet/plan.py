@@ -35,7 +35,7 @@ SHARE_OF_MEMORY = 0.5
 def find_names(data: Path, wanted: Sequence[str] = ()) -> List[str]:
     """Names of the wanted scenes of a folder, by default all, sorted; their files are not read."""
     if not data.is_dir():
-        raise FileNotFoundError(problem(data, "a folder of scenes", "no folder", "check --data"))
+        raise FileNotFoundError(problem(data, "a folder of scenes", "no folder", "check the path"))
     return [scene_name(folder) for folder in select_scenes(find_scenes(data), wanted, data)]
 
 

@@ -80,7 +80,8 @@ def send(path: Path, frames: Iterator[Frame], fps: int) -> int:
     if first is None:
         raise ValueError(problem("video", "at least one frame", "none", "ask for more views"))
     height, width = first.shape[:2]
-    settings: Any = {"fps": fps, "quality": None, "macro_block_size": 2, **SETTINGS[path.suffix.lower()]}
+    settings: Any = {"fps": fps, "quality": None, "macro_block_size": 2, "ffmpeg_log_level": "error"}
+    settings.update(SETTINGS[path.suffix.lower()])
     writer = imageio_ffmpeg.write_frames(str(path), (width, height), **settings)
     writer.send(None)
     count = 0

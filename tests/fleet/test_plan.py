@@ -51,7 +51,7 @@ def test_names_are_found_without_reading_a_scene(balls, tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "transforms.json").write_text("nothing")
     assert find_names(tmp_path) == ["broken", "good"]
-    with pytest.raises(FileNotFoundError, match="nowhere: expected a folder of scenes, got no folder"):
+    with pytest.raises(FileNotFoundError, match="nowhere: expected a folder of scenes, got no folder; check the path"):
         find_names(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="expected scenes of .*, such as .*, got 'z'"):
         find_names(balls, ["z"])

@@ -37,6 +37,14 @@ def test_a_gif_read_back(tmp_path):
         assert np.abs(got.astype(int) - wanted).max() <= 4
 
 
+def test_a_gif_of_colours_that_are_alike_says_nothing(tmp_path, capfd):
+    """ffmpeg would warn of colours of its palette that are there twice."""
+    noise = np.random.default_rng(0).integers(0, 8, (64, 64, 3), np.uint8)
+    write_video(tmp_path / "x.gif", iter([noise, noise]), fps=20)
+    said = capfd.readouterr()
+    assert said.err == said.out == ""
+
+
 def test_white_pages_stay_white(tmp_path):
     nearly = np.random.default_rng(0).integers(244, 256, (40, 40, 3), dtype=np.uint8)
     frame = np.concatenate([np.full((8, 40, 3), 255, np.uint8), nearly])
