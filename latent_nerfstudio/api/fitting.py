@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Optional, Sequence
+from typing import Any, Optional, Sequence, Union
 
 from latent_nerfstudio.api.loading import Source, load
 from latent_nerfstudio.api.scenes import Scenes
@@ -18,7 +18,7 @@ def fit(
     data: Source,
     output: Optional[Source] = None,
     bundle: Source = "bundled",
-    scenes: Sequence[str] = (),
+    scenes: Union[str, Sequence[str]] = (),
     steps: int = 300,
     device: Optional[str] = None,
     **settings: Any,
@@ -30,7 +30,7 @@ def fit(
         output: folder as `lns fit-scenes` writes it; the same call again goes on where the last one ended. None keeps
             the scenes in memory alone: `Scenes.save` writes them.
         bundle: `bundled`, a run that holds one, the bundle's folder, or a Hub id.
-        scenes: names of scenes; by default all.
+        scenes: name or names of scenes; by default all.
         steps: of each scene; 0 for what the bundle's scene encoder predicts.
         device: `cpu` or `cuda`; by default the GPU, if there is one.
         settings: any other field of `FitRequest`: `rgb_alignment_start`, `eval_interval`, `workers`, `seed`, ...
@@ -50,7 +50,8 @@ def fit(
         fitted.source = str(data)
         return fitted
     known: Any = {**settings, "device": device}
-    request = FitRequest(Path(data), Path(output).expanduser(), str(bundle), tuple(scenes), steps, **known)
+    names = (scenes,) if isinstance(scenes, str) else tuple(scenes)
+    request = FitRequest(Path(data), Path(output).expanduser(), str(bundle), names, steps, **known)
     *_, table = request.fit(latent_triplane.config)  # type: ignore[arg-type]
     failed = [f"{row.name}: {row.reason}" for row in table.failed()]
     if failed:

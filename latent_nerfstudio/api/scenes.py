@@ -106,8 +106,13 @@ def save_pictures(folder: Union[str, Path], pictures: Float[Tensor, "n height wi
 
     Returns:
         The files.
+
+    Raises:
+        FileExistsError: a file has the folder's name.
     """
     place = Path(folder).expanduser()
+    if place.is_file():
+        raise FileExistsError(problem(place, "a folder, or nothing there", "a file", "name another"))
     place.mkdir(parents=True, exist_ok=True)
     paths = [place / f"{index:04d}.png" for index in range(len(pictures))]
     for path, picture in zip(paths, as_bytes(pictures), strict=True):

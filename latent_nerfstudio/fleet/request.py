@@ -59,6 +59,8 @@ class FitRequest:
         """Refuses what cannot work, before anything is written or much is imported."""
         check_least(self, chunk=1, steps=0, rays_per_scene=1, eval_interval=2, seed=0)
         check_least(self, rgb_alignment_start=0, gpus_per_task=0)
+        if self.output.expanduser().resolve() == self.data.expanduser().resolve():
+            raise ValueError(problem("output", "another folder than that of the photos", self.output, "name one"))
         if self.workers != "ray":
             if not isinstance(self.workers, int):
                 raise ValueError(problem("workers", "a number, or 'ray'", repr(self.workers), "change it"))

@@ -150,6 +150,8 @@ def test_pictures_as_a_row_and_on_disk(tmp_path: Path):
         (tmp_path / "out" / name).symlink_to(tmp_path / "kept")
     paths = pictures.save(tmp_path / "out")
     assert (tmp_path / "kept").read_text() == "kept"
+    with pytest.raises(FileExistsError, match="kept: expected a folder, or nothing there, got a file; name another"):
+        pictures.save(tmp_path / "kept")
     assert [path.name for path in paths[:3]] == ["0000.png", "0001.png", "0002.png"]
     assert [path.name for path in paths[3:]] == ["depth.npy", "accumulation.npy", "latents.safetensors"]
     np.testing.assert_array_equal(np.load(paths[3]), pictures.depth[..., 0])

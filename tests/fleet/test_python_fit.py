@@ -13,7 +13,7 @@ FEW = {"steps": 4, "rays_per_scene": 64, "eval_interval": 10, "latent_cache": "m
 def test_scenes_are_fitted_and_open_with_and_without_a_folder(bundle, balls, tmp_path):
     kept = lns.fit(balls, tmp_path / "out", bundle, ["c"], **FEW)
     assert kept.names == ["c"] and kept.facts["c"]["steps"] == 4 and kept.facts["c"]["psnr"] > 0
-    free = lns.fit(balls, bundle=bundle, scenes=["c"], **FEW)
+    free = lns.fit(balls, bundle=bundle, scenes="c", **FEW)
     assert free.source == str(balls) and torch.equal(free.planes("c"), kept.planes("c"))
     assert free.save(tmp_path / "saved").is_dir() and lns.load(tmp_path / "saved", bundle).names == ["c"]
 
@@ -28,3 +28,5 @@ def test_what_fails_is_named_and_the_others_are_kept(bundle, balls, tmp_path):
         with pytest.raises(ValueError, match=message):
             lns.fit(balls, tmp_path / "none", bundle, **{**FEW, **wrong})
     assert not (tmp_path / "none").exists()
+    with pytest.raises(ValueError, match="output: expected another folder than that of the photos"):
+        lns.fit(balls, balls / ".." / balls.name, bundle, **FEW)
