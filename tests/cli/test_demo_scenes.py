@@ -52,7 +52,7 @@ def test_scenes_are_only_replaced_when_asked(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--start", "-1"], "start: expected an index >= 0, got -1"),
+        (["--start", "-1"], "start: expected at least 0, got -1"),
         (["--workers", "0"], "workers: expected at least 1"),
     ],
 )

@@ -16,7 +16,7 @@ def test_lazy_items_are_made_when_they_are_asked_for():
     assert squares[3] == 9 and made == [3]
     assert list(squares) == [0, 1, 4, 9] and made == [3, 0, 1, 2, 3]
     for index in (4, -1):
-        with pytest.raises(IndexError, match=f"expected a position from 0 to 3, got {index}"):
+        with pytest.raises(IndexError, match=f"position: expected one below 4, got {index}"):
             squares[index]
 
 
