@@ -217,9 +217,7 @@ def page(results: Results) -> str:
 
 def training_table(results: Results, latent: Sequence[Tuple[Dict[str, Any], Any]]) -> Tuple[List[str], List[List[str]]]:
     """Head and rows: one row a set of scenes, autoencoder and stage."""
-    from latent_nerfstudio.reports.run_report import LPIPS
-
-    perceived = next((name for _, pair in latent for name in pair[0] if name in LPIPS), None)
+    perceived = next((name for _, pair in latent for name in pair[0] if name.startswith("lpips")), None)
     quality = ["SSIM", *([] if perceived is None else [perceived.upper().replace("_", " ")])]
     head = [
         "scenes",

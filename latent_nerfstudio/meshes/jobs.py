@@ -64,9 +64,13 @@ def mesh_jobs(
     jobs = []
     for name, path in files.items():
         own = replace(options, seed=scene_seed(options.seed, zlib.crc32(name.encode())))
-        usual: UpAxis = "y" if path.suffix.lower() in Y_UP_SUFFIXES else "z"
-        jobs.append(SceneJob(out / name, own, mesh=path, up_axis=up_axis or usual))
+        jobs.append(SceneJob(out / name, own, mesh=path, up_axis=up_axis or usual_up_axis(path)))
     return jobs
+
+
+def usual_up_axis(path: Path) -> UpAxis:
+    """The up axis that a mesh file most likely has."""
+    return "y" if path.suffix.lower() in Y_UP_SUFFIXES else "z"
 
 
 def scene_seed(family: int, index: int) -> int:
