@@ -98,8 +98,8 @@ class LatentSpace(nn.Module):
         self.autoencoder: Autoencoder = autoencoder.setup()
         kind: NormalizerKind = "none" if self.autoencoder.is_identity else normalizer
         channels = self.autoencoder.num_channels
-        prior = (self.autoencoder.prior_mean, self.autoencoder.prior_std)
-        self.normalizer = Normalizer(kind, channels, *prior)
+        priors = (self.autoencoder.prior_mean, self.autoencoder.prior_std)  # JSON may have whole numbers
+        self.normalizer = Normalizer(kind, channels, *(torch.tensor(p, dtype=torch.float64).tolist() for p in priors))
         self.background_color = background_color_of(background_color)
         self.trains_encoder = False
         self.register_buffer("fitted", torch.zeros((), dtype=torch.bool))

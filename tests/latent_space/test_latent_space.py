@@ -1,5 +1,7 @@
 """Latent spaces: background, checkpoints, decoding, and looking at latents."""
 
+import shutil
+
 import pytest
 import torch
 from tiny import fit_to_noise, gradients
@@ -174,3 +176,10 @@ def test_checkpoint_of_another_channel_count(kl, kl8):
     stored = space_of(kl8).state_dict()
     with pytest.raises(ValueError, match="expected latents of 4 channels, as the autoencoder has, got 5; resume with"):
         space_of(kl).load_state_dict(stored)
+
+
+def test_a_prior_of_whole_numbers_is_read(tmp_path, kl):
+    shutil.copytree(kl, tmp_path / "vae")
+    (tmp_path / "vae" / "latent_space.json").write_text('{"mean": [0, 1, 2, 2147483648], "std": [1, 1, 2, 2]}')
+    normalizer = LatentSpace(AutoencoderConfig(source=str(tmp_path)), "mean-std").normalizer
+    assert normalizer.mean.tolist() == [0.0, 1.0, 2.0, 2147483648.0] and normalizer.std.tolist() == [1.0, 1.0, 2.0, 2.0]
