@@ -87,12 +87,14 @@ class Training:
     """Scenes, with the flags that they need."""
     flags: Tuple[str, ...] = ()
     """Of the method; those of the data come later, and win."""
+    quiet: Flags = QUIET
+    """Of all trainings of its kind, first."""
 
     def arguments(self, steps: int) -> List[str]:
         """Of ns-train."""
         data = self.data
         own = ["--data", data.source, *self.flags, *data.flags, "--max-num-iterations", str(steps)]
-        return [self.method, *QUIET, *own, *data.dataparser]
+        return [self.method, *self.quiet, *own, *data.dataparser]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ left out.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, List, Tuple
+from typing import Any, Tuple
 from unittest.mock import patch
 
 import tyro
@@ -41,16 +41,6 @@ TRIAL_STEPS = 10
 """Steps that the rate is measured on, after as many others."""
 
 
-class Nerfacto(Training):
-    """A training of Nerfstudio's own method, which knows no flags of ours."""
-
-    def arguments(self, steps: int) -> List[str]:
-        """Of ns-train."""
-        data = self.data
-        own = ["--data", data.source, *self.flags, *data.flags, "--max-num-iterations", str(steps)]
-        return [self.method, *ON_A_CPU, *own, *data.dataparser]
-
-
 @dataclass
 class MeasureNerfacto:
     """Trains nerfacto for some CPU seconds on each scene, and measures it on the held-out views."""
@@ -72,7 +62,8 @@ class MeasureNerfacto:
         for text in self.data:
             scene = named(text)
             for rays in self.rays:
-                training = Nerfacto("nerfacto", scene, ("--pipeline.datamanager.train-num-rays-per-batch", str(rays)))
+                flags = ("--pipeline.datamanager.train-num-rays-per-batch", str(rays))
+                training = Training("nerfacto", scene, flags, ON_A_CPU)
                 settings = {"scene": scene.name, "rays": rays, "seconds": self.seconds, "flags": scene.flags}
                 results.record(settings, lambda training=training: in_own_process(measure, training, self.seconds))
 

@@ -98,15 +98,18 @@ def rounded_rows(pipeline: Any) -> List[Numbers]:
 
 
 def rounded(planes: Any, bits: int) -> Any:
-    """Planes [..., rows, columns] as so many bits a number would hold them; zeros for none."""
+    """Planes [scenes, 3, features, rows, columns] as so many bits a number would hold them; zeros for none."""
+    from latent_nerfstudio.scene_files.quantisation import dequantise, quantise
+
     if bits == 0:
         return 0 * planes
     if bits >= 16:
         return planes.half().float() if bits == 16 else planes
-    largest = 2 ** (bits - 1) - 0.5 if bits < 8 else 127  # levels lie at both sides of zero where they are few
+    if bits == 8:
+        return dequantise(*quantise(planes.flatten(0, 1))).view_as(planes)
+    largest = 2 ** (bits - 1) - 0.5  # few levels lie at both sides of zero
     scales = (planes.abs().amax((-2, -1), keepdim=True) / largest).clamp(min=1e-12)
-    steps = planes / scales
-    return scales * (steps.round() if bits == 8 else (steps - 0.5).round().clamp(-largest - 0.5, largest - 0.5) + 0.5)
+    return scales * ((planes / scales - 0.5).round().clamp(-largest - 0.5, largest - 0.5) + 0.5)
 
 
 def stored(planes: Any, bits: int) -> float:

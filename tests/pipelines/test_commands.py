@@ -19,7 +19,7 @@ def test_the_process_ends_with_one_line_that_names_the_command(command):
     [["ns-render"], ["ns-render", "interpolate"], ["ns-export", "cameras"], ["ns-train", "spiral"], ["pytest"], []],
 )
 def test_other_processes_go_on(arguments):
-    refuse_unsupported(arguments)
+    assert refuse_unsupported(arguments) is None
 
 
 @pytest.mark.parametrize(("file", "program"), sorted(PROGRAMS.items()))
