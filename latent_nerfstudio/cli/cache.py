@@ -22,6 +22,8 @@ class Cache:
         folder = cache_folder(self.location)
         if folder is None:
             raise ValueError(problem("location", "disk or a folder", repr(self.location), "leave it out"))
+        if self.location != "disk" and not folder.is_dir():
+            raise FileNotFoundError(problem(folder, "a folder of encoded pictures", "no folder", "check --location"))
         if self.prune is not None and not self.prune >= 0:
             raise ValueError(problem("prune", "0 or more days", self.prune, "try 30"))
         files = cached_files(folder)

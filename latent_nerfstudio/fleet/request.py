@@ -6,7 +6,9 @@ Imports nothing heavy before it is used: the help of `lns` reads it.
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterator, Literal, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Annotated, Iterator, Literal, Optional, Tuple, Union
+
+import tyro
 
 from latent_nerfstudio.errors import check_least, problem
 
@@ -42,8 +44,8 @@ class FitRequest:
     machine."""
     gpus_per_task: Optional[float] = None
     """GPUs of a Ray task, may be part of one; by default 1 where the cluster has some."""
-    shard: Optional[str] = None
-    """Part i/n of the scenes, i from 1, for arrays of jobs; the call without it collects them all."""
+    shard: Annotated[Optional[str], tyro.conf.arg(metavar="I/N")] = None
+    """Part I of N of the scenes, I from 1, for arrays of jobs; the call without it collects them all."""
     device: Optional[Literal["cpu", "cuda"]] = None
     """Device of the fits; by default the GPU, if there is one."""
     chunk: Optional[int] = None

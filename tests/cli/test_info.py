@@ -78,7 +78,7 @@ def test_the_cache_loses_what_is_old_and_nothing_else(tmp_path, capsys):
     assert not old.exists() and new.exists()
     assert "Removed 1 files, 4 bytes" in said(capsys, "cache", "--location", str(tmp_path), "--prune", "0")
     assert not new.exists() and away.exists() and all(path.exists() for path in others)
-    for arguments in (["--location", "memory"], ["--prune", "-1"]):
+    for arguments in (["--location", "memory"], ["--location", str(tmp_path / "mistyped")], ["--prune", "-1"]):
         with pytest.raises(SystemExit, match="1"):
             main(["cache", *arguments])
         assert ": expected " in capsys.readouterr().err
