@@ -8,20 +8,22 @@ from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
 from torch import Tensor
 
-from latent_nerfstudio.api.codec import Images, as_batch, as_numbers
+from latent_nerfstudio.api.codec import AT_ONCE, Images, as_batch, as_numbers
 from latent_nerfstudio.api.scene_folder import check_fit
 from latent_nerfstudio.api.scenes import Scenes
 from latent_nerfstudio.data.latent_cache import group_by
+from latent_nerfstudio.data.validation import check_apart, check_poses, check_positive
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.placement import placement_of
 from latent_nerfstudio.latent_space.resolution import latent_cameras, mask_of_latent
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import SharedBundle
+from latent_nerfstudio.names import check_name
 from latent_nerfstudio.scene_encoder.projection import Photos, intrinsics_of
 from latent_nerfstudio.scene_files.model_scenes import build_model
 
-ALIKE = 1e-6
-"""Difference of poses that no two photos have."""
+ROUNDING = 1e-3
+"""How far beyond [0, 1] numbers of photos may be."""
 
 
 @torch.no_grad()
@@ -39,6 +41,7 @@ def predict(
     flat = cameras.reshape((-1,)).to("cpu")
     check_photos(pictures, flat, masks)  # type: ignore[arg-type]
     config, height = LatentModelConfig(shared_bundle=str(bundle.folder)), int(flat.height.max())
+    check_name(name)
     model = build_model(config, [name], bundle.box, bundle.background_color, image_height=height)
     model.to(device or torch.device("cpu"))
     encoder = model.scene_encoder
@@ -49,7 +52,7 @@ def predict(
         model.place([placement_of(np.asarray(box), np.asarray(bundle.aabb))])
     groups = photos_of(model, pictures, flat, masks)  # type: ignore[arg-type]
     if not encoder.sees(groups):
-        do = "check the cameras (Nerfstudio's axes: x right, y up, looking along -z), or give the scene's own box"
+        do = "check masks and cameras (Nerfstudio's axes: x right, y up, looking along -z), or give the scene's own box"
         raise ValueError(problem("photos", "some that see the bundle's box", "none that do", do))
     for part, value in encoder(groups)._asdict().items():
         parameter = getattr(model.nerf.field, part)
@@ -70,17 +73,18 @@ def check_photos(pictures: Sequence[Tensor], cameras: Cameras, masks: Optional[S
     for index, picture in enumerate(pictures):
         batch = as_batch(picture)
         check_fit(batch, cameras[index : index + 1])
-        if not bool(torch.isfinite(batch).all()):
-            raise ValueError(problem(f"photo {index}", "finite numbers", "others", "leave it out"))
+        if not bool(((batch > -ROUNDING) & (batch < 1 + ROUNDING)).all()):
+            do = "leave it out, or scale it"
+            raise ValueError(problem(f"photo {index}", "finite numbers: uint8, or in [0, 1]", "others", do))
     if masks is not None and [m.shape for m in masks] != [as_batch(p).shape[1:3] for p in pictures]:
         raise ValueError(problem("masks", "one of each photo's height and width", "others", "give those of the photos"))
-    poses = cameras.camera_to_worlds
-    numbers = torch.cat([poses.flatten(), *(getattr(cameras, name).flatten() for name in ("fx", "fy", "cx", "cy"))])
-    if not bool(torch.isfinite(numbers).all()):
-        raise ValueError(problem("cameras", "finite numbers", "others", "leave those photos out"))
-    if len(poses) > 1 and float((poses - poses[:1]).abs().max()) < ALIKE:
-        got = f"{len(poses)} that are all alike"
-        raise ValueError(problem("cameras", "a pose of its own for each photo", got, "give their poses (COLMAP)"))
+    poses, names = cameras.camera_to_worlds.numpy(), [f"photo {index}" for index in range(len(cameras))]
+    check_poses(poses, names, "cameras")
+    for name in ("fx", "fy"):
+        check_positive(getattr(cameras, name)[:, 0].numpy(), name, names, "cameras")
+    if not bool(torch.isfinite(torch.cat([cameras.cx, cameras.cy])).all()):
+        raise ValueError(problem("cameras, cx and cy", "finite numbers", "others", "leave those photos out"))
+    check_apart(poses, "cameras")
 
 
 def photos_of(
@@ -92,13 +96,13 @@ def photos_of(
     placed = latent_cameras(model.placements[0].cameras(cameras), space.downscale_factor)
     intrinsics = intrinsics_of(placed)
     for members in group_by([hash(tuple(picture.shape)) for picture in pictures]).values():
-        batch = as_batch([pictures[i] for i in members]).to(model.device)
-        latents = space.encode(batch).permute(0, 3, 1, 2)[None]
+        parts = as_batch([pictures[i] for i in members]).split(AT_ONCE)
+        latents = torch.cat([space.encode(part.to(model.device)) for part in parts]).permute(0, 3, 1, 2)[None]
         usable = None
         if masks is not None:
             usable = torch.stack([mask_of_latent(torch.as_tensor(masks[i]), space.downscale_factor) for i in members])
             usable = usable[None]
-        parts = (placed.camera_to_worlds[members].float()[None], intrinsics[members][None], usable)
-        moved: List[Any] = [None if part is None else part.to(model.device) for part in parts]
+        others = (placed.camera_to_worlds[members].float()[None], intrinsics[members][None], usable)
+        moved: List[Any] = [None if part is None else part.to(model.device) for part in others]
         groups.append(Photos(latents, *moved))
     return groups

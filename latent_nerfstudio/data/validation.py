@@ -16,6 +16,9 @@ LARGEST = 1e9
 SMALLEST = 1e-9
 """Smallest positive number of a camera file: float32 has no 1e-320."""
 
+ALIKE = 1e-6
+"""Difference of poses that no two photos have."""
+
 MIN_VIEWS = 1
 """Fewest views of a scene."""
 
@@ -42,6 +45,13 @@ def check_poses(camera_to_worlds: Float[np.ndarray, "views 3 4"], names: Sequenc
         name = names[int(np.argmin(determinants))]
         do = "write right-handed camera axes (x right, y up, z backwards)"
         raise ValueError(problem(f"{where}, pose of '{name}'", "a rotation (determinant +1)", "a mirror image", do))
+
+
+def check_apart(camera_to_worlds: Float[np.ndarray, "views 3 4"], where: object) -> None:
+    """Refuses poses of several photos that are all alike: the sign of poses that nobody has found."""
+    if len(camera_to_worlds) > 1 and np.abs(camera_to_worlds - camera_to_worlds[:1]).max() < ALIKE:
+        got = f"{len(camera_to_worlds)} that are all alike"
+        raise ValueError(problem(where, "a pose of its own for each photo", got, "give their poses (COLMAP)"))
 
 
 def check_positive(values: Float[np.ndarray, " views"], what: str, names: Sequence[str], where: object) -> None:

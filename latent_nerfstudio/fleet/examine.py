@@ -12,6 +12,7 @@ from nerfstudio.cameras.cameras import CameraType
 from latent_nerfstudio.data.layouts import SceneFrames, read_scene
 from latent_nerfstudio.data.scenes_dataparser import bounds_from_silhouettes
 from latent_nerfstudio.data.sources import files_of, folder_stamp, lies_within, scene_folder, source_hash
+from latent_nerfstudio.data.validation import check_apart
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.placement import Placement, box_words, placement_of
 from latent_nerfstudio.fleet.settings import FitSettings
@@ -49,6 +50,7 @@ def examine(
             check_name(name)
             folder = scene_folder(data, name)
             stamp, frames = folder_stamp(folder), read_scene(folder)
+            check_cameras(frames, settings)
             placement = placement_in(frames, np.array(bundle.aabb), bundle.scene_contraction)
             is_measured = frames.holds_out or len(frames) >= settings.held_out_from
             stamp = stamp if lies_within(frames, folder) else ""
@@ -56,6 +58,15 @@ def examine(
         except (ValueError, OSError) as error:
             reasons[name] = str(error)
     return known, reasons
+
+
+def check_cameras(frames: SceneFrames, settings: FitSettings) -> None:
+    """Refuses cameras that are all alike, and those that the scene encoder does not know where it is all there is."""
+    where = f"scene '{frames.name}', cameras"
+    check_apart(frames.camera_to_worlds, where)
+    if settings.steps == 0 and frames.camera_type != CameraType.PERSPECTIVE:
+        expected, got = "perspective ones, which scenes are predicted from", frames.camera_type.name.lower()
+        raise ValueError(problem(where, expected, got, "fit it in --steps 300, or undistort its photos"))
 
 
 def placement_in(frames: SceneFrames, into: Float[np.ndarray, "2 3"], unbounded: bool = False) -> Placement:

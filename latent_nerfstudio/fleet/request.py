@@ -97,9 +97,14 @@ class FitRequest:
         """What is asked for as an inventory of `latent-triplane`, with paths that hold on other machines and in other
         folders."""
         from latent_nerfstudio.fleet.settings import FitSettings, Inventory
+        from latent_nerfstudio.models.bundle_encoder import read_scene_encoder
         from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, read_shared_bundle
 
         bundle = read_shared_bundle(self.bundle)
+        encoder = read_scene_encoder(bundle)  # a damaged one is named once here, and not for each scene
+        if self.steps == 0 and encoder is None:
+            do = "teach it one with lns learn-scene-encoder, or fit in --steps 300"
+            raise ValueError(problem(f"bundle {self.bundle}", "a scene encoder, as --steps is 0", "none", do))
         settings = FitSettings(
             bundle=bundle.hash,
             steps=self.steps,

@@ -163,10 +163,13 @@ class LatentPipeline(VanillaPipeline):
         if self.is_fresh and not self.model.from_bundle[1] and not self.space.trains_encoder:
             start_decoder(self.space, self.model.autoencoder_config.source)
         self.predicted = predict_scenes(self.model, self.datamanager)
-        if self.is_fresh and self.predicted is not None:
+        if not self.is_fresh:
+            return
+        known = None if self.predicted is None else self.predicted.known
+        if self.model.from_bundle[0]:
+            self.start_seconds = start_scenes(self.model, self.datamanager, self.config.fit_scene_weights, known)
+        if self.predicted is not None:
             self.predicted.put(self.model.nerf)  # type: ignore[arg-type]
-        elif self.is_fresh and self.model.from_bundle[0]:
-            self.start_seconds = start_scenes(self.model, self.datamanager, self.config.fit_scene_weights)
 
     def load_pipeline(self, loaded_state: Dict[str, Any], step: int) -> None:
         state = unsealed(loaded_state, f"checkpoint of step {step}")

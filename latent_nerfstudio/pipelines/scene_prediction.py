@@ -24,19 +24,20 @@ MOST_PHOTOS = 16
 
 
 class PredictedScenes:
-    """Predictions of all scenes of a run, one row each, with a pull whose strength is that at one photo."""
+    """Predictions of scenes of a run, a row for each scene, with a pull whose strength is that at one photo; zero for
+    scenes of no photos, of which nothing is predicted."""
 
     def __init__(self, prediction: Prediction, photos: Int[Tensor, "scenes"], strength: float):
-        self.prediction = prediction
-        self.weights = strength / photos.float().square()
+        self.prediction, self.known = prediction, photos > 0
+        self.weights = strength * self.known / photos.clamp(min=1).float().square()
 
     @torch.no_grad()
     def put(self, nerf: TriplaneModel) -> None:
-        """Makes the scenes of a NeRF the predicted ones."""
+        """Makes those scenes of a NeRF that are predicted so."""
         for name, value in self.prediction._asdict().items():
             parameter = getattr(nerf.field, name)
             if parameter is not None:
-                parameter.copy_(value)
+                parameter[self.known] = value[self.known].to(parameter)
 
     def pull(
         self,
@@ -55,20 +56,25 @@ class PredictedScenes:
 
 @torch.no_grad()
 def predict_scenes(model: LatentModel, manager: LatentDataManager) -> Optional[PredictedScenes]:
-    """Predicts every scene of a run from its training photos; None where its bundle has no encoder, or cameras are
-    other than perspective ones."""
+    """Predicts the scenes of a run from their training photos, but for those with other cameras than perspective ones;
+    None where nothing is predicted, as its bundle has no encoder."""
     encoder = model.scene_encoder
     if encoder is None:
         return None
-    if not is_plain_pinhole(manager.latent_cameras):
-        CONSOLE.log("scene encoder: left out, as it knows perspective cameras alone")
-        return None
     begun, views = time.monotonic(), SceneViews(model, manager)
+    known = torch.tensor([is_plain_pinhole(manager.latent_cameras[members]) for members in views.members])
+    if not known.all():
+        CONSOLE.log(f"scene encoder: leaves out {int((~known).sum())} scenes: it knows perspective cameras alone")
+    if not known.any():
+        return None
     encoder.to(model.device)
     parts: List[Prediction] = []
-    for members in views.members:
+    for scene in known.nonzero()[:, 0].tolist():
+        members = views.members[scene]
         chosen = members[torch.linspace(0, len(members) - 1, min(len(members), MOST_PHOTOS)).round().long()]
         parts.append(Prediction(*(value.cpu() for value in encoder(views.groups(chosen)))))
-    photos = torch.tensor([len(members) for members in views.members])
-    CONSOLE.log(f"Scenes: {len(photos)} predicted from their photos in {time.monotonic() - begun:.1f} s")
-    return PredictedScenes(Prediction(*map(torch.cat, zip(*parts, strict=True))), photos, PULL)
+    photos = known * torch.tensor([len(members) for members in views.members])
+    CONSOLE.log(f"Scenes: {len(parts)} predicted from their photos in {time.monotonic() - begun:.1f} s")
+    rows = (torch.cat(part) for part in zip(*parts, strict=True))
+    every = [row.new_zeros(len(known), *row.shape[1:]).index_copy(0, known.nonzero()[:, 0], row) for row in rows]
+    return PredictedScenes(Prediction(*every), photos, PULL)

@@ -1,10 +1,10 @@
 """How new scenes start against a shared bundle: their weights of its base planes, by least squares on their latents."""
 
 import time
-from typing import Callable, Tuple
+from typing import Callable, Optional, Tuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 from torch.nn import Parameter
@@ -28,7 +28,9 @@ Render = Callable[[Float[Tensor, "scenes weights"]], Float[Tensor, "scenes value
 
 
 @torch.no_grad()
-def start_scenes(model: LatentModel, datamanager: LatentDataManager, steps: int) -> float:
+def start_scenes(
+    model: LatentModel, datamanager: LatentDataManager, steps: int, leave_out: Optional[Bool[Tensor, "scenes"]] = None
+) -> float:
     """Fits the weights of new scenes to a sample of their latents, everything else held; nothing without base planes.
 
     Nothing is drawn from torch's own generator, so that the steps after it see the same rays as without. Each step of
@@ -36,11 +38,12 @@ def start_scenes(model: LatentModel, datamanager: LatentDataManager, steps: int)
     took."""
     nerf = model.nerf
     weights = nerf.field.scene_weights if isinstance(nerf, TriplaneModel) else None
-    if weights is None or steps < 1:
+    if weights is None or steps < 1 or (leave_out is not None and bool(leave_out.all())):
         return 0.0
     begun, was_training = time.monotonic(), model.training
     model.eval()
-    parts = torch.arange(len(weights)).split(datamanager.scenes_per_step)
+    scenes = torch.arange(len(weights))
+    parts = (scenes if leave_out is None else scenes[~leave_out]).split(datamanager.scenes_per_step)
     errors = [fit_weights(model, datamanager, weights, scenes, steps) for scenes in parts]
     model.train(was_training)
     before, after = torch.cat(errors, dim=1).mean(dim=1).tolist()

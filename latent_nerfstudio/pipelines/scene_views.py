@@ -11,7 +11,7 @@ from latent_nerfstudio.data.latent_datamanager import LatentDataManager
 from latent_nerfstudio.data.pixels import with_targets
 from latent_nerfstudio.fields.placement import placed_rays, placement_table
 from latent_nerfstudio.models.latent_model import LatentModel
-from latent_nerfstudio.scene_encoder.projection import Photos, intrinsics_of
+from latent_nerfstudio.scene_encoder.projection import Photos
 
 
 class SceneViews:
@@ -25,7 +25,7 @@ class SceneViews:
         self.placements = placement_table(model.placements)[manager.picture_scenes].to(cameras.camera_to_worlds.device)
         poses, (scale, shift) = cameras.camera_to_worlds.float(), self.placements.float().split([1, 3], dim=1)
         self.poses = torch.cat([poses[..., :3], (scale * poses[..., 3] + shift)[..., None]], dim=-1)
-        self.intrinsics = intrinsics_of(cameras)
+        self.intrinsics = torch.cat([cameras.fx, cameras.fy, cameras.cx, cameras.cy], dim=-1).float()
         self.sizes = torch.stack([self.table.heights, self.table.widths], dim=1)
         scenes = manager.picture_scenes
         self.members = [(scenes == scene).nonzero()[:, 0] for scene in range(int(scenes.max()) + 1)]
@@ -38,6 +38,12 @@ class SceneViews:
         """The views of a scene that have a size."""
         own = self.members[scene]
         return own[(self.sizes[own] == size).all(dim=1)]
+
+    def paired(self, scene: int) -> Int[Tensor, "views"]:
+        """The views of a scene of whose size there is another one."""
+        own = self.members[scene]
+        _, kind, counts = self.sizes[own].unique(dim=0, return_inverse=True, return_counts=True)
+        return own[counts[kind] > 1]
 
     def photos(self, views: Int[Tensor, "scenes photos"]) -> Photos:
         """Views of one size as photos."""

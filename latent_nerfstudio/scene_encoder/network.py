@@ -138,24 +138,25 @@ class SceneEncoder(nn.Module):
         return self.planes_of(volume)
 
     def sees(self, groups: Sequence[Photos]) -> bool:
-        """Whether any photo shows a point of the grid."""
-        for photos in groups:
-            points = self.points.expand(len(photos.latents), -1, -1)
-            if bool(visible(*project(points, photos.poses, photos.intrinsics), *photos.latents.shape[-2:]).any()):
-                return True
-        return False
+        """Whether any photo shows a point of the grid where it may be used."""
+        return any(bool(self.seen_in(photos)[1].any()) for photos in groups)
+
+    def seen_in(self, photos: Photos) -> Tuple[Tensor, Float[Tensor, "scenes photos points 1"]]:
+        """Where points of the grid are in photos, and 1 for those that are shown where a photo may be used, else 0."""
+        points = self.points.expand(len(photos.latents), -1, -1)
+        places, depth = project(points, photos.poses, photos.intrinsics)
+        seen = visible(places, depth, *photos.latents.shape[-2:])[..., None].float()
+        if photos.masks is not None:
+            seen = seen * (sample_pictures(photos.masks[:, :, None].to(photos.latents), places) > 0.99)
+        return places, seen
 
     def sums_of(self, photos: Photos) -> Sums:
         """What some photos show at every point of the grid."""
-        rows, cols = photos.latents.shape[-2:]
-        points = self.points.expand(len(photos.latents), -1, -1)
-        places, depth = project(points, photos.poses, photos.intrinsics)
-        seen = visible(places, depth, rows, cols)[..., None].float()
-        usable, pictures = self.pictures_of(photos)
-        if photos.masks is not None:
-            seen = seen * (sample_pictures(usable, places) > 0.99)
-        values, scores = sample_pictures(pictures, places).split([self.config.photo_width, HEADS], dim=-1)
-        away = photos.poses[:, :, None, :, 3] - points[:, None]
+        places, seen = self.seen_in(photos)
+        values, scores = sample_pictures(self.pictures_of(photos), places).split(
+            [self.config.photo_width, HEADS], dim=-1
+        )
+        away = photos.poses[:, :, None, :, 3] - self.points
         distance = away.norm(dim=-1, keepdim=True).clamp(min=1e-6)
         whence = torch.cat([away / distance, (distance / self.size).log()], dim=-1)
         weights = seen * (SHARPEST * torch.tanh((scores + self.place(whence)) / SHARPEST)).exp()
@@ -163,8 +164,8 @@ class SceneEncoder(nn.Module):
         some = values[..., ::2] * seen
         return Sums(*(x.sum(dim=1) for x in (seen, some, some * values[..., ::2], weights, weighted.flatten(-2))))
 
-    def pictures_of(self, photos: Photos) -> Tuple[Tensor, Tensor]:
-        """Which latent pixels may be used, and features of pictures: of their latents, and of where pixels look."""
+    def pictures_of(self, photos: Photos) -> Float[Tensor, "scenes photos channels rows cols"]:
+        """Features of pictures: of their latents, of which of these may be used, and of where pixels look."""
         latents = photos.latents
         scenes, count, _, rows, cols = latents.shape
         usable = latents.new_ones(scenes, count, 1, rows, cols)
@@ -172,7 +173,7 @@ class SceneEncoder(nn.Module):
             usable = photos.masks[:, :, None].to(latents)
         directions = pixel_directions(photos.poses, photos.intrinsics, rows, cols)
         seen = torch.cat([latents * usable, usable, directions], dim=2).flatten(0, 1)
-        return usable, self.look(seen).unflatten(0, (scenes, count)).float()
+        return self.look(seen).unflatten(0, (scenes, count)).float()
 
     def summary(self, sums: Sums) -> Float[Tensor, "scenes points channels"]:
         """What all photos together say of each point."""

@@ -70,8 +70,8 @@ def test_a_scene_in_its_own_units_is_placed_in_the_bundles_box(bundle):
     torch.testing.assert_close(4 * pictures[0].depth, pictures[1].depth, atol=1e-2, rtol=1e-3)
 
 
-def spoilt(cameras, name):
-    getattr(cameras, name)[0] = torch.nan
+def spoilt(cameras, name, value=torch.nan):
+    getattr(cameras, name)[0] = value
     return cameras
 
 
@@ -88,8 +88,11 @@ def away(cameras):
         (2, lambda c: c[:1], "cameras: expected one for each of 2 photos, got 1"),
         (2, lambda c: cameras_of(2, width=7), "expected 1 perspective cameras of 8 x 9 pixels, got others"),
         (3, lambda c: c[torch.tensor([0, 0, 0])], "a pose of its own for each photo, got 3 that are all alike"),
-        (2, lambda c: spoilt(c, "camera_to_worlds"), "cameras: expected finite numbers"),
-        (2, lambda c: spoilt(c, "fx"), "cameras: expected finite numbers"),
+        (2, lambda c: spoilt(c, "camera_to_worlds"), "cameras, pose of 'photo 0': expected finite numbers"),
+        (2, lambda c: spoilt(c, "fx"), "cameras, fx: expected a positive number of pixels, got nan for 'photo 0'"),
+        (2, lambda c: spoilt(c, "fy", -9.0), "cameras, fy: expected a positive number of pixels, got -9 for"),
+        (2, lambda c: spoilt(c, "cx"), "cameras, cx and cy: expected finite numbers"),
+        (2, lambda c: spoilt(c, "camera_to_worlds", 2.0), "cameras, pose of 'photo 0': expected a rotation"),
         (2, away, "photos: expected some that see the bundle's box, got none that do"),
     ],
 )
@@ -103,6 +106,14 @@ def test_one_photo_or_mask_that_is_none_spoils_no_scene(bundle):
     photos[1, 0, 0, 0] = torch.nan
     with pytest.raises(ValueError, match="photo 1: expected finite numbers"):
         bundle.predict(photos, cameras)
+    with pytest.raises(ValueError, match=r"photo 0: expected finite numbers: uint8, or in \[0, 1\]"):
+        bundle.predict(255 * torch.rand(2, 8, 9, 3), cameras)
+    with pytest.raises(
+        ValueError, match="photos: expected some that see the bundle's box, got none that do; check masks"
+    ):
+        bundle.predict(torch.rand(2, 8, 9, 3), cameras, masks=[torch.zeros(8, 9)] * 2)
+    with pytest.raises(ValueError, match="scene name: expected"):
+        bundle.predict(torch.rand(2, 8, 9, 3), cameras, name="a/b")
     for masks in ([torch.ones(8, 9)], [torch.ones(8, 9), torch.ones(9, 8)]):
         with pytest.raises(ValueError, match="masks: expected one of each photo's height and width"):
             bundle.predict(torch.rand(2, 8, 9, 3), cameras, masks=masks)

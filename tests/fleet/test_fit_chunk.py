@@ -266,3 +266,7 @@ def test_without_steps_a_scene_is_written_as_its_encoder_predicts_it(scenes, tmp
     scene = read_scene_file(inventory.scene_path("a"))
     assert row.state == "done" and bool((scene.micro_planes == 0.5).all())
     torch.testing.assert_close(scene.scene_weights, plain.tensors["mean_scene_weights"])
+    write_ball(inventory.data / "b_fish", camera_model="OPENCV_FISHEYE")
+    rows = fit_chunk(ChunkJob(inventory, ("b", "b_fish")))
+    assert states(rows) == {"b": "done", "b_fish": "failed"}  # of which nothing is known
+    assert "cameras: expected perspective ones, which scenes are predicted from, got fisheye" in rows[0].reason

@@ -1,11 +1,15 @@
 """`lns.fit`: from scenes on disk to scenes that are open."""
 
+import json
 import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from tiny import write_bundle_with_encoder
 
 import latent_nerfstudio as lns
+from latent_nerfstudio.models.bundle_folder import ENCODER_FILE, hash_folder
 
 FEW = {"steps": 4, "rays_per_scene": 64, "eval_interval": 10, "latent_cache": "memory"}
 
@@ -24,9 +28,31 @@ def test_what_fails_is_named_and_the_others_are_kept(bundle, balls, tmp_path):
     with pytest.raises(ValueError, match=r"fit: expected 3 scenes .*, got b: .*transforms\.json.*; mend"):
         lns.fit(tmp_path / "scenes", tmp_path / "out", bundle, **FEW)
     assert lns.load(tmp_path / "out" / "scenes", bundle).names == ["a", "c"]
-    for wrong, message in (({"steps": -1}, "steps: expected at"), ({"scenes": ["z"]}, "scenes: expected scenes")):
+    wrongs = (
+        ({"steps": -1}, "steps: expected at"),
+        ({"steps": 0}, "expected a scene encoder, as --steps is 0, got none"),
+        ({"scenes": ["z"]}, "scenes: expected scenes"),
+    )
+    for wrong, message in wrongs:
         with pytest.raises(ValueError, match=message):
             lns.fit(balls, tmp_path / "none", bundle, **{**FEW, **wrong})
     assert not (tmp_path / "none").exists()
     with pytest.raises(ValueError, match="output: expected another folder than that of the photos"):
         lns.fit(balls, balls / ".." / balls.name, bundle, **FEW)
+
+
+def test_a_damaged_scene_encoder_is_named_once_before_any_scene(bundle, balls, tmp_path):
+    """Of a stranger, whose hash is right."""
+    write_bundle_with_encoder(tmp_path)
+    folder = tmp_path / "run/shared_bundle"
+    tensors = load_file(folder / ENCODER_FILE)
+    tensors["out.0.bias"][0] = torch.nan
+    save_file(tensors, folder / ENCODER_FILE)
+    settings = json.loads((folder / "bundle.json").read_text())
+    settings["hash"] = hash_folder(folder, settings)
+    (folder / "bundle.json").write_text(json.dumps(settings))
+    with pytest.raises(
+        ValueError, match=r"scene_encoder.safetensors: expected finite numbers, got others in out\.0\.bias"
+    ):
+        lns.fit(balls, tmp_path / "out", tmp_path / "run", **FEW)
+    assert not (tmp_path / "out").exists()

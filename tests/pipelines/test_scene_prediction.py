@@ -1,5 +1,7 @@
 """Predicted scenes: where a run starts, and what pulls it back."""
 
+import shutil
+
 import pytest
 import torch
 from tiny import TINTS, pipeline_config_of, write_ball, write_bundle_with_encoder
@@ -45,6 +47,19 @@ def test_a_run_starts_as_its_encoder_predicts_and_the_pull_is_zero_there(place):
         torch.testing.assert_close(field.scene_weights[scene], weights[0], atol=1e-5, rtol=1e-4)
     _, losses, _ = pipeline.get_train_loss_dict(0)
     assert float(losses["prediction_pull"]) == pytest.approx(0, abs=1e-9)
+
+
+def test_a_scene_of_other_cameras_leaves_the_others_predicted(place, tmp_path):
+    """It starts with fitted scene weights, and nothing pulls it."""
+    shutil.copytree(place / "scenes/ball_1", tmp_path / "scenes/ball_1")
+    write_ball(tmp_path / "scenes/ball_0", TINTS[0], 5, 16, 16, "RGBA", camera_model="OPENCV_FISHEYE")
+    shutil.copytree(place / "run", tmp_path / "run")
+    pipeline, usual = pipeline_of(tmp_path), pipeline_of(place)
+    own, others = (p.latent_model.nerf.field for p in (pipeline, usual))
+    for name in ("micro_planes", "scene_weights"):
+        torch.testing.assert_close(getattr(own, name)[1], getattr(others, name)[1], atol=1e-5, rtol=1e-4)
+    assert not bool(own.micro_planes[0].any()) and pipeline.start_seconds > 0
+    assert pipeline.predicted.weights.tolist() == [0, float(usual.predicted.weights[1])]
 
 
 def test_a_bundle_without_an_encoder_starts_as_before(place):
