@@ -4,12 +4,13 @@ import dataclasses
 import json
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
 from nerfstudio.utils.rich_utils import CONSOLE
 
-from latent_nerfstudio.data.latent_datamanager import LatentDataManagerConfig
+from latent_nerfstudio.data.latent_datamanager import LatentDataManager, LatentDataManagerConfig
+from latent_nerfstudio.data.pixels import is_plain_pinhole
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
 from latent_nerfstudio.data.sources import sources_hash
 from latent_nerfstudio.errors import problem
@@ -73,6 +74,7 @@ def learn_scene_encoder(
     settings.update(training=dataclasses.asdict(training), sources=sources_hash(data, names))
     with sole_writer(output):
         begun = load_state(output / STATE, settings, encoder, optimizer)
+        check_scenes(pipeline.datamanager, names)
         pipeline.datamanager.prepare(pipeline.space)
         views = SceneViews(pipeline.latent_model, pipeline.datamanager)
         last = run(encoder, optimizer, pipeline, views, len(names) - held_out, training, settings, output, begun)
@@ -90,6 +92,24 @@ def pipeline_of(data: Path, bundle: SharedBundle, latent_cache: str) -> LatentPi
     pipeline: LatentPipeline = config.setup(device="cuda" if torch.cuda.is_available() else "cpu")
     pipeline.requires_grad_(False)
     return pipeline
+
+
+def check_scenes(manager: LatentDataManager, names: Sequence[str]) -> None:
+    """Refuses scenes that nothing can be learned from or measured on: those of other cameras than perspective ones, and
+    those without two training views of one size."""
+    manager.prepare_pictures()
+    for scene, name in enumerate(names):
+        own = manager.picture_scenes == scene
+        if not is_plain_pinhole(manager.cameras[own]):
+            expected, do = (
+                "perspective cameras without distortion",
+                "undistort its photos (ns-process-data), or leave it out",
+            )
+            raise ValueError(problem(f"scene '{name}'", expected, "others", do))
+        counts = manager.picture_sizes[own].unique(dim=0, return_counts=True)[1]
+        if int(counts.max()) < 2:
+            got = f"{int(own.sum())}, none of the size of another" if int(own.sum()) > 1 else "one"
+            raise ValueError(problem(f"scene '{name}'", "at least two training views of one size", got, "leave it out"))
 
 
 def run(

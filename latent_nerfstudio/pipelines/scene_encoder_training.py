@@ -71,7 +71,7 @@ def draw_task(views: SceneViews, scenes: Int[Tensor, "some"], config: EncoderTra
         return values[torch.randperm(len(values), generator=draw)]
 
     order = shuffled(scenes).tolist()
-    size = views.sizes[shuffled(views.members[order[0]])[0]]
+    size = views.sizes[shuffled(views.paired(order[0]))[0]]
     wanted = int(shuffled(torch.tensor(PHOTOS))[0])
     own = [shuffled(views.alike(scene, size)) for scene in order]
     own = [members for members in own if len(members) > 1][: config.scenes_per_step]
@@ -134,8 +134,8 @@ def training_steps(
 ) -> Iterator[Tuple[int, float]]:
     """Trains an encoder; after each step its number and its loss, the mean squared error of latents weighted by what
     the decoder shows of them."""
-    check_scenes(views, scenes)
-    shown = shown_of_channels(model.latent_space, views.photos(views.members[0][:4, None]).latents[:, 0].movedim(1, -1))
+    some = views.alike(0, views.sizes[views.paired(0)[0]])[:4, None]
+    shown = shown_of_channels(model.latent_space, views.photos(some).latents[:, 0].movedim(1, -1))
     encoder.train()
     model.train()  # samples of a ray are jittered
     for step in range(start, config.steps):
@@ -156,15 +156,6 @@ def training_steps(
         yield step, float(loss)
 
 
-def check_scenes(views: SceneViews, scenes: Int[Tensor, "some"]) -> None:
-    """Refuses scenes without two views of one size, from which nothing can be learned."""
-    for scene in scenes.tolist():
-        sizes = views.sizes[views.members[scene]]
-        if len(sizes) < 2 or int(sizes.unique(dim=0, return_counts=True)[1].max()) < 2:
-            got = f"{len(sizes)}"
-            raise ValueError(problem(f"scene {scene}", "at least two views of one size", got, "leave it out"))
-
-
 @torch.no_grad()
 def measure(encoder: SceneEncoder, model: LatentModel, views: SceneViews, scenes: Sequence[int]) -> Dict[int, float]:
     """Mean squared error of the latents of views that were not given, by the number of photos, of scenes that the
@@ -173,7 +164,7 @@ def measure(encoder: SceneEncoder, model: LatentModel, views: SceneViews, scenes
     encoder.eval(), model.eval()
     errors: Dict[int, list[float]] = {count: [] for count in MEASURED}
     for scene in scenes:
-        own = views.members[scene]
+        own = views.paired(scene)
         own = own[torch.randperm(len(own), generator=torch.Generator().manual_seed(7))]
         own = views.alike(scene, views.sizes[own[0]])
         most = min(max(MEASURED), len(own) - 1)

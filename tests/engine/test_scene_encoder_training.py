@@ -1,6 +1,7 @@
 """Training of the scene encoder: what a step is given, that it learns, measures and goes on."""
 
 import json
+import math
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
@@ -133,6 +134,46 @@ def test_it_does_not_go_on_with_other_data_nor_beside_another_call(place, tmp_pa
     Image.new("RGBA", (16, 16)).save(path)
     with pytest.raises(ValueError, match="expected a run with the same sources, got another"):
         learn()
+
+
+def test_scenes_of_some_photos_of_other_sizes(place, tmp_path):
+    """Steps and measures take photos of whose size a scene has two."""
+    data = shutil.copytree(place / "scenes", tmp_path / "scenes")
+    for folder in data.iterdir():
+        resize_photo(folder, 1, 20)
+        resize_photo(folder, 2, 24)
+    learn_scene_encoder(data, str(place), tmp_path / "out", TRAINING, SIZES, 2, latent_cache="memory")
+    lines = (tmp_path / "out" / scene_encoder.LOG).read_text().splitlines()
+    assert all(math.isfinite(value) for value in json.loads(lines[-1])["held_out"].values())
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"views": 2}, "scene 'ball_4': expected at least two training views of one size, got one; leave it out"),
+        ({"camera_model": "OPENCV_FISHEYE"}, "scene 'ball_4': expected perspective cameras .*, got others; undistort"),
+    ],
+)
+def test_scenes_that_nothing_can_be_measured_on_are_named_before_anything_is_encoded(
+    place, tmp_path, monkeypatch, change, words
+):
+    data = shutil.copytree(place / "scenes", tmp_path / "scenes", ignore=shutil.ignore_patterns("ball_4"))
+    write_ball(data / "ball_4", TINTS[0], **{"views": 6, "width": 16, "height": 16, **change})
+    monkeypatch.setattr(LatentDataManager, "prepare", None)
+    with pytest.raises(ValueError, match=words):
+        learn_scene_encoder(data, str(place), tmp_path / "out", TRAINING, SIZES, 1, latent_cache="memory")
+
+
+def resize_photo(folder, index, side):
+    """Gives a photo of a scene another size, and a camera that fits."""
+    meta = json.loads((folder / "transforms.json").read_text())
+    common = {name: meta.pop(name) for name in ("w", "h", "fl_x", "fl_y", "cx", "cy") if name in meta}
+    for frame in meta["frames"]:
+        frame.update({name: value for name, value in common.items() if name not in frame})
+    path = folder / meta["frames"][index]["file_path"]
+    Image.open(path).resize((side, side)).save(path)
+    meta["frames"][index].update(w=side, h=side, fl_x=side, fl_y=side, cx=side / 2, cy=side / 2)
+    (folder / "transforms.json").write_text(json.dumps(meta))
 
 
 def test_the_rate_rises_and_falls_to_zero():
