@@ -111,7 +111,7 @@ def surface_points(
     origins = cameras.camera_to_worlds[:, None, None, :, 3].expand_as(directions)
     _, far = intersect_aabb(origins.reshape(-1, 3), directions.reshape(-1, 3), box.flatten())
     opacity = pictures.accumulation.clamp(min=1e-3)
-    depth = (pictures.depth - (1 - opacity) * far.view(*opacity.shape).clamp(max=1e4)) / opacity
+    depth = (pictures.depth - (1 - opacity) * far.view(*opacity.shape)) / opacity
     shown = (pictures.accumulation > SOLID)[..., 0] & ~edges(depth[..., 0]) & (depth > 0)[..., 0]
     return origins + depth * directions, shown
 

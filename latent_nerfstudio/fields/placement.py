@@ -23,6 +23,9 @@ BOX_TOLERANCE = 0.05
 LARGEST = 1e9
 """Largest scale and coordinate, and 1 over the smallest scale."""
 
+FARTHEST = 1e4
+"""How far from the origin a scene may be, in sides of its box: cameras are float32, and shake by a thousandth there."""
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -94,6 +97,10 @@ def placement_of(box: Float[np.ndarray, "2 3"], into: Float[np.ndarray, "2 3"]) 
     if (own[0] >= wanted[0] - margin).all() and (own[1] <= wanted[1] + margin).all():
         return Placement()
     scale = float(((wanted[1] - wanted[0]) / (own[1] - own[0])).min())
+    if np.abs(own).max() > FARTHEST * (own[1] - own[0]).max():
+        got = f"{box_words(own)}, where cameras of float32 are not told apart"
+        do = "subtract its centre from cameras and box"
+        raise ValueError(problem("box", f"one within {FARTHEST:g} of its sides from the origin", got, do))
     shift = (wanted.mean(axis=0) - scale * own.mean(axis=0)).tolist()
     return placement_from({"scale": scale, "shift": shift}, f"box {box_words(own)}")
 

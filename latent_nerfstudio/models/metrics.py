@@ -44,6 +44,7 @@ class ImageMetrics(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        lpips_network()  # refuses another name before anything is trained
         self._networks: Dict[str, Any] = {}
 
     def forward(self, output: Photo, photo: Photo, kept: Optional[Kept] = None) -> Dict[str, float]:

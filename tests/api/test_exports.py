@@ -62,15 +62,16 @@ def test_points_lie_on_the_ball_and_show_it(ball, tmp_path):
     assert (again.positions == cloud.positions).all()
 
 
-def test_the_share_of_what_lies_behind_is_taken_out():
-    """A wall at z = 0 of opacity 0.95, whose depth ends at the box's side z = -1 for the rest."""
-    cameras, box = look_at([0.0, 0.0, 2.0], size=9, fov=20.0), torch.tensor([[-1.0] * 3, [1.0] * 3])
-    flat = torch.full((1, 9, 9, 1), 0.95 * 2.0 + 0.05 * 3.0)
+@pytest.mark.parametrize("unit", [1e-3, 1.0, 1e5])
+def test_the_share_of_what_lies_behind_is_taken_out(unit):
+    """A wall at z = 0 of opacity 0.95, whose depth ends at the box's side z = -1 for the rest, in units of any size."""
+    cameras, box = look_at([0.0, 0.0, 2.0 * unit], size=9, fov=20.0), torch.tensor([[-unit] * 3, [unit] * 3])
+    flat = torch.full((1, 9, 9, 1), unit * (0.95 * 2.0 + 0.05 * 3.0))
     opacity = torch.full_like(flat, 0.95)
     rgb = torch.zeros(1, 9, 9, 3)
     pictures = Pictures(rgb, rgb, depth_along_ray(flat, cameras), opacity, torch.zeros(1, 4, 1, 1))
     positions, shown = surface_points(pictures, cameras, box)
-    assert bool(shown.all()) and float(positions[..., 2].abs().max()) < 1e-5
+    assert bool(shown.all()) and float(positions[..., 2].abs().max()) < 1e-5 * unit
 
 
 def test_the_mesh_is_the_ball(ball, tmp_path):

@@ -42,6 +42,15 @@ def test_boxes_that_nothing_can_be_placed_by_are_refused(box):
         placement_of(box, UNIT)
 
 
+def test_a_box_so_far_away_that_cameras_shake_is_refused():
+    """A box of side 2 at 10,000 is one of 5,000 sides away; float32 has 2^-7 there at 100,000."""
+    assert placement_of(10_000 + UNIT, UNIT).shift == pytest.approx((-10_000.0,) * 3)
+    with pytest.raises(
+        ValueError, match="box: expected one within 10000 of its sides from the origin, got .*; subtract"
+    ):
+        placement_of(100_000 + UNIT, UNIT)
+
+
 def test_the_inverse_takes_points_and_cameras_back():
     points = torch.randn(5, 3, dtype=torch.float64)
     assert torch.allclose(THREE.inverse.points(THREE.points(points)), points)
