@@ -215,7 +215,9 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         masks = None
         if len(pictures) and "mask" in pictures[0]:
             masks = [mask_of_latent(p["mask"][..., 0].cpu(), space.downscale_factor) for p in pictures]
-        folder = self.stream_folder() if self.streams else None
+        folder = None  # streamed latents lie beside the latent cache, or where the system has temporary files
+        if self.streams:
+            folder = cache_folder(self.config.latent_cache) or Path(tempfile.gettempdir())
         table = pixel_table((latent for _, latents in encoded for latent in latents), scenes, masks, folder)
         if not bool(space.fitted):
             space.fit(self.latents_to_fit(table, space))
@@ -251,10 +253,6 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
                     do = "look at the picture, or name another autoencoder"
                     raise ValueError(problem(where, "finite numbers", "NaN or infinity", do))
             yield members, latents
-
-    def stream_folder(self) -> Path:
-        """Where the temporary file of streamed latents lies: beside the latent cache, or where the system has them."""
-        return cache_folder(self.config.latent_cache) or Path(tempfile.gettempdir())
 
     def draw_only(self, scenes: Optional[Int[Tensor, "active"]]) -> None:
         """From now on draws from some scenes alone, given by rising index; None for all."""

@@ -11,6 +11,7 @@ from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.data.datasets.base_dataset import InputDataset
 from torch import Tensor
 
+from latent_nerfstudio.data.latent_datamanager import over_background, scene_indices
 from latent_nerfstudio.latent_space.latent_space import as_float
 
 KEPT = 16
@@ -37,8 +38,7 @@ class NearestPhotos:
         cameras = dataset.cameras
         poses = cameras.camera_to_worlds.float().cpu()
         self.positions, self.forwards = poses[:, :3, 3], -poses[:, :3, 2]
-        index = (cameras.metadata or {}).get("scene_index")
-        self.scenes = torch.zeros(len(poses), dtype=torch.long) if index is None else index.flatten().long().cpu()
+        self.scenes = torch.tensor(scene_indices(cameras))
         boxes = dataset.metadata.get("scene_boxes") or [dataset.scene_box.aabb.cpu()]
         self.centres = torch.tensor(np.stack(boxes), dtype=torch.float32).mean(dim=1)
 
@@ -65,9 +65,7 @@ class NearestPhotos:
         kept = self.kept.get(index)
         if kept is not None:
             return kept
-        image = as_float(self.dataset.get_data(index, image_type="uint8")["image"])
-        if image.shape[-1] == 4:
-            image = image[..., :3] * image[..., 3:] + self.background * (1 - image[..., 3:])
+        image = over_background(as_float(self.dataset.get_data(index, image_type="uint8")["image"]), self.background)
         if image.shape[0] > TALLEST:
             size = TALLEST, round(image.shape[1] * TALLEST / image.shape[0])
             small = F.interpolate(image.permute(2, 0, 1)[None], size, mode="bilinear", antialias=True)

@@ -1,7 +1,6 @@
 """Real images: a folder of pictures of anything, whose reconstruction joint training keeps."""
 
 from collections import OrderedDict
-from math import ceil
 from pathlib import Path
 from typing import List, Optional, Tuple
 
@@ -80,10 +79,7 @@ def read_image(path: Path) -> UInt8[np.ndarray, "height width 3"]:
 def random_crop(
     picture: UInt8[np.ndarray, "_ _ 3"], size: Tuple[int, int], random: np.random.Generator
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """A crop of the given height and width; the picture is enlarged where it is too small, now and then shrunk.
-
-    Only the part that is seen is resized: of the picture at its new size, the crop's corner is a whole pixel.
-    """
+    """A crop of the given height and width; the picture is enlarged where it is too small, now and then shrunk."""
     fit = max(size[0] / picture.shape[0], size[1] / picture.shape[1])
     scale = random.uniform(max(fit, SMALLEST_SHARE), 1.0) if fit < 1 and random.random() < 1 / 3 else max(fit, 1.0)
     whole = [max(wanted, round(extent * scale)) for wanted, extent in zip(size, picture.shape, strict=False)]
@@ -95,14 +91,9 @@ def random_crop(
 def resized_part(
     picture: UInt8[np.ndarray, "_ _ 3"], whole: Tuple[int, int], corner: Tuple[int, int], size: Tuple[int, int]
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """The part at a corner (row, column) of a picture that is resized to `whole`, as if all of it had been resized, up
-    to hundredths of a pixel."""
+    """The part at a corner (row, column) of a picture that is resized to `whole`; only what it shows is computed."""
     if whole == picture.shape[:2]:
         return picture[corner[0] : corner[0] + size[0], corner[1] : corner[1] + size[1]]
     (y, fy), (x, fx) = ((corner[axis], picture.shape[axis] / whole[axis]) for axis in (0, 1))
-    # Bicubic weights reach two pixels of the coarser grid; what is beyond a margin of that has none.
-    top, left = max(0, int(y * fy - 2 * max(fy, 1)) - 1), max(0, int(x * fx - 2 * max(fx, 1)) - 1)
-    bottom, right = ceil((y + size[0]) * fy + 2 * max(fy, 1)) + 1, ceil((x + size[1]) * fx + 2 * max(fx, 1)) + 1
-    part = Image.fromarray(picture[top:bottom, left:right])
-    box = (x * fx - left, y * fy - top, (x + size[1]) * fx - left, (y + size[0]) * fy - top)
-    return np.asarray(part.resize((size[1], size[0]), Image.Resampling.BICUBIC, box=box))
+    box = (x * fx, y * fy, (x + size[1]) * fx, (y + size[0]) * fy)
+    return np.asarray(Image.fromarray(picture).resize((size[1], size[0]), Image.Resampling.BICUBIC, box=box))

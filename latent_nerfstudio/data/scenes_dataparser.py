@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Optional
 
@@ -104,13 +105,11 @@ class ScenesDataParser(DataParser):
     """
 
     config: ScenesDataParserConfig
-    _placed: Optional["list[PlacedScene]"] = field(default=None, repr=False)
-    _box: Optional[np.ndarray] = field(default=None, repr=False)
 
     def _generate_dataparser_outputs(self, split: str = "train", **kwargs: Optional[dict]) -> DataparserOutputs:
         if split not in SPLITS:
             raise ValueError(problem("split", f"one of {', '.join(SPLITS)}", f"'{split}'", "ask for one of these"))
-        placed = self._scenes()
+        placed = self.placed
         indices = [_split_indices(scene.frames, split, self.config) for scene in placed]
         cameras = _cameras(placed, indices)
         names = [scene.frames.name for scene in placed]
@@ -119,7 +118,7 @@ class ScenesDataParser(DataParser):
             image_filenames=[s.frames.image_paths[i] for s, own in zip(placed, indices, strict=True) for i in own],
             cameras=cameras,
             alpha_color=_alpha_color(self.config.alpha_color),
-            scene_box=SceneBox(aabb=torch.tensor(self._scene_box(), dtype=torch.float32)),
+            scene_box=SceneBox(aabb=torch.tensor(self.box, dtype=torch.float32)),
             mask_filenames=_masks("mask_paths", placed, indices),
             metadata={
                 "dynamic_masks": _masks("dynamic_masks", placed, indices),
@@ -127,40 +126,37 @@ class ScenesDataParser(DataParser):
                 "scene_index": cameras.metadata["scene_index"].flatten().tolist() if cameras.metadata else [],
                 "scene_transforms": torch.tensor(np.stack([s.transform for s in placed]), dtype=torch.float32),
                 "scene_scales": [s.scale for s in placed],
-                "scene_boxes": self._scene_boxes(),
+                "scene_boxes": self.scene_boxes(),
             },
             dataparser_transform=torch.tensor(transform, dtype=torch.float32),
             dataparser_scale=scale,
         )
 
-    def _scenes(self) -> "list[PlacedScene]":
-        """The scenes, read and placed at the first call."""
-        if self._placed is None:
-            _check_config(self.config)
-            scenes = read_scenes(self.config.data, self.config.scenes, self.config.max_scenes)
-            _warn_of(scenes)
-            self._placed = [place_scene(scene, self.config) for scene in scenes]
-        return self._placed
+    @cached_property
+    def placed(self) -> "list[PlacedScene]":
+        """The scenes, read and placed."""
+        _check_config(self.config)
+        scenes = read_scenes(self.config.data, self.config.scenes, self.config.max_scenes)
+        _warn_of(scenes)
+        return [place_scene(scene, self.config) for scene in scenes]
 
-    def _scene_box(self) -> Float[np.ndarray, "2 3"]:
-        """The scene box, found at the first call."""
-        if self._box is None:
-            placed = self._scenes()
-            box, source = find_bounds([scene.frames for scene in placed], self.config)
-            self._box = box = scaled_box(box, self.config.scene_scale)
-            views = sum(len(scene.frames) for scene in placed)
-            corners = " to ".join("(" + ", ".join(f"{x:.3g}" for x in corner) + ")" for corner in box)
-            CONSOLE.log(f"scenes: {len(placed)} scene(s), {views} views, box {corners} ({source})")
-        return self._box
+    @cached_property
+    def box(self) -> Float[np.ndarray, "2 3"]:
+        """The scene box."""
+        box, source = find_bounds([scene.frames for scene in self.placed], self.config)
+        box = scaled_box(box, self.config.scene_scale)
+        views = sum(len(scene.frames) for scene in self.placed)
+        corners = " to ".join("(" + ", ".join(f"{x:.3g}" for x in corner) + ")" for corner in box)
+        CONSOLE.log(f"scenes: {len(self.placed)} scene(s), {views} views, box {corners} ({source})")
+        return box
 
-    def _scene_boxes(self) -> list[Float[np.ndarray, "2 3"]]:
+    def scene_boxes(self) -> list[Float[np.ndarray, "2 3"]]:
         """The box of each scene: its own where all have one, else that of all."""
-        box, config = self._scene_box(), self.config
-        own = [scene.frames.aabb for scene in self._scenes()]
-        has_own = config.box is None and config.bounds in ("auto", "file")
-        if not has_own or any(one is None for one in own):
-            return [box] * len(own)
-        return [scaled_box(one, config.scene_scale) for one in own if one is not None]
+        config = self.config
+        own = [scene.frames.aabb for scene in self.placed if scene.frames.aabb is not None]
+        if config.box is not None or config.bounds not in ("auto", "file") or len(own) < len(self.placed):
+            return [self.box] * len(self.placed)
+        return [scaled_box(one, config.scene_scale) for one in own]
 
 
 @dataclass(frozen=True)
@@ -270,8 +266,8 @@ def find_bounds(scenes: Sequence[SceneFrames], config: ScenesDataParserConfig) -
     if not boxes:
         return unit_box(), "unit, as no file or alpha channel tells"
     if left:
-        message = f"scenes: {len(left)} of {len(scenes)} have no aabb and no undistorted images with transparency, so "
-        warnings.warn(f"{message}the box is that of the others; the first is '{left[0].name}'", stacklevel=2)
+        text = f"{len(left)} of {len(scenes)} have no aabb and no undistorted images with transparency, so the box is "
+        warn(f"{text}that of the others; the first is '{left[0].name}'")
     return union_of_boxes(np.stack(boxes)), " and ".join(sources)
 
 
@@ -286,17 +282,14 @@ def bounds_from_silhouettes(
     telling = [scene for scene in scenes if _has_silhouettes(scene)]
     chosen = np.unique(np.linspace(0, len(telling) - 1, min(len(telling), PROBED_SCENES)).round().astype(int))
     views = int(np.clip(PROBED_IMAGES // max(1, len(chosen)), 12, 24))
-    hulls = {telling[index].name: _hull_box(telling[index], views) for index in chosen}
-    found = [box for box in hulls.values() if box is not None]
+    hulls = [_hull_box(telling[index], views) for index in chosen]
+    found = [box for box in hulls if box is not None]
     if not found:
         return None, list(scenes)
     _warn_of_opaque(telling)
-    box = union_of_boxes(np.stack(found))
-    silent = {scene.name for scene in scenes if not _has_silhouettes(scene)}
-    silent |= {name for name, hull in hulls.items() if hull is None}
-    if len(chosen) < len(telling):
-        box = scaled_box(box, UNPROBED_MARGIN)
-    return box, [scene for scene in scenes if scene.name in silent]
+    vain = {telling[index].name for index, hull in zip(chosen, hulls, strict=True) if hull is None}
+    silent = [scene for scene in scenes if scene.name in vain or not _has_silhouettes(scene)]
+    return scaled_box(union_of_boxes(np.stack(found)), 1.0 if len(chosen) == len(telling) else UNPROBED_MARGIN), silent
 
 
 def _hull_box(scene: SceneFrames, views: int) -> Optional[Float[np.ndarray, "2 3"]]:
@@ -307,19 +300,15 @@ def _hull_box(scene: SceneFrames, views: int) -> Optional[Float[np.ndarray, "2 3
     usable = np.flatnonzero(scene.has_alpha)
     picked = usable[spread_views(scene.camera_to_worlds[usable, :, 3], views)]
     with ThreadPoolExecutor(READING_THREADS) as pool:
-        read = list(pool.map(read_silhouette, [scene.image_paths[index] for index in picked]))
-    masks = [mask for mask in read if mask is not None and mask.any()]
-    picked = [index for index, mask in zip(picked, read, strict=True) if mask is not None and mask.any()]
-    if not can_carve(masks):
+        read = list(zip(picked, pool.map(read_silhouette, [scene.image_paths[i] for i in picked]), strict=True))
+    masks = {index: mask for index, mask in read if mask is not None and mask.any()}
+    if not can_carve(list(masks.values())):
         return None
-    cameras = (getattr(scene, name)[picked] for name in ("camera_to_worlds", "fx", "fy", "cx", "cy"))
-    box = silhouette_bounds(masks, *cameras)
+    cameras = (getattr(scene, name)[list(masks)] for name in ("camera_to_worlds", "fx", "fy", "cx", "cy"))
+    box = silhouette_bounds(list(masks.values()), *cameras)
     if box is None:
-        message = (
-            f"scenes: no point is inside the silhouettes of all views of scene '{scene.name}'; if its poses are not "
-            "camera-to-world matrices with x right, y up and z backwards (OpenGL), convert them"
-        )
-        warnings.warn(message, stacklevel=2)
+        text = f"no point is inside the silhouettes of all views of scene '{scene.name}'; if its poses are not "
+        warn(f"{text}camera-to-world matrices with x right, y up and z backwards (OpenGL), convert them")
     return box
 
 
@@ -333,8 +322,8 @@ def _warn_of_opaque(scenes: Sequence[SceneFrames]) -> None:
     opaque = [path for scene in scenes for path, has in zip(scene.image_paths, scene.has_alpha, strict=True) if not has]
     if opaque:
         total = sum(map(len, scenes))
-        message = f"scenes: {len(opaque)} of {total} images have no transparency, so that their background is learned "
-        warnings.warn(f"{message}and the box is carved without them; the first is {opaque[0]}", stacklevel=2)
+        text = f"{len(opaque)} of {total} images have no transparency, so that their background is learned "
+        warn(f"{text}and the box is carved without them; the first is {opaque[0]}")
 
 
 def _check_config(config: ScenesDataParserConfig) -> None:
@@ -371,30 +360,31 @@ def _warn_of(scenes: Sequence[SceneFrames]) -> None:
     evaluation."""
     single = [scene.name for scene in scenes if len(scene) == 1]
     if single:
-        message = f"scenes: {len(single)} have a single view, which they are trained on and evaluated by, such as"
-        warnings.warn(f"{message} '{single[0]}'", stacklevel=2)
+        warn(f"{len(single)} have a single view, which they are trained on and evaluated by, such as '{single[0]}'")
     lacking = [scene for scene in scenes if scene.absent]
     if lacking:
         count = sum(len(scene.absent) for scene in lacking)
         total = sum(len(scene.absent) + len(scene) for scene in lacking)
         first = f"'{lacking[0].absent[0]}' of scene '{lacking[0].name}'"
-        message = f"scenes: {count} of {total} listed images are absent and left out; the first is {first}"
-        warnings.warn(message, stacklevel=2)
+        warn(f"{count} of {total} listed images are absent and left out; the first is {first}")
     pictures = [pair for scene in scenes for pair in zip(scene.image_paths, scene.headers, strict=True)]
-    turned = [(path, header.orientation) for path, header in pictures if header.orientation > 1]
+    turned = [f"{path} with orientation {header.orientation}" for path, header in pictures if header.orientation > 1]
     if turned:
-        message = (
-            f"scenes: {len(turned)} images have an EXIF orientation, by which viewers turn them; pixels are taken "
+        text = (
+            f"{len(turned)} images have an EXIF orientation, by which viewers turn them; pixels are taken as stored, "
         )
-        message += f"as stored, as Nerfstudio does; the first is {turned[0][0]} with orientation {turned[0][1]}"
-        warnings.warn(message, stacklevel=2)
+        warn(f"{text}as Nerfstudio does; the first is {turned[0]}")
     for scene in scenes:
         evaluation = {*scene.splits.get("val", ()), *scene.splits.get("test", ())}
         shared = evaluation.intersection(scene.splits.get("train", ()))
         if shared:
-            message = f"scenes: {len(shared)} views of scene '{scene.name}' are in its train and its evaluation split"
-            warnings.warn(message, stacklevel=2)
+            warn(f"{len(shared)} views of scene '{scene.name}' are in its train and its evaluation split")
             return
+
+
+def warn(text: str) -> None:
+    """Warns of scenes."""
+    warnings.warn(f"scenes: {text}", stacklevel=3)
 
 
 def _split_indices(scene: SceneFrames, split: str, config: ScenesDataParserConfig) -> tuple[int, ...]:
@@ -420,10 +410,7 @@ def _cameras(placed: Sequence[PlacedScene], indices: Sequence[Sequence[int]]) ->
     types = torch.tensor([scene.camera_type.value for scene in scenes])
     return Cameras(
         camera_to_worlds=column("camera_to_worlds", torch.float32),
-        fx=column("fx", torch.float32)[:, None],
-        fy=column("fy", torch.float32)[:, None],
-        cx=column("cx", torch.float32)[:, None],
-        cy=column("cy", torch.float32)[:, None],
+        **{name: column(name, torch.float32)[:, None] for name in ("fx", "fy", "cx", "cy")},
         width=column("widths", torch.int64)[:, None],
         height=column("heights", torch.int64)[:, None],
         distortion_params=column("distortion", torch.float32) if any(s.distortion.any() for s in scenes) else None,

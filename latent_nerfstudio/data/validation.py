@@ -1,5 +1,6 @@
 """Checks of cameras and splits."""
 
+from collections import Counter
 from collections.abc import Container, Sequence
 
 import numpy as np
@@ -18,9 +19,6 @@ SMALLEST = 1e-9
 
 ALIKE = 1e-6
 """Difference of poses that no two photos have."""
-
-MIN_VIEWS = 1
-"""Fewest views of a scene."""
 
 
 def check_poses(camera_to_worlds: Float[np.ndarray, "views 3 4"], names: Sequence[str], where: object) -> None:
@@ -64,24 +62,19 @@ def check_positive(values: Float[np.ndarray, " views"], what: str, names: Sequen
 
 
 def check_view_count(count: int, where: object, absent: Sequence[str] = ()) -> None:
-    """Refuses too few views with an image on disk; `absent` are the names of listed images that are not there."""
-    if count >= MIN_VIEWS:
-        return
-    got = f"{count}" if not absent else f"{count} ({len(absent)} listed images are absent, the first is '{absent[0]}')"
-    do = "add images" if not absent else "put the images where the camera file says they are"
-    raise ValueError(problem(where, f"at least {MIN_VIEWS} view with an image", got, do))
+    """Refuses a scene without a view whose image is on disk; `absent` names images that are listed and not there."""
+    if not count:
+        got = "0" if not absent else f"0 ({len(absent)} listed images are absent, the first is '{absent[0]}')"
+        do = "add images" if not absent else "put the images where the camera file says they are"
+        raise ValueError(problem(where, "at least 1 view with an image", got, do))
 
 
 def check_unique(names: Sequence[str], what: str, where: object) -> None:
     """Refuses a name that occurs twice; ValueError names it."""
-    if len(set(names)) == len(names):
-        return
-    seen: set = set()
-    for name in names:
-        if name in seen:
-            do = "remove the duplicate entry"
-            raise ValueError(problem(f"{where}, {what}", "each image once", f"'{name}' twice", do))
-        seen.add(name)
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        do = "remove the duplicate entry"
+        raise ValueError(problem(f"{where}, {what}", "each image once", f"'{twice}' twice", do))
 
 
 def check_known(names: Sequence[str], known: Container[str], what: str, where: object) -> None:

@@ -2,13 +2,13 @@
 
 import dataclasses
 import os
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from latent_nerfstudio.data.layouts.frames import SPLITS, SceneFrames
-from latent_nerfstudio.data.layouts.transforms_json import load_json, read_frames
+from latent_nerfstudio.data.layouts.transforms_json import read_frames
 from latent_nerfstudio.data.validation import check_unique, check_view_count
 from latent_nerfstudio.errors import problem
 
@@ -26,20 +26,15 @@ def read_blender(folder: Path) -> SceneFrames:
     if not paths["train"].is_file():
         do = "add it, or write all frames into one transforms.json"
         raise FileNotFoundError(problem(folder, "transforms_train.json", "only val or test", do))
-    present = {split: path for split, path in paths.items() if path.is_file()}
-    parts = [read_frames(load_json(path), folder, path, sort=False) for path in present.values()]
-    ends = np.cumsum([0] + [len(part) for part in parts])
-    splits = {split: tuple(range(ends[i], ends[i + 1])) for i, split in enumerate(present)}
-    scene = _joined(parts, {split: indices for split, indices in splits.items() if indices})
+    parts = {split: read_frames(path, folder, sort=False) for split, path in paths.items() if path.is_file()}
+    first, *others = parts.values()
+    if any(part.camera_type != first.camera_type for part in others):
+        raise ValueError(problem(first.name, "one camera model in all files", "several", "use one camera_model"))
+    joined: dict[str, Any] = {n: np.concatenate([getattr(p, n) for p in parts.values()]) for n in ARRAYS_OF_VIEWS}
+    joined |= {n: tuple(value for p in parts.values() for value in getattr(p, n)) for n in TUPLES_OF_VIEWS}
+    ends = np.cumsum([0] + [len(part) for part in parts.values()])
+    splits = {split: tuple(range(ends[i], ends[i + 1])) for i, split in enumerate(parts) if len(parts[split])}
+    scene = dataclasses.replace(first, splits=splits, **joined)  # what is not of views is that of the first file
     check_unique([os.path.realpath(path) for path in scene.image_paths], "transforms_*.json", folder)
     check_view_count(len(scene), folder, scene.absent)
     return scene
-
-
-def _joined(parts: Sequence[SceneFrames], splits: dict[str, tuple[int, ...]]) -> SceneFrames:
-    """One scene out of its camera files; what is not per view comes from the first."""
-    if any(part.camera_type != parts[0].camera_type for part in parts):
-        raise ValueError(problem(parts[0].name, "one camera model in all files", "several", "use one camera_model"))
-    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS_OF_VIEWS}
-    tuples = {name: tuple(value for part in parts for value in getattr(part, name)) for name in TUPLES_OF_VIEWS}
-    return dataclasses.replace(parts[0], splits=splits, **arrays, **tuples)

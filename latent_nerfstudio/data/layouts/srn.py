@@ -1,9 +1,8 @@
 """The layout of Scene Representation Networks (ShapeNet-SRN): `rgb/`, `pose/` and `intrinsics.txt`."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -19,22 +18,16 @@ LARGEST_FILE = 1 << 16
 """Bytes of intrinsics, or of a pose, at most."""
 
 
-@dataclass(frozen=True)
-class SrnIntrinsics:
-    """Content of `intrinsics.txt`."""
+class SrnIntrinsics(NamedTuple):
+    """Content of `intrinsics.txt`: focal length and principal point in pixels of an image of height x width, and
+    whether the poses map the world to the camera instead of the camera to the world."""
 
     focal: float
-    """Focal length, pixels of an image of the size below."""
     cx: float
-    """Principal point along x, pixels of that image."""
     cy: float
-    """Principal point along y, pixels of that image."""
     height: int
-    """Height that the numbers above are for."""
     width: int
-    """Width that the numbers above are for."""
     world_to_camera: bool
-    """Whether the poses map the world to the camera instead of the camera to the world."""
 
 
 def read_srn(folder: Path) -> SceneFrames:
@@ -44,17 +37,21 @@ def read_srn(folder: Path) -> SceneFrames:
     in size from the one that `intrinsics.txt` is for: the intrinsics are scaled to the images, as floats. Views are
     sorted by name."""
     intrinsics = read_srn_intrinsics(folder / "intrinsics.txt")
-    stems, image_paths, absent = _paired(folder)
-    check_view_count(len(stems), folder / "rgb", absent)
-    headers = read_image_headers(image_paths)
+    images, absent = _paired(folder)
+    check_view_count(len(images), folder / "rgb", absent)
+    headers = read_image_headers(list(images.values()))
     scale_x = np.array([header.width for header in headers]) / intrinsics.width
     scale_y = np.array([header.height for header in headers]) / intrinsics.height
-    poses = np.stack([_read_pose(folder / "pose" / f"{stem}.txt") for stem in stems])
+    poses = np.stack([_read_pose(folder / "pose" / f"{stem}.txt") for stem in images])
+    check_poses(poses, list(images), folder / "pose")
+    if intrinsics.world_to_camera:
+        rotations = poses[:, :, :3].transpose(0, 2, 1)
+        poses = np.concatenate([rotations, -rotations @ poses[:, :, 3:]], axis=2)
     return SceneFrames(
         name=scene_name(folder),
-        image_paths=tuple(image_paths),
+        image_paths=tuple(images.values()),
         headers=tuple(headers),
-        camera_to_worlds=_camera_to_worlds(poses, intrinsics, stems, folder / "pose"),
+        camera_to_worlds=opencv_to_opengl(poses),
         fx=intrinsics.focal * scale_x,
         fy=intrinsics.focal * scale_y,
         cx=intrinsics.cx * scale_x,
@@ -96,30 +93,29 @@ def _numbers(text: str, path: Path) -> list[float]:
         raise ValueError(problem(path, "numbers separated by blanks", f"{text!r:.60}", "repair the file")) from error
 
 
-def _paired(folder: Path) -> tuple[list[str], list[Path], list[str]]:
-    """Names and images of the views in order, and the names of poses that have no image."""
+def _paired(folder: Path) -> tuple[dict[str, Path], list[str]]:
+    """Images of the views by name, in its order, and the names of poses that have no image."""
     images = _images(folder / "rgb")
     pose_folder = folder / "pose"
     if not pose_folder.is_dir():
         raise FileNotFoundError(problem(pose_folder, "a folder of poses", "no such folder", "add one text file a view"))
     poses = {name[:-4] for name in os.listdir(pose_folder) if name.endswith(".txt") and not name.startswith(".")}
-    stems = sorted(images)
-    unposed = [stem for stem in stems if stem not in poses]
+    unposed = [stem for stem in images if stem not in poses]
     if unposed:
         do = "add the pose, or remove the image"
         what = pose_folder / f"{unposed[0]}.txt"
         raise FileNotFoundError(problem(what, f"the pose of '{images[unposed[0]].name}'", "no such file", do))
-    return stems, [images[stem] for stem in stems], sorted(poses - set(stems))
+    return images, sorted(poses - set(images))
 
 
 def _images(folder: Path) -> dict[str, Path]:
-    """The images of a folder, by name without extension."""
+    """The images of a folder by name without extension, in the order of these names."""
     if not folder.is_dir():
         raise FileNotFoundError(problem(folder, "a folder of images", "no such folder", "add one image a view"))
     names = [name for name in os.listdir(folder) if not name.startswith(".")]
     paths = [folder / name for name in names if os.path.splitext(name)[1].lower() in SUFFIXES]
     check_unique([path.stem for path in paths], "images", folder)
-    return {path.stem: path for path in paths}
+    return {path.stem: path for path in sorted(paths, key=lambda path: path.stem)}
 
 
 def _read_pose(path: Path) -> Float[np.ndarray, "3 4"]:
@@ -128,14 +124,3 @@ def _read_pose(path: Path) -> Float[np.ndarray, "3 4"]:
     if len(numbers) != 16:
         raise ValueError(problem(path, "16 numbers (a 4 x 4 matrix)", len(numbers), "repair the pose"))
     return np.array(numbers[:12]).reshape(3, 4)
-
-
-def _camera_to_worlds(
-    poses: Float[np.ndarray, "views 3 4"], intrinsics: SrnIntrinsics, stems: Sequence[str], where: Path
-) -> Float[np.ndarray, "views 3 4"]:
-    """OpenGL camera-to-world matrices from the poses of the files."""
-    check_poses(poses, stems, where)
-    if intrinsics.world_to_camera:
-        rotations = poses[:, :, :3].transpose(0, 2, 1)
-        poses = np.concatenate([rotations, -rotations @ poses[:, :, 3:]], axis=2)
-    return opencv_to_opengl(poses)

@@ -5,10 +5,10 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from nerfstudio.cameras.cameras import CAMERA_MODEL_TO_TYPE, CameraType
 from tqdm import tqdm
 
@@ -40,16 +40,12 @@ NGP_SCALE, NGP_OFFSET = 0.33, 0.5
 """How instant-ngp brings positions into its unit cube, position * scale + offset, where the file does not say."""
 
 
-@dataclass(frozen=True)
-class ListedFrame:
-    """One entry of `frames` whose image is on disk."""
+class ListedFrame(NamedTuple):
+    """An entry of `frames` whose image is on disk, and its file_path, without a leading './'."""
 
     name: str
-    """The entry's file_path, without a leading './'."""
     image_path: Path
-    """Where the image is."""
     entry: Mapping[str, Any]
-    """The entry itself."""
 
 
 def read_transforms(folder: Path, json_path: Optional[Path] = None) -> SceneFrames:
@@ -62,7 +58,7 @@ def read_transforms(folder: Path, json_path: Optional[Path] = None) -> SceneFram
     `dynamic_mask_NAME.png` beside an image marks what is left out of it. Frames are sorted by path, as nerfstudio
     does."""
     json_path = json_path or folder / "transforms.json"
-    frames = read_frames(load_json(json_path), folder, json_path, sort=True)
+    frames = read_frames(json_path, folder, sort=True)
     check_view_count(len(frames), json_path, frames.absent)
     return frames
 
@@ -84,42 +80,13 @@ def load_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_frames(meta: Mapping[str, Any], folder: Path, where: Path, sort: bool) -> SceneFrames:
+def read_frames(path: Path, folder: Path, sort: bool) -> SceneFrames:
     """Reads the frames of one camera file, any number; those whose images are not on disk are in `absent`. They are
     sorted by path, or keep the file's order."""
-    files = FilesOfFolders(folder)
-    listed, absent = _find_images(_entries(meta, where), files, where, sort)
-    names, frames = [frame.name for frame in listed], [frame.entry for frame in listed]
+    meta, files = load_json(path), FilesOfFolders(folder)
+    listed, absent = _find_images(_entries(meta, path), files, path, sort)
     headers = read_image_headers([frame.image_path for frame in listed])
-    widths, heights = _image_sizes(meta, frames, headers, listed, where)
-    fx, fy = _focal_lengths(meta, frames, widths, heights, where)
-    cx, cy = _lookup(meta, frames, "cx", where), _lookup(meta, frames, "cy", where)
-    check_positive(fx, "focal length fl_x", names, where)
-    check_positive(fy, "focal length fl_y", names, where)
-    applied = None
-    if "applied_transform" in meta:
-        matrix = _matrix(meta["applied_transform"], "applied_transform", where)
-        applied = _finite(matrix, "applied_transform", where)
-    return SceneFrames(
-        name=scene_name(folder),
-        image_paths=tuple(frame.image_path for frame in listed),
-        headers=tuple(headers),
-        camera_to_worlds=_poses(frames, names, where),
-        fx=fx,
-        fy=fy,
-        cx=_finite(widths / 2.0 if cx is None else cx, "cx", where),
-        cy=_finite(heights / 2.0 if cy is None else cy, "cy", where),
-        camera_type=_camera_type(meta, where),
-        distortion=_distortion(meta, frames, where),
-        splits=_splits(meta, listed, absent, files, where),
-        aabb=_aabb(meta, where),
-        capture_box=_capture_box(meta, where),
-        mask_paths=_masks(listed, headers, lambda frame: _named_mask(frame, files, where)),
-        dynamic_masks=_masks(listed, headers, lambda frame: _dynamic_mask(frame, files)),
-        absent=tuple(absent),
-        applied_transform=applied,
-        applied_scale=_positive(meta.get("applied_scale", 1.0), "applied_scale", where),
-    )
+    return CameraFile(meta, path, files, listed, headers, absent).scene(scene_name(folder))
 
 
 def _entries(meta: Mapping[str, Any], where: Path) -> list[Mapping[str, Any]]:
@@ -131,8 +98,7 @@ def _entries(meta: Mapping[str, Any], where: Path) -> list[Mapping[str, Any]]:
     for index, entry in enumerate(frames):
         if not isinstance(entry, dict) or not isinstance(entry.get("file_path"), str):
             do = "write the image's path as 'file_path'"
-            got = f"{shown(entry):.60}"
-            raise ValueError(problem(f"{where}, frame {index}", "an object with 'file_path'", got, do))
+            raise ValueError(problem(f"{where}, frame {index}", "an object with 'file_path'", shown(entry), do))
     return frames
 
 
@@ -161,263 +127,276 @@ def _find_images(
     return listed, absent
 
 
-def _number(value: object, what: str, where: Path) -> float:
-    """A finite float from a JSON value."""
+def shown(value: object, most: int = 60) -> str:
+    """The first letters of a value, for a message; Python refuses to spell out numbers of thousands of digits."""
     try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        number = float("nan")
-    if not abs(number) <= LARGEST:
-        expected = f"a finite number up to {LARGEST:g}"
-        raise ValueError(problem(f"{where}, {what}", expected, f"{shown(value):.60}", "repair the camera file"))
-    return number
-
-
-def _positive(value: object, what: str, where: Path) -> float:
-    """A finite float above zero from a JSON value."""
-    number = _number(value, what, where)
-    if number < SMALLEST:
-        raise ValueError(problem(f"{where}, {what}", "a positive number", f"{number:g}", "repair the camera file"))
-    return number
-
-
-def shown(value: object) -> str:
-    """A value for a message; Python refuses to spell out numbers of thousands of digits."""
-    try:
-        return repr(value)
+        return repr(value)[:most]
     except ValueError:
         return "a number of thousands of digits"
 
 
-def _finite(values: Float[np.ndarray, "..."], what: str, where: Path) -> Float[np.ndarray, "..."]:
-    """The values, checked to be finite."""
-    if not (np.abs(values) <= LARGEST).all():
-        expected, got = f"finite numbers up to {LARGEST:g}", "NaN, infinity or more"
-        raise ValueError(problem(f"{where}, {what}", expected, got, "repair the camera file"))
-    return values
+@dataclass(frozen=True)
+class CameraFile:
+    """One camera file, whose entries are checked as they are read."""
 
+    meta: Mapping[str, Any]
+    """Its entries."""
+    where: Path
+    """Where it lies, for messages."""
+    files: FilesOfFolders
+    """What its paths are relative to."""
+    listed: Sequence[ListedFrame]
+    """Its frames whose images are on disk: the views."""
+    headers: Sequence[ImageHeader]
+    """Of their images."""
+    absent: Sequence[str]
+    """Names of the images of its other frames."""
 
-def _lookup(
-    meta: Mapping[str, Any], frames: Sequence[Mapping[str, Any]], key: str, where: Path
-) -> Optional[Float[np.ndarray, " views"]]:
-    """A number a view: the file's own where it has one, else each frame's; None where there is neither."""
-    if key in meta:
-        return np.full(len(frames), _number(meta[key], key, where))
-    lacking = [index for index, frame in enumerate(frames) if key not in frame]
-    if len(lacking) == len(frames):
-        return None
-    if lacking:
-        got = f"none for '{normalised_name(frames[lacking[0]]['file_path'])}'"
-        raise ValueError(problem(f"{where}, {key}", "a value at the top or in every frame", got, "add the value"))
-    return np.array([_number(frame[key], f"{key} of '{frame['file_path']}'", where) for frame in frames])
+    def scene(self, name: str) -> SceneFrames:
+        """What it says of a scene."""
+        widths, heights = self.image_sizes().T
+        fx, fy = self.focal_lengths(widths, heights)
+        cx, cy = self.lookup("cx"), self.lookup("cy")
+        check_positive(fx, "focal length fl_x", self.names, self.where)
+        check_positive(fy, "focal length fl_y", self.names, self.where)
+        applied = None
+        if "applied_transform" in self.meta:
+            matrix = self.matrix(self.meta["applied_transform"], "applied_transform")
+            applied = self.finite(matrix, "applied_transform")
+        return SceneFrames(
+            name=name,
+            image_paths=tuple(frame.image_path for frame in self.listed),
+            headers=tuple(self.headers),
+            camera_to_worlds=self.poses(),
+            fx=fx,
+            fy=fy,
+            cx=self.finite(widths / 2.0 if cx is None else cx, "cx"),
+            cy=self.finite(heights / 2.0 if cy is None else cy, "cy"),
+            camera_type=self.camera_type(),
+            distortion=self.distortion(),
+            splits=self.splits(),
+            aabb=self.aabb(),
+            capture_box=self.capture_box(),
+            mask_paths=self.masks(self.named_mask),
+            dynamic_masks=self.masks(self.dynamic_mask),
+            absent=tuple(self.absent),
+            applied_transform=applied,
+            applied_scale=self.positive(self.meta.get("applied_scale", 1.0), "applied_scale"),
+        )
 
+    @property
+    def names(self) -> list[str]:
+        """Names of the views."""
+        return [frame.name for frame in self.listed]
 
-def _image_sizes(
-    meta: Mapping[str, Any],
-    frames: Sequence[Mapping[str, Any]],
-    headers: Sequence[ImageHeader],
-    listed: Sequence[ListedFrame],
-    where: Path,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Widths and heights from the images' headers, which w and h, where given, must agree with."""
-    widths = np.array([header.width for header in headers], dtype=np.int64)
-    heights = np.array([header.height for header in headers], dtype=np.int64)
-    declared_widths, declared_heights = _lookup(meta, frames, "w", where), _lookup(meta, frames, "h", where)
-    wrong = np.zeros(len(frames), dtype=bool)
-    if declared_widths is not None:
-        wrong |= declared_widths.astype(np.int64) != widths
-    if declared_heights is not None:
-        wrong |= declared_heights.astype(np.int64) != heights
-    if wrong.any():
-        index = int(np.argmax(wrong))
-        width = "?" if declared_widths is None else f"{declared_widths[index]:g}"
-        height = "?" if declared_heights is None else f"{declared_heights[index]:g}"
-        expected = f"{width} x {height} pixels (width x height), as {where} says"
-        got = f"{widths[index]} x {heights[index]}"
-        do = "use the images that the cameras were made for, or scale w, h, fl_x, fl_y, cx and cy with the images"
-        if headers[index].orientation > 1:
-            got += f" as stored, which EXIF orientation {headers[index].orientation} has viewers turn"
-            do = "turn the images themselves and remove the tag, if the cameras were made for turned ones"
-        raise ValueError(problem(listed[index].image_path, expected, got, do))
-    return widths, heights
+    # Numbers
 
+    def refuse(self, what: str, expected: str, got: str, do: str = "repair the camera file") -> ValueError:
+        """The error for an entry that is not as it should be."""
+        return ValueError(problem(f"{self.where}, {what}", expected, got, do))
 
-def _focal_lengths(
-    meta: Mapping[str, Any],
-    frames: Sequence[Mapping[str, Any]],
-    widths: np.ndarray,
-    heights: np.ndarray,
-    where: Path,
-) -> tuple[Float[np.ndarray, " views"], Float[np.ndarray, " views"]]:
-    """Focal lengths in pixels; along y that along x stands in for one that is not given."""
-    fx = _focal_length(meta, frames, "x", widths, where)
-    fy = _focal_length(meta, frames, "y", heights, where)
-    if fx is None:
-        got = "neither" if fy is None else "fl_y or camera_angle_y alone"
-        do = "add fl_x (pixels) or camera_angle_x (radians)"
-        raise ValueError(problem(f"{where}, intrinsics", "fl_x or camera_angle_x", got, do))
-    return fx, fx if fy is None else fy
+    def number(self, value: object, what: str) -> float:
+        """A finite float from a JSON value."""
+        try:
+            number = float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError, OverflowError):
+            number = float("nan")
+        if not abs(number) <= LARGEST:
+            raise self.refuse(what, f"a finite number up to {LARGEST:g}", shown(value))
+        return number
 
+    def positive(self, value: object, what: str) -> float:
+        """A finite float above zero from a JSON value."""
+        number = self.number(value, what)
+        if number < SMALLEST:
+            raise self.refuse(what, "a positive number", f"{number:g}")
+        return number
 
-def _focal_length(
-    meta: Mapping[str, Any], frames: Sequence[Mapping[str, Any]], axis: str, sizes: np.ndarray, where: Path
-) -> Optional[Float[np.ndarray, " views"]]:
-    """Focal length along one axis, from the pixels or from the field of view."""
-    focal = _lookup(meta, frames, f"fl_{axis}", where)
-    if focal is not None:
-        return focal
-    degrees = _lookup(meta, frames, f"{axis}_fov", where)
-    angle = np.deg2rad(degrees) if degrees is not None else _lookup(meta, frames, f"camera_angle_{axis}", where)
-    if angle is None:
-        return None
-    if ((angle <= 0) | (angle >= np.pi)).any():
-        what = f"{where}, field of view along {axis}"
-        got = f"{angle.min() if angle.min() <= 0 else angle.max():g} radians"
-        raise ValueError(problem(what, "an angle between 0 and 180 degrees", got, "repair the camera file"))
-    return 0.5 * sizes / np.tan(0.5 * angle)
+    def finite(self, values: Float[np.ndarray, "..."], what: str) -> Float[np.ndarray, "..."]:
+        """The values, checked to be finite."""
+        if not (np.abs(values) <= LARGEST).all():
+            raise self.refuse(what, f"finite numbers up to {LARGEST:g}", "NaN, infinity or more")
+        return values
 
+    def lookup(self, key: str) -> Optional[Float[np.ndarray, " views"]]:
+        """A number a view: the file's own where it has one, else each frame's; None where there is neither."""
+        if key in self.meta:
+            return np.full(len(self.listed), self.number(self.meta[key], key))
+        lacking = [frame.name for frame in self.listed if key not in frame.entry]
+        if len(lacking) == len(self.listed):
+            return None
+        if lacking:
+            raise self.refuse(key, "a value at the top or in every frame", f"none for '{lacking[0]}'", "add the value")
+        return np.array([self.number(f.entry[key], f"{key} of '{f.entry['file_path']}'") for f in self.listed])
 
-def _poses(frames: Sequence[Mapping[str, Any]], names: Sequence[str], where: Path) -> Float[np.ndarray, "views 3 4"]:
-    """The poses of the frames: 4 x 4 or 3 x 4 in the file, rigid."""
-    if not frames:
-        return np.zeros((0, 3, 4))
-    matrices = [_matrix(frame.get("transform_matrix"), name, where) for frame, name in zip(frames, names, strict=True)]
-    camera_to_worlds = np.stack(matrices)
-    check_poses(camera_to_worlds, names, where)
-    return camera_to_worlds
+    # Intrinsics
 
+    def image_sizes(self) -> Int[np.ndarray, "views 2"]:
+        """Widths and heights from the images' headers, which w and h, where given, must agree with."""
+        sizes = np.array([(header.width, header.height) for header in self.headers], dtype=np.int64).reshape(-1, 2)
+        given = self.lookup("w"), self.lookup("h")
+        said = [own if one is None else one.astype(np.int64) for own, one in zip(sizes.T, given, strict=True)]
+        wrong = (np.stack(said, axis=1) != sizes).any(axis=1)
+        if wrong.any():
+            index = int(np.argmax(wrong))
+            width, height = ("?" if one is None else f"{one[index]:g}" for one in given)
+            expected = f"{width} x {height} pixels (width x height), as {self.where} says"
+            got = "{} x {}".format(*sizes[index])
+            do = "use the images that the cameras were made for, or scale w, h, fl_x, fl_y, cx and cy with the images"
+            if self.headers[index].orientation > 1:
+                got += f" as stored, which EXIF orientation {self.headers[index].orientation} has viewers turn"
+                do = "turn the images themselves and remove the tag, if the cameras were made for turned ones"
+            raise ValueError(problem(self.listed[index].image_path, expected, got, do))
+        return sizes
 
-def _matrix(value: object, name: str, where: Path) -> Float[np.ndarray, "3 4"]:
-    """One pose as 3 x 4."""
-    try:
-        matrix = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        matrix = np.zeros(0)
-    if matrix.shape not in ((4, 4), (3, 4)):
-        got = "none" if value is None else f"shape {list(matrix.shape)}" if matrix.size else f"{shown(value):.60}"
-        what = f"{where}, transform_matrix of '{name}'"
-        raise ValueError(problem(what, "4 x 4 numbers", got, "write the camera-to-world matrix"))
-    return matrix[:3]
+    def focal_lengths(
+        self, widths: Int[np.ndarray, " views"], heights: Int[np.ndarray, " views"]
+    ) -> tuple[Float[np.ndarray, " views"], Float[np.ndarray, " views"]]:
+        """Focal lengths in pixels; along y that along x stands in for one that is not given."""
+        fx, fy = self.focal_length("x", widths), self.focal_length("y", heights)
+        if fx is None:
+            got = "neither" if fy is None else "fl_y or camera_angle_y alone"
+            do = "add fl_x (pixels) or camera_angle_x (radians)"
+            raise self.refuse("intrinsics", "fl_x or camera_angle_x", got, do)
+        return fx, fx if fy is None else fy
 
+    def focal_length(self, axis: str, sizes: Int[np.ndarray, " views"]) -> Optional[Float[np.ndarray, " views"]]:
+        """Focal length along one axis, from the pixels or from the field of view."""
+        focal = self.lookup(f"fl_{axis}")
+        if focal is not None:
+            return focal
+        degrees = self.lookup(f"{axis}_fov")
+        angle = np.deg2rad(degrees) if degrees is not None else self.lookup(f"camera_angle_{axis}")
+        if angle is None:
+            return None
+        if ((angle <= 0) | (angle >= np.pi)).any():
+            got = f"{angle.min() if angle.min() <= 0 else angle.max():g} radians"
+            raise self.refuse(f"field of view along {axis}", "an angle between 0 and 180 degrees", got)
+        return 0.5 * sizes / np.tan(0.5 * angle)
 
-def _camera_type(meta: Mapping[str, Any], where: Path) -> CameraType:
-    """The camera model; instant-ngp's `is_fisheye` counts where there is no camera_model."""
-    if "camera_model" not in meta:
-        return CameraType.FISHEYE if meta.get("is_fisheye", False) else CameraType.PERSPECTIVE
-    model = meta["camera_model"]
-    if not isinstance(model, str) or model not in CAMERA_MODELS:
-        do = "undistort the images to one of these"
-        what = f"{where}, camera_model"
-        raise ValueError(problem(what, f"one of {', '.join(CAMERA_MODELS)}", f"{shown(model):.60}", do))
-    return CAMERA_MODELS[model]
+    def camera_type(self) -> CameraType:
+        """The camera model; instant-ngp's `is_fisheye` counts where there is no camera_model."""
+        if "camera_model" not in self.meta:
+            return CameraType.FISHEYE if self.meta.get("is_fisheye", False) else CameraType.PERSPECTIVE
+        model = self.meta["camera_model"]
+        if not isinstance(model, str) or model not in CAMERA_MODELS:
+            do = "undistort the images to one of these"
+            raise self.refuse("camera_model", f"one of {', '.join(CAMERA_MODELS)}", shown(model), do)
+        return CAMERA_MODELS[model]
 
+    def distortion(self) -> Float[np.ndarray, "views 6"]:
+        """Distortion parameters in nerfstudio's order."""
+        # nerfstudio does not look at k4 here.
+        in_file = any(key in self.meta for key in ("k1", "k2", "k3", "p1", "p2", "distortion_params"))
+        rows = [self.distortion_row(source) for source in ([self.meta] if in_file else [f.entry for f in self.listed])]
+        return np.broadcast_to(np.array(rows).reshape(len(rows), 6), (len(self.listed), 6)).copy()
 
-def _distortion(
-    meta: Mapping[str, Any], frames: Sequence[Mapping[str, Any]], where: Path
-) -> Float[np.ndarray, "views 6"]:
-    """Distortion parameters in nerfstudio's order."""
-    # nerfstudio does not look at k4 here.
-    in_file = any(key in meta for key in ("k1", "k2", "k3", "p1", "p2", "distortion_params"))
-    sources = [meta] if in_file else frames
-    rows = np.array([_distortion_row(source, where) for source in sources]).reshape(len(sources), 6)
-    return np.broadcast_to(rows, (len(frames), 6)).copy()
+    def distortion_row(self, source: Mapping[str, Any]) -> list[float]:
+        """k1, k2, k3, k4, p1, p2 of the file or of a frame."""
+        if "distortion_params" not in source:
+            return [self.number(source.get(key, 0.0), key) for key in DISTORTION_KEYS]
+        values = source["distortion_params"]
+        if not isinstance(values, list) or len(values) != 6:
+            do = "write k1, k2, k3, k4, p1, p2; models with more parameters are not supported"
+            raise self.refuse("distortion_params", "6 numbers", shown(values), do)
+        return [self.number(value, "distortion_params") for value in values]
 
+    # Poses and boxes
 
-def _distortion_row(source: Mapping[str, Any], where: Path) -> list[float]:
-    """k1, k2, k3, k4, p1, p2 of the file or of a frame."""
-    if "distortion_params" not in source:
-        return [_number(source.get(key, 0.0), key, where) for key in DISTORTION_KEYS]
-    values = source["distortion_params"]
-    if not isinstance(values, list) or len(values) != 6:
-        do = "write k1, k2, k3, k4, p1, p2; models with more parameters are not supported"
-        raise ValueError(problem(f"{where}, distortion_params", "6 numbers", f"{shown(values):.60}", do))
-    return [_number(value, "distortion_params", where) for value in values]
+    def poses(self) -> Float[np.ndarray, "views 3 4"]:
+        """The poses of the views: 4 x 4 or 3 x 4 in the file, rigid."""
+        if not self.listed:
+            return np.zeros((0, 3, 4))
+        poses = np.stack([self.matrix(f.entry.get("transform_matrix"), f.name) for f in self.listed])
+        check_poses(poses, self.names, self.where)
+        return poses
 
+    def matrix(self, value: object, name: str) -> Float[np.ndarray, "3 4"]:
+        """One pose as 3 x 4."""
+        try:
+            matrix = np.array(value, dtype=np.float64)
+        except (TypeError, ValueError, OverflowError):
+            matrix = np.zeros(0)
+        if matrix.shape not in ((4, 4), (3, 4)):
+            got = "none" if value is None else f"shape {list(matrix.shape)}" if matrix.size else shown(value)
+            raise self.refuse(f"transform_matrix of '{name}'", "4 x 4 numbers", got, "write the camera-to-world matrix")
+        return matrix[:3]
 
-def _splits(
-    meta: Mapping[str, Any], listed: Sequence[ListedFrame], absent: Sequence[str], files: FilesOfFolders, where: Path
-) -> dict[str, tuple[int, ...]]:
-    """View indices of the splits in `train_filenames`, `val_filenames` and `test_filenames`."""
-    if not any(meta.get(f"{split}_filenames") for split in SPLITS):
-        return {}
-    # A split may name an image with its extension although the frame does not, and absent images are known too.
-    known: dict[str, int] = {files.place(name): -1 for name in absent}
-    for index, frame in enumerate(listed):
-        paths = files.place(frame.name), os.path.abspath(frame.image_path), files.real(frame.image_path)
-        known.update(dict.fromkeys(paths, index))
-    splits = {}
-    for split in SPLITS:
-        key = f"{split}_filenames"
-        if not meta.get(key):
-            continue
-        if not isinstance(meta[key], list) or not all(isinstance(name, str) for name in meta[key]):
-            do = "list the file_path of each of its frames"
-            raise ValueError(problem(f"{where}, {key}", "a list of paths", f"{shown(meta[key]):.60}", do))
-        places = {name: files.place(normalised_name(name)) for name in meta[key]}
-        places = {name: place if place in known else files.real(place) for name, place in places.items()}
-        check_known(meta[key], {name for name, place in places.items() if place in known}, key, where)
-        check_unique([places[name] for name in meta[key]], key, where)
-        splits[split] = tuple(sorted({known[place] for place in places.values()} - {-1}))
-    return splits
+    def aabb(self) -> Optional[Float[np.ndarray, "2 3"]]:
+        """The optional box: two corners, or six numbers."""
+        if "aabb" not in self.meta:
+            return None
+        try:
+            aabb = np.array(self.meta["aabb"], dtype=np.float64).reshape(2, 3)
+        except (TypeError, ValueError, OverflowError):
+            aabb = np.full((2, 3), np.nan)
+        if not (np.abs(aabb) <= LARGEST).all() or not (np.diff(aabb.astype(np.float32), axis=0) > 0).all():
+            expected = "two corners [[x, y, z], [x, y, z]], the lower one first"
+            do = "write the scene's bounds in world units, or remove the entry"
+            raise self.refuse("aabb", expected, shown(self.meta["aabb"], 80), do)
+        return aabb
 
+    def capture_box(self) -> Optional[Float[np.ndarray, "2 3"]]:
+        """The cube of instant-ngp's `aabb_scale` s, in the units of the poses: ([0.5 - s / 2, 0.5 + s / 2] - offset) /
+        scale. That instant-ngp exchanges the axes after the offset, the cube does not notice."""
+        meta = self.meta
+        if "aabb_scale" not in meta and "offset" not in meta:
+            return None
+        half = 0.5 * self.positive(meta.get("aabb_scale", 1), "aabb_scale")
+        scale = self.positive(meta.get("scale", NGP_SCALE), "scale")
+        offset = meta.get("offset", [NGP_OFFSET] * 3)
+        if not isinstance(offset, list) or len(offset) != 3:
+            raise self.refuse("offset", "3 numbers", shown(offset))
+        centre = 0.5 - np.array([self.number(value, "offset") for value in offset])
+        return np.stack([centre - half, centre + half]) / scale
 
-def _aabb(meta: Mapping[str, Any], where: Path) -> Optional[Float[np.ndarray, "2 3"]]:
-    """The optional box: two corners, or six numbers."""
-    if "aabb" not in meta:
-        return None
-    try:
-        aabb = np.array(meta["aabb"], dtype=np.float64).reshape(2, 3)
-    except (TypeError, ValueError, OverflowError):
-        aabb = np.full((2, 3), np.nan)
-    if not (np.abs(aabb) <= LARGEST).all() or not (np.diff(aabb.astype(np.float32), axis=0) > 0).all():
-        expected = "two corners [[x, y, z], [x, y, z]], the lower one first"
-        do = "write the scene's bounds in world units, or remove the entry"
-        raise ValueError(problem(f"{where}, aabb", expected, f"{shown(meta['aabb']):.80}", do))
-    return aabb
+    # Splits and masks
 
+    def splits(self) -> dict[str, tuple[int, ...]]:
+        """View indices of the splits in `train_filenames`, `val_filenames` and `test_filenames`."""
+        given = {split: self.meta[f"{split}_filenames"] for split in SPLITS if self.meta.get(f"{split}_filenames")}
+        if not given:
+            return {}
+        files, where = self.files, self.where
+        # A split may name an image with its extension although the frame does not, and absent images are known too.
+        known: dict[str, int] = {files.place(name): -1 for name in self.absent}
+        for index, frame in enumerate(self.listed):
+            paths = files.place(frame.name), os.path.abspath(frame.image_path), files.real(frame.image_path)
+            known.update(dict.fromkeys(paths, index))
+        splits = {}
+        for split, names in given.items():
+            key = f"{split}_filenames"
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise self.refuse(key, "a list of paths", shown(names), "list the file_path of each of its frames")
+            places = {name: files.place(normalised_name(name)) for name in names}
+            places = {name: place if place in known else files.real(place) for name, place in places.items()}
+            check_known(names, {name for name, place in places.items() if place in known}, key, where)
+            check_unique([places[name] for name in names], key, where)
+            splits[split] = tuple(sorted({known[place] for place in places.values()} - {-1}))
+        return splits
 
-def _capture_box(meta: Mapping[str, Any], where: Path) -> Optional[Float[np.ndarray, "2 3"]]:
-    """The cube of instant-ngp's `aabb_scale`, in the units of the poses: ([0.5 - s / 2, 0.5 + s / 2] - offset) / scale.
+    def masks(self, find: Callable[[ListedFrame], Optional[Path]]) -> tuple[Optional[Path], ...]:
+        """A mask a view, each as large as its image; None for those that keep all."""
+        paths = tuple(find(frame) for frame in self.listed)
+        for path, header in zip(paths, self.headers, strict=True):
+            mask = header if path is None else read_image_header(path, any_mode=True)
+            if (mask.width, mask.height) != (header.width, header.height):
+                expected = f"{header.width} x {header.height} pixels, as its image"
+                raise ValueError(problem(path, expected, f"{mask.width} x {mask.height}", "resize the mask"))
+        return paths
 
-    instant-ngp exchanges the axes after the offset, which the cube does not notice.
-    """
-    if "aabb_scale" not in meta and "offset" not in meta:
-        return None
-    half = 0.5 * _positive(meta.get("aabb_scale", 1), "aabb_scale", where)
-    scale = _positive(meta.get("scale", NGP_SCALE), "scale", where)
-    offset = meta.get("offset", [NGP_OFFSET] * 3)
-    if not isinstance(offset, list) or len(offset) != 3:
-        raise ValueError(problem(f"{where}, offset", "3 numbers", f"{shown(offset):.60}", "repair the camera file"))
-    centre = 0.5 - np.array([_number(value, "offset", where) for value in offset])
-    return np.stack([centre - half, centre + half]) / scale
+    def named_mask(self, frame: ListedFrame) -> Optional[Path]:
+        """The mask that a frame names in `mask_path`."""
+        name = frame.entry.get("mask_path")
+        if name is None:
+            return None
+        path = self.files.find(normalised_name(str(name)), SUFFIXES)
+        if path is None:
+            do = "put the mask where the camera file says it is"
+            raise FileNotFoundError(problem(f"{self.where}, mask of '{frame.name}'", name, "no such file", do))
+        return path
 
-
-def _masks(
-    listed: Sequence[ListedFrame], headers: Sequence[ImageHeader], find: Callable[[ListedFrame], Optional[Path]]
-) -> tuple[Optional[Path], ...]:
-    """A mask a frame, each as large as its image; None for those that keep all."""
-    paths = tuple(find(frame) for frame in listed)
-    for path, header in zip(paths, headers, strict=True):
-        mask = header if path is None else read_image_header(path, any_mode=True)
-        if (mask.width, mask.height) != (header.width, header.height):
-            expected = f"{header.width} x {header.height} pixels, as its image"
-            raise ValueError(problem(path, expected, f"{mask.width} x {mask.height}", "resize the mask"))
-    return paths
-
-
-def _named_mask(frame: ListedFrame, files: FilesOfFolders, where: Path) -> Optional[Path]:
-    """The mask that a frame names in `mask_path`."""
-    name = frame.entry.get("mask_path")
-    if name is None:
-        return None
-    path = files.find(normalised_name(str(name)), SUFFIXES)
-    if path is None:
-        do = "put the mask where the camera file says it is"
-        raise FileNotFoundError(problem(f"{where}, mask of '{frame.name}'", name, "no such file", do))
-    return path
-
-
-def _dynamic_mask(frame: ListedFrame, files: FilesOfFolders) -> Optional[Path]:
-    """The mask of what moves, which instant-ngp looks for beside an image."""
-    path = frame.image_path
-    return files.find(os.path.abspath(path.with_name(f"dynamic_mask_{path.stem}.png")))
+    def dynamic_mask(self, frame: ListedFrame) -> Optional[Path]:
+        """The mask of what moves, which instant-ngp looks for beside an image."""
+        path = frame.image_path
+        return self.files.find(os.path.abspath(path.with_name(f"dynamic_mask_{path.stem}.png")))
