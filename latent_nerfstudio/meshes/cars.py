@@ -82,14 +82,13 @@ def body_bottom(shape: CarShape, x: Float[np.ndarray, "rows"]) -> Float[np.ndarr
     return shape.clearance + 0.15 * np.maximum(beyond, 0.0)
 
 
-def body_regions(normals: Float[np.ndarray, "faces 3"]) -> list[str]:
+def body_regions(normals: Float[np.ndarray, "faces 3"]) -> np.ndarray:
     """The picture that each face of the lower body is painted from, by where it looks."""
     x, y, z = normals.T
     ax, ay, az = np.abs(normals).T
     names = np.where(x > 0, "front", "rear")
     names = np.where(ay >= ax, "side", names)
-    names = np.where((az > ax) & (az > ay), np.where(z > 0, "top", "dark"), names)
-    return names.tolist()
+    return np.where((az > ax) & (az > ay), np.where(z > 0, "top", "dark"), names)
 
 
 def cabin_parts(shape: CarShape) -> list[Part]:
@@ -112,7 +111,7 @@ def cabin_parts(shape: CarShape) -> list[Part]:
     around = np.array(["front", "side", "rear", "side"]).repeat(per_side)
     on_roof = 0.5 * (s[:-1] + s[1:]) < 0.97
     names = np.where(on_roof[:, None], "roof", around[None, :]).reshape(-1).repeat(2)
-    return split_by_region(triangles, names.tolist())
+    return split_by_region(triangles, names)
 
 
 def wheel_parts(shape: CarShape) -> list[Part]:
@@ -190,12 +189,11 @@ def extra_boxes(shape: CarShape) -> list[Box]:
     return boxes
 
 
-def split_by_region(triangles: Float[np.ndarray, "faces 3 3"], names: list[str]) -> list[Part]:
-    """Gives each triangle the texture coordinates of the picture that it is painted from."""
-    labels = np.array(names)
+def split_by_region(triangles: Float[np.ndarray, "faces 3 3"], names: np.ndarray) -> list[Part]:
+    """Gives each triangle the texture coordinates of the picture, by its name, that it is painted from."""
     parts = []
-    for name in sorted(set(names)):
-        chosen = triangles[labels == name]
+    for name in np.unique(names).tolist():
+        chosen = triangles[names == name]
         if name in SWATCHES:
             parts.append(swatch_part(chosen, name))
         else:

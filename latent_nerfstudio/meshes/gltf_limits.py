@@ -36,16 +36,8 @@ AGAIN = "export it again"
 
 
 def check_gltf(data: bytes, path: Path, beside: Callable[[str], Path]) -> None:
-    """Refuses glTF that would take far more memory than its files do.
-
-    Args:
-        data: the file, binary or not.
-        path: where it lies, for messages.
-        beside: where a file is that it names.
-
-    Raises:
-        ValueError: such glTF, or other JSON than an object.
-    """
+    """Refuses glTF, binary or not, that would take far more memory than its files do; `beside` says where a file is
+    that it names."""
     header = header_of(data, path)
     longest = max((len(value) for value in header.values() if isinstance(value, list)), default=0)
     check_most(longest, LONGEST_LIST, "entries of a list", path)
@@ -62,11 +54,7 @@ def check_gltf(data: bytes, path: Path, beside: Callable[[str], Path]) -> None:
 
 
 def header_of(data: bytes, path: Path) -> Dict[str, Any]:
-    """The JSON of glTF.
-
-    Raises:
-        ValueError: too much of it, or see `parse_json`.
-    """
+    """The JSON of glTF, which must not be too much."""
     if path.suffix.lower() == ".glb":
         if data[:4] != b"glTF":
             raise ValueError("no binary glTF")
@@ -77,11 +65,7 @@ def header_of(data: bytes, path: Path) -> Dict[str, Any]:
 
 
 def check_most(number: int, most: int, what: str, path: Path) -> None:
-    """Refuses a number above another.
-
-    Raises:
-        ValueError: such a number.
-    """
+    """Refuses a number above another."""
     if number > most:
         raise ValueError(problem(path, f"at most {most:,} {what}", f"{number:,}", AGAIN))
 
@@ -94,11 +78,7 @@ def bytes_beside(header: Dict[str, Any], beside: Callable[[str], Path]) -> int:
 
 
 def count_of(entry: Dict[str, Any], name: str, path: Path) -> int:
-    """A count, 0 where there is none.
-
-    Raises:
-        ValueError: it is no whole number.
-    """
+    """A count, 0 where there is none; it must be a whole number."""
     value = entry.get(name, 0)
     if type(value) is not int or value < 0:
         raise ValueError(problem(path, f"a count as {name}", f"{value!r:.40}", AGAIN))
@@ -118,10 +98,7 @@ def numbers_of(primitive: Dict[str, Any], counts: List[int]) -> int:
 
 def steps_to_roots(nodes: List[Dict[str, Any]]) -> int:
     """Sum of the depths of all nodes, each counted for every parent that it has; circles are left to trimesh.
-
-    Raises:
-        IndexError, TypeError: children that are no nodes.
-    """
+    Children that are no nodes raise an IndexError or a TypeError."""
     children = [node.get("children", []) for node in nodes]
     parents = [0] * len(nodes)
     for child in (child for own in children for child in own):

@@ -15,9 +15,8 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import remove_left_behind
 from latent_nerfstudio.meshes.cars import car
 from latent_nerfstudio.meshes.goods import kind_of, thing
-from latent_nerfstudio.meshes.normalize import UpAxis
 from latent_nerfstudio.meshes.scene_writer import ViewOptions, write_scene
-from latent_nerfstudio.meshes.surface import Surface, load_surface, surface_of
+from latent_nerfstudio.meshes.surface import Surface, UpAxis, load_surface, surface_of
 from latent_nerfstudio.names import check_names, name_key
 
 MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off")

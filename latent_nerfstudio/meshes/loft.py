@@ -1,7 +1,7 @@
 """Rounded shapes made of quads: super-ellipse outlines swept along an axis."""
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 
 def superellipse(per_side: int, exponent: float) -> Float[np.ndarray, "points 2"]:
@@ -38,23 +38,14 @@ def dome_profile(side_steps: int, top_steps: int, exponent: float) -> Float[np.n
     return onto_superellipse(np.concatenate([side, top]), exponent)
 
 
-def grid_faces(rows: int, columns: int) -> Int[np.ndarray, "faces 3"]:
-    """Triangles of a `rows` x `columns` grid of vertices whose columns close into a ring.
+def sweep(rows: Float[np.ndarray, "rows columns 3"]) -> Float[np.ndarray, "faces 3 3"]:
+    """Triangles between rings of vertices, one ring a row.
 
     Quad (i, j) gives the triangles 2 * (i * columns + j) and the one after; seen from outside they turn
-    counter-clockwise when (row direction) x (column direction) points inwards.
-    """
-    row, column = np.meshgrid(np.arange(rows - 1), np.arange(columns), indexing="ij")
-    following = (column + 1) % columns
-    a, b = row * columns + column, row * columns + following
-    c, d = a + columns, b + columns
-    return np.stack([a, b, d, a, d, c], -1).reshape(-1, 3)
-
-
-def sweep(rows: Float[np.ndarray, "rows columns 3"]) -> Float[np.ndarray, "faces 3 3"]:
-    """Triangle corners of rings of vertices stacked into a grid, without the triangles that shrink to nothing."""
-    height, width, _ = rows.shape
-    return rows.reshape(-1, 3)[grid_faces(height, width)]
+    counter-clockwise when (row direction) x (column direction) points inwards."""
+    following = np.roll(rows, -1, axis=1)
+    a, b, c, d = rows[:-1], following[:-1], rows[1:], following[1:]
+    return np.stack([a, b, d, a, d, c], axis=2).reshape(-1, 3, 3)
 
 
 def rounded_box(

@@ -94,11 +94,7 @@ def read_mesh_file(path: Path) -> trimesh.Scene:
 
 
 def check_materials(data: bytes, path: Path) -> None:
-    """Refuses an OBJ file of more materials than can be told apart in seconds: each makes a mesh of its own.
-
-    Raises:
-        ValueError: so many.
-    """
+    """Refuses an OBJ file of more materials than can be told apart in seconds: each makes a mesh of its own."""
     count = len({line.strip() for line in MATERIAL.findall(data)})
     if count > MOST_MATERIALS:
         raise MeshError(problem(path, f"at most {MOST_MATERIALS:,} materials", f"{count:,}", "join some of them"))

@@ -17,6 +17,9 @@ BEYOND = 1e-5
 MOST_LAYERS = 64
 """Faces that are seen through, one behind the other, at most."""
 
+SAMPLES_PER_AXIS = 3
+"""n for n x n rays a pixel."""
+
 RAYS_AT_ONCE = 1 << 17
 """Rays cast in one go, so that the working set stays in the processor's cache."""
 
@@ -76,7 +79,7 @@ class Raycaster:
         surface: Surface,
         lighting: Lighting | None = None,
         shading: Shading = "smooth",
-        samples_per_axis: int = 3,
+        samples_per_axis: int = SAMPLES_PER_AXIS,
         samples_per_unit: float | None = None,
     ) -> None:
         """Builds the tree and bakes the light.
@@ -85,12 +88,10 @@ class Raycaster:
             surface: what to render.
             lighting: the light; the default is a soft daylight.
             shading: smooth (sharp edges stay sharp) or flat.
-            samples_per_axis: n for n x n rays a pixel.
+            samples_per_axis: see `SAMPLES_PER_AXIS`.
             samples_per_unit: rays per unit of length on the surface, by which textures are averaged down first; None
                 keeps textures as they are."""
         EmbreeScene, TriangleMesh = import_embree()
-        if samples_per_axis < 1:
-            raise ValueError(problem("samples_per_axis", "at least 1", samples_per_axis, "leave it out for 3"))
         surface = surface if samples_per_unit is None else shrink_textures(surface, samples_per_unit)
         light = irradiance(corner_normals(surface.triangles, shading), lighting or Lighting())
         tint = surface.tint * light[..., None]

@@ -10,9 +10,8 @@ from jaxtyping import Float
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.camera_file import frames_of, pinhole, splits_of, write_camera_file
 from latent_nerfstudio.files.replacing import replacing_folder
-from latent_nerfstudio.meshes.normalize import UpAxis, unit_box_map
-from latent_nerfstudio.meshes.raycast import PinholeCamera, Raycaster
-from latent_nerfstudio.meshes.surface import Shading, Surface
+from latent_nerfstudio.meshes.raycast import SAMPLES_PER_AXIS, PinholeCamera, Raycaster
+from latent_nerfstudio.meshes.surface import Shading, Surface, UpAxis, unit_box_map
 from latent_nerfstudio.meshes.viewpoints import FOCAL_PER_WIDTH, framing_radius, hemisphere
 
 TEST_EVERY = 10
@@ -32,7 +31,6 @@ class ViewOptions:
     """Width and height, pixels."""
     seed: int
     """Of the camera positions."""
-    samples_per_axis: int = 3
     shading: Shading = "smooth"
 
 
@@ -104,13 +102,8 @@ def write_images(
     """Renders each view into `folder/images`."""
     from PIL import Image
 
-    per_axis = options.samples_per_axis
-    caster = Raycaster(
-        surface,
-        shading=options.shading,
-        samples_per_axis=per_axis,
-        samples_per_unit=camera.fx / float(np.linalg.norm(poses[0][:3, 3])) * per_axis,
-    )
+    density = SAMPLES_PER_AXIS * camera.fx / float(np.linalg.norm(poses[0][:3, 3]))
+    caster = Raycaster(surface, shading=options.shading, samples_per_unit=density)
     for index, pose in enumerate(poses):
         Image.fromarray(caster.render(pose, camera)).save(folder / image_name(index), compress_level=4)
         if on_view is not None:

@@ -15,7 +15,6 @@ from PIL import Image
 from latent_nerfstudio.errors import is_worded, problem
 from latent_nerfstudio.escaping import for_terminal
 from latent_nerfstudio.meshes.mesh_files import GLTF, MeshError, check_textures, read_mesh_file
-from latent_nerfstudio.meshes.normalize import UpAxis, unit_box_map
 from latent_nerfstudio.pictures import has_alpha
 
 UNCOLOURED = 0.7
@@ -29,7 +28,12 @@ LARGEST_COORDINATE = 1e30
 LARGEST_SIDE = 4096
 """Pixels along a side of a texture; larger ones are averaged down, to less than any view can show."""
 
+CREASE = math.radians(40)
+"""Angle from which on faces do not share a smooth normal."""
+
 Shading = Literal["smooth", "flat"]
+
+UpAxis = Literal["y", "z"]
 
 TextureKey = tuple[int, str]
 """The `id` of a picture, and Pillow's mode."""
@@ -78,6 +82,18 @@ class Surface:
         return np.stack([points.min(0), points.max(0)])
 
 
+def unit_box_map(
+    triangles: Float[np.ndarray, "faces 3 3"], up_axis: UpAxis = "z"
+) -> tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3"], float]:
+    """The turn, the shift and the longest side that map triangles of any unit into [-0.5, 0.5]^3, centred and z up:
+    (turn x + shift) / size."""
+    # y up keeps x, and what looked along z then looks along -y
+    turn = np.eye(3) if up_axis == "z" else np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+    turned = (triangles @ turn.T).reshape(-1, 3)
+    low, high = turned.min(0), turned.max(0)
+    return turn, -0.5 * (low + high), float((high - low).max())
+
+
 def load_surface(path: Path) -> Surface:
     """Reads a mesh file (glb, gltf, obj, ply, stl, off), with its textures, colours and instances.
 
@@ -89,7 +105,8 @@ def load_surface(path: Path) -> Surface:
         meshes = {name: part for name, part in scene.geometry.items() if isinstance(part, trimesh.Trimesh)}
         images = {key: image for key, image in (texture_of(mesh.visual) for mesh in meshes.values()) if image}
         check_textures(list({id(image): image for image in images.values()}.values()), path)
-        pixels = {key: reduced(np.asarray(image.convert(key[1])), LARGEST_SIDE) for key, image in images.items()}
+        factors = {key: -(-max(image.size) // LARGEST_SIDE) for key, image in images.items()}
+        pixels = {key: reduced(np.asarray(image.convert(key[1])), factors[key]) for key, image in images.items()}
         is_linear = path.suffix.lower() in GLTF
         parts = {name: surface_of(mesh, is_linear, pixels) for name, mesh in meshes.items() if len(mesh.faces)}
         places = [scene.graph[node] for node in scene.graph.nodes_geometry]
@@ -235,9 +252,9 @@ def area_vectors(triangles: Float[np.ndarray, "faces 3 3"]) -> Float[np.ndarray,
 
 
 def corner_normals(
-    triangles: Float[np.ndarray, "faces 3 3"], shading: Shading = "smooth", crease: float = 40.0
+    triangles: Float[np.ndarray, "faces 3 3"], shading: Shading = "smooth"
 ) -> Float[np.ndarray, "faces 3 3"]:
-    """Unit normal of each corner: of its face, or averaged with neighbours that bend by less than `crease` degrees.
+    """Unit normal of each corner: of its face, or averaged with neighbours that bend by less than `CREASE`.
 
     Neighbours are found by position, so seams of textures do not show; sharp edges stay sharp.
     """
@@ -249,10 +266,9 @@ def corner_normals(
     order = np.argsort(vertex, kind="stable")
     vertex, face = vertex[order], np.repeat(np.arange(len(triangles)), 3)[order]
     total = weighted[face].copy()
-    limit = np.cos(np.radians(crease))
     for step in range(1, min(int(np.bincount(vertex).max()), MAX_VALENCE)):
         near = np.flatnonzero(vertex[:-step] == vertex[step:])
-        near = near[np.einsum("ij,ij->i", unit[face[near]], unit[face[near + step]]) > limit]
+        near = near[np.einsum("ij,ij->i", unit[face[near]], unit[face[near + step]]) > math.cos(CREASE)]
         total[near] += weighted[face[near + step]]
         total[near + step] += weighted[face[near]]
     normals = np.empty_like(total)
@@ -280,18 +296,15 @@ def shrink_textures(surface: Surface, samples_per_unit: float) -> Surface:
         texels = np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) * size[0] * size[1]
         mapped = texels > 0.0
         density = np.sqrt(texels[mapped].sum() / area[mapped].sum()) if mapped.any() else 0.0
-        textures.append(reduced(image, factor=max(1, int(density / samples_per_unit))))
+        textures.append(reduced(image, int(density / samples_per_unit)))
     return replace(surface, textures=tuple(textures))
 
 
 def reduced(
-    image: UInt8[np.ndarray, "height width channels"], side: Optional[int] = None, factor: int = 1
+    image: UInt8[np.ndarray, "height width channels"], factor: int
 ) -> UInt8[np.ndarray, "small_height small_width channels"]:
-    """An image `factor` times smaller, or so much that no side is longer than `side`; a pixel is the mean of those that
-    it covers, in each channel."""
-    if side is not None:
-        factor = max(1, -(-max(image.shape[:2]) // side))
-    if factor == 1:
+    """An image so many times smaller; a pixel is the mean of those that it covers, in each channel."""
+    if factor <= 1:
         return image
     height, width = image.shape[:2]
     size = (max(1, round(width / factor)), max(1, round(height / factor)))

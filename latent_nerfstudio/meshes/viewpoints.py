@@ -6,8 +6,6 @@ from typing import Union
 import numpy as np
 from jaxtyping import Float
 
-from latent_nerfstudio.errors import problem
-
 FOCAL_PER_WIDTH = 1.09375
 """Focal length over image width (a field of view of 49 degrees); 140 / 128, as in the common renders of ShapeNet."""
 RADIUS = 1.3
@@ -16,30 +14,16 @@ MAX_ELEVATION = 75.0
 """Degrees above the horizon of the highest camera."""
 
 
-def hemisphere(
-    views: int, seed: int, radius: float = RADIUS, max_elevation: float = MAX_ELEVATION
-) -> Float[np.ndarray, "views 4 4"]:
-    """Camera poses that cover the upper hemisphere evenly.
+def hemisphere(views: int, seed: int, radius: float = RADIUS) -> Float[np.ndarray, "views 4 4"]:
+    """OpenGL camera-to-world matrices of one camera or more that cover the upper hemisphere evenly, world z up.
 
-    Positions follow a low-discrepancy sequence (R2, the two-dimensional golden ratio) shifted by the seed, uniform in
-    area, so any first part of them, and every tenth of them, covers the hemisphere as well.
-
-    Args:
-        views: number of cameras, at least 1.
-        seed: any integer >= 0.
-        radius: distance from the origin.
-        max_elevation: degrees above the horizon, in [0, 90).
-
-    Returns:
-        OpenGL camera-to-world matrices (x right, y up, z backwards; world z up).
-    """
-    if not 0.0 <= max_elevation < 90.0:
-        raise ValueError(problem("max_elevation", "degrees in [0, 90)", max_elevation, "choose 75, say"))
+    Positions follow a low-discrepancy sequence (R2, the two-dimensional golden ratio) shifted by the seed (>= 0),
+    uniform in area, so any first part of them, and every tenth of them, covers the hemisphere as well."""
     shift = np.random.default_rng([seed, 0x51E5]).random(2)
     root = 1.32471795724474602596  # the real root of x^3 = x + 1
     steps = np.arange(views)[:, None] * np.array([1.0 / root, 1.0 / root**2])
     u, v = ((shift + steps) % 1.0).T
-    height = u * np.sin(np.radians(max_elevation))
+    height = u * np.sin(np.radians(MAX_ELEVATION))
     around = 2.0 * np.pi * v
     level = np.sqrt(1.0 - height**2)
     eyes = radius * np.stack([level * np.cos(around), level * np.sin(around), height], -1)
@@ -72,14 +56,12 @@ def frame_of(up: Union[Sequence[float], np.ndarray]) -> tuple[np.ndarray, np.nda
     return along, np.cross(axis, along), axis
 
 
-def framing_radius(
-    points: Float[np.ndarray, "points 3"], views: int, seed: int, focal_per_width: float = FOCAL_PER_WIDTH
-) -> float:
+def framing_radius(points: Float[np.ndarray, "points 3"], views: int, seed: int) -> float:
     """Distance of the cameras of `hemisphere` from which none of them cuts a point off; at least `RADIUS`.
 
     A point (x, y, z) in the frame of a camera that looks along -z at the origin, from which it is r away, is within a
     square picture of half the width w and the focal length f if |x| and |y| <= w / f (r - z).
     """
     turned = (points @ pose[:3, :3] for pose in hemisphere(views, seed))  # a view at a time: meshes can be large
-    needed = (2 * focal_per_width * np.abs(xyz[:, :2]).max(-1) + xyz[:, 2] for xyz in turned)
+    needed = (2 * FOCAL_PER_WIDTH * np.abs(xyz[:, :2]).max(-1) + xyz[:, 2] for xyz in turned)
     return max(RADIUS, *(float(distances.max()) for distances in needed))

@@ -173,8 +173,3 @@ def test_bilinear_lookup_equals_a_naive_loop():
                 expected[index] += weight * image[row % 5, column % 7] / 255.0
     found = raycast.sample_texture(raycast.padded_texture(image), uv.astype(np.float32))
     np.testing.assert_allclose(found, expected, atol=1e-4)
-
-
-def test_no_rays_is_refused():
-    with pytest.raises(ValueError, match="samples_per_axis: expected at least 1, got 0"):
-        Raycaster(surface_of(sphere(subdivisions=1)), samples_per_axis=0)
