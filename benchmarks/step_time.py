@@ -252,8 +252,8 @@ def frames(training: Training) -> Numbers:
         ways: Dict[str, Callable[[], Any]] = {
             "frame, planes composed anew": composed_anew,
             "frame, planes kept": lambda: model.get_outputs_for_camera(camera),
-            "all scenes, one by one": lambda: [model.render_scenes(camera, [scene]) for scene in scenes],
-            "all scenes in one call": lambda: model.render_scenes(camera, scenes),
+            "all scenes, one by one": lambda: [model.renderer.render_scenes(camera, [scene]) for scene in scenes],
+            "all scenes in one call": lambda: model.renderer.render_scenes(camera, scenes),
             "decoder in float32": in_float32,
             "decoder in bfloat16": in_bfloat16,
         }

@@ -11,12 +11,10 @@ from torch import Tensor
 from latent_nerfstudio.api.cameras import Ring, as_point
 from latent_nerfstudio.api.point_clouds import surface_points
 from latent_nerfstudio.api.scenes import Scenes, joined
+from latent_nerfstudio.models.rendering import SOLID
 
 PROBES = 8
 """Views of a scene that tell where its object is."""
-
-SOLID = 0.5
-"""Opacity from which on a pixel belongs to the object."""
 
 MOST_POINTS = 20_000
 """Points of its surface that are looked at."""

@@ -37,6 +37,7 @@ from latent_nerfstudio.models.latent_model import LatentModel
 from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.names import check_known
 from latent_nerfstudio.scene_files.model_scenes import field_of, scene_files_of
+from latent_nerfstudio.scene_files.sources import write_scenes
 
 if TYPE_CHECKING:
     from latent_nerfstudio.api.point_clouds import PointCloud
@@ -309,7 +310,7 @@ class Scenes:
         return scene if isinstance(scene, SceneView) else SceneView(self.index(scene))
 
     def _render(self, views: Sequence[SceneView], cameras: Cameras) -> Pictures:
-        outputs = self.model.render_scenes(cameras.to(self.model.device), views, with_latents=True)
+        outputs = self.model.renderer.render_scenes(cameras.to(self.model.device), views, with_latents=True)
         raw = self.model.latent_space.normalizer.inverse(outputs.pop("latent_channels"))
         pictures = {name: outputs[name].cpu() for name in ("rgb", "latent", "depth", "accumulation")}
         return Pictures(**pictures, raw_latent=raw.permute(0, 3, 1, 2).contiguous().cpu())
@@ -393,9 +394,6 @@ class Scenes:
             ValueError: an unknown scene, a NeRF without tri-planes, or scenes that belong to no bundle.
             OSError: there is no room, or the folder cannot be written to.
         """
-        from latent_nerfstudio.scene_files.archive import write_archive
-        from latent_nerfstudio.scene_files.scene_file import pack_scene, write_scene_file
-
         check_known(names, self.names, self.source)
         field_of(self.model)
         if self.bundle is None:
@@ -403,11 +401,7 @@ class Scenes:
             raise ValueError(problem(self.source, "scenes of a shared bundle", "scenes that learned their own", do))
         place = Path(output).expanduser()
         files = scene_files_of(self.model, self.bundle.hash, self.facts, list(names) or self.names)
-        if place.suffix == ".zip":
-            write_archive(place, (pack_scene(scene, precision) for scene in files))
-        else:
-            for scene in files:
-                write_scene_file(place / f"{scene.name}.safetensors", scene, precision)
+        write_scenes(place, files, precision)
         return place
 
     def encode(self, pictures: Images) -> Float[Tensor, "n channels latent_height latent_width"]:

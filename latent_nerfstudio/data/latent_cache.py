@@ -66,15 +66,9 @@ def scene_latents(
     """Scene by scene, positions of a scene's pictures and their raw latents [h, w, C] in float16, from the cache where
     they are in it.
 
-    Pictures may be decoded when they are asked for: those of a scene are held at a time. Pictures of several scenes are
-    never encoded together, as their number changes the last bits: what is in the cache must not decide what is learned.
-
-    Args:
-        images: the pictures, uint8 or float in [0, 1].
-        scene_of_image: the scene of each; a scene is encoded, stored and found as a whole.
-        autoencoder: what encodes; its device is used.
-        setting: `memory`, `disk` or a folder.
-        batch_size: pictures encoded at once."""
+    Pictures, uint8 or float in [0, 1], may be decoded when they are asked for: those of a scene are held at a time, as
+    a scene is encoded, stored and found as a whole. Pictures of several scenes are never encoded together, as their
+    number changes the last bits: what is in the cache must not decide what is learned."""
     groups = group_by(scene_of_image)
     if autoencoder.is_identity:
         yield from ((members, [images[i] for i in members]) for members in groups.values())
@@ -82,8 +76,11 @@ def scene_latents(
     folder = cache_folder(setting)
     files = _files(folder, images, groups, autoencoder) if folder is not None else {}
     found = sum(len(members) for scene, members in groups.items() if scene in files and files[scene].is_file())
-    _announce(len(images), found, folder)
-    if found < len(images):
+    place = for_markup("memory" if folder is None else folder)
+    if found == len(images):
+        CONSOLE.log(f"latents: all {found} images found in {place}, nothing to encode")
+    else:
+        CONSOLE.log(f"latents: encoding {len(images) - found} of {len(images)} images, kept in {place}")
         remove_unfinished(*{path.parent for path in files.values()}, age=OLD)
     for scene in track(list(groups), "Encoding images, scene by scene", transient=True, disable=found == len(images)):
         members = groups[scene]
@@ -120,14 +117,6 @@ def encode_images(images: Sequence[Shaped[Tensor, "_ _ 3"]], autoencoder: Autoen
             batch = as_float(torch.stack([images[i] for i in part]).to(device))
             latents.update(zip(part, autoencoder.encode(batch).half().cpu(), strict=True))
     return [latents[i] for i in range(len(images))]
-
-
-def _announce(total: int, found: int, folder: Optional[Path]) -> None:
-    place = "memory" if folder is None else str(folder)
-    if found == total:
-        CONSOLE.log(f"latents: all {total} images found in {for_markup(place)}, nothing to encode")
-    else:
-        CONSOLE.log(f"latents: encoding {total - found} of {total} images, kept in {for_markup(place)}")
 
 
 def _files(

@@ -1,7 +1,8 @@
 """The training photo that was taken most nearly from where a camera is, and a pose that shows a scene well."""
 
 import math
-from typing import Dict, Tuple
+from functools import lru_cache
+from typing import Tuple
 
 import numpy as np
 import torch
@@ -34,7 +35,7 @@ class NearestPhotos:
     def __init__(self, dataset: InputDataset, background: Float[Tensor, "3"]) -> None:
         self.dataset = dataset
         self.background = background
-        self.kept: Dict[int, Tensor] = {}
+        self.photo = lru_cache(KEPT)(self.read)  # nothing is kept of what the viewer breaks off
         cameras = dataset.cameras
         poses = cameras.camera_to_worlds.float().cpu()
         self.positions, self.forwards = poses[:, :3, 3], -poses[:, :3, 2]
@@ -60,18 +61,13 @@ class NearestPhotos:
         own = (self.scenes == scene).nonzero()[:, 0]
         return own if len(own) else torch.arange(len(self.scenes))
 
-    def photo(self, index: int) -> Float[Tensor, "height width 3"]:
+    def read(self, index: int) -> Float[Tensor, "height width 3"]:
         """A photo in [0, 1], over the background, made smaller if it is large."""
-        kept = self.kept.get(index)
-        if kept is not None:
-            return kept
         image = over_background(as_float(self.dataset.get_data(index, image_type="uint8")["image"]), self.background)
         if image.shape[0] > TALLEST:
             size = TALLEST, round(image.shape[1] * TALLEST / image.shape[0])
             small = F.interpolate(image.permute(2, 0, 1)[None], size, mode="bilinear", antialias=True)
             image = small[0].permute(1, 2, 0)
-        rest = list(self.kept.items())[-KEPT + 1 :]
-        self.kept = {**dict(rest), index: image}  # at once: the viewer may break off at any line
         return image
 
     def start(self, scene: int) -> Tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"], float]:

@@ -66,13 +66,8 @@ def pixel_table(
     masks: Optional[Sequence[Shaped[Tensor, "_ _"]]] = None,
     folder: Optional[Path] = None,
 ) -> PixelTable:
-    """Lays pictures [h, w, C] out; those of a scene must be neighbours, as dataparsers list them.
-
-    Args:
-        pictures: [h, w, C] each.
-        scene_of_picture: scene of each, not decreasing.
-        masks: [h, w] each, true where a pixel may be drawn.
-        folder: where a temporary file keeps the values; None for memory."""
+    """Lays pictures [h, w, C] out; those of a scene must be neighbours, as dataparsers list them. Masks [h, w] are true
+    where a pixel may be drawn; a temporary file in `folder` keeps the values, None for memory."""
     values, shapes = concatenated(pictures, folder)
     sizes = torch.tensor(shapes)
     starts = torch.cat([torch.zeros(1, dtype=torch.long), sizes.prod(dim=1).cumsum(0)])
@@ -115,14 +110,10 @@ def draw_pixels(
 ) -> Int[Tensor, "count_rounded"]:
     """Random pixels, the same number from each of some scenes, drawn with replacement; sorted by scene.
 
-    Args:
-        table: where from.
-        count: pixels in all, rounded down to a multiple of the number of scenes, at least one a scene; of a restricted
-            table as many as would be kept of these, so that a step costs what it would cost with all.
-        scenes_per_batch: how many scenes, of those that there are.
-        generator: source of randomness, on the host.
-        active: scenes to draw from, rising; all by default. If they are fewer than `scenes_per_batch`, each is given as
-            many pixels as before, so that there are fewer in all."""
+    They are `count` in all, rounded down to a multiple of the number of scenes, at least one a scene; of a restricted
+    table as many as would be kept of these, so that a step costs what it would cost with all. Scenes are drawn from the
+    `active` ones, rising, all by default; if these are fewer than `scenes_per_batch`, each is given as many pixels as
+    before, so that there are fewer in all."""
     total = len(table.scene_starts) - 1
     scenes = draw_scenes(total, scenes_per_batch, generator, active)
     share = 1.0 if table.drawn is None else len(table.drawn) / len(table.values if table.valid is None else table.valid)

@@ -172,12 +172,8 @@ class PlacedScene:
 
 
 def read_scenes(data: Path, names: Sequence[str] = (), max_scenes: Optional[int] = None) -> list[SceneFrames]:
-    """Finds and reads scenes, sorted by name.
-
-    Args:
-        data: a scene folder, a camera file, or a folder of scene folders.
-        names: names of the scenes wanted; empty for all.
-        max_scenes: number of scenes at most, the first by name; None for all."""
+    """Finds and reads the scenes of a scene folder, of a camera file, or of a folder of scene folders, sorted by name:
+    those of some names, or all, and the first `max_scenes` of them."""
     if not data.exists():
         raise FileNotFoundError(problem(data, "a data folder", "nothing there", "check --data"))
     is_folder = data.is_dir()

@@ -110,11 +110,9 @@ def free_host_bytes() -> int:
     return max(0, free)
 
 
-CGROUP_FILES = tuple(
-    (Path("/sys/fs/cgroup") / limit, Path("/sys/fs/cgroup") / used)
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    )
+CGROUP = Path("/sys/fs/cgroup")
+CGROUP_FILES = (
+    (CGROUP / "memory.max", CGROUP / "memory.current"),
+    (CGROUP / "memory/memory.limit_in_bytes", CGROUP / "memory/memory.usage_in_bytes"),
 )
 """Where Linux keeps the limit and the use of a container's memory, versions 2 and 1."""

@@ -112,10 +112,6 @@ class CarShape:
         front = self.cowl + (self.roof_front - self.cowl) * u
         return rear, front
 
-    def cabin_half_width(self, u: Float[np.ndarray, "heights"]) -> Float[np.ndarray, "heights"]:
-        """Half the width of the cabin at relative height `u`."""
-        return self.foot_half_width + (self.roof_half_width - self.foot_half_width) * u
-
 
 def draw_shape(rng: np.random.Generator) -> CarShape:
     """Draws the measures of one car."""

@@ -98,11 +98,12 @@ def cabin_parts(shape: CarShape) -> list[Part]:
     ring = loft.superellipse(per_side, shape.roundness + 2.0)
     s, u = profile.T
     rear, front = shape.cabin_ends(u)
+    half_width = shape.foot_half_width + (shape.roof_half_width - shape.foot_half_width) * u
     foot = shape.belt - 0.06
     rows = np.stack(
         [
             0.5 * (rear + front)[:, None] + (0.5 * (front - rear) * s)[:, None] * ring[None, :, 0],
-            (shape.cabin_half_width(u) * s)[:, None] * ring[None, :, 1],
+            (half_width * s)[:, None] * ring[None, :, 1],
             np.broadcast_to((foot + (shape.height - foot) * u)[:, None], (len(u), len(ring))),
         ],
         -1,

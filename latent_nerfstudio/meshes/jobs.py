@@ -3,11 +3,10 @@
 import os
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Optional
+from typing import Literal, Optional
 
 import numpy as np
 
@@ -136,15 +135,30 @@ def make_scenes(jobs: list[SceneJob], num_workers: Optional[int] = None) -> list
     """Makes scenes in `num_workers` processes, None for one a core, and first removes what killed runs have left there.
 
     What is wrong with the meshes that cannot be rendered is returned; a scene that cannot be written ends the work."""
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+    from concurrent.futures.process import BrokenProcessPool
+
     from tqdm import tqdm
 
     for folder in {job.folder.parent for job in jobs}:
         remove_left_behind(folder)
-    if worker_count(num_workers, len(jobs)) == 1:
+    count = worker_count(num_workers, len(jobs))
+    if count == 1:
         with tqdm(total=sum(job.options.views for job in jobs), desc="Rendering", unit="view", delay=2) as bar:
             return [text for text in [failure_of(job, bar.update) for job in jobs] if text]
-    with results(failure_of, jobs, num_workers) as done:
-        return sorted(text for text in tqdm(done, total=len(jobs), desc="Rendering", unit="scene", delay=2) if text)
+    # Spawned: a fork of a process that has threads (torch, embree) can hang.
+    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
+        pending = [pool.submit(failure_of, job) for job in jobs]
+        try:
+            done = tqdm(as_completed(pending), total=len(jobs), desc="Rendering", unit="scene", delay=2)
+            return sorted(text for text in (future.result() for future in done) if text)
+        except BrokenProcessPool as error:
+            expected, do = "processes that end by themselves", "use fewer --workers; memory may have run out"
+            raise ChildProcessError(problem("workers", expected, "a killed one", do)) from error
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # work that has not begun is dropped
+            raise
 
 
 def worker_count(num_workers: Optional[int], jobs: int) -> int:
@@ -152,28 +166,3 @@ def worker_count(num_workers: Optional[int], jobs: int) -> int:
     if num_workers is not None and num_workers < 1:
         raise ValueError(problem("workers", "at least 1", num_workers, "leave it out for one a core"))
     return max(1, min(num_workers or os.cpu_count() or 1, jobs))
-
-
-@contextmanager
-def results(
-    function: Callable[[SceneJob], Any], jobs: list[SceneJob], num_workers: Optional[int]
-) -> Iterator[Iterator[Any]]:
-    """The results of a function of each job, as they come; work that has not begun is dropped on an error."""
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor, as_completed
-    from concurrent.futures.process import BrokenProcessPool
-
-    # Spawned: a fork of a process that has threads (torch, embree) can hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(worker_count(num_workers, len(jobs)), mp_context=context) as pool:
-        pending = [pool.submit(function, job) for job in jobs]
-        try:
-            yield (future.result() for future in as_completed(pending))
-        except BrokenProcessPool as error:
-            do = "use fewer --workers; memory may have run out"
-            raise ChildProcessError(
-                problem("workers", "processes that end by themselves", "a killed one", do)
-            ) from error
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise

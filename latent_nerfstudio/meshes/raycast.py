@@ -82,15 +82,8 @@ class Raycaster:
         samples_per_axis: int = SAMPLES_PER_AXIS,
         samples_per_unit: float | None = None,
     ) -> None:
-        """Builds the tree and bakes the light.
-
-        Args:
-            surface: what to render.
-            lighting: the light; the default is a soft daylight.
-            shading: smooth (sharp edges stay sharp) or flat.
-            samples_per_axis: see `SAMPLES_PER_AXIS`.
-            samples_per_unit: rays per unit of length on the surface, by which textures are averaged down first; None
-                keeps textures as they are."""
+        """Builds the tree and bakes the light, by default a soft daylight. Textures are averaged down first to so many
+        rays a unit of length on the surface; None keeps them as they are."""
         EmbreeScene, TriangleMesh = import_embree()
         surface = surface if samples_per_unit is None else shrink_textures(surface, samples_per_unit)
         light = irradiance(corner_normals(surface.triangles, shading), lighting or Lighting())

@@ -128,12 +128,8 @@ def load_surface(path: Path) -> Surface:
 def surface_of(
     mesh: trimesh.Trimesh, is_linear: bool = False, pixels: Optional[Mapping[TextureKey, np.ndarray]] = None
 ) -> Surface:
-    """Flattens one mesh; faces without an area are left out.
-
-    Args:
-        mesh: triangles, with colours or a texture.
-        is_linear: whether colours of vertices are linear, as glTF's are; base colour factors are in any case.
-        pixels: decoded textures, by their keys (`texture_of`)."""
+    """Flattens one mesh; faces without an area are left out. Colours of vertices may be linear, as glTF's are; base
+    colour factors are in any case. `pixels` are decoded textures by their keys (`texture_of`)."""
     faces, do = np.asarray(mesh.faces), "repair the mesh"
     triangles = np.asarray(mesh.vertices, dtype=np.float64)[faces]
     if triangles.shape[1:] != (3, 3):

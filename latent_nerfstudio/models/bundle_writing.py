@@ -20,14 +20,9 @@ from latent_nerfstudio.models.triplane import TriplaneModel
 def write_shared_bundle(
     run_folder: Path, model: LatentModel, step: int, facts: Dict[str, Any], dtype: torch.dtype = torch.float32
 ) -> Path:
-    """Writes what a model's scenes share as RUN/shared_bundle, in one piece, and links RUN/autoencoder to it.
-
-    Args:
-        run_folder: folder of the run.
-        model: a latent model around a TriplaneModel, its latent space fitted.
-        step: its step.
-        facts: what else bundle.json should say; JSON values.
-        dtype: of the stored autoencoder and base planes; float16 halves what is published."""
+    """Writes what the scenes of a latent model around a TriplaneModel share, its latent space fitted, as
+    RUN/shared_bundle, in one piece, and links RUN/autoencoder to it. `facts` are what else bundle.json should say, JSON
+    values; `dtype` is that of autoencoder and base planes."""
     check_model(model)
     space = model.latent_space
     settings = {**settings_of(model), "num_scenes": len(model.scene_names), "step": step, "facts": facts}

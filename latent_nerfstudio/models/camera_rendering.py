@@ -44,15 +44,9 @@ MARGIN = 8
 class CameraRenderer:
     """Renders cameras by the NeRF inside a latent model, and decodes what it renders.
 
-    Args:
-        config: of the latent model; `max_render_height` and `render_precision` are read when they are needed.
-        space: the latent space.
-        nerf: the NeRF inside.
-        metadata: of the training data: `image_height` and `pixels_per_radian`.
-        render_rays: what rays collect, on the background; see `LatentModel.get_outputs`.
-
-    Attributes:
-        renders_cameras: whether the NeRF inside has no rays and renders whole pictures, by `render_cameras`.
+    `config` is the latent model's, `metadata` are those of the training data (`image_height`, `pixels_per_radian`), and
+    `render_rays` gives what rays collect, on the background (`LatentModel.get_outputs`). `renders_cameras` says whether
+    the NeRF inside has no rays and renders whole pictures, by `render_cameras`.
     """
 
     def __init__(
@@ -77,11 +71,8 @@ class CameraRenderer:
     ) -> Tuple[Float[Tensor, "n h w channels"], Dict[str, Any]]:
         """Latent pictures of image cameras of one size, with gradients, and the NeRF's outputs for the regularisers.
 
-        Args:
-            cameras: plain pinhole cameras where `size` is given, as training has them; else any.
-            size: their height and width, where they are known, so that no device is asked.
-            scenes: all scenes that they show, rising, on the host, where they are known.
-        """
+        Where the cameras' height and width and their scenes (rising, on the host) are given, no device is asked; they
+        are plain pinhole cameras then, as training has them."""
         if self.renders_cameras:
             outputs = self.render_cameras(cameras)
             return outputs["latent"], outputs
@@ -97,15 +88,8 @@ class CameraRenderer:
         obb_box: Optional[OrientedBox] = None,
         is_plain: Optional[bool] = None,
     ) -> RayBundle:
-        """Rays of all pixels of the latent pictures of image cameras of one size, picture by picture, row by row; each
-        carries the background of its pixel.
-
-        Args:
-            cameras: n cameras.
-            size: height and width of their pictures.
-            obb_box: crop box of ns-render and of the viewer.
-            is_plain: what `data.pixels.is_plain_pinhole` says of the cameras; None to look at them.
-        """
+        """Rays of all pixels of the latent pictures of image cameras of one height and width, picture by picture, row
+        by row; each carries the background of its pixel. For `is_plain` see `pixel_rays`."""
         scaled = latent_cameras(cameras.reshape((-1,)), self.space.downscale_factor).to(self.device)
         h, w = self.latent_size(*size)
         if len(scaled) == 1 and is_stereo(scaled):
@@ -142,11 +126,8 @@ class CameraRenderer:
         return self.space.background.device
 
     def render_cameras(self, cameras: Cameras, obb_box: Optional[OrientedBox] = None) -> Dict[str, Tensor]:
-        """What a NeRF without rays renders of image cameras of one size, on the latent of the background.
-
-        Returns:
-            `latent` [n, h, w, C], `accumulation` and `depth` [n, h, w, 1].
-        """
+        """What a NeRF without rays renders of image cameras of one size, on the latent of the background: `latent`
+        [n, h, w, C], `accumulation` and `depth` [n, h, w, 1]."""
         scaled = latent_cameras(cameras.reshape((-1,)), self.space.downscale_factor).to(self.device)
         outputs = self.nerf.render_cameras(scaled, obb_box)  # type: ignore[operator]
         check_outputs(type(self.nerf).__name__, outputs, self.space.num_channels)
@@ -163,21 +144,11 @@ class CameraRenderer:
         with_latents: bool = False,
         obb_box: Optional[OrientedBox] = None,
     ) -> Dict[str, Tensor]:
-        """Pictures of many cameras and scenes in one batch, all of the cameras' size.
+        """Pictures of n cameras of one size and kind in one batch, each of a scene or a view; one camera serves all.
+        By default they show the scene of their metadata, or the current one.
 
-        Args:
-            cameras: n cameras of one size and kind; one camera serves all scenes.
-            scenes: index of the scene of each, or a view, which may blend two scenes or show a part of one; by default
-                the scene of its metadata, or the current one.
-            with_latents: also return `latent_channels` [n, h, w, C], the normalised latents.
-            obb_box: crop box.
-
-        Returns:
-            `rgb`, `latent` [n, H, W, 3] in [0, 1]; `depth`, `accumulation` [n, H, W, 1].
-
-        Raises:
-            ValueError: another number of scenes than of cameras, or a view that this NeRF cannot give.
-        """
+        `rgb`, `latent` [n, H, W, 3] in [0, 1]; `depth`, `accumulation` [n, H, W, 1]; and, where they are asked for,
+        `latent_channels` [n, h, w, C], the normalised latents."""
         cameras, views = (cameras.reshape((-1,)), ()) if scenes is None else in_views(cameras, scenes)
         height, width = size_of(cameras)
         rows, columns = self.rendered_size(cameras[:1])
@@ -272,11 +243,8 @@ def size_of(camera: Cameras) -> Tuple[int, int]:
 
 
 def in_views(cameras: Cameras, scenes: Sequence[Union[int, SceneView]]) -> Tuple[Cameras, Tuple[SceneView, ...]]:
-    """A copy of cameras, each in its scene or view; one camera serves all.
-
-    Returns:
-        The cameras, and the distinct views that their `scene_index` counts; none if all are whole scenes.
-    """
+    """A copy of cameras, each in its scene or view (one camera serves all), and the distinct views that their
+    `scene_index` counts; none if all are whole scenes."""
     flat = cameras.reshape((-1,))
     if len(flat) == 1 and len(scenes) > 1:
         flat = flat[torch.zeros(len(scenes), dtype=torch.long)]

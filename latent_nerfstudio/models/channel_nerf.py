@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Iterator, Optional, Tuple
 
 import torch
@@ -19,6 +20,16 @@ from latent_nerfstudio.models.rendering import clip_rays, cropped_box, for_all_r
 
 DEFAULT_NEAR, DEFAULT_FAR = 0.05, 1000.0
 """Bounds of rays where the model's config has none."""
+
+
+@dataclass
+class NoCollider:
+    """Put before the config of a Nerfstudio model, whose collider `ChannelNeRF` removes."""
+
+    enable_collider: bool = False
+    """Unused: rays are cut at the scene box."""
+    collider_params: Optional[Dict[str, float]] = None
+    """Unused, as `enable_collider`."""
 
 
 class ChannelRenderer(nn.Module):

@@ -1,7 +1,7 @@
 """Nerfstudio's Instant-NGP, of any number of channels, in bounds that suit the scene, on the CPU as on CUDA."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Dict, List, Literal, Optional, Type, Union
+from typing import Any, Dict, List, Literal, Type, Union
 
 import torch
 from jaxtyping import Float
@@ -18,23 +18,19 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from latent_nerfstudio.fields.heads import MLPImplementation, mlp_implementation
-from latent_nerfstudio.models.channel_nerf import ChannelNeRF
+from latent_nerfstudio.models.channel_nerf import ChannelNeRF, NoCollider
 from latent_nerfstudio.models.occupancy import OccupancyGrid, Samples, composite_packed, packed_weights
 from latent_nerfstudio.models.rendering import farthest_corner
 
 
 @dataclass
-class LatentInstantNGPModelConfig(InstantNGPModelConfig):
+class LatentInstantNGPModelConfig(NoCollider, InstantNGPModelConfig):
     """Instant-NGP in the scene box, of a size for latents.
 
     For captured scenes: `disable-scene-contraction False`, `grid-levels 4`, `alpha-thre 0.01` and `cone-angle 0.004`.
     """
 
     _target: Type = field(default_factory=lambda: LatentInstantNGPModel)
-    enable_collider: bool = False
-    """Unused: rays are cut at the scene box."""
-    collider_params: Optional[Dict[str, float]] = None
-    """Unused, as `enable_collider`."""
     background_color: Literal["random", "black", "white"] = "random"
     """Unused: the latent space has the background."""
     eval_num_rays_per_chunk: int = 8192

@@ -163,11 +163,6 @@ class KPlanesModel(BoxedModel):
         density, channels = self.field(self.normalize(positions).view(-1, 3), directions)
         return density.view(rays, count), channels.view(rays, count, -1)
 
-    def get_loss_dict(self, outputs, batch, metrics_dict=None) -> Dict[str, Tensor]:
-        """Mean squared error against `batch["latent"]` [rays, C], and the regularisers."""
-        loss = (outputs["latent"] - batch["latent"]).square().mean()
-        return {"latent_loss": loss, **self.get_regularization_dict(outputs)}
-
     def get_regularization_dict(self, outputs) -> Dict[str, Tensor]:
         """What holds in both stages: the proposals' loss, distortion, and the total variation of all planes."""
         if "weights_list" not in outputs:

@@ -1,7 +1,7 @@
 """LatentModel: owns a latent space and wraps a Nerfstudio model that renders its channels."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Type, Union
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Type
 
 import numpy as np
 import torch
@@ -130,9 +130,8 @@ class LatentModel(Model):
         limit = self.renderer.render_height_limit() or MOVING_HEIGHT
         moving = 0 if self.latent_space.is_identity else min(MOVING_HEIGHT, limit)
         self.panel = ScenePanel(self.scene_names, self._initial_scene(), self.field, moving)
-        self.register_state_dict_post_hook(_add_encoder_hash)
+        self.register_state_dict_post_hook(_add_notes)
         self.register_load_state_dict_pre_hook(_check_encoder_hash)
-        self.register_state_dict_post_hook(_add_placements)
         self.register_load_state_dict_pre_hook(_take_placements)
 
     def _build_nerf(self, bundle: Optional[SharedBundle]) -> Model:
@@ -226,11 +225,8 @@ class LatentModel(Model):
         what else it names in `pictures`.
 
         `metadata["background"]` [rays, C] is that latent; rays without it take the middle of the background picture.
-
-        Args:
-            ray_bundle: rays.
-            scenes: all scenes that the rays belong to, rising, on the host, where they are known.
-            views: what `metadata["scene_index"]` counts instead of scenes, where it is given."""
+        `scenes` are all that the rays belong to, rising, on the host, where they are known; `views` are what
+        `metadata["scene_index"]` counts instead of scenes, where there are any."""
         rays, middle = ray_bundle[...], BACKGROUND_SIDE // 2
         rays.metadata = dict(rays.metadata or {})
         background = rays.metadata.pop("background", None)
@@ -291,29 +287,10 @@ class LatentModel(Model):
         with_latents: bool = False,
         view: Optional[SceneView] = None,
     ) -> Dict[str, Tensor]:
-        """Renders a camera.
-
-        Args:
-            camera: one camera; of any size, it is not changed.
-            obb_box: crop box.
-            with_latents: also return `latent_channels` [h, w, C], the normalised latents, for metrics.
-            view: what is shown; by default the scene of the camera's metadata, or the current one.
-
-        Returns:
-            `rgb` H x W x 3 in [0, 1]; `latent` H x W x 3 in [0, 1]; `depth`, `accumulation` H x W x 1.
-        """
+        """The pictures of one camera, which is not changed; see `CameraRenderer.render_scenes`."""
         views = None if view is None else [view]
         pictures = self.renderer.render_scenes(camera, views, with_latents, obb_box)
         return {name: value[0] for name, value in pictures.items()}
-
-    def render_scenes(
-        self,
-        cameras: Cameras,
-        scenes: Optional[Sequence[Union[int, SceneView]]] = None,
-        with_latents: bool = False,
-    ) -> Dict[str, Tensor]:
-        """Pictures of many cameras and scenes in one batch, see `CameraRenderer.render_scenes`."""
-        return self.renderer.render_scenes(cameras, scenes, with_latents)
 
     def get_rgba_image(self, outputs: Dict[str, Tensor], output_name: str = "rgb") -> Tensor:
         """The picture with the accumulation as its alpha."""
@@ -366,11 +343,9 @@ class LatentModel(Model):
     ) -> Tuple[Dict[str, float], Dict[str, Tensor]]:
         """Metrics of a rendered camera against its photo, and pictures to look at; `batch["mask"]` says what counts.
 
-        Returns:
-            `psnr`, `ssim` and, where its weights are there, `lpips` of the decoded render; `autoencoder_psnr` of
-            `reconstruct`, the ceiling; `latent_psnr` if the outputs hold `latent_channels`. Pictures: `img`, photo,
-            render and ceiling side by side, and `latent`.
-        """
+        `psnr`, `ssim` and, where its weights are there, `lpips` of the decoded render; `autoencoder_psnr` of
+        `reconstruct`, the ceiling; `latent_psnr` if the outputs hold `latent_channels`. Pictures: `img`, photo, render
+        and ceiling side by side, and `latent`."""
         photo, kept = self.photo_and_mask(batch)
         ceiling, space = self.reconstruct(photo), self.latent_space
         metrics = self.metrics(outputs["rgb"], photo, kept)
@@ -391,12 +366,6 @@ def check_no_views(nerf: Model, views: Sequence[SceneView]) -> None:
         raise ValueError(problem("view", expected, views[0], do))
 
 
-def _add_placements(model: Any, state_dict: Dict[str, Any], prefix: str, local_metadata: Any) -> None:
-    """Keeps placements in a checkpoint where scenes are moved."""
-    if model._placement_rows is not None:
-        state_dict[f"{prefix}{PLACEMENTS}"] = placement_table(model.placements)
-
-
 def _take_placements(model: Any, state_dict: Dict[str, Any], prefix: str, *_: Any) -> None:
     """Takes the placements of a checkpoint; scenes of one without stand where they are."""
     rows = state_dict.pop(f"{prefix}{PLACEMENTS}", None)
@@ -404,8 +373,11 @@ def _take_placements(model: Any, state_dict: Dict[str, Any], prefix: str, *_: An
     model.place(found or [Placement()] * len(model.scene_names))
 
 
-def _add_encoder_hash(model: Any, state_dict: Dict[str, Any], prefix: str, local_metadata: Any) -> None:
-    """Notes which encoder a checkpoint leaves out; one that is trained is in the checkpoint itself."""
+def _add_notes(model: Any, state_dict: Dict[str, Any], prefix: str, local_metadata: Any) -> None:
+    """Notes the placements of a checkpoint, where scenes are moved, and which encoder it leaves out; one that is
+    trained is in the checkpoint itself."""
+    if model._placement_rows is not None:
+        state_dict[f"{prefix}{PLACEMENTS}"] = placement_table(model.placements)
     space = model.latent_space
     if not space.trains_encoder:
         digest = bytes.fromhex(space.autoencoder.encoder_hash())

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Dict, List, Literal, Optional, Tuple, Type
+from typing import Dict, List, Literal, Tuple, Type
 
 from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
 from nerfstudio.fields.nerfacto_field import NerfactoField
@@ -10,7 +10,7 @@ from nerfstudio.models import nerfacto
 from nerfstudio.models.nerfacto import NerfactoModel, NerfactoModelConfig
 
 from latent_nerfstudio.fields.heads import mlp_implementation
-from latent_nerfstudio.models.channel_nerf import ChannelNeRF, replaced
+from latent_nerfstudio.models.channel_nerf import ChannelNeRF, NoCollider, replaced
 
 
 def small_proposal_networks() -> List[Dict]:
@@ -20,14 +20,10 @@ def small_proposal_networks() -> List[Dict]:
 
 
 @dataclass
-class LatentNerfactoModelConfig(NerfactoModelConfig):
+class LatentNerfactoModelConfig(NoCollider, NerfactoModelConfig):
     """Nerfacto in the scene box, of a size for latents, which have few pixels and no fine texture."""
 
     _target: Type = field(default_factory=lambda: LatentNerfactoModel)
-    enable_collider: bool = False
-    """Unused: rays are cut at the scene box."""
-    collider_params: Optional[Dict[str, float]] = None
-    """Unused, as `enable_collider`."""
     background_color: Literal["random", "last_sample", "black", "white"] = "last_sample"
     """Unused: the latent space has the background."""
     eval_num_rays_per_chunk: int = 16384

@@ -97,18 +97,10 @@ def march(
     step: float,
     cone_angle: float = 0.0,
 ) -> Samples:
-    """Steps of rays whose middle lies in an occupied cell, between near, where the first step begins, and far.
-
-    Args:
-        origins: where rays start.
-        directions: unit vectors.
-        occupied: cells of each level.
-        boxes: lower and upper corner of each level's box, which holds the box of the level before; a place belongs to
-            the first level whose box it is in.
-        near: distance at which the first step begins.
-        far: distance behind which no step has its middle.
-        step: length of a step, and the least one with a cone angle.
-        cone_angle: length of a step in proportion to the distance at which it begins."""
+    """Steps of rays, of unit directions, whose middle lies in an occupied cell, between near, where the first step
+    begins, and far. The box of a level holds that of the level before, and a place belongs to the first whose box it is
+    in. With a cone angle, the length of a step is in proportion to the distance at which it begins, and `step` the
+    least one."""
     entry, leave, hit = intersect_box(origins, directions, boxes[-1].view(2, 3))
     first = (step_at(torch.maximum(entry, near), near, step, cone_angle) - 1).clamp(min=0)
     last = step_at(torch.minimum(leave, far).maximum(near), near, step, cone_angle) + 1

@@ -15,6 +15,9 @@ from nerfstudio.field_components.spatial_distortions import SceneContraction
 from nerfstudio.models.base_model import Model, ModelConfig
 from torch import Tensor
 
+SOLID = 0.5
+"""Opacity from which on a pixel shows an object, and has a depth."""
+
 MIN_SPAN = 1e-4
 """Rays that touch the box over less than this are treated as missing it."""
 
@@ -65,6 +68,11 @@ class BoxedModel(Model):
         """World to [-1, 1]^3: the scene box fills it, or its inner half where space is contracted."""
         unit = (positions - self.aabb[0]) / (self.aabb[1] - self.aabb[0]) * 2 - 1
         return unit if self.contraction is None else self.contraction(unit) / 2
+
+    def get_loss_dict(self, outputs, batch, metrics_dict=None) -> Dict[str, Tensor]:
+        """Mean squared error against `batch["latent"]` [rays, C], and the regularisers."""
+        loss = (outputs["latent"] - batch["latent"]).square().mean()
+        return {"latent_loss": loss, **self.get_regularization_dict(outputs)}  # type: ignore[operator]
 
 
 def intersect_box(

@@ -116,17 +116,8 @@ def latent_space_tensors(space: LatentSpace) -> Dict[str, Tensor]:
 
 
 def read_shared_bundle(source: str) -> SharedBundle:
-    """Reads and verifies a bundle.
-
-    Args:
-        source: a run's folder, its config.yml, the bundle's folder itself, the name of one that is part of the
-            package, or a Hub id.
-
-    Raises:
-        FileNotFoundError: there is no bundle.
-        ValueError: it is of another format, unreadable, or not what its hash says.
-        ConnectionError: a Hub id that is neither cached nor within reach.
-    """
+    """Reads and verifies a bundle: of a run's folder or its config.yml, the bundle's folder itself, the name of one
+    that is part of the package, or a Hub id."""
     path = BUNDLED_BUNDLES.get(source, Path(source).expanduser())
     folder = find_folder(path)
     if folder is None and not path.exists() and is_hub_id(source):

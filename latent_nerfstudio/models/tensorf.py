@@ -15,18 +15,14 @@ from nerfstudio.models.tensorf import TensoRFModel, TensoRFModelConfig
 from torch import Tensor
 
 from latent_nerfstudio.fields.heads import ScaledSoftplus
-from latent_nerfstudio.models.channel_nerf import ChannelNeRF
+from latent_nerfstudio.models.channel_nerf import ChannelNeRF, NoCollider
 
 
 @dataclass
-class LatentTensoRFModelConfig(TensoRFModelConfig):
+class LatentTensoRFModelConfig(NoCollider, TensoRFModelConfig):
     """TensoRF of a size for latents."""
 
     _target: Type = field(default_factory=lambda: LatentTensoRFModel)
-    enable_collider: bool = False
-    """Unused: rays are cut at the scene box."""
-    collider_params: Optional[Dict[str, float]] = None
-    """Unused, as `enable_collider`."""
     background_color: Literal["random", "last_sample", "black", "white"] = "white"
     """Unused: the latent space has the background."""
     eval_num_rays_per_chunk: int = 16384

@@ -84,13 +84,8 @@ class TriplaneModel(BoxedModel):
     ) -> Dict[str, Tensor]:
         """`latent` [rays, C], `accumulation` and `depth` [rays, 1], all without background.
 
-        Rays that miss the scene box cost nothing: they are left out before any sample is taken.
-
-        Args:
-            ray_bundle: rays.
-            scenes: all scenes that the rays belong to, rising, on the host; without, the device is asked.
-            views: what `scene_index` counts instead of the scenes, where it is given.
-        """
+        Rays that miss the scene box cost nothing: they are left out before any sample is taken. `scenes` are all that
+        the rays belong to, rising, on the host, where they are known; `views` are what `scene_index` counts instead."""
         rays, hit = self.clip(ray_bundle)
         planes, slots, scenes = self.planes_of(rays, scenes, views)
         ray_samples = self.sampler(rays)
@@ -132,11 +127,6 @@ class TriplaneModel(BoxedModel):
             planes = compose().permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
             kept = self.kept_planes = key, planes
         return kept[1], slots, rows
-
-    def get_loss_dict(self, outputs, batch, metrics_dict=None) -> Dict[str, Tensor]:
-        """Mean squared error against `batch["latent"]` [rays, C], and the regularisers."""
-        loss = (outputs["latent"] - batch["latent"]).square().mean()
-        return {"latent_loss": loss, **self.get_regularization_dict(outputs)}
 
     def get_regularization_dict(self, outputs) -> Dict[str, Tensor]:
         """What holds in both stages: the total variation of the planes that the step used."""

@@ -11,18 +11,14 @@ from nerfstudio.models.vanilla_nerf import NeRFModel, VanillaModelConfig
 from torch import Tensor
 
 from latent_nerfstudio.fields.heads import ScaledSoftplus
-from latent_nerfstudio.models.channel_nerf import ChannelNeRF
+from latent_nerfstudio.models.channel_nerf import ChannelNeRF, NoCollider
 
 
 @dataclass
-class LatentVanillaNeRFModelConfig(VanillaModelConfig):
+class LatentVanillaNeRFModelConfig(NoCollider, VanillaModelConfig):
     """Vanilla NeRF of a size for latents."""
 
     _target: Type = field(default_factory=lambda: LatentVanillaNeRFModel)
-    enable_collider: bool = False
-    """Unused: rays are cut at the scene box."""
-    collider_params: Optional[Dict[str, float]] = None
-    """Unused, as `enable_collider`."""
     background_color: Literal["random", "last_sample", "black", "white"] = "white"
     """Unused: the latent space has the background."""
     eval_num_rays_per_chunk: int = 4096

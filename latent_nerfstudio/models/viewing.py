@@ -22,20 +22,16 @@ from torch import Tensor
 from latent_nerfstudio.data.nearest_photos import NearestPhotos
 from latent_nerfstudio.fields.scene_view import SceneView
 from latent_nerfstudio.fields.triplane_field import TriplaneField
+from latent_nerfstudio.models.rendering import SOLID
 from latent_nerfstudio.models.viewer_address import tell_if_open
 
 
 class ScenePanel(ViewerElement, ViewerControl):
     """Elements of the viewer that choose what is shown; one element to Nerfstudio, so that their order is ours.
 
-    Nothing that is chosen here changes a parameter, or a render that is not the viewer's.
-
-    Args:
-        names: names of the scenes.
-        start: name of the scene that is shown first.
-        field: the tri-plane field whose scenes can be blended and taken apart; None for other NeRFs.
-        moving_height: height that pictures have at least while the camera moves, see `enlarge_moving`; 0 for any.
-    """
+    Nothing that is chosen here changes a parameter, or a render that is not the viewer's. The scenes of a tri-plane
+    field can be blended and taken apart; pictures have `moving_height` rows at least while the camera moves, see
+    `enlarge_moving`."""
 
     def __init__(
         self, names: Sequence[str], start: str, field: Optional[TriplaneField] = None, moving_height: int = 0
@@ -207,7 +203,8 @@ class ScenePanel(ViewerElement, ViewerControl):
         """`photo` and `render_and_photo`; as they are not looked at, the render stands in for them."""
         if self.photos is None:
             return {}
-        if not wanted_outputs(client) & set(PHOTO_OUTPUTS):
+        panel = client.viewer.control_panel
+        if not {panel.output_render, panel.split and panel.split_output_render} & set(PHOTO_OUTPUTS):
             return dict.fromkeys(PHOTO_OUTPUTS, rgb)
         view = self.view()
         shown = view.scene if view.other is None or view.share <= 0.5 else view.other
@@ -229,9 +226,6 @@ class ScenePanel(ViewerElement, ViewerControl):
         CONSOLE.print(f"{what}\n{traceback.format_exc()}", markup=False)
         client.client.add_notification("This frame could not be rendered", text[:400], auto_close=20000)
 
-
-SOLID = 0.5
-"""Opacity from which on a pixel has a depth."""
 
 SLOW = 0.1
 """Seconds a frame from which on the size of pictures matters more than that they are seen."""
@@ -298,28 +292,20 @@ def is_interrupt(error: Exception) -> bool:
     return isinstance(error, IOChangeException)
 
 
-def wanted_outputs(client: Any) -> set:
-    """The outputs that are looked at."""
-    panel = client.viewer.control_panel
-    return {panel.output_render, panel.split_output_render if panel.split else panel.output_render}
-
-
 def middle(picture: Float[Tensor, "rows columns 3"], width: int) -> Float[Tensor, "rows width 3"]:
     """The middle columns of a picture, at most all."""
     width = min(width, picture.shape[1])
     return picture.narrow(1, (picture.shape[1] - width) // 2, width)
 
 
-def fitted(
-    photo: Float[Tensor, "rows columns 3"], height: int, width: int, fill: float = 1.0
-) -> Float[Tensor, "height width 3"]:
-    """A photo, as large as it fits, in the middle of a picture."""
+def fitted(photo: Float[Tensor, "rows columns 3"], height: int, width: int) -> Float[Tensor, "height width 3"]:
+    """A photo, as large as it fits, in the middle of a white picture."""
     scale = min(height / photo.shape[0], width / photo.shape[1])
     rows, columns = max(1, round(photo.shape[0] * scale)), max(1, round(photo.shape[1] * scale))
     small = torch.nn.functional.interpolate(
         photo.permute(2, 0, 1)[None], (rows, columns), mode="bilinear", antialias=scale < 1
     )
-    picture = photo.new_full((height, width, 3), fill)
+    picture = photo.new_ones(height, width, 3)
     top, left = (height - rows) // 2, (width - columns) // 2
     picture[top : top + rows, left : left + columns] = small[0].permute(1, 2, 0)
     return picture

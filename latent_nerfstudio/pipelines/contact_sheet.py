@@ -15,15 +15,13 @@ from latent_nerfstudio.data.latent_datamanager import scene_indices
 from latent_nerfstudio.files.reading import read_rows
 from latent_nerfstudio.files.replacing import replacing_file, write_text
 from latent_nerfstudio.latent_space.latent_space import as_float
+from latent_nerfstudio.models.rendering import SOLID
 from latent_nerfstudio.pictures import read_picture
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, summarise
 
 COLUMNS = ("photo", "render", "autoencoder", "latent of photo", "latent of render", "error x 4", "depth")
 HEADER = 16
 """Height of the line of titles in pixels."""
-
-SOLID = 0.5
-"""Opacity from which on a pixel has a depth."""
 
 SCENES_PICTURED = 6
 """Scenes whose held-out views are drawn and measured while training."""

@@ -1,4 +1,4 @@
-"""Scenes from wherever a user has them: files, folders of files, archives."""
+"""Scenes from and to wherever a user has them: files, folders of files, archives."""
 
 from pathlib import Path
 from typing import Dict, Iterable, Iterator, List, Optional, Sequence
@@ -7,8 +7,15 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.hub import local
 from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.names import take_name
-from latent_nerfstudio.scene_files.archive import read_archive
-from latent_nerfstudio.scene_files.scene_file import SUFFIX, SceneFile, read_scene_file
+from latent_nerfstudio.scene_files.archive import read_archive, write_archive
+from latent_nerfstudio.scene_files.scene_file import (
+    SUFFIX,
+    Precision,
+    SceneFile,
+    pack_scene,
+    read_scene_file,
+    write_scene_file,
+)
 
 ARCHIVE_SUFFIX = ".zip"
 """Of an archive's name."""
@@ -32,6 +39,14 @@ def files_in(folder: Path) -> List[Path]:
         if files:
             return files
     raise FileNotFoundError(problem(folder, f"a folder of scene files (NAME{SUFFIX})", "none in it", "check the path"))
+
+
+def write_scenes(output: Path, scenes: Iterable[SceneFile], precision: Precision) -> int:
+    """Writes scenes as files into a folder, or as an archive where the name is one's, and returns their bytes."""
+    if output.suffix == ARCHIVE_SUFFIX:
+        write_archive(output, (pack_scene(scene, precision) for scene in scenes))
+        return output.stat().st_size
+    return sum(write_scene_file(output / f"{scene.name}{SUFFIX}", scene, precision) for scene in scenes)
 
 
 def each_once(scenes: Iterable[SceneFile], where: object, do: str) -> Iterator[SceneFile]:

@@ -13,17 +13,15 @@ from nerfstudio.cameras.cameras import Cameras, CameraType
 from latent_nerfstudio.data.scenes_dataparser import PlacedScene
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.camera_file import frames_of, pinhole, splits_of, write_camera_file
+from latent_nerfstudio.meshes.viewpoints import FOCAL_PER_WIDTH
 from latent_nerfstudio.models.latent_model import LatentModel
 from latent_nerfstudio.models.shared_bundle import SharedBundle
 
 CAMERAS = "cameras"
 """Name of a scene's cameras among its facts."""
 
-FOCAL_PER_WIDTH = 1.09375
-"""Focal length over width where nothing is known of a scene's cameras: a field of view of 49 degrees."""
-
 RADIUS_PER_SIDE = 1.3
-"""Distance of the cameras from the middle of the box over its longest side, likewise."""
+"""Distance of the cameras from the middle of the box over its longest side, where nothing is known of them."""
 
 MAX_SIDE = 4096
 """Pixels along a side at most."""

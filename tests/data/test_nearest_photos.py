@@ -60,19 +60,14 @@ def test_photos_lie_on_the_background(balls, alpha_color):
     assert float(centre.norm()) < 1e-6 and distance == pytest.approx(2.5)
 
 
-def test_few_photos_are_kept(photos, monkeypatch):
-    monkeypatch.setattr(nearest_photos, "KEPT", 3)
-    photos.kept = {}
-    for index in range(8):
-        photos.photo(index)
-    assert list(photos.kept) == [5, 6, 7]
-    assert photos.photo(6) is photos.kept[6]
+def test_few_photos_are_kept(photos):
+    first = photos.photo(0)
+    assert photos.photo(0) is first and photos.photo.cache_info().maxsize == nearest_photos.KEPT
 
 
 def test_large_photos_are_made_smaller(photos, monkeypatch):
     monkeypatch.setattr(nearest_photos, "TALLEST", 16)
-    photos.kept = {}
-    assert photos.photo(0).shape == (16, 16, 3)
+    assert photos.read(0).shape == (16, 16, 3)
 
 
 def test_the_first_view_looks_at_the_scene_from_above(photos):

@@ -28,11 +28,11 @@ def model():
 
 
 def rendered(model, scene, placement=THIRD, **options):
-    return model.render_scenes(placement.inverse.cameras(camera_of(24, 16)), [scene], **options)
+    return model.renderer.render_scenes(placement.inverse.cameras(camera_of(24, 16)), [scene], **options)
 
 
 def test_cameras_in_the_scenes_own_units_see_the_same_picture_and_depths_of_that_unit(model):
-    there, here = rendered(model, 1), model.render_scenes(camera_of(24, 16), [0])
+    there, here = rendered(model, 1), model.renderer.render_scenes(camera_of(24, 16), [0])
     assert float(here["accumulation"].max()) > 0.3
     for name in ("rgb", "accumulation", "latent"):
         torch.testing.assert_close(there[name], here[name], atol=2e-4, rtol=0)
@@ -42,7 +42,7 @@ def test_cameras_in_the_scenes_own_units_see_the_same_picture_and_depths_of_that
 def test_the_viewers_crop_is_in_the_units_of_the_scene_that_it_shows(model):
     crop = torch.tensor([[-1.0, -1.0, -1.0], [0.2, 1.0, 1.0]])
     model.render_aabb = SceneBox(aabb=crop)
-    here = model.render_scenes(camera_of(24, 16), [0])["accumulation"]
+    here = model.renderer.render_scenes(camera_of(24, 16), [0])["accumulation"]
     model.panel.scene.value = "b"
     model.render_aabb = SceneBox(aabb=THIRD.inverse.points(crop))
     torch.testing.assert_close(rendered(model, 1)["accumulation"], here, atol=2e-4, rtol=0)
@@ -51,7 +51,7 @@ def test_the_viewers_crop_is_in_the_units_of_the_scene_that_it_shows(model):
 def test_a_blend_stands_in_between(model):
     half = Placement((1 + THIRD.scale) / 2, tuple(x / 2 for x in THIRD.shift))
     between = rendered(model, SceneView(0, other=1, share=0.5), half)["rgb"]
-    torch.testing.assert_close(between, model.render_scenes(camera_of(24, 16), [0])["rgb"], atol=2e-4, rtol=0)
+    torch.testing.assert_close(between, model.renderer.render_scenes(camera_of(24, 16), [0])["rgb"], atol=2e-4, rtol=0)
 
 
 def test_checkpoints_and_scene_files_keep_the_placement(model, tmp_path):

@@ -24,7 +24,7 @@ def test_scenes_together_are_rendered_as_alone(source, width, height, request):
     folder = source if source == "identity" else request.getfixturevalue(source)
     model = latent_model_of(folder, NAMES, max_render_height=None)
     cameras, scenes = camera_of(width, height, count=4), [2, 0, 2, 1]
-    together = model.render_scenes(cameras, scenes, with_latents=True)
+    together = model.renderer.render_scenes(cameras, scenes, with_latents=True)
     alone = one_by_one(model, cameras, scenes)
     assert sorted(together) == ["accumulation", "depth", "latent", "latent_channels", "rgb"]
     assert together["rgb"].shape == (4, height, width, 3) and together["depth"].shape == (4, height, width, 1)
@@ -34,7 +34,7 @@ def test_scenes_together_are_rendered_as_alone(source, width, height, request):
 
 def test_one_camera_serves_all_scenes_and_is_left_alone(kl):
     model, camera = latent_model_of(kl, NAMES), camera_of(16, 16)
-    pictures = model.render_scenes(camera, [0, 1, 2])["rgb"]
+    pictures = model.renderer.render_scenes(camera, [0, 1, 2])["rgb"]
     assert pictures.shape == (3, 16, 16, 3) and camera.metadata is None
     assert not torch.allclose(pictures[0], pictures[1])
 
@@ -42,7 +42,7 @@ def test_one_camera_serves_all_scenes_and_is_left_alone(kl):
 def test_pictures_are_enlarged_as_alone(kl):
     model = latent_model_of(kl, NAMES, max_render_height=12)
     cameras = camera_of(30, 24, count=2)
-    together = model.render_scenes(cameras, [1, 2])
+    together = model.renderer.render_scenes(cameras, [1, 2])
     alone = one_by_one(model, cameras, [1, 2])
     for name, value in together.items():
         torch.testing.assert_close(value, alone[name], atol=1e-5, rtol=1e-4)
@@ -51,13 +51,14 @@ def test_pictures_are_enlarged_as_alone(kl):
 def test_scenes_of_the_cameras_metadata(kl):
     model, cameras = latent_model_of(kl, NAMES), camera_of(16, 16, count=2, scene=2)
     torch.testing.assert_close(
-        model.render_scenes(cameras)["rgb"], model.render_scenes(camera_of(16, 16, count=2), [2, 2])["rgb"]
+        model.renderer.render_scenes(cameras)["rgb"],
+        model.renderer.render_scenes(camera_of(16, 16, count=2), [2, 2])["rgb"],
     )
 
 
 def test_more_scenes_than_cameras(kl):
     with pytest.raises(ValueError, match="scenes: expected one for each of the 2 cameras, got 3; give as many"):
-        latent_model_of(kl, NAMES).render_scenes(camera_of(16, 16, count=2), [0, 1, 2])
+        latent_model_of(kl, NAMES).renderer.render_scenes(camera_of(16, 16, count=2), [0, 1, 2])
 
 
 @torch.no_grad()

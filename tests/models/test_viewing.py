@@ -97,7 +97,7 @@ def test_a_view_comes_before_the_cameras_scene():
 def test_views_and_scenes_in_one_batch_are_as_alone(kl):
     model, cameras = model_of(kl), camera_of(16, 16, count=5)
     shown = [SceneView(0, 1, 0.4), 2, SceneView(1, parts="micro"), SceneView(0, 1, 0.4), SceneView(0)]
-    together = model.render_scenes(cameras, shown, with_latents=True)
+    together = model.renderer.render_scenes(cameras, shown, with_latents=True)
     for index, view in enumerate(shown):
         view = view if isinstance(view, SceneView) else SceneView(view)
         alone = model.get_outputs_for_camera(cameras[index : index + 1], with_latents=True, view=view)
@@ -108,9 +108,9 @@ def test_views_and_scenes_in_one_batch_are_as_alone(kl):
 def test_chunks_of_rays_see_their_own_views():
     model, cameras = model_of(), camera_of(16, 16, count=3)
     shown = [SceneView(0, 1, 0.5), SceneView(1, parts="macro"), SceneView(2)]
-    whole = model.render_scenes(cameras, shown)["rgb"]
+    whole = model.renderer.render_scenes(cameras, shown)["rgb"]
     model.config.nerf.eval_num_rays_per_chunk = 100
-    torch.testing.assert_close(model.render_scenes(cameras, shown)["rgb"], whole)
+    torch.testing.assert_close(model.renderer.render_scenes(cameras, shown)["rgb"], whole)
 
 
 @torch.no_grad()
