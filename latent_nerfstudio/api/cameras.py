@@ -18,8 +18,8 @@ from nerfstudio.cameras.cameras import Cameras, CameraType
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.reading import read_json
 from latent_nerfstudio.latent_space.resolution import view_directions
-from latent_nerfstudio.meshes.viewpoints import frame_of, poses_towards
-from latent_nerfstudio.scene_files.views import FOCAL_PER_WIDTH, MAX_SIDE, RADIUS_PER_SIDE
+from latent_nerfstudio.meshes.viewpoints import FOCAL_PER_WIDTH, frame_of, poses_towards
+from latent_nerfstudio.scene_files.views import MAX_SIDE, RADIUS_PER_SIDE
 
 ELEVATION = 25.0
 """Degrees above the horizon where nothing is known of a scene's cameras."""

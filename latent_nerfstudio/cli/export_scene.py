@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from latent_nerfstudio.engine.runs import Run
     from latent_nerfstudio.engine.trainer import LatentTrainerConfig
 
-SCENE_PARAMETERS = ("field.micro_planes", "field.scene_weights")
-"""Ends of the names of parameters whose first axis is the scene."""
-
 
 @dataclass
 class ExportScene:
@@ -70,14 +67,16 @@ def scene_index(names: List[str], scene: str, where: Path) -> int:
 
 def scene_state(state: Dict[str, "Tensor"], index: int, count: int, checkpoint: Path) -> Dict[str, "Tensor"]:
     """The pipeline's state with one scene's rows alone, copied so that they alone are saved, and its seconds."""
+    from latent_nerfstudio.fields.triplane_field import SCENE_PARAMETERS
     from latent_nerfstudio.models.latent_model import PLACEMENTS
     from latent_nerfstudio.pipelines.saved_state import SECONDS
 
+    rows_of_scenes = (*(f"field.{name}" for name in SCENE_PARAMETERS), PLACEMENTS)
     result = dict(state)
     if SECONDS in state:
         result[SECONDS] = state[SECONDS] / count
     for name, value in state.items():
-        if name.endswith((*SCENE_PARAMETERS, PLACEMENTS)):
+        if name.endswith(rows_of_scenes):
             if len(value) != count:
                 expected, do = f"{count} scenes, as the run's data have", "restore the data that it was trained on"
                 raise ValueError(problem(checkpoint, expected, f"{len(value)} in {name}", do))

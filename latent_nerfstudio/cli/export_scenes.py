@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
 
 from latent_nerfstudio.cli.words import Overwrite, Precision, RunFolder, SceneNames
 
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from latent_nerfstudio.engine.runs import Run
     from latent_nerfstudio.models.latent_model import LatentModel
     from latent_nerfstudio.models.shared_bundle import SharedBundle
-    from latent_nerfstudio.scene_files.scene_file import SceneFile
 
 
 @dataclass
@@ -44,6 +43,8 @@ class ExportScenes:
     def write(self, run: "Run", output: Path, names: Sequence[str]) -> None:
         """The files, while nobody else writes there."""
         from latent_nerfstudio.scene_files.model_scenes import scene_files_of
+        from latent_nerfstudio.scene_files.plane_images import write_plane_images
+        from latent_nerfstudio.scene_files.sources import write_scenes
 
         check_free([*targets(output, names), *([self.planes] if self.planes else [])], self.overwrite)
         model = load_model(run)
@@ -51,10 +52,13 @@ class ExportScenes:
         if bundle is None:
             bundle = new_bundle(run, model, output.with_suffix("") if is_archive(output) else output, self.overwrite)
         facts = scene_facts(run, model, names)
-        count = write_files(output, scene_files_of(model, bundle.hash, facts, names), self.precision)
+        count = write_scenes(output, scene_files_of(model, bundle.hash, facts, names), self.precision)
         print(f"Wrote {len(names)} scene(s) to {output}: {count:,} bytes; shared bundle: {bundle.folder}")
         if self.planes is not None:
-            write_planes(self.planes, scene_files_of(model, bundle.hash, names=names), names, bundle, self.precision)
+            precision = "float32" if self.precision == "float32" else "float16"
+            scenes = scene_files_of(model, bundle.hash, names=names)
+            write_plane_images(self.planes, scenes, names, bundle, precision)
+            print(f"Wrote their composed planes to {self.planes}: {self.planes.stat().st_size:,} bytes")
 
 
 def chosen_scenes(run: "Run", wanted: Sequence[str]) -> List[str]:
@@ -164,24 +168,3 @@ def view_facts(run: "Run", boxes: Dict[str, "Tensor"]) -> Dict[str, Dict[str, An
     frames = {scene.frames.name: len(scene.frames) for scene in placed}
     cameras = {scene.frames.name: cameras_of(scene, boxes[scene.frames.name].double().numpy()) for scene in placed}
     return {name: {"views": count, CAMERAS: cameras[name].as_fact()} for name, count in frames.items()}
-
-
-def write_files(output: Path, scenes: Iterator["SceneFile"], precision: Any) -> int:
-    """Writes scene files into a folder or an archive; returns the bytes."""
-    from latent_nerfstudio.scene_files.archive import write_archive
-    from latent_nerfstudio.scene_files.scene_file import pack_scene, write_scene_file
-
-    if is_archive(output):
-        write_archive(output, (pack_scene(scene, precision) for scene in scenes))
-        return output.stat().st_size
-    return sum(write_scene_file(output / f"{scene.name}.safetensors", scene, precision) for scene in scenes)
-
-
-def write_planes(
-    path: Path, scenes: Iterator["SceneFile"], names: Sequence[str], bundle: "SharedBundle", precision: str
-) -> None:
-    """Writes composed planes in float32, or in float16 where the files are not float32 either."""
-    from latent_nerfstudio.scene_files.plane_images import write_plane_images
-
-    write_plane_images(path, scenes, names, bundle, "float32" if precision == "float32" else "float16")
-    print(f"Wrote their composed planes to {path}: {path.stat().st_size:,} bytes")

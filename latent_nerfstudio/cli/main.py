@@ -12,7 +12,6 @@ import tyro
 from rich.console import Console
 
 from latent_nerfstudio import __version__
-from latent_nerfstudio.cli.blend import Blend
 from latent_nerfstudio.cli.cache import Cache
 from latent_nerfstudio.cli.consistency import Consistency
 from latent_nerfstudio.cli.contact_sheet import ContactSheet
@@ -30,7 +29,6 @@ from latent_nerfstudio.cli.info import Info
 from latent_nerfstudio.cli.learn_bundle import LearnBundle
 from latent_nerfstudio.cli.learn_scene_encoder import LearnSceneEncoder
 from latent_nerfstudio.cli.link_ffmpeg import LinkFfmpeg
-from latent_nerfstudio.cli.orbit import Orbit
 from latent_nerfstudio.cli.pack_scenes import PackScenes
 from latent_nerfstudio.cli.process_photos import ProcessPhotos
 from latent_nerfstudio.cli.pull import Pull
@@ -38,14 +36,13 @@ from latent_nerfstudio.cli.push import Push
 from latent_nerfstudio.cli.render_latents import RenderLatents
 from latent_nerfstudio.cli.render_meshes import RenderMeshes
 from latent_nerfstudio.cli.report import Report
+from latent_nerfstudio.cli.videos import Blend, Orbit
+from latent_nerfstudio.cli.words import INTERRUPTED
 from latent_nerfstudio.errors import DEBUG_VARIABLE, is_debugging, problem, show_own_warnings_alone
 from latent_nerfstudio.escaping import for_markup
 
 EXPECTED_ERRORS = (ValueError, OSError, MemoryError)
 """What this package raises where something that the user gave is not as it should be, or a disk is full."""
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
 
 COMMANDS = {
     "demo-scenes": DemoScenes,

@@ -21,15 +21,15 @@ class PackScenes:
 
     def main(self) -> None:
         """Writes the archive or the files; all are read and verified before the first is written."""
-        from latent_nerfstudio.cli.export_scenes import check_free, targets, write_files
-        from latent_nerfstudio.scene_files.sources import read_scenes_from
+        from latent_nerfstudio.cli.export_scenes import check_free, targets
+        from latent_nerfstudio.scene_files.sources import read_scenes_from, write_scenes
 
         if not self.source:
             raise ValueError(problem("source", "at least one scene file, folder or archive", "none", "name one"))
         names = self._names()
         check_free(targets(self.output, names), self.overwrite)
         chosen = (scene for scene in read_scenes_from(self.source) if scene.name in set(names))
-        count = write_files(self.output, chosen, self.precision)
+        count = write_scenes(self.output, chosen, self.precision)
         print(f"Wrote {len(names)} scene(s) to {self.output}: {count:,} bytes")
 
     def _names(self) -> List[str]:

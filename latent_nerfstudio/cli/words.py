@@ -9,6 +9,9 @@ import tyro
 if TYPE_CHECKING:
     from latent_nerfstudio.api.scenes import Scenes
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
 Source = Annotated[
     str,
     tyro.conf.Positional,
