@@ -238,18 +238,18 @@ def change_panel(panel: Any, control_panel: Any, number: int) -> None:
 def follow_scenes(data: Path, folder: Path, memory: Memory) -> None:
     """Chunks of one scene, as `lns fit-scenes --chunk 1` has them fitted by one worker."""
     from latent_nerfstudio.fleet.fit_chunk import fit_chunk
-    from latent_nerfstudio.fleet.settings import ChunkJob, FitSettings, Inventory
+    from latent_nerfstudio.fleet.request import FitRequest
+    from latent_nerfstudio.fleet.settings import ChunkJob, resolved
     from latent_nerfstudio.method_configs.triplane import latent_triplane
-    from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 
     sources = itertools.cycle(sorted(data.iterdir()))
     many = folder / "many"
     many.mkdir()
     for number, source in zip(range(memory.count), sources, strict=False):
         (many / f"{number:04d}").symlink_to(source)
-    settings = FitSettings(bundle=read_shared_bundle("bundled").hash, steps=4, rgb_alignment_start=2, rays_per_scene=64)
+    request = FitRequest(many, folder / "out", steps=4, rgb_alignment_start=2, rays_per_scene=64, latent_cache="memory")
     method: Any = latent_triplane.config
-    inventory = Inventory(many, folder / "out", "bundled", settings, method, latent_cache="memory")
+    inventory = resolved(request, method)
     for number in range(memory.count):
         (row,) = fit_chunk(ChunkJob(inventory, (f"{number:04d}",)))
         if row.state != "done":

@@ -7,6 +7,7 @@ from typing import Any, Optional, Sequence, Union
 from latent_nerfstudio.api.loading import Source, load
 from latent_nerfstudio.api.scenes import Scenes
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.fleet.inventory import fit_scenes
 from latent_nerfstudio.fleet.request import FitRequest
 from latent_nerfstudio.method_configs.triplane import latent_triplane
 
@@ -52,7 +53,7 @@ def fit(
     known: Any = {**settings, "device": device}
     names = (scenes,) if isinstance(scenes, str) else tuple(scenes)
     request = FitRequest(Path(data), Path(output).expanduser(), str(bundle), names, steps, **known)
-    *_, table = request.fit(latent_triplane.config)  # type: ignore[arg-type]
+    *_, table = fit_scenes(request, latent_triplane.config)  # type: ignore[arg-type]
     failed = [f"{row.name}: {row.reason}" for row in table.failed()]
     if failed:
         got = "; ".join(failed[:NAMED]) + (f"; and {len(failed) - NAMED} more" if len(failed) > NAMED else "")

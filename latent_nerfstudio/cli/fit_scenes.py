@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from latent_nerfstudio.cli.words import SceneNames
+from latent_nerfstudio.cli.words import INTERRUPTED, SceneNames
 from latent_nerfstudio.fleet.request import FitRequest
 from latent_nerfstudio.threads import choose_threads
 
 if TYPE_CHECKING:
     from latent_nerfstudio.fleet.status import StatusTable
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
 
 
 @dataclass
@@ -33,12 +30,13 @@ class FitScenes(FitRequest):
         choose_threads()  # first: torch reads it when it is imported
         self.check()
         from latent_nerfstudio.engine.signals import exit_on_sigterm
+        from latent_nerfstudio.fleet.inventory import fit_scenes
         from latent_nerfstudio.method_configs.triplane import latent_triplane
 
         table, code = None, 0
         try:
             with exit_on_sigterm():
-                for table in self.fit(latent_triplane.config):  # type: ignore[arg-type]
+                for table in fit_scenes(self, latent_triplane.config):  # type: ignore[arg-type]
                     code = 1 if table.failed() else 0
         except KeyboardInterrupt:
             code = INTERRUPTED

@@ -44,9 +44,8 @@ class LearnBundle:
 
     def job(self):
         """The flags as a job, checked."""
-        from latent_nerfstudio.data.sources import sources_hash
         from latent_nerfstudio.errors import check_least, problem
-        from latent_nerfstudio.fleet.learn_bundle import BundleJob, BundleSettings, split_scenes
+        from latent_nerfstudio.fleet.learn_bundle import BundleJob, split_scenes
         from latent_nerfstudio.fleet.plan import find_names
         from latent_nerfstudio.method_configs.igae import ig_ae
         from latent_nerfstudio.method_configs.triplane import latent_triplane
@@ -60,17 +59,18 @@ class LearnBundle:
             do = "name another --bundle, such as bundled"
             raise ValueError(problem("bundle", "one with an autoencoder to begin with", "one of RGB", do))
         train, held_out = split_scenes(find_names(data), self.hold_out)
-        settings = BundleSettings(
-            bundle=bundle.hash,
-            train=train,
-            held_out=held_out,
-            steps=self.steps,
-            decoder_steps=self.decoder_steps,
-            scenes_per_batch=min(self.scenes_per_batch, len(train)),
-            photos=None if self.photos is None else str(self.photos.expanduser().resolve()),
-            sources=sources_hash(data, (*train, *held_out)),
-            seed=self.seed,
+        return BundleJob(
+            data,
+            self.output.expanduser().resolve(),
+            bundle,
+            ig_ae.config,  # type: ignore[arg-type]
+            latent_triplane.config,  # type: ignore[arg-type]
+            self.latent_cache,
+            train,
+            held_out,
+            self.steps,
+            self.decoder_steps,
+            min(self.scenes_per_batch, len(train)),
+            None if self.photos is None else str(self.photos.expanduser().resolve()),
+            self.seed,
         )
-        output = self.output.expanduser().resolve()
-        methods = ig_ae.config, latent_triplane.config
-        return BundleJob(data, output, bundle, settings, *methods, latent_cache=self.latent_cache)  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from latent_nerfstudio.data.sources import files_of, folder_stamp, lies_within, 
 from latent_nerfstudio.data.validation import check_apart
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.placement import Placement, box_words, placement_of
-from latent_nerfstudio.fleet.settings import FitSettings
+from latent_nerfstudio.fleet.settings import Inventory
 from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.names import check_name
 from latent_nerfstudio.pictures import open_picture
@@ -41,18 +41,18 @@ class SceneFacts:
 
 
 def examine(
-    data: Path, names: Sequence[str], bundle: SharedBundle, settings: FitSettings
+    inventory: Inventory, names: Sequence[str], bundle: SharedBundle
 ) -> Tuple[Dict[str, SceneFacts], Dict[str, str]]:
     """Scenes that can be fitted into a bundle's box, and why the others cannot, by name."""
     known, reasons = {}, {}
     for name in names:
         try:
             check_name(name)
-            folder = scene_folder(data, name)
+            folder = scene_folder(inventory.data, name)
             stamp, frames = folder_stamp(folder), read_scene(folder)
-            check_cameras(frames, settings)
+            check_cameras(frames, inventory.steps)
             placement = placement_in(frames, np.array(bundle.aabb), bundle.scene_contraction)
-            is_measured = frames.holds_out or len(frames) >= settings.held_out_from
+            is_measured = frames.holds_out or len(frames) >= inventory.held_out_from
             stamp = stamp if lies_within(frames, folder) else ""
             known[name] = SceneFacts(placement, source_hash(frames), stamp, is_measured)
         except (ValueError, OSError) as error:
@@ -60,11 +60,11 @@ def examine(
     return known, reasons
 
 
-def check_cameras(frames: SceneFrames, settings: FitSettings) -> None:
+def check_cameras(frames: SceneFrames, steps: int) -> None:
     """Refuses cameras that are all alike, and those that the scene encoder does not know where it is all there is."""
     where = f"scene '{frames.name}', cameras"
     check_apart(frames.camera_to_worlds, where)
-    if settings.steps == 0 and frames.camera_type != CameraType.PERSPECTIVE:
+    if steps == 0 and frames.camera_type != CameraType.PERSPECTIVE:
         expected, got = "perspective ones, which scenes are predicted from", frames.camera_type.name.lower()
         raise ValueError(problem(where, expected, got, "fit it in --steps 300, or undistort its photos"))
 

@@ -54,13 +54,13 @@ def fit_chunk(job: ChunkJob, on_progress: OnProgress = lambda share: None) -> Li
     be written to. `on_progress` is told the share of the chunk that is done, from 0 to 1."""
     inventory = job.inventory
     bundle = read_shared_bundle(inventory.bundle)
-    if bundle.hash != inventory.settings.bundle:  # it may have changed on the disk since
-        expected, do = f"the one with the hash {inventory.settings.bundle}", "restore it, or give another --output"
+    if bundle.hash != inventory.bundle_hash:  # it may have changed on the disk since
+        expected, do = f"the one with the hash {inventory.bundle_hash}", "restore it, or give another --output"
         raise ValueError(problem(f"shared bundle {bundle.folder}", expected, bundle.hash, do))
     with messages_to(job.log_path):
         done, _ = survey(inventory, bundle, job.names, {})
         left = [name for name in job.names if name not in done]
-        chunk, reasons = examine(inventory.data, left, bundle, inventory.settings)
+        chunk, reasons = examine(inventory, left, bundle)
         return [*done.values(), *failures(reasons), *fit_or_split(inventory, bundle, chunk, on_progress)]
 
 
@@ -136,7 +136,7 @@ class ChunkTrainer(LatentTrainer):
 
 def train(inventory: Inventory, bundle: SharedBundle, chunk: Chunk, on_progress: OnProgress) -> LatentPipeline:
     """Trains scenes together, everything shared being frozen; they begin as `LatentPipeline.start` says."""
-    begin_afresh(inventory.settings.seed)  # so that a chunk does not depend on those before it
+    begin_afresh(inventory.seed)  # so that a chunk does not depend on those before it
     with unfinished_folder(inventory.place) as folder:
         config = chunk_config(inventory, bundle, list(chunk), folder)
         trainer: ChunkTrainer = config.setup()
@@ -148,7 +148,7 @@ def train(inventory: Inventory, bundle: SharedBundle, chunk: Chunk, on_progress:
             on_progress((step + 1) / config.max_num_iterations)
 
         trainer.callbacks.append(TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], report))
-        if inventory.settings.steps:
+        if inventory.steps:
             trainer.train()
         else:  # scenes as they start: predicted, where the bundle has a scene encoder
             trainer.pipeline.prepare()
@@ -163,12 +163,12 @@ def chunk_config(inventory: Inventory, bundle: SharedBundle, names: Sequence[str
     config = copy.deepcopy(inventory.method)
     config._target = ChunkTrainer
     config.output_dir, config.experiment_name, config.timestamp = folder, "chunk", "now"
-    config.max_num_iterations = max(1, inventory.settings.steps)
+    config.max_num_iterations = max(1, inventory.steps)
     config.steps_per_save = config.steps_per_eval_image = NEVER
     config.steps_per_eval_batch = config.steps_per_eval_all_images = NEVER
     config.contact_sheet, config.write_bundle, config.steps_per_pictures = False, False, None
     config.vis = "none"  # type: ignore[assignment]  # neither a viewer nor a logger, for which Nerfstudio has no word
-    config.machine.seed = inventory.settings.seed
+    config.machine.seed = inventory.seed
     config.machine.device_type = inventory.device or ("cuda" if torch.cuda.is_available() else "cpu")
     pipeline, manager, model = config.pipeline, config.pipeline.datamanager, config.pipeline.model
     assert isinstance(pipeline, LatentPipelineConfig) and isinstance(manager, LatentDataManagerConfig)
@@ -181,7 +181,7 @@ def chunk_config(inventory: Inventory, bundle: SharedBundle, names: Sequence[str
 
 def set_stages(pipeline: LatentPipelineConfig, inventory: Inventory) -> None:
     """The stages; what is shared is frozen, the decoder as well."""
-    steps, start = inventory.settings.steps, inventory.settings.rgb_alignment_start
+    steps, start = inventory.steps, inventory.rgb_alignment_start
     pipeline.train_decoder, pipeline.train_base_planes, pipeline.train_mlp = False, False, False
     pipeline.rgb_alignment_start = start
     pipeline.whole_pictures_start = None if start is None else steps - round(WHOLE_SHARE * (steps - start))
@@ -195,14 +195,14 @@ def set_data(
     manager.dataparser = ScenesDataParserConfig(
         data=inventory.data,
         scenes=tuple(names),
-        eval_interval=inventory.settings.eval_interval or EVAL_INTERVAL,
-        held_out_from=inventory.settings.held_out_from,
+        eval_interval=inventory.eval_interval or EVAL_INTERVAL,
+        held_out_from=inventory.held_out_from,
         box=box_of(bundle),  # type: ignore[arg-type]
         alpha_color=color_name(bundle.background_color) or "white",  # the model encodes another itself
     )
     manager.latent_cache = inventory.latent_cache
     manager.scenes_per_batch = manager.images_per_batch = len(names)
-    manager.rays_per_batch = inventory.settings.rays_per_scene * len(names)
+    manager.rays_per_batch = inventory.rays_per_scene * len(names)
 
 
 def write_chunk(inventory: Inventory, pipeline: LatentPipeline, chunk: Chunk, seconds: float) -> Iterator[SceneStatus]:
@@ -226,8 +226,8 @@ def write_scene(
         numbers = measure_scene(pipeline, index) if scene.is_measured else {}
         facts = {**numbers, "seconds": round(seconds + time.monotonic() - started, 3), SOURCE: scene.source}
         facts.update(fit_facts(inventory, pipeline, index))
-        (learned,) = scene_files_of(pipeline.latent_model, inventory.settings.bundle, {name: facts}, [name])
-        size = write_scene_file(inventory.scene_path(name), learned, inventory.settings.precision)
+        (learned,) = scene_files_of(pipeline.latent_model, inventory.bundle_hash, {name: facts}, [name])
+        size = write_scene_file(inventory.scene_path(name), learned, inventory.precision)
     except (ValueError, RuntimeError) as error:
         return failures({name: f"{type(error).__name__}: {error}"})[0]
     return row_of(learned, size, worker_name(), scene.stamp)
@@ -266,9 +266,9 @@ def fit_facts(inventory: Inventory, pipeline: LatentPipeline, index: int) -> Dic
     middle = pipeline.latent_model.box_of(index).mean(dim=0)
     radius = (cameras.camera_to_worlds[views, :, 3].cpu() - middle).norm(dim=1).mean()
     return {
-        "steps": inventory.settings.steps,
+        "steps": inventory.steps,
         "views": len(views),
-        "settings": inventory.settings.fingerprint(),
+        "settings": inventory.fingerprint(),
         "version": __version__,
         "cameras": {
             "height": int(first.height),

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 from pathlib import Path
-from typing import Dict, Iterator, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, Iterator, Optional, Sequence, Tuple
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -11,33 +11,32 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import sole_writer
 from latent_nerfstudio.fleet.fit_chunk import fit_chunk
-from latent_nerfstudio.fleet.plan import chunk_that_fits, plan_jobs, survey
-from latent_nerfstudio.fleet.settings import SHARDS, ChunkJob, Inventory, keep_settings
+from latent_nerfstudio.fleet.plan import chunk_that_fits, find_names, plan_jobs, survey
+from latent_nerfstudio.fleet.request import FitRequest
+from latent_nerfstudio.fleet.settings import SHARDS, ChunkJob, Inventory, keep_settings, resolved
 from latent_nerfstudio.fleet.status import FILE, SceneStatus, StatusTable, read_status
-from latent_nerfstudio.fleet.workers import Crew, FitFunction, Workers, crew_of
+from latent_nerfstudio.fleet.workers import Crew, FitFunction, crew_of
 from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
+
+if TYPE_CHECKING:
+    from latent_nerfstudio.engine.trainer import LatentTrainerConfig
+
+
+def fit_scenes(request: FitRequest, method: "LatentTrainerConfig") -> Iterator[StatusTable]:
+    """Fits the scenes that are asked for and not finished by the config of `latent-triplane`; see `fit_inventory`."""
+    request.check()
+    names, part = find_names(request.data.expanduser().resolve(), request.scenes), request.part()
+    return fit_inventory(resolved(request, method), names if part is None else names[part[0] - 1 :: part[1]])
 
 
 def fit_inventory(
-    inventory: Inventory,
-    names: Sequence[str],
-    workers: Workers = 1,
-    chunk: Optional[int] = None,
-    function: FitFunction = fit_chunk,
-    gpus_per_task: Optional[float] = None,
+    inventory: Inventory, names: Sequence[str], function: FitFunction = fit_chunk
 ) -> Iterator[StatusTable]:
-    """Fits all scenes that are not finished; yields the table whenever scenes are, and at first.
-
-    Args:
-        inventory: what to fit, and where to.
-        names: of its scenes; of its part of them where it has a shard.
-        workers: see `crew_of`.
-        chunk: scenes that are fitted together at most; None for what memory allows.
-        function: what fits a chunk.
-        gpus_per_task: see `crew_of`."""
+    """Fits those of some scenes that are not finished, chunk by chunk by a function; yields the table whenever scenes
+    are, and at first."""
     bundle = read_shared_bundle(inventory.bundle)
-    with crew_of(workers, gpus_per_task) as crew, only_fitter(inventory):
-        keep_settings(inventory.output, inventory.settings.values())
+    with crew_of(inventory.workers, inventory.gpus_per_task) as crew, only_fitter(inventory):
+        keep_settings(inventory.output, inventory.settings())
         table = StatusTable(inventory.place / FILE, names, costs_of(bundle), str(inventory.data))
         before, known = read_status(table.path)
         done, changed = survey(inventory, bundle, names, known)
@@ -45,7 +44,7 @@ def fit_inventory(
         table.update(done.values())
         yield table
         left = [row.name for row in table.rows.values() if row.state != "done"]
-        size = chunk or chunk_that_fits(inventory, bundle, left, crew.free_bytes())
+        size = inventory.chunk or chunk_that_fits(inventory, bundle, left, crew.free_bytes())
         with shown_progress(table) as bar:
             yield from fit_jobs(plan_jobs(inventory, left, size, crew.slots), table, bar, crew, function)
             again = [ChunkJob(inventory, (row.name,)) for row in table.failed()]

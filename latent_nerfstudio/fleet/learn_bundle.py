@@ -8,7 +8,6 @@ A call that was ended goes on where it was, since each part is a run of its own 
 """
 
 import copy
-import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +17,17 @@ import numpy as np
 
 from latent_nerfstudio.data.latent_datamanager import LatentDataManagerConfig
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
+from latent_nerfstudio.data.sources import sources_hash
 from latent_nerfstudio.engine.trainer import LatentTrainer, LatentTrainerConfig, begin_afresh
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.hub import FILES, copy_files
 from latent_nerfstudio.files.replacing import replacing_folder, sole_writer, write_text
 from latent_nerfstudio.fleet.inventory import fit_inventory
-from latent_nerfstudio.fleet.settings import EVAL_INTERVAL, FitSettings, Inventory, keep_settings
+from latent_nerfstudio.fleet.request import FitRequest
+from latent_nerfstudio.fleet.settings import EVAL_INTERVAL, keep_settings, resolved
 from latent_nerfstudio.models.bundle_folder import AUTOENCODER, FOLDER
 from latent_nerfstudio.models.latent_model import LatentModelConfig
-from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
+from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.pipelines.igae_pipeline import IGAEPipelineConfig
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipelineConfig
 
@@ -38,11 +39,20 @@ FITTING_SHARE = 0.25
 
 
 @dataclass(frozen=True)
-class BundleSettings:
-    """What decides a learned bundle; a folder that holds another's work is refused."""
+class BundleJob:
+    """A bundle to learn: from what, and where to."""
 
-    bundle: str
-    """Hash of the bundle whose autoencoder it begins with."""
+    data: Path
+    """Folder of scene folders."""
+    output: Path
+    """Folder for the bundle, its report and the runs."""
+    bundle: SharedBundle
+    """The general bundle, whose autoencoder it begins with."""
+    joint_method: LatentTrainerConfig
+    """Config of `ig-ae`."""
+    fit_method: LatentTrainerConfig
+    """Config of `latent-triplane`."""
+    latent_cache: str
     train: Tuple[str, ...]
     """Names of the scenes that it is learned from."""
     held_out: Tuple[str, ...]
@@ -55,31 +65,14 @@ class BundleSettings:
     """Scenes, and pictures, of a step."""
     photos: Optional[str]
     """Folder of photos whose reconstruction is kept."""
-    sources: str
-    """Hash of the pictures and cameras of all scenes."""
     seed: int
 
-    def values(self) -> Dict[str, Any]:
-        """JSON values by name."""
-        return json.loads(json.dumps({"format": "learn-bundle-v1", **dataclasses.asdict(self)}))
-
-
-@dataclass(frozen=True)
-class BundleJob:
-    """A bundle to learn: from what, and where to."""
-
-    data: Path
-    """Folder of scene folders."""
-    output: Path
-    """Folder for the bundle, its report and the runs."""
-    bundle: SharedBundle
-    """The general bundle."""
-    settings: BundleSettings
-    joint_method: LatentTrainerConfig
-    """Config of `ig-ae`."""
-    fit_method: LatentTrainerConfig
-    """Config of `latent-triplane`."""
-    latent_cache: str
+    def settings(self) -> Dict[str, Any]:
+        """What decides the bundle, as JSON values by name; a folder that holds another's work is refused."""
+        own = {name: getattr(self, name) for name in ("steps", "decoder_steps", "scenes_per_batch", "photos", "seed")}
+        scenes = {"train": list(self.train), "held_out": list(self.held_out)}
+        sources = sources_hash(self.data, (*self.train, *self.held_out))
+        return {"format": "learn-bundle-v1", "bundle": self.bundle.hash, **scenes, **own, "sources": sources}
 
 
 def split_scenes(names: Sequence[str], hold_out: int) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
@@ -95,7 +88,7 @@ def learn_bundle(job: BundleJob) -> Dict[str, Any]:
     """Learns the bundle and measures it; returns what report.json holds: `general` and `own`, the PSNR of held-out
     views of each held-out scene, dB."""
     with sole_writer(job.output, "bundle"):
-        keep_settings(job.output, job.settings.values())
+        keep_settings(job.output, job.settings())
         joint = train(joint_config(job))
         decoder = train(decoder_config(job, joint))
         with replacing_folder(job.output / FOLDER, FILES["bundle"]) as folder:
@@ -108,25 +101,25 @@ def learn_bundle(job: BundleJob) -> Dict[str, Any]:
 
 def joint_config(job: BundleJob) -> LatentTrainerConfig:
     """The run of `ig-ae`: its scenes share nothing with the general bundle but the autoencoder."""
-    config = run_config(job, job.joint_method, "joint", job.settings.steps)
+    config = run_config(job, job.joint_method, "joint", job.steps)
     pipeline, model = config.pipeline, config.pipeline.model
     assert isinstance(pipeline, IGAEPipelineConfig) and isinstance(model, LatentModelConfig)
     model.autoencoder.source = str(job.bundle.folder / AUTOENCODER)
-    pipeline.joint_training_start = round(WARM_UP_SHARE * job.settings.steps)
-    pipeline.whole_pictures_start = round((1 - WHOLE_SHARE) * job.settings.steps)
-    pipeline.real_images = None if job.settings.photos is None else Path(job.settings.photos)
+    pipeline.joint_training_start = round(WARM_UP_SHARE * job.steps)
+    pipeline.whole_pictures_start = round((1 - WHOLE_SHARE) * job.steps)
+    pipeline.real_images = None if job.photos is None else Path(job.photos)
     return config
 
 
 def decoder_config(job: BundleJob, joint: Path) -> LatentTrainerConfig:
     """The run of `latent-triplane` against the joint training's bundle, which learns the decoder and nothing else."""
-    config = run_config(job, job.fit_method, "decoder", job.settings.decoder_steps)
+    config = run_config(job, job.fit_method, "decoder", job.decoder_steps)
     pipeline, model = config.pipeline, config.pipeline.model
     assert isinstance(pipeline, LatentPipelineConfig) and isinstance(model, LatentModelConfig)
     model.shared_bundle = str(joint)
     pipeline.align_scenes = False
-    pipeline.rgb_alignment_start = round(FITTING_SHARE * job.settings.decoder_steps)
-    pipeline.whole_pictures_start = round((1 - WHOLE_SHARE) * job.settings.decoder_steps)
+    pipeline.rgb_alignment_start = round(FITTING_SHARE * job.decoder_steps)
+    pipeline.whole_pictures_start = round((1 - WHOLE_SHARE) * job.decoder_steps)
     return config
 
 
@@ -134,13 +127,13 @@ def run_config(job: BundleJob, method: LatentTrainerConfig, name: str, steps: in
     """A method's config with the job's scenes, in a folder of the job's; it goes on from what is there."""
     config = copy.deepcopy(method)
     config.output_dir, config.experiment_name, config.timestamp = job.output / "runs", name, "latest"
-    config.max_num_iterations, config.vis, config.machine.seed = steps, "tensorboard", job.settings.seed
+    config.max_num_iterations, config.vis, config.machine.seed = steps, "tensorboard", job.seed
     config.steps_per_save, config.write_bundle = 500, True
     manager = config.pipeline.datamanager
     assert isinstance(manager, LatentDataManagerConfig)
     manager.data, manager.latent_cache = None, job.latent_cache
-    manager.dataparser = ScenesDataParserConfig(data=job.data, scenes=job.settings.train)
-    manager.scenes_per_batch = manager.images_per_batch = job.settings.scenes_per_batch
+    manager.dataparser = ScenesDataParserConfig(data=job.data, scenes=job.train)
+    manager.scenes_per_batch = manager.images_per_batch = job.scenes_per_batch
     checkpoints = config.get_checkpoint_dir()
     config.load_dir = checkpoints if any(checkpoints.glob("step-*.ckpt")) else None
     return config
@@ -161,16 +154,10 @@ def train(config: LatentTrainerConfig) -> Path:
 
 def measure(job: BundleJob, bundle: Path, name: str) -> Dict[str, float]:
     """PSNR of the held-out views of the scenes that were held out, fitted against a bundle, dB."""
-    own = read_shared_bundle(str(bundle))
-    inventory = Inventory(
-        data=job.data,
-        output=job.output / "held_out" / name,
-        bundle=str(own.folder),
-        settings=FitSettings(bundle=own.hash, steps=300, eval_interval=EVAL_INTERVAL, seed=job.settings.seed),
-        method=job.fit_method,
-        latent_cache=job.latent_cache,
-    )
-    tables = list(fit_inventory(inventory, job.settings.held_out))
+    place = job.output / "held_out" / name
+    request = FitRequest(job.data, place, str(bundle), steps=300, eval_interval=EVAL_INTERVAL, seed=job.seed)
+    request.latent_cache = job.latent_cache
+    tables = list(fit_inventory(resolved(request, job.fit_method), job.held_out))
     return {row.name: row.psnr for row in tables[-1].rows.values() if row.psnr is not None}
 
 
@@ -184,14 +171,14 @@ def report_page(job: BundleJob, report: Dict[str, Dict[str, float]]) -> str:
         rows.append(("mean", means[0], means[1]))
     table = [f"| {name} | {a:.2f} | {b:.2f} | {b - a:+.2f} |" for name, a, b in rows]
     head = [
-        f"# A bundle learned from {len(job.settings.train)} scenes",
+        f"# A bundle learned from {len(job.train)} scenes",
         "",
-        f"PSNR (dB) of held-out views of {len(job.settings.held_out)} scenes that it has not seen, fitted in 300 steps "
+        f"PSNR (dB) of held-out views of {len(job.held_out)} scenes that it has not seen, fitted in 300 steps "
         f"against the bundle that it began with ({job.bundle.hash[:16]}) and against it.",
         "",
         "| scene | general | this one | gain |",
         "| --- | --- | --- | --- |",
     ]
-    missing = sorted(set(job.settings.held_out) - set(both))
+    missing = sorted(set(job.held_out) - set(both))
     end = ["", f"Not measured: {', '.join(missing)}; see held_out/*/status.json."] if missing else []
     return "\n".join([*head, *table, *end]) + "\n"

@@ -1,7 +1,7 @@
 """Which scenes are left to fit, and in which chunks."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -63,7 +63,7 @@ def kept_scene(
         scene = read_scene_file(path, bundle)
     except (ValueError, OSError):
         return None
-    if scene.name != name or scene.facts.get("settings") != inventory.settings.fingerprint():
+    if scene.name != name or scene.facts.get("settings") != inventory.fingerprint():
         return None
     folder = scene_folder(inventory.data, name)
     stamp = folder_stamp(folder)
@@ -95,17 +95,6 @@ def plan_jobs(inventory: Inventory, names: Sequence[str], size: int, workers: in
     return [ChunkJob(inventory, tuple(names[a:b])) for a, b in zip(bounds, bounds[1:], strict=False)]
 
 
-@dataclass(frozen=True)
-class SceneSize:
-    """What decides the memory that a scene takes while it is fitted."""
-
-    views: int
-    pixels: int
-    """Of all its pictures."""
-    alignment_pixels: int
-    """Of its pictures in a step of RGB alignment; 0 without."""
-
-
 def chunk_that_fits(inventory: Inventory, bundle: SharedBundle, names: Sequence[str], free: float) -> int:
     """Scenes of a chunk that fit into the bytes that one worker may take, by the size of the first scene that can be
     read."""
@@ -113,21 +102,22 @@ def chunk_that_fits(inventory: Inventory, bundle: SharedBundle, names: Sequence[
     if frames is None:
         return LARGEST_CHUNK
     pixels = frames.widths * frames.heights
-    aligned = inventory.settings.rgb_alignment_start is not None
-    size = SceneSize(len(frames), int(pixels.sum()), int(pixels.max()) if aligned else 0)
-    return max(1, min(LARGEST_CHUNK, int(SHARE_OF_MEMORY * free / scene_bytes(size, bundle, inventory))))
+    aligned = 0 if inventory.rgb_alignment_start is None else int(pixels.max())
+    own = scene_bytes(int(pixels.sum()), aligned, bundle, inventory)
+    return max(1, min(LARGEST_CHUNK, int(SHARE_OF_MEMORY * free / own)))
 
 
-def scene_bytes(size: SceneSize, bundle: SharedBundle, inventory: Inventory) -> int:
-    """Bytes that one more scene in a chunk takes: pictures, latents, planes with Adam's state, and a step's points."""
+def scene_bytes(pixels: int, aligned: int, bundle: SharedBundle, inventory: Inventory) -> int:
+    """Bytes that one more scene in a chunk takes: pictures, latents, planes with Adam's state, and a step's points; by
+    the pixels of all its pictures, and of those in a step of RGB alignment, 0 without."""
     nerf = getattr(inventory.method.pipeline.model, "nerf", None)
     samples = getattr(nerf, "num_samples", 24) + getattr(nerf, "num_importance_samples", 0)
     factor, channels = bundle.autoencoder["downscale_factor"], bundle.autoencoder["channels"]
     planes = 3 * bundle.field["resolution"] ** 2 * (bundle.field["micro_features"] + bundle.field["macro_features"])
-    rays = max(inventory.settings.rays_per_scene, size.alignment_pixels // factor**2)
-    latents = size.pixels // factor**2 * channels
-    decoder = size.alignment_pixels * 4 * 64 * 4  # activations: some tens of channels at full resolution, float32
-    return 4 * size.pixels + 2 * latents + 4 * 4 * planes + BYTES_PER_POINT * rays * samples + decoder
+    rays = max(inventory.rays_per_scene, aligned // factor**2)
+    latents = pixels // factor**2 * channels
+    decoder = aligned * 4 * 64 * 4  # activations: some tens of channels at full resolution, float32
+    return 4 * pixels + 2 * latents + 4 * 4 * planes + BYTES_PER_POINT * rays * samples + decoder
 
 
 def first_readable(data: Path, names: Sequence[str]) -> Optional[SceneFrames]:

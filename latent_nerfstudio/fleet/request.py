@@ -6,16 +6,11 @@ Imports nothing heavy before it is used: the help of `lns` reads it.
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Iterator, Literal, Optional, Tuple, Union
+from typing import Annotated, Any, Literal, Optional, Tuple, Union
 
 import tyro
 
 from latent_nerfstudio.errors import check_least, problem
-
-if TYPE_CHECKING:
-    from latent_nerfstudio.engine.trainer import LatentTrainerConfig
-    from latent_nerfstudio.fleet.settings import Inventory
-    from latent_nerfstudio.fleet.status import StatusTable
 
 
 @dataclass
@@ -73,8 +68,6 @@ class FitRequest:
             raise ValueError(problem("rgb_alignment_start", expected, start, "leave it out for none"))
         self.part()
         if self.workers == "ray":
-            from latent_nerfstudio.fleet.workers import import_ray
-
             import_ray()
         elif self.gpus_per_task is not None:
             raise ValueError(problem("gpus_per_task", "workers 'ray' with it", self.workers, "leave it out"))
@@ -93,46 +86,12 @@ class FitRequest:
             raise ValueError(problem("shard", "i/n with i from 1 to n", f"{self.shard!r:.60}", "correct it"))
         return int(index), int(count)
 
-    def inventory(self, method: "LatentTrainerConfig") -> "Inventory":
-        """What is asked for as an inventory of `latent-triplane`, with paths that hold on other machines and in other
-        folders."""
-        from latent_nerfstudio.fleet.settings import FitSettings, Inventory
-        from latent_nerfstudio.models.bundle_encoder import read_scene_encoder
-        from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, read_shared_bundle
 
-        bundle = read_shared_bundle(self.bundle)
-        encoder = read_scene_encoder(bundle)  # a damaged one is named once here, and not for each scene
-        if self.steps == 0 and encoder is None:
-            do = "teach it one with lns learn-scene-encoder, or fit in --steps 300"
-            raise ValueError(problem(f"bundle {self.bundle}", "a scene encoder, as --steps is 0", "none", do))
-        settings = FitSettings(
-            bundle=bundle.hash,
-            steps=self.steps,
-            rgb_alignment_start=self.rgb_alignment_start,
-            rays_per_scene=self.rays_per_scene,
-            eval_interval=self.eval_interval,
-            precision=self.precision,
-            seed=self.seed,
-        )
-        return Inventory(
-            data=self.data.expanduser().resolve(),
-            output=self.output.expanduser().resolve(),
-            bundle=self.bundle if self.bundle in BUNDLED_BUNDLES else str(bundle.folder.resolve()),
-            settings=settings,
-            method=method,
-            latent_cache=self.latent_cache,
-            device=self.device,
-            shard=self.part(),
-        )
-
-    def fit(self, method: "LatentTrainerConfig") -> Iterator["StatusTable"]:
-        """Fits the scenes that are not finished by the config of `latent-triplane`; the table whenever scenes are, and
-        at first."""
-        self.check()
-        from latent_nerfstudio.fleet.inventory import fit_inventory
-        from latent_nerfstudio.fleet.plan import find_names
-
-        names, shard = find_names(self.data.expanduser().resolve(), self.scenes), self.part()
-        chosen = names if shard is None else names[shard[0] - 1 :: shard[1]]
-        inventory = self.inventory(method)
-        return fit_inventory(inventory, chosen, self.workers, self.chunk, gpus_per_task=self.gpus_per_task)
+def import_ray() -> Any:
+    """Ray, which is an extra."""
+    try:
+        import ray  # type: ignore[import-not-found]
+    except ImportError as error:
+        do = "pip install 'latent-nerfstudio[ray]', or give a number of processes of this machine"
+        raise ValueError(problem("workers", "Ray for --workers ray", "none installed", do)) from error
+    return ray

@@ -1,17 +1,19 @@
 """What decides how scenes are fitted, kept beside them so that an inventory is never a mixture."""
 
-import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Literal, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Tuple
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.reading import LARGEST_TEXT, read_json
 from latent_nerfstudio.files.replacing import write_text
+from latent_nerfstudio.fleet.request import FitRequest
+from latent_nerfstudio.models.bundle_encoder import read_scene_encoder
 from latent_nerfstudio.models.bundle_folder import canonical
-from latent_nerfstudio.scene_files.scene_file import SUFFIX, Precision
+from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, read_shared_bundle
+from latent_nerfstudio.scene_files.scene_file import SUFFIX
 
 if TYPE_CHECKING:
     from latent_nerfstudio.engine.trainer import LatentTrainerConfig
@@ -23,6 +25,9 @@ FILE = "settings.json"
 
 SHARDS = "shards"
 """Folder of what each part keeps, within the output."""
+
+DECIDING = ("bundle", "steps", "rgb_alignment_start", "rays_per_scene", "eval_interval", "precision", "seed")
+"""What of a request decides how its scenes are fitted."""
 
 OF_OLD = {"plateau_every": 0, "plateau_tolerance": 0.1}
 """Settings that version 0.1 had as well; kept in what is written, so that its inventories go on."""
@@ -37,70 +42,53 @@ EVAL_INTERVAL = 10
 """Distance of held-out views where nobody gave another."""
 
 
-@dataclass(frozen=True)
-class FitSettings:
-    """What decides how a scene is fitted, whichever chunk it is in and whoever fits it."""
+@dataclass
+class Inventory(FitRequest):
+    """What is asked for, of a bundle that was read, with paths that hold on other machines and in other folders."""
 
-    bundle: str
+    bundle_hash: str = field(kw_only=True)
     """Hash of the shared bundle."""
-    steps: int
-    """Steps of each scene in all."""
-    rgb_alignment_start: Optional[int] = None
-    """First step of RGB alignment; None for latent supervision throughout."""
-    rays_per_scene: int = 256
-    """Latent pixels of each scene a step of latent supervision."""
-    eval_interval: Optional[int] = None
-    """Where a scene has no split of its own, views 0, n, 2n, ... are held out; None for every tenth, and for none where
-    there are 8 photos or fewer."""
-    precision: Precision = "float16"
-    """Precision of the files' micro planes."""
-    seed: int = 0
-    """Seed of fresh planes and of the jitter of samples, the same for every chunk."""
+    method: "LatentTrainerConfig" = field(kw_only=True, repr=False)
+    """Config of `latent-triplane`: learning rates, fields, crops; the rest is replaced."""
+
+    @property
+    def place(self) -> Path:
+        """Folder of the status and of the lock: the output, or this part's own in it."""
+        part = self.part()
+        return self.output if part is None else self.output / SHARDS / "{}-of-{}".format(*part)
+
+    def scene_path(self, name: str) -> Path:
+        """Where a scene's file is."""
+        return self.output / "scenes" / f"{name}{SUFFIX}"
 
     @property
     def held_out_from(self) -> int:
         """Photos from which on a scene without a split of its own has some of them held out."""
         return FEW + 1 if self.eval_interval is None else 2
 
-    def values(self) -> Dict[str, Any]:
-        """JSON values by name; an interval that was asked for counts for few photos as well."""
+    def settings(self) -> Dict[str, Any]:
+        """What decides how a scene is fitted, whichever chunk it is in and whoever fits it, as JSON values by name; an
+        interval that was asked for counts for few photos as well."""
         asked = {} if self.eval_interval is None else {"held_out_of_few": True}
-        own = {**dataclasses.asdict(self), "eval_interval": self.eval_interval or EVAL_INTERVAL}
+        own = {name: getattr(self, name) for name in DECIDING}
+        own.update(bundle=self.bundle_hash, eval_interval=self.eval_interval or EVAL_INTERVAL)
         return {"format": FIT_FORMAT, **own, **OF_OLD, **asked}
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits that tell equal settings from others; every scene file has them in its facts."""
-        return hashlib.sha256(canonical(self.values())).hexdigest()[:16]
+        return hashlib.sha256(canonical(self.settings())).hexdigest()[:16]
 
 
-@dataclass(frozen=True)
-class Inventory:
-    """Scenes to fit: from where, to where, and how."""
-
-    data: Path
-    """Folder of scene folders."""
-    output: Path
-    """Folder for scene files and status."""
-    bundle: str
-    """The shared bundle: a run, a folder, or the name of one that is part of the package."""
-    settings: FitSettings
-    method: "LatentTrainerConfig" = field(repr=False)
-    """The method's config: learning rates, fields, crops; the rest is replaced."""
-    latent_cache: str = "disk"
-    """Where latents are kept: `memory`, `disk` (the user's cache folder) or a folder."""
-    device: Optional[Literal["cpu", "cuda"]] = None
-    """Device of the fits; None for the GPU, if there is one."""
-    shard: Optional[Tuple[int, int]] = None
-    """Which of how many parts of the scenes this is, counted from 1, while others fit the other parts."""
-
-    @property
-    def place(self) -> Path:
-        """Folder of the status and of the lock: the output, or this part's own in it."""
-        return self.output if self.shard is None else self.output / SHARDS / "{}-of-{}".format(*self.shard)
-
-    def scene_path(self, name: str) -> Path:
-        """Where a scene's file is."""
-        return self.output / "scenes" / f"{name}{SUFFIX}"
+def resolved(request: FitRequest, method: "LatentTrainerConfig") -> Inventory:
+    """What is asked for as an inventory."""
+    bundle = read_shared_bundle(request.bundle)
+    encoder = read_scene_encoder(bundle)  # a damaged one is named once here, and not for each scene
+    if request.steps == 0 and encoder is None:
+        do = "teach it one with lns learn-scene-encoder, or fit in --steps 300"
+        raise ValueError(problem(f"bundle {request.bundle}", "a scene encoder, as --steps is 0", "none", do))
+    places = {"data": request.data.expanduser().resolve(), "output": request.output.expanduser().resolve()}
+    name = request.bundle if request.bundle in BUNDLED_BUNDLES else str(bundle.folder.resolve())
+    return Inventory(**{**vars(request), **places, "bundle": name}, bundle_hash=bundle.hash, method=method)
 
 
 @dataclass(frozen=True)

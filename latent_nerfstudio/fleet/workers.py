@@ -16,6 +16,7 @@ from typing import Any, Callable, Deque, Dict, Iterator, List, Literal, Optional
 
 from latent_nerfstudio.data.storage import free_host_bytes
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.fleet.request import import_ray
 from latent_nerfstudio.fleet.settings import ChunkJob
 from latent_nerfstudio.fleet.status import SceneStatus
 from latent_nerfstudio.threads import VARIABLES, usable_cores
@@ -330,16 +331,6 @@ def ray_rows(ray: Any, result: Any, job: ChunkJob, backlog: Backlog) -> List[Sce
     except ray.exceptions.RayError as error:  # what became of the worker, of its node, or of its memory
         return backlog.take_back(job, type(error).__name__)
     return rows_of(kind, value, job, backlog)
-
-
-def import_ray() -> Any:
-    """Ray, which is an extra."""
-    try:
-        import ray  # type: ignore[import-not-found]
-    except ImportError as error:
-        do = "pip install 'latent-nerfstudio[ray]', or give a number of processes of this machine"
-        raise ValueError(problem("workers", "Ray for --workers ray", "none installed", do)) from error
-    return ray
 
 
 def ray_gpus(ray: Any, gpus_per_task: Optional[float]) -> float:

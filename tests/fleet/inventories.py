@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from tiny import latent_model_of, small_nerf
 
-from latent_nerfstudio.fleet.settings import FitSettings, Inventory
+from latent_nerfstudio.fleet.request import FitRequest
+from latent_nerfstudio.fleet.settings import Inventory, resolved
 from latent_nerfstudio.method_configs.triplane import latent_triplane
 from latent_nerfstudio.models.bundle_writing import write_shared_bundle
-from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 
 
 def write_bundle(folder: Path, source: Any = "identity", seed: int = 0, **nerf: Any) -> Path:
@@ -25,11 +25,10 @@ def write_bundle(folder: Path, source: Any = "identity", seed: int = 0, **nerf: 
 
 def inventory_of(data: Path, output: Path, bundle: Path, **settings: Any) -> Inventory:
     """An inventory with few steps, in which views of few photos are held out."""
-    values = {"steps": 4, "rays_per_scene": 64, "eval_interval": 10, **settings}
-    kept = FitSettings(bundle=read_shared_bundle(str(bundle)).hash, **values)
-    return Inventory(data, output, str(bundle), kept, latent_triplane.config, latent_cache="memory")
+    values = {"steps": 4, "rays_per_scene": 64, "eval_interval": 10, "latent_cache": "memory", **settings}
+    return resolved(FitRequest(data, output, str(bundle), **values), latent_triplane.config)  # type: ignore[arg-type]
 
 
 def unread_inventory(output: Path) -> Inventory:
     """An inventory that nothing is read of."""
-    return Inventory(Path(), output, "bundle", FitSettings("abc", steps=10), None)  # type: ignore[arg-type]
+    return Inventory(Path(), output, "bundle", steps=10, bundle_hash="abc", method=None)  # type: ignore[arg-type]

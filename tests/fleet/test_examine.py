@@ -12,7 +12,6 @@ from tiny import write_ball
 from latent_nerfstudio.data.layouts import read_scene
 from latent_nerfstudio.data.sources import folder_stamp, lies_within, scene_folder, source_hash, sources_hash
 from latent_nerfstudio.fleet.examine import check_cameras, placement_in, sees
-from latent_nerfstudio.fleet.settings import FitSettings
 
 BOX = np.array([[-0.7] * 3, [0.7] * 3])
 
@@ -57,7 +56,7 @@ def test_an_outlier_and_cameras_that_see_nothing_are_told_what_to_do(frames):
 def test_cameras_that_are_all_alike_and_those_that_nothing_is_predicted_from(frames):
     alike = dataclasses.replace(frames, camera_to_worlds=frames.camera_to_worlds[[2] * 6])
     fisheye = dataclasses.replace(frames, camera_type=CameraType.FISHEYE)
-    fitted, predicted = (FitSettings("hash", steps) for steps in (4, 0))
+    fitted, predicted = 4, 0  # steps
     with pytest.raises(ValueError, match="scene 'a', cameras: expected a pose of its own .*, got 6 that are all alike"):
         check_cameras(alike, fitted)
     with pytest.raises(ValueError, match="scene 'a', cameras: expected perspective ones.*, got fisheye; fit it"):

@@ -53,7 +53,7 @@ def test_a_chunk_is_fitted_and_its_files_say_how(inventory, bundle):
         assert (scene.facts["psnr"], scene.facts["views"]) == (row.psnr, 5)
         cameras = {"height": 32, "width": 32, "fx": 32.0, "fy": 32.0, "radius": pytest.approx(2.5, abs=1e-3)}
         assert scene.facts["cameras"] == cameras
-        assert scene.facts["settings"] == inventory.settings.fingerprint()
+        assert scene.facts["settings"] == inventory.fingerprint()
     assert sorted(path.name for path in inventory.output.iterdir()) == ["logs", "scenes"]
     (log,) = (inventory.output / "logs").iterdir()
     assert "latent supervision" in log.read_text()
@@ -250,7 +250,7 @@ def test_the_bundle_decides_the_background(scenes, tmp_path, bundle):
 def test_another_bundle_than_that_of_the_settings_is_refused(inventory, bundle, tmp_path):
     other = write_bundle(tmp_path / "other", seed=1)
     changed = dataclasses.replace(inventory, bundle=str(other))
-    with pytest.raises(ValueError, match=f"expected the one with the hash {inventory.settings.bundle}, got "):
+    with pytest.raises(ValueError, match=f"expected the one with the hash {inventory.bundle_hash}, got "):
         fit_chunk(ChunkJob(changed, ("a",)))
 
 

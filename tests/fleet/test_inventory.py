@@ -38,7 +38,7 @@ def test_failed_scenes_are_tried_once_more_by_themselves(inventory):
         failing.add("c")
         return [SceneStatus(name, "failed" if name in failing else "done", psnr=1.0) for name in job.names]
 
-    *_, table = fit_inventory(inventory, ["a", "b", "c"], chunk=8, function=fit)
+    *_, table = fit_inventory(dataclasses.replace(inventory, chunk=8), ["a", "b", "c"], fit)
     assert given == [("a", "b", "c"), ("b",), ("c",)]
     assert running[0] == dict.fromkeys("abc", "running")
     assert running[1] == {"a": "done", "b": "running", "c": "failed"}
@@ -54,7 +54,7 @@ def test_what_stops_an_inventory_leaves_a_status_that_is_true(inventory, error):
         return [SceneStatus("a", "done")]
 
     with pytest.raises(type(error)):
-        list(fit_inventory(inventory, ["a", "b", "c"], chunk=1, function=fit))
+        list(fit_inventory(dataclasses.replace(inventory, chunk=1), ["a", "b", "c"], fit))
     assert states_on_disk(inventory) == {"a": "done", "b": "waiting", "c": "waiting"}
 
 
@@ -67,7 +67,7 @@ def test_a_second_call_for_one_folder_is_refused(inventory):
             pool.submit(next, fit_inventory(inventory, ["a", "b"], function=fit)).result()
         return [SceneStatus(name, "done") for name in job.names]
 
-    *_, table = fit_inventory(inventory, ["a", "b"], chunk=2, function=fit)
+    *_, table = fit_inventory(dataclasses.replace(inventory, chunk=2), ["a", "b"], fit)
     assert table.counts() == {"done": 2} and not (inventory.output / locks.LOCK).exists()
 
 
@@ -110,14 +110,14 @@ def test_other_pictures_are_fitted_again_and_scenes_of_another_folder_refused(in
 
 def test_parts_write_beside_each_other_and_a_call_for_all_waits_for_them(inventory):
     def fit(job, on_progress):
-        other = dataclasses.replace(inventory, shard=(2, 2))
+        other = dataclasses.replace(inventory, shard="2/2")
         *_, table = fit_inventory(other, ["b"], function=lambda job, _: [SceneStatus("b", "done")])
         assert table.counts() == {"done": 1}
         with ThreadPoolExecutor() as pool, pytest.raises(BlockingIOError, match="got process .* at work"):
             pool.submit(next, fit_inventory(inventory, ["a", "b"], function=no_job)).result()
         return [SceneStatus("a", "done")]
 
-    *_, table = fit_inventory(dataclasses.replace(inventory, shard=(1, 2)), ["a"], function=fit)
+    *_, table = fit_inventory(dataclasses.replace(inventory, shard="1/2"), ["a"], function=fit)
     assert table.path == inventory.output / "shards" / "1-of-2" / "status.json"
 
 

@@ -64,7 +64,7 @@ def begun(balls, kl, tmp_path, monkeypatch):
     monkeypatch.setattr(learn_bundle, "train", refuse_to_train)
     command = LearnBundle(data, tmp_path / "out", bundle=str(write_bundle(tmp_path / "general", kl)), hold_out=1)
     bundle_job = command.job()
-    keep_settings(bundle_job.output, bundle_job.settings.values())
+    keep_settings(bundle_job.output, bundle_job.settings())
     return command, data
 
 

@@ -13,8 +13,8 @@ from inventories import inventory_of, unread_inventory, write_bundle
 from latent_nerfstudio.data.layouts import read_scene
 from latent_nerfstudio.data.sources import folder_stamp, source_hash
 from latent_nerfstudio.fleet import plan
-from latent_nerfstudio.fleet.plan import SOURCE, SceneSize, find_names, plan_jobs, scene_bytes, survey
-from latent_nerfstudio.fleet.settings import OF_OLD, FitSettings, keep_settings
+from latent_nerfstudio.fleet.plan import SOURCE, find_names, plan_jobs, scene_bytes, survey
+from latent_nerfstudio.fleet.settings import OF_OLD, Inventory, keep_settings
 from latent_nerfstudio.fleet.status import SceneStatus
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 from latent_nerfstudio.scene_files.scene_file import SceneFile, write_scene_file
@@ -65,8 +65,8 @@ def inventory(balls, tmp_path, bundle):
 
 def write_scene(inventory, name, **facts):
     """A scene of the tiny bundle's shapes."""
-    facts = {"settings": inventory.settings.fingerprint(), "psnr": 20.0, **facts}
-    own = SceneFile(name, inventory.settings.bundle, torch.ones(3, 4, 8, 8), torch.ones(2), facts)
+    facts = {"settings": inventory.fingerprint(), "psnr": 20.0, **facts}
+    own = SceneFile(name, inventory.bundle_hash, torch.ones(3, 4, 8, 8), torch.ones(2), facts)
     write_scene_file(inventory.scene_path(name), own)
     return inventory.scene_path(name)
 
@@ -121,29 +121,35 @@ def test_scenes_of_other_pictures_are_known_and_untouched_ones_are_not_read(inve
     assert list(survey(inventory, read, "ab", known)[0]) == ["a", "b"]
 
 
+def asked_for(**values):
+    """A request against a bundle of which nothing is read."""
+    own = {"steps": 10, "bundle_hash": "abc", **values}
+    return Inventory(Path(), Path(), method=None, **own)  # type: ignore[arg-type]
+
+
 def test_settings_are_kept_and_others_refused(tmp_path):
-    settings = FitSettings(bundle="abc", steps=10)
-    keep_settings(tmp_path, settings.values())
-    keep_settings(tmp_path, FitSettings(bundle="abc", steps=10).values())
+    for _ in range(2):
+        keep_settings(tmp_path, asked_for().settings())
     assert json.loads((tmp_path / "settings.json").read_text())["steps"] == 10
     expected = "settings.json: expected bundle abc, steps 10, got bundle abd, steps 11; .* another --output"
     with pytest.raises(ValueError, match=expected):
-        keep_settings(tmp_path, FitSettings(bundle="abd", steps=11).values())
+        keep_settings(tmp_path, asked_for(bundle_hash="abd", steps=11).settings())
     for text in ("[1]", "{", "[" * 200_000):
         (tmp_path / "settings.json").write_text(text)
         with pytest.raises(ValueError, match="settings.json: expected .*JSON.*; remove it to begin anew"):
-            keep_settings(tmp_path, settings.values())
+            keep_settings(tmp_path, asked_for().settings())
 
 
 def test_every_setting_is_in_the_fingerprint():
-    one = FitSettings(bundle="abc", steps=10)
-    values = {"bundle": "abd", "steps": 11, "rgb_alignment_start": 3, "rays_per_scene": 5, "eval_interval": 3}
+    values = {"bundle_hash": "abd", "steps": 11, "rgb_alignment_start": 3, "rays_per_scene": 5, "eval_interval": 3}
     values = {**values, "precision": "int8", "seed": 1}
-    others = [FitSettings(**{"bundle": "abc", "steps": 10, name: value}) for name, value in values.items()]
-    assert set(values) == set(one.values()) - {"format", *OF_OLD}
-    assert one.values()["eval_interval"] == 10  # as version 0.1 wrote it
-    assert FitSettings("abc", 10, eval_interval=10).fingerprint() != one.fingerprint()
-    assert len({settings.fingerprint() for settings in [one, *others]}) == len(values) + 1
+    others = [asked_for(**{name: value}).fingerprint() for name, value in values.items()]
+    version_0_1 = {"format": "fit-scenes-v1", "bundle": "abc", "steps": 10, "rgb_alignment_start": None, **OF_OLD}
+    version_0_1 |= {"rays_per_scene": 256, "eval_interval": 10, "precision": "float16", "seed": 0}
+    assert asked_for().settings() == version_0_1
+    assert asked_for(eval_interval=10).fingerprint() != asked_for().fingerprint()
+    assert len({asked_for().fingerprint(), *others}) == len(values) + 1
+    assert asked_for(workers=2, device="cpu", chunk=3, bundle="x").fingerprint() == asked_for().fingerprint()
 
 
 @pytest.mark.parametrize(("source", "latents", "rays"), [("identity", 3 * 6144, 1024), ("kl", 4 * 384, 100)])
@@ -153,13 +159,13 @@ def test_memory_of_a_scene_by_hand(source, latents, rays, balls, kl, tmp_path):
     bundle = write_bundle(tmp_path / "bundle", kl if source == "kl" else source)
     inventory, read = inventory_of(balls, tmp_path, bundle, rays_per_scene=100), read_shared_bundle(str(bundle))
     expected = 4 * 6144 + 2 * latents + 16 * 3 * 64 * 7 + 2500 * 24 * 100
-    assert scene_bytes(SceneSize(6, 6 * 32 * 32, 0), read, inventory) == expected
+    assert scene_bytes(6 * 32 * 32, 0, read, inventory) == expected
     expected += 2500 * 24 * (rays - 100) + 1024 * 4 * 64 * 4
-    assert scene_bytes(SceneSize(6, 6 * 32 * 32, 32 * 32), read, inventory) == expected
+    assert scene_bytes(6 * 32 * 32, 32 * 32, read, inventory) == expected
 
 
 def test_a_chunk_is_as_large_as_memory_allows(balls, tmp_path, bundle):
     inventory, read = inventory_of(balls, tmp_path, bundle), read_shared_bundle(str(bundle))
-    each = scene_bytes(SceneSize(6, 6 * 32 * 32, 0), read, inventory)
+    each = scene_bytes(6 * 32 * 32, 0, read, inventory)
     for free, expected in ((10, 5), (1, 1), (1000, plan.LARGEST_CHUNK)):
         assert plan.chunk_that_fits(inventory, read, ["a", "b", "c"], float(free * each)) == expected
