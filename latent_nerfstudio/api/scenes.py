@@ -166,9 +166,6 @@ class Scenes:
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
 
-    def __contains__(self, name: object) -> bool:
-        return name in self.model.scene_names
-
     def __repr__(self) -> str:
         shown = ", ".join(self.names[:3]) + (", ..." if len(self) > 3 else "")
         return f"Scenes({len(self)} of {self.source}: {shown})"

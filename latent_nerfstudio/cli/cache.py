@@ -15,7 +15,6 @@ class Cache:
     """Days since the last use from which on files are removed; 0 removes all."""
 
     def main(self) -> None:
-        """Prints sizes."""
         from latent_nerfstudio.data.latent_cache import cache_folder, cached_files
         from latent_nerfstudio.errors import problem
 

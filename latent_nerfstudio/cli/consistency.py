@@ -53,7 +53,6 @@ class Consistency:
     """JSON file to write: all numbers, of each scene as well, and the settings."""
 
     def main(self) -> None:
-        """Prints the table."""
         self._check()
         from latent_nerfstudio.cli.report import print_table
         from latent_nerfstudio.engine.consistency import Budget, check_scenes, measure_consistency

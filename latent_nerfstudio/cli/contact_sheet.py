@@ -19,7 +19,6 @@ class ContactSheet:
     """Number of scenes at most, the first by name."""
 
     def main(self) -> None:
-        """Writes the picture."""
         check_least(self, max_scenes=1)
         if self.output is not None and self.output.suffix.lower() != ".png":
             raise ValueError(problem("output", "a .png file", self.output, "change its ending"))

@@ -33,7 +33,6 @@ class DecodeLatents:
     overwrite: Overwrite = False
 
     def main(self) -> None:
-        """Writes pictures or a video."""
         from latent_nerfstudio.api.latent_files import read_latents
         from latent_nerfstudio.cli.export_scenes import check_free
         from latent_nerfstudio.videos.writing import SETTINGS, check_video

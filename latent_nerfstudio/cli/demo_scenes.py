@@ -29,7 +29,6 @@ class DemoScenes:
     overwrite: Overwrite = False
 
     def main(self) -> None:
-        """Writes the scenes."""
         from latent_nerfstudio.errors import check_least
         from latent_nerfstudio.meshes.jobs import demo_jobs, make_scenes, worker_count
         from latent_nerfstudio.meshes.scene_writer import check_free, check_view_options

@@ -25,7 +25,6 @@ class ExportMesh(OfScenes):
     overwrite: Overwrite = False
 
     def main(self) -> None:
-        """Writes the file."""
         from latent_nerfstudio.api.meshes import check_suffix, mesh, save_mesh
         from latent_nerfstudio.cli.export_scenes import check_free
 

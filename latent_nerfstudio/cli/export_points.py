@@ -25,7 +25,6 @@ class ExportPoints(OfScenes):
     overwrite: Overwrite = False
 
     def main(self) -> None:
-        """Writes the file."""
         from latent_nerfstudio.cli.export_scenes import check_free
         from latent_nerfstudio.errors import problem
 

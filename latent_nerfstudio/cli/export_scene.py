@@ -4,7 +4,7 @@ import copy
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, Optional
 
 from latent_nerfstudio.cli.words import RunFolder
 from latent_nerfstudio.errors import problem
@@ -29,7 +29,6 @@ class ExportScene:
     scene alone: OUTPUT/SCENE/METHOD/TIMESTAMP."""
 
     def main(self) -> None:
-        """Writes the run."""
         print(f"Wrote {self.scene} to {export_scene(self.source, self.scene, self.output)}")
 
 
@@ -42,27 +41,21 @@ def export_scene(config_path: Path, scene: str, output_dir: Optional[Path] = Non
 
     run = open_run(config_path)
     names = run.scene_names()
-    index = scene_index(names, scene, run.config_path)
+    if not names:
+        got = "one whose data know of one scene only"
+        raise ValueError(problem(run.config_path, "a run of many scenes", got, "open it as it is"))
+    check_known([scene], names, run.config_path)
     folder = (output_dir or Path(run.config.output_dir)).resolve() / scene / run.method / run.config.timestamp
     if folder.exists():
         raise FileExistsError(problem(folder, "nothing there", "a run", "remove it, or name another --output"))
     checkpoint = run.latest_checkpoint()
     state = load_state(checkpoint)
-    state["pipeline"] = scene_state(state["pipeline"], index, len(names), checkpoint)
+    state["pipeline"] = scene_state(state["pipeline"], names.index(scene), len(names), checkpoint)
     state["optimizers"] = {}
     config = scene_config(run, scene, folder, state["pipeline"])
     with replacing_folder(folder) as writing:
         fill_run(writing, config, state, scene_summary(run, scene))
     return folder / "config.yml"
-
-
-def scene_index(names: List[str], scene: str, where: Path) -> int:
-    """The index of a scene in a run that has scenes with names."""
-    if not names:
-        got = "one whose data know of one scene only"
-        raise ValueError(problem(where, "a run of many scenes", got, "open it as it is"))
-    check_known([scene], names, where)
-    return names.index(scene)
 
 
 def scene_state(state: Dict[str, "Tensor"], index: int, count: int, checkpoint: Path) -> Dict[str, "Tensor"]:

@@ -29,7 +29,6 @@ class ExportScenes:
     overwrite: Overwrite = False
 
     def main(self) -> None:
-        """Writes the files."""
         from latent_nerfstudio.engine.runs import open_run
         from latent_nerfstudio.files.locks import locked
         from latent_nerfstudio.files.replacing import beside, sole_writer

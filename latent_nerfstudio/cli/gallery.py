@@ -23,7 +23,6 @@ class Gallery(OfScenes):
     overwrite: Overwrite = False
 
     def main(self) -> None:
-        """Writes the page."""
         from latent_nerfstudio.api.loading import check_scenes
         from latent_nerfstudio.cli.export_scenes import check_free
         from latent_nerfstudio.gallery.page import write_gallery

@@ -30,7 +30,6 @@ class ImportAutoencoder:
     overwrite: Overwrite = False
 
     def main(self) -> None:
-        """Writes the folder."""
         check_least(self, norm_num_groups=1)
         if self.scaling_factor is not None and not self.scaling_factor > 0:
             raise ValueError(problem("scaling_factor", "a positive number", self.scaling_factor, "try 0.18215"))

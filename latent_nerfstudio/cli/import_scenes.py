@@ -45,7 +45,6 @@ class ImportScenes:
     overwrite: Overwrite = False
 
     def main(self) -> None:
-        """Writes the run."""
         from latent_nerfstudio.cli.export_scenes import check_free
         from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 

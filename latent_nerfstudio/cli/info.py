@@ -29,7 +29,6 @@ class Info:
     """Path, Hub id, or the name of a part of the package (`bundled`, ...)."""
 
     def main(self) -> None:
-        """Prints it."""
         from latent_nerfstudio.escaping import for_terminal
 
         for title, value in lines_of(self.source):
@@ -77,7 +76,6 @@ def has_autoencoder(path: Path) -> bool:
 
 
 def of_run(path: Path) -> Iterator[Line]:
-    """A run of ours."""
     from latent_nerfstudio.engine.runs import open_run
 
     run = open_run(path)
@@ -96,7 +94,6 @@ def of_run(path: Path) -> Iterator[Line]:
 
 
 def of_scenes(path: Path) -> Iterator[Line]:
-    """Scene files."""
     from latent_nerfstudio.scene_files.sources import read_scenes_from
 
     facts: Dict[str, Dict[str, Any]] = {}
@@ -115,7 +112,6 @@ def of_scenes(path: Path) -> Iterator[Line]:
 
 
 def of_bundle(source: str) -> Iterator[Line]:
-    """A shared bundle."""
     from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 
     bundle: SharedBundle = read_shared_bundle(source)
@@ -129,7 +125,6 @@ def of_bundle(source: str) -> Iterator[Line]:
 
 
 def of_autoencoder(source: str) -> Iterator[Line]:
-    """An autoencoder."""
     from latent_nerfstudio.api.codec import load_autoencoder
 
     codec = load_autoencoder(source, device="cpu")

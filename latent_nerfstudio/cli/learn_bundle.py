@@ -35,7 +35,6 @@ class LearnBundle:
     """Folder of encoded pictures, or `memory`, or `disk` (the user's cache folder)."""
 
     def main(self) -> None:
-        """Learns the bundle and prints its report."""
         from latent_nerfstudio.fleet.learn_bundle import learn_bundle
 
         learn_bundle(self.job())

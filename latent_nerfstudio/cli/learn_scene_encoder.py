@@ -39,7 +39,6 @@ class LearnSceneEncoder:
     """Where encoded pictures are kept: `memory`, `disk` (the user's cache folder) or a folder."""
 
     def main(self) -> None:
-        """Trains and writes the bundle."""
         check_least(self, steps=1, scenes_per_step=1, rays_per_scene=1, held_out=0, seed=0, learning_rate=1e-9)
         from latent_nerfstudio.engine.scene_encoder import EncoderTraining, SceneEncoderConfig, learn_scene_encoder
 

@@ -24,7 +24,6 @@ class Pull:
     overwrite: Overwrite = False
 
     def main(self) -> None:
-        """Writes the folder."""
         from latent_nerfstudio.files.hub import is_hub_id
 
         if not is_hub_id(self.source):

@@ -44,7 +44,6 @@ class Push:
     """Folder to write what would be published into; nothing is then published."""
 
     def main(self) -> None:
-        """Publishes it."""
         from latent_nerfstudio.files.hub import is_hub_id
 
         if not is_hub_id(self.repository) or "@" in self.repository:

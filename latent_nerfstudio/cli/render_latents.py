@@ -29,7 +29,6 @@ class RenderLatents(OfScenes):
     overwrite: Overwrite = False
 
     def main(self) -> None:
-        """Writes the file."""
         from latent_nerfstudio.api.cameras import camera_path, check_side
         from latent_nerfstudio.api.latent_files import render_latents, write_latents
         from latent_nerfstudio.cli.export_scenes import check_free

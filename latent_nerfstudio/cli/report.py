@@ -36,7 +36,6 @@ class Report:
     """Videos to show on the page and to name at the end."""
 
     def main(self) -> None:
-        """Prints and writes the report."""
         from latent_nerfstudio.reports.run_report import name_apart
 
         self._check()
@@ -127,7 +126,6 @@ def about(reports: Sequence["RunReport"], command: str) -> List[str]:
 
 
 def title_of(reports: Sequence["RunReport"]) -> str:
-    """Title of a report."""
     return "Report of " + " beside ".join(report.name for report in reports)
 
 

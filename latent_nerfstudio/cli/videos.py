@@ -52,7 +52,6 @@ class Orbit(Video):
     scenes: SceneNames = ()
 
     def main(self) -> None:
-        """Writes the video."""
         from latent_nerfstudio.api.loading import check_scenes
         from latent_nerfstudio.videos.turning import turning
 
@@ -75,7 +74,6 @@ class Blend(Video):
     """Frames of the turn."""
 
     def main(self) -> None:
-        """Writes the video."""
         from latent_nerfstudio.videos.turning import blending
 
         self.write(blending(self.open(), self.first, self.second, self.rows, self.views, self.size))

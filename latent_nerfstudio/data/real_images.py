@@ -1,6 +1,7 @@
 """Real images: a folder of pictures of anything, whose reconstruction joint training keeps."""
 
 from collections import OrderedDict
+from math import ceil
 from pathlib import Path
 from typing import List, Optional, Tuple
 
@@ -91,9 +92,12 @@ def random_crop(
 def resized_part(
     picture: UInt8[np.ndarray, "_ _ 3"], whole: Tuple[int, int], corner: Tuple[int, int], size: Tuple[int, int]
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """The part at a corner (row, column) of a picture that is resized to `whole`; only what it shows is computed."""
+    """The part at a corner (row, column) of a picture that is resized to `whole`, up to hundredths of a pixel."""
     if whole == picture.shape[:2]:
         return picture[corner[0] : corner[0] + size[0], corner[1] : corner[1] + size[1]]
     (y, fy), (x, fx) = ((corner[axis], picture.shape[axis] / whole[axis]) for axis in (0, 1))
-    box = (x * fx, y * fy, (x + size[1]) * fx, (y + size[0]) * fy)
-    return np.asarray(Image.fromarray(picture).resize((size[1], size[0]), Image.Resampling.BICUBIC, box=box))
+    reach = 2 * max(fy, fx, 1) + 1  # of bicubic weights; what is beyond is not copied
+    top, left = max(0, int(y * fy - reach)), max(0, int(x * fx - reach))
+    part = picture[top : ceil((y + size[0]) * fy + reach), left : ceil((x + size[1]) * fx + reach)]
+    box = (x * fx - left, y * fy - top, (x + size[1]) * fx - left, (y + size[0]) * fy - top)
+    return np.asarray(Image.fromarray(part).resize((size[1], size[0]), Image.Resampling.BICUBIC, box=box))

@@ -36,8 +36,9 @@ from latent_nerfstudio.data.layouts import (
     SPLITS,
     SceneFrames,
     complete_splits,
-    detect_layout,
     read_scene,
+    read_transforms,
+    reader_of,
     scene_name,
 )
 from latent_nerfstudio.data.validation import LARGEST, SMALLEST
@@ -142,7 +143,6 @@ class ScenesDataParser(DataParser):
 
     @cached_property
     def box(self) -> Float[np.ndarray, "2 3"]:
-        """The scene box."""
         box, source = find_bounds([scene.frames for scene in self.placed], self.config)
         box = scaled_box(box, self.config.scene_scale)
         views = sum(len(scene.frames) for scene in self.placed)
@@ -179,7 +179,7 @@ def read_scenes(data: Path, names: Sequence[str] = (), max_scenes: Optional[int]
     is_folder = data.is_dir()
     if not is_folder and data.name not in [f"transforms_{split}.json" for split in SPLITS]:
         check_names([scene_name(data.parent)], data)
-        return [read_scene(data.parent, data)]
+        return [read_transforms(data.parent, data)]
     folder = data if is_folder else data.parent
     folders = select_scenes(find_scenes(folder), names, folder)[:max_scenes]
     check_names(map(scene_name, folders), folder)
@@ -189,16 +189,16 @@ def read_scenes(data: Path, names: Sequence[str] = (), max_scenes: Optional[int]
 
 def find_scenes(folder: Path) -> list[Path]:
     """Finds the scene folders, sorted by name: the folder itself, or those in it that are not hidden."""
-    if detect_layout(folder) is not None:
+    if reader_of(folder) is not None:
         return [folder]
     inside = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
-    found = [folder / name for name in inside if detect_layout(folder / name) is not None]
+    found = [folder / name for name in inside if reader_of(folder / name) is not None]
     if found:
         return found
     got = "an empty folder" if not any(folder.iterdir()) else f"none in it or in its {len(inside)} subfolders"
     around = [folder.absolute().parent, *(folder / name for name in inside if os.access(folder / name, os.R_OK))]
-    nearby = [around[0]] if detect_layout(around[0]) else []
-    nearby += [place for place in around[1:] if any(map(detect_layout, sorted(place.iterdir())))]
+    nearby = [around[0]] if reader_of(around[0]) else []
+    nearby += [place for place in around[1:] if any(map(reader_of, sorted(place.iterdir())))]
     do = f"use --data {nearby[0]}" if nearby else "check --data"
     raise ValueError(problem(os.path.abspath(folder), f"a scene with {LAYOUTS_LOOKED_FOR}", got, do))
 

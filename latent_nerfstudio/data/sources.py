@@ -7,13 +7,13 @@ from typing import Sequence
 
 import numpy as np
 
-from latent_nerfstudio.data.layouts import SceneFrames, detect_layout, read_scene
+from latent_nerfstudio.data.layouts import SceneFrames, read_scene, reader_of
 from latent_nerfstudio.files.reading import open_plain
 
 
 def scene_folder(data: Path, name: str) -> Path:
     """The folder of a scene: within the data folder, or that folder itself."""
-    return data if detect_layout(data) is not None else data / name
+    return data if reader_of(data) is not None else data / name
 
 
 def source_hash(frames: SceneFrames) -> str:

@@ -103,22 +103,13 @@ def sees(frames: SceneFrames, box: Float[np.ndarray, "2 3"]) -> Bool[np.ndarray,
 
 
 def unreadable_scenes(data: Path, names: Sequence[str]) -> Dict[str, str]:
-    """Scenes with a picture or a mask that cannot be decoded, and why, by name."""
-    found = {name: unreadable(scene_folder(data, name)) for name in names}
-    return {name: reason for name, reason in found.items() if reason}
-
-
-def unreadable(folder: Path) -> str:
-    """What is wrong with a scene's camera file, or with the first picture or mask that cannot be decoded; empty if
-    nothing is."""
-    try:
-        frames = read_scene(folder)
-    except (ValueError, OSError) as error:
-        return str(error)
-    for path in files_of(frames):
+    """Scenes with a camera file, a picture or a mask that cannot be read, and why, by name."""
+    reasons = {}
+    for name in names:
         try:
-            with open_picture(path, any_mode=True) as image:
-                image.load()
+            for path in files_of(read_scene(scene_folder(data, name))):
+                with open_picture(path, any_mode=True) as image:
+                    image.load()
         except (ValueError, OSError) as error:
-            return str(error)
-    return ""
+            reasons[name] = str(error)
+    return reasons

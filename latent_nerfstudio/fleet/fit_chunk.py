@@ -107,7 +107,6 @@ def smaller_groups(data: Path, names: Sequence[str], reason: str) -> Tuple[List[
 
 
 def failures(reasons: Dict[str, str]) -> List[SceneStatus]:
-    """Rows of failed scenes."""
     return [SceneStatus(name, "failed", reason, worker=worker_name()) for name, reason in reasons.items()]
 
 
@@ -251,7 +250,6 @@ def measure_scene(pipeline: LatentPipeline, index: int) -> Dict[str, float]:
 
 
 def views_of(cameras: Cameras, index: int) -> List[int]:
-    """The views of a scene."""
     return [view for view, scene in enumerate(scene_indices(cameras)) if scene == index]
 
 

@@ -58,7 +58,6 @@ class Inventory(FitRequest):
         return self.output if part is None else self.output / SHARDS / "{}-of-{}".format(*part)
 
     def scene_path(self, name: str) -> Path:
-        """Where a scene's file is."""
         return self.output / "scenes" / f"{name}{SUFFIX}"
 
     @property

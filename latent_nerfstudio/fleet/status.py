@@ -77,7 +77,6 @@ class StatusTable:
         return dict(Counter(row.state for row in self.rows.values()))
 
     def failed(self) -> List[SceneStatus]:
-        """The rows of failed scenes."""
         return [row for row in self.rows.values() if row.state == "failed"]
 
     def summary(self) -> str:

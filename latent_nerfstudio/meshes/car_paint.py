@@ -74,7 +74,6 @@ class Picture:
         return [(float(x), float(y)) for x, y in pixels]
 
     def polygon(self, points: Points, colour: Colour) -> None:
-        """Fills a polygon."""
         self.draw.polygon(self._pixels(points), fill=colour)
 
     def box(self, left: float, bottom: float, right: float, top: float, colour: Colour) -> None:
@@ -391,21 +390,20 @@ def paint_roof(shape: CarShape, livery: Livery) -> Picture:
     return picture
 
 
-def paint_centre_stripes(picture: Picture, livery: Livery) -> None:
-    """Two stripes along the middle of the car, seen from above."""
+def paint_centre_stripes(picture: Picture, livery: Livery, upright: bool = False) -> None:
+    """Two stripes along the middle of the car, seen from above or, upright, from an end."""
     if "centre_stripes" in livery.patterns:
         offset, half = livery.stripe
         for y in (-offset, offset):
-            picture.box(-2.8, y - half, 2.8, y + half, livery.accent)
+            edges = (y - half, -0.1, y + half, 2.4) if upright else (-2.8, y - half, 2.8, y + half)
+            picture.box(*edges, livery.accent)
 
 
 def lamp_height(shape: CarShape) -> float:
-    """Height of the headlights."""
     return shape.clearance + 0.66 * (shape.nose - shape.clearance)
 
 
 def tail_height(shape: CarShape) -> float:
-    """Height of the tail lights."""
     return shape.clearance + 0.70 * (shape.deck - shape.clearance)
 
 
@@ -417,10 +415,7 @@ def paint_end(shape: CarShape, livery: Livery, front: bool) -> Picture:
     picture.box(-1.05, shape.belt + 0.01, 1.05, 2.4, cabin_colour(livery))
     if "two_tone" in livery.patterns:
         picture.box(-1.05, -0.1, 1.05, split_height(shape, livery), livery.second)
-    if "centre_stripes" in livery.patterns:
-        offset, half = livery.stripe
-        for y in (-offset, offset):
-            picture.box(y - half, -0.1, y + half, 2.4, livery.accent)
+    paint_centre_stripes(picture, livery, upright=True)
     paint_end_window(picture, shape, livery, front)
     picture.box(-1.05, -0.1, 1.05, shape.clearance + 0.07, shaded(livery.bumper, 0.9))
     if front:

@@ -114,7 +114,6 @@ class CarShape:
 
 
 def draw_shape(rng: np.random.Generator) -> CarShape:
-    """Draws the measures of one car."""
     weights = np.array([style.weight for style in STYLES])
     style = STYLES[rng.choice(len(STYLES), p=weights / weights.sum())]
     draw = {

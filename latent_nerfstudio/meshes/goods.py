@@ -124,13 +124,7 @@ def lamp(rng: Random) -> list[Surface]:
 
 
 KINDS: dict[str, Callable[[Random], list[Surface]]] = {
-    "bottle": bottle,
-    "mug": mug,
-    "tin": tin,
-    "package": package,
-    "vase": vase,
-    "chair": chair,
-    "lamp": lamp,
+    make.__name__: make for make in (bottle, mug, tin, package, vase, chair, lamp)
 }
 """What there is, by the names of the scenes."""
 

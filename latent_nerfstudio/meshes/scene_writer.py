@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from PIL import Image
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.camera_file import frames_of, pinhole, splits_of, write_camera_file
@@ -73,13 +73,18 @@ def write_scene(
     placed = surface.normalized(up_axis)
     radius = framing_radius(placed.triangles.reshape(-1, 3), options.views, options.seed)
     poses = hemisphere(options.views, options.seed, radius)
+    density = camera.fx / float(np.linalg.norm(poses[0][:3, 3])) * SAMPLES_PER_AXIS
+    caster = Raycaster(placed, shading=options.shading, samples_per_unit=density)
     low, high = placed.bounds()
     margin = AABB_MARGIN * (high - low)
-    names = [image_name(index) for index in range(len(poses))]
+    names = [f"images/{index:04d}.png" for index in range(len(poses))]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with replacing_folder(folder, SCENE_FILES) as writing:
         (writing / "images").mkdir()
-        write_images(placed, poses, camera, writing, options, on_view)
+        for name, pose in zip(names, poses, strict=True):
+            Image.fromarray(caster.render(pose, camera)).save(writing / name, compress_level=4)
+            if on_view is not None:
+                on_view()
         write_camera_file(
             writing,
             frames_of(names, poses),
@@ -89,27 +94,3 @@ def write_scene(
             applied_scale=1 / size,
             **splits_of(names, names[::TEST_EVERY]),
         )
-
-
-def write_images(
-    surface: Surface,
-    poses: Float[np.ndarray, "views 4 4"],
-    camera: PinholeCamera,
-    folder: Path,
-    options: ViewOptions,
-    on_view: Callable[[], object] | None,
-) -> None:
-    """Renders each view into `folder/images`."""
-    from PIL import Image
-
-    density = SAMPLES_PER_AXIS * camera.fx / float(np.linalg.norm(poses[0][:3, 3]))
-    caster = Raycaster(surface, shading=options.shading, samples_per_unit=density)
-    for index, pose in enumerate(poses):
-        Image.fromarray(caster.render(pose, camera)).save(folder / image_name(index), compress_level=4)
-        if on_view is not None:
-            on_view()
-
-
-def image_name(index: int) -> str:
-    """Path of a view's image inside its scene."""
-    return f"images/{index:04d}.png"

@@ -39,7 +39,6 @@ def is_one_of(*known: str) -> Check:
 
 
 def is_a(kind: type) -> Check:
-    """Whether a value is of a type."""
     return lambda value: isinstance(value, kind)
 
 

@@ -14,12 +14,12 @@ from scene_files import poses_around, project, write_blender, write_image, write
 
 from latent_nerfstudio.data.layouts import (
     complete_splits,
-    detect_layout,
     opencv_to_opengl,
     read_blender,
     read_image_header,
     read_srn,
     read_transforms,
+    reader_of,
 )
 from latent_nerfstudio.data.layouts.frames import held_out_split
 from latent_nerfstudio.data.layouts.image_files import ImageHeader
@@ -562,4 +562,4 @@ def test_detection(tmp_path):
     write_blender(tmp_path / "b")
     write_srn(tmp_path / "c")
     (tmp_path / "d").mkdir()
-    assert [detect_layout(tmp_path / name) for name in "abcd"] == ["transforms", "blender", "srn", None]
+    assert [reader_of(tmp_path / name) for name in "abcd"] == [read_transforms, read_blender, read_srn, None]

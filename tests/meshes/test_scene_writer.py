@@ -7,7 +7,6 @@ import pytest
 import trimesh
 from PIL import Image
 
-from latent_nerfstudio.meshes import scene_writer
 from latent_nerfstudio.meshes.scene_writer import ViewOptions, check_free, check_view_options, write_scene
 from latent_nerfstudio.meshes.surface import surface_of
 
@@ -83,4 +82,4 @@ def test_smallest_numbers_are_allowed(tmp_path, surface):
     check_view_options(2, 8, 0)
     write_scene(surface, tmp_path / "box", ViewOptions(views=2, resolution=8, seed=0))
     transforms = json.loads((tmp_path / "box" / "transforms.json").read_text())
-    assert transforms["train_filenames"] == [scene_writer.image_name(1)]
+    assert transforms["train_filenames"] == ["images/0001.png"]

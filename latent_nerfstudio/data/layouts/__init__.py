@@ -15,21 +15,15 @@ __all__ = [
     "SPLITS",
     "SceneFrames",
     "complete_splits",
-    "detect_layout",
     "opencv_to_opengl",
     "read_blender",
     "read_image_header",
     "read_scene",
     "read_srn",
     "read_transforms",
+    "reader_of",
     "scene_name",
 ]
-
-READERS: dict[str, Callable[[Path], SceneFrames]] = {
-    "transforms": read_transforms,
-    "blender": read_blender,
-    "srn": read_srn,
-}
 
 LAYOUTS_LOOKED_FOR = (
     "transforms.json (Nerfstudio, instant-ngp), transforms_{train,val,test}.json (Blender), "
@@ -37,21 +31,19 @@ LAYOUTS_LOOKED_FOR = (
 )
 
 
-def detect_layout(folder: Path) -> Optional[str]:
-    """The first layout whose files are in a folder: `transforms`, `blender` or `srn`; None for no scene."""
+def reader_of(folder: Path) -> Optional[Callable[[Path], SceneFrames]]:
+    """What reads the first layout whose files are in a folder; None for no scene."""
     if (folder / "transforms.json").is_file():
-        return "transforms"
+        return read_transforms
     if any((folder / f"transforms_{split}.json").is_file() for split in SPLITS):
-        return "blender"
+        return read_blender
     if (folder / "rgb").is_dir() and ((folder / "pose").is_dir() or (folder / "intrinsics.txt").is_file()):
-        return "srn"
+        return read_srn
     return None
 
 
-def read_scene(folder: Path, json_path: Optional[Path] = None) -> SceneFrames:
-    """Reads a scene folder in whichever layout it has, or a camera file in that of `transforms.json`."""
-    if json_path is not None:
-        return read_transforms(folder, json_path)
-    layout = detect_layout(folder)
-    assert layout is not None, f"{folder} holds no scene"
-    return READERS[layout](folder)
+def read_scene(folder: Path) -> SceneFrames:
+    """Reads a scene folder in whichever layout it has."""
+    reader = reader_of(folder)
+    assert reader is not None, f"{folder} holds no scene"
+    return reader(folder)

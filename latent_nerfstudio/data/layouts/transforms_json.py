@@ -186,7 +186,6 @@ class CameraFile:
 
     @property
     def names(self) -> list[str]:
-        """Names of the views."""
         return [frame.name for frame in self.listed]
 
     # Numbers
