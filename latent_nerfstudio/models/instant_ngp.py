@@ -1,6 +1,7 @@
 """Nerfstudio's Instant-NGP, of any number of channels, in bounds that suit the scene, on the CPU as on CUDA."""
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Dict, List, Literal, Type, Union
 
 import torch
@@ -98,17 +99,9 @@ class PortableNGPModel(NGPModel):
 
     def get_training_callbacks(self, training_callback_attributes: Any) -> List[TrainingCallback]:
         """Updates of the occupancy grid."""
-        before = [TrainingCallbackLocation.BEFORE_TRAIN_ITERATION]
-        return [TrainingCallback(before, self.update_grid, update_every_num_iters=1)]
-
-    def update_grid(self, step: int) -> None:
-        """Brings the occupancy grid up to the field, every few steps."""
-        self.occupancy_grid.update_every_n_steps(
-            step,
-            occ_eval_fn=self.occupancy_of,
-            warmup_steps=self.config.grid_warmup_steps,
-            n=self.config.grid_update_every,
-        )
+        steps = {"warmup_steps": self.config.grid_warmup_steps, "n": self.config.grid_update_every}
+        update = partial(self.occupancy_grid.update_every_n_steps, occ_eval_fn=self.occupancy_of, **steps)
+        return [TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], update, update_every_num_iters=1)]
 
     def occupancy_of(self, positions: Float[Tensor, "points 3"]) -> Float[Tensor, "points 1"]:
         """Optical thickness of a step at points."""

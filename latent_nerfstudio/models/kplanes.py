@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Tuple, Type
 
 import torch
 from jaxtyping import Float
-from nerfstudio.cameras.rays import RayBundle, RaySamples
+from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocation
 from nerfstudio.model_components.losses import distortion_loss, interlevel_loss
 from nerfstudio.model_components.ray_samplers import (
@@ -139,7 +139,10 @@ class KPlanesModel(BoxedModel):
         rays, hit = self.clip(ray_bundle)
         density_fns = [partial(self.proposal_density, network) for network in self.proposals]
         ray_samples, weights_list, samples_list = self.proposal_sampler(rays, density_fns=density_fns)
-        density, channels = self.evaluate(ray_samples)
+        positions = ray_samples.frustums.get_positions()
+        directions = ray_samples.frustums.directions.reshape(-1, 3) if self.config.field.view_dependent else None
+        density, channels = self.field(self.normalize(positions).view(-1, 3), directions)
+        density, channels = density.view(positions.shape[:2]), channels.view(*positions.shape[:2], -1)
         weights = ray_weights(ray_samples, density)
         outputs = for_all_rays(composite(ray_samples, weights, channels), hit, ray_bundle, self.aabb)
         if not self.training:
@@ -153,33 +156,23 @@ class KPlanesModel(BoxedModel):
         """Density of a proposal network at the samples of rays."""
         return network(self.normalize(positions).view(-1, 3)).view(*positions.shape[:-1], 1)
 
-    def evaluate(
-        self, samples: RaySamples
-    ) -> Tuple[Float[Tensor, "rays samples"], Float[Tensor, "rays samples channels"]]:
-        """Density and channels at the samples of rays."""
-        positions = samples.frustums.get_positions()
-        rays, count = positions.shape[:2]
-        directions = samples.frustums.directions.reshape(-1, 3) if self.config.field.view_dependent else None
-        density, channels = self.field(self.normalize(positions).view(-1, 3), directions)
-        return density.view(rays, count), channels.view(rays, count, -1)
-
     def get_regularization_dict(self, outputs) -> Dict[str, Tensor]:
         """What holds in both stages: the proposals' loss, distortion, and the total variation of all planes."""
         if "weights_list" not in outputs:
             return {}
         config = self.config
         lists = outputs["weights_list"], outputs["ray_samples_list"]
+        of_proposals = [list(network.planes) for network in self.proposals]
         terms = {
             "interlevel_loss": (config.interlevel_weight, lambda: interlevel_loss(*lists)),
             "distortion_loss": (config.distortion_weight, lambda: distortion_loss(*lists)),
             "total_variation": (config.total_variation_weight, lambda: plane_total_variation(list(self.field.planes))),
-            "proposal_total_variation": (config.proposal_total_variation_weight, self.proposal_total_variation),
+            "proposal_total_variation": (
+                config.proposal_total_variation_weight,
+                lambda: torch.stack([plane_total_variation(planes) for planes in of_proposals]).mean(),
+            ),
         }
         return {name: weight * term() for name, (weight, term) in terms.items() if weight > 0}
-
-    def proposal_total_variation(self) -> Float[Tensor, ""]:
-        """Mean over the proposal networks of their planes' total variation."""
-        return torch.stack([plane_total_variation(list(network.planes)) for network in self.proposals]).mean()
 
 
 def annealing_power(step: int, steps: int, slope: float) -> float:
