@@ -23,6 +23,10 @@ BOX_TOLERANCE = 0.05
 LARGEST = 1e9
 """Largest scale and coordinate, and 1 over the smallest scale."""
 
+SMALLEST_SHARE = 0.25
+"""Of a box's side that a scene takes at least where it stays where it is: a texel must not be as large as what it
+shows."""
+
 FARTHEST = 1e4
 """How far from the origin a scene may be, in sides of its box: cameras are float32, and shake by a thousandth there."""
 
@@ -80,7 +84,8 @@ def placement_from(fact: Any, where: str) -> Placement:
 
 
 def placement_of(box: Float[np.ndarray, "2 3"], into: Float[np.ndarray, "2 3"]) -> Placement:
-    """The placement that fills a box with a scene, centre on centre; the identity where the scene is within already.
+    """The placement that fills a box with a scene, centre on centre; the identity where the scene is within already and
+    large enough.
 
     Args:
         box: corners of the scene's box, the lower one first, in its own units.
@@ -94,9 +99,10 @@ def placement_of(box: Float[np.ndarray, "2 3"], into: Float[np.ndarray, "2 3"]) 
         expected = f"two corners, the lower one first, of numbers up to {LARGEST:g}"
         raise ValueError(problem("box", expected, repr(own.tolist())[:100], "give the scene's own box"))
     margin = BOX_TOLERANCE * (wanted[1] - wanted[0])
-    if (own[0] >= wanted[0] - margin).all() and (own[1] <= wanted[1] + margin).all():
-        return Placement()
     scale = float(((wanted[1] - wanted[0]) / (own[1] - own[0])).min())
+    is_within = (own[0] >= wanted[0] - margin).all() and (own[1] <= wanted[1] + margin).all()
+    if is_within and scale * SMALLEST_SHARE <= 1:
+        return Placement()
     if np.abs(own).max() > FARTHEST * (own[1] - own[0]).max():
         got = f"{box_words(own)}, where cameras of float32 are not told apart"
         do = "subtract its centre from cameras and box"

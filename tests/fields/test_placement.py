@@ -29,9 +29,15 @@ def test_the_longest_side_decides_and_the_middle_stays_the_middle():
     assert (placed[1] - placed[0]).tolist() == pytest.approx([2, 0.25, 0.5])
 
 
-@pytest.mark.parametrize("side", [0.01, 1.0, 1.09])
+@pytest.mark.parametrize("side", [0.26, 1.0, 1.09])
 def test_what_is_within_stays_where_it_is(side):
     assert placement_of(side * UNIT, UNIT).is_identity
+
+
+def test_what_is_too_small_for_texels_fills_the_box():
+    """As in metres: a thing of 2 cm, where a texel of 32 has 6."""
+    placement = placement_of(0.01 * UNIT + 0.5, UNIT)
+    assert placement.scale == pytest.approx(100) and placement.shift == pytest.approx((-50.0,) * 3)
 
 
 @pytest.mark.parametrize(
