@@ -19,7 +19,7 @@ from latent_nerfstudio.latent_space.resolution import latent_cameras, mask_of_la
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.names import check_name
-from latent_nerfstudio.scene_encoder.projection import Photos, intrinsics_of
+from latent_nerfstudio.scene_encoder.projection import Photos, intrinsics_of, spread_views
 from latent_nerfstudio.scene_files.model_scenes import build_model
 
 ROUNDING = 1e-3
@@ -90,12 +90,14 @@ def check_photos(pictures: Sequence[Tensor], cameras: Cameras, masks: Optional[S
 def photos_of(
     model: LatentModel, pictures: Sequence[Tensor], cameras: Cameras, masks: Optional[Sequence[Tensor]]
 ) -> List[Photos]:
-    """Photos as a model's scene encoder takes them, those of a size together; the placement of its first scene moves
-    their cameras."""
+    """Photos as a model's scene encoder takes them, of many those that stand far apart, of each size together; the
+    placement of its first scene moves their cameras."""
     space, groups = model.latent_space, []
     placed = latent_cameras(model.placements[0].cameras(cameras), space.downscale_factor)
     intrinsics = intrinsics_of(placed)
-    for members in group_by([hash(tuple(picture.shape)) for picture in pictures]).values():
+    chosen = spread_views(placed.camera_to_worlds[..., 3]).tolist()
+    for group in group_by([hash(tuple(pictures[i].shape)) for i in chosen]).values():
+        members = [chosen[i] for i in group]
         parts = as_batch([pictures[i] for i in members]).split(AT_ONCE)
         latents = torch.cat([space.encode(part.to(model.device)) for part in parts]).permute(0, 3, 1, 2)[None]
         usable = None

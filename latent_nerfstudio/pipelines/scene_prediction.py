@@ -15,12 +15,10 @@ from latent_nerfstudio.models.latent_model import LatentModel
 from latent_nerfstudio.models.triplane import TriplaneModel
 from latent_nerfstudio.pipelines.scene_views import SceneViews
 from latent_nerfstudio.scene_encoder.network import Prediction
+from latent_nerfstudio.scene_encoder.projection import spread_views
 
 PULL = 1.0
 """Weight of the pull at one photo; see benchmarks/choices.md."""
-
-MOST_PHOTOS = 16
-"""Photos that a scene is predicted from at most, evenly among those there are: more do not help."""
 
 
 class PredictedScenes:
@@ -71,8 +69,8 @@ def predict_scenes(model: LatentModel, manager: LatentDataManager) -> Optional[P
     parts: List[Prediction] = []
     for scene in known.nonzero()[:, 0].tolist():
         members = views.members[scene]
-        chosen = members[torch.linspace(0, len(members) - 1, min(len(members), MOST_PHOTOS)).round().long()]
-        parts.append(Prediction(*(value.cpu() for value in encoder(views.groups(chosen)))))
+        chosen = spread_views(manager.latent_cameras.camera_to_worlds[members][..., 3])
+        parts.append(Prediction(*(value.cpu() for value in encoder(views.groups(members[chosen.to(members.device)])))))
     photos = known * torch.tensor([len(members) for members in views.members])
     CONSOLE.log(f"Scenes: {len(parts)} predicted from their photos in {time.monotonic() - begun:.1f} s")
     rows = (torch.cat(part) for part in zip(*parts, strict=True))

@@ -7,11 +7,14 @@ from typing import NamedTuple, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from nerfstudio.cameras.cameras import Cameras, CameraType
 from torch import Tensor
 
 from latent_nerfstudio.errors import problem
+
+MOST_PHOTOS = 16
+"""Photos that a scene is predicted from at most: more do not help."""
 
 
 class Photos(NamedTuple):
@@ -34,6 +37,19 @@ def intrinsics_of(cameras: Cameras) -> Float[Tensor, "photos 4"]:
         do = "undistort the photos first (ns-process-data, COLMAP)"
         raise ValueError(problem("scene encoder", "perspective cameras without distortion", "others", do))
     return torch.cat([cameras.fx, cameras.fy, cameras.cx, cameras.cy], dim=-1).float()
+
+
+def spread_views(positions: Float[Tensor, "views 3"], count: int = MOST_PHOTOS) -> Int[Tensor, "chosen"]:
+    """Which views to take of many, in rising order: always the one farthest from those taken, at first from the middle.
+    So they are the same in whatever order views come."""
+    distance, chosen = (positions - positions.mean(dim=0)).norm(dim=1), []
+    for _ in range(min(count, len(positions))):
+        latest = int(distance.argmax())
+        from_latest = (positions - positions[latest]).norm(dim=1)
+        distance = torch.minimum(distance, from_latest) if chosen else from_latest
+        chosen.append(latest)
+        distance[chosen] = -1
+    return torch.tensor(sorted(chosen), dtype=torch.long, device=positions.device)
 
 
 def grid_points(side: int) -> Float[Tensor, "points 3"]:

@@ -46,6 +46,11 @@ def test_photos_of_any_order_and_type_make_one_scene(bundle, tmp_path):
     assert_same(scenes, bundle.predict([str(tmp_path / f"{index}.png") for index in range(3)], cameras))
 
 
+def test_of_many_photos_the_same_are_taken_in_any_order(bundle):
+    photos, cameras, order = torch.rand(24, 8, 9, 3), cameras_of(24), torch.randperm(24)
+    assert_same(bundle.predict(photos, cameras), bundle.predict(photos[order], cameras[order]))
+
+
 def test_photos_of_several_sizes(bundle):
     small, large = cameras_of(2), camera_of(12, 10, focal=12.0)
     joined = Cameras(

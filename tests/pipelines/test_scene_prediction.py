@@ -10,6 +10,7 @@ from latent_nerfstudio.fields.planes import compose_planes
 from latent_nerfstudio.pipelines import scene_prediction
 from latent_nerfstudio.pipelines.scene_prediction import PredictedScenes
 from latent_nerfstudio.scene_encoder.network import Prediction
+from latent_nerfstudio.scene_encoder.projection import spread_views
 
 
 @pytest.fixture(scope="module")
@@ -85,12 +86,13 @@ def test_the_pull_by_hand():
     assert bool((planes.grad > 0).all())
 
 
-def test_many_photos_are_thinned_out_evenly(place, monkeypatch):
-    monkeypatch.setattr(scene_prediction, "MOST_PHOTOS", 2)
+def test_of_many_photos_those_far_apart_are_taken(place, monkeypatch):
+    monkeypatch.setattr(scene_prediction, "spread_views", lambda positions: spread_views(positions, 2))
     seen = []
     original = scene_prediction.SceneViews.groups
     monkeypatch.setattr(
         scene_prediction.SceneViews, "groups", lambda self, v: seen.append(v.tolist()) or original(self, v)
     )
-    pipeline_of(place)
-    assert seen == [[0, 3], [4, 8]]  # of 4 and 5 training views
+    cameras = pipeline_of(place).datamanager.latent_cameras.camera_to_worlds[..., 3]
+    expected = [spread_views(cameras[:4], 2).tolist(), (4 + spread_views(cameras[4:], 2)).tolist()]
+    assert seen == expected  # of 4 and 5 training views

@@ -11,6 +11,7 @@ from latent_nerfstudio.scene_encoder.projection import (
     pixel_directions,
     project,
     sample_pictures,
+    spread_views,
     visible,
 )
 
@@ -71,3 +72,13 @@ def test_other_cameras_are_refused(change):
         cameras = Cameras(cameras.camera_to_worlds, 9.0, 9.0, 4.0, 4.0, distortion_params=distortion)
     with pytest.raises(ValueError, match="scene encoder: expected perspective cameras"):
         intrinsics_of(cameras)
+
+
+def test_views_far_apart_whatever_their_order():
+    line = torch.tensor([0.0, 0.1, 4.0, 9.0, 10.0])[:, None] * torch.eye(3)[:1]  # their middle is at 4.62
+    assert spread_views(line, 2).tolist() == [0, 4]
+    assert spread_views(line, 3).tolist() == [0, 2, 4]
+    assert spread_views(line, 9).tolist() == [0, 1, 2, 3, 4]
+    assert spread_views(torch.zeros(3, 3), 2).tolist() == [0, 1]
+    positions, order = torch.rand(40, 3), torch.randperm(40)
+    torch.testing.assert_close(order[spread_views(positions[order])].sort()[0], spread_views(positions))
