@@ -32,8 +32,8 @@ from PIL import Image, ImageDraw
 HELD_OUT_EVERY = 3
 SHUFFLED_WITH = 5
 
-RGB_TRIALS = ((300, 0.3), (300, 0.1), (600, 0.01))
-"""Steps and weight of the total variation of RGB; the last one only from four photos on, where it is the best."""
+RGB_TRIALS = ((300, 3.0), (300, 1.0), (300, 0.3), (300, 0.1), (600, 0.01))
+"""Steps and weight of the total variation of RGB; the first two up to four photos, the last one from four on."""
 
 RGB_BUNDLE_TRIALS = ((150, 0.1), (400, 0.01))
 """The same against the bundle of RGB."""
@@ -111,7 +111,7 @@ class FewPhotos:
                     if LATENT_ROWS[name]["steps"]
                     for s in CURVE_STEPS
                 ]
-        trials = RGB_TRIALS[: 2 if count < CURVE_OF else 3]
+        trials = RGB_TRIALS[0 if count <= CURVE_OF else 2 : 4 if count < CURVE_OF else 5]
         if self.rgb:
             rows += [("RGB", {"steps": s, "total_variation": tv}) for s, tv in trials]
         if self.rgb and count == CURVE_OF:

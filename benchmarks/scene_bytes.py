@@ -6,7 +6,8 @@
       --pipeline.model.nerf.field.micro-features 4 --pipeline.model.nerf.field.macro-features 28 \\
       --pipeline.datamanager.scenes-per-batch 16 --pipeline.rgb-alignment-start None --max-num-iterations 2000 \\
       --write-bundle True --experiment-name four --timestamp run --vis tensorboard
-    python benchmarks/scene_bytes.py --data data/unseen --bundles bundled-cars outputs/four/latent-triplane/run
+    python benchmarks/scene_bytes.py --data data/unseen \\
+      --bundles "latents, F_mic 10=bundled-cars" "latents, F_mic 4=outputs/four/latent-triplane/run"
 
 Four scenes that no autoencoder has seen are learned together by each row. What belongs to a scene is then rounded to
 float16, to int8 (a scale for each plane and feature, as scene files have it) and to 16 and 4 levels in the same way,
@@ -37,8 +38,8 @@ class SceneBytes:
 
     data: str = "data/unseen"
     """Folder of scenes."""
-    bundles: Tuple[str, ...] = ("bundled-cars",)
-    """Shared bundles of the rows in latents, frozen."""
+    bundles: Tuple[str, ...] = ("latents=bundled-cars",)
+    """Shared bundles of the rows in latents, frozen, each `NAME=SOURCE`."""
     steps: int = 300
     """Steps of latent supervision."""
     rgb_steps: int = 600
@@ -61,9 +62,9 @@ class SceneBytes:
         """Name, method, steps and flags."""
         field = "--pipeline.model.nerf.field."
         rows: List[Tuple[str, str, Stages, Flags]] = []
-        for bundle in self.bundles:
-            flags = ("--pipeline.model.shared-bundle", bundle, "--pipeline.train-decoder", "False")
-            rows.append((f"latents against {bundle}", "latent-triplane", Stages(self.steps), flags))
+        for bundle in map(named, self.bundles):
+            flags = ("--pipeline.model.shared-bundle", bundle.source, "--pipeline.train-decoder", "False")
+            rows.append((bundle.name, "latent-triplane", Stages(self.steps), flags))
         for texels, features in RGB_SIZES:
             sizes = (field + "resolution", str(texels), field + "micro-features", str(features))
             rows.append((f"RGB, T {texels}, F {features}", "triplane", Stages(self.rgb_steps), sizes))

@@ -12,7 +12,7 @@ from latent_nerfstudio.api.codec import AT_ONCE, Images, as_batch, as_numbers
 from latent_nerfstudio.api.scene_folder import check_fit
 from latent_nerfstudio.api.scenes import Scenes
 from latent_nerfstudio.data.latent_cache import group_by
-from latent_nerfstudio.data.validation import check_apart, check_poses, check_positive
+from latent_nerfstudio.data.validation import check_poses, check_positive
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.placement import placement_of
 from latent_nerfstudio.latent_space.resolution import latent_cameras, mask_of_latent
@@ -84,7 +84,6 @@ def check_photos(pictures: Sequence[Tensor], cameras: Cameras, masks: Optional[S
         check_positive(getattr(cameras, name)[:, 0].numpy(), name, names, "cameras")
     if not bool(torch.isfinite(torch.cat([cameras.cx, cameras.cy])).all()):
         raise ValueError(problem("cameras, cx and cy", "finite numbers", "others", "leave those photos out"))
-    check_apart(poses, "cameras")
 
 
 def photos_of(

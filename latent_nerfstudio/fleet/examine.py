@@ -12,7 +12,6 @@ from nerfstudio.cameras.cameras import CameraType
 from latent_nerfstudio.data.layouts import SceneFrames, read_scene
 from latent_nerfstudio.data.scenes_dataparser import bounds_from_silhouettes
 from latent_nerfstudio.data.sources import files_of, folder_stamp, lies_within, scene_folder, source_hash
-from latent_nerfstudio.data.validation import check_apart
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.placement import Placement, box_words, placement_of
 from latent_nerfstudio.fleet.settings import Inventory
@@ -61,9 +60,8 @@ def examine(
 
 
 def check_cameras(frames: SceneFrames, steps: int) -> None:
-    """Refuses cameras that are all alike, and those that the scene encoder does not know where it is all there is."""
+    """Refuses cameras that the scene encoder does not know where it is all there is."""
     where = f"scene '{frames.name}', cameras"
-    check_apart(frames.camera_to_worlds, where)
     if steps == 0 and frames.camera_type != CameraType.PERSPECTIVE:
         expected, got = "perspective ones, which scenes are predicted from", frames.camera_type.name.lower()
         raise ValueError(problem(where, expected, got, "fit it in --steps 300, or undistort its photos"))

@@ -92,7 +92,7 @@ def away(cameras):
         (0, lambda c: c[:0], "photos: expected at least one, got none"),
         (2, lambda c: c[:1], "cameras: expected one for each of 2 photos, got 1"),
         (2, lambda c: cameras_of(2, width=7), "expected 1 perspective cameras of 8 x 9 pixels, got others"),
-        (3, lambda c: c[torch.tensor([0, 0, 0])], "a pose of its own for each photo, got 3 that are all alike"),
+        (3, lambda c: c[torch.tensor([0, 0, 0])], "poses: expected one of its own for each photo, got 3"),
         (2, lambda c: spoilt(c, "camera_to_worlds"), "cameras, pose of 'photo 0': expected finite numbers"),
         (2, lambda c: spoilt(c, "fx"), "cameras, fx: expected a positive number of pixels, got nan for 'photo 0'"),
         (2, lambda c: spoilt(c, "fy", -9.0), "cameras, fy: expected a positive number of pixels, got -9 for"),

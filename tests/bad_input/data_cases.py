@@ -85,6 +85,9 @@ CAMERA_FILES = Group(
          pose(lambda m: [row.__setitem__(0, 2 * row[0]) for row in m] and None)),
     Case("a mirrored pose", "pose of 'images/0001.png': expected a rotation (determinant +1)",
          pose(lambda m: [row.__setitem__(0, -row[0]) for row in m] and None)),
+    Case("poses that are all alike", "poses: expected one of its own for each photo",
+         edit(CAMERAS, lambda m: [f.update(transform_matrix=m["frames"][0]["transform_matrix"]) for f in m["frames"]]
+              and None)),
     Case("no focal length", "intrinsics: expected fl_x or camera_angle_x", top(fl_x=..., fl_y=...)),
     Case("a focal length of 0", "focal length fl_x: expected a positive number of", top(fl_x=0)),
     Case("a focal length of 400 digits", "fl_x: expected a finite number up", top(fl_x=10**400)),
