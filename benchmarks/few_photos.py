@@ -32,8 +32,11 @@ from PIL import Image, ImageDraw
 HELD_OUT_EVERY = 3
 SHUFFLED_WITH = 5
 
-RGB_TRIALS = ((300, 3.0), (300, 1.0), (300, 0.3), (300, 0.1), (600, 0.01))
-"""Steps and weight of the total variation of RGB; the first two up to four photos, the last one from four on."""
+RAYS, RGB_RAYS = 256, 1024
+"""Of each scene a step, latent pixels and pixels."""
+
+RGB_TRIALS = ((300, 1.0), (300, 0.3), (600, 0.01))
+"""Steps and weight of the total variation of RGB: of the first two up to four photos, of the last two from there on."""
 
 RGB_BUNDLE_TRIALS = ((150, 0.1), (400, 0.01))
 """The same against the bundle of RGB."""
@@ -111,7 +114,7 @@ class FewPhotos:
                     if LATENT_ROWS[name]["steps"]
                     for s in CURVE_STEPS
                 ]
-        trials = RGB_TRIALS[0 if count <= CURVE_OF else 2 : 4 if count < CURVE_OF else 5]
+        trials = RGB_TRIALS[:2] if count <= CURVE_OF else RGB_TRIALS[1:]
         if self.rgb:
             rows += [("RGB", {"steps": s, "total_variation": tv}) for s, tv in trials]
         if self.rgb and count == CURVE_OF:
@@ -188,9 +191,9 @@ def learn(
     pipeline.datamanager.scenes_per_batch = scenes
     pipeline.rgb_alignment_start, pipeline.train_decoder = None, False
     pipeline.model.shared_bundle = bundle
-    if total_variation is None:
-        pipeline.datamanager.rays_per_batch = 256 * scenes
-    else:
+    rays = RAYS if total_variation is None else RGB_RAYS
+    pipeline.datamanager.rays_per_batch = rays * scenes
+    if total_variation is not None:
         pipeline.model.nerf.total_variation_weight = total_variation
     config.max_num_iterations, config.output_dir = max(1, steps), Path(tempfile.mkdtemp())
     config.vis, config.contact_sheet, config.steps_per_pictures = "none", False, None
