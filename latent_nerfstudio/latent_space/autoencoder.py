@@ -197,7 +197,9 @@ class DiffusersAutoencoder(Autoencoder):
 
 def save_vae(vae: Any, folder: Path, dtype: torch.dtype = torch.float32) -> None:
     """Writes an autoencoder in diffusers format; as a copy, since files hold tensors in torch's usual order."""
-    stored: Any = copy.deepcopy(vae).to(dtype=dtype, memory_format=torch.contiguous_format)
+    stored = copy.deepcopy(vae)
+    convert: Any = torch.nn.Module.to  # diffusers' own warns that none of its modules should stay float32
+    convert(stored, dtype=dtype, memory_format=torch.contiguous_format)
     stored.save_pretrained(folder)
 
 

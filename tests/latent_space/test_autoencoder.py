@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny import save_dc, save_flux2, save_kl, save_tiny
 
-from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
+from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig, save_vae
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -172,6 +172,18 @@ def test_weights_in_half_precision_alone_and_in_shards(tmp_path, kl):
         save_file({name: weights[name] for name in part}, tmp_path / "half" / file)
     ours, theirs = load(tmp_path / "half").state_dict(), load(kl).state_dict()
     assert all(torch.equal(ours[name], value.half().float()) for name, value in theirs.items())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_writing_says_nothing_and_rounds_the_copy_alone(tmp_path, kl, monkeypatch, dtype):
+    said = []
+    monkeypatch.setattr("diffusers.models.modeling_utils.logger.warning", said.append)
+    vae = load(kl).vae
+    save_vae(vae, tmp_path / "written", dtype)
+    weights = load_file(tmp_path / "written" / WEIGHTS)
+    assert said == [] and vae.dtype == torch.float32
+    for name, value in vae.state_dict().items():
+        assert torch.equal(weights[name], value.to(dtype)), name
 
 
 def test_truncated_weights(tmp_path, kl):
