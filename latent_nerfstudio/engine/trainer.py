@@ -49,6 +49,7 @@ from latent_nerfstudio.escaping import for_markup
 from latent_nerfstudio.files.replacing import sole_writer, write_text
 from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 from latent_nerfstudio.models.viewer_address import unless_asked
+from latent_nerfstudio.pipelines.commands import opened_folder
 from latent_nerfstudio.pipelines.contact_sheet import draw_views, write_contact_sheet
 from latent_nerfstudio.pipelines.finite import check_finite
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
@@ -86,6 +87,11 @@ class LatentTrainerConfig(TrainerConfig, FirstOptions):
     def __setattr__(self, name: str, value: Any) -> None:
         """ns-viewer puts its own settings in the place of the viewer, with another default of where it listens."""
         super().__setattr__(name, unless_asked(value, sys.argv) if name == "viewer" else value)
+
+    def get_base_dir(self) -> Path:
+        """The run's folder: where config.yml was opened, if checkpoints lie beside it, as those of a moved run do."""
+        opened = opened_folder(sys.argv)
+        return opened if opened and (opened / self.relative_model_dir).is_dir() else super().get_base_dir()
 
     def set_timestamp(self) -> None:
         """Nerfstudio's, which ns-train calls first: from here on messages are one line, and paths absolute."""
