@@ -15,7 +15,7 @@ class Gallery(OfScenes):
     """Folder to write: index.html, and a strip of pictures of each scene."""
     scenes: SceneNames = ()
     title: str = ""
-    """Title of the page; by default the source's name."""
+    """Title of the page; by default the source's name, of a run its experiment's."""
     views: int = 24
     """Pictures of a turn."""
     size: int = 192

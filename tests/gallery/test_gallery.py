@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from chromium import chromium, programs
 from PIL import Image
 from tiny import latent_model_of, small_nerf
 
 from latent_nerfstudio.api.cameras import Ring
 from latent_nerfstudio.api.scenes import Scenes
-from latent_nerfstudio.gallery.page import STRIPS, page, row, write_gallery
+from latent_nerfstudio.engine.trainer import LatentTrainerConfig
+from latent_nerfstudio.gallery.page import STRIPS, page, row, title_of, write_gallery
 from latent_nerfstudio.gallery.strips import check_strip, strip
 
 HOSTILE = "</script><img src=x onerror=document.title='broken'>&\"' [/red]\u2028\u202e"
@@ -56,6 +58,18 @@ def thousand(tmp_path_factory) -> Path:
     rows = [row(name, {"psnr": 20 + index % 97 / 10}, 1000 + index, "00000.webp") for index, name in enumerate(names)]
     (folder / "index.html").write_text(page("Chairs & <b>more</b> DATA", rows, 12), encoding="utf-8")
     return folder
+
+
+def test_a_run_is_called_by_its_experiment_and_not_by_its_date(tmp_path):
+    config = LatentTrainerConfig(experiment_name="chairs", method_name="latent-triplane")
+    (run := tmp_path / "2026-01-01_000000").mkdir()
+    (run / "config.yml").write_text(yaml.dump(config))
+    assert title_of(str(run)) == title_of(str(run / "config.yml")) == "chairs"
+    assert (title_of("fitted/scenes"), title_of(str(tmp_path)), title_of("owner/cars")) == (
+        "scenes",
+        tmp_path.name,
+        "cars",
+    )
 
 
 def keep(browser, name: str) -> None:
@@ -110,6 +124,16 @@ def test_in_a_browser(thousand, tmp_path, name, width):
         assert stage.get_attribute("aria-valuenow") != before
         assert browser.title != "broken" and not [e for e in browser.get_log("browser") if e["level"] == "SEVERE"]
         keep(browser, f"{name}_sorted")
+
+
+@pytest.mark.skipif(programs() is None, reason="no chromium and chromedriver on PATH")
+def test_scenes_without_psnr_are_not_filtered_by_it(tmp_path):
+    (tmp_path / "index.html").write_text(page("Chairs", [row("chair", {}, 9, "00000.webp")], 12), encoding="utf-8")
+    with chromium(tmp_path / "profile") as browser:
+        browser.get((tmp_path / "index.html").as_uri())
+        assert not browser.find_element("id", "least").is_displayed()
+        offered = "return [...document.querySelectorAll('option:not([hidden])')].map(o => o.value)"
+        assert browser.execute_script(offered) == ["name", "bytes", "largest"]
 
 
 def wait(answer) -> None:
