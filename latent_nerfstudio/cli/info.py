@@ -87,10 +87,11 @@ def of_run(path: Path) -> Iterator[Line]:
     yield "checkpoint", run.latest_checkpoint().name
     for name in ("steps", "seconds", "bytes_per_scene", "bytes_shared", "device"):
         if name in run.training:
-            yield name, run.training[name]
+            yield name.replace("per", "a").replace("_", " "), run.training[name]
     yield "needs data", f"{run.data()} ({'there' if run.data().exists() else 'not there'}), to train on and for ns-eval"
     model = config.pipeline.model
-    yield "needs", f"autoencoder {model.autoencoder.source}, shared bundle {model.shared_bundle}"
+    bundle = f", shared bundle {model.shared_bundle}" if model.shared_bundle else ""
+    yield "needs", f"autoencoder {model.autoencoder.source}{bundle}"
 
 
 def of_scenes(path: Path) -> Iterator[Line]:

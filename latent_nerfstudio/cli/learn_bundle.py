@@ -13,7 +13,7 @@ class LearnBundle:
     Joint training (`ns-train ig-ae`) from the bundle that ships, then a decoder for what scenes render; the same call
     again goes on where the last one ended. See docs/ig_ae.md."""
 
-    scenes: Annotated[Path, tyro.conf.Positional]
+    scenes: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SCENES")]
     """Folder of scene folders, some dozens at least."""
     output: Path
     """Folder for shared_bundle/, report.md, report.json and the runs."""
@@ -32,7 +32,7 @@ class LearnBundle:
     seed: int = 0
     """Seed of the trainings."""
     latent_cache: str = "disk"
-    """Folder of encoded pictures, or `memory`, or `disk` (the user's cache folder)."""
+    """Place of encoded pictures: `memory`, `disk` (the user's cache folder) or a folder."""
 
     def main(self) -> None:
         from latent_nerfstudio.fleet.learn_bundle import learn_bundle

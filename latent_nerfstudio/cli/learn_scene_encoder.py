@@ -15,7 +15,7 @@ class LearnSceneEncoder:
     scenes of its kind. What is in the bundle stays as it is; the bundle with its encoder is written to OUTPUT. The same
     call again goes on where the last one ended. See docs/concepts.md."""
 
-    data: Annotated[Path, tyro.conf.Positional]
+    data: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SCENES")]
     """Folder of scene folders: hundreds of scenes, 20 views of each."""
     output: Path
     """Folder for shared_bundle/, the state of the run and its log."""
@@ -28,15 +28,15 @@ class LearnSceneEncoder:
     rays_per_scene: int = 384
     """Latent pixels of each scene a step, of views that the encoder was not given."""
     learning_rate: float = 2e-3
-    """Of AdamW, at its highest."""
+    """Learning rate of AdamW, at its highest."""
     held_out: int = 8
     """Scenes, the last by name, that it is measured on and does not learn from."""
     start_from: Optional[str] = None
-    """A bundle whose scene encoder it begins as, as far as their shapes agree."""
+    """Shared bundle whose scene encoder it begins as, as far as their shapes agree."""
     seed: int = 0
-    """Of the network and of all draws."""
+    """Seed of the network and of all draws."""
     latent_cache: str = "disk"
-    """Where encoded pictures are kept: `memory`, `disk` (the user's cache folder) or a folder."""
+    """Place of encoded pictures: `memory`, `disk` (the user's cache folder) or a folder."""
 
     def main(self) -> None:
         check_least(self, steps=1, scenes_per_step=1, rays_per_scene=1, held_out=0, seed=0, learning_rate=1e-9)

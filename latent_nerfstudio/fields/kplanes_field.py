@@ -48,7 +48,7 @@ class KPlanesFieldConfig(InstantiateConfig):
     hidden_layers: int = 1
     """Hidden layers of the decoder, and of its view-dependent part."""
     implementation: MLPImplementation = "auto"
-    """Of the decoder: `auto` takes tiny-cuda-nn where it is installed and torch elsewhere."""
+    """Code of the decoder: `auto` takes tiny-cuda-nn where it is installed and torch elsewhere."""
     density_scale: float = 25.0
     """Factor of the density: surfaces need values of 100 a unit and more, which the decoder would reach slowly."""
 
@@ -117,7 +117,7 @@ class KPlanesDensityConfig(InstantiateConfig):
     hidden_width: int = 16
     """Width of the decoder's hidden layer (the papers: 64)."""
     implementation: MLPImplementation = "auto"
-    """Of the decoder: `auto` takes tiny-cuda-nn where it is installed and torch elsewhere."""
+    """Code of the decoder: `auto` takes tiny-cuda-nn where it is installed and torch elsewhere."""
     density_scale: float = 25.0
     """Factor of the density, as of the NeRF's field."""
 

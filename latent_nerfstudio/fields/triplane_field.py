@@ -57,8 +57,7 @@ class TriplaneFieldConfig(InstantiateConfig):
     hidden_width: int = 64
     """Width of the tiny MLP's hidden layer."""
     implementation: FieldImplementation = "auto"
-    """Of lookup and MLP: `auto` is `triton` on a GPU where it can run these planes, and `torch` elsewhere; both have
-    the same parameters."""
+    """Code of lookup and MLP, same parameters: `torch`, `triton`, or `auto`, `triton` on a GPU where it can."""
     scene_storage: SceneStorage = "auto"
     """Where a run on a GPU keeps micro planes, scene weights and their optimizer's state: on the `device`; on the
     `host`, from which a step copies its scenes; `auto`: on the host where they need half of the free GPU memory."""

@@ -63,7 +63,7 @@ class LatentInstantNGPModelConfig(NoCollider, InstantNGPModelConfig):
     """Factor of the density, which an exponential gives: about what it is everywhere at first, a unit of length. In a
     box about one object, Instant-NGP's 1 is a thin fog for long: 1 dB less after 150 steps."""
     implementation: MLPImplementation = "auto"
-    """Of hash grid and MLPs: `auto` takes tiny-cuda-nn where it is installed and torch elsewhere."""
+    """Code of hash grid and MLPs: `auto` takes tiny-cuda-nn where it is installed and torch elsewhere."""
 
 
 class PortableNGPModel(NGPModel):

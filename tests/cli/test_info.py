@@ -6,6 +6,7 @@ import time
 import pytest
 
 from latent_nerfstudio.cli.main import main
+from latent_nerfstudio.engine.runs import open_run
 
 
 def said(capsys, *arguments):
@@ -20,6 +21,12 @@ def test_what_is_said_of_autoencoders_and_bundles(kl, capsys):
     with pytest.raises(SystemExit, match="1"):
         main(["info", "nowhere"])
     assert "nowhere: expected a run, scenes, a bundle" in capsys.readouterr().err
+
+
+def test_what_is_said_of_a_run_stands_in_two_columns(latent_run, capsys):
+    text = said(capsys, "info", str(latent_run.parent))
+    assert f"bytes a scene:  {open_run(latent_run).training['bytes_per_scene']}\n" in text
+    assert all(line[14:16].isspace() for line in text.splitlines()) and "None" not in text
 
 
 @pytest.mark.parametrize("what", ["a pipe", "a device", "a broken scene", "an empty folder"])

@@ -1,5 +1,9 @@
 """The help of `ns-train METHOD`: what comes first, and what is left out."""
 
+import re
+from importlib.metadata import entry_points
+
+import pytest
 import tyro
 import yaml
 
@@ -21,6 +25,16 @@ def test_the_help_begins_with_the_data_and_has_no_more_than_what_matters():
     assert names[1:4] == ["--data", "--max-num-iterations", "--output-dir"] and len(names) < 90
     assert not LEFT_OUT & set(names)
     assert {"--optimizers.planes.optimizer.lr", "--machine.num-devices", "--logging.steps-per-log"} <= set(names)
+
+
+OURS = [point for point in entry_points(group="nerfstudio.method_configs") if "latent_nerfstudio" in point.value]
+
+
+@pytest.mark.parametrize("method", OURS, ids=lambda point: point.name)
+def test_each_line_begins_with_its_subject(method):
+    parser = tyro.extras.get_parser(KIND, default=method.load().config)
+    helps = {action.option_strings[0]: action.help or "" for action in parser._actions if action.option_strings}
+    assert len(helps) > 40 and not [flag for flag, text in helps.items() if re.match("(Of|Also|Without|As) ", text)]
 
 
 def test_what_is_left_out_keeps_its_value_in_the_file():
