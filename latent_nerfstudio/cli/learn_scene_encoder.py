@@ -29,7 +29,7 @@ class LearnSceneEncoder:
     """Latent pixels of each scene a step, of views that the encoder was not given."""
     learning_rate: float = 2e-3
     """Learning rate of AdamW, at its highest."""
-    held_out: int = 8
+    hold_out: int = 8
     """Scenes, the last by name, that it is measured on and does not learn from."""
     start_from: Optional[str] = None
     """Shared bundle whose scene encoder it begins as, as far as their shapes agree."""
@@ -39,7 +39,7 @@ class LearnSceneEncoder:
     """Place of encoded pictures: `memory`, `disk` (the user's cache folder) or a folder."""
 
     def main(self) -> None:
-        check_least(self, steps=1, scenes_per_step=1, rays_per_scene=1, held_out=0, seed=0, learning_rate=1e-9)
+        check_least(self, steps=1, scenes_per_step=1, rays_per_scene=1, hold_out=0, seed=0, learning_rate=1e-9)
         from latent_nerfstudio.engine.scene_encoder import EncoderTraining, SceneEncoderConfig, learn_scene_encoder
 
         training = EncoderTraining(self.steps, self.scenes_per_step, self.rays_per_scene, self.learning_rate, self.seed)
@@ -49,7 +49,7 @@ class LearnSceneEncoder:
             self.output.expanduser().resolve(),
             training,
             SceneEncoderConfig(),
-            self.held_out,
+            self.hold_out,
             self.start_from,
             self.latent_cache,
         )
