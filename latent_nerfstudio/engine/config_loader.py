@@ -52,14 +52,21 @@ class ConfigLoader(yaml.FullLoader):
         self, suffix: str, node: Any, args: Any = None, kwds: Any = None, newobj: bool = False, unsafe: bool = False
     ) -> Any:
         """An empty dataclass, or a path or a member of an enumeration of plain arguments."""
-        kind: Any = self.find_python_name(suffix, node.start_mark)
         args = args or ()
+        if suffix == "builtins.getattr" and not newobj and not kwds and is_member(*args):
+            return args[0][args[1]]  # so do Python 3.11.0 to 3.11.3 write it, by its name
+        kind: Any = self.find_python_name(suffix, node.start_mark)
         if newobj and isinstance(kind, type) and is_dataclass(kind) and not args and not kwds:
             return kind.__new__(kind)
         plain = not kwds and all(isinstance(value, (str, int)) for value in args)
         if not newobj and plain and issubclass(kind, (PurePath, Enum)):
             return (Path if issubclass(kind, PurePath) else kind)(*args)
         raise ConstructorError(None, None, f"{suffix!r}, which a config may not build", node.start_mark)
+
+
+def is_member(kind: Any = None, name: Any = None, *others: Any) -> bool:
+    """Whether a class is an enumeration that has a member of this name."""
+    return not others and isinstance(kind, type) and issubclass(kind, Enum) and name in kind.__members__
 
 
 def construct_int(loader: ConfigLoader, node: Any) -> int:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 from nerfstudio.configs.method_configs import all_methods
+from nerfstudio.utils.writer import EventName
 
 from latent_nerfstudio.engine.config_loader import load_config
 from latent_nerfstudio.engine.runs import open_run
@@ -16,7 +17,20 @@ def test_a_config_comes_back(tmp_path, method):
     assert yaml.dump(load_config(tmp_path / "config.yml")) == (tmp_path / "config.yml").read_text()
 
 
+def test_members_of_enumerations_as_each_python_writes_them(tmp_path):
+    """Python 3.11.0 to 3.11.3, which Debian 12 has, write the name, others the value."""
+    name = "nerfstudio.utils.writer.EventName"
+    by_name = f"- !!python/object/apply:builtins.getattr [!!python/name:{name} '', ETA]"
+    by_value = f"- !!python/object/apply:{name} ['{EventName.ETA.value}']"
+    (tmp_path / "config.yml").write_text(f"{by_name}\n{by_value}\n")
+    assert load_config(tmp_path / "config.yml") == [EventName.ETA] * 2
+
+
 HOSTILE = [
+    "!!python/object/apply:builtins.getattr [!!python/name:pathlib.Path '', mkdir]",
+    "!!python/object/apply:builtins.getattr [!!python/name:nerfstudio.utils.writer.EventName '', __class__]",
+    "!!python/object/apply:builtins.getattr [!!python/name:nerfstudio.utils.writer.EventName '', [ETA]]",
+    "!!python/object/apply:builtins.getattr [!!python/name:nerfstudio.utils.writer.EventName '']",
     "!!python/object/apply:os.mkdir [RUN]",
     "!!python/object/new:os.mkdir [RUN]",
     "!!python/object/apply:subprocess.Popen [[mkdir, RUN]]",
