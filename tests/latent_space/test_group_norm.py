@@ -45,20 +45,24 @@ def test_statistics_by_hand():
     torch.testing.assert_close(found.flatten(), expected)
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
-def test_an_autoencoder_has_the_values_and_gradients_of_torch_s_own(kl, dtype):
+def test_an_autoencoder_has_the_values_and_gradients_of_torch_s_own(kl):
+    """In float32 to the last bit; in bfloat16 it is no farther from these than torch's own, whose rounding depends on
+    the processor."""
     autoencoder = AutoencoderConfig(source=str(kl)).setup()
     norms = [module for module in autoencoder.modules() if isinstance(module, nn.GroupNorm)]
     assert norms and all(type(module) is GroupNorm for module in norms)
-    results = []
-    for kind in (GroupNorm, nn.GroupNorm):
+
+    def results(kind, is_half):
         for module in norms:
             module.__class__ = kind
         image = torch.rand(2, 32, 32, 3, generator=torch.Generator().manual_seed(1), requires_grad=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_half):
             decoded = autoencoder.decode(autoencoder.encode(image)).float()
-        leaves = [image, *autoencoder.decoder_parameters()]
-        gradients = torch.autograd.grad(decoded.square().mean(), leaves)
-        results.append([decoded, gradients[0], torch.cat([one.flatten() for one in gradients[1:]])])
-    for ours, theirs in zip(*results, strict=True):
-        assert float((ours - theirs).norm() / theirs.norm()) <= (0.02 if dtype == torch.bfloat16 else 0)
+        gradients = torch.autograd.grad(decoded.square().mean(), [image, *autoencoder.decoder_parameters()])
+        return [decoded.detach(), gradients[0], torch.cat([one.flatten() for one in gradients[1:]])]
+
+    exact = results(nn.GroupNorm, False)
+    for ours, expected in zip(results(GroupNorm, False), exact, strict=True):
+        assert torch.equal(ours, expected)
+    for ours, theirs, expected in zip(results(GroupNorm, True), results(nn.GroupNorm, True), exact, strict=True):
+        assert float((ours - expected).norm()) <= 1.5 * float((theirs - expected).norm())

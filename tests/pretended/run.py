@@ -97,7 +97,7 @@ def cases(folder: Path) -> Dict[str, Callable[[], Dict[str, Any]]]:
 
         inventory = inventory_of(scenes, folder / "fitted", write_bundle(folder / "bundle", kl), rgb_alignment_start=2)
         inventory = replace(inventory, device="cuda")
-        *_, table = fit_inventory(inventory, ["a", "b"], workers=1)
+        *_, table = fit_inventory(inventory, ["a", "b"])
         return {"states": [row.reason or row.state for row in table.rows.values()]}
 
     def checked() -> Dict[str, Any]:
