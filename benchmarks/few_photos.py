@@ -26,7 +26,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 import tyro
-from common import Numbers, Results, number, preamble, table
+from common import Numbers, Results, number, preamble, set_split, table
 from PIL import Image, ImageDraw
 
 HELD_OUT_EVERY = 3
@@ -140,10 +140,12 @@ class FewPhotos:
     def measured(self, data: Path, settings: Dict[str, Any], count: int, row: str) -> Numbers:
         """Learns the scenes and measures them, RGB without a bundle one by one; keeps a picture for the figure."""
         bundle = {"RGB": None, RGB_BUNDLE: self.rgb_bundle}.get(row, self.bundle)
-        folders = sorted(data.iterdir()) if row == "RGB" else [data]  # alone, a scene has its own box
+        folders, together = [data], self.max_scenes
+        if row == "RGB":  # alone, a scene has its own box
+            folders, together = sorted(data.iterdir()), 1
         scenes, seconds = [], 0.0
         for folder in folders:
-            trainer, own = learn(folder, bundle, 1 if row == "RGB" else self.max_scenes, **settings)
+            trainer, own = learn(folder, bundle, together, **settings)
             names, seconds = trainer.pipeline.latent_model.scene_names, seconds + own
             if self.figure is not None and (self.shown is None or self.shown in names):
                 keep_pictures(trainer.pipeline, self.shown, self.pictures, f"{count}-{row}-{settings.get('steps')}")
@@ -160,8 +162,7 @@ def split(data: Path, folder: Path, count: int, scenes: int) -> Path:
         held_out, rest = frames[::HELD_OUT_EVERY], [f for i, f in enumerate(frames) if i % HELD_OUT_EVERY]
         photos = [rest[i] for i in np.random.default_rng(SHUFFLED_WITH).permutation(len(rest))[:count]]
         meta["frames"] = photos + held_out
-        meta["train_filenames"] = [frame["file_path"] for frame in photos]
-        meta["val_filenames"] = meta["test_filenames"] = [frame["file_path"] for frame in held_out]
+        set_split(meta, *([frame["file_path"] for frame in part] for part in (photos, held_out)))
         (folder / source.name).mkdir(parents=True)
         (folder / source.name / "transforms.json").write_text(json.dumps(meta), encoding="utf-8")
         (folder / source.name / "images").symlink_to((source / "images").resolve())
@@ -195,8 +196,7 @@ def learn(
     pipeline.datamanager.scenes_per_batch = scenes
     pipeline.rgb_alignment_start, pipeline.train_decoder = None, False
     pipeline.model.shared_bundle = bundle
-    rays = RAYS if total_variation is None else RGB_RAYS
-    pipeline.datamanager.rays_per_batch = rays * scenes
+    pipeline.datamanager.rays_per_batch = scenes * (RAYS if total_variation is None else RGB_RAYS)
     if total_variation is not None:
         pipeline.model.nerf.total_variation_weight = total_variation
     config.max_num_iterations, config.output_dir = max(1, steps), Path(tempfile.mkdtemp())

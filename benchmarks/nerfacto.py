@@ -11,6 +11,7 @@ there is no SSIM and no LPIPS of such.
 
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 from typing import Any, Tuple
 from unittest.mock import patch
 
@@ -97,7 +98,7 @@ def held_out_psnr(pipeline: Any) -> float:
         truth = model.renderer_rgb.blend_background(batch["image"][::EVERY, ::EVERY].to(model.device))
         render = model.get_outputs_for_camera_ray_bundle(rays)["rgb"]
         values.append(-10 * torch.log10((render - truth).square().mean()).item())
-    return sum(values) / len(values)
+    return mean(values)
 
 
 def no_network(**_: Any) -> Any:
@@ -108,8 +109,8 @@ def no_network(**_: Any) -> Any:
 def page(results: Results) -> str:
     """The table as Markdown."""
     rows = [
-        [own["scene"], str(own["rays"]), str(numbers["steps"]), number(numbers, "cpu_seconds", "{:.0f}")]
-        + [number(numbers, "psnr")]
+        [own["scene"], str(own["rays"]), str(numbers["steps"])]
+        + [number(numbers, "cpu_seconds", "{:.0f}"), number(numbers, "psnr")]
         for own, numbers in results.find()
     ]
     head = ["scene", "rays a step", "steps", "CPU seconds", "PSNR"]

@@ -20,7 +20,7 @@ from unittest.mock import patch
 
 import torch
 import tyro
-from common import Numbers, Results, preamble, table
+from common import Numbers, Results, preamble, set_split, table
 
 PARTS = {
     "reading the scenes": ("fleet.fit_chunk", "examine"),
@@ -64,8 +64,7 @@ def split(file: Path) -> None:
     """Makes the first views of a scene its photos, and holds out the others."""
     meta = json.loads(file.read_text(encoding="utf-8"))
     names = [frame["file_path"] for frame in meta["frames"]]
-    meta["train_filenames"], meta["val_filenames"] = names[:PHOTOS], names[PHOTOS:]
-    meta["test_filenames"] = meta["val_filenames"]
+    set_split(meta, names[:PHOTOS], names[PHOTOS:])
     file.write_text(json.dumps(meta), encoding="utf-8")
 
 

@@ -101,11 +101,8 @@ def check_scenes(manager: LatentDataManager, names: Sequence[str]) -> None:
     for scene, name in enumerate(names):
         own = manager.picture_scenes == scene
         if not is_plain_pinhole(manager.cameras[own]):
-            expected, do = (
-                "perspective cameras without distortion",
-                "undistort its photos (ns-process-data), or leave it out",
-            )
-            raise ValueError(problem(f"scene '{name}'", expected, "others", do))
+            do = "undistort its photos (ns-process-data), or leave it out"
+            raise ValueError(problem(f"scene '{name}'", "perspective cameras without distortion", "others", do))
         counts = manager.picture_sizes[own].unique(dim=0, return_counts=True)[1]
         if int(counts.max()) < 2:
             got = f"{int(own.sum())}, none of the size of another" if int(own.sum()) > 1 else "one"

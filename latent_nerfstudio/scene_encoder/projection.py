@@ -36,6 +36,11 @@ def intrinsics_of(cameras: Cameras) -> Float[Tensor, "photos 4"]:
     if distorted or not bool((cameras.camera_type == CameraType.PERSPECTIVE.value).all()):
         do = "undistort the photos first (ns-process-data, COLMAP)"
         raise ValueError(problem("scene encoder", "perspective cameras without distortion", "others", do))
+    return focal_and_centre(cameras)
+
+
+def focal_and_centre(cameras: Cameras) -> Float[Tensor, "photos 4"]:
+    """fx, fy, cx, cy of cameras of any kind, in their own pixels."""
     return torch.cat([cameras.fx, cameras.fy, cameras.cx, cameras.cy], dim=-1).float()
 
 
