@@ -176,7 +176,7 @@ class Scenes:
         return self.model.scene_box.aabb.detach().float().cpu()
 
     def box_of(self, scene: Scene) -> Float[Tensor, "2 3"]:
-        """The scene box in the units of a scene, which may have been moved and scaled into the bundle's.
+        """The box of a scene in its own units; it may have been moved and scaled into the bundle's.
 
         Raises:
             ValueError: an unknown scene.
@@ -359,7 +359,8 @@ class Scenes:
             place = nerf.normalize(placement.points(points.to(self.model.device)))  # type: ignore[operator]
             planes = field.view_planes([SceneView(index)])
             values, _ = field(place, torch.zeros(len(place), dtype=torch.long, device=place.device), planes)
-        inside = (place.abs() <= 1).all(dim=-1)
+        low, high = self.box_of(name).to(points)
+        inside = (place.abs() <= 1).all(dim=-1) & ((points >= low) & (points <= high)).all(dim=-1).to(place.device)
         return torch.where(inside, values * placement.scale, torch.zeros_like(values)).float().cpu()
 
     def point_cloud(self, name: str, views: int = 24, points: int = 200_000, seed: int = 0) -> "PointCloud":

@@ -1,12 +1,12 @@
-"""Where a scene stands in the box of a shared bundle: a uniform scale and a translation.
+"""Where a scene stands in the box of a shared bundle, and what part of that it fills.
 
 Notation: x is a point in the scene's own units, y = s x + t the same point in the units of the box. There is no
-rotation, so directions are the same in both.
+rotation, so directions are the same in both, and a box stays one.
 """
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Dict, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -16,9 +16,16 @@ from nerfstudio.cameras.rays import RayBundle
 from torch import Tensor
 
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.fields.boxes import intersect_box
+from latent_nerfstudio.fields.scene_view import SceneView, blend
+
+Corner = Tuple[float, float, float]
+"""x, y and z of a corner of a box."""
 
 BOX_TOLERANCE = 0.05
 """How far a scene may reach beyond a box, of the box's size, and still stay where it is."""
+
+AGAIN = "write the scene file again"
 
 LARGEST = 1e9
 """Largest scale and coordinate, and 1 over the smallest scale."""
@@ -33,21 +40,24 @@ FARTHEST = 1e4
 
 @dataclass(frozen=True)
 class Placement:
-    """y = scale x + shift; the identity by default."""
+    """y = scale x + shift, and the scene's own box; by default the identity, and all of the bundle's box."""
 
     scale: float = 1.0
     """Units of the box that one unit of the scene takes, > 0."""
-    shift: Tuple[float, float, float] = (0.0, 0.0, 0.0)
+    shift: Corner = (0.0, 0.0, 0.0)
     """Where the scene's origin lies in the box."""
+    box: Optional[Tuple[Corner, Corner]] = None
+    """Lower and upper corner of what the scene fills, in its own units; its rays end there. None: all of the bundle's
+    box."""
 
     @property
     def is_identity(self) -> bool:
         """Whether nothing moves."""
-        return self == Placement()
+        return (self.scale, self.shift) == (1.0, (0.0, 0.0, 0.0))
 
     @property
     def inverse(self) -> "Placement":
-        """From the box to the scene's own units."""
+        """From the units of the box to the scene's own, without a box."""
         x, y, z = (-value / self.scale for value in self.shift)
         return Placement(1 / self.scale, (x, y, z))
 
@@ -63,33 +73,50 @@ class Placement:
 
     def as_fact(self) -> Dict[str, Any]:
         """JSON values, for `placement_from`."""
-        return {"scale": self.scale, "shift": list(self.shift)}
+        fact: Dict[str, Any] = {"scale": self.scale, "shift": list(self.shift)}
+        return fact if self.box is None else {**fact, "box": [list(corner) for corner in self.box]}
 
 
 def placement_from(fact: Any, where: str) -> Placement:
     """The placement of JSON values.
 
     Raises:
-        ValueError: other entries than `scale` and `shift`, or numbers that no scene has.
+        ValueError: other entries than `scale`, `shift` and perhaps `box`, or numbers that no scene has.
     """
-    values = fact if isinstance(fact, dict) and set(fact) == {"scale", "shift"} else {"scale": None, "shift": []}
-    scale, shift = values["scale"], values["shift"] if isinstance(values["shift"], list) else []
-    numbers = [scale, *shift]
-    good = len(numbers) == 4 and all(type(n) in (int, float) and abs(n) <= LARGEST for n in numbers)
-    if not good or not scale * LARGEST >= 1:
+    values: Dict[str, Any] = {"scale": None, "shift": None}
+    if isinstance(fact, dict) and set(fact) - {"box"} == set(values):
+        values = fact
+    if not is_point([values["scale"]] * 3) or not values["scale"] * LARGEST >= 1 or not is_point(values["shift"]):
         expected = f"a positive scale and a shift of three numbers up to {LARGEST:g} as placement"
-        raise ValueError(problem(where, expected, repr(fact)[:100], "write the scene file again"))
-    x, y, z = map(float, shift)
-    return Placement(float(scale), (x, y, z))
+        raise ValueError(problem(where, expected, repr(fact)[:100], AGAIN))
+    x, y, z = map(float, values["shift"])
+    return Placement(float(values["scale"]), (x, y, z), box_from(values["box"], where) if "box" in values else None)
 
 
-def placement_of(box: Float[np.ndarray, "2 3"], into: Float[np.ndarray, "2 3"]) -> Placement:
-    """The placement that fills a box with a scene, centre on centre; the identity where the scene is within already and
-    large enough.
+def box_from(corners: Any, where: str) -> Tuple[Corner, Corner]:
+    """The corners of a box of JSON values; refuses others, and a box without volume."""
+    if isinstance(corners, list) and len(corners) == 2 and all(map(is_point, corners)):
+        low, high = ((float(x), float(y), float(z)) for x, y, z in corners)
+        if all(a < b for a, b in zip(low, high, strict=True)):
+            return low, high
+    expected = f"a box of two corners, the lower one first, of numbers up to {LARGEST:g}, in its placement"
+    raise ValueError(problem(where, expected, repr(corners)[:100], AGAIN))
+
+
+def is_point(values: Any) -> bool:
+    """Whether JSON values are three numbers of a size that scenes have."""
+    numbers = values if isinstance(values, list) else []
+    return len(numbers) == 3 and all(type(n) in (int, float) and abs(n) <= LARGEST for n in numbers)
+
+
+def placement_of(box: Float[np.ndarray, "2 3"], into: Float[np.ndarray, "2 3"], is_bounded: bool = True) -> Placement:
+    """The placement that fills a box with a scene, centre on centre; nothing moves where the scene is within already
+    and large enough.
 
     Args:
         box: corners of the scene's box, the lower one first, in its own units.
         into: corners of the box to fill.
+        is_bounded: whether there is nothing outside of the scene's box, so that its rays end there.
 
     Raises:
         ValueError: a box without volume, or one that is too large, small or far away to be scaled.
@@ -102,31 +129,73 @@ def placement_of(box: Float[np.ndarray, "2 3"], into: Float[np.ndarray, "2 3"]) 
     scale = float(((wanted[1] - wanted[0]) / (own[1] - own[0])).min())
     is_within = (own[0] >= wanted[0] - margin).all() and (own[1] <= wanted[1] + margin).all()
     if is_within and scale * SMALLEST_SHARE <= 1:
-        return Placement()
-    if np.abs(own).max() > FARTHEST * (own[1] - own[0]).max():
+        scale, shift = 1.0, [0.0, 0.0, 0.0]
+    elif np.abs(own).max() > FARTHEST * (own[1] - own[0]).max():
         got = f"{box_words(own)}, where cameras of float32 are not told apart"
         do = "subtract its centre from cameras and box"
         raise ValueError(problem("box", f"one within {FARTHEST:g} of its sides from the origin", got, do))
-    shift = (wanted.mean(axis=0) - scale * own.mean(axis=0)).tolist()
-    return placement_from({"scale": scale, "shift": shift}, f"box {box_words(own)}")
+    else:
+        shift = (wanted.mean(axis=0) - scale * own.mean(axis=0)).tolist()
+    fact = {"scale": scale, "shift": shift}
+    placed = scale * own + np.array(shift)
+    slack = 1e-6 * (wanted[1] - wanted[0])
+    if is_bounded and ((placed[0] > wanted[0] + slack) | (placed[1] < wanted[1] - slack)).any():
+        fact["box"] = own.tolist()
+    return placement_from(fact, f"box {box_words(own)}")
 
 
-def placement_table(placements: Sequence[Placement]) -> Float[Tensor, "scenes 4"]:
-    """Placements as rows: scale, then shift."""
-    return torch.tensor([[p.scale, *p.shift] for p in placements], dtype=torch.float64)
+def placement_table(placements: Sequence[Placement]) -> Float[Tensor, "scenes 10"]:
+    """Placements as rows: scale, shift, and the corners of the scene's own box in the units of the bundle's."""
+    whole = ((-LARGEST,) * 3, (LARGEST,) * 3)
+    rows = []
+    for p in placements:
+        low, high = whole if p.box is None else p.points(torch.tensor(p.box, dtype=torch.float64)).tolist()
+        rows.append([p.scale, *p.shift, *low, *high])
+    return torch.tensor(rows, dtype=torch.float64)
 
 
-def placed_rays(rays: RayBundle, rows: Float[Tensor, "*rays 4"]) -> RayBundle:
+def placements_from(rows: Float[Tensor, "scenes columns"]) -> List[Placement]:
+    """The placements of rows of `placement_table`; of four columns, as before there were boxes, those of no box."""
+    placements = []
+    for scale, x, y, z, *corners in rows.tolist():
+        placement = Placement(scale, (x, y, z))
+        if corners and abs(corners[0]) < LARGEST:
+            own = placement.inverse.points(torch.tensor(corners, dtype=torch.float64).view(2, 3)).tolist()
+            placement = dataclasses.replace(placement, box=(tuple(own[0]), tuple(own[1])))
+        placements.append(placement)
+    return placements
+
+
+def row_of_view(view: SceneView, rows: Float[Tensor, "scenes 10"]) -> Float[Tensor, "1 10"]:
+    """The row of what is shown of scenes: blends stand in between, in a box that holds those of both; a base plane is
+    of no scene, and fills all of the bundle's box."""
+    own = rows[list(view.scenes)]
+    low, high = own[:, 4:7].amin(dim=0, keepdim=True), own[:, 7:].amax(dim=0, keepdim=True)
+    if view.parts == "base plane":
+        low, high = torch.full_like(low, -LARGEST), torch.full_like(high, LARGEST)
+    return torch.cat([blend(own[:, :4], view.share), low, high], dim=1)
+
+
+def placed_rays(rays: RayBundle, rows: Float[Tensor, "*rays columns"]) -> RayBundle:
     """A copy of rays with their origins and bounds in the units of the box.
 
     Args:
         rays: in the scenes' own units.
         rows: of `placement_table`, one for each ray.
     """
-    scale, shift = rows[..., :1].to(rays.origins), rows[..., 1:].to(rays.origins)
+    scale, shift = rows[..., :1].to(rays.origins), rows[..., 1:4].to(rays.origins)
     moved = {"origins": scale * rays.origins + shift}
     moved.update({name: scale * bound for name in ("nears", "fars") if (bound := getattr(rays, name)) is not None})
     return dataclasses.replace(rays, **moved)
+
+
+def bounded_rays(rays: RayBundle, rows: Float[Tensor, "rays 10"]) -> RayBundle:
+    """A copy of placed rays that begin and end at their scene's own box; those that miss it end before they begin."""
+    boxes = torch.stack([rows[:, 4:7], rows[:, 7:]]).to(rays.origins)
+    nears, fars, _ = (bound[:, None] for bound in intersect_box(rays.origins, rays.directions, boxes))
+    if rays.nears is not None and rays.fars is not None:
+        nears, fars = torch.maximum(nears, rays.nears), torch.minimum(fars, rays.fars)
+    return dataclasses.replace(rays, nears=nears, fars=fars)
 
 
 def box_words(box: Float[np.ndarray, "2 3"]) -> str:

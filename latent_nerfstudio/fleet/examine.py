@@ -73,7 +73,7 @@ def placement_in(frames: SceneFrames, into: Float[np.ndarray, "2 3"], unbounded:
     own = frames.aabb
     if own is None and len(frames) >= CARVED_FROM:
         own = bounds_from_silhouettes([frames])[0]
-    placement = Placement() if own is None else placement_of(own, into)
+    placement = Placement() if own is None else placement_of(own, into, not unbounded)
     box = placement.inverse.points(torch.tensor(into)).numpy()
     where = f"scene '{frames.name}'"
     seen = sees(frames, box).sum()

@@ -105,7 +105,7 @@ def placements_for(
 ) -> List[Placement]:
     """Where scenes stand in the bundle's box, which its base planes fill; says which of them are moved."""
     into = np.array(bundle.aabb)
-    placements = [placement_of(box, into) for box in boxes]
+    placements = [placement_of(box, into, not bundle.scene_contraction) for box in boxes]
     moved = [i for i, placement in enumerate(placements) if not placement.is_identity]
     if moved:
         i = moved[0]

@@ -14,9 +14,10 @@ from nerfstudio.models.base_model import Model, ModelConfig
 from torch import Tensor, nn
 
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.fields.boxes import cropped_box
 from latent_nerfstudio.fields.heads import Range, color_heads, widen
 from latent_nerfstudio.models.proposals import keep_clocks
-from latent_nerfstudio.models.rendering import clip_rays, cropped_box, for_all_rays
+from latent_nerfstudio.models.rendering import clip_rays, for_all_rays
 
 DEFAULT_NEAR, DEFAULT_FAR = 0.05, 1000.0
 """Bounds of rays where the model's config has none."""

@@ -18,10 +18,10 @@ from nerfstudio.models.instant_ngp import InstantNGPModelConfig, NGPModel
 from torch import Tensor
 from torch.nn import Parameter
 
+from latent_nerfstudio.fields.boxes import farthest_corner
 from latent_nerfstudio.fields.heads import MLPImplementation, mlp_implementation
 from latent_nerfstudio.models.channel_nerf import ChannelNeRF, NoCollider
 from latent_nerfstudio.models.occupancy import OccupancyGrid, Samples, composite_packed, packed_weights
-from latent_nerfstudio.models.rendering import farthest_corner
 
 
 @dataclass

@@ -15,9 +15,17 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.fields.placement import Placement, placed_rays, placement_table
+from latent_nerfstudio.fields.boxes import cropped_box
+from latent_nerfstudio.fields.placement import (
+    Placement,
+    bounded_rays,
+    placed_rays,
+    placement_table,
+    placements_from,
+    row_of_view,
+)
 from latent_nerfstudio.fields.rows import parameter_bytes
-from latent_nerfstudio.fields.scene_view import SceneView, blend
+from latent_nerfstudio.fields.scene_view import SceneView
 from latent_nerfstudio.fields.triplane_field import SCENE_PARAMETERS, TriplaneField
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig
 from latent_nerfstudio.latent_space.latent_space import BACKGROUND_SIDE, LatentSpace, NormalizerKind, as_float
@@ -182,15 +190,17 @@ class LatentModel(Model):
         return self.panel.current_scene
 
     def place(self, placements: Sequence[Placement]) -> None:
-        """Says where each scene stands in the NeRF's box; cameras, rays and depths stay in the scene's own units."""
+        """Says where each scene stands in the NeRF's box and what it fills of it; cameras, rays and depths stay in the
+        scene's own units."""
         self.placements = list(placements)
-        moved = any(not placement.is_identity for placement in placements)
-        self._placement_rows = placement_table(placements) if moved else None
+        is_plain = all(placement == Placement() for placement in placements)
+        self._placement_rows = None if is_plain else placement_table(placements)
 
     def box_of(self, scene: int) -> Float[Tensor, "2 3"]:
-        """What the NeRF's box is in a scene's own units."""
-        box = getattr(self.nerf, "aabb", self.scene_box.aabb).detach().float().cpu()
-        return self.placements[scene].inverse.points(box)
+        """A scene's own box, or all of the NeRF's where it has none, in the scene's own units."""
+        placement = self.placements[scene]
+        box = placement.inverse.points(getattr(self.nerf, "aabb", self.scene_box.aabb).detach().float().cpu())
+        return box if placement.box is None else cropped_box(box, torch.tensor(placement.box))
 
     def get_param_groups(self) -> Dict[str, List[Parameter]]:
         """The groups of the NeRF inside, and `decoder`."""
@@ -204,9 +214,15 @@ class LatentModel(Model):
         return [parameter for parameter in own if parameter is not None]
 
     def freeze_shared(self, base_planes: bool, mlp: bool) -> None:
-        """Stops training the base planes or the tiny MLP of a tri-plane NeRF; other NeRFs have none."""
-        if self.field is not None:
-            self.field.freeze(base_planes, mlp)
+        """Stops training the base planes or the tiny MLP of a tri-plane NeRF; other NeRFs have none.
+
+        Where either is trained, scenes fill all of the NeRF's box: what is shared must be empty where a later scene,
+        which may have no box of its own, is empty."""
+        if self.field is None:
+            return
+        self.field.freeze(base_planes, mlp)
+        if not mlp or (self.field.base_planes is not None and not base_planes):
+            self.place([replace(placement, box=None) for placement in self.placements])
 
     def get_training_callbacks(self, training_callback_attributes):
         return self.nerf.get_training_callbacks(training_callback_attributes)
@@ -235,7 +251,7 @@ class LatentModel(Model):
             scenes = torch.tensor([self.current_scene])
             rays.metadata["scene_index"] = torch.full_like(rays.origins[..., :1], self.current_scene, dtype=torch.long)
         placements = None if self._placement_rows is None else self._rows_of(rays.metadata["scene_index"], views)
-        rays = rays if placements is None else placed_rays(rays, placements)
+        rays = rays if placements is None else bounded_rays(placed_rays(rays, placements), placements)
         if not self.training:
             self.nerf.render_aabb = self._placed_crop()
         if isinstance(self.nerf, TriplaneModel):
@@ -254,23 +270,24 @@ class LatentModel(Model):
 
     @torch.no_grad()
     def meets_box(self, rays: RayBundle) -> Bool[Tensor, "rays"]:
-        """Which rays the NeRF renders: those that meet its box. Their metadata name their scenes."""
+        """Which rays the NeRF renders: those that meet its box and their scene's. Their metadata name their scenes."""
         result = torch.ones_like(rays.origins[:, 0], dtype=torch.bool)
         if not hasattr(self.nerf, "clip"):
             return result
         rows = self._rows_of(rays.metadata["scene_index"], ())
-        _, hit = self.nerf.clip(rays if rows is None else placed_rays(rays, rows))  # type: ignore[operator]
+        rays = rays if rows is None else bounded_rays(placed_rays(rays, rows), rows)
+        _, hit = self.nerf.clip(rays)  # type: ignore[operator]
         return result if hit is None else torch.zeros_like(result).index_fill(0, hit, True)
 
     def _rows_of(
         self, scene_index: Int[Tensor, "*rays 1"], views: Sequence[SceneView]
-    ) -> Optional[Float[Tensor, "*rays 4"]]:
-        """The placement of each ray's scene, or of its view, blends in between; None where no scene is moved."""
+    ) -> Optional[Float[Tensor, "*rays 10"]]:
+        """The placement of each ray's scene, or of its view; None where scenes are neither moved nor bounded."""
         if self._placement_rows is None:
             return None
         rows = self._placement_rows = self._placement_rows.to(scene_index.device)
         if views:
-            rows = torch.cat([blend(rows[list(view.scenes)], view.share) for view in views])
+            rows = torch.cat([row_of_view(view, rows) for view in views])
         return rows[scene_index[..., 0].long()]
 
     def _placed_crop(self) -> Optional[SceneBox]:
@@ -367,10 +384,12 @@ def check_no_views(nerf: Model, views: Sequence[SceneView]) -> None:
 
 
 def _take_placements(model: Any, state_dict: Dict[str, Any], prefix: str, *_: Any) -> None:
-    """Takes the placements of a checkpoint; scenes of one without stand where they are."""
+    """Takes the placements of a checkpoint; scenes of one without stand where they are. Nerfstudio loads a pipeline
+    twice, its model and what else it holds: the second time there is nothing to take."""
     rows = state_dict.pop(f"{prefix}{PLACEMENTS}", None)
-    found = [] if rows is None else [Placement(scale, (x, y, z)) for scale, x, y, z in rows.tolist()]
-    model.place(found or [Placement()] * len(model.scene_names))
+    if not any(name.startswith(prefix) for name in state_dict):
+        return
+    model.place([Placement()] * len(model.scene_names) if rows is None else placements_from(rows))
 
 
 def _add_notes(model: Any, state_dict: Dict[str, Any], prefix: str, local_metadata: Any) -> None:

@@ -16,8 +16,8 @@ from nerfacc import OccGridEstimator, accumulate_along_rays, render_weight_from_
 from torch import Tensor
 
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.fields.boxes import intersect_box
 from latent_nerfstudio.models.releases import has_nerfacc_kernels
-from latent_nerfstudio.models.rendering import intersect_box
 
 MAX_CANDIDATES = 1 << 22
 """Steps that are looked up at once, so that large chunks of rays do not take gigabytes."""

@@ -8,18 +8,17 @@ from typing import Dict, Optional, Tuple
 
 import torch
 import tyro
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from nerfacc import accumulate_along_rays, render_weight_from_density
 from nerfstudio.cameras.rays import RayBundle, RaySamples
 from nerfstudio.field_components.spatial_distortions import SceneContraction
 from nerfstudio.models.base_model import Model, ModelConfig
 from torch import Tensor
 
+from latent_nerfstudio.fields.boxes import MIN_SPAN, cropped_box, farthest_corner, intersect_box
+
 SOLID = 0.5
 """Opacity from which on a pixel shows an object, and has a depth."""
-
-MIN_SPAN = 1e-4
-"""Rays that touch the box over less than this are treated as missing it."""
 
 
 @dataclass
@@ -73,28 +72,6 @@ class BoxedModel(Model):
         """Mean squared error against `batch["latent"]` [rays, C], and the regularisers."""
         loss = (outputs["latent"] - batch["latent"]).square().mean()
         return {"latent_loss": loss, **self.get_regularization_dict(outputs)}  # type: ignore[operator]
-
-
-def intersect_box(
-    origins: Float[Tensor, "rays 3"], directions: Float[Tensor, "rays 3"], aabb: Float[Tensor, "2 3"], near: float = 0.0
-) -> Tuple[Float[Tensor, "rays"], Float[Tensor, "rays"], Bool[Tensor, "rays"]]:
-    """Entry, `near` at least, and exit of rays through an axis-aligned box (slab method), and whether they hit it."""
-    inverse = 1 / torch.where(directions.abs() < 1e-9, torch.full_like(directions, 1e-9), directions)
-    bounds = (aabb[:, None] - origins) * inverse
-    entry = bounds.amin(dim=0).amax(dim=-1).clamp(min=near)
-    leave = bounds.amax(dim=0).amin(dim=-1)
-    return entry, leave, leave > entry + MIN_SPAN
-
-
-def farthest_corner(origins: Float[Tensor, "rays 3"], aabb: Float[Tensor, "2 3"]) -> Float[Tensor, "rays 1"]:
-    """Distance from each origin to the box's farthest corner."""
-    return torch.maximum((origins - aabb[0]).abs(), (origins - aabb[1]).abs()).norm(dim=-1, keepdim=True)
-
-
-def cropped_box(aabb: Float[Tensor, "2 3"], crop: Float[Tensor, "2 3"]) -> Float[Tensor, "2 3"]:
-    """The part of a box that lies in another; without volume where they do not meet."""
-    low = torch.maximum(crop[0], aabb[0])
-    return torch.stack([low, torch.maximum(low, torch.minimum(crop[1], aabb[1]))])
 
 
 def clip_rays(

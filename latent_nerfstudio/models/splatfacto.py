@@ -17,12 +17,12 @@ from torch import Tensor
 from torch.nn import Parameter, ParameterDict
 
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.fields.boxes import farthest_corner
 from latent_nerfstudio.fields.heads import bound
 from latent_nerfstudio.latent_space.latent_space import to_device
 from latent_nerfstudio.latent_space.resolution import view_directions
 from latent_nerfstudio.models.channel_nerf import check_single_scene
 from latent_nerfstudio.models.releases import densify, is_trained
-from latent_nerfstudio.models.rendering import farthest_corner
 
 INITIAL_OPACITY = 0.1
 """Of fresh gaussians, as in Splatfacto."""

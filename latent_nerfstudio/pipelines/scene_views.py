@@ -22,7 +22,8 @@ class SceneViews:
         assert manager.table is not None
         self.manager, self.space, self.table = manager, model.latent_space, manager.table
         cameras = manager.latent_cameras
-        self.placements = placement_table(model.placements)[manager.picture_scenes].to(cameras.camera_to_worlds.device)
+        placements = placement_table(model.placements)[manager.picture_scenes, :4]  # all of the box
+        self.placements = placements.to(cameras.camera_to_worlds.device)
         poses, (scale, shift) = cameras.camera_to_worlds.float(), self.placements.float().split([1, 3], dim=1)
         self.poses = torch.cat([poses[..., :3], (scale * poses[..., 3] + shift)[..., None]], dim=-1)
         self.intrinsics = focal_and_centre(cameras)

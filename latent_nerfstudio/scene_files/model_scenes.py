@@ -3,12 +3,14 @@
 import math
 from typing import Any, Dict, Iterable, Iterator, Mapping, Optional, Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from nerfstudio.data.scene_box import SceneBox
 from torch import Tensor
 
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.fields.placement import box_words
 from latent_nerfstudio.fields.triplane_field import TriplaneField
 from latent_nerfstudio.models.bundle_start import COLOR_TOLERANCE
 from latent_nerfstudio.models.bundle_writing import settings_of
@@ -120,7 +122,17 @@ def put_scenes(model: LatentModel, scenes: Iterable[SceneFile]) -> int:
         placements[places[scene.name]] = scene.placement
         count += 1
     model.place(placements)
+    for index, name in enumerate(model.scene_names):
+        check_box(model, index, name)
     return count
+
+
+def check_box(model: LatentModel, index: int, name: str) -> None:
+    """Refuses a scene whose own box has no part in the NeRF's: there would be nothing to see."""
+    own, box = model.placements[index].box, model.box_of(index)
+    if not bool((box[0] < box[1]).all()):
+        expected = "one that meets the bundle's box"
+        raise ValueError(problem(f"scene {name!r}, box", expected, box_words(np.array(own)), "write the file again"))
 
 
 def put_row(table: Optional[Tensor], index: int, value: Optional[Tensor], where: str) -> None:

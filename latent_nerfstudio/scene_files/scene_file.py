@@ -65,7 +65,7 @@ KINDS: Dict[str, type] = {"format": str, "name": str, "bundle": str, "precision"
 """Entries of the metadata."""
 
 PLACEMENT = "placement"
-"""Entry of scenes that were moved into the bundle's box; others have none."""
+"""Entry of scenes that were moved into the bundle's box, or fill a part of it; others have none."""
 
 PRIVATE = ("worker",)
 """Facts that are not handed on: earlier versions of `lns fit-scenes` wrote host and process into scene files."""
@@ -86,7 +86,7 @@ class SceneFile:
     facts: Dict[str, Any]
     """What is known of it: psnr, seconds, steps, views, cameras and others; JSON values."""
     placement: Placement = Placement()
-    """From its own units, which cameras are given in, to those of the bundle's box."""
+    """From its own units, which cameras are given in, to those of the bundle's box, and its own box."""
 
 
 def write_scene_file(path: Path, scene: SceneFile, precision: Precision = "float16") -> int:
@@ -128,7 +128,7 @@ def pack_scene(scene: SceneFile, precision: Precision = "float16") -> bytes:
     meta: Dict[str, Any] = {"format": SCENE_FORMAT, "name": scene.name, "bundle": scene.bundle_hash}
     meta["precision"] = precision
     meta["facts"] = json_facts(public_facts(scene.facts), where)
-    if not scene.placement.is_identity:
+    if scene.placement != Placement():
         meta[PLACEMENT] = scene.placement.as_fact()
     return signed(meta, tensors, where)
 

@@ -8,10 +8,22 @@ import torch
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.cameras.rays import RayBundle
 
-from latent_nerfstudio.fields.placement import Placement, placed_rays, placement_from, placement_of, placement_table
+from latent_nerfstudio.fields.placement import (
+    Placement,
+    bounded_rays,
+    placed_rays,
+    placement_from,
+    placement_of,
+    placement_table,
+    placements_from,
+    row_of_view,
+)
+from latent_nerfstudio.fields.scene_view import SceneView
 
 UNIT = np.array([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
 THREE = Placement(1 / 3, (0.5, -0.25, 0.0))
+BOXED = Placement(2.0, (1.0, 0.0, 0.0), ((-1.0, -0.5, -0.25), (0.0, 0.5, 0.25)))
+"""In units of the bundle's box its own is (-1, -1, -0.5) to (1, 1, 0.5)."""
 
 
 def test_a_scene_three_times_as_large_and_elsewhere_fills_the_box():
@@ -31,7 +43,18 @@ def test_the_longest_side_decides_and_the_middle_stays_the_middle():
 
 @pytest.mark.parametrize("side", [0.26, 1.0, 1.09])
 def test_what_is_within_stays_where_it_is(side):
-    assert placement_of(side * UNIT, UNIT).is_identity
+    placement = placement_of(side * UNIT, UNIT)
+    assert placement.is_identity
+    low = (-side,) * 3
+    assert placement.box == (None if side >= 1 else (low, (side,) * 3))
+
+
+def test_a_scene_keeps_its_box_where_that_is_less_than_the_bundles():
+    flat = np.array([[0.0, 0.0, 0.0], [8.0, 1.0, 2.0]])
+    assert placement_of(flat, UNIT).box == ((0.0, 0.0, 0.0), (8.0, 1.0, 2.0))
+    assert placement_of(flat, UNIT, is_bounded=False).box is None
+    assert placement_of(3 * UNIT, UNIT).box is None
+    assert placement_of(UNIT * (9, 3, 3), UNIT).box == ((-9.0, -3.0, -3.0), (9.0, 3.0, 3.0))
 
 
 def test_what_is_too_small_for_texels_fills_the_box():
@@ -79,8 +102,62 @@ def test_rays_keep_their_directions_and_their_bounds_are_scaled():
     assert torch.equal(moved.directions, directions) and torch.equal(rays.origins[0], origins[0])
 
 
-def test_facts_come_back():
-    assert placement_from(THREE.as_fact(), "scene") == THREE
+def test_rays_begin_and_end_at_their_scenes_own_box():
+    """Along x: through BOXED from -1 to 1, beside it, with bounds of the ray's own, and in a scene without a box."""
+    origins = torch.tensor([[-3.0, 0.0, 0.0], [-3.0, 0.0, 0.6], [-3.0, 0.0, 0.0], [-3.0, 0.0, 0.0]])
+    rays = RayBundle(origins, torch.eye(3)[:1].expand(4, 3), torch.ones(4, 1))
+    rows = placement_table([BOXED, BOXED, BOXED, Placement()])
+    cut = bounded_rays(rays, rows)
+    assert cut.nears is not None and cut.fars is not None and rays.nears is None
+    assert cut.nears.flatten()[[0, 2]].tolist() == pytest.approx([2, 2])
+    assert cut.fars.flatten()[[0, 2]].tolist() == pytest.approx([4, 4])
+    assert float(cut.fars[1]) < float(cut.nears[1])
+    assert float(cut.nears[3]) == 0 and float(cut.fars[3]) > 1e8
+    rays.nears, rays.fars = torch.tensor([[0.0], [0.0], [2.5], [1.0]]), torch.tensor([[9.0], [9.0], [3.0], [9.0]])
+    cut = bounded_rays(rays, rows)
+    assert cut.nears is not None and cut.nears.flatten()[[0, 2, 3]].tolist() == pytest.approx([2, 2.5, 1])
+    assert cut.fars is not None and cut.fars.flatten()[[0, 2, 3]].tolist() == pytest.approx([4, 3, 9])
+
+
+def test_a_blend_has_a_box_that_holds_both_and_a_base_plane_has_none():
+    other = Placement(box=((-0.5, -2.0, 0.0), (2.0, 0.0, 1.0)))
+    rows = placement_table([BOXED, other])
+    row = row_of_view(SceneView(0, other=1, share=0.25), rows)[0]
+    assert row[:4].tolist() == pytest.approx([1.75, 0.75, 0, 0])
+    assert row[4:].tolist() == pytest.approx([-1, -2, -0.5, 2, 1, 1])
+    assert torch.equal(row_of_view(SceneView(1), rows)[0], rows[1])
+    assert row_of_view(SceneView(1, parts="base plane"), rows)[0, 4:].abs().min() > 1e8
+
+
+def test_tables_come_back_and_so_do_those_of_before_there_were_boxes():
+    assert placements_from(placement_table([BOXED, THREE, Placement()])) == [BOXED, THREE, Placement()]
+    assert placements_from(placement_table([THREE, BOXED])[:, :4]) == [THREE, Placement(BOXED.scale, BOXED.shift)]
+
+
+@pytest.mark.parametrize("placement", [THREE, BOXED])
+def test_facts_come_back(placement):
+    assert placement_from(placement.as_fact(), "scene") == placement
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        None,
+        [],
+        [[0, 0, 0]],
+        [[0, 0, 0], [1, 1]],
+        [[0, 0, 0], [1, 1, 0]],
+        [[1, 1, 1], [0, 0, 0]],
+        [[0, 0, 0], [1, 1, math.nan]],
+        [[0, 0, 0], [1, 1, 1e30]],
+        [[0, 0, 0], [1, 1, "1"]],
+        [[0, 0, 0], [1, 1, True]],
+        {"low": [0, 0, 0], "high": [1, 1, 1]},
+    ],
+)
+def test_a_box_that_is_none_is_refused(box):
+    with pytest.raises(ValueError, match=r"scene x: expected a box of two corners.*got .*; write"):
+        placement_from({"scale": 1.0, "shift": [0, 0, 0], "box": box}, "scene x")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from nerfstudio.data.scene_box import SceneBox
 from small_nerfs import LINEAR, rays_at, small_kplanes, small_ngp
 from tiny import small_nerf
 
-from latent_nerfstudio.models.rendering import farthest_corner
+from latent_nerfstudio.fields.boxes import farthest_corner
 
 CAPTURED = {"grid_levels": 3, "alpha_thre": 0.01, "cone_angle": 0.02, "far_plane": 20.0}
 NERFS = {"triplane": small_nerf, "kplanes": small_kplanes, "instant-ngp": small_ngp}

@@ -69,6 +69,56 @@ def test_checkpoints_and_scene_files_keep_the_placement(model, tmp_path):
     assert other.box_of(1).mean(dim=0).tolist() == pytest.approx([-1.5, 6.0, -0.75])
 
 
+LOWER_HALF = Placement(THIRD.scale, THIRD.shift, ((-4.5, 3.0, -3.75), (1.5, 9.0, -0.75)))
+"""THIRD, with a box of its own that is the lower half of the NeRF's."""
+
+
+def test_nothing_is_seen_beyond_a_scenes_own_box_as_if_it_were_cropped(model):
+    model.render_aabb = SceneBox(aabb=torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 0.0]]))
+    cropped = model.renderer.render_scenes(camera_of(24, 16), [0])
+    model.render_aabb = None
+    whole = rendered(model, 1)["accumulation"]
+    model.place([Placement(), LOWER_HALF])
+    own = rendered(model, 1)
+    for name in ("rgb", "accumulation"):
+        torch.testing.assert_close(own[name], cropped[name], atol=2e-4, rtol=0)
+    assert float((whole - own["accumulation"]).abs().max()) > 0.1
+    torch.testing.assert_close(own["depth"], 3 * cropped["depth"], atol=2e-3, rtol=1e-4)
+    assert model.box_of(1)[1].tolist() == pytest.approx([1.5, 9.0, -0.75])
+
+
+def test_rays_that_miss_a_scenes_own_box_are_not_drawn(model):
+    model.place([Placement(), Placement(THIRD.scale, THIRD.shift, ((-2.0, 5.0, -1.5), (-1.5, 7.0, 0.0)))])
+    rays = THIRD.inverse.cameras(camera_of(24, 16)).generate_rays(0).flatten()
+    rays.metadata["scene_index"] = torch.ones(len(rays), 1, dtype=torch.long)
+    meets = model.meets_box(rays)
+    assert 0 < int(meets.sum()) < len(rays)
+    seen = model.get_outputs(rays)["accumulation"][:, 0] > 0
+    assert not bool((seen & ~meets).any())
+
+
+def test_a_scenes_own_box_is_kept_in_checkpoints_and_files(model, tmp_path):
+    model.place([Placement(), LOWER_HALF])
+    other = latent_model_of(nerf=small_nerf(macro_features=3, num_base_planes=2))
+    other.load_state_dict(model.state_dict())
+    assert other.placements[0] == Placement()
+    assert torch.allclose(other.box_of(1), model.box_of(1))
+    path = tmp_path / "b.safetensors"
+    write_scene_file(path, list(scene_files_of(model, "0" * 64))[1])
+    other.place([Placement()] * 2)
+    put_scenes(other, [read_scene_file(path)])
+    assert torch.equal(other.box_of(1), model.box_of(1))
+
+
+def test_a_box_beside_the_bundles_is_refused(model):
+    from dataclasses import replace
+
+    scene = list(scene_files_of(model, "0" * 64))[0]
+    beside = replace(scene, placement=Placement(box=((3.0, 3.0, 3.0), (4.0, 4.0, 4.0))))
+    with pytest.raises(ValueError, match=r"scene 'a', box: expected .*, got .*; "):
+        put_scenes(model, [beside])
+
+
 def test_a_checkpoint_of_before_stands_where_it_is(model):
     old = latent_model_of(nerf=small_nerf(macro_features=3, num_base_planes=2)).state_dict()
     model.load_state_dict(old)

@@ -6,7 +6,8 @@ import pytest
 import torch
 from nerfstudio.cameras.rays import Frustums, RaySamples
 
-from latent_nerfstudio.models.rendering import composite, intersect_box, ray_weights
+from latent_nerfstudio.fields.boxes import intersect_box
+from latent_nerfstudio.models.rendering import composite, ray_weights
 
 BOX = torch.tensor([[-1.0, -2.0, 0.0], [1.0, 0.5, 3.0]])
 

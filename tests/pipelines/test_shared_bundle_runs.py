@@ -4,6 +4,7 @@ import pytest
 import torch
 from tiny import latent_model_of, pipeline_config_of, pipeline_of, small_nerf
 
+from latent_nerfstudio.fields.placement import Placement
 from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 
 NERF = {"macro_features": 3, "num_base_planes": 2}
@@ -56,6 +57,17 @@ def test_what_a_bundle_brings_is_kept_by_default(balls, bundle):
     assert len(pipeline.get_param_groups()["shared_planes"]) == 2 and "mlp" not in pipeline.get_param_groups()
 
 
+def test_scenes_end_at_their_own_box_where_nothing_shared_is_trained(balls, bundle):
+    """The balls' box, of their camera files, is less than the bundle's."""
+    pipeline = started(balls, bundle)
+    own = pipeline.datamanager.train_dataset.metadata["scene_boxes"]
+    for index, box in enumerate(own):
+        assert pipeline.latent_model.box_of(index).flatten().tolist() == pytest.approx(box.flatten().tolist())
+    for flag in ("train_base_planes", "train_mlp"):
+        placements = started(balls, bundle, **{flag: True}).latent_model.placements
+        assert [placement.box for placement in placements] == [None] * len(own)
+
+
 def test_shared_parts_are_trained_where_it_is_asked_for(balls, bundle):
     assert train(started(balls, bundle, train_base_planes=True)) == {"base", "weights", "micro"}
     assert train(started(balls, bundle, train_mlp=True)) == {"weights", "micro", "mlp"}
@@ -96,6 +108,15 @@ def test_a_run_is_opened_again_from_its_config_and_checkpoint(balls, bundle, tmp
     photo = torch.rand(16, 16, 3)
     assert torch.equal(other.latent_model.reconstruct(photo), pipeline.latent_model.reconstruct(photo))
     assert other.get_average_eval_image_metrics() == pipeline.get_average_eval_image_metrics()
+
+
+def test_moved_scenes_stay_moved_where_a_run_is_opened_again(balls, bundle):
+    """Nerfstudio loads a pipeline twice, of which the second time has no weights of the model."""
+    pipeline, other = started(balls, bundle), started(balls, bundle)
+    count = len(pipeline.latent_model.scene_names)
+    pipeline.latent_model.place([Placement(2.0, (0.5, 0.0, 0.0), ((-0.5,) * 3, (0.25,) * 3))] * count)
+    other.load_pipeline(pipeline.state_dict(), 4)
+    assert other.latent_model.placements == pipeline.latent_model.placements
 
 
 def test_a_bundle_with_another_encoder_is_refused(balls, kl, tmp_path):
