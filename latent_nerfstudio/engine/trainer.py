@@ -151,6 +151,8 @@ class LatentTrainer(Trainer):
             self.unwritten = self._wanted()
             has_all_steps = self._start_step > 0 and self._is_complete(self.last_step)
             self.is_finished = has_all_steps and self._has_an_end_to_write()
+            if self.config.write_bundle:
+                self.pipeline.latent_model.fill_box()
             if not self.is_finished:
                 check_memory(self.pipeline)
                 self.pipeline.prepare()

@@ -136,12 +136,17 @@ def placement_of(box: Float[np.ndarray, "2 3"], into: Float[np.ndarray, "2 3"], 
         raise ValueError(problem("box", f"one within {FARTHEST:g} of its sides from the origin", got, do))
     else:
         shift = (wanted.mean(axis=0) - scale * own.mean(axis=0)).tolist()
-    fact = {"scale": scale, "shift": shift}
-    placed = scale * own + np.array(shift)
-    slack = 1e-6 * (wanted[1] - wanted[0])
-    if is_bounded and ((placed[0] > wanted[0] + slack) | (placed[1] < wanted[1] - slack)).any():
-        fact["box"] = own.tolist()
-    return placement_from(fact, f"box {box_words(own)}")
+    placement = placement_from({"scale": scale, "shift": shift}, f"box {box_words(own)}")
+    return bounded(placement, own, wanted) if is_bounded else placement
+
+
+def bounded(placement: Placement, box: Float[np.ndarray, "2 3"], into: Float[np.ndarray, "2 3"]) -> Placement:
+    """A placement with the scene's own box, in its own units, unless that fills the NeRF's, `into`."""
+    slack = 1e-6 * (into[1] - into[0])
+    low, high = placement.points(torch.tensor(box, dtype=torch.float64)).numpy()
+    if (low <= into[0] + slack).all() and (high >= into[1] - slack).all():
+        return placement
+    return dataclasses.replace(placement, box=box_from(np.asarray(box, dtype=np.float64).tolist(), "box"))
 
 
 def placement_table(placements: Sequence[Placement]) -> Float[Tensor, "scenes 10"]:

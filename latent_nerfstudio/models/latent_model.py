@@ -18,6 +18,7 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.boxes import cropped_box
 from latent_nerfstudio.fields.placement import (
     Placement,
+    bounded,
     bounded_rays,
     placed_rays,
     placement_table,
@@ -145,10 +146,14 @@ class LatentModel(Model):
     def _build_nerf(self, bundle: Optional[SharedBundle]) -> Model:
         """The NeRF inside, fresh or started from a bundle; the config is left as it is, for config.yml."""
         config, box = self.config.nerf, self.scene_box
-        if bundle is not None and isinstance(config, TriplaneModelConfig):
-            boxes = (self.kwargs.get("metadata") or {}).get("scene_boxes") or [box.aabb.cpu()] * len(self.scene_names)
-            self.place(placements_for(bundle, self.scene_names, [np.asarray(own) for own in boxes]))
-            config, box = nerf_for(bundle, config), SceneBox(aabb=bundle.box)
+        if isinstance(config, TriplaneModelConfig):
+            known = (self.kwargs.get("metadata") or {}).get("scene_boxes") or [box.aabb.cpu()] * len(self.scene_names)
+            boxes = [np.asarray(own) for own in known]
+            if bundle is not None:
+                self.place(placements_for(bundle, self.scene_names, boxes))
+                config, box = nerf_for(bundle, config), SceneBox(aabb=bundle.box)
+            elif not config.scene_contraction:
+                self.place([bounded(Placement(), own, box.aabb.cpu().numpy()) for own in boxes])
         nerf = config.setup(
             scene_box=box,
             num_train_data=self.num_train_data,
@@ -214,15 +219,14 @@ class LatentModel(Model):
         return [parameter for parameter in own if parameter is not None]
 
     def freeze_shared(self, base_planes: bool, mlp: bool) -> None:
-        """Stops training the base planes or the tiny MLP of a tri-plane NeRF; other NeRFs have none.
+        """Stops training the base planes or the tiny MLP of a tri-plane NeRF; other NeRFs have none."""
+        if self.field is not None:
+            self.field.freeze(base_planes, mlp)
 
-        Where either is trained, scenes fill all of the NeRF's box: what is shared must be empty where a later scene,
-        which may have no box of its own, is empty."""
-        if self.field is None:
-            return
-        self.field.freeze(base_planes, mlp)
-        if not mlp or (self.field.base_planes is not None and not base_planes):
-            self.place([replace(placement, box=None) for placement in self.placements])
+    def fill_box(self) -> None:
+        """Lets every scene fill all of the NeRF's box: what later scenes are to share must be empty where they are, and
+        they may have no box of their own."""
+        self.place([replace(placement, box=None) for placement in self.placements])
 
     def get_training_callbacks(self, training_callback_attributes):
         return self.nerf.get_training_callbacks(training_callback_attributes)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from nerfstudio.configs.base_config import ViewerConfig
 from nerfstudio.engine.optimizers import AdamOptimizerConfig
-from tiny import pipeline_config_of, pipeline_of
+from tiny import pipeline_config_of, pipeline_of, write_ball
 
 from latent_nerfstudio.engine import progress as progress_module
 from latent_nerfstudio.engine import trainer as trainer_module
@@ -169,6 +169,16 @@ def test_what_the_end_of_a_killed_run_has_not_written_is_written_without_a_step(
 
     with pytest.raises(ValueError, match="expected more than the 6 steps of the loaded checkpoint, got 6; raise"):
         trainer_of(balls, kl, tmp_path / "run", write_bundle=True, load_dir=first.checkpoint_dir)
+
+
+def test_scenes_end_at_their_own_box_but_for_those_of_a_bundle(kl, tmp_path):
+    """A later scene of the bundle may have no box, and what it shares must be empty all around it."""
+    write_ball(tmp_path / "data" / "a")
+    write_ball(tmp_path / "data" / "b", aabb=[[-0.5] * 3, [0.5] * 3])
+    usual = trainer_of(tmp_path / "data", kl, tmp_path / "usual").pipeline.latent_model
+    assert [placement.box for placement in usual.placements] == [None, ((-0.5,) * 3, (0.5,) * 3)]
+    handed_on = trainer_of(tmp_path / "data", kl, tmp_path / "handed_on", write_bundle=True).pipeline.latent_model
+    assert [placement.box for placement in handed_on.placements] == [None, None]
 
 
 def test_a_checkpoint_that_a_killed_run_had_still_to_remove_is_removed(balls, kl, tmp_path, monkeypatch):
