@@ -171,6 +171,13 @@ def placements_from(rows: Float[Tensor, "scenes columns"]) -> List[Placement]:
     return placements
 
 
+def widened(rows: Float[Tensor, "scenes 10"], share: float) -> Float[Tensor, "scenes 10"]:
+    """Rows of `placement_table` whose boxes are wider on every side, by a share of their longest one."""
+    low, high = rows[:, 4:7], rows[:, 7:]
+    margin = share * (high - low).amax(dim=1, keepdim=True)
+    return torch.cat([rows[:, :4], low - margin, high + margin], dim=1)
+
+
 def row_of_view(view: SceneView, rows: Float[Tensor, "scenes 10"]) -> Float[Tensor, "1 10"]:
     """The row of what is shown of scenes: blends stand in between, in a box that holds those of both; a base plane is
     of no scene, and fills all of the bundle's box."""

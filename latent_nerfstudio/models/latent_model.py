@@ -24,6 +24,7 @@ from latent_nerfstudio.fields.placement import (
     placement_table,
     placements_from,
     row_of_view,
+    widened,
 )
 from latent_nerfstudio.fields.rows import parameter_bytes
 from latent_nerfstudio.fields.scene_view import SceneView
@@ -56,6 +57,10 @@ RENAMED: Dict[Optional[str], str] = {"bundled": "bundled-cars"}
 
 PLACEMENTS = "placements"
 """Name in a checkpoint of the scenes' placements."""
+
+MARGIN = 0.02
+"""How far rays go beyond a scene's own box, of its longest side: a latent at the edge of an object is a mixture with what
+is beside it. Pixels are sharper."""
 
 MOVING_HEIGHT = 128
 """Rows of the viewer's pictures while the camera moves, at least; RGB, which costs by the ray, has no such limit."""
@@ -199,7 +204,8 @@ class LatentModel(Model):
         scene's own units."""
         self.placements = list(placements)
         is_plain = all(placement == Placement() for placement in placements)
-        self._placement_rows = None if is_plain else placement_table(placements)
+        margin = 0.0 if self.latent_space.is_identity else MARGIN
+        self._placement_rows = None if is_plain else widened(placement_table(placements), margin)
 
     def box_of(self, scene: int) -> Float[Tensor, "2 3"]:
         """A scene's own box, or all of the NeRF's where it has none, in the scene's own units."""

@@ -17,6 +17,7 @@ from latent_nerfstudio.fields.placement import (
     placement_table,
     placements_from,
     row_of_view,
+    widened,
 )
 from latent_nerfstudio.fields.scene_view import SceneView
 
@@ -127,6 +128,12 @@ def test_a_blend_has_a_box_that_holds_both_and_a_base_plane_has_none():
     assert row[4:].tolist() == pytest.approx([-1, -2, -0.5, 2, 1, 1])
     assert torch.equal(row_of_view(SceneView(1), rows)[0], rows[1])
     assert row_of_view(SceneView(1, parts="base plane"), rows)[0, 4:].abs().min() > 1e8
+
+
+def test_a_wider_box_is_wider_on_every_side_by_a_share_of_its_longest():
+    wider = widened(placement_table([BOXED, Placement()]), 0.1)
+    assert wider[0].tolist() == pytest.approx([2, 1, 0, 0, -1.2, -1.2, -0.7, 1.2, 1.2, 0.7])
+    assert wider[1, 4:].abs().min() >= 1e9
 
 
 def test_tables_come_back_and_so_do_those_of_before_there_were_boxes():
