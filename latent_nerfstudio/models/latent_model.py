@@ -58,7 +58,7 @@ RENAMED: Dict[Optional[str], str] = {"bundled": "bundled-cars"}
 PLACEMENTS = "placements"
 """Name in a checkpoint of the scenes' placements."""
 
-MARGIN = 0.02
+MARGIN = 0.01
 """How far rays go beyond a scene's own box, of its longest side: a latent at the edge of an object is a mixture with what
 is beside it. Pixels are sharper."""
 
