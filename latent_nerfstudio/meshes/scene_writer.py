@@ -18,6 +18,8 @@ TEST_EVERY = 10
 """Every tenth view is a test view."""
 AABB_MARGIN = 0.02
 """Share of each side that the box of a scene is wider on either end than its mesh."""
+THINNEST = 0.03
+"""Sides of the box at least, of its longest: a sheet has a box as well."""
 SCENE_FILES = r"transforms\.json|images/\d+\.png"
 """Names of the files of a scene, which alone are replaced."""
 
@@ -76,7 +78,8 @@ def write_scene(
     density = camera.fx / float(np.linalg.norm(poses[0][:3, 3])) * SAMPLES_PER_AXIS
     caster = Raycaster(placed, shading=options.shading, samples_per_unit=density)
     low, high = placed.bounds()
-    margin = AABB_MARGIN * (high - low)
+    sides = high - low
+    margin = np.maximum(AABB_MARGIN * sides, (THINNEST - sides) / 2)
     names = [f"images/{index:04d}.png" for index in range(len(poses))]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with replacing_folder(folder, SCENE_FILES) as writing:

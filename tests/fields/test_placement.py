@@ -136,6 +136,26 @@ def test_a_wider_box_is_wider_on_every_side_by_a_share_of_its_longest():
     assert wider[1, 4:].abs().min() >= 1e9
 
 
+@pytest.mark.parametrize("unit", [1.0, 50.0])
+def test_the_own_box_of_what_is_flat_is_as_thick_as_texels(unit):
+    """A sheet of 1 x 1 x 0.0004, in units of its own; its box is wider about the same middle, 0.03 of the bundle's side
+    of 2 at least, and as it is in the other directions."""
+    sheet = unit * np.array([[-0.5, -0.5, 0.2498], [0.5, 0.5, 0.2502]])
+    placement = placement_of(sheet, UNIT)
+    assert placement.box is not None
+    low, high = placement.points(torch.tensor(placement.box, dtype=torch.float64))
+    assert float(high[2] - low[2]) == pytest.approx(0.06)
+    corners = np.array(placement.box)
+    np.testing.assert_allclose(corners.mean(axis=0), sheet.mean(axis=0), atol=1e-9)
+    np.testing.assert_array_equal(corners[:, :2], sheet[:, :2])
+
+
+@pytest.mark.parametrize("corner", [(-1e9, -1.0, -1.0), (-1.0, -1e9, -1e9)])
+def test_a_box_that_is_open_on_one_side_comes_back_from_a_table(corner):
+    endless = Placement(box=(corner, (0.0, 0.5, 1.0)))
+    assert placements_from(placement_table([endless])) == [endless]
+
+
 def test_tables_come_back_and_so_do_those_of_before_there_were_boxes():
     assert placements_from(placement_table([BOXED, THREE, Placement()])) == [BOXED, THREE, Placement()]
     assert placements_from(placement_table([THREE, BOXED])[:, :4]) == [THREE, Placement(BOXED.scale, BOXED.shift)]

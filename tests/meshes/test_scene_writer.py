@@ -7,6 +7,7 @@ import pytest
 import trimesh
 from PIL import Image
 
+from latent_nerfstudio.data.layouts import read_scene
 from latent_nerfstudio.meshes.scene_writer import ViewOptions, check_free, check_view_options, write_scene
 from latent_nerfstudio.meshes.surface import surface_of
 
@@ -46,6 +47,13 @@ def test_box_has_a_margin_of_two_percent(tmp_path, surface):
     write_scene(surface, tmp_path / "box", OPTIONS)
     aabb = json.loads((tmp_path / "box" / "transforms.json").read_text())["aabb"]
     np.testing.assert_allclose(aabb, [[-0.52, -0.26, -0.13], [0.52, 0.26, 0.13]])
+
+
+def test_a_sheet_without_thickness_has_a_box_that_is_read_again(tmp_path):
+    corners = [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1.0, 0.5, 0.0], [0.0, 0.5, 0.0]]
+    sheet = trimesh.Trimesh(corners, [[0, 1, 2], [0, 2, 3]], process=False)
+    write_scene(surface_of(sheet), tmp_path / "sheet", OPTIONS)
+    np.testing.assert_allclose(read_scene(tmp_path / "sheet").aabb, [[-0.52, -0.26, -0.015], [0.52, 0.26, 0.015]])
 
 
 def test_an_interrupted_scene_leaves_nothing(tmp_path, surface):
