@@ -188,14 +188,16 @@ def widened(rows: Float[Tensor, "scenes 10"], share: float) -> Float[Tensor, "sc
     return torch.cat([rows[:, :4], low - margin, high + margin], dim=1)
 
 
-def row_of_view(view: SceneView, rows: Float[Tensor, "scenes 10"]) -> Float[Tensor, "1 10"]:
-    """The row of what is shown of scenes: blends stand in between, in a box that holds those of both; a base plane is
-    of no scene, and fills all of the bundle's box."""
+def row_of_view(view: SceneView, rows: Float[Tensor, "scenes 10"], box: Float[Tensor, "2 3"]) -> Float[Tensor, "1 10"]:
+    """The row of what is shown of scenes: blends stand in between, and so does their box, that they begin and end as
+    the scenes are; a base plane is of no scene, and fills all of the bundle's box, `box`."""
     own = rows[list(view.scenes)]
-    low, high = own[:, 4:7].amin(dim=0, keepdim=True), own[:, 7:].amax(dim=0, keepdim=True)
+    corners = own[:, 4:]
+    if not torch.equal(corners[0], corners[-1]):
+        corners = torch.cat([corners[:, :3].maximum(box[0]), corners[:, 3:].minimum(box[1])], dim=1)
     if view.parts == "base plane":
-        low, high = torch.full_like(low, -LARGEST), torch.full_like(high, LARGEST)
-    return torch.cat([blend(own[:, :4], view.share), low, high], dim=1)
+        corners = corners.new_tensor(EVERYWHERE).view(1, 6)
+    return torch.cat([blend(own[:, :4], view.share), blend(corners, view.share)], dim=1)
 
 
 def placed_rays(rays: RayBundle, rows: Float[Tensor, "*rays columns"]) -> RayBundle:

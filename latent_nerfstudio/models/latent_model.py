@@ -297,7 +297,8 @@ class LatentModel(Model):
             return None
         rows = self._placement_rows = self._placement_rows.to(scene_index.device)
         if views:
-            rows = torch.cat([row_of_view(view, rows) for view in views])
+            box = self.nerf.aabb.to(rows)  # type: ignore[union-attr]
+            rows = torch.cat([row_of_view(view, rows, box) for view in views])
         return rows[scene_index[..., 0].long()]
 
     def _placed_crop(self) -> Optional[SceneBox]:

@@ -120,14 +120,18 @@ def test_rays_begin_and_end_at_their_scenes_own_box():
     assert cut.fars is not None and cut.fars.flatten()[[0, 2, 3]].tolist() == pytest.approx([4, 3, 9])
 
 
-def test_a_blend_has_a_box_that_holds_both_and_a_base_plane_has_none():
-    other = Placement(box=((-0.5, -2.0, 0.0), (2.0, 0.0, 1.0)))
-    rows = placement_table([BOXED, other])
-    row = row_of_view(SceneView(0, other=1, share=0.25), rows)[0]
+def test_the_box_of_a_blend_stands_in_between_and_a_base_plane_has_none():
+    """What of a box is beyond the bundle's counts for nothing: a scene without one is as one that fills all of it."""
+    box, other = torch.tensor(UNIT), Placement(box=((-0.5, -2.0, 0.0), (2.0, 0.0, 1.0)))
+    rows = placement_table([BOXED, other, Placement()])
+    row = row_of_view(SceneView(0, other=1, share=0.25), rows, box)[0]
     assert row[:4].tolist() == pytest.approx([1.75, 0.75, 0, 0])
-    assert row[4:].tolist() == pytest.approx([-1, -2, -0.5, 2, 1, 1])
-    assert torch.equal(row_of_view(SceneView(1), rows)[0], rows[1])
-    assert row_of_view(SceneView(1, parts="base plane"), rows)[0, 4:].abs().min() > 1e8
+    assert row[4:].tolist() == pytest.approx([-0.875, -1, -0.375, 1, 0.75, 0.625])
+    row = row_of_view(SceneView(0, other=2, share=0.5), rows, box)[0]
+    assert row[4:].tolist() == pytest.approx([-1, -1, -0.75, 1, 1, 0.75])
+    assert torch.equal(row_of_view(SceneView(1), rows, box)[0], rows[1])
+    assert torch.equal(row_of_view(SceneView(2, other=2, share=0.5), rows, box)[0], rows[2])
+    assert row_of_view(SceneView(1, parts="base plane"), rows, box)[0, 4:].abs().min() > 1e8
 
 
 def test_a_wider_box_is_wider_on_every_side_by_a_share_of_its_longest():

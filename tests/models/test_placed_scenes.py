@@ -87,6 +87,17 @@ def test_nothing_is_seen_beyond_a_scenes_own_box_as_if_it_were_cropped(model):
     assert model.box_of(1)[1].tolist() == pytest.approx([1.5, 9.0, -0.75])
 
 
+def test_a_blend_begins_and_ends_as_the_scenes_are(model):
+    """The same planes in two boxes: a video that blends does not jump where it leaves a scene."""
+    model.place([Placement(), Placement(box=((-1.0, -1.0, -1.0), (1.0, 1.0, 0.0)))])
+    first, second = (rendered(model, scene, Placement())["accumulation"] for scene in (0, 1))
+    assert float((first - second).abs().max()) > 0.1
+    for share, scene in ((1e-5, first), (1 - 1e-5, second)):
+        view = SceneView(0, other=1, share=share)
+        blend = rendered(model, view, Placement())["accumulation"]
+        torch.testing.assert_close(blend, scene, atol=1e-3, rtol=0)
+
+
 def test_rays_that_miss_a_scenes_own_box_are_not_drawn(model):
     model.place([Placement(), Placement(THIRD.scale, THIRD.shift, ((-2.0, 5.0, -1.5), (-1.5, 7.0, 0.0)))])
     rays = THIRD.inverse.cameras(camera_of(24, 16)).generate_rays(0).flatten()
