@@ -118,13 +118,18 @@ def find_bundle(run: "Run", model: "LatentModel") -> Optional["SharedBundle"]:
 
 
 def new_bundle(run: "Run", model: "LatentModel", place: Path, overwrite: bool) -> "SharedBundle":
-    """Writes a bundle of what a run's scenes share."""
+    """Writes a bundle of what a run's scenes share; says so where they have not learned what is around them."""
     from latent_nerfstudio.models.bundle_folder import FOLDER
     from latent_nerfstudio.models.bundle_writing import write_shared_bundle
     from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 
     check_free([place / FOLDER], overwrite)
     step = int(run.latest_checkpoint().stem.removeprefix("step-"))
+    if any(placement.box is not None for placement in model.placements):
+        print(
+            "The run's scenes end at their own boxes, and so does what they share: give scenes that are fitted against "
+            "this bundle their own `aabb` as well, or train with --write-bundle True, which learns what is around them"
+        )
     return read_shared_bundle(str(write_shared_bundle(place, model, step, {"method": run.method})))
 
 

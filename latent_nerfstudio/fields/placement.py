@@ -37,9 +37,9 @@ SMALLEST_SHARE = 0.25
 """Of a box's side that a scene takes at least where it stays where it is: a texel must not be as large as what it
 shows."""
 
-THINNEST = 0.03
-"""Of the longest side of a NeRF's box that each side of a scene's own takes at least, two texels of 64: what is flat is
-learned 4 dB better than in a box as thin as it is, which rays of a few samples pass unseen."""
+THINNEST = 0.02
+"""Of the longest side of a NeRF's box that each side of a scene's own takes at least, more than a texel of 64: rays of a
+few samples pass through what is thinner unseen."""
 
 FARTHEST = 1e4
 """How far from the origin a scene may be, in sides of its box: cameras are float32, and shake by a thousandth there."""

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from PIL import Image
 from small_nerfs import small_nerfacto
 from tiny import camera_of, latent_model_of, small_nerf
 
+from latent_nerfstudio.cli.export_scenes import new_bundle
 from latent_nerfstudio.cli.import_scenes import summary
 from latent_nerfstudio.engine.runs import load_pipeline, open_run
+from latent_nerfstudio.fields.placement import Placement
 from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle
@@ -75,6 +78,15 @@ def test_scenes_of_a_frozen_run_name_its_bundle_and_come_back_the_same(frozen_ru
         assert all(torch.equal(a, b) for a, b in zip(expected, got, strict=True))
     training = open_run(imported(tmp_path / "run")).training
     assert (training["scenes"], training["steps"]) == (["blue", "red"], 8)
+
+
+@pytest.mark.parametrize("box", [None, ((-0.5, -0.5, -0.5), (0.5, 0.5, 0.5))])
+def test_a_new_bundle_of_scenes_that_end_at_their_own_box_says_so(box, random_autoencoder, tmp_path, capsys):
+    model = latent_model_of(random_autoencoder, nerf=small_nerf(**FIELD))
+    model.place([Placement(), Placement(box=box)])
+    run = SimpleNamespace(latest_checkpoint=lambda: Path("step-000000003.ckpt"), method="latent-triplane")
+    assert new_bundle(run, model, tmp_path, overwrite=False).aabb == [[-1.0] * 3, [1.0] * 3]
+    assert ("--write-bundle True" in capsys.readouterr().out) == (box is not None)
 
 
 def test_int8_in_an_archive_renders_nearly_the_same(frozen_run, bundle, tmp_path):
