@@ -297,7 +297,7 @@ class LatentModel(Model):
             return None
         rows = self._placement_rows = self._placement_rows.to(scene_index.device)
         if views:
-            box = self.nerf.aabb.to(rows)  # type: ignore[union-attr]
+            box: Any = self.nerf.aabb.to(rows)  # type: ignore[operator]
             rows = torch.cat([row_of_view(view, rows, box) for view in views])
         return rows[scene_index[..., 0].long()]
 
