@@ -38,8 +38,8 @@ SMALLEST_SHARE = 0.25
 shows."""
 
 THINNEST = 0.02
-"""Of the longest side of a NeRF's box that each side of a scene's own takes at least, more than a texel of 64: rays of a
-few samples pass through what is thinner unseen."""
+"""Of the longest side of a NeRF's box that each side of a scene's own takes at least, more than a texel of 64: rays of
+a few samples pass through what is thinner unseen."""
 
 FARTHEST = 1e4
 """How far from the origin a scene may be, in sides of its box: cameras are float32, and shake by a thousandth there."""

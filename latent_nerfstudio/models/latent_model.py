@@ -59,8 +59,8 @@ PLACEMENTS = "placements"
 """Name in a checkpoint of the scenes' placements."""
 
 MARGIN = 0.01
-"""How far rays go beyond a scene's own box, of its longest side: a latent at the edge of an object is a mixture with what
-is beside it. Pixels are sharper."""
+"""How far rays go beyond a scene's own box, of its longest side: a latent at the edge of an object is a mixture with
+what is beside it. Pixels are sharper."""
 
 MOVING_HEIGHT = 128
 """Rows of the viewer's pictures while the camera moves, at least; RGB, which costs by the ray, has no such limit."""
