@@ -14,8 +14,8 @@ from latent_nerfstudio.api.scenes import Scenes
 from latent_nerfstudio.data.latent_cache import group_by
 from latent_nerfstudio.data.validation import check_poses, check_positive
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.fields.placement import placement_of
 from latent_nerfstudio.latent_space.resolution import latent_cameras, mask_of_latent
+from latent_nerfstudio.models.bundle_start import placements_for
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.names import check_name
@@ -49,7 +49,7 @@ def predict(
         do = "teach it one with lns learn-scene-encoder, or fit the scene with lns fit-scenes"
         raise ValueError(problem(f"bundle {bundle.folder}", "a scene encoder", "none", do))
     if box is not None:
-        model.place([placement_of(np.asarray(box), np.asarray(bundle.aabb))])
+        model.place(placements_for(bundle, [name], [np.asarray(box)]))
     groups = photos_of(model, pictures, flat, masks)  # type: ignore[arg-type]
     if not encoder.sees(groups):
         do = "check masks and cameras (Nerfstudio's axes: x right, y up, looking along -z), or give the scene's own box"
