@@ -18,8 +18,8 @@ TEST_EVERY = 10
 """Every tenth view is a test view."""
 AABB_MARGIN = 0.02
 """Share of each side that the box of a scene is wider on either end than its mesh."""
-THINNEST = 0.03
-"""Sides of the box at least, of its longest: a sheet has a box as well."""
+AABB_THINNEST = 0.03
+"""Share of the mesh's longest side that each side of its box has at least: a sheet has a box as well."""
 SCENE_FILES = r"transforms\.json|images/\d+\.png"
 """Names of the files of a scene, which alone are replaced."""
 
@@ -79,7 +79,7 @@ def write_scene(
     caster = Raycaster(placed, shading=options.shading, samples_per_unit=density)
     low, high = placed.bounds()
     sides = high - low
-    margin = np.maximum(AABB_MARGIN * sides, (THINNEST - sides) / 2)
+    margin = np.maximum(AABB_MARGIN * sides, (AABB_THINNEST * sides.max() - sides) / 2)
     names = [f"images/{index:04d}.png" for index in range(len(poses))]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with replacing_folder(folder, SCENE_FILES) as writing:

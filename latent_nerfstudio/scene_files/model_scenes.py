@@ -122,14 +122,17 @@ def put_scenes(model: LatentModel, scenes: Iterable[SceneFile]) -> int:
         placements[places[scene.name]] = scene.placement
         count += 1
     model.place(placements)
-    for index, name in enumerate(model.scene_names):
+    for name, index in places.items():
         check_box(model, index, name)
     return count
 
 
 def check_box(model: LatentModel, index: int, name: str) -> None:
     """Refuses a scene whose own box has no part in the NeRF's: there would be nothing to see."""
-    own, box = model.placements[index].box, model.box_of(index)
+    own = model.placements[index].box
+    if own is None:
+        return
+    box = model.box_of(index)
     if not bool((box[0] < box[1]).all()):
         expected = "one that meets the bundle's box"
         raise ValueError(problem(f"scene {name!r}, box", expected, box_words(np.array(own)), "write the file again"))

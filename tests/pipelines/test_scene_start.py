@@ -93,10 +93,10 @@ def test_scenes_of_a_bundle_start_closer_to_their_latents(balls, bundle):
     mean, fitted = (pipeline_from(balls, bundle, fit_scene_weights=steps) for steps in (0, 4))
     before = {name: value.clone() for name, value in fitted.state_dict().items()}
     for pipeline in (mean, fitted):
+        pipeline.latent_model.fill_box()  # within the balls' own a sample tells too little of a random bundle
         pipeline.prepare()
-    after, start = ([latent_error(pipeline, scene) for scene in range(3)] for pipeline in (fitted, mean))
-    assert sum(after) < 0.99 * sum(start)
-    assert all(one < 1.01 * other for one, other in zip(after, start, strict=True))  # a sample is not all of a scene
+    for scene in range(3):
+        assert latent_error(fitted, scene) < latent_error(mean, scene)
     field = mean.latent_model.nerf.field
     assert torch.equal(field.scene_weights, field.scene_weights[:1].expand(3, -1))
     assert not field.micro_planes.any()
