@@ -34,7 +34,7 @@ class DecodeLatents:
 
     def main(self) -> None:
         from latent_nerfstudio.api.latent_files import read_latents
-        from latent_nerfstudio.cli.export_scenes import check_free
+        from latent_nerfstudio.files.replacing import check_free
         from latent_nerfstudio.videos.writing import SETTINGS, check_video
 
         is_video = self.output.suffix.lower() in SETTINGS

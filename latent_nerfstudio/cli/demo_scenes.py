@@ -30,12 +30,10 @@ class DemoScenes:
 
     def main(self) -> None:
         from latent_nerfstudio.errors import check_least
-        from latent_nerfstudio.meshes.jobs import demo_jobs, make_scenes, worker_count
-        from latent_nerfstudio.meshes.scene_writer import check_free, check_view_options
+        from latent_nerfstudio.files.replacing import check_free
+        from latent_nerfstudio.meshes.jobs import demo_jobs, make_scenes
 
-        check_view_options(self.views, self.size, self.seed)
-        check_least(self, num_scenes=1, start=0)
-        worker_count(self.workers, self.num_scenes)
+        check_least(self, num_scenes=1, views=2, size=8, seed=0, start=0, workers=1)
         indices = range(self.start, self.start + self.num_scenes)
         jobs = demo_jobs(self.output, indices, self.seed, self.views, self.size, self.family)
         check_free([job.folder for job in jobs], self.overwrite)

@@ -26,7 +26,7 @@ class ExportMesh(OfScenes):
 
     def main(self) -> None:
         from latent_nerfstudio.api.meshes import check_suffix, mesh, save_mesh
-        from latent_nerfstudio.cli.export_scenes import check_free
+        from latent_nerfstudio.files.replacing import check_free
 
         check_suffix(self.output)
         check_free([self.output], self.overwrite)

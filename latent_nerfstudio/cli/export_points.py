@@ -25,8 +25,8 @@ class ExportPoints(OfScenes):
     overwrite: Overwrite = False
 
     def main(self) -> None:
-        from latent_nerfstudio.cli.export_scenes import check_free
         from latent_nerfstudio.errors import problem
+        from latent_nerfstudio.files.replacing import check_free
 
         if self.output.suffix.lower() != ".ply":
             raise ValueError(problem("output", "a .ply file", self.output, "change its ending"))

@@ -41,6 +41,7 @@ class ExportScenes:
 
     def write(self, run: "Run", output: Path, names: Sequence[str]) -> None:
         """The files, while nobody else writes there."""
+        from latent_nerfstudio.files.replacing import check_free
         from latent_nerfstudio.scene_files.model_scenes import scene_files_of
         from latent_nerfstudio.scene_files.plane_images import write_plane_images
         from latent_nerfstudio.scene_files.sources import write_scenes
@@ -81,17 +82,6 @@ def targets(output: Path, names: Sequence[str]) -> List[Path]:
     return [output] if is_archive(output) else [output / f"{name}.safetensors" for name in names]
 
 
-def check_free(paths: Sequence[Path], overwrite: bool) -> None:
-    """Refuses to write over files that are there, unless told to."""
-    from latent_nerfstudio.errors import problem
-
-    taken = [path for path in paths if path.exists()]
-    if taken and not overwrite:
-        more = f" (and {len(taken) - 1} more)" if len(taken) > 1 else ""
-        got, do = "a folder" if taken[0].is_dir() else "a file", "pass --overwrite or name another --output"
-        raise FileExistsError(problem(f"{taken[0]}{more}", "nothing there", got, do))
-
-
 def load_model(run: "Run") -> "LatentModel":
     """The model of a run with tri-planes, without the run's data."""
     from latent_nerfstudio.api import run_model
@@ -119,6 +109,7 @@ def find_bundle(run: "Run", model: "LatentModel") -> Optional["SharedBundle"]:
 
 def new_bundle(run: "Run", model: "LatentModel", place: Path, overwrite: bool) -> "SharedBundle":
     """Writes a bundle of what a run's scenes share; says so where they have not learned what is around them."""
+    from latent_nerfstudio.files.replacing import check_free
     from latent_nerfstudio.models.bundle_folder import FOLDER
     from latent_nerfstudio.models.bundle_writing import write_shared_bundle
     from latent_nerfstudio.models.shared_bundle import read_shared_bundle

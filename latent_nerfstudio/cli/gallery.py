@@ -24,7 +24,7 @@ class Gallery(OfScenes):
 
     def main(self) -> None:
         from latent_nerfstudio.api.loading import check_scenes
-        from latent_nerfstudio.cli.export_scenes import check_free
+        from latent_nerfstudio.files.replacing import check_free
         from latent_nerfstudio.gallery.page import write_gallery
         from latent_nerfstudio.gallery.strips import check_strip
 

@@ -33,9 +33,12 @@ class ImportAutoencoder:
         check_least(self, norm_num_groups=1)
         if self.scaling_factor is not None and not self.scaling_factor > 0:
             raise ValueError(problem("scaling_factor", "a positive number", self.scaling_factor, "try 0.18215"))
+        from latent_nerfstudio.files.hub import FILES
+        from latent_nerfstudio.files.replacing import check_free, check_replaceable, replacing_folder
         from latent_nerfstudio.latent_space import published
 
-        published.check_target(self.output, self.overwrite)
+        check_free([self.output], self.overwrite)
+        check_replaceable(self.output, FILES["autoencoder"])
         state = published.autoencoder_state(published.read_checkpoint(self.source), self.source)
         published.check_held(state, self.source)
         if self.config is None:
@@ -43,7 +46,8 @@ class ImportAutoencoder:
         else:
             config = published.read_config(self.config)
         vae: Any = published.build_autoencoder(config, state)
-        published.save_autoencoder(vae.half() if self.precision == "float16" else vae, self.output, self.overwrite)
+        with replacing_folder(self.output, FILES["autoencoder"]) as writing:
+            (vae.half() if self.precision == "float16" else vae).save_pretrained(writing)
         widths, channels = list(vae.config.block_out_channels), vae.config.latent_channels
         print(
             f"Wrote an autoencoder of {sum(p.numel() for p in vae.parameters()):,} parameters to {self.output}: "

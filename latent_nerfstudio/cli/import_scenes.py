@@ -45,7 +45,7 @@ class ImportScenes:
     overwrite: Overwrite = False
 
     def main(self) -> None:
-        from latent_nerfstudio.cli.export_scenes import check_free
+        from latent_nerfstudio.files.replacing import check_free
         from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 
         self._check()

@@ -21,7 +21,8 @@ class PackScenes:
 
     def main(self) -> None:
         """Writes the archive or the files; all are read and verified before the first is written."""
-        from latent_nerfstudio.cli.export_scenes import check_free, targets
+        from latent_nerfstudio.cli.export_scenes import targets
+        from latent_nerfstudio.files.replacing import check_free
         from latent_nerfstudio.scene_files.sources import read_scenes_from, write_scenes
 
         if not self.source:

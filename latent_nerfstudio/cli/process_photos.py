@@ -31,10 +31,9 @@ class ProcessPhotos:
 
     def main(self) -> None:
         """Writes the scene and says how many photos got poses."""
-        from latent_nerfstudio.meshes.scene_writer import check_free
-        from latent_nerfstudio.photos.process import PhotoOptions, find_photos, process_photos
+        from latent_nerfstudio.files.replacing import check_free
+        from latent_nerfstudio.photos.process import PhotoOptions, process_photos
 
-        find_photos(self.source)
         check_free([self.output], self.overwrite)
         options = PhotoOptions(self.matching, self.lens, self.longest_side, self.background, self.tolerance)
         print(process_photos(self.source, self.output, options))

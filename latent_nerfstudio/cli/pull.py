@@ -28,11 +28,10 @@ class Pull:
 
         if not is_hub_id(self.source):
             raise ValueError(problem("repository", "OWNER/NAME", repr(self.source), "correct the name"))
-        if self.output.exists() and not self.overwrite:
-            raise FileExistsError(problem(self.output, "nothing there", "something", "pass --overwrite"))
-        from latent_nerfstudio.files.replacing import check_replaceable, replacing_folder
+        from latent_nerfstudio.files.replacing import check_free, check_replaceable, replacing_folder
         from latent_nerfstudio.hub.packages import LAYOUT, Package
 
+        check_free([self.output], self.overwrite)
         check_replaceable(self.output, LAYOUT[self.kind])
         package = Package(self.source, self.kind)
         with replacing_folder(self.output, LAYOUT[self.kind]) as writing:

@@ -31,7 +31,7 @@ class RenderLatents(OfScenes):
     def main(self) -> None:
         from latent_nerfstudio.api.cameras import camera_path, check_side
         from latent_nerfstudio.api.latent_files import render_latents, write_latents
-        from latent_nerfstudio.cli.export_scenes import check_free
+        from latent_nerfstudio.files.replacing import check_free
 
         if self.output.suffix != ".safetensors":
             raise ValueError(problem("output", "a .safetensors file", self.output, "change its ending"))

@@ -33,16 +33,15 @@ class RenderMeshes:
 
     def main(self) -> None:
         """Writes the scenes of all meshes that can be rendered, and names the others at the end."""
-        from latent_nerfstudio.errors import problem
+        from latent_nerfstudio.errors import check_least, problem
         from latent_nerfstudio.escaping import for_terminal
-        from latent_nerfstudio.meshes.jobs import find_meshes, make_scenes, mesh_jobs, worker_count
-        from latent_nerfstudio.meshes.scene_writer import ViewOptions, check_free, check_view_options
+        from latent_nerfstudio.files.replacing import check_free
+        from latent_nerfstudio.meshes.jobs import find_meshes, make_scenes, mesh_jobs
+        from latent_nerfstudio.meshes.scene_writer import ViewOptions
 
-        check_view_options(self.views, self.size, self.seed)
-        files = find_meshes(self.source)
-        worker_count(self.workers, len(files))
+        check_least(self, views=2, size=8, seed=0, workers=1)
         options = ViewOptions(self.views, self.size, self.seed, shading=self.shading)
-        jobs = mesh_jobs(files, self.output, options, self.up_axis)
+        jobs = mesh_jobs(find_meshes(self.source), self.output, options, self.up_axis)
         check_free([job.folder for job in jobs], self.overwrite)
         broken = make_scenes(jobs, self.workers)
         if len(broken) < len(jobs):

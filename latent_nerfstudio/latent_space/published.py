@@ -12,9 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.hub import FILES
 from latent_nerfstudio.files.reading import BROKEN_ZIP, open_plain, read_json, unfolds, zip_in
-from latent_nerfstudio.files.replacing import check_replaceable, replacing_folder
 from latent_nerfstudio.latent_space.checks import check_config
 from latent_nerfstudio.latent_space.weights import build, check_fit, current_name, shown
 
@@ -177,25 +175,3 @@ def build_autoencoder(config: Mapping[str, Any], state: State) -> nn.Module:
     vae = make(dict(config))
     vae.load_state_dict(state)
     return vae.eval()
-
-
-def check_target(folder: Path, overwrite: bool) -> None:
-    """Makes sure that a folder may be written.
-
-    Raises:
-        FileExistsError: it exists, and may not be replaced or holds something else than an autoencoder.
-    """
-    if folder.exists() and not overwrite:
-        raise FileExistsError(problem(folder, "nothing there", "something", "pass --overwrite or name another folder"))
-    check_replaceable(folder, FILES["autoencoder"])
-
-
-def save_autoencoder(vae: Any, folder: Path, overwrite: bool = False) -> None:
-    """Writes an autoencoder in diffusers format: it is whole or absent.
-
-    Raises:
-        FileExistsError: see `check_target`.
-    """
-    check_target(folder, overwrite)
-    with replacing_folder(folder, FILES["autoencoder"]) as writing:
-        vae.save_pretrained(writing)

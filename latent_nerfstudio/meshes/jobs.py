@@ -11,10 +11,10 @@ from typing import Literal, Optional
 import numpy as np
 
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.replacing import remove_left_behind
+from latent_nerfstudio.files.replacing import check_replaceable, remove_left_behind
 from latent_nerfstudio.meshes.cars import car
 from latent_nerfstudio.meshes.goods import kind_of, thing
-from latent_nerfstudio.meshes.scene_writer import ViewOptions, write_scene
+from latent_nerfstudio.meshes.scene_writer import SCENE_FILES, ViewOptions, write_scene
 from latent_nerfstudio.meshes.surface import Surface, UpAxis, load_surface, surface_of
 from latent_nerfstudio.names import check_names, name_key
 
@@ -143,7 +143,9 @@ def make_scenes(jobs: list[SceneJob], num_workers: Optional[int] = None) -> list
 
     for folder in {job.folder.parent for job in jobs}:
         remove_left_behind(folder)
-    count = worker_count(num_workers, len(jobs))
+    for job in jobs:
+        check_replaceable(job.folder, SCENE_FILES)
+    count = max(1, min(num_workers or os.cpu_count() or 1, len(jobs)))
     if count == 1:
         with tqdm(total=sum(job.options.views for job in jobs), desc="Rendering", unit="view", delay=2) as bar:
             return [text for text in [failure_of(job, bar.update) for job in jobs] if text]
@@ -159,10 +161,3 @@ def make_scenes(jobs: list[SceneJob], num_workers: Optional[int] = None) -> list
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)  # work that has not begun is dropped
             raise
-
-
-def worker_count(num_workers: Optional[int], jobs: int) -> int:
-    """How many processes to use."""
-    if num_workers is not None and num_workers < 1:
-        raise ValueError(problem("workers", "at least 1", num_workers, "leave it out for one a core"))
-    return max(1, min(num_workers or os.cpu_count() or 1, jobs))

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.camera_file import frames_of, pinhole, splits_of, write_camera_file
 from latent_nerfstudio.files.replacing import replacing_folder
 from latent_nerfstudio.meshes.raycast import SAMPLES_PER_AXIS, PinholeCamera, Raycaster
@@ -34,28 +33,6 @@ class ViewOptions:
     seed: int
     """Of the camera positions."""
     shading: Shading = "smooth"
-
-
-def check_view_options(views: int, resolution: int, seed: int) -> None:
-    """Refuses numbers that no scene can be made of."""
-    if views < 2:
-        raise ValueError(problem("views", "at least 2 (one to train on, one to test on)", views, "try 60"))
-    if resolution < 8:
-        raise ValueError(problem("size", "at least 8 pixels", resolution, "try 128"))
-    if seed < 0:
-        raise ValueError(problem("seed", "an integer >= 0", seed, "try 0"))
-
-
-def check_free(folders: list[Path], overwrite: bool) -> None:
-    """Refuses to write over scenes that are there, unless told to, and over files."""
-    taken = [path for path in folders if path.exists()]
-    file = next((path for path in taken if not path.is_dir()), None)
-    if file is not None:
-        raise NotADirectoryError(problem(file, "a folder or nothing", "a file", "move it away"))
-    if taken and not overwrite:
-        more = f" (and {len(taken) - 1} more)" if len(taken) > 1 else ""
-        do = "pass --overwrite or choose another folder"
-        raise FileExistsError(problem(f"{taken[0]}{more}", "no scene of this name", "one", do))
 
 
 def write_scene(

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from latent_nerfstudio.data.bounds import camera_focus
 from latent_nerfstudio.data.layouts.frames import opencv_to_opengl
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.errors import check_least, problem
 from latent_nerfstudio.files.camera_file import frames_of, pinhole, write_camera_file
 from latent_nerfstudio.files.replacing import replacing_folder
 from latent_nerfstudio.photos.cut_out import border_colour, colour_of, object_mask
@@ -90,8 +90,7 @@ def name_in_scene(path: Path) -> str:
 
 def check_options(options: PhotoOptions) -> None:
     """Refuses numbers out of their range, and colours that are none."""
-    if options.longest_side < 16:
-        raise ValueError(problem("longest_side", "at least 16 pixels", options.longest_side, "raise --longest-side"))
+    check_least(options, longest_side=16)
     if not 0 <= options.tolerance <= 255:
         raise ValueError(problem("tolerance", "0 to 255", options.tolerance, "change --tolerance"))
     if options.background not in (None, "auto"):

@@ -47,6 +47,10 @@ def test_scenes_are_only_replaced_when_asked(tmp_path):
     assert contents(tmp_path) == before
     run(tmp_path, "--num-scenes", "1", "--views", "3", "--overwrite")
     assert len(contents(tmp_path)) == 4
+    (tmp_path / "car_0001").touch()
+    with pytest.raises(FileExistsError, match="car_0001: expected a folder or nothing"):
+        run(tmp_path, "--num-scenes", "2", "--overwrite")
+    assert len(contents(tmp_path)) == 5
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,7 @@ def test_half_precision_and_a_config(published, tmp_path):
     [
         (["OUT/none.pt", "--output", "OUT/new"], "expected a file, got nothing there"),
         (["OUT/gvae_latest.pt", "--output", "OUT/kl"], "pass --overwrite"),
+        (["OUT/gvae_latest.pt", "--output", "OUT", "--overwrite"], "got gvae_latest.pt; move it away"),
         (["OUT/gvae_latest.pt", "--output", "OUT/new"], "--norm-num-groups"),
         (
             ["OUT/gvae_latest.pt", "--output", "OUT/new", "--norm-num-groups", "0"],

@@ -15,7 +15,6 @@ from latent_nerfstudio.latent_space.published import (
     infer_config,
     read_checkpoint,
     read_config,
-    save_autoencoder,
 )
 from latent_nerfstudio.latent_space.weights import OLD_ATTENTION
 
@@ -51,7 +50,7 @@ def imported(content, tmp_path, groups=2):
 
     torch.save(content, tmp_path / "gvae_latest.pt")
     state = autoencoder_state(read_checkpoint(tmp_path / "gvae_latest.pt"), "file")
-    save_autoencoder(build_autoencoder(infer_config(state, groups), state), tmp_path / "out")
+    build_autoencoder(infer_config(state, groups), state).save_pretrained(tmp_path / "out")
     return AutoencoderKL.from_pretrained(tmp_path / "out", low_cpu_mem_usage=False).eval()
 
 
@@ -220,28 +219,3 @@ def test_a_config_of_its_own(tmp_path):
         (tmp_path / "config.json").write_text(content)
         with pytest.raises(ValueError, match=got):
             read_config(tmp_path)
-
-
-def test_only_an_autoencoder_is_overwritten(tmp_path):
-    folder = save_kl(tmp_path / "out")
-    vae = vae_of(1)
-    with pytest.raises(FileExistsError, match="pass --overwrite"):
-        save_autoencoder(vae, folder)
-    save_autoencoder(vae, folder, overwrite=True)
-    assert read_config(folder)["block_out_channels"] == [4] and os.listdir(tmp_path) == ["out"]
-    (tmp_path / "thesis").mkdir()
-    (tmp_path / "thesis" / "thesis.tex").touch()
-    with pytest.raises(FileExistsError, match="got thesis.tex; move it away"):
-        save_autoencoder(vae, tmp_path / "thesis", overwrite=True)
-
-
-def test_a_broken_off_write_leaves_nothing(tmp_path, monkeypatch):
-    vae = vae_of(1)
-
-    def break_off(folder):
-        raise OSError("disk full")
-
-    monkeypatch.setattr(vae, "save_pretrained", break_off)
-    with pytest.raises(OSError, match="disk full"):
-        save_autoencoder(vae, tmp_path / "new" / "out")
-    assert os.listdir(tmp_path / "new") == []

@@ -16,7 +16,6 @@ from latent_nerfstudio.meshes.jobs import (
     mesh_jobs,
     scene_names,
     scene_seed,
-    worker_count,
 )
 from latent_nerfstudio.meshes.scene_writer import ViewOptions
 
@@ -92,10 +91,3 @@ def test_what_a_killed_run_left_is_removed(tmp_path):
         code += "make_scenes(demo_jobs(pathlib.Path(sys.argv[1]), range(1), 0, 2, 8, 'cars'), 1)"
         subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True)
         assert sorted(path.name for path in tmp_path.iterdir()) == [".c.lock", ".c.writing", "b", "car_0000"]
-
-
-def test_worker_count():
-    assert worker_count(8, 3) == 3
-    assert worker_count(1, 3) == 1
-    with pytest.raises(ValueError, match="workers: expected at least 1, got 0"):
-        worker_count(0, 3)

@@ -8,7 +8,7 @@ import trimesh
 from PIL import Image
 
 from latent_nerfstudio.data.layouts import read_scene
-from latent_nerfstudio.meshes.scene_writer import ViewOptions, check_free, check_view_options, write_scene
+from latent_nerfstudio.meshes.scene_writer import ViewOptions, write_scene
 from latent_nerfstudio.meshes.surface import surface_of
 
 OPTIONS = ViewOptions(views=21, resolution=16, seed=0)
@@ -76,18 +76,7 @@ def test_a_new_scene_replaces_an_old_one_whole(tmp_path, surface):
     assert len(list((tmp_path / "box" / "images").iterdir())) == 3
 
 
-def test_scenes_that_are_there_are_kept(tmp_path):
-    (tmp_path / "car").mkdir()
-    check_free([tmp_path / "car", tmp_path / "bus"], overwrite=True)
-    with pytest.raises(FileExistsError, match=r"car: expected no scene of this name, got one; pass --overwrite"):
-        check_free([tmp_path / "car", tmp_path / "bus"], overwrite=False)
-    (tmp_path / "bus").touch()
-    with pytest.raises(NotADirectoryError, match="bus: expected a folder or nothing, got a file"):
-        check_free([tmp_path / "bus"], overwrite=True)
-
-
 def test_smallest_numbers_are_allowed(tmp_path, surface):
-    check_view_options(2, 8, 0)
     write_scene(surface, tmp_path / "box", ViewOptions(views=2, resolution=8, seed=0))
     transforms = json.loads((tmp_path / "box" / "transforms.json").read_text())
     assert transforms["train_filenames"] == ["images/0001.png"]
