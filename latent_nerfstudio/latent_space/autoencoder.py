@@ -21,7 +21,7 @@ from torch.nn import Parameter
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.hub import PLACES, is_hub_id, resolve
 from latent_nerfstudio.files.reading import read_json
-from latent_nerfstudio.latent_space.checks import AGAIN, check_config, check_priors, check_weights, read_latent_space
+from latent_nerfstudio.latent_space.checks import AGAIN, check_config, check_priors, check_weights
 from latent_nerfstudio.latent_space.group_norm import replace_group_norms
 from latent_nerfstudio.latent_space.resolution import pad_to_multiple
 from latent_nerfstudio.latent_space.weights import kind_of, load_vae
@@ -211,13 +211,7 @@ def latents_of(output: Any) -> Float[Tensor, "batch channels latent_height laten
 
 
 def load_autoencoder(config: AutoencoderConfig) -> Autoencoder:
-    """Builds the autoencoder that a config names.
-
-    Raises:
-        FileNotFoundError: a folder that is not there or holds no autoencoder.
-        ValueError: a folder or Hub repository that holds something else, or weights as pickle alone.
-        ConnectionError: a Hub id that is neither cached nor within reach.
-    """
+    """Builds the autoencoder that a config names. Raises as `resolve`, and ValueError for files that are not right."""
     if config.source == "identity":
         return IdentityAutoencoder()
     location, subfolder = locate(config.source, config.subfolder)
@@ -227,9 +221,9 @@ def load_autoencoder(config: AutoencoderConfig) -> Autoencoder:
     kind = kind_of(settings["_class_name"], CLASSES, where)
     vae = load_vae(kind.from_config, settings, folder, where)
     check_weights(vae, where)
-    autoencoder = DiffusersAutoencoder(vae, read_latent_space(folder))
-    priors = {"mean": autoencoder.prior_mean, "std": autoencoder.prior_std}
-    check_priors(priors, autoencoder.num_channels, folder / "latent_space.json")
+    stated = folder / "latent_space.json"
+    autoencoder = DiffusersAutoencoder(vae, read_json(stated, "remove or repair it") if stated.exists() else None)
+    check_priors({"mean": autoencoder.prior_mean, "std": autoencoder.prior_std}, autoencoder.num_channels, stated)
     return autoencoder
 
 

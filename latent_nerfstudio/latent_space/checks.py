@@ -1,14 +1,11 @@
-"""What is checked of an autoencoder from a stranger: its JSON before anything is built by it, then its
-numbers."""
+"""What is checked of an autoencoder from a stranger: its JSON before anything is built by it, then its numbers."""
 
 import math
-from pathlib import Path
 from typing import Any, Dict, Iterator, Tuple
 
 from torch import Tensor, nn
 
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.reading import read_json
 
 MOST = 1 << 16
 """Largest whole number in a config.json: widths, channels, sides of pictures."""
@@ -24,18 +21,11 @@ MOST_LEVELS = 11
 
 REPEATED = ("layers", "blocks", "groups", "heads")
 
-PRIORS = ("mean", "std")
-"""Numbers of a latent_space.json that count here."""
-
 AGAIN = "save it again with save_pretrained"
 
 
 def check_config(settings: Any, where: object) -> Dict[str, Any]:
-    """A config.json whose numbers an autoencoder can be built with, without its memory or time being the file's choice.
-
-    Raises:
-        ValueError: no object of plain JSON, a whole number that is negative or too large, or a scale that is none.
-    """
+    """A config.json whose numbers an autoencoder can be built with, without its memory or time being the file's choice."""
     if not isinstance(settings, dict) or not isinstance(settings.get("_class_name"), str):
         raise ValueError(problem(where, "a JSON object with a _class_name", f"{settings!r:.60}", AGAIN))
     for name, value in numbers_in(settings):
@@ -85,41 +75,15 @@ def numbers_in(value: Any, name: str = "config.json") -> Iterator[Tuple[str, flo
 
 
 def check_weights(vae: nn.Module, where: object) -> None:
-    """Refuses weights that are not finite.
-
-    Raises:
-        ValueError: such weights; the message names the first.
-    """
+    """Refuses weights that are not finite; the message names the first."""
     for name, value in vae.state_dict().items():
         if value.is_floating_point() and not bool(value.isfinite().all()):
             raise ValueError(problem(f"{where}, {name}", "finite weights", "NaN or infinity", "take another copy"))
 
 
-def read_latent_space(folder: Path) -> Dict[str, Any]:
-    """What latent_space.json says; empty where there is none.
-
-    Raises:
-        ValueError: it is no JSON object.
-    """
-    path = folder / "latent_space.json"
-    try:
-        return read_json(path, "remove or repair it")
-    except FileNotFoundError:
-        return {}
-
-
 def check_priors(stated: Dict[str, Any], channels: int, where: object) -> None:
-    """Refuses a mean or a scale of raw latents that is none.
-
-    Args:
-        stated: `mean` and `std`, one number or one for each channel.
-        channels: C.
-        where: for the message.
-
-    Raises:
-        ValueError: other numbers, other types, or a scale that is not positive.
-    """
-    for name in PRIORS:
+    """Refuses a `mean` or `std` of raw latents that is none: one number, or one for each channel."""
+    for name in ("mean", "std"):
         value = stated.get(name, 1.0)
         values = value if isinstance(value, list) else [value]
         good = all(type(v) in (int, float) and abs(v) < 1e30 and (name == "mean" or v > 1e-30) for v in values)

@@ -19,23 +19,19 @@ from latent_nerfstudio.latent_space.weights import build, check_fit, current_nam
 FIRST_LAYER = "encoder.conv_in.weight"
 """Name that tells where in a state dict an autoencoder is."""
 
-SCALING_FACTORS = {4: 0.18215, 16: 0.2614}
-"""Published scaling factors by the number of channels: Stable Diffusion's, and that of ostris/vae-kl-f8-d16."""
+SCALING_FACTORS = {16: 0.2614}
+"""Published scaling factors by the number of channels: that of ostris/vae-kl-f8-d16."""
 
 DEFAULT_SCALING_FACTOR = 0.18215
-"""Of other numbers of channels, as in diffusers; the normaliser is fitted to the data anyway."""
+"""Of other numbers of channels: Stable Diffusion's, as in diffusers; the normaliser is fitted to the data anyway."""
 
 State = Dict[str, Tensor]
 """A state dict."""
 
 
 def read_checkpoint(path: Path) -> Any:
-    """What a torch file holds, on the host; tensors and containers of them only.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no torch file, one that would have to run code, or one that unfolds beyond its own size.
-    """
+    """What a torch file holds, on the host: tensors and containers of them. Refuses files that would have to run code,
+    and those that unfold beyond their own size."""
     expected, do = "a checkpoint of torch.save", "download it again, or name another file"
     with open_plain(path) as stream:
         try:
@@ -58,15 +54,8 @@ def read_checkpoint(path: Path) -> Any:
 
 
 def autoencoder_state(content: Any, where: object) -> State:
-    """The state dict of the AutoencoderKL in a checkpoint, by today's names.
-
-    Args:
-        content: a state dict, or a dictionary with one as `vae`; all names may have a prefix (`module.`, `vae.`).
-        where: the file, for the message.
-
-    Raises:
-        ValueError: there is no autoencoder in it, or several.
-    """
+    """The state dict of the one AutoencoderKL in a checkpoint, by today's names. The content is a state dict, or a
+    dictionary with one as `vae`; all names may have a prefix (`module.`, `vae.`)."""
     nested = content.get("vae") if isinstance(content, Mapping) else None
     state = nested if isinstance(nested, Mapping) else content
     is_state = isinstance(state, Mapping) and all(isinstance(name, str) for name in state)
@@ -81,11 +70,7 @@ def autoencoder_state(content: Any, where: object) -> State:
 
 
 def check_held(state: State, path: Path) -> None:
-    """Refuses tensors with more numbers than their file has bytes, as views of a few numbers have.
-
-    Raises:
-        ValueError: such tensors.
-    """
+    """Refuses tensors with more numbers than their file has bytes, as views of a few numbers have."""
     numbers, size = sum(value.numel() for value in state.values()), path.stat().st_size
     if numbers > size:
         got = f"{numbers:,} numbers in {size:,} bytes"
@@ -95,16 +80,9 @@ def check_held(state: State, path: Path) -> None:
 def infer_config(
     state: Mapping[str, Tensor], norm_num_groups: int = 32, scaling_factor: Optional[float] = None
 ) -> Dict[str, Any]:
-    """The arguments of AutoencoderKL that give a state dict of these names and shapes; no values are looked at.
-
-    Args:
-        state: by today's names.
-        norm_num_groups: groups of the normalisations, which leave no trace in shapes.
-        scaling_factor: 1 / std of raw latents; by default the published one for the number of channels.
-
-    Raises:
-        ValueError: a layer that every AutoencoderKL has is missing.
-    """
+    """The arguments of AutoencoderKL that give a state dict of these names, today's, and shapes; no values are looked
+    at. Groups of normalisations leave no trace in shapes; the scaling factor is 1 / std of raw latents, by default the
+    published one for the number of channels."""
     levels = count_blocks(state, "encoder.down_blocks")
     resnets = count_blocks(state, "encoder.down_blocks.0.resnets")
     widths = [shape(state, f"encoder.down_blocks.{i}.resnets.0.conv1.weight")[0] for i in range(max(1, levels))]
@@ -132,11 +110,7 @@ def count_blocks(state: Mapping[str, Tensor], prefix: str) -> int:
 
 
 def shape(state: Mapping[str, Tensor], name: str) -> List[int]:
-    """The shape of a convolution's weight.
-
-    Raises:
-        ValueError: it is not there, or is no convolution's.
-    """
+    """The shape of a convolution's weight, which must be there."""
     if name not in state or state[name].ndim != 4:
         got = "none" if name not in state else f"a shape of {tuple(state[name].shape)}"
         expected = f"the weight {name} of a convolution, as every AutoencoderKL has"
@@ -146,12 +120,7 @@ def shape(state: Mapping[str, Tensor], name: str) -> List[int]:
 
 
 def read_config(folder: Path) -> Dict[str, Any]:
-    """The config.json of an AutoencoderKL, as `infer_config` gives it.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is not one of an AutoencoderKL.
-    """
+    """The config.json of an AutoencoderKL, as `infer_config` gives it."""
     path, do = folder / "config.json", "name another folder, or leave out --config"
     settings = read_json(path, do)
     kind = settings.get("_class_name")
@@ -161,11 +130,7 @@ def read_config(folder: Path) -> Dict[str, Any]:
 
 
 def build_autoencoder(config: Mapping[str, Any], state: State) -> nn.Module:
-    """An AutoencoderKL with the given weights, in float32, nothing left out and nothing left over.
-
-    Raises:
-        ValueError: the weights do not fit the config, or nothing can be built by it.
-    """
+    """An AutoencoderKL with the given weights, in float32, nothing left out and nothing left over."""
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
     make: Any = AutoencoderKL.from_config

@@ -39,8 +39,7 @@ def current_name(name: str) -> str:
 
 def weight_files(folder: Path, where: object) -> List[Path]:
     """The files of weights of an autoencoder in diffusers format: whole or in shards, those of the variant `fp16` where
-    there are no others.
-    """
+    there are no others."""
     names = sorted(path.name for path in folder.iterdir())
     for variant in ("", r"\.fp16"):
         for pattern in (WHOLE, SHARDS):
@@ -69,11 +68,7 @@ def stored_shapes(files: List[Path]) -> Shapes:
 
 
 def build(make: Callable[[Any], Any], settings: Mapping[str, Any], where: object) -> nn.Module:
-    """An autoencoder without memory for its numbers, as a config asks for it.
-
-    Raises:
-        ValueError: a config that nothing can be built by, or that asks for too many numbers.
-    """
+    """An autoencoder without memory for its numbers, as a config asks for it, which must not be for too many."""
     try:
         with torch.device("meta"):
             vae = make(dict(settings))
@@ -88,17 +83,8 @@ def build(make: Callable[[Any], Any], settings: Mapping[str, Any], where: object
 
 
 def check_fit(vae: nn.Module, given: Shapes, where: object, all_known: bool = False) -> None:
-    """Refuses weights that are not those of an autoencoder.
-
-    Args:
-        vae: what they are for.
-        given: their shapes, by today's names.
-        where: for the message.
-        all_known: whether names that it does not have are refused too.
-
-    Raises:
-        ValueError: some are missing, of another shape, or unknown.
-    """
+    """Refuses weights, given by their shapes, that are not those of an autoencoder: some are missing, of another shape,
+    or, where `all_known`, unknown to it."""
     expected: Shapes = {name: tuple(value.shape) for name, value in vae.state_dict().items()}
     problems = {
         "missing": sorted(expected.keys() - given.keys()),
@@ -118,17 +104,7 @@ def shown(names: List[Any]) -> str:
 
 
 def load_vae(make: Callable[[Any], Any], settings: Mapping[str, Any], folder: Path, where: object) -> nn.Module:
-    """An autoencoder of diffusers with the weights of a folder, in float32.
-
-    Args:
-        make: makes one of a config.
-        settings: the config.
-        folder: with the weights.
-        where: for messages.
-
-    Raises:
-        ValueError: weights that do not fit the config, or that cannot be read.
-    """
+    """An autoencoder of diffusers with the weights of a folder, in float32; `make` makes one of its config."""
     from safetensors.torch import load_file
 
     files = weight_files(folder, where)
@@ -146,11 +122,7 @@ def load_vae(make: Callable[[Any], Any], settings: Mapping[str, Any], folder: Pa
 
 
 def kind_of(name: str, classes: Mapping[str, str], where: object) -> Any:
-    """A class of diffusers by its name.
-
-    Raises:
-        ValueError: none of the classes, or one that the installed release does not have.
-    """
+    """A class of diffusers by its name, out of some classes and where they are."""
     import importlib
 
     if name not in classes:
