@@ -9,9 +9,9 @@ A call that was ended goes on where it was, since each part is a run of its own 
 
 import copy
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Optional, Sequence, Tuple
+from typing import Any, Dict, Sequence, Tuple
 
 import numpy as np
 
@@ -23,11 +23,12 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.hub import FILES, copy_files
 from latent_nerfstudio.files.replacing import replacing_folder, sole_writer, write_text
 from latent_nerfstudio.fleet.inventory import fit_inventory
-from latent_nerfstudio.fleet.request import FitRequest
+from latent_nerfstudio.fleet.plan import find_names
+from latent_nerfstudio.fleet.request import BundleRequest, FitRequest
 from latent_nerfstudio.fleet.settings import EVAL_INTERVAL, keep_settings, resolved
 from latent_nerfstudio.models.bundle_folder import AUTOENCODER, FOLDER
 from latent_nerfstudio.models.latent_model import LatentModelConfig
-from latent_nerfstudio.models.shared_bundle import SharedBundle
+from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
 from latent_nerfstudio.pipelines.igae_pipeline import IGAEPipelineConfig
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipelineConfig
 
@@ -38,41 +39,45 @@ FITTING_SHARE = 0.25
 """Share of the steps of the decoder's run in which its scenes are fitted."""
 
 
-@dataclass(frozen=True)
-class BundleJob:
-    """A bundle to learn: from what, and where to."""
+@dataclass
+class BundleJob(BundleRequest):
+    """What is asked for, with folders from the root, a bundle that was read, and the names of the scenes."""
 
-    data: Path
-    """Folder of scene folders."""
-    output: Path
-    """Folder for the bundle, its report and the runs."""
-    bundle: SharedBundle
-    """The general bundle, whose autoencoder it begins with."""
-    joint_method: LatentTrainerConfig
+    general: SharedBundle = field(kw_only=True)
+    """The bundle whose autoencoder it begins with."""
+    joint_method: LatentTrainerConfig = field(kw_only=True)
     """Config of `ig-ae`."""
-    fit_method: LatentTrainerConfig
+    fit_method: LatentTrainerConfig = field(kw_only=True)
     """Config of `latent-triplane`."""
-    latent_cache: str
-    train: Tuple[str, ...]
-    """Names of the scenes that it is learned from."""
-    held_out: Tuple[str, ...]
-    """Names of the scenes that it is measured on."""
-    steps: int
-    """Steps of joint training, its warm-up included."""
-    decoder_steps: int
-    """Steps of the decoder's run."""
-    scenes_per_batch: int
-    """Scenes, and pictures, of a step."""
-    photos: Optional[str]
-    """Folder of photos whose reconstruction is kept."""
-    seed: int
+    train: Tuple[str, ...] = field(kw_only=True)
+    """Scenes that it is learned from."""
+    held_out: Tuple[str, ...] = field(kw_only=True)
+    """Scenes that it is measured on."""
 
     def settings(self) -> Dict[str, Any]:
         """What decides the bundle, as JSON values by name; a folder that holds another's work is refused."""
-        own = {name: getattr(self, name) for name in ("steps", "decoder_steps", "scenes_per_batch", "photos", "seed")}
+        own = {name: getattr(self, name) for name in ("steps", "decoder_steps", "scenes_per_batch", "seed")}
+        own["photos"] = None if self.photos is None else str(self.photos)
         scenes = {"train": list(self.train), "held_out": list(self.held_out)}
         sources = sources_hash(self.data, (*self.train, *self.held_out))
-        return {"format": "learn-bundle-v1", "bundle": self.bundle.hash, **scenes, **own, "sources": sources}
+        return {"format": "learn-bundle-v1", "bundle": self.general.hash, **scenes, **own, "sources": sources}
+
+
+def job_of(request: BundleRequest, joint_method: LatentTrainerConfig, fit_method: LatentTrainerConfig) -> BundleJob:
+    """What is asked for as a job."""
+    data, general = request.data.expanduser().resolve(), read_shared_bundle(request.bundle)
+    if general.autoencoder["is_identity"]:
+        do = "name another --bundle, such as bundled"
+        raise ValueError(problem("bundle", "one with an autoencoder to begin with", "one of RGB", do))
+    train, held_out = split_scenes(find_names(data), request.hold_out)
+    own = {
+        "data": data,
+        "output": request.output.expanduser().resolve(),
+        "photos": None if request.photos is None else request.photos.expanduser().resolve(),
+        "scenes_per_batch": min(request.scenes_per_batch, len(train)),
+    }
+    learned = {"general": general, "train": train, "held_out": held_out}
+    return BundleJob(**{**vars(request), **own}, **learned, joint_method=joint_method, fit_method=fit_method)
 
 
 def split_scenes(names: Sequence[str], hold_out: int) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
@@ -84,16 +89,19 @@ def split_scenes(names: Sequence[str], hold_out: int) -> Tuple[Tuple[str, ...], 
     return tuple(name for name in names if name not in chosen), tuple(name for name in names if name in chosen)
 
 
-def learn_bundle(job: BundleJob) -> Dict[str, Any]:
-    """Learns the bundle and measures it; returns what report.json holds: `general` and `own`, the PSNR of held-out
-    views of each held-out scene, dB."""
+def learn_bundle(
+    request: BundleRequest, joint_method: LatentTrainerConfig, fit_method: LatentTrainerConfig
+) -> Dict[str, Any]:
+    """Learns a bundle, by the configs of `ig-ae` and `latent-triplane`, and measures it; returns what report.json
+    holds: `general` and `own`, the PSNR of held-out views of each held-out scene, dB."""
+    job = job_of(request, joint_method, fit_method)
     with sole_writer(job.output, "bundle"):
         keep_settings(job.output, job.settings())
         joint = train(joint_config(job))
         decoder = train(decoder_config(job, joint))
         with replacing_folder(job.output / FOLDER, FILES["bundle"]) as folder:
             copy_files(decoder / FOLDER, folder, FILES["bundle"])
-        report = {"general": measure(job, job.bundle.folder, "general"), "own": measure(job, job.output, "own")}
+        report = {"general": measure(job, job.general.folder, "general"), "own": measure(job, job.output, "own")}
         write_text(job.output / "report.json", json.dumps(report, indent=2))
         write_text(job.output / "report.md", report_page(job, report))
     return report
@@ -104,10 +112,10 @@ def joint_config(job: BundleJob) -> LatentTrainerConfig:
     config = run_config(job, job.joint_method, "joint", job.steps)
     pipeline, model = config.pipeline, config.pipeline.model
     assert isinstance(pipeline, IGAEPipelineConfig) and isinstance(model, LatentModelConfig)
-    model.autoencoder.source = str(job.bundle.folder / AUTOENCODER)
+    model.autoencoder.source = str(job.general.folder / AUTOENCODER)
     pipeline.joint_training_start = round(WARM_UP_SHARE * job.steps)
     pipeline.whole_pictures_start = round((1 - WHOLE_SHARE) * job.steps)
-    pipeline.real_images = None if job.photos is None else Path(job.photos)
+    pipeline.real_images = job.photos
     return config
 
 
@@ -174,7 +182,7 @@ def report_page(job: BundleJob, report: Dict[str, Dict[str, float]]) -> str:
         f"# A bundle learned from {len(job.train)} scenes",
         "",
         f"PSNR (dB) of held-out views of {len(job.held_out)} scenes that it has not seen, fitted in 300 steps "
-        f"against the bundle that it began with ({job.bundle.hash[:16]}) and against it.",
+        f"against the bundle that it began with ({job.general.hash[:16]}) and against it.",
         "",
         "| scene | general | this one | gain |",
         "| --- | --- | --- | --- |",

@@ -1,4 +1,4 @@
-"""What someone asks for who has an inventory fitted: the flags of `lns fit-scenes`, the arguments of `lns.fit`.
+"""What someone asks for: the flags of `lns fit-scenes`, which are arguments of `lns.fit`, and of `lns learn-bundle`.
 
 Imports nothing heavy before it is used: the help of `lns` reads it.
 """
@@ -85,6 +85,38 @@ class FitRequest:
         if not (re.fullmatch(r"\d{1,9}/\d{1,9}", self.shard) and 1 <= int(index) <= int(count)):
             raise ValueError(problem("shard", "i/n with i from 1 to n", f"{self.shard!r:.60}", "correct it"))
         return int(index), int(count)
+
+
+@dataclass
+class BundleRequest:
+    """A shared bundle to learn, from what, and where to."""
+
+    data: Path
+    """Folder of scene folders, some dozens at least."""
+    output: Path
+    """Folder for shared_bundle/, report.md, report.json and the runs."""
+    bundle: str = "bundled"
+    """Shared bundle whose autoencoder it begins with: `bundled`, a run of ig-ae, a bundle's folder, or a Hub id."""
+    hold_out: int = 4
+    """Scenes held out, and measured."""
+    photos: Optional[Path] = None
+    """Folder of photos of anything, which keep the autoencoder fit for other pictures."""
+    steps: int = 3000
+    """Steps of joint training, of which a fifth is warm-up."""
+    decoder_steps: int = 3000
+    """Steps of the decoder's run, of which a quarter fits the scenes."""
+    scenes_per_batch: int = 8
+    """Scenes, and pictures, of a step; fewer where there are fewer."""
+    seed: int = 0
+    """Seed of the trainings."""
+    latent_cache: str = "disk"
+    """Place of encoded pictures: `memory`, `disk` (the user's cache folder) or a folder."""
+
+    def check(self) -> None:
+        """Refuses what cannot work, before much is imported."""
+        check_least(self, steps=20, decoder_steps=20, scenes_per_batch=1, seed=0)
+        if self.photos is not None and not self.photos.is_dir():
+            raise FileNotFoundError(problem("photos", "a folder of pictures", self.photos, "check --photos"))
 
 
 def import_ray() -> Any:

@@ -14,7 +14,6 @@ from latent_nerfstudio.cli.learn_bundle import LearnBundle
 from latent_nerfstudio.files.replacing import sole_writer
 from latent_nerfstudio.fleet import learn_bundle
 from latent_nerfstudio.fleet.learn_bundle import split_scenes
-from latent_nerfstudio.fleet.settings import keep_settings
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 
 
@@ -59,13 +58,10 @@ def test_numbers_out_of_range_are_refused(balls, tmp_path):
 
 @pytest.fixture
 def begun(balls, kl, tmp_path, monkeypatch):
-    """A call whose settings are kept and whose training has not begun, and a copy of its data."""
+    """A call whose training does not begin, and a copy of its data."""
     data = shutil.copytree(balls, tmp_path / "data")
     monkeypatch.setattr(learn_bundle, "train", refuse_to_train)
-    command = LearnBundle(data, tmp_path / "out", bundle=str(write_bundle(tmp_path / "general", kl)), hold_out=1)
-    bundle_job = command.job()
-    keep_settings(bundle_job.output, bundle_job.settings())
-    return command, data
+    return LearnBundle(data, tmp_path / "out", bundle=str(write_bundle(tmp_path / "general", kl)), hold_out=1), data
 
 
 def refuse_to_train(config):
