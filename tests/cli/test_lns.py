@@ -40,10 +40,8 @@ def test_help_is_quick_and_names_every_command():
     assert all(name in output for name in names)
     loaded = {line.rsplit("|", 1)[-1].strip() for line in output.splitlines() if line.startswith("import time:")}
     assert not {"torch", "numpy", "diffusers", "nerfstudio", "trimesh"} & loaded
-    microseconds = [
-        line.split("|")[0].split(":")[-1] for line in output.splitlines() if line.startswith("import time:")
-    ]
-    assert sum(int(time) for time in microseconds if time.strip().isdigit()) < 2_000_000
+    microseconds = re.findall(r"^import time: +(\d+) \|", output, re.M)
+    assert 10_000 < sum(map(int, microseconds)) < 2_000_000
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -145,12 +143,8 @@ def test_an_exported_scene_does_not_name_the_host(latent_run):
 def test_an_exported_scene_can_be_trained_on(exported, random_autoencoder, two_balls, tmp_path):
     from official import checkpoints, train
 
-    more = [
-        "--pipeline.model.autoencoder.source",
-        random_autoencoder,
-        "--load-dir",
-        exported.parent / "nerfstudio_models",
-    ]
+    more = ["--pipeline.model.autoencoder.source", random_autoencoder]
+    more += ["--load-dir", exported.parent / "nerfstudio_models"]
     train(*train_arguments("latent-triplane", two_balls, tmp_path, 14, *more), "scenes", "--scenes", "red")
     assert checkpoints(tmp_path) == ["step-000000013.ckpt"]
 
@@ -160,9 +154,6 @@ def test_export_refuses_what_it_cannot_do(latent_run, exported, tmp_path):
         export_scene(latent_run, "rad", tmp_path)
     with pytest.raises(FileExistsError, match="expected nothing there, got a run"):
         export_scene(latent_run, "red", exported.parents[3])
-    (tmp_path / "config.yml").write_text("method_name: nerfacto")
-    with pytest.raises(ValueError, match="expected a run of one of this package's methods, got one of 'dict'"):
-        export_scene(tmp_path / "config.yml", "red", tmp_path)
     (tmp_path / "config.yml").write_text(latent_run.read_text())
     with pytest.raises(FileNotFoundError, match="expected a checkpoint"):
         export_scene(tmp_path / "config.yml", "red", tmp_path / "out")
@@ -248,17 +239,9 @@ def test_report_refuses_evaluations_that_do_not_fit(latent_run, tmp_path):
         Report((latent_run,), eval=(tmp_path / "bad.json",)).main()
     with pytest.raises(ValueError, match="entry_seconds: expected one for each of 1 runs, got 2"):
         Report((latent_run,), entry_seconds=(1.0, 2.0)).main()
-    with pytest.raises(ValueError, match="eval: expected one for each of 1 runs, got 2"):
-        Report((latent_run,), eval=(tmp_path / "a.json", tmp_path / "b.json")).main()
-    with pytest.raises(FileNotFoundError, match="a.json: expected a file"):
-        Report((latent_run,), eval=(tmp_path / "a.json",)).main()
-    with pytest.raises(ValueError, match="expected a .md file"):
-        Report((latent_run,), output=tmp_path / "table.txt").main()
 
 
 def test_contact_sheet(latent_run, tmp_path, capsys):
     ContactSheet(latent_run, tmp_path / "deep" / "sheet.png", max_scenes=1).main()
     assert (tmp_path / "deep" / "sheet.png").read_bytes().startswith(b"\x89PNG")
     assert "sheet.png" in capsys.readouterr().out
-    with pytest.raises(ValueError, match="expected a .png file"):
-        ContactSheet(latent_run, tmp_path / "sheet.jpg").main()

@@ -63,7 +63,6 @@ def test_what_it_refuses(tmp_path, capsys):
     assert "ab12 and some of cd34" in refuses(tmp_path, capsys, one, other)
     assert "such as a" in refuses(tmp_path, capsys, one, "--scenes", "aa")
     assert "nothing there" in refuses(tmp_path, capsys, tmp_path / "none.safetensors")
-    assert "name one" in refuses(tmp_path, capsys)
 
 
 def test_nothing_is_replaced_unasked(tmp_path):

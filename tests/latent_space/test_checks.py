@@ -6,7 +6,6 @@ import shutil
 
 import pytest
 import torch
-from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from safetensors.torch import load_file, save_file
 
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
@@ -34,12 +33,10 @@ def edit(folder, **changes):
         ({"scaling_factor": float("inf")}, "NaN or infinity"),
         ({"scaling_factor": "large"}, "scaling_factor: expected a number, got 'large'"),
         ({"encoder_block_out_channels": [60000, 60000]}, "expected 2,147,483,648 numbers at most"),
-        ({"encoder_block_out_channels": [400, 400]}, "expected weights that fit its config.json, .*of another shape"),
         ({"encoder_block_out_channels": [4] * 64}, "block_out_channels: expected 11 widths at most, got 64"),
         ({"out_channels": 4}, "out_channels: expected 3, as pictures have here, got 4"),
         ({"latent_channels": int("9" * 400)}, "a whole number of 400 digits"),
         ({"x": "y" * (1 << 22)}, "expected 4,194,304 bytes at most"),
-        ({"encoder_block_out_channels": "x"}, "expected a config.json that an autoencoder can be built by, got"),
     ],
 )
 def test_configs_that_are_none(folder, changes, message):
@@ -54,11 +51,6 @@ def test_configs_that_are_none(folder, changes, message):
         ("{", "latent_space.json: expected JSON"),
         ("[" * 100000, "latent_space.json: expected JSON.*got brackets without end"),
         ("[1]", "latent_space.json: expected a JSON object, got list"),
-        (
-            '{"mean": [0, 0]}',
-            r"latent_space.json, mean: expected one finite number or 4, one for each channel, got \[0",
-        ),
-        ('{"std": [1, 1, 1, 0]}', "latent_space.json, std: expected one positive finite number or 4"),
         ('{"std": "one"}', "latent_space.json, std: expected one positive finite number or 4.*, got 'one'"),
         ('{"mean": NaN}', "latent_space.json: expected JSON with finite numbers"),
     ],
@@ -84,23 +76,6 @@ def test_a_pipe_is_not_waited_for(folder, name):
     (folder / name).unlink(missing_ok=True)
     os.mkfifo(folder / name)
     with pytest.raises((ValueError, FileNotFoundError), match=r"expected a (regular file|folder in diffusers format)"):
-        AutoencoderConfig(source=str(folder)).setup()
-
-
-def test_weights_of_holes_are_refused(folder):
-    """They are as long as their header says, and the config asks for as many."""
-    edit(folder, encoder_block_out_channels=[4096, 4096])
-    with torch.device("meta"):
-        vae = AutoencoderTiny.from_config(json.loads((folder / "config.json").read_text()))
-    header, end = {}, 0
-    for name, value in vae.state_dict().items():
-        start, end = end, end + 4 * value.numel()
-        header[name] = {"dtype": "F32", "shape": list(value.shape), "data_offsets": [start, end]}
-    text = json.dumps(header).encode()
-    with open(folder / "diffusion_pytorch_model.safetensors", "wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        file.truncate(8 + len(text) + end)
-    with pytest.raises(ValueError, match="expected a file without holes"):
         AutoencoderConfig(source=str(folder)).setup()
 
 

@@ -94,7 +94,6 @@ def test_photos_are_not_replaced_by_their_scene(tmp_path, place):
 @pytest.mark.parametrize(
     "options, words",
     [
-        ({"longest_side": 0}, "longest_side: expected at least 16"),
         ({"tolerance": float("nan")}, "tolerance: expected 0 to 255"),
         ({"background": ""}, "background: expected auto"),
     ],
