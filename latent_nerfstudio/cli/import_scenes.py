@@ -66,8 +66,7 @@ class ImportScenes:
 
 def read_facts(files: Sequence[Path], bundle: "SharedBundle", wanted: Sequence[str]) -> Dict[str, Dict[str, Any]]:
     """The facts of the wanted scenes by name, in the order that the dataparser will give them; every file is verified
-    on the way, so that a bad one is found before the work begins.
-    """
+    on the way, so that a bad one is found before the work begins."""
     from latent_nerfstudio.names import check_known
     from latent_nerfstudio.scene_files.model_scenes import facts_by_name
     from latent_nerfstudio.scene_files.sources import read_scenes_from

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 class Report:
     """Prints and writes what runs reached and what they took: a table of scenes, costs of many scenes, and figures.
 
-    Seconds and bytes are counted as the papers do: t_eff = entry / scenes + t_scene, likewise of memory.
-    """
+    Seconds and bytes are counted as the papers do: t_eff = entry / scenes + t_scene, likewise of memory."""
 
     source: Annotated[Tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE [SOURCE ...]")]
     """Runs (folder or config.yml) and folders of `lns fit-scenes`; several stand side by side."""

@@ -157,8 +157,7 @@ def train(inventory: Inventory, bundle: SharedBundle, chunk: Chunk, on_progress:
 def chunk_config(inventory: Inventory, bundle: SharedBundle, names: Sequence[str], folder: Path) -> LatentTrainerConfig:
     """The run of a chunk: the method's config with this inventory's data, bundle and schedule.
 
-    Every step sees all scenes of the chunk, each with as many rays whatever the chunk's size.
-    """
+    Every step sees all scenes of the chunk, each with as many rays whatever the chunk's size."""
     config = copy.deepcopy(inventory.method)
     config._target = ChunkTrainer
     config.output_dir, config.experiment_name, config.timestamp = folder, "chunk", "now"
@@ -256,8 +255,7 @@ def views_of(cameras: Cameras, index: int) -> List[int]:
 def fit_facts(inventory: Inventory, pipeline: LatentPipeline, index: int) -> Dict[str, Any]:
     """What else is to be known of a scene: how it was fitted, and what its cameras are like.
 
-    Not where: scene files go to strangers.
-    """
+    Not where: scene files go to strangers."""
     cameras = pipeline.datamanager.train_dataset.cameras
     views = views_of(cameras, index)
     first = cameras[views[0]]

@@ -55,8 +55,7 @@ def fit_inventory(
 def only_fitter(inventory: Inventory) -> Iterator[None]:
     """Keeps others out of the output, or out of this part of it, and removes what killed calls have left there.
 
-    Scene files of parts lie in one folder, which nobody clears while another may write there.
-    """
+    Scene files of parts lie in one folder, which nobody clears while another may write there."""
     with contextlib.ExitStack() as stack:
         if inventory.shard is None:
             for place in sorted((inventory.output / SHARDS).glob("*-of-*")):

@@ -268,8 +268,7 @@ def rows_of(kind: str, value: Any, job: ChunkJob, backlog: Backlog) -> List[Scen
 def worker_environment(index: int, count: int) -> Dict[str, str]:
     """Environment of a local worker: its GPU, by turns, and its share of the processors.
 
-    Set before it starts: some libraries look for GPUs when they are imported.
-    """
+    Set before it starts: some libraries look for GPUs when they are imported."""
     import torch
 
     threads = int(os.environ.get("OMP_NUM_THREADS") or usable_cores())

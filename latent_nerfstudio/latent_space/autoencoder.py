@@ -96,8 +96,7 @@ class Autoencoder(nn.Module):
         """Hash of the encoder's weights, by which a checkpoint knows the encoder that it leaves out.
 
         Unlike `fingerprint` it takes no settings: releases of diffusers add some to the same autoencoder, which may
-        cost a cache but never a run.
-        """
+        cost a cache but never a run."""
         digest = hashlib.sha256()
         self._add_encoder(digest)
         return digest.hexdigest()[:16]

@@ -181,8 +181,7 @@ class LatentSpace(nn.Module):
     def background_at(self, places: Int[Tensor, "*n 2"], sizes: Int[Tensor, "*n 2"]) -> Float[Tensor, "*n channels"]:
         """The normalised latent of the background at rows and columns of latent pictures of the given sizes.
 
-        Rows and columns count from the nearer border; all that are far from both are the middle one.
-        """
+        Rows and columns count from the nearer border; all that are far from both are the middle one."""
         middle, from_end = BACKGROUND_SIDE // 2, sizes - 1 - places
         from_end_stored = BACKGROUND_SIDE - 1 - from_end.clamp(max=middle - 1)
         stored = torch.where(places <= from_end, places.clamp(max=middle), from_end_stored)

@@ -34,8 +34,7 @@ def pad_to_multiple(
 def resized_cameras(cameras: Cameras, height: int, width: int) -> Cameras:
     """The same views with other numbers of pixels. The argument is left as it is.
 
-    Rows and columns are scaled by themselves, so that pictures of both sizes show exactly the same, however rounded.
-    """
+    Rows and columns are scaled by themselves, so that pictures of both sizes show exactly the same, however rounded."""
     resized = deepcopy(cameras)
     down, across = height / cameras.height, width / cameras.width
     resized.fy, resized.cy = cameras.fy * down, cameras.cy * down
@@ -47,8 +46,7 @@ def resized_cameras(cameras: Cameras, height: int, width: int) -> Cameras:
 def latent_cameras(cameras: Cameras, factor: int) -> Cameras:
     """The cameras whose pixels are the latent pixels: intrinsics divided as floats, sizes rounded up.
 
-    A latent pixel's ray is the mean of the rays of the image pixels it covers. The argument is left as it is.
-    """
+    A latent pixel's ray is the mean of the rays of the image pixels it covers. The argument is left as it is."""
     scaled = deepcopy(cameras)
     for name in ("fx", "fy", "cx", "cy"):
         setattr(scaled, name, getattr(cameras, name) / factor)

@@ -42,8 +42,7 @@ class SceneJob:
 def demo_jobs(out: Path, indices: range, seed: int, views: int, resolution: int, family: Family) -> list[SceneJob]:
     """Generated scenes: `out/car_0000` or `out/mug_0001` and on, each with its own cameras, whatever else is made.
 
-    The car of an index is the same in `mixed`, where every fourth scene is one, as in `cars`.
-    """
+    The car of an index is the same in `mixed`, where every fourth scene is one, as in `cars`."""
     jobs = []
     for index in indices:
         own = scene_seed(seed, index)

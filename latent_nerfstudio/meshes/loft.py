@@ -8,8 +8,7 @@ def superellipse(per_side: int, exponent: float) -> Float[np.ndarray, "points 2"
     """Outline |a|^p + |b|^p = 1, counter-clockwise from (1, -1)'s corner, `4 * per_side` points.
 
     Sampled evenly on the square and projected inwards, so flat sides and round corners both get points; point k lies
-    on square side k // per_side: right, top, left, bottom.
-    """
+    on square side k // per_side: right, top, left, bottom."""
     step = np.linspace(-1.0, 1.0, per_side, endpoint=False)
     one = np.ones(per_side)
     sides = [np.stack(pair, -1) for pair in ((one, step), (-step, one), (-one, -step), (step, -one))]

@@ -193,8 +193,7 @@ def cutoff_of(visual: Any) -> float:
 def corner_colours(mesh: trimesh.Trimesh, has_texture: bool, is_linear: bool = False) -> Float[np.ndarray, "faces 3 4"]:
     """sRGB and alpha in [0, 1] of each corner, from vertex colours, face colours or the plain colour of a material.
 
-    A factor over a texture multiplies its sRGB values by its own, which is right for light of a pure power.
-    """
+    A factor over a texture multiplies its sRGB values by its own, which is right for light of a pure power."""
     faces = np.asarray(mesh.faces)
     visual: Any = mesh.visual  # its class says which attributes there are; `kind` says it at run time
     if visual.kind == "face":
@@ -252,8 +251,7 @@ def corner_normals(
 ) -> Float[np.ndarray, "faces 3 3"]:
     """Unit normal of each corner: of its face, or averaged with neighbours that bend by less than `CREASE`.
 
-    Neighbours are found by position, so seams of textures do not show; sharp edges stay sharp.
-    """
+    Neighbours are found by position, so seams of textures do not show; sharp edges stay sharp."""
     weighted = area_vectors(triangles)
     unit = weighted / np.linalg.norm(weighted, axis=-1, keepdims=True)
     if shading == "flat":

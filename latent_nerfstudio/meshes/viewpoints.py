@@ -60,8 +60,7 @@ def framing_radius(points: Float[np.ndarray, "points 3"], views: int, seed: int)
     """Distance of the cameras of `hemisphere` from which none of them cuts a point off; at least `RADIUS`.
 
     A point (x, y, z) in the frame of a camera that looks along -z at the origin, from which it is r away, is within a
-    square picture of half the width w and the focal length f if |x| and |y| <= w / f (r - z).
-    """
+    square picture of half the width w and the focal length f if |x| and |y| <= w / f (r - z)."""
     turned = (points @ pose[:3, :3] for pose in hemisphere(views, seed))  # a view at a time: meshes can be large
     needed = (2 * FOCAL_PER_WIDTH * np.abs(xyz[:, :2]).max(-1) + xyz[:, 2] for xyz in turned)
     return max(RADIUS, *(float(distances.max()) for distances in needed))

@@ -139,8 +139,7 @@ def scenes_of(results: Mapping[str, float]) -> Rows:
 def read_history(path: Path) -> List[Dict[str, float]]:
     """The lines of metrics.jsonl in the order of their steps; empty without the file.
 
-    A run that was resumed has measured some steps twice: the later line counts.
-    """
+    A run that was resumed has measured some steps twice: the later line counts."""
     if not path.is_file():
         return []
     read = read_rows(path, "remove the file")

@@ -49,8 +49,7 @@ def is_open(port: int) -> bool:
 def viewer(rgb_run, tmp_path) -> Iterator[Tuple[str, Path, Path]]:
     """Address of ns-viewer on the triplane run, a file that lets frames fail while it is there, and the log.
 
-    The process and its children are ended afterwards.
-    """
+    The process and its children are ended afterwards."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -99,8 +98,7 @@ def share(picture: np.ndarray, channel: int) -> float:
 def hide_photos(browser) -> None:
     """Presses the button that hides the training photos, which are as red and blue as the scenes.
 
-    Nerfstudio's server breaks off the connection if it is pressed before the photos are there.
-    """
+    Nerfstudio's server breaks off the connection if it is pressed before the photos are there."""
     from selenium.webdriver.common.by import By
 
     wait_for("photos or picture", lambda: max(share(screenshot(browser), c) for c in (0, 2)) > 0.001)
