@@ -58,6 +58,12 @@ def check_names(names: Iterable[str], where: object) -> None:
         take_name(name, taken, where)
 
 
+def chosen(wanted: Sequence[str], known: Sequence[str], where: object) -> list[str]:
+    """The names that are wanted, all where none is, in the order of those that are there; refuses others."""
+    check_known(wanted, known, where)
+    return [name for name in known if not wanted or name in wanted]
+
+
 def check_known(wanted: Iterable[str], known: Sequence[str], where: object) -> None:
     """Refuses names of scenes that are not there, and names those closest to the first of them."""
     there = set(known)

@@ -1,6 +1,6 @@
 """`lns export-scenes`: the scenes of a run as small files against a shared bundle."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
 
@@ -32,10 +32,12 @@ class ExportScenes:
         from latent_nerfstudio.engine.runs import open_run
         from latent_nerfstudio.files.locks import locked
         from latent_nerfstudio.files.replacing import beside, sole_writer
+        from latent_nerfstudio.names import check_names, chosen
 
         run = open_run(self.source)
         output = self.output or run.folder / "scenes"
-        names = chosen_scenes(run, self.scenes)
+        names = chosen(self.scenes, run.scenes(), run.config_path)
+        check_names(names, run.config_path)
         with locked(beside(output, "lock"), output) if is_archive(output) else sole_writer(output):
             self.write(run, output, names)
 
@@ -59,17 +61,6 @@ class ExportScenes:
             scenes = scene_files_of(model, bundle.hash, names=names)
             write_plane_images(self.planes, scenes, names, bundle, precision)
             print(f"Wrote their composed planes to {self.planes}: {self.planes.stat().st_size:,} bytes")
-
-
-def chosen_scenes(run: "Run", wanted: Sequence[str]) -> List[str]:
-    """The names of the wanted scenes in the order of the run; all if none are named."""
-    from latent_nerfstudio.names import check_known, check_names
-
-    names = run.scenes()
-    check_known(wanted, names, run.config_path)
-    chosen = [name for name in names if not wanted or name in set(wanted)]
-    check_names(chosen, run.config_path)
-    return chosen
 
 
 def is_archive(output: Path) -> bool:
@@ -150,7 +141,7 @@ def view_facts(run: "Run", boxes: Dict[str, "Tensor"]) -> Dict[str, Dict[str, An
     """The facts `views` and `cameras` of a run's scenes; empty where its data are no longer there or of another
     dataparser."""
     from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, place_scene, read_scenes
-    from latent_nerfstudio.scene_files.views import CAMERAS, cameras_of
+    from latent_nerfstudio.scene_files.views import CAMERAS, middle_cameras
 
     parser: Any = run.config.pipeline.datamanager.dataparser  # type: ignore[attr-defined]
     if not isinstance(parser, ScenesDataParserConfig):
@@ -160,6 +151,9 @@ def view_facts(run: "Run", boxes: Dict[str, "Tensor"]) -> Dict[str, Dict[str, An
     except (FileNotFoundError, ValueError) as error:
         print(f"Facts without views and cameras, since the data cannot be read: {error}")
         return {}
-    frames = {scene.frames.name: len(scene.frames) for scene in placed}
-    cameras = {scene.frames.name: cameras_of(scene, boxes[scene.frames.name].double().numpy()) for scene in placed}
-    return {name: {"views": count, CAMERAS: cameras[name].as_fact()} for name, count in frames.items()}
+    facts: Dict[str, Dict[str, Any]] = {}
+    for own in (scene.frames for scene in placed):
+        positions, box = own.camera_to_worlds[:, :, 3], boxes[own.name].double().numpy()
+        cameras = middle_cameras(own.heights, own.widths, own.fx, own.fy, positions, box)
+        facts[own.name] = {"views": len(own), CAMERAS: asdict(cameras)}
+    return facts

@@ -57,8 +57,6 @@ class ImportScenes:
         print(f"Wrote {len(facts)} scene(s) as a run: {folder / 'config.yml'}")
 
     def _check(self) -> None:
-        if not self.source:
-            raise ValueError(problem("source", "at least one scene file, folder or archive", "none", "name one"))
         if not 2 <= self.views <= MOST_VIEWS:
             expected = f"2 to {MOST_VIEWS}, of which one is held out"
             raise ValueError(problem("views", expected, self.views, "try 4"))
@@ -67,13 +65,12 @@ class ImportScenes:
 def read_facts(files: Sequence[Path], bundle: "SharedBundle", wanted: Sequence[str]) -> Dict[str, Dict[str, Any]]:
     """The facts of the wanted scenes by name, in the order that the dataparser will give them; every file is verified
     on the way, so that a bad one is found before the work begins."""
-    from latent_nerfstudio.names import check_known
+    from latent_nerfstudio.names import chosen
     from latent_nerfstudio.scene_files.model_scenes import facts_by_name
     from latent_nerfstudio.scene_files.sources import read_scenes_from
 
     facts = facts_by_name(read_scenes_from(files, bundle), bundle, "scenes", "leave one of the files out")
-    check_known(wanted, list(facts), ", ".join(map(str, files)))
-    return {name: facts[name] for name in sorted(facts) if not wanted or name in set(wanted)}
+    return {name: facts[name] for name in chosen(wanted, sorted(facts), ", ".join(map(str, files)))}
 
 
 def import_scenes(

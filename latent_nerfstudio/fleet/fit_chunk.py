@@ -5,6 +5,7 @@ import copy
 import os
 import socket
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
 
@@ -32,6 +33,7 @@ from latent_nerfstudio.pipelines.finite import check_finite
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, LatentPipelineConfig
 from latent_nerfstudio.scene_files.model_scenes import scene_files_of
 from latent_nerfstudio.scene_files.scene_file import write_scene_file
+from latent_nerfstudio.scene_files.views import CAMERAS, middle_cameras
 
 NEVER = 1_000_000_000
 """Interval of what a chunk does not do on its way."""
@@ -258,19 +260,12 @@ def fit_facts(inventory: Inventory, pipeline: LatentPipeline, index: int) -> Dic
     Not where: scene files go to strangers."""
     cameras = pipeline.datamanager.train_dataset.cameras
     views = views_of(cameras, index)
-    first = cameras[views[0]]
-    middle = pipeline.latent_model.box_of(index).mean(dim=0)
-    radius = (cameras.camera_to_worlds[views, :, 3].cpu() - middle).norm(dim=1).mean()
+    own, box = cameras[torch.tensor(views)].to("cpu"), pipeline.latent_model.box_of(index)
+    numbers = (own.height, own.width, own.fx, own.fy, own.camera_to_worlds[:, :, 3], box)
     return {
         "steps": inventory.steps,
         "views": len(views),
         "settings": inventory.fingerprint(),
         "version": __version__,
-        "cameras": {
-            "height": int(first.height),
-            "width": int(first.width),
-            "fx": float(first.fx),
-            "fy": float(first.fy),
-            "radius": round(float(radius), 4),
-        },
+        CAMERAS: asdict(middle_cameras(*(value.numpy() for value in numbers))),
     }

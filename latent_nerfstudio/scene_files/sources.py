@@ -23,7 +23,9 @@ ARCHIVE_SUFFIX = ".zip"
 
 def read_scenes_from(paths: Sequence[Path], bundle: Optional[SharedBundle] = None) -> Iterator[SceneFile]:
     """Scenes of a bundle, None for any, one at a time: of scene files, folders of them, archives, and Hub ids of sets
-    of scenes."""
+    of scenes; one at least."""
+    if not paths:
+        raise ValueError(problem("source", "at least one scene file, folder or archive", "none", "name one"))
     for given in paths:
         path = local(given, "scenes")
         if path.suffix == ARCHIVE_SUFFIX:

@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras, CameraType
 
-from latent_nerfstudio.data.scenes_dataparser import PlacedScene
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.camera_file import frames_of, pinhole, splits_of, write_camera_file
 from latent_nerfstudio.meshes.viewpoints import FOCAL_PER_WIDTH
@@ -45,19 +44,19 @@ class SceneCameras:
     radius: float
     """Distance of the cameras from the middle of the scene box, world units."""
 
-    def as_fact(self) -> Dict[str, Any]:
-        """As a scene file holds it."""
-        return asdict(self)
 
-
-def cameras_of(scene: PlacedScene, box: Float[np.ndarray, "2 3"]) -> SceneCameras:
-    """The middle ones of a placed scene's cameras: medians over its views."""
-    frames = scene.frames
-    distances = np.linalg.norm(frames.camera_to_worlds[:, :, 3] - box.mean(axis=0), axis=1)
-    height, width, fx, fy, radius = (
-        float(np.median(values)) for values in (frames.heights, frames.widths, frames.fx, frames.fy, distances)
-    )
-    return SceneCameras(round(height), round(width), fx, fy, radius)
+def middle_cameras(
+    heights: np.ndarray,
+    widths: np.ndarray,
+    fx: np.ndarray,
+    fy: np.ndarray,
+    positions: Float[np.ndarray, "views 3"],
+    box: Float[np.ndarray, "2 3"],
+) -> SceneCameras:
+    """The middle ones of a scene's cameras: medians over its views."""
+    distances = np.linalg.norm(positions - box.mean(axis=0), axis=1)
+    height, width, *rest = (float(np.median(values)) for values in (heights, widths, fx, fy, distances))
+    return SceneCameras(round(height), round(width), *rest)
 
 
 def usual_cameras(bundle: SharedBundle, scale: float = 1.0) -> SceneCameras:
@@ -70,7 +69,7 @@ def usual_cameras(bundle: SharedBundle, scale: float = 1.0) -> SceneCameras:
 
 def cameras_from_facts(facts: Dict[str, Any], bundle: SharedBundle, where: str, scale: float = 1.0) -> SceneCameras:
     """The cameras among a scene's facts, or the usual ones of its bundle for those that are not there."""
-    given, usual = facts.get(CAMERAS) or {}, usual_cameras(bundle, scale).as_fact()
+    given, usual = facts.get(CAMERAS) or {}, asdict(usual_cameras(bundle, scale))
     values = {name: given.get(name, value) for name, value in usual.items()} if isinstance(given, dict) else {}
     good = [type(value) in (int, float) and 1 / FARTHEST < value < FARTHEST for value in values.values()]
     if not values or not all(good) or max(values["height"], values["width"]) > MAX_SIDE:
