@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from latent_nerfstudio.errors import problem
-
 
 @dataclass
 class LinkFfmpeg:
@@ -28,13 +26,9 @@ class LinkFfmpeg:
 
 def link_ffmpeg(target: Path) -> None:
     """Makes `target` a link to imageio-ffmpeg's program."""
-    import imageio_ffmpeg
+    from latent_nerfstudio.videos.writing import find_ffmpeg
 
-    try:
-        program = Path(imageio_ffmpeg.get_ffmpeg_exe())
-    except RuntimeError as error:
-        do = "install ffmpeg with the system's packages"
-        raise FileNotFoundError(problem("ffmpeg", "a program in imageio-ffmpeg", error, do)) from error
+    program = find_ffmpeg()
     target.unlink(missing_ok=True)
     try:
         target.symlink_to(program)

@@ -4,7 +4,7 @@ import json
 import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Dict, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Annotated, List, Optional, Sequence, Tuple
 
 import tyro
 
@@ -12,7 +12,6 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.escaping import for_markdown, for_markup, for_terminal
 
 if TYPE_CHECKING:
-    from latent_nerfstudio.engine.runs import Run
     from latent_nerfstudio.reports.run_report import RunReport
 
 
@@ -68,21 +67,15 @@ class Report:
 
 def read_report(path: Path, evaluation: Optional[Path]) -> "RunReport":
     """The report of a run, by an evaluation or evaluated now, or of a folder of `lns fit-scenes`."""
-    from latent_nerfstudio.engine.runs import open_run
+    from latent_nerfstudio.engine.runs import load_pipeline, open_run
     from latent_nerfstudio.engine.summary import read_results
     from latent_nerfstudio.reports.run_report import inventory_report, is_inventory, run_report
 
     if is_inventory(path):
         return inventory_report(path)
-    run = open_run(path)
-    return run_report(run, evaluate(run) if evaluation is None else read_results(evaluation))
-
-
-def evaluate(run: "Run") -> Dict[str, float]:
-    """Evaluates a run on its held-out views."""
-    from latent_nerfstudio.engine.runs import load_pipeline
-
-    return load_pipeline(run.config_path).get_average_eval_image_metrics()
+    if evaluation is None:
+        return run_report(open_run(path), load_pipeline(path).get_average_eval_image_metrics())
+    return run_report(open_run(path), read_results(evaluation))
 
 
 def print_report(reports: Sequence["RunReport"]) -> None:

@@ -124,8 +124,7 @@ def cell(value: Any) -> str:
 
 def training_facts(training: Dict[str, Any]) -> Dict[str, Any]:
     """What a reader wants to know of a run's training.json."""
-    names = {"method": "method", "steps": "steps", "seconds": "seconds", "device": "device"}
-    facts = {title: training[name] for name, title in names.items() if name in training}
+    facts = {name: training[name] for name in ("method", "steps", "seconds", "device") if name in training}
     scenes = training.get("scenes")
     return {**facts, "scenes": len(scenes)} if isinstance(scenes, list) and scenes else facts
 

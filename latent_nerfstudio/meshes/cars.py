@@ -10,7 +10,6 @@ from jaxtyping import Float
 from trimesh.visual import TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
-from latent_nerfstudio.errors import problem
 from latent_nerfstudio.meshes import car_paint, loft
 from latent_nerfstudio.meshes.car_paint import ATLAS_PIXELS, REGIONS, SWATCHES
 from latent_nerfstudio.meshes.car_shape import CarShape, draw_shape
@@ -26,8 +25,6 @@ def car(seed: int) -> trimesh.Trimesh:
     """The car number `seed`, an integer >= 0: a textured triangle mesh in metres, z up, x forwards, standing on z = 0.
 
     It has some ten thousand triangles and one texture atlas of 512 pixels width; the same seed gives the same mesh."""
-    if seed < 0:
-        raise ValueError(problem("seed", "an integer >= 0", seed, "choose another seed"))
     rng = np.random.default_rng([seed, 0xCA25])
     shape = draw_shape(rng)
     atlas = car_paint.paint(shape, rng)

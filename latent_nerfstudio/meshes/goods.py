@@ -9,7 +9,6 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from latent_nerfstudio.errors import problem
 from latent_nerfstudio.meshes import loft
 from latent_nerfstudio.meshes.surface import Surface, area_vectors, join
 
@@ -35,8 +34,6 @@ def kind_of(seed: int) -> str:
 
 def generator(seed: int, stream: int) -> Random:
     """The randomness of a thing; that of its kind is the stream 0."""
-    if seed < 0:
-        raise ValueError(problem("seed", "an integer >= 0", seed, "choose another seed"))
     return np.random.default_rng([seed, 0x600D5, stream])
 
 

@@ -29,7 +29,7 @@ from latent_nerfstudio.files.reading import AGAIN, open_plain, parse_json
 from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.models.bundle_folder import canonical
 from latent_nerfstudio.models.shared_bundle import SharedBundle
-from latent_nerfstudio.names import check_name
+from latent_nerfstudio.names import check_name, check_names
 from latent_nerfstudio.scene_files.quantisation import LARGEST, dequantise, quantise
 
 SCENE_FORMAT = "scene-v1"
@@ -252,10 +252,7 @@ def check_meta(meta: Dict[str, Any], where: str) -> None:
         expected = f"a precision out of {', '.join(STORED)}"
         raise ValueError(problem(where, expected, repr(meta["precision"][:40]), "update this package"))
     check_facts(meta["facts"], where)
-    try:
-        check_name(meta["name"])
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
+    check_names([meta["name"]], where)
 
 
 def check_facts(facts: Dict[str, Any], where: str) -> None:

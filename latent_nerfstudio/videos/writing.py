@@ -46,11 +46,11 @@ def check_video(path: Path) -> None:
     except OSError as error:
         got, do = f"'{error.strerror}'", "name another --output"
         raise type(error)(problem(path, "a path that can be written", got, do)) from error
-    check_ffmpeg()
+    find_ffmpeg()
 
 
-def check_ffmpeg() -> None:
-    """Refuses to go on without an ffmpeg."""
+def find_ffmpeg() -> str:
+    """The program of imageio-ffmpeg, which must be there."""
     import imageio_ffmpeg
 
     try:
@@ -60,6 +60,7 @@ def check_ffmpeg() -> None:
     if shutil.which(program) is None:
         do = "install ffmpeg with the system's packages, or point IMAGEIO_FFMPEG_EXE to one"
         raise FileNotFoundError(problem("ffmpeg", "a program, as imageio-ffmpeg brings", program, do))
+    return program
 
 
 def write_video(path: Path, frames: Iterable[Frame], fps: int) -> int:

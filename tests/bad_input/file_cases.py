@@ -204,7 +204,7 @@ SCENE_FILES = Group(
          said(lambda meta: meta.update(format="scene-v9"))),
     Case("an entry too few", "a.safetensors: expected the entries format, name",
          said(lambda meta: meta.pop("facts"))),
-    Case("a name that leads out of the folder", "FOLDER/files/a.safetensors: scene name: expected 1 to 200 bytes",
+    Case("a name that leads out of the folder", "FOLDER/files/a.safetensors, scene name: expected 1 to 200 bytes",
          signed(name="../../etc/cron")),
     Case("two scenes of one name", "scenes: expected each scene once", signed(name="b")),
     Case("scenes of two bundles", "scenes: expected scenes of one bundle",

@@ -85,8 +85,3 @@ def test_a_rounded_box_of_high_exponent_is_nearly_the_box():
     triangles = loft.rounded_box(np.array([1.0, 2.0, 3.0]), np.array([0.5, 1.0, 2.0]), exponent=60.0, steps=12)
     assert volume(triangles) == pytest.approx(8.0, rel=0.03)
     np.testing.assert_allclose(triangles.reshape(-1, 3).max(0), [1.5, 3.0, 5.0], atol=1e-9)
-
-
-def test_a_negative_seed_is_refused():
-    with pytest.raises(ValueError, match="seed: expected an integer >= 0, got -1"):
-        car(-1)
