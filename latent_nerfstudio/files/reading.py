@@ -95,11 +95,7 @@ def read_text(path: Union[Path, str], limit: int = LARGEST_TEXT) -> str:
 
 
 def check_values(data: Union[bytes, str], where: object, do: str = AGAIN) -> None:
-    """Refuses JSON of more than `MOST_VALUES` values before it is parsed.
-
-    Raises:
-        ValueError: such JSON.
-    """
+    """Refuses JSON of more than `MOST_VALUES` values before it is parsed."""
     marks = (",", "[", "{")
     count = sum(data.count(mark) if isinstance(data, str) else data.count(mark.encode()) for mark in marks)
     if count > MOST_VALUES:
@@ -109,7 +105,6 @@ def check_values(data: Union[bytes, str], where: object, do: str = AGAIN) -> Non
 def parse_json(data: Union[bytes, str], where: object, do: str = AGAIN, finite: bool = True) -> Dict[str, Any]:
     """A JSON object of numbers, finite ones by default, of no more than 20 digits where they are whole; names occur
     once each."""
-
     number = finite_number if finite else float
     hooks: Dict[str, Any] = {"parse_int": whole_number, "parse_float": number, "parse_constant": number}
     check_values(data, where, do)
@@ -160,16 +155,7 @@ def read_rows(path: Path, do: str = AGAIN) -> List[Dict[str, Any]]:
 
 def check_header(path: Path, most: Union[int, float] = math.inf) -> None:
     """Refuses what is no plain file, and a safetensors file with more of a header than any that is meant to be read:
-    the library itself parses up to 100 MB of JSON.
-
-    Args:
-        path: of a safetensors file, or of another, which the library will refuse.
-        most: bytes that it may have.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ValueError: see `open_plain`; or a header above `MOST_JSON`.
-    """
+    the library itself parses up to 100 MB of JSON. Other files are left for the library to refuse."""
     with open_plain(path, most) as stream:
         length = int.from_bytes(stream.read(8), "little")
         if MOST_JSON < length <= os.fstat(stream.fileno()).st_size:
@@ -178,16 +164,8 @@ def check_header(path: Path, most: Union[int, float] = math.inf) -> None:
 
 
 def zip_in(stream: BinaryIO, most: Callable[[int], int] = lambda size: MOST_DIRECTORY) -> ZipFile:
-    """A zip in a stream. Its directory is read as a whole before anything is known of it, and takes some ten times its
-    bytes of memory.
-
-    Args:
-        stream: from its beginning to its end.
-        most: bytes of the directory at most, by those of the zip.
-
-    Raises:
-        ValueError: too large a directory; or any of `BROKEN_ZIP`.
-    """
+    """A zip in a stream, whose directory has no more bytes than `most` says by those of the zip: it is read as a whole,
+    and takes some ten times its bytes of memory. Raises ValueError, or any of `BROKEN_ZIP`."""
     size = stream.seek(0, os.SEEK_END)
     end: Any = zipfile._EndRecData(stream)  # type: ignore[attr-defined]  # bytes of the directory are its entry 5
     if end and end[5] > most(size):

@@ -73,11 +73,7 @@ def write_text(path: Path, text: str) -> None:
 @contextmanager
 def appending(path: Path) -> Iterator[TextIO]:
     """A stream at the end of a text file, which is made if it is not there. A link is not followed, nor a pipe waited
-    for.
-
-    Raises:
-        OSError: something else than a file has its name, or it cannot be written to.
-    """
+    for."""
     with writable(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)

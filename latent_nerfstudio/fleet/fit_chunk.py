@@ -59,18 +59,12 @@ def fit_chunk(job: ChunkJob, on_progress: OnProgress = lambda share: None) -> Li
     if bundle.hash != inventory.bundle_hash:  # it may have changed on the disk since
         expected, do = f"the one with the hash {inventory.bundle_hash}", "restore it, or give another --output"
         raise ValueError(problem(f"shared bundle {bundle.folder}", expected, bundle.hash, do))
-    with messages_to(job.log_path):
+    # Many workers would print at once.
+    with appending(job.log_path) as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         done, _ = survey(inventory, bundle, job.names, {})
         left = [name for name in job.names if name not in done]
         chunk, reasons = examine(inventory, left, bundle)
         return [*done.values(), *failures(reasons), *fit_or_split(inventory, bundle, chunk, on_progress)]
-
-
-@contextlib.contextmanager
-def messages_to(path: Path) -> Iterator[None]:
-    """Sends what training prints into a file: many workers would print at once."""
-    with appending(path) as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-        yield
 
 
 def fit_or_split(

@@ -120,11 +120,7 @@ class Autoencoder(nn.Module):
         return {name: t for name, t in self.state_dict().items() if not name.startswith(self.frozen_prefixes)}
 
     def load_decoder(self, state: Dict[str, Tensor]) -> None:
-        """Takes a decoder from what `decoder_state` gave.
-
-        Raises:
-            RuntimeError: the tensors of another decoder.
-        """
+        """Takes a decoder from what `decoder_state` gave; raises RuntimeError for the tensors of another."""
         own = self.state_dict()
         if set(state) != set(self.decoder_state()):
             raise RuntimeError(f"expected {len(self.decoder_state())} tensors by the decoder's names, got {len(state)}")

@@ -25,7 +25,7 @@ AGAIN = "save it again with save_pretrained"
 
 
 def check_config(settings: Any, where: object) -> Dict[str, Any]:
-    """A config.json whose numbers an autoencoder can be built with, without its memory or time being the file's choice."""
+    """A config.json that an autoencoder can be built by, without its memory or time being the file's choice."""
     if not isinstance(settings, dict) or not isinstance(settings.get("_class_name"), str):
         raise ValueError(problem(where, "a JSON object with a _class_name", f"{settings!r:.60}", AGAIN))
     for name, value in numbers_in(settings):

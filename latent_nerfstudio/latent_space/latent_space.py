@@ -166,11 +166,7 @@ class LatentSpace(nn.Module):
     def decode(
         self, latents: Float[Tensor, "batch latent_height latent_width channels"], height: int, width: int
     ) -> Float[Tensor, "batch height width 3"]:
-        """Normalised latents to images around [0, 1], not clamped, cropped to height x width.
-
-        Raises:
-            ValueError: an image size that does not belong to the latents' size.
-        """
+        """Normalised latents to images around [0, 1], not clamped, cropped to the size of what was encoded."""
         expected = latent_size(height, width, self.downscale_factor)
         if tuple(latents.shape[1:3]) != expected:
             what, got = f"latents of {expected} for an image of {height} x {width}", tuple(latents.shape[1:3])
@@ -205,11 +201,7 @@ def to_device(values: Shaped[Tensor, "*any"], device: Union[str, torch.device]) 
 
 
 def background_color_of(color: Any) -> Float[Tensor, "3"]:
-    """A colour's name or three numbers in [0, 1] as a tensor.
-
-    Raises:
-        ValueError: a name that Nerfstudio does not know, or numbers that are no colour.
-    """
+    """A colour by a name that Nerfstudio knows, or by three numbers in [0, 1], as a tensor."""
     try:
         value = colors.get_color(list(color) if isinstance(color, tuple) else color).float().cpu()
     except (AssertionError, KeyError, ValueError) as error:

@@ -106,12 +106,8 @@ def mask_of_latent(mask: Shaped[Tensor, "height width"], factor: int) -> Bool[Te
 
 
 def view_directions(cameras: Cameras) -> Float[Tensor, "n height width 3"]:
-    """Directions of the rays through the middles of pixels in a camera's axes (x right, y up, z backwards), 1 long
-    along z.
-
-    Raises:
-        ValueError: other cameras than perspective ones without distortion.
-    """
+    """Directions of the rays through the middles of pixels of perspective cameras without distortion, in a camera's
+    axes (x right, y up, z backwards), 1 long along z."""
     flat = cameras.reshape((-1,))
     if not bool((flat.camera_type == CameraType.PERSPECTIVE.value).all()) or flat.distortion_params is not None:
         do = "render with such cameras, from orbit or look_at"

@@ -37,13 +37,8 @@ def find_poses(
 ) -> Any:
     """Finds poses, lenses and a sparse cloud: pycolmap's largest reconstruction.
 
-    Args:
-        images: folder of photos.
-        work: folder for COLMAP's database and models, empty.
-        masks: folder of masks, NAME.png for the photo NAME; features are found where they are not black.
-        matching: of every pair, or of neighbours by name, for films.
-        lens: the model of distortion.
-        same_camera: whether all were taken with one camera at one zoom."""
+    COLMAP's database and models go into the empty folder `work`. Features are found where a mask, NAME.png for the
+    photo NAME, is not black. `same_camera` says whether all were taken with one camera at one zoom."""
     database, names = work / "database.db", sorted(path.name for path in images.iterdir())
     options = {"camera_model": LENSES[lens], "mask_path": str(masks or "")}
     extract_features(database, images, names, options, same_camera)

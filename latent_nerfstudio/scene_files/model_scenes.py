@@ -38,15 +38,8 @@ def build_model(
     num_train_data: int = 1,
     **facts: Any,
 ) -> LatentModel:
-    """A latent model without its data, on the host, for evaluation.
-
-    Args:
-        config: the model.
-        names: of its scenes, in the order of their rows.
-        box: scene box.
-        background_color: behind the objects, in [0, 1].
-        num_train_data: pictures that it was trained on.
-        facts: what else is known of its data, such as `image_height`, pixels."""
+    """A latent model of some scenes without its data, on the host, for evaluation; `facts` are what else is known of
+    the data, such as `image_height`, pixels."""
     metadata = {"scene_names": list(names), "background_color": tuple(background_color), **facts}
     return config.setup(scene_box=SceneBox(aabb=box), num_train_data=num_train_data, metadata=metadata).eval()
 

@@ -60,10 +60,6 @@ def test_an_inventory_with_a_broken_scene_and_its_repair(scenes, bundle, tmp_pat
     assert {name: (output / "scenes" / f"{name}.safetensors").stat().st_mtime_ns for name in "ac"} == kept
     assert "3 of 3 scenes done" in capsys.readouterr().out
 
-    with pytest.raises(SystemExit, match="1"):
-        main(arguments(scenes, output, bundle, 5))
-    assert "settings.json: expected steps 4, got steps 5; its scenes were fitted so" in capsys.readouterr().err
-
 
 def test_parts_of_the_scenes_that_are_asked_for_and_the_call_that_collects_them(scenes, bundle, tmp_path, capsys):
     output = tmp_path / "out"
@@ -100,8 +96,6 @@ def test_an_interrupted_call_ends_with_the_table(scenes, bundle, tmp_path):
     [
         (["--workers", "0"], "workers: expected at least 1, got 0; raise it"),
         (["--chunk", "0"], "chunk: expected at least 1, got 0"),
-        (["--scenes", "z"], "scenes: expected scenes of "),
-        (["--bundle", "nowhere"], "shared bundle: expected bundled, bundled-cars, a run with"),
         (["--shard", "1/" + "9" * 5000], "shard: expected i/n with i from 1 to n, got '1/999"),
         (["--gpus-per-task", "1"], "gpus_per_task: expected workers 'ray' with it, got 1"),
         (["--device", "cuda"], "device: expected cpu on a machine without CUDA, got cuda"),
@@ -124,10 +118,3 @@ def test_data_is_another_word_for_the_source(tmp_path, capsys):
     with pytest.raises(SystemExit, match="1"):
         main(["fit-scenes", "--output", str(tmp_path / "out"), "--data", str(tmp_path / "nowhere")])
     assert "nowhere: expected a folder of scenes, got no folder" in capsys.readouterr().err
-
-
-def test_help_imports_nothing_heavy():
-    heavy = "{'torch', 'nerfstudio', 'ray'}"
-    code = f"import sys, latent_nerfstudio.cli.fit_scenes; print(sorted({heavy} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

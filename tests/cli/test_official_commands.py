@@ -31,6 +31,14 @@ def test_training_goes_through_both_stages_and_leaves_a_run(latent_training):
     assert training["bytes_per_scene"] == 4 * (3 * 10 * 16 * 16 + 8)  # micro planes and scene weights
 
 
+def test_an_error_is_one_line_of_the_command(tmp_path):
+    """What is checked is in the table of bad input (`tests/bad_input`)."""
+    output = fail("ns-train", *train_arguments("triplane", tmp_path / "nowhere", tmp_path / "out", 2))
+    assert f"Error: {tmp_path / 'nowhere'}: expected a data folder, got nothing there; check --data" in output
+    assert "Traceback" not in output and len(output.splitlines()) < 20
+    assert checkpoints(tmp_path) == []
+
+
 def test_checkpoints_hold_nothing_but_tensors_and_numbers(latent_run, rgb_run):
     for run, decoder in ((latent_run, {"decoder"}), (rgb_run, set())):
         (path,) = (run.parent / "nerfstudio_models").iterdir()

@@ -80,10 +80,6 @@ def test_a_call_that_goes_on_knows_what_is_done_and_who_fitted_it(inventory):
     here = f"{socket.gethostname()}:{os.getpid()}"
     (table,) = fit_inventory(inventory, ["a"], function=no_job)
     assert table.counts() == {"done": 1} and table.rows["a"].worker == here and table.rows["a"].stamp
-    for damaged in ("{", "[]", '{"scenes": [1]}'):
-        (inventory.output / "status.json").write_text(damaged)
-        (table,) = fit_inventory(inventory, ["a"], function=no_job)
-        assert table.rows["a"].worker == ""
 
 
 def test_other_pictures_are_fitted_again_and_scenes_of_another_folder_refused(inventory, tmp_path, capsys):

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import sys
 from functools import partial
 from multiprocessing import Pipe
 from pathlib import Path
@@ -133,12 +132,6 @@ def test_tasks_of_a_cluster_by_hand():
     both = Cluster({"CPU": 8.0, "GPU": 2.0})
     assert (ray_slots(both), ray_slots(both, 0.5), ray_slots(both, 0.0)) == (2, 4, 8)
     assert (ray_slots(Cluster({"CPU": 3.0})), ray_gpus(Cluster({"CPU": 3.0}), None)) == (3, 0)
-
-
-def test_without_ray_it_is_said_how_to_get_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ValueError, match=r"workers: expected Ray .*; pip install 'latent-nerfstudio\[ray\]'"):
-        crew_of("ray").__enter__()
 
 
 def test_a_chunk_is_given_out_whole_once_more_and_then_in_halves(jobs):

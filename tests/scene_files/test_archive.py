@@ -134,14 +134,6 @@ def test_members_that_overlap_are_refused(tmp_path):
         read_archive(path)
 
 
-def test_no_archive_at_all(tmp_path):
-    with pytest.raises(FileNotFoundError, match="expected a file, got nothing there"):
-        read_archive(tmp_path / "scenes.zip")
-    (tmp_path / "scenes.zip").write_bytes(A)
-    with pytest.raises(ValueError, match="expected an archive of scenes, got 'File is not a zip file'"):
-        read_archive(tmp_path / "scenes.zip")
-
-
 def test_a_directory_of_empty_members_is_not_read(tmp_path):
     path = zipped(tmp_path / "scenes.zip", [(f"{number}.safetensors", b"") for number in range(3000)])
     with pytest.raises(ValueError, match="expected an archive of scenes, got .a directory of"):

@@ -8,7 +8,6 @@ from learned import BOTH, MACRO, MICRO, bundle_of, equal, model_of, scene_of
 from small_nerfs import small_nerfacto
 from tiny import camera_of, latent_model_of, small_nerf
 
-from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.scene_files.model_scenes import build_model, holds_bundle, put_scenes, scene_files_of
 from latent_nerfstudio.scene_files.scene_file import read_scene_file, write_scene_file
@@ -152,4 +151,3 @@ def test_a_bundle_in_half_precision_is_held_by_those_that_start_from_it(tmp_path
     half = read_shared_bundle(str(write_shared_bundle(tmp_path, model_of(source=kl), 3, {}, dtype=torch.float16)))
     assert half.tensors["field.base_planes"].dtype == torch.float16
     assert holds_bundle(started(half), half)
-    assert isinstance(half.autoencoder_config, AutoencoderConfig)

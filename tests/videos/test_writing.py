@@ -74,12 +74,7 @@ def test_a_break_leaves_what_was_there(tmp_path):
     assert path.read_bytes() == b"before" and [file.name for file in tmp_path.iterdir()] == ["x.mp4"]
 
 
-def test_what_cannot_be_written(tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match=r"output: expected \.mp4 or \.gif, got .*x\.avi; change its ending"):
-        check_video(tmp_path / "x.avi")
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match=r"x\.mp4: expected a path that can be written, got"):
-        check_video(tmp_path / "file" / "x.mp4")
+def test_what_cannot_be_written(tmp_path):
     (tmp_path / "folder.mp4").mkdir()
     with pytest.raises(IsADirectoryError, match="output: expected a file, got the folder"):
         check_video(tmp_path / "folder.mp4")
@@ -87,10 +82,6 @@ def test_what_cannot_be_written(tmp_path, monkeypatch):
         write_video(tmp_path / "x.gif", iter([]), fps=5)
     with pytest.raises(ValueError, match="fps: expected at least 1, got 0"):
         write_video(tmp_path / "x.gif", iter(colours()), fps=0)
-    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "no_ffmpeg"))
-    for name in ("x.mp4", "x.gif"):
-        with pytest.raises(FileNotFoundError, match="ffmpeg: expected a program"):
-            check_video(tmp_path / name)
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="everything can be written")
