@@ -60,24 +60,13 @@ WORDS: Dict[Kind, str] = {
 
 
 def resolve(source: str, kind: Kind, subfolder: Optional[str] = None) -> Path:
-    """The folder or file of this machine that a source names.
+    """The folder or file of this machine that a source names: a path that is there, as it is given; else what a Hub id,
+    OWNER/NAME or OWNER/NAME@REVISION, holds of a kind, in the client's cache: the folder of the autoencoder's
+    config.json, of the bundle's bundle.json, or that around `scenes` and `shared_bundle`.
 
-    Args:
-        source: a path, or a Hub id OWNER/NAME or OWNER/NAME@REVISION. A path that is there counts first. Names of what
-            is part of the package (`bundled`) are the callers' business.
-        kind: what it should hold.
-        subfolder: of a Hub repository, where the autoencoder is; by default the usual ones are looked at.
-
-    Returns:
-        A path as it is given, or a folder of the client's cache: that which holds the autoencoder's config.json, the
-        bundle's bundle.json, or the folder `scenes` (beside which `shared_bundle` may lie).
-
-    Raises:
-        FileNotFoundError: neither a path nor a Hub id, or the Hub has no such repository or revision.
-        PermissionError: a repository that asks for permission first.
-        ValueError: the repository holds no such thing, or holds it as pickle.
-        ConnectionError: a Hub id that is neither cached nor within reach.
-    """
+    Raises FileNotFoundError for neither, and where the Hub has no such repository or revision; PermissionError for one
+    that asks first; ValueError where it holds no such thing, or pickle alone; ConnectionError where it is out of reach
+    and not cached."""
     path = Path(source).expanduser()
     if path.exists():
         return path

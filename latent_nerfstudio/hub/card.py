@@ -113,13 +113,9 @@ def python_use(kind: Kind, repository: str) -> List[str]:
 
 def table(facts: Dict[str, Any]) -> List[str]:
     """Lines of a table of facts; none of no facts."""
-    rows = [f"| {for_markdown(name)} | {cell(value)} |" for name, value in facts.items()]
+    shown = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in facts.items()}
+    rows = [f"| {for_markdown(name)} | {for_markdown(value)} |" for name, value in shown.items()]
     return ["| | |", "| --- | --- |", *rows] if rows else []
-
-
-def cell(value: Any) -> str:
-    """A value within a table."""
-    return for_markdown(f"{value:.4g}" if isinstance(value, float) else value)
 
 
 def training_facts(training: Dict[str, Any]) -> Dict[str, Any]:

@@ -32,14 +32,8 @@ are stored, and a picture of another size repeats or leaves out rows and columns
 
 
 class Normalizer(nn.Module):
-    """Per-channel affine or tanh normaliser; its numbers are buffers, so that they are stored with the run.
-
-    Args:
-        kind: `mean-std`, `tanh` or `none` (the identity).
-        num_channels: C.
-        mean: prior mean of raw latents, of all channels or of each.
-        std: prior standard deviation of raw latents, positive, likewise.
-    """
+    """Per-channel affine or tanh normaliser; its numbers are buffers, so that they are stored with the run. Mean and
+    standard deviation of raw latents, of all channels or of each, are those to start with."""
 
     mean: Tensor
     std: Tensor
@@ -80,13 +74,8 @@ class Normalizer(nn.Module):
 
 
 class LatentSpace(nn.Module):
-    """Pixels <-> normalised latents.
-
-    Args:
-        autoencoder: which autoencoder.
-        normalizer: how raw latents become what a NeRF renders; the identity autoencoder has none.
-        background_color: the colour behind the objects, as in Nerfstudio's `alpha_color`, or three numbers in [0, 1].
-    """
+    """Pixels <-> normalised latents; the identity autoencoder has no normaliser. The colour behind the objects is a
+    name, as in Nerfstudio's `alpha_color`, or three numbers in [0, 1]."""
 
     background: Tensor
     fitted: Tensor

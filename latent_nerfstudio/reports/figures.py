@@ -1,8 +1,7 @@
 """The figures of `lns report`: quality over time, and cost over the number of scenes."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 import numpy as np
 
@@ -16,34 +15,25 @@ POINTS_OF_A_CURVE = 200
 """Of a curve over the number of scenes."""
 
 
-@dataclass(frozen=True)
-class Curve:
-    """Quality while training."""
-
-    name: str
-    """Of the run."""
-    seconds: List[float]
-    """Of training a scene."""
-    psnr: List[float]
-    """Mean over the pictured held-out views, dB."""
+Curve = List[Tuple[float, float]]
+"""Seconds of training a scene, and mean PSNR of the pictured held-out views, dB."""
 
 
-def quality_curves(reports: Sequence[RunReport]) -> List[Curve]:
-    """Of the runs that were measured while training, with `--steps-per-pictures`."""
-    curves = []
+def quality_curves(reports: Sequence[RunReport]) -> Dict[str, Curve]:
+    """Of the runs that were measured while training, with `--steps-per-pictures`, by name."""
+    curves: Dict[str, Curve] = {}
     for report in reports:
         lines = [line for line in report.history if "seconds" in line and "psnr" in line]
         if lines:
-            seconds = [line["seconds"] / len(report.scenes) for line in lines]
-            curves.append(Curve(report.name, seconds, [line["psnr"] for line in lines]))
+            curves[report.name] = [(line["seconds"] / len(report.scenes), line["psnr"]) for line in lines]
     return curves
 
 
-def plot_quality(curves: Sequence[Curve], path: Path) -> None:
+def plot_quality(curves: Mapping[str, Curve], path: Path) -> None:
     """PSNR over seconds of training a scene (3Da-AE, figure 6)."""
     figure, axes = new_figure(1)
-    for curve in curves:
-        axes[0].plot(curve.seconds, curve.psnr, marker=".", label=curve.name)
+    for name, curve in curves.items():
+        axes[0].plot(*zip(*curve, strict=True), marker=".", label=name)
     axes[0].set(xlabel="seconds of training a scene", ylabel="PSNR of held-out views, dB", xscale="log")
     axes[0].grid(alpha=0.3, which="both")
     axes[0].legend()

@@ -47,7 +47,6 @@ class RunReport:
     name: str
     """Title of its columns."""
     method: str
-    """The method."""
     config: str
     """Its config.yml."""
     scenes: Rows

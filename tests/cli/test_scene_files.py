@@ -170,9 +170,8 @@ def test_import_refuses_what_it_cannot_do(frozen_run, bundle, latent_run, tmp_pa
     rest = ("--bundle", bundle, "--output", run, "--views", 2)
     assert "expected a folder of scene files" in error_of(capsys, "import-scenes", tmp_path, *rest)
     assert "got nothing there" in error_of(capsys, "import-scenes", tmp_path / "x", *rest)
-    assert "each scene once, got 'red' twice" in error_of(
-        capsys, "import-scenes", files, files / "red.safetensors", *rest
-    )
+    twice = (files, files / "red.safetensors")
+    assert "each scene once, got 'red' twice" in error_of(capsys, "import-scenes", *twice, *rest)
     other = error_of(capsys, "import-scenes", files, "--bundle", "bundled", "--output", run)
     assert read_shared_bundle("bundled").hash in other
     assert read_shared_bundle(str(bundle)).hash in other

@@ -42,9 +42,8 @@ def test_a_scene_becomes_another(rgb_run, tmp_path, capsys):
     more = ("--views", 2, "--size", 24, "--rows", "rgb", "depth")
     lns("blend", rgb_run, "blue", "red", "--output", tmp_path / "blend.mp4", *more)
     assert len(facts_of(tmp_path / "blend.mp4")[1]) == 2
-    assert "such as red, got 'rot'" in error_of(
-        capsys, "blend", rgb_run, "blue", "rot", "--output", tmp_path / "x.mp4", *more
-    )
+    unknown = ("blend", rgb_run, "blue", "rot", "--output", tmp_path / "x.mp4", *more)
+    assert "such as red, got 'rot'" in error_of(capsys, *unknown)
 
 
 def test_latents_to_a_file_and_back(latent_run, random_autoencoder, two_balls, tmp_path, capsys):
@@ -89,10 +88,9 @@ def test_a_camera_path_of_the_viewer(latent_run, tmp_path):
 
 
 def test_latents_of_others(random_autoencoder, tmp_path, capsys):
-    save_file({"latents": torch.randn(2, 4, 3, 3)}, tmp_path / "bare.safetensors")
-    lns(
-        "decode-latents", tmp_path / "bare.safetensors", "--autoencoder", random_autoencoder, "--output", tmp_path / "x"
-    )
+    bare = tmp_path / "bare.safetensors"
+    save_file({"latents": torch.randn(2, 4, 3, 3)}, bare)
+    lns("decode-latents", bare, "--autoencoder", random_autoencoder, "--output", tmp_path / "x")
     assert "2 picture(s) of 24 x 24 as files to" in capsys.readouterr().out
     assert sorted(path.name for path in (tmp_path / "x").iterdir()) == ["0000.png", "0001.png"]
 

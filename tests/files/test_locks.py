@@ -82,9 +82,6 @@ def test_a_lock_is_a_plain_file(tmp_path, make):
         (tmp_path / LOCK).symlink_to(tmp_path / "victim")
     else:
         os.mkfifo(tmp_path / LOCK)
-    with (
-        pytest.raises(FileExistsError, match="expected a lock, which"),
-        locked(tmp_path / LOCK, "here"),
-    ):
+    with pytest.raises(FileExistsError, match="expected a lock, which"), locked(tmp_path / LOCK, "here"):
         pass
     assert (tmp_path / "victim").read_text() == "kept"

@@ -259,9 +259,8 @@ def test_without_steps_a_scene_is_written_as_its_encoder_predicts_it(scenes, tmp
     encoder = new_scene_encoder(plain, SceneEncoderConfig(**SMALL_ENCODER))
     for layer in encoder.out:
         layer.bias.data.fill_(0.5)  # whatever it sees
-    inventory = inventory_of(
-        scenes, tmp_path / "out", write_scene_encoder(plain, encoder, tmp_path / "run", {}), steps=0
-    )
+    taught = write_scene_encoder(plain, encoder, tmp_path / "run", {})
+    inventory = inventory_of(scenes, tmp_path / "out", taught, steps=0)
     (row,) = fit_chunk(ChunkJob(inventory, ("a",)))
     scene = read_scene_file(inventory.scene_path("a"))
     assert row.state == "done" and bool((scene.micro_planes == 0.5).all())

@@ -60,10 +60,7 @@ def test_what_stops_an_inventory_leaves_a_status_that_is_true(inventory, error):
 
 def test_a_second_call_for_one_folder_is_refused(inventory):
     def fit(job, on_progress):
-        with (
-            ThreadPoolExecutor() as pool,
-            pytest.raises(BlockingIOError, match="got process .* at work"),
-        ):
+        with ThreadPoolExecutor() as pool, pytest.raises(BlockingIOError, match="got process .* at work"):
             pool.submit(next, fit_inventory(inventory, ["a", "b"], function=fit)).result()
         return [SceneStatus(name, "done") for name in job.names]
 

@@ -50,8 +50,6 @@ def test_a_damaged_scene_encoder_is_named_once_before_any_scene(bundle, balls, t
     settings = json.loads((folder / "bundle.json").read_text())
     settings["hash"] = hash_folder(folder, settings)
     (folder / "bundle.json").write_text(json.dumps(settings))
-    with pytest.raises(
-        ValueError, match=r"scene_encoder.safetensors: expected finite numbers, got others in out\.0\.bias"
-    ):
+    with pytest.raises(ValueError, match=r"scene_encoder.safetensors: expected finite .* got others in out\.0\.bias"):
         lns.fit(balls, tmp_path / "out", tmp_path / "run", **FEW)
     assert not (tmp_path / "out").exists()

@@ -65,11 +65,8 @@ def test_a_run_is_called_by_its_experiment_and_not_by_its_date(tmp_path):
     (run := tmp_path / "2026-01-01_000000").mkdir()
     (run / "config.yml").write_text(yaml.dump(config))
     assert title_of(str(run)) == title_of(str(run / "config.yml")) == "chairs"
-    assert (title_of("fitted/scenes"), title_of(str(tmp_path)), title_of("owner/cars")) == (
-        "scenes",
-        tmp_path.name,
-        "cars",
-    )
+    others = [title_of(source) for source in ("fitted/scenes", str(tmp_path), "owner/cars")]
+    assert others == ["scenes", tmp_path.name, "cars"]
 
 
 def keep(browser, name: str) -> None:
@@ -103,9 +100,8 @@ def test_in_a_browser(thousand, tmp_path, name, width):
 
         search = browser.find_element("id", "search")
         search.send_keys("CHAIR 99")
-        assert (
-            len(ask(shown)) == 19 and ask("return document.getElementById('count').textContent") == "19 of 1000"
-        )  # 99, 199 to 899, 990 to 999
+        assert len(ask(shown)) == 19  # 99, 199 to 899, 990 to 999
+        assert ask("return document.getElementById('count').textContent") == "19 of 1000"
         search.clear()
         search.send_keys("onerror")
         assert ask(shown) == [HOSTILE]

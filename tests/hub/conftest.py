@@ -19,11 +19,8 @@ def hub(tmp_path, monkeypatch):
     from huggingface_hub import constants
 
     with serving() as (url, stand_in):
-        for name, value in {
-            "ENDPOINT": url,
-            "HF_HUB_CACHE": str(tmp_path / "cache"),
-            "HF_HUB_DISABLE_XET": True,
-        }.items():
+        own = {"ENDPOINT": url, "HF_HUB_CACHE": str(tmp_path / "cache"), "HF_HUB_DISABLE_XET": True}
+        for name, value in own.items():
             monkeypatch.setattr(constants, name, value)
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
         monkeypatch.setenv("HF_TOKEN", "a-token-of-the-stand-in")

@@ -128,14 +128,7 @@ def test_beyond_the_borders_of_a_panorama_lies_its_other_side():
     rows, columns = torch.meshgrid(
         torch.arange(-margin, height + margin) + 0.5, torch.arange(-margin, width + margin) + 0.5, indexing="ij"
     )
-    longitude, colatitude = -torch.pi * (columns / width * 2 - 1), torch.pi * rows / height
-    expected = torch.stack(
-        [
-            -torch.sin(longitude) * torch.sin(colatitude),
-            torch.cos(colatitude),
-            -torch.cos(longitude) * torch.sin(colatitude),
-        ],
-        dim=-1,
-    )
+    around, down = -torch.pi * (columns / width * 2 - 1), torch.pi * rows / height  # longitude, colatitude
+    expected = torch.stack([-around.sin() * down.sin(), down.cos(), -around.cos() * down.sin()], dim=-1)
     torch.testing.assert_close(around_sphere(rays, margin), expected, atol=1e-5, rtol=0)
     assert torch.equal(around_sphere(rays, 0), rays)

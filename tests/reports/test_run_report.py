@@ -67,11 +67,10 @@ def test_history_of_a_resumed_run(tmp_path):
 
 
 def test_curves_are_of_seconds_a_scene():
-    (curve,) = quality_curves([report("latent", 28.0, 3.0, 100.0)])
-    assert (curve.seconds, curve.psnr) == ([1.0, 2.0], [23.0, 28.0])
+    assert quality_curves([report("latent", 28.0, 3.0, 100.0)]) == {"latent": [(1.0, 23.0), (2.0, 28.0)]}
     silent = report("latent", 28.0, 3.0, 100.0)
     silent.history = [{"step": 10.0, "psnr": 20.0}]
-    assert quality_curves([silent]) == []
+    assert quality_curves([silent]) == {}
 
 
 def test_break_even_points():

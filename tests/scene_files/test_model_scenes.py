@@ -76,11 +76,7 @@ def test_missing_parts_are_zero():
     ("kind", "scene", "message"),
     [
         (BOTH, scene_of("x"), "scene: expected one of the model's, such as a, b, c, got 'x'"),
-        (
-            BOTH,
-            scene_of("a", side=9),
-            r"'a', micro_planes: expected \[3, 4, 8, 8\], as the model has, got \[3, 4, 9",
-        ),
+        (BOTH, scene_of("a", side=9), r"'a', micro_planes: expected \[3, 4, 8, 8\], as .*, got \[3, 4, 9"),
         (MICRO, scene_of("a"), r"scene_weights: expected nothing, as the model has, got \[2\]"),
     ],
 )

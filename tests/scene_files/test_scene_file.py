@@ -192,15 +192,9 @@ def test_files_have_the_rights_of_other_files(tmp_path):
         (raw_file({}, meta_of()), "micro_planes, scene_weights or both, got neither"),
         (raw_file({"x": {**PLANES}}, meta_of(), b"\x00" * 12), "micro_planes, scene_weights or both, got 'x'"),
         (raw_file({"micro_planes": {**PLANES, "dtype": "F64"}}, meta_of(), b"\x00" * 12), "as its header says"),
-        (
-            raw_file({"micro_planes": {**PLANES, "data_offsets": [8, 20]}}, meta_of(), b"\x00" * 20),
-            "as its header says",
-        ),
+        (raw_file({"micro_planes": {**PLANES, "data_offsets": [8, 20]}}, meta_of(), bytes(20)), "as its header says"),
         (raw_file({"micro_planes": PLANES}, meta_of(), b"\x00" * 13), "tensors as its header says"),
-        (
-            raw_file({"micro_planes": PLANES}, meta_of(), b"\x00" * 12),
-            "contents with the SHA-256 'e3b0c.*', got others",
-        ),
+        (raw_file({"micro_planes": PLANES}, meta_of(), bytes(12)), "contents with the SHA-256 'e3b0c.*', got others"),
         (raw_file({"micro_planes": PLANES}, meta_of(precision="int8"), b"\x00" * 12), "micro planes .* in int8"),
     ],
 )
@@ -253,11 +247,7 @@ def bundles(tmp_path_factory):
         ("both", {}, None),
         ("both", {"micro_planes": None}, None),
         ("both", {"scene_weights": None}, None),
-        (
-            "both",
-            {"micro_planes": torch.zeros(3, 4, 9, 9)},
-            r"micro_planes \[3, 4, 8, 8\], as the bundle's .*, got \[3, 4, 9",
-        ),
+        ("both", {"micro_planes": torch.zeros(3, 4, 9, 9)}, r"micro_planes \[3, 4, 8, 8\], as .*, got \[3, 4, 9"),
         ("both", {"scene_weights": torch.zeros(3)}, r"scene_weights \[2\], as the bundle's scenes have, got \[3\]"),
         ("micro", {"scene_weights": None}, None),
         ("micro", {}, r"no scene_weights with this bundle, got \[2\]"),
