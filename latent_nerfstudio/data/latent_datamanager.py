@@ -17,6 +17,7 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 from tyro.conf import Suppress
 
+from latent_nerfstudio.data.box_checks import LOOKED_AT, share_left_out, shown_object, warn_of_boxes
 from latent_nerfstudio.data.crops import ObjectPixels, cropped, cropped_cameras, draw_crops, object_latents
 from latent_nerfstudio.data.latent_cache import cache_folder, scene_latents
 from latent_nerfstudio.data.picture_dataset import PictureDataset
@@ -112,6 +113,7 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         self.active: Optional[Tensor] = None  # their places in `scenes_present`; both are None while all are drawn from
         self.seed = config.train_cameras_sampling_seed  # in training that of the run, `--machine.seed`
         self.object_pixels = ObjectPixels(self.background_color)
+        self.doubts: Dict[str, str] = {}  # what looks wrong of scenes, by name
 
     def _load_images(self, split: Literal["train", "eval"], cache_images_device: Literal["cpu", "gpu"]):
         """Nerfstudio's loading and undistortion, then alpha over the background.
@@ -225,11 +227,34 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         index = to_device(self.picture_scenes, self.device)[:, None]
         self.latent_cameras.metadata = {**(self.latent_cameras.metadata or {}), "scene_index": index}
         if meets is not None:
-            parts = torch.arange(len(table.values)).split(RAYS_AT_ONCE)
-            places = (to_device(table.locate(part), self.device) for part in parts)
-            rays = (pixel_rays(self.latent_cameras, part, self.is_plain) for part in places)
-            table = restricted(table, (meets(part).cpu() for part in rays), folder)
+            table = self.within_boxes(table, meets, folder, space.downscale_factor)
         self.table = table
+
+    def within_boxes(self, table: PixelTable, meets: Meets, folder: Optional[Path], factor: int) -> PixelTable:
+        """The table, drawn from where rays meet their scene's box; warns of boxes that leave out what photos show, but
+        for streamed pictures, which would be decoded for it."""
+        parts = torch.arange(len(table.values)).split(RAYS_AT_ONCE)
+        places = (to_device(table.locate(part), self.device) for part in parts)
+        flags = torch.cat([meets(pixel_rays(self.latent_cameras, part, self.is_plain)).cpu() for part in places])
+        known = self.train_dataset.metadata.get("scene_names")
+        names = [known[i] if known else "scene" for i in self.scenes_present.tolist()]
+        table = restricted(table, flags, names, folder)
+        if table.drawn is not None and not self.streams:
+            ends = self.first_pictures.tolist()
+            spans = zip(names, ends, ends[1:], strict=False)
+            self.doubts = warn_of_boxes({name: self.left_out(table, flags, factor, *span) for name, *span in spans})
+        return table
+
+    def left_out(self, table: PixelTable, flags: Bool[Tensor, "pixels"], factor: int, first: int, end: int) -> float:
+        """Share of a scene's object that its box leaves out, of some of its pictures `first` to `end`."""
+        pictures = []
+        for index in range(first, end, -(-(end - first) // LOOKED_AT)):
+            picture = self.cached_train[index]
+            shown = shown_object(picture["image"].cpu(), self.background_color, factor)
+            if "mask" in picture:
+                shown &= mask_of_latent(picture["mask"][..., 0].cpu(), factor)
+            pictures.append((shown, flags[table.starts[index] : table.starts[index + 1]].view_as(shown)))
+        return share_left_out(pictures)
 
     def latents_to_fit(self, table: PixelTable, space: LatentSpace) -> Shaped[Tensor, "pixels channels"]:
         """Raw latents of objects in pictures evenly chosen from all; an identity space needs one picture alone."""

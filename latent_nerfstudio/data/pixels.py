@@ -10,6 +10,7 @@ from nerfstudio.cameras.cameras import Cameras, CameraType
 from nerfstudio.cameras.rays import RayBundle
 from torch import Tensor
 
+from latent_nerfstudio.data.box_checks import WRITE_BOX
 from latent_nerfstudio.data.storage import concatenated
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.latent_space.latent_space import LatentSpace
@@ -84,20 +85,32 @@ def pixel_table(
     return table
 
 
-def restricted(table: PixelTable, kept: Iterable[Bool[Tensor, "_"]], folder: Optional[Path] = None) -> PixelTable:
-    """A table that is drawn from where `kept` says so, in parts that follow one another, and its masks allow it; scenes
-    of which nothing would be left stay as they are."""
-    flags = torch.cat(list(kept))
-    allowed = torch.full_like(flags, table.valid is None)
+def restricted(
+    table: PixelTable, flags: Bool[Tensor, "pixels"], names: Sequence[str], folder: Optional[Path] = None
+) -> PixelTable:
+    """A table that is drawn from where `flags` say so and its masks allow it.
+
+    Args:
+        flags: which pixels' rays meet the box of their scene.
+        names: of the scenes of the table.
+        folder: for a temporary file of what is drawn; None for memory.
+
+    Raises:
+        ValueError: scenes of which nothing would be left.
+    """
+    both = flags
     if table.valid is not None:
-        allowed[table.valid] = True
-    both = flags & allowed
-    for start, end in zip(table.scene_starts.tolist(), table.scene_starts[1:].tolist(), strict=False):
-        if not bool(both[start:end].any()):
-            both[start:end] = allowed[start:end]
+        both = torch.zeros_like(flags)
+        both[table.valid] = flags[table.valid]
     if bool(both.all()):
         return table
-    drawn, _ = concatenated([both.nonzero()[:, :, None]], folder)
+    chosen = both.nonzero()
+    empty = (torch.searchsorted(chosen[:, 0].contiguous(), table.scene_starts).diff() == 0).nonzero()[:, 0].tolist()
+    if empty:
+        where = f"box of scene '{names[empty[0]]}'" + (f" and {len(empty) - 1} more" if len(empty) > 1 else "")
+        do = f"{WRITE_BOX}, or leave the scene out"
+        raise ValueError(problem(where, "one that its photos show", "none of their latent pixels within", do))
+    drawn, _ = concatenated([chosen[:, None]], folder)
     return replace(table, drawn=drawn[:, 0])
 
 

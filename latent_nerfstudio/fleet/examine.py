@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from nerfstudio.cameras.cameras import CameraType
 
+from latent_nerfstudio.data.box_checks import WRITE_BOX
 from latent_nerfstudio.data.layouts import SceneFrames, read_scene
 from latent_nerfstudio.data.scenes_dataparser import bounds_from_silhouettes
 from latent_nerfstudio.data.sources import files_of, folder_stamp, lies_within, scene_folder, source_hash
@@ -21,8 +22,6 @@ from latent_nerfstudio.pictures import open_picture
 
 CARVED_FROM = 12
 """Photos from which on silhouettes tell a scene's box: those of fewer leave too much around it."""
-
-WRITE_BOX = 'write the box of what they look at into the camera file, as "aabb": [[x, y, z], [x, y, z]]'
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.placement import Placement
 from latent_nerfstudio.files.replacing import NO_ROOM, appending, unfinished_folder
 from latent_nerfstudio.fleet.examine import SceneFacts, examine, unreadable_scenes
-from latent_nerfstudio.fleet.plan import SOURCE, box_of, row_of, survey
+from latent_nerfstudio.fleet.plan import DOUBT, SOURCE, box_of, row_of, survey
 from latent_nerfstudio.fleet.settings import EVAL_INTERVAL, ChunkJob, Inventory
 from latent_nerfstudio.fleet.status import SceneStatus
 from latent_nerfstudio.models.latent_model import LatentModelConfig
@@ -220,6 +220,7 @@ def write_scene(
         numbers = measure_scene(pipeline, index) if scene.is_measured else {}
         facts = {**numbers, "seconds": round(seconds + time.monotonic() - started, 3), SOURCE: scene.source}
         facts.update(fit_facts(inventory, pipeline, index))
+        facts.update({DOUBT: doubt} if (doubt := pipeline.datamanager.doubts.get(name)) else {})
         (learned,) = scene_files_of(pipeline.latent_model, inventory.bundle_hash, {name: facts}, [name])
         size = write_scene_file(inventory.scene_path(name), learned, inventory.precision)
     except (ValueError, RuntimeError) as error:

@@ -22,6 +22,9 @@ LARGEST_CHUNK = 32
 SOURCE = "source"
 """Fact of a scene file: the hash of what it was fitted from."""
 
+DOUBT = "doubt"
+"""Fact of a scene file: what looked wrong when it was fitted; only where something did."""
+
 READING_THREADS = 8
 """Threads that verify files."""
 
@@ -83,7 +86,8 @@ def row_of(scene: SceneFile, size: int, worker: str = "", stamp: str = "") -> Sc
     """The row of a scene that is done, by the facts of its file, which do not tell the worker."""
     names = ("psnr", "ssim", "seconds", "steps")
     numbers: Dict[str, Any] = {name: scene.facts.get(name) for name in names}
-    return SceneStatus(scene.name, "done", bytes=size, worker=worker, stamp=stamp, **numbers)
+    doubt = str(scene.facts.get(DOUBT, ""))
+    return SceneStatus(scene.name, "done", doubt, bytes=size, worker=worker, stamp=stamp, **numbers)
 
 
 def plan_jobs(inventory: Inventory, names: Sequence[str], size: int, workers: int) -> List[ChunkJob]:

@@ -32,7 +32,7 @@ class SceneStatus:
     name: str
     state: State = "waiting"
     reason: str = ""
-    """Why it failed."""
+    """Why it failed, or what is doubtful about it."""
     psnr: Optional[float] = None
     """Mean over its held-out views, dB."""
     ssim: Optional[float] = None

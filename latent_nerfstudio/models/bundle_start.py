@@ -13,6 +13,7 @@ from jaxtyping import Float
 from nerfstudio.utils.rich_utils import CONSOLE
 
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.escaping import for_markup
 from latent_nerfstudio.fields.placement import Placement, box_words, placement_of
 from latent_nerfstudio.fields.triplane_field import REMOVED, TriplaneField, check_removed
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig
@@ -111,8 +112,8 @@ def placements_for(
         i = moved[0]
         CONSOLE.log(
             f"shared bundle: {len(moved)} of {len(names)} scenes are moved and scaled into its box {box_words(into)}, "
-            f"such as {names[i]} in {box_words(boxes[i])} by {placements[i].scale:.3g}; where a box is not what the "
-            "cameras look at, give it as `aabb` in the camera file"
+            f"such as {for_markup(names[i])} in {box_words(boxes[i])} by {placements[i].scale:.3g}; where a box is not "
+            "what the cameras look at, give it as `aabb` in the camera file"
         )
     return placements
 

@@ -48,20 +48,32 @@ def test_scenes_of_the_table():
 @pytest.mark.parametrize("folder", [False, True])
 @pytest.mark.parametrize("masked", [False, True])
 def test_draws_of_a_restricted_table_against_a_loop(masked, folder, tmp_path):
-    """Pixels that are kept and that masks keep; in the last scene nothing is kept, so all that its masks leave."""
+    """Pixels that are kept and that masks keep."""
     masks = [torch.ones(h, w, dtype=torch.bool) for h, w in SIZES]
     for mask in masks:
         mask[0, 0] = not masked
     table = pixel_table(numbered(SIZES), SCENES, masks if masked else None)
     kept = torch.arange(30) % 3 > 0
-    kept[21:] = False
-    few = restricted(table, kept.split(7), tmp_path if folder else None)
+    few = restricted(table, kept, "abc", tmp_path if folder else None)
     assert few.valid is table.valid
     flat = torch.cat([mask.flatten() for mask in masks])
-    wanted = {i for i in range(30) if flat[i] and (kept[i] or i >= 21)}
     drawn = {int(i) for seed in range(40) for i in draw_pixels(few, 60, 3, seeded(seed))}
-    assert drawn == wanted
-    assert restricted(table, [torch.ones(30, dtype=torch.bool)]).drawn is None or masked
+    assert drawn == {i for i in range(30) if flat[i] and kept[i]}
+    assert restricted(table, torch.ones(30, dtype=torch.bool), "abc").drawn is None or masked
+
+
+def test_scenes_of_which_nothing_is_left_are_refused():
+    """By their boxes, or where masks keep but what their boxes leave out."""
+    masks = [torch.ones(h, w, dtype=torch.bool) for h, w in SIZES]
+    kept = torch.arange(30) < 10
+    with pytest.raises(ValueError, match="scene 'b' and 1 more"):
+        restricted(pixel_table(numbered(SIZES), SCENES), kept, "abc")
+    masks[0][0, 0] = False
+    only_first = torch.arange(30) % 10 > 0
+    only_first[1:10] = False
+    only_first[0] = True
+    with pytest.raises(ValueError, match="scene 'a'"):
+        restricted(pixel_table(numbered(SIZES), SCENES, masks), only_first, "abc")
 
 
 @pytest.mark.parametrize("masked", [False, True])

@@ -122,6 +122,17 @@ def test_of_few_photos_none_is_held_out_unless_asked_for(tmp_path, bundle):
     assert held_out.psnr > 0 and read_scene_file(asked.scene_path("3")).facts["views"] == 2
 
 
+def test_a_box_that_leaves_out_the_object_is_doubted(inventory):
+    """The doubt stays in the file, so that a later call says it as well."""
+    path = inventory.data / "a" / "transforms.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "aabb": [[-0.7, -0.7, -0.1], [0.7, 0.7, 0.1]]}))
+    first = {row.name: row for row in fit_chunk(ChunkJob(inventory, ("a", "c")))}
+    again = {row.name: row for row in fit_chunk(ChunkJob(inventory, ("a", "c")))}
+    for rows in (first, again):
+        assert states(rows.values()) == {"a": "done", "c": "done"}
+        assert "leaves out" in rows["a"].reason and not rows["c"].reason
+
+
 def test_finished_scenes_are_left_alone_and_damaged_files_fitted_again(inventory):
     job = ChunkJob(inventory, ("a", "b"))
     first = fit_chunk(job)
