@@ -4,8 +4,8 @@
 
 OBJECTS is a folder of GLBs with a manifest.csv (path, source, faces, has_texture, n_colours, flatness). Realistic
 objects are all taken, and most of them twice, at 128 and at 256 pixels; of stylised ones some are taken as they are,
-and some with photos on their sides, since no photographed product is of plain colours. Sources in `HELD_OUT` are for
-measuring alone.
+and some with photos on their sides, since no photographed product is of plain colours; further ones of both kinds are
+for the scene encoder alone. Sources in `HELD_OUT` are for measuring alone.
 """
 
 import csv
@@ -62,12 +62,14 @@ class ChooseObjects:
             randomness.shuffle(paths)
             self.link(name, paths[:count])
         photos = sorted(self.photos.glob("*.jpg"))[:-HELD_OUT_PHOTOS]
-        for index, path in enumerate(kinds["with photos"]):
-            size, most = ("256", 18) if index % 4 == 0 else ("128", 52)
-            folder = self.out / f"photo{size}"
-            folder.mkdir(parents=True, exist_ok=True)
-            if len(list(folder.iterdir())) < most:
-                with_photos(self.objects / path, photos, randomness).export(folder / f"p{index:03d}.glb")
+        self.link("more_style128", kinds["more stylised"])
+        for kind, more in (("with photos", ""), ("more with photos", "more_")):
+            for index, path in enumerate(kinds[kind]):
+                size, most = ("256", 18) if index % 4 == 0 and not more else ("128", 300 if more else 52)
+                folder = self.out / f"{more}photo{size}"
+                folder.mkdir(parents=True, exist_ok=True)
+                if len(list(folder.iterdir())) < most:
+                    with_photos(self.objects / path, photos, randomness).export(folder / f"p{index:03d}.glb")
 
     def link(self, name: str, paths: List[str]) -> None:
         """Links meshes into a folder."""
@@ -96,6 +98,8 @@ def choose(rows: List[Dict[str, str]]) -> Dict[str, List[str]]:
         "realistic": kinds["realistic"],
         "stylised": textured[:60] + plain[:30],
         "with photos": textured[60:90] + plain[30:90],
+        "more stylised": textured[90:240],
+        "more with photos": plain[90:390],
         "held out": kinds["held out"],
     }
     return {name: [row["path"] for row in these] for name, these in chosen.items()}

@@ -54,7 +54,7 @@ def predict(
     if not encoder.sees(groups):
         do = "check masks and cameras (Nerfstudio's axes: x right, y up, looking along -z), or give the scene's own box"
         raise ValueError(problem("photos", "some that see the bundle's box", "none that do", do))
-    for part, value in encoder(groups)._asdict().items():
+    for part, value in encoder(groups, model.ray_boxes())._asdict().items():
         parameter = getattr(model.nerf.field, part)
         if parameter is not None:
             parameter.copy_(value)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
+import torch.nn.functional as F
 from nerfstudio.utils.rich_utils import CONSOLE
 
 from latent_nerfstudio.data.latent_datamanager import LatentDataManager, LatentDataManagerConfig
@@ -182,10 +183,14 @@ def load_state(
 
 
 def take_what_fits(encoder: SceneEncoder, source: str) -> None:
-    """Gives an encoder the weights of another bundle's whose shapes are the same."""
+    """Gives an encoder the weights of another bundle's whose shapes are the same; what it is told beyond the other is
+    ignored at first."""
     other = read_scene_encoder(read_shared_bundle(source))
     if other is None:
         raise ValueError(problem(f"start_from {source}", "a bundle with a scene encoder", "none", "leave it out"))
-    own, theirs = encoder.state_dict(), other.state_dict()
-    fitting = {name: v for name, v in theirs.items() if name in own and v.shape == own[name].shape}
-    encoder.load_state_dict(fitting, strict=False)
+    for name, value in encoder.state_dict().items():
+        theirs = other.state_dict().get(name, torch.zeros(0))
+        if theirs.shape == value.shape:
+            value.copy_(theirs)
+        elif theirs.dim() == 2 and len(theirs) == len(value) and theirs.shape[1] < value.shape[1]:
+            value.copy_(F.pad(theirs, (0, value.shape[1] - theirs.shape[1])))

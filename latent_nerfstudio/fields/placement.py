@@ -181,6 +181,11 @@ def placements_from(rows: Float[Tensor, "scenes columns"]) -> List[Placement]:
     return placements
 
 
+def boxes_of(rows: Float[Tensor, "*rows 10"]) -> Float[Tensor, "*rows 2 3"]:
+    """The corners of the boxes of rows of `placement_table`."""
+    return rows[..., 4:].unflatten(-1, (2, 3))
+
+
 def widened(rows: Float[Tensor, "scenes 10"], share: float) -> Float[Tensor, "scenes 10"]:
     """Rows of `placement_table` whose boxes are wider on every side, by a share of their longest one."""
     low, high = rows[:, 4:7], rows[:, 7:]
@@ -213,10 +218,10 @@ def placed_rays(rays: RayBundle, rows: Float[Tensor, "*rays columns"]) -> RayBun
     return dataclasses.replace(rays, **moved)
 
 
-def bounded_rays(rays: RayBundle, rows: Float[Tensor, "rays 10"]) -> RayBundle:
-    """A copy of placed rays that begin and end at their scene's own box; those that miss it end before they begin."""
-    boxes = torch.stack([rows[:, 4:7], rows[:, 7:]]).to(rays.origins)
-    nears, fars, _ = (bound[:, None] for bound in intersect_box(rays.origins, rays.directions, boxes))
+def bounded_rays(rays: RayBundle, boxes: Float[Tensor, "rays 2 3"]) -> RayBundle:
+    """A copy of placed rays that begin and end each at a box; those that miss it end before they begin."""
+    corners = boxes.to(rays.origins).movedim(1, 0)
+    nears, fars, _ = (bound[:, None] for bound in intersect_box(rays.origins, rays.directions, corners))
     if rays.nears is not None and rays.fars is not None:
         nears, fars = torch.maximum(nears, rays.nears), torch.minimum(fars, rays.fars)
     return dataclasses.replace(rays, nears=nears, fars=fars)

@@ -87,6 +87,9 @@ SCENE_ENCODER: Dict[str, Tuple[Check, str]] = {
 }
 """Likewise, of its scene encoder, where it has one."""
 
+MORE_SCENE_ENCODER: Dict[str, Tuple[Check, str]] = {"knows_box": (is_a(bool), "true or false")}
+"""Likewise, which older ones lack."""
+
 COUNT = (is_whole_in(0, MOST_FEATURES), f"a whole number up to {MOST_FEATURES}")
 
 FIELD: Dict[str, Tuple[Check, str]] = {
@@ -129,9 +132,10 @@ def check_settings(settings: Mapping[str, Any], where: object) -> None:
 
 def check_encoder(settings: Any, resolution: int, where: object) -> None:
     """Refuses settings that are no scene encoder's, or that ask for more memory than `MOST_NUMBERS` numbers."""
-    if not isinstance(settings, dict) or set(settings) - set(SCENE_ENCODER):
-        raise ValueError(problem(where, f"an object with {', '.join(SCENE_ENCODER)}", f"{settings!r:.60}", AGAIN))
-    check_each(settings, SCENE_ENCODER, where)
+    every = {**SCENE_ENCODER, **MORE_SCENE_ENCODER}
+    if not isinstance(settings, dict) or set(settings) - set(every):
+        raise ValueError(problem(where, f"an object with {', '.join(every)}", f"{settings!r:.60}", AGAIN))
+    check_each(settings, {n: check for n, check in every.items() if n in SCENE_ENCODER or n in settings}, where)
     grid, wide, narrow, fine, width, inner = (settings[name] for name in ENCODER_SIZES)
     weights = 36 * wide**2 + 3 * narrow * grid * width + 40 * (width**2 + fine**2) + 4 * width * (2 * inner + fine)
     weights += 20 * settings["inner_blocks"] * inner**2

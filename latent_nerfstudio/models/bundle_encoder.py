@@ -35,7 +35,8 @@ def read_scene_encoder(bundle: SharedBundle) -> Optional[SceneEncoder]:
     """The scene encoder of a bundle, for evaluation; None where it has none."""
     if bundle.scene_encoder is None:
         return None
-    encoder = new_scene_encoder(bundle, SceneEncoderConfig(**bundle.scene_encoder))
+    sizes = {"knows_box": False, **bundle.scene_encoder}  # older ones are not told it
+    encoder = new_scene_encoder(bundle, SceneEncoderConfig(**sizes))
     path, left = bundle.folder / ENCODER_FILE, encoder.state_dict()
     for name, value in stored_tensors(path) if path.is_file() else ():
         own = left.pop(name, None)
@@ -65,6 +66,6 @@ def write_scene_encoder(bundle: SharedBundle, encoder: SceneEncoder, run_folder:
     return run_folder / FOLDER
 
 
-def sizes_of(config: SceneEncoderConfig) -> Dict[str, int]:
-    """The sizes of a scene encoder by name."""
+def sizes_of(config: SceneEncoderConfig) -> Dict[str, Any]:
+    """The settings of a scene encoder by name."""
     return {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.name != "_target"}

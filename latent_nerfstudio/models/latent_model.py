@@ -20,6 +20,7 @@ from latent_nerfstudio.fields.placement import (
     Placement,
     bounded,
     bounded_rays,
+    boxes_of,
     placed_rays,
     placement_table,
     placements_from,
@@ -207,6 +208,15 @@ class LatentModel(Model):
         margin = 0.0 if self.latent_space.is_identity else MARGIN
         self._placement_rows = None if is_plain else widened(placement_table(placements), margin)
 
+    def ray_boxes(self) -> Float[Tensor, "scenes 2 3"]:
+        """Where the rays of each scene end, in the units of the NeRF's box, which has to be there."""
+        box: Any = self.nerf.aabb
+        boxes = box.detach().float().expand(len(self.scene_names), 2, 3)
+        if self._placement_rows is None:
+            return boxes
+        low, high = boxes_of(self._placement_rows).to(boxes).unbind(dim=1)
+        return torch.stack([low.maximum(boxes[:, 0]), high.minimum(boxes[:, 1])], dim=1)
+
     def box_of(self, scene: int) -> Float[Tensor, "2 3"]:
         """A scene's own box, or all of the NeRF's where it has none, in the scene's own units."""
         placement = self.placements[scene]
@@ -261,7 +271,7 @@ class LatentModel(Model):
             scenes = torch.tensor([self.current_scene])
             rays.metadata["scene_index"] = torch.full_like(rays.origins[..., :1], self.current_scene, dtype=torch.long)
         placements = None if self._placement_rows is None else self._rows_of(rays.metadata["scene_index"], views)
-        rays = rays if placements is None else bounded_rays(placed_rays(rays, placements), placements)
+        rays = rays if placements is None else bounded_rays(placed_rays(rays, placements), boxes_of(placements))
         if not self.training:
             self.nerf.render_aabb = self._placed_crop()
         if isinstance(self.nerf, TriplaneModel):
@@ -285,7 +295,7 @@ class LatentModel(Model):
         if not hasattr(self.nerf, "clip"):
             return result
         rows = self._rows_of(rays.metadata["scene_index"], ())
-        rays = rays if rows is None else bounded_rays(placed_rays(rays, rows), rows)
+        rays = rays if rows is None else bounded_rays(placed_rays(rays, rows), boxes_of(rows))
         _, hit = self.nerf.clip(rays)  # type: ignore[operator]
         return result if hit is None else torch.zeros_like(result).index_fill(0, hit, True)
 

@@ -1,8 +1,10 @@
 """Trains the scene encoder of a shared bundle, which stays as it is: the planes that it makes of a few photos of a
 scene must show the latents of other views."""
 
+import dataclasses
 import math
 from dataclasses import dataclass
+from itertools import islice
 from typing import Dict, Iterator, NamedTuple, Sequence, Tuple
 
 import torch
@@ -11,6 +13,7 @@ from nerfstudio.cameras.rays import RayBundle
 from torch import Tensor
 
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.fields.placement import bounded_rays
 from latent_nerfstudio.fields.planes import compose_planes
 from latent_nerfstudio.latent_space.latent_space import LatentSpace
 from latent_nerfstudio.latent_space.precision import autocast
@@ -23,6 +26,12 @@ from latent_nerfstudio.scene_encoder.projection import Photos
 
 PHOTOS = (1, 1, 2, 2, 3, 4, 6, 8)
 """Photos of each scene in a step: one of these numbers at random."""
+
+BOUNDED = 0.75
+"""Share of scenes whose own box is known in a step: their rays end there. A later scene may have none."""
+
+TURNED = 0.5
+"""Share of scenes that are turned about the vertical axis in a step, by quarters or halves as the box allows."""
 
 RISE = 100
 """Steps in which the learning rate rises."""
@@ -57,6 +66,7 @@ class Task(NamedTuple):
     rays: RayBundle
     slots: Int[Tensor, "rays"]
     target: Float[Tensor, "rays channels"]
+    boxes: Float[Tensor, "scenes 2 3"]
 
 
 def draw_task(views: SceneViews, scenes: Int[Tensor, "some"], config: EncoderTraining, step: int) -> Task:
@@ -73,8 +83,9 @@ def draw_task(views: SceneViews, scenes: Int[Tensor, "some"], config: EncoderTra
     order = shuffled(scenes).tolist()
     size = views.sizes[shuffled(views.paired(order[0]))[0]]
     wanted = int(shuffled(torch.tensor(PHOTOS))[0])
-    own = [shuffled(views.alike(scene, size)) for scene in order]
-    own = [members for members in own if len(members) > 1][: config.scenes_per_step]
+    every = ((scene, shuffled(views.alike(scene, size))) for scene in order)
+    enough = (pair for pair in every if len(pair[1]) > 1)
+    drawn, own = zip(*islice(enough, config.scenes_per_step), strict=True)
     count = min([wanted, *(len(members) - 1 for members in own)])
     pixels = []
     for members in own:
@@ -82,7 +93,39 @@ def draw_task(views: SceneViews, scenes: Int[Tensor, "some"], config: EncoderTra
         chosen = others[torch.randint(len(others), (config.rays_per_scene,), generator=draw)]
         inside = torch.randint(int(size.prod()), (config.rays_per_scene,), generator=draw)
         pixels.append(views.table.starts[chosen] + inside)
-    return Task(views.photos(torch.stack([members[:count] for members in own])), *views.target(pixels))
+    photos = views.photos(torch.stack([members[:count] for members in own]))
+    is_bounded, is_turned = torch.rand(2, len(own), generator=draw) < torch.tensor([[BOUNDED], [TURNED]])
+    boxes = views.boxes[list(drawn)].where(is_bounded.to(views.boxes.device)[:, None, None], views.box)
+    quarters = is_turned * torch.randint(1, 4, (len(own),), generator=draw)
+    return turned(ended(Task(photos, *views.target(pixels), boxes)), quarters, views.box)
+
+
+def ended(task: Task) -> Task:
+    """A task whose rays end at the boxes."""
+    return task._replace(rays=bounded_rays(task.rays, task.boxes[task.slots]))
+
+
+def turned(task: Task, quarters: Int[Tensor, "scenes"], box: Float[Tensor, "2 3"]) -> Task:
+    """A task whose scenes are turned about the vertical axis of the bundle's box, by quarters or, where the box is not
+    square, by halves: what a photo shows stays as it is, so that a scene more costs nothing."""
+    if not torch.allclose(box[1, 0] - box[0, 0], box[1, 1] - box[0, 1], rtol=1e-3):
+        quarters = quarters // 2 * 2
+    axes = torch.tensor([[[1.0, 0], [0, 1]], [[0, -1], [1, 0]], [[-1, 0], [0, -1]], [[0, 1], [-1, 0]]])
+    turns = torch.eye(3).repeat(len(quarters), 1, 1)
+    turns[:, :2, :2] = axes[quarters]
+    turns, middle = turns.to(box), box.mean(dim=0)
+
+    def moved(points: Float[Tensor, "*any 3"], turns: Float[Tensor, "*some 3 3"]) -> Float[Tensor, "*any 3"]:
+        return (turns @ (points - middle)[..., None])[..., 0] + middle
+
+    poses, of_rays = task.photos.poses, turns[task.slots]
+    where = moved(poses[..., 3], turns[:, None])
+    poses = torch.cat([turns[:, None] @ poses[..., :3], where[..., None]], dim=-1)
+    directions = (of_rays @ task.rays.directions[..., None])[..., 0]
+    rays = dataclasses.replace(task.rays, origins=moved(task.rays.origins, of_rays), directions=directions)
+    corners = moved(task.boxes, turns[:, None])
+    boxes = torch.stack([corners.amin(dim=1), corners.amax(dim=1)], dim=1)
+    return task._replace(photos=task.photos._replace(poses=poses), rays=rays, boxes=boxes)
 
 
 def render(model: LatentModel, prediction: Prediction, rays: RayBundle, slots: Int[Tensor, "rays"]) -> Tensor:
@@ -144,7 +187,7 @@ def training_steps(
         torch.manual_seed(config.seed * 1_000_003 + step)  # of the samples' jitter, so that a resumed run goes on
         task = draw_task(views, scenes, config, step)
         with autocast("auto", task.target.device):
-            prediction = encoder([task.photos])
+            prediction = encoder([task.photos], task.boxes)
         loss = ((render(model, prediction, task.rays, task.slots) - task.target).square() * shown).mean()
         if not bool(loss.isfinite()):
             do = "lower --learning-rate"
@@ -169,9 +212,10 @@ def measure(encoder: SceneEncoder, model: LatentModel, views: SceneViews, scenes
         own = views.alike(scene, views.sizes[own[0]])
         most = min(max(MEASURED), len(own) - 1)
         pixels = (views.table.starts[own[most:], None] + torch.arange(int(views.sizes[own[0]].prod()))).flatten()
-        rays, slots, target = views.target([pixels[:: max(1, len(pixels) // MEASURED_PIXELS)]])
+        target, box = views.target([pixels[:: max(1, len(pixels) // MEASURED_PIXELS)]]), views.boxes[scene : scene + 1]
         for count in MEASURED:
-            prediction = encoder([views.photos(own[None, : min(count, most)])])
-            errors[count].append(float((render(model, prediction, rays, slots) - target).square().mean()))
+            task = ended(Task(views.photos(own[None, : min(count, most)]), *target, box))
+            shown = render(model, encoder([task.photos], task.boxes), task.rays, task.slots)
+            errors[count].append(float((shown - task.target).square().mean()))
     encoder.train(was_training[0]), model.train(was_training[1])
     return {count: sum(values) / len(values) for count, values in errors.items()}

@@ -70,7 +70,8 @@ def predict_scenes(model: LatentModel, manager: LatentDataManager) -> Optional[P
     for scene in known.nonzero()[:, 0].tolist():
         members = views.members[scene]
         chosen = spread_views(manager.latent_cameras.camera_to_worlds[members][..., 3])
-        parts.append(Prediction(*(value.cpu() for value in encoder(views.groups(members[chosen.to(members.device)])))))
+        groups = views.groups(members[chosen.to(members.device)])
+        parts.append(Prediction(*(value.cpu() for value in encoder(groups, views.boxes[scene : scene + 1]))))
     photos = known * torch.tensor([len(members) for members in views.members])
     CONSOLE.log(f"Scenes: {len(parts)} predicted from their photos in {time.monotonic() - begun:.1f} s")
     rows = (torch.cat(part) for part in zip(*parts, strict=True))

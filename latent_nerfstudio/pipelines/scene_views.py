@@ -22,8 +22,9 @@ class SceneViews:
         assert manager.table is not None
         self.manager, self.space, self.table = manager, model.latent_space, manager.table
         cameras = manager.latent_cameras
-        placements = placement_table(model.placements)[manager.picture_scenes, :4]  # all of the box
+        placements = placement_table(model.placements)[manager.picture_scenes, :4]
         self.placements = placements.to(cameras.camera_to_worlds.device)
+        self.box, self.boxes = model.nerf.aabb.detach().float(), model.ray_boxes()
         poses, (scale, shift) = cameras.camera_to_worlds.float(), self.placements.float().split([1, 3], dim=1)
         self.poses = torch.cat([poses[..., :3], (scale * poses[..., 3] + shift)[..., None]], dim=-1)
         self.intrinsics = focal_and_centre(cameras)
@@ -63,7 +64,7 @@ class SceneViews:
         return [self.photos(views[kind == i][None]) for i in range(len(sizes))]
 
     def rays(self, pixels: Int[Tensor, "rays"]) -> Tuple[RayBundle, Float[Tensor, "rays channels"]]:
-        """Rays in the box's units, and normalised latents, of pixels of the table."""
+        """Rays in the box's units, which end where all of it does, and normalised latents, of pixels of the table."""
         rays, batch = with_targets(*self.manager.batch_of(pixels), self.space)
         return placed_rays(rays, self.placements[rays.camera_indices[:, 0]]), batch["latent"]  # type: ignore[index]
 

@@ -2,7 +2,7 @@
 
 A grid of points in the bundle's box is projected into every photo. What the photos show there, from where and how far
 away, is summed up over the photos, by a mean, a variance and learned weights; so their order means nothing, and their
-number costs time alone. The grid is then flattened along the normal of each plane, and a small network of convolutions
+number costs time alone. Where a point lies in the scene's own box is added, as it tells how deep what is seen can lie. The grid is then flattened along the normal of each plane, and a small network of convolutions
 makes micro planes and scene weights of it. See docs/concepts.md.
 """
 
@@ -54,6 +54,8 @@ class SceneEncoderConfig(InstantiateConfig):
     """Channels at half the grid's resolution."""
     inner_blocks: int = 3
     """Residual blocks there."""
+    knows_box: bool = True
+    """Whether it is told the scene's own box."""
 
 
 class Prediction(NamedTuple):
@@ -89,6 +91,7 @@ class SceneEncoder(nn.Module):
         mean_weights: mean scene weights of the bundle, from which predictions depart; empty without base planes.
     """
 
+    box: Tensor
     points: Tensor
     positions: Tensor
     mean_weights: Tensor
@@ -106,6 +109,7 @@ class SceneEncoder(nn.Module):
         self.config, self.resolution = config, resolution
         positions = grid_points(config.grid)
         self.size = float((box[1] - box[0]).norm())
+        self.register_buffer("box", box.detach().float().clone(), persistent=False)
         self.register_buffer("positions", positions, persistent=False)
         self.register_buffer("points", box[0] + (positions + 1) / 2 * (box[1] - box[0]), persistent=False)
         self.register_buffer("mean_weights", mean_weights.detach().float().clone(), persistent=False)
@@ -118,7 +122,8 @@ class SceneEncoder(nn.Module):
             nn.Conv2d(wide, wide + HEADS, 1),
         )
         self.place = nn.Linear(4, HEADS, bias=False)
-        self.point = nn.Sequential(nn.Linear(2 * wide + 5, wide), nn.ReLU(), nn.Linear(wide, narrow))
+        known = 2 * wide + 5 + (4 if config.knows_box else 0)
+        self.point = nn.Sequential(nn.Linear(known, wide), nn.ReLU(), nn.Linear(wide, narrow))
         self.flatten = nn.ModuleList(nn.Linear(narrow * config.grid, width) for _ in PLANE_AXES)
         self.trunk = PlaneNetwork(config)
         self.out = nn.ModuleList(nn.Conv2d(config.fine_width, features, 3, padding=1) for _ in PLANE_AXES)
@@ -127,14 +132,19 @@ class SceneEncoder(nn.Module):
             for parameter in layer.parameters():
                 nn.init.zeros_(parameter)  # untrained, every scene is the mean scene
 
-    def forward(self, groups: Sequence[Photos]) -> Prediction:
-        """Planes of scenes, those of the mean scene where there are no photos, which come in groups of one size."""
+    def forward(self, groups: Sequence[Photos], boxes: Optional[Float[Tensor, "scenes 2 3"]] = None) -> Prediction:
+        """Planes of scenes, those of the mean scene where there are no photos.
+
+        Args:
+            groups: photos, those of one size together.
+            boxes: corners of what each scene fills of the bundle's box; all of it by default.
+        """
         sums: Optional[Sums] = None
         for photos in groups:
             for part in parts_of(photos):
                 sums = self.sums_of(part).plus(sums)
         assert sums is not None
-        volume = self.point(self.summary(sums)).unflatten(1, (self.config.grid,) * 3)
+        volume = self.point(self.summary(sums, boxes)).unflatten(1, (self.config.grid,) * 3)
         return self.planes_of(volume)
 
     def sees(self, groups: Sequence[Photos]) -> bool:
@@ -175,15 +185,20 @@ class SceneEncoder(nn.Module):
         seen = torch.cat([latents * usable, usable, directions], dim=2).flatten(0, 1)
         return self.look(seen).unflatten(0, (scenes, count)).float()
 
-    def summary(self, sums: Sums) -> Float[Tensor, "scenes points channels"]:
-        """What all photos together say of each point."""
+    def summary(
+        self, sums: Sums, boxes: Optional[Float[Tensor, "scenes 2 3"]]
+    ) -> Float[Tensor, "scenes points channels"]:
+        """What all photos together say of each point, where it lies, and where in the scene's own box."""
         count = sums.count.clamp(min=1)
         mean = sums.values / count
         spread = (sums.squares / count - mean.square()).clamp(min=0).add(1e-4).sqrt()
         chosen = sums.weighted.unflatten(-1, (HEADS, -1)) / sums.weights.clamp(min=1e-6)[..., None]
         number = torch.cat([sums.count.log1p(), (sums.count > 0).float()], dim=-1)
         positions = self.positions.expand(len(mean), -1, -1)
-        return torch.cat([mean, spread, chosen.flatten(-2), number, positions], dim=-1)
+        known = [mean, spread, chosen.flatten(-2), number, positions]
+        if self.config.knows_box:
+            known += within_box(self.points, self.box[None] if boxes is None else boxes, len(mean))
+        return torch.cat(known, dim=-1)
 
     def planes_of(self, volume: Float[Tensor, "scenes x y z channels"]) -> Prediction:
         """Planes of what is known of the grid."""
@@ -193,6 +208,15 @@ class SceneEncoder(nn.Module):
         micro = torch.stack([layer(fine[:, i]) for i, layer in enumerate(self.out)], dim=1)
         weights = self.mean_weights + self.to_weights(inner.mean(dim=(-1, -2)).flatten(1))
         return Prediction(micro.float(), weights.float())
+
+
+def within_box(
+    points: Float[Tensor, "points 3"], boxes: Float[Tensor, "boxes 2 3"], scenes: int
+) -> List[Float[Tensor, "scenes points _"]]:
+    """Where points lie in each scene's box, whose sides are at -1 and 1 and beyond which 2 is the end, and 1 within."""
+    low, high = boxes[:, None].unbind(dim=2)
+    places = ((2 * points - low - high) / (high - low).clamp(min=1e-6)).clamp(-2, 2).expand(scenes, -1, -1)
+    return [places, (places.abs().amax(dim=-1, keepdim=True) <= 1).to(places)]
 
 
 class PhotoBlock(nn.Module):

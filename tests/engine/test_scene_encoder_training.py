@@ -20,10 +20,12 @@ from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 from latent_nerfstudio.pipelines.scene_encoder_training import (
     EncoderTraining,
+    Task,
     draw_task,
     rate_at,
     render,
     shown_of_channels,
+    turned,
 )
 from latent_nerfstudio.pipelines.scene_views import SceneViews
 from latent_nerfstudio.scene_encoder.network import Prediction, SceneEncoderConfig
@@ -76,6 +78,47 @@ def test_rays_of_views_project_back_onto_their_pixels(prepared):
     torch.testing.assert_close(places[0, 0], torch.stack([col, row], dim=1) + 0.5, atol=1e-3, rtol=0)
     photo = views.photos(torch.tensor([[3]])).latents[0, 0]
     torch.testing.assert_close(photo[:, row, col].T, latents)
+
+
+def test_a_turned_scene_is_seen_by_turned_photos_at_the_same_pixels(prepared):
+    """Points along a ray keep their place in a photo; a box becomes the turned one, and comes back after four quarters."""
+    _, views = prepared
+    middle = views.box.mean(dim=0)
+    boxes = torch.tensor([[[-0.3, -0.2, -0.1], [0.6, 0.5, 0.4]]]).repeat(2, 1, 1)
+    rays, slots, target = views.target([views.table.starts[own[:1]] + torch.arange(9) for own in views.members[:2]])
+    task = Task(views.photos(torch.stack([own[1:3] for own in views.members[:2]])), rays, slots, target, boxes)
+    once = turned(task, torch.tensor([1, 2]), views.box)
+
+    def places(task):
+        points = (task.rays.origins + 1.3 * task.rays.directions).view(2, 9, 3)
+        return project(points, task.photos.poses, task.photos.intrinsics)[0]
+
+    torch.testing.assert_close(places(once), places(task), atol=1e-3, rtol=0)
+    assert not torch.allclose(once.rays.origins, rays.origins, atol=0.1)
+    torch.testing.assert_close(middle, torch.zeros(3))
+    expected = torch.tensor([[[-0.5, -0.3, -0.1], [0.2, 0.6, 0.4]], [[-0.6, -0.5, -0.1], [0.3, 0.2, 0.4]]])
+    torch.testing.assert_close(once.boxes, expected)
+    back = turned(once, torch.tensor([3, 2]), views.box)
+    for ours, theirs in ((back.rays.origins, rays.origins), (back.photos.poses, task.photos.poses), (back.boxes, boxes)):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+    oblong = views.box * torch.tensor([1.0, 2.0, 1.0])  # of quarters, halves remain
+    torch.testing.assert_close(turned(task, torch.tensor([1, 3]), oblong).boxes[0], boxes[0])
+    torch.testing.assert_close(turned(task, torch.tensor([1, 3]), oblong).boxes[1], expected[1])
+
+
+def test_rays_end_at_the_scenes_own_box_or_at_all_of_it(prepared, monkeypatch):
+    _, views = prepared
+    assert torch.allclose(views.boxes, views.box)  # these scenes have no other
+    monkeypatch.setattr(views, "boxes", views.box.repeat(5, 1, 1) * torch.tensor([0.5, 0.6, 0.7]))
+    seen = set()
+    for step in range(12):
+        task = draw_task(views, torch.arange(4), TRAINING, step)
+        hits = task.rays.fars > task.rays.nears
+        points = (task.rays.origins + task.rays.fars * task.rays.directions)[hits[:, 0]]
+        boxes = task.boxes[task.slots][hits[:, 0]]
+        assert bool(((points > boxes[:, 0] - 1e-4) & (points < boxes[:, 1] + 1e-4)).all())
+        seen |= {bool(torch.allclose(box, views.box)) for box in task.boxes}
+    assert seen == {True, False}
 
 
 def test_what_is_rendered_is_what_the_model_renders(prepared):

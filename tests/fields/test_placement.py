@@ -11,6 +11,7 @@ from nerfstudio.cameras.rays import RayBundle
 from latent_nerfstudio.fields.placement import (
     Placement,
     bounded_rays,
+    boxes_of,
     placed_rays,
     placement_from,
     placement_of,
@@ -108,14 +109,14 @@ def test_rays_begin_and_end_at_their_scenes_own_box():
     origins = torch.tensor([[-3.0, 0.0, 0.0], [-3.0, 0.0, 0.6], [-3.0, 0.0, 0.0], [-3.0, 0.0, 0.0]])
     rays = RayBundle(origins, torch.eye(3)[:1].expand(4, 3), torch.ones(4, 1))
     rows = placement_table([BOXED, BOXED, BOXED, Placement()])
-    cut = bounded_rays(rays, rows)
+    cut = bounded_rays(rays, boxes_of(rows))
     assert cut.nears is not None and cut.fars is not None and rays.nears is None
     assert cut.nears.flatten()[[0, 2]].tolist() == pytest.approx([2, 2])
     assert cut.fars.flatten()[[0, 2]].tolist() == pytest.approx([4, 4])
     assert float(cut.fars[1]) < float(cut.nears[1])
     assert float(cut.nears[3]) == 0 and float(cut.fars[3]) > 1e8
     rays.nears, rays.fars = torch.tensor([[0.0], [0.0], [2.5], [1.0]]), torch.tensor([[9.0], [9.0], [3.0], [9.0]])
-    cut = bounded_rays(rays, rows)
+    cut = bounded_rays(rays, boxes_of(rows))
     assert cut.nears is not None and cut.nears.flatten()[[0, 2, 3]].tolist() == pytest.approx([2, 2.5, 1])
     assert cut.fars is not None and cut.fars.flatten()[[0, 2, 3]].tolist() == pytest.approx([4, 3, 9])
 

@@ -8,7 +8,7 @@ from tiny import SMALL_ENCODER, poses_around
 
 from latent_nerfstudio.fields.planes import PLANE_AXES
 from latent_nerfstudio.scene_encoder import network
-from latent_nerfstudio.scene_encoder.network import SceneEncoder, SceneEncoderConfig, flattened, profiles
+from latent_nerfstudio.scene_encoder.network import SceneEncoder, SceneEncoderConfig, flattened, profiles, within_box
 from latent_nerfstudio.scene_encoder.projection import Photos
 
 BOX = torch.tensor([[-0.5, -0.4, -0.3], [0.5, 0.4, 0.3]])
@@ -55,6 +55,24 @@ def test_neither_order_nor_grouping_of_photos_matters():
     assert_same(encoder([of(photos, [4, 1]), of(photos, [0, 2, 3])]), together)
     wide = photos_of(2, rows=5, cols=11, seed=9)
     assert_same(encoder([photos, wide]), encoder([wide, photos]))
+
+
+def test_where_points_lie_in_a_box():
+    """Its middle at 0, its sides at -1 and 1, and no farther than 2; inside and on its sides 1."""
+    points = torch.tensor([[0.0, 0.0, 0.0], [0.5, 1.0, -1.0], [9.0, 0.0, 0.0], [0.75, 0.0, 0.0]])
+    places, inside = within_box(points, torch.tensor([[[-0.5, -1.0, -1.0], [0.5, 1.0, 1.0]]]), scenes=1)
+    assert places[0].tolist() == [[0, 0, 0], [1, 1, -1], [2, 0, 0], [1.5, 0, 0]]
+    assert inside[0, :, 0].tolist() == [1, 1, 0, 0]
+
+
+def test_it_is_told_the_box_and_takes_all_of_it_where_none_is_known():
+    encoder, photos = encoder_of(), photos_of(2, scenes=2)
+    assert_same(encoder([photos]), encoder([photos], BOX.expand(2, 2, 3)))
+    told = encoder([photos], torch.stack([BOX, BOX / 2]))
+    assert_same([value[:1] for value in told], [value[:1] for value in encoder([photos])])
+    assert not torch.allclose(told.micro_planes[1], encoder([photos]).micro_planes[1])
+    older = encoder_of(knows_box=False)
+    assert_same(older([photos], torch.stack([BOX, BOX / 2])), older([photos]))
 
 
 def test_scenes_do_not_see_each_other():
