@@ -26,7 +26,7 @@ from latent_nerfstudio.models.bundle_start import load_decoder
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.models.metrics import PICTURE_METRICS
 from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, SharedBundle, read_shared_bundle
-from latent_nerfstudio.scene_files.model_scenes import build_model, facts_by_name, put_scenes, set_samples
+from latent_nerfstudio.scene_files.model_scenes import build_model, facts_by_name, put_scenes, set_rendering
 from latent_nerfstudio.scene_files.scene_file import SUFFIX, SceneFile
 from latent_nerfstudio.scene_files.sources import ARCHIVE_SUFFIX, read_scenes_from
 from latent_nerfstudio.scene_files.views import cameras_from_facts
@@ -111,7 +111,7 @@ def file_scenes(path: Path, source: str, bundle: Optional[Source]) -> Scenes:
     shared = read_shared_bundle(str(bundle)) if bundle is not None else find_bundle(path, source, first)
     facts = facts_by_name(progress(read_scenes_from([path], shared), "Reading scenes"), shared, source)
     config = LatentModelConfig(shared_bundle=str(shared.folder))
-    set_samples(config, facts)
+    set_rendering(config, shared, facts)
     height = max(cameras_from_facts(own, shared, f"scene {name!r}").height for name, own in facts.items())
     model = build_model(config, list(facts), shared.box, shared.background_color, image_height=height)
     put_scenes(model, progress(read_scenes_from([path], shared), "Loading scenes", len(facts)))
@@ -210,6 +210,7 @@ class Bundle:
         masks: Optional[Sequence[Tensor]] = None,
         box: Optional[Float[Tensor, "2 3"]] = None,
         name: str = "scene",
+        enlarge: Optional[int] = None,
     ) -> Scenes:
         """A scene of one or more posed photos, by the bundle's scene encoder, without any fitting.
 
@@ -220,12 +221,13 @@ class Bundle:
             masks: [H, W] of each, true where a photo may be used; None for everywhere.
             box: lower and upper corner of the scene, in its own units; by default it is within the bundle's box.
             name: of the scene.
+            enlarge: times that photos are enlarged, a divisor of the downscale factor; by default 2, where it is one.
 
         Raises:
             ValueError: no photos, cameras that are not theirs, that are all alike or see nothing of the box, or a
                 bundle without a scene encoder.
         """
-        return predict(self.shared, photos, cameras, masks, box, name, self.codec.device)
+        return predict(self.shared, photos, cameras, masks, box, name, enlarge, self.codec.device)
 
     def scenes(self, files: Source, device: Optional[str] = None) -> Scenes:
         """Scene files of this bundle, see `load`."""

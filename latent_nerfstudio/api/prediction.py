@@ -14,13 +14,14 @@ from latent_nerfstudio.api.scenes import Scenes
 from latent_nerfstudio.data.latent_cache import group_by
 from latent_nerfstudio.data.validation import check_poses, check_positive
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.latent_space.autoencoder import check_enlarge
 from latent_nerfstudio.latent_space.resolution import latent_cameras, mask_of_latent
 from latent_nerfstudio.models.bundle_start import placements_for
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.names import check_name
 from latent_nerfstudio.scene_encoder.projection import Photos, intrinsics_of, spread_views
-from latent_nerfstudio.scene_files.model_scenes import build_model
+from latent_nerfstudio.scene_files.model_scenes import ENLARGED, build_model
 
 ROUNDING = 1e-3
 """How far beyond [0, 1] numbers of photos may be."""
@@ -34,6 +35,7 @@ def predict(
     masks: Optional[Sequence[Tensor]] = None,
     box: Optional[Float[Tensor, "2 3"]] = None,
     name: str = "scene",
+    enlarge: Optional[int] = None,
     device: Optional[torch.device] = None,
 ) -> Scenes:
     """See `Bundle.predict`."""
@@ -41,6 +43,8 @@ def predict(
     flat = cameras.reshape((-1,)).to("cpu")
     check_photos(pictures, flat, masks)  # type: ignore[arg-type]
     config, height = LatentModelConfig(shared_bundle=str(bundle.folder)), int(flat.height.max())
+    config.autoencoder.enlarge = bundle.usual_enlarge if enlarge is None else enlarge
+    check_enlarge(config.autoencoder.enlarge, bundle.autoencoder["downscale_factor"], "give another")
     check_name(name)
     model = build_model(config, [name], bundle.box, bundle.background_color, image_height=height)
     model.to(device or torch.device("cpu"))
@@ -59,7 +63,8 @@ def predict(
         if parameter is not None:
             parameter.copy_(value)
     flat.metadata = {"scene_index": torch.zeros(len(flat), 1, dtype=torch.long)}
-    return Scenes(model, f"{len(pictures)} photos", bundle, training=flat)
+    facts = {name: {ENLARGED: config.autoencoder.enlarge}} if config.autoencoder.enlarge > 1 else {}
+    return Scenes(model, f"{len(pictures)} photos", bundle, training=flat, facts=facts)
 
 
 def check_photos(pictures: Sequence[Tensor], cameras: Cameras, masks: Optional[Sequence[Tensor]] = None) -> None:

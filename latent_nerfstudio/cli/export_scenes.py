@@ -121,7 +121,7 @@ def scene_facts(run: "Run", model: "LatentModel", names: Sequence[str]) -> Dict[
     from importlib.metadata import version
 
     from latent_nerfstudio.api.loading import evaluated
-    from latent_nerfstudio.scene_files.model_scenes import SAMPLES
+    from latent_nerfstudio.scene_files.model_scenes import ENLARGED, SAMPLES
 
     training: Dict[str, Any] = {name: run.training[name] for name in ("steps",) if name in run.training}
     if "seconds_per_scene" in run.training:
@@ -129,6 +129,8 @@ def scene_facts(run: "Run", model: "LatentModel", names: Sequence[str]) -> Dict[
     boxes = {name: model.box_of(index) for index, name in enumerate(model.scene_names)}
     nerf: Any = model.nerf.config
     training[SAMPLES] = [nerf.num_samples, nerf.num_importance_samples]
+    if model.latent_space.autoencoder.enlarge > 1:
+        training[ENLARGED] = model.latent_space.autoencoder.enlarge
     common = {"method": run.method, "version": version("latent-nerfstudio"), **training}
     measured = evaluated(run.folder / "eval.json", run.scenes())
     psnr = {name: {"psnr": own["psnr"]} for name, own in measured.items() if "psnr" in own}

@@ -81,11 +81,11 @@ def import_scenes(
 
     from latent_nerfstudio.cli.export_scene import fill_run
     from latent_nerfstudio.files.replacing import replacing_folder
-    from latent_nerfstudio.scene_files.model_scenes import build_model, put_scenes, set_samples
+    from latent_nerfstudio.scene_files.model_scenes import build_model, put_scenes, set_rendering
     from latent_nerfstudio.scene_files.sources import read_scenes_from
 
     config = run_config(command, folder, bundle)
-    set_samples(config.pipeline.model, facts)
+    set_rendering(config.pipeline.model, bundle, facts)
     model = build_model(config.pipeline.model, list(facts), bundle.box, bundle.background_color)  # type: ignore[arg-type]
     put_scenes(model, (scene for scene in read_scenes_from(command.source, bundle) if scene.name in facts))
     model.to("cuda" if torch.cuda.is_available() else "cpu")

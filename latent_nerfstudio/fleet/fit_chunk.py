@@ -31,7 +31,7 @@ from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
 from latent_nerfstudio.pipelines.finite import check_finite
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, LatentPipelineConfig
-from latent_nerfstudio.scene_files.model_scenes import scene_files_of
+from latent_nerfstudio.scene_files.model_scenes import ENLARGED, scene_files_of
 from latent_nerfstudio.scene_files.scene_file import write_scene_file
 from latent_nerfstudio.scene_files.views import CAMERAS, middle_cameras
 
@@ -169,7 +169,7 @@ def chunk_config(inventory: Inventory, bundle: SharedBundle, names: Sequence[str
     assert isinstance(model, LatentModelConfig)
     set_stages(pipeline, inventory)
     set_data(manager, inventory, bundle, names)
-    model.shared_bundle = inventory.bundle
+    model.shared_bundle, model.autoencoder.enlarge = inventory.bundle, inventory.enlarge
     return config
 
 
@@ -259,6 +259,7 @@ def fit_facts(inventory: Inventory, pipeline: LatentPipeline, index: int) -> Dic
     numbers = (own.height, own.width, own.fx, own.fy, own.camera_to_worlds[:, :, 3], box)
     return {
         "steps": inventory.steps,
+        **({} if inventory.enlarge == 1 else {ENLARGED: inventory.enlarge}),
         "views": len(views),
         "settings": inventory.fingerprint(),
         "version": __version__,

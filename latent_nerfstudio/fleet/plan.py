@@ -116,11 +116,11 @@ def scene_bytes(pixels: int, aligned: int, bundle: SharedBundle, inventory: Inve
     the pixels of all its pictures, and of those in a step of RGB alignment, 0 without."""
     nerf = getattr(inventory.method.pipeline.model, "nerf", None)
     samples = getattr(nerf, "num_samples", 24) + getattr(nerf, "num_importance_samples", 0)
-    factor, channels = bundle.autoencoder["downscale_factor"], bundle.autoencoder["channels"]
+    factor, channels = bundle.autoencoder["downscale_factor"] // inventory.enlarge, bundle.autoencoder["channels"]
     planes = 3 * bundle.field["resolution"] ** 2 * (bundle.field["micro_features"] + bundle.field["macro_features"])
     rays = max(inventory.rays_per_scene, aligned // factor**2)
     latents = pixels // factor**2 * channels
-    decoder = aligned * 4 * 64 * 4  # activations: some tens of channels at full resolution, float32
+    decoder = aligned * inventory.enlarge**2 * 4 * 64 * 4  # activations: some tens of channels a pixel, float32
     return 4 * pixels + 2 * latents + 4 * 4 * planes + BYTES_PER_POINT * rays * samples + decoder
 
 

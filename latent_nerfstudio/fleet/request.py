@@ -45,6 +45,9 @@ class FitRequest:
     """Device of the fits; by default the GPU, if there is one."""
     chunk: Optional[int] = None
     """Scenes fitted together at most: what a crash costs; by default what memory allows, at most 32."""
+    enlarge: Optional[int] = None
+    """Times that photos are enlarged before they are encoded, a divisor of the autoencoder's downscale factor: scenes
+    show more, and a picture takes longer to decode. By default 2, where it is one."""
     rays_per_scene: int = 256
     """Latent pixels of each scene a step of latent supervision."""
     seed: int = 0
@@ -54,7 +57,7 @@ class FitRequest:
 
     def check(self) -> None:
         """Refuses what cannot work, before anything is written or much is imported."""
-        check_least(self, chunk=1, steps=0, rays_per_scene=1, eval_interval=2, seed=0)
+        check_least(self, chunk=1, steps=0, enlarge=1, rays_per_scene=1, eval_interval=2, seed=0)
         check_least(self, rgb_alignment_start=0, gpus_per_task=0)
         if self.output.expanduser().resolve() == self.data.expanduser().resolve():
             raise ValueError(problem("output", "another folder than that of the photos", self.output, "name one"))

@@ -10,9 +10,10 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.reading import LARGEST_TEXT, read_json
 from latent_nerfstudio.files.replacing import write_text
 from latent_nerfstudio.fleet.request import FitRequest
+from latent_nerfstudio.latent_space.autoencoder import check_enlarge
 from latent_nerfstudio.models.bundle_encoder import read_scene_encoder
 from latent_nerfstudio.models.bundle_folder import canonical
-from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, read_shared_bundle
+from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, SharedBundle, read_shared_bundle
 from latent_nerfstudio.scene_files.scene_file import SUFFIX
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ FIT_FORMAT = "fit-scenes-v1"
 """Changed when equal settings come to mean another fit."""
 
 FILE = "settings.json"
+
+AGAIN = "remove it to begin anew, or give another --output"
 
 SHARDS = "shards"
 """Folder of what each part keeps, within the output."""
@@ -48,6 +51,8 @@ class Inventory(FitRequest):
 
     bundle_hash: str = field(kw_only=True)
     """Hash of the shared bundle."""
+    enlarge: int = 1  # type: ignore[assignment]
+    """Times that photos are enlarged."""
     method: "LatentTrainerConfig" = field(kw_only=True, repr=False)
     """Config of `latent-triplane`: learning rates, fields, crops; the rest is replaced."""
 
@@ -71,7 +76,8 @@ class Inventory(FitRequest):
         asked = {} if self.eval_interval is None else {"held_out_of_few": True}
         own = {name: getattr(self, name) for name in DECIDING}
         own.update(bundle=self.bundle_hash, eval_interval=self.eval_interval or EVAL_INTERVAL)
-        return {"format": FIT_FORMAT, **own, **OF_OLD, **asked}
+        enlarged = {} if self.enlarge == 1 else {"enlarge": self.enlarge}  # of which version 0.1 says nothing
+        return {"format": FIT_FORMAT, **own, **OF_OLD, **asked, **enlarged}
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits that tell equal settings from others; every scene file has them in its facts."""
@@ -87,7 +93,20 @@ def resolved(request: FitRequest, method: "LatentTrainerConfig") -> Inventory:
         raise ValueError(problem(f"bundle {request.bundle}", "a scene encoder, as --steps is 0", "none", do))
     places = {"data": request.data.expanduser().resolve(), "output": request.output.expanduser().resolve()}
     name = request.bundle if request.bundle in BUNDLED_BUNDLES else str(bundle.folder.resolve())
-    return Inventory(**{**vars(request), **places, "bundle": name}, bundle_hash=bundle.hash, method=method)
+    known = {**vars(request), **places, "bundle": name, "enlarge": enlarge_of(request, bundle, places["output"])}
+    return Inventory(**known, bundle_hash=bundle.hash, method=method)
+
+
+def enlarge_of(request: FitRequest, bundle: SharedBundle, output: Path) -> int:
+    """Times that photos are enlarged: as asked for, or as for what is in the output already, or as usual."""
+    factor = bundle.autoencoder["downscale_factor"]
+    if request.enlarge is not None:
+        check_enlarge(request.enlarge, factor, "give another --enlarge")
+        return request.enlarge
+    if not (output / FILE).is_file():
+        return bundle.usual_enlarge
+    kept = read_json(output / FILE, AGAIN, LARGEST_TEXT).get("enlarge", 1)
+    return kept if kept in range(1, factor + 1) and factor % kept == 0 else bundle.usual_enlarge
 
 
 @dataclass(frozen=True)
@@ -115,7 +134,7 @@ def keep_settings(output: Path, ours: Dict[str, Any]) -> None:
     if not path.is_file():
         write_text(path, json.dumps(ours, indent=2))
         return
-    theirs = read_json(path, "remove it to begin anew, or give another --output", LARGEST_TEXT)
+    theirs = read_json(path, AGAIN, LARGEST_TEXT)
     theirs = {**{name: ours[name] for name in LATER if name in ours}, **theirs}
     others = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
     if others:

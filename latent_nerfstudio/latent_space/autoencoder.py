@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from nerfstudio.configs.base_config import InstantiateConfig
 from torch import Tensor, nn
@@ -54,19 +55,24 @@ class AutoencoderConfig(InstantiateConfig):
     (owner/name, or owner/name@revision)."""
     subfolder: Optional[str] = None
     """Subfolder of the folder or of the Hub repository, `vae` for instance."""
+    enlarge: int = 1
+    """Times that a picture's sides are enlarged before it is encoded, and made smaller after it is decoded. It divides
+    the downscale factor, which it has to be a divisor of: a picture has more latent pixels, and each shows less."""
 
 
 class Autoencoder(nn.Module):
     """Encoder and decoder.
 
     Attributes:
-        downscale_factor: f, image pixels along the side of a latent pixel.
+        factor: that of the network, between the pictures that it is given and their latents.
+        enlarge: times that pictures are enlarged before the network is given them; may be set at any time.
         num_channels: C, channels of a latent.
         prior_mean: raw latents' mean as the autoencoder states it; the normaliser before it is fitted.
         prior_std: raw latents' standard deviation, likewise.
     """
 
-    downscale_factor: int
+    factor: int
+    enlarge: int = 1
     num_channels: int
     prior_mean: Prior = 0.0
     prior_std: Prior = 1.0
@@ -75,6 +81,11 @@ class Autoencoder(nn.Module):
 
     is_identity: bool = False
     """Whether a latent is the picture itself."""
+
+    @property
+    def downscale_factor(self) -> int:
+        """f: image pixels along the side of a latent pixel."""
+        return self.factor // self.enlarge
 
     @abstractmethod
     def encode(
@@ -130,7 +141,7 @@ class Autoencoder(nn.Module):
 class IdentityAutoencoder(Autoencoder):
     """f = 1, C = 3, nothing learned: a latent is the picture itself, so that the same code trains in RGB."""
 
-    downscale_factor = 1
+    factor = 1
     num_channels = 3
     is_identity = True
 
@@ -161,7 +172,7 @@ class DiffusersAutoencoder(Autoencoder):
         self.vae: Any = vae
         config: Any = vae.config
         widths = getattr(config, "encoder_block_out_channels", None) or config.block_out_channels
-        self.downscale_factor = 2 ** (len(widths) - 1)
+        self.factor = 2 ** (len(widths) - 1)
         self.num_channels = int(config.latent_channels)
         stated = latent_space or {}
         self.prior_std = stated.get("std", 1.0 / (getattr(config, "scaling_factor", None) or 1.0))
@@ -175,19 +186,28 @@ class DiffusersAutoencoder(Autoencoder):
                 part.to(memory_format=torch.channels_last)  # as latents come: a tenth of decoding's time on a CPU
 
     def encode(self, images):
-        padded = pad_to_multiple(images.permute(0, 3, 1, 2) * 2 - 1, self.downscale_factor)
+        padded = pad_to_multiple(resampled(images.permute(0, 3, 1, 2), self.enlarge) * 2 - 1, self.factor)
         latents = latents_of(self.vae.encode(padded))
         return latents.permute(0, 2, 3, 1)
 
     def decode(self, latents):
         images = self.vae.decode(latents.permute(0, 3, 1, 2)).sample
+        images = F.avg_pool2d(images, self.enlarge) if self.enlarge > 1 else images
         return (images.permute(0, 2, 3, 1) + 1) / 2
 
     def fingerprint(self) -> str:
         settings = {name: value for name, value in self.vae.config.items() if not name.startswith("_")}
         digest = hashlib.sha256(f"{type(self.vae).__name__}{sorted(settings.items())}".encode())
         self._add_encoder(digest)
+        digest.update(f"enlarged {self.enlarge}".encode() if self.enlarge > 1 else b"")
         return digest.hexdigest()[:16]
+
+
+def resampled(images: Float[Tensor, "batch channels height width"], times: int) -> Float[Tensor, "batch channels _ _"]:
+    """Pictures in [0, 1] whose sides are a whole number of times as long, bicubic."""
+    if times == 1:
+        return images
+    return F.interpolate(images, scale_factor=times, mode="bicubic", antialias=True).clamp(0, 1)
 
 
 def save_vae(vae: Any, folder: Path, dtype: torch.dtype = torch.float32) -> None:
@@ -208,6 +228,7 @@ def latents_of(output: Any) -> Float[Tensor, "batch channels latent_height laten
 def load_autoencoder(config: AutoencoderConfig) -> Autoencoder:
     """Builds the autoencoder that a config names. Raises as `resolve`, and ValueError for files that are not right."""
     if config.source == "identity":
+        check_enlarge(config.enlarge, IdentityAutoencoder.factor)
         return IdentityAutoencoder()
     location, subfolder = locate(config.source, config.subfolder)
     folder = Path(location) / (subfolder or "")
@@ -219,7 +240,16 @@ def load_autoencoder(config: AutoencoderConfig) -> Autoencoder:
     stated = folder / "latent_space.json"
     autoencoder = DiffusersAutoencoder(vae, read_json(stated, "remove or repair it") if stated.exists() else None)
     check_priors({"mean": autoencoder.prior_mean, "std": autoencoder.prior_std}, autoencoder.num_channels, stated)
+    check_enlarge(config.enlarge, autoencoder.factor)
+    autoencoder.enlarge = config.enlarge
     return autoencoder
+
+
+def check_enlarge(times: int, factor: int, do: str = "set --pipeline.model.autoencoder.enlarge 1") -> None:
+    """Refuses to enlarge pictures beyond what an autoencoder makes smaller, or by what does not divide it."""
+    if times < 1 or factor % times:
+        expected = f"a divisor of the autoencoder's downscale factor {factor}"
+        raise ValueError(problem("enlarge", expected, times, do))
 
 
 def locate(source: str, subfolder: Optional[str]) -> Tuple[str, Optional[str]]:

@@ -33,8 +33,10 @@ COLOR_TOLERANCE = 1e-3
 
 
 def autoencoder_for(bundle: SharedBundle, wanted: AutoencoderConfig) -> AutoencoderConfig:
-    """The bundle's autoencoder, unless the user named another one than the default."""
-    return bundle.autoencoder_config if wanted.source == AutoencoderConfig().source else wanted
+    """The bundle's autoencoder, unless the user named another one than the default; pictures are enlarged as wanted."""
+    if wanted.source != AutoencoderConfig().source:
+        return wanted
+    return replace(bundle.autoencoder_config, enlarge=wanted.enlarge)
 
 
 @torch.no_grad()
@@ -77,9 +79,9 @@ def load_decoder(autoencoder: Autoencoder, bundle: SharedBundle) -> None:
 def check_autoencoder(space: LatentSpace, bundle: SharedBundle) -> bool:
     """Whether the encoder is the bundle's, with a warning if it is another of the same shape."""
     factor, channels = bundle.autoencoder["downscale_factor"], bundle.autoencoder["channels"]
-    if (space.downscale_factor, space.num_channels) != (factor, channels):
+    if (space.autoencoder.factor, space.num_channels) != (factor, channels):
         expected = f"an autoencoder with the downscale factor {factor} and {channels} channels, as the bundle's"
-        got = f"{space.downscale_factor} and {space.num_channels}"
+        got = f"{space.autoencoder.factor} and {space.num_channels}"
         do = "leave out --pipeline.model.autoencoder.source, and take latent-triplane for triplane, which has one"
         raise ValueError(problem("shared bundle", expected, got, do))
     if space.autoencoder.encoder_hash() == bundle.autoencoder["encoder_hash"]:

@@ -60,7 +60,7 @@ def settings_of(model: LatentModel) -> Dict[str, Any]:
         "aabb": nerf.aabb.tolist(),
         "autoencoder": {
             "is_identity": space.is_identity,
-            "downscale_factor": space.downscale_factor,
+            "downscale_factor": space.autoencoder.factor,
             "channels": space.num_channels,
         },
     }
@@ -110,7 +110,7 @@ def write_autoencoder(folder: Path, autoencoder: Autoencoder, normalizer: Normal
     config.pop("_name_or_path", None)
     (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
     numbers = {
-        "downscale_factor": autoencoder.downscale_factor,
+        "downscale_factor": autoencoder.factor,
         "channels": autoencoder.num_channels,
         "mean": normalizer.mean.tolist(),
         "std": normalizer.std.tolist(),

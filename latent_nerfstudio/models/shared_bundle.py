@@ -10,6 +10,7 @@ the folder `shared_bundle/` of a run:
     bundle.json         the fields of `SharedBundle`, and its format
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional
@@ -40,6 +41,10 @@ BUNDLE_FORMAT = "shared-bundle-v1"
 
 DECODER = "decoder."
 """Prefix of the names of the decoder of rendered latents."""
+
+ENLARGE = 2
+"""Times that photos of new scenes are enlarged where nobody asks for another number: 1.4 dB with four photos of a scene
+and 2 with forty, in the same time (benchmarks/choices.md)."""
 
 BUNDLED_BUNDLES: Dict[str, Path] = {name: BUNDLED_FOLDERS[name] for name in ("bundled", "bundled-cars")}
 """Folders of the bundles that are part of the package, by the name that `--pipeline.model.shared-bundle` takes."""
@@ -83,6 +88,11 @@ class SharedBundle:
         """Its autoencoder."""
         is_identity = self.autoencoder["is_identity"]
         return AutoencoderConfig(source="identity" if is_identity else str(self.folder / AUTOENCODER))
+
+    @property
+    def usual_enlarge(self) -> int:
+        """Times that photos of new scenes are enlarged by default: `ENLARGE`, where its autoencoder allows it."""
+        return math.gcd(ENLARGE, self.autoencoder["downscale_factor"])
 
     @property
     def decoder(self) -> Dict[str, Tensor]:

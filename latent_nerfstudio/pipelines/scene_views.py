@@ -1,6 +1,6 @@
 """The views of scenes as the scene encoder takes them, in the units of the bundle's box."""
 
-from typing import List, Optional, Sequence, Tuple
+from typing import Any, List, Optional, Sequence, Tuple
 
 import torch
 from jaxtyping import Float, Int
@@ -24,7 +24,8 @@ class SceneViews:
         cameras = manager.latent_cameras
         placements = placement_table(model.placements)[manager.picture_scenes, :4]
         self.placements = placements.to(cameras.camera_to_worlds.device)
-        self.box, self.boxes = model.nerf.aabb.detach().float(), model.ray_boxes()
+        self.box: Any = model.nerf.aabb
+        self.boxes = model.ray_boxes()
         poses, (scale, shift) = cameras.camera_to_worlds.float(), self.placements.float().split([1, 3], dim=1)
         self.poses = torch.cat([poses[..., :3], (scale * poses[..., 3] + shift)[..., None]], dim=-1)
         self.intrinsics = focal_and_centre(cameras)

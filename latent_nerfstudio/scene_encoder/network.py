@@ -2,8 +2,9 @@
 
 A grid of points in the bundle's box is projected into every photo. What the photos show there, from where and how far
 away, is summed up over the photos, by a mean, a variance and learned weights; so their order means nothing, and their
-number costs time alone. Where a point lies in the scene's own box is added, as it tells how deep what is seen can lie. The grid is then flattened along the normal of each plane, and a small network of convolutions
-makes micro planes and scene weights of it. See docs/concepts.md.
+number costs time alone. Where a point lies in the scene's own box is added, as it tells how deep what is seen can lie.
+The grid is then flattened along the normal of each plane, and a small network of convolutions makes micro planes and
+scene weights of it. See docs/concepts.md.
 """
 
 from dataclasses import dataclass, field

@@ -23,6 +23,9 @@ from latent_nerfstudio.scene_files.sources import each_once
 SAMPLES = "samples"
 """Name of the fact of samples a ray: stratified ones and further ones where those found matter."""
 
+ENLARGED = "enlarge"
+"""Name of the fact of how many times its photos were enlarged; 1 where there is none."""
+
 MOST_EMPTY = 1 << 30
 """Bytes at most of planes that files leave out, and that a model of them has as zeros."""
 
@@ -61,8 +64,12 @@ def facts_by_name(
     return facts
 
 
-def set_samples(model: Any, facts: Dict[str, Dict[str, Any]]) -> None:
-    """Renders with the samples a ray of the scenes' runs, the most where they differ; else with the method's."""
+def set_rendering(model: Any, bundle: SharedBundle, facts: Dict[str, Dict[str, Any]]) -> None:
+    """Renders as the scenes were learned: with the samples a ray of their runs, else with the method's, and with latent
+    pixels as small as theirs; the most where they differ."""
+    factor = bundle.autoencoder["downscale_factor"]
+    times = [own.get(ENLARGED) for own in facts.values()]
+    model.autoencoder.enlarge = max((n for n in times if type(n) is int and n > 0 and factor % n == 0), default=1)
     pairs = [own.get(SAMPLES) for own in facts.values()]
     good: Any = [pair for pair in pairs if isinstance(pair, list) and list(map(type, pair)) == [int, int]]
     best = max((pair for pair in good if 1 <= pair[0] <= MOST_SAMPLES and 0 <= pair[1] <= MOST_SAMPLES), default=None)

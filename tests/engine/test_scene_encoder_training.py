@@ -81,13 +81,16 @@ def test_rays_of_views_project_back_onto_their_pixels(prepared):
 
 
 def test_a_turned_scene_is_seen_by_turned_photos_at_the_same_pixels(prepared):
-    """Points along a ray keep their place in a photo; a box becomes the turned one, and comes back after four quarters."""
+    """Points along a ray keep their place in a photo; a box is turned as well, and is back after four quarters."""
     _, views = prepared
     middle = views.box.mean(dim=0)
     boxes = torch.tensor([[[-0.3, -0.2, -0.1], [0.6, 0.5, 0.4]]]).repeat(2, 1, 1)
     rays, slots, target = views.target([views.table.starts[own[:1]] + torch.arange(9) for own in views.members[:2]])
     task = Task(views.photos(torch.stack([own[1:3] for own in views.members[:2]])), rays, slots, target, boxes)
     once = turned(task, torch.tensor([1, 2]), views.box)
+
+    def parts(task):
+        return task.rays.origins, task.rays.directions, task.photos.poses, task.boxes
 
     def places(task):
         points = (task.rays.origins + 1.3 * task.rays.directions).view(2, 9, 3)
@@ -99,7 +102,7 @@ def test_a_turned_scene_is_seen_by_turned_photos_at_the_same_pixels(prepared):
     expected = torch.tensor([[[-0.5, -0.3, -0.1], [0.2, 0.6, 0.4]], [[-0.6, -0.5, -0.1], [0.3, 0.2, 0.4]]])
     torch.testing.assert_close(once.boxes, expected)
     back = turned(once, torch.tensor([3, 2]), views.box)
-    for ours, theirs in ((back.rays.origins, rays.origins), (back.photos.poses, task.photos.poses), (back.boxes, boxes)):
+    for ours, theirs in zip(parts(back), parts(task), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
     oblong = views.box * torch.tensor([1.0, 2.0, 1.0])  # of quarters, halves remain
     torch.testing.assert_close(turned(task, torch.tensor([1, 3]), oblong).boxes[0], boxes[0])

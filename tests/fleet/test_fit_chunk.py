@@ -280,3 +280,27 @@ def test_without_steps_a_scene_is_written_as_its_encoder_predicts_it(scenes, tmp
     rows = fit_chunk(ChunkJob(inventory, ("b", "b_fish")))
     assert states(rows) == {"b": "done", "b_fish": "failed"}  # of which nothing is known
     assert "cameras: expected perspective ones, which scenes are predicted from, got fisheye" in rows[0].reason
+
+
+def test_scenes_of_enlarged_photos_are_measured_and_shown_with_as_many_latent_pixels(scenes, kl, tmp_path):
+    """Their file says so: what is loaded of it renders the numbers in the table; a bundle in half precision has the
+    encoder of the fit."""
+    run = write_bundle(tmp_path / "run", kl)
+    inventory = inventory_of(scenes, tmp_path / "out", run, precision="float32")
+    (row,) = fit_chunk(ChunkJob(inventory, ("a",)))
+    loaded = lns.load(inventory.output / "scenes", run, "cpu")
+    assert loaded.facts["a"]["enlarge"] == 2 and loaded.model.latent_space.downscale_factor == 2
+    pipeline = train_config(inventory, run, tmp_path).setup(device="cpu", test_mode="val")
+    cameras, psnr = pipeline.datamanager.eval_dataset.cameras, []
+    for view, picture in enumerate(pipeline.datamanager.cached_eval):
+        render = loaded.model.get_outputs_for_camera(cameras[view : view + 1])
+        assert render["rgb"].shape == render["depth"][..., :1].expand(-1, -1, 3).shape == (32, 32, 3)
+        psnr.append(float(-10 * (render["rgb"] - as_float(picture["image"])).square().mean().log10()))
+    assert row.psnr == pytest.approx(sum(psnr) / len(psnr), abs=1e-3)
+    plain = inventory_of(scenes, tmp_path / "plain", run, enlarge=1)
+    fit_chunk(ChunkJob(plain, ("a",)))
+    assert "enlarge" not in lns.load(plain.output / "scenes", run, "cpu").facts["a"]
+
+
+def train_config(inventory, run, folder):
+    return chunk_config(inventory, read_shared_bundle(str(run)), ["a"], folder).pipeline

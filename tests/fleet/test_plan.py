@@ -138,7 +138,7 @@ def test_settings_are_kept_and_others_refused(tmp_path):
 
 def test_every_setting_is_in_the_fingerprint():
     values = {"bundle_hash": "abd", "steps": 11, "rgb_alignment_start": 3, "rays_per_scene": 5, "eval_interval": 3}
-    values = {**values, "precision": "int8", "seed": 1}
+    values = {**values, "precision": "int8", "seed": 1, "enlarge": 2}
     others = [asked_for(**{name: value}).fingerprint() for name, value in values.items()]
     version_0_1 = {"format": "fit-scenes-v1", "bundle": "abc", "steps": 10, "rgb_alignment_start": None, **OF_OLD}
     version_0_1 |= {"rays_per_scene": 256, "eval_interval": 10, "precision": "float16", "seed": 0}
@@ -148,12 +148,35 @@ def test_every_setting_is_in_the_fingerprint():
     assert asked_for(workers=2, device="cpu", chunk=3, bundle="x").fingerprint() == asked_for().fingerprint()
 
 
+def test_photos_are_enlarged_twice_unless_there_is_a_fit_without_or_somebody_asks(balls, kl, tmp_path):
+    """What version 0.1 has begun goes on as it was; an autoencoder that makes nothing smaller enlarges nothing."""
+    bundle = write_bundle(tmp_path / "bundle", kl)
+
+    def enlarged(output="out", bundle=bundle, **settings):
+        return inventory_of(balls, tmp_path / output, bundle, **settings).enlarge
+
+    assert (enlarged(), enlarged(enlarge=4), enlarged(enlarge=1)) == (2, 4, 1)
+    keep_settings(tmp_path / "out", inventory_of(balls, tmp_path / "out", bundle, enlarge=1).settings())
+    assert "enlarge" not in json.loads((tmp_path / "out/settings.json").read_text())
+    assert enlarged() == 1
+    with pytest.raises(ValueError, match="expected enlarge None, got enlarge 2; its scenes were fitted so"):
+        keep_settings(tmp_path / "out", inventory_of(balls, tmp_path / "out", bundle, enlarge=2).settings())
+    keep_settings(tmp_path / "four", inventory_of(balls, tmp_path / "four", bundle, enlarge=4).settings())
+    assert enlarged("four") == 4
+    assert enlarged(bundle=write_bundle(tmp_path / "rgb")) == 1
+    with pytest.raises(ValueError, match="enlarge: expected a divisor .* 4, got 3; give another --enlarge"):
+        enlarged(enlarge=3)
+
+
 @pytest.mark.parametrize(("source", "latents", "rays"), [("identity", 3 * 6144, 1024), ("kl", 4 * 384, 100)])
 def test_memory_of_a_scene_by_hand(source, latents, rays, balls, kl, tmp_path):
     """Numbers of its latents (factor 1 and 4), and latent pixels of a picture of 32 x 32, or the 100 rays of a step; 24
     samples a ray; 7 features on three planes of 8 x 8."""
     bundle = write_bundle(tmp_path / "bundle", kl if source == "kl" else source)
-    inventory, read = inventory_of(balls, tmp_path, bundle, rays_per_scene=100), read_shared_bundle(str(bundle))
+    inventory, read = (
+        inventory_of(balls, tmp_path, bundle, rays_per_scene=100, enlarge=1),
+        read_shared_bundle(str(bundle)),
+    )
     expected = 4 * 6144 + 2 * latents + 16 * 3 * 64 * 7 + 2500 * 24 * 100
     assert scene_bytes(6 * 32 * 32, 0, read, inventory) == expected
     expected += 2500 * 24 * (rays - 100) + 1024 * 4 * 64 * 4

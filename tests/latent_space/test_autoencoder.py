@@ -5,8 +5,10 @@ import shutil
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny import save_dc, save_flux2, save_kl, save_tiny
 
@@ -43,6 +45,32 @@ def test_prior_comes_from_scaling_and_shift(tmp_path, kl):
     scaled = load(save_kl(tmp_path, scaling_factor=0.25, shift_factor=0.5))
     assert (scaled.prior_mean, scaled.prior_std) == (0.5, 4.0)
     assert load(kl).prior_mean == 0.0 and load(kl).prior_std == pytest.approx(1 / 0.18215)
+
+
+def test_pictures_may_be_enlarged_before_they_are_encoded(kl, tmp_path):
+    """As pictures that somebody enlarged beforehand; what is decoded is the mean of each block of pixels."""
+    plain, enlarged = load(kl), AutoencoderConfig(source=str(kl), enlarge=2).setup()
+    assert (plain.downscale_factor, enlarged.downscale_factor) == (4, 2)
+    picture = (torch.rand(5, 7, 3) * 255).byte().numpy()
+    larger = np.asarray(Image.fromarray(picture).resize((14, 10), Image.Resampling.BICUBIC))
+    ours, theirs = (
+        autoencoder.encode(torch.tensor(image)[None] / 255)
+        for autoencoder, image in ((enlarged, picture), (plain, larger))
+    )
+    assert ours.shape[1:3] == (3, 4)  # 5 / 2 and 7 / 2, rounded up
+    torch.testing.assert_close(ours, theirs, atol=0.02, rtol=0)  # to the rounding to 8 bits
+    decoded, blocks = enlarged.decode(ours), plain.decode(ours)[0].unflatten(1, (8, 2)).unflatten(0, (6, 2))
+    torch.testing.assert_close(decoded[0], blocks.mean(dim=(1, 3)))
+    assert enlarged.fingerprint() != plain.fingerprint() and enlarged.encoder_hash() == plain.encoder_hash()
+
+
+@pytest.mark.parametrize(
+    ("source", "enlarge", "factor"), [("kl", 3, 4), ("kl", 0, 4), ("kl", 8, 4), ("identity", 2, 1)]
+)
+def test_pictures_are_enlarged_by_a_divisor_of_the_factor(request, source, enlarge, factor):
+    source = source if source == "identity" else str(request.getfixturevalue(source))
+    with pytest.raises(ValueError, match=f"enlarge: expected a divisor .* {factor}, got {enlarge}; set --pipeline"):
+        AutoencoderConfig(source=source, enlarge=enlarge).setup()
 
 
 @pytest.mark.parametrize("source", ["kl", "taesd", "dc"])
