@@ -33,7 +33,7 @@ HELD_OUT_EVERY = 3
 SHUFFLED_WITH = 5
 
 RAYS, RGB_RAYS = 256, 1024
-"""Of each scene a step, latent pixels and pixels."""
+"""Of each scene a step, latent pixels (times `enlarge`, as in lns fit-scenes) and pixels."""
 
 RGB_TRIALS = ((300, 1.0), (300, 0.3), (600, 0.01))
 """Steps and weight of the total variation of RGB: of the first two up to four photos, of the last two from there on."""
@@ -75,6 +75,8 @@ class FewPhotos:
     """Weights of the pull at one photo to try beside the default."""
     rgb: bool = True
     """Whether RGB is measured."""
+    enlarge: int = 2
+    """Times that photos are enlarged before they are encoded."""
     latents: bool = True
     """Whether predictions and fits in latents are measured."""
     rgb_bundle: Optional[str] = None
@@ -105,15 +107,12 @@ class FewPhotos:
         """Rows of the table, and what each is learned with."""
         rows: List[Tuple[str, Dict[str, Any]]] = []
         if self.latents:
-            rows += [(name, LATENT_ROWS[name]) for name in self.latent_rows]
-            rows += [("prediction and fit", {"steps": 300, "pull": pull}) for pull in self.pulls]
+            latents = {name: {**LATENT_ROWS[name], "enlarge": self.enlarge} for name in self.latent_rows}
+            rows += list(latents.items())
+            rows += [("prediction and fit", {**latents["prediction and fit"], "pull": pull}) for pull in self.pulls]
             if count == CURVE_OF:
-                rows += [
-                    (name, {**LATENT_ROWS[name], "steps": s})
-                    for name in self.latent_rows
-                    if LATENT_ROWS[name]["steps"]
-                    for s in CURVE_STEPS
-                ]
+                fitted = [(name, own) for name, own in latents.items() if own["steps"]]
+                rows += [(name, {**own, "steps": steps}) for name, own in fitted for steps in CURVE_STEPS]
         trials = RGB_TRIALS[:2] if count <= CURVE_OF else RGB_TRIALS[1:]
         if self.rgb:
             rows += [("RGB", {"steps": s, "total_variation": tv}) for s, tv in trials]
@@ -177,6 +176,7 @@ def learn(
     encoder: bool = True,
     pull: Optional[float] = None,
     total_variation: Optional[float] = None,
+    enlarge: int = 1,
 ) -> Tuple[Any, float]:
     """Learns scenes together, against the bundle if there is one; with a total variation in RGB.
 
@@ -195,8 +195,8 @@ def learn(
     pipeline.datamanager.dataparser.data, pipeline.datamanager.latent_cache = data, "disk"
     pipeline.datamanager.scenes_per_batch = scenes
     pipeline.rgb_alignment_start, pipeline.train_decoder = None, False
-    pipeline.model.shared_bundle = bundle
-    pipeline.datamanager.rays_per_batch = scenes * (RAYS if total_variation is None else RGB_RAYS)
+    pipeline.model.shared_bundle, pipeline.model.autoencoder.enlarge = bundle, enlarge
+    pipeline.datamanager.rays_per_batch = scenes * (enlarge * RAYS if total_variation is None else RGB_RAYS)
     if total_variation is not None:
         pipeline.model.nerf.total_variation_weight = total_variation
     config.max_num_iterations, config.output_dir = max(1, steps), Path(tempfile.mkdtemp())

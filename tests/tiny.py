@@ -165,10 +165,10 @@ def latent_model_of(source: Any = "identity", names: Sequence[str] = ("a", "b"),
     return model.eval()
 
 
-def write_bundle_with_encoder(folder: Path) -> None:
+def write_bundle_with_encoder(folder: Path, source: Any = "identity") -> None:
     """A bundle as folder/plain, and the same with a scene encoder of random weights as folder/run."""
     torch.manual_seed(0)
-    model = latent_model_of("identity", ["a"], nerf=small_nerf(macro_features=3, num_base_planes=2))
+    model = latent_model_of(source, ["a"], nerf=small_nerf(macro_features=3, num_base_planes=2))
     write_shared_bundle(folder / "plain", model, 1, {})
     bundle = read_shared_bundle(str(folder / "plain"))
     encoder = new_scene_encoder(bundle, SceneEncoderConfig(**SMALL_ENCODER))

@@ -48,8 +48,8 @@ class FitRequest:
     enlarge: Optional[int] = None
     """Times that photos are enlarged before they are encoded, a divisor of the autoencoder's downscale factor: scenes
     show more, and a picture takes longer to decode. By default 2, where it is one."""
-    rays_per_scene: int = 256
-    """Latent pixels of each scene a step of latent supervision."""
+    rays_per_scene: Optional[int] = None
+    """Latent pixels of each scene a step of latent supervision; by default 256 times `enlarge`."""
     seed: int = 0
     """Seed of fresh planes and of draws."""
     latent_cache: str = "disk"

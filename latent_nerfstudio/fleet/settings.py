@@ -29,6 +29,9 @@ AGAIN = "remove it to begin anew, or give another --output"
 SHARDS = "shards"
 """Folder of what each part keeps, within the output."""
 
+RAYS = 256
+"""Latent pixels of each scene a step where nobody asks for another number and photos are not enlarged."""
+
 DECIDING = ("bundle", "steps", "rgb_alignment_start", "rays_per_scene", "eval_interval", "precision", "seed")
 """What of a request decides how its scenes are fitted."""
 
@@ -53,6 +56,8 @@ class Inventory(FitRequest):
     """Hash of the shared bundle."""
     enlarge: int = 1  # type: ignore[assignment]
     """Times that photos are enlarged."""
+    rays_per_scene: int = RAYS  # type: ignore[assignment]
+    """Latent pixels of each scene a step."""
     method: "LatentTrainerConfig" = field(kw_only=True, repr=False)
     """Config of `latent-triplane`: learning rates, fields, crops; the rest is replaced."""
 
@@ -93,7 +98,9 @@ def resolved(request: FitRequest, method: "LatentTrainerConfig") -> Inventory:
         raise ValueError(problem(f"bundle {request.bundle}", "a scene encoder, as --steps is 0", "none", do))
     places = {"data": request.data.expanduser().resolve(), "output": request.output.expanduser().resolve()}
     name = request.bundle if request.bundle in BUNDLED_BUNDLES else str(bundle.folder.resolve())
-    known = {**vars(request), **places, "bundle": name, "enlarge": enlarge_of(request, bundle, places["output"])}
+    enlarge = enlarge_of(request, bundle, places["output"])
+    rays = RAYS * enlarge if request.rays_per_scene is None else request.rays_per_scene
+    known = {**vars(request), **places, "bundle": name, "enlarge": enlarge, "rays_per_scene": rays}
     return Inventory(**known, bundle_hash=bundle.hash, method=method)
 
 

@@ -127,6 +127,23 @@ def test_one_photo_or_mask_that_is_none_spoils_no_scene(bundle):
             bundle.predict(torch.rand(2, 8, 9, 3), cameras, box=box)
 
 
+def test_photos_are_enlarged_as_they_are_where_scenes_are_fitted(bundle, tmp_path, kl):
+    """Twice by default, which the scene and its file say; where the autoencoder makes nothing smaller, not at all."""
+    assert bundle.predict(torch.rand(2, 8, 9, 3), cameras_of(2)).facts == {}
+    write_bundle_with_encoder(tmp_path, kl)
+    small = lns.load_bundle(tmp_path / "run", "cpu")
+    scenes = small.predict(torch.rand(2, 8, 9, 3), cameras_of(2), name="mug")
+    assert scenes.model.latent_space.downscale_factor == 2
+    scenes.save(tmp_path / "scenes")
+    loaded = lns.load(tmp_path / "scenes", tmp_path / "run", "cpu")
+    assert loaded.facts["mug"]["enlarge"] == 2
+    pictures = [given.render("mug", cameras_of(1)).rgb for given in (scenes, loaded)]
+    torch.testing.assert_close(*pictures, atol=2e-3, rtol=0)
+    assert small.predict(torch.rand(2, 8, 9, 3), cameras_of(2), enlarge=1).facts == {}
+    with pytest.raises(ValueError, match="enlarge: expected a divisor .* 4, got 3; give another"):
+        small.predict(torch.rand(2, 8, 9, 3), cameras_of(2), enlarge=3)
+
+
 def test_a_bundle_without_an_encoder_says_how_to_get_one(bundle):
     plain = lns.load_bundle(bundle.shared.folder.parent.parent / "plain", "cpu")
     with pytest.raises(ValueError, match="expected a scene encoder, got none; teach it one"):

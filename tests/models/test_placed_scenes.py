@@ -87,6 +87,14 @@ def test_nothing_is_seen_beyond_a_scenes_own_box_as_if_it_were_cropped(model):
     assert model.box_of(1)[1].tolist() == pytest.approx([1.5, 9.0, -0.75])
 
 
+def test_where_rays_end_in_the_units_of_the_box(model):
+    """All of it without an own box; of LOWER_HALF its lower half, and in RGB no margin; nothing beyond the NeRF's."""
+    assert torch.equal(model.ray_boxes(), torch.tensor([[[-1.0] * 3, [1.0] * 3]] * 2))
+    model.place([Placement(box=((-9.0, -0.5, -0.5), (0.5, 0.5, 9.0))), LOWER_HALF])
+    expected = torch.tensor([[[-1, -0.5, -0.5], [0.5, 0.5, 1]], [[-1, -1, -1], [1, 1, 0]]])
+    torch.testing.assert_close(model.ray_boxes(), expected)
+
+
 def test_a_blend_begins_and_ends_as_the_scenes_are(model):
     """The same planes in two boxes: a video that blends does not jump where it leaves a scene."""
     model.place([Placement(), Placement(box=((-1.0, -1.0, -1.0), (1.0, 1.0, 0.0)))])

@@ -9,7 +9,13 @@ from small_nerfs import small_nerfacto
 from tiny import camera_of, latent_model_of, small_nerf
 
 from latent_nerfstudio.models.latent_model import LatentModelConfig
-from latent_nerfstudio.scene_files.model_scenes import build_model, holds_bundle, put_scenes, scene_files_of
+from latent_nerfstudio.scene_files.model_scenes import (
+    build_model,
+    holds_bundle,
+    put_scenes,
+    scene_files_of,
+    set_rendering,
+)
 from latent_nerfstudio.scene_files.scene_file import read_scene_file, write_scene_file
 
 NAMES = ("a", "b", "c")
@@ -147,3 +153,19 @@ def test_a_bundle_in_half_precision_is_held_by_those_that_start_from_it(tmp_path
     half = read_shared_bundle(str(write_shared_bundle(tmp_path, model_of(source=kl), 3, {}, dtype=torch.float16)))
     assert half.tensors["field.base_planes"].dtype == torch.float16
     assert holds_bundle(started(half), half)
+
+
+@pytest.mark.parametrize(
+    ("facts", "times"),
+    [
+        ([{}], 1),
+        ([{"enlarge": 2}], 2),
+        ([{"enlarge": 2}, {"enlarge": 4}, {}], 4),
+        ([{"enlarge": 3}, {"enlarge": 8}, {"enlarge": 0}, {"enlarge": -2}, {"enlarge": True}, {"enlarge": "2"}], 1),
+    ],
+)
+def test_scenes_are_rendered_with_as_many_latent_pixels_as_they_were_learned_with(tmp_path, kl, facts, times):
+    """What is no divisor of the autoencoder's factor, 4, is not believed."""
+    config, bundle = LatentModelConfig(), bundle_of(tmp_path, model_of(NAMES, kl))
+    set_rendering(config, bundle, {str(index): own for index, own in enumerate(facts)})
+    assert config.autoencoder.enlarge == times
