@@ -63,9 +63,9 @@ class ChooseObjects:
             self.link(name, paths[:count])
         photos = sorted(self.photos.glob("*.jpg"))[:-HELD_OUT_PHOTOS]
         self.link("more_style128", kinds["more stylised"])
-        for kind, more in (("with photos", ""), ("more with photos", "more_")):
+        for kind, more in (("with photos", ""), ("more with photos", "more_"), ("many with photos", "many_")):
             for index, path in enumerate(kinds[kind]):
-                size, most = ("256", 18) if index % 4 == 0 and not more else ("128", 300 if more else 52)
+                size, most = ("256", 18) if index % 4 == 0 and not more else ("128", 1000 if more else 52)
                 folder = self.out / f"{more}photo{size}"
                 folder.mkdir(parents=True, exist_ok=True)
                 if len(list(folder.iterdir())) < most:
@@ -100,6 +100,7 @@ def choose(rows: List[Dict[str, str]]) -> Dict[str, List[str]]:
         "with photos": textured[60:90] + plain[30:90],
         "more stylised": textured[90:240],
         "more with photos": plain[90:390],
+        "many with photos": plain[390:] + textured[240:],
         "held out": kinds["held out"],
     }
     return {name: [row["path"] for row in these] for name, these in chosen.items()}
