@@ -77,10 +77,19 @@ ns-train ig-ae --data data/objects/joint --pipeline.real-images data/autoencoder
 	--experiment-name objects "${many[@]}" "${quiet[@]}"
 python scripts/write_bundled.py --run outputs/objects/ig-ae/latest --out "$bundles/bundled"
 learn_decoder bundled data/objects/decoder decoder-objects 3000 7300 7600 4411 "${many[@]}"
-for entry in real128:68 real256:56 style128:56 style256:16 photo128:52 photo256:18 cars128:48 cars256:16 goods128:60 goods256:16; do
-	gather data/objects/encoder "${entry%:*}" "${entry#*:}"
+
+# The scene encoder: more objects, and measured on eight of another source, the last by name.
+lns demo-scenes --output "$scenes/morecars" --num-scenes 120 --views 14 --seed 7100
+for entry in more_style128:14 more_photo128:15 many_photo128:16; do
+	lns render-meshes "$meshes/${entry%:*}" --output "$scenes/${entry%:*}" --views 14 --size 128 --seed "${entry#*:}"
 done
-lns demo-scenes --output "$scenes/morecars" --num-scenes 120 --views 18 --seed 7100
-gather data/objects/encoder morecars 120
-lns learn-scene-encoder data/objects/encoder --bundle bundled --output outputs/scene_encoder --steps 6000
-python scripts/add_scene_encoder.py --run outputs/scene_encoder --bundle bundled
+lns render-meshes "$meshes/held_other" --output "$scenes/zz_held_out" --views 18 --size 128 --seed 33
+for set in real128 style128 photo128 cars128 goods128 morecars more_style128 more_photo128 many_photo128 zz_held_out; do
+	gather data/objects/encoder "$set" "$(find "$scenes/$set" -mindepth 1 -maxdepth 1 -type d | wc -l)"
+done
+learn_encoder() { # NAME STEPS FLAGS...
+	lns learn-scene-encoder data/objects/encoder --bundle bundled --output "outputs/$1" --steps "$2" --learning-rate 1e-3 "${@:3}"
+}
+learn_encoder scene_encoder 6000
+learn_encoder scene_encoder_more 10000 --start-from outputs/scene_encoder
+python scripts/add_scene_encoder.py --run outputs/scene_encoder_more --bundle bundled

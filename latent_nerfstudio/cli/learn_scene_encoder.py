@@ -33,6 +33,9 @@ class LearnSceneEncoder:
     """Scenes, the last by name, that it is measured on and does not learn from."""
     start_from: Optional[str] = None
     """Shared bundle whose scene encoder it begins as, as far as their shapes agree."""
+    enlarge: Optional[int] = None
+    """Times that photos are enlarged before they are encoded, as where scenes are fitted; by default 2, where the
+    autoencoder's downscale factor allows it."""
     seed: int = 0
     """Seed of the network and of all draws."""
     latent_cache: str = "disk"
@@ -52,5 +55,6 @@ class LearnSceneEncoder:
             self.hold_out,
             self.start_from,
             self.latent_cache,
+            self.enlarge,
         )
         print(f"Wrote the bundle with its scene encoder to {folder}")

@@ -16,6 +16,7 @@ from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
 from latent_nerfstudio.data.sources import sources_hash
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import appending, replacing_file, sole_writer
+from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.models.bundle_encoder import new_scene_encoder, read_scene_encoder, sizes_of, write_scene_encoder
 from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
@@ -46,6 +47,7 @@ def learn_scene_encoder(
     held_out: int = 8,
     start_from: Optional[str] = None,
     latent_cache: str = "disk",
+    enlarge: Optional[int] = None,
 ) -> Path:
     """Teaches a bundle a scene encoder and writes the bundle with it as OUTPUT/shared_bundle; goes on where an earlier
     call with the same arguments ended.
@@ -58,11 +60,13 @@ def learn_scene_encoder(
         sizes: of the network.
         held_out: scenes, the last by name, that it is measured on and does not learn from.
         start_from: a bundle whose scene encoder it begins as, where their shapes agree.
-        latent_cache: where encoded pictures are kept."""
+        latent_cache: where encoded pictures are kept.
+        enlarge: times that photos are enlarged, by default as where scenes are fitted."""
     bundle = read_shared_bundle(source)
+    enlarge = bundle.usual_enlarge if enlarge is None else enlarge
     torch.manual_seed(training.seed)
     encoder = new_scene_encoder(bundle, sizes)
-    pipeline = pipeline_of(data, bundle, latent_cache)
+    pipeline = pipeline_of(data, bundle, latent_cache, enlarge)
     names = pipeline.latent_model.scene_names
     if len(names) - held_out < 2:
         expected = f"at least {held_out + 2} scenes, of which {held_out} are held out"
@@ -72,7 +76,7 @@ def learn_scene_encoder(
     encoder.to(pipeline.device)
     optimizer = torch.optim.AdamW(encoder.parameters(), training.learning_rate, BETAS, weight_decay=WEIGHT_DECAY)
     settings = {"bundle": bundle.scenes_hash, "scenes": names, "held_out": held_out, "sizes": sizes_of(sizes)}
-    settings.update(training=dataclasses.asdict(training), sources=sources_hash(data, names))
+    settings.update(training=dataclasses.asdict(training), sources=sources_hash(data, names), enlarge=enlarge)
     with sole_writer(output):
         begun = load_state(output / STATE, settings, encoder, optimizer)
         check_scenes(pipeline.datamanager, names)
@@ -83,11 +87,11 @@ def learn_scene_encoder(
         return write_scene_encoder(bundle, encoder, output, facts)
 
 
-def pipeline_of(data: Path, bundle: SharedBundle, latent_cache: str) -> LatentPipeline:
+def pipeline_of(data: Path, bundle: SharedBundle, latent_cache: str, enlarge: int = 1) -> LatentPipeline:
     """The scenes, not encoded yet, and the bundle that renders them, frozen; scenes are placed in its box."""
     config = LatentPipelineConfig(
         datamanager=LatentDataManagerConfig(dataparser=ScenesDataParserConfig(data=data), latent_cache=latent_cache),
-        model=LatentModelConfig(shared_bundle=str(bundle.folder)),
+        model=LatentModelConfig(autoencoder=AutoencoderConfig(enlarge=enlarge), shared_bundle=str(bundle.folder)),
         fit_scene_weights=0,
     )
     pipeline: LatentPipeline = config.setup(device="cuda" if torch.cuda.is_available() else "cpu")
