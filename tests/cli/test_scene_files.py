@@ -23,7 +23,7 @@ from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 from latent_nerfstudio.models.triplane import TriplaneModelConfig
 from latent_nerfstudio.scene_files.archive import read_archive
-from latent_nerfstudio.scene_files.model_scenes import set_samples
+from latent_nerfstudio.scene_files.model_scenes import set_rendering
 from latent_nerfstudio.scene_files.scene_file import read_scene_file
 
 FIELD = {"micro_features": 4, "macro_features": 3, "num_base_planes": 2, "resolution": 16}
@@ -194,9 +194,10 @@ def test_an_imported_run_does_not_name_the_host():
     ("facts", "expected"),
     [([[30, 2], [40, 0]], (40, 0)), ([None, [30, 2]], (30, 2)), ([[0, 2], [1 << 20, 0], "x", [1.0, 2], [1]], (24, 0))],
 )
-def test_samples_of_files_are_believed_within_bounds(facts, expected):
+def test_samples_of_files_are_believed_within_bounds(facts, expected, bundle):
     model = LatentModelConfig()
-    set_samples(model, {str(number): {"samples": value} for number, value in enumerate(facts)})
+    read = read_shared_bundle(str(bundle))
+    set_rendering(model, read, {str(number): {"samples": value} for number, value in enumerate(facts)})
     assert isinstance(model.nerf, TriplaneModelConfig)
     assert (model.nerf.num_samples, model.nerf.num_importance_samples) == expected
 

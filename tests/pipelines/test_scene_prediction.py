@@ -43,7 +43,7 @@ def test_a_run_starts_as_its_encoder_predicts_and_the_pull_is_zero_there(place):
         scene_prediction.SceneViews(pipeline.latent_model, pipeline.datamanager),
     )
     for scene, members in enumerate(views.members):
-        micro, weights = pipeline.latent_model.scene_encoder(views.groups(members))
+        micro, weights = pipeline.latent_model.scene_encoder(views.groups(members), views.boxes[scene : scene + 1])
         torch.testing.assert_close(field.micro_planes[scene], micro[0], atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(field.scene_weights[scene], weights[0], atol=1e-5, rtol=1e-4)
     _, losses, _ = pipeline.get_train_loss_dict(0)
