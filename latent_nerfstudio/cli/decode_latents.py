@@ -46,6 +46,7 @@ class DecodeLatents:
         file = read_latents(self.source)
         codec = codec_of(self.autoencoder, self.device)
         check_encoder(file, codec)
+        follow_enlarge(file, codec)
         write_pictures(self.output, file, codec, self.fps if is_video else None)
 
 
@@ -69,6 +70,13 @@ def check_encoder(file: "LatentFile", codec: "Codec") -> None:
     if theirs is not None and theirs != ours:
         shown = for_terminal(theirs, 40)
         print(f"Warning: the latents come from the encoder {shown}, and this is {ours}", file=sys.stderr)
+
+
+def follow_enlarge(file: "LatentFile", codec: "Codec") -> None:
+    """Has an autoencoder make pictures smaller as often as those were enlarged that a file's latents stand for."""
+    autoencoder, factor = codec.autoencoder, file.autoencoder.get("downscale_factor")
+    if type(factor) is int and factor > 0 and autoencoder.factor % factor == 0:
+        autoencoder.enlarge = autoencoder.factor // factor
 
 
 def write_pictures(output: Path, file: "LatentFile", codec: "Codec", fps: Optional[int]) -> None:

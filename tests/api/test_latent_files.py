@@ -10,8 +10,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny import camera_of, latent_model_of
 
+from latent_nerfstudio.api.codec import load_autoencoder
 from latent_nerfstudio.api.latent_files import LATENTS_FORMAT, LatentFile, read_latents, render_latents, write_latents
 from latent_nerfstudio.api.scenes import Scenes
+from latent_nerfstudio.cli.decode_latents import DecodeLatents, follow_enlarge
+from latent_nerfstudio.pictures import read_over_white
 
 
 @pytest.fixture
@@ -44,6 +47,25 @@ def test_what_is_written_diffusers_decodes_and_comes_back(scenes, kl, tmp_path):
     assert file.box is not None and file.box.tolist() == [[-1.0] * 3, [1.0] * 3]
     with safe_open(path, "pt") as stream:
         assert json.loads(stream.metadata()["latents"])["format"] == LATENTS_FORMAT
+
+
+def test_latents_of_enlarged_pictures_are_decoded_to_pictures_of_their_size(scenes, kl, tmp_path):
+    """By the autoencoder alone, which knows of no pictures that are enlarged."""
+    scenes.model.latent_space.autoencoder.enlarge = 2
+    cameras, path = camera_of(9, 7), tmp_path / "latents.safetensors"
+    write_latents(path, render_latents(scenes, "b", cameras))
+    assert read_latents(path).autoencoder["downscale_factor"] == 2
+    DecodeLatents(path, str(kl), tmp_path / "decoded").main()
+    stored = read_over_white(tmp_path / "decoded/images/0000.png")
+    expected = scenes.render("b", cameras).rgb[0]
+    torch.testing.assert_close(torch.tensor(stored) / 255, expected, atol=0.51 / 255, rtol=0)
+
+
+@pytest.mark.parametrize("factor", [3, 0, -2, 8, True, 2.0, "2", None])
+def test_factors_that_are_none_of_an_autoencoder_are_not_believed(kl, factor):
+    codec = load_autoencoder(str(kl), device="cpu")
+    follow_enlarge(LatentFile(torch.zeros(1, 4, 2, 2), autoencoder={"downscale_factor": factor}), codec)
+    assert codec.downscale_factor == 4
 
 
 def test_cameras_are_those_of_the_size_that_latents_have(kl, tmp_path):
