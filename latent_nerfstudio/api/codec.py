@@ -17,7 +17,7 @@ from latent_nerfstudio.latent_space.resolution import latent_size
 from latent_nerfstudio.pictures import over_white, read_over_white
 
 AT_ONCE = 16
-"""Pictures that an autoencoder is given together."""
+"""Pictures that an autoencoder is given together where they are not enlarged."""
 
 Picture = Union[Tensor, np.ndarray, Image.Image, str, Path]
 
@@ -77,7 +77,7 @@ class Codec:
             FileNotFoundError: no such file.
             ValueError: another shape, or a file that is no picture.
         """
-        parts = as_batch(pictures).split(AT_ONCE)
+        parts = as_batch(pictures).split(self.autoencoder.at_once(AT_ONCE))
         bar = progress(parts, "Encoding", len(parts))
         latents = [self.autoencoder.encode(part.to(self.device)).float().cpu() for part in bar]
         return torch.cat(latents).permute(0, 3, 1, 2).contiguous()
@@ -111,7 +111,7 @@ class Codec:
             low = self.downscale_factor - 1
             expected = f"pictures of {rows - low} to {rows} x {columns - low} to {columns} pixels"
             raise ValueError(problem("latents", expected, f"{height} x {width}", "give the size that was encoded"))
-        parts = batch.permute(0, 2, 3, 1).split(AT_ONCE)
+        parts = batch.permute(0, 2, 3, 1).split(self.autoencoder.at_once(AT_ONCE))
         bar = progress(parts, "Decoding", len(parts))
         pictures = [self.autoencoder.decode(part.to(self.device)).float().cpu() for part in bar]
         return torch.cat(pictures)[:, :height, :width].clamp(0, 1)

@@ -102,7 +102,7 @@ def photos_of(
     chosen = spread_views(placed.camera_to_worlds[..., 3]).tolist()
     for group in group_by([hash(tuple(pictures[i].shape)) for i in chosen]).values():
         members = [chosen[i] for i in group]
-        parts = as_batch([pictures[i] for i in members]).split(AT_ONCE)
+        parts = as_batch([pictures[i] for i in members]).split(space.autoencoder.at_once(AT_ONCE))
         latents = torch.cat([space.encode(part.to(model.device)) for part in parts]).permute(0, 3, 1, 2)[None]
         usable = None
         if masks is not None:

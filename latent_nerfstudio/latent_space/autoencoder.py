@@ -87,6 +87,10 @@ class Autoencoder(nn.Module):
         """f: image pixels along the side of a latent pixel."""
         return self.factor // self.enlarge
 
+    def at_once(self, pictures: int) -> int:
+        """How many pictures, one at least, need the memory of so many that are not enlarged."""
+        return max(1, pictures // self.enlarge**2)
+
     @abstractmethod
     def encode(
         self, images: Float[Tensor, "batch height width 3"]

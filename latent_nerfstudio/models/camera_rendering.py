@@ -35,7 +35,7 @@ from latent_nerfstudio.models.chunks import in_chunks
 from latent_nerfstudio.models.interface import check_outputs
 
 DECODED_AT_ONCE = 16
-"""Pictures that a decoder is given together."""
+"""Pictures that a decoder is given together where they are not enlarged."""
 
 MARGIN = 8
 """Latent pixels from beyond its borders that a panorama is decoded with, so that its sides meet without a seam."""
@@ -156,8 +156,9 @@ class CameraRenderer:
             cameras = resized_cameras(cameras, rows, columns)
         outputs = self.latent_outputs(cameras, obb_box, views)
         latents, factor = outputs["latent"], self.space.downscale_factor
+        parts = latents.split(self.space.autoencoder.at_once(DECODED_AT_ONCE))
         pictures = {
-            "rgb": torch.cat([self.decode_pictures(part, cameras[:1]) for part in latents.split(DECODED_AT_ONCE)]),
+            "rgb": torch.cat([self.decode_pictures(part, cameras[:1]) for part in parts]),
             "latent": self.latent_picture(latents, rows, columns),
             "depth": enlarge(outputs["depth"], factor, rows, columns),
             "accumulation": enlarge(outputs["accumulation"], factor, rows, columns),

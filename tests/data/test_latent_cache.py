@@ -187,6 +187,18 @@ def test_a_cpu_is_given_no_more_pixels_than_its_caches_hold(counter, images, mon
         assert [shape[0] for shape in batches] == expected
 
 
+def test_pictures_that_are_enlarged_are_encoded_fewer_at_once(counter, images, monkeypatch):
+    """With twice as long sides, two where eight would be; one where not even one would be."""
+    sizes = []
+    encode = counter.autoencoder.encode
+    monkeypatch.setattr(counter.autoencoder, "encode", lambda batch: (sizes.append(len(batch)), encode(batch))[1])
+    counter.autoencoder.enlarge = counter.plain.enlarge = 2
+    for batch_size, expected in ((8, [2, 1, 2]), (3, [1] * 5)):
+        sizes.clear()
+        assert_right(encode_images(images, counter.autoencoder, batch_size), images, counter.plain)
+        assert sizes == expected
+
+
 def test_scenes_come_one_by_one_and_pictures_are_asked_for_in_batches(counter, images, tmp_path):
     asked = []
     lazy = Lazy(len(images), lambda i: asked.append(i) or images[i])

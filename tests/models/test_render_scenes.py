@@ -48,6 +48,16 @@ def test_pictures_are_enlarged_as_alone(kl):
         torch.testing.assert_close(value, alone[name], atol=1e-5, rtol=1e-4)
 
 
+def test_enlarged_pictures_are_decoded_fewer_at_once(kl, monkeypatch):
+    """Four where sixteen would be, since each takes the memory of four."""
+    model, sizes = latent_model_of(kl, NAMES, max_render_height=None), []
+    autoencoder, decode = model.latent_space.autoencoder, model.latent_space.autoencoder.decode
+    autoencoder.enlarge = 2
+    monkeypatch.setattr(autoencoder, "decode", lambda latents: (sizes.append(len(latents)), decode(latents))[1])
+    model.renderer.render_scenes(camera_of(9, 7), [0, 1, 2, 0, 1])
+    assert sizes == [4, 1]
+
+
 def test_scenes_of_the_cameras_metadata(kl):
     model, cameras = latent_model_of(kl, NAMES), camera_of(16, 16, count=2, scene=2)
     torch.testing.assert_close(
