@@ -53,6 +53,9 @@ from latent_nerfstudio.scene_encoder.network import SceneEncoder
 ENCODER_HASH = "encoder_hash"
 """Name in a checkpoint of the hash of the encoder that it leaves out."""
 
+ENLARGE = "enlarge"
+"""Name in a checkpoint of the times that pictures were enlarged; only where they were."""
+
 RENAMED: Dict[Optional[str], str] = {"bundled": "bundled-cars"}
 """Sources of version 0.1 that have another name now."""
 
@@ -147,6 +150,7 @@ class LatentModel(Model):
         self.panel = ScenePanel(self.scene_names, self._initial_scene(), self.field, moving)
         self.register_state_dict_post_hook(_add_notes)
         self.register_load_state_dict_pre_hook(_check_encoder_hash)
+        self.register_load_state_dict_pre_hook(_check_enlarge)
         self.register_load_state_dict_pre_hook(_take_placements)
 
     def _build_nerf(self, bundle: Optional[SharedBundle]) -> Model:
@@ -414,11 +418,13 @@ def _take_placements(model: Any, state_dict: Dict[str, Any], prefix: str, *_: An
 
 
 def _add_notes(model: Any, state_dict: Dict[str, Any], prefix: str, local_metadata: Any) -> None:
-    """Notes the placements of a checkpoint, where scenes are moved, and which encoder it leaves out; one that is
-    trained is in the checkpoint itself."""
+    """Notes the placements of a checkpoint, where scenes are moved, how often pictures are enlarged, and which encoder
+    it leaves out; one that is trained is in the checkpoint itself."""
     if model._placement_rows is not None:
         state_dict[f"{prefix}{PLACEMENTS}"] = placement_table(model.placements)
     space = model.latent_space
+    if space.autoencoder.enlarge > 1:
+        state_dict[f"{prefix}{ENLARGE}"] = torch.tensor(space.autoencoder.enlarge)
     if not space.trains_encoder:
         digest = bytes.fromhex(space.autoencoder.encoder_hash())
         state_dict[f"{prefix}{ENCODER_HASH}"] = torch.tensor(list(digest), dtype=torch.uint8)
@@ -438,3 +444,13 @@ def _check_encoder_hash(model: Any, state_dict: Dict[str, Any], prefix: str, *_:
         do = "restore the autoencoder or the shared bundle that the run was started with"
         got = f"{ours} from {config.source}"
         raise ValueError(problem("checkpoint", f"the encoder {theirs}, which its latents come from", got, do))
+
+
+def _check_enlarge(model: Any, state_dict: Dict[str, Any], prefix: str, *_: Any) -> None:
+    """Refuses latents of pictures that were enlarged more or less often; checkpoints without the note are taken as they
+    are."""
+    saved = state_dict.pop(f"{prefix}{ENLARGE}", None)
+    ours = model.latent_space.autoencoder.enlarge
+    if saved is not None and int(saved) != ours:
+        do = f"resume with --pipeline.model.autoencoder.enlarge {int(saved)}"
+        raise ValueError(problem("checkpoint", f"pictures that are enlarged {int(saved)} times", ours, do))
