@@ -25,7 +25,7 @@ from latent_nerfstudio.files.replacing import replacing_folder, sole_writer, wri
 from latent_nerfstudio.fleet.inventory import fit_inventory
 from latent_nerfstudio.fleet.plan import find_names
 from latent_nerfstudio.fleet.request import BundleRequest, FitRequest
-from latent_nerfstudio.fleet.settings import EVAL_INTERVAL, keep_settings, resolved
+from latent_nerfstudio.fleet.settings import EVAL_INTERVAL, enlarge_of, keep_settings, resolved
 from latent_nerfstudio.models.bundle_folder import AUTOENCODER, FOLDER
 from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
@@ -161,10 +161,12 @@ def train(config: LatentTrainerConfig) -> Path:
 
 
 def measure(job: BundleJob, bundle: Path, name: str) -> Dict[str, float]:
-    """PSNR of the held-out views of the scenes that were held out, fitted against a bundle, dB."""
-    place = job.output / "held_out" / name
-    request = FitRequest(job.data, place, str(bundle), steps=300, eval_interval=EVAL_INTERVAL, seed=job.seed)
+    """PSNR of the held-out views of the scenes that were held out, fitted against a bundle, dB; with photos enlarged as
+    against the general one, which is measured first."""
+    places = job.output / "held_out"
+    request = FitRequest(job.data, places / name, str(bundle), steps=300, eval_interval=EVAL_INTERVAL, seed=job.seed)
     request.latent_cache = job.latent_cache
+    request.enlarge = enlarge_of(request, job.general, places / "general")
     tables = list(fit_inventory(resolved(request, job.fit_method), job.held_out))
     return {row.name: row.psnr for row in tables[-1].rows.values() if row.psnr is not None}
 

@@ -113,7 +113,7 @@ def enlarge_of(request: FitRequest, bundle: SharedBundle, output: Path) -> int:
     if not (output / FILE).is_file():
         return bundle.usual_enlarge
     kept = read_json(output / FILE, AGAIN, LARGEST_TEXT).get("enlarge", 1)
-    return kept if kept in range(1, factor + 1) and factor % kept == 0 else bundle.usual_enlarge
+    return kept if type(kept) is int and kept > 0 and factor % kept == 0 else bundle.usual_enlarge
 
 
 @dataclass(frozen=True)

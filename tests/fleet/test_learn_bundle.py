@@ -11,9 +11,12 @@ from inventories import write_bundle
 from PIL import Image
 
 from latent_nerfstudio.cli.learn_bundle import LearnBundle
-from latent_nerfstudio.files.replacing import sole_writer
+from latent_nerfstudio.files.replacing import sole_writer, write_text
 from latent_nerfstudio.fleet import learn_bundle
 from latent_nerfstudio.fleet.learn_bundle import split_scenes
+from latent_nerfstudio.fleet.status import StatusTable
+from latent_nerfstudio.method_configs.igae import ig_ae
+from latent_nerfstudio.method_configs.triplane import latent_triplane
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 
 
@@ -49,6 +52,23 @@ def test_a_bundle_is_learned_once_and_measured_on_a_scene_that_it_has_not_seen(b
     assert read_shared_bundle(str(tmp_path / "out")).hash == bundle.hash
     with pytest.raises(ValueError, match="expected steps 20, got steps 21"):
         LearnBundle(balls, tmp_path / "out", steps=21, **flags).main()
+
+
+def test_both_bundles_are_measured_with_photos_enlarged_as_often(balls, kl, tmp_path, monkeypatch):
+    """Also where the general one was measured before photos were enlarged at all."""
+    request = LearnBundle(balls, tmp_path / "out", bundle=str(write_bundle(tmp_path / "general", kl)), hold_out=1)
+    job, times = learn_bundle.job_of(request, ig_ae.config, latent_triplane.config), []
+
+    def fitted(inventory, names):
+        times.append(inventory.enlarge)
+        yield StatusTable(tmp_path / "status.json", names)
+
+    monkeypatch.setattr(learn_bundle, "fit_inventory", fitted)
+    for name in ("general", "own"):
+        learn_bundle.measure(job, job.general.folder, name)
+    write_text(tmp_path / "out/held_out/general/settings.json", "{}")
+    learn_bundle.measure(job, job.general.folder, "own")
+    assert times == [2, 2, 1]
 
 
 def test_numbers_out_of_range_are_refused(balls, tmp_path):

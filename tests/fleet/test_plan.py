@@ -163,6 +163,8 @@ def test_photos_are_enlarged_twice_unless_there_is_a_fit_without_or_somebody_ask
         keep_settings(tmp_path / "out", inventory_of(balls, tmp_path / "out", bundle, enlarge=2).settings())
     keep_settings(tmp_path / "four", inventory_of(balls, tmp_path / "four", bundle, enlarge=4).settings())
     assert enlarged("four") == 4
+    (tmp_path / "four/settings.json").write_text('{"enlarge": 4.0}')
+    assert type(enlarged("four")) is int
     assert enlarged(bundle=write_bundle(tmp_path / "rgb")) == 1
     with pytest.raises(ValueError, match="enlarge: expected a divisor .* 4, got 3; give another --enlarge"):
         enlarged(enlarge=3)
