@@ -452,5 +452,5 @@ def _check_enlarge(model: Any, state_dict: Dict[str, Any], prefix: str, *_: Any)
     saved = state_dict.pop(f"{prefix}{ENLARGE}", None)
     ours = model.latent_space.autoencoder.enlarge
     if saved is not None and int(saved) != ours:
-        do = f"resume with --pipeline.model.autoencoder.enlarge {int(saved)}"
+        do = f"give --pipeline.model.autoencoder.enlarge {int(saved)}, or write it into config.yml"
         raise ValueError(problem("checkpoint", f"pictures that are enlarged {int(saved)} times", ours, do))

@@ -201,7 +201,7 @@ def test_a_checkpoint_knows_how_often_pictures_were_enlarged(kl):
     assert "enlarge" not in plain.state_dict()
     again.load_state_dict(stored, strict=True)
     again.load_state_dict(plain.state_dict(), strict=True)
-    with pytest.raises(ValueError, match="expected pictures that are enlarged 2 times, got 1; resume with .*enlarge 2"):
+    with pytest.raises(ValueError, match="pictures that are enlarged 2 times, got 1; give --pipeline.*enlarge 2"):
         plain.load_state_dict(stored)
 
 
