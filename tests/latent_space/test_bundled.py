@@ -9,7 +9,7 @@ from latent_nerfstudio.meshes.cars import car
 from latent_nerfstudio.meshes.raycast import PinholeCamera, Raycaster
 from latent_nerfstudio.meshes.surface import surface_of
 from latent_nerfstudio.meshes.viewpoints import FOCAL_PER_WIDTH, RADIUS, poses_towards
-from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, read_shared_bundle
+from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, SHIPPED, read_shared_bundle
 
 FACTORS = {"bundled": 4, "bundled-cars": 4, "bundled-standard": 4, "bundled-f8": 8}
 
@@ -65,3 +65,11 @@ def test_every_object_of_lns_render_meshes_fits_the_box_of_the_bundle_of_objects
 
 def test_files_of_version_0_1_find_the_bundle_of_cars():
     assert read_shared_bundle("bundled-cars").hash == "b42f9511475b706206b59417df33dee2fadee1188f70f5a3bbae12d733b03585"
+
+
+def test_scenes_that_name_bundled_with_any_of_its_scene_encoders_open():
+    """An encoder changes nothing of how scenes look. Whoever replaces it adds the new hash and keeps the others."""
+    bundle = read_shared_bundle("bundled")
+    former = SHIPPED[bundle.scenes_hash]
+    assert former[-1] == bundle.hash and "3e26d68079e1df253d77cfcf2ea523f4f8738545f7a8ed248c91b5b06b0b6b78" in former
+    assert all(bundle.has_hash(value) for value in former) and not bundle.has_hash("0" * 64)
