@@ -60,8 +60,8 @@ def middle_cameras(
 
 
 def usual_cameras(bundle: SharedBundle, scale: float = 1.0) -> SceneCameras:
-    """Cameras for scenes of which no cameras are known: square pictures with a latent pixel for each texel; `scale` is
-    that of their placement."""
+    """Cameras for scenes of which no cameras are known: square pictures with a latent pixel for each texel, were they
+    not enlarged; `scale` is that of their placement."""
     side = min(MAX_SIDE, bundle.field["resolution"] * bundle.autoencoder["downscale_factor"])
     longest = float((bundle.box[1] - bundle.box[0]).max()) / scale
     return SceneCameras(side, side, FOCAL_PER_WIDTH * side, FOCAL_PER_WIDTH * side, RADIUS_PER_SIDE * longest)
