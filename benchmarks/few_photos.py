@@ -299,14 +299,14 @@ def page(results: Results) -> str:
 
 def draw_curves(results: Results) -> Optional[Path]:
     """Draws PSNR over seconds a scene beside the page; None where no row has two points."""
-    from latent_nerfstudio.reports.figures import Curve, plot_quality
+    from latent_nerfstudio.reports.figures import plot_quality
 
-    curves = []
+    curves = {}
     for row in rows_of(results):
         own = [numbers for settings, numbers in results.find(photos=CURVE_OF) if row_name(settings) == row]
         points = sorted((numbers["seconds"], numbers["psnr"]) for numbers in own)
         if len(points) > 1:
-            curves.append(Curve(row, [seconds for seconds, _ in points], [psnr for _, psnr in points]))
+            curves[row] = points
     if not curves:
         return None
     plot_quality(curves, results.path.with_suffix(".png"))

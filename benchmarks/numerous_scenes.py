@@ -178,10 +178,9 @@ class NumerousScenes:
 
     def draw(self, results: Results) -> None:
         """The figure."""
-        from latent_nerfstudio.reports.figures import Curve, plot_quality
+        from latent_nerfstudio.reports.figures import plot_quality
 
-        curves = [Curve(name, *map(list, zip(*points, strict=True))) for name, points in curves_of(results).items()]
-        plot_quality(curves, self.output.with_suffix(".png"))
+        plot_quality(curves_of(results), self.output.with_suffix(".png"))
 
 
 def describe(data: Path, scenes: Sequence[str]) -> Numbers:
