@@ -221,7 +221,8 @@ class Bundle:
             masks: [H, W] of each, true where a photo may be used; None for everywhere.
             box: lower and upper corner of the scene, in its own units; by default it is within the bundle's box.
             name: of the scene.
-            enlarge: times that photos are enlarged, a divisor of the downscale factor; by default 2, where it is one.
+            enlarge: times that photos are enlarged, a divisor of the downscale factor; by default 2, where it is one
+                and photos have at most 512 pixels a side.
 
         Raises:
             ValueError: no photos, cameras that are not theirs, that are all alike or see nothing of the box, or a

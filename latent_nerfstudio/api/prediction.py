@@ -43,7 +43,8 @@ def predict(
     flat = cameras.reshape((-1,)).to("cpu")
     check_photos(pictures, flat, masks)  # type: ignore[arg-type]
     config, height = LatentModelConfig(shared_bundle=str(bundle.folder)), int(flat.height.max())
-    config.autoencoder.enlarge = bundle.usual_enlarge if enlarge is None else enlarge
+    side = max(height, int(flat.width.max()))
+    config.autoencoder.enlarge = bundle.usual_enlarge(side) if enlarge is None else enlarge
     check_enlarge(config.autoencoder.enlarge, bundle.autoencoder["downscale_factor"], "give another")
     check_name(name)
     model = build_model(config, [name], bundle.box, bundle.background_color, image_height=height)

@@ -34,8 +34,7 @@ class LearnSceneEncoder:
     start_from: Optional[str] = None
     """Shared bundle whose scene encoder it begins as, as far as their shapes agree."""
     enlarge: Optional[int] = None
-    """Times that photos are enlarged before they are encoded, as where scenes are fitted; by default 2, where the
-    autoencoder's downscale factor allows it."""
+    """Times that photos are enlarged before they are encoded; by default as often as where scenes are fitted."""
     seed: int = 0
     """Seed of the network and of all draws."""
     latent_cache: str = "disk"

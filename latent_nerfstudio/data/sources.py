@@ -3,7 +3,7 @@
 import hashlib
 import os
 from pathlib import Path
-from typing import Sequence
+from typing import Optional, Sequence
 
 import numpy as np
 
@@ -14,6 +14,22 @@ from latent_nerfstudio.files.reading import open_plain
 def scene_folder(data: Path, name: str) -> Path:
     """The folder of a scene: within the data folder, or that folder itself."""
     return data if reader_of(data) is not None else data / name
+
+
+def first_readable(folders: Sequence[Path]) -> Optional[SceneFrames]:
+    """The first of some scene folders that can be read, of the first ten."""
+    for folder in folders[:10]:
+        try:
+            return read_scene(folder)
+        except (ValueError, OSError):
+            continue
+    return None
+
+
+def longest_side(folders: Sequence[Path]) -> int:
+    """Longest side of the photos of the first of some scene folders that can be read, pixels; 0 where none can."""
+    frames = first_readable(folders)
+    return 0 if frames is None else int(max(frames.widths.max(), frames.heights.max()))
 
 
 def source_hash(frames: SceneFrames) -> str:

@@ -12,8 +12,8 @@ from nerfstudio.utils.rich_utils import CONSOLE
 
 from latent_nerfstudio.data.latent_datamanager import LatentDataManager, LatentDataManagerConfig
 from latent_nerfstudio.data.pixels import is_plain_pinhole
-from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
-from latent_nerfstudio.data.sources import sources_hash
+from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, find_scenes
+from latent_nerfstudio.data.sources import longest_side, sources_hash
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import appending, replacing_file, sole_writer
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
@@ -63,7 +63,7 @@ def learn_scene_encoder(
         latent_cache: where encoded pictures are kept.
         enlarge: times that photos are enlarged, by default as where scenes are fitted."""
     bundle = read_shared_bundle(source)
-    enlarge = bundle.usual_enlarge if enlarge is None else enlarge
+    enlarge = bundle.usual_enlarge(longest_side(find_scenes(data))) if enlarge is None else enlarge
     torch.manual_seed(training.seed)
     encoder = new_scene_encoder(bundle, sizes)
     pipeline = pipeline_of(data, bundle, latent_cache, enlarge)

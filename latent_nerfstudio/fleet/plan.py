@@ -7,9 +7,9 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from tqdm import tqdm
 
-from latent_nerfstudio.data.layouts import SceneFrames, read_scene, scene_name
+from latent_nerfstudio.data.layouts import read_scene, scene_name
 from latent_nerfstudio.data.scenes_dataparser import find_scenes, select_scenes
-from latent_nerfstudio.data.sources import folder_stamp, lies_within, scene_folder, source_hash
+from latent_nerfstudio.data.sources import first_readable, folder_stamp, lies_within, scene_folder, source_hash
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fleet.settings import ChunkJob, Inventory
 from latent_nerfstudio.fleet.status import SceneStatus
@@ -102,7 +102,7 @@ def plan_jobs(inventory: Inventory, names: Sequence[str], size: int, workers: in
 def chunk_that_fits(inventory: Inventory, bundle: SharedBundle, names: Sequence[str], free: float) -> int:
     """Scenes of a chunk that fit into the bytes that one worker may take, by the size of the first scene that can be
     read."""
-    frames = first_readable(inventory.data, names)
+    frames = first_readable([scene_folder(inventory.data, name) for name in names[:10]])
     if frames is None:
         return LARGEST_CHUNK
     pixels = frames.widths * frames.heights
@@ -122,16 +122,6 @@ def scene_bytes(pixels: int, aligned: int, bundle: SharedBundle, inventory: Inve
     latents = pixels // factor**2 * channels
     decoder = aligned * inventory.enlarge**2 * 4 * 64 * 4  # activations: some tens of channels a pixel, float32
     return 4 * pixels + 2 * latents + 4 * 4 * planes + BYTES_PER_POINT * rays * samples + decoder
-
-
-def first_readable(data: Path, names: Sequence[str]) -> Optional[SceneFrames]:
-    """The first of some scenes that can be read."""
-    for name in names[:10]:
-        try:
-            return read_scene(scene_folder(data, name))
-        except (ValueError, OSError):
-            continue
-    return None
 
 
 def box_of(bundle: SharedBundle) -> Tuple[float, ...]:

@@ -47,7 +47,8 @@ class FitRequest:
     """Scenes fitted together at most: what a crash costs; by default what memory allows, at most 32."""
     enlarge: Optional[int] = None
     """Times that photos are enlarged before they are encoded, a divisor of the autoencoder's downscale factor: scenes
-    show more, and a picture takes longer to decode. By default 2, where it is one."""
+    show more, and a picture takes longer to decode. By default 2, where it is one and photos have at most 512 pixels
+    a side."""
     rays_per_scene: Optional[int] = None
     """Latent pixels of each scene a step of latent supervision; by default 256 times `enlarge`."""
     seed: int = 0

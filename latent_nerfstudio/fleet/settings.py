@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Tuple
 
+from latent_nerfstudio.data.scenes_dataparser import find_scenes, select_scenes
+from latent_nerfstudio.data.sources import longest_side
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.reading import LARGEST_TEXT, read_json
 from latent_nerfstudio.files.replacing import write_text
@@ -110,10 +112,12 @@ def enlarge_of(request: FitRequest, bundle: SharedBundle, output: Path) -> int:
     if request.enlarge is not None:
         check_enlarge(request.enlarge, factor, "give another --enlarge")
         return request.enlarge
-    if not (output / FILE).is_file():
-        return bundle.usual_enlarge
-    kept = read_json(output / FILE, AGAIN, LARGEST_TEXT).get("enlarge", 1)
-    return kept if type(kept) is int and kept > 0 and factor % kept == 0 else bundle.usual_enlarge
+    if (output / FILE).is_file():
+        kept = read_json(output / FILE, AGAIN, LARGEST_TEXT).get("enlarge", 1)
+        if type(kept) is int and kept > 0 and factor % kept == 0:
+            return kept
+    data = request.data.expanduser().resolve()
+    return bundle.usual_enlarge(longest_side(select_scenes(find_scenes(data), request.scenes, data)))
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,10 @@ ENLARGE = 2
 """Times that photos of new scenes are enlarged where nobody asks for another number: 1.4 dB with four photos of a scene
 and 2 with forty, in the same time (benchmarks/choices.md)."""
 
+MOST_ENLARGED = 512
+"""Longest side of photos, pixels, that are enlarged unless somebody asks for it: larger ones gain less and less, and
+time and memory grow with their pixels."""
+
 BUNDLED_BUNDLES: Dict[str, Path] = {name: BUNDLED_FOLDERS[name] for name in ("bundled", "bundled-cars")}
 """Folders of the bundles that are part of the package, by the name that `--pipeline.model.shared-bundle` takes."""
 
@@ -99,10 +103,10 @@ class SharedBundle:
         is_identity = self.autoencoder["is_identity"]
         return AutoencoderConfig(source="identity" if is_identity else str(self.folder / AUTOENCODER))
 
-    @property
-    def usual_enlarge(self) -> int:
-        """Times that photos of new scenes are enlarged by default: `ENLARGE`, where its autoencoder allows it."""
-        return math.gcd(ENLARGE, self.autoencoder["downscale_factor"])
+    def usual_enlarge(self, side: int) -> int:
+        """Times that photos of new scenes are enlarged by default: `ENLARGE`, where its autoencoder allows it and their
+        longest side, `side` pixels, is not beyond `MOST_ENLARGED`."""
+        return math.gcd(ENLARGE, self.autoencoder["downscale_factor"]) if side <= MOST_ENLARGED else 1
 
     @property
     def decoder(self) -> Dict[str, Tensor]:

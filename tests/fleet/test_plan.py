@@ -16,6 +16,7 @@ from latent_nerfstudio.fleet import plan
 from latent_nerfstudio.fleet.plan import SOURCE, find_names, plan_jobs, scene_bytes, survey
 from latent_nerfstudio.fleet.settings import OF_OLD, Inventory, keep_settings
 from latent_nerfstudio.fleet.status import SceneStatus
+from latent_nerfstudio.models import shared_bundle
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 from latent_nerfstudio.scene_files.scene_file import SceneFile, write_scene_file
 
@@ -148,7 +149,7 @@ def test_every_setting_is_in_the_fingerprint():
     assert asked_for(workers=2, device="cpu", chunk=3, bundle="x").fingerprint() == asked_for().fingerprint()
 
 
-def test_photos_are_enlarged_twice_unless_there_is_a_fit_without_or_somebody_asks(balls, kl, tmp_path):
+def test_photos_are_enlarged_twice_unless_there_is_a_fit_without_or_somebody_asks(balls, kl, tmp_path, monkeypatch):
     """What version 0.1 has begun goes on as it was; an autoencoder that makes nothing smaller enlarges nothing."""
     bundle = write_bundle(tmp_path / "bundle", kl)
 
@@ -156,6 +157,9 @@ def test_photos_are_enlarged_twice_unless_there_is_a_fit_without_or_somebody_ask
         return inventory_of(balls, tmp_path / output, bundle, **settings).enlarge
 
     assert (enlarged(), enlarged(enlarge=4), enlarged(enlarge=1)) == (2, 4, 1)
+    monkeypatch.setattr(shared_bundle, "MOST_ENLARGED", 31)  # the photos' sides are 32
+    assert (enlarged(), enlarged(enlarge=2)) == (1, 2)
+    monkeypatch.undo()
     keep_settings(tmp_path / "out", inventory_of(balls, tmp_path / "out", bundle, enlarge=1).settings())
     assert "enlarge" not in json.loads((tmp_path / "out/settings.json").read_text())
     assert enlarged() == 1
