@@ -15,9 +15,8 @@ import os, sys, time
 from pathlib import Path
 from latent_nerfstudio.files.locks import LOCK, locked
 with locked(Path(sys.argv[1]) / LOCK, "here"):
-    if os.fork() == 0:  # a child that outlives the holder
-        time.sleep(60)
-    print("locked", flush=True)
+    if os.fork() == 0:  # a child that outlives the holder, and says so when it has given up what it inherited
+        print("locked", flush=True)
     time.sleep(60)
 """
 
