@@ -74,8 +74,10 @@ def check_encoder(file: "LatentFile", codec: "Codec") -> None:
 
 def follow_enlarge(file: "LatentFile", codec: "Codec") -> None:
     """Has an autoencoder make pictures smaller as often as those were enlarged that a file's latents stand for."""
+    from latent_nerfstudio.latent_space.autoencoder import is_enlargement
+
     autoencoder, factor = codec.autoencoder, file.autoencoder.get("downscale_factor")
-    if type(factor) is int and factor > 0 and autoencoder.factor % factor == 0:
+    if is_enlargement(factor, autoencoder.factor):  # as what both make together is the network's
         autoencoder.enlarge = autoencoder.factor // factor
 
 

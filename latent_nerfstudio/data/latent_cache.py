@@ -108,10 +108,11 @@ def encode_images(images: Sequence[Shaped[Tensor, "_ _ 3"]], autoencoder: Autoen
     device = next(autoencoder.parameters()).device
     latents: Dict[int, Tensor] = {}
     for members in sizes.values():
-        count = autoencoder.at_once(batch_size)
+        count = batch_size
         if device.type == "cpu":
             height, width = images[members[0]].shape[:2]
-            count = max(1, min(count, PIXELS_ON_CPU // (height * width * autoencoder.enlarge**2)))
+            count = min(batch_size, PIXELS_ON_CPU // (height * width))
+        count = autoencoder.at_once(count)
         for start in range(0, len(members), count):
             part = members[start : start + count]
             batch = as_float(torch.stack([images[i] for i in part]).to(device))

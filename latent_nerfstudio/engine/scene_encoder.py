@@ -192,8 +192,9 @@ def take_what_fits(encoder: SceneEncoder, source: str) -> None:
     other = read_scene_encoder(read_shared_bundle(source))
     if other is None:
         raise ValueError(problem(f"start_from {source}", "a bundle with a scene encoder", "none", "leave it out"))
+    known = other.state_dict()
     for name, value in encoder.state_dict().items():
-        theirs = other.state_dict().get(name, torch.zeros(0))
+        theirs = known.get(name, torch.zeros(0))
         if theirs.shape == value.shape:
             value.copy_(theirs)
         elif theirs.dim() == 2 and len(theirs) == len(value) and theirs.shape[1] < value.shape[1]:

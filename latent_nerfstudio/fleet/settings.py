@@ -12,7 +12,7 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.reading import LARGEST_TEXT, read_json
 from latent_nerfstudio.files.replacing import write_text
 from latent_nerfstudio.fleet.request import FitRequest
-from latent_nerfstudio.latent_space.autoencoder import check_enlarge
+from latent_nerfstudio.latent_space.autoencoder import check_enlarge, is_enlargement
 from latent_nerfstudio.models.bundle_encoder import read_scene_encoder
 from latent_nerfstudio.models.bundle_folder import canonical
 from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, SharedBundle, read_shared_bundle
@@ -114,7 +114,7 @@ def enlarge_of(request: FitRequest, bundle: SharedBundle, output: Path) -> int:
         return request.enlarge
     if (output / FILE).is_file():
         kept = read_json(output / FILE, AGAIN, LARGEST_TEXT).get("enlarge", 1)
-        if type(kept) is int and kept > 0 and factor % kept == 0:
+        if is_enlargement(kept, factor):
             return kept
     data = request.data.expanduser().resolve()
     return bundle.usual_enlarge(longest_side(select_scenes(find_scenes(data), request.scenes, data)))

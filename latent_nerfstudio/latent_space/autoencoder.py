@@ -10,7 +10,7 @@ import hashlib
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Tuple, TypeGuard, Union
 
 import torch
 import torch.nn.functional as F
@@ -247,6 +247,11 @@ def load_autoencoder(config: AutoencoderConfig) -> Autoencoder:
     check_enlarge(config.enlarge, autoencoder.factor)
     autoencoder.enlarge = config.enlarge
     return autoencoder
+
+
+def is_enlargement(times: Any, factor: int) -> TypeGuard[int]:
+    """Whether something out of a file is a number of times that pictures may be enlarged."""
+    return type(times) is int and times > 0 and factor % times == 0
 
 
 def check_enlarge(times: int, factor: int, do: str = "set --pipeline.model.autoencoder.enlarge 1") -> None:

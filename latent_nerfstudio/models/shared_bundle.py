@@ -42,7 +42,7 @@ BUNDLE_FORMAT = "shared-bundle-v1"
 DECODER = "decoder."
 """Prefix of the names of the decoder of rendered latents."""
 
-ENLARGE = 2
+USUAL_ENLARGE = 2
 """Times that photos of new scenes are enlarged where nobody asks for another number: 1.4 dB with four photos of a scene
 and 2 with forty, in the same time (benchmarks/choices.md)."""
 
@@ -104,9 +104,9 @@ class SharedBundle:
         return AutoencoderConfig(source="identity" if is_identity else str(self.folder / AUTOENCODER))
 
     def usual_enlarge(self, side: int) -> int:
-        """Times that photos of new scenes are enlarged by default: `ENLARGE`, where its autoencoder allows it and their
-        longest side, `side` pixels, is not beyond `MOST_ENLARGED`."""
-        return math.gcd(ENLARGE, self.autoencoder["downscale_factor"]) if side <= MOST_ENLARGED else 1
+        """Times that photos of new scenes are enlarged by default: `USUAL_ENLARGE`, where its autoencoder allows it and
+        their longest side, `side` pixels, is not beyond `MOST_ENLARGED`."""
+        return math.gcd(USUAL_ENLARGE, self.autoencoder["downscale_factor"]) if side <= MOST_ENLARGED else 1
 
     @property
     def decoder(self) -> Dict[str, Tensor]:

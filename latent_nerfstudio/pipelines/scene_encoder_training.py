@@ -97,12 +97,8 @@ def draw_task(views: SceneViews, scenes: Int[Tensor, "some"], config: EncoderTra
     is_bounded, is_turned = torch.rand(2, len(own), generator=draw) < torch.tensor([[BOUNDED], [TURNED]])
     boxes = views.boxes[list(drawn)].where(is_bounded.to(views.boxes.device)[:, None, None], views.box)
     quarters = is_turned * torch.randint(1, 4, (len(own),), generator=draw)
-    return turned(ended(Task(photos, *views.target(pixels), boxes)), quarters, views.box)
-
-
-def ended(task: Task) -> Task:
-    """A task whose rays end at the boxes."""
-    return task._replace(rays=bounded_rays(task.rays, task.boxes[task.slots]))
+    rays, slots, target = views.target(pixels)
+    return turned(Task(photos, bounded_rays(rays, boxes[slots]), slots, target, boxes), quarters, views.box)
 
 
 def turned(task: Task, quarters: Int[Tensor, "scenes"], box: Float[Tensor, "2 3"]) -> Task:
@@ -212,10 +208,11 @@ def measure(encoder: SceneEncoder, model: LatentModel, views: SceneViews, scenes
         own = views.alike(scene, views.sizes[own[0]])
         most = min(max(MEASURED), len(own) - 1)
         pixels = (views.table.starts[own[most:], None] + torch.arange(int(views.sizes[own[0]].prod()))).flatten()
-        target, box = views.target([pixels[:: max(1, len(pixels) // MEASURED_PIXELS)]]), views.boxes[scene : scene + 1]
+        rays, slots, target = views.target([pixels[:: max(1, len(pixels) // MEASURED_PIXELS)]])
+        box = views.boxes[scene : scene + 1]
+        rays = bounded_rays(rays, box[slots])
         for count in MEASURED:
-            task = ended(Task(views.photos(own[None, : min(count, most)]), *target, box))
-            shown = render(model, encoder([task.photos], task.boxes), task.rays, task.slots)
-            errors[count].append(float((shown - task.target).square().mean()))
+            prediction = encoder([views.photos(own[None, : min(count, most)])], box)
+            errors[count].append(float((render(model, prediction, rays, slots) - target).square().mean()))
     encoder.train(was_training[0]), model.train(was_training[1])
     return {count: sum(values) / len(values) for count, values in errors.items()}

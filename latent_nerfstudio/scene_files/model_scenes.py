@@ -12,6 +12,7 @@ from torch import Tensor
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.placement import box_words
 from latent_nerfstudio.fields.triplane_field import TriplaneField
+from latent_nerfstudio.latent_space.autoencoder import is_enlargement
 from latent_nerfstudio.models.bundle_start import COLOR_TOLERANCE
 from latent_nerfstudio.models.bundle_writing import settings_of
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
@@ -69,7 +70,7 @@ def set_rendering(model: Any, bundle: SharedBundle, facts: Dict[str, Dict[str, A
     pixels as small as theirs; the most where they differ."""
     factor = bundle.autoencoder["downscale_factor"]
     times = [own.get(ENLARGED) for own in facts.values()]
-    model.autoencoder.enlarge = max((n for n in times if type(n) is int and n > 0 and factor % n == 0), default=1)
+    model.autoencoder.enlarge = max((n for n in times if is_enlargement(n, factor)), default=1)
     pairs = [own.get(SAMPLES) for own in facts.values()]
     good: Any = [pair for pair in pairs if isinstance(pair, list) and list(map(type, pair)) == [int, int]]
     best = max((pair for pair in good if 1 <= pair[0] <= MOST_SAMPLES and 0 <= pair[1] <= MOST_SAMPLES), default=None)
