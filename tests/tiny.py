@@ -99,6 +99,13 @@ def camera_of(width: int, height: int, focal: float = 40.0, count: int = 1, scen
     )
 
 
+def equirectangular(height: int, width: int, **settings: Any) -> Cameras:
+    """A camera at the origin that looks everywhere, unless settings say otherwise."""
+    size = {"cx": width / 2, "cy": height / 2, "width": width, "height": height}
+    own = {"fx": width / 2, "fy": float(height), "camera_type": CameraType.EQUIRECTANGULAR, **size, **settings}
+    return Cameras(torch.eye(4)[None, :3], **own)
+
+
 def ball_image(pose: np.ndarray, tint: Sequence[float], width: int, height: int, focal: float) -> np.ndarray:
     """RGBA uint8 picture of a ball of radius 0.6 about the origin, lit from above, on a transparent background."""
     v, u = np.mgrid[:height, :width] + 0.5

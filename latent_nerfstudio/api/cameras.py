@@ -17,7 +17,7 @@ from nerfstudio.cameras.cameras import Cameras, CameraType
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.reading import read_json
-from latent_nerfstudio.latent_space.resolution import view_directions
+from latent_nerfstudio.latent_space.cameras import check_pinhole, intrinsics_of, pinhole_directions, size_of
 from latent_nerfstudio.meshes.viewpoints import FOCAL_PER_WIDTH, frame_of, poses_towards
 from latent_nerfstudio.scene_files.views import MAX_SIDE, RADIUS_PER_SIDE
 
@@ -137,8 +137,15 @@ def look_at(
     return pinhole_cameras(poses_towards(places, point, axis), [(focal, focal)], height, width)
 
 
+def view_directions(cameras: Cameras) -> Float[torch.Tensor, "n height width 3"]:
+    """Directions of the rays of all pixels of pinhole cameras of one size, in each camera's axes, 1 long along z."""
+    flat = cameras.reshape((-1,)).to("cpu")
+    check_pinhole(flat, "cameras", "render with such cameras, from orbit or look_at")
+    return pinhole_directions(intrinsics_of(flat), *size_of(flat))
+
+
 def pixel_directions(cameras: Cameras) -> Float[torch.Tensor, "n height width 3"]:
-    """Unit vectors of the rays through the middles of pixels, of perspective cameras of one size."""
+    """The same as unit vectors in world axes."""
     directions = view_directions(cameras)
     turned = torch.einsum("nij,nhwj->nhwi", cameras.camera_to_worlds[..., :3], directions)
     return turned / turned.norm(dim=-1, keepdim=True)

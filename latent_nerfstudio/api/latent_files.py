@@ -24,6 +24,7 @@ from latent_nerfstudio.api.scenes import Scene, Scenes
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.reading import check_header, parse_json
 from latent_nerfstudio.files.replacing import replacing_file
+from latent_nerfstudio.latent_space.cameras import intrinsics_of, is_pinhole
 from latent_nerfstudio.latent_space.resolution import resized_cameras
 from latent_nerfstudio.models.bundle_checks import is_box
 from latent_nerfstudio.scene_files.views import MAX_SIDE
@@ -87,10 +88,9 @@ def render_latents(scenes: Scenes, scene: Scene, cameras: Cameras, name: str = "
     latents = scenes.latents(scene, cameras)
     height, width = scenes.rendered_size(cameras)
     seen = resized_cameras(cameras.reshape((-1,)).to("cpu"), height, width)
-    is_pinhole = bool((seen.camera_type == CameraType.PERSPECTIVE.value).all()) and seen.distortion_params is None
     shown = scene if isinstance(scene, str) else name
     known = (height, width, shown, scenes.source, encoder_facts(scenes.codec), scenes.box_of(scene))
-    return LatentFile(latents, *known, cameras=seen if is_pinhole else None)
+    return LatentFile(latents, *known, cameras=seen if is_pinhole(seen) else None)
 
 
 def write_latents(path: Path, file: LatentFile, precision: Precision = "float32") -> int:
@@ -113,9 +113,8 @@ def write_latents(path: Path, file: LatentFile, precision: Precision = "float32"
         raise ValueError(problem(path, f"latents within {precision}", "larger ones", "write them as float32"))
     tensors = {ENTRY: latents}
     if file.cameras is not None:
-        columns = [getattr(file.cameras, name) for name in ("fx", "fy", "cx", "cy")]
         tensors["camera_to_worlds"] = file.cameras.camera_to_worlds.float().cpu().contiguous()
-        tensors["intrinsics"] = torch.cat(columns, dim=1).float().cpu().contiguous()
+        tensors["intrinsics"] = intrinsics_of(file.cameras).cpu().contiguous()
     said = {"format": LATENTS_FORMAT, "box": None if file.box is None else file.box.tolist()}
     said.update({name: getattr(file, name) for name in ("height", "width", "scene", "source", "autoencoder")})
     data = save(tensors, {ENTRY: json.dumps(said, ensure_ascii=False)})

@@ -15,12 +15,13 @@ from latent_nerfstudio.data.latent_cache import group_by
 from latent_nerfstudio.data.validation import check_poses, check_positive
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.latent_space.autoencoder import check_enlarge
+from latent_nerfstudio.latent_space.cameras import intrinsics_of
 from latent_nerfstudio.latent_space.resolution import latent_cameras, mask_of_latent
 from latent_nerfstudio.models.bundle_start import placements_for
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.names import check_name
-from latent_nerfstudio.scene_encoder.projection import Photos, intrinsics_of, spread_views
+from latent_nerfstudio.scene_encoder.projection import Photos, spread_views
 from latent_nerfstudio.scene_files.model_scenes import ENLARGED, build_model
 
 ROUNDING = 1e-3

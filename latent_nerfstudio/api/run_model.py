@@ -16,7 +16,7 @@ from latent_nerfstudio.data.training_cameras import CAMERAS, read_cameras
 from latent_nerfstudio.engine.checkpoints import load_state
 from latent_nerfstudio.engine.runs import Run, load_pipeline
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.latent_space.resolution import pixels_per_radian
+from latent_nerfstudio.latent_space.cameras import pixels_per_radian
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.scene_files.model_scenes import build_model
 

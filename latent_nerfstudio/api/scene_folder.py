@@ -5,7 +5,7 @@ from typing import Optional, Union
 
 import torch
 from jaxtyping import Float
-from nerfstudio.cameras.cameras import Cameras, CameraType
+from nerfstudio.cameras.cameras import Cameras
 from PIL import Image
 from torch import Tensor
 
@@ -15,6 +15,7 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.camera_file import frames_of, pinhole, write_camera_file
 from latent_nerfstudio.files.reading import LARGEST_TEXT, read_json
 from latent_nerfstudio.files.replacing import replacing_folder
+from latent_nerfstudio.latent_space.cameras import is_pinhole
 
 NAMES = r"transforms\.json|images/\d{4,}\.png"
 """Names of the files of a scene that `save_scene` writes, as a pattern."""
@@ -79,7 +80,6 @@ def check_fit(pictures: Float[Tensor, "n height width 3"], cameras: Cameras) -> 
     """Refuses cameras that are not those of pictures."""
     count, height, width = pictures.shape[:3]
     same = len(cameras) == count and bool((cameras.height == height).all() and (cameras.width == width).all())
-    kinds = cameras.camera_type == CameraType.PERSPECTIVE.value
-    if not same or not bool(kinds.all()) or cameras.distortion_params is not None:
+    if not same or not is_pinhole(cameras):
         expected = f"{count} perspective cameras of {height} x {width} pixels"
         raise ValueError(problem("cameras", expected, "others", "give those that the pictures were taken with"))

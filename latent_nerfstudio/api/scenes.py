@@ -32,7 +32,7 @@ from latent_nerfstudio.api.progress import progress
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.scene_view import SceneView
 from latent_nerfstudio.files.replacing import replacing_file
-from latent_nerfstudio.models.camera_rendering import size_of
+from latent_nerfstudio.latent_space.cameras import size_of
 from latent_nerfstudio.models.latent_model import LatentModel
 from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.names import check_known

@@ -26,7 +26,6 @@ from latent_nerfstudio.data.pixels import (
     draw_pictures,
     draw_pixels,
     draw_scenes,
-    is_plain_pinhole,
     pixel_rays,
     pixel_table,
     restricted,
@@ -34,8 +33,9 @@ from latent_nerfstudio.data.pixels import (
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
 from latent_nerfstudio.data.storage import KEPT_BYTES, Lazy, Prefetched, Storage, free_host_bytes, must_stream
 from latent_nerfstudio.errors import check_least, problem
+from latent_nerfstudio.latent_space.cameras import is_pinhole, pixels_per_radian
 from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float, background_color_of, to_device
-from latent_nerfstudio.latent_space.resolution import latent_cameras, mask_of_latent, pixels_per_radian
+from latent_nerfstudio.latent_space.resolution import latent_cameras, mask_of_latent
 
 SceneLatents = Iterator[Tuple[List[int], List[Tensor]]]
 """Scene by scene, positions of its pictures and their latents."""
@@ -191,7 +191,7 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         if len(self.picture_scenes):
             return
         pictures, cameras = self.cached_train, self.train_dataset.cameras
-        self.cameras, self.is_plain = cameras.to(self.device), is_plain_pinhole(cameras)
+        self.cameras, self.is_plain = cameras.to(self.device), is_pinhole(cameras)
         if self.streams:
             self.picture_sizes = torch.cat([cameras.height, cameras.width], dim=1)
         else:

@@ -6,25 +6,18 @@ from typing import Dict, Iterable, List, Optional, Sequence, Set, Tuple, Union
 
 import torch
 from jaxtyping import Bool, Int, Shaped
-from nerfstudio.cameras.cameras import Cameras, CameraType
+from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.cameras.rays import RayBundle
 from torch import Tensor
 
 from latent_nerfstudio.data.box_checks import WRITE_BOX
 from latent_nerfstudio.data.storage import concatenated
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.latent_space.cameras import is_pinhole
 from latent_nerfstudio.latent_space.latent_space import LatentSpace
 
 PictureSizes = Union[Sequence[Tuple[int, int]], Tensor]
 """Height and width of each picture."""
-
-STEREO = (
-    CameraType.OMNIDIRECTIONALSTEREO_L,
-    CameraType.OMNIDIRECTIONALSTEREO_R,
-    CameraType.VR180_L,
-    CameraType.VR180_R,
-)
-"""Cameras that see with one of two eyes."""
 
 
 @dataclass
@@ -171,11 +164,11 @@ def draw_pictures(sizes: PictureSizes, count: int, generator: torch.Generator) -
 def pixel_rays(cameras: Cameras, places: Int[Tensor, "rays 3"], is_plain: Optional[bool] = None) -> RayBundle:
     """Rays through the centres of pixels, given as camera, row and column, with unit directions.
 
-    The same rays as `Cameras.generate_rays` gives. Undistorted pinhole cameras, which is what training has after
-    undistortion, take a path of their own, several times as fast: rays are drawn anew at each step. It computes in
-    float32, whatever the intrinsics have: those of `blender-data` are of double precision. `is_plain` is what
-    `is_plain_pinhole` says of the cameras; None looks at all of them."""
-    if not (is_plain_pinhole(cameras) if is_plain is None else is_plain):
+    The same rays as `Cameras.generate_rays` gives. Pinhole cameras, which is what training has after undistortion, take
+    a path of their own, several times as fast: rays are drawn anew at each step. It computes in float32, whatever the
+    intrinsics have: those of `blender-data` are of double precision. `is_plain` is what `is_pinhole` says of the
+    cameras; None looks at all of them."""
+    if not (is_pinhole(cameras) if is_plain is None else is_plain):
         return cameras.generate_rays(camera_indices=places[:, :1], coords=places[:, 1:] + 0.5)
     index, row, column = places.unbind(dim=1)
     fx, fy, cx, cy = (getattr(cameras, name)[index, 0].float() for name in ("fx", "fy", "cx", "cy"))
@@ -188,20 +181,9 @@ def pixel_rays(cameras: Cameras, places: Int[Tensor, "rays 3"], is_plain: Option
         directions=(pose[:, :, :3] * (local / norm)[:, None]).sum(dim=-1),
         pixel_area=1 / (fx * fy)[:, None] / norm**3,  # the solid angle of the pixel
         camera_indices=places[:, :1],
+        times=None if cameras.times is None else cameras.times[index],
         metadata={**metadata, "directions_norm": norm},
     )
-
-
-def is_plain_pinhole(cameras: Cameras) -> bool:
-    """Whether all cameras are perspective ones without distortion."""
-    perspective = bool((cameras.camera_type == CameraType.PERSPECTIVE.value).all())
-    distortion = cameras.distortion_params
-    return perspective and (distortion is None or not bool(distortion.any())) and cameras.times is None
-
-
-def is_stereo(cameras: Cameras) -> bool:
-    """Whether any camera sees with one of two eyes, of which Nerfstudio makes the rays of whole pictures alone."""
-    return any(bool((cameras.camera_type == kind.value).any()) for kind in STEREO)
 
 
 def with_targets(rays: RayBundle, batch: Dict[str, Tensor], space: LatentSpace) -> Tuple[RayBundle, Dict[str, Tensor]]:

@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from nerfstudio.utils.rich_utils import CONSOLE
 
 from latent_nerfstudio.data.latent_datamanager import LatentDataManager, LatentDataManagerConfig
-from latent_nerfstudio.data.pixels import is_plain_pinhole
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, find_scenes
 from latent_nerfstudio.data.sources import longest_side, sources_hash
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import appending, replacing_file, sole_writer
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
+from latent_nerfstudio.latent_space.cameras import is_pinhole
 from latent_nerfstudio.models.bundle_encoder import new_scene_encoder, read_scene_encoder, sizes_of, write_scene_encoder
 from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
@@ -105,7 +105,7 @@ def check_scenes(manager: LatentDataManager, names: Sequence[str]) -> None:
     manager.prepare_pictures()
     for scene, name in enumerate(names):
         own = manager.picture_scenes == scene
-        if not is_plain_pinhole(manager.cameras[own]):
+        if not is_pinhole(manager.cameras[own]):
             do = "undistort its photos (ns-process-data), or leave it out"
             raise ValueError(problem(f"scene '{name}'", "perspective cameras without distortion", "others", do))
         counts = manager.picture_sizes[own].unique(dim=0, return_counts=True)[1]

@@ -4,17 +4,14 @@ Images whose sides are no multiples of f are padded at the bottom and on the rig
 decoded images are cropped back.
 """
 
-import math
 from copy import deepcopy
 from typing import Tuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Shaped
-from nerfstudio.cameras.cameras import Cameras, CameraType
+from nerfstudio.cameras.cameras import Cameras
 from torch import Tensor
-
-from latent_nerfstudio.errors import problem
 
 
 def latent_size(height: int, width: int, factor: int) -> Tuple[int, int]:
@@ -54,36 +51,12 @@ def latent_cameras(cameras: Cameras, factor: int) -> Cameras:
     return scaled
 
 
-def enlarge(
+def repeat_pixels(
     images: Float[Tensor, "*batch latent_height latent_width channels"], factor: int, height: int, width: int
 ) -> Float[Tensor, "*batch height width channels"]:
     """Repeats each latent pixel f x f times and crops: what is shown beside a decoded image."""
     rows = images.repeat_interleave(factor, dim=-3)[..., :height, :, :]
     return rows.repeat_interleave(factor, dim=-2)[..., :width, :].contiguous()
-
-
-PANORAMAS = (
-    CameraType.EQUIRECTANGULAR.value,
-    CameraType.OMNIDIRECTIONALSTEREO_L.value,
-    CameraType.OMNIDIRECTIONALSTEREO_R.value,
-)
-"""Cameras with longitude from left to right and latitude from top to bottom."""
-
-
-def is_panorama(cameras: Cameras) -> bool:
-    """Whether cameras look everywhere, so that a picture goes on beyond its borders on its other side."""
-    turns, half_turns = cameras.width / (2 * cameras.fx), cameras.height / cameras.fy
-    around = all(torch.allclose(part, torch.ones_like(part)) for part in (turns, half_turns))
-    return around and bool(_are_spherical(cameras).all())
-
-
-def pixels_per_radian(cameras: Cameras) -> float:
-    """The largest number of pixels that a radian takes in the middle of a picture."""
-    return float(torch.where(_are_spherical(cameras), cameras.fy / math.pi, cameras.fy).max())
-
-
-def _are_spherical(cameras: Cameras) -> Bool[Tensor, "*cameras 1"]:
-    return torch.isin(cameras.camera_type, torch.tensor(PANORAMAS, device=cameras.camera_type.device))
 
 
 def around_sphere(
@@ -103,17 +76,3 @@ def around_sphere(
 def mask_of_latent(mask: Shaped[Tensor, "height width"], factor: int) -> Bool[Tensor, "latent_height latent_width"]:
     """True where all image pixels under a latent pixel are true; those that padding adds count as true."""
     return F.max_pool2d((mask == 0).float()[None], factor, ceil_mode=True)[0] == 0
-
-
-def view_directions(cameras: Cameras) -> Float[Tensor, "n height width 3"]:
-    """Directions of the rays through the middles of pixels of perspective cameras without distortion, in a camera's
-    axes (x right, y up, z backwards), 1 long along z."""
-    flat = cameras.reshape((-1,))
-    if not bool((flat.camera_type == CameraType.PERSPECTIVE.value).all()) or flat.distortion_params is not None:
-        do = "render with such cameras, from orbit or look_at"
-        raise ValueError(problem("cameras", "perspective cameras without distortion", "others", do))
-    height, width = int(flat.height[0]), int(flat.width[0])
-    rows, columns = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
-    fx, fy, cx, cy = (value.cpu().view(-1, 1, 1) for value in (flat.fx, flat.fy, flat.cx, flat.cy))
-    x, y = (columns - cx) / fx, -(rows - cy) / fy
-    return torch.stack([x, y, -torch.ones_like(x)], dim=-1)

@@ -18,17 +18,17 @@ from nerfstudio.models.base_model import Model
 from nerfstudio.utils.math import intersect_obb
 from torch import Tensor
 
-from latent_nerfstudio.data.pixels import is_stereo, pixel_rays
+from latent_nerfstudio.data.pixels import pixel_rays
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.scene_view import SceneView
+from latent_nerfstudio.latent_space.cameras import is_panorama, is_stereo, size_of
 from latent_nerfstudio.latent_space.latent_space import LatentSpace
 from latent_nerfstudio.latent_space.precision import autocast
 from latent_nerfstudio.latent_space.resolution import (
     around_sphere,
-    enlarge,
-    is_panorama,
     latent_cameras,
     latent_size,
+    repeat_pixels,
     resized_cameras,
 )
 from latent_nerfstudio.models.chunks import in_chunks
@@ -160,8 +160,8 @@ class CameraRenderer:
         pictures = {
             "rgb": torch.cat([self.decode_pictures(part, cameras[:1]) for part in parts]),
             "latent": self.latent_picture(latents, rows, columns),
-            "depth": enlarge(outputs["depth"], factor, rows, columns),
-            "accumulation": enlarge(outputs["accumulation"], factor, rows, columns),
+            "depth": repeat_pixels(outputs["depth"], factor, rows, columns),
+            "accumulation": repeat_pixels(outputs["accumulation"], factor, rows, columns),
         }
         if (rows, columns) != (height, width):
             pictures = {name: resize(value, height, width) for name, value in pictures.items()}
@@ -199,7 +199,7 @@ class CameraRenderer:
         self, latents: Float[Tensor, "*batch h w channels"], height: int, width: int
     ) -> Float[Tensor, "*batch height width 3"]:
         """Normalised latents as pictures, by a projection that does not change from frame to frame."""
-        return enlarge(self.space.preview(latents), self.space.downscale_factor, height, width)
+        return repeat_pixels(self.space.preview(latents), self.space.downscale_factor, height, width)
 
     def decode(
         self, latents: Float[Tensor, "batch h w channels"], height: int, width: int
@@ -236,11 +236,6 @@ class CameraRenderer:
         """Height of panoramas from which on they are enlarged: half a turn at the training pictures' resolution."""
         resolution = self.metadata.get("pixels_per_radian")
         return self.config.max_render_height or (resolution and round(math.pi * resolution))
-
-
-def size_of(camera: Cameras) -> Tuple[int, int]:
-    """Height and width of one camera, pixels."""
-    return int(camera.height.flatten()[0]), int(camera.width.flatten()[0])
 
 
 def in_views(cameras: Cameras, scenes: Sequence[Union[int, SceneView]]) -> Tuple[Cameras, Tuple[SceneView, ...]]:

@@ -10,7 +10,7 @@ import torch
 from gsplat.rendering import rasterization
 from gsplat.strategy import DefaultStrategy
 from jaxtyping import Float
-from nerfstudio.cameras.cameras import Cameras, CameraType
+from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.data.scene_box import OrientedBox
 from nerfstudio.models.splatfacto import SplatfactoModel, SplatfactoModelConfig, random_quat_tensor
 from torch import Tensor
@@ -19,8 +19,8 @@ from torch.nn import Parameter, ParameterDict
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.boxes import farthest_corner
 from latent_nerfstudio.fields.heads import bound
+from latent_nerfstudio.latent_space.cameras import check_pinhole, intrinsics_of, pinhole_directions, size_of
 from latent_nerfstudio.latent_space.latent_space import to_device
-from latent_nerfstudio.latent_space.resolution import view_directions
 from latent_nerfstudio.models.channel_nerf import check_single_scene
 from latent_nerfstudio.models.releases import densify, is_trained
 
@@ -128,7 +128,8 @@ class LatentSplatfactoModel(SplatfactoModel):
         background, `accumulation` and `depth` [n, h, w, 1]. Gaussians whose middle lies outside of a crop box are left
         out."""
         host = on_host(cameras)
-        check_cameras(host)
+        height, width = size_of(host)
+        check_pinhole(host, "latent-splatfacto", "use latent-nerfacto, whose rays can be anything")
         far = farthest_corner(cameras.camera_to_worlds[..., 3], self.box)[:, None, None]
         values = self.shown(obb_box)
         if not len(values["means"]):
@@ -142,8 +143,8 @@ class LatentSplatfactoModel(SplatfactoModel):
             colors=values["channels"],
             viewmats=world_to_camera(cameras.camera_to_worlds),
             Ks=to_device(host.get_intrinsics_matrices(), self.device),
-            width=int(host.width[0]),
-            height=int(host.height[0]),
+            width=width,
+            height=height,
             packed=False,
             near_plane=NEAREST,
             render_mode="RGB+ED",
@@ -155,7 +156,7 @@ class LatentSplatfactoModel(SplatfactoModel):
             self.strategy.step_pre_backward(
                 self.gauss_params, self.optimizers, self.strategy_state, self.step, self.info
             )
-        lengths = view_directions(host).norm(dim=-1, keepdim=True).to(picture.dtype)
+        lengths = pinhole_directions(intrinsics_of(host), height, width).norm(dim=-1, keepdim=True).to(picture.dtype)
         distance = picture[..., -1:] * to_device(lengths, picture.device)  # gsplat's depth is along z
         depth = distance * alpha + (1 - alpha) * far
         return {"latent": picture[..., :-1], "accumulation": alpha, "depth": depth}
@@ -211,7 +212,7 @@ def strategy_of(config: LatentSplatfactoModelConfig, num_train_data: int) -> Def
 
 def nothing(cameras: Cameras, num_channels: int, far: Float[Tensor, "cameras 1 1 1"]) -> Dict[str, Tensor]:
     """What is rendered where there is no gaussian."""
-    empty = far.new_zeros(len(cameras), int(cameras.height[0]), int(cameras.width[0]), num_channels + 1)
+    empty = far.new_zeros(len(cameras), *size_of(cameras), num_channels + 1)
     return {"latent": empty[..., 1:], "accumulation": empty[..., :1], "depth": empty[..., :1] + far}
 
 
@@ -233,16 +234,6 @@ def on_host(cameras: Cameras) -> Cameras:
     parts = numbers.split([value.shape[1] for value in values.values()], dim=1)
     own: Any = {name: part.to(values[name].dtype) for name, part in zip(values, parts, strict=True)}
     return Cameras(camera_to_worlds=torch.eye(3, 4).repeat(len(cameras), 1, 1), **own)
-
-
-def check_cameras(cameras: Cameras) -> None:
-    """Refuses cameras that gsplat does not project."""
-    kinds = sorted({CameraType(int(kind)).name for kind in cameras.camera_type.flatten()})
-    distorted = cameras.distortion_params is not None and bool(cameras.distortion_params.any())
-    if kinds != [CameraType.PERSPECTIVE.name] or distorted:
-        got = "distorted ones" if distorted else ", ".join(kinds)
-        expected, do = "perspective cameras without distortion", "use latent-nerfacto, whose rays can be anything"
-        raise ValueError(problem("latent-splatfacto", expected, got, do))
 
 
 def _keep_densification(model: LatentSplatfactoModel, state: Dict[str, Any], prefix: str, metadata: Any) -> None:

@@ -22,6 +22,7 @@ from torch import Tensor
 from latent_nerfstudio.data.nearest_photos import NearestPhotos
 from latent_nerfstudio.fields.scene_view import SceneView
 from latent_nerfstudio.fields.triplane_field import TriplaneField
+from latent_nerfstudio.latent_space.cameras import size_of
 from latent_nerfstudio.models.rendering import SOLID
 from latent_nerfstudio.models.viewer_address import tell_if_open
 
@@ -180,7 +181,8 @@ class ScenePanel(ViewerElement, ViewerControl):
             if is_interrupt(error):
                 raise
             self.report(client, error)
-            size = max(1, int(camera.height.flatten()[0])), max(1, int(camera.width.flatten()[0]))
+            height, width = size_of(camera)
+            size = max(1, height), max(1, width)
             return error_pictures(size, str(error) or type(error).__name__, self.photos is not None, camera.device)
         self.last_error = ""
         seconds = time.perf_counter() - started
@@ -194,7 +196,7 @@ class ScenePanel(ViewerElement, ViewerControl):
         rays a smaller picture is hardly quicker, so that it would ask for less and less. What it measures is the rate
         of pixels of the camera that it passes. Where no frame came within `SLOW`, it is left to have its way.
         """
-        height = int(camera.height.flatten()[0])
+        height, _ = size_of(camera)
         wanted = min(self.moving_height, client.viewer.control_panel.max_res)
         if client.state != "high" and 0 < height < wanted and self.quickest < SLOW:
             camera.rescale_output_resolution(wanted / height, scale_rounding_mode="round")

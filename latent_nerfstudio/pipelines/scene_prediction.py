@@ -9,8 +9,8 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
 from latent_nerfstudio.data.latent_datamanager import LatentDataManager
-from latent_nerfstudio.data.pixels import is_plain_pinhole
 from latent_nerfstudio.fields.planes import compose_planes
+from latent_nerfstudio.latent_space.cameras import is_pinhole
 from latent_nerfstudio.models.latent_model import LatentModel
 from latent_nerfstudio.models.triplane import TriplaneModel
 from latent_nerfstudio.pipelines.scene_views import SceneViews
@@ -60,7 +60,7 @@ def predict_scenes(model: LatentModel, manager: LatentDataManager) -> Optional[P
     if encoder is None:
         return None
     begun, views = time.monotonic(), SceneViews(model, manager)
-    known = torch.tensor([is_plain_pinhole(manager.latent_cameras[members]) for members in views.members])
+    known = torch.tensor([is_pinhole(manager.latent_cameras[members]) for members in views.members])
     if not known.all():
         CONSOLE.log(f"scene encoder: leaves out {int((~known).sum())} scenes: it knows perspective cameras alone")
     if not known.any():

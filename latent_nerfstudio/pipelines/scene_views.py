@@ -10,8 +10,9 @@ from torch import Tensor
 from latent_nerfstudio.data.latent_datamanager import LatentDataManager
 from latent_nerfstudio.data.pixels import with_targets
 from latent_nerfstudio.fields.placement import placed_rays, placement_table
+from latent_nerfstudio.latent_space.cameras import intrinsics_of
 from latent_nerfstudio.models.latent_model import LatentModel
-from latent_nerfstudio.scene_encoder.projection import Photos, focal_and_centre
+from latent_nerfstudio.scene_encoder.projection import Photos
 
 
 class SceneViews:
@@ -28,7 +29,7 @@ class SceneViews:
         self.boxes = model.ray_boxes()
         poses, (scale, shift) = cameras.camera_to_worlds.float(), self.placements.float().split([1, 3], dim=1)
         self.poses = torch.cat([poses[..., :3], (scale * poses[..., 3] + shift)[..., None]], dim=-1)
-        self.intrinsics = focal_and_centre(cameras)
+        self.intrinsics = intrinsics_of(cameras)
         self.sizes = torch.stack([self.table.heights, self.table.widths], dim=1)
         scenes = manager.picture_scenes
         self.members = [(scenes == scene).nonzero()[:, 0] for scene in range(int(scenes.max()) + 1)]

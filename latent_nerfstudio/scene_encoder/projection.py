@@ -8,10 +8,9 @@ from typing import NamedTuple, Optional, Tuple
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
-from nerfstudio.cameras.cameras import Cameras, CameraType
 from torch import Tensor
 
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.latent_space.cameras import pinhole_directions
 
 MOST_PHOTOS = 16
 """Photos that a scene is predicted from at most: more do not help."""
@@ -28,20 +27,6 @@ class Photos(NamedTuple):
     """fx, fy, cx, cy in latent pixels."""
     masks: Optional[Bool[Tensor, "scenes photos rows cols"]] = None
     """True where a latent pixel may be used; None for everywhere."""
-
-
-def intrinsics_of(cameras: Cameras) -> Float[Tensor, "photos 4"]:
-    """fx, fy, cx, cy of perspective cameras without distortion, in their own pixels."""
-    distorted = cameras.distortion_params is not None and bool(cameras.distortion_params.any())
-    if distorted or not bool((cameras.camera_type == CameraType.PERSPECTIVE.value).all()):
-        do = "undistort the photos first (ns-process-data, COLMAP)"
-        raise ValueError(problem("scene encoder", "perspective cameras without distortion", "others", do))
-    return focal_and_centre(cameras)
-
-
-def focal_and_centre(cameras: Cameras) -> Float[Tensor, "photos 4"]:
-    """fx, fy, cx, cy of cameras of any kind, in their own pixels."""
-    return torch.cat([cameras.fx, cameras.fy, cameras.cx, cameras.cy], dim=-1).float()
 
 
 def spread_views(positions: Float[Tensor, "views 3"], count: int = MOST_PHOTOS) -> Int[Tensor, "chosen"]:
@@ -102,9 +87,5 @@ def pixel_directions(
     poses: Float[Tensor, "scenes photos 3 4"], intrinsics: Float[Tensor, "scenes photos 4"], rows: int, cols: int
 ) -> Float[Tensor, "scenes photos 3 rows cols"]:
     """Where the centres of pixels look, unit vectors in world axes."""
-    row = torch.arange(rows, device=poses.device)[:, None] + 0.5
-    col = torch.arange(cols, device=poses.device)[None] + 0.5
-    fx, fy, cx, cy = intrinsics[..., None, None].unbind(dim=2)
-    x, y = ((col - cx) / fx).expand(-1, -1, rows, -1), (-(row - cy) / fy).expand(-1, -1, -1, cols)
-    local = F.normalize(torch.stack([x, y, -torch.ones_like(x)], dim=2), dim=2)
-    return torch.einsum("skij,skjrc->skirc", poses[..., :3], local)
+    local = F.normalize(pinhole_directions(intrinsics, rows, cols), dim=-1)
+    return torch.einsum("skij,skrcj->skirc", poses[..., :3], local)

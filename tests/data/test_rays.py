@@ -5,21 +5,22 @@ import torch
 from nerfstudio.cameras.cameras import CameraType
 from tiny import camera_of
 
-from latent_nerfstudio.data.pixels import is_plain_pinhole, pixel_rays
+from latent_nerfstudio.data.pixels import pixel_rays
 
 
 def places_of(count=50):
     return torch.stack([torch.randint(3, (count,)), torch.randint(11, (count,)), torch.randint(17, (count,))], dim=1)
 
 
-@pytest.mark.parametrize("change", ["nothing", "no distortion", "distortion", "fisheye", "equirectangular"])
+@pytest.mark.parametrize("change", ["nothing", "no distortion", "distortion", "fisheye", "equirectangular", "times"])
 def test_rays_are_those_of_nerfstudio(change):
     cameras = camera_of(17, 11, count=3, scene=2)
     if change in ("no distortion", "distortion"):
         cameras.distortion_params = torch.tensor([0.1, -0.02, 0, 0, 0.01, 0]).expand(3, 6) * (change == "distortion")
     if change in ("fisheye", "equirectangular"):
         cameras.camera_type = torch.full((3, 1), CameraType[change.upper()].value)
-    assert is_plain_pinhole(cameras) == (change in ("nothing", "no distortion"))
+    if change == "times":
+        cameras.times = torch.tensor([[0.0], [0.5], [1.0]])
     places = places_of()
     rays = pixel_rays(cameras, places)
     expected = cameras.generate_rays(camera_indices=places[:, :1], coords=places[:, 1:] + 0.5)
@@ -27,6 +28,9 @@ def test_rays_are_those_of_nerfstudio(change):
         torch.testing.assert_close(getattr(rays, name), getattr(expected, name), atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(rays.pixel_area, expected.pixel_area, atol=1e-6, rtol=0.05)
     assert torch.equal(rays.camera_indices, expected.camera_indices)
+    assert (rays.times is None) == (change != "times") and (
+        rays.times is None or torch.equal(rays.times, expected.times)
+    )
     for name in ("directions_norm", "scene_index"):
         torch.testing.assert_close(rays.metadata[name], expected.metadata[name])
 

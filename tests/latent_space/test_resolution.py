@@ -4,17 +4,14 @@ from copy import deepcopy
 
 import pytest
 import torch
-from nerfstudio.cameras.cameras import Cameras, CameraType
-from tiny import camera_of
+from tiny import camera_of, equirectangular
 
 from latent_nerfstudio.latent_space.resolution import (
     around_sphere,
-    enlarge,
-    is_panorama,
     latent_cameras,
     latent_size,
     pad_to_multiple,
-    pixels_per_radian,
+    repeat_pixels,
     resized_cameras,
 )
 
@@ -76,10 +73,10 @@ def test_cameras_of_different_sizes():
     assert scaled.width.flatten().tolist() == [3, 5] and scaled.height.flatten().tolist() == [3, 3]
 
 
-def test_enlarging_repeats_and_crops():
+def test_pixels_are_repeated_and_cropped():
     image = torch.tensor([[[1.0], [2.0]], [[3.0], [4.0]]])
-    assert enlarge(image, 2, 3, 4)[..., 0].tolist() == [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4]]
-    assert torch.equal(enlarge(image, 1, 2, 2), image)
+    assert repeat_pixels(image, 2, 3, 4)[..., 0].tolist() == [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4]]
+    assert torch.equal(repeat_pixels(image, 1, 2, 2), image)
 
 
 def test_resized_cameras_show_the_same_between_the_same_borders():
@@ -92,33 +89,6 @@ def test_resized_cameras_show_the_same_between_the_same_borders():
             tangents = [(edge * getattr(c, size) - getattr(c, centre)) / getattr(c, focal) for c in (before, resized)]
             torch.testing.assert_close(*tangents)
     assert {name: str(value) for name, value in vars(cameras).items()} == {n: str(v) for n, v in vars(before).items()}
-
-
-# Panoramas
-
-
-def equirectangular(height, width, **settings):
-    size = {"cx": width / 2, "cy": height / 2, "width": width, "height": height}
-    intrinsics = {"fx": width / 2, "fy": float(height), "camera_type": CameraType.EQUIRECTANGULAR, **size, **settings}
-    return Cameras(torch.eye(4)[None, :3], **intrinsics)
-
-
-def test_what_is_a_panorama():
-    assert is_panorama(equirectangular(20, 40)) and is_panorama(equirectangular(20, 30))
-    assert is_panorama(equirectangular(20, 40, camera_type=CameraType.OMNIDIRECTIONALSTEREO_R))
-    assert not is_panorama(equirectangular(20, 40, fx=40.0))  # half the way around
-    assert not is_panorama(equirectangular(20, 40, fy=25.0))
-    assert not is_panorama(equirectangular(20, 40, camera_type=CameraType.PERSPECTIVE))
-    assert not is_panorama(equirectangular(20, 40, camera_type=CameraType.VR180_L))
-
-
-def test_pixels_per_radian():
-    """Counted between neighbouring rays in the middle of each picture."""
-    for camera in (camera_of(400, 400, focal=90.0), equirectangular(400, 800)):
-        rays = camera.generate_rays(camera_indices=0, keep_shape=True).directions
-        middle = rays.shape[1] // 2
-        angle = torch.arccos((rays[200, middle].double() * rays[199, middle].double()).sum())
-        assert pixels_per_radian(camera) == pytest.approx(1 / float(angle), rel=0.02)
 
 
 def test_beyond_the_borders_of_a_panorama_lies_its_other_side():

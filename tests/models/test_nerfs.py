@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from nerfstudio.cameras.cameras import Cameras, CameraType
 from small_nerfs import SMALL, make_dense, rays_towards
-from tiny import gradients, latent_model_of, pipeline_of
+from tiny import equirectangular, gradients, latent_model_of, pipeline_of
 
 METHODS = pytest.mark.parametrize("method", list(SMALL))
 
@@ -34,9 +33,7 @@ def test_every_picture_is_composited_on_the_background(kl, method):
 
 @METHODS
 def test_an_equirectangular_camera_within_the_scene(kl, method):
-    camera = Cameras(
-        torch.eye(4)[None, :3], 24.0, 24.0, 24.0, 12.0, width=48, height=24, camera_type=CameraType.EQUIRECTANGULAR
-    )
+    camera = equirectangular(24, 48)
     model = model_of(kl, method)
     make_dense(model.nerf)
     outputs = model.get_outputs_for_camera(camera)

@@ -6,9 +6,9 @@ from functools import partial
 import pytest
 import torch
 from naive_splats import naive_rasterization
-from nerfstudio.cameras.cameras import Cameras, CameraType
+from nerfstudio.cameras.cameras import CameraType
 from small_nerfs import SMALL, make_dense, small_kplanes, small_ngp
-from tiny import camera_of, latent_model_of, small_nerf
+from tiny import camera_of, equirectangular, latent_model_of, small_nerf
 
 from latent_nerfstudio.latent_space.resolution import resized_cameras
 from latent_nerfstudio.models import splatfacto
@@ -123,9 +123,9 @@ def panorama(height, width, turn=0.0, position=(0.0, 0.0, 2.0), kind=CameraType.
     """A camera that looks everywhere, turned about its own vertical axis."""
     cosine, sine = math.cos(turn), math.sin(turn)
     rotation = torch.tensor([[cosine, 0.0, sine], [0.0, 1.0, 0.0], [-sine, 0.0, cosine]])
-    pose = torch.cat([rotation, torch.tensor(position)[:, None]], dim=1)[None]
-    size = {"cx": width / 2, "cy": height / 2, "width": width, "height": height}
-    return Cameras(pose, width / 2, float(height), **size, camera_type=kind)
+    camera = equirectangular(height, width, camera_type=kind)
+    camera.camera_to_worlds = torch.cat([rotation, torch.tensor(position)[:, None]], dim=1)[None]
+    return camera
 
 
 @pytest.mark.parametrize("columns", [1, 5, 24])

@@ -1,13 +1,11 @@
 """Where points are seen in photos, and what is sampled there: hand values, and rays of Nerfstudio's cameras."""
 
-import pytest
 import torch
-from nerfstudio.cameras.cameras import Cameras, CameraType
 from tiny import camera_of
 
+from latent_nerfstudio.latent_space.cameras import intrinsics_of
 from latent_nerfstudio.scene_encoder.projection import (
     grid_points,
-    intrinsics_of,
     pixel_directions,
     project,
     sample_pictures,
@@ -60,18 +58,6 @@ def test_the_grid_reaches_from_corner_to_corner():
     points = grid_points(3)
     assert points.shape == (27, 3) and points[0].tolist() == [-1, -1, -1] and points[-1].tolist() == [1, 1, 1]
     assert points[1].tolist() == [-1, -1, 0]
-
-
-@pytest.mark.parametrize("change", ["fisheye", "distorted"])
-def test_other_cameras_are_refused(change):
-    cameras = camera_of(8, 8)
-    if change == "fisheye":
-        cameras.camera_type = torch.full_like(cameras.camera_type, CameraType.FISHEYE.value)
-    else:
-        distortion = torch.full((1, 6), 0.1)
-        cameras = Cameras(cameras.camera_to_worlds, 9.0, 9.0, 4.0, 4.0, distortion_params=distortion)
-    with pytest.raises(ValueError, match="scene encoder: expected perspective cameras"):
-        intrinsics_of(cameras)
 
 
 def test_views_far_apart_whatever_their_order():

@@ -1,0 +1,93 @@
+"""Which kinds of cameras there are, and what is known of all cameras of a kind.
+
+Pinhole cameras are perspective ones without distortion: the ray through the middle (x, y) of a pixel is along
+((x - cx) / fx, -(y - cy) / fy, -1) in the camera's axes, x right, y up, z backwards.
+"""
+
+import math
+from typing import Tuple
+
+import torch
+from jaxtyping import Bool, Float
+from nerfstudio.cameras.cameras import Cameras, CameraType
+from torch import Tensor
+
+from latent_nerfstudio.errors import problem
+
+
+def is_pinhole(cameras: Cameras) -> bool:
+    """Whether all cameras are pinhole ones."""
+    return not _others(cameras)
+
+
+def check_pinhole(cameras: Cameras, what: str, do: str) -> None:
+    """Refuses other cameras than pinhole ones."""
+    others = _others(cameras)
+    if others:
+        raise ValueError(problem(what, "perspective cameras without distortion", others, do))
+
+
+def _others(cameras: Cameras) -> str:
+    """What is not as of pinhole cameras, in words; empty if nothing is."""
+    kinds = {CameraType(kind).name for kind in cameras.camera_type.unique().tolist()} - {CameraType.PERSPECTIVE.name}
+    distorted = cameras.distortion_params is not None and bool(cameras.distortion_params.any())
+    return ", ".join(sorted(kinds)) or ("distorted ones" if distorted else "")
+
+
+def size_of(camera: Cameras) -> Tuple[int, int]:
+    """Height and width of one camera, or of several of one size, pixels."""
+    return int(camera.height.flatten()[0]), int(camera.width.flatten()[0])
+
+
+def intrinsics_of(cameras: Cameras) -> Float[Tensor, "*cameras 4"]:
+    """fx, fy, cx, cy of cameras of any kind, in their own pixels."""
+    return torch.cat([cameras.fx, cameras.fy, cameras.cx, cameras.cy], dim=-1).float()
+
+
+def pinhole_directions(
+    intrinsics: Float[Tensor, "*cameras 4"], height: int, width: int
+) -> Float[Tensor, "*cameras height width 3"]:
+    """Directions of the rays of all pixels of pinhole cameras, in each camera's axes, 1 long along z."""
+    sides = (torch.arange(extent, device=intrinsics.device) + 0.5 for extent in (height, width))
+    rows, columns = torch.meshgrid(*sides, indexing="ij")
+    fx, fy, cx, cy = intrinsics[..., None, None].unbind(dim=-3)
+    x, y = (columns - cx) / fx, -(rows - cy) / fy
+    return torch.stack([x, y, -torch.ones_like(x)], dim=-1)
+
+
+PANORAMAS = (
+    CameraType.EQUIRECTANGULAR.value,
+    CameraType.OMNIDIRECTIONALSTEREO_L.value,
+    CameraType.OMNIDIRECTIONALSTEREO_R.value,
+)
+"""Cameras with longitude from left to right and latitude from top to bottom."""
+
+
+STEREO = (
+    CameraType.OMNIDIRECTIONALSTEREO_L.value,
+    CameraType.OMNIDIRECTIONALSTEREO_R.value,
+    CameraType.VR180_L.value,
+    CameraType.VR180_R.value,
+)
+"""Cameras that see with one of two eyes."""
+
+
+def is_stereo(cameras: Cameras) -> bool:
+    """Whether any camera sees with one of two eyes, of which Nerfstudio makes the rays of whole pictures alone."""
+    return bool(_are_of(cameras, STEREO).any())
+
+
+def is_panorama(cameras: Cameras) -> bool:
+    """Whether cameras look everywhere, so that a picture goes on beyond its borders on its other side."""
+    turns, half_turns = cameras.width / (2 * cameras.fx), cameras.height / cameras.fy
+    around = all(torch.allclose(part, torch.ones_like(part)) for part in (turns, half_turns))
+    return around and bool(_are_of(cameras, PANORAMAS).all())
+
+
+def pixels_per_radian(cameras: Cameras) -> float:
+    """The largest number of pixels that a radian takes in the middle of a picture."""
+    return float(torch.where(_are_of(cameras, PANORAMAS), cameras.fy / math.pi, cameras.fy).max())
+
+
+def _are_of(cameras: Cameras, kinds: Tuple[int, ...]) -> Bool[Tensor, "*cameras 1"]:
+    return torch.isin(cameras.camera_type, torch.tensor(kinds, device=cameras.camera_type.device))
