@@ -56,7 +56,7 @@ def fit_chunk(job: ChunkJob, on_progress: OnProgress = lambda share: None) -> Li
     be written to. `on_progress` is told the share of the chunk that is done, from 0 to 1."""
     inventory = job.inventory
     bundle = read_shared_bundle(inventory.bundle)
-    if bundle.hash != inventory.bundle_hash:  # it may have changed on the disk since
+    if not bundle.stands_for(inventory.bundle_hash):  # it may have changed on the disk since
         expected, do = f"the one with the hash {inventory.bundle_hash}", "restore it, or give another --output"
         raise ValueError(problem(f"shared bundle {bundle.folder}", expected, bundle.hash, do))
     # Many workers would print at once.

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.escaping import for_terminal
 from latent_nerfstudio.files.replacing import sole_writer
 from latent_nerfstudio.fleet.fit_chunk import fit_chunk
 from latent_nerfstudio.fleet.plan import chunk_that_fits, find_names, plan_jobs, survey
@@ -44,6 +45,7 @@ def fit_inventory(
         table.update(done.values())
         yield table
         left = [row.name for row in table.rows.values() if row.state != "done"]
+        tell_replaced(inventory, bundle, len(left))
         size = inventory.chunk or chunk_that_fits(inventory, bundle, left, crew.free_bytes())
         with shown_progress(table) as bar:
             yield from fit_jobs(plan_jobs(inventory, left, size, crew.slots), table, bar, crew, function)
@@ -71,9 +73,21 @@ def check_changed(inventory: Inventory, before: str, changed: Sequence[str]) -> 
     if before and Path(before) != inventory.data and Path(before).is_dir():
         got = f"other pictures or cameras for {len(changed)} of them in {inventory.data}, such as '{changed[0]}'"
         raise ValueError(problem(inventory.output, f"the scenes of {before}", got, "give another --output"))
-    console = Console(stderr=True)
     text = f"Fitted again, as their pictures or cameras have changed: {', '.join(changed[:5])}"
-    console.print(text + (f" and {len(changed) - 5} more" if len(changed) > 5 else ""), markup=False, soft_wrap=True)
+    tell(text + (f" and {len(changed) - 5} more" if len(changed) > 5 else ""))
+
+
+def tell_replaced(inventory: Inventory, bundle: SharedBundle, left: int) -> None:
+    """Says which scene encoder the scenes that are left start from, where the output was begun with a former one."""
+    if left and bundle.hash != inventory.bundle_hash:
+        former, present = inventory.bundle_hash[:12], bundle.hash[:12]
+        text = f"Begun with a former scene encoder of {inventory.bundle} ({former}): finished scenes stay, and the"
+        tell(f"{text} {left} left start from the present one ({present}); give another --output to fit all from it")
+
+
+def tell(text: str) -> None:
+    """Prints a line to the error stream."""
+    Console(stderr=True).print(for_terminal(text), markup=False, soft_wrap=True)
 
 
 def costs_of(bundle: SharedBundle) -> Dict[str, float]:

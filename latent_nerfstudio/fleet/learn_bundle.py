@@ -25,7 +25,7 @@ from latent_nerfstudio.files.replacing import replacing_folder, sole_writer, wri
 from latent_nerfstudio.fleet.inventory import fit_inventory
 from latent_nerfstudio.fleet.plan import find_names
 from latent_nerfstudio.fleet.request import BundleRequest, FitRequest
-from latent_nerfstudio.fleet.settings import EVAL_INTERVAL, enlarge_of, keep_settings, resolved
+from latent_nerfstudio.fleet.settings import EVAL_INTERVAL, enlarge_of, hash_for, keep_settings, resolved
 from latent_nerfstudio.models.bundle_folder import AUTOENCODER, FOLDER
 from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
@@ -60,7 +60,8 @@ class BundleJob(BundleRequest):
         own["photos"] = None if self.photos is None else str(self.photos)
         scenes = {"train": list(self.train), "held_out": list(self.held_out)}
         sources = sources_hash(self.data, (*self.train, *self.held_out))
-        return {"format": "learn-bundle-v1", "bundle": self.general.hash, **scenes, **own, "sources": sources}
+        general = hash_for(self.general, self.output)
+        return {"format": "learn-bundle-v1", "bundle": general, **scenes, **own, "sources": sources}
 
 
 def job_of(request: BundleRequest, joint_method: LatentTrainerConfig, fit_method: LatentTrainerConfig) -> BundleJob:

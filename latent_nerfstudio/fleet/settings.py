@@ -55,7 +55,7 @@ class Inventory(FitRequest):
     """What is asked for, of a bundle that was read, with paths that hold on other machines and in other folders."""
 
     bundle_hash: str = field(kw_only=True)
-    """Hash of the shared bundle."""
+    """Hash that scenes name the shared bundle by, see `hash_for`."""
     enlarge: int = 1  # type: ignore[assignment]
     """Times that photos are enlarged."""
     rays_per_scene: int = RAYS  # type: ignore[assignment]
@@ -103,7 +103,14 @@ def resolved(request: FitRequest, method: "LatentTrainerConfig") -> Inventory:
     enlarge = enlarge_of(request, bundle, places["output"])
     rays = RAYS * enlarge if request.rays_per_scene is None else request.rays_per_scene
     known = {**vars(request), **places, "bundle": name, "enlarge": enlarge, "rays_per_scene": rays}
-    return Inventory(**known, bundle_hash=bundle.hash, method=method)
+    return Inventory(**known, bundle_hash=hash_for(bundle, places["output"]), method=method)
+
+
+def hash_for(bundle: SharedBundle, output: Path) -> str:
+    """The hash of a bundle or, of `bundled` in an output that was begun with another scene encoder of it, the former:
+    scenes look the same against both, so that those that are finished stay and all name one."""
+    begun = str(kept_settings(output).get("bundle"))
+    return begun if bundle.stands_for(begun) else bundle.hash
 
 
 def enlarge_of(request: FitRequest, bundle: SharedBundle, output: Path) -> int:
@@ -112,10 +119,10 @@ def enlarge_of(request: FitRequest, bundle: SharedBundle, output: Path) -> int:
     if request.enlarge is not None:
         check_enlarge(request.enlarge, factor, "give another --enlarge")
         return request.enlarge
-    if (output / FILE).is_file():
-        kept = read_json(output / FILE, AGAIN, LARGEST_TEXT).get("enlarge", 1)
-        if is_enlargement(kept, factor):
-            return kept
+    kept = kept_settings(output)
+    enlarge = kept.get("enlarge", 1)
+    if kept and is_enlargement(enlarge, factor):
+        return enlarge
     data = request.data.expanduser().resolve()
     return bundle.usual_enlarge(longest_side(select_scenes(find_scenes(data), request.scenes, data)))
 
@@ -139,17 +146,24 @@ class ChunkJob:
         return ChunkJob(self.inventory, self.names[:middle]), ChunkJob(self.inventory, self.names[middle:])
 
 
+def kept_settings(output: Path) -> Dict[str, Any]:
+    """What OUTPUT/settings.json says; nothing where there is none."""
+    path = output / FILE
+    return read_json(path, AGAIN, LARGEST_TEXT) if path.is_file() else {}
+
+
 def keep_settings(output: Path, ours: Dict[str, Any]) -> None:
     """Writes OUTPUT/settings.json, or makes sure that it says the same."""
     path = output / FILE
     if not path.is_file():
         write_text(path, json.dumps(ours, indent=2))
         return
-    theirs = read_json(path, AGAIN, LARGEST_TEXT)
+    theirs = kept_settings(output)
     theirs = {**{name: ours[name] for name in LATER if name in ours}, **theirs}
     others = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
     if others:
         expected = ", ".join(f"{name} {theirs.get(name)}" for name in others)
         got = ", ".join(f"{name} {ours.get(name)}" for name in others)
-        do = "its scenes were fitted so: give the same, or another --output"
+        hint = " (the package's own bundles may change with an update)" if "bundle" in others else ""
+        do = f"its scenes were fitted so: give the same{hint}, or another --output"
         raise ValueError(problem(path, expected, got, do))

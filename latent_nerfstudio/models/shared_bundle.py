@@ -122,6 +122,11 @@ class SharedBundle:
         """Whether scenes that name this hash belong to this bundle."""
         return value in (self.hash, self.scenes_hash, *SHIPPED.get(self.scenes_hash, ()))
 
+    def stands_for(self, value: str) -> bool:
+        """Whether it is the bundle of this hash, or what the package ships in its place: with another scene encoder."""
+        shipped = SHIPPED.get(self.scenes_hash, ())
+        return value == self.hash or (value in shipped and self.hash in shipped)
+
     @property
     def box(self) -> Float[Tensor, "2 3"]:
         """Its scene box."""

@@ -9,7 +9,9 @@ from safetensors.torch import load_file, save_file
 from tiny import write_bundle_with_encoder
 
 import latent_nerfstudio as lns
+from latent_nerfstudio.models import shared_bundle
 from latent_nerfstudio.models.bundle_folder import ENCODER_FILE, hash_folder
+from latent_nerfstudio.scene_files.sources import read_scenes_from
 
 FEW = {"steps": 4, "rays_per_scene": 64, "eval_interval": 10, "latent_cache": "memory"}
 
@@ -53,3 +55,30 @@ def test_a_damaged_scene_encoder_is_named_once_before_any_scene(bundle, balls, t
     with pytest.raises(ValueError, match=r"scene_encoder.safetensors: expected finite .* got others in out\.0\.bias"):
         lns.fit(balls, tmp_path / "out", tmp_path / "run", **FEW)
     assert not (tmp_path / "out").exists()
+
+
+def test_an_output_goes_on_after_an_update_that_brings_another_scene_encoder(balls, tmp_path, monkeypatch, capsys):
+    """Of a bundle that is part of the package: finished scenes stay, the others start from the present encoder. Of
+    anybody else's, whose former bundle is still there, the output is refused."""
+    write_bundle_with_encoder(tmp_path)
+    output, former, present = tmp_path / "out", tmp_path / "plain", tmp_path / "run"
+    lns.fit(balls, output, former, ["a"], **FEW)
+    path = output / "scenes" / "a.safetensors"
+    before = path.stat().st_mtime_ns
+    hashes = tuple(shared_bundle.read_shared_bundle(str(bundle)).hash for bundle in (former, present))
+    do = r"may change with an update\), or another --output"
+    with pytest.raises(ValueError, match=f"expected bundle {hashes[0]}, got bundle {hashes[1]}; .* {do}"):
+        lns.fit(balls, output, present, **FEW)
+
+    monkeypatch.setattr(shared_bundle, "SHIPPED", {hashes[0]: hashes})
+    capsys.readouterr()
+    assert lns.fit(balls, output, present, **FEW).names == ["a", "b", "c"]
+    told = capsys.readouterr().err
+    assert path.stat().st_mtime_ns == before
+    parts = (hashes[0][:12], hashes[1][:12], "finished scenes stay, and the 2 left", "--output")
+    assert all(part in told for part in parts)
+    assert {scene.bundle_hash for scene in read_scenes_from([output / "scenes"])} == {hashes[0]}
+    lns.fit(balls, output, present, **FEW)
+    assert "finished scenes stay" not in capsys.readouterr().err
+    lns.fit(balls, tmp_path / "new", present, ["a"], **FEW)
+    assert json.loads((tmp_path / "new" / "settings.json").read_text())["bundle"] == hashes[1]

@@ -73,3 +73,4 @@ def test_scenes_that_name_bundled_with_any_of_its_scene_encoders_open():
     former = SHIPPED[bundle.scenes_hash]
     assert former[-1] == bundle.hash and "3e26d68079e1df253d77cfcf2ea523f4f8738545f7a8ed248c91b5b06b0b6b78" in former
     assert all(bundle.has_hash(value) for value in former) and not bundle.has_hash("0" * 64)
+    assert all(bundle.stands_for(value) for value in former) and not bundle.stands_for(bundle.scenes_hash)
