@@ -14,6 +14,7 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import check_replaceable, remove_left_behind
 from latent_nerfstudio.meshes.cars import car
 from latent_nerfstudio.meshes.goods import kind_of, thing
+from latent_nerfstudio.meshes.raycast import import_embree
 from latent_nerfstudio.meshes.scene_writer import SCENE_FILES, ViewOptions, write_scene
 from latent_nerfstudio.meshes.surface import Surface, UpAxis, load_surface, surface_of
 from latent_nerfstudio.names import check_names, name_key
@@ -140,6 +141,7 @@ def make_scenes(jobs: list[SceneJob], num_workers: Optional[int] = None) -> list
 
     from tqdm import tqdm
 
+    import_embree()  # where it is missing, this is said once, and not of each mesh
     for folder in {job.folder.parent for job in jobs}:
         remove_left_behind(folder)
     for job in jobs:

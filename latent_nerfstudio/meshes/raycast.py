@@ -67,7 +67,7 @@ def import_embree() -> tuple[type, type]:
         from embreex.rtcore_scene import EmbreeScene
     except ImportError as error:
         do = "pip install 'latent-nerfstudio[meshes]', or render the meshes on an x86-64 machine"
-        raise ImportError(problem("meshes", "embreex, which casts rays at them", "none installed", do)) from error
+        raise ValueError(problem("meshes", "embreex, which casts rays at them", "none installed", do)) from error
     return EmbreeScene, TriangleMesh
 
 

@@ -55,11 +55,11 @@ class LatentSplatfactoModelConfig(SplatfactoModelConfig):
 
     def check_device(self, device: Union[str, torch.device]) -> None:
         """Refuses to begin where gsplat cannot rasterise."""
-        if torch.device(device).type != "cuda":
+        if torch.device(device).type != "cuda" or not torch.cuda.is_available():
             got = device if torch.cuda.is_available() else "none"
             expected = "a CUDA device, which gsplat's rasteriser needs"
             do = "use latent-nerfacto or latent-triplane, which also run on the CPU"
-            raise RuntimeError(problem("latent-splatfacto", expected, got, do))
+            raise ValueError(problem("latent-splatfacto", expected, got, do))
 
 
 class LatentSplatfactoModel(SplatfactoModel):

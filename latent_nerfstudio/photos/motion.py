@@ -27,7 +27,7 @@ def import_pycolmap() -> Any:
         import pycolmap
     except ImportError as error:
         do = "pip install 'latent-nerfstudio[photos]'"
-        raise ImportError(problem("photos", "pycolmap, which finds their poses", "none installed", do)) from error
+        raise ValueError(problem("photos", "pycolmap, which finds their poses", "none installed", do)) from error
     pycolmap.logging.minloglevel = 2  # errors alone: the stages have bars
     return pycolmap
 

@@ -407,14 +407,14 @@ def check_config(config: LatentPipelineConfig) -> None:
 
 
 def check_device(config: LatentPipelineConfig, device: Union[str, torch.device]) -> None:
-    """Refuses a GPU that is not there, and lets a NeRF that does not run on every device refuse this one, before
+    """Lets a NeRF that does not run on every device refuse this one, and refuses a GPU that is not there, before
     anything is loaded."""
-    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
-        do = "pass --machine.device-type cpu, or install a driver and a torch that fit the GPU"
-        raise ValueError(problem("machine.device_type", "cpu on a machine without CUDA", "cuda", do))
     check = getattr(getattr(config.model, "nerf", None), "check_device", None)
     if check is not None:
         check(device)
+    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+        do = "pass --machine.device-type cpu, or install a driver and a torch that fit the GPU"
+        raise ValueError(problem("machine.device_type", "cpu on a machine without CUDA", "cuda", do))
 
 
 def compile_networks(model: LatentModel, backend: str) -> None:

@@ -1,9 +1,10 @@
 """What a machine may lack while a command runs; a test is left out on a machine that cannot lack it."""
 
 import resource
+import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator
+from typing import Callable, ContextManager, Iterator
 
 import pytest
 
@@ -38,3 +39,16 @@ def no_cuda(folder: Path) -> Iterator[None]:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     yield
+
+
+def without(name: str) -> Callable[[Path], ContextManager[None]]:
+    """A package that is not installed."""
+
+    @contextmanager
+    def around(folder: Path) -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            for module in (name, *(module for module in sys.modules if module.startswith(f"{name}."))):
+                patch.setitem(sys.modules, module, None)
+            yield
+
+    return around

@@ -1,6 +1,6 @@
 """Rows on runs, flags, the Hub, and the machine."""
 
-from around import full_disk, no_cuda, no_ffmpeg
+from around import full_disk, no_cuda, no_ffmpeg, without
 from breaking import Case, Group, both, cut, entries, put, remove, rename, saved, write
 
 RUN = "lns.load('FOLDER/run')"
@@ -214,6 +214,13 @@ MACHINE = Group(
          takes="scene", around=no_cuda),
     Case("no CUDA, in Python", "device: expected cpu, or cuda where",
          command="lns.load('FOLDER/files', bundle='FOLDER/bundle', device='cuda')", around=no_cuda),
+    Case("gaussians without CUDA", "latent-splatfacto: expected a CUDA device",
+         command="ns-train latent-splatfacto --data FOLDER/scene", takes="scene", around=no_cuda),
+    Case("no embreex", "meshes: expected embreex, which casts rays",
+         command="lns demo-scenes --output FOLDER/out --num-scenes 1", around=without("embreex")),
+    Case("no pycolmap", "photos: expected pycolmap, which finds",
+         command="lns process-photos FOLDER/scene/images --output FOLDER/out", takes="scene",
+         around=without("pycolmap")),
     ],
     takes="files bundle",
 )

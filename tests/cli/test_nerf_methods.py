@@ -97,7 +97,7 @@ def test_a_folder_of_many_scenes_is_refused(two_balls, random_autoencoder, tmp_p
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_splatfacto_says_what_it_needs_before_any_work(ball, tmp_path):
     needs = "latent-splatfacto: expected a CUDA device, which gsplat's rasteriser needs, got none; use latent-nerfacto"
-    with pytest.raises(RuntimeError, match=needs):
+    with pytest.raises(ValueError, match=needs):
         train(*arguments("latent-splatfacto", ball, tmp_path, 2))
     assert checkpoints(tmp_path) == []
 

@@ -286,10 +286,17 @@ def test_several_scenes():
         model_of(num_scenes=2)
 
 
-@pytest.mark.skipif(HAS_CUDA, reason="there is a CUDA device")
-def test_no_cuda_device():
-    with pytest.raises(RuntimeError, match="latent-splatfacto: expected a CUDA device, which gsplat's rasteriser"):
-        LatentSplatfactoModelConfig().check_device("cpu")
+@pytest.mark.parametrize(
+    ("device", "has_cuda", "got"), [("cpu", True, "cpu"), ("cpu", False, "none"), ("cuda:0", False, "none")]
+)
+def test_no_cuda_device(device, has_cuda, got, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
+    with pytest.raises(ValueError, match=f"latent-splatfacto: expected a CUDA device, .* got {got}; use latent-nerf"):
+        LatentSplatfactoModelConfig().check_device(device)
+
+
+def test_a_cuda_device(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert LatentSplatfactoModelConfig().check_device("cuda:0") is None
 
 
