@@ -19,6 +19,7 @@ from latent_nerfstudio.data.layouts import SceneFrames, complete_splits
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, read_scenes
 from latent_nerfstudio.engine.schedulers import StagedSchedulerConfig
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.escaping import for_markup
 from latent_nerfstudio.fields.triplane_field import TriplaneFieldConfig
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.models.latent_model import LatentModelConfig
@@ -168,7 +169,8 @@ def measure_consistency(
         pipeline.prepare()
         state = pipeline.space.state_dict()
         done = len(measured)
-        fit(pipeline, budget.steps, f"{autoencoder.source}, scenes {done + 1} to {done + len(group)} of {len(names)}")
+        place = f"scenes {done + 1} to {done + len(group)} of {len(names)}"
+        fit(pipeline, budget.steps, f"{for_markup(autoencoder.source)}, {place}")
         measured.update(measure_scenes(pipeline))
     return SpaceResult(
         source=autoencoder.source,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, Iterable, List, Literal, Optional, Tuple
 
+from latent_nerfstudio.escaping import for_markup
 from latent_nerfstudio.files.reading import LARGEST_TEXT, read_json
 from latent_nerfstudio.files.replacing import write_text
 
@@ -95,7 +96,7 @@ class StatusTable:
         from rich.table import Table
 
         rows = sorted(self.rows.values(), key=lambda row: ORDER[row.state])
-        left_out = f"and {len(rows) - SHOWN:,} more in {self.path}" if len(rows) > SHOWN else None
+        left_out = f"and {len(rows) - SHOWN:,} more in {for_markup(self.path)}" if len(rows) > SHOWN else None
         table = Table(caption=left_out, caption_justify="left")
         for title in ("scene", "state"):
             table.add_column(title, overflow="fold")
@@ -127,8 +128,6 @@ def mean(rows: List[SceneStatus], name: str) -> float:
 
 def cells(row: SceneStatus) -> List[str]:
     """A row as text."""
-    from latent_nerfstudio.escaping import for_markup
-
     formats = (("psnr", ".2f"), ("ssim", ".3f"), ("seconds", ".1f"), ("steps", "d"), ("bytes", ",d"))
     numbers = ["" if getattr(row, name) is None else format(getattr(row, name), form) for name, form in formats]
     if row.state == "done" and row.psnr is None:

@@ -9,6 +9,7 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor, nn
 
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.escaping import for_markup
 
 LPIPS_VARIABLE = "LNS_LPIPS"
 """Environment variable that names the network of LPIPS; its weights are looked for in `TORCH_HOME/hub/checkpoints`."""
@@ -144,5 +145,6 @@ def _build_lpips() -> Optional[Any]:
     except Exception as error:  # urllib's, torch.hub's and torchmetrics' errors differ
         file = f"{torch.hub.get_dir()}/checkpoints/{LPIPS_WEIGHTS[network]}"
         do = "put the file there (torchvision's weights), or set TORCH_HOME; PSNR and SSIM are reported without"
-        CONSOLE.print(f"[yellow]{problem(lpips_name(), f'weights in {file}, or a network', type(error).__name__, do)}")
+        text = problem(lpips_name(), f"weights in {file}, or a network", type(error).__name__, do)
+        CONSOLE.print(for_markup(text), style="yellow", soft_wrap=True)
         return None

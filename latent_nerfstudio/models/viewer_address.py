@@ -12,6 +12,7 @@ from nerfstudio.configs.base_config import ViewerConfig
 from nerfstudio.utils.rich_utils import CONSOLE
 
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.escaping import for_markup
 
 LOCAL = "127.0.0.1"
 """Address at which this machine alone reaches itself."""
@@ -52,4 +53,4 @@ def tell_if_open(viewer: ViewerConfig) -> None:
         got = f"{at}, with no password: whoever reaches it sees photos and scenes, pauses training, and has .json "
         got += "files written wherever you may write"
         do = "leave the flag out and open a tunnel (ssh -L 7007:localhost:7007) if only you are to see it"
-        CONSOLE.print(f"[yellow]{problem('viewer', LOCAL, got, do)}", soft_wrap=True)
+        CONSOLE.print(for_markup(problem("viewer", LOCAL, got, do)), style="yellow", soft_wrap=True)

@@ -6,6 +6,7 @@ from typing import Any, Callable
 
 import pytest
 import torch
+from rich.markup import render
 from tiny import TINTS, datamanager_of, write_ball
 from torch.nn import Parameter
 
@@ -95,6 +96,13 @@ def test_the_same_seed_gives_the_same_numbers(scenes, kl):
     assert first.scenes == second.scenes
     other = measure(scenes, AutoencoderConfig(source=str(kl)), Budget(steps=4, rays_per_scene=64, seed=1))
     assert other.together != first.together
+
+
+def test_the_bar_names_an_autoencoder_as_it_is(scenes, monkeypatch):
+    told = []
+    monkeypatch.setattr(consistency, "fit", lambda pipeline, steps, text: told.append(render(text).plain))
+    measure(scenes, ShiftedConfig(source="[shifted]"), Budget(steps=1, rays_per_scene=64))
+    assert told == ["[shifted], scenes 1 to 2 of 2"]
 
 
 def test_groups_share_the_latent_space(scenes, kl, monkeypatch):

@@ -18,7 +18,7 @@ def table(tmp_path):
         SceneStatus("[c]", "failed", "expected a picture, got none"),
         SceneStatus("d", "running", worker="process 7"),
     ]
-    table = StatusTable(tmp_path / "deep" / "status.json", ["a", "b", "[c]", "d", "e"])
+    table = StatusTable(tmp_path / "[deep]" / "status.json", ["a", "b", "[c]", "d", "e"])
     table.update(rows)
     return table
 
@@ -64,4 +64,9 @@ def test_the_table_names_failed_scenes_first(table, monkeypatch):
     assert "20.00" in lines[5] and "0.900" in lines[5] and "1,000" in lines[5] and "host:1" in lines[5]
     monkeypatch.setattr(status, "SHOWN", 2)
     short = text_of(table)
-    assert "and 3 more in" in short and "host:1" not in short and "process 7" in short
+    assert (
+        "and 3 more in" in short
+        and "[deep]/status.json" in short.replace("\n", "")
+        and "host:1" not in short
+        and "process 7" in short
+    )

@@ -53,7 +53,9 @@ def test_a_machine_that_talks_to_itself_is_told_nothing(host, capsys):
     assert not is_open(viewer) and capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize("settings", [{"websocket_host": h} for h in (EVERYWHERE, "10.1.2.3", "::", "render-box")])
+@pytest.mark.parametrize(
+    "settings", [{"websocket_host": h} for h in (EVERYWHERE, "10.1.2.3", "::", "render-box", "[box]")]
+)
 def test_what_an_open_viewer_means_is_said(settings, capsys):
     tell_if_open(ViewerConfig(**settings))
     said = capsys.readouterr().out
