@@ -22,6 +22,7 @@ from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, LatentPipelineConfig
 from latent_nerfstudio.pipelines.scene_encoder_training import EncoderTraining, measure, training_steps
+from latent_nerfstudio.pipelines.scene_prediction import ENLARGED
 from latent_nerfstudio.pipelines.scene_views import SceneViews
 from latent_nerfstudio.scene_encoder.network import SceneEncoder, SceneEncoderConfig
 
@@ -83,7 +84,7 @@ def learn_scene_encoder(
         pipeline.datamanager.prepare(pipeline.space)
         views = SceneViews(pipeline.latent_model, pipeline.datamanager)
         last = run(encoder, optimizer, pipeline, views, len(names) - held_out, training, settings, output, begun)
-        facts = {"scenes": len(names) - held_out, "steps": training.steps, **last}
+        facts = {"scenes": len(names) - held_out, "steps": training.steps, ENLARGED: enlarge, **last}
         return write_scene_encoder(bundle, encoder, output, facts)
 
 

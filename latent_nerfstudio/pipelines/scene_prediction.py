@@ -1,7 +1,7 @@
 """Scenes as the scene encoder of a shared bundle predicts them: there fitting starts, and few photos hold it there."""
 
 import time
-from typing import List, Optional
+from typing import Any, List, Optional
 
 import torch
 from jaxtyping import Float, Int
@@ -19,6 +19,9 @@ from latent_nerfstudio.scene_encoder.projection import spread_views
 
 PULL = 1.0
 """Weight of the pull at one photo; see benchmarks/choices.md."""
+
+ENLARGED = "enlarge"
+"""Name, in a bundle's facts of its scene encoder, of the times that photos were enlarged which it learned from."""
 
 
 class PredictedScenes:
@@ -59,6 +62,7 @@ def predict_scenes(model: LatentModel, manager: LatentDataManager) -> Optional[P
     encoder = model.scene_encoder
     if encoder is None:
         return None
+    tell_enlarged(model.bundle_facts.get("scene_encoder"), model.latent_space.autoencoder.enlarge)
     begun, views = time.monotonic(), SceneViews(model, manager)
     known = torch.tensor([is_pinhole(manager.latent_cameras[members]) for members in views.members])
     if not known.all():
@@ -77,3 +81,12 @@ def predict_scenes(model: LatentModel, manager: LatentDataManager) -> Optional[P
     rows = (torch.cat(part) for part in zip(*parts, strict=True))
     every = [row.new_zeros(len(known), *row.shape[1:]).index_copy(0, known.nonzero()[:, 0], row) for row in rows]
     return PredictedScenes(Prediction(*every), photos, PULL)
+
+
+def tell_enlarged(facts: Any, ours: int) -> None:
+    """Says where photos are enlarged more or less often than those that a scene encoder learned from, by its facts, if
+    these tell."""
+    learned = facts.get(ENLARGED) if isinstance(facts, dict) else None
+    if type(learned) is int and learned != ours:
+        do = f"--pipeline.model.autoencoder.enlarge {learned} (of lns, --enlarge {learned}) is what it knows"
+        CONSOLE.log(f"scene encoder: has learned from photos enlarged {learned} times, and here it is {ours}; {do}")

@@ -155,7 +155,7 @@ def test_it_learns_measures_and_goes_on_bit_by_bit(place, tmp_path, monkeypatch)
     monkeypatch.setattr(scene_encoder, "training_steps", steps)
     parts = read_shared_bundle(str(learn(tmp_path / "parts")))
     assert parts.hash == whole.hash != read_shared_bundle(str(place)).hash
-    assert bool(read_scene_encoder(whole).out[0].weight.any())
+    assert bool(read_scene_encoder(whole).out[0].weight.any()) and whole.facts["scene_encoder"]["enlarge"] == 1
     lines = [json.loads(line) for line in (tmp_path / "whole" / scene_encoder.LOG).read_text().splitlines()]
     assert [line["step"] for line in lines] == [3, 6] and set(lines[0]["held_out"]) == {"1", "2", "4", "8"}
     with pytest.raises(ValueError, match="expected a run with the same training, got another"):

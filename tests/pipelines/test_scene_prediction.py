@@ -1,5 +1,6 @@
 """Predicted scenes: where a run starts, and what pulls it back."""
 
+import json
 import shutil
 
 import pytest
@@ -96,3 +97,15 @@ def test_of_many_photos_those_far_apart_are_taken(place, monkeypatch):
     cameras = pipeline_of(place).datamanager.latent_cameras.camera_to_worlds[..., 3]
     expected = [spread_views(cameras[:4], 2).tolist(), (4 + spread_views(cameras[4:], 2)).tolist()]
     assert seen == expected  # of 4 and 5 training views
+
+
+@pytest.mark.parametrize(
+    ("facts", "is_said"), [({"enlarge": 2}, True), ({"enlarge": 1}, False), ({"enlarge": "2"}, False), ([], False)]
+)
+def test_photos_that_are_enlarged_otherwise_than_the_encoder_knows_are_told_of(place, tmp_path, capsys, facts, is_said):
+    for name in ("run", "scenes"):
+        shutil.copytree(place / name, tmp_path / name)
+    path = tmp_path / "run/shared_bundle/bundle.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "facts": {"scene_encoder": facts}}))
+    pipeline_of(tmp_path)
+    assert ("--pipeline.model.autoencoder.enlarge 2" in " ".join(capsys.readouterr().out.split())) == is_said
