@@ -2,13 +2,15 @@
 
 `render_latents` gives what cameras see as diffusers has it: `vae.decode` takes these numbers as they are, and between
 its encoder and its decoder a diffusers pipeline works on `(latents - shift_factor) * scaling_factor`. The file keeps
-both factors and the cameras. `lns render-latents` is this as a command.
+both factors and the cameras. Where photos were enlarged, as `lns fit-scenes` does, the pictures are as many times
+larger. `lns render-latents` is this as a command.
 """
 
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 import tyro
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from safetensors.torch import load_file
@@ -20,7 +22,7 @@ def main(source: Path = Path("outputs/demo/latent-triplane/latest"), output: Pat
     """Writes latents and the autoencoder, and decodes them by diffusers alone.
 
     Args:
-        source: the run, whose autoencoder is an AutoencoderKL.
+        source: the run or scene files, whose autoencoder is an AutoencoderKL.
         output: folder for both.
     """
     scenes = lns.load(source)
@@ -32,7 +34,8 @@ def main(source: Path = Path("outputs/demo/latent-triplane/latest"), output: Pat
     latents = load_file(output / "latents.safetensors")["latents"]
     vae: Any = AutoencoderKL.from_pretrained(output / "vae", low_cpu_mem_usage=False)
     with torch.no_grad():
-        decoded = (vae.decode(latents).sample / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
+        decoded = vae.decode(latents).sample / 2 + 0.5
+    decoded = F.avg_pool2d(decoded, scenes.codec.autoencoder.enlarge).clamp(0, 1).permute(0, 2, 3, 1)
     own = scenes.render(name, cameras).rgb
     height, width = own.shape[1:3]
     difference = float((decoded[:, :height, :width] - own).abs().max())
