@@ -13,6 +13,7 @@ from torch import Tensor
 from latent_nerfstudio.api.progress import progress
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig, save_vae
+from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.latent_space.resolution import latent_size
 from latent_nerfstudio.pictures import over_white, read_over_white
 
@@ -176,7 +177,7 @@ def as_batch(pictures: Images) -> Float[Tensor, "n height width 3"]:
     if len(shapes) != 1:
         raise ValueError(problem("pictures", "pictures of one size", f"{len(shapes)} sizes", "encode each by itself"))
     given = torch.stack(numbers) if is_many else numbers[0]
-    batch = given.float() / 255 if given.dtype == torch.uint8 else given.float()
+    batch = as_float(given)
     batch = batch[None] if batch.ndim == 3 else batch
     if batch.ndim != 4 or batch.shape[-1] != 3 or not batch.numel():
         got = f"{list(given.shape)}"

@@ -83,7 +83,7 @@ def run_scenes(path: Path) -> Scenes:
     model = load_model(run, checkpoint, None if isinstance(cameras, Exception) else cameras)
     measured = evaluated(run.folder / "eval.json", run.scenes())
     facts = {name: {"method": run.method, **measured.get(name, {})} for name in run.scenes()}
-    return Scenes(model, str(path), training=cameras, facts=facts)
+    return Scenes(model, str(path), training=cameras, facts=facts, title=run.config.experiment_name)
 
 
 def evaluated(path: Path, names: Sequence[str]) -> Dict[str, Dict[str, float]]:

@@ -14,6 +14,7 @@ from latent_nerfstudio.api.point_clouds import cameras_about, check_views
 from latent_nerfstudio.api.progress import progress
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import replacing_path
+from latent_nerfstudio.latent_space.latent_space import as_bytes
 
 SUFFIXES = (".glb", ".ply", ".obj")
 """Of the files that can be written."""
@@ -133,7 +134,7 @@ def vertex_colors(
             sums, weights = sums + weight * color, weights + weight
     mean = sums.sum(dim=0) / weights.sum().clamp(min=1e-9)
     colors = torch.where(weights > 0, sums / weights.clamp(min=1e-9), mean)
-    return (colors.clamp(0, 1) * 255).round().byte().numpy()
+    return as_bytes(colors)
 
 
 def seen(

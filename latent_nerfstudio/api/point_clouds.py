@@ -14,6 +14,7 @@ from torch import Tensor
 from latent_nerfstudio.api.cameras import Ring, pixel_directions
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import replacing_path
+from latent_nerfstudio.latent_space.latent_space import as_bytes
 
 SOLID = 0.9
 """Opacity from which on a pixel shows one surface alone."""
@@ -82,7 +83,7 @@ def point_cloud(scenes: Any, name: str, views: int = 24, points: int = 200_000, 
         do = "train it for longer, or look at it with lns orbit"
         raise ValueError(problem(f"scene {name!r}", f"pixels of opacity {SOLID} or more", "none", do))
     chosen = torch.randperm(len(positions), generator=torch.Generator().manual_seed(seed))[:points]
-    return PointCloud(positions[chosen].numpy(), (colors[chosen].clamp(0, 1) * 255).round().byte().numpy())
+    return PointCloud(positions[chosen].numpy(), as_bytes(colors[chosen]))
 
 
 def check_views(views: int) -> None:

@@ -10,12 +10,12 @@ from PIL import Image
 from torch import Tensor
 
 from latent_nerfstudio.api.codec import Images, as_batch
-from latent_nerfstudio.api.scenes import as_bytes
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.camera_file import frames_of, pinhole, write_camera_file
 from latent_nerfstudio.files.reading import LARGEST_TEXT, read_json
 from latent_nerfstudio.files.replacing import replacing_folder
 from latent_nerfstudio.latent_space.cameras import is_pinhole
+from latent_nerfstudio.latent_space.latent_space import as_bytes
 
 NAMES = r"transforms\.json|images/\d{4,}\.png"
 """Names of the files of a scene that `save_scene` writes, as a pattern."""

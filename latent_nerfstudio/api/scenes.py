@@ -33,6 +33,7 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.scene_view import SceneView
 from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.latent_space.cameras import size_of
+from latent_nerfstudio.latent_space.latent_space import as_bytes
 from latent_nerfstudio.models.latent_model import LatentModel
 from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.names import check_known
@@ -122,11 +123,6 @@ def save_pictures(folder: Union[str, Path], pictures: Float[Tensor, "n height wi
     return paths
 
 
-def as_bytes(pictures: Float[Tensor, "*any height width 3"]) -> np.ndarray:
-    """Pictures in [0, 1] as uint8, rounded."""
-    return (pictures.clamp(0, 1) * 255).round().byte().cpu().numpy()
-
-
 class Scenes:
     """Learned scenes of a run, of scene files, of an archive or of the Hub; `load` makes them.
 
@@ -137,6 +133,7 @@ class Scenes:
         training: their training cameras, if the data are there; or the error that reading them ended with.
         rings: how to walk around those of them whose cameras are known otherwise.
         facts: what is known of each, by name.
+        title: what people call them; by default the last part of the source.
     """
 
     def __init__(
@@ -147,11 +144,13 @@ class Scenes:
         training: Union[Cameras, Exception, None] = None,
         rings: Optional[Mapping[str, Ring]] = None,
         facts: Optional[Mapping[str, Dict]] = None,
+        title: Optional[str] = None,
     ):
         self.model = model
         self.source = source
         self.bundle = bundle
         self.facts: Dict[str, Dict] = dict(facts or {})
+        self._title = title
         self._training = training
         self._rings: Dict[str, Ring] = dict(rings or {})
 
@@ -169,6 +168,11 @@ class Scenes:
     def __repr__(self) -> str:
         shown = ", ".join(self.names[:3]) + (", ..." if len(self) > 3 else "")
         return f"Scenes({len(self)} of {self.source}: {shown})"
+
+    @property
+    def title(self) -> str:
+        """What people call them."""
+        return self._title or Path(self.source).name or self.source
 
     @property
     def box(self) -> Float[Tensor, "2 3"]:

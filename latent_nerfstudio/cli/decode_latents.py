@@ -84,7 +84,8 @@ def follow_enlarge(file: "LatentFile", codec: "Codec") -> None:
 def write_pictures(output: Path, file: "LatentFile", codec: "Codec", fps: Optional[int]) -> None:
     """Decodes and writes: a video where there are frames a second, else a folder."""
     from latent_nerfstudio.api.scene_folder import save_scene
-    from latent_nerfstudio.api.scenes import as_bytes, save_pictures
+    from latent_nerfstudio.api.scenes import save_pictures
+    from latent_nerfstudio.latent_space.latent_space import as_bytes
     from latent_nerfstudio.videos.writing import even, write_video
 
     pictures = codec.decode(file.latents, file.height, file.width)

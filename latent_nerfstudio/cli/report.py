@@ -155,7 +155,9 @@ def write_report(path: Path, reports: Sequence["RunReport"], command: str, video
 
 def contact_sheet(report: "RunReport") -> Path:
     """Where training leaves a run's contact sheet."""
-    return Path(report.config).with_name("contact_sheet.png")
+    from latent_nerfstudio.engine.summary import SHEET
+
+    return Path(report.config).with_name(SHEET)
 
 
 def draw_figures(path: Path, reports: Sequence["RunReport"]) -> List[Path]:

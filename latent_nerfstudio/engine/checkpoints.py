@@ -155,8 +155,7 @@ def newest_step(folder: Path) -> int:
             return step
         reasons.append(f"{path.name}: {reason}")
         CONSOLE.print(f"[red]{for_markup(path)}: left out, since it is damaged ({for_markup(reason)})", soft_wrap=True)
-    if not found:
-        do = "leave out --load-dir to begin anew"
-        raise FileNotFoundError(problem(folder, "a checkpoint step-XXXXXXXXX.ckpt", "none", do))
     do = "leave out --load-dir to begin anew"
+    if not found:
+        raise FileNotFoundError(problem(folder, "a checkpoint step-XXXXXXXXX.ckpt", "none", do))
     raise ValueError(problem(folder, "a checkpoint that is whole", "; ".join(reasons), do))

@@ -3,12 +3,10 @@
 from pathlib import Path
 from typing import Any, Callable, Collection, Dict, Optional, Set
 
-from latent_nerfstudio.engine.summary import SUMMARY, read_summary
+from latent_nerfstudio.engine.summary import SHEET, SUMMARY, read_summary
 from latent_nerfstudio.models.bundle_folder import FOLDER as BUNDLE
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
-
-SHEET = "contact_sheet.png"
 
 
 def missing(folder: Path, steps: int, wanted: Collection[str]) -> Set[str]:

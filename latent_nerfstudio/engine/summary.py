@@ -9,6 +9,9 @@ from latent_nerfstudio.files.reading import read_json
 SUMMARY = "training.json"
 """Written last: where it is there, the rest of the run is of the same step."""
 
+SHEET = "contact_sheet.png"
+"""The contact sheet beside it."""
+
 MOST_BYTES = 1 << 26
 """Bytes of either file at most; they have some hundreds for each scene."""
 

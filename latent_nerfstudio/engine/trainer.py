@@ -30,7 +30,7 @@ from latent_nerfstudio.engine.checkpoints import (
     remove_others,
     take_gradients,
 )
-from latent_nerfstudio.engine.ending import BUNDLE, SHEET, entry_seconds, missing, summary_of
+from latent_nerfstudio.engine.ending import BUNDLE, entry_seconds, missing, summary_of
 from latent_nerfstudio.engine.memory import check_memory, out_of_memory
 from latent_nerfstudio.engine.options import FirstOptions, LoggingOptions, ViewerOptions, default_machine
 from latent_nerfstudio.engine.progress import Clock, Progress
@@ -43,7 +43,7 @@ from latent_nerfstudio.engine.starting import (
     make_absolute,
     show_errors_in_one_line,
 )
-from latent_nerfstudio.engine.summary import SUMMARY
+from latent_nerfstudio.engine.summary import SHEET, SUMMARY
 from latent_nerfstudio.errors import problem, show_own_warnings_alone
 from latent_nerfstudio.escaping import for_markup
 from latent_nerfstudio.files.replacing import sole_writer, write_text

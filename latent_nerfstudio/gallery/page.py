@@ -8,9 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
-from latent_nerfstudio.api.loading import is_run
 from latent_nerfstudio.api.scenes import Scenes
-from latent_nerfstudio.engine.runs import open_run
 from latent_nerfstudio.escaping import for_terminal
 from latent_nerfstudio.files.hub import is_hub_id, resolve
 from latent_nerfstudio.files.replacing import replacing_folder
@@ -29,23 +27,16 @@ def write_gallery(
     output: Path, scenes: Scenes, names: Sequence[str], views: int = 24, size: int = 192, title: str = ""
 ) -> Path:
     """Writes a folder with `index.html` and a strip of each scene, whole or not at all; returns the page. A gallery
-    that is there is replaced; the title is by default `title_of` the source."""
+    that is there is replaced; the title is by default that of the scenes."""
     check_strip(views, size)
     sizes = bytes_of(scenes)
     with replacing_folder(output, FILES) as writing:
         files = write_strips(scenes, list(names), writing / STRIPS, views, size)
         facts = [(name, scenes.facts.get(name, {}), sizes.get(name)) for name in names]
         rows = [row(*known, file) for known, file in zip(facts, files, strict=True)]
-        text = page(title or title_of(scenes.source), rows, views)
+        text = page(title or scenes.title, rows, views)
         (writing / "index.html").write_text(text, encoding="utf-8")
     return output / "index.html"
-
-
-def title_of(source: str) -> str:
-    """What people call a source: a run, whose folder is a date, by its experiment; others by the last part."""
-    path = Path(source).expanduser()
-    experiment = open_run(path).config.experiment_name if path.exists() and is_run(path) else None
-    return experiment or path.name or source
 
 
 def row(name: str, facts: Dict[str, Any], size: Optional[int], file: str) -> Dict[str, Any]:

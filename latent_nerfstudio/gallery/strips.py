@@ -11,8 +11,9 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from latent_nerfstudio.api.framing import framed
-from latent_nerfstudio.api.scenes import Scenes, as_bytes, joined
+from latent_nerfstudio.api.scenes import Scenes, joined
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.latent_space.latent_space import as_bytes
 
 MAX_STRIP = 16383
 """Pixels along a side of a WebP at most."""

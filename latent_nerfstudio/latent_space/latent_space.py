@@ -11,8 +11,9 @@ the same).
 
 from typing import Any, Dict, Literal, Tuple, Union
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int, Shaped, UInt8
 from nerfstudio.utils import colors
 from torch import Tensor, nn
 
@@ -180,6 +181,11 @@ class LatentSpace(nn.Module):
 def as_float(values: Shaped[Tensor, "*batch channels"]) -> Float[Tensor, "*batch channels"]:
     """uint8 colours to [0, 1], other types to float32."""
     return values.float() / 255 if values.dtype == torch.uint8 else values.float()
+
+
+def as_bytes(colors: Float[Tensor, "*any 3"]) -> UInt8[np.ndarray, "*any 3"]:
+    """Colours in [0, 1] as uint8 on the host, rounded."""
+    return (colors.clamp(0, 1) * 255).round().byte().cpu().numpy()
 
 
 def to_device(values: Shaped[Tensor, "*any"], device: Union[str, torch.device]) -> Shaped[Tensor, "*any"]:

@@ -22,6 +22,9 @@ AGAIN = "copy the bundle again, or have its run write it again"
 
 Check = Callable[[Any], bool]
 
+Checks = Mapping[str, Tuple[Check, str]]
+"""What settings must be, by their names: in code and in words."""
+
 
 def is_whole_in(low: int, high: int, step: int = 1) -> Check:
     """Whether a value is a whole number in a range, and a multiple of `step`."""
@@ -58,7 +61,7 @@ def is_facts(value: Any) -> bool:
     return isinstance(value, dict) and is_number(value.get("seconds", 0.0))
 
 
-SETTINGS: Dict[str, Tuple[Check, str]] = {
+SETTINGS: Checks = {
     "normalizer": (is_one_of("mean-std", "tanh", "none"), "mean-std, tanh or none"),
     "background_color": (is_color, "three numbers in [0, 1]"),
     "field": (is_a(dict), "an object"),
@@ -71,7 +74,7 @@ SETTINGS: Dict[str, Tuple[Check, str]] = {
 }
 """Settings of a bundle.json: what they must be, in code and in words; all are there."""
 
-AUTOENCODER: Dict[str, Tuple[Check, str]] = {
+AUTOENCODER: Checks = {
     "is_identity": (is_a(bool), "true or false"),
     "downscale_factor": (is_whole_in(1, 1 << 10), "a whole number from 1 to 1024"),
     "channels": (is_whole_in(1, MOST_FEATURES), f"a whole number from 1 to {MOST_FEATURES}"),
@@ -79,7 +82,7 @@ AUTOENCODER: Dict[str, Tuple[Check, str]] = {
 }
 """Likewise, of its autoencoder."""
 
-SCENE_ENCODER: Dict[str, Tuple[Check, str]] = {
+SCENE_ENCODER: Checks = {
     "grid": (is_whole_in(4, 64, step=2), "an even number from 4 to 64"),
     **dict.fromkeys(("photo_width", "point_width"), (is_whole_in(4, 512, step=4), "a multiple of 4 from 4 to 512")),
     **dict.fromkeys(("fine_width", "width", "inner_width"), (is_whole_in(8, 512, step=8), "a multiple of 8 up to 512")),
@@ -87,12 +90,12 @@ SCENE_ENCODER: Dict[str, Tuple[Check, str]] = {
 }
 """Likewise, of its scene encoder, where it has one."""
 
-MORE_SCENE_ENCODER: Dict[str, Tuple[Check, str]] = {"knows_box": (is_a(bool), "true or false")}
+MORE_SCENE_ENCODER: Checks = {"knows_box": (is_a(bool), "true or false")}
 """Likewise, which older ones lack."""
 
 COUNT = (is_whole_in(0, MOST_FEATURES), f"a whole number up to {MOST_FEATURES}")
 
-FIELD: Dict[str, Tuple[Check, str]] = {
+FIELD: Checks = {
     "micro_features": COUNT,
     "macro_features": COUNT,
     "num_base_planes": COUNT,
@@ -101,7 +104,7 @@ FIELD: Dict[str, Tuple[Check, str]] = {
 }
 """Likewise, of its tri-plane field."""
 
-MORE_FIELD: Dict[str, Tuple[Check, str]] = {
+MORE_FIELD: Checks = {
     "aggregation": (is_one_of("sum", "product", "concat"), "sum, product or concat"),
     "eg3d_axes": (is_a(bool), "true or false"),
     "hidden_width": (is_whole_in(1, MOST_FEATURES), f"a whole number from 1 to {MOST_FEATURES}"),
@@ -119,8 +122,7 @@ def check_settings(settings: Mapping[str, Any], where: object) -> None:
     check_each(settings, SETTINGS, where)
     check_each(settings["autoencoder"], AUTOENCODER, f"{where}, autoencoder")
     field = settings["field"]
-    check_each(field, FIELD, f"{where}, field")
-    check_each(field, {n: check for n, check in MORE_FIELD.items() if n in field}, f"{where}, field")
+    check_each(field, FIELD, f"{where}, field", MORE_FIELD)
     features = field["micro_features"] + field["macro_features"]
     numbers = 3 * features * field["resolution"] ** 2
     if not 0 < numbers <= MOST_NUMBERS:
@@ -135,7 +137,7 @@ def check_encoder(settings: Any, resolution: int, where: object) -> None:
     every = {**SCENE_ENCODER, **MORE_SCENE_ENCODER}
     if not isinstance(settings, dict) or set(settings) - set(every):
         raise ValueError(problem(where, f"an object with {', '.join(every)}", f"{settings!r:.60}", AGAIN))
-    check_each(settings, {n: check for n, check in every.items() if n in SCENE_ENCODER or n in settings}, where)
+    check_each(settings, SCENE_ENCODER, where, MORE_SCENE_ENCODER)
     grid, wide, narrow, fine, width, inner = (settings[name] for name in ENCODER_SIZES)
     weights = 36 * wide**2 + 3 * narrow * grid * width + 40 * (width**2 + fine**2) + 4 * width * (2 * inner + fine)
     weights += 20 * settings["inner_blocks"] * inner**2
@@ -148,11 +150,12 @@ def check_encoder(settings: Any, resolution: int, where: object) -> None:
 ENCODER_SIZES = ("grid", "photo_width", "point_width", "fine_width", "width", "inner_width")
 
 
-def check_each(values: Mapping[str, Any], checks: Mapping[str, Tuple[Check, str]], where: object) -> None:
-    """Refuses the first value that is not as it should be."""
-    for name, (is_good, words) in checks.items():
-        if name not in values or not is_good(values[name]):
-            got = f"{values[name]!r:.60}" if name in values else "none"
+def check_each(values: Mapping[str, Any], checks: Checks, where: object, more: Optional[Checks] = None) -> None:
+    """Refuses the first value that is not as it should be, or lacking; those of `more` may lack."""
+    for name, (is_good, words) in {**checks, **(more or {})}.items():
+        is_there = name in values
+        if (is_there and not is_good(values[name])) or (not is_there and name in checks):
+            got = f"{values[name]!r:.60}" if is_there else "none"
             raise ValueError(problem(f"{where}, {name}", words, got, AGAIN))
 
 

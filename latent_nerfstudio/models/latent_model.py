@@ -274,8 +274,9 @@ class LatentModel(Model):
         if "scene_index" not in rays.metadata:
             scenes = torch.tensor([self.current_scene])
             rays.metadata["scene_index"] = torch.full_like(rays.origins[..., :1], self.current_scene, dtype=torch.long)
-        placements = None if self._placement_rows is None else self._rows_of(rays.metadata["scene_index"], views)
-        rays = rays if placements is None else bounded_rays(placed_rays(rays, placements), boxes_of(placements))
+        placements = None
+        if self._placement_rows is not None:
+            rays, placements = self._placed(rays, views)
         if not self.training:
             self.nerf.render_aabb = self._placed_crop()
         if isinstance(self.nerf, TriplaneModel):
@@ -298,22 +299,22 @@ class LatentModel(Model):
         result = torch.ones_like(rays.origins[:, 0], dtype=torch.bool)
         if not hasattr(self.nerf, "clip"):
             return result
-        rows = self._rows_of(rays.metadata["scene_index"], ())
-        rays = rays if rows is None else bounded_rays(placed_rays(rays, rows), boxes_of(rows))
+        if self._placement_rows is not None:
+            rays, _ = self._placed(rays)
         _, hit = self.nerf.clip(rays)  # type: ignore[operator]
         return result if hit is None else torch.zeros_like(result).index_fill(0, hit, True)
 
-    def _rows_of(
-        self, scene_index: Int[Tensor, "*rays 1"], views: Sequence[SceneView]
-    ) -> Optional[Float[Tensor, "*rays 10"]]:
-        """The placement of each ray's scene, or of its view; None where scenes are neither moved nor bounded."""
-        if self._placement_rows is None:
-            return None
-        rows = self._placement_rows = self._placement_rows.to(scene_index.device)
+    def _placed(self, rays: RayBundle, views: Sequence[SceneView] = ()) -> Tuple[RayBundle, Float[Tensor, "*rays 10"]]:
+        """Rays in the units of the NeRF's box, which end at their scene's own, and the placement of each ray's scene or
+        view."""
+        assert self._placement_rows is not None
+        index = rays.metadata["scene_index"]
+        rows = self._placement_rows = self._placement_rows.to(index.device)
         if views:
             box: Any = self.nerf.aabb.to(rows)  # type: ignore[operator]
             rows = torch.cat([row_of_view(view, rows, box) for view in views])
-        return rows[scene_index[..., 0].long()]
+        rows = rows[index[..., 0].long()]
+        return bounded_rays(placed_rays(rays, rows), boxes_of(rows)), rows
 
     def _placed_crop(self) -> Optional[SceneBox]:
         """The viewer's crop box, which is in the units of the current scene, in those of the NeRF's box."""

@@ -32,7 +32,7 @@ class LatentTensoRFModelConfig(NoCollider, TensoRFModelConfig):
     final_resolution: int = 64
     """Side of the planes after the last upsampling (TensoRF: 300)."""
     upsampling_iters: Tuple[int, ...] = (200, 400)
-    """Steps after which planes are enlarged; none for planes of `init_resolution` throughout."""
+    """Steps after which planes are upsampled; none for planes of `init_resolution` throughout."""
     num_uniform_samples: int = 64
     """Samples of the density that find where a ray meets something (TensoRF: 200)."""
     num_samples: int = 32
@@ -77,17 +77,17 @@ class LatentTensoRFModel(ChannelNeRF, TensoRFModel):
     def get_training_callbacks(
         self, training_callback_attributes: TrainingCallbackAttributes
     ) -> List[TrainingCallback]:
-        """Enlarges the planes at its steps.
+        """Upsamples the planes at its steps.
 
         Nerfstudio's own starts the learning rate's schedule anew each time, so that it would not end with the run.
         """
         optimizers = training_callback_attributes.optimizers
         assert optimizers is not None
         after = [TrainingCallbackLocation.AFTER_TRAIN_ITERATION]
-        return [TrainingCallback(after, self.enlarge, iters=self.upsampling_iters, args=[optimizers])]
+        return [TrainingCallback(after, self.upsample_planes, iters=self.upsampling_iters, args=[optimizers])]
 
-    def enlarge(self, optimizers: Optimizers, step: int) -> None:
-        """Enlarges the planes, and has the optimizer begin anew with them; its schedule goes on."""
+    def upsample_planes(self, optimizers: Optimizers, step: int) -> None:
+        """Upsamples the planes, and has the optimizer begin anew with them; its schedule goes on."""
         self._upsample(self.resolution_at(step))
         parameters = self.get_param_groups()["encodings"]
         optimizer = optimizers.optimizers["encodings"]

@@ -26,6 +26,24 @@ from latent_nerfstudio.latent_space.cameras import size_of
 from latent_nerfstudio.models.rendering import SOLID
 from latent_nerfstudio.models.viewer_address import tell_if_open
 
+SLOW = 0.1
+"""Seconds a frame from which on the size of pictures matters more than that they are seen."""
+
+MOST_ASPECT = 20.0
+"""Width over height of a picture at most, and height over width."""
+
+MOST_SIDE = 4096
+"""Pixels along a side of a frame at most; the panel's own slider ends at 2048, which a browser's message need not."""
+
+MIN_FOV = 0.02
+"""Vertical field of view at least, radians; at most, as much less than half a turn."""
+
+ERROR_SIZE = (256, 384)
+"""Height and width of what is shown of a frame that has not come to a camera."""
+
+PHOTO_OUTPUTS = ("photo", "render_and_photo")
+"""Outputs that the viewer alone has."""
+
 
 class ScenePanel(ViewerElement, ViewerControl):
     """Elements of the viewer that choose what is shown; one element to Nerfstudio, so that their order is ours.
@@ -227,25 +245,6 @@ class ScenePanel(ViewerElement, ViewerControl):
         what = "viewer: expected a frame, got an error; the viewer goes on"
         CONSOLE.print(f"{what}\n{traceback.format_exc()}", markup=False)
         client.client.add_notification("This frame could not be rendered", text[:400], auto_close=20000)
-
-
-SLOW = 0.1
-"""Seconds a frame from which on the size of pictures matters more than that they are seen."""
-
-MOST_ASPECT = 20.0
-"""Width over height of a picture at most, and height over width."""
-
-MOST_SIDE = 4096
-"""Pixels along a side of a frame at most; the panel's own slider ends at 2048, which a browser's message need not."""
-
-MIN_FOV = 0.02
-"""Vertical field of view at least, radians; at most, as much less than half a turn."""
-
-ERROR_SIZE = (256, 384)
-"""Height and width of what is shown of a frame that has not come to a camera."""
-
-PHOTO_OUTPUTS = ("photo", "render_and_photo")
-"""Outputs that the viewer alone has."""
 
 
 class Through:

@@ -30,8 +30,15 @@ SMALLEST_VARIANCE = 1e-8
 """Of a channel of normalised latents; below it they count as constant, and no share of them can be told."""
 
 
+class Sums:
+    """A dataclass whose fields add up, each by itself."""
+
+    def __add__(self, other: Any) -> Any:
+        return type(self)(*(own + its for own, its in zip(vars(self).values(), vars(other).values(), strict=True)))
+
+
 @dataclass
-class Tally:
+class Tally(Sums):
     """Sums over latent pixels; those of several pictures add up to those of all."""
 
     count: int
@@ -42,9 +49,6 @@ class Tally:
     """sum |E(x)|^2."""
     total: Float[Tensor, "channels"]
     """sum E(x), a channel, float64."""
-
-    def __add__(self, other: "Tally") -> "Tally":
-        return Tally(*(own + its for own, its in zip(vars(self).values(), vars(other).values(), strict=True)))
 
     def residual(self) -> float:
         """rho = error / (squares - |total|^2 / count); NaN where there are no pixels, or all have one value."""
@@ -62,7 +66,7 @@ def tally(encoded: Float[Tensor, "pixels channels"], rendered: Float[Tensor, "pi
 
 
 @dataclass
-class Views:
+class Views(Sums):
     """What is measured on some views."""
 
     everything: Tally
@@ -73,9 +77,6 @@ class Views:
     """Of the decoded render of each view, dB."""
     autoencoder_psnr: List[float] = field(default_factory=list)
     """Of decode(encode(photo)) of each view, dB: the ceiling."""
-
-    def __add__(self, other: "Views") -> "Views":
-        return Views(*(own + its for own, its in zip(vars(self).values(), vars(other).values(), strict=True)))
 
 
 @dataclass

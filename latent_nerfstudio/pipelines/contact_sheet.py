@@ -14,7 +14,7 @@ from latent_nerfstudio.data.latent_cache import group_by
 from latent_nerfstudio.data.latent_datamanager import scene_indices
 from latent_nerfstudio.files.reading import read_rows
 from latent_nerfstudio.files.replacing import replacing_file, write_text
-from latent_nerfstudio.latent_space.latent_space import as_float
+from latent_nerfstudio.latent_space.latent_space import as_bytes, as_float
 from latent_nerfstudio.models.rendering import SOLID
 from latent_nerfstudio.pictures import read_picture
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, summarise
@@ -128,7 +128,7 @@ def stack_rows(rows: List[Float[Tensor, "_ _ 3"]]) -> Float[Tensor, "height widt
 
 def with_titles(sheet: Float[Tensor, "height width 3"], column_width: int) -> Image.Image:
     """The sheet under a line of column titles."""
-    picture = Image.fromarray((sheet * 255).round().byte().numpy())
+    picture = Image.fromarray(as_bytes(sheet))
     page = Image.new("RGB", (picture.width, picture.height + HEADER), "white")
     page.paste(picture, (0, HEADER))
     draw = ImageDraw.Draw(page)

@@ -12,8 +12,9 @@ from torch import Tensor
 from latent_nerfstudio.api.cameras import Ring, check_side, walk_together
 from latent_nerfstudio.api.framing import framed
 from latent_nerfstudio.api.progress import progress
-from latent_nerfstudio.api.scenes import Pictures, Scene, Scenes, as_bytes, joined
+from latent_nerfstudio.api.scenes import Pictures, Scene, Scenes, joined
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.latent_space.latent_space import as_bytes
 from latent_nerfstudio.models.rendering import SOLID
 from latent_nerfstudio.pipelines.contact_sheet import grey_depth, where_met
 from latent_nerfstudio.videos.grid import Grid, grid_of

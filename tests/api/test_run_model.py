@@ -50,7 +50,7 @@ def test_each_method_renders_as_it_did(method, balls, kl, tmp_path):
     pipeline = write_run(tmp_path / "run", data, kl, nerf=NERFS[method]())
     camera = camera_of(40, 48)  # taller than the training pictures, whose height the data tell
     with_data = lns.load(tmp_path / "run" / "config.yml")
-    assert with_data.names == ["a"] and len(with_data.cameras("a")) == 5
+    assert with_data.names == ["a"] and with_data.title == "balls" and len(with_data.cameras("a")) == 5
     expected = pipeline.latent_model.get_outputs_for_camera(camera)
     torch.testing.assert_close(with_data.render("a", camera).rgb[0], expected["rgb"])
 

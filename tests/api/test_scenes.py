@@ -33,6 +33,11 @@ def test_names_and_places(scenes):
         scenes.index("c")
 
 
+@pytest.mark.parametrize(("source", "title"), [("fitted/scenes", "scenes"), ("owner/cars", "cars"), (".", ".")])
+def test_scenes_are_called_by_their_source_where_they_have_no_title(scenes, source, title):
+    assert Scenes(scenes.model, source).title == title and Scenes(scenes.model, source, title="mugs").title == "mugs"
+
+
 def test_pictures_are_the_models_own(scenes):
     cameras = camera_of(32, 24, count=10)  # more than are rendered together
     pictures = scenes.render("b", cameras)

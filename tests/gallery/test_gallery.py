@@ -7,15 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from chromium import chromium, programs
 from PIL import Image
 from tiny import latent_model_of, small_nerf
 
 from latent_nerfstudio.api.cameras import Ring
 from latent_nerfstudio.api.scenes import Scenes
-from latent_nerfstudio.engine.trainer import LatentTrainerConfig
-from latent_nerfstudio.gallery.page import STRIPS, page, row, title_of, write_gallery
+from latent_nerfstudio.gallery.page import STRIPS, page, row, write_gallery
 from latent_nerfstudio.gallery.strips import check_strip, strip
 
 HOSTILE = "</script><img src=x onerror=document.title='broken'>&\"' [/red]\u2028\u202e"
@@ -58,15 +56,6 @@ def thousand(tmp_path_factory) -> Path:
     rows = [row(name, {"psnr": 20 + index % 97 / 10}, 1000 + index, "00000.webp") for index, name in enumerate(names)]
     (folder / "index.html").write_text(page("Chairs & <b>more</b> DATA", rows, 12), encoding="utf-8")
     return folder
-
-
-def test_a_run_is_called_by_its_experiment_and_not_by_its_date(tmp_path):
-    config = LatentTrainerConfig(experiment_name="chairs", method_name="latent-triplane")
-    (run := tmp_path / "2026-01-01_000000").mkdir()
-    (run / "config.yml").write_text(yaml.dump(config))
-    assert title_of(str(run)) == title_of(str(run / "config.yml")) == "chairs"
-    others = [title_of(source) for source in ("fitted/scenes", str(tmp_path), "owner/cars")]
-    assert others == ["scenes", tmp_path.name, "cars"]
 
 
 def keep(browser, name: str) -> None:

@@ -7,7 +7,8 @@ from small_nerfs import small_vanilla
 from tiny import latent_model_of, small_nerf
 
 from latent_nerfstudio.api.cameras import Ring
-from latent_nerfstudio.api.scenes import Scenes, as_bytes
+from latent_nerfstudio.api.scenes import Scenes
+from latent_nerfstudio.latent_space.latent_space import as_bytes
 from latent_nerfstudio.pipelines.contact_sheet import grey_depth
 from latent_nerfstudio.videos.turning import blending, depth_range, grid_for, rings_of, shared_at, shrunk, turning
 
