@@ -8,9 +8,10 @@ every ns-* command.
 import copy
 import hashlib
 from abc import abstractmethod
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple, TypeGuard, Union
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, TypeGuard, Union
 
 import torch
 import torch.nn.functional as F
@@ -90,6 +91,15 @@ class Autoencoder(nn.Module):
     def at_once(self, pictures: int) -> int:
         """How many pictures, one at least, need the memory of so many that are not enlarged."""
         return max(1, pictures // self.enlarge**2)
+
+    @contextmanager
+    def as_they_are(self) -> Iterator[None]:
+        """While it lasts, pictures are not enlarged."""
+        enlarge, self.enlarge = self.enlarge, 1
+        try:
+            yield
+        finally:
+            self.enlarge = enlarge
 
     @abstractmethod
     def encode(

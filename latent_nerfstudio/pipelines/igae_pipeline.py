@@ -3,7 +3,7 @@
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Type
+from typing import Any, Dict, Iterator, List, Optional, Type
 
 import torch
 import tyro
@@ -17,7 +17,7 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.latent_space.latent_space import to_device
 from latent_nerfstudio.latent_space.resolution import mask_of_latent
 from latent_nerfstudio.models.metrics import LpipsLoss
-from latent_nerfstudio.pipelines.joint_losses import StopGradient, latent_loss, latent_variation
+from latent_nerfstudio.pipelines.joint_losses import StopGradient, followed, latent_loss, latent_variation
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, LatentPipelineConfig, Losses, masked_mse
 
 REFRESH_STEPS = 20
@@ -48,6 +48,9 @@ class IGAEPipelineConfig(LatentPipelineConfig):
     """Side of L_latent whose gradient is stopped: `none`, `encoder` or `render`."""
     rgb_loss_trains_scenes: bool = True
     """Whether L_RGB = |x - D(R)|^2 trains the scenes as well as the decoder."""
+    rgb_loss_trains_encoder: bool = False
+    """Whether L_RGB trains the encoder as well, as if a render were its latents and an error that is not its doing: it
+    codes what shows against what scenes do not render. L_latent alone has it drop both."""
     update_scenes: bool = True
     """Whether joint training trains the scenes at all; the published code does not, by a stepping defect."""
     autoencoder_loss_weight: float = 0.5
@@ -56,7 +59,8 @@ class IGAEPipelineConfig(LatentPipelineConfig):
     """Deviation of the noise on encoded latents before L_ae decodes them (1 is that of the latents): what lies below it
     cannot hide detail that scenes do not render."""
     real_images: Optional[Path] = None
-    """Folder of pictures of anything, whose reconstruction is trained as well, so that it is kept."""
+    """Folder of pictures of anything, whose reconstruction is trained as well, so that it is kept. They are encoded as
+    they are where scenes' pictures are enlarged, as detail is what enlarged ones lack."""
     real_images_per_batch: int = 8
     """Crops of them a step."""
     real_loss_weight: float = 4.0
@@ -175,7 +179,9 @@ class IGAEPipeline(LatentPipeline):
             rendered, outputs = self.render_latents(cameras, batch)
         real = self.real_batch(step)
         with self.autocast():
-            encoded, *encoded_real = in_one_call(self.space.encode, [batch["image"], *real])
+            encoded = self.space.encode(batch["image"])
+            with self.space.autoencoder.as_they_are():
+                encoded_real = [self.space.encode(images) for images in real]
         errors = self.errors(batch, encoded, rendered, real, encoded_real)
         losses = {name: getattr(self.config, f"{name}_weight") * error for name, error in errors.items()}
         if self.config.update_scenes:
@@ -233,25 +239,24 @@ class IGAEPipeline(LatentPipeline):
         """
         config, image, mask = self.config, batch["image"], batch.get("mask")
         seen = rendered if config.rgb_loss_trains_scenes else rendered.detach()
+        if config.rgb_loss_trains_encoder:
+            seen = followed(seen, encoded)
         kept = slice(None) if mask is None else mask_of_latents(mask, self.space.downscale_factor)
-        latents = [seen, *(self.with_noise(one) for one in (encoded, *encoded_real))]
-        sizes = [one.shape[1:3] for one in (image, image, *real)]
-        if len(set(sizes)) == 1:
-            decoded = in_one_call(lambda z: self.decode(z, *sizes[0]), latents)
-        else:
-            decoded = [self.decode(z, *size) for z, size in zip(latents, sizes, strict=True)]
+        render, reconstruction = self.decode(torch.cat([seen, self.with_noise(encoded)]), *image.shape[1:3]).chunk(2)
         stop, scale_free = config.stop_gradient, config.scale_free_latent_loss
         errors = {
             "latent_loss": latent_loss(encoded[kept], rendered[kept], stop, scale_free),
-            "rgb_loss": masked_mse(decoded[0], image, mask),
-            "autoencoder_loss": masked_mse(decoded[1], image, mask),
+            "rgb_loss": masked_mse(render, image, mask),
+            "autoencoder_loss": masked_mse(reconstruction, image, mask),
         }
-        return {**errors, **(self.real_errors(real[0], decoded[2], encoded_real[0]) if real else {})}
+        return {**errors, **(self.real_errors(real[0], encoded_real[0]) if real else {})}
 
     def real_errors(
-        self, image: Float[Tensor, "n height width 3"], decoded: Tensor, encoded: Float[Tensor, "n h w channels"]
+        self, image: Float[Tensor, "n height width 3"], encoded: Float[Tensor, "n h w channels"]
     ) -> Dict[str, Tensor]:
         """L_ae of real images, without weights."""
+        with self.space.autoencoder.as_they_are():
+            decoded = self.decode(self.with_noise(encoded), *image.shape[1:3])
         errors = {"real_loss": masked_mse(decoded, image)}
         if self.lpips is not None:
             errors["real_lpips"] = self.lpips(decoded, image)
@@ -272,13 +277,6 @@ def check_stages(config: IGAEPipelineConfig) -> None:
         if value is not None:
             do = "set --pipeline.joint-training-start, or use latent-triplane"
             raise ValueError(problem(name, "None, as ig-ae has warm-up and joint training alone", value, do))
-
-
-def in_one_call(network: Callable[[Tensor], Tensor], batches: Sequence[Tensor]) -> List[Tensor]:
-    """What a network makes of batches: all at once where they are of one size, which costs less than call by call."""
-    if len({batch.shape[1:] for batch in batches}) > 1:
-        return [network(batch) for batch in batches]
-    return list(network(torch.cat(list(batches))).split([len(batch) for batch in batches]))
 
 
 def mask_of_latents(mask: Tensor, factor: int) -> Bool[Tensor, "n h w"]:

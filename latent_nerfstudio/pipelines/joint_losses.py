@@ -43,6 +43,19 @@ def without_scale(latents: Float[Tensor, "*batch channels"]) -> Float[Tensor, "*
     return (latents - mean) / std * std.detach() + mean.detach()
 
 
+def followed(
+    rendered: Float[Tensor, "*batch channels"], encoded: Float[Tensor, "*batch channels"]
+) -> Float[Tensor, "*batch channels"]:
+    """A render R with the gradient of R = E(x) + r, where the error r is held: what is asked of D(R) is then asked of
+    the encoder too.
+
+    A straight-through estimator (Bengio et al. 2013): scenes that follow the encoder render what it changes, and r is
+    noise of just the kind that the decoder will meet. Louder latents would always win against it, so that scale and
+    shift have no gradient, see `without_scale`."""
+    target = without_scale(encoded)
+    return rendered + target - target.detach()
+
+
 def latent_variation(raw: Float[Tensor, "batch h w channels"]) -> Float[Tensor, ""]:
     """Total variation of raw latents as IG-AE weighs it: the norms of the differences along rows and along columns,
     over the whole batch, divided by h + w (`compute_tv` with p, q = 2, 1)."""

@@ -13,7 +13,7 @@ from latent_nerfstudio.fields.planes import total_variation
 from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.latent_space.resolution import mask_of_latent
 from latent_nerfstudio.pipelines.igae_pipeline import REFRESH_MOMENTUM, REFRESH_STEPS, mask_of_latents
-from latent_nerfstudio.pipelines.joint_losses import latent_variation
+from latent_nerfstudio.pipelines.joint_losses import latent_variation, without_scale
 
 START = 3
 """First step of joint training in these tests."""
@@ -218,6 +218,36 @@ def test_an_rgb_loss_for_the_decoder_alone(balls, kl):
     losses = joint_losses(pipeline := joint_pipeline_of(balls, kl, rgb_loss_trains_scenes=False))
     assert reached(pipeline, losses["rgb_loss"]) == {"decoder"}
     assert reached(pipeline, losses["latent_loss"]) == SCENES | {"encoder"}
+
+
+def test_an_rgb_loss_that_trains_the_encoder_as_well(balls, kl):
+    """Its value stays, and so do the gradients of the others; the encoder gets that of the decoder's input."""
+    plain, pipeline = (joint_pipeline_of(balls, kl, rgb_loss_trains_encoder=flag).eval() for flag in (False, True))
+    expected, loss = (one.get_train_loss_dict(START)[1]["rgb_loss"] for one in (plain, pipeline))
+    assert float(loss) == float(expected)
+    assert reached(pipeline, loss) == SCENES | {"decoder", "encoder"}
+    cameras, batch = pipeline.datamanager.next_train_images(START)
+    encoded = pipeline.space.encode(batch["image"])
+    seen = pipeline.latent_model.renderer.render_latents(cameras)[0].detach().requires_grad_()
+    (upstream,) = torch.autograd.grad((pipeline.decode(seen, 32, 32) - batch["image"]).square().mean(), seen)
+    pipeline.zero_grad()
+    (without_scale(encoded) * upstream).sum().backward()
+    wanted = [parameter.grad.clone() for parameter in pipeline.space.autoencoder.encoder_parameters()]
+    pipeline.zero_grad()
+    pipeline.get_train_loss_dict(START)[1]["rgb_loss"].backward()
+    for parameter, gradient in zip(pipeline.space.autoencoder.encoder_parameters(), wanted, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, atol=1e-6, rtol=1e-3)
+
+
+def test_real_images_are_not_enlarged_with_the_scenes_pictures(balls, kl, photos):
+    settings = {"real_images": photos, "real_images_per_batch": 2, "real_loss_weight": 1.0}
+    plain, enlarged = (joint_pipeline_of(balls, kl, **settings).eval() for _ in range(2))
+    enlarged.space.autoencoder.enlarge = 2
+    enlarged.prepare_real_images()
+    losses = {one: one.get_train_loss_dict(START)[1] for one in (plain, enlarged)}
+    assert float(losses[enlarged]["real_loss"]) == pytest.approx(float(losses[plain]["real_loss"]), rel=1e-5)
+    assert abs(float(losses[enlarged]["autoencoder_loss"] / losses[plain]["autoencoder_loss"]) - 1) > 1e-2
+    assert enlarged.space.autoencoder.enlarge == 2
 
 
 def test_scenes_that_joint_training_leaves_alone(balls, kl):
