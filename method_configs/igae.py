@@ -21,7 +21,7 @@ Rates = Dict[str, Tuple[float, float]]
 """Learning rate of each parameter group at the beginning of the warm-up and of joint training."""
 
 RATES: Rates = {
-    "planes": (LEARNING_RATES["planes"], 2e-2),
+    "planes": (4e-2, 2e-2),
     "shared_planes": (LEARNING_RATES["shared_planes"], 2e-2),
     "mlp": (LEARNING_RATES["mlp"], 3e-3),
     "decoder": (4e-4, 4e-4),

@@ -1,6 +1,6 @@
 """`latent-triplane`, and `triplane`: the same model on RGB, the baseline of every comparison."""
 
-from typing import Any, Mapping
+from typing import Any, Mapping, Optional
 
 from nerfstudio.engine.optimizers import OptimizerConfig
 from nerfstudio.plugins.types import MethodSpecification
@@ -20,8 +20,11 @@ from latent_nerfstudio.pipelines.latent_pipeline import LatentPipelineConfig
 NEVER = 1_000_000
 """Interval of what a run does not do by itself: Nerfstudio's evaluations would cost more than the training."""
 
-LEARNING_RATES = {"planes": 4e-2, "shared_planes": 4e-2, "mlp": 5e-3, "decoder": 4e-3}
+LEARNING_RATES = {"planes": 8e-2, "shared_planes": 4e-2, "mlp": 5e-3, "decoder": 4e-3}
 """Of each parameter group; the decoder's is for the bundled one of 0.9 M parameters."""
+
+ALIGNMENT_RATES = {**LEARNING_RATES, "planes": 4e-2}
+"""The same at the beginning of RGB alignment."""
 
 SCENE_GROUPS = ("planes", "shared_planes")
 """Parameter groups of tri-planes that hold a row a scene; base planes are among them."""
@@ -42,8 +45,11 @@ def run(
     max_num_iterations: int,
     pipeline: LatentPipelineConfig,
     learning_rates: Mapping[str, float] = LEARNING_RATES,
+    alignment_rates: Optional[Mapping[str, float]] = None,
 ) -> LatentTrainerConfig:
-    """A run of a method: Adam, and schedules that end with the stages."""
+    """A run of a method: Adam, and schedules that end with the stages; RGB alignment begins with rates of its own, or
+    with the same."""
+    later = alignment_rates or learning_rates
     return LatentTrainerConfig(
         method_name=method_name,
         max_num_iterations=max_num_iterations,
@@ -53,7 +59,10 @@ def run(
         steps_per_eval_all_images=NEVER,
         pipeline=pipeline,
         optimizers={
-            name: {"optimizer": adam(name, pipeline, lr), "scheduler": StagedSchedulerConfig()}
+            name: {
+                "optimizer": adam(name, pipeline, lr),
+                "scheduler": StagedSchedulerConfig(alignment_factor=later[name] / lr),
+            }
             for name, lr in learning_rates.items()
         },
         viewer=ViewerOptions(websocket_host=LOCAL),
@@ -76,6 +85,7 @@ latent_triplane = MethodSpecification(
                 )
             ),
         ),
+        alignment_rates=ALIGNMENT_RATES,
     ),
     description="Tri-planes in the latent space of an autoencoder, for one scene or many.",
 )
