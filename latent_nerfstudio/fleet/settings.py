@@ -119,10 +119,10 @@ def enlarge_of(request: FitRequest, bundle: SharedBundle, output: Path) -> int:
     if request.enlarge is not None:
         check_enlarge(request.enlarge, factor, "give another --enlarge")
         return request.enlarge
-    kept = kept_settings(output)
-    enlarge = kept.get("enlarge", 1)
-    if kept and is_enlargement(enlarge, factor):
-        return enlarge
+    if (output / FILE).is_file():
+        kept = kept_settings(output).get("enlarge", 1)
+        if is_enlargement(kept, factor):
+            return kept
     data = request.data.expanduser().resolve()
     return bundle.usual_enlarge(longest_side(select_scenes(find_scenes(data), request.scenes, data)))
 
