@@ -175,7 +175,8 @@ def pixel_rays(cameras: Cameras, places: Int[Tensor, "rays 3"], is_plain: Option
     local = torch.stack([(column + 0.5 - cx) / fx, -(row + 0.5 - cy) / fy, -torch.ones_like(fx)], dim=-1)
     norm = local.norm(dim=-1, keepdim=True)
     pose = cameras.camera_to_worlds[index]
-    metadata = {name: value[index] for name, value in (cameras.metadata or {}).items()}
+    noted = (cameras.metadata or {}).items()  # the viewer notes a number, which is of all rays
+    metadata = {name: value[index] if isinstance(value, Tensor) else value for name, value in noted}
     return RayBundle(
         origins=pose[:, :, 3],
         directions=(pose[:, :, :3] * (local / norm)[:, None]).sum(dim=-1),

@@ -12,13 +12,17 @@ def places_of(count=50):
     return torch.stack([torch.randint(3, (count,)), torch.randint(11, (count,)), torch.randint(17, (count,))], dim=1)
 
 
-@pytest.mark.parametrize("change", ["nothing", "no distortion", "distortion", "fisheye", "equirectangular", "times"])
+@pytest.mark.parametrize(
+    "change", ["nothing", "no distortion", "distortion", "fisheye", "equirectangular", "times", "notes of the viewer"]
+)
 def test_rays_are_those_of_nerfstudio(change):
     cameras = camera_of(17, 11, count=3, scene=2)
     if change in ("no distortion", "distortion"):
         cameras.distortion_params = torch.tensor([0.1, -0.02, 0, 0, 0.01, 0]).expand(3, 6) * (change == "distortion")
     if change in ("fisheye", "equirectangular"):
         cameras.camera_type = torch.full((3, 1), CameraType[change.upper()].value)
+    if change == "notes of the viewer":
+        cameras.metadata["cam_idx"] = 0
     if change == "times":
         cameras.times = torch.tensor([[0.0], [0.5], [1.0]])
     places = places_of()
@@ -31,6 +35,7 @@ def test_rays_are_those_of_nerfstudio(change):
     assert (rays.times is None) == (change != "times") and (
         rays.times is None or torch.equal(rays.times, expected.times)
     )
+    assert set(rays.metadata) == set(expected.metadata)
     for name in ("directions_norm", "scene_index"):
         torch.testing.assert_close(rays.metadata[name], expected.metadata[name])
 
