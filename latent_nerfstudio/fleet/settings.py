@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
 from latent_nerfstudio.data.scenes_dataparser import find_scenes, select_scenes
 from latent_nerfstudio.data.sources import longest_side
@@ -109,7 +109,7 @@ def resolved(request: FitRequest, method: "LatentTrainerConfig") -> Inventory:
 def hash_for(bundle: SharedBundle, output: Path) -> str:
     """The hash of a bundle or, of `bundled` in an output that was begun with another scene encoder of it, the former:
     scenes look the same against both, so that those that are finished stay and all name one."""
-    begun = str(kept_settings(output).get("bundle"))
+    begun = str((kept_settings(output) or {}).get("bundle"))
     return begun if bundle.stands_for(begun) else bundle.hash
 
 
@@ -119,10 +119,10 @@ def enlarge_of(request: FitRequest, bundle: SharedBundle, output: Path) -> int:
     if request.enlarge is not None:
         check_enlarge(request.enlarge, factor, "give another --enlarge")
         return request.enlarge
-    if (output / FILE).is_file():
-        kept = kept_settings(output).get("enlarge", 1)
-        if is_enlargement(kept, factor):
-            return kept
+    kept = kept_settings(output)
+    times = None if kept is None else kept.get("enlarge", 1)
+    if is_enlargement(times, factor):
+        return times
     data = request.data.expanduser().resolve()
     return bundle.usual_enlarge(longest_side(select_scenes(find_scenes(data), request.scenes, data)))
 
@@ -146,19 +146,18 @@ class ChunkJob:
         return ChunkJob(self.inventory, self.names[:middle]), ChunkJob(self.inventory, self.names[middle:])
 
 
-def kept_settings(output: Path) -> Dict[str, Any]:
-    """What OUTPUT/settings.json says; nothing where there is none."""
+def kept_settings(output: Path) -> Optional[Dict[str, Any]]:
+    """What OUTPUT/settings.json says; None where there is none."""
     path = output / FILE
-    return read_json(path, AGAIN, LARGEST_TEXT) if path.is_file() else {}
+    return read_json(path, AGAIN, LARGEST_TEXT) if path.is_file() else None
 
 
 def keep_settings(output: Path, ours: Dict[str, Any]) -> None:
     """Writes OUTPUT/settings.json, or makes sure that it says the same."""
-    path = output / FILE
-    if not path.is_file():
+    path, theirs = output / FILE, kept_settings(output)
+    if theirs is None:
         write_text(path, json.dumps(ours, indent=2))
         return
-    theirs = kept_settings(output)
     theirs = {**{name: ours[name] for name in LATER if name in ours}, **theirs}
     others = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
     if others:

@@ -177,12 +177,9 @@ class IGAEPipeline(LatentPipeline):
         cameras, batch = self.datamanager.next_train_images(step, self.crop_at(step))
         with torch.set_grad_enabled(self.config.update_scenes):
             rendered, outputs = self.render_latents(cameras, batch)
-        real = self.real_batch(step)
         with self.autocast():
             encoded = self.space.encode(batch["image"])
-            with self.space.autoencoder.as_they_are():
-                encoded_real = [self.space.encode(images) for images in real]
-        errors = self.errors(batch, encoded, rendered, real, encoded_real)
+        errors = self.errors(batch, encoded, rendered, self.real_batch(step))
         losses = {name: getattr(self.config, f"{name}_weight") * error for name, error in errors.items()}
         if self.config.update_scenes:
             losses.update(self.scene_regularizers(outputs))
@@ -213,20 +210,19 @@ class IGAEPipeline(LatentPipeline):
         self.space.normalizer.follow(shown, REFRESH_MOMENTUM)
         self.space.encode_background()
 
-    def real_batch(self, step: int) -> List[Float[Tensor, "n height width 3"]]:
-        """The real images of a step as a batch; none without them."""
+    def real_batch(self, step: int) -> Optional[Float[Tensor, "n height width 3"]]:
+        """The real images of a step; None without them."""
         if self.real_images is None:
-            return []
+            return None
         images = self.real_images.batch(step, self.config.real_images_per_batch, self.crop_at(step))
-        return [to_device(images, self.device)]
+        return to_device(images, self.device)
 
     def errors(
         self,
         batch: Dict[str, Any],
         encoded: Float[Tensor, "n h w channels"],
         rendered: Float[Tensor, "n h w channels"],
-        real: List[Tensor],
-        encoded_real: List[Tensor],
+        real: Optional[Float[Tensor, "photos height width 3"]],
     ) -> Dict[str, Tensor]:
         """All losses without their weights: L_latent, L_RGB and L_ae of the scenes' pictures, and L_ae of real images.
 
@@ -234,8 +230,7 @@ class IGAEPipeline(LatentPipeline):
             batch: `image` [n, H, W, 3], and maybe `mask`.
             encoded: latents of these pictures.
             rendered: latents of their cameras.
-            real: a batch of real images, or none.
-            encoded_real: their latents.
+            real: a batch of real images, or None.
         """
         config, image, mask = self.config, batch["image"], batch.get("mask")
         seen = rendered if config.rgb_loss_trains_scenes else rendered.detach()
@@ -249,13 +244,13 @@ class IGAEPipeline(LatentPipeline):
             "rgb_loss": masked_mse(render, image, mask),
             "autoencoder_loss": masked_mse(reconstruction, image, mask),
         }
-        return {**errors, **(self.real_errors(real[0], encoded_real[0]) if real else {})}
+        return {**errors, **({} if real is None else self.real_errors(real))}
 
-    def real_errors(
-        self, image: Float[Tensor, "n height width 3"], encoded: Float[Tensor, "n h w channels"]
-    ) -> Dict[str, Tensor]:
-        """L_ae of real images, without weights."""
+    def real_errors(self, image: Float[Tensor, "n height width 3"]) -> Dict[str, Tensor]:
+        """L_ae of real images as they are, without weights."""
         with self.space.autoencoder.as_they_are():
+            with self.autocast():
+                encoded = self.space.encode(image)
             decoded = self.decode(self.with_noise(encoded), *image.shape[1:3])
         errors = {"real_loss": masked_mse(decoded, image)}
         if self.lpips is not None:

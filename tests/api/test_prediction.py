@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from nerfstudio.cameras.cameras import Cameras
+from nerfstudio.cameras.cameras import Cameras, CameraType
 from PIL import Image
 from tiny import camera_of, poses_around, write_bundle_with_encoder
 
@@ -92,6 +92,7 @@ def away(cameras):
         (0, lambda c: c[:0], "photos: expected at least one, got none"),
         (2, lambda c: c[:1], "cameras: expected one for each of 2 photos, got 1"),
         (2, lambda c: cameras_of(2, width=7), "expected 1 perspective cameras of 8 x 9 pixels, got others"),
+        (2, lambda c: spoilt(c, "camera_type", CameraType.FISHEYE.value), "expected 1 perspective cameras of 8 x 9"),
         (3, lambda c: c[torch.tensor([0, 0, 0])], "poses: expected one of its own for each photo, got 3"),
         (2, lambda c: spoilt(c, "camera_to_worlds"), "cameras, pose of 'photo 0': expected finite numbers"),
         (2, lambda c: spoilt(c, "fx"), "cameras, fx: expected a positive number of pixels, got nan for 'photo 0'"),
