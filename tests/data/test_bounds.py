@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scene_files import ball_mask, poses_around
+from scene_folders import ball_mask, poses_around
 
 from latent_nerfstudio.data.bounds import (
     camera_focus,
@@ -15,11 +15,14 @@ from latent_nerfstudio.data.bounds import (
 )
 
 
-def carve_ball(count=24, size=128, radius=0.6, focal=131.25, poses=None):
-    poses = poses_around(count) if poses is None else poses
-    masks = [ball_mask(pose, focal, size, radius) for pose in poses]
-    focals, centres = np.full(len(poses), focal), np.full(len(poses), size / 2)
-    return silhouette_bounds(masks, poses[:, :3], focals, focals, centres, centres)
+def carve(masks, poses, focal=131.25, centre=(64.0, 64.0)):
+    """The box of masks that cameras of one lens took."""
+    return silhouette_bounds(masks, poses[:, :3], *(np.full(len(poses), x) for x in (focal, focal, *centre)))
+
+
+def carve_ball(poses, size=128):
+    focal = 131.25 * size / 128
+    return carve([ball_mask(pose, focal, size, 0.6) for pose in poses], poses, focal, (size / 2, size / 2))
 
 
 def test_union_of_boxes_by_hand():
@@ -71,7 +74,7 @@ def test_camera_focus_of_parallel_cameras_is_finite():
 
 @pytest.mark.parametrize("size", [40, 128, 400])
 def test_carved_box_holds_the_ball_and_is_tight(size):
-    box = carve_ball(size=size, focal=131.25 * size / 128)
+    box = carve_ball(poses_around(24), size)
     assert (box[0] <= -0.6).all() and (box[1] >= 0.6).all()
     assert np.abs(box).max() < 0.68 + 4.0 / size
 
@@ -80,9 +83,7 @@ def test_carved_box_follows_the_scene_and_its_scale():
     poses = poses_around(24, radius=260.0)
     masks = [ball_mask(pose, 131.25, 128, 60.0) for pose in poses]
     poses[:, :3, 3] += [1000.0, 0.0, -500.0]
-    ones = np.ones(24)
-    box = silhouette_bounds(masks, poses[:, :3], 131.25 * ones, 131.25 * ones, 64 * ones, 64 * ones)
-    assert box is not None
+    box = carve(masks, poses)
     np.testing.assert_allclose(box.mean(axis=0), [1000.0, 0.0, -500.0], atol=8.0)
     assert (box[1] - box[0] < 150.0).all() and (box[1] - box[0] > 120.0).all()
 
@@ -96,42 +97,32 @@ def test_carved_box_holds_a_thin_rod():
         mask = np.zeros((128, 128), dtype=bool)
         mask[(64 + 131.25 * y / z).astype(int), (64 + 131.25 * x / -z).astype(int)] = True
         masks.append(mask)
-    ones = np.ones(24)
-    box = silhouette_bounds(masks, poses[:, :3], 131.25 * ones, 131.25 * ones, 64 * ones, 64 * ones)
-    assert box is not None
+    box = carve(masks, poses)
     assert box[0, 2] <= -0.8 and box[1, 2] >= 0.8
     assert np.abs(box[:, :2]).max() < 0.2
 
 
 def test_close_ups_do_not_carve_what_they_do_not_show():
     # The ball fills more than these images, so a point off the image may still be in the scene.
-    far = poses_around(12, radius=2.6)
-    close = poses_around(12, radius=1.0, seed=1)
-    box = carve_ball(poses=np.concatenate([far, close]))
+    box = carve_ball(np.concatenate([poses_around(12), poses_around(12, radius=1.0, seed=1)]))
     assert (box[0] <= -0.6).all() and (box[1] >= 0.6).all()
 
 
 def test_principal_point_off_centre_is_respected():
     poses = poses_around(24)
     masks = [np.roll(ball_mask(pose, 131.25, 128, 0.4), (9, -14), axis=(0, 1)) for pose in poses]
-    ones = np.ones(24)
-    box = silhouette_bounds(masks, poses[:, :3], 131.25 * ones, 131.25 * ones, 50.0 * ones, 73.0 * ones)
-    assert box is not None
+    box = carve(masks, poses, centre=(50.0, 73.0))
     assert (box[0] <= -0.4).all() and (box[1] >= 0.4).all() and np.abs(box).max() < 0.52
 
 
 def test_silhouettes_that_contradict_each_other_give_none():
     # Poses in OpenCV's convention, taken for OpenGL's, look away from the scene.
     poses = poses_around(24) @ np.diag([1.0, -1.0, -1.0, 1.0])
-    masks = [ball_mask(pose, 131.25, 128, 0.3) for pose in poses_around(24)]
-    ones = np.ones(24)
-    assert silhouette_bounds(masks, poses[:, :3], 131.25 * ones, 131.25 * ones, 64 * ones, 64 * ones) is None
+    assert carve([ball_mask(pose, 131.25, 128, 0.3) for pose in poses_around(24)], poses) is None
 
 
 def test_empty_silhouettes_give_none():
-    ones = np.ones(6)
-    masks = [np.zeros((32, 32), dtype=bool)] * 6
-    assert silhouette_bounds(masks, poses_around(6)[:, :3], 30 * ones, 30 * ones, 16 * ones, 16 * ones) is None
+    assert carve([np.zeros((128, 128), dtype=bool)] * 6, poses_around(6)) is None
 
 
 def test_opaque_images_cannot_carve():

@@ -12,6 +12,7 @@ from nerfstudio.data.dataparsers.colmap_dataparser import ColmapDataParserConfig
 from nerfstudio.data.dataparsers.instant_ngp_dataparser import InstantNGPDataParserConfig
 from nerfstudio.data.dataparsers.nerfstudio_dataparser import NerfstudioDataParserConfig
 from PIL import Image
+from scene_folders import write_blender
 from scipy.spatial.transform import Rotation
 from tiny import ball_image, datamanager_of, poses_around, write_ball
 
@@ -30,22 +31,6 @@ def prepared(data, source="identity", **settings):
     manager = datamanager_of(data, **settings)
     manager.prepare(space_of(source))
     return manager
-
-
-@pytest.fixture(scope="module")
-def blender(tmp_path_factory):
-    """A scene in the Blender layout: four views to train on and two to evaluate on."""
-    folder = tmp_path_factory.mktemp("blender")
-    for seed, (split, count) in enumerate({"train": 4, "val": 2, "test": 2}.items()):
-        (folder / split).mkdir()
-        frames = []
-        for index, pose in enumerate(poses_around(count, seed=seed)):
-            picture = ball_image(pose, (0.9, 0.2, 0.1), 24, 24, focal=24)
-            Image.fromarray(picture).save(folder / split / f"r_{index}.png")
-            frames.append({"file_path": f"./{split}/r_{index}", "transform_matrix": pose.tolist()})
-        meta = {"camera_angle_x": 2 * np.arctan(0.5), "frames": frames}
-        (folder / f"transforms_{split}.json").write_text(json.dumps(meta))
-    return folder
 
 
 # Loading
@@ -76,19 +61,10 @@ def test_preparing_fits_the_latent_space_once(balls, kl):
     assert space.normalizer.mean.tolist() == [7.0] * 4
 
 
-@pytest.mark.parametrize(("color", "value"), [("white", (1, 1, 1)), ("black", (0, 0, 0)), ("green", (0, 1, 0))])
-def test_transparency_shows_the_colour_of_the_dataparser(balls, color, value):
+@pytest.mark.parametrize(("color", "value"), [("white", (1, 1, 1)), ("green", (0, 1, 0)), (None, (0, 0, 1))])
+def test_transparency_shows_the_colour_of_the_dataparser_or_else_of_the_datamanager(balls, color, value):
     parser = ScenesDataParserConfig(data=balls, alpha_color=color)
-    manager = prepared(balls, dataparser=parser, background_color="red")
-    check_transparency(manager, value)
-
-
-def test_transparency_shows_the_colour_of_the_datamanager_where_the_dataparser_has_none(balls):
-    parser = ScenesDataParserConfig(data=balls, alpha_color=None)
-    check_transparency(prepared(balls, dataparser=parser, background_color="blue"), (0, 0, 1))
-
-
-def check_transparency(manager, value):
+    manager = prepared(balls, dataparser=parser, background_color="blue")
     for dataset, pictures in (
         (manager.train_dataset, manager.cached_train),
         (manager.eval_dataset, manager.cached_eval),
@@ -316,14 +292,15 @@ def test_nerfstudio_data(tmp_path, kl):
     assert len(manager.fixed_indices_eval_dataloader) == 2
 
 
-def test_blender_data(blender, kl):
-    manager = prepared(blender, kl, dataparser=BlenderDataParserConfig(data=blender))
+def test_blender_data(tmp_path, kl):
+    write_blender(tmp_path, train=4, val=2, test=2)
+    manager = prepared(tmp_path, kl, dataparser=BlenderDataParserConfig(data=tmp_path))
     assert manager.train_dataset.metadata["background_color"] == (1.0, 1.0, 1.0)
     rays, batch = manager.next_train(0)
     assert batch["raw_latent"].shape == (256, 4) and bool((rays.metadata["scene_index"] == 0).all())
     assert set(rays.camera_indices.flatten().tolist()) == {0, 1, 2, 3}
     camera, picture = manager.next_eval_image(0)
-    assert picture["image"].shape == (24, 24, 3)
+    assert picture["image"].shape == (8, 8, 3)
 
 
 def test_instant_ngp_data(tmp_path):

@@ -185,13 +185,6 @@ def test_a_text_file_by_the_name_of_a_picture(tmp_path, suffix):
         RealImages(tmp_path, 8, 8)
 
 
-def test_a_picture_that_ends_early(tmp_path):
-    Image.fromarray(noise(64, 64)).save(tmp_path / "whole.png")
-    (tmp_path / "part.png").write_bytes((tmp_path / "whole.png").read_bytes()[:2000])
-    with pytest.raises(ValueError, match=r"real images .*part.png: expected a readable image, got '.*'; export"):
-        RealImages(tmp_path, 8, 8)
-
-
 def test_a_picture_of_too_many_pixels(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(ValueError, match=r"real images .*: expected a readable image, got '.*exceeds limit.*'; export"):

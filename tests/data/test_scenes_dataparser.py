@@ -16,7 +16,7 @@ from nerfstudio.data.dataparsers.blender_dataparser import BlenderDataParserConf
 from nerfstudio.data.dataparsers.nerfstudio_dataparser import NerfstudioDataParserConfig
 from nerfstudio.data.datasets.base_dataset import InputDataset
 from PIL import Image
-from scene_files import write_balls, write_blender, write_image, write_srn, write_transforms
+from scene_folders import write_balls, write_blender, write_image, write_srn, write_transforms
 
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, color_name
 from latent_nerfstudio.fleet.plan import scene_folder
@@ -354,13 +354,6 @@ def test_views_in_train_and_test_are_warned_of(tmp_path):
         assert len(outputs_of(tmp_path).image_filenames) == 5
 
 
-def test_folder_without_scenes(tmp_path):
-    (tmp_path / "photos").mkdir()
-    write_image(tmp_path / "photos/a.png")
-    with pytest.raises(ValueError, match="expected a scene .*, got none in it or in its 1 subfolders; check --data"):
-        outputs_of(tmp_path)
-
-
 def test_forgotten_data_names_the_working_folder(tmp_path, monkeypatch):
     (tmp_path / "desk").mkdir()
     monkeypatch.chdir(tmp_path / "desk")
@@ -368,10 +361,19 @@ def test_forgotten_data_names_the_working_folder(tmp_path, monkeypatch):
         outputs_of(Path())
 
 
-def test_a_folder_within_a_scene(tmp_path):
+@pytest.mark.parametrize(
+    ("data", "got", "do"),
+    [
+        ("notes", "none in it or in its 1 subfolders", "check --data"),
+        ("cars/red/images", "none in it or in its 0 subfolders", "use --data .*cars/red"),
+        (".", "none in it or in its 2 subfolders", "use --data .*cars"),
+    ],
+)
+def test_a_folder_without_scenes_names_one_nearby(tmp_path, data, got, do):
     write_transforms(tmp_path / "cars/red")
-    with pytest.raises(ValueError, match=r"; use --data .*cars/red$"):
-        outputs_of(tmp_path / "cars/red/images")
+    write_image(tmp_path / "notes/photos/a.png")
+    with pytest.raises(ValueError, match=f"expected a scene .*, got {got}; {do}$"):
+        outputs_of(tmp_path / data)
 
 
 def test_a_scene_whose_folder_is_called_images(tmp_path):
@@ -384,12 +386,6 @@ def test_scenes_that_differ_in_case_alone(tmp_path):
     write_transforms(tmp_path / "Car")
     write_transforms(tmp_path / "car")
     with pytest.raises(ValueError, match="expected each scene once, got 'Car' and 'car'"):
-        outputs_of(tmp_path)
-
-
-def test_scenes_one_level_too_deep(tmp_path):
-    write_transforms(tmp_path / "cars/red")
-    with pytest.raises(ValueError, match=r"; use --data .*cars$"):
         outputs_of(tmp_path)
 
 
