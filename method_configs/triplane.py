@@ -20,7 +20,7 @@ from latent_nerfstudio.pipelines.latent_pipeline import LatentPipelineConfig
 NEVER = 1_000_000
 """Interval of what a run does not do by itself: Nerfstudio's evaluations would cost more than the training."""
 
-LEARNING_RATES = {"planes": 8e-2, "shared_planes": 4e-2, "mlp": 5e-3, "decoder": 4e-3}
+LEARNING_RATES = {"planes": 0.12, "shared_planes": 4e-2, "mlp": 5e-3, "decoder": 4e-3}
 """Of each parameter group; the decoder's is for the bundled one of 0.9 M parameters."""
 
 ALIGNMENT_RATES = {**LEARNING_RATES, "planes": 4e-2}

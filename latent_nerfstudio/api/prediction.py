@@ -11,7 +11,7 @@ from torch import Tensor
 from latent_nerfstudio.api.codec import AT_ONCE, Images, as_batch, as_numbers
 from latent_nerfstudio.api.scene_folder import check_fit
 from latent_nerfstudio.api.scenes import Scenes
-from latent_nerfstudio.data.latent_cache import group_by
+from latent_nerfstudio.data.latent_cache import encode_images, group_by
 from latent_nerfstudio.data.validation import check_poses, check_positive
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.latent_space.autoencoder import check_enlarge
@@ -104,8 +104,8 @@ def photos_of(
     chosen = spread_views(placed.camera_to_worlds[..., 3]).tolist()
     for group in group_by([hash(tuple(pictures[i].shape)) for i in chosen]).values():
         members = [chosen[i] for i in group]
-        parts = as_batch([pictures[i] for i in members]).split(space.autoencoder.at_once(AT_ONCE))
-        latents = torch.cat([space.encode(part.to(model.device)) for part in parts]).permute(0, 3, 1, 2)[None]
+        raw = torch.stack(encode_images(list(as_batch([pictures[i] for i in members])), space.autoencoder, AT_ONCE))
+        latents = space.normalizer(raw.to(model.device)).permute(0, 3, 1, 2)[None]
         usable = None
         if masks is not None:
             usable = torch.stack([mask_of_latent(torch.as_tensor(masks[i]), space.downscale_factor) for i in members])

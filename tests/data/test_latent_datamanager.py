@@ -16,6 +16,7 @@ from scene_folders import write_blender
 from scipy.spatial.transform import Rotation
 from tiny import ball_image, datamanager_of, poses_around, write_ball
 
+from latent_nerfstudio.data.latent_cache import encode_images
 from latent_nerfstudio.data.latent_datamanager import LatentDataManager, over_background, scene_indices
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
@@ -98,7 +99,7 @@ def test_rays_and_latents_of_a_batch_belong_together(request, source, scenes):
     manager.prepare(space)
     rays, batch = manager.next_train(3)
     cameras = latent_cameras(manager.train_dataset.cameras, space.downscale_factor)
-    raw = [space.autoencoder.encode(as_float(p["image"])[None])[0] for p in manager.cached_train]
+    raw = encode_images([p["image"] for p in manager.cached_train], space.autoencoder, 1)
     assert len(rays) == len(batch["raw_latent"]) == len(batch["position"])
     for i in range(0, len(rays), 17):
         picture = int(rays.camera_indices[i])
@@ -106,7 +107,7 @@ def test_rays_and_latents_of_a_batch_belong_together(request, source, scenes):
         assert (height, width) == tuple(raw[picture].shape[:2])
         expected = raw[picture][row, column]
         got = as_float(batch["raw_latent"][i : i + 1])[0]
-        torch.testing.assert_close(got, expected.detach(), atol=2e-3, rtol=2e-3)
+        torch.testing.assert_close(got, as_float(expected), atol=2e-2, rtol=2e-2)  # other batches, in bfloat16
         single = cameras.generate_rays(camera_indices=picture, keep_shape=True)
         torch.testing.assert_close(rays.directions[i], single.directions[row, column])
         torch.testing.assert_close(rays.origins[i], single.origins[row, column])

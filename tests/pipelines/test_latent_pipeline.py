@@ -130,7 +130,9 @@ def test_mixed_supervision_is_the_weighted_mean_of_both_losses(balls, kl):
     cameras, batch = pipeline.datamanager.next_train_images(0)
     latents, _ = pipeline.render_latents(cameras, batch)
     difference = latents - pipeline.space.encode(batch["image"])
-    torch.testing.assert_close(mixed["latent_loss"], 0.3 * difference.square().mean(), atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(
+        mixed["latent_loss"], 0.3 * difference.square().mean(), atol=1e-4, rtol=1e-2
+    )  # of bfloat16
 
 
 def test_mixed_supervision_trains_all_but_the_encoder(balls, kl):
