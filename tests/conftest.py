@@ -69,3 +69,15 @@ def mixed_sizes(tmp_path_factory):
     write_ball(folder / "large", TINTS[0], width=36, height=20)
     write_ball(folder / "small", TINTS[1], width=17, height=21, views=4)
     return folder
+
+
+@pytest.fixture(scope="session")
+def identity():
+    """The autoencoder that leaves RGB as it is."""
+    return "identity"
+
+
+@pytest.fixture
+def source(request):
+    """An autoencoder by the name of its fixture: `parametrize("source", ["kl", "identity"], indirect=True)`."""
+    return request.getfixturevalue(request.param)

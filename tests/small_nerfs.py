@@ -4,11 +4,10 @@ from typing import Any, Callable, Dict, Optional, Sequence
 
 import torch
 from nerfstudio.cameras.rays import RayBundle
-from nerfstudio.data.scene_box import SceneBox
 from nerfstudio.models.base_model import ModelConfig
+from tiny import cube
 
 from latent_nerfstudio.fields.kplanes_field import KPlanesDensityConfig, KPlanesFieldConfig
-from latent_nerfstudio.models.channel_nerf import ChannelNeRF
 from latent_nerfstudio.models.instant_ngp import LatentInstantNGPModelConfig
 from latent_nerfstudio.models.kplanes import KPlanesModelConfig
 from latent_nerfstudio.models.nerfacto import LatentNerfactoModelConfig
@@ -61,7 +60,14 @@ SMALL: Dict[str, Callable[..., ModelConfig]] = {
     "tensorf": small_tensorf,
     "vanilla": small_vanilla,
 }
-"""The methods, by name."""
+"""Nerfstudio's methods, by name."""
+
+REGULARIZERS = {
+    "nerfacto": {"interlevel_loss", "distortion_loss"},
+    "tensorf": {"tv_reg_density", "tv_reg_color"},
+    "vanilla": {"rgb_loss_coarse"},
+}
+"""Losses of theirs that hold in both stages."""
 
 
 def make_dense(nerf: Any) -> None:
@@ -80,12 +86,14 @@ def make_dense(nerf: Any) -> None:
         field.get_density = get_density
 
 
-def nerf_of(config: ModelConfig, num_channels: int = 4, side: float = 1.0, **kwargs: Any) -> ChannelNeRF:
-    """The NeRF of a config in a cube about the origin, of any channels."""
+def nerf_of(config: ModelConfig, num_channels: int = 4, side: float = 1.0, **kwargs: Any) -> Any:
+    """The NeRF of a config in a cube about the origin, of any channels; all cells of its grid may be occupied."""
     torch.manual_seed(0)
-    box = SceneBox(torch.tensor([[-side] * 3, [side] * 3]))
     kwargs = {"num_scenes": 1, "value_range": LINEAR, **kwargs}
-    return config.setup(scene_box=box, num_train_data=3, num_channels=num_channels, **kwargs)
+    nerf = config.setup(scene_box=cube(side), num_train_data=3, num_channels=num_channels, **kwargs)
+    if hasattr(nerf, "occupancy_grid"):
+        nerf.occupancy_grid.binaries[:] = True
+    return nerf
 
 
 def rays_at(count: int = 40, scenes: Optional[Sequence[int]] = None, spread: float = 0.8) -> RayBundle:

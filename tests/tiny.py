@@ -3,7 +3,7 @@
 import gc
 import json
 from pathlib import Path
-from typing import Any, Dict, Optional, Sequence, Tuple, Type
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple, Type
 
 import diffusers
 import numpy as np
@@ -19,14 +19,17 @@ from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.models.bundle_encoder import new_scene_encoder, write_scene_encoder
 from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
-from latent_nerfstudio.models.shared_bundle import read_shared_bundle
+from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
 from latent_nerfstudio.models.triplane import TriplaneModel, TriplaneModelConfig
 from latent_nerfstudio.pipelines.igae_pipeline import IGAEPipeline, IGAEPipelineConfig
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, LatentPipelineConfig
-from latent_nerfstudio.scene_encoder.network import SceneEncoderConfig
+from latent_nerfstudio.scene_encoder.network import SceneEncoder, SceneEncoderConfig
 
 TINTS = ((0.9, 0.2, 0.1), (0.1, 0.8, 0.3), (0.2, 0.3, 0.9))
 """Colours of the balls of different scenes."""
+
+SHARED = {"macro_features": 3, "num_base_planes": 2}
+"""Settings of a field whose scenes share base planes."""
 
 SMALL_ENCODER = {"grid": 4, "photo_width": 8, "point_width": 4, "fine_width": 8, "width": 8, "inner_width": 8}
 SMALL_ENCODER |= {"inner_blocks": 1}
@@ -143,6 +146,11 @@ def write_ball(
     return folder
 
 
+def cube(side: float = 1.0) -> SceneBox:
+    """The box [-side, side]^3."""
+    return SceneBox(torch.tensor([[-side] * 3, [side] * 3]))
+
+
 def small_nerf(**field: Any) -> TriplaneModelConfig:
     """A tri-plane NeRF that renders quickly."""
     settings: Dict[str, Any] = {"micro_features": 4, "resolution": 8, "hidden_width": 16, **field}
@@ -154,10 +162,9 @@ def triplane_of(
 ) -> TriplaneModel:
     """A tri-plane NeRF in the box [-1, 1]^3."""
     torch.manual_seed(0)
-    box = SceneBox(torch.tensor([[-1.0] * 3, [1.0] * 3]))
     config = config or small_nerf()
     kwargs = {"num_scenes": num_scenes, "num_channels": num_channels, **kwargs}
-    return config.setup(scene_box=box, num_train_data=1, **kwargs)
+    return config.setup(scene_box=cube(), num_train_data=1, **kwargs)
 
 
 def latent_model_of(source: Any = "identity", names: Sequence[str] = ("a", "b"), **settings: Any) -> LatentModel:
@@ -166,22 +173,25 @@ def latent_model_of(source: Any = "identity", names: Sequence[str] = ("a", "b"),
     metadata = {"scene_names": list(names), "background_color": (1.0, 1.0, 1.0)}
     settings = {"nerf": small_nerf(), "render_precision": "float32", **settings}
     config = LatentModelConfig(autoencoder=AutoencoderConfig(source=str(source)), **settings)
-    box = SceneBox(torch.tensor([[-1.0] * 3, [1.0] * 3]))
-    model = config.setup(scene_box=box, num_train_data=1, metadata=metadata)
+    model = config.setup(scene_box=cube(), num_train_data=1, metadata=metadata)
     fit_to_noise(model.latent_space)
     return model.eval()
 
 
-def write_bundle_with_encoder(folder: Path, source: Any = "identity") -> None:
-    """A bundle as folder/plain, and the same with a scene encoder of random weights as folder/run."""
+def random_encoder(bundle: SharedBundle) -> SceneEncoder:
+    """A small scene encoder for a bundle, of random weights."""
     torch.manual_seed(0)
-    model = latent_model_of(source, ["a"], nerf=small_nerf(macro_features=3, num_base_planes=2))
-    write_shared_bundle(folder / "plain", model, 1, {})
-    bundle = read_shared_bundle(str(folder / "plain"))
     encoder = new_scene_encoder(bundle, SceneEncoderConfig(**SMALL_ENCODER))
     for parameter in encoder.parameters():
         parameter.data.add_(0.1 * torch.randn_like(parameter))
-    write_scene_encoder(bundle, encoder, folder / "run", {})
+    return encoder
+
+
+def write_bundle_with_encoder(folder: Path, source: Any = "identity") -> None:
+    """A bundle as folder/plain, and the same with a scene encoder of random weights as folder/run."""
+    model = latent_model_of(source, ["a"], nerf=small_nerf(**SHARED))
+    bundle = read_shared_bundle(str(write_shared_bundle(folder / "plain", model, 1, {})))
+    write_scene_encoder(bundle, random_encoder(bundle), folder / "run", {})
 
 
 def fit_to_noise(space: Any) -> None:
@@ -204,14 +214,11 @@ def pipeline_config_of(
     """A small pipeline's config, with arithmetic in float32."""
     settings = {"autoencoder_precision": "float32", **settings}
     manager = {"latent_cache": "memory", "rays_per_batch": 512, **settings.pop("datamanager", {})}
-    nerf = settings.pop("nerf", small_nerf())
-    return kind(
-        datamanager=LatentDataManagerConfig(dataparser=ScenesDataParserConfig(data=data), **manager),
-        model=LatentModelConfig(
-            autoencoder=AutoencoderConfig(source=str(source)), nerf=nerf, render_precision="float32"
-        ),
-        **settings,
-    )
+    nerf, bundle = settings.pop("nerf", small_nerf()), settings.pop("shared_bundle", None)
+    model = LatentModelConfig(autoencoder=AutoencoderConfig(source=str(source)), nerf=nerf, render_precision="float32")
+    model.shared_bundle = None if bundle is None else str(bundle)
+    dataparser = ScenesDataParserConfig(data=data)
+    return kind(datamanager=LatentDataManagerConfig(dataparser=dataparser, **manager), model=model, **settings)
 
 
 def pipeline_of(data: Path, source: Any = "identity", **settings: Any) -> LatentPipeline:
@@ -223,7 +230,7 @@ def pipeline_of(data: Path, source: Any = "identity", **settings: Any) -> Latent
 def joint_config_of(data: Path, source: Any = "identity", **settings: Any) -> IGAEPipelineConfig:
     """The config of a small pipeline of joint training, of the scenes of `balls`."""
     manager = {"scenes_per_batch": 3, "images_per_batch": 4, **settings.pop("datamanager", {})}
-    nerf = settings.pop("nerf", small_nerf(macro_features=3, num_base_planes=2))
+    nerf = settings.pop("nerf", small_nerf(**SHARED))
     settings = {"joint_training_start": 3, "crop": None, **settings}
     config = pipeline_config_of(data, source, IGAEPipelineConfig, datamanager=manager, nerf=nerf, **settings)
     assert isinstance(config, IGAEPipelineConfig)
@@ -234,6 +241,30 @@ def joint_pipeline_of(data: Path, source: Any = "identity", **settings: Any) -> 
     """A small pipeline of joint training on the CPU."""
     torch.manual_seed(0)
     return joint_config_of(data, source, **settings).setup(device="cpu", test_mode="val")
+
+
+def fit(pipeline: LatentPipeline, steps: Iterable[int], lr: float = 0.01) -> List[Dict[str, float]]:
+    """Trains a pipeline through steps with Adam, its autoencoder more slowly; losses and metrics of each."""
+    rates = {"encoder": 0.002, "decoder": 0.002}
+    groups = [{"params": group, "lr": rates.get(name, lr)} for name, group in pipeline.get_param_groups().items()]
+    optimizer = torch.optim.Adam(groups, eps=1e-15)
+    pipeline.train()
+    history = []
+    for step in steps:
+        _, losses, metrics = pipeline.get_train_loss_dict(step)
+        optimizer.zero_grad()
+        torch.stack(list(losses.values())).sum().backward()
+        optimizer.step()
+        history.append({name: float(value.detach()) for name, value in {**losses, **metrics}.items()})
+    return history
+
+
+def spoil_latents(pipeline: LatentPipeline, scene: int) -> None:
+    """Makes the latents of a scene NaN."""
+    pipeline.prepare()
+    table: Any = pipeline.datamanager.table
+    table.values = table.values.float()
+    table.values[table.scene_starts[scene] : table.scene_starts[scene + 1]] = torch.nan
 
 
 def gradients(*tensors: Any) -> Tuple[bool, ...]:

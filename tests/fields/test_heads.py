@@ -7,11 +7,10 @@ import torch
 from nerfstudio.field_components import mlp as nerfstudio_mlp
 from nerfstudio.field_components.field_heads import DensityFieldHead, PredNormalsFieldHead, RGBFieldHead
 from nerfstudio.field_components.mlp import MLP
+from small_nerfs import LINEAR
 from torch import nn
 
 from latent_nerfstudio.fields.heads import Bounded, ScaledSoftplus, bound, color_heads, widen
-
-LINEAR = (-float("inf"), float("inf"))
 
 
 def color_mlp(layers=3, **settings):
@@ -87,6 +86,15 @@ def test_with_tiny_cuda_nn_the_network_is_built_anew(monkeypatch):
     network = mlp.tcnn_encoding[0]
     assert network.settings == {**before, "output_activation": "None"}
     torch.testing.assert_close(mlp(features), bound(network(features), (-1.0, 1.0)))
+
+
+@pytest.mark.parametrize("limits", [(0.0, 1.0), (-1.0, 1.0)])
+def test_limits_by_hand(limits):
+    """Values reach a thousandth beyond both ends, and 0 is in the middle."""
+    low, high = limits
+    margin = 0.001 * (high - low)
+    values = Bounded(limits)(torch.tensor([-100.0, 0.0, 100.0])).tolist()
+    assert values == pytest.approx([low - margin, (low + high) / 2, high + margin], abs=1e-6)
 
 
 def test_bounded_without_limits_is_the_identity():

@@ -32,11 +32,6 @@ def test_one_kind_of_planes_alone():
     torch.testing.assert_close(compose_planes(None, base, weights), torch.cat([2 * base, -base]))
 
 
-def test_gradients_of_the_composition():
-    parts = [torch.randn(*shape, dtype=torch.float64) for shape in ((2, 3, 1, 2, 2), (3, 3, 2, 2, 2), (2, 3))]
-    assert torch.autograd.gradcheck(compose_planes, [p.requires_grad_() for p in parts])
-
-
 # Sampling
 
 
@@ -71,12 +66,6 @@ def test_axes_of_the_planes(axes, third):
     coordinates = torch.stack([ramp.expand(5, 5), ramp[:, None].expand(5, 5)])
     sampled = sample_planes(coordinates.expand(1, 3, 2, 5, 5), torch.tensor([[[0.25, 0.5, 0.75]]]), axes)
     torch.testing.assert_close(sampled[0, :, 0] * 4, torch.tensor([[1.0, 2.0], [1.0, 3.0], list(third)]))
-
-
-def test_gradients_of_the_samples():
-    planes = torch.randn(1, 3, 2, 4, 4, dtype=torch.float64, requires_grad=True)
-    positions = (torch.rand(1, 6, 3, dtype=torch.float64) * 1.8 - 0.9).requires_grad_()
-    assert torch.autograd.gradcheck(sample_planes, (planes, positions))
 
 
 # Total variation

@@ -1,19 +1,21 @@
 """What the tests of shared bundles share: models that make one, models that start from one, and another NeRF."""
 
+import json
 from dataclasses import dataclass, field
-from typing import Any, Optional, Type
+from pathlib import Path
+from typing import Any, Callable, Dict, Optional, Type
 
 import torch
-from nerfstudio.data.scene_box import SceneBox
 from nerfstudio.models.base_model import Model, ModelConfig
-from tiny import latent_model_of, small_nerf
+from tiny import SHARED, cube, latent_model_of, small_nerf
 
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
+from latent_nerfstudio.models.bundle_folder import hash_folder
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 
 MICRO = {"micro_features": 4, "macro_features": 0, "num_base_planes": 0}
-MACRO = {"micro_features": 0, "macro_features": 3, "num_base_planes": 2}
-BOTH = {"micro_features": 4, "macro_features": 3, "num_base_planes": 2}
+MACRO = {"micro_features": 0, **SHARED}
+BOTH = {"micro_features": 4, **SHARED}
 
 WHITE = (1.0, 1.0, 1.0)
 
@@ -45,9 +47,16 @@ def started(
         render_precision="float32",
         **settings,
     )
-    scene_box = SceneBox(torch.tensor([[-box] * 3, [box] * 3]))
     metadata = {"scene_names": list(names), "background_color": color}
-    return config.setup(scene_box=scene_box, num_train_data=1, metadata=metadata).eval()
+    return config.setup(scene_box=cube(box), num_train_data=1, metadata=metadata).eval()
+
+
+def reseal(folder: Path, change: Callable[[Dict[str, Any]], Any] = lambda settings: None) -> None:
+    """Changes the settings in bundle.json, and the hash with them, as a stranger could."""
+    settings = json.loads((folder / "bundle.json").read_text())
+    change(settings)
+    settings["hash"] = hash_folder(folder, settings)
+    (folder / "bundle.json").write_text(json.dumps(settings))
 
 
 @dataclass

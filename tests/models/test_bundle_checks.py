@@ -1,15 +1,14 @@
 """What a bundle from a stranger may not say, although its hash is right."""
 
-import json
 import os
 import shutil
 
 import pytest
 import torch
+from bundles import reseal
 from safetensors.torch import load_file, save_file
-from tiny import latent_model_of, small_nerf
+from tiny import SHARED, latent_model_of, small_nerf
 
-from latent_nerfstudio.models.bundle_folder import hash_folder
 from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 
@@ -19,7 +18,7 @@ ABSENT = object()
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """Folder of a small bundle in RGB."""
-    model = latent_model_of(nerf=small_nerf(macro_features=3, num_base_planes=2))
+    model = latent_model_of(nerf=small_nerf(**SHARED))
     return write_shared_bundle(tmp_path_factory.mktemp("run"), model, 1, {"seconds": 3.0})
 
 
@@ -27,17 +26,6 @@ def written(tmp_path_factory):
 def bundle(written, tmp_path):
     """A copy that may be changed."""
     return shutil.copytree(written, tmp_path / "bundle")
-
-
-def seal(folder, settings):
-    """Writes settings with the hash that fits them and the tensors."""
-    (folder / "bundle.json").write_text(json.dumps({**settings, "hash": hash_folder(folder, settings)}))
-
-
-def settings_of(folder):
-    settings = json.loads((folder / "bundle.json").read_text())
-    del settings["hash"]
-    return settings
 
 
 @pytest.mark.parametrize(
@@ -59,21 +47,20 @@ def settings_of(folder):
     ],
 )
 def test_settings_that_are_none(bundle, part, name, value, message):
-    settings = settings_of(bundle)
-    place = settings[part] if part else settings
-    place[name] = value
-    if value is ABSENT:
-        del place[name]
-    seal(bundle, settings)
+    def change(settings):
+        place = settings[part] if part else settings
+        place[name] = value
+        if value is ABSENT:
+            del place[name]
+
+    reseal(bundle, change)
     with pytest.raises(ValueError, match=f"shared bundle .*{message}.*; copy the bundle again"):
         read_shared_bundle(str(bundle))
 
 
 def test_planes_that_no_memory_holds(bundle):
     """Features and sides are each within their limits; memory must not be taken before the product is looked at."""
-    settings = settings_of(bundle)
-    settings["field"].update(micro_features=4096, resolution=8192)
-    seal(bundle, settings)
+    reseal(bundle, lambda settings: settings["field"].update(micro_features=4096, resolution=8192))
     with pytest.raises(ValueError, match="field: expected planes of 1 to 268435456 numbers, got 4099 features of 8192"):
         read_shared_bundle(str(bundle))
 
@@ -92,7 +79,7 @@ def test_planes_that_no_memory_holds(bundle):
 def test_tensors_that_do_not_fit(bundle, name, change, message):
     tensors = {n: v.clone() for n, v in load_file(bundle / "shared.safetensors").items() if n != name}
     save_file(tensors if change is None else {**tensors, name: change}, bundle / "shared.safetensors")
-    seal(bundle, settings_of(bundle))
+    reseal(bundle)
     with pytest.raises(ValueError, match=message):
         read_shared_bundle(str(bundle))
 
@@ -114,8 +101,6 @@ def test_only_plain_files_of_known_names_are_opened(bundle):
 
 
 def test_an_mlp_of_other_settings(bundle):
-    settings = settings_of(bundle)
-    settings["field"]["hidden_width"] = 32
-    seal(bundle, settings)
+    reseal(bundle, lambda settings: settings["field"].update(hidden_width=32))
     with pytest.raises(ValueError, match="expected base planes and an MLP of its own settings, got others"):
         latent_model_of(shared_bundle=str(bundle))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from bundles import started
-from tiny import latent_model_of, small_nerf
+from tiny import SHARED, latent_model_of, small_nerf
 
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.models.bundle_start import start_decoder
@@ -11,12 +11,12 @@ from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 from latent_nerfstudio.scene_files.model_scenes import holds_bundle
 
-SOURCES = pytest.mark.parametrize("source", ["kl", "taesd"])
+SOURCES = pytest.mark.parametrize("source", ["kl", "taesd"], indirect=True)
 
 
 def aligned_model(source):
     """A latent model whose decoder alone was trained."""
-    model = latent_model_of(source, ["a", "b"], nerf=small_nerf(macro_features=3, num_base_planes=2))
+    model = latent_model_of(source, ["a", "b"], nerf=small_nerf(**SHARED))
     with torch.no_grad():
         for parameter in model.latent_space.autoencoder.decoder_parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
@@ -24,8 +24,7 @@ def aligned_model(source):
 
 
 @SOURCES
-def test_the_autoencoder_stays_as_it_came(request, tmp_path, source):
-    source = request.getfixturevalue(source)
+def test_the_autoencoder_stays_as_it_came(tmp_path, source):
     model = aligned_model(source)
     write_shared_bundle(tmp_path, model, 1, {})
     bundle = read_shared_bundle(str(tmp_path))
@@ -37,9 +36,8 @@ def test_the_autoencoder_stays_as_it_came(request, tmp_path, source):
 
 
 @SOURCES
-def test_a_new_model_decodes_with_it(request, tmp_path, source):
+def test_a_new_model_decodes_with_it(tmp_path, source):
     """Renders go through the bundle's decoder, the ceiling through the autoencoder as it came."""
-    source = request.getfixturevalue(source)
     model = aligned_model(source)
     write_shared_bundle(tmp_path, model, 1, {})
     new, plain = started(tmp_path), latent_model_of(source, ["a"])

@@ -1,14 +1,12 @@
 """A scene encoder in a bundle: written, read, hashed, and what is refused."""
 
-import json
-
 import pytest
 import torch
-from bundles import BOTH, MACRO, bundle_model
-from tiny import SMALL_ENCODER
+from bundles import BOTH, MACRO, bundle_model, reseal
+from tiny import SMALL_ENCODER, random_encoder
 
 from latent_nerfstudio.models.bundle_encoder import new_scene_encoder, read_scene_encoder, write_scene_encoder
-from latent_nerfstudio.models.bundle_folder import ENCODER_FILE, hash_folder
+from latent_nerfstudio.models.bundle_folder import ENCODER_FILE
 from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 from latent_nerfstudio.scene_encoder.network import SceneEncoderConfig
@@ -20,16 +18,8 @@ def plain(tmp_path):
     return read_shared_bundle(str(tmp_path / "plain"))
 
 
-def trained(bundle):
-    torch.manual_seed(0)
-    encoder = new_scene_encoder(bundle, SceneEncoderConfig(**SMALL_ENCODER))
-    for parameter in encoder.parameters():
-        parameter.data.add_(0.1 * torch.randn_like(parameter))
-    return encoder
-
-
 def test_it_comes_back_in_half_precision_and_is_part_of_the_hash(plain, tmp_path):
-    encoder = trained(plain)
+    encoder = random_encoder(plain)
     write_scene_encoder(plain, encoder, tmp_path / "run", {"steps": 3})
     bundle = read_shared_bundle(str(tmp_path / "run"))
     again = read_scene_encoder(bundle)
@@ -42,19 +32,11 @@ def test_it_comes_back_in_half_precision_and_is_part_of_the_hash(plain, tmp_path
 
 
 def test_another_encoder_replaces_it_and_makes_another_hash(plain, tmp_path):
-    write_scene_encoder(plain, trained(plain), tmp_path / "first", {})
+    write_scene_encoder(plain, random_encoder(plain), tmp_path / "first", {})
     first = read_shared_bundle(str(tmp_path / "first"))
     write_scene_encoder(first, new_scene_encoder(first, SceneEncoderConfig(**SMALL_ENCODER)), tmp_path / "second", {})
     second = read_shared_bundle(str(tmp_path / "second"))
     assert len({plain.hash, first.hash, second.hash}) == 3 and second.scenes_hash == plain.hash
-
-
-def rewrite(folder, **changes):
-    """Changes bundle.json, and its hash with it, as a stranger could."""
-    settings = json.loads((folder / "bundle.json").read_text())
-    settings.update(changes)
-    settings["hash"] = hash_folder(folder, settings)
-    (folder / "bundle.json").write_text(json.dumps(settings))
 
 
 @pytest.mark.parametrize(
@@ -71,26 +53,26 @@ def rewrite(folder, **changes):
     ],
 )
 def test_settings_of_strangers_are_checked_before_anything_is_built(plain, tmp_path, encoder, words):
-    folder = write_scene_encoder(plain, trained(plain), tmp_path / "run", {})
-    rewrite(folder, scene_encoder=encoder)
+    folder = write_scene_encoder(plain, random_encoder(plain), tmp_path / "run", {})
+    reseal(folder, lambda settings: settings.update(scene_encoder=encoder))
     with pytest.raises(ValueError, match=words):
         read_shared_bundle(str(folder))
 
 
 def test_weights_of_another_bundle_absent_or_not_finite_are_refused(plain, tmp_path):
-    folder = write_scene_encoder(plain, trained(plain), tmp_path / "run", {})
+    folder = write_scene_encoder(plain, random_encoder(plain), tmp_path / "run", {})
     write_shared_bundle(tmp_path / "other", bundle_model("identity", **{**BOTH, "num_base_planes": 5}), 7, {})
     other = read_shared_bundle(str(tmp_path / "other"))
-    foreign = write_scene_encoder(other, trained(other), tmp_path / "foreign", {})
+    foreign = write_scene_encoder(other, random_encoder(other), tmp_path / "foreign", {})
     (folder / ENCODER_FILE).write_bytes((foreign / ENCODER_FILE).read_bytes())
-    rewrite(folder)
+    reseal(folder)
     with pytest.raises(ValueError, match="expected the scene encoder of this bundle, got .*to_weights"):
         read_scene_encoder(read_shared_bundle(str(folder)))
     (folder / ENCODER_FILE).unlink()
-    rewrite(folder)
+    reseal(folder)
     with pytest.raises(ValueError, match="expected the scene encoder of this bundle"):
         read_scene_encoder(read_shared_bundle(str(folder)))
-    encoder = trained(plain)
+    encoder = random_encoder(plain)
     encoder.place.weight.data[0, 0] = torch.nan
     folder = write_scene_encoder(plain, encoder, tmp_path / "nan", {})
     with pytest.raises(ValueError, match="expected finite numbers"):
@@ -99,7 +81,7 @@ def test_weights_of_another_bundle_absent_or_not_finite_are_refused(plain, tmp_p
 
 def test_of_a_bundle_its_own_files_alone_are_copied_and_no_links_that_lead_out(plain, tmp_path):
     (plain.folder / "notes.txt").write_text("mine")
-    folder = write_scene_encoder(plain, trained(plain), tmp_path / "run", {})
+    folder = write_scene_encoder(plain, random_encoder(plain), tmp_path / "run", {})
     assert sorted(p.name for p in folder.iterdir()) == [
         "bundle.json",
         "scene_encoder.safetensors",
@@ -108,7 +90,7 @@ def test_of_a_bundle_its_own_files_alone_are_copied_and_no_links_that_lead_out(p
     (plain.folder / "shared.safetensors").rename(tmp_path / "secret")
     (plain.folder / "shared.safetensors").symlink_to(tmp_path / "secret")
     with pytest.raises(ValueError, match="shared.safetensors: expected a file within .*, got a link to"):
-        write_scene_encoder(plain, trained(plain), tmp_path / "other", {})
+        write_scene_encoder(plain, random_encoder(plain), tmp_path / "other", {})
     assert not (tmp_path / "other/shared_bundle").exists()
 
 

@@ -1,25 +1,17 @@
-"""Instant-NGP of any number of channels: rendering against a dense integral, its grid, crops, and captured scenes."""
+"""Instant-NGP of any number of channels: rendering against a loop, its grid and its config."""
 
 from types import SimpleNamespace
 
 import pytest
 import torch
 from nerfstudio.cameras.rays import RayBundle
-from nerfstudio.data.scene_box import SceneBox
 from nerfstudio.field_components.field_heads import FieldHeadNames
-from small_nerfs import rays_at, small_ngp
-from tiny import gradients
-
-INFINITE = (-float("inf"), float("inf"))
+from small_nerfs import nerf_of, rays_at, small_ngp
+from tiny import cube, gradients
 
 
-def model_of(num_channels=4, num_scenes=1, value_range=INFINITE, **settings):
-    torch.manual_seed(0)
-    box = SceneBox(torch.tensor([[-1.0] * 3, [1.0] * 3]))
-    options = {"num_channels": num_channels, "num_scenes": num_scenes, "value_range": value_range}
-    model = small_ngp(**settings).setup(scene_box=box, num_train_data=2, **options)
-    model.occupancy_grid.binaries[:] = True
-    return model
+def model_of(**settings):
+    return nerf_of(small_ngp(**settings))
 
 
 def test_rendering_against_a_loop_over_rays():
@@ -85,20 +77,9 @@ def test_the_grid_follows_the_field():
 
 def test_the_config_is_left_as_it_is():
     config = small_ngp()
-    model = config.setup(scene_box=SceneBox(torch.tensor([[-1.0] * 3, [1.0] * 3])), num_train_data=1)
+    model = config.setup(scene_box=cube(), num_train_data=1)
     assert config.render_step_size is None
     assert model.config.render_step_size == pytest.approx(12**0.5 / 24)
-
-
-def test_a_crop_leaves_its_part_of_the_box():
-    model, bundle = model_of(steps_across_box=200).eval(), rays_at(spread=0.2)
-    whole = model(bundle)["accumulation"]
-    halves = []
-    for low, high in (([-1, -1, -1], [0, 1, 1]), ([0, -1, -1], [1, 1, 1])):
-        model.render_aabb = SceneBox(torch.tensor([low, high], dtype=torch.float32))
-        halves.append(1 - model(bundle)["accumulation"])
-    # What both halves let through, one after the other, is what the whole lets through.
-    torch.testing.assert_close(halves[0] * halves[1], 1 - whole, atol=0.03, rtol=0)
 
 
 @pytest.mark.gpu

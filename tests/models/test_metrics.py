@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from latent_nerfstudio.models.metrics import LPIPS_WEIGHTS, ImageMetrics, LpipsLoss, as_batch, latent_psnr
+from latent_nerfstudio.models.metrics import LPIPS_WEIGHTS, ImageMetrics, LpipsLoss, latent_psnr
 
 
 def test_psnr_by_hand():
@@ -119,8 +119,3 @@ def test_networks_stay_out_of_checkpoints():
 def test_latent_psnr_by_hand(limits, peak):
     target = torch.zeros(3, 4, 7)
     assert latent_psnr(target + 0.5, target, limits) == pytest.approx(20 * math.log10(peak / 0.5), abs=1e-4)
-
-
-def test_a_batch_of_one():
-    image = torch.rand(2, 3, 3)
-    assert as_batch(image).shape == (1, 3, 2, 3) and torch.equal(as_batch(image)[0, :, 1, 2], image[1, 2])

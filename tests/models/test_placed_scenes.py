@@ -3,7 +3,7 @@
 import pytest
 import torch
 from nerfstudio.data.scene_box import SceneBox
-from tiny import camera_of, latent_model_of, small_nerf
+from tiny import SHARED, camera_of, latent_model_of, small_nerf
 
 from latent_nerfstudio.fields.placement import Placement
 from latent_nerfstudio.fields.scene_view import SceneView
@@ -17,7 +17,7 @@ THIRD = Placement(1 / 3, (0.5, -2.0, 0.25))
 @pytest.fixture
 def model():
     """Two scenes of the same planes, of which the second stands elsewhere."""
-    model = latent_model_of(nerf=small_nerf(macro_features=3, num_base_planes=2))
+    model = latent_model_of(nerf=small_nerf(**SHARED))
     field = model.nerf.field
     with torch.no_grad():
         for table in (field.micro_planes, field.scene_weights):
@@ -55,7 +55,7 @@ def test_a_blend_stands_in_between(model):
 
 
 def test_checkpoints_and_scene_files_keep_the_placement(model, tmp_path):
-    other = latent_model_of(nerf=small_nerf(macro_features=3, num_base_planes=2))
+    other = latent_model_of(nerf=small_nerf(**SHARED))
     assert "placements" not in other.state_dict()
     other.load_state_dict(model.state_dict())
     assert other.placements == [Placement(), THIRD]
@@ -118,7 +118,7 @@ def test_rays_that_miss_a_scenes_own_box_are_not_drawn(model):
 
 def test_a_scenes_own_box_is_kept_in_checkpoints_and_files(model, tmp_path):
     model.place([Placement(), LOWER_HALF])
-    other = latent_model_of(nerf=small_nerf(macro_features=3, num_base_planes=2))
+    other = latent_model_of(nerf=small_nerf(**SHARED))
     other.load_state_dict(model.state_dict())
     assert other.placements[0] == Placement()
     assert torch.allclose(other.box_of(1), model.box_of(1))
@@ -139,6 +139,6 @@ def test_a_box_beside_the_bundles_is_refused(model):
 
 
 def test_a_checkpoint_of_before_stands_where_it_is(model):
-    old = latent_model_of(nerf=small_nerf(macro_features=3, num_base_planes=2)).state_dict()
+    old = latent_model_of(nerf=small_nerf(**SHARED)).state_dict()
     model.load_state_dict(old)
     assert model.placements == [Placement()] * 2

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from small_nerfs import rays_at
-from tiny import small_nerf, triplane_of
+from tiny import SHARED, small_nerf, triplane_of
 
 from latent_nerfstudio.fields.triplane_field import TriplaneField
 
@@ -22,7 +22,7 @@ def composed(monkeypatch):
 
 
 def model_of(scenes=3):
-    return triplane_of(small_nerf(macro_features=3, num_base_planes=2), num_scenes=scenes).eval()
+    return triplane_of(small_nerf(**SHARED), num_scenes=scenes).eval()
 
 
 @torch.no_grad()

@@ -18,11 +18,10 @@ def one_by_one(model, cameras, scenes):
     return {name: torch.stack([p[name] for p in pictures]) for name in pictures[0]}
 
 
-@pytest.mark.parametrize("source", ["identity", "kl"])
+@pytest.mark.parametrize("source", ["identity", "kl"], indirect=True)
 @pytest.mark.parametrize(("width", "height"), [(20, 16), (17, 13)])
-def test_scenes_together_are_rendered_as_alone(source, width, height, request):
-    folder = source if source == "identity" else request.getfixturevalue(source)
-    model = latent_model_of(folder, NAMES, max_render_height=None)
+def test_scenes_together_are_rendered_as_alone(source, width, height):
+    model = latent_model_of(source, NAMES, max_render_height=None)
     cameras, scenes = camera_of(width, height, count=4), [2, 0, 2, 1]
     together = model.renderer.render_scenes(cameras, scenes, with_latents=True)
     alone = one_by_one(model, cameras, scenes)

@@ -10,12 +10,12 @@ from gsplat.strategy.ops import reset_opa
 from naive_splats import naive_rasterization
 from nerfstudio.cameras.cameras import Cameras, CameraType
 from nerfstudio.data.scene_box import OrientedBox, SceneBox
+from small_nerfs import LINEAR
 from tiny import camera_of, gradients
 
 from latent_nerfstudio.models import splatfacto
 from latent_nerfstudio.models.splatfacto import LatentSplatfactoModelConfig, on_host, world_to_camera
 
-INFINITE = (-float("inf"), float("inf"))
 HAS_CUDA = torch.cuda.is_available()
 
 
@@ -25,7 +25,7 @@ def naive(monkeypatch):
     monkeypatch.setattr(splatfacto, "rasterization", naive_rasterization)
 
 
-def model_of(num_channels=5, num_scenes=1, value_range=INFINITE, seed_points=None, **settings):
+def model_of(num_channels=5, num_scenes=1, value_range=LINEAR, seed_points=None, **settings):
     torch.manual_seed(0)
     box = SceneBox(torch.tensor([[-1.0, -0.5, -0.5], [1.0, 0.5, 0.5]]))
     config = LatentSplatfactoModelConfig(**{"num_random": 60, "use_absgrad": False, **settings})

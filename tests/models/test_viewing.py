@@ -15,14 +15,13 @@ from nerfstudio.viewer.utils import parse_object
 from nerfstudio.viewer.viewer_elements import ViewerControl, ViewerElement
 from nerfstudio.viewer_legacy.server.viewer_utils import IOChangeException, SetTrace
 from small_nerfs import small_vanilla
-from tiny import camera_of, latent_model_of, small_nerf
+from tiny import SHARED, camera_of, latent_model_of, small_nerf
 
 from latent_nerfstudio.fields.scene_view import SceneView
 from latent_nerfstudio.models import viewing
 from latent_nerfstudio.models.triplane import TriplaneModel
 from latent_nerfstudio.models.viewing import bounded, bounded_state, fitted, met_depth, middle
 
-BOTH = {"macro_features": 3, "num_base_planes": 2}
 SIZES = [(24, 20), (40, 16)]
 
 
@@ -58,7 +57,7 @@ class Machine(RenderStateMachine):
 
 
 def model_of(source="identity", names=("a", "b", "c"), **field):
-    return latent_model_of(source, names, nerf=small_nerf(**{**BOTH, **field}))
+    return latent_model_of(source, names, nerf=small_nerf(**{**SHARED, **field}))
 
 
 def in_viewer(model, camera=None, **options):
