@@ -8,18 +8,14 @@ import signal
 
 import pytest
 import torch
-from nerfstudio.configs.base_config import ViewerConfig
 from nerfstudio.engine.optimizers import AdamOptimizerConfig
-from small_nerfs import small_nerfacto, small_tensorf, small_vanilla
-from tiny import joint_config_of, latent_model_of, pipeline_config_of, small_nerf
+from small_nerfs import small_kplanes, small_nerfacto, small_ngp, small_tensorf, small_vanilla
+from small_runs import run_config
+from tiny import SHARED, joint_config_of, latent_model_of, pipeline_config_of, small_nerf
 
 from latent_nerfstudio.engine.row_adam import RowAdamConfig
 from latent_nerfstudio.engine.schedulers import StagedSchedulerConfig
-from latent_nerfstudio.engine.trainer import LatentTrainerConfig
-from latent_nerfstudio.fields.kplanes_field import KPlanesDensityConfig, KPlanesFieldConfig
 from latent_nerfstudio.models.bundle_writing import write_shared_bundle
-from latent_nerfstudio.models.instant_ngp import LatentInstantNGPModelConfig
-from latent_nerfstudio.models.kplanes import KPlanesModelConfig
 
 STEPS = 15
 ACCUMULATED = "accumulated gradients"
@@ -28,17 +24,6 @@ STOPS = {"ig-ae": (3, 8), "nerfacto": (12,), "kplanes": (12,), ACCUMULATED: (4, 
 where gradients of both stages wait for their step."""
 ROWS = ("planes", "shared_planes")
 OTHERS = ("mlp", "decoder", "encoder", "fields", "proposal_networks", "encodings")
-
-SHARED = {"macro_features": 3, "num_base_planes": 2}
-SMALL_NGP = {"num_levels": 3, "max_res": 16, "log2_hashmap_size": 8, "grid_resolution": 8, "steps_across_box": 24}
-SMALL_KPLANES = {
-    "field": KPlanesFieldConfig(resolution=8, features=4, hidden_width=8),
-    "proposal": KPlanesDensityConfig(features=2),
-    "proposal_resolutions": (8,),
-    "num_proposal_samples": (10,),
-    "num_samples": 6,
-    "proposal_warmup_steps": 4,
-}
 
 
 def nerf(build, **settings):
@@ -58,10 +43,8 @@ CASES = {
     "mixed supervision": lambda: {"mixed_supervision": 0.5, "crop": 16},
     "streamed": lambda: {"rgb_alignment_start": 7, "datamanager": {"latent_storage": "stream", "scenes_per_batch": 2}},
     "nerfacto": nerf(small_nerfacto, proposal_warmup=4, proposal_weights_anneal_max_num_iters=8),
-    "instant-ngp": nerf(
-        LatentInstantNGPModelConfig, **SMALL_NGP, implementation="torch", grid_update_every=3, grid_warmup_steps=4
-    ),
-    "kplanes": nerf(KPlanesModelConfig, **SMALL_KPLANES),
+    "instant-ngp": nerf(small_ngp, grid_update_every=3, grid_warmup_steps=4),
+    "kplanes": nerf(small_kplanes, proposal_warmup_steps=4),
     "tensorf": nerf(small_tensorf, init_resolution=4, final_resolution=6, upsampling_iters=(3,)),
     "vanilla": nerf(small_vanilla),
     "ig-ae": lambda: {"joint": True, "joint_training_start": 5, "crop": 16, "latent_noise": 0.1},
@@ -81,26 +64,13 @@ def config_of(data, source, out, case, steps, **settings):
     settings = {"gradient_accumulation_steps": stages.pop("accumulation", {}), **settings}
     if "nerf" in stages and type(stages["nerf"]).__name__ != "TriplaneModelConfig" or case.startswith("one scene"):
         data = data / "a"
-    config = LatentTrainerConfig(
-        method_name="tiny",
-        experiment_name="balls",
-        timestamp="now",
-        output_dir=out,
-        max_num_iterations=steps,
-        steps_per_eval_batch=5,
-        pipeline=build(data, source, **stages),
-        optimizers={
-            name: {"optimizer": kind(lr=0.01), "scheduler": StagedSchedulerConfig(warmup_steps=2)}
-            for kind, names in ((RowAdamConfig, ROWS), (AdamOptimizerConfig, OTHERS))
-            for name in names
-        },
-        viewer=ViewerConfig(),
-        vis="tensorboard",
-        contact_sheet=False,
-        **{"steps_per_save": 1000, **settings},
-    )
-    config.machine.device_type = "cpu"
-    return config
+    optimizers = {
+        name: {"optimizer": kind(lr=0.01), "scheduler": StagedSchedulerConfig(warmup_steps=2)}
+        for kind, names in ((RowAdamConfig, ROWS), (AdamOptimizerConfig, OTHERS))
+        for name in names
+    }
+    pipeline = build(data, source, **stages)
+    return run_config(pipeline, out, steps, optimizers=optimizers, contact_sheet=False, **settings)
 
 
 def run(config, kill_at=None):

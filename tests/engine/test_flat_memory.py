@@ -5,37 +5,18 @@ from types import SimpleNamespace
 import pytest
 import torch
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocation
-from nerfstudio.engine.optimizers import AdamOptimizerConfig
-from tiny import camera_of, latent_model_of, living_tensors, pipeline_config_of, small_nerf
+from small_runs import run_config
+from tiny import SHARED, camera_of, latent_model_of, living_tensors, pipeline_config_of, small_nerf
 
-from latent_nerfstudio.engine.schedulers import StagedSchedulerConfig
-from latent_nerfstudio.engine.trainer import LatentTrainerConfig
 from latent_nerfstudio.fields.scene_view import SceneView
-
-GROUPS = ("planes", "shared_planes", "mlp", "decoder")
-SHARED = {"macro_features": 3, "num_base_planes": 2}
 
 
 @pytest.mark.parametrize("start", [None, 0])
 def test_steps_leave_no_tensors_behind(balls, kl, tmp_path, start):
     """Checkpoints, pictures and evaluations among them."""
-    config = LatentTrainerConfig(
-        method_name="tiny",
-        timestamp="now",
-        output_dir=tmp_path,
-        max_num_iterations=17,
-        steps_per_save=4,
-        steps_per_eval_image=4,
-        steps_per_pictures=4,
-        contact_sheet=False,
-        pipeline=pipeline_config_of(balls, kl, rgb_alignment_start=start, nerf=small_nerf(**SHARED)),
-        optimizers={
-            g: {"optimizer": AdamOptimizerConfig(lr=0.01), "scheduler": StagedSchedulerConfig()} for g in GROUPS
-        },
-        vis="tensorboard",
-    )
-    config.machine.device_type = "cpu"
-    trainer, counts = config.setup(), {}
+    pipeline = pipeline_config_of(balls, kl, rgb_alignment_start=start, nerf=small_nerf(**SHARED))
+    often = dict.fromkeys(("steps_per_save", "steps_per_eval_image", "steps_per_pictures"), 4)
+    trainer, counts = run_config(pipeline, tmp_path, 17, contact_sheet=False, **often).setup(), {}
     trainer.setup()
 
     def count(step):

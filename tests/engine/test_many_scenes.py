@@ -1,20 +1,19 @@
 """Runs of many scenes: streamed data, rows that are stepped alone, gradients that are accumulated, resuming."""
 
 import torch
+from small_runs import GROUPS
 from test_trainer import trainer_of
-from tiny import small_nerf
+from tiny import SHARED, small_nerf
 
 from latent_nerfstudio.engine.row_adam import RowAdamConfig
-
-GROUPS = ("planes", "shared_planes", "mlp", "decoder")
 
 
 def run_of(data, source, out, manager=None, **settings):
     """A finished run whose samples do not jitter, with two scenes a step."""
     manager = {"scenes_per_batch": 2, "rays_per_batch": 64, **(manager or {})}
-    nerf = small_nerf(macro_features=3, num_base_planes=2)
+    nerf = small_nerf(**SHARED)
     pipeline = {"rgb_alignment_start": 4, "datamanager": manager, "nerf": nerf}
-    optimizers = {g: {"optimizer": RowAdamConfig(lr=0.01), "scheduler": None} for g in GROUPS}
+    optimizers = dict.fromkeys(GROUPS, {"optimizer": RowAdamConfig(lr=0.01), "scheduler": None})
     torch.manual_seed(0)
     options = {"contact_sheet": False, "pipeline": pipeline, "optimizers": optimizers, **settings}
     trainer = trainer_of(data, source, out, **options)

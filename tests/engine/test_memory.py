@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import joint_pipeline_of, pipeline_of, small_nerf
+from tiny import SHARED, joint_pipeline_of, pipeline_of, small_nerf
 from torch import nn
 
 from latent_nerfstudio.engine.memory import (
@@ -26,8 +26,7 @@ from latent_nerfstudio.engine.memory import (
 
 @pytest.fixture
 def pipeline(balls, kl):
-    nerf = small_nerf(macro_features=3, num_base_planes=2)
-    return pipeline_of(balls, kl, rgb_alignment_start=3, nerf=nerf)
+    return pipeline_of(balls, kl, rgb_alignment_start=3, nerf=small_nerf(**SHARED))
 
 
 def test_an_estimate_by_hand(pipeline):

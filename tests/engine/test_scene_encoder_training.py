@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from PIL import Image
-from tiny import SMALL_ENCODER, TINTS, latent_model_of, small_nerf, write_ball
+from tiny import SHARED, SMALL_ENCODER, TINTS, latent_model_of, small_nerf, write_ball
 
 from latent_nerfstudio.data.latent_datamanager import LatentDataManager
 from latent_nerfstudio.engine import scene_encoder
@@ -43,8 +43,7 @@ def place(tmp_path_factory):
         size = 20 if index == 3 else 16
         write_ball(folder / "scenes" / f"ball_{index}", TINTS[index % 3], 6, size, size, "RGBA", index)
     torch.manual_seed(0)
-    nerf = small_nerf(micro_features=4, macro_features=3, num_base_planes=2)
-    model = latent_model_of("identity", ["a", "b"], nerf=nerf)
+    model = latent_model_of("identity", ["a", "b"], nerf=small_nerf(**SHARED))
     model.nerf.aabb.copy_(torch.tensor([[-0.7] * 3, [0.7] * 3]))
     write_shared_bundle(folder, model, 1, {})
     return folder

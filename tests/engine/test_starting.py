@@ -10,34 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from nerfstudio.configs.base_config import ViewerConfig
-from nerfstudio.engine.optimizers import AdamOptimizerConfig
+from small_runs import run_config
 from tiny import pipeline_config_of, save_kl
 
 import latent_nerfstudio as lns
 from latent_nerfstudio.engine.runs import load_pipeline, open_run
 from latent_nerfstudio.engine.starting import check_data, check_place, make_absolute
-from latent_nerfstudio.engine.trainer import LatentTrainerConfig
-
-GROUPS = ("planes", "shared_planes", "mlp", "decoder")
 
 
-def config_of(data, source, out="outputs", steps=2, **settings):
-    config = LatentTrainerConfig(
-        method_name="tiny",
-        experiment_name="balls",
-        timestamp="now",
-        output_dir=Path(out),
-        max_num_iterations=steps,
-        pipeline=pipeline_config_of(data, source),
-        optimizers={group: {"optimizer": AdamOptimizerConfig(lr=0.01), "scheduler": None} for group in GROUPS},
-        viewer=ViewerConfig(),
-        vis="tensorboard",
-        contact_sheet=False,
-        **settings,
-    )
-    config.machine.device_type = "cpu"
-    return config
+def config_of(data, source, out=Path("outputs"), steps=2, **settings):
+    return run_config(pipeline_config_of(data, source), out, steps, contact_sheet=False, **settings)
 
 
 def train(config):

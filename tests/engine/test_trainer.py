@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from nerfstudio.configs.base_config import ViewerConfig
 from nerfstudio.engine.optimizers import AdamOptimizerConfig
-from tiny import pipeline_config_of, pipeline_of, write_ball
+from small_runs import GROUPS, run_config
+from tiny import pipeline_config_of, pipeline_of, spoil_latents, write_ball
 
 from latent_nerfstudio.engine import progress as progress_module
 from latent_nerfstudio.engine import trainer as trainer_module
@@ -17,30 +17,10 @@ from latent_nerfstudio.engine.schedulers import StagedSchedulerConfig, stage_fac
 from latent_nerfstudio.engine.trainer import LatentTrainerConfig
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 
-GROUPS = ("planes", "shared_planes", "mlp", "decoder")
 
-
-def trainer_of(data, source, out, steps=6, optimizers=None, device="cpu", **settings):
-    pipeline = settings.pop("pipeline", None) or {"rgb_alignment_start": 4}
-    config = LatentTrainerConfig(
-        method_name="tiny",
-        experiment_name="balls",
-        timestamp="now",
-        output_dir=out,
-        max_num_iterations=steps,
-        steps_per_save=1000,
-        steps_per_eval_batch=3,
-        steps_per_eval_image=1000,
-        steps_per_eval_all_images=1000,
-        pipeline=pipeline_config_of(data, source, **pipeline),
-        optimizers=optimizers
-        or {g: {"optimizer": AdamOptimizerConfig(lr=0.01), "scheduler": StagedSchedulerConfig()} for g in GROUPS},
-        viewer=ViewerConfig(),
-        vis="tensorboard",
-        **settings,
-    )
-    config.machine.device_type = device
-    trainer = config.setup()
+def trainer_of(data, source, out, steps=6, pipeline=None, **settings):
+    pipeline = pipeline_config_of(data, source, **(pipeline or {"rgb_alignment_start": 4}))
+    trainer = run_config(pipeline, out, steps, **settings).setup()
     trainer.setup()
     return trainer
 
@@ -102,7 +82,7 @@ def test_schedules_learn_where_the_stages_end(balls, kl, tmp_path):
 
 def test_schedules_with_ends_of_their_own(balls, kl, tmp_path):
     schedule = StagedSchedulerConfig(max_steps=40, alignment_start=10)
-    optimizers = {g: {"optimizer": AdamOptimizerConfig(lr=0.01), "scheduler": schedule} for g in GROUPS}
+    optimizers = dict.fromkeys(GROUPS, {"optimizer": AdamOptimizerConfig(lr=0.01), "scheduler": schedule})
     trainer = trainer_of(balls, kl, tmp_path, steps=50, optimizers=optimizers)
     (factor,) = trainer.optimizers.schedulers["mlp"].lr_lambdas
     assert factor(10) == stage_factor(10, 10, 40, 20, 0.05, 1.0)
@@ -301,16 +281,12 @@ def test_the_time_that_is_left_is_told_by_the_pace_of_this_process(capsys):
 
 def test_a_scene_that_failed_has_failed_in_a_resumed_run(balls, tmp_path):
     frozen = {"train_base_planes": False, "train_mlp": False, "rgb_alignment_start": None}
-    first = trainer_of(balls, "identity", tmp_path / "first", steps=2, pipeline=dict(frozen))
-    table = first.pipeline.datamanager.table
-    table.values = table.values.float()
-    table.values[table.scene_starts[1] : table.scene_starts[2]] = torch.nan
+    first = trainer_of(balls, "identity", tmp_path / "first", steps=2, pipeline=frozen)
+    spoil_latents(first.pipeline, 1)
     first.train()
     assert summary_of(first)["failed"] == {"b": 0}
     kept = first.pipeline.latent_model.nerf.field.micro_planes[1].clone()
-    second = trainer_of(
-        balls, "identity", tmp_path / "second", steps=4, pipeline=dict(frozen), load_dir=first.checkpoint_dir
-    )
+    second = trainer_of(balls, "identity", tmp_path / "second", steps=4, pipeline=frozen, load_dir=first.checkpoint_dir)
     second.train()
     assert summary_of(second)["failed"] == {"b": 0}
     assert torch.equal(second.pipeline.latent_model.nerf.field.micro_planes[1], kept)

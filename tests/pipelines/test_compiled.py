@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import torch
-from tiny import pipeline_of, small_nerf
+from tiny import SHARED, pipeline_of, small_nerf
 
 
 def steps_of(pipeline):
@@ -23,7 +23,7 @@ def test_compiled_steps(balls, kl, backend):
     if backend == "inductor" and not (shutil.which("g++") or shutil.which("clang++")):
         pytest.skip("torch.compile needs a C++ compiler (g++ or clang++), which is not installed")
     source = kl if backend == "aot_eager" else "identity"
-    settings = {"nerf": small_nerf(macro_features=3, num_base_planes=2), "rgb_alignment_start": 1, "crop": 16}
+    settings = {"nerf": small_nerf(**SHARED), "rgb_alignment_start": 1, "crop": 16}
     plain, compiled = (pipeline_of(balls, source, compile_backend=name, **settings) for name in (None, backend))
     torch.testing.assert_close(steps_of(compiled), steps_of(plain), atol=1e-5, rtol=1e-3)
     assert compiled.model.nerf.field._compiled_call_impl is not None

@@ -47,9 +47,9 @@ def test_columns_of_a_row(balls, kl):
     assert float(row.min()) >= 0 and float(row.max()) <= 1
 
 
-@pytest.mark.parametrize("source", ["kl", "identity"])
-def test_measures_are_means_over_views(request, balls, source):
-    pipeline = pipeline_of(balls, source if source == "identity" else request.getfixturevalue(source))
+@pytest.mark.parametrize("source", ["kl", "identity"], indirect=True)
+def test_measures_are_means_over_views(balls, source):
+    pipeline = pipeline_of(balls, source)
     pipeline.prepare()
     pipeline.train()
     views = one_view_a_scene(pipeline)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from nerfstudio.engine.optimizers import AdamOptimizerConfig, Optimizers
-from tiny import pipeline_of, small_nerf
+from tiny import SHARED, pipeline_of, small_nerf
 
 from latent_nerfstudio.engine.row_adam import RowAdamConfig
 
@@ -13,8 +13,7 @@ SCALE = 2.0**20
 
 def run_of(balls, kl, scaler, max_norm=None, steps=3, weight=1.0):
     """Steps of RGB alignment as Nerfstudio's trainer takes them, of weighted losses; returns the pipeline."""
-    nerf = small_nerf(macro_features=3, num_base_planes=2)
-    pipeline = pipeline_of(balls, kl, rgb_alignment_start=0, nerf=nerf).train()
+    pipeline = pipeline_of(balls, kl, rgb_alignment_start=0, nerf=small_nerf(**SHARED)).train()
     groups = pipeline.get_param_groups()
     kinds = {name: RowAdamConfig if "planes" in name else AdamOptimizerConfig for name in groups}
     config = {

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import gradients, joint_pipeline_of, pipeline_of, small_nerf, write_ball
+from tiny import SHARED, fit, gradients, joint_pipeline_of, pipeline_of, small_nerf, write_ball
 
 from latent_nerfstudio.data import latent_datamanager
 from latent_nerfstudio.fields.planes import total_variation
 from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.latent_space.resolution import mask_of_latent
-from latent_nerfstudio.pipelines.igae_pipeline import REFRESH_MOMENTUM, REFRESH_STEPS, mask_of_latents
+from latent_nerfstudio.pipelines.igae_pipeline import REFRESH_MOMENTUM, REFRESH_STEPS
 from latent_nerfstudio.pipelines.joint_losses import latent_variation, without_scale
 
 START = 3
@@ -28,26 +28,6 @@ def photos(tmp_path_factory):
         picture[:, : width // 2] = np.arange(height, dtype=np.uint8)[:, None, None]
         Image.fromarray(picture).save(folder / f"{index}.png")
     return folder
-
-
-def optimizer_of(pipeline, scenes=0.01, autoencoder=0.002):
-    rates = {"encoder": autoencoder, "decoder": autoencoder}
-    groups = pipeline.get_param_groups()
-    return torch.optim.Adam([{"params": g, "lr": rates.get(n, scenes)} for n, g in groups.items()], eps=1e-15)
-
-
-def fit(pipeline, steps):
-    """Trains through the given steps, and returns the losses and metrics of each."""
-    pipeline.train()
-    optimizer = optimizer_of(pipeline)
-    history = []
-    for step in steps:
-        _, losses, metrics = pipeline.get_train_loss_dict(step)
-        optimizer.zero_grad()
-        sum(losses.values()).backward()
-        optimizer.step()
-        history.append({name: float(value.detach()) for name, value in {**losses, **metrics}.items()})
-    return history
 
 
 def snapshot(pipeline):
@@ -98,9 +78,9 @@ def test_the_warm_up_changes_nothing_of_the_autoencoder(balls, kl):
     assert all({"latent_loss", "total_variation", "latent_mse"} == set(entry) for entry in history)
 
 
-@pytest.mark.parametrize("source", ["kl", "taesd", "dc"])
-def test_joint_training_changes_every_parameter(request, balls, source):
-    pipeline = joint_pipeline_of(balls, request.getfixturevalue(source))
+@pytest.mark.parametrize("source", ["kl", "taesd", "dc"], indirect=True)
+def test_joint_training_changes_every_parameter(balls, source):
+    pipeline = joint_pipeline_of(balls, source)
     pipeline.prepare()
     before = snapshot(pipeline)
     (history,) = fit(pipeline, [START])
@@ -114,7 +94,7 @@ def test_joint_training_changes_every_parameter(request, balls, source):
 
 def test_the_warm_up_is_latent_supervision(balls, kl):
     """Step by step the same, whether or not joint training follows."""
-    settings = {"nerf": small_nerf(macro_features=3, num_base_planes=2), "datamanager": {"scenes_per_batch": 3}}
+    settings = {"nerf": small_nerf(**SHARED), "datamanager": {"scenes_per_batch": 3}}
     joint, plain = joint_pipeline_of(balls, kl).eval(), pipeline_of(balls, kl, **settings).eval()
     for step in range(START):
         expected = plain.get_train_loss_dict(step)[1]["latent_loss"]
@@ -299,11 +279,6 @@ def test_noise_reaches_what_l_ae_decodes_and_nothing_else(balls, kl):
         assert (float(losses[0][name]) != float(losses[1][name])) == (name == "autoencoder_loss"), name
 
 
-def test_every_eighth_picture_is_whole(balls, kl):
-    pipeline = joint_pipeline_of(balls, kl, crop=16)
-    assert [pipeline.crop_at(step) for step in range(6, 18)] == [16, 16, None] + [16] * 7 + [None, 16]
-
-
 def test_flags_of_the_other_stages_are_refused(balls, kl):
     for flag in ({"rgb_alignment_start": 5}, {"mixed_supervision": 0.5}):
         with pytest.raises(ValueError, match=f"{next(iter(flag))}: expected None.*latent-triplane"):
@@ -407,15 +382,6 @@ def test_crops_of_which_masks_leave_no_latent(tmp_path, kl):
     assert all(bool(parameter.isfinite().all()) for parameter in pipeline.parameters())
 
 
-def test_masks_of_latents_by_hand():
-    mask = torch.ones(2, 5, 4, 1, dtype=torch.bool)
-    mask[0, 0, 1] = mask[1, 4, 3] = False
-    assert mask_of_latents(mask, 2).tolist() == [
-        [[False, True], [True, True], [True, True]],
-        [[True, True], [True, True], [True, False]],
-    ]
-
-
 # Normaliser and background
 
 
@@ -503,8 +469,7 @@ def test_a_run_that_goes_on_in_joint_training_encodes_nothing(balls, kl, monkeyp
 
 
 def test_a_checkpoint_without_the_encoder_is_refused(balls, kl):
-    nerf = small_nerf(macro_features=3, num_base_planes=2)
-    stored = pipeline_of(balls, kl, nerf=nerf).state_dict()
+    stored = pipeline_of(balls, kl, nerf=small_nerf(**SHARED)).state_dict()
     with pytest.raises(ValueError, match="checkpoint: expected the weights of this model, got others; resume with"):
         joint_pipeline_of(balls, kl).load_pipeline(stored, 0)
 

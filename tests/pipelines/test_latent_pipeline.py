@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from tiny import gradients, pipeline_config_of, pipeline_of, small_nerf
+from tiny import SHARED, fit, gradients, pipeline_config_of, pipeline_of, small_nerf
 
 from latent_nerfstudio.pipelines.latent_pipeline import (
     WHOLE_PICTURES_EVERY,
@@ -17,7 +17,7 @@ from latent_nerfstudio.pipelines.latent_pipeline import (
 )
 from latent_nerfstudio.pipelines.scene_progress import PlateauConfig
 
-MACRO = {"macro_features": 3, "num_base_planes": 2}
+NERFS = pytest.mark.parametrize("nerf", [small_nerf(), small_nerf(**SHARED)], ids=["micro", "both"])
 
 
 def backward(pipeline, step):
@@ -51,7 +51,7 @@ def test_the_identity_needs_no_alignment(balls):
     assert "decoder" not in pipeline.get_param_groups()
 
 
-@pytest.mark.parametrize("nerf", [small_nerf(), small_nerf(**MACRO)], ids=["micro", "both"])
+@NERFS
 def test_latent_supervision_trains_the_nerf_alone(balls, kl, nerf):
     pipeline = pipeline_of(balls, kl, nerf=nerf)
     losses, metrics = backward(pipeline, 0)
@@ -61,7 +61,7 @@ def test_latent_supervision_trains_the_nerf_alone(balls, kl, nerf):
     assert all(all(gradients(*group)) for name, group in groups.items() if name != "decoder")
 
 
-@pytest.mark.parametrize("nerf", [small_nerf(), small_nerf(**MACRO)], ids=["micro", "both"])
+@NERFS
 def test_alignment_trains_nerf_and_decoder(balls, kl, nerf):
     pipeline = pipeline_of(balls, kl, nerf=nerf, rgb_alignment_start=0)
     losses, metrics = backward(pipeline, 0)
@@ -79,7 +79,7 @@ def test_a_frozen_decoder(balls, kl):
     assert all(gradients(*pipeline.get_param_groups()["planes"]))
 
 
-@pytest.mark.parametrize("nerf", [small_nerf(), small_nerf(**MACRO)], ids=["micro", "both"])
+@NERFS
 def test_alignment_of_the_decoder_alone(balls, kl, nerf):
     """The loss is that of alignment, and nothing that renders has a gradient."""
     both = pipeline_of(balls, kl, nerf=nerf, rgb_alignment_start=0)
@@ -154,22 +154,8 @@ def test_latent_loss_against_its_definition(balls, kl):
 # Fitting
 
 
-def fit(pipeline, steps, lr):
-    pipeline.train()
-    parameters = [p for group in pipeline.get_param_groups().values() for p in group]
-    optimizer = torch.optim.Adam(parameters, lr=lr, eps=1e-15)
-    history = []
-    for step in range(steps):
-        _, losses, _ = pipeline.get_train_loss_dict(step)
-        optimizer.zero_grad()
-        sum(losses.values()).backward()
-        optimizer.step()
-        history.append({name: float(value.detach()) for name, value in losses.items()})
-    return history
-
-
 def test_alignment_fits_the_pictures(balls, kl):
-    history = fit(pipeline_of(balls / "a", kl, rgb_alignment_start=0), 25, lr=0.01)
+    history = fit(pipeline_of(balls / "a", kl, rgb_alignment_start=0), range(25))
     assert history[-1]["rgb_loss"] < 0.7 * history[0]["rgb_loss"]
 
 
@@ -177,7 +163,7 @@ def test_rgb_reaches_a_fixed_psnr(balls):
     pipeline = pipeline_of(balls / "a", nerf=small_nerf(resolution=16))
     pipeline.prepare()
     before = pipeline.get_average_eval_image_metrics()["psnr"]
-    history = fit(pipeline, 100, lr=0.04)
+    history = fit(pipeline, range(100), lr=0.04)
     assert -10 * math.log10(history[-1]["latent_loss"]) > 28
     after = pipeline.get_average_eval_image_metrics()["psnr"]
     assert before < 13 and after > 18
@@ -240,7 +226,7 @@ def test_masked_mse_against_a_loop():
 
 def test_a_checkpoint_restores_the_run(balls, kl, tmp_path):
     pipeline = pipeline_of(balls, kl, rgb_alignment_start=3)
-    fit(pipeline, 5, lr=0.02)
+    fit(pipeline, range(5))
     torch.save(pipeline.state_dict(), tmp_path / "state.pt")
     stored = torch.load(tmp_path / "state.pt", weights_only=True)
     assert not [name for name in stored if ".encoder." in name]

@@ -7,6 +7,7 @@ import torch
 from naive_splats import naive_rasterization
 from tiny import camera_of, gradients, pipeline_of
 
+from latent_nerfstudio.latent_space.resolution import latent_cameras
 from latent_nerfstudio.models import splatfacto
 from latent_nerfstudio.models.splatfacto import LatentSplatfactoModelConfig
 
@@ -51,20 +52,13 @@ def test_the_background_is_behind_the_gaussians(pipeline):
     pipeline.prepare()
     camera = camera_of(32, 32)
     pictures = model.renderer.render_cameras(camera)
-    alone = model.nerf.render_cameras(splatfacto_camera(model, camera))
+    alone = model.nerf.render_cameras(latent_cameras(camera, 4))
     expected = alone["latent"] + (1 - alone["accumulation"]) * model.renderer.background_picture(8, 8)
     torch.testing.assert_close(pictures["latent"], expected)
     model.nerf.gauss_params["opacities"].data[:] = -20
     torch.testing.assert_close(
         model.renderer.render_cameras(camera)["latent"][0], model.renderer.background_picture(8, 8)
     )
-
-
-def splatfacto_camera(model, camera):
-    """The camera of the latent picture."""
-    from latent_nerfstudio.latent_space.resolution import latent_cameras
-
-    return latent_cameras(camera, model.latent_space.downscale_factor)
 
 
 def test_held_out_pictures_are_measured(pipeline):

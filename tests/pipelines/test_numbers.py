@@ -2,11 +2,9 @@
 
 import pytest
 import torch
-from tiny import datamanager_of, latent_model_of, pipeline_of, small_nerf
+from tiny import SHARED, datamanager_of, latent_model_of, pipeline_of, small_nerf, spoil_latents
 
 from latent_nerfstudio.data import latent_datamanager
-
-SHARED = {"macro_features": 3, "num_base_planes": 2}
 
 
 @pytest.mark.parametrize("number", [torch.nan, torch.inf])
@@ -31,13 +29,6 @@ def test_latents_whose_sum_is_large_pass(balls):
     manager = datamanager_of(balls)
     large = [torch.full((64, 64, 4), 6e4, dtype=torch.float16)]
     assert next(manager.checked_latents(iter([([0], large)])))[1] is large
-
-
-def spoil_latents(pipeline, scene):
-    pipeline.prepare()
-    table = pipeline.datamanager.table
-    table.values = table.values.float()
-    table.values[table.scene_starts[scene] : table.scene_starts[scene + 1]] = torch.nan
 
 
 def test_where_scenes_share_the_run_stops_and_names_step_term_and_scene(balls):

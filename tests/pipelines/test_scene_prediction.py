@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import torch
-from tiny import TINTS, pipeline_config_of, write_ball, write_bundle_with_encoder
+from tiny import TINTS, pipeline_of, write_ball, write_bundle_with_encoder
 
 from latent_nerfstudio.fields.planes import compose_planes
 from latent_nerfstudio.pipelines import scene_prediction
@@ -24,12 +24,8 @@ def place(tmp_path_factory):
     return folder
 
 
-def pipeline_of(place, bundle="run", fresh=True, **model):
-    config = pipeline_config_of(place / "scenes", "identity")
-    config.model.shared_bundle = str(place / bundle)
-    for name, value in model.items():
-        setattr(config.model, name, value)
-    pipeline = config.setup(device="cpu")
+def prepared(place, bundle="run", fresh=True):
+    pipeline = pipeline_of(place / "scenes", shared_bundle=place / bundle)
     if not fresh:
         pipeline.is_fresh = False
         pipeline.latent_model.nerf.field.micro_planes.data.fill_(3.0)
@@ -38,11 +34,9 @@ def pipeline_of(place, bundle="run", fresh=True, **model):
 
 
 def test_a_run_starts_as_its_encoder_predicts_and_the_pull_is_zero_there(place):
-    pipeline = pipeline_of(place)
-    field, views = (
-        pipeline.latent_model.nerf.field,
-        scene_prediction.SceneViews(pipeline.latent_model, pipeline.datamanager),
-    )
+    pipeline = prepared(place)
+    field = pipeline.latent_model.nerf.field
+    views = scene_prediction.SceneViews(pipeline.latent_model, pipeline.datamanager)
     for scene, members in enumerate(views.members):
         micro, weights = pipeline.latent_model.scene_encoder(views.groups(members), views.boxes[scene : scene + 1])
         torch.testing.assert_close(field.micro_planes[scene], micro[0], atol=1e-5, rtol=1e-4)
@@ -56,7 +50,7 @@ def test_a_scene_of_other_cameras_leaves_the_others_predicted(place, tmp_path):
     shutil.copytree(place / "scenes/ball_1", tmp_path / "scenes/ball_1")
     write_ball(tmp_path / "scenes/ball_0", TINTS[0], 5, 16, 16, "RGBA", camera_model="OPENCV_FISHEYE")
     shutil.copytree(place / "run", tmp_path / "run")
-    pipeline, usual = pipeline_of(tmp_path), pipeline_of(place)
+    pipeline, usual = prepared(tmp_path), prepared(place)
     own, others = (p.latent_model.nerf.field for p in (pipeline, usual))
     for name in ("micro_planes", "scene_weights"):
         torch.testing.assert_close(getattr(own, name)[1], getattr(others, name)[1], atol=1e-5, rtol=1e-4)
@@ -65,13 +59,13 @@ def test_a_scene_of_other_cameras_leaves_the_others_predicted(place, tmp_path):
 
 
 def test_a_bundle_without_an_encoder_starts_as_before(place):
-    pipeline = pipeline_of(place, "plain")
+    pipeline = prepared(place, "plain")
     assert pipeline.predicted is None and "prediction_pull" not in pipeline.get_train_loss_dict(0)[1]
     assert not bool(pipeline.latent_model.nerf.field.micro_planes.any())
 
 
 def test_a_resumed_run_keeps_its_scenes_and_the_pull(place):
-    pipeline = pipeline_of(place, fresh=False)
+    pipeline = prepared(place, fresh=False)
     assert bool((pipeline.latent_model.nerf.field.micro_planes == 3).all())
     assert float(pipeline.get_train_loss_dict(0)[1]["prediction_pull"].detach()) > 0
 
@@ -94,7 +88,7 @@ def test_of_many_photos_those_far_apart_are_taken(place, monkeypatch):
     monkeypatch.setattr(
         scene_prediction.SceneViews, "groups", lambda self, v: seen.append(v.tolist()) or original(self, v)
     )
-    cameras = pipeline_of(place).datamanager.latent_cameras.camera_to_worlds[..., 3]
+    cameras = prepared(place).datamanager.latent_cameras.camera_to_worlds[..., 3]
     expected = [spread_views(cameras[:4], 2).tolist(), (4 + spread_views(cameras[4:], 2)).tolist()]
     assert seen == expected  # of 4 and 5 training views
 
@@ -107,5 +101,5 @@ def test_photos_that_are_enlarged_otherwise_than_the_encoder_knows_are_told_of(p
         shutil.copytree(place / name, tmp_path / name)
     path = tmp_path / "run/shared_bundle/bundle.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "facts": {"scene_encoder": facts}}))
-    pipeline_of(tmp_path)
+    prepared(tmp_path)
     assert ("--pipeline.model.autoencoder.enlarge 2" in " ".join(capsys.readouterr().out.split())) == is_said

@@ -2,13 +2,11 @@
 
 import pytest
 import torch
-from tiny import latent_model_of, pipeline_config_of, small_nerf
+from tiny import SHARED, latent_model_of, pipeline_of, small_nerf
 
 from latent_nerfstudio.data.pixels import with_targets
 from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 from latent_nerfstudio.pipelines.scene_start import damped_step, derivatives, least_squares, start_scenes
-
-NERF = {"macro_features": 3, "num_base_planes": 2}
 
 
 def linear(scenes=3, values=20, weights=4):
@@ -66,18 +64,14 @@ def test_weights_that_show_nothing_or_no_numbers_are_left_alone():
 
 @pytest.fixture(params=["kl", "identity"])
 def bundle(request, tmp_path):
-    source = "identity" if request.param == "identity" else request.getfixturevalue(request.param)
-    model = latent_model_of(source, nerf=small_nerf(**NERF))
+    model = latent_model_of(request.getfixturevalue(request.param), nerf=small_nerf(**SHARED))
     with torch.no_grad():
         model.nerf.field.base_planes.mul_(10)
-    write_shared_bundle(tmp_path / "run", model, 7, {})
-    return tmp_path / "run"
+    return write_shared_bundle(tmp_path, model, 7, {})
 
 
 def pipeline_from(data, bundle, **settings):
-    config = pipeline_config_of(data, "bundled", **settings)
-    config.model.shared_bundle = str(bundle)
-    return config.setup(device="cpu", test_mode="val")
+    return pipeline_of(data, "bundled", shared_bundle=bundle, **settings)
 
 
 def latent_error(pipeline, scene):
@@ -136,6 +130,6 @@ def test_the_fit_draws_nothing_and_keeps_the_mode(balls, bundle):
 
 
 def test_nothing_to_fit(balls):
-    pipeline = pipeline_config_of(balls).setup(device="cpu", test_mode="val")
+    pipeline = pipeline_of(balls)
     pipeline.prepare()
     assert start_scenes(pipeline.latent_model, pipeline.datamanager, 3) == 0

@@ -2,17 +2,15 @@
 
 import pytest
 import torch
-from tiny import pipeline_of, small_nerf
+from tiny import SHARED, pipeline_of, small_nerf, spoil_latents
 
 from latent_nerfstudio.engine.row_adam import RowAdam
 from latent_nerfstudio.pipelines.scene_watch import forget_rows, without_rows
 
-NERF = {"macro_features": 3, "num_base_planes": 2}
-
 
 def frozen_pipeline(data, source="identity", **settings):
     """Scenes that share nothing that is trained."""
-    settings = {"train_base_planes": False, "train_mlp": False, "nerf": small_nerf(**NERF), **settings}
+    settings = {"train_base_planes": False, "train_mlp": False, "nerf": small_nerf(**SHARED), **settings}
     return pipeline_of(data, source, **settings).train()
 
 
@@ -56,7 +54,7 @@ def test_rays_of_a_scene_stay_the_same_when_others_stop(balls):
 
 def test_a_scene_fails_alone_where_nothing_shared_is_trained(balls, kl):
     """The decoder is trained in RGB alignment alone."""
-    shared = pipeline_of(balls, kl, nerf=small_nerf(**NERF), rgb_alignment_start=2)
+    shared = pipeline_of(balls, kl, nerf=small_nerf(**SHARED), rgb_alignment_start=2)
     with_decoder = frozen_pipeline(balls, kl, rgb_alignment_start=2)
     frozen = frozen_pipeline(balls, kl, rgb_alignment_start=2, train_decoder=False)
     stages = [
@@ -69,17 +67,9 @@ def test_a_scene_fails_alone_where_nothing_shared_is_trained(balls, kl):
 # Failures
 
 
-def spoil(pipeline, scene):
-    """Latents of a scene that are no numbers."""
-    pipeline.prepare()
-    table = pipeline.datamanager.table
-    table.values = table.values.float()
-    table.values[table.scene_starts[scene] : table.scene_starts[scene + 1]] = torch.nan
-
-
 def test_a_scene_without_numbers_is_dropped_and_the_others_go_on(balls, capsys):
     pipeline = frozen_pipeline(balls)
-    spoil(pipeline, 1)
+    spoil_latents(pipeline, 1)
     before = rows_of(pipeline)
     train(pipeline, optimizers_of(pipeline), range(3))
     assert pipeline.watch.failed_at.tolist() == [-1, 0, -1] and pipeline.watch.failed() == {"b": 0}
@@ -133,7 +123,7 @@ def test_a_gradient_that_is_no_number_is_taken_back(balls, kind):
 def test_the_last_scene_stops_the_run(balls):
     pipeline = frozen_pipeline(balls)
     for scene in range(3):
-        spoil(pipeline, scene)
+        spoil_latents(pipeline, scene)
     with pytest.raises(
         FloatingPointError, match=r"scenes at step 0: expected finite numbers, got NaN in all \(a, b, c"
     ):

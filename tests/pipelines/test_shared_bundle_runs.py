@@ -2,31 +2,25 @@
 
 import pytest
 import torch
-from tiny import latent_model_of, pipeline_config_of, pipeline_of, small_nerf
+from tiny import SHARED, fit, latent_model_of, pipeline_of, small_nerf
 
 from latent_nerfstudio.fields.placement import Placement
 from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 
-NERF = {"macro_features": 3, "num_base_planes": 2}
-
 
 @pytest.fixture(params=["kl", "identity"])
 def bundle(request, tmp_path):
-    """A run with a bundle."""
-    source = "identity" if request.param == "identity" else request.getfixturevalue(request.param)
-    model = latent_model_of(source, nerf=small_nerf(**NERF))
+    """A bundle whose autoencoder is no longer the one it came from."""
+    model = latent_model_of(request.getfixturevalue(request.param), nerf=small_nerf(**SHARED))
     with torch.no_grad():
         for parameter in model.latent_space.autoencoder.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
-    write_shared_bundle(tmp_path / "run", model, 7, {})
-    return tmp_path / "run"
+    return write_shared_bundle(tmp_path / "run", model, 7, {})
 
 
 def started(data, bundle, **settings):
     """A pipeline that starts from a bundle, built anew from its config."""
-    config = pipeline_config_of(data, "bundled", rgb_alignment_start=3, **settings)
-    config.model.shared_bundle = str(bundle)
-    return config.setup(device="cpu", test_mode="val")
+    return pipeline_of(data, "bundled", shared_bundle=bundle, rgb_alignment_start=3, **settings)
 
 
 def parts(pipeline):
@@ -37,16 +31,10 @@ def parts(pipeline):
     return {name: torch.cat([p.detach().flatten() for p in group]).clone() for name, group in everything.items()}
 
 
-def train(pipeline, steps=5):
+def train(pipeline):
     """Names of the parts that steps of both stages move."""
     before = parts(pipeline)
-    pipeline.train()
-    optimizer = torch.optim.Adam([p for group in pipeline.get_param_groups().values() for p in group], lr=0.02)
-    for step in range(steps):
-        _, losses, _ = pipeline.get_train_loss_dict(step)
-        optimizer.zero_grad()
-        sum(losses.values()).backward()
-        optimizer.step()
+    fit(pipeline, range(5))
     after = parts(pipeline)
     return {name for name in before if not torch.equal(before[name], after[name])}
 
@@ -72,9 +60,8 @@ def test_shared_parts_are_trained_where_it_is_asked_for(balls, bundle):
 
 
 def test_a_run_without_a_bundle_trains_everything(balls):
-    config = pipeline_config_of(balls, "bundled")
-    config.model.nerf = small_nerf(**NERF)
-    assert train(config.setup(device="cpu", test_mode="val")) == {"base", "weights", "micro", "mlp"}
+    pipeline = pipeline_of(balls, "bundled", nerf=small_nerf(**SHARED))
+    assert train(pipeline) == {"base", "weights", "micro", "mlp"}
 
 
 def test_a_field_without_base_planes_has_none_to_freeze(balls):
@@ -117,7 +104,7 @@ def test_moved_scenes_stay_moved_where_a_run_is_opened_again(balls, bundle):
 
 
 def test_a_bundle_with_another_encoder_is_refused(balls, kl, tmp_path):
-    model = latent_model_of(kl, nerf=small_nerf(**NERF))
+    model = latent_model_of(kl, nerf=small_nerf(**SHARED))
     write_shared_bundle(tmp_path / "run", model, 7, {})
     stored = started(balls, tmp_path / "run").state_dict()
     with torch.no_grad():

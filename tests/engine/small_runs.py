@@ -1,0 +1,30 @@
+"""Small runs on the CPU."""
+
+from pathlib import Path
+from typing import Any
+
+from nerfstudio.engine.optimizers import AdamOptimizerConfig
+
+from latent_nerfstudio.engine.schedulers import StagedSchedulerConfig
+from latent_nerfstudio.engine.trainer import LatentTrainerConfig
+from latent_nerfstudio.pipelines.latent_pipeline import LatentPipelineConfig
+
+GROUPS = ("planes", "shared_planes", "mlp", "decoder")
+
+
+def run_config(pipeline: LatentPipelineConfig, out: Path, steps: int, **settings: Any) -> LatentTrainerConfig:
+    """The config of a run in OUT/balls/tiny/now, which saves at its end alone."""
+    each = {"optimizer": AdamOptimizerConfig(lr=0.01), "scheduler": StagedSchedulerConfig()}
+    own = {"optimizers": dict.fromkeys(GROUPS, each), "steps_per_save": 1000, "steps_per_eval_batch": 3, **settings}
+    config = LatentTrainerConfig(
+        method_name="tiny",
+        experiment_name="balls",
+        timestamp="now",
+        output_dir=out,
+        max_num_iterations=steps,
+        pipeline=pipeline,
+        vis="tensorboard",
+        **own,
+    )
+    config.machine.device_type = "cpu"
+    return config
