@@ -16,13 +16,12 @@ from latent_nerfstudio.data.sources import longest_side, sources_hash
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.replacing import appending, replacing_file, sole_writer
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
-from latent_nerfstudio.latent_space.cameras import is_pinhole
+from latent_nerfstudio.latent_space.cameras import check_pinhole
 from latent_nerfstudio.models.bundle_encoder import new_scene_encoder, read_scene_encoder, sizes_of, write_scene_encoder
-from latent_nerfstudio.models.latent_model import LatentModelConfig
+from latent_nerfstudio.models.latent_model import ENLARGED, LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, LatentPipelineConfig
 from latent_nerfstudio.pipelines.scene_encoder_training import EncoderTraining, measure, training_steps
-from latent_nerfstudio.pipelines.scene_prediction import ENLARGED
 from latent_nerfstudio.pipelines.scene_views import SceneViews
 from latent_nerfstudio.scene_encoder.network import SceneEncoder, SceneEncoderConfig
 
@@ -106,9 +105,8 @@ def check_scenes(manager: LatentDataManager, names: Sequence[str]) -> None:
     manager.prepare_pictures()
     for scene, name in enumerate(names):
         own = manager.picture_scenes == scene
-        if not is_pinhole(manager.cameras[own]):
-            do = "undistort its photos (ns-process-data), or leave it out"
-            raise ValueError(problem(f"scene '{name}'", "perspective cameras without distortion", "others", do))
+        do = "undistort its photos (ns-process-data), or leave it out"
+        check_pinhole(manager.cameras[own], f"scene '{name}'", do)
         counts = manager.picture_sizes[own].unique(dim=0, return_counts=True)[1]
         if int(counts.max()) < 2:
             got = f"{int(own.sum())}, none of the size of another" if int(own.sum()) > 1 else "one"

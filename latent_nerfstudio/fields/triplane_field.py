@@ -172,12 +172,16 @@ class TriplaneField(nn.Module):
 
     def scene_bytes(self) -> int:
         """Bytes of the parameters that belong to one scene alone, in float32."""
-        own = [p for p in (self.micro_planes, self.scene_weights) if p is not None]
-        return parameter_bytes(own) // self.num_scenes
+        return parameter_bytes(self.scene_parameters().values()) // self.num_scenes
+
+    def scene_parameters(self) -> Dict[str, Parameter]:
+        """The parameters with one row a scene, by name."""
+        own = {name: getattr(self, name) for name in SCENE_PARAMETERS}
+        return {name: parameter for name, parameter in own.items() if parameter is not None}
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "TriplaneField":
         """What `.to` does; micro planes and scene weights stay on the host where `scene_storage` says so."""
-        own = {name: getattr(self, name) for name in SCENE_PARAMETERS if getattr(self, name) is not None}
+        own = self.scene_parameters()
         stay = stays_on_host(self.config.scene_storage, parameter_bytes(own.values()), fn(torch.empty(0)).device)
         apply_but_for(self, tuple(own) if stay else (), lambda: super(TriplaneField, self)._apply(fn, recurse))
         return self

@@ -10,7 +10,7 @@ from torch import Tensor
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.reading import read_json
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig, save_vae
-from latent_nerfstudio.latent_space.latent_space import Normalizer
+from latent_nerfstudio.latent_space.latent_space import LatentSpace, Normalizer
 from latent_nerfstudio.models.bundle_folder import AUTOENCODER, FOLDER, TENSORS_FILE, written_bundle
 from latent_nerfstudio.models.latent_model import LatentModel
 from latent_nerfstudio.models.shared_bundle import BUNDLE_FORMAT, DECODER, latent_space_tensors
@@ -23,34 +23,32 @@ def write_shared_bundle(
     """Writes what the scenes of a latent model around a TriplaneModel share, its latent space fitted, as
     RUN/shared_bundle, in one piece, and links RUN/autoencoder to it. `facts` are what else bundle.json should say, JSON
     values; `dtype` is that of autoencoder and base planes."""
-    check_model(model)
-    space = model.latent_space
-    settings = {**settings_of(model), "num_scenes": len(model.scene_names), "step": step, "facts": facts}
+    nerf, space = checked_nerf(model), model.latent_space
+    settings = {**settings_of(space, nerf), "num_scenes": len(model.scene_names), "step": step, "facts": facts}
     with written_bundle(run_folder, settings) as folder:
         encoder_hash = space.autoencoder.encoder_hash()
         autoencoder, decoder = autoencoder_and_decoder(model)
         if not space.is_identity:
             encoder_hash = write_autoencoder(folder / AUTOENCODER, autoencoder, space.normalizer, dtype)
         settings["autoencoder"] = {**settings["autoencoder"], "encoder_hash": encoder_hash}
-        write_tensors(folder / TENSORS_FILE, model, decoder, dtype)
+        write_tensors(folder / TENSORS_FILE, space, nerf, decoder, dtype)
     return run_folder / FOLDER
 
 
-def check_model(model: LatentModel) -> None:
-    """Refuses models that make no bundle."""
-    if model.field is None:
+def checked_nerf(model: LatentModel) -> TriplaneModel:
+    """The NeRF within a model; refuses models that make no bundle."""
+    if not isinstance(model.nerf, TriplaneModel):
         got = f"a {type(model.nerf).__name__}, which has no base planes and no tiny MLP"
         do = "train with latent-triplane or ig-ae"
         raise ValueError(problem("shared bundle", "a TriplaneModel within the latent model", got, do))
     if not bool(model.latent_space.fitted):
         do = "call the pipeline's prepare() first"
         raise ValueError(problem("shared bundle", "a latent space that is fitted to pictures", "a fresh one", do))
+    return model.nerf
 
 
-def settings_of(model: LatentModel) -> Dict[str, Any]:
+def settings_of(space: LatentSpace, nerf: TriplaneModel) -> Dict[str, Any]:
     """What decides the meaning of a bundle's tensors."""
-    space, nerf = model.latent_space, model.nerf
-    assert isinstance(nerf, TriplaneModel)
     return {
         "format": BUNDLE_FORMAT,
         "normalizer": space.normalizer.kind,
@@ -84,12 +82,12 @@ def autoencoder_and_decoder(model: LatentModel) -> Tuple[Autoencoder, Dict[str, 
     return came, {} if is_same else decoder
 
 
-def write_tensors(path: Path, model: LatentModel, decoder: Dict[str, Tensor], dtype: torch.dtype) -> None:
+def write_tensors(
+    path: Path, space: LatentSpace, nerf: TriplaneModel, decoder: Dict[str, Tensor], dtype: torch.dtype
+) -> None:
     """Writes what scenes share apart from the autoencoder; of it, base planes and decoder in another type."""
     from safetensors.torch import save_file
 
-    space, nerf = model.latent_space, model.nerf
-    assert isinstance(nerf, TriplaneModel)
     tensors = {f"field.{name}": value for name, value in nerf.field.shared_state().items()}
     if nerf.field.scene_weights is not None:
         tensors["mean_scene_weights"] = nerf.field.scene_weights.mean(dim=0)

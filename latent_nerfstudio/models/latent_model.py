@@ -29,7 +29,7 @@ from latent_nerfstudio.fields.placement import (
 )
 from latent_nerfstudio.fields.rows import parameter_bytes
 from latent_nerfstudio.fields.scene_view import SceneView
-from latent_nerfstudio.fields.triplane_field import SCENE_PARAMETERS, TriplaneField
+from latent_nerfstudio.fields.triplane_field import TriplaneField
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig
 from latent_nerfstudio.latent_space.latent_space import BACKGROUND_SIDE, LatentSpace, NormalizerKind, as_float
 from latent_nerfstudio.latent_space.precision import Precision
@@ -53,8 +53,8 @@ from latent_nerfstudio.scene_encoder.network import SceneEncoder
 ENCODER_HASH = "encoder_hash"
 """Name in a checkpoint of the hash of the encoder that it leaves out."""
 
-ENLARGE = "enlarge"
-"""Name in a checkpoint of the times that pictures were enlarged; only where they were."""
+ENLARGED = "enlarge"
+"""Name, in checkpoints and in facts of scenes and scene encoders, of the times that pictures were enlarged."""
 
 RENAMED: Dict[Optional[str], str] = {"bundled": "bundled-cars"}
 """Sources of version 0.1 that have another name now."""
@@ -235,8 +235,7 @@ class LatentModel(Model):
 
     def scene_parameters(self) -> List[Parameter]:
         """Parameters with one row a scene; NeRFs that know of no scenes have none."""
-        own = [getattr(self.field, name, None) for name in SCENE_PARAMETERS]
-        return [parameter for parameter in own if parameter is not None]
+        return [] if self.field is None else list(self.field.scene_parameters().values())
 
     def freeze_shared(self, base_planes: bool, mlp: bool) -> None:
         """Stops training the base planes or the tiny MLP of a tri-plane NeRF; other NeRFs have none."""
@@ -425,7 +424,7 @@ def _add_notes(model: Any, state_dict: Dict[str, Any], prefix: str, local_metada
         state_dict[f"{prefix}{PLACEMENTS}"] = placement_table(model.placements)
     space = model.latent_space
     if space.autoencoder.enlarge > 1:
-        state_dict[f"{prefix}{ENLARGE}"] = torch.tensor(space.autoencoder.enlarge)
+        state_dict[f"{prefix}{ENLARGED}"] = torch.tensor(space.autoencoder.enlarge)
     if not space.trains_encoder:
         digest = bytes.fromhex(space.autoencoder.encoder_hash())
         state_dict[f"{prefix}{ENCODER_HASH}"] = torch.tensor(list(digest), dtype=torch.uint8)
@@ -450,7 +449,7 @@ def _check_encoder_hash(model: Any, state_dict: Dict[str, Any], prefix: str, *_:
 def _check_enlarge(model: Any, state_dict: Dict[str, Any], prefix: str, *_: Any) -> None:
     """Refuses latents of pictures that were enlarged more or less often; checkpoints without the note are taken as they
     are."""
-    saved = state_dict.pop(f"{prefix}{ENLARGE}", None)
+    saved = state_dict.pop(f"{prefix}{ENLARGED}", None)
     ours = model.latent_space.autoencoder.enlarge
     if saved is not None and int(saved) != ours:
         do = f"give --pipeline.model.autoencoder.enlarge {int(saved)}, or write it into config.yml"

@@ -15,7 +15,7 @@ from torch.nn import Parameter
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.planes import total_variation
 from latent_nerfstudio.fields.scene_view import SceneView
-from latent_nerfstudio.fields.triplane_field import SCENE_PARAMETERS, TriplaneField, TriplaneFieldConfig
+from latent_nerfstudio.fields.triplane_field import TriplaneField, TriplaneFieldConfig
 from latent_nerfstudio.latent_space.latent_space import to_device
 from latent_nerfstudio.models.rendering import BoxedModel, BoxedModelConfig, composite, for_all_rays, ray_weights
 
@@ -73,7 +73,7 @@ class TriplaneModel(BoxedModel):
         every = {} if optimizers is None else optimizers.optimizers
         takes = [o for o in every.values() if getattr(o, "takes_row_gradients", False)]
         own = {id(p) for optimizer in takes for group in optimizer.param_groups for p in group["params"]}
-        self.field.sparse_rows = frozenset(n for n in SCENE_PARAMETERS if id(getattr(self.field, n)) in own)
+        self.field.sparse_rows = frozenset(n for n, p in self.field.scene_parameters().items() if id(p) in own)
         return []
 
     def get_outputs(

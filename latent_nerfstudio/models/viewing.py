@@ -145,10 +145,7 @@ class ScenePanel(ViewerElement, ViewerControl):
             try:
                 return render_image(state)
             except Exception as error:
-                if is_interrupt(error):
-                    raise
-                self.report(machine, error)
-                return error_pictures(ERROR_SIZE, str(error) or type(error).__name__, self.photos is not None)
+                return self.instead(machine, error, ERROR_SIZE)
 
         def sent(outputs: Dict[str, Tensor], *args: Any, **options: Any) -> None:
             client = machine.client
@@ -196,12 +193,8 @@ class ScenePanel(ViewerElement, ViewerControl):
             depth = met_depth(outputs["depth"], outputs["accumulation"])
             pictures = {**outputs, "depth": depth, **self.photo_outputs(client, camera, outputs["rgb"])}
         except Exception as error:
-            if is_interrupt(error):
-                raise
-            self.report(client, error)
             height, width = size_of(camera)
-            size = max(1, height), max(1, width)
-            return error_pictures(size, str(error) or type(error).__name__, self.photos is not None, camera.device)
+            return self.instead(client, error, (max(1, height), max(1, width)), camera.device)
         self.last_error = ""
         seconds = time.perf_counter() - started
         self.quickest = min(self.quickest or seconds, seconds)
@@ -233,6 +226,15 @@ class ScenePanel(ViewerElement, ViewerControl):
         render = middle(rgb, round(height * photo.shape[1] / photo.shape[0]))  # as wide as the photo, so of one scale
         beside = [fitted(render, height, width // 2), fitted(photo, height, width - width // 2)]
         return dict(zip(PHOTO_OUTPUTS, (fitted(photo, height, width), torch.cat(beside, dim=1)), strict=True))
+
+    def instead(
+        self, client: Any, error: Exception, size: Tuple[int, int], device: Union[str, torch.device] = "cpu"
+    ) -> Dict[str, Tensor]:
+        """What is shown of a frame that has failed, of a height and width; an interrupt ends the frame."""
+        if is_interrupt(error):
+            raise error
+        self.report(client, error)
+        return error_pictures(size, str(error) or type(error).__name__, self.photos is not None, device)
 
     def report(self, client: Any, error: Exception) -> None:
         """A message in the browser and the traceback in the log, once for all frames in a row with the same error."""
@@ -313,7 +315,7 @@ def fitted(photo: Float[Tensor, "rows columns 3"], height: int, width: int) -> F
 
 
 def error_pictures(
-    size: Tuple[int, int], text: str, with_photos: bool, device: Union[str, torch.device] = "cpu"
+    size: Tuple[int, int], text: str, with_photos: bool, device: Union[str, torch.device]
 ) -> Dict[str, Tensor]:
     """The outputs of a camera, of a height and width, as pictures that say what went wrong."""
     from PIL import Image, ImageDraw

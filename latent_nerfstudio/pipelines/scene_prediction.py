@@ -11,7 +11,7 @@ from torch import Tensor
 from latent_nerfstudio.data.latent_datamanager import LatentDataManager
 from latent_nerfstudio.fields.planes import compose_planes
 from latent_nerfstudio.latent_space.cameras import is_pinhole
-from latent_nerfstudio.models.latent_model import LatentModel
+from latent_nerfstudio.models.latent_model import ENLARGED, LatentModel
 from latent_nerfstudio.models.triplane import TriplaneModel
 from latent_nerfstudio.pipelines.scene_views import SceneViews
 from latent_nerfstudio.scene_encoder.network import Prediction
@@ -19,9 +19,6 @@ from latent_nerfstudio.scene_encoder.projection import spread_views
 
 PULL = 1.0
 """Weight of the pull at one photo; see benchmarks/choices.md."""
-
-ENLARGED = "enlarge"
-"""Name, in a bundle's facts of its scene encoder, of the times that photos were enlarged which it learned from."""
 
 
 class PredictedScenes:

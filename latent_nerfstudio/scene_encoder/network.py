@@ -8,6 +8,7 @@ scene weights of it. See docs/concepts.md.
 """
 
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import List, NamedTuple, Optional, Sequence, Tuple, Type
 
 import torch
@@ -75,9 +76,9 @@ class Sums(NamedTuple):
     weights: Float[Tensor, "scenes points heads"]
     weighted: Float[Tensor, "scenes points channels"]
 
-    def plus(self, other: Optional["Sums"]) -> "Sums":
-        """These photos and others."""
-        return self if other is None else Sums(*(a + b for a, b in zip(self, other, strict=True)))
+    def plus(self, other: "Sums") -> "Sums":
+        """Those of these photos and others."""
+        return Sums(*(a + b for a, b in zip(self, other, strict=True)))
 
 
 class SceneEncoder(nn.Module):
@@ -140,11 +141,7 @@ class SceneEncoder(nn.Module):
             groups: photos, those of one size together.
             boxes: corners of what each scene fills of the bundle's box; all of it by default.
         """
-        sums: Optional[Sums] = None
-        for photos in groups:
-            for part in parts_of(photos):
-                sums = self.sums_of(part).plus(sums)
-        assert sums is not None
+        sums = reduce(Sums.plus, (self.sums_of(part) for photos in groups for part in parts_of(photos)))
         volume = self.point(self.summary(sums, boxes)).unflatten(1, (self.config.grid,) * 3)
         return self.planes_of(volume)
 

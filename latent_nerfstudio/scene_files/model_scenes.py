@@ -15,7 +15,7 @@ from latent_nerfstudio.fields.triplane_field import TriplaneField
 from latent_nerfstudio.latent_space.autoencoder import is_enlargement
 from latent_nerfstudio.models.bundle_start import COLOR_TOLERANCE
 from latent_nerfstudio.models.bundle_writing import settings_of
-from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
+from latent_nerfstudio.models.latent_model import ENLARGED, LatentModel, LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import DECODER, SharedBundle, latent_space_tensors
 from latent_nerfstudio.models.triplane import TriplaneModel
 from latent_nerfstudio.scene_files.scene_file import SceneFile, scene_shapes
@@ -23,9 +23,6 @@ from latent_nerfstudio.scene_files.sources import each_once
 
 SAMPLES = "samples"
 """Name of the fact of samples a ray: stratified ones and further ones where those found matter."""
-
-ENLARGED = "enlarge"
-"""Name of the fact of how many times its photos were enlarged; 1 where there is none."""
 
 MOST_EMPTY = 1 << 30
 """Bytes at most of planes that files leave out, and that a model of them has as zeros."""
@@ -152,14 +149,15 @@ def put_row(table: Optional[Tensor], index: int, value: Optional[Tensor], where:
 def holds_bundle(model: LatentModel, bundle: SharedBundle) -> bool:
     """Whether all that a model's scenes share is to the last bit what a bundle holds: the latent space with its encoder
     and decoder, MLP, base planes, box and settings."""
-    if not isinstance(model.nerf, TriplaneModel) or not same_settings(settings_of(model), bundle):
+    space, nerf = model.latent_space, model.nerf
+    if not isinstance(nerf, TriplaneModel) or not same_settings(settings_of(space, nerf), bundle):
         return False
-    own = {f"field.{name}": value for name, value in model.nerf.field.shared_state().items()}
-    own.update(latent_space_tensors(model.latent_space))
+    own = {f"field.{name}": value for name, value in nerf.field.shared_state().items()}
+    own.update(latent_space_tensors(space))
     beside = ("mean_scene_weights", DECODER)  # what is neither the field's nor the latent space's
     theirs = {name: value for name, value in bundle.tensors.items() if not name.startswith(beside)}
     autoencoder = {**bundle.autoencoder_config.setup().state_dict(), **bundle.decoder}
-    return same_tensors(own, theirs) and same_tensors(model.latent_space.autoencoder.state_dict(), autoencoder)
+    return same_tensors(own, theirs) and same_tensors(space.autoencoder.state_dict(), autoencoder)
 
 
 def same_settings(settings: Dict[str, Any], bundle: SharedBundle) -> bool:

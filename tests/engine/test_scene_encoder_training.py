@@ -196,7 +196,7 @@ def test_scenes_of_some_photos_of_other_sizes(place, tmp_path):
     "change, words",
     [
         ({"views": 2}, "scene 'ball_4': expected at least two training views of one size, got one; leave it out"),
-        ({"camera_model": "OPENCV_FISHEYE"}, "scene 'ball_4': expected perspective cameras .*, got others; undistort"),
+        ({"camera_model": "OPENCV_FISHEYE"}, "scene 'ball_4': expected perspective cameras .*, got FISHEYE; undistort"),
     ],
 )
 def test_scenes_that_nothing_can_be_measured_on_are_named_before_anything_is_encoded(
