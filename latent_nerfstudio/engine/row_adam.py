@@ -1,7 +1,7 @@
 """Adam for parameters that are indexed by scene: a step costs what its scenes cost, however many others there are."""
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterable, Optional, Tuple, Type
+from typing import Any, Callable, Dict, Iterable, Optional, Tuple, Type, Union
 
 import torch
 from jaxtyping import Float
@@ -50,6 +50,8 @@ class RowAdam(torch.optim.Optimizer):
 
     takes_row_gradients = True
     """That a model may make sparse gradients for its parameters, see `fields.planes.gather_rows`."""
+    row_factors: Optional[Float[Tensor, "rows"]] = None
+    """Factors of the rate of each row, on the host; None for 1. Not part of the state: who knows them says so again."""
 
     def __init__(
         self,
@@ -81,7 +83,8 @@ class RowAdam(torch.optim.Optimizer):
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     turns = group.get("rows_in_turn") or len(parameter)
-                    step_parameter(parameter, self._averages(parameter), settings, turns, group.get("max_idle", 1.0))
+                    idle = group.get("max_idle", 1.0)
+                    step_parameter(parameter, self._averages(parameter), settings, turns, idle, self.row_factors)
         return loss
 
     def take_turns(self, rows: int) -> None:
@@ -109,26 +112,29 @@ def step_parameter(
     settings: Tuple[float, float, float, float],
     rows_in_turn: int,
     max_idle: float = 1.0,
+    factors: Optional[Float[Tensor, "rows"]] = None,
 ) -> None:
     """One step of a parameter, of all rows or of those that its gradient has; settings are learning rate, both decays,
-    eps."""
+    eps, and `factors` those of each row's rate."""
     tables = (parameter, state["exp_avg"], state["exp_avg_sq"], state["row_steps"])
     gradient = parameter.grad
     assert gradient is not None
+    lr, beta1, beta2, eps = settings
     if not gradient.is_sparse:
-        step_rows(*tables, gradient, *settings)
+        rates = lr if factors is None else lr * factors.to(gradient.device)
+        step_rows(*tables, gradient, rates, beta1, beta2, eps)
         return
     gradient = gradient.coalesce()
     index = gradient.indices()[0]
     values, averages, squares, steps = (table.index_select(0, index) for table in tables)
-    lr, beta1, beta2, eps = settings
+    rates = lr if factors is None else lr * factors[index.to(factors.device)].to(index.device)
     idle = max(1.0, min(max_idle, rows_in_turn / max(1, len(index))))
     ratio = beta1 / beta2**0.5
     gain = 1.0 if idle == 1 else (1 - ratio**idle) / (1 - ratio)
     averages.mul_(beta1 ** (idle - 1))
     squares.mul_(beta2 ** (idle - 1))
     steps += idle - 1
-    step_rows(values, averages, squares, steps, gradient.values(), gain * lr, beta1, beta2, eps)
+    step_rows(values, averages, squares, steps, gradient.values(), gain * rates, beta1, beta2, eps)
     for table, row in zip(tables, (values, averages, squares, steps), strict=True):
         table.index_copy_(0, index, row)
 
@@ -139,17 +145,18 @@ def step_rows(
     squares: Float[Tensor, "rows *row"],
     steps: Float[Tensor, "rows"],
     gradients: Float[Tensor, "rows *row"],
-    lr: float,
+    lr: Union[float, Float[Tensor, "rows"]],
     beta1: float,
     beta2: float,
     eps: float,
 ) -> None:
-    """Adam's step of each row, in place, after `steps` of its own; the arithmetic, and its order, are those of
-    `torch.optim.Adam`."""
+    """Adam's step of each row, in place, after `steps` of its own and with a rate of its own or that of all; the
+    arithmetic, and its order, are those of `torch.optim.Adam`."""
     steps += 1
     averages.lerp_(gradients, 1 - beta1)
     squares.mul_(beta2).addcmul_(gradients, gradients, value=1 - beta2)
     count = steps.double().view(-1, *[1] * (values.dim() - 1))  # float32 would lose 1 - beta2 ** 1 after 4 digits
-    size = (-lr / (1 - beta1**count)).to(values.dtype)
+    rate = lr.view_as(count) if isinstance(lr, Tensor) else lr
+    size = (-rate / (1 - beta1**count)).to(values.dtype)
     root = (1 - beta2**count).sqrt().to(values.dtype)
     values.add_((averages * size).div_(squares.sqrt().div_(root).add_(eps)))

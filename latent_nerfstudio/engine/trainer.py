@@ -229,11 +229,13 @@ class LatentTrainer(Trainer):
             raise SystemExit(self.stop.exit_code)
 
     def _before_iteration(self, step: int) -> None:
-        """Makes all that is random in a step a function of seed and step; tells optimizers of rows who takes turns."""
+        """Makes all that is random in a step a function of seed and step; tells optimizers of rows who takes turns, and
+        that of the planes how fast each scene learns."""
         seed_everything(self.config.machine.seed * 1_000_003 + step)
-        for optimizer in self.optimizers.optimizers.values():
+        for name, optimizer in self.optimizers.optimizers.items():
             if isinstance(optimizer, RowAdam):
                 optimizer.take_turns(self.pipeline.datamanager.num_active_scenes)
+                optimizer.row_factors = self.pipeline.scene_rates(step) if name == "planes" else None
 
     def train_iteration(self, step: int):
         try:

@@ -3,6 +3,7 @@
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Literal, Optional, Tuple, Type, Union
 
@@ -31,7 +32,7 @@ from latent_nerfstudio.pipelines.commands import refuse_unsupported
 from latent_nerfstudio.pipelines.finite import check_finite, not_finite
 from latent_nerfstudio.pipelines.saved_state import FAILED, SECONDS, seal, take_failed, unsealed
 from latent_nerfstudio.pipelines.scene_prediction import PredictedScenes, predict_scenes
-from latent_nerfstudio.pipelines.scene_start import start_scenes
+from latent_nerfstudio.pipelines.scene_start import rates_of, start_scenes
 from latent_nerfstudio.pipelines.scene_watch import SceneWatch
 
 Stage = Literal["latent supervision", "RGB alignment", "mixed supervision"]
@@ -262,6 +263,19 @@ class LatentPipeline(VanillaPipeline):
         groups = self.get_param_groups().items()
         trained = (p for name, group in groups if name not in without_decoder for p in group if p.requires_grad)
         return any(id(parameter) not in own for parameter in trained)
+
+    def scene_rates(self, step: int) -> Optional[Float[Tensor, "scenes"]]:
+        """Factors of the rate of each scene's planes in a step of latent supervision against a shared bundle that stays
+        as it is, see `rates_of`; None for 1, in any other step."""
+        return self.frozen_rates if self.stage_at(step) == "latent supervision" else None
+
+    @cached_property
+    def frozen_rates(self) -> Optional[Float[Tensor, "scenes"]]:
+        """What `scene_rates` gives wherever it gives any."""
+        if not self.model.from_bundle[1] or self.trains_shared("latent supervision"):
+            return None
+        scenes = torch.tensor(scene_indices(self.datamanager.train_dataset.cameras))
+        return rates_of(scenes.bincount(minlength=len(self.model.scene_names)))
 
     def stage_losses(self, stage: str, step: int) -> Losses:
         """The losses of a stage, and the pull towards predicted scenes.

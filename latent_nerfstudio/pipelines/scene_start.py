@@ -1,4 +1,5 @@
-"""How new scenes start against a shared bundle: their weights of its base planes, by least squares on their latents."""
+"""How new scenes start against a shared bundle: their weights of its base planes, by least squares on their latents,
+and how fast they leave it."""
 
 import time
 from typing import Callable, Optional, Tuple
@@ -23,8 +24,21 @@ DIFFERENCE = 0.05
 DAMPING = 1e-2
 """Of the first step, relative to the diagonal: a third of it after a step that helped, ten times after another."""
 
+USUAL_PHOTOS = 4
+"""Photos of a scene whose planes learn at the rate of the config."""
+
+SLOWEST, FASTEST = 0.5, 2.0
+"""Factors of that rate, at least and at most."""
+
 Render = Callable[[Float[Tensor, "scenes weights"]], Float[Tensor, "scenes values"]]
 """What scenes look like with some weights."""
+
+
+def rates_of(photos: Int[Tensor, "scenes"]) -> Float[Tensor, "scenes"]:
+    """Factors of the rate of scenes of k photos, sqrt(k / 4) within [1/2, 2]: in few steps, slow planes stay near what
+    the bundle knows, which counts where photos say little, and fast ones come nearer to what many photos say (measured
+    in benchmarks/choices.md)."""
+    return (photos / USUAL_PHOTOS).sqrt().clamp(SLOWEST, FASTEST)
 
 
 @torch.no_grad()

@@ -97,6 +97,24 @@ def test_sparse_and_dense_parameters_share_a_group_and_take_turns():
     assert optimizer.state[second]["row_steps"].tolist() == [3, 3]
 
 
+@pytest.mark.parametrize("kept", [None, [0, 2]], ids=["dense", "sparse"])
+def test_rows_may_have_rates_of_their_own(kept):
+    factors = [0.5, 1.0, 2.0]
+    together, alone = parameter_of((3, 4)), [nn.Parameter(row[None].clone()) for row in parameter_of((3, 4)).detach()]
+    optimizer = RowAdam([together], lr=0.1)
+    optimizer.row_factors = torch.tensor(factors)
+    adams = [torch.optim.Adam([row], lr=0.1 * factor, eps=EPS) for row, factor in zip(alone, factors, strict=True)]
+    for step in range(4):
+        gradient = gradient_of((3, 4), step)
+        together.grad = gradient.clone() if kept is None else sparse(gradient, kept)
+        optimizer.step()
+        for row in range(3) if kept is None else kept:
+            alone[row].grad = gradient[row][None]
+            adams[row].step()
+    torch.testing.assert_close(together, torch.cat(alone), rtol=1e-6, atol=1e-7)
+    assert "row_factors" not in str(optimizer.state_dict())
+
+
 def loss_of(table, rows):
     return (gather_rows(table, torch.tensor(rows), torch.device("cpu"), sparse=True) - 1).square().sum()
 

@@ -247,6 +247,10 @@ def test_both_stages_with_an_autoencoder_that_stays_as_it_is(scenes, kl, tmp_pat
     trainer.train()
     moved = {name for name, value in trainer.pipeline.named_parameters() if not torch.equal(value, before[name])}
     assert moved == {"_model.nerf.field.micro_planes", "_model.nerf.field.scene_weights"}
+    assert trainer.optimizers.optimizers["planes"].row_factors is None  # in RGB alignment, where it ended
+    trainer._before_iteration(0)
+    planes, weights = (trainer.optimizers.optimizers[name].row_factors for name in ("planes", "shared_planes"))
+    assert weights is None and torch.equal(planes, trainer.pipeline.scene_rates(0))
     assert not trainer.checkpoint_dir.exists()
     rows = fit_chunk(ChunkJob(inventory, ("a", "b")))
     assert states(rows) == {"a": "done", "b": "done"}

@@ -6,7 +6,7 @@ from tiny import SHARED, latent_model_of, pipeline_of, small_nerf
 
 from latent_nerfstudio.data.pixels import with_targets
 from latent_nerfstudio.models.bundle_writing import write_shared_bundle
-from latent_nerfstudio.pipelines.scene_start import damped_step, derivatives, least_squares, start_scenes
+from latent_nerfstudio.pipelines.scene_start import damped_step, derivatives, least_squares, rates_of, start_scenes
 
 
 def linear(scenes=3, values=20, weights=4):
@@ -133,3 +133,19 @@ def test_nothing_to_fit(balls):
     pipeline = pipeline_of(balls)
     pipeline.prepare()
     assert start_scenes(pipeline.latent_model, pipeline.datamanager, 3) == 0
+
+
+def test_rates_grow_with_the_root_of_the_photos():
+    assert rates_of(torch.tensor([0, 1, 2, 4, 9, 16, 100])).tolist() == pytest.approx(
+        [0.5, 0.5, 0.5**0.5, 1, 1.5, 2, 2]
+    )
+
+
+def test_scenes_learn_at_rates_of_their_photos_where_what_they_share_stays(balls, bundle):
+    """Of five training photos each; not where MLP or base planes are trained too, without a bundle or in alignment."""
+    pipeline = pipeline_from(balls, bundle, rgb_alignment_start=4)
+    assert pipeline.scene_rates(3).tolist() == pytest.approx([(5 / 4) ** 0.5] * 3)
+    assert (pipeline.scene_rates(4) is None) != pipeline.space.is_identity  # which is never aligned
+    others = [pipeline_from(balls, bundle, train_mlp=True), pipeline_from(balls, bundle, train_base_planes=True)]
+    others.append(pipeline_config_of(balls).setup(device="cpu", test_mode="val"))
+    assert [other.scene_rates(0) for other in others] == [None] * 3
