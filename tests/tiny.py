@@ -102,6 +102,16 @@ def camera_of(width: int, height: int, focal: float = 40.0, count: int = 1, scen
     )
 
 
+def camera_path_of(cameras: Cameras, height: int, width: int) -> Dict[str, Any]:
+    """A camera path as Nerfstudio's viewer writes it, with fields of view of 60 degrees."""
+    frames = []
+    for pose in cameras.camera_to_worlds:
+        matrix = torch.cat([pose, torch.tensor([[0.0, 0.0, 0.0, 1.0]])])
+        frames.append({"camera_to_world": matrix.flatten().tolist(), "fov": 60.0, "aspect": width / height})
+    size = {"camera_type": "perspective", "render_height": height, "render_width": width}
+    return {**size, "camera_path": frames, "fps": 2, "seconds": 1, "smoothness_value": 0, "is_cycle": False}
+
+
 def equirectangular(height: int, width: int, **settings: Any) -> Cameras:
     """A camera at the origin that looks everywhere, unless settings say otherwise."""
     size = {"cx": width / 2, "cy": height / 2, "width": width, "height": height}

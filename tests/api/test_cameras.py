@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from nerfstudio.cameras.cameras import CameraType
-from tiny import camera_of
+from tiny import camera_of, camera_path_of
 
 from latent_nerfstudio.api.cameras import (
     Ring,
@@ -144,18 +144,11 @@ def test_numbers_out_of_their_ranges_are_refused():
         orbit(1, elevation=90.0)
 
 
-def path_of(cameras, **more):
-    """A camera path as the viewer writes it."""
-    frames = []
-    for pose in cameras.camera_to_worlds:
-        matrix = torch.cat([pose, torch.tensor([[0.0, 0.0, 0.0, 1.0]])])
-        frames.append({"camera_to_world": matrix.flatten().tolist(), "fov": 60.0, "aspect": 1.5})
-    size = {"render_height": 20, "render_width": 30}
-    return {**size, "camera_path": frames, "fps": 24, "seconds": 1, **more}
+PATH = json.dumps(camera_path_of(camera_of(30, 20), 20, 30))
 
 
 def test_a_camera_path_of_the_viewer(tmp_path):
-    (tmp_path / "path.json").write_text(json.dumps(path_of(camera_of(30, 20, count=3))))
+    (tmp_path / "path.json").write_text(json.dumps(camera_path_of(camera_of(30, 20, count=3), 20, 30)))
     cameras = camera_path(tmp_path / "path.json")
     torch.testing.assert_close(cameras.camera_to_worlds, camera_of(30, 20, count=3).camera_to_worlds)
     assert (int(cameras.height[0]), int(cameras.width[0])) == (20, 30)
@@ -170,9 +163,9 @@ def test_a_camera_path_of_the_viewer(tmp_path):
         ('{"camera_path": [' + "0," * 100_000 + "0]}", "expected 100,000 cameras at most, got 100,001"),
         ('{"render_height": 20}', "KeyError: 'render_width'"),
         ('{"render_height": 20, "render_width": 30, "camera_path": []}', "expected a camera path of the viewer"),
-        (json.dumps(path_of(camera_of(30, 20), render_height=100000)), "finite cameras of 1 to 4096 pixels a side"),
-        (json.dumps(path_of(camera_of(30, 20))).replace("60.0", "NaN"), "NaN or infinity"),
-        (json.dumps(path_of(camera_of(30, 20))).replace("[", "[1, "), "expected a camera path of the viewer"),
+        (json.dumps(camera_path_of(camera_of(30, 20), 100_000, 30)), "finite cameras of 1 to 4096 pixels a side"),
+        (PATH.replace("60.0", "NaN"), "NaN or infinity"),
+        (PATH.replace("[", "[1, "), "expected a camera path of the viewer"),
     ],
 )
 def test_what_is_no_camera_path(tmp_path, text, got):

@@ -1,12 +1,15 @@
 """What a row of the table is, and ways to break things."""
 
 import json
+import os
 import struct
 import zipfile
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, ContextManager, Dict, List, Mapping, Optional, Sequence
+
+from PIL import Image
 
 Change = Callable[[Path], Any]
 """What breaks a folder of copies."""
@@ -74,6 +77,16 @@ def put(name: str, data: bytes) -> Change:
         (folder / name).write_bytes(data)
 
     return change
+
+
+def pipe(name: str) -> Change:
+    """Puts a pipe in the place of a file."""
+    return lambda folder: [(folder / name).unlink(), os.mkfifo(folder / name)]
+
+
+def picture(name: str, mode: str, form: str = "png") -> Change:
+    """Writes a black picture of 8 x 8."""
+    return lambda folder: Image.new(mode, (8, 8)).save(folder / name, form)
 
 
 def remove(*names: str) -> Change:
@@ -206,14 +219,16 @@ def signed(**values: Any) -> Change:
     return change
 
 
-def resigned(name: str = "bundle", **values: Any) -> Change:
-    """Changes bundle.json, and its hash with it, as somebody with ill will would; `...` removes an entry."""
+def resigned(part: Optional[str] = None, **values: Any) -> Change:
+    """Changes bundle.json, or an object in it, and its hash with it, as somebody with ill will would; `...` removes an
+    entry."""
 
     def change(folder: Path) -> None:
         from latent_nerfstudio.models.bundle_folder import hash_folder
 
-        place = folder / name / "shared_bundle"
-        settings = {**json.loads((place / "bundle.json").read_text()), **values}
+        place = folder / "bundle" / "shared_bundle"
+        settings = json.loads((place / "bundle.json").read_text())
+        settings.update(values if part is None else {part: {**settings[part], **values}})
         settings = {key: value for key, value in settings.items() if value is not ...}
         settings["hash"] = hash_folder(place, settings)
         (place / "bundle.json").write_text(json.dumps(settings))
@@ -246,6 +261,13 @@ def zipped(members: Mapping[str, Optional[bytes]], compression: int = zipfile.ZI
                 archive.writestr(name, own.read_bytes() if data is None else data)
 
     return change
+
+
+class Harmful:
+    """Would run code when it is read."""
+
+    def __reduce__(self) -> Any:
+        return (print, ("harm",))
 
 
 def saved(name: str, content: Callable[[], Any]) -> Change:

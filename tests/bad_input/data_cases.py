@@ -1,10 +1,9 @@
 """Rows on data: folders, camera files, pictures."""
 
-import os
 import struct
 import zlib
 
-from breaking import Case, Group, both, cut, edit, entries, frame, pose, put, remove, rename, top, write
+from breaking import Case, Group, both, cut, edit, entries, frame, picture, pipe, pose, put, remove, rename, top, write
 
 TRAIN = "ns-train triplane --data FOLDER/scene"
 MANY = "ns-train triplane --data FOLDER/scenes"
@@ -21,18 +20,6 @@ def png(width: int, height: int) -> bytes:
 
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
-
-
-def black_mask(folder):
-    from PIL import Image
-
-    Image.new("L", (8, 8)).save(folder / "scene" / "m.png")
-
-
-def floats(folder):
-    from PIL import Image
-
-    Image.new("F", (8, 8)).save(folder / "scene" / "images" / "0000.png", "tiff")
 
 
 masked = edit(CAMERAS, lambda m: [f.update(mask_path="m.png") for f in m["frames"]] and None)
@@ -124,9 +111,9 @@ SRN_FILES = Group(
          write("srn/intrinsics.txt", "8 4 4 0\n")),
     Case("SRN with a principal point of NaN", "cx and cy: expected finite numbers",
          write("srn/intrinsics.txt", "8 nan 4 0\n8 8\n")),
-    Case("SRN without a pose", "1.txt: expected the pose of '1.png'", remove("srn/pose/1.txt")),
+    Case("SRN without a pose", "000001.txt: expected the pose of '000001.png'", remove("srn/pose/000001.txt")),
     Case("SRN without poses", "pose: expected a folder of poses", rename("srn/pose", "srn/poses")),
-    Case("SRN with a pose of 12 numbers", "1.txt: expected 16 numbers (a 4", write("srn/pose/1.txt", "1 " * 12)),
+    Case("SRN with a pose of 12 numbers", "000001.txt: expected 16 numbers (a 4", write("srn/pose/000001.txt", "1 " * 12)),
     Case("Blender without transforms_train.json", "blender: expected transforms_train.json",
          remove("blender/transforms_train.json"), command=BLENDER, takes="blender"),
     Case("Blender with two camera models", "blender: expected one camera model in",
@@ -146,15 +133,15 @@ PICTURES = Group(
     Case("a picture of another size", "0000.png: expected 8 x 8 pixels", put(first, png(9, 9))),
     Case("a header of 60,000 x 60,000 pixels", "0000.png: expected an image of 1",
          both(put(first, png(60_000, 60_000)), top(w=..., h=...))),
-    Case("a picture in floats", "0000.png: expected grey or colours of 8 or 16", floats),
+    Case("a picture in floats", "0000.png: expected grey or colours of 8 or 16", picture(first, "F", "tiff")),
     Case("PostScript named .png", "0000.png: expected a readable image, got",
          write(first, "%!PS-Adobe-3.0 EPSF-3.0\n")),
     Case("a pipe named .png", "0000.png: expected a regular file",
-         both(remove(first), lambda folder: os.mkfifo(folder / first))),
+         pipe(first)),
     Case("a mask of another size", "m.png: expected 8 x 8 pixels",
          both(put("scene/m.png", png(4, 4)), masked)),
     Case("masks that leave nothing", "masks: expected a latent pixel of",
-         both(black_mask, masked)),
+         both(picture("scene/m.png", "L"), masked)),
     ],
     command=TRAIN,
     takes="scene",

@@ -1,17 +1,18 @@
 """Rows on what people exchange: autoencoders, shared bundles, scene files, archives, latents, meshes."""
 
 import json
-import os
 import zipfile
 
 from breaking import (
     Case,
     Group,
+    Harmful,
     both,
     cut,
     entries,
     flip,
     header,
+    pipe,
     put,
     remove,
     rename,
@@ -35,46 +36,6 @@ SETTINGS, SHARED = "bundle/shared_bundle/bundle.json", "bundle/shared_bundle/sha
 SCENE = "files/a.safetensors"
 
 
-def number(name, value):
-    """Sets an entry of a JSON file."""
-    return entries(name, **value)
-
-
-def field(**values):
-    """Changes settings of the bundle's field, and its hash with them."""
-
-    def change(folder):
-        settings = json.loads((folder / SETTINGS).read_text())
-        resigned(field={**settings["field"], **values})(folder)
-
-    return change
-
-
-def inner(**values):
-    """Changes what the bundle says of its autoencoder, and its hash with it."""
-
-    def change(folder):
-        settings = json.loads((folder / SETTINGS).read_text())
-        resigned(autoencoder={**settings["autoencoder"], **values})(folder)
-
-    return change
-
-
-def pipe(name):
-    def change(folder):
-        (folder / name).unlink()
-        os.mkfifo(folder / name)
-
-    return change
-
-
-class Harmful:
-    """Would run code when it is read."""
-
-    def __reduce__(self):
-        return (print, ("harm",))
-
-
 def index(*names, **values):
     return json.dumps({"format": "scene-archive-v1", "bundle": "ab", "scenes": list(names), **values}).encode()
 
@@ -84,18 +45,16 @@ def misnamed(folder):
     zipped({"c.safetensors": data, "index.json": index("c")})(folder)
 
 
-def nan_latents(folder):
-    import torch
-    from safetensors.torch import save_file
+def latents_of(shape, value=0.0):
+    """Writes latents of one number."""
 
-    save_file({"latents": torch.full((1, 4, 2, 2), float("nan"))}, folder / "latents.safetensors")
+    def change(folder):
+        import torch
+        from safetensors.torch import save_file
 
+        save_file({"latents": torch.full(shape, value)}, folder / "latents.safetensors")
 
-def wide_latents(folder):
-    import torch
-    from safetensors.torch import save_file
-
-    save_file({"latents": torch.zeros(1, 99, 2, 2)}, folder / "latents.safetensors")
+    return change
 
 
 def said_of_latents(**values):
@@ -116,16 +75,16 @@ AUTOENCODERS = Group(
     Case("a folder that holds something else", "autoencoder source: expected a folder in diffusers",
          command="lns.load_autoencoder('FOLDER/scene')", takes="scene"),
     Case("config.json that is no JSON", "config.json: expected JSON with finite numbers", cut(CONFIG)),
-    Case("config.json of another class", "vae: expected _class_name", number(CONFIG, {"_class_name": "UNet2DModel"})),
-    Case("config.json without a class", "vae: expected a JSON object with", number(CONFIG, {"_class_name": ...})),
+    Case("config.json of another class", "vae: expected _class_name", entries(CONFIG, _class_name="UNet2DModel")),
+    Case("config.json without a class", "vae: expected a JSON object with", entries(CONFIG, _class_name=...)),
     Case("widths of other weights", "vae: expected weights that fit its",
-         number(CONFIG, {"block_out_channels": [4, 4, 8]})),
+         entries(CONFIG, block_out_channels=[4, 4, 8])),
     Case("widths that no memory holds", "block_out_channels: expected a number up to",
-         number(CONFIG, {"block_out_channels": [4, 4, 1 << 24]})),
+         entries(CONFIG, block_out_channels=[4, 4, 1 << 24])),
     Case("too many layers in all", "layers_per_block: expected 256 in all at",
-         number(CONFIG, {"layers_per_block": 200})),
-    Case("pictures of one channel", "in_channels: expected 3, as pictures have", number(CONFIG, {"in_channels": 1})),
-    Case("no widths", "vae: expected a config.json that an", number(CONFIG, {"block_out_channels": []})),
+         entries(CONFIG, layers_per_block=200)),
+    Case("pictures of one channel", "in_channels: expected 3, as pictures have", entries(CONFIG, in_channels=1)),
+    Case("no widths", "vae: expected a config.json that an", entries(CONFIG, block_out_channels=[])),
     Case("no weights", "vae: expected weights (diffusion_pytorch_model.safetensors)", remove(WEIGHTS)),
     Case("weights as pickle alone", "vae: expected weights as safetensors",
          both(remove(WEIGHTS), saved("vae/diffusion_pytorch_model.bin", Harmful))),
@@ -162,18 +121,18 @@ BUNDLES = Group(
     Case("a changed setting", "shared_bundle: expected contents with the hash", entries(SETTINGS, normalizer="tanh")),
     Case("a setting too many", "shared_bundle: expected the settings of a", resigned(colour="red")),
     Case("a setting too few", "field: expected an object", resigned(field=...)),
-    Case("an unknown setting of the field", "shared bundle: expected settings of this version's", field(depth=3),
-         command=START, takes="bundle scene"),
-    Case("a resolution of 10^9", "resolution: expected a whole number from", field(resolution=10**9)),
+    Case("an unknown setting of the field", "shared bundle: expected settings of this version's",
+         resigned("field", depth=3), command=START, takes="bundle scene"),
+    Case("a resolution of 10^9", "resolution: expected a whole number from", resigned("field", resolution=10**9)),
     Case("other base planes than the settings say", "field.base_planes: expected [5, 3, 3, 8",
-         field(num_base_planes=5), command=START, takes="bundle scene"),
+         resigned("field", num_base_planes=5), command=START, takes="bundle scene"),
     Case("a box upside down", "aabb: expected two corners, the lower", resigned(aabb=[[1, 1, 1], [-1, -1, -1]])),
     Case("a colour of two numbers", "background_color: expected three numbers in [0",
          resigned(background_color=[1.0, 1.0])),
     Case("an unknown normaliser", "normalizer: expected mean-std, tanh or none", resigned(normalizer="median")),
     Case("facts that are a list", "facts: expected an object, its seconds", resigned(facts=[1, 2])),
-    Case("an autoencoder of other channels", "normalizer.mean: expected [7]", inner(channels=7), command=START,
-         takes="bundle scene"),
+    Case("an autoencoder of other channels", "normalizer.mean: expected [7]", resigned("autoencoder", channels=7),
+         command=START, takes="bundle scene"),
     Case("a decoder that lacks a layer", "shared_bundle: expected a decoder of its",
          tensors(lambda t: t.pop(next(name for name in sorted(t) if name.startswith("decoder.")))), command=START,
          takes="bundle scene"),
@@ -261,8 +220,8 @@ OTHERS = Group(
     Case("a file without latents", "a.safetensors: expected `latents` [n, C, h",
          rename("files/a.safetensors", "a.safetensors"),
          command="lns decode-latents FOLDER/a.safetensors --autoencoder bundled --output FOLDER/out", takes="files"),
-    Case("latents with NaN", "latents.safetensors: expected finite latents", nan_latents),
-    Case("latents of another autoencoder", "latents: expected [n, 16, h, w]", wide_latents,
+    Case("latents with NaN", "latents.safetensors: expected finite latents", latents_of((1, 4, 2, 2), float("nan"))),
+    Case("latents of another autoencoder", "latents: expected [n, 16, h, w]", latents_of((1, 99, 2, 2)),
          command=decode.replace("FOLDER/vae", "bundled")),
     Case("metadata of another format", "latents.safetensors: expected the format latents-v1",
          said_of_latents(format="latents-v9")),

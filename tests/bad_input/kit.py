@@ -3,11 +3,9 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any, Dict
 
-import numpy as np
-from PIL import Image
-from tiny import poses_around, save_kl, write_ball
+from scene_folders import write_blender, write_srn
+from tiny import camera_of, camera_path_of, save_kl, write_ball
 
 SIZE = 8
 """Sides of pictures, pixels."""
@@ -18,34 +16,14 @@ def make_kit(folder: Path) -> Path:
     write_ball(folder / "scene", views=3, width=SIZE, height=SIZE)
     write_ball(folder / "scenes" / "a", views=3, width=SIZE, height=SIZE)
     write_ball(folder / "scenes" / "b", views=3, width=SIZE, height=SIZE, seed=1)
-    make_blender(folder / "blender")
-    make_srn(folder / "srn")
+    write_blender(folder / "blender", train=3, test=1)
+    write_srn(folder / "srn", size=SIZE)
     save_kl(folder / "vae", levels=3)
     make_learned(folder)
     (folder / "meshes").mkdir()
     (folder / "meshes" / "box.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nf 1 2 3\nf 1 2 4\n")
-    (folder / "path.json").write_text(json.dumps(camera_path()))
+    (folder / "path.json").write_text(json.dumps(camera_path_of(camera_of(SIZE, SIZE), SIZE, SIZE)))
     return folder
-
-
-def make_blender(folder: Path) -> None:
-    """A scene in the layout of the Blender scenes."""
-    write_ball(folder, views=4, width=SIZE, height=SIZE)
-    frames = json.loads((folder / "transforms.json").read_text())["frames"]
-    (folder / "transforms.json").unlink()
-    for split, chosen in (("train", frames[:3]), ("test", frames[3:])):
-        (folder / f"transforms_{split}.json").write_text(json.dumps({"camera_angle_x": 0.9, "frames": chosen}))
-
-
-def make_srn(folder: Path) -> None:
-    """A scene in the layout of ShapeNet-SRN."""
-    for part in ("rgb", "pose"):
-        (folder / part).mkdir(parents=True)
-    for index, pose in enumerate(poses_around(3)):
-        Image.new("RGB", (SIZE, SIZE)).save(folder / "rgb" / f"{index}.png")
-        in_opencv = pose @ np.diag([1.0, -1.0, -1.0, 1.0])
-        (folder / "pose" / f"{index}.txt").write_text(" ".join(map(repr, in_opencv.ravel().tolist())))
-    (folder / "intrinsics.txt").write_text("8. 4. 4. 0.\n0. 0. 0.\n1.\n1.\n8 8\n")
 
 
 def make_learned(folder: Path) -> None:
@@ -87,13 +65,6 @@ def make_run(folder: Path) -> None:
     shutil.rmtree(folder / "imported")
     latents = str(folder / "latents.safetensors")
     main(["render-latents", files, *bundle, "--output", latents, "--views", "2", "--size", str(SIZE)])
-
-
-def camera_path() -> Dict[str, Any]:
-    """What the viewer writes for a path of one camera."""
-    pose = poses_around(1)[0].ravel().tolist()
-    frame = {"camera_to_world": pose, "fov": 50.0, "aspect": 1.0}
-    return {"camera_type": "perspective", "render_height": SIZE, "render_width": SIZE, "camera_path": [frame]}
 
 
 def copies(folder: Path, kit: Path, names: str) -> None:

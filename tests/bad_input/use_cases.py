@@ -1,7 +1,7 @@
 """Rows on runs, flags, the Hub, and the machine."""
 
 from around import full_disk, no_cuda, no_ffmpeg, without
-from breaking import Case, Group, both, cut, entries, put, remove, rename, saved, write
+from breaking import Case, Group, Harmful, both, cut, entries, put, remove, rename, saved, write
 
 RUN = "lns.load('FOLDER/run')"
 CHECKPOINT = "run/nerfstudio_models/step-000000000.ckpt"
@@ -12,34 +12,13 @@ FIT = "lns fit-scenes --data FOLDER/scenes --output FOLDER/out --bundle FOLDER/b
 ORBIT = "lns orbit FOLDER/files --bundle FOLDER/bundle --output FOLDER/out.gif"
 
 
-class Harmful:
-    """Would run code when it is read."""
-
-    def __reduce__(self):
-        return (print, ("harm",))
-
-
-def state(**changes):
-    """Changes what the checkpoint of the run holds."""
-
-    def change(folder):
-        import torch
-
-        content = torch.load(folder / CHECKPOINT, weights_only=True)
-        content = {key: value for key, value in {**content, **changes}.items() if value is not ...}
-        torch.save(content, folder / CHECKPOINT)
-
-    return change
-
-
 def weights(change):
-    """Changes the weights in the checkpoint of the run, without their seal."""
+    """Changes the weights in the checkpoint of the run."""
 
     def change_file(folder):
         import torch
 
         content = torch.load(folder / CHECKPOINT, weights_only=True)
-        content["pipeline"].pop("seal", None)
         change(content["pipeline"])
         torch.save(content, folder / CHECKPOINT)
 
@@ -63,7 +42,7 @@ RUNS = Group(
     Case("weights that lack a layer", "step-000000000.ckpt: expected the weights of 2",
          weights(lambda w: w.pop(planes))),
     Case("other weights than were sealed", "step-000000000.ckpt: expected the weights that were",
-         state(pipeline={"seal": 7})),
+         weights(lambda w: w.update(seal=7))),
     Case("a name of the checkpoint that is no step", "step-000000007.ckpt: expected a checkpoint",
          rename(CHECKPOINT, "run/nerfstudio_models/step-last.ckpt"), command=f"{RESUME} --load-step 7",
          takes="scene run"),

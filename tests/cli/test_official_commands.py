@@ -9,6 +9,7 @@ import pytest
 import torch
 from official import call, checkpoints, fail, needs_open3d, succeed, train, train_arguments
 from PIL import Image
+from tiny import camera_of, camera_path_of
 
 SIDE = 32
 """Height and width of the photos."""
@@ -86,22 +87,15 @@ def test_render_interpolate_makes_a_video(latent_run, ffmpeg, tmp_path):
     assert video.stat().st_size > 500
 
 
-def camera_path(file: Path, width: int, height: int) -> Path:
-    """Writes a camera path of two cameras that look at the origin from above."""
-    pose = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 2.5, 0, 0, 0, 1]
-    cameras = [{"camera_to_world": pose, "fov": 50 + i, "aspect": width / height} for i in range(2)]
-    size = {"render_width": width, "render_height": height, "camera_type": "perspective", "fps": 2, "seconds": 1}
-    file.write_text(json.dumps({**size, "camera_path": cameras, "smoothness_value": 0, "is_cycle": False}))
-    return file
-
-
 def test_render_camera_path_in_any_size(latent_run, ffmpeg, tmp_path):
     from nerfstudio.scripts.render import RenderCameraPath
 
+    path = tmp_path / "path.json"
+    path.write_text(json.dumps(camera_path_of(camera_of(43, 21, count=2), 21, 43)))
     RenderCameraPath(
         load_config=latent_run,
         output_path=tmp_path / "frames",
-        camera_path_filename=camera_path(tmp_path / "path.json", 43, 21),
+        camera_path_filename=path,
         rendered_output_names=["rgb", "latent", "depth", "accumulation"],
         output_format="images",
         image_format="png",

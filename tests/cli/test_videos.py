@@ -9,7 +9,7 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from official import error_of, lns
 from PIL import Image, ImageSequence
 from safetensors.torch import load_file, save_file
-from tiny import camera_of
+from tiny import camera_of, camera_path_of
 
 from latent_nerfstudio.data.scenes_dataparser import read_scenes
 from latent_nerfstudio.engine.runs import load_pipeline
@@ -78,10 +78,7 @@ def test_latents_to_a_file_and_back(latent_run, random_autoencoder, two_balls, t
 
 
 def test_a_camera_path_of_the_viewer(latent_run, tmp_path):
-    pose = torch.cat([camera_of(8, 8).camera_to_worlds[0], torch.tensor([[0.0, 0.0, 0.0, 1.0]])])
-    frames = [{"camera_to_world": pose.flatten().tolist(), "fov": 50.0}] * 2
-    path = {"render_height": 16, "render_width": 24, "camera_path": frames}
-    (tmp_path / "path.json").write_text(json.dumps(path))
+    (tmp_path / "path.json").write_text(json.dumps(camera_path_of(camera_of(24, 16, count=2), 16, 24)))
     out = tmp_path / "x.safetensors"
     lns("render-latents", latent_run, "--camera-path", tmp_path / "path.json", "--output", out)
     assert load_file(out)["latents"].shape == (2, 4, 2, 3)
