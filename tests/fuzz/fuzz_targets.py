@@ -18,7 +18,8 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Tup
 import torch
 from hypothesis import strategies as st
 from safetensors.torch import load, save
-from tiny import camera_of, latent_model_of, pipeline_of, poses_around, save_tiny, small_nerf, write_ball
+from scene_folders import write_srn
+from tiny import camera_of, camera_path_of, latent_model_of, pipeline_of, save_tiny, small_nerf, write_ball
 
 from latent_nerfstudio.api.cameras import camera_path
 from latent_nerfstudio.api.latent_files import LatentFile, read_latents, write_latents
@@ -53,24 +54,8 @@ MEMORY = 1 << 30
 """Bytes that a call may take beyond what the process has."""
 
 ODD = [
-    None,
-    True,
-    -1,
-    0,
-    1,
-    3,
-    2**31,
-    2**63,
-    10**30,
-    -0.0,
-    1e308,
-    1e-320,
-    float("nan"),
-    float("inf"),
-    "",
-    "x",
-    "..",
-    "/",
+    *(None, True, -1, 0, 1, 3, 2**31, 2**63, 10**30, -0.0, 1e308, 1e-320, math.nan, math.inf),
+    *("", "x", "..", "/"),
 ]
 """JSON values that stand where another is expected; `json` writes and reads NaN and Infinity."""
 
@@ -249,6 +234,17 @@ def use_bytes(right: Right, damage: Any) -> Any:
     return right.read(right.path)
 
 
+def write_header(path: Path, data: bytes, entry: str, several: List[Change], seal: Callable[[Tree], Tree]) -> None:
+    """Writes a safetensors file whose header and whose metadata of an entry are changed, with the right length."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    tree = altered({"meta": json.loads(header.pop("__metadata__")[entry]), "tensors": header}, several)
+    meta, tensors = (tree.get("meta"), tree.get("tensors")) if isinstance(tree, dict) else (tree, {})
+    metadata = {"__metadata__": {entry: json.dumps(seal(meta))}}
+    text = dumped({**metadata, **(tensors if isinstance(tensors, dict) else {})})
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
+
+
 # Camera files
 
 
@@ -290,13 +286,8 @@ INTRINSICS = b"40.0 4.0 4.0 0.\n0. 0. 0.\n1.\n1.\n8 8\n"
 
 
 def make_srn(folder: Path) -> Path:
-    write_ball(folder / "ball", views=3, width=8, height=8)
-    scene = folder / "scene"
-    (scene / "pose").mkdir(parents=True)
-    (folder / "ball" / "images").rename(scene / "rgb")
-    for index in range(3):
-        (scene / "pose" / f"{index:04d}.txt").write_text("1 0 0 0 0 1 0 0 0 0 1 2 0 0 0 1")
-    return scene
+    write_srn(folder / "scene", size=8)
+    return folder / "scene"
 
 
 words = st.lists(
@@ -316,17 +307,15 @@ def use_intrinsics(scene: Path, text: Any) -> Any:
 
 
 def use_pose(scene: Path, damage: Any) -> Any:
-    (scene / "intrinsics.txt").write_bytes(INTRINSICS)
-    pose = scene / "pose" / "0001.txt"
-    right = pose.with_name("0000.txt").read_bytes()
+    pose = scene / "pose" / "000001.txt"
+    right = pose.with_name("000000.txt").read_bytes()
     pose.write_bytes(damage if isinstance(damage, bytes) else damaged(right, damage))
     return parse(scene)
 
 
 def use_image(scene: Path, damage: Any) -> Any:
-    (scene / "intrinsics.txt").write_bytes(INTRINSICS)
-    image = scene / "rgb" / "0001.png"
-    right = (scene / "rgb" / "0000.png").read_bytes()
+    image = scene / "rgb" / "000001.png"
+    right = (scene / "rgb" / "000000.png").read_bytes()
     image.write_bytes(damaged(right, damage))
     return parse(scene)
 
@@ -354,18 +343,7 @@ def use_scene_bytes(path: Path, change: Tuple[str, Any]) -> Any:
 def use_scene_header(path: Path, several: List[Change]) -> Any:
     """Header and metadata as a hostile writer would make them, with lengths and the hash of the contents right."""
     data = pack_scene(scene())
-    length = int.from_bytes(data[:8], "little")
-    header, rest = json.loads(data[8 : 8 + length]), data[8 + length :]
-    tree = {"meta": json.loads(header.pop("__metadata__")["scene"]), "tensors": header}
-    for change in several:
-        tree = changed(tree, change)
-    meta, tensors = (tree.get("meta"), tree.get("tensors")) if isinstance(tree, dict) else (tree, {})
-    header = {
-        "__metadata__": {"scene": json.dumps(resealed(meta, data))},
-        **(tensors if isinstance(tensors, dict) else {}),
-    }
-    text = json.dumps(header).encode()
-    path.write_bytes(len(text).to_bytes(8, "little") + text + rest)
+    write_header(path, data, "scene", several, lambda meta: resealed(meta, data))
     return read_scene_file(path)
 
 
@@ -477,10 +455,7 @@ def use_autoencoder(made: Tuple[Path, Mapping[str, Tree]], change: Tuple[str, Li
     folder, trees = made
     for name, tree in trees.items():
         (folder / name).write_bytes(dumped(tree))
-    tree = json.loads(json.dumps(trees[change[0]]))
-    for one in change[1]:
-        tree = changed(tree, one)
-    (folder / change[0]).write_bytes(dumped(tree))
+    (folder / change[0]).write_bytes(dumped(altered(trees[change[0]], change[1])))
     return latent_model_of(folder)
 
 
@@ -501,20 +476,12 @@ def make_latents(folder: Path) -> Right:
 
 
 def use_latents_header(right: Right, several: List[Change]) -> Any:
-    length = int.from_bytes(right.content[:8], "little")
-    header = json.loads(right.content[8 : 8 + length])
-    tree = altered({"meta": json.loads(header.pop("__metadata__")["latents"]), "tensors": header}, several)
-    tree = tree if isinstance(tree, dict) else {}
-    tensors = tree.get("tensors") if isinstance(tree.get("tensors"), dict) else {}
-    text = json.dumps({"__metadata__": {"latents": json.dumps(tree.get("meta"))}, **tensors}).encode()
-    right.path.write_bytes(len(text).to_bytes(8, "little") + text + right.content[8 + length :])
+    write_header(right.path, right.content, "latents", several, lambda meta: meta)
     return right.read(right.path)
 
 
 def make_camera_path(folder: Path) -> Right:
-    frame = {"camera_to_world": poses_around(1)[0].ravel().tolist(), "fov": 50.0, "aspect": 1.0}
-    tree = {"camera_type": "perspective", "render_height": 8, "render_width": 8, "camera_path": [frame, frame]}
-    return Right(folder / "path.json", tree, camera_path)
+    return Right(folder / "path.json", camera_path_of(camera_of(8, 8, count=2), 8, 8), camera_path)
 
 
 def make_checkpoint(folder: Path) -> Right:
