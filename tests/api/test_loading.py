@@ -136,26 +136,6 @@ def test_what_are_no_scenes(tmp_path, written):
         lns.load(written)
 
 
-def test_a_set_of_scenes_in_the_hub_s_cache(written, model, tmp_path, monkeypatch):
-    """As the client leaves a repository of scenes with their bundle, read without network."""
-    cache, commit = tmp_path / "cache", "0123456789" * 4
-    snapshot = cache / "models--owner--balls" / "snapshots" / commit
-    (snapshot / "scenes").mkdir(parents=True)
-    for name in "ab":
-        shutil.copyfile(written / f"{name}.safetensors", snapshot / "scenes" / f"{name}.safetensors")
-    shutil.copytree(written / "shared_bundle", snapshot / "shared_bundle")
-    refs = cache / "models--owner--balls" / "refs"
-    refs.mkdir()
-    (refs / "main").write_text(commit)
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    scenes = lns.load("owner/balls")
-    assert scenes.names == ["a", "b"] and repr(scenes) == "Scenes(2 of owner/balls: a, b)"
-    check_same(scenes, model)
-
-
 def test_wanted_scenes(written):
     scenes = lns.load(written)
     assert check_scenes(scenes, ()) == check_scenes(scenes, ("all",)) == ["a", "b"]

@@ -1,6 +1,7 @@
 """How the tests call the official commands: in a process of their own, or, where that is enough, in this one."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +99,19 @@ def error_of(capsys: Any, *arguments: Any) -> str:
     error = capsys.readouterr().err
     assert len(error.strip().splitlines()) == 1
     return error
+
+
+def is_open(port: int, address: str = "127.0.0.1") -> bool:
+    """Whether something listens on a port of an address of this machine."""
+    with socket.socket() as probe:
+        return probe.connect_ex((address, port)) == 0
+
+
+def free_port() -> int:
+    """A port on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def checkpoints(output: Path) -> List[str]:

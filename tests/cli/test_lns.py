@@ -7,7 +7,7 @@ from unittest.mock import Mock
 
 import pytest
 import torch
-from official import fail, succeed, train_arguments
+from official import checkpoints, error_of, fail, succeed, train, train_arguments
 
 import latent_nerfstudio as lns
 from latent_nerfstudio.cli.contact_sheet import ContactSheet
@@ -76,21 +76,14 @@ def test_interrupting_is_one_line(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["render-meshes", "OUT/nothing", "--output", "OUT/scenes"], "nothing"),
-        (
-            ["export-scene", "--scene", "x", "--load-config", "OUT"],
-            "expected the config.yml of a run, got nothing there",
-        ),
+        (["render-meshes", "OUT/no", "--output", "OUT/scenes"], "expected a folder of meshes, got nothing there"),
+        (["export-scene", "--scene", "x", "--load-config", "OUT"], "expected the config.yml of a run, got nothing"),
         (["report"], "source: expected the config.yml of at least one run"),
     ],
 )
 def test_errors_are_one_line(arguments, message, tmp_path, capsys):
-    with pytest.raises(SystemExit, match="1"):
-        main([argument.replace("OUT", str(tmp_path / "[bold]")) for argument in arguments])
-    error = capsys.readouterr().err
-    assert error.startswith("Error: ")
-    assert message in error
-    assert len(error.strip().splitlines()) == 1
+    error = error_of(capsys, *(argument.replace("OUT", str(tmp_path / "[bold]")) for argument in arguments))
+    assert error.startswith("Error: ") and message in error
 
 
 def test_errors_of_the_program_itself(tmp_path):
@@ -141,8 +134,6 @@ def test_an_exported_scene_does_not_name_the_host(latent_run):
 
 
 def test_an_exported_scene_can_be_trained_on(exported, random_autoencoder, two_balls, tmp_path):
-    from official import checkpoints, train
-
     more = ["--pipeline.model.autoencoder.source", random_autoencoder]
     more += ["--load-dir", exported.parent / "nerfstudio_models"]
     train(*train_arguments("latent-triplane", two_balls, tmp_path, 14, *more), "scenes", "--scenes", "red")

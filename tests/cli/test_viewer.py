@@ -4,7 +4,6 @@ import io
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Any, Callable, Iterator, Tuple, TypeVar
 import numpy as np
 import pytest
 from chromium import chromium, programs
+from official import free_port, is_open
 from PIL import Image
 
 PATIENCE = 300.0
@@ -39,20 +39,12 @@ def wait_for(what: str, ask: Callable[[], Result]) -> Result:
     raise AssertionError(f"{what}: expected within {PATIENCE:.0f} s, did not happen")
 
 
-def is_open(port: int) -> bool:
-    """Whether something listens on a port of this machine."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 @pytest.fixture
 def viewer(rgb_run, tmp_path) -> Iterator[Tuple[str, Path, Path]]:
     """Address of ns-viewer on the triplane run, a file that lets frames fail while it is there, and the log.
 
     The process and its children are ended afterwards."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     log, fault, script = tmp_path / "viewer.log", tmp_path / "fault", Path(__file__).parent / "breakable_viewer.py"
     place = ["--viewer.websocket-host", "127.0.0.1", "--viewer.websocket-port", str(port)]
     with log.open("wb") as output:

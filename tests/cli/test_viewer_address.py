@@ -1,9 +1,9 @@
 """ns-viewer on a run of ours: which addresses of this machine answer."""
 
-import socket
 from types import SimpleNamespace
 
 import pytest
+from official import free_port, is_open
 
 OTHER = "127.0.0.2"
 """Another address of this machine, which answers where the viewer listens on all of them."""
@@ -11,17 +11,6 @@ OTHER = "127.0.0.2"
 
 class Shown(Exception):
     """The viewer is there; ends ns-viewer, which waits for ever."""
-
-
-def answers(address, port):
-    with socket.socket() as probe:
-        return probe.connect_ex((address, port)) == 0
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.mark.parametrize(("flags", "reached"), [((), False), (("--viewer.websocket-host", "0.0.0.0"), True)])
@@ -32,7 +21,7 @@ def test_ns_viewer_is_for_this_machine_unless_it_is_told_otherwise(latent_run, f
     build = run_viewer.ViewerState
 
     def sleep(seconds):
-        answered.extend(answers(address, port) for address in ("127.0.0.1", OTHER))
+        answered.extend(is_open(port, address) for address in ("127.0.0.1", OTHER))
         raise Shown
 
     monkeypatch.setattr(run_viewer, "ViewerState", lambda *a, **k: viewers.append(build(*a, **k)) or viewers[0])

@@ -4,14 +4,7 @@ import pytest
 import torch
 from tiny import camera_of
 
-from latent_nerfstudio.data.crops import (
-    ObjectPixels,
-    cropped,
-    cropped_cameras,
-    draw_crops,
-    object_latents,
-    sees_object,
-)
+from latent_nerfstudio.data.crops import ObjectPixels, cropped, cropped_cameras, draw_crops, object_latents, sees_object
 
 WHITE = torch.ones(3)
 

@@ -372,10 +372,7 @@ def test_bad_frames(tmp_path, changes, message):
         ({"fl_x": "wide"}, "fl_x: expected a finite number up to 1e.09, got 'wide'"),
         ({"cx": float("nan")}, "cx: expected a finite number up to 1e.09, got nan"),
         ({"fl_x": None}, "intrinsics: expected fl_x or camera_angle_x, got fl_y"),
-        (
-            {"camera_model": "VR180_L"},
-            "camera_model: expected one of .*, EQUIRECTANGULAR, got 'VR180_L'",
-        ),
+        ({"camera_model": "VR180_L"}, "camera_model: expected one of .*, EQUIRECTANGULAR, got 'VR180_L'"),
         ({"aabb_scale": 1, "offset": 3}, "offset: expected 3 numbers"),
         ({"aabb_scale": -1}, "aabb_scale: expected a positive number, got -1"),
         ({"test_filenames": ["a.png", "b.png"]}, "test_filenames: expected paths that .* got 'a.png' and 1 more"),

@@ -4,13 +4,7 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from latent_nerfstudio.data.pixels import (
-    draw_pictures,
-    draw_pixels,
-    draw_scenes,
-    pixel_table,
-    restricted,
-)
+from latent_nerfstudio.data.pixels import draw_pictures, draw_pixels, draw_scenes, pixel_table, restricted
 from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.latent_space.resolution import mask_of_latent
 

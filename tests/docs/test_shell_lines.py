@@ -48,13 +48,6 @@ def test_lines_that_are_run(tmp_path, monkeypatch):
     assert [name for name in LEFT.split() if not (tmp_path / name).is_file()] == []
 
 
-def test_a_link_that_is_made(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert "lns link-ffmpeg" in {" ".join(line.words) for line in all_lines()}
-    main(["link-ffmpeg", "--output", str(tmp_path)])
-    assert (tmp_path / "ffmpeg").exists()
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [

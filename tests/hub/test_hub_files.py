@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from latent_nerfstudio.api.loading import load
 from latent_nerfstudio.files.hub import choose, fetch, is_hub_id, resolve
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle
@@ -154,6 +155,8 @@ def test_a_cache_as_the_client_leaves_it_is_read_offline(offline, run, kind, cap
     assert caplog.text == ""  # as it was told to
     if kind == "bundle":
         assert read_shared_bundle("owner/name").hash == read_shared_bundle(str(run)).hash
+    if kind == "scenes":
+        assert repr(load("owner/name")) == "Scenes(2 of owner/name: [blue], red)"
 
 
 @pytest.mark.parametrize("repository", ["owner/name", "owner/name@v1"])

@@ -19,9 +19,14 @@ def surface():
     return surface_of(trimesh.creation.box((1.0, 0.5, 0.25))).normalized()
 
 
-def test_transforms_describe_the_images(tmp_path, surface):
+@pytest.fixture
+def transforms(tmp_path, surface):
+    """What the camera file of the scene `box` says."""
     write_scene(surface, tmp_path / "box", OPTIONS)
-    transforms = json.loads((tmp_path / "box" / "transforms.json").read_text())
+    return json.loads((tmp_path / "box" / "transforms.json").read_text())
+
+
+def test_transforms_describe_the_images(tmp_path, transforms):
     assert {key: transforms[key] for key in ("camera_model", "fl_x", "fl_y", "cx", "cy", "w", "h")} == {
         "camera_model": "PINHOLE", "fl_x": 17.5, "fl_y": 17.5, "cx": 8.0, "cy": 8.0, "w": 16, "h": 16,
     }  # fmt: skip
@@ -34,19 +39,15 @@ def test_transforms_describe_the_images(tmp_path, surface):
             assert np.asarray(image)[8, 8, 3] == 255
 
 
-def test_every_tenth_view_is_held_out(tmp_path, surface):
-    write_scene(surface, tmp_path / "box", OPTIONS)
-    transforms = json.loads((tmp_path / "box" / "transforms.json").read_text())
+def test_every_tenth_view_is_held_out(transforms):
     assert transforms["test_filenames"] == ["images/0000.png", "images/0010.png", "images/0020.png"]
     assert transforms["val_filenames"] == transforms["test_filenames"]
     together = transforms["train_filenames"] + transforms["test_filenames"]
     assert sorted(together) == [frame["file_path"] for frame in transforms["frames"]]
 
 
-def test_box_has_a_margin_of_two_percent(tmp_path, surface):
-    write_scene(surface, tmp_path / "box", OPTIONS)
-    aabb = json.loads((tmp_path / "box" / "transforms.json").read_text())["aabb"]
-    np.testing.assert_allclose(aabb, [[-0.52, -0.26, -0.13], [0.52, 0.26, 0.13]])
+def test_box_has_a_margin_of_two_percent(transforms):
+    np.testing.assert_allclose(transforms["aabb"], [[-0.52, -0.26, -0.13], [0.52, 0.26, 0.13]])
 
 
 def test_a_sheet_without_thickness_has_a_box_that_is_read_again(tmp_path):

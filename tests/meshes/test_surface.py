@@ -15,13 +15,7 @@ from latent_nerfstudio.meshes import gltf_limits, mesh_files
 from latent_nerfstudio.meshes import surface as surface_module
 from latent_nerfstudio.meshes.cars import car
 from latent_nerfstudio.meshes.raycast import Lighting, PinholeCamera, Raycaster
-from latent_nerfstudio.meshes.surface import (
-    UNCOLOURED,
-    corner_normals,
-    load_surface,
-    shrink_textures,
-    surface_of,
-)
+from latent_nerfstudio.meshes.surface import UNCOLOURED, corner_normals, load_surface, shrink_textures, surface_of
 from latent_nerfstudio.meshes.viewpoints import poses_towards
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -43,13 +37,19 @@ def textured_quad(material: type = PBRMaterial, size: int = 32) -> trimesh.Trime
     )
 
 
-def seen_from_above(surface, shading="flat") -> np.ndarray:
-    """The four quarters' middle pixels: upper left, upper right, lower left, lower right."""
+def quarters(surface) -> np.ndarray:
+    """The middle pixels of four quarters as seen from above: upper left, upper right, lower left, lower right."""
     pose = np.eye(4)
     pose[2, 3] = 2.0
-    image = Raycaster(surface, AMBIENT, shading).render(pose, PinholeCamera.square(32, 2.0))
-    assert (image[[8, 8, 24, 24], [8, 24, 8, 24], 3] == 255).all()
-    return image[[8, 8, 24, 24], [8, 24, 8, 24], :3]
+    image = Raycaster(surface, AMBIENT, "flat").render(pose, PinholeCamera.square(32, 2.0))
+    return image[[8, 8, 24, 24], [8, 24, 8, 24]]
+
+
+def seen_from_above(surface) -> np.ndarray:
+    """The colours of these pixels, which are opaque."""
+    seen = quarters(surface)
+    assert (seen[:, 3] == 255).all()
+    return seen[:, :3]
 
 
 @pytest.mark.parametrize("material", [PBRMaterial, SimpleMaterial])
@@ -138,10 +138,7 @@ def test_alpha_of_gltf_counts_as_its_mode_says(tmp_path, mode, cutoff):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         np.testing.assert_allclose(seen_from_above(load_surface(tmp_path / "both.glb")), PANES[mode, cutoff], atol=1)
-        caster = Raycaster(load_surface(tmp_path / "pane.glb"), AMBIENT)
-    pose = np.eye(4)
-    pose[2, 3] = 2.0
-    seen = caster.render(pose, PinholeCamera.square(32, 2.0))[[8, 8, 24, 24], [8, 24, 8, 24]]
+        seen = quarters(load_surface(tmp_path / "pane.glb"))
     alone = {"OPAQUE": [255] * 4, "MASK": [255, 255 * (cutoff == 0.3), 0, 255], "BLEND": [255, 100, 0, 200]}[mode]
     np.testing.assert_allclose(seen[:, 3], alone, atol=1)
     assert (seen[seen[:, 3] > 0, :3] == 255).all()  # straight alpha

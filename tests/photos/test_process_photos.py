@@ -12,6 +12,7 @@ from PIL import Image
 
 from latent_nerfstudio.data.layouts import read_transforms
 from latent_nerfstudio.files.reading import UnusualFile
+from latent_nerfstudio.meshes.viewpoints import poses_towards
 from latent_nerfstudio.photos.cut_out import border_colour, colour_of, object_mask
 from latent_nerfstudio.photos.motion import pairs_of
 from latent_nerfstudio.photos.process import (
@@ -163,17 +164,9 @@ def test_the_cameras_up_becomes_z(up):
     assert np.linalg.det(turn) == pytest.approx(1)
 
 
-def look(eyes):
-    """OpenGL poses that look from eyes at the origin."""
-    backwards = eyes / np.linalg.norm(eyes, axis=1, keepdims=True)
-    right = np.cross([0.0, 0.0, 1.0], backwards)
-    right /= np.linalg.norm(right, axis=1, keepdims=True)
-    return np.stack([right, np.cross(backwards, right), backwards, eyes], axis=2)
-
-
 def test_the_box_is_around_what_most_cameras_see():
     angle = np.linspace(0, 2 * np.pi, 12, endpoint=False)
-    poses = look(np.stack([4 * np.cos(angle), 4 * np.sin(angle), np.full(12, 1.0)], axis=1))
+    poses = poses_towards(np.stack([4 * np.cos(angle), 4 * np.sin(angle), np.full(12, 1.0)], axis=1))[:, :3]
     random = np.random.default_rng(0)
     inside, wall, beside = (random.uniform(-1, 1, (2000, 3)) + [0, y, 0] for y in (0, 30, 2.5))
     points, seen = np.concatenate([inside, wall, beside]), np.repeat([1.0, 0.9, 0.1], 2000)

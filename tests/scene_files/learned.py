@@ -23,9 +23,9 @@ def model_of(names: Any = ("a", "b"), source: Any = "identity", **field: Any) ->
     return latent_model_of(source, names, nerf=small_nerf(**(field or BOTH)))
 
 
-def bundle_of(folder: Path, model: LatentModel) -> SharedBundle:
+def bundle_of(folder: Path, model: LatentModel, **options: Any) -> SharedBundle:
     """What a model's scenes share, written and read."""
-    return read_shared_bundle(str(write_shared_bundle(folder, model, 3, {})))
+    return read_shared_bundle(str(write_shared_bundle(folder, model, 3, {}, **options)))
 
 
 def scene_of(name: str = "red", bundle_hash: str = "ab12", side: int = 8, seed: int = 0, **parts: Any) -> SceneFile:

@@ -147,10 +147,7 @@ def test_other_settings_are_found(tmp_path, bundle):
 
 def test_a_bundle_in_half_precision_is_held_by_those_that_start_from_it(tmp_path, kl):
     """As the published one."""
-    from latent_nerfstudio.models.bundle_writing import write_shared_bundle
-    from latent_nerfstudio.models.shared_bundle import read_shared_bundle
-
-    half = read_shared_bundle(str(write_shared_bundle(tmp_path, model_of(source=kl), 3, {}, dtype=torch.float16)))
+    half = bundle_of(tmp_path, model_of(source=kl), dtype=torch.float16)
     assert half.tensors["field.base_planes"].dtype == torch.float16
     assert holds_bundle(started(half), half)
 

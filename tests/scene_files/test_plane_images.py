@@ -7,8 +7,6 @@ import torch
 from learned import BOTH, MACRO, MICRO, bundle_of, model_of
 from safetensors import safe_open
 
-from latent_nerfstudio.models.bundle_writing import write_shared_bundle
-from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 from latent_nerfstudio.scene_files.model_scenes import scene_files_of
 from latent_nerfstudio.scene_files.plane_images import plane_images, stacked, write_plane_images
 
@@ -52,7 +50,7 @@ def test_layouts():
 def test_the_file_of_many_scenes(tmp_path, precision):
     """From a bundle in half precision, as the published one is."""
     model = model_of(NAMES)
-    bundle = read_shared_bundle(str(write_shared_bundle(tmp_path, model, 3, {}, dtype=torch.float16)))
+    bundle = bundle_of(tmp_path, model, dtype=torch.float16)
     path = tmp_path / "deep" / "planes.safetensors"
     write_plane_images(path, scene_files_of(model, bundle.hash), NAMES, bundle, precision)
     expected = torch.stack([stacked(plane_images(scene, bundle)) for scene in scene_files_of(model, bundle.hash)])
