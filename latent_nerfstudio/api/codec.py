@@ -12,6 +12,8 @@ from torch import Tensor
 
 from latent_nerfstudio.api.progress import progress
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.hub import FILES
+from latent_nerfstudio.files.replacing import replacing_folder
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig, save_vae
 from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.latent_space.resolution import latent_size
@@ -127,9 +129,6 @@ class Codec:
             ValueError: the identity, which is no autoencoder of diffusers.
             FileExistsError: the folder holds something else than an autoencoder.
         """
-        from latent_nerfstudio.files.hub import FILES
-        from latent_nerfstudio.files.replacing import replacing_folder
-
         if self.autoencoder.is_identity:
             raise ValueError(problem("autoencoder", "one of diffusers", "the identity", "there is nothing to save"))
         with replacing_folder(Path(folder).expanduser(), FILES["autoencoder"]) as writing:

@@ -4,30 +4,20 @@ import operator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Dict,
-    Iterator,
-    List,
-    Literal,
-    Mapping,
-    Optional,
-    Sequence,
-    SupportsIndex,
-    Tuple,
-    Union,
-)
+from typing import Any, Dict, Iterator, List, Literal, Mapping, Optional, Sequence, SupportsIndex, Tuple, Union
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
 from PIL import Image
+from safetensors.torch import save
 from torch import Tensor
 
 from latent_nerfstudio.api.cameras import Ring, ring_in_box, ring_of
 from latent_nerfstudio.api.codec import Codec, Images
+from latent_nerfstudio.api.meshes import mesh
+from latent_nerfstudio.api.point_clouds import PointCloud, point_cloud
 from latent_nerfstudio.api.progress import progress
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.scene_view import SceneView
@@ -39,9 +29,6 @@ from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.names import check_known
 from latent_nerfstudio.scene_files.model_scenes import field_of, scene_files_of
 from latent_nerfstudio.scene_files.sources import write_scenes
-
-if TYPE_CHECKING:
-    from latent_nerfstudio.api.point_clouds import PointCloud
 
 AT_ONCE = 8
 """Cameras that are rendered together."""
@@ -90,8 +77,6 @@ class Pictures:
         Returns:
             The files.
         """
-        from safetensors.torch import save
-
         paths, place = save_pictures(folder, self.rgb), Path(folder).expanduser()
         for name in ("depth", "accumulation"):
             paths.append(place / f"{name}.npy")
@@ -367,16 +352,12 @@ class Scenes:
         inside = (place.abs() <= 1).all(dim=-1) & ((points >= low) & (points <= high)).all(dim=-1).to(place.device)
         return torch.where(inside, values * placement.scale, torch.zeros_like(values)).float().cpu()
 
-    def point_cloud(self, name: str, views: int = 24, points: int = 200_000, seed: int = 0) -> "PointCloud":
+    def point_cloud(self, name: str, views: int = 24, points: int = 200_000, seed: int = 0) -> PointCloud:
         """Coloured points on what views of a scene meet, see `api.point_clouds`; `.save("x.ply")` writes them."""
-        from latent_nerfstudio.api.point_clouds import point_cloud
-
         return point_cloud(self, name, views, points, seed)
 
     def mesh(self, name: str, resolution: int = 128, level: Optional[float] = None, views: int = 24) -> Any:
         """A scene's surface as a `trimesh.Trimesh` with vertex colours, see `api.meshes`."""
-        from latent_nerfstudio.api.meshes import mesh
-
         return mesh(self, name, resolution, level, views)
 
     def save(

@@ -3,11 +3,13 @@
 import json
 import shlex
 from dataclasses import asdict, dataclass
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, List, Optional, Sequence, Tuple
 
 import tyro
 
+from latent_nerfstudio import __version__
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.escaping import for_markdown, for_markup, for_terminal
 
@@ -109,10 +111,6 @@ def print_table(title: str, head: List[str], rows: List[List[str]], has_mean: bo
 
 def about(reports: Sequence["RunReport"], command: str) -> List[str]:
     """When, by what and of what a report was made."""
-    from datetime import date
-
-    from latent_nerfstudio import __version__
-
     places = dict.fromkeys(report.data for report in reports if report.data)
     return [f"{date.today()}, latent-nerfstudio {__version__}", *(f"Data: {place}" for place in places), command]
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, Dict
 
 from nerfstudio.cameras.cameras import Cameras
+from safetensors.torch import load, save
 from torch import Tensor
 
 from latent_nerfstudio.errors import problem
@@ -22,8 +23,6 @@ FIELDS = ("fx", "fy", "cx", "cy", "width", "height", "distortion_params", "camer
 
 def write_cameras(path: Path, cameras: Cameras) -> None:
     """Writes cameras, whole or not at all."""
-    from safetensors.torch import save
-
     fields: Dict[str, Any] = {name: getattr(cameras, name) for name in ("camera_to_worlds", *FIELDS)}
     fields["scene_index"] = (cameras.metadata or {}).get("scene_index")
     tensors = {name: value.detach().cpu().contiguous() for name, value in fields.items() if value is not None}
@@ -33,8 +32,6 @@ def write_cameras(path: Path, cameras: Cameras) -> None:
 
 def read_cameras(path: Path) -> Cameras:
     """Cameras that `write_cameras` wrote."""
-    from safetensors.torch import load
-
     try:
         check_header(path, MOST_BYTES)
         with open_plain(path, MOST_BYTES) as stream:

@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from latent_nerfstudio.api.framing import framed
+from latent_nerfstudio.api.progress import progress
 from latent_nerfstudio.api.scenes import Scenes, joined
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.latent_space.latent_space import as_bytes
@@ -57,8 +58,6 @@ def sheet(scenes: Scenes, size: int = 256) -> bytes:
 def write_strips(scenes: Scenes, names: List[str], folder: Path, views: int, size: int) -> List[str]:
     """Writes a strip of each scene and returns their names, which have nothing of the scenes' own, which may be
     anything."""
-    from latent_nerfstudio.api.progress import progress
-
     folder.mkdir(parents=True)
     files = [f"{index:05d}.webp" for index in range(len(names))]
     for name, file in zip(progress(names, "Drawing scenes", len(names)), files, strict=True):

@@ -160,15 +160,10 @@ def join(surfaces: list[Surface]) -> Surface:
     places = {key: place for place, key in enumerate(unique)}
     # -1, for no texture, takes the last entry.
     tables = [np.array([*(places[id(image)] for image in s.textures), -1]) for s in surfaces]
-    return Surface(
-        triangles=np.concatenate([surface.triangles for surface in surfaces]),
-        tint=np.concatenate([surface.tint for surface in surfaces]),
-        uv=np.concatenate([surface.uv for surface in surfaces]),
-        texture=np.concatenate([table[s.texture] for table, s in zip(tables, surfaces, strict=True)]),
-        textures=tuple(unique.values()),
-        opacity=np.concatenate([surface.opacity for surface in surfaces]),
-        cutoff=np.concatenate([surface.cutoff for surface in surfaces]),
-    )
+    texture = np.concatenate([table[s.texture] for table, s in zip(tables, surfaces, strict=True)])
+    names = ("triangles", "tint", "uv", "opacity", "cutoff")
+    parts: Any = {name: np.concatenate([getattr(surface, name) for surface in surfaces]) for name in names}
+    return Surface(texture=texture, textures=tuple(unique.values()), **parts)
 
 
 def texture_of(visual: Any) -> tuple[TextureKey, Optional[Image.Image]]:

@@ -5,6 +5,7 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 import numpy as np
 
+from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.reports.costs import Cost, Costs, break_even
 from latent_nerfstudio.reports.run_report import RunReport
 
@@ -79,7 +80,5 @@ def new_figure(panels: int) -> Tuple[Any, List[Any]]:
 
 def save(figure: Any, path: Path) -> None:
     """Writes a PNG in one piece."""
-    from latent_nerfstudio.files.replacing import replacing_file
-
     with replacing_file(path) as stream:
         figure.savefig(stream, format="png", dpi=120)

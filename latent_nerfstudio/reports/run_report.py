@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, 
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.reading import LARGEST_TEXT, read_json, read_rows
+from latent_nerfstudio.fleet.status import FILE
 from latent_nerfstudio.models.metrics import PICTURE_METRICS
 from latent_nerfstudio.reports.costs import Cost, Costs, break_even
 
@@ -89,8 +90,6 @@ def run_report(run: "Run", results: Mapping[str, float]) -> RunReport:
 
 def is_inventory(path: Path) -> bool:
     """Whether a folder is one of `lns fit-scenes`."""
-    from latent_nerfstudio.fleet.status import FILE
-
     return (path / FILE).is_file()
 
 
@@ -99,8 +98,6 @@ def inventory_report(folder: Path) -> RunReport:
 
     Seconds are a scene's share of its chunk, from reading to measuring; bytes are those of its file, and of the
     bundle."""
-    from latent_nerfstudio.fleet.status import FILE
-
     path = folder / FILE
     status = read_json(path, "call lns fit-scenes again", LARGEST_TEXT)
     try:

@@ -21,6 +21,7 @@ from typing import Any, Dict, Iterator, Literal, Optional, Tuple
 
 import torch
 from jaxtyping import Float
+from safetensors.torch import load, save
 from torch import Tensor
 
 from latent_nerfstudio.errors import problem
@@ -135,8 +136,6 @@ def pack_scene(scene: SceneFile, precision: Precision = "float16") -> bytes:
 
 def signed(meta: Dict[str, Any], tensors: Dict[str, Tensor], where: str) -> bytes:
     """The contents of a scene's file, by its tensors and its metadata without the hash."""
-    from safetensors.torch import save
-
     data = save(tensors, {"scene": canonical({**meta, "sha256": digest(meta, tensors)}).decode()})
     if int.from_bytes(data[:8], "little") > MAX_HEADER:
         raise ValueError(problem(where, f"facts of less than {MAX_HEADER} bytes", "more", "leave some out"))
@@ -174,8 +173,6 @@ def verified(
     stream: BufferedIOBase, where: str, bundle: Optional[SharedBundle] = None
 ) -> Tuple[Dict[str, Any], Dict[str, Tensor], bytes]:
     """Metadata, tensors and bytes of a scene's file, verified but for the numbers; see `unpack_scene`."""
-    from safetensors.torch import load
-
     meta, head = read_meta(stream, where)
     check_meta(meta, where)
     data = head + stream.read()

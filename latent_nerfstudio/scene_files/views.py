@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras, CameraType
+from PIL import Image
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.camera_file import frames_of, pinhole, splits_of, write_camera_file
+from latent_nerfstudio.latent_space.latent_space import as_bytes
 from latent_nerfstudio.meshes.viewpoints import FOCAL_PER_WIDTH
 from latent_nerfstudio.models.latent_model import LatentModel
 from latent_nerfstudio.models.shared_bundle import SharedBundle
@@ -84,13 +86,10 @@ def write_views(
 ) -> None:
     """Renders views of a scene from two OpenGL camera-to-world matrices or more, and writes them as a scene folder,
     which is made, in Nerfstudio's format; view 0 is held out."""
-    from PIL import Image
-
     (folder / "images").mkdir(parents=True)
     names = [f"images/{index:04d}.png" for index in range(len(poses))]
     for name, pose in zip(names, poses, strict=True):
-        picture = render_view(model, scene, cameras, pose)
-        Image.fromarray((picture * 255).round().astype(np.uint8)).save(folder / name)
+        Image.fromarray(as_bytes(render_view(model, scene, cameras, pose))).save(folder / name)
     write_camera_file(
         folder,
         frames_of(names, poses),
@@ -102,7 +101,7 @@ def write_views(
 
 def render_view(
     model: LatentModel, scene: str, cameras: SceneCameras, pose: Float[np.ndarray, "4 4"]
-) -> Float[np.ndarray, "height width 3"]:
+) -> Float[torch.Tensor, "height width 3"]:
     """A picture of a scene in [0, 1]."""
     camera = Cameras(
         camera_to_worlds=torch.tensor(pose[None, :3], dtype=torch.float32),
@@ -115,4 +114,4 @@ def render_view(
         camera_type=CameraType.PERSPECTIVE,
         metadata={"scene_index": torch.tensor([[model.scene_names.index(scene)]])},
     )
-    return model.get_outputs_for_camera(camera.to(model.device))["rgb"].cpu().numpy()
+    return model.get_outputs_for_camera(camera.to(model.device))["rgb"]
