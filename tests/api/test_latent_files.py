@@ -118,14 +118,11 @@ POSES = {"camera_to_worlds": torch.zeros(2, 3, 4), "intrinsics": torch.ones(2, 4
 @pytest.mark.parametrize(
     ("tensors", "metadata", "expected"),
     [
-        ({"other": torch.zeros(2)}, None, r"`latents` \[n, C, h, w\], got none"),
         ({"latents": torch.zeros(4, 2, 2)}, None, r"got \[4, 2, 2\]"),
         ({"latents": torch.zeros(0, 4, 2, 2)}, None, r"got \[0, 4, 2, 2\]"),
         ({"latents": torch.zeros(1, 2000, 2, 2)}, None, "2000"),
-        ({"latents": torch.full((1, 4, 2, 2), torch.nan)}, None, "finite latents, got NaN"),
         (GOOD, {"latents": "{"}, "metadata: expected JSON"),
         (GOOD, {"latents": "[]"}, "a JSON object, got list"),
-        (GOOD, said(format="latents-v9"), "got 'latents-v9'; update this package"),
         (GOOD, said(height=1 << 40), "others for height"),
         (GOOD, said(height=True), "others for height"),
         (GOOD, said(height="x"), "others for height"),
@@ -143,16 +140,3 @@ def test_files_that_are_not_as_they_should_be(tmp_path, tensors, metadata, expec
     save_file(tensors, path, metadata)
     with pytest.raises(ValueError, match=rf"x\.safetensors: expected .*{expected}|{expected}"):
         read_latents(path)
-
-
-def test_no_file_and_another_kind_of_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="expected a file, got nothing there"):
-        read_latents(tmp_path / "x.safetensors")
-    (tmp_path / "x.safetensors").write_bytes(b"\xff" * 100)
-    with pytest.raises(ValueError, match="expected a file of latents, got 'Error while deserializing"):
-        read_latents(tmp_path / "x.safetensors")
-    save_file(GOOD, tmp_path / "cut.safetensors")
-    data = (tmp_path / "cut.safetensors").read_bytes()
-    (tmp_path / "cut.safetensors").write_bytes(data[:-3])
-    with pytest.raises(ValueError, match="expected a file of latents, got"):
-        read_latents(tmp_path / "cut.safetensors")

@@ -118,19 +118,14 @@ def test_scenes_without_their_bundle(written, tmp_path):
         lns.load(alone, bundle="bundled")
 
 
-def test_what_are_no_scenes(tmp_path, written):
-    with pytest.raises(FileNotFoundError, match="expected a run, scene files, an archive of them or a Hub id"):
-        lns.load(tmp_path / "nowhere" / "at" / "all")
-    (tmp_path / "empty" / "run").mkdir(parents=True)
-    expected = r"expected a run \(config\.yml\) or scene files \(NAME\.safetensors\), got neither"
-    with pytest.raises(FileNotFoundError, match=f"{expected}; check the path"):
-        lns.load(tmp_path / "empty")
-    (tmp_path / "empty" / "run" / "config.yml").write_text("")
-    with pytest.raises(FileNotFoundError, match=f"{expected}; name .*run"):
-        lns.load(tmp_path / "empty")
-    (tmp_path / "text.txt").write_text("no scene")
-    with pytest.raises(ValueError, match=r"expected a run's config\.yml, a scene file .* got another file"):
-        lns.load(tmp_path / "text.txt")
+def test_a_folder_without_scenes_names_a_run_in_it(tmp_path):
+    (tmp_path / "experiment" / "run").mkdir(parents=True)
+    (tmp_path / "experiment" / "run" / "config.yml").write_text("")
+    with pytest.raises(FileNotFoundError, match=r"expected a run \(config\.yml\) or scene files .* name .*run"):
+        lns.load(tmp_path)
+
+
+def test_each_scene_is_loaded_once(written):
     shutil.copyfile(written / "a.safetensors", written / "again.safetensors")
     with pytest.raises(ValueError, match="expected each scene once, got 'a' twice"):
         lns.load(written)

@@ -154,8 +154,6 @@ def test_scenes_in_rgb_and_their_planes(rgb_run, tmp_path):
 
 def test_export_refuses_what_it_cannot_do(frozen_run, tmp_path, capsys):
     export = ("export-scenes", frozen_run, "--output", tmp_path / "files")
-    assert "such as red, got 'rad'" in error_of(capsys, *export, "--scenes", "rad")
-    assert not (tmp_path / "files").exists()
     lns(*export, "--scenes", "red")
     before = (tmp_path / "files" / "red.safetensors").read_bytes()
     assert "red.safetensors: expected nothing there, got a file" in error_of(capsys, *export)
@@ -164,17 +162,11 @@ def test_export_refuses_what_it_cannot_do(frozen_run, tmp_path, capsys):
     assert len((tmp_path / "files" / "red.safetensors").read_bytes()) < len(before)
 
 
-def test_import_refuses_what_it_cannot_do(frozen_run, bundle, latent_run, tmp_path, capsys):
+def test_import_refuses_what_it_cannot_do(frozen_run, bundle, tmp_path, capsys):
     files, run = tmp_path / "files", tmp_path / "run"
     lns("export-scenes", frozen_run, "--output", files)
     rest = ("--bundle", bundle, "--output", run, "--views", 2)
     assert "expected a folder of scene files" in error_of(capsys, "import-scenes", tmp_path, *rest)
-    assert "got nothing there" in error_of(capsys, "import-scenes", tmp_path / "x", *rest)
-    twice = (files, files / "red.safetensors")
-    assert "each scene once, got 'red' twice" in error_of(capsys, "import-scenes", *twice, *rest)
-    other = error_of(capsys, "import-scenes", files, "--bundle", "bundled", "--output", run)
-    assert read_shared_bundle("bundled").hash in other
-    assert read_shared_bundle(str(bundle)).hash in other
     assert not run.exists()
     lns("import-scenes", files, *rest, "--scenes", "red")
     assert "expected nothing there" in error_of(capsys, "import-scenes", files, *rest)

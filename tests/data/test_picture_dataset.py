@@ -61,13 +61,6 @@ def test_a_scale(tmp_path):
     assert dataset_of(tmp_path / "scene", RED, scale=0.5).get_numpy_image(0).shape == (4, 4, 3)
 
 
-def test_a_broken_picture_is_named(tmp_path):
-    dataset = dataset_of(tmp_path / "scene", RED)
-    (tmp_path / "scene" / "images" / "0001.png").write_bytes(b"no picture")
-    with pytest.raises(ValueError, match=r"images/0001\.png: expected a readable image, got .*; export"):
-        dataset.get_numpy_image(0)
-
-
 HOLE = np.ones((8, 8), dtype=bool)
 HOLE[2:5, 3:7] = False
 

@@ -11,13 +11,6 @@ def poses():
     return hemisphere(300, seed=0)
 
 
-def test_poses_are_rigid(poses):
-    rotation = poses[:, :3, :3]
-    np.testing.assert_allclose(rotation @ rotation.transpose(0, 2, 1), np.tile(np.eye(3), (300, 1, 1)), atol=1e-12)
-    np.testing.assert_allclose(np.linalg.det(rotation), 1.0)
-    np.testing.assert_array_equal(poses[:, 3], np.tile([0.0, 0.0, 0.0, 1.0], (300, 1)))
-
-
 def test_cameras_look_at_the_origin_from_their_radius(poses):
     origin = np.linalg.inv(poses) @ np.array([0.0, 0.0, 0.0, 1.0])
     np.testing.assert_allclose(origin[:, :3], np.tile([0.0, 0.0, -1.3], (300, 1)), atol=1e-12)
