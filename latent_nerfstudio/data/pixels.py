@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Dict, Iterable, List, Optional, Sequence, Set, Tuple, Union
+from typing import Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
 import torch
 from jaxtyping import Bool, Int, Shaped
@@ -15,9 +15,6 @@ from latent_nerfstudio.data.storage import concatenated
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.latent_space.cameras import is_pinhole
 from latent_nerfstudio.latent_space.latent_space import LatentSpace
-
-PictureSizes = Union[Sequence[Tuple[int, int]], Tensor]
-"""Height and width of each picture."""
 
 
 @dataclass
@@ -152,12 +149,11 @@ def draw_scenes(
     return torch.tensor(sorted(chosen))
 
 
-def draw_pictures(sizes: PictureSizes, count: int, generator: torch.Generator) -> List[int]:
+def draw_pictures(sizes: Int[Tensor, "pictures 2"], count: int, generator: torch.Generator) -> List[int]:
     """Random distinct pictures of one size, fewer than `count` if it has no more; a size is drawn as often as it has
     pictures."""
-    table = torch.as_tensor(sizes)
-    first = int(torch.randint(len(table), (), generator=generator))
-    alike = (table == table[first]).all(dim=1).nonzero()[:, 0]
+    first = int(torch.randint(len(sizes), (), generator=generator))
+    alike = (sizes == sizes[first]).all(dim=1).nonzero()[:, 0]
     return alike[torch.randperm(len(alike), generator=generator)[:count]].tolist()
 
 

@@ -61,12 +61,7 @@ class Group:
 
 def write(name: str, text: str) -> Change:
     """Writes a text file."""
-
-    def change(folder: Path) -> None:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text, encoding="utf-8")
-
-    return change
+    return put(name, text.encode())
 
 
 def put(name: str, data: bytes) -> Change:
@@ -141,15 +136,16 @@ def edit(name: str, change: Callable[[Any], Any]) -> Change:
     return change_file
 
 
-def entries(name: str, **values: Any) -> Change:
+def update(content: Dict[str, Any], values: Mapping[str, Any]) -> None:
     """Sets entries of a JSON object; `...` removes them."""
+    content.update(values)
+    for key in [key for key, value in values.items() if value is ...]:
+        del content[key]
 
-    def change(content: Dict[str, Any]) -> None:
-        content.update(values)
-        for key in [key for key, value in values.items() if value is ...]:
-            del content[key]
 
-    return edit(name, change)
+def entries(name: str, **values: Any) -> Change:
+    """Entries of a JSON file, see `update`."""
+    return edit(name, lambda content: update(content, values))
 
 
 def top(**values: Any) -> Change:
@@ -159,13 +155,7 @@ def top(**values: Any) -> Change:
 
 def frame(index: int, **values: Any) -> Change:
     """Entries of one of its frames."""
-
-    def change(content: Dict[str, Any]) -> None:
-        content["frames"][index].update(values)
-        for key in [key for key, value in values.items() if value is ...]:
-            del content["frames"][index][key]
-
-    return edit("scene/transforms.json", change)
+    return edit("scene/transforms.json", lambda content: update(content["frames"][index], values))
 
 
 def pose(change: Callable[[List[List[float]]], Any]) -> Change:
@@ -220,16 +210,14 @@ def signed(**values: Any) -> Change:
 
 
 def resigned(part: Optional[str] = None, **values: Any) -> Change:
-    """Changes bundle.json, or an object in it, and its hash with it, as somebody with ill will would; `...` removes an
-    entry."""
+    """Entries of bundle.json, or of an object in it, and its hash with them, as somebody with ill will would."""
 
     def change(folder: Path) -> None:
         from latent_nerfstudio.models.bundle_folder import hash_folder
 
         place = folder / "bundle" / "shared_bundle"
         settings = json.loads((place / "bundle.json").read_text())
-        settings.update(values if part is None else {part: {**settings[part], **values}})
-        settings = {key: value for key, value in settings.items() if value is not ...}
+        update(settings if part is None else settings[part], values)
         settings["hash"] = hash_folder(place, settings)
         (place / "bundle.json").write_text(json.dumps(settings))
 

@@ -1,11 +1,12 @@
 """How the tests call the official commands: in a process of their own, or, where that is enough, in this one."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, List, Optional
+from typing import Any, Dict, List, Optional
 
 import pytest
 
@@ -85,6 +86,14 @@ def train(*arguments: Any) -> Path:
     config = train_config(*arguments)
     train_main(config)
     return config.get_base_dir() / "config.yml"
+
+
+def evaluated(run: Path, output: Path, pictures: Optional[Path] = None) -> Dict[str, Any]:
+    """What ns-eval, in this process, writes of a run."""
+    from nerfstudio.scripts.eval import ComputePSNR
+
+    ComputePSNR(run, output, pictures).main()
+    return json.loads(output.read_text())
 
 
 def lns(*arguments: Any) -> None:

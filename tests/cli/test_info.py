@@ -6,6 +6,8 @@ import time
 import pytest
 from official import error_of
 
+from latent_nerfstudio.api.loading import evaluated
+from latent_nerfstudio.cli import info
 from latent_nerfstudio.cli.main import main
 from latent_nerfstudio.engine.runs import open_run
 
@@ -55,8 +57,6 @@ def test_what_is_there_and_is_none_of_these_is_told_so(tmp_path, capsys, monkeyp
 
 
 def test_facts_of_any_length_and_their_escapes_do_not_reach_the_terminal(monkeypatch, capsys):
-    from latent_nerfstudio.cli import info
-
     monkeypatch.setattr(info, "lines_of", lambda source: [("facts", {"by": "\x1b[2J" + "x" * 10**6})])
     text = said(capsys, "info", "any")
     assert "\x1b" not in text and len(text) < 3000
@@ -85,8 +85,6 @@ def test_the_cache_loses_what_is_old_and_nothing_else(tmp_path, capsys):
 
 
 def test_facts_hold_what_ns_eval_wrote(tmp_path):
-    from latent_nerfstudio.api.loading import evaluated
-
     path = tmp_path / "eval.json"
     assert evaluated(path, ["a"]) == {}
     path.write_text('{"results": {"psnr": 30.5, "a/psnr": 31.0, "a/ssim": 0.9, "c/psnr": 1, "b/lpips": 0.1}}')

@@ -4,7 +4,7 @@ import json
 import math
 
 import pytest
-from official import checkpoints, train, train_arguments, train_config
+from official import checkpoints, evaluated, train, train_arguments, train_config
 from tiny import joint_pipeline_of, small_nerf
 
 from latent_nerfstudio.engine.trainer import LatentTrainer
@@ -85,8 +85,6 @@ def test_methods_share_no_optimizers():
 
 
 def test_from_joint_training_over_evaluation_to_new_scenes(two_balls, random_autoencoder, tmp_path):
-    from nerfstudio.scripts.eval import ComputePSNR
-
     joint = ["--pipeline.joint-training-start", 4, "--pipeline.crop", 16, "--pipeline.whole-pictures-start", 7]
     batch = ["--pipeline.datamanager.images-per-batch", 4, "--pipeline.datamanager.scenes-per-batch", 2]
     source = ["--pipeline.model.autoencoder.source", random_autoencoder, "--steps-per-pictures", 6]
@@ -96,8 +94,7 @@ def test_from_joint_training_over_evaluation_to_new_scenes(two_balls, random_aut
     assert [path.name for path in (folder / "pictures").iterdir()] == ["step-000000006.png"]
     assert json.loads((folder / "metrics.jsonl").read_text())["step"] == 6
 
-    ComputePSNR(run, tmp_path / "eval.json").main()
-    evaluation = json.loads((tmp_path / "eval.json").read_text())
+    evaluation = evaluated(run, tmp_path / "eval.json")
     assert evaluation["method_name"] == "ig-ae"
     for metric in ("psnr", "autoencoder_psnr", "latent_psnr"):
         assert math.isfinite(evaluation["results"][metric])

@@ -11,10 +11,12 @@ from official import checkpoints, error_of, fail, succeed, train, train_argument
 
 import latent_nerfstudio as lns
 from latent_nerfstudio.cli.contact_sheet import ContactSheet
-from latent_nerfstudio.cli.export_scene import export_scene, scene_summary
+from latent_nerfstudio.cli.export_scene import export_scene, make_absolute, scene_summary
 from latent_nerfstudio.cli.main import COMMANDS, main, source_first
 from latent_nerfstudio.cli.report import Report
 from latent_nerfstudio.engine.runs import Run, load_pipeline, open_run
+from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
+from latent_nerfstudio.models.latent_model import LatentModelConfig
 
 
 def views_of(pipeline, scene: str) -> list[torch.Tensor]:
@@ -153,10 +155,6 @@ def test_export_refuses_what_it_cannot_do(latent_run, exported, tmp_path):
 
 def test_an_exported_run_names_its_bundle_and_its_autoencoder_from_the_root(tmp_path, monkeypatch):
     """What is no folder stays: `bundled`, a Hub id."""
-    from latent_nerfstudio.cli.export_scene import make_absolute
-    from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
-    from latent_nerfstudio.models.latent_model import LatentModelConfig
-
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run").mkdir()
     models = [

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from official import checkpoints, train, train_config
+from official import checkpoints, evaluated, train, train_config
 from PIL import Image
 from tiny import TINTS, write_ball
 
@@ -52,7 +52,6 @@ def arguments(method, data, output, steps, *more):
 
 @pytest.mark.parametrize("method", [name for name in GROUPS if name.startswith("latent")])
 def test_a_run_of_both_stages_evaluates_and_renders(method, ball, random_autoencoder, ffmpeg, tmp_path):
-    from nerfstudio.scripts.eval import ComputePSNR
     from nerfstudio.scripts.render import DatasetRender
 
     more = ["--pipeline.rgb-alignment-start", 3, "--pipeline.model.autoencoder.source", random_autoencoder]
@@ -62,8 +61,7 @@ def test_a_run_of_both_stages_evaluates_and_renders(method, ball, random_autoenc
     assert set(state["optimizers"]) == GROUPS[method]
     assert not [name for name in state["pipeline"] if "lpips" in name or ".vae.encoder." in name]
     assert json.loads((run.parent / "training.json").read_text())["bytes_per_scene"] > 1000
-    ComputePSNR(run, tmp_path / "eval.json").main()
-    evaluation = json.loads((tmp_path / "eval.json").read_text())
+    evaluation = evaluated(run, tmp_path / "eval.json")
     assert evaluation["method_name"] == method
     assert all(np.isfinite(evaluation["results"][name]) for name in ("psnr", "ssim", "latent_psnr", "autoencoder_psnr"))
     DatasetRender(load_config=run, output_path=tmp_path / "views", image_format="png").main()
@@ -78,11 +76,7 @@ def test_kplanes_learns_colours(ball, tmp_path):
     assert set(torch.load(path, weights_only=True)["optimizers"]) == GROUPS["rgb-kplanes"]
     sheet = np.asarray(Image.open(run.parent / "contact_sheet.png").convert("RGB")).astype(float)
     assert sheet.std() > 10
-
-    from nerfstudio.scripts.eval import ComputePSNR
-
-    ComputePSNR(run, tmp_path / "eval.json").main()
-    assert json.loads((tmp_path / "eval.json").read_text())["results"]["psnr"] > 20
+    assert evaluated(run, tmp_path / "eval.json")["results"]["psnr"] > 20
 
 
 def test_a_folder_of_many_scenes_is_refused(two_balls, random_autoencoder, tmp_path):

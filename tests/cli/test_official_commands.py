@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from official import call, checkpoints, fail, needs_open3d, succeed, train, train_arguments
+from official import call, checkpoints, evaluated, fail, needs_open3d, succeed, train, train_arguments
 from PIL import Image
 from tiny import camera_of, camera_path_of
 
@@ -71,10 +71,7 @@ def test_eval_writes_the_metrics_of_the_contract(latent_run, tmp_path):
 
 
 def test_training_shows_in_the_evaluation(rgb_run, tmp_path):
-    from nerfstudio.scripts.eval import ComputePSNR
-
-    ComputePSNR(rgb_run, tmp_path / "eval.json", tmp_path / "pictures").main()
-    results = json.loads((tmp_path / "eval.json").read_text())["results"]
+    results = evaluated(rgb_run, tmp_path / "eval.json", tmp_path / "pictures")["results"]
     assert results["psnr"] > 20
     assert results["autoencoder_psnr"] > 99
     assert {picture.shape[:2] for picture in pictures(tmp_path / "pictures")} == {(SIDE, 3 * SIDE), (SIDE, SIDE)}

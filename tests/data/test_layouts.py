@@ -5,6 +5,7 @@ import math
 import os
 import shutil
 from pathlib import Path
+from typing import Optional
 
 import numpy as np
 import pytest
@@ -24,20 +25,14 @@ from latent_nerfstudio.data.layouts import (
 from latent_nerfstudio.data.layouts.image_files import ImageHeader
 
 
-def edit(folder: Path, **changes):
-    """Changes entries at the top of transforms.json; None removes one."""
+def edit(folder: Path, frame: Optional[int] = None, **changes):
+    """Changes entries at the top of transforms.json, or of one of its frames; None removes one."""
     path = folder / "transforms.json"
     meta = json.loads(path.read_text())
-    meta.update(changes)
-    write_json(path, {key: value for key, value in meta.items() if value is not None})
-
-
-def edit_frame(folder: Path, index: int, **changes):
-    """Changes entries of one frame of transforms.json; None removes one."""
-    path = folder / "transforms.json"
-    meta = json.loads(path.read_text())
-    meta["frames"][index].update(changes)
-    meta["frames"][index] = {key: value for key, value in meta["frames"][index].items() if value is not None}
+    entries = meta if frame is None else meta["frames"][frame]
+    entries.update(changes)
+    for name in [name for name, value in changes.items() if value is None]:
+        entries.pop(name)
     write_json(path, meta)
 
 
@@ -164,7 +159,7 @@ def test_intrinsics_of_each_frame(tmp_path):
 
 def test_values_at_the_top_go_before_those_of_frames(tmp_path):
     write_transforms(tmp_path, count=2)
-    edit_frame(tmp_path, 0, fl_x=99.0, k1=0.5)
+    edit(tmp_path, 0, fl_x=99.0, k1=0.5)
     edit(tmp_path, k1=0.25)
     scene = read_transforms(tmp_path)
     assert scene.fx[0] == 20.0 and scene.distortion[0, 0] == 0.25
@@ -204,10 +199,10 @@ def test_camera_models(tmp_path, entry, expected):
 
 def test_paths_without_extension_with_dot_and_with_backslash(tmp_path):
     write_transforms(tmp_path, count=3, extension=".jpg")
-    edit_frame(tmp_path, 0, file_path="./images/view_00")
-    edit_frame(tmp_path, 1, file_path="images\\view_01.jpg")
+    edit(tmp_path, 0, file_path="./images/view_00")
+    edit(tmp_path, 1, file_path="images\\view_01.jpg")
     shutil.move(tmp_path / "images/view_02.jpg", tmp_path / "images/frame.002.jpg")
-    edit_frame(tmp_path, 2, file_path="images/frame.002")
+    edit(tmp_path, 2, file_path="images/frame.002")
     scene = read_transforms(tmp_path)
     assert sorted(path.name for path in scene.image_paths) == ["frame.002.jpg", "view_00.jpg", "view_01.jpg"]
 
@@ -224,7 +219,7 @@ def test_splits_of_the_file(tmp_path):
 
 def test_split_may_name_the_extension_that_the_frame_lacks(tmp_path):
     write_transforms(tmp_path, test_filenames=["images/view_01.png"])
-    edit_frame(tmp_path, 1, file_path="images/view_01")
+    edit(tmp_path, 1, file_path="images/view_01")
     assert read_transforms(tmp_path).splits == {"test": (1,)}
 
 
@@ -257,7 +252,7 @@ def test_cube_of_instant_ngp(tmp_path, entries, low, high):
 def test_masks_of_some_frames(tmp_path):
     write_transforms(tmp_path, count=3)
     write_image(tmp_path / "masks/1.png")
-    edit_frame(tmp_path, 1, mask_path="masks/1.png")
+    edit(tmp_path, 1, mask_path="masks/1.png")
     write_image(tmp_path / "images/dynamic_mask_view_02.png")
     scene = read_transforms(tmp_path)
     assert scene.mask_paths == (None, tmp_path / "masks/1.png", None)
@@ -279,7 +274,7 @@ def test_one_file_is_one_view(tmp_path, spelling):
     write_transforms(tmp_path)
     (tmp_path / "link").symlink_to(tmp_path / "images")
     (tmp_path / "v.png").symlink_to(tmp_path / "images/view_00.png")
-    edit_frame(tmp_path, 1, file_path=spelling.format(tmp_path))
+    edit(tmp_path, 1, file_path=spelling.format(tmp_path))
     with pytest.raises(ValueError, match=r"'frames': expected each image once, got '.*view_00.png' twice"):
         read_transforms(tmp_path)
 
@@ -288,15 +283,15 @@ def test_a_split_may_spell_paths_otherwise(tmp_path):
     other = f"{tmp_path}/images/../images/view_03"
     write_transforms(tmp_path, train_filenames=["images/view_00.png"], test_filenames=[other])
     for index in range(5):
-        edit_frame(tmp_path, index, file_path=f"{tmp_path}/images/view_{index:02d}.png")
-    edit_frame(tmp_path, 3, file_path="images/view_03")
+        edit(tmp_path, index, file_path=f"{tmp_path}/images/view_{index:02d}.png")
+    edit(tmp_path, 3, file_path="images/view_03")
     assert {name: len(views) for name, views in read_transforms(tmp_path).splits.items()} == {"train": 1, "test": 1}
 
 
 def test_a_split_finds_its_frames_behind_a_linked_folder(tmp_path):
     write_transforms(tmp_path / "real", train_filenames=["images/view_00.png"])
     for index in range(5):
-        edit_frame(tmp_path / "real", index, file_path=f"{tmp_path}/real/images/view_{index:02d}.png")
+        edit(tmp_path / "real", index, file_path=f"{tmp_path}/real/images/view_{index:02d}.png")
     (tmp_path / "link").symlink_to(tmp_path / "real")
     assert read_transforms(tmp_path / "link").splits == {"train": (0,)}
 
@@ -304,13 +299,13 @@ def test_a_split_finds_its_frames_behind_a_linked_folder(tmp_path):
 @pytest.mark.parametrize("name", ["a\0b/c.png", "\ud800/x.png", "images/\ud800.png", "a" * 5000 + "/x.png"])
 def test_names_that_no_file_can_have(tmp_path, name):
     write_transforms(tmp_path)
-    edit_frame(tmp_path, 1, file_path=name)
+    edit(tmp_path, 1, file_path=name)
     assert len(read_transforms(tmp_path)) == 4
     write_transforms(tmp_path, train_filenames=[name])
     with pytest.raises(ValueError, match="train_filenames: expected paths that 'frames' lists"):
         read_transforms(tmp_path)
     write_transforms(tmp_path)
-    edit_frame(tmp_path, 1, mask_path=name)
+    edit(tmp_path, 1, mask_path=name)
     with pytest.raises(FileNotFoundError, match="mask of 'images/view_01.png'"):
         read_transforms(tmp_path)
 
@@ -343,7 +338,7 @@ def test_what_is_no_file_is_refused(tmp_path):
 @pytest.mark.parametrize(("pose", "got"), [([[1.0, 2.0]], "shape"), ([[1.0], [1.0, 2.0]], "[[]"), ("eye", "'eye'")])
 def test_what_is_no_pose(tmp_path, pose, got):
     write_transforms(tmp_path)
-    edit_frame(tmp_path, 1, transform_matrix=pose)
+    edit(tmp_path, 1, transform_matrix=pose)
     with pytest.raises(ValueError, match=f"transform_matrix of '.*1.png': expected 4 x 4 numbers, got {got}"):
         read_transforms(tmp_path)
 

@@ -9,6 +9,7 @@ from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.latent_space.resolution import mask_of_latent
 
 SIZES = [(2, 3), (4, 1), (2, 3), (1, 5), (3, 3)]
+TABLE = torch.tensor(SIZES)
 SCENES = [0, 0, 1, 1, 3]
 
 
@@ -138,16 +139,16 @@ def test_every_choice_of_scenes_is_as_likely_as_any_other():
 @pytest.mark.parametrize("count", [1, 2, 3, 10])
 def test_pictures_of_one_size(count):
     for k in range(20):
-        chosen = draw_pictures(SIZES, count, seeded(k))
+        chosen = draw_pictures(TABLE, count, seeded(k))
         sizes = {SIZES[i] for i in chosen}
         assert len(sizes) == 1 and len(set(chosen)) == len(chosen) == min(count, SIZES.count(sizes.pop()))
-    assert draw_pictures(SIZES, count, seeded(3)) == draw_pictures(SIZES, count, seeded(3))
+    assert draw_pictures(TABLE, count, seeded(3)) == draw_pictures(TABLE, count, seeded(3))
 
 
 def test_every_picture_is_drawn_as_often():
     """One of five pictures a draw, 3,000 times: 600 each, within four standard deviations of 22."""
     generator = seeded(0)
-    counts = torch.bincount(torch.tensor([draw_pictures(SIZES, 1, generator)[0] for _ in range(3000)]), minlength=5)
+    counts = torch.bincount(torch.tensor([draw_pictures(TABLE, 1, generator)[0] for _ in range(3000)]), minlength=5)
     assert counts.tolist() == pytest.approx([600] * 5, abs=88)
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from huggingface_hub import constants
 from stand_in import serving
 from tiny import latent_model_of, save_kl, small_nerf
 
@@ -16,8 +17,6 @@ NAMES = ("red", "[blue]")
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """The stand-in, which the client takes for the Hub; its cache is empty."""
-    from huggingface_hub import constants
-
     with serving() as (url, stand_in):
         own = {"ENDPOINT": url, "HF_HUB_CACHE": str(tmp_path / "cache"), "HF_HUB_DISABLE_XET": True}
         for name, value in own.items():

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 
 from latent_nerfstudio.api.loading import load
 from latent_nerfstudio.files.hub import choose, fetch, is_hub_id, resolve
@@ -42,8 +43,6 @@ def cached_by_hand(cache: Path, repository: str, files: dict, revision: str = "m
 @pytest.fixture
 def offline(tmp_path, monkeypatch):
     """An empty cache, and a client that was told to keep off the network."""
-    from huggingface_hub import constants
-
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
@@ -133,8 +132,6 @@ def test_a_revision_is_the_one_behind_the_at(hub, kl):
 
 
 def test_without_a_network_the_cached_copy_is_taken_and_said(hub, kl, monkeypatch, caplog):
-    from huggingface_hub import constants
-
     hub.repositories["owner/vae"] = files_of(kl)
     first = resolve("owner/vae", "autoencoder")
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
@@ -168,8 +165,6 @@ def test_neither_network_nor_cache(offline, kl, repository):
 
 
 def test_no_answer_is_told_within_seconds(hub, monkeypatch):
-    from huggingface_hub import constants
-
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     start = time.monotonic()
     with pytest.raises(ConnectionError, match="'owner/name': expected .* got ConnectError: .*refused"):

@@ -6,7 +6,7 @@ import json
 import shutil
 
 import pytest
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, constants
 from old_files import write_old_scene_file
 from PIL import Image
 from test_hub_files import files_of, names
@@ -58,8 +58,6 @@ def test_a_second_push_takes_away_what_is_no_more(hub, run):
     "name", ["shared_bundle/autoencoder/latent_space.json", "scenes/red.safetensors", "shared_bundle"]
 )
 def test_links_that_lead_out_are_refused_and_those_of_the_clients_cache_are_not(run, tmp_path, monkeypatch, name):
-    from huggingface_hub import constants
-
     copy, secret = shutil.copytree(run, tmp_path / "copy"), tmp_path / "secret"
     (copy / name).rename(secret)
     (copy / name).symlink_to(secret)
