@@ -1,4 +1,4 @@
-"""Small runs on the CPU."""
+"""Small runs, on the CPU unless they are told otherwise."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ from latent_nerfstudio.pipelines.latent_pipeline import LatentPipelineConfig
 GROUPS = ("planes", "shared_planes", "mlp", "decoder")
 
 
-def run_config(pipeline: LatentPipelineConfig, out: Path, steps: int, **settings: Any) -> LatentTrainerConfig:
+def run_config(
+    pipeline: LatentPipelineConfig, out: Path, steps: int, device: str = "cpu", **settings: Any
+) -> LatentTrainerConfig:
     """The config of a run in OUT/balls/tiny/now, which saves at its end alone."""
     each = {"optimizer": AdamOptimizerConfig(lr=0.01), "scheduler": StagedSchedulerConfig()}
     own = {"optimizers": dict.fromkeys(GROUPS, each), "steps_per_save": 1000, "steps_per_eval_batch": 3, **settings}
@@ -26,5 +28,5 @@ def run_config(pipeline: LatentPipelineConfig, out: Path, steps: int, **settings
         vis="tensorboard",
         **own,
     )
-    config.machine.device_type = "cpu"
+    config.machine.device_type = device  # type: ignore[assignment]
     return config

@@ -147,5 +147,5 @@ def test_scenes_learn_at_rates_of_their_photos_where_what_they_share_stays(balls
     assert pipeline.scene_rates(3).tolist() == pytest.approx([(5 / 4) ** 0.5] * 3)
     assert (pipeline.scene_rates(4) is None) != pipeline.space.is_identity  # which is never aligned
     others = [pipeline_from(balls, bundle, train_mlp=True), pipeline_from(balls, bundle, train_base_planes=True)]
-    others.append(pipeline_config_of(balls).setup(device="cpu", test_mode="val"))
+    others.append(pipeline_of(balls))
     assert [other.scene_rates(0) for other in others] == [None] * 3
