@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Optional, Union
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Shaped, UInt8
 from PIL import Image, UnidentifiedImageError
 
 from latent_nerfstudio.errors import problem
@@ -134,11 +134,16 @@ def read_mask(
     with open_picture(path, any_mode=True) as image:
         if scale != 1.0:
             image = image.resize(scaled(image.size, scale), Image.Resampling.NEAREST)
-        value = _mask_value(image)
-    return value <= 0 if marks_ignored else value >= max(value.max() / 2, np.finfo(np.float32).tiny)
+        value = mask_value(image)
+    return value <= 0 if marks_ignored else kept_pixels(value)
 
 
-def _mask_value(image: Image.Image) -> np.ndarray:
+def kept_pixels(value: Shaped[np.ndarray, "*shape"]) -> Bool[np.ndarray, "*shape"]:
+    """Which pixels a mask keeps: those from half of its largest value on."""
+    return value >= max(float(value.max(initial=0)) / 2, np.finfo(np.float32).tiny)
+
+
+def mask_value(image: Image.Image) -> np.ndarray:
     """One number a pixel, float32."""
     if image.mode not in MODES:
         return np.asarray(image, dtype=np.float32).reshape(image.height, image.width, -1).max(axis=2)

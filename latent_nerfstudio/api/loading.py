@@ -207,8 +207,8 @@ class Bundle:
         self,
         photos: Images,
         cameras: Cameras,
-        masks: Optional[Sequence[Tensor]] = None,
-        box: Optional[Float[Tensor, "2 3"]] = None,
+        masks: Optional[Sequence[Any]] = None,
+        box: Any = None,
         name: str = "scene",
         enlarge: Optional[int] = None,
     ) -> Scenes:
@@ -218,8 +218,8 @@ class Bundle:
             photos: [n, H, W, 3] or a list of [H, W, 3] of any sizes: uint8, or floats in [0, 1], on the bundle's
                 background.
             cameras: n perspective cameras, of the photos.
-            masks: [H, W] of each, true where a photo may be used; None for everywhere.
-            box: lower and upper corner of the scene, in its own units; by default it is within the bundle's box.
+            masks: [H, W] of each, or its file: a photo is used from half of the largest value on; None for everywhere.
+            box: [2, 3], lower and upper corner of the scene in its own units; by default it is within the bundle's box.
             name: of the scene.
             enlarge: times that photos are enlarged, a divisor of the downscale factor; by default 2, where it is one
                 and photos have at most 512 pixels a side.

@@ -1,11 +1,13 @@
 """Scenes of a few posed photos, as a bundle's scene encoder predicts them."""
 
+from pathlib import Path
 from typing import Any, List, Optional, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from nerfstudio.cameras.cameras import Cameras
+from PIL import Image
 from torch import Tensor
 
 from latent_nerfstudio.api.codec import AT_ONCE, Images, as_batch, as_numbers
@@ -21,6 +23,7 @@ from latent_nerfstudio.models.bundle_start import placements_for
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.names import check_name
+from latent_nerfstudio.pictures import kept_pixels, mask_value, read_mask
 from latent_nerfstudio.scene_encoder.projection import Photos, spread_views
 from latent_nerfstudio.scene_files.model_scenes import ENLARGED, build_model
 
@@ -33,8 +36,8 @@ def predict(
     bundle: SharedBundle,
     photos: Images,
     cameras: Cameras,
-    masks: Optional[Sequence[Tensor]] = None,
-    box: Optional[Float[Tensor, "2 3"]] = None,
+    masks: Optional[Sequence[Any]] = None,
+    box: Any = None,
     name: str = "scene",
     enlarge: Optional[int] = None,
     device: Optional[torch.device] = None,
@@ -42,7 +45,9 @@ def predict(
     """See `Bundle.predict`."""
     pictures = [as_numbers(photo) for photo in photos] if isinstance(photos, (list, tuple)) else list(as_batch(photos))
     flat = cameras.reshape((-1,)).to("cpu")
-    check_photos(pictures, flat, masks)  # type: ignore[arg-type]
+    kept = None if masks is None else [as_mask(mask) for mask in masks]
+    check_photos(pictures, flat, kept)  # type: ignore[arg-type]
+    own = None if box is None else as_box(box)
     config, height = LatentModelConfig(shared_bundle=str(bundle.folder)), int(flat.height.max())
     side = max(height, int(flat.width.max()))
     config.autoencoder.enlarge = bundle.usual_enlarge(side) if enlarge is None else enlarge
@@ -54,9 +59,9 @@ def predict(
     if encoder is None:
         do = "teach it one with lns learn-scene-encoder, or fit the scene with lns fit-scenes"
         raise ValueError(problem(f"bundle {bundle.folder}", "a scene encoder", "none", do))
-    if box is not None:
-        model.place(placements_for(bundle, [name], [np.asarray(box)]))
-    groups = photos_of(model, pictures, flat, masks)  # type: ignore[arg-type]
+    if own is not None:
+        model.place(placements_for(bundle, [name], [own]))
+    groups = photos_of(model, pictures, flat, kept)  # type: ignore[arg-type]
     if not encoder.sees(groups):
         do = "check masks and cameras (Nerfstudio's axes: x right, y up, looking along -z), or give the scene's own box"
         raise ValueError(problem("photos", "some that see the bundle's box", "none that do", do))
@@ -67,6 +72,26 @@ def predict(
     flat.metadata = {"scene_index": torch.zeros(len(flat), 1, dtype=torch.long)}
     facts = {name: {ENLARGED: config.autoencoder.enlarge}} if config.autoencoder.enlarge > 1 else {}
     return Scenes(model, f"{len(pictures)} photos", bundle, training=flat, facts=facts)
+
+
+def as_mask(mask: Any) -> Bool[Tensor, "height width"]:
+    """Where a mask keeps its photo, as masks of files are read: an array, a tensor, a path or a picture of Pillow."""
+    if isinstance(mask, (str, Path)):
+        return torch.from_numpy(read_mask(Path(mask).expanduser()))
+    value = mask_value(mask) if isinstance(mask, Image.Image) else torch.as_tensor(mask).numpy(force=True)
+    return torch.from_numpy(kept_pixels(np.asarray(value, dtype=np.float32)))
+
+
+def as_box(box: Any) -> Float[np.ndarray, "2 3"]:
+    """The corners of a box, lower and upper, of numbers in any form."""
+    try:
+        corners = np.asarray(box, dtype=np.float32)
+    except (TypeError, ValueError):
+        corners = np.zeros(0, np.float32)
+    if corners.shape != (2, 3):
+        expected = "two corners [[x, y, z], [x, y, z]], the lower and the upper"
+        raise ValueError(problem("box", expected, f"{box!r:.60}", "give these numbers, or leave it out"))
+    return corners
 
 
 def check_photos(pictures: Sequence[Tensor], cameras: Cameras, masks: Optional[Sequence[Tensor]] = None) -> None:

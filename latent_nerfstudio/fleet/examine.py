@@ -20,6 +20,8 @@ from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.names import check_name
 from latent_nerfstudio.pictures import open_picture
 
+CHECK_POSES = "check its poses (x right, y up, z backwards) and its aabb"
+
 CARVED_FROM = 12
 """Photos from which on silhouettes tell a scene's box: those of fewer leave too much around it."""
 
@@ -78,7 +80,12 @@ def placement_in(frames: SceneFrames, into: Float[np.ndarray, "2 3"], unbounded:
     seen = sees(frames, box).sum()
     if not unbounded and 2 * seen < len(frames):
         got = f"{seen} of {len(frames)} that do"
-        raise ValueError(problem(where, f"cameras that see its box {box_words(box)}", got, WRITE_BOX))
+        shown, do = (
+            (box, WRITE_BOX)
+            if frames.aabb is None
+            else (frames.aabb, "check its poses (x right, y up, z backwards) and its aabb")
+        )
+        raise ValueError(problem(where, f"cameras that see its box {box_words(shown)}", got, do))
     if not placement.is_identity and not unbounded:
         inside = ((frames.camera_to_worlds[:, :, 3] > box[0]) & (frames.camera_to_worlds[:, :, 3] < box[1])).all(axis=1)
         if inside.mean() > 0.5:

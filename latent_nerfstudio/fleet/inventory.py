@@ -14,7 +14,7 @@ from latent_nerfstudio.files.replacing import sole_writer
 from latent_nerfstudio.fleet.fit_chunk import fit_chunk
 from latent_nerfstudio.fleet.plan import chunk_that_fits, find_names, plan_jobs, survey
 from latent_nerfstudio.fleet.request import FitRequest
-from latent_nerfstudio.fleet.settings import SHARDS, ChunkJob, Inventory, keep_settings, resolved
+from latent_nerfstudio.fleet.settings import SHARDS, ChunkJob, Inventory, has_former_recipe, keep_settings, resolved
 from latent_nerfstudio.fleet.status import FILE, SceneStatus, StatusTable, read_status
 from latent_nerfstudio.fleet.workers import Crew, FitFunction, crew_of
 from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
@@ -78,7 +78,10 @@ def check_changed(inventory: Inventory, before: str, changed: Sequence[str]) -> 
 
 
 def tell_replaced(inventory: Inventory, bundle: SharedBundle, left: int) -> None:
-    """Says which scene encoder the scenes that are left start from, where the output was begun with a former one."""
+    """Says how the scenes that are left differ from finished ones, where the output was begun with a former version."""
+    if left and has_former_recipe(inventory.output):
+        text = "Begun with other learning rates: finished scenes stay, and the"
+        tell(f"{text} {left} left learn at today's; give another --output to fit all at these")
     if left and bundle.hash != inventory.bundle_hash:
         former, present = inventory.bundle_hash[:12], bundle.hash[:12]
         text = f"Begun with a former scene encoder of {inventory.bundle} ({former}): finished scenes stay, and the"

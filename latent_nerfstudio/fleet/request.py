@@ -58,6 +58,7 @@ class FitRequest:
 
     def check(self) -> None:
         """Refuses what cannot work, before anything is written or much is imported."""
+        check_kinds(self)
         check_least(self, chunk=1, steps=0, enlarge=1, rays_per_scene=1, eval_interval=2, seed=0)
         check_least(self, rgb_alignment_start=0, gpus_per_task=0)
         if self.output.expanduser().resolve() == self.data.expanduser().resolve():
@@ -89,6 +90,18 @@ class FitRequest:
         if not (re.fullmatch(r"\d{1,9}/\d{1,9}", self.shard) and 1 <= int(index) <= int(count)):
             raise ValueError(problem("shard", "i/n with i from 1 to n", f"{self.shard!r:.60}", "correct it"))
         return int(index), int(count)
+
+
+def check_kinds(request: FitRequest) -> None:
+    """Refuses what the command line cannot give, and Python can: no whole numbers, and no such choice."""
+    for name in ("steps", "seed", "rgb_alignment_start", "eval_interval", "chunk", "enlarge", "rays_per_scene"):
+        value = getattr(request, name)
+        if value is not None and type(value) is not int:
+            raise ValueError(problem(name, "a whole number", repr(value), "give one"))
+    for name, choices in (("precision", ("float16", "float32", "int8")), ("device", (None, "cpu", "cuda"))):
+        if getattr(request, name) not in choices:
+            known = ", ".join(str(choice) for choice in choices if choice)
+            raise ValueError(problem(name, f"one of {known}", repr(getattr(request, name)), "choose one of these"))
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What decides how scenes are fitted, kept beside them so that an inventory is never a mixture."""
+"""What decides how scenes are fitted, kept beside them so that an inventory is never a mixture without a word."""
 
 import hashlib
 import json
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 FIT_FORMAT = "fit-scenes-v1"
 """Changed when equal settings come to mean another fit."""
+
+RECIPE = 2
+"""Of learning rates and the like, noted beside the settings: scenes of equal settings are others with another one, and
+go on in an output all the same, with a word about it. It was 1 where none is noted."""
 
 FILE = "settings.json"
 
@@ -152,12 +156,19 @@ def kept_settings(output: Path) -> Optional[Dict[str, Any]]:
     return read_json(path, AGAIN, LARGEST_TEXT) if path.is_file() else None
 
 
+def has_former_recipe(output: Path) -> bool:
+    """Whether scenes of an output were fitted at other learning rates than they are today."""
+    kept = kept_settings(output)
+    return kept is not None and kept.get("recipe", 1) != RECIPE
+
+
 def keep_settings(output: Path, ours: Dict[str, Any]) -> None:
     """Writes OUTPUT/settings.json, or makes sure that it says the same."""
     path, theirs = output / FILE, kept_settings(output)
     if theirs is None:
-        write_text(path, json.dumps(ours, indent=2))
+        write_text(path, json.dumps({**ours, "recipe": RECIPE}, indent=2))
         return
+    theirs.pop("recipe", None)
     theirs = {**{name: ours[name] for name in LATER if name in ours}, **theirs}
     others = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
     if others:

@@ -46,6 +46,16 @@ def test_photos_of_any_order_and_type_make_one_scene(bundle, tmp_path):
     assert_same(scenes, bundle.predict([str(tmp_path / f"{index}.png") for index in range(3)], cameras))
 
 
+def test_masks_are_cut_at_half_of_their_largest_value_as_those_of_files(bundle, tmp_path):
+    photos, cameras = torch.rand(2, 8, 9, 3), cameras_of(2)
+    kept = torch.rand(8, 9) > 0.5
+    soft = (kept * 200 + (~kept) * 90).to(torch.uint8)
+    Image.fromarray(soft.numpy()).save(tmp_path / "mask.png")
+    expected = bundle.predict(photos, cameras, masks=[kept] * 2)
+    for mask in (soft, soft.numpy() / 255, Image.fromarray(soft.numpy()), tmp_path / "mask.png"):
+        assert_same(expected, bundle.predict(photos, cameras, masks=[mask] * 2))
+
+
 def test_of_many_photos_the_same_are_taken_in_any_order(bundle):
     photos, cameras, order = torch.rand(24, 8, 9, 3), cameras_of(24), torch.randperm(24)
     assert_same(bundle.predict(photos, cameras), bundle.predict(photos[order], cameras[order]))
@@ -123,7 +133,7 @@ def test_one_photo_or_mask_that_is_none_spoils_no_scene(bundle):
     for masks in ([torch.ones(8, 9)], [torch.ones(8, 9), torch.ones(9, 8)]):
         with pytest.raises(ValueError, match="masks: expected one of each photo's height and width"):
             bundle.predict(torch.rand(2, 8, 9, 3), cameras, masks=masks)
-    for box in (torch.zeros(2, 3), torch.tensor([[0.0] * 3, [1e30] * 3])):
+    for box in (torch.zeros(2, 3), torch.tensor([[0.0] * 3, [1e30] * 3]), [1, 2, 3], "auto"):
         with pytest.raises(ValueError, match="box: expected two corners"):
             bundle.predict(torch.rand(2, 8, 9, 3), cameras, box=box)
 

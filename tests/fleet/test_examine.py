@@ -51,6 +51,9 @@ def test_an_outlier_and_cameras_that_see_nothing_are_told_what_to_do(frames):
     away = dataclasses.replace(moved(frames, 1, np.array([50.0, 0, 0])), aabb=None)
     with pytest.raises(ValueError, match=r"'a': expected cameras that see its box .*, got . of 6 that do; .*\"aabb\""):
         placement_in(away, BOX)
+    turned = dataclasses.replace(moved(frames, 1, np.array([50.0, 0, 0])), aabb=np.array([[-0.3] * 3, [0.3] * 3]))
+    with pytest.raises(ValueError, match=r"that see its box \(-0.3, .*, got . of 6 that do; check its poses"):
+        placement_in(turned, BOX)
 
 
 def test_cameras_that_nothing_is_predicted_from(frames):

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from tiny import write_bundle_with_encoder
 
 import latent_nerfstudio as lns
+from latent_nerfstudio.fleet.request import FitRequest
 from latent_nerfstudio.models import shared_bundle
 from latent_nerfstudio.models.bundle_folder import ENCODER_FILE, hash_folder
 from latent_nerfstudio.scene_files.sources import read_scenes_from
@@ -42,6 +43,22 @@ def test_what_fails_is_named_and_the_others_are_kept(bundle, balls, tmp_path):
         lns.fit(balls, balls / ".." / balls.name, bundle, **FEW)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("steps", 1.5, "a whole number, got 1.5; "),
+        ("seed", "1", "a whole number, got '1'; "),
+        ("precision", "int4", "one of float16, float32, int8, got 'int4'; "),
+        ("device", "gpu", "one of cpu, cuda, got 'gpu'; "),
+    ],
+)
+def test_what_python_can_ask_for_and_flags_cannot(tmp_path, name, value, expected):
+    request = FitRequest(tmp_path, tmp_path / "out")
+    setattr(request, name, value)  # the types of arguments are checked in tests alone
+    with pytest.raises(ValueError, match=f"{name}: expected {expected}"):
+        request.check()
+
+
 def test_a_damaged_scene_encoder_is_named_once_before_any_scene(bundle, balls, tmp_path):
     """Of a stranger, whose hash is right."""
     write_bundle_with_encoder(tmp_path)
@@ -55,6 +72,18 @@ def test_a_damaged_scene_encoder_is_named_once_before_any_scene(bundle, balls, t
     with pytest.raises(ValueError, match=r"scene_encoder.safetensors: expected finite .* got others in out\.0\.bias"):
         lns.fit(balls, tmp_path / "out", tmp_path / "run", **FEW)
     assert not (tmp_path / "out").exists()
+
+
+def test_an_output_of_a_former_recipe_goes_on_with_a_word(bundle, balls, tmp_path, capsys):
+    lns.fit(balls, tmp_path, bundle, ["a"], **FEW)
+    settings = json.loads((tmp_path / "settings.json").read_text())
+    del settings["recipe"]
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    before = (tmp_path / "scenes/a.safetensors").stat().st_mtime_ns
+    assert "rates" not in capsys.readouterr().err
+    lns.fit(balls, tmp_path, bundle, **FEW)
+    assert "other learning rates: finished scenes stay, and the 2 left" in capsys.readouterr().err
+    assert (tmp_path / "scenes/a.safetensors").stat().st_mtime_ns == before
 
 
 def test_an_output_goes_on_after_an_update_that_brings_another_scene_encoder(balls, tmp_path, monkeypatch, capsys):
