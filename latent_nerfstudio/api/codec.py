@@ -66,7 +66,7 @@ class Codec:
     @property
     def device(self) -> torch.device:
         """Where it is; pictures and latents may be anywhere."""
-        return next((p.device for p in self.autoencoder.parameters()), torch.device("cpu"))
+        return self.autoencoder.device
 
     @torch.no_grad()
     def encode(self, pictures: Images) -> Float[Tensor, "n channels latent_height latent_width"]:

@@ -120,14 +120,15 @@ def step_parameter(
     gradient = parameter.grad
     assert gradient is not None
     lr, beta1, beta2, eps = settings
+    factors = None if factors is None else factors.to(gradient.device)  # no index comes back to the host for them
     if not gradient.is_sparse:
-        rates = lr if factors is None else lr * factors.to(gradient.device)
+        rates = lr if factors is None else lr * factors
         step_rows(*tables, gradient, rates, beta1, beta2, eps)
         return
     gradient = gradient.coalesce()
     index = gradient.indices()[0]
     values, averages, squares, steps = (table.index_select(0, index) for table in tables)
-    rates = lr if factors is None else lr * factors[index.to(factors.device)].to(index.device)
+    rates = lr if factors is None else lr * factors[index]
     idle = max(1.0, min(max_idle, rows_in_turn / max(1, len(index))))
     ratio = beta1 / beta2**0.5
     gain = 1.0 if idle == 1 else (1 - ratio**idle) / (1 - ratio)

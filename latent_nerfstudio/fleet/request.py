@@ -6,11 +6,14 @@ Imports nothing heavy before it is used: the help of `lns` reads it.
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Optional, Tuple, Union
+from typing import Annotated, Any, Literal, Optional, Tuple, Union, get_args
 
 import tyro
 
 from latent_nerfstudio.errors import check_least, problem
+
+Precision = Literal["float16", "float32", "int8"]
+Device = Literal["cpu", "cuda"]
 
 
 @dataclass
@@ -32,7 +35,7 @@ class FitRequest:
     eval_interval: Optional[int] = None
     """Distance n of held-out views 0, n, 2n, ... of scenes without a split of their own; by default 10, and none where
     there are 8 photos or fewer."""
-    precision: Literal["float16", "float32", "int8"] = "float16"
+    precision: Precision = "float16"
     """Precision of micro planes; int8 takes half of float16, with one scale a plane and feature."""
     workers: Union[int, Literal["ray"]] = 1
     """Processes of this machine, which take its GPUs by turns; or `ray`: the cluster at hand, else one of this
@@ -41,7 +44,7 @@ class FitRequest:
     """GPUs of a Ray task, may be part of one; by default 1 where the cluster has some."""
     shard: Annotated[Optional[str], tyro.conf.arg(metavar="I/N")] = None
     """Part I of N of the scenes, I from 1, for arrays of jobs; the call without it collects them all."""
-    device: Optional[Literal["cpu", "cuda"]] = None
+    device: Optional[Device] = None
     """Device of the fits; by default the GPU, if there is one."""
     chunk: Optional[int] = None
     """Scenes fitted together at most: what a crash costs; by default what memory allows, at most 32."""
@@ -98,10 +101,11 @@ def check_kinds(request: FitRequest) -> None:
         value = getattr(request, name)
         if value is not None and type(value) is not int:
             raise ValueError(problem(name, "a whole number", repr(value), "give one"))
-    for name, choices in (("precision", ("float16", "float32", "int8")), ("device", (None, "cpu", "cuda"))):
-        if getattr(request, name) not in choices:
-            known = ", ".join(str(choice) for choice in choices if choice)
-            raise ValueError(problem(name, f"one of {known}", repr(getattr(request, name)), "choose one of these"))
+    for name, choices in (("precision", get_args(Precision)), ("device", (None, *get_args(Device)))):
+        value = getattr(request, name)
+        if value not in choices:
+            expected = f"one of {', '.join(filter(None, choices))}"
+            raise ValueError(problem(name, expected, repr(value), "choose one of these"))
 
 
 @dataclass

@@ -88,6 +88,11 @@ class Autoencoder(nn.Module):
         """f: image pixels along the side of a latent pixel."""
         return self.factor // self.enlarge
 
+    @property
+    def device(self) -> torch.device:
+        """Where it is; the host for one without parameters."""
+        return next((p.device for p in self.parameters()), torch.device("cpu"))
+
     def at_once(self, pictures: int) -> int:
         """How many pictures, one at least, need the memory of so many that are not enlarged."""
         return max(1, pictures // self.enlarge**2)
