@@ -38,6 +38,9 @@ WARM_UP_SHARE, WHOLE_SHARE = 0.2, 0.05
 FITTING_SHARE = 0.25
 """Share of the steps of the decoder's run in which its scenes are fitted."""
 
+MEASURED_STEPS = 300
+"""Steps in which each held-out scene is fitted against either bundle."""
+
 
 @dataclass
 class BundleJob(BundleRequest):
@@ -165,8 +168,8 @@ def measure(job: BundleJob, bundle: Path, name: str) -> Dict[str, float]:
     """PSNR of the held-out views of the scenes that were held out, fitted against a bundle, dB; with photos enlarged as
     against the general one, which is measured first."""
     places = job.output / "held_out"
-    request = FitRequest(job.data, places / name, str(bundle), steps=300, eval_interval=EVAL_INTERVAL, seed=job.seed)
-    request.latent_cache = job.latent_cache
+    request = FitRequest(job.data, places / name, str(bundle), steps=MEASURED_STEPS, seed=job.seed)
+    request.eval_interval, request.latent_cache = EVAL_INTERVAL, job.latent_cache
     request.enlarge = enlarge_of(request, job.general, places / "general")
     tables = list(fit_inventory(resolved(request, job.fit_method), job.held_out))
     return {row.name: row.psnr for row in tables[-1].rows.values() if row.psnr is not None}
@@ -184,8 +187,8 @@ def report_page(job: BundleJob, report: Dict[str, Dict[str, float]]) -> str:
     head = [
         f"# A bundle learned from {len(job.train)} scenes",
         "",
-        f"PSNR (dB) of held-out views of {len(job.held_out)} scenes that it has not seen, fitted in 300 steps "
-        f"against the bundle that it began with ({job.general.hash[:16]}) and against it.",
+        f"PSNR (dB) of held-out views of {len(job.held_out)} scenes that it has not seen, fitted in {MEASURED_STEPS} "
+        f"steps against the bundle that it began with ({job.general.hash[:16]}) and against it.",
         "",
         "| scene | general | this one | gain |",
         "| --- | --- | --- | --- |",

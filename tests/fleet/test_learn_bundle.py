@@ -33,7 +33,8 @@ def test_there_must_be_scenes_to_learn_from_and_to_measure(hold_out):
         split_scenes(["a", "b", "c"], hold_out)
 
 
-def test_a_bundle_is_learned_once_and_measured_on_a_scene_that_it_has_not_seen(balls, kl, tmp_path, capsys):
+def test_a_bundle_is_learned_once_and_measured_on_a_scene_it_has_not_seen(balls, kl, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(learn_bundle, "MEASURED_STEPS", 20)
     general = write_bundle(tmp_path / "general", kl)
     flags = {"bundle": str(general), "hold_out": 1, "decoder_steps": 20, "latent_cache": str(tmp_path / "cache")}
     LearnBundle(balls, tmp_path / "out", steps=20, **flags).main()
