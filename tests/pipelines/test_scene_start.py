@@ -62,12 +62,12 @@ def test_weights_that_show_nothing_or_no_numbers_are_left_alone():
     assert torch.equal(broken[0], start[0]) and broken.isfinite().all()
 
 
-@pytest.fixture(params=["kl", "identity"])
-def bundle(request, tmp_path):
+@pytest.fixture(scope="module", params=["kl", "identity"])
+def bundle(request, tmp_path_factory):
     model = latent_model_of(request.getfixturevalue(request.param), nerf=small_nerf(**SHARED))
     with torch.no_grad():
         model.nerf.field.base_planes.mul_(10)
-    return write_shared_bundle(tmp_path, model, 7, {})
+    return write_shared_bundle(tmp_path_factory.mktemp("bundle"), model, 7, {})
 
 
 def pipeline_from(data, bundle, **settings):

@@ -8,14 +8,14 @@ from latent_nerfstudio.fields.placement import Placement
 from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 
 
-@pytest.fixture(params=["kl", "identity"])
-def bundle(request, tmp_path):
+@pytest.fixture(scope="module", params=["kl", "identity"])
+def bundle(request, tmp_path_factory):
     """A bundle whose autoencoder is no longer the one it came from."""
     model = latent_model_of(request.getfixturevalue(request.param), nerf=small_nerf(**SHARED))
     with torch.no_grad():
         for parameter in model.latent_space.autoencoder.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
-    return write_shared_bundle(tmp_path / "run", model, 7, {})
+    return write_shared_bundle(tmp_path_factory.mktemp("bundle") / "run", model, 7, {})
 
 
 def started(data, bundle, **settings):
