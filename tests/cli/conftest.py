@@ -1,4 +1,4 @@
-"""One run of each method, trained by ns-train once for all tests of the official commands, on however many workers."""
+"""One run of each method, trained once for all tests of the official commands, on however many workers."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any, Callable
 
 import pytest
 from filelock import FileLock
-from official import PROGRAMS, succeed, train_arguments
+from official import PROGRAMS, succeed, train, train_arguments
 from tiny import TINTS, save_kl, write_ball
 
 from latent_nerfstudio.cli.link_ffmpeg import link_ffmpeg
@@ -70,7 +70,7 @@ def latent_run(latent_training) -> Path:
 @pytest.fixture(scope="session")
 def rgb_run(once, two_balls) -> Path:
     """config.yml of a triplane run of 100 steps, after which the balls show their colours."""
-    folder = once("rgb_run", lambda path: succeed("ns-train", *train_arguments("triplane", two_balls, path, 100)))
+    folder = once("rgb_run", lambda path: train(*train_arguments("triplane", two_balls, path, 100)))
     return folder / "balls" / "triplane" / "run" / "config.yml"
 
 

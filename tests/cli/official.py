@@ -126,11 +126,3 @@ def free_port() -> int:
 def checkpoints(output: Path) -> List[str]:
     """Names of all checkpoints below a folder."""
     return sorted(path.name for path in output.rglob("*.ckpt"))
-
-
-def needs_open3d() -> None:
-    """Skips a test where open3d, which ns-export imports, does not load."""
-    done = subprocess.run([sys.executable, "-c", "import open3d"], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or ["?"])[-1]
-        pytest.skip(f"ns-export imports open3d, which does not load here: {reason}; Debian: apt install libusb-1.0-0")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from official import call, checkpoints, evaluated, fail, needs_open3d, succeed, train, train_arguments
+from official import call, checkpoints, evaluated, fail, succeed, train, train_arguments
 from PIL import Image
 from tiny import camera_of, camera_path_of
 
@@ -48,9 +48,8 @@ def test_checkpoints_hold_nothing_but_tensors_and_numbers(latent_run, rgb_run):
         assert not any(".vae.encoder." in name for name in state["pipeline"])
 
 
-def test_resume_by_the_command_itself(rgb_run, two_balls, tmp_path):
-    resume = ["--load-dir", rgb_run.parent / "nerfstudio_models"]
-    succeed("ns-train", *train_arguments("triplane", two_balls, tmp_path, 104, *resume))
+def test_a_run_goes_on_in_another_folder(rgb_run, two_balls, tmp_path):
+    train(*train_arguments("triplane", two_balls, tmp_path, 104, "--load-dir", rgb_run.parent / "nerfstudio_models"))
     assert checkpoints(tmp_path) == ["step-000000103.ckpt"]
 
 
@@ -115,47 +114,45 @@ def test_render_dataset_shows_each_scene_in_its_own_views(rgb_run, ffmpeg, tmp_p
 
 
 def test_export_cameras_writes_the_poses(latent_run, two_balls, tmp_path):
-    needs_open3d()
-    succeed("ns-export", "cameras", "--load-config", latent_run, "--output-dir", tmp_path)
+    done = call("ns-export", "cameras", "--load-config", latent_run, "--output-dir", tmp_path)
+    if done.returncode != 0 and "OSError: lib" in done.stdout and "open3d" in done.stdout:
+        pytest.skip("ns-export imports open3d, which does not load here; Debian: apt install libusb-1.0-0")
+    assert done.returncode == 0, done.stdout[-4000:]
     frames = json.loads((tmp_path / "transforms_train.json").read_text())
     assert len(frames) == 20
     given = json.loads((two_balls / "blue" / "transforms.json").read_text())["frames"][1]["transform_matrix"]
     np.testing.assert_allclose(frames[0]["transform"], given[:3], atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("program", "command", "reason"),
-    [
-        ("ns-render", "spiral", "its own datamanagers alone; use ns-render interpolate or camera-path"),
-        ("ns-export", "pointcloud", "single rays"),
-    ],
-)
-def test_what_cannot_be_supported_says_so_in_one_line(program, command, reason, latent_run, ffmpeg, tmp_path):
-    if program == "ns-export":
-        needs_open3d()
-    place = ["--output-path", tmp_path / "x.mp4"] if program == "ns-render" else ["--output-dir", tmp_path / "x"]
-    output = fail(program, command, "--load-config", latent_run, *place)
+def test_what_cannot_be_supported_says_so_in_one_line(latent_run, ffmpeg, tmp_path):
+    """Of each command, and in which words: `tests/pipelines/test_commands.py`."""
+    output = fail("ns-render", "spiral", "--load-config", latent_run, "--output-path", tmp_path / "x.mp4")
     last = output.strip().splitlines()[-1]
-    assert last.startswith(f"{program} {command} is not supported by latent-nerfstudio: ")
-    assert reason in last
+    assert last.startswith("ns-render spiral is not supported by latent-nerfstudio: ")
+    assert "its own datamanagers alone; use ns-render interpolate or camera-path" in last
     assert "Traceback" not in output
 
 
 def test_entry_points_are_light():
-    """They are loaded by every ns-* command of every method: no diffusers, and little time beyond nerfstudio's own."""
+    """They are loaded by every ns-* command of every method: no diffusers, and little time beyond nerfstudio's own; by
+    the dataparser no datamanager either."""
     code = (
         "import sys, time\n"
+        "from latent_nerfstudio.data.registration import scenes\n"
+        "from nerfstudio.plugins.registry_dataparser import DataParserSpecification\n"
+        "assert isinstance(scenes, DataParserSpecification) and scenes.description\n"
+        "early = [m for m in sys.modules if 'datamanagers' in m or 'method_configs' in m]\n"
         "import nerfstudio.data.datamanagers.full_images_datamanager, nerfstudio.pipelines.base_pipeline\n"
         "import nerfstudio.engine.trainer, nerfstudio.configs.dataparser_configs\n"
         "import nerfstudio.model_components.ray_samplers, nerfstudio.field_components.mlp\n"
         "import nerfstudio.models.nerfacto, nerfstudio.models.tensorf, nerfstudio.models.vanilla_nerf\n"
         "start = time.process_time()\n"
         "from latent_nerfstudio.method_configs import igae, nerfs, triplane\n"
-        "import latent_nerfstudio.data.registration\n"
         "print('seconds', time.process_time() - start)\n"
         "import nerfstudio.configs.method_configs as configs\n"
         "assert {'latent-triplane', 'triplane', 'ig-ae', 'latent-nerfacto'} <= set(configs.all_methods)\n"
-        "print('heavy', [m for m in ('diffusers', 'transformers', 'open3d', 'trimesh.ray') if m in sys.modules])\n"
+        "heavy = {'diffusers', 'transformers', 'open3d', 'trimesh.ray'} & set(sys.modules)\n"
+        "print('heavy', [*early, *heavy])\n"
     )
     done = call(Path(sys.executable).name, "-W", "ignore", "-c", code)
     lines = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if line.startswith(("seconds", "heavy")))

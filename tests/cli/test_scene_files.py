@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from official import error_of, lns, succeed, train, train_arguments
+from nerfstudio.scripts.render import DatasetRender
+from official import error_of, lns, train, train_arguments
 from PIL import Image
 from small_nerfs import small_nerfacto
 from tiny import camera_of, latent_model_of, small_nerf
@@ -101,7 +102,7 @@ def test_int8_in_an_archive_renders_nearly_the_same(frozen_run, bundle, tmp_path
     assert 0 < max(differences[1::3]) < 0.05
 
 
-def test_an_imported_run_needs_no_photos(frozen_run, two_balls, bundle, tmp_path):
+def test_an_imported_run_needs_no_photos(frozen_run, two_balls, bundle, ffmpeg, tmp_path):
     """The photos are gone before the scenes are exported."""
     shutil.copytree(frozen_run.parents[3], tmp_path / "moved")
     moved = tmp_path / "moved" / "balls" / "latent-triplane" / "run"
@@ -115,8 +116,7 @@ def test_an_imported_run_needs_no_photos(frozen_run, two_balls, bundle, tmp_path
     views = config.parent / "views"
     assert sorted(path.name for path in views.iterdir()) == ["blue", "red"]
     assert len(list(views.rglob("*.png"))) == 2 * 3
-    form = ("--split", "test", "--image-format", "png")
-    succeed("ns-render", "dataset", "--load-config", config, "--output-path", tmp_path / "out", *form)
+    DatasetRender(load_config=config, output_path=tmp_path / "out", image_format="png").main()
     rendered = sorted((tmp_path / "out" / "test" / "rgb").rglob("*.png"))
     assert len(rendered) == 2
     for path, scene in zip(rendered, ("blue", "red"), strict=True):
