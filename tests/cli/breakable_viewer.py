@@ -1,4 +1,5 @@
-"""ns-viewer whose NeRF fails while a file is there: `python breakable_viewer.py FILE`, then ns-viewer's arguments."""
+"""ns-viewer with small frames, whose NeRF fails while a file is there: `python breakable_viewer.py FILE`, then
+ns-viewer's arguments."""
 
 import sys
 from pathlib import Path
@@ -9,11 +10,13 @@ from nerfstudio.viewer.render_state_machine import RenderStateMachine
 
 from latent_nerfstudio.models.triplane import TriplaneModel
 
+LONGER_SIDE = 256
+"""Of all frames, pixels; half of what the panel asks for."""
+
 
 def full_size(machine: RenderStateMachine, aspect: float) -> Tuple[int, int]:
     """Height and width of all frames: on a busy machine coarse ones, which Nerfstudio sends first, stay for long."""
-    most = machine.viewer.control_panel.max_res
-    return (most, int(most * aspect)) if aspect <= 1 else (int(most / aspect), most)
+    return (LONGER_SIDE, int(LONGER_SIDE * aspect)) if aspect <= 1 else (int(LONGER_SIDE / aspect), LONGER_SIDE)
 
 
 if __name__ == "__main__":

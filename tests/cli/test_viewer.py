@@ -12,6 +12,7 @@ from typing import Any, Callable, Iterator, Tuple, TypeVar
 
 import numpy as np
 import pytest
+from breakable_viewer import LONGER_SIDE
 from chromium import chromium, programs
 from official import free_port, is_open
 from PIL import Image
@@ -22,7 +23,7 @@ PATIENCE = 300.0
 READY = "disabled local writer"
 """What ns-viewer prints when its panel is built; a page that is opened before may meet half of it."""
 
-FULL_SIZE = re.compile(r"Resolution: (512x\d+|\d+x512)px")
+FULL_SIZE = re.compile(rf"Resolution: ({LONGER_SIDE}x\d+|\d+x{LONGER_SIDE})px")
 """What the page says once the camera rests; before, Nerfstudio sends coarse pictures, for long on a busy machine."""
 
 Result = TypeVar("Result")
