@@ -38,10 +38,25 @@ def check_least(owner: object, do: str = "raise it", **least: Union[int, float])
             raise ValueError(problem(name, f"at least {low}", value, do))
 
 
+def in_words(error: OSError, what: object, expected: str, got: str, do: str) -> OSError:
+    """An error of the system as one of the same kind, with its number, whose text is that of `problem` alone."""
+    worded = type(error)(problem(what, expected, got, do))
+    worded.errno = error.errno
+    return worded
+
+
 def is_worded(error: BaseException) -> bool:
     """Whether an error is one of this package about what the user gave, or a disk: its text needs no traceback."""
     parts = str(error).partition(": expected ")[2]
     return isinstance(error, (ValueError, OSError, MemoryError, ArithmeticError)) and ", got " in parts
+
+
+def reason_of(error: BaseException, what: str, do: str) -> str:
+    """Why something has failed, in the form of `problem`: what an error says where it is worded, else its kind and
+    text."""
+    if is_worded(error):
+        return str(error)
+    return problem(what, "to end well", f"{type(error).__name__}: {error}", do)
 
 
 def is_debugging() -> bool:

@@ -1,9 +1,17 @@
-"""Which warnings are shown, and how."""
+"""How errors of the system are worded; which warnings are shown, and how."""
 
+import errno
+import pickle
 import sys
 import warnings
 
-from latent_nerfstudio.errors import show_own_warnings_alone
+from latent_nerfstudio.errors import in_words, is_worded, show_own_warnings_alone
+
+
+def test_an_error_of_the_system_keeps_its_kind_and_number_and_loses_the_number_in_its_text():
+    error = in_words(OSError(errno.EEXIST, "File exists", "x"), "x", "a folder", "a file", "name another")
+    assert (type(error), error.errno) == (FileExistsError, errno.EEXIST) and is_worded(error)
+    assert str(error) == "x: expected a folder, got a file; name another" == str(pickle.loads(pickle.dumps(error)))
 
 
 def test_warnings_of_ours_are_one_line_and_those_of_others_are_hidden(capsys, monkeypatch):

@@ -13,6 +13,7 @@ from torch import Tensor
 from latent_nerfstudio.api.point_clouds import cameras_about, check_views
 from latent_nerfstudio.api.progress import progress
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.places import check_file
 from latent_nerfstudio.files.replacing import replacing_path
 from latent_nerfstudio.latent_space.latent_space import as_bytes
 
@@ -78,7 +79,7 @@ def save_mesh(surface: Any, path: Union[str, Path]) -> Path:
     glTF's y axis points up, Nerfstudio's z axis does: a GLB is turned so, and its colours are linear, as glTF has them.
     """
     path = Path(path).expanduser()
-    check_suffix(path)
+    check_file(path, *SUFFIXES)
     if path.suffix.lower() == ".glb":
         surface = surface.copy()
         surface.apply_transform(np.array([[1, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1.0]]))
@@ -87,12 +88,6 @@ def save_mesh(surface: Any, path: Union[str, Path]) -> Path:
         content = surface.export(file_type=path.suffix.lower()[1:])
         writing.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
-
-
-def check_suffix(path: Path) -> None:
-    """Refuses another ending than those of meshes."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(problem("output", " or ".join(SUFFIXES), path, "change its ending"))
 
 
 def linear(colors: UInt8[np.ndarray, "vertices 4"]) -> UInt8[np.ndarray, "vertices 4"]:

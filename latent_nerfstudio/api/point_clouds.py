@@ -13,6 +13,7 @@ from torch import Tensor
 
 from latent_nerfstudio.api.cameras import Ring, pixel_directions
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.places import check_file
 from latent_nerfstudio.files.replacing import replacing_path
 from latent_nerfstudio.latent_space.latent_space import as_bytes
 
@@ -50,8 +51,7 @@ class PointCloud:
         import trimesh
 
         path = Path(path).expanduser()
-        if path.suffix.lower() != ".ply":
-            raise ValueError(problem("output", "a .ply file", path, "change its ending"))
+        check_file(path, ".ply")
         with replacing_path(path) as writing:
             writing.write_bytes(trimesh.PointCloud(self.positions, self.colors).export(file_type="ply"))  # type: ignore[arg-type]
         return path

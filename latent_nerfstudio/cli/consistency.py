@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Dict, List, Optional, Tuple
 import tyro
 
 from latent_nerfstudio.errors import check_least, problem
+from latent_nerfstudio.files.places import check_file
 
 if TYPE_CHECKING:
     from latent_nerfstudio.engine.consistency import SpaceResult
@@ -53,6 +54,7 @@ class Consistency:
     """JSON file to write: all numbers, of each scene as well, and the settings."""
 
     def main(self) -> None:
+        check_file(self.output, ".json")
         self._check()
         from latent_nerfstudio.cli.report import print_table
         from latent_nerfstudio.engine.consistency import Budget, check_scenes, measure_consistency
@@ -76,8 +78,6 @@ class Consistency:
         check_least(self, "leave it out for the default", steps=1, rays_per_scene=1, max_scenes=1, seed=0)
         if not self.autoencoder:
             raise ValueError(problem("autoencoder", "at least one", "none", "name bundled, for instance"))
-        if self.output is not None and self.output.suffix.lower() != ".json":
-            raise ValueError(problem("output", "a .json file", self.output, "change its ending"))
         if not self.source.exists():
             raise FileNotFoundError(problem(self.source, "a data folder", "nothing there", "check SOURCE"))
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Optional
 
 from latent_nerfstudio.cli.words import RunFolder
-from latent_nerfstudio.errors import check_least, problem
+from latent_nerfstudio.errors import check_least
+from latent_nerfstudio.files.places import check_file
 
 
 @dataclass
@@ -19,9 +20,8 @@ class ContactSheet:
     """Number of scenes at most, the first by name."""
 
     def main(self) -> None:
+        check_file(self.output, ".png")
         check_least(self, max_scenes=1)
-        if self.output is not None and self.output.suffix.lower() != ".png":
-            raise ValueError(problem("output", "a .png file", self.output, "change its ending"))
         from latent_nerfstudio.engine.runs import load_pipeline, open_run
         from latent_nerfstudio.pipelines.contact_sheet import write_contact_sheet
 

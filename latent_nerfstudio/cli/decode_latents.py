@@ -10,6 +10,7 @@ import tyro
 from latent_nerfstudio.cli.words import Device, Overwrite
 from latent_nerfstudio.errors import check_least
 from latent_nerfstudio.escaping import for_terminal
+from latent_nerfstudio.files.places import check_folder
 
 if TYPE_CHECKING:
     from latent_nerfstudio.api.codec import Codec
@@ -38,11 +39,12 @@ class DecodeLatents:
         from latent_nerfstudio.videos.writing import SETTINGS, check_video
 
         is_video = self.output.suffix.lower() in SETTINGS
-        check_least(self, fps=1)
         if is_video:
             check_video(self.output)
         else:
+            check_folder(self.output)
             check_free([self.output], self.overwrite)
+        check_least(self, fps=1)
         file = read_latents(self.source)
         codec = codec_of(self.autoencoder, self.device)
         check_encoder(file, codec)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from latent_nerfstudio.cli.words import Overwrite, Workers
+from latent_nerfstudio.files.places import check_folder
 
 
 @dataclass
@@ -29,6 +30,7 @@ class DemoScenes:
     overwrite: Overwrite = False
 
     def main(self) -> None:
+        check_folder(self.output)
         from latent_nerfstudio.errors import check_least
         from latent_nerfstudio.files.replacing import check_free
         from latent_nerfstudio.meshes.jobs import demo_jobs, make_scenes

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Optional
 
 from latent_nerfstudio.cli.words import OfScenes, Overwrite
+from latent_nerfstudio.files.places import check_file
 
 
 @dataclass
@@ -25,10 +26,10 @@ class ExportMesh(OfScenes):
     overwrite: Overwrite = False
 
     def main(self) -> None:
-        from latent_nerfstudio.api.meshes import check_suffix, mesh, save_mesh
+        from latent_nerfstudio.api.meshes import SUFFIXES, mesh, save_mesh
         from latent_nerfstudio.files.replacing import check_free
 
-        check_suffix(self.output)
+        check_file(self.output, *SUFFIXES)
         check_free([self.output], self.overwrite)
         scenes = self.open()
         name = self.scene or scenes.names[0]

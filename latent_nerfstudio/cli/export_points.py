@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Optional
 
 from latent_nerfstudio.cli.words import OfScenes, Overwrite
+from latent_nerfstudio.files.places import check_file
 
 
 @dataclass
@@ -25,11 +26,9 @@ class ExportPoints(OfScenes):
     overwrite: Overwrite = False
 
     def main(self) -> None:
-        from latent_nerfstudio.errors import problem
+        check_file(self.output, ".ply")
         from latent_nerfstudio.files.replacing import check_free
 
-        if self.output.suffix.lower() != ".ply":
-            raise ValueError(problem("output", "a .ply file", self.output, "change its ending"))
         check_free([self.output], self.overwrite)
         scenes = self.open()
         name = self.scene or scenes.names[0]

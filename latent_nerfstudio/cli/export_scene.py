@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Dict, Optional
 
 from latent_nerfstudio.cli.words import RunFolder
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.places import check_folder
 from latent_nerfstudio.names import check_known
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class ExportScene:
     scene alone: OUTPUT/SCENE/METHOD/TIMESTAMP."""
 
     def main(self) -> None:
+        check_folder(self.output)
         print(f"Wrote {self.scene} to {export_scene(self.source, self.scene, self.output)}")
 
 

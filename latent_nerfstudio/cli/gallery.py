@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from latent_nerfstudio.cli.words import OfScenes, Overwrite, SceneNames
+from latent_nerfstudio.files.places import check_folder
 
 
 @dataclass
@@ -23,6 +24,7 @@ class Gallery(OfScenes):
     overwrite: Overwrite = False
 
     def main(self) -> None:
+        check_folder(self.output)
         from latent_nerfstudio.api.loading import check_scenes
         from latent_nerfstudio.files.replacing import check_free
         from latent_nerfstudio.gallery.page import write_gallery

@@ -8,6 +8,7 @@ import tyro
 
 from latent_nerfstudio.cli.words import Overwrite
 from latent_nerfstudio.errors import check_least, problem
+from latent_nerfstudio.files.places import check_folder
 
 
 @dataclass
@@ -30,6 +31,7 @@ class ImportAutoencoder:
     overwrite: Overwrite = False
 
     def main(self) -> None:
+        check_folder(self.output)
         check_least(self, norm_num_groups=1)
         if self.scaling_factor is not None and not self.scaling_factor > 0:
             raise ValueError(problem("scaling_factor", "a positive number", self.scaling_factor, "try 0.18215"))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Sequence
 
 from latent_nerfstudio.cli.words import Overwrite, SceneFiles, SceneNames
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.places import check_folder
 
 if TYPE_CHECKING:
     from latent_nerfstudio.engine.trainer import LatentTrainerConfig
@@ -45,6 +46,7 @@ class ImportScenes:
     overwrite: Overwrite = False
 
     def main(self) -> None:
+        check_folder(self.output)
         from latent_nerfstudio.files.replacing import check_free
         from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
+from latent_nerfstudio.files.places import check_folder
+
 
 @dataclass
 class LinkFfmpeg:
@@ -16,6 +18,7 @@ class LinkFfmpeg:
 
     def main(self) -> None:
         """Links the program, or copies it where links are not allowed."""
+        check_folder(self.output)
         folder = self.output or Path(sys.executable).parent
         name = "ffmpeg.exe" if sys.platform == "win32" else "ffmpeg"
         found = shutil.which("ffmpeg")
@@ -26,9 +29,12 @@ class LinkFfmpeg:
 
 def link_ffmpeg(target: Path) -> None:
     """Makes `target` a link to imageio-ffmpeg's program."""
+    from latent_nerfstudio.files.locks import writable
     from latent_nerfstudio.videos.writing import find_ffmpeg
 
     program = find_ffmpeg()
+    with writable(target.parent):
+        target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
     try:
         target.symlink_to(program)

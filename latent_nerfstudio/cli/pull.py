@@ -8,6 +8,7 @@ import tyro
 
 from latent_nerfstudio.cli.words import Overwrite
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.places import check_folder
 
 
 @dataclass
@@ -24,6 +25,7 @@ class Pull:
     overwrite: Overwrite = False
 
     def main(self) -> None:
+        check_folder(self.output)
         from latent_nerfstudio.files.hub import is_hub_id
 
         if not is_hub_id(self.source):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 import tyro
 
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.places import check_folder
 
 if TYPE_CHECKING:
     from latent_nerfstudio.hub.packages import Package
@@ -44,6 +45,7 @@ class Push:
     """Folder to write what would be published into; nothing is then published."""
 
     def main(self) -> None:
+        check_folder(self.output)
         from latent_nerfstudio.files.hub import is_hub_id
 
         if not is_hub_id(self.repository) or "@" in self.repository:

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Literal, Optional
 
 from latent_nerfstudio.cli.words import OfScenes, Overwrite, Size
-from latent_nerfstudio.errors import check_least, problem
+from latent_nerfstudio.errors import check_least
+from latent_nerfstudio.files.places import check_file
 
 
 @dataclass
@@ -29,12 +30,11 @@ class RenderLatents(OfScenes):
     overwrite: Overwrite = False
 
     def main(self) -> None:
+        check_file(self.output, ".safetensors")
         from latent_nerfstudio.api.cameras import camera_path, check_side
         from latent_nerfstudio.api.latent_files import render_latents, write_latents
         from latent_nerfstudio.files.replacing import check_free
 
-        if self.output.suffix != ".safetensors":
-            raise ValueError(problem("output", "a .safetensors file", self.output, "change its ending"))
         check_free([self.output], self.overwrite)
         check_least(self, views=1)
         check_side(self.size)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Optional
 import tyro
 
 from latent_nerfstudio.cli.words import Overwrite, Workers
+from latent_nerfstudio.files.places import check_folder
 
 
 @dataclass
@@ -33,6 +34,7 @@ class RenderMeshes:
 
     def main(self) -> None:
         """Writes the scenes of all meshes that can be rendered, and names the others at the end."""
+        check_folder(self.output)
         from latent_nerfstudio.errors import check_least, problem
         from latent_nerfstudio.escaping import for_terminal
         from latent_nerfstudio.files.replacing import check_free

@@ -12,6 +12,7 @@ import tyro
 from latent_nerfstudio import __version__
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.escaping import for_markdown, for_markup, for_terminal
+from latent_nerfstudio.files.places import check_file
 
 if TYPE_CHECKING:
     from latent_nerfstudio.reports.run_report import RunReport
@@ -36,6 +37,7 @@ class Report:
     """Videos to show on the page and to name at the end."""
 
     def main(self) -> None:
+        check_file(self.output, ".md")
         from latent_nerfstudio.reports.run_report import name_apart
 
         self._check()
@@ -63,8 +65,6 @@ class Report:
             if given and len(given) != len(self.source):
                 expected, do = f"one for each of {len(self.source)} runs", "name them in the order of the runs, or none"
                 raise ValueError(problem(name, expected, len(given), do))
-        if self.output is not None and self.output.suffix != ".md":
-            raise ValueError(problem("output", "a .md file", self.output, "change its ending"))
 
 
 def read_report(path: Path, evaluation: Optional[Path]) -> "RunReport":

@@ -13,7 +13,7 @@ from typing import Iterator
 
 from filelock import FileLock, Timeout
 
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.errors import in_words, problem
 
 LOCK = ".lock"
 """Name of the lock of a folder, within it."""
@@ -53,8 +53,8 @@ def writable(folder: Path) -> Iterator[None]:
     except Timeout:
         raise
     except OSError as error:
-        got, do = f"'{error.strerror}'", "name another, or free it"
-        raise OSError(error.errno, problem(folder, "a folder that can be written to", got, do)) from error
+        expected, got = "a folder that can be written to", f"'{error.strerror}'"
+        raise in_words(error, folder, expected, got, "name another, or free it") from error
 
 
 def _owner(path: Path) -> str:

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Iterable, Iterator, Optional, TextIO
 
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.errors import in_words, problem
 from latent_nerfstudio.files.locks import LOCK, locked, writable
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -80,8 +80,8 @@ def appending(path: Path) -> Iterator[TextIO]:
     try:
         handle = os.open(path, flags, 0o666)
     except OSError as error:
-        got = f"'{error.strerror}'"
-        raise OSError(error.errno, problem(path, "a file that can be added to", got, "move it away")) from error
+        expected, got = "a file that can be added to", f"'{error.strerror}'"
+        raise in_words(error, path, expected, got, "move it away") from error
     with open(handle, "a", encoding="utf-8") as stream:
         yield stream
 
@@ -214,7 +214,7 @@ def room_for(path: Path) -> Iterator[None]:
         if error.errno not in NO_ROOM or "expected room" in str(error):
             raise
         got, do = f"'{error.strerror}'", "nothing was left there, make room"
-        raise OSError(error.errno, problem(path, "room to write it", got, do)) from error
+        raise in_words(error, path, "room to write it", got, do) from error
 
 
 def flush_tree(folder: Path) -> None:

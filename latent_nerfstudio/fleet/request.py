@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Optional, Tuple, Union, get_args
 import tyro
 
 from latent_nerfstudio.errors import check_least, problem
+from latent_nerfstudio.files.places import check_folder
 
 Precision = Literal["float16", "float32", "int8"]
 Device = Literal["cpu", "cuda"]
@@ -62,6 +63,7 @@ class FitRequest:
     def check(self) -> None:
         """Refuses what cannot work, before anything is written or much is imported."""
         check_kinds(self)
+        check_folder(self.output.expanduser())
         check_least(self, chunk=1, steps=0, enlarge=1, rays_per_scene=1, eval_interval=2, seed=0)
         check_least(self, rgb_alignment_start=0, gpus_per_task=0)
         if self.output.expanduser().resolve() == self.data.expanduser().resolve():
@@ -135,6 +137,7 @@ class BundleRequest:
 
     def check(self) -> None:
         """Refuses what cannot work, before much is imported."""
+        check_folder(self.output.expanduser())
         check_least(self, steps=20, decoder_steps=20, scenes_per_batch=1, seed=0)
         if self.photos is not None and not self.photos.is_dir():
             raise FileNotFoundError(problem("photos", "a folder of pictures", self.photos, "check --photos"))

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.places import check_file
 from latent_nerfstudio.files.replacing import replacing_path
 
 SETTINGS: Dict[str, Dict[str, Any]] = {
@@ -35,10 +36,7 @@ Frame = UInt8[np.ndarray, "_ _ 3"]
 
 def check_video(path: Path) -> None:
     """Refuses, before long work starts, a video that could not be written."""
-    if path.suffix.lower() not in SETTINGS:
-        raise ValueError(problem("output", " or ".join(SETTINGS), path, "change its ending"))
-    if path.is_dir():
-        raise IsADirectoryError(problem("output", "a file", f"the folder {path}", "name a file in it"))
+    check_file(path, *SETTINGS)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):

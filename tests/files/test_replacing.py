@@ -159,6 +159,9 @@ def test_what_is_added_to_is_a_plain_file(tmp_path):
     (tmp_path / "link.log").symlink_to(path)
     os.mkfifo(tmp_path / "pipe.log")
     for name in ("link.log", "pipe.log"):
-        with pytest.raises(OSError, match=f"{name}: expected a file that can be added to"), appending(tmp_path / name):
+        with (
+            pytest.raises(OSError, match=f"^{tmp_path / name}: expected a file that can be added to"),
+            appending(tmp_path / name),
+        ):
             pass
     assert path.read_text() == "ab"

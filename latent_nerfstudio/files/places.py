@@ -1,0 +1,49 @@
+"""Where something is to be written: what cannot be is refused before any work. None stands for a default place."""
+
+import os
+from pathlib import Path
+from typing import Optional
+
+from latent_nerfstudio.errors import problem
+
+ENDINGS = (".html", ".md", ".json", ".png", ".ply", ".glb", ".obj", ".mp4", ".gif", ".safetensors", ".zip")
+"""Of files that are written here: a folder of such a name would be a mistake."""
+
+
+def check_folder(path: Optional[Path]) -> None:
+    """Refuses for a folder what is something else, lies below a file, or is named as a file and is not there."""
+    if path is None:
+        return
+    check_above(path)
+    if path.exists() and not path.is_dir():
+        raise FileExistsError(problem("output", "a folder, or nothing there", f"the file {path}", "name another"))
+    if path.suffix.lower() in ENDINGS and not path.exists():
+        raise ValueError(problem("output", "a folder", f"{path}, named as a file", "leave out its ending"))
+
+
+def check_file(path: Optional[Path], *endings: str) -> None:
+    """Refuses for a file another ending than these, what is a folder, or lies below a file."""
+    if path is None:
+        return
+    if path.suffix.lower() not in endings:
+        expected = f"a {' or '.join(endings)} file"
+        raise ValueError(problem("output", expected, path, "change its ending"))
+    check_above(path)
+    if path.is_dir():
+        raise IsADirectoryError(problem("output", "a file", f"the folder {path}", "name a file in it"))
+
+
+def check_above(path: Path) -> None:
+    """Refuses what lies below something else than a folder."""
+    above = next((place for place in path.parents if os.path.lexists(place)), None)
+    if above is not None and not above.is_dir():
+        got = f"{path}, where {above} is none"
+        raise NotADirectoryError(problem("output", "a place below folders", got, "name another"))
+
+
+def check_folder_or_file(path: Optional[Path], *endings: str) -> None:
+    """Refuses what can be neither a file of one of these endings nor, of any other name, a folder."""
+    if path is not None and path.suffix in endings:
+        check_file(path, *endings)
+    else:
+        check_folder(path)

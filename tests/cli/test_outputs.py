@@ -1,0 +1,80 @@
+"""Where commands write to: what cannot be is refused first, in the same words everywhere."""
+
+import dataclasses
+
+import pytest
+from official import error_of
+
+from latent_nerfstudio.cli.main import COMMANDS
+
+GIVEN = {
+    "render-meshes": "x",
+    "process-photos": "x",
+    "fit-scenes": "x",
+    "learn-bundle": "x",
+    "learn-scene-encoder": "x",
+    "gallery": "x",
+    "orbit": "x",
+    "blend": "x a b",
+    "report": "x",
+    "contact-sheet": "x",
+    "export-points": "x",
+    "export-mesh": "x",
+    "export-scenes": "x",
+    "import-scenes": "x --bundle x",
+    "pack-scenes": "x",
+    "export-scene": "x --scene x",
+    "push": "x owner/name",
+    "pull": "owner/name",
+    "render-latents": "x",
+    "decode-latents": "x --autoencoder x",
+    "consistency": "x",
+    "import-autoencoder": "x",
+}
+"""What commands need besides an output, of which nothing is there."""
+
+FILES = {
+    "orbit": ".mp4",
+    "blend": ".gif",
+    "report": ".md",
+    "contact-sheet": ".png",
+    "export-points": ".ply",
+    "export-mesh": ".obj",
+    "render-latents": ".safetensors",
+    "consistency": ".json",
+}
+"""Endings of the files of commands that write one; the others write folders."""
+
+WRITING = [name for name, kind in COMMANDS.items() if "output" in {field.name for field in dataclasses.fields(kind)}]
+
+
+def refused(capsys, name, output):
+    return error_of(capsys, name, *GIVEN.get(name, "").split(), "--output", output)
+
+
+@pytest.mark.parametrize("name", WRITING)
+def test_an_output_that_cannot_be_is_refused_before_anything_is_read(name, tmp_path, capsys):
+    file, ending = tmp_path / "file", FILES.get(name, "")
+    file.touch()
+    below = file / "deep" / f"out{ending}"
+    parts = f"output: expected a place below folders, got {below}, where {file} is none; name another"
+    assert refused(capsys, name, below) == f"Error: {parts}\n"
+    if ending:
+        (tmp_path / f"taken{ending}").mkdir()
+        expected = f"output: expected a file, got the folder {tmp_path / 'taken'}{ending}; name "
+        assert expected in refused(capsys, name, tmp_path / f"taken{ending}")
+        error = refused(capsys, name, "x.txt")
+        assert error.startswith("Error: output: expected a .") and ending in error and error.endswith("its ending\n")
+    else:
+        expected = f"output: expected a folder, or nothing there, got the file {file}; name another"
+        assert expected in refused(capsys, name, file)
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["file"]
+
+
+@pytest.mark.parametrize("name", sorted({*WRITING} - {*FILES}))
+def test_a_folder_is_not_named_as_a_file(name, tmp_path, capsys):
+    """`lns gallery --output x.html` made a folder of that name."""
+    output = tmp_path / "x.html"
+    expected = f"output: expected a folder, got {output}, named as a file; leave out its ending"
+    assert expected in refused(capsys, name, output)
+    assert not output.exists()
