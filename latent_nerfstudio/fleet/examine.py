@@ -13,7 +13,7 @@ from latent_nerfstudio.data.box_checks import WRITE_BOX
 from latent_nerfstudio.data.layouts import SceneFrames, read_scene
 from latent_nerfstudio.data.scenes_dataparser import bounds_from_silhouettes
 from latent_nerfstudio.data.sources import files_of, folder_stamp, lies_within, scene_folder, source_hash
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.errors import problem, reason_of
 from latent_nerfstudio.fields.placement import Placement, box_words, placement_of
 from latent_nerfstudio.fleet.settings import Inventory
 from latent_nerfstudio.models.shared_bundle import SharedBundle
@@ -21,6 +21,8 @@ from latent_nerfstudio.names import check_name
 from latent_nerfstudio.pictures import open_picture
 
 CHECK_POSES = "check its poses (x right, y up, z backwards) and its aabb"
+
+CHECK_FILES = "check its files"
 
 CARVED_FROM = 12
 """Photos from which on silhouettes tell a scene's box: those of fewer leave too much around it."""
@@ -56,7 +58,7 @@ def examine(
             stamp = stamp if lies_within(frames, folder) else ""
             known[name] = SceneFacts(placement, source_hash(frames), stamp, is_measured)
         except (ValueError, OSError) as error:
-            reasons[name] = str(error)
+            reasons[name] = reason_of(error, f"scene '{name}'", CHECK_FILES)
     return known, reasons
 
 
@@ -80,11 +82,7 @@ def placement_in(frames: SceneFrames, into: Float[np.ndarray, "2 3"], unbounded:
     seen = sees(frames, box).sum()
     if not unbounded and 2 * seen < len(frames):
         got = f"{seen} of {len(frames)} that do"
-        shown, do = (
-            (box, WRITE_BOX)
-            if frames.aabb is None
-            else (frames.aabb, "check its poses (x right, y up, z backwards) and its aabb")
-        )
+        shown, do = (box, WRITE_BOX) if frames.aabb is None else (frames.aabb, CHECK_POSES)
         raise ValueError(problem(where, f"cameras that see its box {box_words(shown)}", got, do))
     if not placement.is_identity and not unbounded:
         inside = ((frames.camera_to_worlds[:, :, 3] > box[0]) & (frames.camera_to_worlds[:, :, 3] < box[1])).all(axis=1)
@@ -115,5 +113,5 @@ def unreadable_scenes(data: Path, names: Sequence[str]) -> Dict[str, str]:
                 with open_picture(path, any_mode=True) as image:
                     image.load()
         except (ValueError, OSError) as error:
-            reasons[name] = str(error)
+            reasons[name] = reason_of(error, f"scene '{name}'", CHECK_FILES)
     return reasons

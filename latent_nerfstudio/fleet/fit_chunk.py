@@ -20,7 +20,7 @@ from latent_nerfstudio import __version__
 from latent_nerfstudio.data.latent_datamanager import LatentDataManagerConfig, scene_indices
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, color_name
 from latent_nerfstudio.engine.trainer import LatentTrainer, LatentTrainerConfig, begin_afresh
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.errors import problem, reason_of
 from latent_nerfstudio.fields.placement import Placement
 from latent_nerfstudio.files.replacing import NO_ROOM, appending, unfinished_folder
 from latent_nerfstudio.fleet.examine import SceneFacts, examine, unreadable_scenes
@@ -40,6 +40,9 @@ NEVER = 1_000_000_000
 
 WHOLE_SHARE = 0.2
 """Share of the steps of RGB alignment, the last ones, that see whole pictures, as in the method's own schedule."""
+
+LOOK = "look at its log in logs/"
+"""What to do about an error that nobody has foreseen."""
 
 OnProgress = Callable[[float], None]
 """Takes the share of a chunk that is done."""
@@ -80,7 +83,7 @@ def fit_or_split(
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             raise
         CONSOLE.print_exception()
-        reason = f"{type(error).__name__}: {error}"
+        reason = not_finite("its fit") if isinstance(error, FloatingPointError) else reason_of(error, "its fit", LOOK)
     else:
         yield from write_chunk(inventory, pipeline, chunk, time.monotonic() - started)
         return
@@ -104,6 +107,11 @@ def smaller_groups(data: Path, names: Sequence[str], reason: str) -> Tuple[List[
 
 def failures(reasons: Dict[str, str]) -> List[SceneStatus]:
     return [SceneStatus(name, "failed", reason, worker=worker_name()) for name, reason in reasons.items()]
+
+
+def not_finite(where: str) -> str:
+    """Why a scene failed whose numbers are no longer finite; the trainer's own words are for runs with checkpoints."""
+    return problem(where, "finite numbers", "NaN or infinity", "look at its cameras and pictures")
 
 
 def worker_name() -> str:
@@ -204,8 +212,7 @@ def write_chunk(inventory: Inventory, pipeline: LatentPipeline, chunk: Chunk, se
     failed = pipeline.watch.failed()
     for name in pipeline.latent_model.scene_names:
         if name in failed:
-            reason = problem(f"step {failed[name]}", "finite numbers", "NaN or infinity", "look at its cameras")
-            yield from failures({name: reason})
+            yield from failures({name: not_finite(f"step {failed[name]}")})
         else:
             yield write_scene(inventory, pipeline, name, chunk[name], seconds / len(chunk))
 
@@ -224,7 +231,7 @@ def write_scene(
         (learned,) = scene_files_of(pipeline.latent_model, inventory.bundle_hash, {name: facts}, [name])
         size = write_scene_file(inventory.scene_path(name), learned, inventory.precision)
     except (ValueError, RuntimeError) as error:
-        return failures({name: f"{type(error).__name__}: {error}"})[0]
+        return failures({name: reason_of(error, "its measurement", LOOK)})[0]
     return row_of(learned, size, worker_name(), scene.stamp)
 
 
