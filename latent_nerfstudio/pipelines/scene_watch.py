@@ -61,9 +61,14 @@ class SceneWatch:
         more = f" and {rest} more" if rest > 0 else ""
         return f"in {len(failing)} of the step's {len(scenes)} scenes: {', '.join(names)}{more}"
 
+    @torch.no_grad()
     def fail(self, scenes: Int[Tensor, "failed"], step: int, term: str) -> None:
-        """Drops scenes for good, as a term of a step is not finite; one must be left."""
+        """Drops scenes for good, as a term of a step is not finite; one must be left. What of their planes and weights
+        was not finite before, as where a scene begins so, becomes zero: no checkpoint holds NaN."""
         self.failed_at[scenes] = step
+        for parameter in self.parameters:
+            rows = scenes.to(parameter.device)
+            parameter[rows] = parameter[rows].nan_to_num(0, 0, 0)
         names = ", ".join(self.names[i] for i in scenes.tolist())
         if bool((self.failed_at >= 0).all()):
             do = "lower the learning rates and resume from the last checkpoint, which is kept"

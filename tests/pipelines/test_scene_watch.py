@@ -85,6 +85,19 @@ def test_a_scene_without_numbers_is_dropped_and_the_others_go_on(balls, capsys):
     assert rays.metadata["scene_index"].unique().tolist() == [0, 2]
 
 
+@pytest.mark.parametrize("part", ["micro_planes", "scene_weights"])
+def test_a_scene_that_begins_with_nan_leaves_none_in_checkpoints(balls, part):
+    """In a corner of its planes that no ray need meet, or in its weights: what was NaN is zero, the rest stays."""
+    pipeline = frozen_pipeline(balls)
+    pipeline.prepare()
+    row = getattr(pipeline.latent_model.nerf.field, part).detach()[1].flatten()
+    kept = row[1:].clone()
+    row[0] = torch.nan
+    train(pipeline, optimizers_of(pipeline), range(3))
+    assert pipeline.watch.failed() == {"b": 0}
+    assert row[0] == 0 and torch.equal(row[1:], kept) and rows_of(pipeline).isfinite().all()
+
+
 def test_what_version_0_1_kept_of_failed_scenes_is_read(balls):
     pipeline = frozen_pipeline(balls)
     old = {"state": torch.tensor([0, 3, 2]), "ended_at": torch.tensor([-1, 7, 5]), "best": torch.zeros(3)}
