@@ -25,13 +25,14 @@ class PackScenes:
         check_folder_or_file(self.output, ".zip")
         from latent_nerfstudio.cli.export_scenes import targets
         from latent_nerfstudio.files.replacing import check_free
+        from latent_nerfstudio.models.shared_bundle import name_one_bundle
         from latent_nerfstudio.scene_files.sources import each_once, read_scenes_from, write_scenes
 
         scenes = each_once(read_scenes_from(self.source), "scenes", "leave one file out")
         bundles = {scene.name: scene.bundle_hash for scene in scenes}
         names = chosen(self.scenes, list(bundles), ", ".join(map(str, self.source)))
         hashes = sorted({bundles[name] for name in names})
-        if len(hashes) > 1:
+        if not name_one_bundle(hashes):
             got = f"some of {' and some of '.join(hashes[:2])}"
             raise ValueError(problem("scenes", "scenes of one bundle", got, "pack those of each by themselves"))
         check_free(targets(self.output, names), self.overwrite)

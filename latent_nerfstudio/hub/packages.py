@@ -23,7 +23,7 @@ from latent_nerfstudio.files.hub import FILES, PLACES, Kind, check_link, copy_fi
 from latent_nerfstudio.hub.card import SCENE_FACTS, Notes, card_of, read_beside, spread
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig, locate
 from latent_nerfstudio.models.bundle_folder import FOLDER, SETTINGS_FILE
-from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, SharedBundle, read_shared_bundle
+from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, SharedBundle, name_one_bundle, read_shared_bundle
 from latent_nerfstudio.scene_files.scene_file import copy_scene_file, read_scene_file
 from latent_nerfstudio.scene_files.sources import files_in
 
@@ -267,14 +267,14 @@ def scenes_facts(package: Package) -> Dict[str, Any]:
         for name, values in known.items():
             if type(scene.facts.get(name)) in (int, float):
                 values.append(float(scene.facts[name]))
-    if len(hashes) > 1:
+    if package.bundle is None and not name_one_bundle(hashes):
         do = "publish those of each bundle by themselves"
         raise ValueError(problem(package.folder, "scenes of one bundle", f"of {len(hashes)}", do))
     return {
         "scenes": len(files),
         "bytes in all": f"{sum(path.stat().st_size for path in files):,}",
         **{SCENE_FACTS[name]: spread(values) for name, values in known.items() if len(values) == len(files)},
-        "shared bundle": hashes.pop(),
+        "shared bundle": ", ".join(sorted(hashes)),
     }
 
 

@@ -13,7 +13,7 @@ the folder `shared_bundle/` of a run:
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Collection, Dict, List, Optional, Tuple
 
 import torch
 from jaxtyping import Float
@@ -62,6 +62,12 @@ SHIPPED: Dict[str, Tuple[str, ...]] = {
 }
 """Hashes of `bundled` with each scene encoder that it has ever had, by that without: scenes of all of these look the
 same against it."""
+
+
+def name_one_bundle(hashes: Collection[str]) -> bool:
+    """Whether scenes that name these hashes open with one bundle: there is one hash, or they are of one bundle that is
+    part of the package, with whichever scene encoder."""
+    return len(set(hashes)) < 2 or any(set(hashes) <= {plain, *known} for plain, known in SHIPPED.items())
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any, Dict, Iterable, Iterator, Optional, Sequence
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.reading import AGAIN, BROKEN_ZIP, open_plain, parse_json, zip_in
 from latent_nerfstudio.files.replacing import replacing_file
-from latent_nerfstudio.models.shared_bundle import SharedBundle
+from latent_nerfstudio.models.shared_bundle import SharedBundle, name_one_bundle
 from latent_nerfstudio.names import check_names, take_name
 from latent_nerfstudio.scene_files.scene_file import MAX_FILE, SUFFIX, SceneFile, unpack_scene
 
@@ -43,7 +43,7 @@ def write_archive(path: Path, files: Iterable[bytes]) -> int:
             scene = unpack_scene(io.BytesIO(data), f"{path}, scene {len(names)}")
             take_name(scene.name, names, path, "leave one of them out")
             bundle_hash = bundle_hash or scene.bundle_hash
-            if scene.bundle_hash != bundle_hash:
+            if not name_one_bundle((bundle_hash, scene.bundle_hash)):
                 got = f"{scene.name!r} of {scene.bundle_hash}"
                 raise ValueError(problem(path, f"scenes of the bundle {bundle_hash}", got, "write an archive for each"))
             add(archive, scene.name + SUFFIX, data)

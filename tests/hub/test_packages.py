@@ -6,6 +6,7 @@ import json
 import shutil
 
 import pytest
+import torch
 from huggingface_hub import ModelCard, constants
 from old_files import write_old_scene_file
 from PIL import Image
@@ -15,8 +16,8 @@ from latent_nerfstudio.cli.main import main
 from latent_nerfstudio.hub.card import Notes
 from latent_nerfstudio.hub.packages import Package, guess_kind
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
-from latent_nerfstudio.models.shared_bundle import read_shared_bundle
-from latent_nerfstudio.scene_files.scene_file import read_scene_file
+from latent_nerfstudio.models.shared_bundle import SHIPPED, read_shared_bundle
+from latent_nerfstudio.scene_files.scene_file import SceneFile, read_scene_file, write_scene_file
 
 SOURCES = {"bundle": "", "scenes": "scenes", "autoencoder": "shared_bundle/autoencoder"}
 
@@ -52,6 +53,19 @@ def test_a_second_push_takes_away_what_is_no_more(hub, run):
     assert "commit" in Package(str(run / "scenes"), "scenes").push_to_hub("me/balls")
     names = set(hub.repositories["me/balls"])
     assert not gone & names and others | {"scenes/red.safetensors", "config.json"} <= names
+
+
+def test_scenes_of_a_bundle_with_its_former_scene_encoders_go_together(tmp_path):
+    ((plain, named),) = SHIPPED.items()
+    for index, bundle in enumerate((plain, *named)):
+        write_scene_file(
+            tmp_path / f"{index}.safetensors", SceneFile(f"{index}", bundle, torch.ones(3, 1, 2, 2), None, {})
+        )
+    facts = Package(str(tmp_path), "scenes").facts
+    assert facts["scenes"] == 4 and set(facts["shared bundle"].split(", ")) == {plain, *named}
+    write_scene_file(tmp_path / "x.safetensors", SceneFile("x", "ab12", torch.ones(3, 1, 2, 2), None, {}))
+    with pytest.raises(ValueError, match="expected scenes of one bundle, got of 5; publish"):
+        Package(str(tmp_path), "scenes")
 
 
 @pytest.mark.parametrize(
