@@ -24,7 +24,7 @@ from torch import Tensor
 
 from latent_nerfstudio.data.crops import sees_object
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
-from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float
+from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float, over_background
 from latent_nerfstudio.latent_space.preview import fit_preview
 
 Frames = Float[Tensor, "frames height width channels"]
@@ -95,7 +95,6 @@ class LatentPath:
 
     def render(self) -> Frames:
         """The car from all cameras, on white, RGB in [0, 1]."""
-        from latent_nerfstudio.data.latent_datamanager import over_background
         from latent_nerfstudio.meshes.cars import car
         from latent_nerfstudio.meshes.jobs import scene_seed
         from latent_nerfstudio.meshes.raycast import PinholeCamera, Raycaster

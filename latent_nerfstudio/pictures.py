@@ -105,12 +105,7 @@ def read_picture(path: Union[Path, str], scale: float = 1.0) -> UInt8[np.ndarray
 def read_over_white(path: Union[Path, str]) -> UInt8[np.ndarray, "height width 3"]:
     """Reads a picture as RGB; what is transparent becomes white."""
     with open_picture(path) as image:
-        return over_white(image)
-
-
-def over_white(image: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
-    """A picture, of a mode that `plain` takes, as RGB; what is transparent becomes white."""
-    picture = plain(image)
+        picture = plain(image)
     if picture.mode == "RGBA":
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
     return np.array(picture)

@@ -178,10 +178,15 @@ def triplane_of(
     return config.setup(scene_box=cube(), num_train_data=1, **kwargs)
 
 
-def latent_model_of(source: Any = "identity", names: Sequence[str] = ("a", "b"), **settings: Any) -> LatentModel:
+def latent_model_of(
+    source: Any = "identity",
+    names: Sequence[str] = ("a", "b"),
+    background: Sequence[float] = (1.0, 1.0, 1.0),
+    **settings: Any,
+) -> LatentModel:
     """A latent model in the box [-1, 1]^3, its latent space fitted to a random picture."""
     torch.manual_seed(0)
-    metadata = {"scene_names": list(names), "background_color": (1.0, 1.0, 1.0)}
+    metadata = {"scene_names": list(names), "background_color": tuple(background)}
     settings = {"nerf": small_nerf(), "render_precision": "float32", **settings}
     config = LatentModelConfig(autoencoder=AutoencoderConfig(source=str(source)), **settings)
     model = config.setup(scene_box=cube(), num_train_data=1, metadata=metadata)
@@ -198,9 +203,9 @@ def random_encoder(bundle: SharedBundle) -> SceneEncoder:
     return encoder
 
 
-def write_bundle_with_encoder(folder: Path, source: Any = "identity") -> None:
+def write_bundle_with_encoder(folder: Path, source: Any = "identity", **settings: Any) -> None:
     """A bundle as folder/plain, and the same with a scene encoder of random weights as folder/run."""
-    model = latent_model_of(source, ["a"], nerf=small_nerf(**SHARED))
+    model = latent_model_of(source, ["a"], nerf=small_nerf(**SHARED), **settings)
     bundle = read_shared_bundle(str(write_shared_bundle(folder / "plain", model, 1, {})))
     write_scene_encoder(bundle, random_encoder(bundle), folder / "run", {})
 

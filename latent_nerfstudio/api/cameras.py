@@ -17,7 +17,7 @@ from nerfstudio.cameras.cameras import Cameras, CameraType
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.reading import read_json
-from latent_nerfstudio.latent_space.cameras import check_pinhole, intrinsics_of, pinhole_directions, size_of
+from latent_nerfstudio.latent_space.cameras import as_cameras, check_pinhole, intrinsics_of, pinhole_directions, size_of
 from latent_nerfstudio.meshes.viewpoints import FOCAL_PER_WIDTH, frame_of, poses_towards
 from latent_nerfstudio.scene_files.views import MAX_SIDE, RADIUS_PER_SIDE
 
@@ -139,7 +139,7 @@ def look_at(
 
 def view_directions(cameras: Cameras) -> Float[torch.Tensor, "n height width 3"]:
     """Directions of the rays of all pixels of pinhole cameras of one size, in each camera's axes, 1 long along z."""
-    flat = cameras.reshape((-1,)).to("cpu")
+    flat = as_cameras(cameras).to("cpu")
     check_pinhole(flat, "cameras", "render with such cameras, from orbit or look_at")
     return pinhole_directions(intrinsics_of(flat), *size_of(flat))
 

@@ -15,9 +15,9 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.hub import FILES
 from latent_nerfstudio.files.replacing import replacing_folder
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig, save_vae
-from latent_nerfstudio.latent_space.latent_space import as_float
+from latent_nerfstudio.latent_space.latent_space import as_float, over_background
 from latent_nerfstudio.latent_space.resolution import latent_size
-from latent_nerfstudio.pictures import over_white, read_over_white
+from latent_nerfstudio.pictures import plain, read_picture
 
 AT_ONCE = 16
 """Pictures that an autoencoder is given together where they are not enlarged."""
@@ -74,7 +74,7 @@ class Codec:
 
         Args:
             pictures: [n, H, W, 3] or one [H, W, 3]: uint8, or floats in [0, 1]; or paths of picture files, or pictures
-                of Pillow, whose transparency is put on white.
+                of Pillow. Transparency, of arrays a fourth channel, is put on white.
 
         Raises:
             FileNotFoundError: no such file.
@@ -169,9 +169,10 @@ def device_of(name: Optional[str]) -> torch.device:
 
 
 def as_batch(pictures: Images) -> Float[Tensor, "n height width 3"]:
-    """Pictures as floats in [0, 1], one after the other."""
+    """Pictures as floats in [0, 1], one after the other, on white where they are transparent."""
     is_many = isinstance(pictures, (list, tuple))
-    numbers = [as_numbers(picture) for picture in (pictures if is_many else [pictures])]  # type: ignore[union-attr]
+    each = pictures if is_many else [pictures]
+    numbers = [opaque(as_numbers(picture)) for picture in each]  # type: ignore[union-attr]
     shapes = {tuple(value.shape) for value in numbers}
     if len(shapes) != 1:
         raise ValueError(problem("pictures", "pictures of one size", f"{len(shapes)} sizes", "encode each by itself"))
@@ -180,16 +181,22 @@ def as_batch(pictures: Images) -> Float[Tensor, "n height width 3"]:
     batch = batch[None] if batch.ndim == 3 else batch
     if batch.ndim != 4 or batch.shape[-1] != 3 or not batch.numel():
         got = f"{list(given.shape)}"
-        raise ValueError(problem("pictures", "[n, height, width, 3]", got, "put channels last, and leave out alpha"))
+        raise ValueError(problem("pictures", "[n, height, width, 3]", got, "put channels last"))
     return batch
 
 
+def opaque(pictures: Tensor, background: Sequence[float] = (1.0, 1.0, 1.0)) -> Tensor:
+    """A picture, or several, without alpha, which is the fourth channel: the background's colour is behind it."""
+    has_alpha = pictures.ndim > 2 and pictures.shape[-1] == 4
+    return over_background(pictures, torch.tensor(background)) if has_alpha else pictures
+
+
 def as_numbers(picture: Any) -> Tensor:
-    """A picture, or several, as a tensor."""
+    """A picture, or several, as a tensor, with alpha where it has it."""
     if isinstance(picture, (str, Path)):
-        picture = read_over_white(Path(picture).expanduser())
+        picture = read_picture(Path(picture).expanduser())
     elif isinstance(picture, Image.Image):
-        picture = over_white(picture)
+        picture = np.array(plain(picture))
     try:
         return torch.as_tensor(picture)
     except (TypeError, ValueError, RuntimeError) as error:

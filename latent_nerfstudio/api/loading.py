@@ -215,8 +215,8 @@ class Bundle:
         """A scene of one or more posed photos, by the bundle's scene encoder, without any fitting.
 
         Args:
-            photos: [n, H, W, 3] or a list of [H, W, 3] of any sizes: uint8, or floats in [0, 1], on the bundle's
-                background.
+            photos: [n, H, W, 3] or a list of [H, W, 3] of any sizes: uint8, or floats in [0, 1]; or paths of files, or
+                pictures of Pillow. Transparency, of arrays a fourth channel, is put on the bundle's background.
             cameras: n perspective cameras, of the photos.
             masks: [H, W] of each, or its file: a photo is used from half of the largest value on; None for everywhere.
             box: [2, 3], lower and upper corner of the scene in its own units; by default it is within the bundle's box.

@@ -10,14 +10,15 @@ from nerfstudio.cameras.cameras import Cameras
 from PIL import Image
 from torch import Tensor
 
-from latent_nerfstudio.api.codec import AT_ONCE, Images, as_batch, as_numbers
+from latent_nerfstudio.api.codec import AT_ONCE, Images, as_numbers, opaque
 from latent_nerfstudio.api.scene_folder import check_fit
 from latent_nerfstudio.api.scenes import Scenes
 from latent_nerfstudio.data.latent_cache import encode_images, group_by
 from latent_nerfstudio.data.validation import check_poses, check_positive
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.latent_space.autoencoder import check_enlarge
-from latent_nerfstudio.latent_space.cameras import intrinsics_of
+from latent_nerfstudio.latent_space.cameras import as_cameras, intrinsics_of
+from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.latent_space.resolution import latent_cameras, mask_of_latent
 from latent_nerfstudio.models.bundle_start import placements_for
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
@@ -43,8 +44,8 @@ def predict(
     device: Optional[torch.device] = None,
 ) -> Scenes:
     """See `Bundle.predict`."""
-    pictures = [as_numbers(photo) for photo in photos] if isinstance(photos, (list, tuple)) else list(as_batch(photos))
-    flat = cameras.reshape((-1,)).to("cpu")
+    flat = as_cameras(cameras).to("cpu")
+    pictures = as_photos(photos, bundle.background_color)
     kept = None if masks is None else [as_mask(mask) for mask in masks]
     check_photos(pictures, flat, kept)  # type: ignore[arg-type]
     own = None if box is None else as_box(box)
@@ -72,6 +73,28 @@ def predict(
     flat.metadata = {"scene_index": torch.zeros(len(flat), 1, dtype=torch.long)}
     facts = {name: {ENLARGED: config.autoencoder.enlarge}} if config.autoencoder.enlarge > 1 else {}
     return Scenes(model, f"{len(pictures)} photos", bundle, training=flat, facts=facts)
+
+
+def as_photos(photos: Images, background: Sequence[float]) -> List[Float[Tensor, "height width 3"]]:
+    """Photos one by one in [0, 1], on the bundle's background where they are transparent, as those of files are."""
+    if not isinstance(photos, (list, tuple)):
+        numbers = as_numbers(photos)
+        photos = list(numbers) if numbers.ndim == 4 else [numbers]
+    return [as_photo(photo, f"photo {index}", background) for index, photo in enumerate(photos)]
+
+
+def as_photo(photo: Any, where: str, background: Sequence[float]) -> Float[Tensor, "height width 3"]:
+    """One photo, see `as_photos`."""
+    numbers = as_numbers(photo)
+    got = f"{list(numbers.shape)} in {str(numbers.dtype).removeprefix('torch.')}"
+    if numbers.ndim != 3 or numbers.shape[2] not in (3, 4) or not numbers.numel():
+        raise ValueError(problem(where, "[height, width, 3], or 4 with alpha", got, "put channels last"))
+    values = as_float(numbers)
+    if not bool(((values > -ROUNDING) & (values < 1 + ROUNDING)).all()):
+        got = f"{got} from {float(values.min()):g} to {float(values.max()):g}"
+        do = "leave it out, or scale it"
+        raise ValueError(problem(where, "finite numbers: uint8, or in [0, 1]", got, do))
+    return opaque(values, background)
 
 
 def as_mask(mask: Any) -> Bool[Tensor, "height width"]:
@@ -103,19 +126,30 @@ def check_photos(pictures: Sequence[Tensor], cameras: Cameras, masks: Optional[S
         got = str(len(cameras))
         raise ValueError(problem("cameras", f"one for each of {len(pictures)} photos", got, "give those of the photos"))
     for index, picture in enumerate(pictures):
-        batch = as_batch(picture)
-        check_fit(batch, cameras[index : index + 1])
-        if not bool(((batch > -ROUNDING) & (batch < 1 + ROUNDING)).all()):
-            do = "leave it out, or scale it"
-            raise ValueError(problem(f"photo {index}", "finite numbers: uint8, or in [0, 1]", "others", do))
-    if masks is not None and [m.shape for m in masks] != [as_batch(p).shape[1:3] for p in pictures]:
-        raise ValueError(problem("masks", "one of each photo's height and width", "others", "give those of the photos"))
+        check_fit(picture[None], cameras[index : index + 1], f"camera of photo {index}")
+    if masks is not None:
+        check_masks(masks, pictures)
     poses, names = cameras.camera_to_worlds.numpy(), [f"photo {index}" for index in range(len(cameras))]
     check_poses(poses, names, "cameras")
     for name in ("fx", "fy"):
         check_positive(getattr(cameras, name)[:, 0].numpy(), name, names, "cameras")
-    if not bool(torch.isfinite(torch.cat([cameras.cx, cameras.cy])).all()):
-        raise ValueError(problem("cameras, cx and cy", "finite numbers", "others", "leave those photos out"))
+    centres = torch.cat([cameras.cx, cameras.cy], dim=1)
+    bad = ~centres.isfinite().all(dim=1)
+    if bool(bad.any()):
+        index = int(bad.int().argmax())
+        got = "{:g}, {:g}".format(*centres[index].tolist())
+        raise ValueError(problem(f"cameras, cx and cy of 'photo {index}'", "finite numbers", got, "leave it out"))
+
+
+def check_masks(masks: Sequence[Tensor], pictures: Sequence[Tensor]) -> None:
+    """Refuses masks that are not those of photos."""
+    do = "give those of the photos"
+    if len(masks) != len(pictures):
+        raise ValueError(problem("masks", f"one for each of {len(pictures)} photos", len(masks), do))
+    for index, (mask, picture) in enumerate(zip(masks, pictures, strict=True)):
+        if mask.shape != picture.shape[:2]:
+            expected = f"{list(picture.shape[:2])}, as the photo"
+            raise ValueError(problem(f"mask of photo {index}", expected, list(mask.shape), do))
 
 
 def photos_of(
@@ -129,7 +163,7 @@ def photos_of(
     chosen = spread_views(placed.camera_to_worlds[..., 3]).tolist()
     for group in group_by([hash(tuple(pictures[i].shape)) for i in chosen]).values():
         members = [chosen[i] for i in group]
-        raw = torch.stack(encode_images(list(as_batch([pictures[i] for i in members])), space.autoencoder, AT_ONCE))
+        raw = torch.stack(encode_images([pictures[i] for i in members], space.autoencoder, AT_ONCE))
         latents = space.normalizer(raw.to(model.device)).permute(0, 3, 1, 2)[None]
         usable = None
         if masks is not None:

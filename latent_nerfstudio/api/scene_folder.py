@@ -14,7 +14,7 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.camera_file import frames_of, pinhole, write_camera_file
 from latent_nerfstudio.files.reading import LARGEST_TEXT, read_json
 from latent_nerfstudio.files.replacing import replacing_folder
-from latent_nerfstudio.latent_space.cameras import is_pinhole
+from latent_nerfstudio.latent_space.cameras import as_cameras, others_of
 from latent_nerfstudio.latent_space.latent_space import as_bytes
 
 NAMES = r"transforms\.json|images/\d{4,}\.png"
@@ -31,7 +31,7 @@ def save_scene(
 
     Args:
         folder: the scene's folder; one that this function wrote is replaced.
-        pictures: [n, H, W, 3], uint8 or in [0, 1].
+        pictures: [n, H, W, 3], uint8 or in [0, 1], as `Codec.encode` takes them.
         cameras: n perspective cameras of that size.
         box: scene box, world units.
 
@@ -43,7 +43,7 @@ def save_scene(
         FileExistsError: the folder holds something else.
         OSError: there is no room, or the folder cannot be written to.
     """
-    batch, flat = as_batch(pictures), cameras.reshape((-1,)).to("cpu")
+    batch, flat = as_batch(pictures), as_cameras(cameras).to("cpu")
     check_fit(batch, flat)
     names = [f"images/{index:04d}.png" for index in range(len(batch))]
     with replacing_folder(Path(folder).expanduser(), NAMES) as writing:
@@ -76,10 +76,13 @@ def check_own(folder: Path) -> None:
         raise FileExistsError(problem(folder, expected, "another scene", do))
 
 
-def check_fit(pictures: Float[Tensor, "n height width 3"], cameras: Cameras) -> None:
+def check_fit(pictures: Float[Tensor, "n height width 3"], cameras: Cameras, what: str = "cameras") -> None:
     """Refuses cameras that are not those of pictures."""
     count, height, width = pictures.shape[:3]
     same = len(cameras) == count and bool((cameras.height == height).all() and (cameras.width == width).all())
-    if not same or not is_pinhole(cameras):
+    others = others_of(cameras) if len(cameras) else ""
+    if not same or others:
         expected = f"{count} perspective cameras of {height} x {width} pixels"
-        raise ValueError(problem("cameras", expected, "others", "give those that the pictures were taken with"))
+        sizes = torch.cat([cameras.height, cameras.width], dim=1).unique(dim=0).tolist()
+        got = f"{len(cameras)} {others or 'perspective'} of {', '.join('{} x {}'.format(*size) for size in sizes[:3])}"
+        raise ValueError(problem(what, expected, got, "give those that the pictures were taken with"))

@@ -22,7 +22,7 @@ from latent_nerfstudio.api.progress import progress
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.scene_view import SceneView
 from latent_nerfstudio.files.replacing import replacing_file
-from latent_nerfstudio.latent_space.cameras import size_of
+from latent_nerfstudio.latent_space.cameras import as_cameras, size_of
 from latent_nerfstudio.latent_space.latent_space import as_bytes
 from latent_nerfstudio.models.latent_model import LatentModel
 from latent_nerfstudio.models.shared_bundle import SharedBundle
@@ -316,7 +316,7 @@ class Scenes:
     def rendered_size(self, cameras: Cameras) -> Tuple[int, int]:
         """Height and width, pixels, of the pictures that the latents of cameras stand for: those of the cameras, or
         less where these are taller than the training pictures."""
-        return self.model.renderer.rendered_size(cameras.reshape((-1,))[:1])
+        return self.model.renderer.rendered_size(as_cameras(cameras)[:1])
 
     def planes(self, scene: Scene) -> Float[Tensor, "3 features rows cols"]:
         """The composed planes of a scene, XY, XZ and YZ: its micro planes, then its macro planes sum_i W_s^i B_i.
@@ -405,10 +405,7 @@ def joined(parts: Sequence[Pictures]) -> Pictures:
 
 def check_one_size(cameras: Any) -> None:
     """Refuses cameras that cannot be rendered together."""
-    if not isinstance(cameras, Cameras):
-        do = "give those of orbit(), cameras() or camera_path()"
-        raise ValueError(problem("cameras", "cameras of Nerfstudio", repr(cameras)[:60], do))
-    cameras = cameras.reshape((-1,))
+    cameras = as_cameras(cameras)
     if not len(cameras):
         raise ValueError(problem("cameras", "at least one", "none", "give some"))
     height, width = size_of(cameras)

@@ -34,7 +34,13 @@ from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
 from latent_nerfstudio.data.storage import KEPT_BYTES, Lazy, Prefetched, Storage, free_host_bytes, must_stream
 from latent_nerfstudio.errors import check_least, problem
 from latent_nerfstudio.latent_space.cameras import is_pinhole, pixels_per_radian
-from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float, background_color_of, to_device
+from latent_nerfstudio.latent_space.latent_space import (
+    LatentSpace,
+    as_float,
+    background_color_of,
+    over_background,
+    to_device,
+)
 from latent_nerfstudio.latent_space.resolution import latent_cameras, mask_of_latent
 
 SceneLatents = Iterator[Tuple[List[int], List[Tensor]]]
@@ -375,16 +381,6 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
     def get_train_rays_per_batch(self) -> int:
         """Latent pixels a step; nothing is loaded for the answer."""
         return self.config.rays_per_batch
-
-
-def over_background(image: Tensor, color: Tensor) -> Tensor:
-    """A picture [H, W, 3 or 4] (uint8 or float) without alpha: the colour behind it where it is transparent."""
-    if image.shape[-1] == 3:
-        return image
-    value = as_float(image)
-    alpha = value[..., 3:]
-    rgb = value[..., :3] * alpha + color.to(value) * (1 - alpha)
-    return (rgb * 255).round().to(torch.uint8) if image.dtype == torch.uint8 else rgb
 
 
 def scene_indices(cameras: Cameras) -> List[int]:

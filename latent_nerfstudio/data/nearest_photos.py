@@ -12,8 +12,8 @@ from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.data.datasets.base_dataset import InputDataset
 from torch import Tensor
 
-from latent_nerfstudio.data.latent_datamanager import over_background, scene_indices
-from latent_nerfstudio.latent_space.latent_space import as_float
+from latent_nerfstudio.data.latent_datamanager import scene_indices
+from latent_nerfstudio.latent_space.latent_space import as_float, over_background
 
 KEPT = 16
 """Photos that are kept decoded."""

@@ -5,7 +5,7 @@ Pinhole cameras are perspective ones without distortion: the ray through the mid
 """
 
 import math
-from typing import Tuple
+from typing import Any, Tuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -15,19 +15,28 @@ from torch import Tensor
 from latent_nerfstudio.errors import problem
 
 
+def as_cameras(cameras: Any) -> Cameras:
+    """Cameras one after the other; refuses what are none of Nerfstudio's."""
+    if not isinstance(cameras, Cameras):
+        got = "none" if cameras is None else f"a {type(cameras).__name__}"
+        do = "give those of look_at(), orbit(), cameras() or camera_path()"
+        raise ValueError(problem("cameras", "one Cameras of Nerfstudio for all", got, do))
+    return cameras.reshape((-1,))
+
+
 def is_pinhole(cameras: Cameras) -> bool:
     """Whether all cameras are pinhole ones."""
-    return not _others(cameras)
+    return not others_of(cameras)
 
 
 def check_pinhole(cameras: Cameras, what: str, do: str) -> None:
     """Refuses other cameras than pinhole ones."""
-    others = _others(cameras)
+    others = others_of(cameras)
     if others:
         raise ValueError(problem(what, "perspective cameras without distortion", others, do))
 
 
-def _others(cameras: Cameras) -> str:
+def others_of(cameras: Cameras) -> str:
     """What is not as of pinhole cameras, in words; empty if nothing is."""
     kinds = {CameraType(kind).name for kind in cameras.camera_type.unique().tolist()} - {CameraType.PERSPECTIVE.name}
     distorted = cameras.distortion_params is not None and bool(cameras.distortion_params.any())

@@ -183,6 +183,16 @@ def as_float(values: Shaped[Tensor, "*batch channels"]) -> Float[Tensor, "*batch
     return values.float() / 255 if values.dtype == torch.uint8 else values.float()
 
 
+def over_background(image: Tensor, color: Tensor) -> Tensor:
+    """A picture [H, W, 3 or 4] (uint8 or float) without alpha: the colour behind it where it is transparent."""
+    if image.shape[-1] == 3:
+        return image
+    value = as_float(image)
+    alpha = value[..., 3:]
+    rgb = value[..., :3] * alpha + color.to(value) * (1 - alpha)
+    return (rgb * 255).round().to(torch.uint8) if image.dtype == torch.uint8 else rgb
+
+
 def as_bytes(colors: Float[Tensor, "*any 3"]) -> UInt8[np.ndarray, "*any 3"]:
     """Colours in [0, 1] as uint8 on the host, rounded."""
     return (colors.clamp(0, 1) * 255).round().byte().cpu().numpy()

@@ -56,12 +56,14 @@ def test_forms_of_pictures_and_odd_sizes(kl, pictures):
     assert codec.decode(odd, 21, 18).shape == (3, 21, 18, 3) and codec.decode(odd[0]).shape == (1, 24, 20, 3)
 
 
-def test_files_and_pictures_of_pillow_are_put_on_white(tmp_path):
+def test_files_pictures_of_pillow_and_arrays_with_alpha_are_put_on_white(tmp_path):
     codec, half = load_autoencoder("identity"), np.full((4, 4, 4), (255, 0, 0, 51), np.uint8)  # red, a fifth opaque
     expected = torch.tensor([1.0, 0.8, 0.8]).view(1, 3, 1, 1).expand(1, 3, 4, 4)
     Image.fromarray(half).save(tmp_path / "x.png")
     for given in (tmp_path / "x.png", str(tmp_path / "x.png"), [tmp_path / "x.png"], Image.fromarray(half)):
         torch.testing.assert_close(codec.encode(given), expected)
+    for given in (half, half[None] / 255, [torch.from_numpy(half)]):
+        torch.testing.assert_close(codec.encode(given), expected, check_dtype=False)
     assert codec.encode(Image.fromarray(half).convert("L")).shape == (1, 3, 4, 4)
 
 
@@ -74,8 +76,8 @@ def test_the_identity_gives_back_what_it_gets(pictures):
 
 def test_other_shapes_are_refused(kl):
     codec = load_autoencoder(str(kl))
-    with pytest.raises(ValueError, match=r"pictures: expected \[n, height, width, 3\], got \[8, 8, 4\]"):
-        codec.encode(np.zeros((8, 8, 4)))
+    with pytest.raises(ValueError, match=r"pictures: expected \[n, height, width, 3\], got \[8, 8, 2\]"):
+        codec.encode(np.zeros((8, 8, 2)))
     with pytest.raises(ValueError, match="pictures: expected .*, got a dict; give"):
         as_numbers({})
     with pytest.raises(FileNotFoundError, match=r"photo\.png"):

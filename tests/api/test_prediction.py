@@ -1,5 +1,7 @@
 """Scenes of a few photos from Python: the same as a run against the bundle starts with, and what is refused."""
 
+from inspect import unwrap
+
 import pytest
 import torch
 from nerfstudio.cameras.cameras import Cameras, CameraType
@@ -7,6 +9,8 @@ from PIL import Image
 from tiny import camera_of, poses_around, write_bundle_with_encoder
 
 import latent_nerfstudio as lns
+from latent_nerfstudio.api.cameras import view_directions
+from latent_nerfstudio.api.prediction import predict
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +48,20 @@ def test_photos_of_any_order_and_type_make_one_scene(bundle, tmp_path):
         picture.save(tmp_path / f"{index}.png")
     assert_same(scenes, bundle.predict(pictures, cameras))
     assert_same(scenes, bundle.predict([str(tmp_path / f"{index}.png") for index in range(3)], cameras))
+
+
+def test_transparency_is_put_on_the_bundles_background_in_whatever_form_photos_come(tmp_path):
+    """As files are where scenes are fitted."""
+    write_bundle_with_encoder(tmp_path, background=(0.0, 1.0, 0.0))
+    green = lns.load_bundle(tmp_path / "run", "cpu")
+    photos, cameras = (torch.rand(2, 8, 9, 4) * 255).byte(), cameras_of(2)
+    assert tuple(green.shared.background_color) == (0.0, 1.0, 0.0)
+    color, alpha = photos[..., :3] / 255, photos[..., 3:] / 255
+    expected = green.predict(color * alpha + torch.tensor([0.0, 1.0, 0.0]) * (1 - alpha), cameras)
+    pictures = [Image.fromarray(photo.numpy(), "RGBA") for photo in photos]
+    pictures[0].save(tmp_path / "x.png")
+    for given in (photos, photos / 255, photos.numpy(), pictures, [tmp_path / "x.png", photos[1]]):
+        assert_same(expected, green.predict(given, cameras))
 
 
 def test_masks_are_cut_at_half_of_their_largest_value_as_those_of_files(bundle, tmp_path):
@@ -101,13 +119,13 @@ def away(cameras):
     [
         (0, lambda c: c[:0], "photos: expected at least one, got none"),
         (2, lambda c: c[:1], "cameras: expected one for each of 2 photos, got 1"),
-        (2, lambda c: cameras_of(2, width=7), "expected 1 perspective cameras of 8 x 9 pixels, got others"),
-        (2, lambda c: spoilt(c, "camera_type", CameraType.FISHEYE.value), "expected 1 perspective cameras of 8 x 9"),
+        (2, lambda c: cameras_of(2, width=7), "photo 0: expected 1 perspective .* 8 x 9 pixels, got 1 .* of 8 x 7;"),
+        (2, lambda c: spoilt(c, "camera_type", CameraType.FISHEYE.value), "expected 1 perspective .* got 1 FISHEYE of"),
         (3, lambda c: c[torch.tensor([0, 0, 0])], "poses: expected one of its own for each photo, got 3"),
         (2, lambda c: spoilt(c, "camera_to_worlds"), "cameras, pose of 'photo 0': expected finite numbers"),
         (2, lambda c: spoilt(c, "fx"), "cameras, fx: expected a positive number of pixels, got nan for 'photo 0'"),
         (2, lambda c: spoilt(c, "fy", -9.0), "cameras, fy: expected a positive number of pixels, got -9 for"),
-        (2, lambda c: spoilt(c, "cx"), "cameras, cx and cy: expected finite numbers"),
+        (2, lambda c: spoilt(c, "cx"), "cameras, cx and cy of 'photo 0': expected finite numbers, got nan, 3.7; "),
         (2, lambda c: spoilt(c, "camera_to_worlds", 2.0), "cameras, pose of 'photo 0': expected a rotation"),
         (2, away, "photos: expected some that see the bundle's box, got none that do"),
     ],
@@ -117,21 +135,44 @@ def test_what_nothing_can_be_predicted_from(bundle, photos, change, words):
         bundle.predict(list(torch.rand(photos, 8, 9, 3)), change(cameras_of(max(photos, 1))))
 
 
+@pytest.mark.parametrize(("cameras", "got"), [(None, "none"), ([1, 2], "a list"), ("orbit", "a str")])
+def test_what_are_no_cameras_is_told_wherever_cameras_are_taken(bundle, tmp_path, monkeypatch, cameras, got):
+    """The types of arguments are checked in tests alone, so that the functions are called without."""
+    photos = torch.rand(2, 8, 9, 3)
+    scenes = bundle.predict(photos, cameras_of(2))
+    monkeypatch.setattr("latent_nerfstudio.api.loading.predict", unwrap(predict))
+    for call in (
+        lambda: unwrap(lns.Bundle.predict)(bundle, photos, cameras),
+        lambda: unwrap(lns.save_scene)(tmp_path / "scene", photos, cameras),
+        lambda: unwrap(lns.Scenes.render)(scenes, "scene", cameras),
+        lambda: unwrap(lns.Scenes.rendered_size)(scenes, cameras),
+        lambda: unwrap(view_directions)(cameras),
+    ):
+        with pytest.raises(ValueError, match=f"cameras: expected one Cameras of Nerfstudio .*, got {got}; give those"):
+            call()
+
+
 def test_one_photo_or_mask_that_is_none_spoils_no_scene(bundle):
     photos, cameras = torch.rand(2, 8, 9, 3), cameras_of(2)
     photos[1, 0, 0, 0] = torch.nan
-    with pytest.raises(ValueError, match="photo 1: expected finite numbers"):
+    kind = r"\[8, 9, 3\] in float32 from"
+    with pytest.raises(ValueError, match=f"photo 1: expected finite numbers.*, got {kind} nan to nan; "):
         bundle.predict(photos, cameras)
-    with pytest.raises(ValueError, match=r"photo 0: expected finite numbers: uint8, or in \[0, 1\]"):
-        bundle.predict(255 * torch.rand(2, 8, 9, 3), cameras)
+    with pytest.raises(ValueError, match=rf"photo 0: expected .*: uint8, or in \[0, 1\], got {kind} 0 to 255; "):
+        bundle.predict(torch.linspace(0, 255, 216).view(8, 9, 3).expand(2, -1, -1, -1), cameras)
+    with pytest.raises(ValueError, match=r"photo 1: expected \[height, width, 3\], .*, got \[8, 9\] in uint8; put"):
+        bundle.predict([torch.rand(8, 9, 3), torch.zeros(8, 9, dtype=torch.uint8)], cameras)
     with pytest.raises(
         ValueError, match="photos: expected some that see the bundle's box, got none that do; check masks"
     ):
         bundle.predict(torch.rand(2, 8, 9, 3), cameras, masks=[torch.zeros(8, 9)] * 2)
     with pytest.raises(ValueError, match="scene name: expected"):
         bundle.predict(torch.rand(2, 8, 9, 3), cameras, name="a/b")
-    for masks in ([torch.ones(8, 9)], [torch.ones(8, 9), torch.ones(9, 8)]):
-        with pytest.raises(ValueError, match="masks: expected one of each photo's height and width"):
+    for masks, words in (
+        ([torch.ones(8, 9)], "masks: expected one for each of 2 photos, got 1; "),
+        ([torch.ones(8, 9), torch.ones(9, 8)], r"mask of photo 1: expected \[8, 9\], as the photo, got \[9, 8\]; "),
+    ):
+        with pytest.raises(ValueError, match=words):
             bundle.predict(torch.rand(2, 8, 9, 3), cameras, masks=masks)
     for box in (torch.zeros(2, 3), torch.tensor([[0.0] * 3, [1e30] * 3]), [1, 2, 3], "auto"):
         with pytest.raises(ValueError, match="box: expected two corners"):

@@ -136,7 +136,7 @@ def test_cameras_that_cannot_be_rendered_together(scenes):
         scenes.render("a", cameras)
     with pytest.raises(ValueError, match="cameras: expected at least one, got none"):
         scenes.render("a", cameras[:0])
-    with pytest.raises(ValueError, match="cameras: expected cameras of Nerfstudio, got 'orbit'"):
+    with pytest.raises(ValueError, match="cameras: expected one Cameras of Nerfstudio for all, got a str; give"):
         check_one_size("orbit")
 
 

@@ -17,10 +17,10 @@ from scipy.spatial.transform import Rotation
 from tiny import ball_image, datamanager_of, poses_around, write_ball
 
 from latent_nerfstudio.data.latent_cache import encode_images
-from latent_nerfstudio.data.latent_datamanager import LatentDataManager, over_background, scene_indices
+from latent_nerfstudio.data.latent_datamanager import LatentDataManager, scene_indices
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
-from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float
+from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float, over_background
 from latent_nerfstudio.latent_space.resolution import latent_cameras
 
 
