@@ -25,6 +25,12 @@ def differs(photo: Float[Tensor, "*any 3"], color: Float[Tensor, "3"]) -> Bool[T
     return ((photo - color).abs() > BACKGROUND_TOLERANCE).any(dim=-1)
 
 
+def is_plain(photo: Float[Tensor, "*any 3"]) -> bool:
+    """Whether a photo is of one colour all over."""
+    pixels = photo.reshape(-1, 3)
+    return not len(pixels) or not bool(differs(pixels, pixels[0]).any())
+
+
 def sees_object(
     images: Float[Tensor, "n height width 3"], background: Float[Tensor, "3"], factor: int
 ) -> Bool[Tensor, "n h w"]:

@@ -44,10 +44,13 @@ from latent_nerfstudio.data.layouts import (
 from latent_nerfstudio.data.validation import LARGEST, SMALLEST
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.names import check_known, check_names, take_name
-from latent_nerfstudio.pictures import read_silhouette
+from latent_nerfstudio.pictures import SUFFIXES, read_silhouette
 
 READING_THREADS = 4
 """Threads that read files. A local disk gains little by them, a network disk much."""
+
+NAMED = 5
+"""Folders that a warning names at most."""
 
 PROBED_SCENES = 16
 """Scenes whose silhouettes are looked at: of more, this many evenly spaced ones."""
@@ -181,17 +184,25 @@ def read_scenes(data: Path, names: Sequence[str] = (), max_scenes: Optional[int]
         check_names([scene_name(data.parent)], data)
         return [read_transforms(data.parent, data)]
     folder = data if is_folder else data.parent
-    folders = select_scenes(find_scenes(folder), names, folder)[:max_scenes]
+    found = find_scenes(folder)
+    if not names:
+        warn_of_left_out(folder, found)
+    folders = select_scenes(found, names, folder)[:max_scenes]
     check_names(map(scene_name, folders), folder)
     with ThreadPoolExecutor(READING_THREADS) as pool:
         return list(tqdm(pool.map(read_scene, folders), "Reading scenes", len(folders), delay=2, leave=False))
+
+
+def subfolders(folder: Path) -> list[str]:
+    """Names of those in a folder that are not hidden, sorted."""
+    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
 
 
 def find_scenes(folder: Path) -> list[Path]:
     """Finds the scene folders, sorted by name: the folder itself, or those in it that are not hidden."""
     if reader_of(folder) is not None:
         return [folder]
-    inside = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    inside = subfolders(folder)
     found = [folder / name for name in inside if reader_of(folder / name) is not None]
     if found:
         return found
@@ -200,7 +211,31 @@ def find_scenes(folder: Path) -> list[Path]:
     nearby = [around[0]] if reader_of(around[0]) else []
     nearby += [place for place in around[1:] if any(map(reader_of, sorted(place.iterdir())))]
     do = f"use --data {nearby[0]}" if nearby else "check --data"
+    if not nearby and any(holds_photos(place) for place in (folder, *around[1:])):
+        do = "find the cameras of its photos with lns process-photos"
     raise ValueError(problem(os.path.abspath(folder), f"a scene with {LAYOUTS_LOOKED_FOR}", got, do))
+
+
+def warn_of_left_out(folder: Path, found: Sequence[Path]) -> None:
+    """Warns, in one line, of subfolders that are no scenes beside those that are found in a folder."""
+    inside, taken = subfolders(folder), {path.name for path in found}
+    left = [] if list(found) == [folder] else [name for name in inside if name not in taken]
+    if left:
+        named = ", ".join(f"'{name}' ({lack_of(folder / name)})" for name in left[:NAMED])
+        more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
+        warn(f"{len(left)} of {len(inside)} folders in {folder} are no scenes and left out: {named}{more}")
+
+
+def lack_of(folder: Path) -> str:
+    """Why a folder is no scene, in words."""
+    if holds_photos(folder):
+        return "photos without a camera file: see lns process-photos"
+    return "no camera file" if any(os.scandir(folder)) else "empty"
+
+
+def holds_photos(folder: Path) -> bool:
+    """Whether photos lie in a folder, or in a folder in it."""
+    return any(path.suffix.lower() in SUFFIXES for pattern in ("*", "*/*") for path in folder.glob(pattern))
 
 
 def select_scenes(folders: Sequence[Path], names: Sequence[str], where: Path) -> list[Path]:
@@ -370,6 +405,11 @@ def _warn_of(scenes: Sequence[SceneFrames]) -> None:
             f"{len(turned)} images have an EXIF orientation, by which viewers turn them; pixels are taken as stored, "
         )
         warn(f"{text}as Nerfstudio does; the first is {turned[0]}")
+    doubted = [(scene.name, doubt) for scene in scenes for doubt in scene.doubts]
+    if doubted:
+        name, doubt = doubted[0]
+        more = f" ({len(doubted) - 1} more of this kind)" if len(doubted) > 1 else ""
+        warn(f"scene '{name}', {doubt}{more}")
     for scene in scenes:
         evaluation = {*scene.splits.get("val", ()), *scene.splits.get("test", ())}
         shared = evaluation.intersection(scene.splits.get("train", ()))

@@ -17,6 +17,9 @@ LARGEST = 1e9
 SMALLEST = 1e-9
 """Smallest positive number of a camera file: float32 has no 1e-320."""
 
+FAR = 100.0
+"""Times the usual distance of cameras from their middle beyond which one is an outlier of its capture."""
+
 ALIKE = 1e-6
 """Difference of poses that no two photos have."""
 
@@ -52,6 +55,17 @@ def check_apart(camera_to_worlds: Float[np.ndarray, "views 3 4"], where: object)
         got = f"{len(camera_to_worlds)} that are all alike"
         do = "give their poses (lns process-photos, COLMAP)"
         raise ValueError(problem(f"{where}, poses", "one of its own for each photo", got, do))
+
+
+def words_of_outlier(positions: Float[np.ndarray, "views 3"], names: Sequence[str]) -> str:
+    """Which camera stands more than a hundred times as far from the middle of all as they usually do, in words; empty
+    where none does. Middle and distance are medians, so that the outlier has no say in them."""
+    distances = np.linalg.norm(positions - np.median(positions, axis=0), axis=1)
+    usual, worst = float(np.median(distances)), int(np.argmax(distances))
+    if not 0 < FAR * usual < distances[worst]:
+        return ""
+    expected, got = f"all about {usual:.3g} from their middle", f"'{names[worst]}' {distances[worst]:.3g} from it"
+    return problem("cameras", expected, got, "correct its pose, or leave it out")
 
 
 def check_positive(values: Float[np.ndarray, " views"], what: str, names: Sequence[str], where: object) -> None:

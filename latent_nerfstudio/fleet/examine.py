@@ -40,6 +40,8 @@ class SceneFacts:
     """Of its folder, see `folder_stamp`; empty where files of it lie elsewhere."""
     is_measured: bool
     """Whether it has views that are held out."""
+    doubt: str = ""
+    """What looks wrong about its cameras."""
 
 
 def examine(
@@ -56,7 +58,7 @@ def examine(
             placement = placement_in(frames, np.array(bundle.aabb), bundle.scene_contraction)
             is_measured = frames.holds_out or len(frames) >= inventory.held_out_from
             stamp = stamp if lies_within(frames, folder) else ""
-            known[name] = SceneFacts(placement, source_hash(frames), stamp, is_measured)
+            known[name] = SceneFacts(placement, source_hash(frames), stamp, is_measured, "; ".join(frames.doubts))
         except (ValueError, OSError) as error:
             reasons[name] = reason_of(error, f"scene '{name}'", CHECK_FILES)
     return known, reasons

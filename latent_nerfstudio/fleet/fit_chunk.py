@@ -17,6 +17,7 @@ from nerfstudio.engine.optimizers import Optimizers
 from nerfstudio.utils.rich_utils import CONSOLE
 
 from latent_nerfstudio import __version__
+from latent_nerfstudio.data.crops import is_plain
 from latent_nerfstudio.data.latent_datamanager import LatentDataManagerConfig, scene_indices
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, color_name
 from latent_nerfstudio.engine.trainer import LatentTrainer, LatentTrainerConfig, begin_afresh
@@ -224,15 +225,28 @@ def write_scene(
     numbers that the file's precision has not."""
     started, index = time.monotonic(), pipeline.latent_model.scene_names.index(name)
     try:
-        numbers = measure_scene(pipeline, index) if scene.is_measured else {}
+        is_empty = shows_nothing(pipeline, index, scene.is_measured)
+        numbers = measure_scene(pipeline, index) if scene.is_measured and not is_empty else {}
         facts = {**numbers, "seconds": round(seconds + time.monotonic() - started, 3), SOURCE: scene.source}
         facts.update(fit_facts(inventory, pipeline, index))
-        facts.update({DOUBT: doubt} if (doubt := pipeline.datamanager.doubts.get(name)) else {})
+        kind = "held-out photos" if scene.is_measured else "photos"
+        empty = f"its {kind} are of one colour each, so that there is nothing to measure" if is_empty else ""
+        doubts = list(filter(None, (scene.doubt, empty, pipeline.datamanager.doubts.get(name))))
+        facts.update({DOUBT: "; ".join(doubts)} if doubts else {})
         (learned,) = scene_files_of(pipeline.latent_model, inventory.bundle_hash, {name: facts}, [name])
         size = write_scene_file(inventory.scene_path(name), learned, inventory.precision)
     except (ValueError, RuntimeError) as error:
         return failures({name: reason_of(error, "its measurement", LOOK)})[0]
     return row_of(learned, size, worker_name(), scene.stamp)
+
+
+def shows_nothing(pipeline: LatentPipeline, index: int, held_out: bool) -> bool:
+    """Whether the photos of a scene, those that are held out or those of training, are of one colour each: what is
+    rendered of nothing is right to the last bit, and says nothing of the others."""
+    manager = pipeline.datamanager
+    split = (manager.eval_dataset, manager.cached_eval) if held_out else (manager.train_dataset, manager.cached_train)
+    photos = (pipeline.latent_model.photo_and_mask(split[1][view]) for view in views_of(split[0].cameras, index))
+    return all(is_plain(photo if kept is None else photo[kept[..., 0]]) for photo, kept in photos)
 
 
 @torch.no_grad()

@@ -87,7 +87,9 @@ class StatusTable:
         means = ""
         if done:
             psnr, seconds, size = (mean(done, name) for name in ("psnr", "seconds", "bytes"))
-            quality = "PSNR not measured" if psnr != psnr else f"PSNR {psnr:.2f} dB"
+            measured = sum(row.psnr is not None for row in done)
+            quality = f"PSNR {psnr:.2f} dB" + (f" of {measured}" if measured < len(done) else "")
+            quality = quality if measured else "PSNR not measured"
             means = f" (means: {quality}, {seconds:.1f} s, {size:,.0f} bytes a scene)"
         return f"{len(done)} of {len(self.rows)} scenes done{means}" + (f", {others}" if others else "")
 

@@ -4,7 +4,15 @@ import pytest
 import torch
 from tiny import camera_of
 
-from latent_nerfstudio.data.crops import ObjectPixels, cropped, cropped_cameras, draw_crops, object_latents, sees_object
+from latent_nerfstudio.data.crops import (
+    ObjectPixels,
+    cropped,
+    cropped_cameras,
+    draw_crops,
+    is_plain,
+    object_latents,
+    sees_object,
+)
 
 WHITE = torch.ones(3)
 
@@ -15,6 +23,15 @@ def rays_of(cameras, index):
 
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
+
+
+def test_what_is_of_one_colour():
+    """Two levels of 255 are noise, as of JPEG, and three are not; nothing is of one colour, too."""
+    photo = torch.full((4, 5, 3), 100.0)
+    assert is_plain(photo / 255) and is_plain(photo[:0] / 255)
+    for level, expected in ((2, True), (3, False)):
+        photo[2, 3, 1] = 100 + level
+        assert is_plain(photo / 255) == expected
 
 
 # Cameras

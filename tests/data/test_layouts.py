@@ -165,6 +165,43 @@ def test_values_at_the_top_go_before_those_of_frames(tmp_path):
     assert scene.fx[0] == 20.0 and scene.distortion[0, 0] == 0.25
 
 
+def test_intrinsics_that_the_top_of_the_file_contradicts_are_told(tmp_path):
+    """Nerfstudio takes those at the top, instant-ngp those of the frames; rounding is no contradiction."""
+    write_transforms(tmp_path)
+    edit(tmp_path, frame=3, fl_x=20.01, k1=0.0, cx="middle")
+    assert read_transforms(tmp_path).contradiction == ""
+    edit(tmp_path, frame=1, fl_x=40.0)
+    frames = read_transforms(tmp_path)
+    assert frames.fx.tolist() == [20.0] * 5
+    expected = "camera file, fl_x: expected one value a camera, got 20 at its top, which holds as in Nerfstudio, and "
+    assert frames.doubts == [f"{expected}40 of 'images/view_01.png' (1 such); leave out what is wrong"]
+    edit(tmp_path, frame=1, fl_x=None, k1=0.25)
+    assert not read_transforms(tmp_path).doubts  # without any at the top, each frame has its own
+    edit(tmp_path, p1=0.0)
+    assert "camera file, k1: expected one value a camera, got 0 at its top" in read_transforms(tmp_path).contradiction
+
+
+def test_sizes_that_frames_know_better_name_those_at_the_top(tmp_path):
+    write_transforms(tmp_path, w=24, h=16)
+    with pytest.raises(ValueError, match=r"expected 24 x 16 pixels .*, got 12 x 8; use the images that"):
+        read_transforms(tmp_path)
+    edit(tmp_path, frame=0, w=12, h=8)
+    with pytest.raises(ValueError, match=r"expected 24 x 16 pixels .*, got 12 x 8; leave out w, h .* at the top"):
+        read_transforms(tmp_path)
+
+
+def test_one_camera_far_from_the_others_is_named(tmp_path):
+    """Up to a hundred times their usual distance from the middle is let pass: medians are those of the others."""
+    meta = write_transforms(tmp_path, count=9)
+    for away, expected in ((200.0, False), (9e8, True)):
+        pose = meta["frames"][4]["transform_matrix"]
+        meta["frames"][4] = {**meta["frames"][4], "transform_matrix": [[*pose[0][:3], away], *pose[1:]]}
+        write_json(tmp_path / "transforms.json", meta)
+        doubts = read_transforms(tmp_path).doubts
+        assert len(doubts) == expected
+    assert "got 'view_04.png' 9e+08 from it; correct its pose, or leave it out" in doubts[0]
+
+
 def test_focal_length_from_angles_and_defaults_of_instant_ngp(tmp_path):
     write_transforms(tmp_path)
     edit(tmp_path, fl_x=None, fl_y=None, cx=None, cy=None, w=None, h=None, camera_angle_x=math.pi / 2)

@@ -14,7 +14,7 @@ from nerfstudio.data.dataparsers.blender_dataparser import BlenderDataParserConf
 from nerfstudio.data.dataparsers.nerfstudio_dataparser import NerfstudioDataParserConfig
 from nerfstudio.data.datasets.base_dataset import InputDataset
 from PIL import Image
-from scene_folders import write_balls, write_blender, write_image, write_srn, write_transforms
+from scene_folders import write_balls, write_blender, write_image, write_json, write_srn, write_transforms
 
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, color_name
 from latent_nerfstudio.fleet.plan import scene_folder
@@ -362,16 +362,60 @@ def test_forgotten_data_names_the_working_folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("data", "got", "do"),
     [
-        ("notes", "none in it or in its 1 subfolders", "check --data"),
+        ("notes", "none in it or in its 1 subfolders", "find the cameras of its photos with lns process-photos"),
+        ("cars", "an empty folder", "check --data"),
         ("cars/red/images", "none in it or in its 0 subfolders", "use --data .*cars/red"),
         (".", "none in it or in its 2 subfolders", "use --data .*cars"),
     ],
 )
 def test_a_folder_without_scenes_names_one_nearby(tmp_path, data, got, do):
-    write_transforms(tmp_path / "cars/red")
+    (tmp_path / "cars").mkdir()
+    if data != "cars":
+        write_transforms(tmp_path / "cars/red")
     write_image(tmp_path / "notes/photos/a.png")
     with pytest.raises(ValueError, match=f"expected a scene .*, got {got}; {do}$"):
         outputs_of(tmp_path / data)
+
+
+def test_folders_that_are_no_scenes_are_named_in_one_line(tmp_path):
+    """Five of them, and why; hidden ones are nobody's, and who names scenes knows."""
+    for name in ("a", "b", ".hidden"):
+        write_transforms(tmp_path / name)
+    for index in range(5):
+        (tmp_path / f"empty {index}").mkdir()
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "notes.txt").touch()
+    write_image(tmp_path / "d" / "images" / "0.jpg")
+    with pytest.warns(UserWarning) as told:
+        assert outputs_of(tmp_path).metadata["scene_names"] == ["a", "b"]
+    (line,) = [str(one.message) for one in told if "left out" in str(one.message)]
+    assert f"scenes: 7 of 9 folders in {tmp_path} are no scenes and left out: 'c' (no camera file), 'd' (" in line
+    assert "photos without a camera file: see lns process-photos), 'empty 0' (empty)," in line
+    assert line.endswith("'empty 2' (empty) and 2 more")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        outputs_of(tmp_path, scenes=("a",))
+        outputs_of(tmp_path / "a")
+
+
+def test_photos_without_cameras_are_told_what_finds_them(tmp_path):
+    write_image(tmp_path / "scene" / "images" / "0.jpg")
+    for data in (tmp_path, tmp_path / "scene"):
+        with pytest.raises(
+            ValueError, match="expected a scene .*; find the cameras of its photos with lns process-photos"
+        ):
+            outputs_of(data)
+
+
+def test_doubts_about_cameras_are_warned_of_once(tmp_path):
+    for name in ("a", "b"):
+        meta = write_transforms(tmp_path / name)
+        meta["frames"][1]["fl_x"] = 99.0
+        write_json(tmp_path / name / "transforms.json", meta)
+    with pytest.warns(UserWarning) as told:
+        outputs_of(tmp_path)
+    (line,) = [str(one.message) for one in told if "fl_x" in str(one.message)]
+    assert line.startswith("scenes: scene 'a', camera file, fl_x: ") and line.endswith("(1 more of this kind)")
 
 
 def test_a_scene_whose_folder_is_called_images(tmp_path):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from inventories import inventory_of, write_bundle
+from PIL import Image
 from tiny import SMALL_ENCODER, write_ball
 
 import latent_nerfstudio as lns
@@ -131,6 +132,31 @@ def test_a_box_that_leaves_out_the_object_is_doubted(inventory):
     for rows in (first, again):
         assert states(rows.values()) == {"a": "done", "c": "done"}
         assert "leaves out" in rows["a"].reason and not rows["c"].reason
+
+
+def test_a_scene_that_shows_nothing_is_told_and_not_measured(inventory):
+    """Its render is right wherever it is empty, and would raise the mean of the others."""
+    for path in (inventory.data / "b" / "images").iterdir():
+        Image.new("RGB", (32, 32), "white").save(path)
+    first = {row.name: row for row in fit_chunk(ChunkJob(inventory, ("a", "b")))}
+    again = {row.name: row for row in fit_chunk(ChunkJob(inventory, ("a", "b")))}
+    for rows in (first, again):
+        assert states(rows.values()) == {"a": "done", "b": "done"} and rows["a"].psnr > 0
+        assert (rows["b"].psnr, rows["b"].ssim) == (None, None)
+        assert "held-out photos are of one colour each" in rows["b"].reason and not rows["a"].reason
+    usual = inventory_of(inventory.data, inventory.output / "few", inventory.bundle, eval_interval=None)
+    (row,) = fit_chunk(ChunkJob(usual, ("b",)))  # none is held out of six
+    assert row.psnr is None and "its photos are of one colour each" in row.reason
+
+
+def test_a_camera_far_from_the_others_is_named_and_doubted(inventory):
+    path = inventory.data / "a" / "transforms.json"
+    meta = json.loads(path.read_text())
+    meta["frames"][3]["transform_matrix"][0][3] = 9e8
+    path.write_text(json.dumps(meta))
+    rows = {row.name: row for row in fit_chunk(ChunkJob(inventory, ("a", "b")))}
+    assert states(rows.values()) == {"a": "done", "b": "done"} and not rows["b"].reason
+    assert re.search(r"got '0003\.png' 9e\+08 from it; correct its pose, or leave it out", rows["a"].reason)
 
 
 def test_finished_scenes_are_left_alone_and_damaged_files_fitted_again(inventory):

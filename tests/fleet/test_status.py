@@ -55,6 +55,8 @@ def test_the_summary_has_means_of_what_is_done(table):
     assert table.summary() == (
         "2 of 5 scenes done (means: PSNR 25.00 dB, 1.5 s, 1,500 bytes a scene), 1 failed, 1 running, 1 waiting"
     )
+    table.update([SceneStatus("d", "done", seconds=3.0, bytes=3000)])
+    assert "(means: PSNR 25.00 dB of 2, 2.0 s, 2,000 bytes a scene)" in table.summary()
     assert StatusTable(table.path, ["a"]).summary() == "0 of 1 scenes done, 1 waiting"
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from nerfstudio.cameras.cameras import CameraType
 
 from latent_nerfstudio.data.layouts.image_files import ImageHeader
+from latent_nerfstudio.data.validation import words_of_outlier
 
 SPLITS = ("train", "val", "test")
 
@@ -55,6 +56,8 @@ class SceneFrames:
     """Transform from the original data to the saved poses, as `ns-process-data` records it."""
     applied_scale: float = 1.0
     """Scale from the original data to the saved poses."""
+    contradiction: str = ""
+    """Which entries of its camera file say different things of one camera, in words."""
 
     def __len__(self) -> int:
         return len(self.image_paths)
@@ -64,6 +67,12 @@ class SceneFrames:
         """Whether its files themselves name views for evaluation, or leave some out of training."""
         named = self.splits.get("val", ()) or self.splits.get("test", ())
         return bool(named) or 0 < len(self.splits.get("train", ())) < len(self)
+
+    @property
+    def doubts(self) -> list[str]:
+        """What looks wrong about its cameras, in words."""
+        names = [path.name for path in self.image_paths]
+        return [text for text in (self.contradiction, words_of_outlier(self.camera_to_worlds[:, :, 3], names)) if text]
 
     @property
     def widths(self) -> Int[np.ndarray, " views"]:

@@ -28,6 +28,13 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.reading import check_values, read_text
 from latent_nerfstudio.pictures import SUFFIXES
 
+INTRINSICS = ("fl_x", "fl_y", "cx", "cy", "x_fov", "y_fov", "camera_angle_x", "camera_angle_y")
+"""Entries of the file or of its frames."""
+
+SAME = 1e-3
+"""Difference of a frame's own intrinsics from those at the top of the file, as a share of these where they are above 1,
+up to which both say the same."""
+
 DISTORTION_KEYS = ("k1", "k2", "k3", "k4", "p1", "p2")
 """In the order of nerfstudio's `distortion_params`."""
 
@@ -127,6 +134,11 @@ def _find_images(
     return listed, absent
 
 
+def differ(top: float, own: float) -> bool:
+    """Whether intrinsics at the top of a file and in a frame are not the same."""
+    return not abs(own - top) <= SAME * max(1.0, abs(top))
+
+
 def shown(value: object, most: int = 60) -> str:
     """The first letters of a value, for a message; Python refuses to spell out numbers of thousands of digits."""
     try:
@@ -182,6 +194,7 @@ class CameraFile:
             absent=tuple(self.absent),
             applied_transform=applied,
             applied_scale=self.positive(self.meta.get("applied_scale", 1.0), "applied_scale"),
+            contradiction=self.contradiction(),
         )
 
     @property
@@ -228,6 +241,23 @@ class CameraFile:
             raise self.refuse(key, "a value at the top or in every frame", f"none for '{lacking[0]}'", "add the value")
         return np.array([self.number(f.entry[key], f"{key} of '{f.entry['file_path']}'") for f in self.listed])
 
+    def contradiction(self) -> str:
+        """Which frames have intrinsics of their own that those at the top, which hold as in Nerfstudio, contradict."""
+        tops = {key: self.meta[key] for key in INTRINSICS if key in self.meta}
+        if self.has_distortion and "distortion_params" not in self.meta:
+            tops.update({key: self.meta.get(key, 0.0) for key in DISTORTION_KEYS})
+        for key, value in tops.items():
+            top = self.number(value, key)
+            own = {frame.name: frame.entry.get(key) for frame in self.listed}
+            others = {name: n for name, n in own.items() if isinstance(n, (int, float)) and differ(top, n)}
+            if others:
+                name, number = next(iter(others.items()))
+                got = (
+                    f"{top:g} at its top, which holds as in Nerfstudio, and {number:g} of '{name}' ({len(others)} such)"
+                )
+                return problem(f"camera file, {key}", "one value a camera", got, "leave out what is wrong")
+        return ""
+
     # Intrinsics
 
     def image_sizes(self) -> Int[np.ndarray, "views 2"]:
@@ -242,6 +272,9 @@ class CameraFile:
             expected = f"{width} x {height} pixels (width x height), as {self.where} says"
             got = "{} x {}".format(*sizes[index])
             do = "use the images that the cameras were made for, or scale w, h, fl_x, fl_y, cx and cy with the images"
+            entry = self.listed[index].entry
+            if (entry.get("w"), entry.get("h")) == tuple(sizes[index]):
+                do = "leave out w, h and other intrinsics at the top of the file, which hold instead of its frames' own"
             if self.headers[index].orientation > 1:
                 got += f" as stored, which EXIF orientation {self.headers[index].orientation} has viewers turn"
                 do = "turn the images themselves and remove the tag, if the cameras were made for turned ones"
@@ -283,11 +316,15 @@ class CameraFile:
             raise self.refuse("camera_model", f"one of {', '.join(CAMERA_MODELS)}", shown(model), do)
         return CAMERA_MODELS[model]
 
+    @property
+    def has_distortion(self) -> bool:
+        """Whether distortion is at the top, and holds for all frames; nerfstudio does not look at k4 here."""
+        return any(key in self.meta for key in ("k1", "k2", "k3", "p1", "p2", "distortion_params"))
+
     def distortion(self) -> Float[np.ndarray, "views 6"]:
         """Distortion parameters in nerfstudio's order."""
-        # nerfstudio does not look at k4 here.
-        in_file = any(key in self.meta for key in ("k1", "k2", "k3", "p1", "p2", "distortion_params"))
-        rows = [self.distortion_row(source) for source in ([self.meta] if in_file else [f.entry for f in self.listed])]
+        sources = [self.meta] if self.has_distortion else [frame.entry for frame in self.listed]
+        rows = [self.distortion_row(source) for source in sources]
         return np.broadcast_to(np.array(rows).reshape(len(rows), 6), (len(self.listed), 6)).copy()
 
     def distortion_row(self, source: Mapping[str, Any]) -> list[float]:
