@@ -27,7 +27,7 @@ def fit(
     """Fits scenes against a shared bundle that stays as it is, and opens them.
 
     Args:
-        data: folder of scene folders, or one scene folder.
+        data: folder of scene folders, one scene folder, or its transforms.json.
         output: folder as `lns fit-scenes` writes it; the same call again goes on where the last one ended. None keeps
             the scenes in memory alone: `Scenes.save` writes them.
         bundle: `bundled`, a run that holds one, the bundle's folder, or a Hub id.
@@ -45,6 +45,9 @@ def fit(
             message names them, and the others are in the output folder.
         OSError: the output cannot be written.
     """
+    if not isinstance(data, (str, Path)):
+        do = "name one; lns.save_scene writes a scene of pictures and cameras"
+        raise ValueError(problem("data", "a folder of scenes", f"a {type(data).__name__}", do))
     if output is None:
         with TemporaryDirectory() as folder:
             fitted = fit(data, folder, bundle, scenes, steps, device, **settings)

@@ -22,7 +22,7 @@ class FitScenes(FitRequest):
     docs/numerous_scenes.md."""
 
     data: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
-    """Folder of scene folders, or one scene folder; `--data SOURCE` is the same."""
+    """Folder of scene folders, one scene folder, or its transforms.json; `--data SOURCE` is the same."""
     scenes: SceneNames = ()
 
     def main(self) -> None:

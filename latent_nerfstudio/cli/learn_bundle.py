@@ -25,5 +25,6 @@ class LearnBundle(BundleRequest):
         from latent_nerfstudio.method_configs.triplane import latent_triplane
 
         learn_bundle(self, ig_ae.config, latent_triplane.config)  # type: ignore[arg-type]
-        print((self.output / "report.md").read_text(encoding="utf-8"))
-        print(f"Bundle: {self.output / 'shared_bundle'}; use it with lns fit-scenes --bundle {self.output}")
+        output = self.output.expanduser()
+        print((output / "report.md").read_text(encoding="utf-8"))
+        print(f"Bundle: {output / 'shared_bundle'}; use it with lns fit-scenes --bundle {output}")

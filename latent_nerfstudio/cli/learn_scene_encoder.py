@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 import tyro
 
 from latent_nerfstudio.errors import check_least
-from latent_nerfstudio.files.places import check_folder
+from latent_nerfstudio.files.places import check_folder, data_folder
 
 
 @dataclass
@@ -48,7 +48,7 @@ class LearnSceneEncoder:
 
         training = EncoderTraining(self.steps, self.scenes_per_step, self.rays_per_scene, self.learning_rate, self.seed)
         folder = learn_scene_encoder(
-            self.data.expanduser().resolve(),
+            data_folder(self.data),
             self.bundle,
             self.output.expanduser().resolve(),
             training,

@@ -1,4 +1,6 @@
-"""Where something is to be written: what cannot be is refused before any work. None stands for a default place."""
+"""Paths as people give them: which folder data are in, and where something is to be written.
+
+What cannot be is refused before any work. None stands for a default place."""
 
 import os
 from pathlib import Path
@@ -8,6 +10,16 @@ from latent_nerfstudio.errors import problem
 
 ENDINGS = (".html", ".md", ".json", ".png", ".ply", ".glb", ".obj", ".mp4", ".gif", ".safetensors", ".zip")
 """Of files that are written here: a folder of such a name would be a mistake."""
+
+
+CAMERA_FILES = ("transforms.json", "transforms_train.json", "transforms_val.json", "transforms_test.json")
+"""By which a folder is known to be a scene; each stands for its folder."""
+
+
+def data_folder(data: Path) -> Path:
+    """The folder, from the root, of scenes or of the scene whose camera file is given."""
+    path = data.expanduser()
+    return (path.parent if path.name in CAMERA_FILES and path.is_file() else path).resolve()
 
 
 def check_folder(path: Optional[Path]) -> None:

@@ -10,11 +10,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.escaping import for_terminal
+from latent_nerfstudio.files.places import data_folder
 from latent_nerfstudio.files.replacing import sole_writer
 from latent_nerfstudio.fleet.fit_chunk import fit_chunk
 from latent_nerfstudio.fleet.plan import chunk_that_fits, find_names, plan_jobs, survey
 from latent_nerfstudio.fleet.request import FitRequest
-from latent_nerfstudio.fleet.settings import SHARDS, ChunkJob, Inventory, has_former_recipe, keep_settings, resolved
+from latent_nerfstudio.fleet.settings import SHARDS, ChunkJob, Inventory, keep_settings, resolved
 from latent_nerfstudio.fleet.status import FILE, SceneStatus, StatusTable, read_status
 from latent_nerfstudio.fleet.workers import Crew, FitFunction, crew_of
 from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 def fit_scenes(request: FitRequest, method: "LatentTrainerConfig") -> Iterator[StatusTable]:
     """Fits the scenes that are asked for and not finished by the config of `latent-triplane`; see `fit_inventory`."""
     request.check()
-    names, part = find_names(request.data.expanduser().resolve(), request.scenes), request.part()
+    names, part = find_names(data_folder(request.data), request.scenes), request.part()
     return fit_inventory(resolved(request, method), names if part is None else names[part[0] - 1 :: part[1]])
 
 
@@ -37,7 +38,7 @@ def fit_inventory(
     are, and at first."""
     bundle = read_shared_bundle(inventory.bundle)
     with crew_of(inventory.workers, inventory.gpus_per_task) as crew, only_fitter(inventory):
-        keep_settings(inventory.output, inventory.settings())
+        is_of_today = keep_settings(inventory.output, inventory.settings())
         table = StatusTable(inventory.place / FILE, names, costs_of(bundle), str(inventory.data))
         before, known = read_status(table.path)
         done, changed = survey(inventory, bundle, names, known)
@@ -45,7 +46,7 @@ def fit_inventory(
         table.update(done.values())
         yield table
         left = [row.name for row in table.rows.values() if row.state != "done"]
-        tell_replaced(inventory, bundle, len(left))
+        tell_replaced(inventory, bundle, len(left), is_of_today)
         size = inventory.chunk or chunk_that_fits(inventory, bundle, left, crew.free_bytes())
         with shown_progress(table) as bar:
             yield from fit_jobs(plan_jobs(inventory, left, size, crew.slots), table, bar, crew, function)
@@ -77,9 +78,9 @@ def check_changed(inventory: Inventory, before: str, changed: Sequence[str]) -> 
     tell(text + (f" and {len(changed) - 5} more" if len(changed) > 5 else ""))
 
 
-def tell_replaced(inventory: Inventory, bundle: SharedBundle, left: int) -> None:
+def tell_replaced(inventory: Inventory, bundle: SharedBundle, left: int, is_of_today: bool) -> None:
     """Says how the scenes that are left differ from finished ones, where the output was begun with a former version."""
-    if left and has_former_recipe(inventory.output):
+    if left and not is_of_today:
         text = "Begun with other learning rates: finished scenes stay, and the"
         tell(f"{text} {left} left learn at today's; give another --output to fit all at these")
     if left and bundle.hash != inventory.bundle_hash:

@@ -21,11 +21,12 @@ from latent_nerfstudio.data.sources import sources_hash
 from latent_nerfstudio.engine.trainer import LatentTrainer, LatentTrainerConfig, begin_afresh
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.hub import FILES, copy_files
+from latent_nerfstudio.files.places import data_folder
 from latent_nerfstudio.files.replacing import replacing_folder, sole_writer, write_text
 from latent_nerfstudio.fleet.inventory import fit_inventory
 from latent_nerfstudio.fleet.plan import find_names
 from latent_nerfstudio.fleet.request import BundleRequest, FitRequest
-from latent_nerfstudio.fleet.settings import EVAL_INTERVAL, enlarge_of, hash_for, keep_settings, resolved
+from latent_nerfstudio.fleet.settings import EVAL_INTERVAL, enlarge_of, hash_for, keep_settings, kept_settings, resolved
 from latent_nerfstudio.models.bundle_folder import AUTOENCODER, FOLDER
 from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
@@ -63,13 +64,13 @@ class BundleJob(BundleRequest):
         own["photos"] = None if self.photos is None else str(self.photos)
         scenes = {"train": list(self.train), "held_out": list(self.held_out)}
         sources = sources_hash(self.data, (*self.train, *self.held_out))
-        general = hash_for(self.general, self.output)
+        general = hash_for(self.general, kept_settings(self.output))
         return {"format": "learn-bundle-v1", "bundle": general, **scenes, **own, "sources": sources}
 
 
 def job_of(request: BundleRequest, joint_method: LatentTrainerConfig, fit_method: LatentTrainerConfig) -> BundleJob:
     """What is asked for as a job."""
-    data, general = request.data.expanduser().resolve(), read_shared_bundle(request.bundle)
+    data, general = data_folder(request.data), read_shared_bundle(request.bundle)
     if general.autoencoder["is_identity"]:
         do = "name another --bundle, such as bundled"
         raise ValueError(problem("bundle", "one with an autoencoder to begin with", "one of RGB", do))
@@ -170,7 +171,7 @@ def measure(job: BundleJob, bundle: Path, name: str) -> Dict[str, float]:
     places = job.output / "held_out"
     request = FitRequest(job.data, places / name, str(bundle), steps=MEASURED_STEPS, seed=job.seed)
     request.eval_interval, request.latent_cache = EVAL_INTERVAL, job.latent_cache
-    request.enlarge = enlarge_of(request, job.general, places / "general")
+    request.enlarge = enlarge_of(request, job.general, kept_settings(places / "general"))
     tables = list(fit_inventory(resolved(request, job.fit_method), job.held_out))
     return {row.name: row.psnr for row in tables[-1].rows.values() if row.psnr is not None}
 

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 from tqdm import tqdm
 
 from latent_nerfstudio.data.layouts import read_scene, scene_name
-from latent_nerfstudio.data.scenes_dataparser import find_scenes, select_scenes
+from latent_nerfstudio.data.scenes_dataparser import find_scenes, select_scenes, warn_of_left_out
 from latent_nerfstudio.data.sources import first_readable, folder_stamp, lies_within, scene_folder, source_hash
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fleet.settings import ChunkJob, Inventory
@@ -38,8 +38,12 @@ SHARE_OF_MEMORY = 0.5
 def find_names(data: Path, wanted: Sequence[str] = ()) -> List[str]:
     """Names of the wanted scenes of a folder, by default all, sorted; their files are not read."""
     if not data.is_dir():
-        raise FileNotFoundError(problem(data, "a folder of scenes", "no folder", "check the path"))
-    return [scene_name(folder) for folder in select_scenes(find_scenes(data), wanted, data)]
+        got, do = ("a file", "name its folder") if data.exists() else ("nothing there", "check the path")
+        raise FileNotFoundError(problem(data, "a folder of scenes", got, do))
+    found = find_scenes(data)
+    if not wanted:
+        warn_of_left_out(data, found)
+    return [scene_name(folder) for folder in select_scenes(found, wanted, data)]
 
 
 def survey(

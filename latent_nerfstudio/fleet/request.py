@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Optional, Tuple, Union, get_args
 import tyro
 
 from latent_nerfstudio.errors import check_least, problem
-from latent_nerfstudio.files.places import check_folder
+from latent_nerfstudio.files.places import check_folder, data_folder
 
 Precision = Literal["float16", "float32", "int8"]
 Device = Literal["cpu", "cuda"]
@@ -22,7 +22,7 @@ class FitRequest:
     """Scenes to fit, where to, and how."""
 
     data: Path
-    """Folder of scene folders, or one scene folder."""
+    """Folder of scene folders, one scene folder, or its transforms.json."""
     output: Path
     """Folder for scenes/NAME.safetensors, status.json, settings.json and logs/."""
     bundle: str = "bundled"
@@ -66,7 +66,7 @@ class FitRequest:
         check_folder(self.output.expanduser())
         check_least(self, chunk=1, steps=0, enlarge=1, rays_per_scene=1, eval_interval=2, seed=0)
         check_least(self, rgb_alignment_start=0, gpus_per_task=0)
-        if self.output.expanduser().resolve() == self.data.expanduser().resolve():
+        if self.output.expanduser().resolve() == data_folder(self.data):
             raise ValueError(problem("output", "another folder than that of the photos", self.output, "name one"))
         if self.workers != "ray":
             if not isinstance(self.workers, int):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 from latent_nerfstudio.data.scenes_dataparser import find_scenes, select_scenes
 from latent_nerfstudio.data.sources import longest_side
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.places import data_folder
 from latent_nerfstudio.files.reading import LARGEST_TEXT, read_json
 from latent_nerfstudio.files.replacing import write_text
 from latent_nerfstudio.fleet.request import FitRequest
@@ -102,32 +103,32 @@ def resolved(request: FitRequest, method: "LatentTrainerConfig") -> Inventory:
     if request.steps == 0 and encoder is None:
         do = "teach it one with lns learn-scene-encoder, or fit in --steps 300"
         raise ValueError(problem(f"bundle {request.bundle}", "a scene encoder, as --steps is 0", "none", do))
-    places = {"data": request.data.expanduser().resolve(), "output": request.output.expanduser().resolve()}
+    places = {"data": data_folder(request.data), "output": request.output.expanduser().resolve()}
+    kept = kept_settings(places["output"])
     name = request.bundle if request.bundle in BUNDLED_BUNDLES else str(bundle.folder.resolve())
-    enlarge = enlarge_of(request, bundle, places["output"])
+    enlarge = enlarge_of(request, bundle, kept)
     rays = RAYS * enlarge if request.rays_per_scene is None else request.rays_per_scene
     known = {**vars(request), **places, "bundle": name, "enlarge": enlarge, "rays_per_scene": rays}
-    return Inventory(**known, bundle_hash=hash_for(bundle, places["output"]), method=method)
+    return Inventory(**known, bundle_hash=hash_for(bundle, kept), method=method)
 
 
-def hash_for(bundle: SharedBundle, output: Path) -> str:
-    """The hash of a bundle or, of `bundled` in an output that was begun with another scene encoder of it, the former:
+def hash_for(bundle: SharedBundle, kept: Optional[Dict[str, Any]]) -> str:
+    """The hash of a bundle or, of `bundled` where an output's settings are of another scene encoder of it, the former:
     scenes look the same against both, so that those that are finished stay and all name one."""
-    begun = str((kept_settings(output) or {}).get("bundle"))
+    begun = str((kept or {}).get("bundle"))
     return begun if bundle.stands_for(begun) else bundle.hash
 
 
-def enlarge_of(request: FitRequest, bundle: SharedBundle, output: Path) -> int:
-    """Times that photos are enlarged: as asked for, or as for what is in the output already, or as usual."""
+def enlarge_of(request: FitRequest, bundle: SharedBundle, kept: Optional[Dict[str, Any]]) -> int:
+    """Times that photos are enlarged: as asked for, or as an output's settings tell, or as usual."""
     factor = bundle.autoencoder["downscale_factor"]
     if request.enlarge is not None:
         check_enlarge(request.enlarge, factor, "give another --enlarge")
         return request.enlarge
-    kept = kept_settings(output)
     times = None if kept is None else kept.get("enlarge", 1)
     if is_enlargement(times, factor):
         return times
-    data = request.data.expanduser().resolve()
+    data = data_folder(request.data)
     return bundle.usual_enlarge(longest_side(select_scenes(find_scenes(data), request.scenes, data)))
 
 
@@ -156,19 +157,14 @@ def kept_settings(output: Path) -> Optional[Dict[str, Any]]:
     return read_json(path, AGAIN, LARGEST_TEXT) if path.is_file() else None
 
 
-def has_former_recipe(output: Path) -> bool:
-    """Whether scenes of an output were fitted at other learning rates than they are today."""
-    kept = kept_settings(output)
-    return kept is not None and kept.get("recipe", 1) != RECIPE
-
-
-def keep_settings(output: Path, ours: Dict[str, Any]) -> None:
-    """Writes OUTPUT/settings.json, or makes sure that it says the same."""
+def keep_settings(output: Path, ours: Dict[str, Any]) -> bool:
+    """Writes OUTPUT/settings.json, or makes sure that it says the same; whether scenes were fitted there at today's
+    learning rates."""
     path, theirs = output / FILE, kept_settings(output)
     if theirs is None:
         write_text(path, json.dumps({**ours, "recipe": RECIPE}, indent=2))
-        return
-    theirs.pop("recipe", None)
+        return True
+    recipe = theirs.pop("recipe", 1)
     theirs = {**{name: ours[name] for name in LATER if name in ours}, **theirs}
     others = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
     if others:
@@ -177,3 +173,4 @@ def keep_settings(output: Path, ours: Dict[str, Any]) -> None:
         hint = " (the package's own bundles may change with an update)" if "bundle" in others else ""
         do = f"its scenes were fitted so: give the same{hint}, or another --output"
         raise ValueError(problem(path, expected, got, do))
+    return recipe == RECIPE

@@ -61,6 +61,13 @@ def test_an_inventory_with_a_broken_scene_and_its_repair(scenes, bundle, tmp_pat
     assert "3 of 3 scenes done" in capsys.readouterr().out
 
 
+def test_a_camera_file_stands_for_its_scene(scenes, bundle, tmp_path, capsys):
+    main(arguments(scenes / "a" / "transforms.json", tmp_path / "out", bundle, 2))
+    assert status_of(tmp_path / "out") == {"a": "done"}
+    refused = error_of(capsys, *arguments(scenes / "a" / "transforms.json", scenes / "a", bundle, 2))
+    assert "output: expected another folder than that of the photos" in refused
+
+
 def test_parts_of_the_scenes_that_are_asked_for_and_the_call_that_collects_them(scenes, bundle, tmp_path, capsys):
     output = tmp_path / "out"
     given = arguments(scenes, output, bundle, 2, "--scenes", "a", "c", "--precision", "int8", "--device", "cpu")
@@ -116,4 +123,4 @@ def test_what_cannot_work_is_refused_in_one_line_before_anything_is_written(
 
 def test_data_is_another_word_for_the_source(tmp_path, capsys):
     error = error_of(capsys, "fit-scenes", "--output", tmp_path / "out", "--data", tmp_path / "nowhere")
-    assert "nowhere: expected a folder of scenes, got no folder" in error
+    assert "nowhere: expected a folder of scenes, got nothing there" in error

@@ -52,8 +52,11 @@ def test_names_are_found_without_reading_a_scene(balls, tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "transforms.json").write_text("nothing")
     assert find_names(tmp_path) == ["broken", "good"]
-    with pytest.raises(FileNotFoundError, match="nowhere: expected a folder of scenes, got no folder; check the path"):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(FileNotFoundError, match="nowhere: expected a folder of scenes, got nothing there; check"):
         find_names(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="notes.txt: expected a folder of scenes, got a file; name its folder"):
+        find_names(tmp_path / "notes.txt")
     with pytest.raises(ValueError, match="expected scenes of .*, such as .*, got 'z'"):
         find_names(balls, ["z"])
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from inspect import unwrap
 
 import pytest
 import torch
@@ -41,6 +42,11 @@ def test_what_fails_is_named_and_the_others_are_kept(bundle, balls, tmp_path):
     assert not (tmp_path / "none").exists()
     with pytest.raises(ValueError, match="output: expected another folder than that of the photos"):
         lns.fit(balls, balls / ".." / balls.name, bundle, **FEW)
+
+
+def test_pictures_are_no_folder():
+    with pytest.raises(ValueError, match=r"data: expected a folder of scenes, got a list; name one; lns\.save_scene"):
+        unwrap(lns.fit)([torch.rand(8, 9, 3)])  # the types of arguments are checked in tests alone
 
 
 @pytest.mark.parametrize(
