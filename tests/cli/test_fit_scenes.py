@@ -64,6 +64,7 @@ def test_an_inventory_with_a_broken_scene_and_its_repair(scenes, bundle, tmp_pat
 def test_a_camera_file_stands_for_its_scene(scenes, bundle, tmp_path, capsys):
     main(arguments(scenes / "a" / "transforms.json", tmp_path / "out", bundle, 2))
     assert status_of(tmp_path / "out") == {"a": "done"}
+    capsys.readouterr()
     refused = error_of(capsys, *arguments(scenes / "a" / "transforms.json", scenes / "a", bundle, 2))
     assert "output: expected another folder than that of the photos" in refused
 
