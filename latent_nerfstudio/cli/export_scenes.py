@@ -51,6 +51,10 @@ class ExportScenes:
         from latent_nerfstudio.scene_files.sources import write_scenes
 
         check_free([*targets(output, names), *([self.planes] if self.planes else [])], self.overwrite)
+        failed = [name for name in names if name in run.training.get("failed", {})]
+        if failed:
+            named = ", ".join(failed[:5]) + (f" and {len(failed) - 5} more" if len(failed) > 5 else "")
+            print(f"Dropped while they were trained, and written as they were then: {named}")
         model = load_model(run)
         bundle = find_bundle(run, model)
         if bundle is None:
@@ -123,6 +127,7 @@ def scene_facts(run: "Run", model: "LatentModel", names: Sequence[str]) -> Dict[
     from importlib.metadata import version
 
     from latent_nerfstudio.api.loading import evaluated
+    from latent_nerfstudio.fleet.plan import DOUBT
     from latent_nerfstudio.scene_files.model_scenes import ENLARGED, SAMPLES
 
     training: Dict[str, Any] = {name: run.training[name] for name in ("steps",) if name in run.training}
@@ -138,7 +143,9 @@ def scene_facts(run: "Run", model: "LatentModel", names: Sequence[str]) -> Dict[
     psnr = {name: {"psnr": own["psnr"]} for name, own in measured.items() if "psnr" in own}
     views = view_facts(run, boxes)
     own = {name: {"box": boxes[name].tolist(), **psnr.get(name, {}), **views.get(name, {})} for name in names}
-    return {name: {**common, **own[name]} for name in names}
+    failed = run.training.get("failed", {})
+    doubts = {name: {DOUBT: f"dropped at step {failed[name]}: no finite numbers"} for name in names if name in failed}
+    return {name: {**common, **own[name], **doubts.get(name, {})} for name in names}
 
 
 def view_facts(run: "Run", boxes: Dict[str, "Tensor"]) -> Dict[str, Dict[str, Any]]:

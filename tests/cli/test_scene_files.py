@@ -126,6 +126,16 @@ def test_an_imported_run_needs_no_photos(frozen_run, two_balls, bundle, ffmpeg, 
     assert metrics["psnr"] > 45  # against views of its own, rounded to 8 bits
 
 
+def test_scenes_that_training_dropped_are_told(frozen_run, tmp_path, capsys):
+    run = shutil.copytree(frozen_run.parent, tmp_path / "run")
+    training = json.loads((run / "training.json").read_text())
+    (run / "training.json").write_text(json.dumps({**training, "failed": {"red": 7}}))
+    lns("export-scenes", run, "--output", tmp_path / "files")
+    assert "written as they were then: red\n" in capsys.readouterr().out
+    facts = {name: read_scene_file(tmp_path / "files" / f"{name}.safetensors").facts for name in ("red", "blue")}
+    assert "dropped at step 7" in facts["red"]["doubt"] and "doubt" not in facts["blue"]
+
+
 def test_a_run_that_trained_shared_parts_gets_a_bundle_of_its_own(latent_run, tmp_path):
     lns("export-scenes", latent_run, "--output", tmp_path / "files", "--precision", "float32")
     bundle = read_shared_bundle(str(tmp_path / "files"))
