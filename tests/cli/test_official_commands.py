@@ -134,27 +134,28 @@ def test_what_cannot_be_supported_says_so_in_one_line(latent_run, ffmpeg, tmp_pa
 
 
 def test_entry_points_are_light():
-    """They are loaded by every ns-* command of every method: no diffusers, and little time beyond nerfstudio's own; by
-    the dataparser no datamanager either."""
+    """They are loaded by every ns-* command of every method: no diffusers, and little of the time that nerfstudio's own
+    modules take; by the dataparser no datamanager either."""
     code = (
         "import sys, time\n"
         "from latent_nerfstudio.data.registration import scenes\n"
         "from nerfstudio.plugins.registry_dataparser import DataParserSpecification\n"
         "assert isinstance(scenes, DataParserSpecification) and scenes.description\n"
         "early = [m for m in sys.modules if 'datamanagers' in m or 'method_configs' in m]\n"
+        "begun = time.process_time()\n"
         "import nerfstudio.data.datamanagers.full_images_datamanager, nerfstudio.pipelines.base_pipeline\n"
         "import nerfstudio.engine.trainer, nerfstudio.configs.dataparser_configs\n"
         "import nerfstudio.model_components.ray_samplers, nerfstudio.field_components.mlp\n"
         "import nerfstudio.models.nerfacto, nerfstudio.models.tensorf, nerfstudio.models.vanilla_nerf\n"
         "start = time.process_time()\n"
         "from latent_nerfstudio.method_configs import igae, nerfs, triplane\n"
-        "print('seconds', time.process_time() - start)\n"
+        "print('share', (time.process_time() - start) / (start - begun))\n"
         "import nerfstudio.configs.method_configs as configs\n"
         "assert {'latent-triplane', 'triplane', 'ig-ae', 'latent-nerfacto'} <= set(configs.all_methods)\n"
         "heavy = {'diffusers', 'transformers', 'open3d', 'trimesh.ray'} & set(sys.modules)\n"
         "print('heavy', [*early, *heavy])\n"
     )
     done = call(Path(sys.executable).name, "-W", "ignore", "-c", code)
-    lines = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if line.startswith(("seconds", "heavy")))
+    lines = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if line.startswith(("share", "heavy")))
     assert lines["heavy"] == "[]"
-    assert float(lines["seconds"]) < 0.3
+    assert float(lines["share"]) < 0.1
