@@ -29,6 +29,8 @@ import tyro
 from common import Numbers, Results, number, preamble, set_split, table
 from PIL import Image, ImageDraw
 
+from latent_nerfstudio.errors import problem
+
 HELD_OUT_EVERY = 3
 SHUFFLED_WITH = 5
 
@@ -93,6 +95,8 @@ class FewPhotos:
     def main(self) -> None:
         """Measures and writes as the numbers come."""
         torch.set_num_threads(1)
+        if self.figure is not None and self.figure.resolve() == self.output.with_suffix(".png").resolve():
+            raise ValueError(problem("figure", "another file than that of the curves", self.figure, "name another"))
         results = Results(self.output, page, self.resume)
         with tempfile.TemporaryDirectory() as folder:
             for count in self.photos:
