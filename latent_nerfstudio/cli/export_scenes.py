@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
 
 from latent_nerfstudio.cli.words import Overwrite, Precision, RunFolder, SceneNames
-from latent_nerfstudio.files.places import check_folder_or_file
+from latent_nerfstudio.files.places import check_file, check_folder_or_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +31,7 @@ class ExportScenes:
 
     def main(self) -> None:
         check_folder_or_file(self.output, ".zip")
+        check_file(self.planes, ".safetensors", what="planes")
         from latent_nerfstudio.engine.runs import open_run
         from latent_nerfstudio.files.locks import locked
         from latent_nerfstudio.files.replacing import beside, sole_writer

@@ -33,24 +33,25 @@ def check_folder(path: Optional[Path]) -> None:
         raise ValueError(problem("output", "a folder", f"{path}, named as a file", "leave out its ending"))
 
 
-def check_file(path: Optional[Path], *endings: str) -> None:
-    """Refuses for a file another ending than these, what is a folder, or lies below a file."""
+def check_file(path: Optional[Path], *endings: str, what: str = "output") -> None:
+    """Refuses for a file another ending than these, what is a folder, or lies below a file; `what` is its name in the
+    message."""
     if path is None:
         return
     if path.suffix.lower() not in endings:
         expected = f"a {' or '.join(endings)} file"
-        raise ValueError(problem("output", expected, path, "change its ending"))
-    check_above(path)
+        raise ValueError(problem(what, expected, path, "change its ending"))
+    check_above(path, what)
     if path.is_dir():
-        raise IsADirectoryError(problem("output", "a file", f"the folder {path}", "name a file in it"))
+        raise IsADirectoryError(problem(what, "a file", f"the folder {path}", "name a file in it"))
 
 
-def check_above(path: Path) -> None:
+def check_above(path: Path, what: str = "output") -> None:
     """Refuses what lies below something else than a folder."""
     above = next((place for place in path.parents if os.path.lexists(place)), None)
     if above is not None and not above.is_dir():
         got = f"{path}, where {above} is none"
-        raise NotADirectoryError(problem("output", "a place below folders", got, "name another"))
+        raise NotADirectoryError(problem(what, "a place below folders", got, "name another"))
 
 
 def check_folder_or_file(path: Optional[Path], *endings: str) -> None:

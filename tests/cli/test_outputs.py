@@ -78,3 +78,12 @@ def test_a_folder_is_not_named_as_a_file(name, tmp_path, capsys):
     expected = f"output: expected a folder, got {output}, named as a file; leave out its ending"
     assert expected in refused(capsys, name, output)
     assert not output.exists()
+
+
+def test_a_file_beside_the_output_is_refused_by_its_own_name(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    below = tmp_path / "file" / "planes.safetensors"
+    said = error_of(capsys, "export-scenes", "x", "--output", tmp_path / "files", "--planes", below)
+    assert f"planes: expected a place below folders, got {below}" in said
+    said = error_of(capsys, "export-scenes", "x", "--output", tmp_path / "files", "--planes", tmp_path / "planes.png")
+    assert "planes: expected a .safetensors file" in said
