@@ -3,7 +3,7 @@
 import os
 import sys
 import warnings
-from typing import Any, Union
+from typing import Any, Callable, Sequence, Union
 
 from latent_nerfstudio.escaping import for_terminal
 
@@ -36,6 +36,12 @@ def check_least(owner: object, do: str = "raise it", **least: Union[int, float])
         value = getattr(owner, name)
         if value is not None and not value >= low:
             raise ValueError(problem(name, f"at least {low}", value, do))
+
+
+def few_of(things: Sequence[Any], most: int = 5, words: Callable[[Any], str] = str) -> str:
+    """The first of some things in words, and how many more there are."""
+    more = f" and {len(things) - most} more" if len(things) > most else ""
+    return ", ".join(map(words, things[:most])) + more
 
 
 def in_words(error: OSError, what: object, expected: str, got: str, do: str) -> OSError:

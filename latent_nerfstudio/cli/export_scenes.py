@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
 
 from latent_nerfstudio.cli.words import Overwrite, Precision, RunFolder, SceneNames
+from latent_nerfstudio.errors import few_of
 from latent_nerfstudio.files.places import check_file, check_folder_or_file
 
 if TYPE_CHECKING:
@@ -47,20 +48,20 @@ class ExportScenes:
     def write(self, run: "Run", output: Path, names: Sequence[str]) -> None:
         """The files, while nobody else writes there."""
         from latent_nerfstudio.files.replacing import check_free
+        from latent_nerfstudio.fleet.plan import DOUBT
         from latent_nerfstudio.scene_files.model_scenes import scene_files_of
         from latent_nerfstudio.scene_files.plane_images import write_plane_images
         from latent_nerfstudio.scene_files.sources import write_scenes
 
         check_free([*targets(output, names), *([self.planes] if self.planes else [])], self.overwrite)
-        failed = [name for name in names if name in run.training.get("failed", {})]
-        if failed:
-            named = ", ".join(failed[:5]) + (f" and {len(failed) - 5} more" if len(failed) > 5 else "")
-            print(f"Dropped while they were trained, and written as they were then: {named}")
         model = load_model(run)
         bundle = find_bundle(run, model)
         if bundle is None:
             bundle = new_bundle(run, model, output.with_suffix("") if is_archive(output) else output, self.overwrite)
         facts = scene_facts(run, model, names)
+        dropped = [name for name in names if DOUBT in facts[name]]
+        if dropped:
+            print(f"Dropped while they were trained, and written as they were then: {few_of(dropped)}")
         count = write_scenes(output, scene_files_of(model, bundle.hash, facts, names), self.precision)
         print(f"Wrote {len(names)} scene(s) to {output}: {count:,} bytes; shared bundle: {bundle.folder}")
         if self.planes is not None:

@@ -42,15 +42,12 @@ from latent_nerfstudio.data.layouts import (
     scene_name,
 )
 from latent_nerfstudio.data.validation import LARGEST, SMALLEST
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.errors import few_of, problem
 from latent_nerfstudio.names import check_known, check_names, take_name
 from latent_nerfstudio.pictures import SUFFIXES, read_silhouette
 
 READING_THREADS = 4
 """Threads that read files. A local disk gains little by them, a network disk much."""
-
-NAMED = 5
-"""Folders that a warning names at most."""
 
 PROBED_SCENES = 16
 """Scenes whose silhouettes are looked at: of more, this many evenly spaced ones."""
@@ -221,9 +218,8 @@ def warn_of_left_out(folder: Path, found: Sequence[Path]) -> None:
     inside, taken = subfolders(folder), {path.name for path in found}
     left = [] if list(found) == [folder] else [name for name in inside if name not in taken]
     if left:
-        named = ", ".join(f"'{name}' ({lack_of(folder / name)})" for name in left[:NAMED])
-        more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
-        warn(f"{len(left)} of {len(inside)} folders in {folder} are no scenes and left out: {named}{more}")
+        named = few_of(left, words=lambda name: f"'{name}' ({lack_of(folder / name)})")
+        warn(f"{len(left)} of {len(inside)} folders in {folder} are no scenes and left out: {named}")
 
 
 def lack_of(folder: Path) -> str:

@@ -11,7 +11,6 @@ from latent_nerfstudio.errors import problem
 ENDINGS = (".html", ".md", ".json", ".png", ".ply", ".glb", ".obj", ".mp4", ".gif", ".safetensors", ".zip")
 """Of files that are written here: a folder of such a name would be a mistake."""
 
-
 CAMERA_FILES = ("transforms.json", "transforms_train.json", "transforms_val.json", "transforms_test.json")
 """By which a folder is known to be a scene; each stands for its folder."""
 

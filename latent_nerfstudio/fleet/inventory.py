@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Dict, Iterator, Optional, Sequence, Tuple
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.errors import few_of, problem
 from latent_nerfstudio.escaping import for_terminal
 from latent_nerfstudio.files.places import data_folder
 from latent_nerfstudio.files.replacing import sole_writer
@@ -74,8 +74,7 @@ def check_changed(inventory: Inventory, before: str, changed: Sequence[str]) -> 
     if before and Path(before) != inventory.data and Path(before).is_dir():
         got = f"other pictures or cameras for {len(changed)} of them in {inventory.data}, such as '{changed[0]}'"
         raise ValueError(problem(inventory.output, f"the scenes of {before}", got, "give another --output"))
-    text = f"Fitted again, as their pictures or cameras have changed: {', '.join(changed[:5])}"
-    tell(text + (f" and {len(changed) - 5} more" if len(changed) > 5 else ""))
+    tell(f"Fitted again, as their pictures or cameras have changed: {few_of(changed)}")
 
 
 def tell_replaced(inventory: Inventory, bundle: SharedBundle, left: int, is_of_today: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List, Mapping, Tuple
 import torch
 from torch import Tensor, nn
 
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.errors import few_of, problem
 from latent_nerfstudio.files.hub import PICKLED
 from latent_nerfstudio.files.reading import check_header
 from latent_nerfstudio.latent_space.checks import AGAIN
@@ -99,8 +99,7 @@ def check_fit(vae: nn.Module, given: Shapes, where: object, all_known: bool = Fa
 
 def shown(names: List[Any]) -> str:
     """The first names of a list, in words."""
-    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return ", ".join(map(str, names[:NAMES_SHOWN])) + more if names else "nothing with names"
+    return few_of(names, NAMES_SHOWN) if names else "nothing with names"
 
 
 def load_vae(make: Callable[[Any], Any], settings: Mapping[str, Any], folder: Path, where: object) -> nn.Module:

@@ -10,7 +10,7 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 
 from latent_nerfstudio.data.latent_datamanager import LatentDataManager
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.errors import few_of, problem
 from latent_nerfstudio.latent_space.latent_space import to_device
 from latent_nerfstudio.models.latent_model import LatentModel
 
@@ -57,9 +57,8 @@ class SceneWatch:
         """Which of a step's scenes have an error that is not finite."""
         if not len(failing):
             return "in no scene's error, so in what is added to it"
-        names, rest = [self.names[i] for i in failing[:MAX_NAMED].tolist()], len(failing) - MAX_NAMED
-        more = f" and {rest} more" if rest > 0 else ""
-        return f"in {len(failing)} of the step's {len(scenes)} scenes: {', '.join(names)}{more}"
+        names = few_of(failing.tolist(), MAX_NAMED, self.names.__getitem__)
+        return f"in {len(failing)} of the step's {len(scenes)} scenes: {names}"
 
     @torch.no_grad()
     def fail(self, scenes: Int[Tensor, "failed"], step: int, term: str) -> None:
