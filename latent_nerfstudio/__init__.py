@@ -4,31 +4,11 @@
 package, and every ns-* command would wait for them.
 """
 
+# ruff: noqa: F403, F405
 from typing import TYPE_CHECKING, Any, List
 
 if TYPE_CHECKING:
-    from latent_nerfstudio.api import (
-        Bundle,
-        Codec,
-        LatentFile,
-        Pictures,
-        Ring,
-        Scenes,
-        camera_path,
-        depth_along_ray,
-        depth_along_z,
-        fit,
-        load,
-        load_autoencoder,
-        load_bundle,
-        look_at,
-        orbit,
-        read_latents,
-        render_latents,
-        save_pictures,
-        save_scene,
-        write_latents,
-    )
+    from latent_nerfstudio.api import *
 
 __version__ = "0.1.0"
 

@@ -17,7 +17,14 @@ from nerfstudio.cameras.cameras import Cameras, CameraType
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.reading import read_json
-from latent_nerfstudio.latent_space.cameras import as_cameras, check_pinhole, intrinsics_of, pinhole_directions, size_of
+from latent_nerfstudio.latent_space.cameras import (
+    as_cameras,
+    check_pinhole,
+    intrinsics_of,
+    pinhole_cameras,
+    pinhole_directions,
+    size_of,
+)
 from latent_nerfstudio.meshes.viewpoints import FOCAL_PER_WIDTH, frame_of, poses_towards
 from latent_nerfstudio.scene_files.views import MAX_SIDE, RADIUS_PER_SIDE
 
@@ -74,23 +81,16 @@ class Ring:
         return replace(self, height=height, width=width, focal=(self.focal[0] * across, self.focal[1] * down))
 
     def cameras(self, views: int) -> Cameras:
-        """So many cameras in the order of a walk that ends where it began.
-
-        Raises:
-            ValueError: no view at all.
-        """
+        """So many cameras, one or more, in the order of a walk that ends where it began."""
         return pinhole_cameras(self.walk(views), [self.focal], self.height, self.width)
 
     def walk(self, views: int) -> Float[np.ndarray, "views 4 4"]:
-        """The poses of `cameras`."""
+        """OpenGL camera-to-world matrices of `cameras`."""
         if views < 1:
             raise ValueError(problem("views", "at least 1", views, "try 60"))
         turns = np.arange(views) / views
         degrees = 360 * turns if self.sweep >= 360 else self.sweep / 2 * np.sin(2 * np.pi * turns)
-        return self.poses(np.radians(self.middle + degrees))
-
-    def poses(self, azimuths: Float[np.ndarray, " views"]) -> Float[np.ndarray, "views 4 4"]:
-        """OpenGL camera-to-world matrices of cameras at these azimuths, radians."""
+        azimuths = np.radians(self.middle + degrees)
         along, aside, up = frame_of(self.up)
         tilt = math.radians(self.elevation)
         level = np.cos(azimuths)[:, None] * along + np.sin(azimuths)[:, None] * aside
@@ -237,10 +237,9 @@ def ring_in_box(box: Float[torch.Tensor, "2 3"]) -> Ring:
     return Ring(as_point(box.mean(dim=0)), RADIUS_PER_SIDE * longest)
 
 
-def ring_of(cameras: Cameras, box: Optional[Float[torch.Tensor, "2 3"]] = None) -> Ring:
-    """The ring that suits a scene's own cameras, of which there are some: about what they look at, or the middle of
-    `box` where that is not one point within it, from their usual distance and elevation, with their lens; all of these
-    are medians."""
+def ring_of(cameras: Cameras, box: Float[torch.Tensor, "2 3"]) -> Ring:
+    """The ring that suits a scene's own cameras: about what they look at (`focus_of`), from their usual distance and
+    elevation, with their lens; all of these are medians."""
     poses = cameras.camera_to_worlds.double().cpu().numpy()
     up = up_of(poses)
     center = focus_of(poses, box)
@@ -274,22 +273,17 @@ def up_of(poses: Float[np.ndarray, "views 3 4"]) -> Float[np.ndarray, "3"]:
     return np.sign(mean[nearest]) * np.eye(3)[nearest]
 
 
-def focus_of(
-    poses: Float[np.ndarray, "views 3 4"], box: Optional[Float[torch.Tensor, "2 3"]]
-) -> Float[np.ndarray, "3"]:
+def focus_of(poses: Float[np.ndarray, "views 3 4"], box: Float[torch.Tensor, "2 3"]) -> Float[np.ndarray, "3"]:
     """The point nearest to all lines of sight, by least squares; the middle of the box where it lies outside of it or
     the lines are parallel."""
-    middle = np.zeros(3) if box is None else box.double().mean(dim=0).cpu().numpy()
+    low, high = box.double().cpu().numpy()
     sight, eyes = poses[:, :, 2], poses[:, :, 3]
     across = np.eye(3) - sight[:, :, None] * sight[:, None, :]
     matrix = across.sum(axis=0)
     if np.linalg.cond(matrix) > 1e4:
-        return middle
+        return (low + high) / 2
     point = np.linalg.solve(matrix, (across @ eyes[:, :, None]).sum(axis=0))[:, 0]
-    if box is None:
-        return point
-    low, high = box.double().cpu().numpy()
-    return point if bool(((point >= low) & (point <= high)).all()) else middle
+    return point if bool(((point >= low) & (point <= high)).all()) else (low + high) / 2
 
 
 def arc_of(azimuths: Float[np.ndarray, " views"]) -> Tuple[float, float]:
@@ -302,24 +296,6 @@ def arc_of(azimuths: Float[np.ndarray, " views"]) -> Tuple[float, float]:
         return 0.0, 360.0
     start, extent = ordered[(widest + 1) % len(ordered)], 360.0 - gaps[widest]
     return float(np.mod(start + extent / 2, 360.0)), float(extent)
-
-
-def pinhole_cameras(
-    poses: Float[np.ndarray, "views 4 4"], focal: Sequence[Tuple[float, float]], height: int, width: int
-) -> Cameras:
-    """Cameras of one size whose axis goes through the middle of the picture, from OpenGL camera-to-world matrices and
-    the focal lengths along x and y, pixels, of each or of all."""
-    lengths = torch.tensor(list(focal), dtype=torch.float32).expand(len(poses), 2)
-    return Cameras(
-        camera_to_worlds=torch.tensor(poses[:, :3], dtype=torch.float32),
-        fx=lengths[:, :1].clone(),
-        fy=lengths[:, 1:].clone(),
-        cx=width / 2,
-        cy=height / 2,
-        width=width,
-        height=height,
-        camera_type=CameraType.PERSPECTIVE,
-    )
 
 
 def walk_together(rings: Sequence[Ring], views: int) -> Cameras:

@@ -52,16 +52,16 @@ class Codec:
     @property
     def scaling_factor(self) -> float:
         """What diffusers' pipelines multiply raw latents by; 1 where the autoencoder names none."""
-        return float(self._setting("scaling_factor") or 1.0)
+        return self._setting("scaling_factor", 1.0)
 
     @property
     def shift_factor(self) -> float:
         """What they subtract before that; 0 where the autoencoder names none."""
-        return float(self._setting("shift_factor") or 0.0)
+        return self._setting("shift_factor", 0.0)
 
-    def _setting(self, name: str) -> Any:
-        vae = getattr(self.autoencoder, "vae", None)
-        return None if vae is None else getattr(vae.config, name, None)
+    def _setting(self, name: str, default: float) -> float:
+        config = getattr(getattr(self.autoencoder, "vae", None), "config", None)
+        return float(getattr(config, name, None) or default)
 
     @property
     def device(self) -> torch.device:
@@ -99,15 +99,16 @@ class Codec:
         Raises:
             ValueError: latents of another shape, or of other channels than the autoencoder's.
         """
+        expected = f"[n, {self.num_channels}, h, w]"
         try:
             batch = torch.as_tensor(latents).float()
         except (TypeError, ValueError, RuntimeError) as error:
             got, do = f"a {type(latents).__name__}", "give a tensor or an array"
-            raise ValueError(problem("latents", f"[n, {self.num_channels}, h, w]", got, do)) from error
+            raise ValueError(problem("latents", expected, got, do)) from error
         batch = batch[None] if batch.ndim == 3 else batch
         if batch.ndim != 4 or batch.shape[1] != self.num_channels or not batch.numel():
-            got, do = f"{list(batch.shape)}", "take the autoencoder that they come from"
-            raise ValueError(problem("latents", f"[n, {self.num_channels}, h, w]", got, do))
+            do = "take the autoencoder that they come from"
+            raise ValueError(problem("latents", expected, list(batch.shape), do))
         rows, columns = (side * self.downscale_factor for side in batch.shape[2:])
         height, width = height or rows, width or columns
         if latent_size(height, width, self.downscale_factor) != tuple(batch.shape[2:]):
@@ -122,18 +123,16 @@ class Codec:
     def save(self, folder: Union[str, Path]) -> Path:
         """Writes the autoencoder in diffusers format, whole or not at all: `AutoencoderKL.from_pretrained` reads it.
 
-        Returns:
-            The folder.
-
         Raises:
             ValueError: the identity, which is no autoencoder of diffusers.
             FileExistsError: the folder holds something else than an autoencoder.
         """
         if self.autoencoder.is_identity:
             raise ValueError(problem("autoencoder", "one of diffusers", "the identity", "there is nothing to save"))
-        with replacing_folder(Path(folder).expanduser(), FILES["autoencoder"]) as writing:
+        place = Path(folder).expanduser()
+        with replacing_folder(place, FILES["autoencoder"]) as writing:
             save_vae(self.autoencoder.vae, writing)
-        return Path(folder).expanduser()
+        return place
 
     def __repr__(self) -> str:
         kind = "identity" if self.autoencoder.is_identity else type(self.autoencoder.vae).__name__
@@ -180,8 +179,7 @@ def as_batch(pictures: Images) -> Float[Tensor, "n height width 3"]:
     batch = as_float(given)
     batch = batch[None] if batch.ndim == 3 else batch
     if batch.ndim != 4 or batch.shape[-1] != 3 or not batch.numel():
-        got = f"{list(given.shape)}"
-        raise ValueError(problem("pictures", "[n, height, width, 3]", got, "put channels last"))
+        raise ValueError(problem("pictures", "[n, height, width, 3]", list(given.shape), "put channels last"))
     return batch
 
 

@@ -30,10 +30,8 @@ NEAREST = 2.0
 
 
 def framed(scenes: Scenes, names: Sequence[str], ring: Optional[Ring] = None) -> Ring:
-    """A ring about the middle of what is there in scenes, with the lens that shows all of it from all around.
-
-    It begins with `ring`, or the first scene's, and is left so where a scene has no outline, as it fills the pictures
-    with its surroundings."""
+    """A ring about the middle of what is there in scenes, with the lens that shows all of it from all around; `ring`,
+    or the first scene's, where a scene has no outline, as it fills the pictures with its surroundings."""
     ring = ring or scenes.ring(names[0])
     parts = [outline(scenes, name, ring) for name in names]
     found = [part for part in parts if part is not None]

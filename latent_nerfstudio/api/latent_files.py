@@ -19,7 +19,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from latent_nerfstudio.api.codec import Codec
 from latent_nerfstudio.api.scenes import Scene, Scenes
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.reading import check_header, parse_json
@@ -63,16 +62,6 @@ class LatentFile:
     """Where the pictures were taken from, of their size."""
 
 
-def encoder_facts(codec: Codec) -> Dict[str, Any]:
-    """What a file says of the autoencoder of its latents."""
-    return {
-        "encoder_hash": codec.autoencoder.encoder_hash(),
-        "downscale_factor": codec.downscale_factor,
-        "scaling_factor": codec.scaling_factor,
-        "shift_factor": codec.shift_factor,
-    }
-
-
 def render_latents(scenes: Scenes, scene: Scene, cameras: Cameras, name: str = "") -> LatentFile:
     """What cameras see of a scene as raw latents, with all that decoding and learning them again takes.
 
@@ -81,28 +70,19 @@ def render_latents(scenes: Scenes, scene: Scene, cameras: Cameras, name: str = "
         scene: its name, or a view from `Scenes.blend` or `Scenes.part`.
         cameras: of one size.
         name: of the scene, where it is a view.
-
-    Raises:
-        ValueError: an unknown scene, or cameras of several sizes.
     """
     latents = scenes.latents(scene, cameras)
     height, width = scenes.rendered_size(cameras)
     seen = resized_cameras(cameras.reshape((-1,)).to("cpu"), height, width)
-    shown = scene if isinstance(scene, str) else name
-    known = (height, width, shown, scenes.source, encoder_facts(scenes.codec), scenes.box_of(scene))
+    codec, shown = scenes.codec, scene if isinstance(scene, str) else name
+    encoder = {name: getattr(codec, name) for name in ("downscale_factor", "scaling_factor", "shift_factor")}
+    encoder["encoder_hash"] = codec.autoencoder.encoder_hash()
+    known = (height, width, shown, scenes.source, encoder, scenes.box_of(scene))
     return LatentFile(latents, *known, cameras=seen if is_pinhole(seen) else None)
 
 
 def write_latents(path: Path, file: LatentFile, precision: Precision = "float32") -> int:
-    """Writes latents, whole or not at all.
-
-    Args:
-        path: where to, .safetensors.
-        file: what to write.
-        precision: of the latents.
-
-    Returns:
-        Bytes written.
+    """Writes latents as .safetensors, whole or not at all, and returns the number of bytes.
 
     Raises:
         ValueError: numbers that the precision does not hold.
@@ -152,11 +132,9 @@ def read_latents(path: Union[str, Path]) -> LatentFile:
 def check_shape(shape: Any, path: Path) -> None:
     """Refuses what is no batch of latents, before it is read."""
     sizes = list(shape or [])
-    good = len(sizes) == 4 and all(sizes) and sizes[1] <= MAX_CHANNELS and max(sizes[2:]) <= MAX_SIDE
-    if not good:
-        got = "none" if shape is None else f"{sizes}"
+    if not (len(sizes) == 4 and all(sizes) and sizes[1] <= MAX_CHANNELS and max(sizes[2:]) <= MAX_SIDE):
         do = "name a file of lns render-latents, or one with latents as diffusers has them"
-        raise ValueError(problem(path, "`latents` [n, C, h, w]", got, do))
+        raise ValueError(problem(path, "`latents` [n, C, h, w]", "none" if shape is None else sizes, do))
 
 
 def load_said(text: Any, path: Path) -> Dict[str, Any]:

@@ -50,13 +50,10 @@ def load(source: Source, bundle: Optional[Source] = None, device: Optional[str] 
         ConnectionError: a Hub id that is neither cached nor within reach.
     """
     path, place = Path(source).expanduser(), device_of(device)
-    if is_run(path):
-        scenes = run_scenes(path)
-    else:
-        if not path.exists() and not is_hub_id(str(source)):
-            expected = "a run, scene files, an archive of them or a Hub id (owner/name)"
-            raise FileNotFoundError(problem(source, expected, "nothing there", "check the path"))
-        scenes = file_scenes(resolve(str(source), "scenes"), str(source), bundle)
+    if not is_run(path) and not path.exists() and not is_hub_id(str(source)):
+        expected = "a run, scene files, an archive of them or a Hub id (owner/name)"
+        raise FileNotFoundError(problem(source, expected, "nothing there", "check the path"))
+    scenes = run_scenes(path) if is_run(path) else file_scenes(str(source), bundle)
     scenes.model.to(place)
     return scenes
 
@@ -81,8 +78,9 @@ def run_scenes(path: Path) -> Scenes:
     except (OSError, ValueError, AssertionError) as error:  # Nerfstudio's own readers assert
         cameras = error
     model = load_model(run, checkpoint, None if isinstance(cameras, Exception) else cameras)
-    measured = evaluated(run.folder / "eval.json", run.scenes())
-    facts = {name: {"method": run.method, **measured.get(name, {})} for name in run.scenes()}
+    names = run.scenes()
+    measured = evaluated(run.folder / "eval.json", names)
+    facts = {name: {"method": run.method, **measured.get(name, {})} for name in names}
     return Scenes(model, str(path), training=cameras, facts=facts, title=run.config.experiment_name)
 
 
@@ -100,13 +98,16 @@ def evaluated(path: Path, names: Sequence[str]) -> Dict[str, Dict[str, float]]:
     return facts
 
 
-def file_scenes(path: Path, source: str, bundle: Optional[Source]) -> Scenes:
+def file_scenes(source: str, bundle: Optional[Source]) -> Scenes:
     """The scenes of files, against their bundle."""
+    path = resolve(source, "scenes")
     if path.is_file() and path.suffix not in (SUFFIX, ARCHIVE_SUFFIX):
         expected = f"a run's config.yml, a scene file ({SUFFIX}) or an archive ({ARCHIVE_SUFFIX})"
         raise ValueError(problem(path, expected, "another file", "name one of these"))
     if path.is_dir() and not any(path.rglob(f"*{SUFFIX}")):
-        refuse_folder(path)
+        runs = sorted(config.parent for config in (*path.glob("*/config.yml"), *path.glob("*/*/config.yml")))
+        do = f"name {runs[-1]}" if runs else "check the path"
+        raise FileNotFoundError(problem(path, f"a run (config.yml) or scene files (NAME{SUFFIX})", "neither", do))
     first = next(read_scenes_from([path]))
     shared = read_shared_bundle(str(bundle)) if bundle is not None else find_bundle(path, source, first)
     facts = facts_by_name(progress(read_scenes_from([path], shared), "Reading scenes"), shared, source)
@@ -124,13 +125,6 @@ def ring_of_facts(model: LatentModel, scene: int, facts: Dict[str, Any], bundle:
     rig = cameras_from_facts(facts, bundle, model.scene_names[scene], model.placements[scene].scale)
     center = as_point(model.box_of(scene).mean(dim=0))
     return Ring(center, rig.radius, ELEVATION, height=rig.height, width=rig.width, focal=(rig.fx, rig.fy))
-
-
-def refuse_folder(folder: Path) -> None:
-    """Says what a folder without scenes lacks, and names a run in it, if there is one."""
-    runs = sorted(path.parent for path in (*folder.glob("*/config.yml"), *folder.glob("*/*/config.yml")))
-    do = f"name {runs[-1]}" if runs else "check the path"
-    raise FileNotFoundError(problem(folder, f"a run (config.yml) or scene files (NAME{SUFFIX})", "neither", do))
 
 
 def find_bundle(path: Path, source: str, scene: SceneFile) -> SharedBundle:

@@ -59,10 +59,10 @@ def mesh(scenes: Any, name: str, resolution: int = 128, level: Optional[float] =
     sides = box[1] - box[0]
     level = math.log(2) / (THICKNESS * float(sides.max())) if level is None else level
     density = density_grid(scenes, name, resolution)
-    if not float(density.max()) > level > float(density.min()):
-        got = f"{float(density.min()):.3g} to {float(density.max()):.3g}"
-        expected = f"density on both sides of {level:.3g}"
-        raise ValueError(problem(f"scene {name!r}", expected, got, "choose another --level"))
+    low, high = float(density.min()), float(density.max())
+    if not low < level < high:
+        expected, do = f"density on both sides of {level:.3g}", "choose another --level"
+        raise ValueError(problem(f"scene {name!r}", expected, f"{low:.3g} to {high:.3g}", do))
     # A shell of empty space closes what the box cuts.
     padded = np.pad(density, 1)
     spacing = sides / (np.array(density.shape) - 1)
@@ -74,10 +74,8 @@ def mesh(scenes: Any, name: str, resolution: int = 128, level: Optional[float] =
 
 
 def save_mesh(surface: Any, path: Union[str, Path]) -> Path:
-    """Writes a mesh as GLB, PLY or OBJ, whole or not at all.
-
-    glTF's y axis points up, Nerfstudio's z axis does: a GLB is turned so, and its colours are linear, as glTF has them.
-    """
+    """Writes a mesh as GLB, turned to have y up and with linear colours, as glTF has them, as PLY or as OBJ; whole or
+    not at all."""
     path = Path(path).expanduser()
     check_file(path, *SUFFIXES)
     if path.suffix.lower() == ".glb":

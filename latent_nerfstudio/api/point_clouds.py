@@ -43,11 +43,7 @@ class PointCloud:
         return len(self.positions)
 
     def save(self, path: Union[str, Path]) -> Path:
-        """Writes a binary PLY with vertices `x y z red green blue alpha`, whole or not at all.
-
-        Raises:
-            ValueError: another ending than .ply.
-        """
+        """Writes a binary PLY, ending `.ply`, with vertices `x y z red green blue alpha`, whole or not at all."""
         import trimesh
 
         path = Path(path).expanduser()

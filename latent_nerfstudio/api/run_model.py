@@ -53,10 +53,8 @@ def read_checkpoint(run: Run) -> Checkpoint:
 
 
 def load_model(run: Run, checkpoint: Optional[Checkpoint] = None, cameras: Optional[Cameras] = None) -> LatentModel:
-    """The model of a run's latest checkpoint, on the host, for evaluation.
-
-    Its data are only read where the NeRF inside keeps no scene box in checkpoints. From the size of its training
-    `cameras` on pictures are enlarged, see `max_render_height`."""
+    """The model of a run's latest checkpoint, on the host, for evaluation; its data are only read where the NeRF inside
+    keeps no scene box in checkpoints. From the size of training `cameras` on pictures are enlarged."""
     config: Any = run.config.pipeline.model
     checkpoint = checkpoint or read_checkpoint(run)
     state, box = checkpoint.state, checkpoint.box
@@ -74,17 +72,14 @@ def load_model(run: Run, checkpoint: Optional[Checkpoint] = None, cameras: Optio
         model.load_state_dict(state)
     except RuntimeError as error:
         expected = f"the weights of {len(model.scene_names)} scenes of this model"
-        got, do = f"others ('{error}')", "restore the data and the autoencoder that it was trained on"
-        raise ValueError(problem(checkpoint.path, expected, " ".join(got.split()), do)) from error
+        got, do = " ".join(str(error).split()), "restore the data and the autoencoder that it was trained on"
+        raise ValueError(problem(checkpoint.path, expected, f"others ('{got}')", do)) from error
     return model
 
 
 def training_cameras(run: Run, box: Optional[Float[Tensor, "2 3"]]) -> Cameras:
     """The training cameras of a run of any method as its NeRF sees them, each with its `scene_index`; no picture is
-    read.
-
-    They are in the run's folder; those of older runs are read from the data, in the scene box of the checkpoint, which
-    else may be carved from pictures."""
+    read. They are in the run's folder; those of older runs come from the data, in the scene box of the checkpoint."""
     if (run.folder / CAMERAS).is_file():
         return read_cameras(run.folder / CAMERAS)
     manager: Any = run.config.pipeline.datamanager

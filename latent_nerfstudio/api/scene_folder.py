@@ -35,19 +35,16 @@ def save_scene(
         cameras: n perspective cameras of that size.
         box: scene box, world units.
 
-    Returns:
-        The folder.
-
     Raises:
         ValueError: cameras that are not those of the pictures.
         FileExistsError: the folder holds something else.
         OSError: there is no room, or the folder cannot be written to.
     """
-    batch, flat = as_batch(pictures), as_cameras(cameras).to("cpu")
+    folder, batch, flat = Path(folder).expanduser(), as_batch(pictures), as_cameras(cameras).to("cpu")
     check_fit(batch, flat)
     names = [f"images/{index:04d}.png" for index in range(len(batch))]
-    with replacing_folder(Path(folder).expanduser(), NAMES) as writing:
-        check_own(Path(folder).expanduser())
+    with replacing_folder(folder, NAMES) as writing:
+        check_own(folder)
         (writing / "images").mkdir()
         for name, picture in zip(names, as_bytes(batch), strict=True):
             Image.fromarray(picture).save(writing / name)
@@ -55,15 +52,11 @@ def save_scene(
         each = [pinhole(int(width), int(height), *lens) for width, height, *lens in lenses]
         frames = frames_of(names, flat.camera_to_worlds.double().numpy(), each)
         write_camera_file(writing, frames, **MARK, **({} if box is None else {"aabb": box.tolist()}))
-    return Path(folder).expanduser()
+    return folder
 
 
 def check_own(folder: Path) -> None:
-    """Refuses to replace a scene that `save_scene` did not write: its photos may be the only ones.
-
-    Raises:
-        FileExistsError: such a scene.
-    """
+    """Refuses to replace a scene that `save_scene` did not write: its photos may be the only ones."""
     path = folder / "transforms.json"
     try:
         said = read_json(path, most=LARGEST_TEXT, finite=False)

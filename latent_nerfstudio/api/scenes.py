@@ -72,11 +72,7 @@ class Pictures:
     def save(self, folder: Union[str, Path]) -> List[Path]:
         """Writes everything into a folder, which is made if it is not there: the colours as 0000.png and so on;
         `depth.npy` and `accumulation.npy` [n, H, W], float32; and `latents.safetensors`, raw latents, which
-        `lns decode-latents` and `read_latents` take.
-
-        Returns:
-            The files.
-        """
+        `lns decode-latents` and `read_latents` take. Returns the files."""
         paths, place = save_pictures(folder, self.rgb), Path(folder).expanduser()
         for name in ("depth", "accumulation"):
             paths.append(place / f"{name}.npy")
@@ -89,14 +85,8 @@ class Pictures:
 
 
 def save_pictures(folder: Union[str, Path], pictures: Float[Tensor, "n height width 3"]) -> List[Path]:
-    """Writes pictures in [0, 1] as 0000.png and so on into a folder, which is made if it is not there.
-
-    Returns:
-        The files.
-
-    Raises:
-        FileExistsError: a file has the folder's name.
-    """
+    """Writes pictures in [0, 1] as 0000.png and so on into a folder, which is made if it is not there, and returns
+    the files. Raises FileExistsError where a file has the folder's name."""
     place = Path(folder).expanduser()
     if place.is_file():
         raise FileExistsError(problem(place, "a folder, or nothing there", "a file", "name another"))
@@ -110,6 +100,10 @@ def save_pictures(folder: Union[str, Path], pictures: Float[Tensor, "n height wi
 
 class Scenes:
     """Learned scenes of a run, of scene files, of an archive or of the Hub; `load` makes them.
+
+    All that takes a scene raises ValueError for an unknown one, and names the nearest; `blend`, `part`, `planes`,
+    `weights`, `density`, `mesh` and `save` do for a NeRF without tri-planes, and what takes cameras for those of
+    several sizes.
 
     Args:
         model: what renders them.
@@ -165,11 +159,7 @@ class Scenes:
         return self.model.scene_box.aabb.detach().float().cpu()
 
     def box_of(self, scene: Scene) -> Float[Tensor, "2 3"]:
-        """The box of a scene in its own units; it may have been moved and scaled into the bundle's.
-
-        Raises:
-            ValueError: an unknown scene.
-        """
+        """The box of a scene in its own units; it may have been moved and scaled into the bundle's."""
         return self.model.box_of(self.view(scene).scene)
 
     @cached_property
@@ -178,11 +168,7 @@ class Scenes:
         return Codec(self.model.latent_space.autoencoder)
 
     def index(self, name: str) -> int:
-        """The place of a scene.
-
-        Raises:
-            ValueError: there is no such scene; the message names the nearest.
-        """
+        """The place of a scene."""
         check_known([name], self.names, self.source)
         return self.model.scene_names.index(name)
 
@@ -190,7 +176,7 @@ class Scenes:
         """The training cameras of a scene.
 
         Raises:
-            ValueError: an unknown scene, or scenes that came without their data.
+            ValueError: scenes that came without their data.
             OSError: the data are no longer there.
         """
         index = self.index(name)
@@ -207,11 +193,7 @@ class Scenes:
 
     def ring(self, name: str) -> Ring:
         """How to walk around a scene: about what its training cameras look at, from as far and as high, with their
-        lens; about the scene box where they are not known.
-
-        Raises:
-            ValueError: an unknown scene.
-        """
+        lens; about the scene box where they are not known."""
         box = self.box_of(name)
         if name not in self._rings:
             known = isinstance(self._training, Cameras)
@@ -225,32 +207,16 @@ class Scenes:
             name: the scene.
             views: number of cameras.
             size: height of the pictures, pixels; by default that of the training pictures.
-
-        Raises:
-            ValueError: an unknown scene, or a number out of its range.
         """
         return self.ring(name).resized(size).cameras(views)
 
     def blend(self, first: str, second: str, share: float = 0.5) -> SceneView:
-        """Two scenes in one: their micro planes and scene weights interpolated.
-
-        Args:
-            first: scene at share 0.
-            second: scene at share 1.
-            share: of the second, in [0, 1].
-
-        Raises:
-            ValueError: an unknown scene, a share out of its range, or a NeRF whose scenes share nothing.
-        """
+        """Two scenes in one: their micro planes and scene weights interpolated; `share`, in [0, 1], is the second's."""
         field_of(self.model)
         return SceneView(self.index(first), self.index(second), share)
 
     def part(self, name: str, parts: str = "macro", base_plane: int = 0) -> SceneView:
-        """One kind of a scene's planes alone: `macro`, `micro`, or one `base plane`.
-
-        Raises:
-            ValueError: an unknown scene, or planes that this model does not have.
-        """
+        """One kind of a scene's planes alone: `macro`, `micro`, or one `base plane`, of those that the model has."""
         known = field_of(self.model).parts
         if parts not in known:
             raise ValueError(problem("parts", f"one of {', '.join(known)}", repr(parts), "choose one of these"))
@@ -262,28 +228,17 @@ class Scenes:
         Args:
             scene: its name, or a view from `blend` or `part`.
             cameras: one or more of one size, from `orbit`, `cameras`, `camera_path` or made by hand.
-
-        Raises:
-            ValueError: an unknown scene, or cameras of several sizes.
         """
         check_one_size(cameras)
         return self.render_each([scene] * cameras.size, cameras)
 
     def render_each(self, scenes: Sequence[Scene], cameras: Cameras) -> Pictures:
-        """As `render`, each camera in a scene of its own: frames of a video that blends, many scenes from one side.
-
-        Raises:
-            ValueError: an unknown scene, cameras of several sizes, or another number of scenes than of cameras.
-        """
+        """As `render`, each camera in a scene of its own: frames of a video that blends, many scenes from one side."""
         parts = progress(self.stream(scenes, cameras), "Rendering", -(-len(scenes) // AT_ONCE))
         return joined(list(parts))
 
     def stream(self, scenes: Sequence[Scene], cameras: Cameras) -> Iterator[Pictures]:
-        """As `render_each`, a few pictures at a time: what a long video needs.
-
-        Raises:
-            ValueError: see `render_each`, before anything is rendered.
-        """
+        """As `render_each`, a few pictures at a time: what a long video needs. What is wrong is refused before any."""
         check_one_size(cameras)
         views, flat = [self.view(scene) for scene in scenes], cameras.reshape((-1,))
         if len(views) != len(flat):
@@ -304,13 +259,7 @@ class Scenes:
     def latents(self, scene: Scene, cameras: Cameras) -> Float[Tensor, "n channels latent_height latent_width"]:
         """Raw latents of what cameras see, un-normalised, in the autoencoder's convention: `vae.decode(latents)` of the
         same autoencoder shows them, and a diffusers pipeline works on `(latents - shift_factor) * scaling_factor`, both
-        of `codec`.
-
-        Pictures that would be taller than the training ones are not: see `rendered_size`.
-
-        Raises:
-            ValueError: an unknown scene, or cameras of several sizes.
-        """
+        of `codec`. Pictures that would be taller than the training ones are not: see `rendered_size`."""
         return self.render(scene, cameras).raw_latent
 
     def rendered_size(self, cameras: Cameras) -> Tuple[int, int]:
@@ -319,29 +268,17 @@ class Scenes:
         return self.model.renderer.rendered_size(as_cameras(cameras)[:1])
 
     def planes(self, scene: Scene) -> Float[Tensor, "3 features rows cols"]:
-        """The composed planes of a scene, XY, XZ and YZ: its micro planes, then its macro planes sum_i W_s^i B_i.
-
-        Raises:
-            ValueError: an unknown scene, or a NeRF without tri-planes.
-        """
+        """The composed planes of a scene, XY, XZ and YZ: its micro planes, then its macro planes sum_i W_s^i B_i."""
         with torch.no_grad():
             return field_of(self.model).view_planes([self.view(scene)])[0].float().cpu()
 
     def weights(self, name: str) -> Float[Tensor, "bases"]:
-        """The scene weights W_s; empty where scenes share no base planes.
-
-        Raises:
-            ValueError: an unknown scene, or a NeRF without tri-planes.
-        """
+        """The scene weights W_s; empty where scenes share no base planes."""
         table = field_of(self.model).scene_weights
         return torch.zeros(0) if table is None else table[self.index(name)].detach().float().cpu()
 
     def density(self, name: str, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points"]:
-        """Density, a unit of length, of a scene at points in world units, on the host; 0 outside of the scene box.
-
-        Raises:
-            ValueError: an unknown scene, or a NeRF without tri-planes.
-        """
+        """Density, a unit of length, of a scene at points in world units, on the host; 0 outside of the scene box."""
         field, nerf, index = field_of(self.model), self.model.nerf, self.index(name)
         with torch.no_grad():
             placement = self.model.placements[index]
@@ -374,7 +311,7 @@ class Scenes:
             precision: of the micro planes.
 
         Raises:
-            ValueError: an unknown scene, a NeRF without tri-planes, or scenes that belong to no bundle.
+            ValueError: scenes that belong to no bundle.
             OSError: there is no room, or the folder cannot be written to.
         """
         check_known(names, self.names, self.source)

@@ -5,8 +5,9 @@ Pinhole cameras are perspective ones without distortion: the ray through the mid
 """
 
 import math
-from typing import Any, Tuple
+from typing import Any, Sequence, Tuple
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from nerfstudio.cameras.cameras import Cameras, CameraType
@@ -51,6 +52,24 @@ def size_of(camera: Cameras) -> Tuple[int, int]:
 def intrinsics_of(cameras: Cameras) -> Float[Tensor, "*cameras 4"]:
     """fx, fy, cx, cy of cameras of any kind, in their own pixels."""
     return torch.cat([cameras.fx, cameras.fy, cameras.cx, cameras.cy], dim=-1).float()
+
+
+def pinhole_cameras(
+    poses: Float[np.ndarray, "views rows 4"], focal: Sequence[Tuple[float, float]], height: int, width: int
+) -> Cameras:
+    """Cameras of one size whose axis goes through the middle of the picture, from OpenGL camera-to-world matrices and
+    the focal lengths along x and y, pixels, of each or of all."""
+    lengths = torch.tensor(list(focal), dtype=torch.float32).expand(len(poses), 2)
+    return Cameras(
+        camera_to_worlds=torch.tensor(poses[:, :3], dtype=torch.float32),
+        fx=lengths[:, :1].clone(),
+        fy=lengths[:, 1:].clone(),
+        cx=width / 2,
+        cy=height / 2,
+        width=width,
+        height=height,
+        camera_type=CameraType.PERSPECTIVE,
+    )
 
 
 def pinhole_directions(

@@ -8,11 +8,11 @@ from typing import Any, Dict
 import numpy as np
 import torch
 from jaxtyping import Float
-from nerfstudio.cameras.cameras import Cameras, CameraType
 from PIL import Image
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.camera_file import frames_of, pinhole, splits_of, write_camera_file
+from latent_nerfstudio.latent_space.cameras import pinhole_cameras
 from latent_nerfstudio.latent_space.latent_space import as_bytes
 from latent_nerfstudio.meshes.viewpoints import FOCAL_PER_WIDTH
 from latent_nerfstudio.models.latent_model import LatentModel
@@ -103,15 +103,6 @@ def render_view(
     model: LatentModel, scene: str, cameras: SceneCameras, pose: Float[np.ndarray, "4 4"]
 ) -> Float[torch.Tensor, "height width 3"]:
     """A picture of a scene in [0, 1]."""
-    camera = Cameras(
-        camera_to_worlds=torch.tensor(pose[None, :3], dtype=torch.float32),
-        fx=cameras.fx,
-        fy=cameras.fy,
-        cx=cameras.width / 2,
-        cy=cameras.height / 2,
-        width=cameras.width,
-        height=cameras.height,
-        camera_type=CameraType.PERSPECTIVE,
-        metadata={"scene_index": torch.tensor([[model.scene_names.index(scene)]])},
-    )
+    camera = pinhole_cameras(pose[None], [(cameras.fx, cameras.fy)], cameras.height, cameras.width)
+    camera.metadata = {"scene_index": torch.tensor([[model.scene_names.index(scene)]])}
     return model.get_outputs_for_camera(camera.to(model.device))["rgb"]

@@ -142,6 +142,7 @@ def test_wanted_scenes(written):
 def test_the_package_is_imported_without_torch():
     program = "import latent_nerfstudio as lns, sys; lns.__version__; assert not {'torch', 'rich'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
-    assert {"load", "orbit", "__version__"} <= set(dir(lns)) and all(hasattr(lns, name) for name in lns.__all__)
+    assert {"load", "orbit", "__version__"} <= set(dir(lns)) and lns.__all__ == lns.api.__all__
+    assert all(hasattr(lns, name) for name in lns.__all__)
     with pytest.raises(AttributeError, match="no attribute 'lode'"):
         lns.lode  # noqa: B018
