@@ -33,7 +33,7 @@ SHARED = {"macro_features": 3, "num_base_planes": 2}
 """Settings of a field whose scenes share base planes."""
 
 SMALL_ENCODER = {"grid": 4, "photo_width": 8, "point_width": 4, "fine_width": 8, "width": 8, "inner_width": 8}
-SMALL_ENCODER |= {"inner_blocks": 1}
+SMALL_ENCODER |= {"inner_blocks": 1, "looks": 2, "look_width": 8, "look_inner_width": 8, "look_blocks": 1}
 """Settings of a scene encoder that is quick."""
 
 

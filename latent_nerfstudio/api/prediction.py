@@ -22,6 +22,7 @@ from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.latent_space.resolution import latent_cameras, mask_of_latent
 from latent_nerfstudio.models.bundle_start import placements_for
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
+from latent_nerfstudio.models.predicting import predict as predict_planes
 from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.names import check_name
 from latent_nerfstudio.pictures import kept_pixels, mask_value, read_mask
@@ -66,7 +67,7 @@ def predict(
     if not encoder.sees(groups):
         do = "check masks and cameras (Nerfstudio's axes: x right, y up, looking along -z), or give the scene's own box"
         raise ValueError(problem("photos", "some that see the bundle's box", "none that do", do))
-    for part, value in encoder(groups, model.ray_boxes())._asdict().items():
+    for part, value in predict_planes(model, groups, model.ray_boxes())._asdict().items():
         parameter = getattr(model.nerf.field, part)
         if parameter is not None:
             parameter.copy_(value)

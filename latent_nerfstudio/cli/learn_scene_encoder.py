@@ -1,6 +1,6 @@
 """`lns learn-scene-encoder`: teaches a shared bundle to predict scenes from a few photos."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -34,6 +34,8 @@ class LearnSceneEncoder:
     """Scenes, the last by name, that it is measured on and does not learn from."""
     start_from: Optional[str] = None
     """Shared bundle whose scene encoder it begins as, as far as their shapes agree."""
+    known_rate: float = 1.0
+    """Share of the learning rate for what it begins as; 0 leaves that as it is, and teaches what is new alone."""
     enlarge: Optional[int] = None
     """Times that photos are enlarged before they are encoded; by default as often as where scenes are fitted."""
     seed: int = 0
@@ -43,10 +45,13 @@ class LearnSceneEncoder:
 
     def main(self) -> None:
         check_folder(self.output)
-        check_least(self, steps=1, scenes_per_step=1, rays_per_scene=1, hold_out=0, seed=0, learning_rate=1e-9)
+        check_least(
+            self, steps=1, scenes_per_step=1, rays_per_scene=1, hold_out=0, seed=0, learning_rate=1e-9, known_rate=0
+        )
         from latent_nerfstudio.engine.scene_encoder import EncoderTraining, SceneEncoderConfig, learn_scene_encoder
 
-        training = EncoderTraining(self.steps, self.scenes_per_step, self.rays_per_scene, self.learning_rate, self.seed)
+        names = [f.name for f in fields(EncoderTraining)]
+        training = EncoderTraining(**{name: getattr(self, name) for name in names})
         folder = learn_scene_encoder(
             data_folder(self.data),
             self.bundle,

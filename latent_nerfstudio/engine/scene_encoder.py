@@ -4,7 +4,7 @@ import dataclasses
 import json
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Collection, Dict, List, Optional, Sequence, Set, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,7 @@ from latent_nerfstudio.models.bundle_encoder import new_scene_encoder, read_scen
 from latent_nerfstudio.models.latent_model import ENLARGED, LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, LatentPipelineConfig
-from latent_nerfstudio.pipelines.scene_encoder_training import EncoderTraining, measure, training_steps
+from latent_nerfstudio.pipelines.scene_encoder_training import SHARE, EncoderTraining, measure, training_steps
 from latent_nerfstudio.pipelines.scene_views import SceneViews
 from latent_nerfstudio.scene_encoder.network import SceneEncoder, SceneEncoderConfig
 
@@ -71,10 +71,9 @@ def learn_scene_encoder(
     if len(names) - held_out < 2:
         expected = f"at least {held_out + 2} scenes, of which {held_out} are held out"
         raise ValueError(problem(data, expected, str(len(names)), "add scenes, or lower --held-out"))
-    if start_from is not None:
-        take_what_fits(encoder, start_from)
+    known = set() if start_from is None else take_what_fits(encoder, start_from)
     encoder.to(pipeline.device)
-    optimizer = torch.optim.AdamW(encoder.parameters(), training.learning_rate, BETAS, weight_decay=WEIGHT_DECAY)
+    optimizer = optimizer_of(encoder, known, training)
     settings = {"bundle": bundle.scenes_hash, "scenes": names, "held_out": held_out, "sizes": sizes_of(sizes)}
     settings.update(training=dataclasses.asdict(training), sources=sources_hash(data, names), enlarge=enlarge)
     with sole_writer(output):
@@ -185,16 +184,29 @@ def load_state(
     return int(state["step"]), float(state["seconds"])
 
 
-def take_what_fits(encoder: SceneEncoder, source: str) -> None:
+def optimizer_of(encoder: SceneEncoder, known: Collection[str], training: EncoderTraining) -> torch.optim.AdamW:
+    """The optimizer of an encoder, some of whose weights are known already."""
+    groups = [
+        {"params": [p for name, p in encoder.named_parameters() if (name in known) == is_known], SHARE: share}
+        for is_known, share in ((False, 1.0), (True, training.known_rate))
+    ]
+    for parameter in groups[1]["params"]:
+        parameter.requires_grad_(training.known_rate > 0)
+    return torch.optim.AdamW(groups, training.learning_rate, BETAS, weight_decay=WEIGHT_DECAY)
+
+
+def take_what_fits(encoder: SceneEncoder, source: str) -> Set[str]:
     """Gives an encoder the weights of another bundle's whose shapes are the same; what it is told beyond the other is
-    ignored at first."""
+    ignored at first. Returns the names of the weights."""
     other = read_scene_encoder(read_shared_bundle(source))
     if other is None:
         raise ValueError(problem(f"start_from {source}", "a bundle with a scene encoder", "none", "leave it out"))
-    known = other.state_dict()
+    given, taken = other.state_dict(), set()
     for name, value in encoder.state_dict().items():
-        theirs = known.get(name, torch.zeros(0))
+        theirs = given.get(name, torch.zeros(0))
         if theirs.shape == value.shape:
             value.copy_(theirs)
+            taken.add(name)
         elif theirs.dim() == 2 and len(theirs) == len(value) and theirs.shape[1] < value.shape[1]:
             value.copy_(F.pad(theirs, (0, value.shape[1] - theirs.shape[1])))
+    return taken

@@ -90,7 +90,12 @@ SCENE_ENCODER: Checks = {
 }
 """Likewise, of its scene encoder, where it has one."""
 
-MORE_SCENE_ENCODER: Checks = {"knows_box": (is_a(bool), "true or false")}
+MORE_SCENE_ENCODER: Checks = {
+    "knows_box": (is_a(bool), "true or false"),
+    "looks": (is_whole_in(0, 16), "a whole number up to 16"),
+    **dict.fromkeys(("look_width", "look_inner_width"), (is_whole_in(8, 512, step=8), "a multiple of 8 up to 512")),
+    "look_blocks": (is_whole_in(1, 32), "a whole number from 1 to 32"),
+}
 """Likewise, which older ones lack."""
 
 COUNT = (is_whole_in(0, MOST_FEATURES), f"a whole number up to {MOST_FEATURES}")
@@ -129,10 +134,10 @@ def check_settings(settings: Mapping[str, Any], where: object) -> None:
         got = f"{features} features of {field['resolution']} x {field['resolution']}"
         raise ValueError(problem(f"{where}, field", f"planes of 1 to {MOST_NUMBERS} numbers", got, AGAIN))
     if settings.get("scene_encoder") is not None:
-        check_encoder(settings["scene_encoder"], field["resolution"], f"{where}, scene_encoder")
+        check_encoder(settings["scene_encoder"], features, field["resolution"], f"{where}, scene_encoder")
 
 
-def check_encoder(settings: Any, resolution: int, where: object) -> None:
+def check_encoder(settings: Any, features: int, resolution: int, where: object) -> None:
     """Refuses settings that are no scene encoder's, or that ask for more memory than `MOST_NUMBERS` numbers."""
     every = {**SCENE_ENCODER, **MORE_SCENE_ENCODER}
     if not isinstance(settings, dict) or set(settings) - set(every):
@@ -141,7 +146,11 @@ def check_encoder(settings: Any, resolution: int, where: object) -> None:
     grid, wide, narrow, fine, width, inner = (settings[name] for name in ENCODER_SIZES)
     weights = 36 * wide**2 + 3 * narrow * grid * width + 40 * (width**2 + fine**2) + 4 * width * (2 * inner + fine)
     weights += 20 * settings["inner_blocks"] * inner**2
-    work = max(8 * 2 * wide * grid**3, 3 * 2 * fine * resolution**2)  # 8 photos at a time; planes and their branch
+    look, below, blocks = (settings.get(name, 8) for name in ("look_width", "look_inner_width", "look_blocks"))
+    weights += 40 * look**2 + 9 * look * (fine + 2 * features) + 8 * look * below + 20 * blocks * below**2
+    work = max(
+        8 * 2 * wide * grid**3, 3 * 2 * max(fine, look) * resolution**2
+    )  # 8 photos at a time; planes and their branch
     if max(8 * weights, work) > MOST_NUMBERS:
         got = f"{weights:,} of weights and {work:,} at once"
         raise ValueError(problem(where, f"a network of up to {MOST_NUMBERS // 8:,} and {MOST_NUMBERS:,}", got, AGAIN))

@@ -26,6 +26,7 @@ def new_scene_encoder(bundle: SharedBundle, config: SceneEncoderConfig) -> Scene
         channels=bundle.autoencoder["channels"],
         box=bundle.box,
         features=field["micro_features"],
+        all_features=field["micro_features"] + (field["macro_features"] if bundle.has_base_planes else 0),
         resolution=field["resolution"],
         mean_weights=bundle.tensors.get("mean_scene_weights", torch.zeros(0)),
     )
@@ -35,7 +36,7 @@ def read_scene_encoder(bundle: SharedBundle) -> Optional[SceneEncoder]:
     """The scene encoder of a bundle, for evaluation; None where it has none."""
     if bundle.scene_encoder is None:
         return None
-    sizes = {"knows_box": False, **bundle.scene_encoder}  # older ones are not told it
+    sizes = {"knows_box": False, "looks": 0, **bundle.scene_encoder}  # older ones are not told it, nor look again
     encoder = new_scene_encoder(bundle, SceneEncoderConfig(**sizes))
     path, left = bundle.folder / ENCODER_FILE, encoder.state_dict()
     for name, value in stored_tensors(path) if path.is_file() else ():

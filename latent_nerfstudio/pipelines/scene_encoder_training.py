@@ -5,7 +5,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from itertools import islice
-from typing import Dict, Iterator, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, Iterator, NamedTuple, Sequence, Tuple
 
 import torch
 from jaxtyping import Float, Int
@@ -14,11 +14,10 @@ from torch import Tensor
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.placement import bounded_rays
-from latent_nerfstudio.fields.planes import compose_planes
 from latent_nerfstudio.latent_space.latent_space import LatentSpace
 from latent_nerfstudio.latent_space.precision import autocast
 from latent_nerfstudio.models.latent_model import LatentModel
-from latent_nerfstudio.models.rendering import composite, for_all_rays, ray_weights
+from latent_nerfstudio.models.predicting import composed, evaluated, look, photo_rays, predict, trace
 from latent_nerfstudio.models.triplane import TriplaneModel
 from latent_nerfstudio.pipelines.scene_views import SceneViews
 from latent_nerfstudio.scene_encoder.network import Prediction, SceneEncoder
@@ -43,6 +42,10 @@ MEASURED_PIXELS = 2048
 """Latent pixels of each held-out scene that it is measured with, evenly over its views."""
 
 
+SHARE = "share"
+"""Entry of an optimizer's groups: their share of the learning rate."""
+
+
 @dataclass
 class EncoderTraining:
     """How a scene encoder is trained."""
@@ -57,6 +60,8 @@ class EncoderTraining:
     """Of AdamW, at its highest."""
     seed: int = 0
     """Of the network and of all draws."""
+    known_rate: float = 1.0
+    """Share of the learning rate for weights that another bundle's encoder gave; 0 leaves them as they are."""
 
 
 class Task(NamedTuple):
@@ -124,17 +129,11 @@ def turned(task: Task, quarters: Int[Tensor, "scenes"], box: Float[Tensor, "2 3"
     return task._replace(photos=task.photos._replace(poses=poses), rays=rays, boxes=boxes)
 
 
-def render(model: LatentModel, prediction: Prediction, rays: RayBundle, slots: Int[Tensor, "rays"]) -> Tensor:
+def rendered(model: LatentModel, prediction: Prediction, rays: RayBundle, slots: Int[Tensor, "rays"]) -> Tensor:
     """Latents of rays through predicted scenes; gradients flow to these."""
     nerf = model.nerf
     assert isinstance(nerf, TriplaneModel)
-    planes = compose_planes(prediction.micro_planes, nerf.field.base_planes, prediction.scene_weights)
-    clipped, hit = nerf.clip(rays)
-    kept = slots if hit is None else slots[hit] if len(hit) else slots[:1]
-    samples = nerf.sampler(clipped)
-    density, channels = nerf.field(nerf.normalize(samples.frustums.get_positions()), kept[:, None], planes)
-    outputs = for_all_rays(composite(samples, ray_weights(samples, density), channels), hit, rays, nerf.aabb)
-    return outputs["latent"] + (1 - outputs["accumulation"]) * rays.metadata["background"]
+    return trace(nerf, composed(nerf, prediction), rays, slots).latents
 
 
 @torch.no_grad()
@@ -179,12 +178,14 @@ def training_steps(
     model.train()  # samples of a ray are jittered
     for step in range(start, config.steps):
         for group in optimizer.param_groups:
-            group["lr"] = rate_at(step, config)
+            group["lr"] = group[SHARE] * rate_at(step, config)
         torch.manual_seed(config.seed * 1_000_003 + step)  # of the samples' jitter, so that a resumed run goes on
         task = draw_task(views, scenes, config, step)
-        with autocast("auto", task.target.device):
-            prediction = encoder([task.photos], task.boxes)
-        loss = ((render(model, prediction, task.rays, task.slots) - task.target).square() * shown).mean()
+        losses = [
+            ((rendered(model, prediction, task.rays, task.slots) - task.target).square() * shown).mean()
+            for prediction in predictions(encoder, model, task)
+        ]
+        loss = torch.stack(losses).mean()
         if not bool(loss.isfinite()):
             do = "lower --learning-rate"
             raise FloatingPointError(problem(f"step {step}", "a finite loss", float(loss), do))
@@ -192,27 +193,43 @@ def training_steps(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
         optimizer.step()
-        yield step, float(loss)
+        yield step, float(losses[-1])
+
+
+def predictions(encoder: SceneEncoder, model: LatentModel, task: Task) -> Iterator[Prediction]:
+    """Scenes of a step at first sight, and after each look; a look learns from where the one before has ended, which
+    learns nothing of it."""
+    with autocast("auto", task.target.device):
+        prediction, known = encoder([task.photos], task.boxes)
+    yield prediction
+    offset: Any = tuple(torch.rand(2).tolist())
+    shown = photo_rays(model.latent_space, [task.photos], task.boxes, offset)
+    for _ in range(encoder.config.looks):
+        prediction = look(encoder, model, prediction, known, shown)
+        yield prediction
+
+
+def measure(encoder: SceneEncoder, model: LatentModel, views: SceneViews, scenes: Sequence[int]) -> Dict[int, float]:
+    """Mean squared error of the latents of views that were not given, by the number of photos, of scenes that the
+    encoder did not learn from; nothing where there are none."""
+    with evaluated(encoder), evaluated(model):
+        errors = [errors_of(encoder, model, views, scene) for scene in scenes]
+    return {count: sum(scene[count] for scene in errors) / len(errors) for count in MEASURED if errors}
 
 
 @torch.no_grad()
-def measure(encoder: SceneEncoder, model: LatentModel, views: SceneViews, scenes: Sequence[int]) -> Dict[int, float]:
-    """Mean squared error of the latents of views that were not given, by the number of photos, of scenes that the
-    encoder did not learn from. The first eight of each in a fixed random order are given, or all but one."""
-    was_training = encoder.training, model.training
-    encoder.eval(), model.eval()
-    errors: Dict[int, list[float]] = {count: [] for count in MEASURED}
-    for scene in scenes:
-        own = views.paired(scene)
-        own = own[torch.randperm(len(own), generator=torch.Generator().manual_seed(7))]
-        own = views.alike(scene, views.sizes[own[0]])
-        most = min(max(MEASURED), len(own) - 1)
-        pixels = (views.table.starts[own[most:], None] + torch.arange(int(views.sizes[own[0]].prod()))).flatten()
-        rays, slots, target = views.target([pixels[:: max(1, len(pixels) // MEASURED_PIXELS)]])
-        box = views.boxes[scene : scene + 1]
-        rays = bounded_rays(rays, box[slots])
-        for count in MEASURED:
-            prediction = encoder([views.photos(own[None, : min(count, most)])], box)
-            errors[count].append(float((render(model, prediction, rays, slots) - target).square().mean()))
-    encoder.train(was_training[0]), model.train(was_training[1])
-    return {count: sum(values) / len(values) for count, values in errors.items()}
+def errors_of(encoder: SceneEncoder, model: LatentModel, views: SceneViews, scene: int) -> Dict[int, float]:
+    """Those of a scene: the first eight photos in a fixed random order are given, or all but one."""
+    own = views.paired(scene)
+    own = own[torch.randperm(len(own), generator=torch.Generator().manual_seed(7))]
+    own = views.alike(scene, views.sizes[own[0]])
+    most = min(max(MEASURED), len(own) - 1)
+    pixels = (views.table.starts[own[most:], None] + torch.arange(int(views.sizes[own[0]].prod()))).flatten()
+    rays, slots, target = views.target([pixels[:: max(1, len(pixels) // MEASURED_PIXELS)]])
+    box = views.boxes[scene : scene + 1]
+    rays = bounded_rays(rays, box[slots])
+    predictions = {n: predict(model, [views.photos(own[None, : min(n, most)])], box, encoder) for n in MEASURED}
+    return {
+        count: float((rendered(model, prediction, rays, slots) - target).square().mean())
+        for count, prediction in predictions.items()
+    }

@@ -12,6 +12,7 @@ from latent_nerfstudio.data.latent_datamanager import LatentDataManager
 from latent_nerfstudio.fields.planes import compose_planes
 from latent_nerfstudio.latent_space.cameras import is_pinhole
 from latent_nerfstudio.models.latent_model import ENLARGED, LatentModel
+from latent_nerfstudio.models.predicting import predict
 from latent_nerfstudio.models.triplane import TriplaneModel
 from latent_nerfstudio.pipelines.scene_views import SceneViews
 from latent_nerfstudio.scene_encoder.network import Prediction
@@ -72,7 +73,8 @@ def predict_scenes(model: LatentModel, manager: LatentDataManager) -> Optional[P
         members = views.members[scene]
         chosen = spread_views(manager.latent_cameras.camera_to_worlds[members][..., 3])
         groups = views.groups(members[chosen.to(members.device)])
-        parts.append(Prediction(*(value.cpu() for value in encoder(groups, views.boxes[scene : scene + 1]))))
+        predicted = predict(model, groups, views.boxes[scene : scene + 1])
+        parts.append(Prediction(*(value.cpu() for value in predicted)))
     photos = known * torch.tensor([len(members) for members in views.members])
     CONSOLE.log(f"Scenes: {len(parts)} predicted from their photos in {time.monotonic() - begun:.1f} s")
     rows = (torch.cat(part) for part in zip(*parts, strict=True))

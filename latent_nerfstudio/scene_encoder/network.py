@@ -18,6 +18,8 @@ from nerfstudio.configs.base_config import InstantiateConfig
 from torch import Tensor, nn
 
 from latent_nerfstudio.fields.planes import PLANE_AXES
+from latent_nerfstudio.scene_encoder.correction import Correction, Missing
+from latent_nerfstudio.scene_encoder.plane_blocks import Hourglass, PlaneBlock, resized
 from latent_nerfstudio.scene_encoder.projection import (
     Photos,
     grid_points,
@@ -54,10 +56,18 @@ class SceneEncoderConfig(InstantiateConfig):
     """At the grid's resolution."""
     inner_width: int = 96
     """Channels at half the grid's resolution."""
-    inner_blocks: int = 3
+    inner_blocks: int = 2
     """Residual blocks there."""
     knows_box: bool = True
     """Whether it is told the scene's own box."""
+    looks: int = 3
+    """Times that a prediction is compared with its photos and corrected."""
+    look_width: int = 32
+    """Channels of corrections at the resolution of the planes, a multiple of eight."""
+    look_inner_width: int = 48
+    """Channels of corrections at half of it, likewise."""
+    look_blocks: int = 2
+    """Residual blocks there."""
 
 
 class Prediction(NamedTuple):
@@ -89,6 +99,7 @@ class SceneEncoder(nn.Module):
         channels: of the latents.
         box: lower and upper corner of the scene box.
         features: F_mic of the planes.
+        all_features: F_mic + F_mac.
         resolution: T of the planes.
         mean_weights: mean scene weights of the bundle, from which predictions depart; empty without base planes.
     """
@@ -104,6 +115,7 @@ class SceneEncoder(nn.Module):
         channels: int,
         box: Float[Tensor, "2 3"],
         features: int,
+        all_features: int,
         resolution: int,
         mean_weights: Float[Tensor, "bases"],
     ):
@@ -133,9 +145,17 @@ class SceneEncoder(nn.Module):
         for layer in (*self.out, self.to_weights):
             for parameter in layer.parameters():
                 nn.init.zeros_(parameter)  # untrained, every scene is the mean scene
+        self.correction = None
+        if config.looks:
+            known = config.fine_width + features
+            own = (config.look_width, config.look_inner_width, config.look_blocks)
+            self.correction = Correction(all_features, features, known, *own)
 
-    def forward(self, groups: Sequence[Photos], boxes: Optional[Float[Tensor, "scenes 2 3"]] = None) -> Prediction:
-        """Planes of scenes, those of the mean scene where there are no photos.
+    def forward(
+        self, groups: Sequence[Photos], boxes: Optional[Float[Tensor, "scenes 2 3"]] = None
+    ) -> Tuple[Prediction, Float[Tensor, "scenes 3 known rows cols"]]:
+        """Scenes at first sight, the mean scene where there are no photos; and what further looks are told of it: their
+        micro planes, and the channels that these are made of.
 
         Args:
             groups: photos, those of one size together.
@@ -144,6 +164,12 @@ class SceneEncoder(nn.Module):
         sums = reduce(Sums.plus, (self.sums_of(part) for photos in groups for part in parts_of(photos)))
         volume = self.point(self.summary(sums, boxes)).unflatten(1, (self.config.grid,) * 3)
         return self.planes_of(volume)
+
+    def corrected(self, prediction: Prediction, missing: Missing, known: Tensor) -> Prediction:
+        """A prediction after a further look at its photos."""
+        assert self.correction is not None
+        micro = prediction.micro_planes
+        return prediction._replace(micro_planes=micro + self.correction(micro, missing, known))
 
     def sees(self, groups: Sequence[Photos]) -> bool:
         """Whether any photo shows a point of the grid where it may be used."""
@@ -198,14 +224,14 @@ class SceneEncoder(nn.Module):
             known += within_box(self.points, self.box[None] if boxes is None else boxes, len(mean))
         return torch.cat(known, dim=-1)
 
-    def planes_of(self, volume: Float[Tensor, "scenes x y z channels"]) -> Prediction:
-        """Planes of what is known of the grid."""
+    def planes_of(self, volume: Float[Tensor, "scenes x y z channels"]) -> Tuple[Prediction, Tensor]:
+        """Scenes of what is known of the grid, and what further looks are told."""
         seen = zip(self.flatten, PLANE_AXES, strict=True)
         flat = torch.stack([layer(flattened(volume, axes)).permute(0, 3, 1, 2) for layer, axes in seen], dim=1)
         fine, inner = self.trunk(flat, self.resolution)
         micro = torch.stack([layer(fine[:, i]) for i, layer in enumerate(self.out)], dim=1)
         weights = self.mean_weights + self.to_weights(inner.mean(dim=(-1, -2)).flatten(1))
-        return Prediction(micro.float(), weights.float())
+        return Prediction(micro.float(), weights.float()), torch.cat([micro, fine], dim=2)
 
 
 def within_box(
@@ -229,53 +255,19 @@ class PhotoBlock(nn.Module):
         return x + self.last(F.relu(self.first(F.relu(x))))
 
 
-class PlaneBlock(nn.Module):
-    """A residual block of three planes, which see each other along the axes that they share (Rodin, CVPR 2023)."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.norm = nn.GroupNorm(8, width)
-        self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.across, self.down = nn.Linear(width, width), nn.Linear(width, width)
-        self.last = nn.Conv2d(width, width, 3, padding=1)
-        nn.init.zeros_(self.last.weight)
-        nn.init.constant_(self.last.bias, 0.0)  # type: ignore[arg-type]
-
-    def forward(self, x: Float[Tensor, "scenes 3 width rows cols"]) -> Float[Tensor, "scenes 3 width rows cols"]:
-        normed = self.norm(x.flatten(0, 1))
-        across, down = profiles(normed.unflatten(0, x.shape[:2]))
-        exchanged = self.across(across.mT).mT[..., None, :] + self.down(down.mT).mT[..., None]
-        inner = F.relu(self.first(normed) + exchanged.flatten(0, 1))
-        return x + self.last(inner).unflatten(0, x.shape[:2])
-
-
-class PlaneNetwork(nn.Module):
+class PlaneNetwork(Hourglass):
     """Convolutions of three planes at the grid's resolution, at half of it, and at that of the planes."""
 
     def __init__(self, config: SceneEncoderConfig):
-        super().__init__()
-        width, inner, fine = config.width, config.inner_width, config.fine_width
-        self.before, self.after, self.fine = PlaneBlock(width), PlaneBlock(width), PlaneBlock(fine)
-        self.shrink = nn.Conv2d(width, inner, 2, stride=2)
-        self.inner = nn.ModuleList(PlaneBlock(inner) for _ in range(config.inner_blocks))
-        self.grow = nn.ConvTranspose2d(inner, width, 2, stride=2)
-        self.enlarge = nn.ConvTranspose2d(width, fine, 2, stride=2)
+        super().__init__(config.width, config.inner_width, config.inner_blocks)
+        self.enlarge = nn.ConvTranspose2d(config.width, config.fine_width, 2, stride=2)
+        self.fine = PlaneBlock(config.fine_width)
 
     def forward(self, x: Float[Tensor, "scenes 3 width grid grid"], resolution: int) -> Tuple[Tensor, Tensor]:
         """Planes of the wanted resolution, and the inner ones."""
-        shape = x.shape[:2]
-        x = self.before(x)
-        inner = self.shrink(x.flatten(0, 1)).unflatten(0, shape)
-        for block in self.inner:
-            inner = block(inner)
-        x = self.after(x + self.grow(inner.flatten(0, 1)).unflatten(0, shape))
+        x, inner = super().forward(x)
         fine = resized(self.enlarge(x.flatten(0, 1)), resolution)
-        return self.fine(fine.unflatten(0, shape)), inner
-
-
-def resized(x: Float[Tensor, "planes width rows cols"], side: int) -> Float[Tensor, "planes width side side"]:
-    """Planes of another resolution, border texels' centres staying where they are."""
-    return x if x.shape[-1] == side else F.interpolate(x, (side, side), mode="bilinear", align_corners=True)
+        return self.fine(fine.unflatten(0, x.shape[:2])), inner
 
 
 def parts_of(photos: Photos) -> List[Photos]:
@@ -290,19 +282,3 @@ def flattened(
     """A volume seen along a plane's normal: the channels of all points behind a texel; rows are the second axis."""
     (normal,) = {0, 1, 2} - set(axes)
     return volume.permute(0, 1 + axes[1], 1 + axes[0], 1 + normal, 4).flatten(-2)
-
-
-def profiles(
-    planes: Float[Tensor, "scenes 3 width side side"],
-) -> Tuple[Float[Tensor, "scenes 3 width side"], Float[Tensor, "scenes 3 width side"]]:
-    """For each plane, along its columns and along its rows: the means of the other plane that has this axis."""
-    along = {}
-    for plane, axes in enumerate(PLANE_AXES):
-        along[plane, axes[0]], along[plane, axes[1]] = planes[:, plane].mean(dim=-2), planes[:, plane].mean(dim=-1)
-
-    def others(side: int) -> Tensor:
-        wanted = [(plane, axes[side]) for plane, axes in enumerate(PLANE_AXES)]
-        found = [along[other] for own in wanted for other in along if other[1] == own[1] and other != own]
-        return torch.stack(found, dim=1)
-
-    return others(0), others(1)

@@ -23,7 +23,7 @@ from latent_nerfstudio.pipelines.scene_encoder_training import (
     Task,
     draw_task,
     rate_at,
-    render,
+    rendered,
     shown_of_channels,
     turned,
 )
@@ -129,7 +129,7 @@ def test_what_is_rendered_is_what_the_model_renders(prepared):
     rays, slots, _ = views.target([views.table.starts[own[:1]] + torch.arange(30) for own in views.members[:2]])
     rays.metadata["scene_index"] = slots[:, None]
     prediction = Prediction(field.micro_planes[:2], field.scene_weights[:2])
-    torch.testing.assert_close(render(model, prediction, rays, slots), model(rays)["latent"])
+    torch.testing.assert_close(rendered(model, prediction, rays, slots), model(rays)["latent"])
 
 
 def test_it_learns_measures_and_goes_on_bit_by_bit(place, tmp_path, monkeypatch):
@@ -161,8 +161,30 @@ def test_it_learns_measures_and_goes_on_bit_by_bit(place, tmp_path, monkeypatch)
         learn(tmp_path / "parts", EncoderTraining(steps=7))
     with pytest.raises(ValueError, match="expected at least 6 scenes, of which 4 are held out, got 5"):
         learn(tmp_path / "few", held_out=4)
+    assert learn(tmp_path / "none held", EncoderTraining(steps=1, scenes_per_step=2), held_out=0).is_dir()
     with pytest.raises(ValueError, match="start_from .* expected a bundle with a scene encoder, got none"):
         learn(tmp_path / "from", start_from=str(place))
+
+
+def test_what_it_begins_as_may_stay_while_it_learns_what_is_new(place, tmp_path):
+    """With a rate of zero an encoder without looks is left as it is, and corrections are learned for it."""
+    sizes = SceneEncoderConfig(**{**SMALL_ENCODER, "grid": 6, "looks": 0})
+
+    def learn(output, sizes, **more):
+        training = EncoderTraining(steps=3, scenes_per_step=2, rays_per_scene=24, **more.pop("training", {}))
+        bundle = learn_scene_encoder(
+            place / "scenes", str(place), tmp_path / output, training, sizes, 1, latent_cache="memory", **more
+        )
+        encoder = read_scene_encoder(read_shared_bundle(str(bundle)))
+        assert encoder is not None
+        return encoder
+
+    first = learn("first", sizes)
+    second = learn("second", SIZES, start_from=str(tmp_path / "first"), training={"known_rate": 0.0})
+    known = first.state_dict()
+    assert all(torch.equal(value, known[name]) for name, value in second.state_dict().items() if name in known)
+    assert first.correction is None and second.correction is not None
+    assert bool(second.correction.out[0].weight.any())
 
 
 def test_it_does_not_go_on_with_other_data_nor_beside_another_call(place, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import torch
 from tiny import TINTS, pipeline_of, write_ball, write_bundle_with_encoder
 
 from latent_nerfstudio.fields.planes import compose_planes
+from latent_nerfstudio.models.predicting import predict
 from latent_nerfstudio.pipelines import scene_prediction
 from latent_nerfstudio.pipelines.scene_prediction import PredictedScenes
 from latent_nerfstudio.scene_encoder.network import Prediction
@@ -38,7 +39,7 @@ def test_a_run_starts_as_its_encoder_predicts_and_the_pull_is_zero_there(place):
     field = pipeline.latent_model.nerf.field
     views = scene_prediction.SceneViews(pipeline.latent_model, pipeline.datamanager)
     for scene, members in enumerate(views.members):
-        micro, weights = pipeline.latent_model.scene_encoder(views.groups(members), views.boxes[scene : scene + 1])
+        micro, weights = predict(pipeline.latent_model, views.groups(members), views.boxes[scene : scene + 1])
         torch.testing.assert_close(field.micro_planes[scene], micro[0], atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(field.scene_weights[scene], weights[0], atol=1e-5, rtol=1e-4)
     _, losses, _ = pipeline.get_train_loss_dict(0)

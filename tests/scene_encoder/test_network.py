@@ -8,7 +8,9 @@ from tiny import SMALL_ENCODER, poses_around
 
 from latent_nerfstudio.fields.planes import PLANE_AXES
 from latent_nerfstudio.scene_encoder import network
-from latent_nerfstudio.scene_encoder.network import SceneEncoder, SceneEncoderConfig, flattened, profiles, within_box
+from latent_nerfstudio.scene_encoder.correction import Missing
+from latent_nerfstudio.scene_encoder.network import Prediction, SceneEncoder, SceneEncoderConfig, flattened, within_box
+from latent_nerfstudio.scene_encoder.plane_blocks import profiles
 from latent_nerfstudio.scene_encoder.projection import Photos
 
 BOX = torch.tensor([[-0.5, -0.4, -0.3], [0.5, 0.4, 0.3]])
@@ -17,7 +19,9 @@ BOX = torch.tensor([[-0.5, -0.4, -0.3], [0.5, 0.4, 0.3]])
 def encoder_of(trained: bool = True, bases: int = 3, **sizes) -> SceneEncoder:
     torch.manual_seed(0)
     config = SceneEncoderConfig(**{**SMALL_ENCODER, "grid": 6, **sizes})
-    encoder = SceneEncoder(config, 2, BOX, features=3, resolution=9, mean_weights=torch.arange(float(bases)))
+    encoder = SceneEncoder(
+        config, 2, BOX, features=3, all_features=5, resolution=9, mean_weights=torch.arange(float(bases))
+    )
     if trained:
         for parameter in encoder.parameters():
             parameter.data.add_(0.1 * torch.randn_like(parameter))
@@ -32,6 +36,16 @@ def photos_of(count: int, rows: int = 7, cols: int = 8, seed: int = 0, scenes: i
     return Photos(latents, poses.view(scenes, count, 3, 4), intrinsics)
 
 
+def seen(encoder: SceneEncoder, *given) -> Prediction:
+    """Scenes at first sight."""
+    return encoder(*given)[0]
+
+
+def random_missing() -> Missing:
+    """What photos might show of one scene of `encoder_of`."""
+    return Missing(torch.randn(1, 3, 5, 9, 9), torch.rand(1, 3, 1, 9, 9), torch.rand(1, 3, 1, 9, 9))
+
+
 def of(photos: Photos, index) -> Photos:
     return Photos(*(None if value is None else value[:, index] for value in photos))
 
@@ -42,19 +56,38 @@ def assert_same(first, second, atol=1e-5):
 
 
 def test_untrained_it_predicts_the_mean_scene():
-    micro, weights = encoder_of(trained=False)([photos_of(2)])
+    micro, weights = seen(encoder_of(trained=False), [photos_of(2)])
     assert micro.shape == (1, 3, 3, 9, 9) and not bool(micro.any())
     assert weights.tolist() == [[0, 1, 2]]
-    assert encoder_of(bases=0)([photos_of(1)]).scene_weights.shape == (1, 0)
+    assert seen(encoder_of(bases=0), [photos_of(1)]).scene_weights.shape == (1, 0)
+
+
+def test_untrained_it_corrects_nothing_and_without_looks_has_nothing_to_correct_with():
+    encoder = encoder_of(trained=False)
+    prediction, known = encoder([photos_of(2)])
+    assert_same(encoder.corrected(prediction, random_missing(), known), prediction)
+    assert encoder_of(looks=0).correction is None
+
+
+def test_what_is_missing_counts_for_each_ray_that_saw_it():
+    """Twice the gradient of twice the rays is the same error; where hardly any ray was, it counts less."""
+    correction = encoder_of().correction
+    assert correction is not None
+    told = []
+    correction.enter.register_forward_pre_hook(lambda _, given: told.append(given[0]))
+    ones, known = torch.ones(1, 3, 1, 9, 9), torch.zeros(1, 3, 11, 9, 9)
+    for gradient, rays in ((8.0, 1.5), (16.0, 3.5), (8.0, 0.0)):
+        correction(torch.zeros(1, 3, 3, 9, 9), Missing(gradient * ones.expand(1, 3, 5, 9, 9), rays * ones, ones), known)
+    torch.testing.assert_close(torch.stack(told)[:, 0, 0, 0, 0].exp(), torch.tensor([5.0, 5.0, 17.0]))
 
 
 def test_neither_order_nor_grouping_of_photos_matters():
     encoder, photos = encoder_of(), photos_of(5)
-    together = encoder([photos])
-    assert_same(encoder([of(photos, [3, 0, 4, 1, 2])]), together)
-    assert_same(encoder([of(photos, [4, 1]), of(photos, [0, 2, 3])]), together)
+    together = seen(encoder, [photos])
+    assert_same(seen(encoder, [of(photos, [3, 0, 4, 1, 2])]), together)
+    assert_same(seen(encoder, [of(photos, [4, 1]), of(photos, [0, 2, 3])]), together)
     wide = photos_of(2, rows=5, cols=11, seed=9)
-    assert_same(encoder([photos, wide]), encoder([wide, photos]))
+    assert_same(seen(encoder, [photos, wide]), seen(encoder, [wide, photos]))
 
 
 def test_where_points_lie_in_a_box():
@@ -67,26 +100,26 @@ def test_where_points_lie_in_a_box():
 
 def test_it_is_told_the_box_and_takes_all_of_it_where_none_is_known():
     encoder, photos = encoder_of(), photos_of(2, scenes=2)
-    assert_same(encoder([photos]), encoder([photos], BOX.expand(2, 2, 3)))
-    told = encoder([photos], torch.stack([BOX, BOX / 2]))
-    assert_same([value[:1] for value in told], [value[:1] for value in encoder([photos])])
-    assert not torch.allclose(told.micro_planes[1], encoder([photos]).micro_planes[1])
+    assert_same(seen(encoder, [photos]), seen(encoder, [photos], BOX.expand(2, 2, 3)))
+    told = seen(encoder, [photos], torch.stack([BOX, BOX / 2]))
+    assert_same([value[:1] for value in told], [value[:1] for value in seen(encoder, [photos])])
+    assert not torch.allclose(told.micro_planes[1], seen(encoder, [photos]).micro_planes[1])
     older = encoder_of(knows_box=False)
-    assert_same(older([photos], torch.stack([BOX, BOX / 2])), older([photos]))
+    assert_same(seen(older, [photos], torch.stack([BOX, BOX / 2])), seen(older, [photos]))
 
 
 def test_scenes_do_not_see_each_other():
     encoder, photos = encoder_of(), photos_of(3, scenes=2)
-    both = encoder([photos])
+    both = seen(encoder, [photos])
     for scene in range(2):
-        alone = encoder([Photos(*(None if v is None else v[scene : scene + 1] for v in photos))])
+        alone = seen(encoder, [Photos(*(None if v is None else v[scene : scene + 1] for v in photos))])
         assert_same(alone, [value[scene : scene + 1] for value in both])
 
 
 @pytest.mark.parametrize("count", [1, network.AT_ONCE, network.AT_ONCE + 1, 40])
 def test_any_number_of_photos_a_part_at_a_time(count):
     encoder, photos = encoder_of(), photos_of(count)
-    assert_same(encoder([photos]), encoder([of(photos, [i]) for i in range(count)]), atol=1e-4)
+    assert_same(seen(encoder, [photos]), seen(encoder, [of(photos, [i]) for i in range(count)]), atol=1e-4)
 
 
 def test_a_photo_given_twice_changes_the_count_alone():
@@ -99,31 +132,32 @@ def test_a_photo_given_twice_changes_the_count_alone():
 def test_what_a_mask_hides_has_no_influence():
     encoder, photos = encoder_of(), photos_of(2)
     masks = torch.ones(1, 2, 7, 8, dtype=torch.bool)
-    assert_same(encoder([photos._replace(masks=masks)]), encoder([photos]))
+    assert_same(seen(encoder, [photos._replace(masks=masks)]), seen(encoder, [photos]))
     masks[:, 1] = False
     hidden = photos._replace(masks=masks)
     other = hidden._replace(latents=torch.where(masks[:, :, None], photos.latents, 7.0))
-    assert_same(encoder([hidden]), encoder([other]))
-    assert_same(encoder([hidden]), encoder([of(photos, [0])]))
+    assert_same(seen(encoder, [hidden]), seen(encoder, [other]))
+    assert_same(seen(encoder, [hidden]), seen(encoder, [of(photos, [0])]))
 
 
 def test_photos_that_look_away_are_as_none():
     encoder, photos = encoder_of(), photos_of(2)
     poses = photos.poses.clone()
     poses[:, 1, :, 1:3] *= -1  # turned around
-    assert_same(encoder([photos._replace(poses=poses)]), encoder([of(photos, [0])]))
+    assert_same(seen(encoder, [photos._replace(poses=poses)]), seen(encoder, [of(photos, [0])]))
     away = photos._replace(
         poses=torch.cat(
             [-photos.poses[..., :1], photos.poses[..., 1:2], -photos.poses[..., 2:3], photos.poses[..., 3:]], dim=-1
         )
     )
-    assert all(bool(value.isfinite().all()) for value in encoder([away]))
+    assert all(bool(value.isfinite().all()) for value in seen(encoder, [away]))
 
 
 def test_gradients_reach_every_parameter_and_the_latents():
     encoder, photos = encoder_of(), photos_of(3)
     latents = photos.latents.clone().requires_grad_()
-    micro, weights = encoder([photos._replace(latents=latents)])
+    prediction, known = encoder([photos._replace(latents=latents)])
+    micro, weights = encoder.corrected(prediction, random_missing(), known)
     (micro.square().sum() + weights.square().sum()).backward()
     unused = [name for name, p in encoder.named_parameters() if p.grad is None or not bool(p.grad.any())]
     assert not unused and bool(latents.grad.any())
@@ -135,9 +169,9 @@ def test_cost_grows_linearly_and_memory_of_sums_not_at_all():
         seconds = []
         for count in (8, 64):
             photos = photos_of(count)
-            encoder([photos])
+            seen(encoder, [photos])
             start = time.process_time()
-            sums = encoder([photos])
+            sums = seen(encoder, [photos])
             seconds.append(time.process_time() - start)
     assert seconds[1] < 12 * seconds[0] + 0.05
     assert sums.micro_planes.shape == (1, 3, 3, 9, 9)

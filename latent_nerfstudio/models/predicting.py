@@ -1,0 +1,188 @@
+"""Predicts scenes of posed photos: as a bundle's scene encoder makes them at first sight, then corrected, look by look,
+by what the photos show otherwise.
+
+Axes: `scenes`, `photos` of each, `rays` of all of them, `kept` for those that meet the box, `samples` of a ray.
+"""
+
+from contextlib import contextmanager
+from typing import Iterator, NamedTuple, Optional, Sequence, Tuple
+
+import torch
+from jaxtyping import Float, Int
+from nerfstudio.cameras.rays import RayBundle
+from torch import Tensor
+
+from latent_nerfstudio.fields.placement import bounded_rays
+from latent_nerfstudio.fields.planes import PLANE_AXES, compose_planes
+from latent_nerfstudio.kernels.triplane_torch import spread, texels_of
+from latent_nerfstudio.latent_space.latent_space import LatentSpace
+from latent_nerfstudio.models.latent_model import LatentModel
+from latent_nerfstudio.models.rendering import composite, for_all_rays, ray_weights
+from latent_nerfstudio.models.triplane import TriplaneModel
+from latent_nerfstudio.scene_encoder.correction import Missing
+from latent_nerfstudio.scene_encoder.network import Prediction, SceneEncoder
+from latent_nerfstudio.scene_encoder.projection import Photos, pixel_directions
+
+LOOK_RAYS = 1024
+"""Latent pixels of a scene that a look compares, shared by its photos."""
+
+LEAST_RAYS = 256
+"""Latent pixels of a photo that it compares at least."""
+
+
+class Traced(NamedTuple):
+    """Rays through scenes."""
+
+    latents: Float[Tensor, "rays channels"]
+    positions: Float[Tensor, "kept samples 3"]
+    """Of the samples of rays that meet the box, in [-1, 1]^3."""
+    weights: Float[Tensor, "kept samples"]
+    slots: Int[Tensor, "kept"]
+    """Which scene each of these rays is of."""
+
+
+class PhotoRays(NamedTuple):
+    """Latent pixels of photos: their rays, which scene each is of, and its latent."""
+
+    rays: RayBundle
+    slots: Int[Tensor, "rays"]
+    target: Float[Tensor, "rays channels"]
+
+
+@torch.no_grad()
+def predict(
+    model: LatentModel,
+    groups: Sequence[Photos],
+    boxes: Float[Tensor, "scenes 2 3"],
+    encoder: Optional[SceneEncoder] = None,
+) -> Prediction:
+    """Planes and weights of scenes of posed photos, the same whatever the photos' order.
+
+    Args:
+        model: one against a bundle with a scene encoder.
+        groups: photos, those of one size together.
+        boxes: where each scene's rays end, in the units of the bundle's box.
+        encoder: another scene encoder than the bundle's.
+    """
+    encoder = encoder or model.scene_encoder
+    assert encoder is not None
+    with evaluated(model.nerf):
+        prediction, known = encoder(groups, boxes)
+        shown = photo_rays(model.latent_space, groups, boxes)
+        for _ in range(encoder.config.looks):
+            prediction = look(encoder, model, prediction, known, shown)
+    return prediction
+
+
+def look(
+    encoder: SceneEncoder, model: LatentModel, prediction: Prediction, known: Tensor, shown: PhotoRays
+) -> Prediction:
+    """A prediction corrected by what latent pixels of its photos show; gradients reach the encoder alone."""
+    prediction = Prediction(*(value.detach() for value in prediction))
+    if not len(shown.slots):
+        return prediction
+    return encoder.corrected(prediction, missing_of(model.nerf, prediction, shown), known)  # type: ignore[arg-type]
+
+
+@contextmanager
+def evaluated(module: torch.nn.Module) -> Iterator[None]:
+    """Has a module evaluate: samples of rays are not jittered."""
+    was_training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(was_training)
+
+
+def photo_rays(
+    space: LatentSpace,
+    groups: Sequence[Photos],
+    boxes: Float[Tensor, "scenes 2 3"],
+    offset: Tuple[float, float] = (0.5, 0.5),
+) -> PhotoRays:
+    """Latent pixels of photos that count, on a grid in each, as many in all whatever the photos' number while that is
+    small.
+
+    Args:
+        space: of their latents.
+        groups: photos, those of one size together.
+        boxes: where each scene's rays end.
+        offset: where in the grid's cells pixels lie, down and across, in [0, 1).
+    """
+    each = max(LEAST_RAYS, LOOK_RAYS // max(1, sum(photos.latents.shape[1] for photos in groups)))
+    parts = [rays_of_group(space, photos, each, offset) for photos in groups]
+    origins, directions, backgrounds, target, slots = (torch.cat(part) for part in zip(*parts, strict=True))
+    rays = RayBundle(
+        origins=origins,
+        directions=directions,
+        pixel_area=torch.ones_like(origins[:, :1]),
+        camera_indices=slots[:, None],
+        metadata={"background": backgrounds},
+    )
+    return PhotoRays(bounded_rays(rays, boxes[slots]), slots, target)
+
+
+def rays_of_group(
+    space: LatentSpace, photos: Photos, each: int, offset: Tuple[float, float]
+) -> Tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Origins, directions, latents of the background and of the photos, and scenes, of about `each` pixels a photo."""
+    scenes, count, _, height, width = photos.latents.shape
+    stride = max(1.0, (height * width / each) ** 0.5)
+    down, across = (
+        ((torch.arange(cells, device=photos.latents.device) + share) * (side / cells)).long()
+        for side, share in zip((height, width), offset, strict=True)
+        for cells in (max(1, round(side / stride)),)
+    )
+    places = torch.cartesian_prod(down, across)
+    pixels = (..., places[:, 0], places[:, 1])
+    directions = pixel_directions(photos.poses, photos.intrinsics, height, width)[pixels].mT
+    background = space.background_at(places, torch.tensor([height, width], device=places.device).expand_as(places))
+    values = (
+        photos.poses[:, :, None, :, 3].expand_as(directions),
+        directions,
+        background.expand(scenes, count, -1, -1),
+        photos.latents[pixels].mT,
+        torch.arange(scenes, device=places.device)[:, None, None].expand(-1, count, len(places)),
+    )
+    usable = slice(None) if photos.masks is None else photos.masks[pixels].flatten()
+    return tuple(value.flatten(0, 2)[usable] for value in values)  # type: ignore[return-value]
+
+
+def missing_of(nerf: TriplaneModel, prediction: Prediction, shown: PhotoRays) -> Missing:
+    """What latent pixels of photos tell of predicted planes; nothing of it has a gradient."""
+    with torch.enable_grad():
+        planes = composed(nerf, prediction).detach().requires_grad_()
+        traced = trace(nerf, planes, shown.rays, shown.slots)
+        (gradient,) = torch.autograd.grad((traced.latents - shown.target).square().sum(), planes)
+    scenes, _, _, rows, cols = planes.shape
+    slots = traced.slots[:, None].expand(traced.weights.shape).flatten()
+    texels, shares = texels_of(traced.positions.detach().flatten(0, 1), slots, rows, cols, PLANE_AXES)
+    weights = traced.weights.detach().flatten()
+    sums = spread(torch.stack([weights, torch.ones_like(weights)], dim=1), texels, shares, scenes * 3 * rows * cols)
+    of_all = LOOK_RAYS * scenes / len(shown.slots)
+    seen, passed = (of_all * sums).T.reshape(2, scenes, 3, 1, rows, cols)
+    return Missing(of_all * gradient, seen, passed)
+
+
+def composed(nerf: TriplaneModel, prediction: Prediction) -> Float[Tensor, "scenes 3 features rows cols"]:
+    """The planes of predicted scenes."""
+    return compose_planes(prediction.micro_planes, nerf.field.base_planes, prediction.scene_weights)
+
+
+def trace(
+    nerf: TriplaneModel,
+    planes: Float[Tensor, "scenes 3 features rows cols"],
+    rays: RayBundle,
+    slots: Int[Tensor, "rays"],
+) -> Traced:
+    """Rays through the scenes of planes, in front of the background that the rays bring."""
+    clipped, hit = nerf.clip(rays)
+    kept = slots if hit is None else slots[hit] if len(hit) else slots[:1]
+    samples = nerf.sampler(clipped)
+    positions = nerf.normalize(samples.frustums.get_positions())
+    density, channels = nerf.field(positions, kept[:, None], planes)
+    weights = ray_weights(samples, density)
+    outputs = for_all_rays(composite(samples, weights, channels), hit, rays, nerf.aabb)
+    latents = outputs["latent"] + (1 - outputs["accumulation"]) * rays.metadata["background"]
+    return Traced(latents, positions, weights, kept)
