@@ -50,6 +50,9 @@ def test_another_encoder_replaces_it_and_makes_another_hash(plain, tmp_path):
         ({**SMALL_ENCODER, "inner_width": 12}, "inner_width: expected a multiple of 8"),
         ({**SMALL_ENCODER, "grid": 64, "photo_width": 512}, "scene_encoder: expected a network of up to"),
         ({**SMALL_ENCODER, "inner_width": 512, "inner_blocks": 32}, "scene_encoder: expected a network of up to"),
+        ({**SMALL_ENCODER, "looks": 1000}, "looks: expected a whole number up to 16, got 1000"),
+        ({**SMALL_ENCODER, "look_width": 4}, "look_width: expected a multiple of 8"),
+        ({**SMALL_ENCODER, "look_inner_width": 512, "look_blocks": 32}, "scene_encoder: expected a network of up to"),
     ],
 )
 def test_settings_of_strangers_are_checked_before_anything_is_built(plain, tmp_path, encoder, words):
@@ -57,6 +60,16 @@ def test_settings_of_strangers_are_checked_before_anything_is_built(plain, tmp_p
     reseal(folder, lambda settings: settings.update(scene_encoder=encoder))
     with pytest.raises(ValueError, match=words):
         read_shared_bundle(str(folder))
+
+
+def test_an_encoder_of_before_looks_at_its_photos_once(plain, tmp_path):
+    encoder = new_scene_encoder(plain, SceneEncoderConfig(**{**SMALL_ENCODER, "looks": 0}))
+    folder = write_scene_encoder(plain, encoder, tmp_path / "run", {})
+    later = ("looks", "look_width", "look_inner_width", "look_blocks", "knows_box")
+    sizes = {name: size for name, size in SMALL_ENCODER.items() if name not in later}
+    reseal(folder, lambda settings: settings.update(scene_encoder={**sizes, "knows_box": True}))
+    read = read_scene_encoder(read_shared_bundle(str(folder)))
+    assert read is not None and read.config.looks == 0 and read.correction is None
 
 
 def test_weights_of_another_bundle_absent_or_not_finite_are_refused(plain, tmp_path):
