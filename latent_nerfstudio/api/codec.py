@@ -80,7 +80,8 @@ class Codec:
             FileNotFoundError: no such file.
             ValueError: another shape, or a file that is no picture.
         """
-        parts = as_batch(pictures).split(self.autoencoder.at_once(AT_ONCE))
+        batch = as_batch(pictures)
+        parts = batch.split(self.autoencoder.at_once(AT_ONCE, *batch.shape[1:3]))
         bar = progress(parts, "Encoding", len(parts))
         latents = [self.autoencoder.encode(part.to(self.device)).float().cpu() for part in bar]
         return torch.cat(latents).permute(0, 3, 1, 2).contiguous()
@@ -115,7 +116,7 @@ class Codec:
             low = self.downscale_factor - 1
             expected = f"pictures of {rows - low} to {rows} x {columns - low} to {columns} pixels"
             raise ValueError(problem("latents", expected, f"{height} x {width}", "give the size that was encoded"))
-        parts = batch.permute(0, 2, 3, 1).split(self.autoencoder.at_once(AT_ONCE))
+        parts = batch.permute(0, 2, 3, 1).split(self.autoencoder.at_once(AT_ONCE, height, width))
         bar = progress(parts, "Decoding", len(parts))
         pictures = [self.autoencoder.decode(part.to(self.device)).float().cpu() for part in bar]
         return torch.cat(pictures)[:, :height, :width].clamp(0, 1)

@@ -156,7 +156,7 @@ class CameraRenderer:
             cameras = resized_cameras(cameras, rows, columns)
         outputs = self.latent_outputs(cameras, obb_box, views)
         latents, factor = outputs["latent"], self.space.downscale_factor
-        parts = latents.split(self.space.autoencoder.at_once(DECODED_AT_ONCE))
+        parts = latents.split(self.space.autoencoder.at_once(DECODED_AT_ONCE, rows, columns))
         pictures = {
             "rgb": torch.cat([self.decode_pictures(part, cameras[:1]) for part in parts]),
             "latent": self.latent_picture(latents, rows, columns),

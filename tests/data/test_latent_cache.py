@@ -12,6 +12,7 @@ from tiny import save_kl
 from latent_nerfstudio.data import latent_cache
 from latent_nerfstudio.data.latent_cache import cache_folder, encode_images, scene_latents
 from latent_nerfstudio.data.storage import Lazy
+from latent_nerfstudio.latent_space import autoencoder as space_autoencoder
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 
 SCENES = [0, 0, 1, 1, 1]
@@ -197,7 +198,7 @@ def test_a_cpu_is_given_no_more_pixels_than_its_caches_hold(counter, images, mon
     )
     for pixels, expected in ((2 * 12 * 9, [2, 1, 1, 1]), (1, [1] * 5), (1 << 17, [3, 2])):
         batches.clear()
-        monkeypatch.setattr(latent_cache, "PIXELS_ON_CPU", pixels)
+        monkeypatch.setattr(space_autoencoder, "PIXELS_ON_CPU", pixels)
         assert_right(encode_images(images, counter.autoencoder, 32), images, counter.plain)
         assert [shape[0] for shape in batches] == expected
 

@@ -47,6 +47,11 @@ def test_prior_comes_from_scaling_and_shift(tmp_path, kl):
     assert load(kl).prior_mean == 0.0 and load(kl).prior_std == pytest.approx(1 / 0.18215)
 
 
+@pytest.mark.parametrize("enlarge, side, expected", [(1, 64, 16), (1, 128, 4), (2, 128, 1), (1, 512, 1), (2, 16, 4)])
+def test_as_many_pictures_at_once_as_memory_and_the_caches_of_a_cpu_hold(kl, enlarge, side, expected):
+    assert AutoencoderConfig(source=str(kl), enlarge=enlarge).setup().at_once(16, side, side) == expected
+
+
 def test_pictures_may_be_enlarged_before_they_are_encoded(kl, tmp_path):
     """As pictures that somebody enlarged beforehand; what is decoded is the mean of each block of pixels."""
     plain, enlarged = load(kl), AutoencoderConfig(source=str(kl), enlarge=2).setup()
