@@ -1,9 +1,10 @@
 """Small scenes on disk for the tests of the dataparser: cameras on a sphere, images of a few pixels."""
 
 import json
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import numpy as np
 import tiny
@@ -45,6 +46,14 @@ def write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
+@contextmanager
+def edited(path: Path) -> Iterator[Any]:
+    """The content of a JSON file, which is written back as it is left."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    yield content
+    write_json(path, content)
+
+
 def write_transforms(folder: Path, count: int = 5, extension: str = ".png", **top: Any) -> Dict[str, Any]:
     """Writes a scene with `transforms.json` and 12 x 8 images, and returns the file's content."""
     frames: List[Dict[str, Any]] = []
@@ -55,6 +64,16 @@ def write_transforms(folder: Path, count: int = 5, extension: str = ".png", **to
     meta = {"fl_x": 20.0, "fl_y": 21.0, "cx": 6.5, "cy": 3.5, "w": 12, "h": 8, **top, "frames": frames}
     write_json(folder / "transforms.json", meta)
     return meta
+
+
+def write_masks(folder: Path, keep: Callable[[int], np.ndarray]) -> None:
+    """Gives each frame of `transforms.json` a mask, white where the pixels of its number are to be kept."""
+    meta = json.loads((folder / "transforms.json").read_text())
+    (folder / "masks").mkdir()
+    for index, frame in enumerate(meta["frames"]):
+        frame["mask_path"] = f"masks/{index}.png"
+        Image.fromarray((keep(index) * 255).astype(np.uint8)).save(folder / frame["mask_path"])
+    write_json(folder / "transforms.json", meta)
 
 
 def write_balls(folder: Path, count: int = 24, size: int = 64, focal: float = 66.0, radius: float = 0.6) -> None:

@@ -2,9 +2,11 @@
 
 import gc
 import json
+import resource
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple, Type
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Type
 
 import diffusers
 import numpy as np
@@ -90,17 +92,11 @@ def poses_around(count: int, radius: float = 2.5, seed: int = 0) -> np.ndarray:
 
 def camera_of(width: int, height: int, focal: float = 40.0, count: int = 1, scene: Optional[int] = None) -> Cameras:
     """Pinhole cameras around the origin whose principal point is a little off the middle."""
-    return Cameras(
-        camera_to_worlds=torch.tensor(poses_around(count)[:, :3], dtype=torch.float32),
-        fx=focal,
-        fy=focal * 1.1,
-        cx=width / 2 + 0.4,
-        cy=height / 2 - 0.3,
-        width=width,
-        height=height,
-        camera_type=CameraType.PERSPECTIVE,
-        metadata=None if scene is None else {"scene_index": torch.full((count, 1), scene)},
-    )
+    poses = torch.tensor(poses_around(count)[:, :3], dtype=torch.float32)
+    lens = {"fx": focal, "fy": focal * 1.1, "cx": width / 2 + 0.4, "cy": height / 2 - 0.3}
+    own = {"camera_type": CameraType.PERSPECTIVE, "width": width, "height": height}
+    metadata = None if scene is None else {"scene_index": torch.full((count, 1), scene)}
+    return Cameras(poses, **lens, **own, metadata=metadata)
 
 
 def camera_path_of(cameras: Cameras, height: int, width: int) -> Dict[str, Any]:
@@ -198,8 +194,7 @@ def random_encoder(bundle: SharedBundle) -> SceneEncoder:
     """A small scene encoder for a bundle, of random weights."""
     torch.manual_seed(0)
     encoder = new_scene_encoder(bundle, SceneEncoderConfig(**SMALL_ENCODER))
-    for parameter in encoder.parameters():
-        parameter.data.add_(0.1 * torch.randn_like(parameter))
+    disturb(encoder.parameters(), 0.1)
     return encoder
 
 
@@ -208,6 +203,13 @@ def write_bundle_with_encoder(folder: Path, source: Any = "identity", **settings
     model = latent_model_of(source, ["a"], nerf=small_nerf(**SHARED), **settings)
     bundle = read_shared_bundle(str(write_shared_bundle(folder / "plain", model, 1, {})))
     write_scene_encoder(bundle, random_encoder(bundle), folder / "run", {})
+
+
+@torch.no_grad()
+def disturb(parameters: Iterable[torch.Tensor], size: float = 0.05) -> None:
+    """Adds noise of some size to parameters."""
+    for parameter in parameters:
+        parameter.add_(size * torch.randn_like(parameter))
 
 
 def fit_to_noise(space: Any) -> None:
@@ -286,6 +288,17 @@ def spoil_latents(pipeline: LatentPipeline, scene: int) -> None:
 def gradients(*tensors: Any) -> Tuple[bool, ...]:
     """Whether each has a gradient that is not zero."""
     return tuple(t.grad is not None and bool(t.grad.any()) for t in tensors)
+
+
+@contextmanager
+def full_disk(most: int) -> Iterator[None]:
+    """No file can grow beyond some bytes, as on a disk that is full."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def living_tensors() -> int:

@@ -25,21 +25,16 @@ def carve_ball(poses, size=128):
     return carve([ball_mask(pose, focal, size, 0.6) for pose in poses], poses, focal, (size / 2, size / 2))
 
 
-def test_union_of_boxes_by_hand():
+def test_boxes_by_hand():
+    """Their union; one that is scaled about its centre; one after a quarter turn, a shift and a scale."""
     boxes = np.array([[[0, 0, 0], [1, 1, 1]], [[-1, 0.5, 0], [0, 2, 0.5]]], dtype=float)
     np.testing.assert_array_equal(union_of_boxes(boxes), [[-1, 0, 0], [1, 2, 1]])
-
-
-def test_scaled_box_keeps_the_centre():
     box = np.array([[1.0, 0.0, -2.0], [3.0, 1.0, 2.0]])
     np.testing.assert_allclose(scaled_box(box, 2.0), [[0.0, -0.5, -4.0], [4.0, 1.5, 4.0]])
     np.testing.assert_array_equal(scaled_box(box, 1.0), box)
-
-
-def test_transformed_box_by_hand():
-    quarter_turn_and_shift = np.array([[0.0, -1.0, 0.0, 10.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]])
+    turn = np.array([[0.0, -1.0, 0.0, 10.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]])
     box = np.array([[0.0, 0.0, 0.0], [1.0, 2.0, 3.0]])
-    np.testing.assert_allclose(transformed_box(box, quarter_turn_and_shift, 0.5), [[4.0, 0.0, 0.0], [5.0, 0.5, 1.5]])
+    np.testing.assert_allclose(transformed_box(box, turn, 0.5), [[4.0, 0.0, 0.0], [5.0, 0.5, 1.5]])
 
 
 def test_transformed_box_holds_every_transformed_point():
@@ -51,22 +46,16 @@ def test_transformed_box_holds_every_transformed_point():
     assert (2 * points >= moved[0]).all() and (2 * points <= moved[1]).all()
 
 
-def test_spread_views_takes_the_farthest_next():
+def test_spread_views_takes_the_farthest_next_and_each_once_even_at_one_place():
     positions = np.array([[0.0, 0, 0], [0.1, 0, 0], [10.0, 0, 0], [5.0, 0, 0]])
     np.testing.assert_array_equal(spread_views(positions, 3), [0, 2, 3])
-
-
-def test_spread_views_takes_each_view_once_even_at_one_place():
     assert sorted(spread_views(np.zeros((5, 3)), 9).tolist()) == [0, 1, 2, 3, 4]
 
 
-def test_camera_focus_is_where_the_axes_meet():
+def test_camera_focus_is_where_the_axes_meet_and_in_the_middle_of_parallel_ones():
     poses = poses_around(6)[:, :3]
     poses[:, :, 3] += [1.0, 2.0, 3.0]
     np.testing.assert_allclose(camera_focus(poses), [1.0, 2.0, 3.0], atol=1e-4)
-
-
-def test_camera_focus_of_parallel_cameras_is_finite():
     poses = np.tile(np.eye(4)[:3], (4, 1, 1))
     poses[:, 0, 3] = [0.0, 1.0, 2.0, 3.0]
     np.testing.assert_allclose(camera_focus(poses), [1.5, 0.0, 0.0], atol=1e-4)
@@ -115,13 +104,10 @@ def test_principal_point_off_centre_is_respected():
     assert (box[0] <= -0.4).all() and (box[1] >= 0.4).all() and np.abs(box).max() < 0.52
 
 
-def test_silhouettes_that_contradict_each_other_give_none():
+def test_silhouettes_that_contradict_each_other_or_are_empty_give_none():
     # Poses in OpenCV's convention, taken for OpenGL's, look away from the scene.
     poses = poses_around(24) @ np.diag([1.0, -1.0, -1.0, 1.0])
     assert carve([ball_mask(pose, 131.25, 128, 0.3) for pose in poses_around(24)], poses) is None
-
-
-def test_empty_silhouettes_give_none():
     assert carve([np.zeros((128, 128), dtype=bool)] * 6, poses_around(6)) is None
 
 

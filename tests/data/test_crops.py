@@ -34,9 +34,6 @@ def test_what_is_of_one_colour():
         assert is_plain(photo / 255) == expected
 
 
-# Cameras
-
-
 @pytest.mark.parametrize(
     ("width", "height", "side", "corners"),
     [
@@ -75,9 +72,6 @@ def test_cutting_by_hand():
     parts = cropped(list(pictures), torch.tensor([[1, 2], [3, 4]]), 2)
     assert torch.stack(parts)[..., 0].tolist() == [[[8, 9], [14, 15]], [[52, 53], [58, 59]]]
     assert torch.equal(torch.stack(cropped(list(pictures), torch.zeros(2, 2, dtype=torch.long), 9)), pictures)
-
-
-# Places
 
 
 def corners_of(images, color, side, source):
@@ -143,9 +137,6 @@ def test_every_place_of_an_object_is_drawn():
     assert drawn == {(1, 3), (2, 0), (3, 4)}
 
 
-# Latents of objects
-
-
 def test_latent_pixels_that_see_an_object_by_hand():
     photo = torch.ones(4, 6, 3)
     photo[0, 1, 2] = 1 - 3 / 255  # three levels in one channel
@@ -153,10 +144,7 @@ def test_latent_pixels_that_see_an_object_by_hand():
     photo[3, 5] = 0
     assert sees_object(photo[None], WHITE, 2)[0].tolist() == [[True, False, False], [False, False, True]]
     assert int(sees_object(photo[None], WHITE, 1).sum()) == 2
-
-
-def test_latent_pixels_that_lie_partly_outside_a_picture():
-    photo = torch.ones(5, 3, 3)
+    photo = torch.ones(5, 3, 3)  # whose latent pixels lie partly outside of it
     photo[4, 2] = 0
     assert sees_object(photo[None], WHITE, 4)[0].tolist() == [[False], [True]]
 

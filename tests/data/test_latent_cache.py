@@ -1,13 +1,12 @@
 """The latent cache: what is found again, what is not, and what it leaves on disk."""
 
 import os
-import resource
 import shutil
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny import save_kl
+from tiny import full_disk, save_kl
 
 from latent_nerfstudio.data import latent_cache
 from latent_nerfstudio.data.latent_cache import cache_folder, encode_images, scene_latents
@@ -27,24 +26,18 @@ def encode_scenes(images, *args, **options):
 
 
 class Counter:
-    """An autoencoder that counts the pictures it encodes."""
+    """An autoencoder that notes how many pictures it encodes at once."""
 
     def __init__(self, source):
         self.autoencoder = AutoencoderConfig(source=str(source)).setup()
         self.plain = AutoencoderConfig(source=str(source)).setup()
-        self.encoded = 0
-        encode = self.autoencoder.encode
-
-        def count(images):
-            self.encoded += len(images)
-            return encode(images)
-
-        self.autoencoder.encode = count
+        self.sizes, encode = [], self.autoencoder.encode
+        self.autoencoder.encode = lambda images: (self.sizes.append(len(images)), encode(images))[1]
 
     def __call__(self, images, setting, scenes=SCENES, **options):
-        before = self.encoded
+        self.sizes.clear()
         latents = encode_scenes(images, scenes, self.autoencoder, str(setting), **options)
-        return latents, self.encoded - before
+        return latents, sum(self.sizes)
 
 
 @pytest.fixture
@@ -114,8 +107,7 @@ def test_encoded_in_bfloat16_where_the_device_has_it_and_kept_apart(counter, ima
         found[has], encoded = counter(images, tmp_path)
         assert encoded == 5
     exact = [counter.autoencoder.encode(image[None].float() / 255)[0].half() for image in images]
-    for one, expected in zip(found[False], exact, strict=True):
-        torch.testing.assert_close(one, expected, atol=2e-3, rtol=2e-3)
+    torch.testing.assert_close(found[False], exact, atol=2e-3, rtol=2e-3)
     error = torch.cat([(a - b).float().flatten() for a, b in zip(found[True], exact, strict=True)]).std()
     assert 0 < error < 1e-2 * torch.cat([one.float().flatten() for one in exact]).std()
 
@@ -191,28 +183,20 @@ def test_an_interrupted_write_leaves_no_file(counter, images, tmp_path, monkeypa
 
 
 def test_a_cpu_is_given_no_more_pixels_than_its_caches_hold(counter, images, monkeypatch):
-    batches = []
-    encode = counter.autoencoder.encode
-    monkeypatch.setattr(
-        counter.autoencoder, "encode", lambda batch: (batches.append(tuple(batch.shape)), encode(batch))[1]
-    )
     for pixels, expected in ((2 * 12 * 9, [2, 1, 1, 1]), (1, [1] * 5), (1 << 17, [3, 2])):
-        batches.clear()
+        counter.sizes.clear()
         monkeypatch.setattr(space_autoencoder, "PIXELS_ON_CPU", pixels)
         assert_right(encode_images(images, counter.autoencoder, 32), images, counter.plain)
-        assert [shape[0] for shape in batches] == expected
+        assert counter.sizes == expected
 
 
-def test_pictures_that_are_enlarged_are_encoded_fewer_at_once(counter, images, monkeypatch):
+def test_pictures_that_are_enlarged_are_encoded_fewer_at_once(counter, images):
     """With twice as long sides, two where eight would be; one where not even one would be."""
-    sizes = []
-    encode = counter.autoencoder.encode
-    monkeypatch.setattr(counter.autoencoder, "encode", lambda batch: (sizes.append(len(batch)), encode(batch))[1])
     counter.autoencoder.enlarge = counter.plain.enlarge = 2
     for batch_size, expected in ((8, [2, 1, 2]), (3, [1] * 5)):
-        sizes.clear()
+        counter.sizes.clear()
         assert_right(encode_images(images, counter.autoencoder, batch_size), images, counter.plain)
-        assert sizes == expected
+        assert counter.sizes == expected
 
 
 def test_scenes_come_one_by_one_and_pictures_are_asked_for_in_batches(counter, images, tmp_path):
@@ -223,10 +207,7 @@ def test_scenes_come_one_by_one_and_pictures_are_asked_for_in_batches(counter, i
     assert members == [0, 1] and asked[-2:] == [0, 1]  # the type check asks for one, too
     assert_right(latents, images[:2], counter.autoencoder)
     assert [members for members, _ in scenes] == [[2, 3, 4]]
-    whole = [
-        latent for _, latents in scene_latents(lazy, SCENES, counter.autoencoder, str(tmp_path)) for latent in latents
-    ]
-    assert_right(whole, images, counter.autoencoder)
+    assert_right(encode_scenes(lazy, SCENES, counter.autoencoder, str(tmp_path)), images, counter.autoencoder)
     counter(images[2:], tmp_path / "other", scenes=[1, 1, 1])
     again, encoded = counter(images, tmp_path / "other")  # one scene of a batch is found, the other is not
     assert encoded == 2
@@ -242,8 +223,7 @@ def test_identity_keeps_the_pictures(images, tmp_path):
 def test_float_pictures_give_the_same_latents(counter, images):
     as_bytes = encode_images(images, counter.autoencoder, 2)
     as_floats = encode_images([image.float() / 255 for image in images], counter.autoencoder, 2)
-    for a, b in zip(as_bytes, as_floats, strict=True):
-        torch.testing.assert_close(a, b)
+    torch.testing.assert_close(as_bytes, as_floats)
 
 
 def test_latents_do_not_depend_on_what_is_encoded_beside_them(counter, images, tmp_path):
@@ -263,12 +243,8 @@ def test_files_of_older_versions_have_no_checksum(counter, images, tmp_path):
 
 
 def test_a_full_disk_is_no_error(counter, images, tmp_path, capsys):
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
-    try:
+    with full_disk(100):
         latents, _ = counter(images, tmp_path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "latents: not kept on disk" in capsys.readouterr().out and files_of(tmp_path) == []
     assert_right(latents, images, counter.autoencoder)
 

@@ -12,7 +12,7 @@ from nerfstudio.data.dataparsers.colmap_dataparser import ColmapDataParserConfig
 from nerfstudio.data.dataparsers.instant_ngp_dataparser import InstantNGPDataParserConfig
 from nerfstudio.data.dataparsers.nerfstudio_dataparser import NerfstudioDataParserConfig
 from PIL import Image
-from scene_folders import write_blender
+from scene_folders import edited, write_blender, write_masks
 from scipy.spatial.transform import Rotation
 from tiny import ball_image, datamanager_of, poses_around, write_ball
 
@@ -23,6 +23,9 @@ from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float, over_background
 from latent_nerfstudio.latent_space.resolution import latent_cameras
 
+PLACING = {"orientation_method": "none", "center_method": "none", "auto_scale_poses": False}
+"""Options of Nerfstudio's dataparsers that leave poses as they are."""
+
 
 def space_of(source="identity"):
     return LatentSpace(AutoencoderConfig(source=str(source)), "mean-std")
@@ -32,9 +35,6 @@ def prepared(data, source="identity", **settings):
     manager = datamanager_of(data, **settings)
     manager.prepare(space_of(source))
     return manager
-
-
-# Loading
 
 
 def test_the_constructor_loads_and_encodes_nothing(balls, monkeypatch):
@@ -66,10 +66,8 @@ def test_preparing_fits_the_latent_space_once(balls, kl):
 def test_transparency_shows_the_colour_of_the_dataparser_or_else_of_the_datamanager(balls, color, value):
     parser = ScenesDataParserConfig(data=balls, alpha_color=color)
     manager = prepared(balls, dataparser=parser, background_color="blue")
-    for dataset, pictures in (
-        (manager.train_dataset, manager.cached_train),
-        (manager.eval_dataset, manager.cached_eval),
-    ):
+    train, held_out = (manager.train_dataset, manager.cached_train), (manager.eval_dataset, manager.cached_eval)
+    for dataset, pictures in (train, held_out):
         assert dataset.metadata["background_color"] == value
         for path, picture in zip(dataset.image_filenames, pictures, strict=True):
             source = np.asarray(Image.open(path)).astype(float) / 255
@@ -88,13 +86,10 @@ def test_half_transparency_by_hand(kind):
     assert torch.equal(over_background(over, torch.zeros(3)), over)
 
 
-# Batches
-
-
-@pytest.mark.parametrize("source", ["identity", "kl", "kl8"])
+@pytest.mark.parametrize("source", ["identity", "kl", "kl8"], indirect=True)
 @pytest.mark.parametrize("scenes", ["balls", "mixed_sizes"])
 def test_rays_and_latents_of_a_batch_belong_together(request, source, scenes):
-    space = space_of(source if source == "identity" else request.getfixturevalue(source))
+    space = space_of(source)
     manager = datamanager_of(request.getfixturevalue(scenes))
     manager.prepare(space)
     rays, batch = manager.next_train(3)
@@ -187,19 +182,10 @@ def test_pictures_as_floats(balls, kl):
     assert float(floats.next_train_images(0)[1]["image"].max()) <= 1
 
 
-# Masks
-
-
 def test_masked_pixels_are_not_drawn(tmp_path, kl):
     write_ball(tmp_path, mode="RGB")
-    meta = json.loads((tmp_path / "transforms.json").read_text())
     rng = np.random.default_rng(0)
-    (tmp_path / "masks").mkdir()
-    for index, frame in enumerate(meta["frames"]):
-        frame["mask_path"] = f"masks/{index}.png"
-        mask = np.kron(rng.random((4, 4)) > 0.5, np.ones((8, 8))) * 255
-        Image.fromarray(mask.astype(np.uint8)).save(tmp_path / frame["mask_path"])
-    (tmp_path / "transforms.json").write_text(json.dumps(meta))
+    write_masks(tmp_path, lambda _: np.kron(rng.random((4, 4)) > 0.5, np.ones((8, 8))))
     manager = prepared(tmp_path, kl)
     rays, batch = manager.next_train(0)
     for i in range(len(rays)):
@@ -215,15 +201,11 @@ def test_masked_pixels_are_not_drawn(tmp_path, kl):
         assert torch.equal(crops["mask"][i], pictures["mask"][i, top : top + 10, left : left + 10])
 
 
-# Streaming
-
-
-@pytest.mark.parametrize("source", ["identity", "kl"])
+@pytest.mark.parametrize("source", ["identity", "kl"], indirect=True)
 @pytest.mark.parametrize("scenes", ["balls", "mixed_sizes"])
 def test_streamed_draws_are_those_in_memory(request, source, scenes, tmp_path):
     """Bit by bit, whether latents are found in a cache or not."""
     data = request.getfixturevalue(scenes)
-    source = source if source == "identity" else request.getfixturevalue(source)
     inside = prepared(data, source, images_per_batch=3)
     for _ in range(2):
         streamed = prepared(data, source, images_per_batch=3, latent_storage="stream", latent_cache=str(tmp_path))
@@ -252,9 +234,7 @@ def test_streamed_views_for_evaluation(balls):
 
 def test_streaming_is_for_undistorted_pictures_and_what_does_not_fit(tmp_path, balls):
     write_ball(tmp_path, mode="RGB", k1=0.1)
-    with pytest.raises(
-        ValueError, match="latent_storage 'stream': expected pictures without distortion, got distorted"
-    ):
+    with pytest.raises(ValueError, match="latent_storage 'stream': expected pictures without distortion, got dist"):
         prepared(tmp_path, latent_storage="stream")
     assert not datamanager_of(tmp_path).streams and not datamanager_of(balls).streams
     assert datamanager_of(balls).memory_bytes() == 2 * 18 * 32 * 32 * 3
@@ -275,9 +255,6 @@ def test_pictures_of_the_chosen_scenes_against_a_search(mixed_sizes):
         indices = manager.next_train_images(step)[1]["indices"]
         (scene,) = scenes[indices].unique().tolist()
         assert sorted(indices.tolist()) == (scenes == scene).nonzero()[:, 0].tolist()
-
-
-# Nerfstudio's own dataparsers
 
 
 def test_nerfstudio_data(tmp_path, kl):
@@ -306,8 +283,8 @@ def test_blender_data(tmp_path, kl):
 
 def test_instant_ngp_data(tmp_path):
     write_ball(tmp_path, views=10)
-    path = tmp_path / "transforms.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "aabb_scale": 1}))
+    with edited(tmp_path / "transforms.json") as meta:
+        meta["aabb_scale"] = 1
     manager = prepared(tmp_path, dataparser=InstantNGPDataParserConfig(data=tmp_path))
     rays, batch = manager.next_train(0)
     assert batch["raw_latent"].shape == (256, 3) and bool((rays.metadata["scene_index"] == 0).all())
@@ -320,9 +297,8 @@ def write_colmap(folder, poses, side):
     model.mkdir(parents=True)
     lines = []
     for index, pose in enumerate(poses):
-        Image.fromarray(ball_image(pose, (0.9, 0.2, 0.1), side, side, focal=side)).save(
-            folder / f"images/{index:02d}.png"
-        )
+        picture = ball_image(pose, (0.9, 0.2, 0.1), side, side, focal=side)
+        Image.fromarray(picture).save(folder / f"images/{index:02d}.png")
         view = np.linalg.inv(pose @ np.diag([1, -1, -1, 1]))
         x, y, z, w = Rotation.from_matrix(view[:3, :3]).as_quat()
         numbers = " ".join(str(value) for value in (w, x, y, z, *view[:3, 3]))
@@ -335,16 +311,12 @@ def write_colmap(folder, poses, side):
 def test_colmap(tmp_path):
     poses = poses_around(10)
     write_colmap(tmp_path, poses, side=24)
-    placing = {"orientation_method": "none", "center_method": "none", "auto_scale_poses": False}
     parser = ColmapDataParserConfig(data=tmp_path, downscale_factor=1, assume_colmap_world_coordinate_convention=False)
-    manager = prepared(tmp_path, dataparser=dataclasses.replace(parser, **placing))
+    manager = prepared(tmp_path, dataparser=dataclasses.replace(parser, **PLACING))
     rays, batch = manager.next_train(0)
     assert batch["raw_latent"].shape == (256, 3)
     origins = torch.tensor(poses[:, :3, 3], dtype=torch.float32)
     assert float(torch.cdist(rays.origins, origins).min(dim=1).values.max()) < 1e-4
-
-
-# Distortion
 
 
 def shade(directions):
@@ -387,13 +359,9 @@ def write_distorted(folder, model, coefficients):
 @pytest.mark.parametrize("parser", ["scenes", "nerfstudio-data"])
 def test_pixels_of_distorted_pictures_look_where_their_rays_go(tmp_path, parser, model, coefficients):
     write_distorted(tmp_path, model, coefficients)
-    options = {"orientation_method": "none", "center_method": "none", "auto_scale_poses": False}
-    options = {**options, "eval_mode": "interval", "eval_interval": 3}
-    parsers = {
-        "scenes": ScenesDataParserConfig(data=tmp_path),
-        "nerfstudio-data": NerfstudioDataParserConfig(data=tmp_path, **options),
-    }
-    manager = prepared(tmp_path, dataparser=parsers[parser], rays_per_batch=2000)
+    options = {**PLACING, "eval_mode": "interval", "eval_interval": 3}
+    theirs = NerfstudioDataParserConfig(data=tmp_path, **options) if parser == "nerfstudio-data" else None
+    manager = prepared(tmp_path, dataparser=theirs, rays_per_batch=2000)
     rays, batch = manager.next_train(0)
     check_directions(as_float(batch["raw_latent"]), rays.directions)
     camera, batch = manager.fixed_indices_eval_dataloader[0]

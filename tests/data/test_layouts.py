@@ -36,9 +36,6 @@ def edit(folder: Path, frame: Optional[int] = None, **changes):
     write_json(path, meta)
 
 
-# Conventions and splits
-
-
 def test_opencv_to_opengl_is_an_involution_and_keeps_positions():
     poses = poses_around(5)[:, :3]
     np.testing.assert_array_equal(opencv_to_opengl(opencv_to_opengl(poses)), poses)
@@ -69,9 +66,6 @@ def test_complete_splits_by_hand(given, expected):
     assert complete_splits(given, 4, 2) == expected
 
 
-# Image files
-
-
 def test_headers_agree_with_pillow(tmp_path):
     for name, mode in (("a.png", "RGB"), ("b.png", "RGBA"), ("c.jpg", "RGB"), ("d.png", "L"), ("e.webp", "RGBA")):
         Image.new(mode, (37, 21)).save(tmp_path / name)
@@ -87,20 +81,14 @@ def test_a_png_with_bytes_after_its_end_is_fine(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg"])
-def test_truncated_images_are_told(tmp_path, name):
+@pytest.mark.parametrize("content", [None, b"", b"no image at all", b"\x89PNG\r\n\x1a\n"])
+def test_broken_images_are_told(tmp_path, name, content):
+    """None stands for the first half of an image."""
     path = tmp_path / name
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(path)
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if content is None else content)
     with pytest.raises(ValueError, match=rf"{name}: expected a readable image, got .*; export the image again"):
         read_image_header(path)
-
-
-@pytest.mark.parametrize("content", [b"", b"no image at all", b"\x89PNG\r\n\x1a\n"])
-def test_garbage_is_told(tmp_path, content):
-    (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(ValueError, match=r"a\.png: expected a readable image"):
-        read_image_header(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp"])
@@ -116,9 +104,6 @@ def test_transparency_of_any_kind_is_in_the_header(tmp_path, image):
     image.save(tmp_path / "a.png")
     image.save(tmp_path / "b.png", transparency=(0, 0, 0) if image.mode == "RGB" else 0)
     assert [read_image_header(tmp_path / name).has_alpha for name in ("a.png", "b.png")] == [False, True]
-
-
-# transforms.json
 
 
 def test_transforms_by_hand(tmp_path):
@@ -143,10 +128,8 @@ def test_frames_are_sorted_by_path(tmp_path):
 def test_intrinsics_of_each_frame(tmp_path):
     meta = write_transforms(tmp_path, count=2)
     write_image(tmp_path / "images/view_01.png", 10, 6)
-    for frame, size in zip(meta["frames"], ((12, 8), (10, 6)), strict=True):
-        frame.update(
-            fl_x=size[0] * 2.0, fl_y=size[1] * 3.0, cx=size[0] / 4, cy=size[1] / 4, w=size[0], h=size[1], k1=0.1
-        )
+    for frame, (w, h) in zip(meta["frames"], ((12, 8), (10, 6)), strict=True):
+        frame.update(fl_x=w * 2.0, fl_y=h * 3.0, cx=w / 4, cy=h / 4, w=w, h=h, k1=0.1)
     write_json(tmp_path / "transforms.json", {"frames": meta["frames"]})
     scene = read_transforms(tmp_path)
     np.testing.assert_array_equal(scene.fx, [24.0, 20.0])
@@ -245,19 +228,9 @@ def test_paths_without_extension_with_dot_and_with_backslash(tmp_path):
 
 
 def test_splits_of_the_file(tmp_path):
-    write_transforms(
-        tmp_path,
-        train_filenames=["./images/view_00.png", "images/view_03.png"],
-        val_filenames=["images/view_01.png"],
-        test_filenames=["images/view_04.png", "images/view_02.png"],
-    )
+    train, test = ["./images/view_00.png", "images/view_03.png"], ["images/view_04.png", "images/view_02.png"]
+    write_transforms(tmp_path, train_filenames=train, val_filenames=["images/view_01.png"], test_filenames=test)
     assert read_transforms(tmp_path).splits == {"train": (0, 3), "val": (1,), "test": (2, 4)}
-
-
-def test_split_may_name_the_extension_that_the_frame_lacks(tmp_path):
-    write_transforms(tmp_path, test_filenames=["images/view_01.png"])
-    edit(tmp_path, 1, file_path="images/view_01")
-    assert read_transforms(tmp_path).splits == {"test": (1,)}
 
 
 def test_absent_images_are_left_out_of_views_and_splits(tmp_path):
@@ -317,18 +290,19 @@ def test_one_file_is_one_view(tmp_path, spelling):
 
 
 def test_a_split_may_spell_paths_otherwise(tmp_path):
-    other = f"{tmp_path}/images/../images/view_03"
-    write_transforms(tmp_path, train_filenames=["images/view_00.png"], test_filenames=[other])
+    """With the extension that a frame lacks, through a folder and back, and behind a linked folder."""
+    write_transforms(tmp_path / "real", test_filenames=["images/view_01.png"])
+    edit(tmp_path / "real", 1, file_path="images/view_01")
+    assert read_transforms(tmp_path / "real").splits == {"test": (1,)}
+    own = f"{tmp_path}/real/images"
+    train, test = ["images/view_00.png"], [f"{own}/../images/view_03"]
+    write_transforms(tmp_path / "real", train_filenames=train, test_filenames=test)
     for index in range(5):
-        edit(tmp_path, index, file_path=f"{tmp_path}/images/view_{index:02d}.png")
-    edit(tmp_path, 3, file_path="images/view_03")
-    assert {name: len(views) for name, views in read_transforms(tmp_path).splits.items()} == {"train": 1, "test": 1}
-
-
-def test_a_split_finds_its_frames_behind_a_linked_folder(tmp_path):
-    write_transforms(tmp_path / "real", train_filenames=["images/view_00.png"])
-    for index in range(5):
-        edit(tmp_path / "real", index, file_path=f"{tmp_path}/real/images/view_{index:02d}.png")
+        edit(tmp_path / "real", index, file_path=f"{own}/view_{index:02d}.png")
+    edit(tmp_path / "real", 3, file_path="images/view_03")
+    splits = read_transforms(tmp_path / "real").splits
+    assert {split: len(views) for split, views in splits.items()} == {"train": 1, "test": 1}
+    edit(tmp_path / "real", test_filenames=None)
     (tmp_path / "link").symlink_to(tmp_path / "real")
     assert read_transforms(tmp_path / "link").splits == {"train": (0,)}
 
@@ -404,17 +378,14 @@ def test_bad_values(tmp_path, changes, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (
-            '{"frames": [\n  {"file_path": }]}',
-            r"transforms\.json, line 2, column 17: expected JSON, got 'Expecting value'",
-        ),
-        ('{"frames": {}}', r"transforms\.json: expected a list 'frames', got a dict"),
-        ('{"frames": [], "fl_x": 1}', r"transforms\.json: expected at least 1 view with an image, got 0; add images"),
+        ('{"frames": [\n  {"file_path": }]}', ", line 2, column 17: expected JSON, got 'Expecting value'"),
+        ('{"frames": {}}', ": expected a list 'frames', got a dict"),
+        ('{"frames": [], "fl_x": 1}', ": expected at least 1 view with an image, got 0; add images"),
     ],
 )
 def test_bad_json(tmp_path, text, message):
     (tmp_path / "transforms.json").write_text(text)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=rf"transforms\.json{message}"):
         read_transforms(tmp_path)
 
 
@@ -441,14 +412,8 @@ def test_too_few_images_left(tmp_path):
     write_transforms(tmp_path, count=2)
     for name in ("view_00.png", "view_01.png"):
         (tmp_path / "images" / name).unlink()
-    message = (
-        r"expected at least 1 view with an image, got 0 \(2 listed images are absent, the first is 'images/view_00"
-    )
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=r"at least 1 view .*, got 0 \(2 listed .*, the first is 'images/view_00"):
         read_transforms(tmp_path)
-
-
-# Blender
 
 
 def test_blender_by_hand(tmp_path):
@@ -460,11 +425,8 @@ def test_blender_by_hand(tmp_path):
     np.testing.assert_allclose(scene.fx, 4.0 / math.tan(0.6911 / 2))
     np.testing.assert_allclose(scene.cx, 4.0)
     np.testing.assert_array_equal(scene.camera_to_worlds[5:], poses_around(4, seed=2)[:, :3])
-
-
-def test_blender_without_val_and_test(tmp_path):
-    write_blender(tmp_path, train=4)
-    assert read_blender(tmp_path).splits == {"train": (0, 1, 2, 3)}
+    write_blender(tmp_path / "without", train=4)
+    assert read_blender(tmp_path / "without").splits == {"train": (0, 1, 2, 3)}
 
 
 def test_blender_with_an_image_in_two_files(tmp_path):
@@ -479,9 +441,6 @@ def test_blender_whose_test_images_are_absent(tmp_path):
     shutil.rmtree(tmp_path / "test")
     scene = read_blender(tmp_path)
     assert scene.splits == {"train": (0, 1, 2)} and scene.absent == ("test/r_0", "test/r_1")
-
-
-# SRN
 
 
 def test_srn_by_hand(tmp_path):
@@ -531,10 +490,7 @@ def test_srn_pose_without_image_is_absent(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (
-            "131.25 64 62 0\n0 0 0\n1\n1\n",
-            r"expected 'f cx cy 0' first and 'height width' last, got lines of \[4, 3, 1, 1\]",
-        ),
+        ("131.25 64 62 0\n0 0 0\n1\n1\n", r"expected 'f cx cy 0' first and .*, got lines of \[4, 3, 1, 1\]"),
         ("", "expected 'f cx cy 0' first"),
         ("0 64 62 0\n128 128", "focal length: expected a positive number"),
         ("131.25 64 62 0\n0 128", "height: expected a positive number"),
@@ -552,9 +508,6 @@ def test_srn_without_images(tmp_path):
     (tmp_path / "rgb").mkdir()
     with pytest.raises(ValueError, match="rgb: expected at least 1 view with an image, got 0"):
         read_srn(tmp_path)
-
-
-# Detection
 
 
 def test_detection(tmp_path):

@@ -44,9 +44,7 @@ def test_a_photo_is_nearest_to_its_own_camera(photos):
         scene = int(photos.scenes[index])
         assert torch.equal(photos.nearest(cameras[index : index + 1], scene), photos.photo(index))
         other = photos.nearest(cameras[index : index + 1], 1 - scene)
-        assert other.mean(dim=(0, 1)).argmax() == (2 if scene == 0 else 0) or not torch.equal(
-            other, photos.photo(index)
-        )
+        assert other.mean(dim=(0, 1)).argmax() == 2 * (scene == 0) or not torch.equal(other, photos.photo(index))
 
 
 @pytest.mark.parametrize("alpha_color", ["white", None])

@@ -27,9 +27,6 @@ def contains(picture, crop):
     return any((windows == part).all(axis=(2, 3, 4)).any() for part in (crop, crop[:, ::-1]))
 
 
-# Batches
-
-
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (11, 30)])
 def test_crops_are_parts_of_the_pictures(tmp_path, height, width):
     images = RealImages(write(tmp_path), height, width)
@@ -112,9 +109,6 @@ def test_a_part_is_that_of_the_whole_picture_resized(whole):
         assert np.abs(part - resized[top : top + 30, left : left + 20]).max() <= 2
 
 
-# Reading
-
-
 def test_what_is_transparent_becomes_white(tmp_path):
     pixels = np.array([[[200, 0, 0, 255], [200, 0, 0, 0], [100, 0, 50, 51]]], dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "rgba.png")
@@ -135,9 +129,6 @@ def test_folders_are_searched_with_their_subfolders_in_order_of_names(tmp_path):
     Image.new("RGB", (9, 9)).save(tmp_path / "c.JPG", "jpeg")
     names = [str(path.relative_to(tmp_path)) for path in find_images(tmp_path)]
     assert names == ["a/00.png", "a/01.png", "b/00.png", "c.JPG"]
-
-
-# Memory
 
 
 def test_pictures_are_kept_within_a_bound(tmp_path, monkeypatch):
@@ -164,9 +155,6 @@ def test_a_kept_picture_is_not_read_again(tmp_path, monkeypatch):
 
     monkeypatch.setattr(real_images, "read_image", refuse)
     assert images.batch(0, 6).shape == (6, 8, 8, 3)
-
-
-# Bad folders
 
 
 def test_no_folder_and_an_empty_one(tmp_path):
