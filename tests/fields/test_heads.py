@@ -103,15 +103,10 @@ def test_bounded_without_limits_is_the_identity():
 
 
 def test_heads_are_found_wherever_they_are():
-    model = nn.ModuleDict(
-        {
-            "head": RGBFieldHead(in_dim=4),
-            "normals": PredNormalsFieldHead(in_dim=4),
-            "density": DensityFieldHead(in_dim=4),
-            "inner": nn.ModuleDict({"mlp": color_mlp(), "base": color_mlp(out_activation=None)}),
-            "wide": color_mlp(out_dim=16),
-        }
-    )
+    kinds = {"head": RGBFieldHead, "normals": PredNormalsFieldHead, "density": DensityFieldHead}
+    model = nn.ModuleDict({name: kind(in_dim=4) for name, kind in kinds.items()})
+    model["inner"] = nn.ModuleDict({"mlp": color_mlp(), "base": color_mlp(out_activation=None)})
+    model["wide"] = color_mlp(out_dim=16)
     assert color_heads(model) == [model["head"], model["inner"]["mlp"]]
 
 

@@ -76,9 +76,7 @@ def test_boxes_that_nothing_can_be_placed_by_are_refused(box):
 def test_a_box_so_far_away_that_cameras_shake_is_refused():
     """A box of side 2 at 10,000 is one of 5,000 sides away; float32 has 2^-7 there at 100,000."""
     assert placement_of(10_000 + UNIT, UNIT).shift == pytest.approx((-10_000.0,) * 3)
-    with pytest.raises(
-        ValueError, match="box: expected one within 10000 of its sides from the origin, got .*; subtract"
-    ):
+    with pytest.raises(ValueError, match="box: expected one within 10000 of its sides .*, got .*; subtract"):
         placement_of(100_000 + UNIT, UNIT)
 
 
@@ -171,45 +169,23 @@ def test_facts_come_back(placement):
     assert placement_from(placement.as_fact(), "scene") == placement
 
 
+HIGH = ([1, 1], [1, 1, 0], [-1, -1, -1], [1, 1, math.nan], [1, 1, 1e30], [1, 1, "1"], [1, 1, True])
+"""What is no upper corner of a box whose lower one is the origin."""
+
+
 @pytest.mark.parametrize(
-    "box",
-    [
-        None,
-        [],
-        [[0, 0, 0]],
-        [[0, 0, 0], [1, 1]],
-        [[0, 0, 0], [1, 1, 0]],
-        [[1, 1, 1], [0, 0, 0]],
-        [[0, 0, 0], [1, 1, math.nan]],
-        [[0, 0, 0], [1, 1, 1e30]],
-        [[0, 0, 0], [1, 1, "1"]],
-        [[0, 0, 0], [1, 1, True]],
-        {"low": [0, 0, 0], "high": [1, 1, 1]},
-    ],
+    "box", [None, [], [[0, 0, 0]], *([[0, 0, 0], high] for high in HIGH), {"low": [0, 0, 0], "high": [1, 1, 1]}]
 )
 def test_a_box_that_is_none_is_refused(box):
     with pytest.raises(ValueError, match=r"scene x: expected a box of two corners.*got .*; write"):
         placement_from({"scale": 1.0, "shift": [0, 0, 0], "box": box}, "scene x")
 
 
-@pytest.mark.parametrize(
-    "fact",
-    [
-        None,
-        [],
-        {"scale": 1.0},
-        {"scale": 0, "shift": [0, 0, 0]},
-        {"scale": -1, "shift": [0, 0, 0]},
-        {"scale": 1e-300, "shift": [0, 0, 0]},
-        {"scale": 10**400, "shift": [0, 0, 0]},
-        {"scale": True, "shift": [0, 0, 0]},
-        {"scale": 1, "shift": [0, 0]},
-        {"scale": 1, "shift": [0, math.nan, 0]},
-        {"scale": 1, "shift": [0, math.inf, 0]},
-        {"scale": 1, "shift": {"x": 1}},
-        {"scale": 1, "shift": [0, 0, 0], "more": 1},
-    ],
-)
+SHIFTS = ([0, 0], [0, math.nan, 0], [0, math.inf, 0], {"x": 1})
+WRONG = [{"more": 1}, *({"scale": x} for x in (0, -1, 1e-300, 10**400, True)), *({"shift": x} for x in SHIFTS)]
+
+
+@pytest.mark.parametrize("fact", [None, [], {"scale": 1.0}, *({"scale": 1, "shift": [0, 0, 0], **x} for x in WRONG)])
 def test_a_fact_that_is_no_placement_is_refused(fact):
     with pytest.raises(ValueError, match="scene x: expected a positive scale and a shift .*got .*; write"):
         placement_from(fact, "scene x")

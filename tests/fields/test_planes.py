@@ -5,15 +5,7 @@ import itertools
 import pytest
 import torch
 
-from latent_nerfstudio.fields.planes import (
-    EG3D_AXES,
-    PLANE_AXES,
-    compose_planes,
-    sample_planes,
-    total_variation,
-)
-
-# Composition
+from latent_nerfstudio.fields.planes import EG3D_AXES, PLANE_AXES, compose_planes, sample_planes, total_variation
 
 
 def test_macro_planes_are_weighted_sums_of_base_planes():
@@ -30,9 +22,6 @@ def test_one_kind_of_planes_alone():
     micro, base, weights = torch.randn(2, 3, 2, 4, 4), torch.randn(1, 3, 3, 4, 4), torch.tensor([[2.0], [-1.0]])
     assert torch.equal(compose_planes(micro, None, None), micro)
     torch.testing.assert_close(compose_planes(None, base, weights), torch.cat([2 * base, -base]))
-
-
-# Sampling
 
 
 def bilinear(plane, x, y):
@@ -66,9 +55,6 @@ def test_axes_of_the_planes(axes, third):
     coordinates = torch.stack([ramp.expand(5, 5), ramp[:, None].expand(5, 5)])
     sampled = sample_planes(coordinates.expand(1, 3, 2, 5, 5), torch.tensor([[[0.25, 0.5, 0.75]]]), axes)
     torch.testing.assert_close(sampled[0, :, 0] * 4, torch.tensor([[1.0, 2.0], [1.0, 3.0], list(third)]))
-
-
-# Total variation
 
 
 def test_total_variation_by_hand():

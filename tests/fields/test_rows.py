@@ -67,11 +67,8 @@ def test_what_is_kept_stays_when_a_module_moves():
     module = Module()
     before = dict(module.named_parameters())
     module.double()
-    assert [(n, p.dtype) for n, p in module.named_parameters()] == [
-        ("first", torch.float64),
-        ("middle", torch.float32),
-        ("last", torch.float64),
-    ]
+    kinds = {"first": torch.float64, "middle": torch.float32, "last": torch.float64}
+    assert [(name, p.dtype) for name, p in module.named_parameters()] == list(kinds.items())
     assert all(before[name] is p for name, p in module.named_parameters())
     module.kept = ()
     assert {p.dtype for p in module.half().parameters()} == {torch.float16}
@@ -93,14 +90,8 @@ def test_scenes_stay_on_the_host_of_a_gpu_alone():
 
 
 def field_of(storage):
-    config = TriplaneFieldConfig(
-        micro_features=2,
-        macro_features=2,
-        num_base_planes=2,
-        resolution=4,
-        implementation="torch",
-        scene_storage=storage,
-    )
+    sizes = {"micro_features": 2, "macro_features": 2, "num_base_planes": 2, "resolution": 4}
+    config = TriplaneFieldConfig(implementation="torch", scene_storage=storage, **sizes)
     return config.setup(num_scenes=4, num_channels=3)
 
 
@@ -123,10 +114,8 @@ def test_planes_on_the_host_train_as_those_on_the_device():
         field = field_of(storage).to("cuda")
         field.sparse_rows = frozenset(SCENE_PARAMETERS)
         optimizer = RowAdam([*field.plane_parameters(), *field.shared_plane_parameters()], lr=0.1)
-        assert (field.micro_planes.device.type, field.base_planes.device.type) == (
-            "cpu" if storage == "host" else "cuda",
-            "cuda",
-        )
+        own, shared = field.micro_planes.device.type, field.base_planes.device.type
+        assert (own, shared) == ("cpu" if storage == "host" else "cuda", "cuda")
         for step in range(5):
             optimizer.zero_grad()
             field.scene_planes(torch.tensor([step % 4, 3]).unique()).square().sum().backward()

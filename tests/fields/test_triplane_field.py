@@ -62,17 +62,11 @@ def test_eg3d_axes_are_a_switch():
     assert not torch.allclose(ours[1], theirs[1])
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"micro_features": 0},
-        {"micro_features": 0, "macro_features": 4},
-        {"micro_features": 0, "num_base_planes": 4},
-        {"micro_features": -1},
-        {"macro_features": -2, "num_base_planes": 4},
-        {"resolution": 1},
-    ],
-)
+WITHOUT = [{"micro_features": 0, **more} for more in ({}, {"macro_features": 4}, {"num_base_planes": 4})]
+WITHOUT += [{"micro_features": -1}, {"macro_features": -2, "num_base_planes": 4}, {"resolution": 1}]
+
+
+@pytest.mark.parametrize("settings", WITHOUT)
 def test_configs_without_planes(settings):
     with pytest.raises(ValueError, match="tri-plane field: expected micro_features > 0, or .* at least 2, got"):
         TriplaneFieldConfig(**settings).setup(num_scenes=1, num_channels=1)

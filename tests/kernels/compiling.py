@@ -34,9 +34,7 @@ CASES += [(name, tuple(triplane_triton.LARGEST.values()), 80) for name in KERNEL
 def needs(name, sizes, capability):
     """Bytes of shared memory of a block and of registers that a thread spills, on a GPU of a compute capability."""
     (kernel, flags), (features, hidden, outputs) = KERNELS[name], sizes
-    mlp = TinyMLP(
-        torch.empty(hidden, features), torch.empty(hidden), torch.empty(outputs, hidden), torch.empty(outputs)
-    )
+    mlp = TinyMLP(*map(torch.empty, ((hidden, features), (hidden,), (outputs, hidden), (outputs,))))
     constants = {**triplane_triton.constants(torch.empty(2, 3, 32, 32, features), mlp, PLANE_AXES), **flags}
     kinds = {"slots": "*i64", "count": "i32", "programs": "i32", **dict.fromkeys(constants, "constexpr")}
     signature = {name: kinds.get(name, "*fp32") for name in kernel.arg_names}

@@ -67,9 +67,7 @@ def test_tensors_on_the_host_are_refused():
 
     weights = triplane_torch.TinyMLP(torch.zeros(4, 2), torch.zeros(4), torch.zeros(1, 4), torch.zeros(1))
     with pytest.raises(ValueError, match="Triton kernel: expected tensors on a CUDA device, got cpu; set"):
-        triplane_mlp(
-            torch.zeros(1, 3, 2, 2, 2), torch.zeros(1, 3), torch.zeros(1, dtype=torch.long), weights, PLANE_AXES
-        )
+        triplane_mlp(torch.zeros(1, 3, 2, 2, 2), torch.zeros(1, 3), torch.zeros(1).long(), weights, PLANE_AXES)
 
 
 @pytest.mark.gpu

@@ -1,12 +1,12 @@
 """What an autoencoder from a stranger may not say."""
 
-import json
 import os
 import shutil
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from scene_folders import edited
 
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.latent_space.checks import numbers_in
@@ -16,11 +16,6 @@ from latent_nerfstudio.latent_space.checks import numbers_in
 def folder(taesd, tmp_path):
     """A copy of a small autoencoder of 4 channels."""
     return shutil.copytree(taesd, tmp_path / "tiny")
-
-
-def edit(folder, **changes):
-    settings = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**settings, **changes}))
 
 
 @pytest.mark.parametrize(
@@ -40,7 +35,8 @@ def edit(folder, **changes):
     ],
 )
 def test_configs_that_are_none(folder, changes, message):
-    edit(folder, **changes)
+    with edited(folder / "config.json") as settings:
+        settings.update(changes)
     with pytest.raises(ValueError, match=message):
         AutoencoderConfig(source=str(folder)).setup()
 

@@ -53,18 +53,14 @@ def test_directions_are_those_of_nerfstudio():
         torch.testing.assert_close(world[index], rays.directions * rays.metadata["directions_norm"])
 
 
-def test_what_sees_with_one_of_two_eyes():
-    assert not is_stereo(changed())
-    assert is_stereo(equirectangular(20, 40, camera_type=CameraType.VR180_L))
-
-
-def test_what_is_a_panorama():
+def test_what_is_a_panorama_and_what_sees_with_one_of_two_eyes():
     assert is_panorama(equirectangular(20, 40)) and is_panorama(equirectangular(20, 30))
     assert is_panorama(equirectangular(20, 40, camera_type=CameraType.OMNIDIRECTIONALSTEREO_R))
     assert not is_panorama(equirectangular(20, 40, fx=40.0))  # half the way around
     assert not is_panorama(equirectangular(20, 40, fy=25.0))
     assert not is_panorama(equirectangular(20, 40, camera_type=CameraType.PERSPECTIVE))
-    assert not is_panorama(equirectangular(20, 40, camera_type=CameraType.VR180_L))
+    one_eye = equirectangular(20, 40, camera_type=CameraType.VR180_L)
+    assert not is_panorama(one_eye) and is_stereo(one_eye) and not is_stereo(changed())
 
 
 def test_pixels_per_radian():

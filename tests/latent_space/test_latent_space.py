@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import torch
-from tiny import fit_to_noise, gradients
+from tiny import disturb, fit_to_noise, gradients
 
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.latent_space.latent_space import BACKGROUND_SIDE, LatentSpace, background_color_of
@@ -19,9 +19,6 @@ def space_of(source, normalizer="mean-std", color="white"):
 def background_picture(space, height, width):
     places = torch.stack(torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij"), dim=-1)
     return space.background_at(places, torch.tensor([height, width]).expand_as(places))
-
-
-# Background
 
 
 @pytest.mark.parametrize("color", ["white", (0.2, 0.4, 0.9)])
@@ -48,9 +45,12 @@ def test_background_of_a_small_picture_takes_the_nearest_borders(taesd):
     assert torch.equal(picture, stored[rows][:, columns])
 
 
-def test_background_of_the_identity_is_the_colour():
-    space = space_of("identity", color=(0.2, 0.4, 0.9))
+def test_the_identity_has_no_normaliser_and_shows_pictures_and_colours_as_they_are():
+    space, image = space_of("identity", color=(0.2, 0.4, 0.9)), torch.rand(1, 5, 7, 3)
     torch.testing.assert_close(background_picture(space, 5, 40), torch.tensor([0.2, 0.4, 0.9]).expand(5, 40, 3))
+    assert space.normalizer.kind == "none" and space.value_range == (0.0, 1.0)
+    assert torch.equal(space.decode(space.encode(image), 5, 7), image)
+    torch.testing.assert_close(space.preview(image), image)
 
 
 @pytest.mark.parametrize(
@@ -67,14 +67,10 @@ def test_what_is_no_colour(color):
         background_color_of(color)
 
 
-# Pixels to latents and back
-
-
-@pytest.mark.parametrize("source", ["kl", "kl8", "taesd", "dc"])
+@pytest.mark.parametrize("source", ["kl", "kl8", "taesd", "dc"], indirect=True)
 @pytest.mark.parametrize("normalizer", ["mean-std", "tanh"])
-def test_decoding_undoes_the_normaliser_and_crops(request, source, normalizer):
-    space = space_of(request.getfixturevalue(source), normalizer)
-    image = torch.rand(2, 37, 53, 3)
+def test_decoding_undoes_the_normaliser_and_crops(source, normalizer):
+    space, image = space_of(source, normalizer), torch.rand(2, 37, 53, 3)
     expected = space.autoencoder.decode(space.autoencoder.encode(image))[:, :37, :53]
     torch.testing.assert_close(space.decode(space.encode(image), 37, 53), expected, atol=1e-3, rtol=1e-3)
 
@@ -83,13 +79,6 @@ def test_latents_that_do_not_belong_to_the_picture(kl):
     space = space_of(kl)
     with pytest.raises(ValueError, match=r"expected latents of \(10, 14\) for an image of 37 x 53, got \(10, 13\)"):
         space.decode(torch.zeros(1, 10, 13, 4), 37, 53)
-
-
-def test_identity_has_no_normaliser():
-    space = space_of("identity")
-    image = torch.rand(1, 5, 7, 3)
-    assert space.normalizer.kind == "none" and space.value_range == (0.0, 1.0)
-    assert torch.equal(space.decode(space.encode(image), 5, 7), image)
 
 
 def test_value_range(kl):
@@ -106,24 +95,13 @@ def test_fit_standardises_and_is_remembered(kl):
     torch.testing.assert_close(space.normalizer(raw).std(dim=0, correction=0), torch.ones(4), atol=1e-3, rtol=0)
 
 
-# Looking at latents
-
-
-@pytest.mark.parametrize("source", ["kl", "identity"])
-def test_preview_is_a_fixed_map_to_colours(request, source):
-    space = space_of(source if source == "identity" else request.getfixturevalue(source))
+@pytest.mark.parametrize("source", ["kl", "identity"], indirect=True)
+def test_preview_is_a_fixed_map_to_colours(source):
+    space = space_of(source)
     latents = 3 * torch.randn(6, 7, space.num_channels)
     picture = space.preview(latents)
     assert picture.shape == (6, 7, 3) and bool(((picture >= 0) & (picture <= 1)).all())
     torch.testing.assert_close(space.preview(latents[2:4, 1:2]), picture[2:4, 1:2])
-
-
-def test_preview_of_the_identity_is_the_picture():
-    image = torch.rand(6, 7, 3)
-    torch.testing.assert_close(space_of("identity").preview(image), image)
-
-
-# An encoder that is trained
 
 
 def test_only_joint_training_trains_the_encoder(kl):
@@ -150,17 +128,10 @@ def test_the_background_is_encoded_anew(taesd):
     assert not torch.allclose(space.background, before, atol=1e-3) and not space.background.requires_grad
 
 
-# Checkpoints
-
-
-@pytest.mark.parametrize("source", ["kl", "taesd", "identity"])
-def test_checkpoint_is_without_encoder_and_loads_strictly(request, source):
-    source = source if source == "identity" else request.getfixturevalue(source)
+@pytest.mark.parametrize("source", ["kl", "taesd", "identity"], indirect=True)
+def test_checkpoint_is_without_encoder_and_loads_strictly(source):
     space = space_of(source, color="red")
-    if source != "identity":
-        with torch.no_grad():
-            for parameter in space.autoencoder.decoder_parameters():
-                parameter.add_(0.1)
+    disturb(space.autoencoder.decoder_parameters(), 0.1)
     stored = space.state_dict()
     assert not [name for name in stored if ".encoder." in name or "quant_conv" in name and "post_" not in name]
     other = LatentSpace(AutoencoderConfig(source=str(source)), "mean-std", "red")

@@ -26,10 +26,7 @@ def vae_of(levels=3, device="cpu", **settings):
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
     settings = {"block_out_channels": (4, 8, 8, 12, 16)[:levels], "norm_num_groups": 2, **settings}
-    types = {
-        "down_block_types": ("DownEncoderBlock2D",) * levels,
-        "up_block_types": ("UpDecoderBlock2D",) * levels,
-    }
+    types = {"down_block_types": ("DownEncoderBlock2D",) * levels, "up_block_types": ("UpDecoderBlock2D",) * levels}
     with torch.device(device):
         return AutoencoderKL(**types, **settings).eval()
 
@@ -212,10 +209,7 @@ def test_a_config_of_its_own(tmp_path):
     assert build_autoencoder(read_config(folder), vae.state_dict()).config.scaling_factor == 0.7
     with pytest.raises(FileNotFoundError, match="expected a file, got nothing there"):
         read_config(tmp_path)
-    for content, got in (
-        ('{"_class_name": "VQModel"}', "got one of VQModel"),
-        ("[]", "expected a JSON object"),
-    ):
+    for content, got in (('{"_class_name": "VQModel"}', "got one of VQModel"), ("[]", "expected a JSON object")):
         (tmp_path / "config.json").write_text(content)
         with pytest.raises(ValueError, match=got):
             read_config(tmp_path)

@@ -95,9 +95,8 @@ def test_beyond_the_borders_of_a_panorama_lies_its_other_side():
     """The rays of a panorama with a margin are those of the panorama, wherever they leave it."""
     height, width, margin = 6, 8, 3
     rays = equirectangular(height, width).generate_rays(camera_indices=0, keep_shape=True).directions
-    rows, columns = torch.meshgrid(
-        torch.arange(-margin, height + margin) + 0.5, torch.arange(-margin, width + margin) + 0.5, indexing="ij"
-    )
+    sides = (torch.arange(-margin, side + margin) + 0.5 for side in (height, width))
+    rows, columns = torch.meshgrid(*sides, indexing="ij")
     around, down = -torch.pi * (columns / width * 2 - 1), torch.pi * rows / height  # longitude, colatitude
     expected = torch.stack([-around.sin() * down.sin(), down.cos(), -around.cos() * down.sin()], dim=-1)
     torch.testing.assert_close(around_sphere(rays, margin), expected, atol=1e-5, rtol=0)

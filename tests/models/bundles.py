@@ -1,13 +1,13 @@
 """What the tests of shared bundles share: models that make one, models that start from one, and another NeRF."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Type
 
 import torch
 from nerfstudio.models.base_model import Model, ModelConfig
-from tiny import SHARED, cube, latent_model_of, small_nerf
+from scene_folders import edited
+from tiny import SHARED, cube, disturb, latent_model_of, small_nerf
 
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.models.bundle_folder import hash_folder
@@ -23,9 +23,7 @@ WHITE = (1.0, 1.0, 1.0)
 def bundle_model(source: Any, names: Any = ("a", "b"), normalizer: Any = "mean-std", **nerf: Any) -> LatentModel:
     """A latent model whose autoencoder is no longer the one it came from, encoder and decoder."""
     model = latent_model_of(source, list(names), nerf=small_nerf(**{**BOTH, **nerf}), normalizer=normalizer)
-    with torch.no_grad():
-        for parameter in model.latent_space.autoencoder.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
+    disturb(model.latent_space.autoencoder.parameters())
     return model
 
 
@@ -40,23 +38,17 @@ def started(
 ) -> LatentModel:
     """A latent model that starts from a bundle, with the field settings that a user would have left alone."""
     autoencoder = AutoencoderConfig() if source is None else AutoencoderConfig(source=str(source))
-    config = LatentModelConfig(
-        autoencoder=autoencoder,
-        shared_bundle=str(bundle),
-        nerf=nerf or small_nerf(resolution=5),
-        render_precision="float32",
-        **settings,
-    )
+    config = LatentModelConfig(autoencoder=autoencoder, nerf=nerf or small_nerf(resolution=5), **settings)
+    config.shared_bundle, config.render_precision = str(bundle), "float32"
     metadata = {"scene_names": list(names), "background_color": color}
     return config.setup(scene_box=cube(box), num_train_data=1, metadata=metadata).eval()
 
 
 def reseal(folder: Path, change: Callable[[Dict[str, Any]], Any] = lambda settings: None) -> None:
     """Changes the settings in bundle.json, and the hash with them, as a stranger could."""
-    settings = json.loads((folder / "bundle.json").read_text())
-    change(settings)
-    settings["hash"] = hash_folder(folder, settings)
-    (folder / "bundle.json").write_text(json.dumps(settings))
+    with edited(folder / "bundle.json") as settings:
+        change(settings)
+        settings["hash"] = hash_folder(folder, settings)
 
 
 @dataclass

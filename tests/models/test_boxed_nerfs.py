@@ -109,9 +109,6 @@ def test_a_crop_leaves_its_part_of_the_box(config):
     torch.testing.assert_close(halves[0] * halves[1], 1 - whole, atol=0.03, rtol=0)
 
 
-# Training
-
-
 @EACH
 def test_every_parameter_is_in_a_group(name):
     model = model_of(name)

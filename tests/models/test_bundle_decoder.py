@@ -3,7 +3,7 @@
 import pytest
 import torch
 from bundles import started
-from tiny import SHARED, latent_model_of, small_nerf
+from tiny import SHARED, disturb, latent_model_of, small_nerf
 
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.models.bundle_start import start_decoder
@@ -17,9 +17,7 @@ SOURCES = pytest.mark.parametrize("source", ["kl", "taesd"], indirect=True)
 def aligned_model(source):
     """A latent model whose decoder alone was trained."""
     model = latent_model_of(source, ["a", "b"], nerf=small_nerf(**SHARED))
-    with torch.no_grad():
-        for parameter in model.latent_space.autoencoder.decoder_parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
+    disturb(model.latent_space.autoencoder.decoder_parameters())
     return model
 
 
@@ -45,9 +43,8 @@ def test_a_new_model_decodes_with_it(tmp_path, source):
     side = 4 * new.latent_space.downscale_factor
     assert torch.equal(new.renderer.decode(latents, side, side), model.renderer.decode(latents, side, side))
     assert torch.equal(new.reconstruct(photo), plain.reconstruct(photo))
-    assert not torch.allclose(
-        new.latent_space.autoencoder.decode(latents), plain.latent_space.autoencoder.decode(latents)
-    )
+    decoded = [one.latent_space.autoencoder.decode(latents) for one in (new, plain)]
+    assert not torch.allclose(*decoded)
     assert holds_bundle(new, read_shared_bundle(str(tmp_path)))
 
 

@@ -21,9 +21,6 @@ def bundle(tmp_path, model):
     return write_shared_bundle(tmp_path / "run", model, 7, {}).parent
 
 
-# The field
-
-
 @pytest.mark.parametrize("kind", [MICRO, MACRO, BOTH], ids=["micro", "macro", "both"])
 @pytest.mark.parametrize("source", ["kl", "identity"], indirect=True)
 def test_new_scenes_share_what_the_old_ones_shared(tmp_path, source, kind):
@@ -78,12 +75,11 @@ def test_contraction_is_that_of_the_bundle(tmp_path, kl):
     assert started(write_shared_bundle(tmp_path, latent_model_of(kl, nerf=nerf), 7, {})).nerf.contraction is not None
 
 
-# The latent space
-
-
-@pytest.mark.parametrize("normalizer", ["mean-std", "tanh"])
-def test_the_latent_space_is_the_bundles(tmp_path, kl, normalizer):
-    old = bundle_model(kl, normalizer=normalizer)
+@pytest.mark.parametrize(
+    ("source", "normalizer"), [("kl", "mean-std"), ("kl", "tanh"), ("taesd", "mean-std")], indirect=["source"]
+)
+def test_the_latent_space_is_the_bundles(tmp_path, source, normalizer):
+    old = bundle_model(source, normalizer=normalizer)
     new, image = started(write_shared_bundle(tmp_path, old, 7, {})), torch.rand(1, 16, 16, 3)
     latents = old.latent_space.encode(image)
     assert new.latent_space.normalizer.kind == normalizer and bool(new.latent_space.fitted)
@@ -151,9 +147,6 @@ def test_another_nerf_takes_the_latent_space_alone(bundle, model, capsys):
     assert new.nerf.color.requires_grad
 
 
-# The box
-
-
 @pytest.mark.parametrize("half", [0.3, 1.0, 1.09])
 def test_data_within_the_bundles_box_are_fitted_in_it(bundle, capsys, half):
     assert started(bundle, box=half).nerf.aabb.tolist() == [[-1.0] * 3, [1.0] * 3]
@@ -166,9 +159,6 @@ def test_data_beyond_the_bundles_box_are_scaled_into_it(bundle, capsys):
     assert [placement.scale for placement in new.placements] == pytest.approx([1 / 3] * 2)
     assert new.box_of(1).flatten().tolist() == pytest.approx([-3.0] * 3 + [3.0] * 3)
     assert "2 of 2 scenes are moved and scaled into its box" in " ".join(capsys.readouterr().out.split())
-
-
-# Checkpoints
 
 
 def test_a_checkpoint_knows_the_encoder_that_it_leaves_out(kl, tmp_path):

@@ -21,9 +21,6 @@ from latent_nerfstudio.models.channel_nerf import ChannelNeRF, ChannelRenderer, 
 METHODS = pytest.mark.parametrize("method", list(SMALL))
 
 
-# Compositing
-
-
 def test_the_renderer_sums_like_a_loop():
     channels, weights = torch.randn(5, 7, 16), torch.rand(5, 7, 1)
     expected = torch.zeros(5, 16)
@@ -33,12 +30,8 @@ def test_the_renderer_sums_like_a_loop():
     renderer = ChannelRenderer().eval()
     torch.testing.assert_close(renderer(channels, weights), expected)
     torch.testing.assert_close(renderer(rgb=channels, weights=weights, background_color="white"), expected)
-
-
-def test_the_renderer_sums_samples_in_one_row():
-    channels, weights = torch.randn(9, 4), torch.rand(9, 1)
+    channels, weights, expected = torch.randn(9, 4), torch.rand(9, 1), torch.zeros(5, 4)  # samples in one row
     rays = torch.tensor([0, 0, 0, 2, 2, 3, 3, 3, 3])
-    expected = torch.zeros(5, 4)
     for sample, ray in enumerate(rays.tolist()):
         expected[ray] += weights[sample] * channels[sample]
     torch.testing.assert_close(ChannelRenderer()(channels, weights, ray_indices=rays, num_rays=5), expected)
@@ -49,9 +42,6 @@ def test_the_renderer_blends_nothing():
     assert renderer.blend_background(target) is target
     blended = renderer.blend_background_for_loss_computation(picture, torch.rand(3, 1), target)
     assert blended[0] is picture and blended[1] is target
-
-
-# Building
 
 
 @METHODS
@@ -76,20 +66,14 @@ def test_lpips_is_itself_again_afterwards():
     assert torchmetrics.image.LearnedPerceptualImagePatchSimilarity is before
 
 
-def test_more_than_one_scene_is_refused():
-    metadata = {"scene_names": ["a", "b", "c"]}
-    with pytest.raises(ValueError, match=r"scenes: expected one scene, got 3 \(a, b, c\); .* use latent-triplane"):
-        nerf_of(small_nerfacto(), num_scenes=3, metadata=metadata)
-
-
-def test_what_is_learned_for_each_picture_is_refused():
+def test_more_than_one_scene_and_what_is_learned_for_each_picture_are_refused():
     with pytest.raises(ValueError, match="camera_optimizer.mode: expected off, got SO3xR3"):
         nerf_of(small_tensorf(camera_optimizer=CameraOptimizerConfig(mode="SO3xR3")))
     with pytest.raises(ValueError, match="use_appearance_embedding: expected False, got True"):
         nerf_of(small_nerfacto(use_appearance_embedding=True))
-
-
-# The same as Nerfstudio's own where both can do it
+    metadata = {"scene_names": ["a", "b", "c"]}
+    with pytest.raises(ValueError, match=r"scenes: expected one scene, got 3 \(a, b, c\); .* use latent-triplane"):
+        nerf_of(small_nerfacto(), num_scenes=3, metadata=metadata)
 
 
 def original_of(config, model_class):
@@ -136,9 +120,6 @@ def test_vanilla_at_full_size_is_nerfstudios_own():
     torch.testing.assert_close(outputs["latent_coarse"], expected["rgb_coarse"], atol=1.1e-3, rtol=0)
 
 
-# Rays and bounds
-
-
 @pytest.mark.parametrize("method", ["nerfacto", "vanilla"])
 def test_scene_contraction_sees_beyond_the_box(method):
     config = SMALL[method](disable_scene_contraction=False, near_plane=0.1, far_plane=50.0)
@@ -150,9 +131,6 @@ def test_scene_contraction_sees_beyond_the_box(method):
     assert 0 < int((model(bundle)["accumulation"] > 0).sum()) < 50
 
 
-# Losses
-
-
 @METHODS
 def test_regularizers_hold_in_both_stages(method):
     model = nerf_of(SMALL[method]())
@@ -162,9 +140,8 @@ def test_regularizers_hold_in_both_stages(method):
     assert set(losses) == {"latent_loss"} | REGULARIZERS[method]
     assert set(regularizers) == REGULARIZERS[method]
     if method != "vanilla":  # whose coarse network has another target
-        assert {name: float(losses[name]) for name in regularizers} == pytest.approx(
-            {name: float(value) for name, value in regularizers.items()}
-        )
+        own, same = ({name: float(values[name]) for name in regularizers} for values in (losses, regularizers))
+        assert own == pytest.approx(same)
 
 
 def test_the_coarse_network_follows_the_latents_and_then_the_fine_network():
@@ -177,9 +154,6 @@ def test_the_coarse_network_follows_the_latents_and_then_the_fine_network():
     assert float(follows) == pytest.approx(float((coarse - outputs["latent"]).square().mean()), rel=1e-5)
     follows.backward()
     assert any(gradients(*model.field_coarse.parameters())) and not any(gradients(*model.field_fine.parameters()))
-
-
-# TensoRF's planes grow
 
 
 def growing():
@@ -233,9 +207,6 @@ def test_a_resumed_model_has_the_planes_of_its_step_in_the_same_parameters():
     assert all(p.grad is not None and p.grad.shape == p.shape for p in held)
 
 
-# What is refused
-
-
 @dataclass
 class BareConfig(ModelConfig):
     _target: Type = field(default_factory=lambda: Bare)
@@ -267,11 +238,7 @@ def test_a_host_without_a_head_says_what_it_lacks():
 
 
 def test_a_model_without_the_interface_is_refused_before_it_is_built():
-    message = (
-        "NerfactoModel: expected a NeRF of any number of channels, .* got none of its own for "
-        "get_regularization_dict; put ChannelNeRF before the model's class"
-    )
-    with pytest.raises(TypeError, match=message):
+    with pytest.raises(TypeError, match="NerfactoModel: .* none of its own for get_regularization_dict; put Channel"):
         latent_model_of("identity", names=["a"], nerf=NerfactoModelConfig())
     with pytest.raises(TypeError, match="none of its own for get_outputs, get_loss_dict, get_regularization_dict, get"):
         latent_model_of("identity", names=["a"], nerf=ModelConfig())

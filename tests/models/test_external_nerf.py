@@ -52,9 +52,8 @@ class WavesModel(Model):
         }
 
     def get_loss_dict(self, outputs, batch, metrics_dict=None):
-        rgb, image = self.renderer.blend_background_for_loss_computation(
-            outputs["rgb"], outputs["accumulation"], batch["image"]
-        )
+        blend = self.renderer.blend_background_for_loss_computation
+        rgb, image = blend(outputs["rgb"], outputs["accumulation"], batch["image"])
         smoothness = self.config.smoothness * self.waves.weight.square().mean()
         return {"rgb_loss": nn.functional.mse_loss(rgb, image), "smoothness": smoothness}
 

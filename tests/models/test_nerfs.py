@@ -13,9 +13,6 @@ def model_of(source, method, **settings):
     return latent_model_of(source, names=["a"], nerf=SMALL[method](**settings))
 
 
-# Background
-
-
 @METHODS
 def test_every_picture_is_composited_on_the_background(kl, method):
     model = model_of(kl, method)
@@ -28,9 +25,6 @@ def test_every_picture_is_composited_on_the_background(kl, method):
     torch.testing.assert_close(outputs["depth"], inner["depth"])
 
 
-# Whole cameras
-
-
 @METHODS
 def test_an_equirectangular_camera_within_the_scene(kl, method):
     camera = equirectangular(24, 48)
@@ -39,9 +33,6 @@ def test_an_equirectangular_camera_within_the_scene(kl, method):
     outputs = model.get_outputs_for_camera(camera)
     assert outputs["rgb"].shape == (24, 48, 3) and bool(torch.isfinite(outputs["rgb"]).all())
     torch.testing.assert_close(outputs["accumulation"], torch.ones(24, 48, 1))
-
-
-# Training
 
 
 def step_of(pipeline, step):

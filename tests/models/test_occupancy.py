@@ -7,17 +7,7 @@ import pytest
 import torch
 
 from latent_nerfstudio.models import occupancy
-from latent_nerfstudio.models.occupancy import (
-    OccupancyGrid,
-    Samples,
-    composite_packed,
-    is_occupied,
-    march,
-    packed_weights,
-    step_at,
-    step_edges,
-    sum_before,
-)
+from latent_nerfstudio.models.occupancy import OccupancyGrid, Samples, composite_packed, march, packed_weights
 
 BOX = (-1.0, -0.5, -1.0, 1.0, 0.5, 2.0)
 
@@ -45,10 +35,8 @@ def cell_holds(grid, point):
     for occupied, box in zip(grid.binaries, grid.aabbs.tolist(), strict=True):
         low, high = box[:3], box[3:]
         if all(lo <= p <= hi for p, lo, hi in zip(point, low, high, strict=True)):
-            sides = occupied.shape
-            cell = [
-                min(int((p - lo) / (hi - lo) * n), n - 1) for p, lo, hi, n in zip(point, low, high, sides, strict=True)
-            ]
+            sides = zip(point, low, high, occupied.shape, strict=True)
+            cell = [min(int((p - lo) / (hi - lo) * n), n - 1) for p, lo, hi, n in sides]
             return bool(occupied[tuple(cell)])
     return False
 
@@ -67,22 +55,14 @@ def march_by_hand(grid, origins, directions, near, far, step, cone_angle=0.0):
     return found
 
 
-# Marching
-
-
 @pytest.mark.parametrize(("levels", "cone_angle"), [(1, 0.0), (3, 0.0), (1, 0.05), (3, 0.05)])
 def test_marching_against_a_loop(levels, cone_angle):
     grid, (origins, directions) = grid_of(levels), rays_at()
     near, far = torch.full((30,), 0.03), torch.full((30,), 6.0)
     samples = march(origins, directions, grid.binaries, grid.aabbs, near, far, 0.07, cone_angle)
-    numbers = step_at((samples.starts + samples.ends) / 2, near[samples.ray_indices], 0.07, cone_angle)
-    found = dict(
-        zip(
-            zip(samples.ray_indices.tolist(), numbers.tolist(), strict=True),
-            zip(samples.starts.tolist(), samples.ends.tolist(), strict=True),
-            strict=True,
-        )
-    )
+    numbers = occupancy.step_at((samples.starts + samples.ends) / 2, near[samples.ray_indices], 0.07, cone_angle)
+    keys = zip(samples.ray_indices.tolist(), numbers.tolist(), strict=True)
+    found = dict(zip(keys, zip(samples.starts.tolist(), samples.ends.tolist(), strict=True), strict=True))
     expected = march_by_hand(grid, origins, directions, 0.03, 6.0, 0.07, cone_angle)
     assert len(expected) > 50
     assert len(found.keys() ^ expected.keys()) <= 2  # at the border of a cell, rounding decides
@@ -127,10 +107,10 @@ def test_steps_are_the_recurrence(cone_angle):
         for _ in range(80):
             edges[-1].append(edges[-1][-1] + max(0.03, cone_angle * edges[-1][-1]))
     numbers = torch.arange(81).expand(3, 81)
-    computed = step_edges(numbers, near[:, None], 0.03, cone_angle)
+    computed = occupancy.step_edges(numbers, near[:, None], 0.03, cone_angle)
     torch.testing.assert_close(computed, torch.tensor(edges), rtol=1e-3, atol=1e-4)
     middles = (computed[:, 1:] + computed[:, :-1]) / 2
-    assert torch.equal(step_at(middles, near[:, None].expand_as(middles), 0.03, cone_angle), numbers[:, :-1])
+    assert torch.equal(occupancy.step_at(middles, near[:, None].expand_as(middles), 0.03, cone_angle), numbers[:, :-1])
 
 
 def test_occupied_cells_and_what_lies_outside():
@@ -138,10 +118,7 @@ def test_occupied_cells_and_what_lies_outside():
     occupied[0, 1, 0, 1] = True
     boxes = torch.tensor([[0.0, 0, 0, 2, 2, 2]])
     places = torch.tensor([[1.5, 0.5, 1.5], [0.5, 0.5, 1.5], [2.0, 0.0, 2.0], [2.1, 0.5, 1.5], [1.5, -0.1, 1.5]])
-    assert is_occupied(places, occupied, boxes).tolist() == [True, False, True, False, False]
-
-
-# The grid
+    assert occupancy.is_occupied(places, occupied, boxes).tolist() == [True, False, True, False, False]
 
 
 def test_the_grid_finds_what_is_dense():
@@ -198,9 +175,6 @@ def test_an_alpha_function_is_refused():
         grid_of().sampling(origins, directions, alpha_fn=lambda s, e, r: s)
 
 
-# Compositing
-
-
 def packed(dtype=torch.float64):
     """Three rays of 4, 0 and 3 samples."""
     rays = torch.tensor([0, 0, 0, 0, 2, 2, 2])
@@ -249,16 +223,13 @@ def test_weights_are_those_of_nerfaccs_dense_function():
 def test_thin_samples_keep_their_digits_behind_dense_rays():
     values = torch.tensor([1e6, 1e6, 0.25, 1e7, 0.125])
     rays = torch.tensor([0, 0, 1, 1, 2])
-    assert sum_before(values, rays, 3).tolist() == [0, 1e6, 0, 0.25, 0]
+    assert occupancy.sum_before(values, rays, 3).tolist() == [0, 1e6, 0, 0.25, 0]
 
 
 def test_compositing_no_samples():
     nothing = Samples(torch.zeros(0, dtype=torch.long), torch.zeros(0), torch.zeros(0))
     result = composite_packed(nothing, packed_weights(nothing, torch.zeros(0), 2), torch.zeros(0, 4), torch.ones(2, 1))
     assert result["latent"].tolist() == [[0] * 4] * 2 and result["depth"].tolist() == [[1], [1]]
-
-
-# CUDA
 
 
 @pytest.mark.gpu
@@ -274,8 +245,6 @@ def test_marching_and_weights_are_nerfaccs(levels, cone_angle):
     counts = [rays.cpu().bincount(minlength=200) for rays in (ours.ray_indices, theirs[0])]
     assert float((counts[0] - counts[1]).abs().float().mean()) < 0.05  # rounding at the borders of cells
     density = torch.rand(len(ours.starts)) * 9
-    on_device = Samples(*(values.cuda() for values in ours))
-    kernels = nerfacc.render_weight_from_density(
-        on_device.starts, on_device.ends, density.cuda(), ray_indices=on_device.ray_indices, n_rays=200
-    )[0]
+    rays, starts, ends = (values.cuda() for values in ours)
+    kernels = nerfacc.render_weight_from_density(starts, ends, density.cuda(), ray_indices=rays, n_rays=200)[0]
     torch.testing.assert_close(kernels.cpu(), packed_weights(ours, density, 200), atol=1e-5, rtol=1e-4)

@@ -19,9 +19,6 @@ LATENT = torch.tensor([0.3, -1.2, 0.8, 0.1])
 OPAQUE = 1e4
 
 
-# A scene of one latent
-
-
 def say(mlp, density, latent):
     """An MLP whose last layer says the same of every point: the density, if there is one, and the latent."""
     mlp.layers[-1].weight.zero_()
@@ -75,16 +72,10 @@ def test_a_scene_of_one_latent_decodes_to_the_decoders_own_picture(kl, name, hei
     camera = camera_of(width, height, focal=8.0 * height)  # sees nothing but the box
     outputs = model.get_outputs_for_camera(camera, with_latents=True)
     assert outputs["latent_channels"].shape == (-(-height // 4), -(-width // 4), 4)
-    torch.testing.assert_close(
-        outputs["latent_channels"], LATENT.expand_as(outputs["latent_channels"]), atol=1e-5, rtol=0
-    )
-    expected = model.latent_space.decode(LATENT.expand_as(outputs["latent_channels"])[None], height, width)[0].clamp(
-        0, 1
-    )
+    latents = LATENT.expand_as(outputs["latent_channels"])
+    torch.testing.assert_close(outputs["latent_channels"], latents, atol=1e-5, rtol=0)
+    expected = model.latent_space.decode(latents[None], height, width)[0].clamp(0, 1)
     torch.testing.assert_close(outputs["rgb"], expected, atol=1e-4, rtol=0)
-
-
-# Sizes beyond training
 
 
 @pytest.mark.parametrize(("height", "width"), [(61, 83), (50, 37)])
@@ -114,9 +105,6 @@ def test_panoramas_are_rendered_at_the_resolution_of_the_training_pictures_by_an
     assert model.renderer.rendered_size(panorama(512, 1024)) == (16, 32)
     rgb = latent_model_of("identity", max_render_height=8)  # which is never enlarged
     assert [rgb.renderer.rendered_size(c) for c in (panorama(101, 203), camera_of(20, 16))] == [(101, 203), (16, 20)]
-
-
-# Panoramas
 
 
 def panorama(height, width, turn=0.0, position=(0.0, 0.0, 2.0), kind=CameraType.EQUIRECTANGULAR):

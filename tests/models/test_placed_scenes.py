@@ -13,6 +13,9 @@ from latent_nerfstudio.scene_files.scene_file import read_scene_file, write_scen
 THIRD = Placement(1 / 3, (0.5, -2.0, 0.25))
 """Of a scene three times as large as the box, and beside it."""
 
+LOWER_HALF = Placement(THIRD.scale, THIRD.shift, ((-4.5, 3.0, -3.75), (1.5, 9.0, -0.75)))
+"""THIRD, with a box of its own that is the lower half of the NeRF's."""
+
 
 @pytest.fixture
 def model():
@@ -54,23 +57,21 @@ def test_a_blend_stands_in_between(model):
     torch.testing.assert_close(between, model.renderer.render_scenes(camera_of(24, 16), [0])["rgb"], atol=2e-4, rtol=0)
 
 
-def test_checkpoints_and_scene_files_keep_the_placement(model, tmp_path):
+@pytest.mark.parametrize("placement", [THIRD, LOWER_HALF])
+def test_checkpoints_and_scene_files_keep_the_placement(model, tmp_path, placement):
+    model.place([Placement(), placement])
     other = latent_model_of(nerf=small_nerf(**SHARED))
     assert "placements" not in other.state_dict()
     other.load_state_dict(model.state_dict())
-    assert other.placements == [Placement(), THIRD]
+    assert other.placements == [Placement(), placement]
     paths = [tmp_path / f"{name}.safetensors" for name in "ab"]
     for path, scene in zip(paths, scene_files_of(model, "0" * 64), strict=True):
         write_scene_file(path, scene)
     assert b"placement" not in paths[0].read_bytes()
     other.place([Placement()] * 2)
     put_scenes(other, map(read_scene_file, paths))
-    assert other.placements == [Placement(), THIRD]
-    assert other.box_of(1).mean(dim=0).tolist() == pytest.approx([-1.5, 6.0, -0.75])
-
-
-LOWER_HALF = Placement(THIRD.scale, THIRD.shift, ((-4.5, 3.0, -3.75), (1.5, 9.0, -0.75)))
-"""THIRD, with a box of its own that is the lower half of the NeRF's."""
+    assert other.placements == [Placement(), placement]
+    assert other.box_of(1).mean(dim=0).tolist() == pytest.approx([-1.5, 6.0, -0.75 if placement is THIRD else -2.25])
 
 
 def test_nothing_is_seen_beyond_a_scenes_own_box_as_if_it_were_cropped(model):
@@ -114,19 +115,6 @@ def test_rays_that_miss_a_scenes_own_box_are_not_drawn(model):
     assert 0 < int(meets.sum()) < len(rays)
     seen = model.get_outputs(rays)["accumulation"][:, 0] > 0
     assert not bool((seen & ~meets).any())
-
-
-def test_a_scenes_own_box_is_kept_in_checkpoints_and_files(model, tmp_path):
-    model.place([Placement(), LOWER_HALF])
-    other = latent_model_of(nerf=small_nerf(**SHARED))
-    other.load_state_dict(model.state_dict())
-    assert other.placements[0] == Placement()
-    assert torch.allclose(other.box_of(1), model.box_of(1))
-    path = tmp_path / "b.safetensors"
-    write_scene_file(path, list(scene_files_of(model, "0" * 64))[1])
-    other.place([Placement()] * 2)
-    put_scenes(other, [read_scene_file(path)])
-    assert torch.equal(other.box_of(1), model.box_of(1))
 
 
 def test_a_box_beside_the_bundles_is_refused(model):

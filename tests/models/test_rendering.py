@@ -53,15 +53,8 @@ def test_intersections_by_hand(origin, direction, near, expected):
 
 
 def samples_of(starts, ends):
-    count = len(starts)
-    frustums = Frustums(
-        origins=torch.zeros(1, count, 3),
-        directions=torch.zeros(1, count, 3),
-        starts=torch.tensor(starts)[None, :, None],
-        ends=torch.tensor(ends)[None, :, None],
-        pixel_area=torch.ones(1, count, 1),
-    )
-    return RaySamples(frustums=frustums)
+    zero, one = torch.zeros(1, len(starts), 3), torch.ones(1, len(starts), 1)
+    return RaySamples(Frustums(zero, zero, *(torch.tensor(x)[None, :, None] for x in (starts, ends)), one))
 
 
 def test_compositing_against_a_loop():
@@ -81,16 +74,11 @@ def test_compositing_against_a_loop():
     assert float(result["depth"]) == pytest.approx(distance + (1 - opacity) * 2.5, rel=1e-5)
 
 
-def test_an_opaque_slab_hides_what_is_behind_it():
+def test_an_opaque_slab_hides_what_is_behind_it_and_an_empty_ray_ends_far_away():
     samples = samples_of([0.0, 1.0, 2.0], [1.0, 2.0, 3.0])
     channels = torch.tensor([[[5.0], [-7.0], [9.0]]])
     result = composite(samples, ray_weights(samples, torch.tensor([[0.0, 1e4, 1e4]])), channels)
     assert result["latent"].tolist() == [[-7.0]]
     assert result["accumulation"].tolist() == [[1.0]] and result["depth"].tolist() == [[1.5]]
-
-
-def test_an_empty_ray():
-    samples = samples_of([1.0, 2.0], [2.0, 3.0])
-    result = composite(samples, ray_weights(samples, torch.zeros(1, 2)), torch.ones(1, 2, 3))
-    assert result["latent"].tolist() == [[0, 0, 0]] and result["accumulation"].tolist() == [[0.0]]
-    assert result["depth"].tolist() == [[3.0]]
+    result = composite(samples, ray_weights(samples, torch.zeros(1, 3)), channels)
+    assert [result[name].tolist() for name in ("latent", "accumulation", "depth")] == [[[0.0]], [[0.0]], [[3.0]]]

@@ -46,23 +46,14 @@ def trained(model):
     return model
 
 
-# The start
-
-
 def test_gaussians_start_evenly_in_the_box():
     model = model_of(num_random=500)
     means = model.gauss_params["means"].detach()
     assert bool(((means >= model.box[0]) & (means <= model.box[1])).all())
     torch.testing.assert_close(means.std(dim=0), torch.tensor([1.0, 0.5, 0.5]) / 3**0.5, atol=0.05, rtol=0)
     assert float(model.gauss_params["opacities"].sigmoid().mean()) == pytest.approx(0.1)
-    shapes = {name: tuple(values.shape) for name, values in model.gauss_params.items()}
-    assert shapes == {
-        "means": (500, 3),
-        "scales": (500, 3),
-        "quats": (500, 4),
-        "features": (500, 5),
-        "opacities": (500, 1),
-    }
+    widths = {"means": 3, "scales": 3, "quats": 4, "features": 5, "opacities": 1}
+    assert {name: v.shape for name, v in model.gauss_params.items()} == {n: (500, w) for n, w in widths.items()}
 
 
 def test_gaussians_start_at_the_points_of_the_data_as_wide_as_these_are_apart():
@@ -93,9 +84,6 @@ def test_densification_follows_the_config():
     assert not strategy.verbose
 
 
-# Cameras
-
-
 def test_view_matrices_project_points_of_a_ray_onto_its_pixel():
     cameras = camera_of(20, 12, focal=15.0, count=3)
     for index in range(3):
@@ -124,11 +112,8 @@ def test_cameras_on_the_host_have_all_but_their_poses(distortion):
 def test_pictures_of_several_cameras(naive):
     model = model_of().eval()
     outputs = model.render_cameras(camera_of(20, 12, focal=15.0, count=3))
-    assert {name: tuple(v.shape) for name, v in outputs.items()} == {
-        "latent": (3, 12, 20, 5),
-        "accumulation": (3, 12, 20, 1),
-        "depth": (3, 12, 20, 1),
-    }
+    channels = {"latent": 5, "accumulation": 1, "depth": 1}
+    assert {name: v.shape for name, v in outputs.items()} == {name: (3, 12, 20, c) for name, c in channels.items()}
     alone = model.render_cameras(camera_of(20, 12, focal=15.0, count=3)[1:2])
     torch.testing.assert_close(outputs["latent"][1:2], alone["latent"])
 
@@ -161,16 +146,6 @@ def test_a_crop_box(naive):
     nothing = model.render_cameras(camera, OrientedBox.from_params((9.0, 0.0, 0.0), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
     assert not bool(nothing["latent"].any()) and nothing["latent"].shape == (1, 12, 20, 5)
     assert bool((nothing["depth"] > 1).all())
-
-
-def test_other_cameras():
-    camera = camera_of(20, 12)
-    camera.camera_type[:] = CameraType.FISHEYE.value
-    with pytest.raises(ValueError, match="latent-splatfacto: expected perspective cameras .*, got FISHEYE; use"):
-        model_of().render_cameras(camera)
-
-
-# Training
 
 
 def test_every_parameter_is_trained(naive):
@@ -218,9 +193,6 @@ def test_checkpoints_of_other_numbers_of_gaussians():
     small.load_state_dict(large.state_dict())
     for name, values in large.gauss_params.items():
         assert small.gauss_params[name] is before[name] and torch.equal(small.gauss_params[name], values)
-
-
-# Releases of gsplat
 
 
 BEFORE = """means quats scales opacities colors viewmats Ks width height near_plane far_plane radius_clip eps2d
@@ -273,17 +245,15 @@ def test_scenes_that_are_not_trained_stay_as_they_are(naive):
     assert all(torch.equal(values, before[name]) for name, values in model.state_dict().items())
 
 
-# Bad input
-
-
-def test_rays():
+def test_what_gaussians_do_not_render():
     with pytest.raises(NotImplementedError, match="expected cameras, got NoneType; gaussians are rasterised"):
         model_of().get_outputs(None)
-
-
-def test_several_scenes():
     with pytest.raises(ValueError, match="expected one scene, got 2"):
         model_of(num_scenes=2)
+    camera = camera_of(20, 12)
+    camera.camera_type[:] = CameraType.FISHEYE.value
+    with pytest.raises(ValueError, match="latent-splatfacto: expected perspective cameras .*, got FISHEYE; use"):
+        model_of().render_cameras(camera)
 
 
 @pytest.mark.parametrize(
@@ -293,14 +263,8 @@ def test_no_cuda_device(device, has_cuda, got, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
     with pytest.raises(ValueError, match=f"latent-splatfacto: expected a CUDA device, .* got {got}; use latent-nerf"):
         LatentSplatfactoModelConfig().check_device(device)
-
-
-def test_a_cuda_device(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert LatentSplatfactoModelConfig().check_device("cuda:0") is None
-
-
-# CUDA
 
 
 @pytest.mark.gpu

@@ -10,13 +10,9 @@ from latent_nerfstudio.models.viewer_address import EVERYWHERE, LOCAL, is_open, 
 OURS = sorted(name for name, config in all_methods.items() if isinstance(config, LatentTrainerConfig))
 
 
-@pytest.mark.parametrize("method", OURS)
-def test_every_method_of_ours_listens_on_this_machine_alone(method):
-    assert all_methods[method].viewer.websocket_host == LOCAL
-
-
-def test_there_are_methods_of_ours():
+def test_every_method_of_ours_listens_on_this_machine_alone():
     assert {"latent-triplane", "ig-ae", "latent-splatfacto", "rgb-kplanes", "latent-nerfacto"} <= set(OURS)
+    assert {name: all_methods[name].viewer.websocket_host for name in OURS} == dict.fromkeys(OURS, LOCAL)
 
 
 @pytest.mark.parametrize(

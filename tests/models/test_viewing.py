@@ -46,9 +46,7 @@ class Machine(RenderStateMachine):
     """A render thread of the viewer that is not started: what it renders is kept instead of sent."""
 
     def __init__(self, model, output="rgb", split=None, state="high", max_res=512):
-        panel = SimpleNamespace(
-            output_render=output, split=split is not None, split_output_render=split, max_res=max_res
-        )
+        panel = SimpleNamespace(output_render=output, split=bool(split), split_output_render=split, max_res=max_res)
         self.messages = []
         client = SimpleNamespace(add_notification=lambda *message, **more: self.messages.append(message))
         super().__init__(SimpleNamespace(control_panel=panel, get_model=lambda: model), 1.0, client)
@@ -65,9 +63,6 @@ def in_viewer(model, camera=None, **options):
     machine = Machine(model, **options)
     machine.result = machine.viewer.get_model().get_outputs_for_camera(camera_of(24, 20) if camera is None else camera)
     return machine
-
-
-# Views
 
 
 @torch.no_grad()
@@ -87,10 +82,8 @@ def test_a_view_comes_before_the_cameras_scene():
     wanted = model.get_outputs_for_camera(bare, view=view)["rgb"]
     assert torch.equal(model.get_outputs_for_camera(named, view=view)["rgb"], wanted)
     assert int(named.metadata["scene_index"]) == 1
-    assert torch.equal(
-        model.get_outputs_for_camera(named, view=SceneView(2))["rgb"],
-        model.get_outputs_for_camera(camera_of(24, 20, scene=2))["rgb"],
-    )
+    whole = model.get_outputs_for_camera(camera_of(24, 20, scene=2))["rgb"]
+    assert torch.equal(model.get_outputs_for_camera(named, view=SceneView(2))["rgb"], whole)
 
 
 def test_views_and_scenes_in_one_batch_are_as_alone(kl):
@@ -138,9 +131,6 @@ def test_a_nerf_without_planes_has_whole_scenes_alone(kl):
         model.get_outputs_for_camera(camera_of(16, 16), view=SceneView(0, parts="macro"))
 
 
-# Elements
-
-
 def names_of(model):
     return [element.name for element in model.panel.elements]
 
@@ -164,12 +154,8 @@ def test_the_elements_say_what_is_shown():
 def test_nerfstudio_finds_one_element_and_one_control():
     model = model_of()
     for kind in (ViewerElement, ViewerControl):
-        assert [(path, found is model.panel) for path, found in parse_object(model, kind, "model")] == [
-            ("model/panel", True)
-        ]
-
-
-# Frames
+        ((path, found),) = parse_object(model, kind, "model")
+        assert path == "model/panel" and found is model.panel
 
 
 def test_only_the_viewer_sees_what_its_panel_says():
@@ -210,10 +196,7 @@ def test_the_photo_is_of_the_scene_that_has_the_larger_share():
 
 def test_where_nothing_is_met_depth_is_the_farthest_of_what_is():
     """And not the far end of the box, which has steps."""
-    depth, opacity = (
-        torch.tensor([1.0, 3.0, 9.0, 7.0])[:, None, None],
-        torch.tensor([0.9, 0.6, 0.0, 0.4])[:, None, None],
-    )
+    depth, opacity = (torch.tensor(x)[:, None, None] for x in ([1.0, 3.0, 9.0, 7.0], [0.9, 0.6, 0.0, 0.4]))
     assert met_depth(depth, opacity).flatten().tolist() == [1, 3, 3, 3]
     assert met_depth(depth, torch.zeros_like(opacity)) is depth
 
@@ -228,9 +211,6 @@ def test_a_photo_keeps_its_shape():
 def test_the_middle_of_a_picture():
     picture = torch.arange(6.0)[None, :, None].expand(2, 6, 3)
     assert middle(picture, 2)[0, :, 0].tolist() == [2, 3] and middle(picture, 9).shape == (2, 6, 3)
-
-
-# Errors
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
@@ -311,9 +291,6 @@ def test_an_interrupt_at_any_line_leaves_the_next_frame_right(unchecked):
         assert stopped or lines < stop
         assert torch.equal(in_viewer(model, camera).result["rgb"], expected)
     assert reached >= 25
-
-
-# Cameras
 
 
 @pytest.mark.parametrize("aspect", [math.inf, math.nan, 0.0, 1e-9, -1.0, 3000.0, 1e9])

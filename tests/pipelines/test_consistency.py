@@ -6,14 +6,7 @@ import pytest
 import torch
 from tiny import pipeline_of
 
-from latent_nerfstudio.pipelines.consistency import (
-    Views,
-    has_background,
-    measure_scenes,
-    numbers_of,
-    spread,
-    tally,
-)
+from latent_nerfstudio.pipelines.consistency import Views, has_background, measure_scenes, numbers_of, spread, tally
 
 WHITE = torch.ones(3)
 
@@ -42,15 +35,12 @@ def test_tallies_of_parts_add_up_to_that_of_all():
     assert parts.residual() == pytest.approx(tally(encoded, rendered).residual(), rel=1e-9)
 
 
-def test_the_ends_of_the_scale():
+def test_the_ends_of_the_scale_and_no_share_of_nothing():
     encoded = torch.randn(50, 2)
     assert tally(encoded, encoded).residual() == 0
     assert tally(encoded, encoded.mean(dim=0).expand(50, 2)).residual() == pytest.approx(1, abs=1e-6)
-
-
-@pytest.mark.parametrize("encoded", [torch.full((9, 2), 0.7), torch.zeros(0, 2)], ids=["constant", "nothing"])
-def test_no_share_of_nothing(encoded):
-    assert math.isnan(tally(encoded, torch.zeros_like(encoded)).residual())
+    for encoded in (torch.full((9, 2), 0.7), torch.zeros(0, 2)):
+        assert math.isnan(tally(encoded, torch.zeros_like(encoded)).residual())
 
 
 def test_numbers_by_hand():
@@ -71,12 +61,8 @@ def test_a_capture_has_no_background():
     assert not has_background([torch.rand(8, 9, 3), torch.rand(4, 5, 3)], WHITE)
 
 
-def test_views_are_spread():
-    assert spread(range(10, 20), 3) == [11, 15, 18]
-    assert spread([4, 5], 9) == [4, 5]
-
-
 def test_what_is_measured_of_each_scene(balls, kl):
+    assert (spread(range(10, 20), 3), spread([4, 5], 9)) == ([11, 15, 18], [4, 5])
     pipeline = pipeline_of(balls, kl)
     pipeline.prepare()
     measured = measure_scenes(pipeline)

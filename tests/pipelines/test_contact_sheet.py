@@ -61,9 +61,7 @@ def test_measures_are_means_over_views(balls, source):
         assert value == pytest.approx((first[name] + second[name]) / 2, rel=1e-5, abs=1e-5)
     assert both["gap"] == pytest.approx(both["autoencoder_psnr"] - both["psnr"])
     rows = pipeline.get_average_eval_image_metrics()
-    assert first["psnr"] == pytest.approx(rows["a/psnr"]) and second["latent_psnr"] == pytest.approx(
-        rows["b/latent_psnr"]
-    )
+    assert (first["psnr"], second["latent_psnr"]) == pytest.approx((rows["a/psnr"], rows["b/latent_psnr"]))
 
 
 def test_grey_depth_by_hand():

@@ -15,11 +15,8 @@ def run_of(balls, kl, scaler, max_norm=None, steps=3, weight=1.0):
     """Steps of RGB alignment as Nerfstudio's trainer takes them, of weighted losses; returns the pipeline."""
     pipeline = pipeline_of(balls, kl, rgb_alignment_start=0, nerf=small_nerf(**SHARED)).train()
     groups = pipeline.get_param_groups()
-    kinds = {name: RowAdamConfig if "planes" in name else AdamOptimizerConfig for name in groups}
-    config = {
-        name: {"optimizer": kind(lr=0.01, eps=1e-8, max_norm=max_norm), "scheduler": None}
-        for name, kind in kinds.items()
-    }
+    rows, others = (kind(lr=0.01, eps=1e-8, max_norm=max_norm) for kind in (RowAdamConfig, AdamOptimizerConfig))
+    config = {name: {"optimizer": rows if "planes" in name else others, "scheduler": None} for name in groups}
     optimizers = Optimizers(config, groups)
     for step in range(steps):
         torch.manual_seed(step)
@@ -70,7 +67,5 @@ def test_the_decoder_computes_as_it_is_told_within_float16(balls, kl, precision)
         loss = decoded.square().mean()
     loss.backward()
     assert kinds == {getattr(torch, precision)}
-    assert {p.grad.dtype for p in pipeline.space.autoencoder.decoder_parameters() if p.grad is not None} == {
-        torch.float32
-    }
-    assert decoded.dtype == torch.float32
+    gradients = [p.grad for p in pipeline.space.autoencoder.decoder_parameters() if p.grad is not None]
+    assert {value.dtype for value in (decoded, *gradients)} == {torch.float32} and gradients

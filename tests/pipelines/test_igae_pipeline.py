@@ -1,11 +1,10 @@
 """Joint training: stages, who gets gradients, what each loss is, real images, masks, and latents that stay alive."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scene_folders import write_masks
 from tiny import SHARED, fit, gradients, joint_pipeline_of, pipeline_of, small_nerf, write_ball
 
 from latent_nerfstudio.data import latent_datamanager
@@ -59,9 +58,6 @@ def reached(pipeline, loss):
     return {name for name, group in pipeline.get_param_groups().items() if any(gradients(*group))}
 
 
-# Stages
-
-
 def test_the_stage_follows_from_the_absolute_step(balls, kl):
     pipeline = joint_pipeline_of(balls, kl)
     assert [pipeline.stage_at(step) for step in (0, 2, 3, 999)] == ["warm-up"] * 2 + ["joint training"] * 2
@@ -108,9 +104,6 @@ def test_the_identity_warms_up_throughout(balls):
     before = snapshot(pipeline)
     (history,) = fit(pipeline, [1000])
     assert set(history) == {"latent_loss", "total_variation", "latent_mse"} and not moved(pipeline, before)[1]
-
-
-# Losses
 
 
 @pytest.mark.parametrize("normalizer", ["mean-std", "tanh"])
@@ -173,9 +166,6 @@ def test_bfloat16_is_near_float32_and_leaves_parameters_in_float32(balls, kl):
     sum(losses.values()).backward()
     for parameter in coarse.space.autoencoder.encoder_parameters():
         assert parameter.dtype == parameter.grad.dtype == torch.float32
-
-
-# Who gets gradients
 
 
 SCENES = {"planes", "shared_planes", "mlp"}
@@ -250,9 +240,6 @@ def test_a_frozen_decoder_and_frozen_base_planes(balls, kl):
     assert all("decoder" in name or "post_quant" in name or "base_planes" in name for name in kept) and len(kept) > 5
 
 
-# Crops
-
-
 def test_crops_first_and_whole_pictures_later(balls, kl, photos, monkeypatch):
     pipeline = joint_pipeline_of(balls, kl, crop=16, whole_pictures_start=5, real_images=photos)
     pipeline.prepare()
@@ -283,9 +270,6 @@ def test_flags_of_the_other_stages_are_refused(balls, kl):
     for flag in ({"rgb_alignment_start": 5}, {"mixed_supervision": 0.5}):
         with pytest.raises(ValueError, match=f"{next(iter(flag))}: expected None.*latent-triplane"):
             joint_pipeline_of(balls, kl, **flag)
-
-
-# Real images
 
 
 def test_the_seed_of_a_run_is_that_of_its_real_images(balls, kl, photos):
@@ -331,24 +315,10 @@ def test_opening_a_run_needs_no_real_images(balls, kl, tmp_path):
         pipeline.prepare()
 
 
-# Masks
-
-
-def masked_scene(folder, keep):
-    """A ball, with a mask for each view."""
-    write_ball(folder, mode="RGB")
-    meta = json.loads((folder / "transforms.json").read_text())
-    (folder / "masks").mkdir()
-    for index, frame in enumerate(meta["frames"]):
-        frame["mask_path"] = f"masks/{index}.png"
-        Image.fromarray((keep(index) * 255).astype(np.uint8)).save(folder / frame["mask_path"])
-    (folder / "transforms.json").write_text(json.dumps(meta))
-    return folder
-
-
 def test_masked_pixels_count_for_nothing(tmp_path, kl):
     blocks = [np.kron(np.random.default_rng(i).random((6, 6)) > 0.4, np.ones((6, 6)))[:32, :32] for i in range(6)]
-    data = masked_scene(tmp_path, lambda index: blocks[index])
+    data = write_ball(tmp_path, mode="RGB")
+    write_masks(data, lambda index: blocks[index])
     weights = {f"{name}_loss_weight": 1.0 for name in ("latent", "rgb", "autoencoder")}
     settings = {**weights, "scale_free_latent_loss": False}
     pipeline = joint_pipeline_of(data, kl, datamanager={"scenes_per_batch": 1}, **settings).eval()
@@ -373,16 +343,14 @@ def test_crops_of_which_masks_leave_no_latent(tmp_path, kl):
         mask[:, :10] = mask[5:7] = 1
         return mask
 
-    data = masked_scene(tmp_path, keep)
+    data = write_ball(tmp_path, mode="RGB")
+    write_masks(data, keep)
     manager = {"scenes_per_batch": 1, "images_per_batch": 1}
     pipeline = joint_pipeline_of(data, kl, crop=8, datamanager=manager)
     pipeline.prepare()
     latent = [entry["latent_loss"] for entry in fit(pipeline, range(START, START + 12))]
     assert all(np.isfinite(latent)) and 0.0 in latent and any(latent)
     assert all(bool(parameter.isfinite().all()) for parameter in pipeline.parameters())
-
-
-# Normaliser and background
 
 
 def test_normaliser_and_background_follow_the_objects_and_the_encoder(balls, kl):
@@ -420,15 +388,8 @@ def test_the_normaliser_does_not_jump_when_joint_training_begins(balls, kl):
         torch.testing.assert_close(value, expected, rtol=2e-3, atol=2e-3)  # latents of the cache are in half precision
 
 
-# Too little data, and where a run begins
-
-
 def test_too_few_scenes_or_images(balls, kl):
-    with pytest.raises(
-        ValueError,
-        match="scenes_per_batch: expected at most the 3 training scenes of the data, got 4; add scenes or lower "
-        "--pipeline.datamanager.scenes-per-batch",
-    ):
+    with pytest.raises(ValueError, match="scenes_per_batch: expected at most the 3 training .*, got 4; add scenes or"):
         joint_pipeline_of(balls, kl, datamanager={"scenes_per_batch": 4}).prepare()
     with pytest.raises(ValueError, match="images_per_batch: expected at most the 15 training images .* got 16"):
         joint_pipeline_of(balls, kl, datamanager={"images_per_batch": 16}).prepare()
@@ -472,9 +433,6 @@ def test_a_checkpoint_without_the_encoder_is_refused(balls, kl):
     stored = pipeline_of(balls, kl, nerf=small_nerf(**SHARED)).state_dict()
     with pytest.raises(ValueError, match="checkpoint: expected the weights of this model, got others; resume with"):
         joint_pipeline_of(balls, kl).load_pipeline(stored, 0)
-
-
-# What it is for
 
 
 def test_joint_training_fits_pictures_and_scenes(balls, kl):

@@ -24,9 +24,6 @@ def mean_of(values):
     return values.flatten(0, -2).mean(dim=0)
 
 
-# L_latent by its definition
-
-
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5), (7, 2)])
 @pytest.mark.parametrize("scale_free", [True, False])
 def test_latent_loss_against_a_loop(shape, scale_free):
@@ -72,9 +69,6 @@ def test_without_any_latents_there_is_no_loss():
     assert float(loss) == 0
 
 
-# What an encoder can gain
-
-
 def test_latents_do_not_shrink_towards_a_render_that_is_constant():
     """The best constant is all that a scene without planes can render. Plain descent then takes the latents to it."""
     start = latents(40, 3) * torch.tensor([0.5, 1.0, 3.0])
@@ -95,9 +89,6 @@ def test_a_constant_channel_has_a_gradient_that_is_a_number():
     encoded = torch.cat([torch.full((6, 1), 2.0), latents(6, 1)], dim=1).requires_grad_()
     latent_loss(encoded, latents(6, 2, seed=1)).backward()
     assert bool(encoded.grad.isfinite().all())
-
-
-# Total variation
 
 
 def test_latent_variation_against_a_loop():

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -31,9 +32,6 @@ def autoencoder_gradients(pipeline):
     autoencoder = pipeline.space.autoencoder
     encoder = any(gradients(*autoencoder.encoder_parameters()))
     return encoder, any(gradients(*autoencoder.decoder_parameters()))
-
-
-# Stages
 
 
 def test_the_stage_follows_from_the_absolute_step(balls, kl):
@@ -71,7 +69,10 @@ def test_alignment_trains_nerf_and_decoder(balls, kl, nerf):
     assert all(any(gradients(*group)) for group in pipeline.get_param_groups().values())
 
 
-def test_a_frozen_decoder(balls, kl):
+def test_mixed_supervision_trains_all_but_the_encoder_and_a_frozen_decoder_stays(balls, kl):
+    pipeline = pipeline_of(balls, kl, mixed_supervision=0.5)
+    backward(pipeline, 0)
+    assert autoencoder_gradients(pipeline) == (False, True)
     pipeline = pipeline_of(balls, kl, rgb_alignment_start=0, train_decoder=False)
     backward(pipeline, 0)
     assert autoencoder_gradients(pipeline) == (False, False)
@@ -130,15 +131,8 @@ def test_mixed_supervision_is_the_weighted_mean_of_both_losses(balls, kl):
     cameras, batch = pipeline.datamanager.next_train_images(0)
     latents, _ = pipeline.render_latents(cameras, batch)
     difference = latents - pipeline.space.encode(batch["image"])
-    torch.testing.assert_close(
-        mixed["latent_loss"], 0.3 * difference.square().mean(), atol=1e-4, rtol=1e-2
-    )  # of bfloat16
-
-
-def test_mixed_supervision_trains_all_but_the_encoder(balls, kl):
-    pipeline = pipeline_of(balls, kl, mixed_supervision=0.5)
-    backward(pipeline, 0)
-    assert autoencoder_gradients(pipeline) == (False, True)
+    expected = 0.3 * difference.square().mean()
+    torch.testing.assert_close(mixed["latent_loss"], expected, atol=1e-4, rtol=1e-2)  # of bfloat16
 
 
 def test_latent_loss_against_its_definition(balls, kl):
@@ -149,9 +143,6 @@ def test_latent_loss_against_its_definition(balls, kl):
     target = pipeline.space.normalizer(batch["raw_latent"])
     expected = (pipeline.model(rays)["latent"] - target).square().mean()
     torch.testing.assert_close(losses["latent_loss"], expected)
-
-
-# Fitting
 
 
 def test_alignment_fits_the_pictures(balls, kl):
@@ -169,9 +160,6 @@ def test_rgb_reaches_a_fixed_psnr(balls):
     assert before < 13 and after > 18
 
 
-# Evaluation
-
-
 def test_evaluation_of_every_held_out_picture(balls, kl, tmp_path):
     pipeline = pipeline_of(balls, kl)
     pipeline.prepare()
@@ -185,12 +173,7 @@ def test_evaluation_of_every_held_out_picture(balls, kl, tmp_path):
     assert files == [f"eval_{kind}_{index:04d}.png" for kind in ("img", "latent") for index in range(3)]
     with Image.open(tmp_path / "pictures" / files[0]) as picture:
         assert picture.size == (96, 32)
-
-
-def test_evaluation_of_one_picture(balls, kl):
-    pipeline = pipeline_of(balls, kl)
-    pipeline.prepare()
-    metrics, pictures = pipeline.get_eval_image_metrics_and_images(0)
+    metrics, pictures = pipeline.get_eval_image_metrics_and_images(0)  # of one
     assert {"psnr", "ssim", "autoencoder_psnr"} <= set(metrics) and pictures["img"].shape == (32, 96, 3)
     _, losses, _ = pipeline.get_eval_loss_dict(0)
     assert math.isfinite(float(losses["latent_loss"])) and pipeline.training
@@ -208,20 +191,10 @@ def test_summary_by_hand():
 
 def test_masked_mse_against_a_loop():
     output, target, mask = torch.rand(2, 3, 4, 3), torch.rand(2, 3, 4, 3), torch.rand(2, 3, 4, 1) > 0.4
-    errors = [
-        float((output[n, i, j, c] - target[n, i, j, c]) ** 2)
-        for n in range(2)
-        for i in range(3)
-        for j in range(4)
-        for c in range(3)
-        if mask[n, i, j, 0]
-    ]
+    errors = [float(output[at] - target[at]) ** 2 for at in np.ndindex(2, 3, 4, 3) if mask[at[:3]]]
     assert float(masked_mse(output, target, mask)) == pytest.approx(sum(errors) / len(errors), rel=1e-5)
     torch.testing.assert_close(masked_mse(output, target), ((output - target) ** 2).mean())
     assert float(masked_mse(output, target, torch.zeros(2, 3, 4, 1))) == 0
-
-
-# Checkpoints and configs
 
 
 def test_a_checkpoint_restores_the_run(balls, kl, tmp_path):

@@ -34,23 +34,15 @@ def test_latents_whose_sum_is_large_pass(balls):
 def test_where_scenes_share_the_run_stops_and_names_step_term_and_scene(balls):
     pipeline = pipeline_of(balls, nerf=small_nerf(**SHARED)).train()
     spoil_latents(pipeline, 2)
-    message = (
-        r"^loss latent_loss at step 6: expected finite numbers, got nan; lower .* kept; in 1 of the step's 3 scenes: c$"
-    )
-    with pytest.raises(FloatingPointError, match=message):
+    with pytest.raises(FloatingPointError, match="^loss latent_loss at step 6: .*, got nan; .* in 1 of .*3 scenes: c$"):
         pipeline.get_train_loss_dict(6)
 
 
 def test_a_regulariser_is_no_scenes_fault(balls, monkeypatch):
     pipeline = pipeline_of(balls, nerf=small_nerf(**SHARED)).train()
-    losses = pipeline.model.get_loss_dict
-    monkeypatch.setattr(
-        pipeline.model, "get_loss_dict", lambda *a: {**losses(*a), "smoothness": torch.tensor(torch.inf)}
-    )
-    message = (
-        "^loss smoothness at step 3: expected finite numbers, got inf; .*; in no scene's error, so in what is added"
-    )
-    with pytest.raises(FloatingPointError, match=message):
+    losses, more = pipeline.model.get_loss_dict, {"smoothness": torch.tensor(torch.inf)}
+    monkeypatch.setattr(pipeline.model, "get_loss_dict", lambda *a: {**losses(*a), **more})
+    with pytest.raises(FloatingPointError, match="^loss smoothness at step 3: .*, got inf; .*; in no scene's error"):
         pipeline.get_train_loss_dict(3)
 
 

@@ -101,14 +101,13 @@ def test_scenes_of_a_bundle_start_closer_to_their_latents(balls, bundle):
 
 def test_many_scenes_are_fitted_a_few_at_a_time(balls, bundle):
     """Each as it is alone: scenes do not see each other."""
-    few, all_at_once = (
-        pipeline_from(balls, bundle, datamanager={"scenes_per_batch": size, "train_cameras_sampling_seed": 3})
-        for size in (1, 0)
-    )
-    few.prepare()
-    all_at_once.prepare()
-    fields = [pipeline.latent_model.nerf.field for pipeline in (few, all_at_once)]
-    torch.testing.assert_close(fields[0].scene_weights[0], fields[1].scene_weights[0], atol=1e-4, rtol=1e-3)
+    fitted = []
+    for size in (1, 0):
+        manager = {"scenes_per_batch": size, "train_cameras_sampling_seed": 3}
+        pipeline = pipeline_from(balls, bundle, datamanager=manager)
+        pipeline.prepare()
+        fitted.append(pipeline.latent_model.nerf.field.scene_weights[0])
+    torch.testing.assert_close(*fitted, atol=1e-4, rtol=1e-3)
 
 
 def test_a_resumed_run_is_not_fitted_again(balls, bundle):
@@ -136,9 +135,8 @@ def test_nothing_to_fit(balls):
 
 
 def test_rates_grow_with_the_root_of_the_photos():
-    assert rates_of(torch.tensor([0, 1, 2, 4, 9, 16, 100])).tolist() == pytest.approx(
-        [0.5, 0.5, 0.5**0.5, 1, 1.5, 2, 2]
-    )
+    rates = rates_of(torch.tensor([0, 1, 2, 4, 9, 16, 100]))
+    assert rates.tolist() == pytest.approx([0.5, 0.5, 0.5**0.5, 1, 1.5, 2, 2])
 
 
 def test_scenes_learn_at_rates_of_their_photos_where_what_they_share_stays(balls, bundle):

@@ -57,14 +57,8 @@ def test_a_scene_fails_alone_where_nothing_shared_is_trained(balls, kl):
     shared = pipeline_of(balls, kl, nerf=small_nerf(**SHARED), rgb_alignment_start=2)
     with_decoder = frozen_pipeline(balls, kl, rgb_alignment_start=2)
     frozen = frozen_pipeline(balls, kl, rgb_alignment_start=2, train_decoder=False)
-    stages = [
-        [pipeline.trains_shared(pipeline.stage_at(step)) for step in (0, 2)]
-        for pipeline in (shared, with_decoder, frozen)
-    ]
+    stages = [[p.trains_shared(p.stage_at(step)) for step in (0, 2)] for p in (shared, with_decoder, frozen)]
     assert stages == [[True, True], [False, True], [False, False]]
-
-
-# Failures
 
 
 def test_a_scene_without_numbers_is_dropped_and_the_others_go_on(balls, capsys):
@@ -137,9 +131,7 @@ def test_the_last_scene_stops_the_run(balls):
     pipeline = frozen_pipeline(balls)
     for scene in range(3):
         spoil_latents(pipeline, scene)
-    with pytest.raises(
-        FloatingPointError, match=r"scenes at step 0: expected finite numbers, got NaN in all \(a, b, c"
-    ):
+    with pytest.raises(FloatingPointError, match=r"scenes at step 0: expected .*, got NaN in all \(a, b, c"):
         train(pipeline, optimizers_of(pipeline), [0])
 
 

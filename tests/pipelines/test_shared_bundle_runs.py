@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny import SHARED, fit, latent_model_of, pipeline_of, small_nerf
+from tiny import SHARED, disturb, fit, latent_model_of, pipeline_of, small_nerf
 
 from latent_nerfstudio.fields.placement import Placement
 from latent_nerfstudio.models.bundle_writing import write_shared_bundle
@@ -12,9 +12,7 @@ from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 def bundle(request, tmp_path_factory):
     """A bundle whose autoencoder is no longer the one it came from."""
     model = latent_model_of(request.getfixturevalue(request.param), nerf=small_nerf(**SHARED))
-    with torch.no_grad():
-        for parameter in model.latent_space.autoencoder.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
+    disturb(model.latent_space.autoencoder.parameters())
     return write_shared_bundle(tmp_path_factory.mktemp("bundle") / "run", model, 7, {})
 
 
