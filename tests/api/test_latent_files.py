@@ -31,16 +31,12 @@ def test_what_is_written_diffusers_decodes_and_comes_back(scenes, kl, tmp_path):
     with torch.no_grad():
         decoded = vae.decode(stored["latents"]).sample.permute(0, 2, 3, 1) / 2 + 0.5
     torch.testing.assert_close(decoded.clamp(0, 1)[:, :22, :30], scenes.render("b", cameras).rgb)
+    torch.testing.assert_close(scenes.decode(stored["latents"]), decoded.clamp(0, 1))
 
     file = read_latents(path)
     assert (file.height, file.width, file.scene, file.source) == (22, 30, "b", "here")
-    encoder = scenes.codec.autoencoder.encoder_hash()
-    assert file.autoencoder == {
-        "encoder_hash": encoder,
-        "downscale_factor": 4,
-        "scaling_factor": vae.config.scaling_factor,
-        "shift_factor": 0.0,
-    }
+    factors = {"downscale_factor": 4, "scaling_factor": vae.config.scaling_factor, "shift_factor": 0.0}
+    assert file.autoencoder == {"encoder_hash": scenes.codec.autoencoder.encoder_hash(), **factors}
     assert file.cameras is not None and torch.equal(file.cameras.camera_to_worlds, cameras.camera_to_worlds)
     for name in ("fx", "fy", "cx", "cy"):
         torch.testing.assert_close(getattr(file.cameras, name), getattr(cameras, name))
@@ -98,17 +94,11 @@ def test_latents_alone_are_enough(tmp_path):
     assert torch.equal(file.latents, latents.float()) and file.cameras is None and file.height is None
 
 
+SAID = {"format": LATENTS_FORMAT, "height": 8, "width": 8, "scene": "a", "source": "", "autoencoder": {}, "box": None}
+
+
 def said(**changes):
-    values = {
-        "format": LATENTS_FORMAT,
-        "height": 8,
-        "width": 8,
-        "scene": "a",
-        "source": "",
-        "autoencoder": {},
-        "box": None,
-    }
-    return {"latents": json.dumps({**values, **changes})}
+    return {"latents": json.dumps({**SAID, **changes})}
 
 
 GOOD = {"latents": torch.zeros(2, 4, 2, 2)}

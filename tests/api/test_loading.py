@@ -51,14 +51,12 @@ def test_a_folder_of_files_is_none_of_a_run_whatever_else_is_in_it(written, kl, 
 
 def test_scenes_without_planes_are_not_given_any_memory(tmp_path):
     """Two hundred files of some hundred bytes each stand for two gigabytes."""
-    model = latent_model_of(
-        "identity", nerf=small_nerf(micro_features=256, macro_features=1, num_base_planes=1, resolution=64)
-    )
+    nerf = small_nerf(micro_features=256, macro_features=1, num_base_planes=1, resolution=64)
+    model = latent_model_of("identity", nerf=nerf)
     bundle = read_shared_bundle(str(write_shared_bundle(tmp_path, model, 3, {})))
     for number in range(200):
-        write_scene_file(
-            tmp_path / f"{number}.safetensors", SceneFile(f"{number}", bundle.hash, None, torch.zeros(1), {})
-        )
+        scene = SceneFile(f"{number}", bundle.hash, None, torch.zeros(1), {})
+        write_scene_file(tmp_path / f"{number}.safetensors", scene)
     with pytest.raises(ValueError, match="bytes at most, got 1,082,130,432 bytes for 86 scenes"):
         lns.load(tmp_path)
 

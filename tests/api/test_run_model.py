@@ -74,6 +74,7 @@ def test_the_same_pictures_from_everywhere(balls, kl, tmp_path, monkeypatch):
     relative = open_run(folder)
     relative.config.output_dir = Path("outputs")
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()  # another's
     assert relative.data() == tmp_path / "here" / "data"
     write_cameras(folder / CAMERAS, pipeline.datamanager.train_dataparser_outputs.cameras)
     folder.rename(tmp_path / "renamed")
@@ -81,9 +82,8 @@ def test_the_same_pictures_from_everywhere(balls, kl, tmp_path, monkeypatch):
     shutil.rmtree(tmp_path / "here" / "data")
     scenes = lns.load("renamed")
     camera = camera_of(40, 48, scene=1)
-    torch.testing.assert_close(
-        scenes.render("b", camera).rgb[0], pipeline.latent_model.get_outputs_for_camera(camera)["rgb"]
-    )
+    expected = pipeline.latent_model.get_outputs_for_camera(camera)["rgb"]
+    torch.testing.assert_close(scenes.render("b", camera).rgb[0], expected)
     assert scenes.orbit("b").height[0] == 32 and len(scenes.cameras("b")) == 5
 
 
@@ -118,9 +118,8 @@ class Boxless(TriplaneModel):
 
 def test_the_box_of_a_nerf_that_keeps_none_comes_from_its_data(balls, kl, tmp_path, monkeypatch):
     """By Nerfstudio's own way of loading."""
-    monkeypatch.setattr(
-        config_loader, "trusted_packages", lambda: {"nerfstudio", "latent_nerfstudio", "pathlib", __name__}
-    )
+    trusted = {"nerfstudio", "latent_nerfstudio", "pathlib", __name__}
+    monkeypatch.setattr(config_loader, "trusted_packages", lambda: trusted)
     data, nerf, folder = tmp_path / "data", small_nerf(), tmp_path / "balls" / "latent-triplane" / "now"
     shutil.copytree(balls, data)
     nerf._target = Boxless

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from scene_folders import edited
 from tiny import camera_of
 
 from latent_nerfstudio.api.scene_folder import save_scene
@@ -36,8 +37,8 @@ def test_a_capture_is_not_replaced(tmp_path, name):
 def test_a_capture_of_the_same_names_is_not_replaced(tmp_path):
     folder, pictures, cameras = tmp_path / "capture", torch.rand(2, 8, 8, 3), camera_of(8, 8, count=2)
     save_scene(folder, pictures, cameras)
-    said = json.loads((folder / "transforms.json").read_text())
-    (folder / "transforms.json").write_text(json.dumps({**said, "written_by": "somebody"}))
+    with edited(folder / "transforms.json") as meta:
+        meta["written_by"] = "somebody"
     photo = (folder / "images/0001.png").read_bytes()
     with pytest.raises(FileExistsError, match="expected nothing there, or a scene that save_scene wrote"):
         save_scene(folder, 1 - pictures, cameras)

@@ -49,14 +49,8 @@ class Group:
     @property
     def cases(self) -> List[Case]:
         """The rows, whole."""
-        return [
-            replace(
-                row,
-                command=self.command if row.command is None else row.command,
-                takes=self.takes if row.takes is None else row.takes,
-            )
-            for row in self.rows
-        ]
+        own = {"command": self.command, "takes": self.takes}
+        return [replace(row, **{k: v for k, v in own.items() if getattr(row, k) is None}) for row in self.rows]
 
 
 def write(name: str, text: str) -> Change:

@@ -26,6 +26,7 @@ from breaking import (
 )
 
 AUTOENCODER = "lns.load_autoencoder('FOLDER/vae')"
+IMPORT = "lns import-autoencoder FOLDER/x.pt --output FOLDER/out"
 BUNDLE = "lns.load_bundle('FOLDER/bundle')"
 START = "ns-train latent-triplane --data FOLDER/scene --pipeline.model.shared-bundle FOLDER/bundle"
 SCENES = "lns.load('FOLDER/files', bundle='FOLDER/bundle')"
@@ -81,8 +82,7 @@ AUTOENCODERS = Group(
          entries(CONFIG, block_out_channels=[4, 4, 8])),
     Case("widths that no memory holds", "block_out_channels: expected a number up to",
          entries(CONFIG, block_out_channels=[4, 4, 1 << 24])),
-    Case("too many layers in all", "layers_per_block: expected 256 in all at",
-         entries(CONFIG, layers_per_block=200)),
+    Case("too many layers in all", "layers_per_block: expected 256 in all at", entries(CONFIG, layers_per_block=200)),
     Case("pictures of one channel", "in_channels: expected 3, as pictures have", entries(CONFIG, in_channels=1)),
     Case("no widths", "vae: expected a config.json that an", entries(CONFIG, block_out_channels=[])),
     Case("no weights", "vae: expected weights (diffusion_pytorch_model.safetensors)", remove(WEIGHTS)),
@@ -93,19 +93,16 @@ AUTOENCODERS = Group(
     Case("a standard deviation of 0", "std: expected one positive finite number",
          write("vae/latent_space.json", '{"mean": 0, "std": 0}')),
     Case("a checkpoint with code in it", "x.pt: expected tensors alone", saved("x.pt", Harmful),
-         command="lns import-autoencoder FOLDER/x.pt --output FOLDER/out", takes=""),
+         command=IMPORT, takes=""),
     Case("a checkpoint that is none", "x.pt: expected a checkpoint of torch.save", write("x.pt", "weights"),
-         command="lns import-autoencoder FOLDER/x.pt --output FOLDER/out", takes=""),
+         command=IMPORT, takes=""),
     Case("a checkpoint without an autoencoder", "x.pt: expected the state dict of",
-         saved("x.pt", lambda: {"nerfs": []}), command="lns import-autoencoder FOLDER/x.pt --output FOLDER/out",
-         takes=""),
-    Case("a checkpoint that is not there", "x.pt: expected a file",
-         command="lns import-autoencoder FOLDER/x.pt --output FOLDER/out", takes=""),
+         saved("x.pt", lambda: {"nerfs": []}), command=IMPORT, takes=""),
+    Case("a checkpoint that is not there", "x.pt: expected a file", command=IMPORT, takes=""),
     ],
     command=AUTOENCODER,
     takes="vae",
 )
-
 
 
 BUNDLES = Group(
@@ -161,8 +158,7 @@ SCENE_FILES = Group(
     Case("a changed byte", "a.safetensors: expected contents with the SHA-256", flip(SCENE, 0.9)),
     Case("another format", "a.safetensors: expected the format scene-v1",
          said(lambda meta: meta.update(format="scene-v9"))),
-    Case("an entry too few", "a.safetensors: expected the entries format, name",
-         said(lambda meta: meta.pop("facts"))),
+    Case("an entry too few", "a.safetensors: expected the entries format, name", said(lambda meta: meta.pop("facts"))),
     Case("a name that leads out of the folder", "FOLDER/files/a.safetensors, scene name: expected 1 to 200 bytes",
          signed(name="../../etc/cron")),
     Case("two scenes of one name", "scenes: expected each scene once", signed(name="b")),

@@ -100,9 +100,8 @@ def train_config(arguments: List[str]) -> Any:
         for part in names[:-1]:
             place = getattr(place, part)
         assert hasattr(place, names[-1]), f"{name}: no such setting"
-        setattr(
-            place, names[-1], Path(value) if name.endswith(("data", "dir", "checkpoint", "images")) else literal(value)
-        )
+        is_path = name.endswith(("data", "dir", "checkpoint", "images"))
+        setattr(place, names[-1], Path(value) if is_path else literal(value))
     config.output_dir = Path(config.data or ".").parent / "out"
     if config.data is not None:
         config.pipeline.datamanager.data = config.data

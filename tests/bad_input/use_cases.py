@@ -9,6 +9,9 @@ TRAIN = "ns-train triplane --data FOLDER/scene"
 LATENT = "ns-train latent-triplane --data FOLDER/scene --pipeline.model.autoencoder.source FOLDER/vae"
 RESUME = f"{TRAIN} --load-dir FOLDER/run/nerfstudio_models"
 FIT = "lns fit-scenes --data FOLDER/scenes --output FOLDER/out --bundle FOLDER/bundle"
+DEMO = "lns demo-scenes --output FOLDER/out"
+PHOTOS = "lns process-photos FOLDER/scene"
+REPORT = "lns report FOLDER/run --eval FOLDER/eval.json"
 ORBIT = "lns orbit FOLDER/files --bundle FOLDER/bundle --output FOLDER/out.gif"
 
 
@@ -32,8 +35,7 @@ RUNS = Group(
     "`config.yml` is Nerfstudio's; `ns-*` commands run what is in it, `lns` does not. Checkpoints hold tensors alone.",
     [
     Case("no run", "none: expected the config.yml of a", command="lns report FOLDER/none", takes=""),
-    Case("a config.yml that is no YAML", "config.yml: expected a config of Nerfstudio",
-         put("run/config.yml", b"a: [")),
+    Case("a config.yml that is no YAML", "config.yml: expected a config of Nerfstudio", put("run/config.yml", b"a: [")),
     Case("a config.yml of something else", "config.yml: expected a run of one", write("run/config.yml", "a: 1\n")),
     Case("no checkpoint", "nerfstudio_models: expected a checkpoint step-XXXXXXXXX.ckpt", remove(CHECKPOINT)),
     Case("a checkpoint that ends early", "step-000000000.ckpt: expected a whole checkpoint", cut(CHECKPOINT)),
@@ -53,14 +55,12 @@ RUNS = Group(
     Case("resuming from a damaged checkpoint", "nerfstudio_models: expected a checkpoint that is", cut(CHECKPOINT),
          command=RESUME, takes="scene run"),
     Case("training.json with words for numbers", "seconds: expected a number",
-         entries("run/training.json", seconds="few"), command="lns report FOLDER/run --eval FOLDER/eval.json"),
+         entries("run/training.json", seconds="few"), command=REPORT),
     Case("metrics.jsonl with half a line", "line 1: expected JSON with finite numbers",
-         both(write("run/metrics.jsonl", '{"step"'), write("eval.json", '{"results": {"psnr": 20}}')),
-         command="lns report FOLDER/run --eval FOLDER/eval.json"),
-    Case("an evaluation that is not there", "eval.json: expected a file",
-         command="lns report FOLDER/run --eval FOLDER/eval.json"),
+         both(write("run/metrics.jsonl", '{"step"'), write("eval.json", '{"results": {"psnr": 20}}')), command=REPORT),
+    Case("an evaluation that is not there", "eval.json: expected a file", command=REPORT),
     Case("an evaluation that is no JSON", "eval.json: expected JSON with finite numbers", write("eval.json", "{"),
-         command="lns report FOLDER/run --eval FOLDER/eval.json"),
+         command=REPORT),
     Case("settings.json of other settings", "settings.json: expected steps 5, format None",
          write("out/settings.json", '{"steps": 5}'), command=f"{FIT} --steps 7", takes="scenes bundle"),
     Case("settings.json that is no JSON", "settings.json: expected JSON with finite numbers",
@@ -73,21 +73,16 @@ RUNS = Group(
 )
 
 
-
 FLAGS = Group(
     "Flags",
     "Numbers out of their range and files that are there already are refused before work begins.",
     [
-    Case("demo-scenes without scenes", "num_scenes: expected at least 1",
-         command="lns demo-scenes --output FOLDER/out --num-scenes 0"),
-    Case("demo-scenes of one view", "views: expected at least 2, got",
-         command="lns demo-scenes --output FOLDER/out --views 1"),
-    Case("demo-scenes of four pixels", "size: expected at least 8, got",
-         command="lns demo-scenes --output FOLDER/out --size 4"),
-    Case("demo-scenes from a seed below zero", "seed: expected at least 0, got",
-         command="lns demo-scenes --output FOLDER/out --seed -1"),
+    Case("demo-scenes without scenes", "num_scenes: expected at least 1", command=f"{DEMO} --num-scenes 0"),
+    Case("demo-scenes of one view", "views: expected at least 2, got", command=f"{DEMO} --views 1"),
+    Case("demo-scenes of four pixels", "size: expected at least 8, got", command=f"{DEMO} --size 4"),
+    Case("demo-scenes from a seed below zero", "seed: expected at least 0, got", command=f"{DEMO} --seed -1"),
     Case("demo-scenes over scenes", "car_0000: expected nothing there, got a", write("out/car_0000/x", ""),
-         command="lns demo-scenes --output FOLDER/out"),
+         command=DEMO),
     Case("orbit of 10^6 pixels", "size: expected 1 to 4096 pixels", command=f"{ORBIT} --size 1000000",
          takes="files bundle"),
     Case("orbit into a .avi", "output: expected a .mp4 or", command=ORBIT.replace(".gif", ".avi"),
@@ -115,15 +110,13 @@ FLAGS = Group(
     Case("export-mesh into a .stl", "output: expected a .glb or",
          command="lns export-mesh FOLDER/files --output FOLDER/x.stl", takes="files"),
     Case("process-photos without photos", "scene: expected three photos or more",
-         command="lns process-photos FOLDER/scene --output FOLDER/out", takes="scene"),
+         command=f"{PHOTOS} --output FOLDER/out", takes="scene"),
     Case("process-photos around the photos", "scene: expected a folder apart from",
-         command="lns process-photos FOLDER/scene/images --output FOLDER/scene --overwrite", takes="scene"),
+         command=f"{PHOTOS}/images --output FOLDER/scene --overwrite", takes="scene"),
     Case("photos without a side", "longest_side: expected at least 16",
-         command="lns process-photos FOLDER/scene/images --output FOLDER/out --longest-side 0", takes="scene"),
-    Case("info of nothing", "none: expected a run, scenes",
-         command="lns info FOLDER/none", takes=""),
-    Case("a cache in memory", "location: expected disk or a",
-         command="lns cache --location memory", takes=""),
+         command=f"{PHOTOS}/images --output FOLDER/out --longest-side 0", takes="scene"),
+    Case("info of nothing", "none: expected a run, scenes", command="lns info FOLDER/none", takes=""),
+    Case("a cache in memory", "location: expected disk or a", command="lns cache --location memory", takes=""),
     Case("report of two runs with one evaluation", "eval: expected one for each of",
          command="lns report FOLDER/run FOLDER/run --eval FOLDER/eval.json", takes="run"),
     Case("report into a .txt", "output: expected a .md file",
@@ -131,10 +124,8 @@ FLAGS = Group(
     Case("contact-sheet into a .jpg", "output: expected a .png file",
          command="lns contact-sheet FOLDER/run/config.yml --output FOLDER/x.jpg", takes="run"),
     Case("an unknown command", "lns: expected a command", command="lns fly"),
-    Case("a flag that is not there", "...Unrecognized...options: --wings...",
-         command="lns demo-scenes --output FOLDER/out --wings 2"),
-    Case("words for a number", "...--num-scenes...invalid literal for int...",
-         command="lns demo-scenes --output FOLDER/out --num-scenes many"),
+    Case("a flag that is not there", "...Unrecognized...options: --wings...", command=f"{DEMO} --wings 2"),
+    Case("words for a number", "...--num-scenes...invalid literal for int...", command=f"{DEMO} --num-scenes many"),
     Case("RGB alignment from a step below zero", "rgb_alignment_start: expected a step of at",
          command=f"{TRAIN} --pipeline.rgb-alignment-start -1", takes="scene"),
     Case("mixed supervision of 1", "mixed_supervision: expected t between 0 and",
@@ -149,14 +140,12 @@ FLAGS = Group(
          takes="scene"),
     Case("real images that are not there", "real images FOLDER/none: expected",
          command="ns-train ig-ae --data FOLDER/scenes --pipeline.real-images FOLDER/none "
-                 "--pipeline.datamanager.scenes-per-batch 2 --pipeline.datamanager.images-per-batch 2",
-         takes="scenes"),
+         "--pipeline.datamanager.scenes-per-batch 2 --pipeline.datamanager.images-per-batch 2", takes="scenes"),
     Case("orbit of a radius below zero", "orbit: expected a positive radius and", command="lns.orbit(radius=-1.0)"),
     Case("pictures without channels", "pictures: expected [n, height, width, 3]",
          command="lns.load_autoencoder('identity').encode(__import__('torch').zeros(8, 8))"),
     ],
 )
-
 
 
 HUB = Group(
@@ -174,7 +163,6 @@ HUB = Group(
          command="lns push FOLDER/files.zip nobody/nothing --kind scenes --output FOLDER/out", takes="files.zip"),
     ],
 )
-
 
 
 MACHINE = Group(
@@ -200,10 +188,9 @@ MACHINE = Group(
     Case("gaussians without CUDA", "latent-splatfacto: expected a CUDA device",
          command="ns-train latent-splatfacto --data FOLDER/scene", takes="scene", around=no_cuda),
     Case("no embreex", "meshes: expected embreex, which casts rays",
-         command="lns demo-scenes --output FOLDER/out --num-scenes 1", around=without("embreex")),
+         command=f"{DEMO} --num-scenes 1", around=without("embreex")),
     Case("no pycolmap", "photos: expected pycolmap, which finds",
-         command="lns process-photos FOLDER/scene/images --output FOLDER/out", takes="scene",
-         around=without("pycolmap")),
+         command=f"{PHOTOS}/images --output FOLDER/out", takes="scene", around=without("pycolmap")),
     ],
     takes="files bundle",
 )

@@ -2,11 +2,11 @@
 
 import errno
 import os
-import resource
 import subprocess
 import sys
 
 import pytest
+from tiny import full_disk
 
 from latent_nerfstudio.files.replacing import (
     appending,
@@ -138,15 +138,9 @@ def test_only_what_is_old_is_removed_where_no_lock_is_held(tmp_path):
 def test_a_full_disk_leaves_the_old_file(tmp_path):
     path = tmp_path / "file"
     write_text(path, "old")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    try:
-        with pytest.raises(
-            OSError, match="file: expected room to write it, got 'File too large'; nothing was"
-        ) as caught:
-            write_text(path, 10_000 * "new")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    refused = pytest.raises(OSError, match="file: expected room to write it, got 'File too large'; nothing was")
+    with full_disk(4096), refused as caught:
+        write_text(path, 10_000 * "new")
     assert caught.value.errno == errno.EFBIG and path.read_text() == "old" and names(tmp_path) == ["file"]
 
 
@@ -159,9 +153,7 @@ def test_what_is_added_to_is_a_plain_file(tmp_path):
     (tmp_path / "link.log").symlink_to(path)
     os.mkfifo(tmp_path / "pipe.log")
     for name in ("link.log", "pipe.log"):
-        with (
-            pytest.raises(OSError, match=f"^{tmp_path / name}: expected a file that can be added to"),
-            appending(tmp_path / name),
-        ):
+        refused = pytest.raises(OSError, match=f"^{tmp_path / name}: expected a file that can be added to")
+        with refused, appending(tmp_path / name):
             pass
     assert path.read_text() == "ab"

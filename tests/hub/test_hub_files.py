@@ -48,9 +48,6 @@ def offline(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
-# Paths and ids
-
-
 def test_a_path_that_is_there_counts_first(tmp_path, monkeypatch, hub):
     (tmp_path / "owner" / "name").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
@@ -70,9 +67,6 @@ def test_what_is_no_hub_id(text):
     assert not is_hub_id(text)
     with pytest.raises(FileNotFoundError, match=r"bundle source: expected a path or a Hub id .* which is neither"):
         resolve(text or "nothing", "bundle")
-
-
-# What is taken
 
 
 def test_of_weights_in_two_precisions_the_full_ones_are_taken():
@@ -128,9 +122,6 @@ def test_a_revision_is_the_one_behind_the_at(hub, kl):
         resolve("owner/vae@v9", "autoencoder")
 
 
-# Without a network
-
-
 def test_without_a_network_the_cached_copy_is_taken_and_said(hub, kl, monkeypatch, caplog):
     hub.repositories["owner/vae"] = files_of(kl)
     first = resolve("owner/vae", "autoencoder")
@@ -170,9 +161,6 @@ def test_no_answer_is_told_within_seconds(hub, monkeypatch):
     with pytest.raises(ConnectionError, match="'owner/name': expected .* got ConnectError: .*refused"):
         resolve("owner/name", "bundle")
     assert time.monotonic() - start < 5
-
-
-# What is refused
 
 
 @pytest.mark.parametrize("kind", ["autoencoder", "bundle", "scenes"])

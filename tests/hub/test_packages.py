@@ -10,7 +10,7 @@ import torch
 from huggingface_hub import ModelCard, constants
 from old_files import write_old_scene_file
 from PIL import Image
-from test_hub_files import files_of, names
+from test_hub_files import files_of
 
 from latent_nerfstudio.cli.main import main
 from latent_nerfstudio.hub.card import Notes
@@ -58,9 +58,8 @@ def test_a_second_push_takes_away_what_is_no_more(hub, run):
 def test_scenes_of_a_bundle_with_its_former_scene_encoders_go_together(tmp_path):
     ((plain, named),) = SHIPPED.items()
     for index, bundle in enumerate((plain, *named)):
-        write_scene_file(
-            tmp_path / f"{index}.safetensors", SceneFile(f"{index}", bundle, torch.ones(3, 1, 2, 2), None, {})
-        )
+        scene = SceneFile(f"{index}", bundle, torch.ones(3, 1, 2, 2), None, {})
+        write_scene_file(tmp_path / f"{index}.safetensors", scene)
     facts = Package(str(tmp_path), "scenes").facts
     assert facts["scenes"] == 4 and set(facts["shared bundle"].split(", ")) == {plain, *named}
     write_scene_file(tmp_path / "x.safetensors", SceneFile("x", "ab12", torch.ones(3, 1, 2, 2), None, {}))
@@ -102,15 +101,12 @@ def test_the_card_has_no_marks_of_strangers(run, tmp_path):
 
 
 def test_the_card_says_what_was_measured_and_noted(run, tmp_path):
+    run = shutil.copytree(run, tmp_path / "run")
     (run / "training.json").write_text(json.dumps({"method": "ig-ae", "steps": 7, "seconds": 12.5, "device": "cpu"}))
     (run / "eval.json").write_text(json.dumps({"results": {"psnr": 25.125, "ssim": 0.5, "psnr_std": 9.0}}))
-    try:
-        notes = Notes("Balls", "Two balls.", "Drawn by us.", "mit")
-        Package(str(run), "bundle", notes=notes).write(tmp_path / "bundle", "OWNER/NAME")
-        Package(str(run / "scenes"), "scenes").write(tmp_path / "scenes", "OWNER/NAME")
-    finally:
-        (run / "training.json").unlink()
-        (run / "eval.json").unlink()
+    notes = Notes("Balls", "Two balls.", "Drawn by us.", "mit")
+    Package(str(run), "bundle", notes=notes).write(tmp_path / "bundle", "OWNER/NAME")
+    Package(str(run / "scenes"), "scenes").write(tmp_path / "scenes", "OWNER/NAME")
     text = (tmp_path / "bundle" / "README.md").read_text()
     for expected in ("# Balls", "Two balls.", "Drawn by us.", "license: mit", "| psnr | 25.125 |", "| steps | 7 |"):
         assert expected in text
@@ -124,17 +120,15 @@ def test_the_card_says_what_was_measured_and_noted(run, tmp_path):
 
 
 def test_nothing_else_of_a_folder_is_published(run, tmp_path):
+    run = shutil.copytree(run, tmp_path / "run")
     (run / "shared_bundle" / "secret.txt").write_text("x")
     (run / "scenes" / "notes.md").write_text("x")
-    try:
-        Package(str(run / "scenes"), "scenes").write(tmp_path, "OWNER/NAME")
-    finally:
-        (run / "shared_bundle" / "secret.txt").unlink()
-        (run / "scenes" / "notes.md").unlink()
-    assert {name.split("/")[-1] for name in names(tmp_path)} == {
-        *("README.md", "config.json", "bundle.json", "shared.safetensors", "latent_space.json"),
-        *("diffusion_pytorch_model.safetensors", "red.safetensors", "[blue].safetensors"),
+    Package(str(run / "scenes"), "scenes").write(tmp_path / "out", "OWNER/NAME")
+    assert {path.name for path in (tmp_path / "out").rglob("*.safetensors")} == {
+        *("shared.safetensors", "diffusion_pytorch_model.safetensors", "red.safetensors", "[blue].safetensors")
     }
+    others = {path.name for path in (tmp_path / "out").rglob("*.*") if path.suffix != ".safetensors"}
+    assert others == {"README.md", "config.json", "bundle.json", "latent_space.json"}
 
 
 def test_what_is_published_does_not_name_the_host(run, tmp_path):

@@ -94,10 +94,7 @@ def test_photos_are_not_replaced_by_their_scene(tmp_path, place):
 
 @pytest.mark.parametrize(
     "options, words",
-    [
-        ({"tolerance": float("nan")}, "tolerance: expected 0 to 255"),
-        ({"background": ""}, "background: expected auto"),
-    ],
+    [({"tolerance": float("nan")}, "tolerance: expected 0 to 255"), ({"background": ""}, "background: expected auto")],
 )
 def test_options_out_of_range_are_refused_before_anything_is_read(tmp_path, options, words):
     with pytest.raises(ValueError, match=words):
@@ -193,15 +190,13 @@ def test_cameras_are_those_of_colmap(tmp_path):
     placed = np.array(meta["applied_transform"]) * meta["applied_scale"]
     by_name = {image.name: image for image in model.images.values()}
     for index, path in enumerate(frames.image_paths):
-        image = by_name[path.name]
+        image, pose = by_name[path.name], frames.camera_to_worlds[index]
         camera = pycolmap.undistort_camera(pycolmap.UndistortCameraOptions(), image.camera)
         for point in list(model.points3D.values())[:20]:
             local = image.cam_from_world() * point.xyz
             if local[2] <= 0:
                 continue
-            x, y, z = frames.camera_to_worlds[index, :, :3].T @ (
-                placed @ [*point.xyz, 1.0] - frames.camera_to_worlds[index, :, 3]
-            )
+            x, y, z = pose[:, :3].T @ (placed @ [*point.xyz, 1.0] - pose[:, 3])
             pixel = [frames.cx[index] - frames.fx[index] * x / z, frames.cy[index] + frames.fy[index] * y / z]
             np.testing.assert_allclose(pixel, camera.img_from_cam(local), atol=1e-4)
 

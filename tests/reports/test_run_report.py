@@ -113,10 +113,7 @@ def test_an_inventory_without_scenes_is_refused(tmp_path):
     StatusTable(tmp_path / "status.json", "ab").write()
     with pytest.raises(ValueError, match="status.json: expected at least one scene that is done, got none"):
         inventory_report(tmp_path)
-    for text, words in (
-        ("[]", "a JSON object, got list"),
-        ('{"scenes": [1]}', "what lns fit-scenes wrote, got TypeError"),
-    ):
+    for text, words in (("[]", "a JSON object, got list"), ('{"scenes": [1]}', "what lns fit-scenes wrote, got Type")):
         (tmp_path / "status.json").write_text(text)
         with pytest.raises(ValueError, match=f"status.json: expected {words}"):
             inventory_report(tmp_path)

@@ -34,9 +34,8 @@ def picture(model, scene):
 
 
 @pytest.mark.parametrize("kind", [MICRO, MACRO, BOTH], ids=["micro", "macro", "both"])
-@pytest.mark.parametrize("source", ["identity", "kl"])
-def test_a_scene_in_another_model_renders_the_same_bits(request, tmp_path, kind, source):
-    source = source if source == "identity" else request.getfixturevalue(source)
+@pytest.mark.parametrize("source", ["identity", "kl"], indirect=True)
+def test_a_scene_in_another_model_renders_the_same_bits(tmp_path, kind, source):
     model = model_of(NAMES, source, **kind)
     bundle = bundle_of(tmp_path, model)
     for scene in scene_files_of(model, bundle.hash, {"b": {"psnr": 30.0}}):
@@ -97,13 +96,9 @@ def test_another_nerf_is_refused():
         next(scene_files_of(model, "ab"))
 
 
-# Whether a model holds a bundle
-
-
 @pytest.fixture(scope="module", params=["identity", "kl"])
 def bundle(request, tmp_path_factory):
-    source = "identity" if request.param == "identity" else request.getfixturevalue("kl")
-    return bundle_of(tmp_path_factory.mktemp("bundle"), model_of(source=source))
+    return bundle_of(tmp_path_factory.mktemp("bundle"), model_of(source=request.getfixturevalue(request.param)))
 
 
 def test_scenes_alone_leave_the_bundle_as_it_is(bundle):

@@ -30,9 +30,6 @@ def written(path, data: bytes):
     return path
 
 
-# Round trips
-
-
 @pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
 def test_a_copy_does_not_name_the_host(precision, tmp_path):
     """It is the file that there would be without the fact, to the last byte."""
@@ -106,9 +103,6 @@ def test_planes_of_a_graph_and_of_half_precision_are_taken(tmp_path):
     assert torch.equal(read_scene_file(tmp_path / "b").micro_planes, planes.half().float().transpose(2, 3))
 
 
-# Quantisation
-
-
 @settings(max_examples=200, deadline=None)
 @given(st.floats(-12, 8), st.integers(0, 2**31), st.integers(1, 5))
 def test_quantised_planes_are_off_by_half_a_scale_at_most(exponent, seed, side):
@@ -129,9 +123,6 @@ def test_quantised_values_by_hand():
     assert scales.tolist() == [[1.0, 0.0]]
     assert quanta[0, 0, 0].tolist() == [127, -127, 0, 1, -1, 2]
     assert dequantise(quanta, scales)[0, 1].abs().max() == 0
-
-
-# What makes no file
 
 
 @pytest.mark.parametrize(
@@ -168,9 +159,6 @@ def test_files_have_the_rights_of_other_files(tmp_path):
     write_scene_file(tmp_path / "scene", scene_of())
     (tmp_path / "other").write_text("")
     assert os.stat(tmp_path / "scene").st_mode == os.stat(tmp_path / "other").st_mode
-
-
-# Files that are no scene's
 
 
 @pytest.mark.parametrize(
@@ -228,9 +216,6 @@ def test_every_changed_or_missing_byte_is_found(tmp_path):
             with pytest.raises(ValueError):
                 read_scene_file(written(path, bad))
     assert equal(read_scene_file(written(path, data)), read_scene_file(path))
-
-
-# With a bundle
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from small_nerfs import small_vanilla
 from tiny import latent_model_of, small_nerf
 
 from latent_nerfstudio.api.cameras import Ring
@@ -99,6 +98,3 @@ def test_what_is_refused_before_anything_is_rendered(scenes):
     ):
         with pytest.raises(ValueError, match=expected):
             call()
-    alone = Scenes(latent_model_of(names=("a",), nerf=small_vanilla()), "here")
-    with pytest.raises(ValueError, match="expected tri-planes"):
-        next(blending(alone, "a", "a"))
