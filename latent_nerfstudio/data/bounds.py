@@ -17,6 +17,10 @@ SILHOUETTE_PIXELS = 128
 """Silhouettes are reduced to this size: a final cell covers some 3 pixels of it."""
 
 
+UNIT_BOX = np.array([[-1.0] * 3, [1.0] * 3])
+"""The box [-1, 1]^3."""
+
+
 @dataclass(frozen=True)
 class SilhouetteView:
     """One pinhole view of a scene, as carving needs it."""
@@ -31,11 +35,6 @@ class SilhouetteView:
     """Distance of each pixel to the silhouette, pixels; 0 inside."""
     whole: bool
     """True where the silhouette stays off the image's border, so that the whole scene is in the image."""
-
-
-def unit_box() -> Float[np.ndarray, "2 3"]:
-    """The box [-1, 1]^3."""
-    return np.array([[-1.0] * 3, [1.0] * 3])
 
 
 def union_of_boxes(boxes: Float[np.ndarray, "boxes 2 3"]) -> Float[np.ndarray, "2 3"]:
@@ -60,9 +59,8 @@ def transformed_box(
 
 
 def spread_views(positions: Float[np.ndarray, "views 3"], wanted: int) -> Int[np.ndarray, " chosen"]:
-    """Chooses min(wanted, views) views whose cameras stand far from each other, in the order of choice.
-
-    Starts with the first view and goes on with the one farthest from all that are chosen."""
+    """Chooses min(wanted, views) views whose cameras stand far from each other, in the order of choice: the first view,
+    then each time the one farthest from all that are chosen."""
     chosen: list[int] = []
     distances = np.full(len(positions), np.inf)
     for _ in range(min(wanted, len(positions))):
@@ -75,9 +73,8 @@ def spread_views(positions: Float[np.ndarray, "views 3"], wanted: int) -> Int[np
 
 
 def camera_focus(camera_to_worlds: Float[np.ndarray, "views 3 4"]) -> Float[np.ndarray, " 3"]:
-    """The point closest to all optical axes of OpenGL poses, in the sense of least squares.
-
-    Along directions that the axes leave open (parallel cameras), close to the mean camera."""
+    """The point closest to all optical axes of OpenGL poses, by least squares; along directions that the axes leave
+    open (parallel cameras), close to the mean camera."""
     origins, axes = camera_to_worlds[:, :, 3], camera_to_worlds[:, :, 2]
     across = np.eye(3) - axes[:, :, None] * axes[:, None, :]
     mean = origins.mean(axis=0)
@@ -87,9 +84,8 @@ def camera_focus(camera_to_worlds: Float[np.ndarray, "views 3 4"]) -> Float[np.n
 
 
 def can_carve(masks: Sequence[Bool[np.ndarray, "_ _"]]) -> bool:
-    """Whether silhouettes leave anything out: opaque images with an alpha channel are common, and tell nothing.
-
-    True if some mask has at least a hundredth of its pixels outside."""
+    """Whether silhouettes leave anything out, a hundredth of some mask at least: opaque images with an alpha channel
+    are common, and tell nothing."""
     return any(mask.mean() < 0.99 for mask in masks)
 
 
@@ -105,10 +101,9 @@ def silhouette_bounds(
     where they contradict each other, so that no point is in all of them.
 
     A grid is carved, then a finer grid in the box that is left, and so on. A cell goes when it lies wholly outside the
-    silhouette of some view. Where it lies outside the image too, that holds only for a silhouette that stays off the
-    image's border; a view that shows part of the scene abstains there. A quarter of the views has to judge a cell that
-    stays: else close-ups would keep the space that none of them shows. Cells are judged with the size they have in the
-    image, so nothing thin slips between grid points: the box holds the whole hull.
+    silhouette of some view, in the size that it has in the image, so that nothing thin slips between grid points.
+    Outside the image, only a silhouette that stays off the image's border judges it, and a quarter of the views has to
+    judge a cell that stays: else close-ups would keep the space that none of them shows.
 
     Masks are true where the scene is, one a view, of any size; poses are OpenGL's; intrinsics are in pixels of the
     masks."""

@@ -35,11 +35,8 @@ def shown_object(
 
 
 def share_left_out(pictures: Iterable[Tuple[Bool[Tensor, "h w"], Bool[Tensor, "h w"]]]) -> float:
-    """Share of the object in pictures of a scene that its box leaves out; zero where they show no plain background.
-
-    Args:
-        pictures: for each the latent pixels that show the object, and those whose rays meet the box.
-    """
+    """Share of the object in pictures of a scene that its box leaves out, by the latent pixels of each that show the
+    object and those whose rays meet the box; zero where they show no plain background."""
     shown, missed = zip(*((shown.flatten(), (shown & ~meets).flatten()) for shown, meets in pictures), strict=True)
     every = torch.cat(shown)
     is_plain = bool(every.any()) and float(every.float().mean()) <= FILLED

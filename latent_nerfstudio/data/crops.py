@@ -1,8 +1,5 @@
-"""Crops: parts of pictures with the cameras that would have taken them.
-
-A crop is a picture of its own, borders and all: what an encoder makes of it is what it makes of a small picture. Its
-corner may lie anywhere, since a crop's latents are those of the crop and not a part of the picture's.
-"""
+"""Crops: parts of pictures with the cameras that would have taken them. An encoder makes of a crop what it makes of a
+small picture, borders and all, so that its corner may lie anywhere."""
 
 from typing import Dict, List, Optional, Sequence, Tuple
 
@@ -48,11 +45,8 @@ def object_latents(
     kept: Optional[Bool[Tensor, "n h w"]] = None,
 ) -> Shaped[Tensor, "pixels channels"]:
     """What a normaliser is fitted to: the raw latents of pictures that see an object, of those that masks keep where
-    there are some; all, where none does.
-
-    The latents of a plain background and of a picture's border are of another size than those of objects, and far more:
-    with their statistic the targets of objects would be anything but of unit variance.
-    """
+    there are some; all, where none does. Those of a plain background and of a picture's border are of another size, and
+    far more: with their statistic the targets of objects would be anything but of unit variance."""
     shown = sees_object(images, background, factor)
     shown = shown if kept is None else shown & kept.to(shown.device)
     return raw[shown] if bool(shown.any()) else raw.flatten(0, -2)

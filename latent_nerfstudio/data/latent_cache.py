@@ -1,9 +1,8 @@
 """Latents of the training images: encoded once, kept in half precision, in memory or on disk.
 
-On disk, one safetensors file a scene, named by the hash of its pictures and kept in a folder named by the
-autoencoder's hash: latents are found again whatever the pictures' folder is called, and never those of another
-autoencoder or of changed pictures.
-"""
+On disk, one safetensors file a scene, named by the hash of its pictures, in a folder named by the autoencoder's hash:
+latents are found again whatever the pictures' folder is called, and never those of another autoencoder or of changed
+pictures."""
 
 import hashlib
 import os
@@ -61,11 +60,10 @@ def scene_latents(
     batch_size: int = 32,
 ) -> Iterator[Tuple[List[int], List[Tensor]]]:
     """Scene by scene, positions of a scene's pictures and their raw latents [h, w, C] in float16, from the cache where
-    they are in it.
+    they are in it. Pictures, uint8 or float in [0, 1], may be decoded when they are asked for.
 
-    Pictures, uint8 or float in [0, 1], may be decoded when they are asked for: those of a scene are held at a time, as
-    a scene is encoded, stored and found as a whole. Pictures of several scenes are never encoded together, as their
-    number changes the last bits: what is in the cache must not decide what is learned."""
+    Those of several scenes are never encoded together, as their number changes the last bits: what is in the cache must
+    not decide what is learned."""
     groups = group_by(scene_of_image)
     if autoencoder.is_identity:
         yield from ((members, [images[i] for i in members]) for members in groups.values())

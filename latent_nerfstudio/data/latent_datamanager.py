@@ -96,10 +96,8 @@ class LatentDataManagerConfig(FullImageDatamanagerConfig):
 
 
 class LatentDataManager(FullImageDatamanager[PictureDataset]):
-    """Draws are a function of seed and step alone, so that a resumed run goes on as it would have.
-
-    Nothing is loaded or encoded before `prepare`: ns-eval, ns-viewer and ns-render build this class as well.
-    """
+    """Draws are a function of seed and step alone, so that a resumed run goes on as it would have. Nothing is loaded or
+    encoded before `prepare`: ns-eval, ns-viewer and ns-render build this class as well."""
 
     config: LatentDataManagerConfig
 
@@ -122,11 +120,9 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         self.doubts: Dict[str, str] = {}  # what looks wrong of scenes, by name
 
     def _load_images(self, split: Literal["train", "eval"], cache_images_device: Literal["cpu", "gpu"]):
-        """Nerfstudio's loading and undistortion, then alpha over the background.
-
-        On the CPU the host is the device: the other way pins memory, which needs a CUDA driver. Nerfstudio leaves the
-        cameras of undistorted pictures distorted, fisheye ones as well; they are pinhole cameras then.
-        """
+        """Nerfstudio's loading and undistortion, then alpha over the background. On the CPU the host is the device: the
+        other way pins memory, which needs a CUDA driver. Nerfstudio leaves the cameras of undistorted pictures
+        distorted, fisheye ones as well; they are pinhole cameras then."""
         if self.streams:
             return self._streamed_images(split)
         on_host = torch.device(self.device).type != "cuda"
@@ -211,7 +207,6 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
 
     def prepare(self, space: LatentSpace, meets: Optional[Meets] = None) -> None:
         """Loads the training pictures, encodes them or finds their latents, and fits the latent space if it is new.
-
         Rays are drawn of those that `meets` says meet the box of a scene, all by default: the others show nothing that
         can be learned, and would dilute L_latent."""
         self.prepare_pictures()
@@ -331,10 +326,9 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
 
     def next_train_images(self, step: int, crop: Optional[int] = None) -> Tuple[Cameras, Dict[str, Any]]:
         """Cameras of pictures of one size (not of their latents), or of parts with `crop` as the longest side, each
-        around a random place of the object; and a batch.
-
-        The batch has `image` [n, H, W, 3] in [0, 1], `scenes`: theirs, rising, on the host, and, where there are masks,
-        `mask` [n, H, W, 1]. Whole pictures have `indices` [n], for `raw_latents`."""
+        around a random place of the object; and a batch of `image` [n, H, W, 3] in [0, 1], `scenes`: theirs, rising, on
+        the host, and, where there are masks, `mask` [n, H, W, 1]. Whole pictures have `indices` [n], for
+        `raw_latents`."""
         generator = self.generator_at(step)
         indices = self._draw_pictures(generator)
         places = torch.tensor(indices)

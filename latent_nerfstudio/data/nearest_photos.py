@@ -91,9 +91,8 @@ def nearest_camera(
     forward: Float[Tensor, "3"],
     distance: float,
 ) -> int:
-    """The camera for which both its place and the point ahead of it at a distance are nearest to another's.
-
-    The distance, how far away what they look at is, weighs turns against moves."""
+    """The camera for which both its place and the point ahead of it at a distance are nearest to another's. The
+    distance, how far away what they look at is, weighs turns against moves."""
     moved = (positions - position).square().sum(dim=-1)
     ahead = (positions + distance * forwards - position - distance * forward).square().sum(dim=-1)
     return int((moved + ahead).argmin())

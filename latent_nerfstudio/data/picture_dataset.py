@@ -14,11 +14,9 @@ from latent_nerfstudio.pictures import read_mask, read_picture
 
 
 class PictureDataset(InputDataset):
-    """Nerfstudio's dataset, with pictures of all modes, and with masks that are read by their colours.
-
-    Of the dataparser's outputs, `mask_filenames` may hold None for pictures that are kept whole, and the metadata
-    `dynamic_masks` a mask or None a picture, which marks what is left out.
-    """
+    """Nerfstudio's dataset, with pictures of all modes, and with masks that are read by their colours. The dataparser's
+    `mask_filenames` may hold None for pictures that are kept whole, and its metadata `dynamic_masks` a mask or None a
+    picture, which marks what is left out."""
 
     def get_numpy_image(self, image_idx: int) -> UInt8[np.ndarray, "height width channels"]:
         """A picture as RGB or RGBA."""

@@ -78,16 +78,9 @@ def pixel_table(
 def restricted(
     table: PixelTable, flags: Bool[Tensor, "pixels"], names: Sequence[str], folder: Optional[Path] = None
 ) -> PixelTable:
-    """A table that is drawn from where `flags` say so and its masks allow it.
-
-    Args:
-        flags: which pixels' rays meet the box of their scene.
-        names: of the scenes of the table.
-        folder: for a temporary file of what is drawn; None for memory.
-
-    Raises:
-        ValueError: scenes of which nothing would be left.
-    """
+    """A table that is drawn from where `flags` (which pixels' rays meet the box of their scene) and its masks allow it;
+    refuses scenes, by their `names`, of which nothing would be left. A temporary file in `folder` keeps what is drawn,
+    None for memory."""
     both = flags
     if table.valid is not None:
         both = torch.zeros_like(flags)
@@ -115,8 +108,7 @@ def draw_pixels(
 
     They are `count` in all, rounded down to a multiple of the number of scenes, at least one a scene; of a restricted
     table as many as would be kept of these, so that a step costs what it would cost with all. Scenes are drawn from the
-    `active` ones, rising, all by default; if these are fewer than `scenes_per_batch`, each is given as many pixels as
-    before, so that there are fewer in all."""
+    `active` ones, rising, all by default; of fewer than `scenes_per_batch` each is given as many pixels as before."""
     total = len(table.scene_starts) - 1
     scenes = draw_scenes(total, scenes_per_batch, generator, active)
     share = 1.0 if table.drawn is None else len(table.drawn) / len(table.values if table.valid is None else table.valid)
@@ -133,10 +125,8 @@ def draw_scenes(
     count: int, wanted: int, generator: torch.Generator, active: Optional[Int[Tensor, "active"]] = None
 ) -> Int[Tensor, "scenes"]:
     """Distinct scenes in rising order, of all or of the active ones; all of them if there are no more than wanted.
-
     Every choice is as likely as any other, at a cost that grows with `wanted` alone (Floyd's algorithm; Bentley,
-    Programming Pearls, Communications of the ACM 30(9), 1987).
-    """
+    Programming Pearls, Communications of the ACM 30(9), 1987)."""
     if active is not None:
         return active[draw_scenes(len(active), wanted, generator)]
     if wanted >= count:
@@ -158,12 +148,10 @@ def draw_pictures(sizes: Int[Tensor, "pictures 2"], count: int, generator: torch
 
 
 def pixel_rays(cameras: Cameras, places: Int[Tensor, "rays 3"], is_plain: Optional[bool] = None) -> RayBundle:
-    """Rays through the centres of pixels, given as camera, row and column, with unit directions.
-
-    The same rays as `Cameras.generate_rays` gives. Pinhole cameras, which is what training has after undistortion, take
-    a path of their own, several times as fast: rays are drawn anew at each step. It computes in float32, whatever the
-    intrinsics have: those of `blender-data` are of double precision. `is_plain` is what `is_pinhole` says of the
-    cameras; None looks at all of them."""
+    """Rays through the centres of pixels, given as camera, row and column, with unit directions, as
+    `Cameras.generate_rays` gives them. Pinhole cameras, which is what training has after undistortion, take a path
+    several times as fast, in float32 whatever the intrinsics have: those of `blender-data` are of double precision.
+    `is_plain` is what `is_pinhole` says of the cameras; None looks at all of them."""
     if not (is_pinhole(cameras) if is_plain is None else is_plain):
         return cameras.generate_rays(camera_indices=places[:, :1], coords=places[:, 1:] + 0.5)
     index, row, column = places.unbind(dim=1)

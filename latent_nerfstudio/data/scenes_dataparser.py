@@ -22,25 +22,10 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 from tqdm import tqdm
 
-from latent_nerfstudio.data.bounds import (
-    can_carve,
-    scaled_box,
-    silhouette_bounds,
-    spread_views,
-    transformed_box,
-    union_of_boxes,
-    unit_box,
-)
-from latent_nerfstudio.data.layouts import (
-    LAYOUTS_LOOKED_FOR,
-    SPLITS,
-    SceneFrames,
-    complete_splits,
-    read_scene,
-    read_transforms,
-    reader_of,
-    scene_name,
-)
+from latent_nerfstudio.data import bounds
+from latent_nerfstudio.data.bounds import scaled_box, transformed_box, union_of_boxes
+from latent_nerfstudio.data.layouts import LAYOUTS_LOOKED_FOR, read_scene, read_transforms, reader_of
+from latent_nerfstudio.data.layouts.frames import SPLITS, SceneFrames, complete_splits, scene_name
 from latent_nerfstudio.data.validation import LARGEST, SMALLEST
 from latent_nerfstudio.errors import few_of, problem
 from latent_nerfstudio.names import check_known, check_names, take_name
@@ -100,10 +85,9 @@ class ScenesDataParserConfig(DataParserConfig):
 class ScenesDataParser(DataParser):
     """Reads one scene or many into one set of cameras that know their scene.
 
-    `cameras.metadata["scene_index"]` (int64, views x 1) is the place of a view's scene in
-    `metadata["scene_names"]`; nerfstudio carries it on to every ray. Scenes and their indices are the same for
-    every split. Files are read and checked once, whichever split is asked for first.
-    """
+    `cameras.metadata["scene_index"]` (int64, views x 1), which nerfstudio carries on to every ray, is the place of a
+    view's scene in `metadata["scene_names"]`. Scenes and their indices are the same for every split. Files are read and
+    checked once, whichever split is asked for first."""
 
     config: ScenesDataParserConfig
 
@@ -273,7 +257,7 @@ def find_bounds(scenes: Sequence[SceneFrames], config: ScenesDataParserConfig) -
     if config.box is not None:
         return np.array(config.box).reshape(2, 3), "given"
     if config.bounds == "unit":
-        return unit_box(), "unit"
+        return bounds.UNIT_BOX, "unit"
     boxes = [scene.aabb for scene in scenes if scene.aabb is not None and config.bounds != "silhouettes"]
     left = [scene for scene in scenes if scene.aabb is None or config.bounds == "silhouettes"]
     sources = ["the files' aabb"] if boxes else []
@@ -291,7 +275,7 @@ def find_bounds(scenes: Sequence[SceneFrames], config: ScenesDataParserConfig) -
         boxes, sources = [*boxes, *captures], [*sources, "the files' aabb_scale"]
         left = [scene for scene in left if scene.capture_box is None]
     if not boxes:
-        return unit_box(), "unit, as no file or alpha channel tells"
+        return bounds.UNIT_BOX, "unit, as no file or alpha channel tells"
     if left:
         text = f"{len(left)} of {len(scenes)} have no aabb and no undistorted images with transparency, so the box is "
         warn(f"{text}that of the others; the first is '{left[0].name}'")
@@ -320,19 +304,17 @@ def bounds_from_silhouettes(
 
 
 def _hull_box(scene: SceneFrames, views: int) -> Optional[Float[np.ndarray, "2 3"]]:
-    """The box around a scene's visual hull, from so many of its transparent images; None where they do not tell.
-
-    Images that are transparent everywhere are left out: they would say that there is nothing.
-    """
+    """The box around a scene's visual hull, from so many of its transparent images; None where they do not tell. Images
+    that are transparent everywhere are left out: they would say that there is nothing."""
     usable = np.flatnonzero(scene.has_alpha)
-    picked = usable[spread_views(scene.camera_to_worlds[usable, :, 3], views)]
+    picked = usable[bounds.spread_views(scene.camera_to_worlds[usable, :, 3], views)]
     with ThreadPoolExecutor(READING_THREADS) as pool:
         read = list(zip(picked, pool.map(read_silhouette, [scene.image_paths[i] for i in picked]), strict=True))
     masks = {index: mask for index, mask in read if mask is not None and mask.any()}
-    if not can_carve(list(masks.values())):
+    if not bounds.can_carve(list(masks.values())):
         return None
     cameras = (getattr(scene, name)[list(masks)] for name in ("camera_to_worlds", "fx", "fy", "cx", "cy"))
-    box = silhouette_bounds(list(masks.values()), *cameras)
+    box = bounds.silhouette_bounds(list(masks.values()), *cameras)
     if box is None:
         text = f"no point is inside the silhouettes of all views of scene '{scene.name}'; if its poses are not "
         warn(f"{text}camera-to-world matrices with x right, y up and z backwards (OpenGL), convert them")
@@ -383,8 +365,7 @@ def _alpha_color(name: Optional[str]) -> Optional[Float[Tensor, "3"]]:
 
 
 def _warn_of(scenes: Sequence[SceneFrames]) -> None:
-    """Warns, once for all scenes, of images that are listed but absent, of single views, and of views in train and
-    evaluation."""
+    """Warns, once for all scenes, of what looks wrong of them."""
     single = [scene.name for scene in scenes if len(scene) == 1]
     if single:
         warn(f"{len(single)} have a single view, which they are trained on and evaluated by, such as '{single[0]}'")

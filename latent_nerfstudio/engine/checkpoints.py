@@ -31,10 +31,9 @@ GRADIENTS = "gradients"
 
 @contextmanager
 def publishing(folder: Path, only_latest: bool) -> Iterator[Path]:
-    """A folder to write checkpoints into, which are renamed into another one when the block ends without an error.
-
-    The older ones stay until then, or for good unless `only_latest`. A name is given to what is on the disk, and
-    removed only after that."""
+    """A folder to write checkpoints into, which are renamed into another one when the block ends without an error; a
+    name is given to what is on the disk. The older ones are removed only after that, or stay for good unless
+    `only_latest`."""
     folder.mkdir(parents=True, exist_ok=True)
     folder = folder.resolve()  # a link may lead to another disk, to which nothing can be renamed
     with unfinished_folder(folder.parent) as writing:
@@ -106,10 +105,8 @@ def checkpoints_of(folder: Path) -> Dict[int, Path]:
 
 
 def damage(path: Path) -> str:
-    """What is wrong with a checkpoint, empty if nothing is.
-
-    A checkpoint is a zip archive with a CRC-32 of each of its records, which torch writes and does not look at.
-    """
+    """What is wrong with a checkpoint, empty if nothing is: a zip archive with a CRC-32 of each of its records, which
+    torch writes and does not look at."""
     try:
         with BufferedReader(open_file(path)) as stream, zip_in(stream) as archive:  # type: ignore[arg-type]
             if unfolds(archive, path.stat().st_size):

@@ -1,8 +1,6 @@
 """Fits every scene's latents with the same planes and the same budget, and measures what is left: see
-`pipelines.consistency` for the number.
-
-The budget is a definition, kept apart from the methods' defaults, so that numbers stay comparable when those change.
-"""
+`pipelines.consistency` for the number. The budget is a definition, kept apart from the methods' defaults, so that
+numbers stay comparable when those change."""
 
 import time
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ import torch
 from rich.progress import track
 
 from latent_nerfstudio.data.latent_datamanager import LatentDataManagerConfig
-from latent_nerfstudio.data.layouts import SceneFrames, complete_splits
+from latent_nerfstudio.data.layouts.frames import SceneFrames, complete_splits
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, read_scenes
 from latent_nerfstudio.engine.schedulers import StagedSchedulerConfig
 from latent_nerfstudio.errors import problem
@@ -79,9 +77,8 @@ class SpaceResult:
 
 
 def check_scenes(data: Path, max_scenes: Optional[int], factors: Sequence[int]) -> List[SceneFrames]:
-    """Reads the cameras of the first `max_scenes` scenes and checks them; no picture is read.
-
-    Each scene needs views of both splits, and pictures no smaller than the largest of the autoencoders' factors."""
+    """Reads the cameras of the first `max_scenes` scenes and refuses those without views of both splits, or with
+    pictures smaller than the largest of the autoencoders' factors; no picture is read."""
     scenes = read_scenes(data, (), max_scenes)
     for scene in scenes:
         splits = complete_splits(scene.splits, len(scene), ScenesDataParserConfig.eval_interval)
@@ -98,10 +95,8 @@ def check_scenes(data: Path, max_scenes: Optional[int], factors: Sequence[int]) 
 
 
 def plane_resolution(scenes: Sequence[SceneFrames], factor: int) -> int:
-    """T: twice the longer side of the largest latent picture, within `RESOLUTIONS`.
-
-    Two texels a latent pixel resolve what latents can show; beyond 64 the memory would, and the steps would not do.
-    """
+    """T: twice the longer side of the largest latent picture, within `RESOLUTIONS`. Two texels a latent pixel resolve
+    what latents can show; beyond 64 the memory would, and the steps would not do."""
     side = max(int(max(scene.widths.max(), scene.heights.max())) for scene in scenes)
     return min(max(2 * -(-side // factor), RESOLUTIONS[0]), RESOLUTIONS[1])
 
@@ -153,9 +148,7 @@ def measure_consistency(
     data: Path, scenes: Sequence[SceneFrames], autoencoder: AutoencoderConfig, budget: Budget
 ) -> SpaceResult:
     """Fits all scenes, group by group, and measures the latent space; on a CPU the numbers are a function of the
-    budget.
-
-    The normaliser is fitted on the first group and is that of all, so that their latents can be added up."""
+    budget. The normaliser is fitted on the first group and is that of all, so that their latents can be added up."""
     started, device = time.monotonic(), "cuda" if torch.cuda.is_available() else "cpu"
     space: Any = autoencoder.setup()
     resolution = plane_resolution(scenes, space.downscale_factor)

@@ -48,11 +48,11 @@ Bytes = Dict[str, int]
 
 
 def needed_bytes(pipeline: LatentPipeline) -> Tuple[Bytes, Bytes]:
-    """Bytes that a run needs on its device, and on the host beside it; on a CPU the two share one memory.
+    """Bytes that a run needs on its device, and on the host beside it; on a CPU the two share one memory. Nothing is
+    loaded for the answer.
 
-    Adam keeps two averages of every trained parameter. Of parameters that all scenes share, the gradient is dense; that
-    of the scenes has the rows of a step alone, and counts as part of the step. Nothing is loaded for the answer.
-    """
+    Of parameters that all scenes share, the gradient is dense; that of the scenes has the rows of a step alone, and
+    counts as part of the step."""
     model, data, place = pipeline.latent_model, pipeline.datamanager, torch.device(pipeline.device)
     own, autoencoder = model.scene_parameters(), list(pipeline.space.autoencoder.parameters())
     shared = [p for p in model.nerf.parameters() if all(p is not one for one in own)]
@@ -87,14 +87,13 @@ def data_bytes(pipeline: LatentPipeline) -> Tuple[int, int]:
 
 
 def step_bytes(pipeline: LatentPipeline) -> int:
-    """Bytes that a step needs at its peak, beside what is there all the time.
+    """Bytes that a step needs at its peak, beside what is there all the time: copies of the planes of its scenes, and
+    points times bytes a point or the autoencoder's activations, which come in the other stage, so that the larger
+    counts. Of NeRFs other than tri-planes only the activations are known.
 
-    Points times bytes a point, and the autoencoder's activations, which come in the other stage, so that the larger of
-    the two counts; and copies of the scenes of the step. Of NeRFs other than tri-planes only the activations are known.
     The factors are those of the growth of the resident memory in a step of 8192 rays of 12 samples on a CPU: 957 bytes
-    a point with 32 features and 64 hidden units, 891 with 16 features, 1600 with 128 units; and with planes of
-    256 x 256 texels, where a step grew by some 6 times their bytes.
-    """
+    a point with 32 features and 64 hidden units, 891 with 16 features, 1600 with 128 units; and with planes of 256 x
+    256 texels, where a step grew by some 6 times their bytes."""
     nerf, space, data = pipeline.latent_model.nerf, pipeline.space, pipeline.datamanager
     config, cameras = data.config, data.train_dataset.cameras
     largest = int((cameras.height * cameras.width).max()) // space.downscale_factor**2
@@ -159,10 +158,8 @@ def check_memory(pipeline: LatentPipeline) -> None:
 
 
 def autoencoder_bytes_an_image(pipeline: LatentPipeline, latent_pixels: int) -> int:
-    """Bytes of activations of decoding one picture, and of encoding it where the encoder is trained.
-
-    Measured on a picture of 8 x 8 latent pixels; memory grows with the number of pixels.
-    """
+    """Bytes of activations of decoding one picture, and of encoding it where the encoder is trained: those of 8 x 8
+    latent pixels, as memory grows with their number."""
     space = pipeline.space
     if space.is_identity or pipeline.second_stage_start is None:
         return 0

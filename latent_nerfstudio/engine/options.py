@@ -1,7 +1,5 @@
-"""Which of Nerfstudio's options our methods take on the command line, and which come first in their help.
-
-Those that our runs ignore, refuse or decide by themselves are left out; config.yml holds them still.
-"""
+"""Which of Nerfstudio's options our methods take on the command line, and which come first in their help. Those that
+our runs ignore, refuse or decide by themselves are left out; config.yml holds them still."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

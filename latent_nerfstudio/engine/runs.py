@@ -50,9 +50,8 @@ class Run:
         return next(iter(found.values()))
 
     def scene_names(self) -> List[str]:
-        """The names of the scenes in the order of their indices; empty where the data knows of no scenes.
-
-        From training.json, or, for a run that was broken off, from the data."""
+        """The names of the scenes in the order of their indices, from training.json or, for a run that was broken off,
+        from the data; empty where these know of no scenes."""
         from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, read_scenes
 
         parser = self.config.pipeline.datamanager.dataparser  # type: ignore[attr-defined]

@@ -1,8 +1,5 @@
-"""Learning rates over the two stages.
-
-Nerfstudio's own schedules leave numpy numbers in the optimizers, and a checkpoint with these does not load any more
-with torch 2.6 and later; the ones here return Python floats.
-"""
+"""Learning rates over the two stages, as Python floats: Nerfstudio's own schedules leave numpy numbers in the
+optimizers, and a checkpoint with these does not load any more with torch 2.6 and later."""
 
 import math
 from dataclasses import dataclass, field
@@ -48,10 +45,9 @@ class StagedScheduler(Scheduler):
 
 
 def stage_factor(step: int, start: int, end: int, warmup: int, floor: float, alignment_factor: float) -> float:
-    """Factor of the learning rate at an absolute step, a Python float in (0, 1].
-
-    RGB alignment begins at `start`, unless that is at or beyond `end`, with `alignment_factor`. Each stage rises for
-    `warmup` steps and falls to `floor` of what it began with."""
+    """Factor of the learning rate at an absolute step, a Python float in (0, 1]. RGB alignment begins at `start`,
+    unless that is at or beyond `end`, with `alignment_factor`. Each stage rises for `warmup` steps and falls to `floor`
+    of what it began with."""
     aligned = start <= step and start < end
     first, last = (start, end) if aligned else (0, min(start, end))
     progress = min(1.0, (step - first) / max(1, last - first))

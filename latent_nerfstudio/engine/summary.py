@@ -33,12 +33,7 @@ def read_summary(path: Path) -> Dict[str, Any]:
 
 
 def read_results(path: Path) -> Dict[str, float]:
-    """The metrics in a file of ns-eval, some of which may be NaN: deviations of a single view.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no file of ns-eval.
-    """
+    """The metrics in a file of ns-eval, some of which may be NaN: deviations of a single view. Refuses other files."""
     do = "run ns-eval again"
     results = read_json(path, do, MOST_BYTES, finite=False).get("results")
     if not isinstance(results, dict) or not all(type(value) in (int, float) for value in results.values()):

@@ -21,28 +21,14 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from tyro.conf import Suppress
 
 from latent_nerfstudio.data.training_cameras import CAMERAS, write_cameras
-from latent_nerfstudio.engine.checkpoints import (
-    check_checkpoint,
-    checkpoints_of,
-    gradients_in_state,
-    newest_step,
-    publishing,
-    remove_others,
-    take_gradients,
-)
+from latent_nerfstudio.engine import checkpoints, starting
+from latent_nerfstudio.engine.checkpoints import checkpoints_of
 from latent_nerfstudio.engine.ending import BUNDLE, entry_seconds, missing, summary_of
 from latent_nerfstudio.engine.memory import check_memory, out_of_memory
 from latent_nerfstudio.engine.options import FirstOptions, LoggingOptions, ViewerOptions, default_machine
 from latent_nerfstudio.engine.progress import Clock, Progress
 from latent_nerfstudio.engine.row_adam import RowAdam
 from latent_nerfstudio.engine.signals import StopRequest, stop_request
-from latent_nerfstudio.engine.starting import (
-    check_data,
-    check_devices,
-    check_place,
-    make_absolute,
-    show_errors_in_one_line,
-)
 from latent_nerfstudio.engine.summary import SHEET, SUMMARY
 from latent_nerfstudio.errors import problem, show_own_warnings_alone
 from latent_nerfstudio.escaping import for_markup
@@ -95,19 +81,18 @@ class LatentTrainerConfig(TrainerConfig, FirstOptions):
 
     def set_timestamp(self) -> None:
         """Nerfstudio's, which ns-train calls first: from here on messages are one line, and paths absolute."""
-        show_errors_in_one_line()
+        starting.show_errors_in_one_line()
         show_own_warnings_alone()
         super().set_timestamp()
-        make_absolute(self)
+        starting.make_absolute(self)
 
     def print_to_terminal(self) -> None:
-        """Where the config will be, instead of its 290 lines; and what can be checked before anything is written.
-
-        It takes as many threads as cores are idle, as `lns` does."""
+        """Where the config will be, instead of its 290 lines; and what can be checked before anything is written. It
+        takes as many threads as cores are idle, as `lns` does."""
         torch.set_num_threads(number_of_threads())
-        check_devices(self.machine.num_devices * self.machine.num_machines)
-        check_place(self)
-        check_data(self)
+        starting.check_devices(self.machine.num_devices * self.machine.num_machines)
+        starting.check_place(self)
+        starting.check_data(self)
         CONSOLE.print(f"Config: {for_markup(self.get_base_dir() / 'config.yml')}", soft_wrap=True)
 
     def save_config(self) -> None:
@@ -118,24 +103,22 @@ class LatentTrainerConfig(TrainerConfig, FirstOptions):
 
 
 class LatentTrainer(Trainer):
-    """Adds to Nerfstudio's trainer what a plugin cannot tell it otherwise.
-
-    Schedules learn where the stages begin and end; pictures are encoded before the clock starts; a resumed run ends at
-    `max_num_iterations` (Nerfstudio 1.1.5 runs that many steps more); a model that is no longer finite is never saved;
-    contact sheet and summary are written at the end, by a run that was killed before it when it goes on in its folder.
+    """Adds to Nerfstudio's trainer what a plugin cannot tell it otherwise: schedules learn where the stages begin and
+    end; pictures are encoded before the clock starts; a resumed run ends at `max_num_iterations` (Nerfstudio 1.1.5 runs
+    that many steps more); a model that is no longer finite is never saved; contact sheet and summary are written at the
+    end, by a run that was killed before it when it goes on in its folder.
 
     All that is random in a step follows from seed and step, so that a resumed run is the run that was not stopped. A
-    signal ends a run after its step, with a checkpoint; checkpoints are written whole and verified before they are
-    loaded (docs/safety.md).
-    """
+    signal ends a run after its step, with a checkpoint; these are written whole and verified before they are loaded
+    (docs/safety.md)."""
 
     obeys_signals = True
     config: LatentTrainerConfig
     pipeline: LatentPipeline  # type: ignore[assignment]
 
     def __init__(self, config: LatentTrainerConfig, local_rank: int = 0, world_size: int = 1):
-        check_devices(world_size)
-        check_place(config)
+        starting.check_devices(world_size)
+        starting.check_place(config)
         super().__init__(config, local_rank, world_size)
         self.stop = StopRequest()
 
@@ -201,13 +184,13 @@ class LatentTrainer(Trainer):
         """Nerfstudio's, of the newest checkpoint that verifies, or of the one that was named."""
         config, wanted = self.config, self.config.load_step
         if config.load_dir is not None:
-            config.load_step = newest_step(config.load_dir) if wanted is None else wanted
+            config.load_step = checkpoints.newest_step(config.load_dir) if wanted is None else wanted
         if config.load_checkpoint is not None and config.load_dir is None:
-            check_checkpoint(config.load_checkpoint)
+            checkpoints.check_checkpoint(config.load_checkpoint)
         elif config.load_dir is not None and wanted is not None:
-            check_checkpoint(config.load_dir / f"step-{wanted:09d}.ckpt")
+            checkpoints.check_checkpoint(config.load_dir / f"step-{wanted:09d}.ckpt")
         for optimizer in self.optimizers.optimizers.values():
-            optimizer.register_load_state_dict_pre_hook(take_gradients)
+            optimizer.register_load_state_dict_pre_hook(checkpoints.take_gradients)
         try:
             super()._load_checkpoint()
         finally:
@@ -267,14 +250,13 @@ class LatentTrainer(Trainer):
     # Checkpoints
 
     def save_checkpoint(self, step: int) -> None:
-        """Nerfstudio's checkpoint and gradients that accumulate, in one piece, and the shared bundle if asked for.
-
-        The one before stays where a parameter is not finite, or there is no room; one that was loaded is not written
+        """Nerfstudio's checkpoint and gradients that accumulate, in one piece, and the shared bundle if asked for. The
+        one before stays where a parameter is not finite, or there is no room; one that was loaded is not written
         again."""
         check_finite(dict(self.pipeline.named_parameters()), step, "parameter")
         seconds = self.clock.seconds()
         gradients = self._accumulating(step)
-        with self.pipeline.as_saved(seconds), gradients_in_state(self.optimizers.optimizers, gradients):
+        with self.pipeline.as_saved(seconds), checkpoints.gradients_in_state(self.optimizers.optimizers, gradients):
             if BUNDLE in self.unwritten:  # first: a run that dies between the two writes it again when it is resumed
                 total = entry_seconds(self.pipeline) + round(seconds, 2)
                 facts = {"method": self.config.method_name, "seconds": total}
@@ -282,7 +264,7 @@ class LatentTrainer(Trainer):
             if step >= self._start_step:
                 self._publish(step)
             elif self.is_finished and self.config.save_only_latest_checkpoint:  # killed before the others were removed
-                remove_others(self.checkpoint_dir, [checkpoints_of(self.checkpoint_dir)[step].name])
+                checkpoints.remove_others(self.checkpoint_dir, [checkpoints_of(self.checkpoint_dir)[step].name])
 
     def _accumulating(self, step: int) -> Dict[str, List[Optional[torch.Tensor]]]:
         """Gradients that optimizers have not stepped with after a step, by parameter group."""
@@ -293,7 +275,7 @@ class LatentTrainer(Trainer):
     def _publish(self, step: int) -> None:
         """Has Nerfstudio write into another folder, which it takes for that of the checkpoints."""
         folder = self.checkpoint_dir
-        with publishing(folder, self.config.save_only_latest_checkpoint) as self.checkpoint_dir:
+        with checkpoints.publishing(folder, self.config.save_only_latest_checkpoint) as self.checkpoint_dir:
             try:
                 super().save_checkpoint(step)
             finally:

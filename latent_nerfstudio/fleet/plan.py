@@ -7,7 +7,8 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from tqdm import tqdm
 
-from latent_nerfstudio.data.layouts import read_scene, scene_name
+from latent_nerfstudio.data.layouts import read_scene
+from latent_nerfstudio.data.layouts.frames import scene_name
 from latent_nerfstudio.data.scenes_dataparser import find_scenes, select_scenes, warn_of_left_out
 from latent_nerfstudio.data.sources import first_readable, folder_stamp, lies_within, scene_folder, source_hash
 from latent_nerfstudio.errors import problem

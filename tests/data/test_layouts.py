@@ -13,16 +13,9 @@ from nerfstudio.cameras.cameras import CameraType
 from PIL import Image
 from scene_folders import poses_around, project, write_blender, write_image, write_json, write_srn, write_transforms
 
-from latent_nerfstudio.data.layouts import (
-    complete_splits,
-    opencv_to_opengl,
-    read_blender,
-    read_image_header,
-    read_srn,
-    read_transforms,
-    reader_of,
-)
-from latent_nerfstudio.data.layouts.image_files import ImageHeader
+from latent_nerfstudio.data.layouts import read_blender, read_srn, read_transforms, reader_of
+from latent_nerfstudio.data.layouts.frames import complete_splits, opencv_to_opengl
+from latent_nerfstudio.data.layouts.image_files import ImageHeader, read_image_header
 
 
 def edit(folder: Path, frame: Optional[int] = None, **changes):

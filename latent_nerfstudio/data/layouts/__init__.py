@@ -5,25 +5,9 @@ from pathlib import Path
 from typing import Optional
 
 from latent_nerfstudio.data.layouts.blender import read_blender
-from latent_nerfstudio.data.layouts.frames import SPLITS, SceneFrames, complete_splits, opencv_to_opengl, scene_name
-from latent_nerfstudio.data.layouts.image_files import read_image_header
+from latent_nerfstudio.data.layouts.frames import SPLITS, SceneFrames
 from latent_nerfstudio.data.layouts.srn import read_srn
 from latent_nerfstudio.data.layouts.transforms_json import read_transforms
-
-__all__ = [
-    "LAYOUTS_LOOKED_FOR",
-    "SPLITS",
-    "SceneFrames",
-    "complete_splits",
-    "opencv_to_opengl",
-    "read_blender",
-    "read_image_header",
-    "read_scene",
-    "read_srn",
-    "read_transforms",
-    "reader_of",
-    "scene_name",
-]
 
 LAYOUTS_LOOKED_FOR = (
     "transforms.json (Nerfstudio, instant-ngp), transforms_{train,val,test}.json (Blender), "

@@ -17,11 +17,9 @@ TUPLES_OF_VIEWS = ("image_paths", "headers", "mask_paths", "dynamic_masks", "abs
 
 
 def read_blender(folder: Path) -> SceneFrames:
-    """Reads a scene in the Blender layout, with the splits that its files are.
-
-    The focal length comes from `camera_angle_x`, the principal point is the middle of the image, and image paths lack
-    their extension. Frames keep the order of the files, train before val before test. Each file may also hold what
-    `transforms.json` may hold."""
+    """Reads a scene in the Blender layout, with the splits that its files are. The focal length comes from
+    `camera_angle_x`, the principal point is the middle of the image, and image paths lack their extension. Frames keep
+    the order of the files, train before val before test. Each file may also hold what `transforms.json` may hold."""
     paths = {split: folder / f"transforms_{split}.json" for split in SPLITS}
     if not paths["train"].is_file():
         do = "add it, or write all frames into one transforms.json"

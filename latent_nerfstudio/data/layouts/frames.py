@@ -111,12 +111,12 @@ def held_out_split(count: int, eval_interval: int) -> Mapping[str, tuple[int, ..
 def complete_splits(
     given: Mapping[str, Sequence[int]], count: int, eval_interval: int
 ) -> Mapping[str, tuple[int, ...]]:
-    """The views of train, val and test, where a scene's files leave some of them open.
+    """The views of train, val and test, where a scene's files leave some of them open; empty lists count as absent.
 
     Without any split, or with train alone and all views in it, every `eval_interval`-th view of what there is to train
-    on is held out. One of val and test stands in for the other. Views that no evaluation split names are for training
-    where train is absent, and views that train does not name are for evaluation where both evaluation splits are
-    absent. Empty lists count as absent. None comes out empty unless every view is in an evaluation split."""
+    on is held out. One of val and test stands in for the other. What no evaluation split names is for training where
+    train is absent, and what train does not name for evaluation where both of these are. None comes out empty unless
+    every view is in an evaluation split."""
     splits = {name: tuple(indices) for name, indices in given.items() if len(indices) > 0}
     evaluation = splits.get("val", ()) + splits.get("test", ())
     if "train" in splits and not evaluation:

@@ -44,10 +44,9 @@ def read_image_headers(paths: Sequence[Path]) -> list[ImageHeader]:
 
 
 def read_image_header(path: Union[Path, str], any_mode: bool = False) -> ImageHeader:
-    """Reads the size of an image without decoding it, and refuses one that is truncated or larger than memory.
-
-    A PNG or JPEG that does not end as its format says is decoded, so that a truncated file is told from one with
-    harmless bytes after its end. Other formats are judged by their headers alone. `any_mode` as for `open_picture`."""
+    """Reads the size of an image without decoding it, and refuses one that is truncated or larger than memory. A PNG or
+    JPEG that does not end as its format says is decoded, so that a truncated file is told from one with harmless bytes
+    after its end. Other formats are judged by their headers alone. `any_mode` as for `open_picture`."""
     with worded(path), open_file(path) as file:
         header = _png_header(file)
         file.seek(0)

@@ -31,11 +31,11 @@ class SrnIntrinsics(NamedTuple):
 
 
 def read_srn(folder: Path) -> SceneFrames:
-    """Reads a scene in the SRN layout: `rgb/*.png`, `pose/*.txt` and `intrinsics.txt`, without splits.
+    """Reads a scene in the SRN layout: `rgb/*.png`, `pose/*.txt` and `intrinsics.txt`, without splits; views are sorted
+    by name.
 
-    Poses are camera-to-world in the OpenCV convention (y down, z forwards) and come out in OpenGL's. Images may differ
-    in size from the one that `intrinsics.txt` is for: the intrinsics are scaled to the images, as floats. Views are
-    sorted by name."""
+    Poses are camera-to-world in the OpenCV convention (y down, z forwards) and come out in OpenGL's. Intrinsics are
+    scaled, as floats, to images of another size than the one that `intrinsics.txt` is for."""
     intrinsics = read_srn_intrinsics(folder / "intrinsics.txt")
     images, absent = _paired(folder)
     check_view_count(len(images), folder / "rgb", absent)
@@ -62,11 +62,9 @@ def read_srn(folder: Path) -> SceneFrames:
 
 
 def read_srn_intrinsics(path: Path) -> SrnIntrinsics:
-    """Reads `intrinsics.txt`.
-
-    The first line is `f cx cy 0`; the lines of the scene's origin, near plane and scale follow, which SRN itself
-    does not use for cameras; then `height width`, and perhaps a line with 1 where poses map the world to the camera.
-    """
+    """Reads `intrinsics.txt`. The first line is `f cx cy 0`; the lines of the scene's origin, near plane and scale
+    follow, which SRN itself does not use for cameras; then `height width`, and perhaps a line with 1 where poses map
+    the world to the camera."""
     if not path.exists():
         do = "add the file with the lines 'f cx cy 0', origin, near plane, scale, 'height width'"
         raise FileNotFoundError(problem(path, "the intrinsics of the scene", "no such file", do))

@@ -57,13 +57,12 @@ class ListedFrame(NamedTuple):
 
 def read_transforms(folder: Path, json_path: Optional[Path] = None) -> SceneFrames:
     """Reads a scene in the layout of Nerfstudio or instant-ngp, named after its folder, which image paths are relative
-    to.
+    to. Frames are sorted by path, as nerfstudio does.
 
     Intrinsics are looked up as in nerfstudio: a value at the top of the file holds for all frames, else each frame has
-    its own. In addition, as in instant-ngp, the focal length may come from `camera_angle_x` (radians) or `x_fov`
-    (degrees), the principal point defaults to the middle of the image, image paths may lack their extension, and
-    `dynamic_mask_NAME.png` beside an image marks what is left out of it. Frames are sorted by path, as nerfstudio
-    does."""
+    its own. As in instant-ngp, the focal length may also come from `camera_angle_x` (radians) or `x_fov` (degrees), the
+    principal point defaults to the middle of the image, image paths may lack their extension, and
+    `dynamic_mask_NAME.png` beside an image marks what is left out of it."""
     json_path = json_path or folder / "transforms.json"
     frames = read_frames(json_path, folder, sort=True)
     check_view_count(len(frames), json_path, frames.absent)
