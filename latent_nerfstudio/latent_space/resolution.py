@@ -29,9 +29,8 @@ def pad_to_multiple(
 
 
 def resized_cameras(cameras: Cameras, height: int, width: int) -> Cameras:
-    """The same views with other numbers of pixels. The argument is left as it is.
-
-    Rows and columns are scaled by themselves, so that pictures of both sizes show exactly the same, however rounded."""
+    """The same views with other numbers of pixels; the argument is left as it is. Rows and columns are scaled by
+    themselves, so that pictures of both sizes show exactly the same, however rounded."""
     resized = deepcopy(cameras)
     down, across = height / cameras.height, width / cameras.width
     resized.fy, resized.cy = cameras.fy * down, cameras.cy * down
@@ -41,9 +40,8 @@ def resized_cameras(cameras: Cameras, height: int, width: int) -> Cameras:
 
 
 def latent_cameras(cameras: Cameras, factor: int) -> Cameras:
-    """The cameras whose pixels are the latent pixels: intrinsics divided as floats, sizes rounded up.
-
-    A latent pixel's ray is the mean of the rays of the image pixels it covers. The argument is left as it is."""
+    """The cameras whose pixels are the latent pixels: intrinsics divided as floats, sizes rounded up; a latent pixel's
+    ray is the mean of the rays of the image pixels it covers. The argument is left as it is."""
     scaled = deepcopy(cameras)
     for name in ("fx", "fy", "cx", "cy"):
         setattr(scaled, name, getattr(cameras, name) / factor)
@@ -62,17 +60,15 @@ def repeat_pixels(
 def around_sphere(
     latents: Float[Tensor, "latent_height latent_width channels"], margin: int
 ) -> Float[Tensor, "padded_height padded_width channels"]:
-    """A panorama with what lies beyond its borders: the other side, and beyond a pole the half turned away.
-
-    Args:
-        latents: longitude from left to right, an even number of columns; latitude from top to bottom.
-        margin: rows and columns to add on each side, at most as many as there are.
-    """
+    """A panorama (latitude from top to bottom, an even number of columns) with so many rows and columns of what lies
+    beyond its borders: the other side, and beyond a pole the half turned away. They are at most as many as there
+    are."""
     beyond = latents.flip(0).roll(latents.shape[1] // 2, dims=1)
     rows = torch.cat([beyond[len(beyond) - margin :], latents, beyond[:margin]])
     return torch.cat([rows[:, rows.shape[1] - margin :], rows, rows[:, :margin]], dim=1)
 
 
-def mask_of_latent(mask: Shaped[Tensor, "height width"], factor: int) -> Bool[Tensor, "latent_height latent_width"]:
-    """True where all image pixels under a latent pixel are true; those that padding adds count as true."""
+def mask_of_latent(mask: Shaped[Tensor, "*n height width"], factor: int) -> Bool[Tensor, "*n h w"]:
+    """True where all image pixels under a latent pixel are true, of one mask or several; those that padding adds count
+    as true."""
     return F.max_pool2d((mask == 0).float()[None], factor, ceil_mode=True)[0] == 0

@@ -1,8 +1,6 @@
-"""Official commands that open runs: which run, and those that cannot be served, refused in one clear line.
-
-Nerfstudio meets some of them with an assertion that has no words, and others with advice that does not help. It asks
-a plugin for nothing before its pipeline, so the pipeline's config, when it is set up, looks at which command this is.
-"""
+"""Official commands that open runs: which run, and those that cannot be served, refused in one clear line. Nerfstudio
+meets some of them with an assertion without words or with advice that does not help, and asks a plugin for nothing
+before its pipeline: so the pipeline's config, when it is set up, looks at which command this is."""
 
 from argparse import ArgumentParser
 from pathlib import Path

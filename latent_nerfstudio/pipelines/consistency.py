@@ -123,10 +123,8 @@ def mean(values: Sequence[float]) -> float:
 
 
 def has_background(photos: Sequence[Float[Tensor, "_ _ 3"]], color: Float[Tensor, "3"]) -> bool:
-    """Whether most pixels along the borders of a scene's pictures are of the background's colour.
-
-    A capture has no background: there, a pixel that happens to have its colour is as good as any.
-    """
+    """Whether most pixels along the borders of a scene's pictures are of the background's colour. A capture has no
+    background: there, a pixel that happens to have its colour is as good as any."""
     edges = [edge for photo in photos for edge in (photo[0], photo[-1], photo[:, 0], photo[:, -1])]
     return bool(differs(torch.cat(edges), color).float().mean() < 0.5)
 
@@ -135,9 +133,8 @@ def has_background(photos: Sequence[Float[Tensor, "_ _ 3"]], color: Float[Tensor
 def measure_view(
     pipeline: LatentPipeline, camera: Cameras, picture: Dict[str, Any], backed: bool, decode: bool
 ) -> Views:
-    """Renders a view by fitted planes, and compares it with its photo, `image` and maybe `mask`.
-
-    The object is before a background if `backed`, else every latent pixel is of it; PSNR is measured if `decode`."""
+    """Renders a view by fitted planes, and compares it with its photo, `image` and maybe `mask`. The object is before a
+    background if `backed`, else every latent pixel is of it; PSNR is measured if `decode`."""
     model, space = pipeline.latent_model, pipeline.space
     photo, kept = model.photo_and_mask(picture)
     encoded = space.encode(photo[None])

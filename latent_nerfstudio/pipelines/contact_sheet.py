@@ -107,9 +107,8 @@ def grey_depth(
     solid = accumulation > SOLID
     met = depth[solid] if bool(solid.any()) else depth
     low, high = limits or (float(met.min()), float(met.max()))
-    return where_met((0.9 - 0.8 * (depth - low) / max(high - low, 1e-6)).clamp(0.1, 0.9), accumulation).expand(
-        -1, -1, 3
-    )
+    grey = (0.9 - 0.8 * (depth - low) / max(high - low, 1e-6)).clamp(0.1, 0.9)
+    return where_met(grey, accumulation).expand(-1, -1, 3)
 
 
 def where_met(

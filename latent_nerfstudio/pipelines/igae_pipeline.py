@@ -7,7 +7,7 @@ from typing import Any, Dict, Iterator, List, Optional, Type
 
 import torch
 import tyro
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import Parameter
 
@@ -73,10 +73,8 @@ class IGAEPipelineConfig(LatentPipelineConfig):
 
 class IGAEPipeline(LatentPipeline):
     """Trains encoder, decoder, planes, scene weights and tiny MLP together (IG-AE; 3Da-AE; Scaled Inverse Graphics).
-
     With the identity latent space there is nothing to train jointly: warm-up lasts throughout, which is how base planes
-    are learned in RGB.
-    """
+    are learned in RGB."""
 
     config: IGAEPipelineConfig
 
@@ -196,16 +194,14 @@ class IGAEPipeline(LatentPipeline):
 
     @torch.no_grad()
     def refresh(self, step: int) -> None:
-        """Has normaliser and background follow the encoder, whose latents tend to grow.
-
-        Its statistic is that of `LatentDataManager.prepare`, so that nothing jumps when joint training begins. Whole
-        pictures, as new scenes will be encoded.
-        """
+        """Has normaliser and background follow the encoder, whose latents tend to grow. Its statistic is that of
+        `LatentDataManager.prepare`, so that nothing jumps when joint training begins. Whole pictures, as new scenes
+        will be encoded."""
         batch, factor = self.datamanager.next_train_images(step)[1], self.space.downscale_factor
         image, mask = batch["image"], batch.get("mask")
         with self.autocast():
             raw = self.space.autoencoder.encode(image).float()
-        kept = None if mask is None else mask_of_latents(mask, factor)
+        kept = None if mask is None else mask_of_latent(mask[..., 0], factor)
         shown = object_latents(raw, image, self.space.background_color, factor, kept)
         self.space.normalizer.follow(shown, REFRESH_MOMENTUM)
         self.space.encode_background()
@@ -224,19 +220,14 @@ class IGAEPipeline(LatentPipeline):
         rendered: Float[Tensor, "n h w channels"],
         real: Optional[Float[Tensor, "photos height width 3"]],
     ) -> Dict[str, Tensor]:
-        """All losses without their weights: L_latent, L_RGB and L_ae of the scenes' pictures, and L_ae of real images.
-
-        Args:
-            batch: `image` [n, H, W, 3], and maybe `mask`.
-            encoded: latents of these pictures.
-            rendered: latents of their cameras.
-            real: a batch of real images, or None.
-        """
+        """All losses without their weights: L_latent, L_RGB and L_ae of the scenes' pictures (`image` [n, H, W, 3] of
+        the batch, and maybe `mask`), by the latents of these pictures and of their cameras; and L_ae of real images, if
+        there are some."""
         config, image, mask = self.config, batch["image"], batch.get("mask")
         seen = rendered if config.rgb_loss_trains_scenes else rendered.detach()
         if config.rgb_loss_trains_encoder:
             seen = followed(seen, encoded)
-        kept = slice(None) if mask is None else mask_of_latents(mask, self.space.downscale_factor)
+        kept = slice(None) if mask is None else mask_of_latent(mask[..., 0], self.space.downscale_factor)
         render, reconstruction = self.decode(torch.cat([seen, self.with_noise(encoded)]), *image.shape[1:3]).chunk(2)
         stop, scale_free = config.stop_gradient, config.scale_free_latent_loss
         errors = {
@@ -272,8 +263,3 @@ def check_stages(config: IGAEPipelineConfig) -> None:
         if value is not None:
             do = "set --pipeline.joint-training-start, or use latent-triplane"
             raise ValueError(problem(name, "None, as ig-ae has warm-up and joint training alone", value, do))
-
-
-def mask_of_latents(mask: Tensor, factor: int) -> Bool[Tensor, "n h w"]:
-    """Latent pixels all of whose pixels are kept, of masks [n, H, W, 1]."""
-    return torch.stack([mask_of_latent(one[..., 0], factor) for one in mask])

@@ -95,10 +95,8 @@ class LatentPipelineConfig(VanillaPipelineConfig):
 
 
 class LatentPipeline(VanillaPipeline):
-    """Knows the two stages and nothing of the NeRF inside the model.
-
-    The stage follows from the absolute step, so that a resumed run is in the right one.
-    """
+    """Knows the two stages and nothing of the NeRF inside the model. The stage follows from the absolute step, so that
+    a resumed run is in the right one."""
 
     config: LatentPipelineConfig
     datamanager: LatentDataManager
@@ -123,12 +121,9 @@ class LatentPipeline(VanillaPipeline):
 
     def freeze_shared(self) -> None:
         """Stops training what is shared: by default what a shared bundle brought, see the config."""
-        base_planes, mlp = self.model.from_bundle
         wanted = self.config.train_base_planes, self.config.train_mlp
-        frozen = [
-            brought if flag is None else not flag for brought, flag in zip((base_planes, mlp), wanted, strict=True)
-        ]
-        self.model.freeze_shared(*frozen)
+        pairs = zip(wanted, self.model.from_bundle, strict=True)
+        self.model.freeze_shared(*(brought if trained is None else not trained for trained, brought in pairs))
 
     @property
     def latent_model(self) -> LatentModel:
@@ -148,19 +143,15 @@ class LatentPipeline(VanillaPipeline):
         return "latent supervision" if self.config.mixed_supervision is None else "mixed supervision"
 
     def prepare(self) -> None:
-        """Loads and encodes the training pictures, once; the trainer calls it before the first step.
-
-        Scenes of a fresh run that starts from a shared bundle have their start then.
-        """
+        """Loads and encodes the training pictures, once, and starts the scenes; the trainer calls it before the first
+        step."""
         if self.datamanager.table is None:
             self.datamanager.prepare(self.space, self.model.meets_box)
             self.start()
 
     def start(self) -> None:
-        """Scenes begin as the bundle's scene encoder predicts them or, without one, with fitted scene weights.
-
-        Where the autoencoder alone is part of a bundle, the bundle's decoder of rendered latents decodes renders.
-        """
+        """Scenes begin as the bundle's scene encoder predicts them or, without one, with fitted scene weights. Where
+        the autoencoder alone is part of a bundle, the bundle's decoder of rendered latents decodes renders."""
         if self.is_fresh and not self.model.from_bundle[1] and not self.space.trains_encoder:
             start_decoder(self.space, self.model.autoencoder_config.source)
         self.predicted = predict_scenes(self.model, self.datamanager)
@@ -181,11 +172,8 @@ class LatentPipeline(VanillaPipeline):
 
     @contextmanager
     def as_saved(self, seconds: float) -> Iterator[None]:
-        """While it lasts, `state_dict` is what a checkpoint holds: the weights, and what `saved_state` adds to them.
-
-        Args:
-            seconds: of the whole run so far.
-        """
+        """While it lasts, `state_dict` is what a checkpoint holds: the weights, and what `saved_state` adds to them,
+        such as the seconds of the whole run so far."""
 
         def complete(module: torch.nn.Module, state: Dict[str, Any], prefix: str, metadata: Any) -> None:
             state[SECONDS] = torch.tensor(seconds, dtype=torch.float64)
@@ -224,11 +212,9 @@ class LatentPipeline(VanillaPipeline):
         return None if is_whole else self.config.crop
 
     def get_train_loss_dict(self, step: int) -> Losses:
-        """One step's losses, by the stage of the step; without scenes that fail, where scenes share nothing trained.
-
-        Raises:
-            FloatingPointError: a loss is NaN or infinite, or the parameter that makes it so; nothing is stepped then.
-        """
+        """One step's losses, by the stage of the step; without scenes that fail, where scenes share nothing trained. A
+        loss, or the parameter that makes it so, that is NaN or infinite is a FloatingPointError; nothing is stepped
+        then."""
         self.prepare()
         stage = self.stage_at(step)
         if stage not in self.scenes_are_alone:
@@ -242,11 +228,8 @@ class LatentPipeline(VanillaPipeline):
         return outputs, losses, metrics
 
     def drop_failing(self, stage: str, step: int, outputs: Dict[str, Any], losses: Dict[str, Tensor]) -> None:
-        """Drops the scenes whose error is not finite.
-
-        Raises:
-            FloatingPointError: there are none, or scenes share what is trained, or no other is left.
-        """
+        """Drops the scenes whose error is not finite; a FloatingPointError where there are none, or scenes share what
+        is trained, or no other is left."""
         failing = self.watch.failing(outputs)
         if len(failing) and self.scenes_are_alone[stage]:
             return self.watch.fail(failing, step, str(not_finite(losses)))
@@ -278,10 +261,8 @@ class LatentPipeline(VanillaPipeline):
         return rates_of(scenes.bincount(minlength=len(self.model.scene_names)))
 
     def stage_losses(self, stage: str, step: int) -> Losses:
-        """The losses of a stage, and the pull towards predicted scenes.
-
-        Outputs have what was compared, as `compared`, with the `metadata` of its rays or cameras and their `scenes`.
-        """
+        """The losses of a stage, and the pull towards predicted scenes. Outputs have what was compared, as `compared`,
+        with the `metadata` of its rays or cameras and their `scenes`."""
         if stage == "latent supervision":
             outputs, losses, metrics = self.latent_supervision(step)
         else:
@@ -294,10 +275,8 @@ class LatentPipeline(VanillaPipeline):
         return outputs, losses, metrics
 
     def latent_supervision(self, step: int) -> Losses:
-        """L_latent on random latent pixels of many pictures and scenes, and the NeRF's own losses.
-
-        A NeRF that has no rays is fitted to whole latent pictures.
-        """
+        """L_latent on random latent pixels of many pictures and scenes, and the NeRF's own losses; a NeRF that has no
+        rays is fitted to whole latent pictures."""
         if self.model.renderer.renders_cameras:
             return self.latent_supervision_of_pictures(step)
         rays, batch = with_targets(*self.datamanager.next_train(step), self.model.latent_space)
@@ -317,10 +296,8 @@ class LatentPipeline(VanillaPipeline):
         return outputs, losses, {"latent_mse": (latents.detach() - target).square().mean()}
 
     def picture_losses(self, step: int, latent_weight: float, rgb_weight: float) -> Losses:
-        """L_RGB of decoded renders of whole pictures, optionally with L_latent, and the NeRF's regularisers.
-
-        L_RGB trains NeRF and decoder (Decode-Scene with a trainable decoder; L_align of IG-AE), or the decoder alone.
-        """
+        """L_RGB of decoded renders of whole pictures, optionally with L_latent, and the NeRF's regularisers. L_RGB
+        trains NeRF and decoder (Decode-Scene with a trainable decoder; L_align of IG-AE), or the decoder alone."""
         cameras, batch = self.datamanager.next_train_images(step, self.crop_at(step))
         with torch.set_grad_enabled(self.config.align_scenes and torch.is_grad_enabled()):
             latents, outputs = self.render_latents(cameras, batch)
@@ -377,13 +354,9 @@ class LatentPipeline(VanillaPipeline):
     def get_average_eval_image_metrics(
         self, step: Optional[int] = None, output_path: Optional[Path] = None, get_std: bool = False
     ) -> Dict[str, float]:
-        """Means over all held-out pictures, and over those of each scene as `SCENE/psnr` where there are several.
-
-        Args:
-            step: training step, unused.
-            output_path: folder for pictures: photo, render and autoencoder's reconstruction side by side.
-            get_std: also return each mean's standard deviation over pictures, as `NAME_std`.
-        """
+        """Means over all held-out pictures, and over those of each scene as `SCENE/psnr` where there are several; with
+        `get_std` also standard deviations over pictures, as `NAME_std`. The folder `output_path` takes pictures: photo,
+        render and autoencoder's reconstruction side by side."""
         self.eval()
         scenes = scene_indices(self.datamanager.eval_dataset.cameras)
         rows = []
@@ -433,12 +406,8 @@ def check_device(config: LatentPipelineConfig, device: Union[str, torch.device])
 
 def compile_networks(model: LatentModel, backend: str) -> None:
     """Has torch.compile make the networks of a step, in place and once a shape: those of crops and of whole pictures,
-    and the field's while as many rays are drawn. Names of parameters stay.
-
-    Args:
-        model: on its device.
-        backend: of torch.compile; `cudagraphs` records CUDA graphs, `aot_eager` only traces.
-    """
+    and the field's while as many rays are drawn. Names of parameters stay. The model is on its device; the backend
+    `cudagraphs` records CUDA graphs, `aot_eager` only traces."""
     autoencoder = getattr(model.latent_space.autoencoder, "vae", None)
     parts = (getattr(model.nerf, "field", None), *(getattr(autoencoder, n, None) for n in ("encoder", "decoder")))
     for part in parts:
@@ -460,17 +429,8 @@ def masked_mse(
 
 
 def summarise(rows: List[Dict[str, float]], scenes: List[int], names: List[str], with_std: bool) -> Dict[str, float]:
-    """Means of metrics over pictures, and over each scene's pictures.
-
-    Args:
-        rows: metrics of each picture.
-        scenes: scene of each picture.
-        names: names of the scenes.
-        with_std: also standard deviations over all pictures, of two or more.
-
-    Raises:
-        ValueError: no pictures.
-    """
+    """Means of metrics, one row a picture, over all pictures, and over those of each scene where several have `names`;
+    `with_std` also standard deviations over all pictures, of two or more. Refuses no pictures."""
     if not rows:
         do = "hold some out in the dataparser"
         raise ValueError(problem("evaluation", "at least one held-out picture", "none", do))

@@ -1,8 +1,6 @@
-"""What a checkpoint holds beside weights: seconds of training, scenes that failed, and a seal by which damage is known.
-
-The seal is the CRC-32 of all tensors: ns-eval, ns-viewer and ns-render load a checkpoint by torch, which looks at the
-archive's directory and not at the CRC-32 of its records; the pipeline's hook is all that a plugin has there.
-"""
+"""What a checkpoint holds beside weights: seconds of training, scenes that failed, and a seal by which damage is known:
+the CRC-32 of all tensors. ns-eval, ns-viewer and ns-render load a checkpoint by torch, which looks at the archive's
+directory and not at the CRC-32 of its records; the pipeline's hook is all that a plugin has there."""
 
 import zlib
 from typing import Any, Dict, Mapping, Optional

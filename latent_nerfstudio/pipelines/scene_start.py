@@ -88,10 +88,9 @@ def least_squares(
     render: Render, start: Float[Tensor, "scenes weights"], target: Float[Tensor, "scenes values"], steps: int
 ) -> Tuple[Float[Tensor, "scenes weights"], Float[Tensor, "2 scenes"]]:
     """Weights with which a render comes close to a target, of many scenes at once (Levenberg 1944, Marquardt 1963), and
-    each scene's mean squared error before and after.
-
-    Derivatives are forward differences: scenes do not see each other, so one render moves a weight of all of them. A
-    step that does not lower a scene's error, or is not finite, is not taken."""
+    each scene's mean squared error before and after. Derivatives are forward differences: scenes do not see each other,
+    so one render moves a weight of all of them. A step that does not lower a scene's error, or is not finite, is not
+    taken."""
     weights, damping = start, torch.full_like(start[:, :1], DAMPING)
     residual = render(weights) - target
     first = error = residual.square().mean(dim=1)

@@ -19,9 +19,8 @@ MAX_NAMED = 8
 
 
 class SceneWatch:
-    """Which scenes have failed. Around a step: which are `failing`, `keep_rows`, and look at these `after_step`.
-
-    A scene can fail alone only where a step trains nothing that scenes share. Its rows stay those of its last good
+    """Which scenes have failed. Around a step: which are `failing`, `keep_rows`, and look at these `after_step`. A
+    scene can fail alone only where a step trains nothing that scenes share. Its rows stay those of its last good
     step."""
 
     def __init__(self, model: LatentModel, datamanager: LatentDataManager):
@@ -101,11 +100,9 @@ class SceneWatch:
 
 
 def forget_rows(parameter: Parameter, rows: Int[Tensor, "rows"], optimizers: Mapping[str, Optimizer]) -> None:
-    """Sets the averages of the gradient of some rows to zero, and their gradients, so that Adam moves them no more.
-
-    Where an optimizer knows of no rows, a scene that is not drawn has a gradient of zero, and would go on with the
-    average of the old ones. What is not finite in the other averages is zero then as well.
-    """
+    """Sets the averages of the gradient of some rows to zero, and their gradients, so that Adam moves them no more:
+    where an optimizer knows of no rows, a scene that is not drawn has a gradient of zero, and would go on with the
+    average of the old ones. What is not finite in the other averages is zero then as well."""
     rows = rows.to(parameter.device)
     if parameter.grad is not None:  # which counts where gradients are accumulated over steps
         parameter.grad = without_rows(parameter.grad, rows)
