@@ -1,7 +1,5 @@
-"""The folder of a shared bundle: what is in it, where it is found, and the hash by which it is known.
-
-It is replaced as a whole, see `files.replacing`; between the two renames the old one is read where it was moved to.
-"""
+"""The folder of a shared bundle: what is in it, where it is found, and the hash by which it is known. It is replaced as
+a whole, see `files.replacing`; between the two renames the old one is read where it was moved to."""
 
 import hashlib
 import json

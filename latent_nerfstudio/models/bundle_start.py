@@ -1,7 +1,5 @@
-"""How a latent model starts from a shared bundle: first its latent space, then the NeRF inside.
-
-Encoder, normaliser and MLP were learned together, so the bundle decides all of them, and the settings that shape them.
-"""
+"""How a latent model starts from a shared bundle: first its latent space, then the NeRF inside. Encoder, normaliser and
+MLP were learned together, so the bundle decides all of them, and the settings that shape them."""
 
 from dataclasses import fields, replace
 from pathlib import Path
@@ -41,10 +39,9 @@ def autoencoder_for(bundle: SharedBundle, wanted: AutoencoderConfig) -> Autoenco
 
 @torch.no_grad()
 def start_latent_space(space: LatentSpace, bundle: SharedBundle) -> None:
-    """Gives a fresh latent space the bundle's numbers, so that the data fit none.
-
-    The background is encoded here where the bundle has none that fits: one small picture, and a run that is only opened
-    for evaluation reads it from its checkpoint."""
+    """Gives a fresh latent space the bundle's numbers, so that the data fit none. The background is encoded where the
+    bundle has none that fits: one small picture, and a run that is only opened for evaluation reads it from its
+    checkpoint."""
     same_encoder = check_autoencoder(space, bundle)
     for name, target in latent_space_tensors(space).items():
         if not (space.is_identity and name == "background"):  # which is the data's colour, without any encoding
@@ -123,8 +120,7 @@ def placements_for(
 @torch.no_grad()
 def start_nerf(field: TriplaneField, bundle: SharedBundle) -> None:
     """Gives a fresh field the bundle's MLP and base planes, and every scene the mean of the bundle's scene weights.
-
-    Beside the bundle's base planes micro planes start at zero: a new scene is the mean scene then."""
+    Beside its base planes micro planes start at zero: a new scene is the mean scene then."""
     state = {name.removeprefix("field."): v for name, v in bundle.tensors.items() if name.startswith("field.")}
     if field.scene_weights is not None:
         field.scene_weights.copy_(bundle.tensors["mean_scene_weights"].expand_as(field.scene_weights))

@@ -65,11 +65,9 @@ def settings_of(space: LatentSpace, nerf: TriplaneModel) -> Dict[str, Any]:
 
 
 def autoencoder_and_decoder(model: LatentModel) -> Tuple[Autoencoder, Dict[str, Tensor]]:
-    """The autoencoder of a model's bundle, and the decoder of rendered latents where it is another one.
-
-    RGB alignment turns a run's decoder towards what scenes can render, and away from what the encoder makes of
-    pictures. So the autoencoder stays as it came, unless it was trained as a whole.
-    """
+    """The autoencoder of a model's bundle, and the decoder of rendered latents where it is another one. RGB alignment
+    turns a run's decoder towards what scenes can render, and away from what the encoder makes of pictures: so the
+    autoencoder stays as it came, unless it was trained as a whole."""
     space = model.latent_space
     if space.is_identity or space.trains_encoder:
         return space.autoencoder, {}
@@ -100,9 +98,7 @@ def write_tensors(
 
 def write_autoencoder(folder: Path, autoencoder: Autoencoder, normalizer: Normalizer, dtype: torch.dtype) -> str:
     """Writes the autoencoder in diffusers format with a latent_space.json, and returns the hash of its stored encoder.
-
-    Diffusers notes in config.json where the weights were loaded from; a path of this machine says nothing elsewhere.
-    """
+    Diffusers notes in config.json where the weights were loaded from; a path of this machine says nothing elsewhere."""
     save_vae(autoencoder.vae, folder, dtype)
     config = read_json(folder / "config.json")
     config.pop("_name_or_path", None)

@@ -42,12 +42,10 @@ MARGIN = 8
 
 
 class CameraRenderer:
-    """Renders cameras by the NeRF inside a latent model, and decodes what it renders.
-
-    `config` is the latent model's, `metadata` are those of the training data (`image_height`, `pixels_per_radian`), and
-    `render_rays` gives what rays collect, on the background (`LatentModel.get_outputs`). `renders_cameras` says whether
-    the NeRF inside has no rays and renders whole pictures, by `render_cameras`.
-    """
+    """Renders cameras by the NeRF inside a latent model, and decodes what it renders. `config` is the latent model's,
+    `metadata` are those of the training data (`image_height`, `pixels_per_radian`), and `render_rays` gives what rays
+    collect, on the background (`LatentModel.get_outputs`). `renders_cameras` says whether the NeRF inside has no rays
+    and renders whole pictures, by `render_cameras`."""
 
     def __init__(
         self,
@@ -64,13 +62,9 @@ class CameraRenderer:
     # In training
 
     def render_latents(
-        self,
-        cameras: Cameras,
-        size: Optional[Tuple[int, int]] = None,
-        scenes: Optional[Int[Tensor, "scenes"]] = None,
+        self, cameras: Cameras, size: Optional[Tuple[int, int]] = None, scenes: Optional[Int[Tensor, "scenes"]] = None
     ) -> Tuple[Float[Tensor, "n h w channels"], Dict[str, Any]]:
         """Latent pictures of image cameras of one size, with gradients, and the NeRF's outputs for the regularisers.
-
         Where the cameras' height and width and their scenes (rising, on the host) are given, no device is asked; they
         are plain pinhole cameras then, as training has them."""
         if self.renders_cameras:
@@ -108,10 +102,8 @@ class CameraRenderer:
         return latent_size(height, width, self.space.downscale_factor)
 
     def background_picture(self, height: int, width: int) -> Float[Tensor, "height width channels"]:
-        """The latent of the background for a latent picture of the given size.
-
-        In RGB a crop box of the viewer or of ns-render brings its own colour; a decoder knows that of training alone.
-        """
+        """The latent of the background for a latent picture of the given size. In RGB a crop box of the viewer or of
+        ns-render brings its own colour; a decoder knows that of training alone."""
         override = renderers.BACKGROUND_COLOR_OVERRIDE
         if self.space.is_identity and override is not None:
             return override.to(self.device).expand(height, width, 3)
@@ -144,11 +136,10 @@ class CameraRenderer:
         with_latents: bool = False,
         obb_box: Optional[OrientedBox] = None,
     ) -> Dict[str, Tensor]:
-        """Pictures of n cameras of one size and kind in one batch, each of a scene or a view; one camera serves all.
-        By default they show the scene of their metadata, or the current one.
-
-        `rgb`, `latent` [n, H, W, 3] in [0, 1]; `depth`, `accumulation` [n, H, W, 1]; and, where they are asked for,
-        `latent_channels` [n, h, w, C], the normalised latents."""
+        """Pictures of n cameras of one size and kind in one batch, each of a scene or a view; one camera serves all. By
+        default they show the scene of their metadata, or the current one. `rgb`, `latent` [n, H, W, 3] in [0, 1];
+        `depth`, `accumulation` [n, H, W, 1]; and, where they are asked for, `latent_channels` [n, h, w, C], the
+        normalised latents."""
         cameras, views = (cameras.reshape((-1,)), ()) if scenes is None else in_views(cameras, scenes)
         height, width = size_of(cameras)
         rows, columns = self.rendered_size(cameras[:1])
@@ -213,11 +204,9 @@ class CameraRenderer:
         return is_panorama(camera) and not self.space.is_identity
 
     def rendered_size(self, camera: Cameras) -> Tuple[int, int]:
-        """Height and width that a camera is rendered at before its picture is resized, see `max_render_height`.
-
-        A panorama of the same height shows far more, so its limit is the resolution of the training pictures by angle;
-        its sides only meet if whole latent pixels, an even number of columns, fill it.
-        """
+        """Height and width that a camera is rendered at before its picture is resized, see `max_render_height`. A
+        panorama of the same height shows far more, so its limit is the resolution of the training pictures by angle;
+        its sides only meet if whole latent pixels, an even number of columns, fill it."""
         height, width = size_of(camera)
         if self.space.is_identity:
             return height, width

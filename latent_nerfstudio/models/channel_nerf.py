@@ -35,9 +35,7 @@ class NoCollider:
 
 class ChannelRenderer(nn.Module):
     """Stands in for Nerfstudio's RGBRenderer, which clamps, asserts three channels and takes four or more for RGBA.
-
-    Sums of any number of channels under the weights; no background is added, and none blended into a target.
-    """
+    Sums of any number of channels under the weights; no background is added, and none blended into a target."""
 
     background_color = "none"
 
@@ -93,11 +91,8 @@ class ChannelNeRF(Model):
         keep_clocks(self)
 
     def widen_heads(self, num_channels: int, value_range: Range) -> None:
-        """Widens what gives colours; to be overridden for heads that are not Nerfstudio's.
-
-        Raises:
-            TypeError: a host without a head that is known.
-        """
+        """Widens what gives colours; to be overridden for heads that are not Nerfstudio's. A TypeError where no head is
+        known."""
         heads = color_heads(self)
         if not heads:
             expected = "a colour head, which is an RGBFieldHead or an MLP with three outputs and a sigmoid"
@@ -107,11 +102,8 @@ class ChannelNeRF(Model):
             widen(head, num_channels, value_range)
 
     def replace_renderers(self) -> None:
-        """Replaces RGB compositing; to be overridden for hosts that composite by other means.
-
-        Raises:
-            TypeError: a host without an RGBRenderer.
-        """
+        """Replaces RGB compositing; to be overridden for hosts that composite without an RGBRenderer, a TypeError
+        here."""
         names = [name for name, module in self.named_children() if isinstance(module, RGBRenderer)]
         if not names:
             do = "composite any number of channels without background and override `replace_renderers`"
@@ -151,11 +143,9 @@ class ChannelNeRF(Model):
         return {"latent_loss": losses.pop(self.reconstruction_loss), **losses}
 
     def get_regularization_dict(self, outputs) -> Dict[str, Tensor]:
-        """What holds in both stages: all of the host's losses but the reconstruction.
-
-        Where pictures are decoded, there is no latent to compare with. The render itself, without its gradient, is the
-        target then: coarse networks follow the fine one, which the decoded picture trains.
-        """
+        """What holds in both stages: all of the host's losses but the reconstruction. Where pictures are decoded, there
+        is no latent to compare with: the render itself, without its gradient, is the target then, so that coarse
+        networks follow the fine one, which the decoded picture trains."""
         losses = self.host_losses(outputs, outputs["latent"].detach())
         losses.pop(self.reconstruction_loss)
         return losses
@@ -191,8 +181,7 @@ def check_rays_of_pictures(config: ModelConfig) -> None:
 @contextmanager
 def without_metric_networks(model_class: type) -> Iterator[None]:
     """While it lasts, LPIPS is nothing: Nerfstudio's models build it, which downloads weights and puts them into
-    checkpoints. It is looked up where the model's classes may have imported it from, or to.
-    """
+    checkpoints. It is looked up where the model's classes may have imported it from, or to."""
     import torchmetrics.image
     import torchmetrics.image.lpip
 

@@ -26,10 +26,8 @@ from latent_nerfstudio.models.occupancy import OccupancyGrid, Samples, composite
 
 @dataclass
 class LatentInstantNGPModelConfig(NoCollider, InstantNGPModelConfig):
-    """Instant-NGP in the scene box, of a size for latents.
-
-    For captured scenes: `disable-scene-contraction False`, `grid-levels 4`, `alpha-thre 0.01` and `cone-angle 0.004`.
-    """
+    """Instant-NGP in the scene box, of a size for latents. For captured scenes: `disable-scene-contraction False`,
+    `grid-levels 4`, `alpha-thre 0.01` and `cone-angle 0.004`."""
 
     _target: Type = field(default_factory=lambda: LatentInstantNGPModel)
     background_color: Literal["random", "black", "white"] = "random"
@@ -72,9 +70,8 @@ class PortableNGPModel(NGPModel):
     config: LatentInstantNGPModelConfig
 
     def populate_modules(self):
-        """Nerfstudio's modules, without its own constructor: that embeds each picture exactly where it should not,
-        does not know of the number of levels, and takes tiny-cuda-nn for granted.
-        """
+        """Nerfstudio's modules, without its own constructor: that embeds each picture exactly where it should not, does
+        not know of the number of levels, and takes tiny-cuda-nn for granted."""
         super(NGPModel, self).populate_modules()
         config = self.config
         if config.render_step_size is None:  # in a copy: the config belongs to config.yml
@@ -109,10 +106,8 @@ class PortableNGPModel(NGPModel):
         return self.field.density_fn(positions) * self.config.render_step_size
 
     def get_outputs(self, ray_bundle: RayBundle) -> Dict[str, Tensor]:
-        """`latent` [rays, C], `accumulation` and `depth` [rays, 1], and `num_samples_per_ray` [rays].
-
-        Nerfstudio's own packs samples by a function that is for CUDA alone.
-        """
+        """`latent` [rays, C], `accumulation` and `depth` [rays, 1], and `num_samples_per_ray` [rays]. Nerfstudio's own
+        packs samples by a function that is for CUDA alone."""
         config, count = self.config, len(ray_bundle)
         with torch.no_grad():
             samples, ray_indices = self.sampler(

@@ -1,8 +1,6 @@
-"""K-Planes NeRF of one static scene, of any number of channels (Fridovich-Keil et al. 2023).
-
-Written from the paper on Nerfstudio's samplers: proposal networks, which are small K-Planes of their own, find where
-the samples of the NeRF belong (section 3.4; mip-NeRF 360).
-"""
+"""K-Planes NeRF of one static scene, of any number of channels (Fridovich-Keil et al. 2023), written from the paper on
+Nerfstudio's samplers: proposal networks, which are small K-Planes of their own, find where the samples of the NeRF
+belong (section 3.4; mip-NeRF 360)."""
 
 from dataclasses import dataclass, field
 from functools import partial
@@ -85,14 +83,12 @@ class KPlanesModel(BoxedModel):
         self.field: KPlanesField = config.field.setup(
             num_channels=self.kwargs.get("num_channels", 3), value_range=self.kwargs.get("value_range", (0.0, 1.0))
         )
-        self.proposal_networks = nn.ModuleList(
-            config.proposal.setup(resolution=side) for side in config.proposal_resolutions
-        )
+        self.proposal_networks = nn.ModuleList(config.proposal.setup(resolution=side) for side in sides)
         spread = UniformLinDispPiecewiseSampler if config.scene_contraction else UniformSampler
         self.proposal_sampler = ProposalNetworkSampler(
-            num_proposal_samples_per_ray=config.num_proposal_samples,
+            num_proposal_samples_per_ray=samples,
             num_nerf_samples_per_ray=config.num_samples,
-            num_proposal_network_iterations=len(config.num_proposal_samples),
+            num_proposal_network_iterations=len(samples),
             update_sched=self.steps_between_updates,
             initial_sampler=spread(),
         )
@@ -121,21 +117,17 @@ class KPlanesModel(BoxedModel):
 
     def anneal_proposals(self, step: int) -> None:
         """Sets the power that the proposals' weights are raised to."""
-        config = self.config
-        self.proposal_sampler.set_anneal(
-            annealing_power(step, config.proposal_anneal_steps, config.proposal_anneal_slope)
-        )
+        steps, slope = self.config.proposal_anneal_steps, self.config.proposal_anneal_slope
+        self.proposal_sampler.set_anneal(annealing_power(step, steps, slope))
 
     def steps_between_updates(self, step: int) -> float:
         """Steps that the proposal networks rest after an update: 0 at first, `proposal_update_every` at last."""
         return self.config.proposal_update_every * min(1.0, step / max(1, self.config.proposal_warmup_steps))
 
     def get_outputs(self, ray_bundle: RayBundle) -> Dict[str, Any]:
-        """`latent` [rays, C], `accumulation` and `depth` [rays, 1], all without background.
-
-        In training also `weights_list` and `ray_samples_list` of the rays that meet the box, for the regularisers:
-        those of the proposals, then the NeRF's.
-        """
+        """`latent` [rays, C], `accumulation` and `depth` [rays, 1], all without background. In training also
+        `weights_list` and `ray_samples_list` of the rays that meet the box, for the regularisers: those of the
+        proposals, then the NeRF's."""
         rays, hit = self.clip(ray_bundle)
         density_fns = [partial(self.proposal_density, network) for network in self.proposals]
         ray_samples, weights_list, samples_list = self.proposal_sampler(rays, density_fns=density_fns)

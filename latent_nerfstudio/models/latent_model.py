@@ -114,11 +114,9 @@ class LatentModelConfig(ModelConfig):
 
 
 class LatentModel(Model):
-    """Latents from the NeRF inside, pictures through the decoder.
-
-    `get_outputs` takes any rays and never decodes; `get_outputs_for_camera` renders a whole latent picture, decodes it
-    and returns `rgb`, `latent` (a fixed projection), `depth` and `accumulation`, all of the camera's size.
-    """
+    """Latents from the NeRF inside, pictures through the decoder. `get_outputs` takes any rays and never decodes;
+    `get_outputs_for_camera` renders a whole latent picture, decodes it and returns `rgb`, `latent` (a fixed
+    projection), `depth` and `accumulation`, all of the camera's size."""
 
     config: LatentModelConfig
 
@@ -255,15 +253,12 @@ class LatentModel(Model):
         self.nerf.update_to_step(step)
 
     def get_outputs(
-        self,
-        ray_bundle: RayBundle,
-        scenes: Optional[Int[Tensor, "scenes"]] = None,
-        views: Sequence[SceneView] = (),
+        self, ray_bundle: RayBundle, scenes: Optional[Int[Tensor, "scenes"]] = None, views: Sequence[SceneView] = ()
     ) -> Dict[str, Any]:
-        """The outputs of the NeRF inside, with its pictures composited on the latent of the background: `latent`, and
-        what else it names in `pictures`.
+        """The outputs of the NeRF inside, with its pictures (`latent`, and what else it names in `pictures`) composited
+        on the latent of the background: `metadata["background"]` [rays, C], by default the middle of the background
+        picture.
 
-        `metadata["background"]` [rays, C] is that latent; rays without it take the middle of the background picture.
         `scenes` are all that the rays belong to, rising, on the host, where they are known; `views` are what
         `metadata["scene_index"]` counts instead of scenes, where there are any."""
         rays, middle = ray_bundle[...], BACKGROUND_SIDE // 2
@@ -340,10 +335,9 @@ class LatentModel(Model):
 
     @torch.no_grad()
     def reconstruct(self, photo: Float[Tensor, "height width 3"]) -> Float[Tensor, "height width 3"]:
-        """decode(encode(photo)) by the autoencoder as it came: what its latents can show at best.
-
-        RGB alignment turns the run's own decoder towards rendered latents and away from encoded ones, so that it would
-        understate the ceiling. Where the encoder is trained as well, the run's autoencoder made the latents."""
+        """decode(encode(photo)) by the autoencoder as it came: what its latents can show at best. RGB alignment turns
+        the run's own decoder towards rendered latents, so that it would understate the ceiling. Where the encoder is
+        trained as well, the run's autoencoder made the latents."""
         if self.latent_space.is_identity:
             return photo
         autoencoder = self.latent_space.autoencoder if self.latent_space.trains_encoder else self._as_it_came()
@@ -384,7 +378,6 @@ class LatentModel(Model):
         self, outputs: Dict[str, Tensor], batch: Dict[str, Any]
     ) -> Tuple[Dict[str, float], Dict[str, Tensor]]:
         """Metrics of a rendered camera against its photo, and pictures to look at; `batch["mask"]` says what counts.
-
         `psnr`, `ssim` and, where its weights are there, `lpips` of the decoded render; `autoencoder_psnr` of
         `reconstruct`, the ceiling; `latent_psnr` if the outputs hold `latent_channels`. Pictures: `img`, photo, render
         and ceiling side by side, and `latent`."""

@@ -27,21 +27,18 @@ PICTURE_METRICS = ("psnr", "ssim", "lpips", "lpips_squeeze", "lpips_vgg", "autoe
 UNBOUNDED_RANGE = 6.0
 """Peak-to-peak range that stands for latents of unit variance in `latent_psnr`: plus and minus three deviations."""
 
-
 Photo = Float[Tensor, "height width 3"]
 Kept = Bool[Tensor, "height width 1"]
 
 
 class ImageMetrics(nn.Module):
-    """PSNR, SSIM and LPIPS of pictures in [0, 1], on the pixels that a mask keeps where there is one.
-
-    What a mask leaves out is taken from the photo, so that it is no difference to the windows of SSIM and of LPIPS, and
-    does not enter the means of PSNR and SSIM. LPIPS is the mean over the picture, so that masks make it smaller.
+    """PSNR, SSIM and LPIPS of pictures in [0, 1], on the pixels that a mask keeps where there is one. What it leaves
+    out is taken from the photo, so that it is no difference to the windows of SSIM and of LPIPS, and does not enter the
+    means of PSNR and SSIM. LPIPS is the mean over the picture, so that masks make it smaller.
 
     The networks behind them are built when first used, and kept out of state dicts. LPIPS needs a network's weights,
     AlexNet's unless `LNS_LPIPS` says `vgg` or `squeeze`: where these are neither cached nor within reach it is left
-    out, with one warning. Numbers of different networks do not compare, so that those of others bear their name.
-    """
+    out, with one warning. Numbers of different networks do not compare, so that those of others bear their name."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -2,9 +2,8 @@
 
 nerfacc's grid is updated in plain torch, but marched through, and its samples weighted, in CUDA alone. The plain-torch
 twins here march in the same steps: a ray's samples lie at fixed distances from its near plane, and those whose middle
-is in an occupied cell are kept. Samples of all rays stand in one row, those of a ray one after the other; axes:
-`samples` for that row, `rays`, and `steps` for all steps of a ray, occupied or not.
-"""
+is in an occupied cell are kept. Axes: `samples` of all rays in one row, one ray after the other; `rays`, and `steps`
+for all steps of a ray, occupied or not."""
 
 import math
 from functools import partial
@@ -152,9 +151,7 @@ def even_steps(
 
 
 def is_occupied(
-    positions: Float[Tensor, "*batch 3"],
-    occupied: Bool[Tensor, "levels x y z"],
-    boxes: Float[Tensor, "levels 6"],
+    positions: Float[Tensor, "*batch 3"], occupied: Bool[Tensor, "levels x y z"], boxes: Float[Tensor, "levels 6"]
 ) -> Bool[Tensor, "*batch"]:
     """Whether places lie in an occupied cell of the first level whose box holds them; outside of all, none does."""
     sides = torch.tensor(occupied.shape[1:], device=positions.device)
@@ -170,11 +167,7 @@ def is_occupied(
 
 
 def visible(
-    samples: Samples,
-    density: Float[Tensor, "samples"],
-    num_rays: int,
-    least_light: float,
-    least_opacity: float,
+    samples: Samples, density: Float[Tensor, "samples"], num_rays: int, least_light: float, least_opacity: float
 ) -> Bool[Tensor, "samples"]:
     """Samples that enough light gets to and that are not nearly empty (nerfacc: `render_visibility_from_density`)."""
     optical = density * (samples.ends - samples.starts)
@@ -196,11 +189,8 @@ def packed_weights(samples: Samples, density: Float[Tensor, "samples"], num_rays
 def sum_before(
     values: Float[Tensor, "samples"], ray_indices: Int[Tensor, "samples"], num_rays: int
 ) -> Float[Tensor, "samples"]:
-    """Sum over the samples of the same ray that come before each one.
-
-    By a table of rays x longest ray: a running sum over all rays less that of the ray's start would lose the digits of
-    thin samples behind dense ones.
-    """
+    """Sum over the samples of the same ray that come before each one. By a table of rays x longest ray: a running sum
+    over all rays less that of the ray's start would lose the digits of thin samples behind dense ones."""
     if not len(values):
         return values
     counts = torch.bincount(ray_indices, minlength=num_rays)

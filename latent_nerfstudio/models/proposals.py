@@ -11,10 +11,8 @@ CLOCK = "clock"
 
 
 def keep_clocks(model: nn.Module) -> None:
-    """Has the clocks of a model's proposal samplers kept in checkpoints, so that a resumed run goes on with them.
-
-    Nerfstudio's checkpoints leave them out: a resumed run trains the networks at once, and then at other steps.
-    """
+    """Has the clocks of a model's proposal samplers kept in checkpoints. Nerfstudio's leave them out: a resumed run
+    trains the networks at once, and then at other steps."""
     for module in model.modules():
         if isinstance(module, ProposalNetworkSampler):
             module.register_state_dict_post_hook(_keep)

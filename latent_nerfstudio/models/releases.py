@@ -1,7 +1,5 @@
-"""What differs between releases of gsplat (1.4.0, which Nerfstudio pins, to 1.5.3) and nerfacc (0.5.2, 0.5.3).
-
-The arguments and results that are used here are the same. Cards of Blackwell's generation need the later ones.
-"""
+"""What differs between releases of gsplat (1.4.0, which Nerfstudio pins, to 1.5.3) and nerfacc (0.5.2, 0.5.3); cards of
+Blackwell's generation need the later ones."""
 
 from typing import Any, Mapping
 
@@ -29,10 +27,8 @@ def is_trained(info: Mapping[str, Any], key: str) -> bool:
 
 
 def has_nerfacc_kernels(tensor: Tensor) -> bool:
-    """Whether nerfacc's kernels take a tensor: it is on a CUDA device, and they are compiled or could be.
-
-    nerfacc compiles them when this is first asked; without `nvcc` it has none, with an unfit one that fails.
-    """
+    """Whether nerfacc's kernels take a tensor: it is on a CUDA device, and they are compiled or could be, which is
+    tried when this is first asked; without `nvcc` it has none, with an unfit one that fails."""
     if not tensor.is_cuda:
         return False
     try:

@@ -42,9 +42,7 @@ class BoxedModelConfig(ModelConfig):
 
 class BoxedModel(Model):
     """Renders C channels along the part of each ray that lies in the scene box, or along all of it with contraction.
-
-    Nothing is composited behind the scene: outputs are sums along the ray, and the owner adds the background.
-    """
+    Outputs are sums along the ray, and the owner adds the background."""
 
     config: BoxedModelConfig
     aabb: Tensor
@@ -78,8 +76,8 @@ def clip_rays(
     rays: RayBundle, box: Optional[Float[Tensor, "2 3"]], near: float, far: float
 ) -> Tuple[RayBundle, Optional[Int[Tensor, "hits"]]]:
     """The rays that meet a box, with near and far set, and their positions; None where all do, as in most of training.
-
     Without a box rays go from `near` to `far`. Bounds that the bundle brings, those of an oriented crop box, are kept.
+
     If no ray meets the box, the first one stands in for them with near and far alike, so that later steps need not
     care; `for_all_rays` leaves it out."""
     if box is None:
@@ -127,10 +125,8 @@ def ray_weights(samples: RaySamples, density: Float[Tensor, "rays samples"]) -> 
 def composite(
     samples: RaySamples, weights: Float[Tensor, "rays samples"], channels: Float[Tensor, "rays samples channels"]
 ) -> Dict[str, Float[Tensor, "rays _"]]:
-    """`latent`, `accumulation` and `depth`: sums of the channels, of one and of the distance under the weights.
-
-    Nothing is clamped and no background added. Depth is the far end of the ray where nothing is met.
-    """
+    """`latent`, `accumulation` and `depth`: sums of the channels, of one and of the distance under the weights. Nothing
+    is clamped and no background added. Depth is the far end of the ray where nothing is met."""
     middle = (samples.frustums.starts + samples.frustums.ends) / 2
     accumulation = accumulate_along_rays(weights)
     behind = (1 - accumulation) * samples.frustums.ends[:, -1]

@@ -1,7 +1,5 @@
-"""Nerfstudio's Splatfacto, of any number of channels: gaussians that are rasterised by gsplat, which needs CUDA.
-
-There are no rays: whole latent pictures are rendered at once, see `render_cameras`.
-"""
+"""Nerfstudio's Splatfacto, of any number of channels: gaussians that are rasterised by gsplat, which needs CUDA. There
+are no rays: whole latent pictures are rendered at once, see `render_cameras`."""
 
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, Tuple, Type, Union
@@ -39,11 +37,9 @@ GROUPS = ("means", "scales", "quats", "features", "opacities")
 
 @dataclass
 class LatentSplatfactoModelConfig(SplatfactoModelConfig):
-    """Gaussians of C channels that do not depend on the view direction.
-
-    Flags of Splatfacto that speak of colours have no effect: `sh-degree`, `background-color`, `ssim-lambda`,
-    `camera-optimizer`, `use-bilateral-grid`, and the resolution schedule.
-    """
+    """Gaussians of C channels that do not depend on the view direction. Flags of Splatfacto that speak of colours have
+    no effect: `sh-degree`, `background-color`, `ssim-lambda`, `camera-optimizer`, `use-bilateral-grid`, and the
+    resolution schedule."""
 
     _target: Type = field(default_factory=lambda: LatentSplatfactoModel)
     num_random: int = 10000
@@ -70,10 +66,8 @@ class LatentSplatfactoModel(SplatfactoModel):
 
     def populate_modules(self):
         """Gaussians and their densification, without Splatfacto's constructor: its colours are spherical harmonics of
-        three channels, and it builds metric networks.
-
-        `num_channels`, `value_range` and `num_scenes` come from the owner.
-        """
+        three channels, and it builds metric networks. `num_channels`, `value_range` and `num_scenes` come from the
+        owner."""
         super(SplatfactoModel, self).populate_modules()
         check_single_scene(self.kwargs)
         self.value_range: Tuple[float, float] = self.kwargs.get("value_range", (0.0, 1.0))
@@ -175,10 +169,8 @@ class LatentSplatfactoModel(SplatfactoModel):
         return {name: value[kept] for name, value in values.items()}
 
     def get_loss_dict(self, outputs, batch, metrics_dict=None) -> Dict[str, Tensor]:
-        """Mean absolute difference from `batch["latent"]`, of any shape, and the regularisers.
-
-        Splatfacto's own loss but for its SSIM, whose window of 11 pixels is as large as a latent picture.
-        """
+        """Mean absolute difference from `batch["latent"]`, of any shape, and the regularisers: Splatfacto's own loss
+        but for its SSIM, whose window of 11 pixels is as large as a latent picture."""
         loss = (outputs["latent"] - batch["latent"]).abs().mean()
         return {"latent_loss": loss, **self.get_regularization_dict(outputs)}
 

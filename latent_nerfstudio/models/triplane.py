@@ -77,15 +77,11 @@ class TriplaneModel(BoxedModel):
         return []
 
     def get_outputs(
-        self,
-        ray_bundle: RayBundle,
-        scenes: Optional[Int[Tensor, "scenes"]] = None,
-        views: Sequence[SceneView] = (),
+        self, ray_bundle: RayBundle, scenes: Optional[Int[Tensor, "scenes"]] = None, views: Sequence[SceneView] = ()
     ) -> Dict[str, Tensor]:
-        """`latent` [rays, C], `accumulation` and `depth` [rays, 1], all without background.
-
-        Rays that miss the scene box cost nothing: they are left out before any sample is taken. `scenes` are all that
-        the rays belong to, rising, on the host, where they are known; `views` are what `scene_index` counts instead."""
+        """`latent` [rays, C], `accumulation` and `depth` [rays, 1], all without background. Rays that miss the scene
+        box cost nothing: they are left out before any sample is taken. `scenes` are all that the rays belong to,
+        rising, on the host, where they are known; `views` are what `scene_index` counts instead."""
         rays, hit = self.clip(ray_bundle)
         planes, slots, scenes = self.planes_of(rays, scenes, views)
         ray_samples = self.sampler(rays)

@@ -68,11 +68,8 @@ class SizedNeRFModel(NeRFModel):
 
 
 class LatentVanillaNeRFModel(ChannelNeRF, SizedNeRFModel):
-    """Vanilla NeRF with C channels.
-
-    The coarse network is fitted to the latents in latent supervision. In RGB alignment only what the fine network
-    renders is decoded, and the coarse one follows that.
-    """
+    """Vanilla NeRF with C channels. The coarse network is fitted to the latents in latent supervision. In RGB alignment
+    only what the fine network renders is decoded, and the coarse one follows that."""
 
     config: LatentVanillaNeRFModelConfig
     pictures: ClassVar[Tuple[Tuple[str, str], ...]] = (

@@ -1,7 +1,5 @@
 """Where the viewer listens: on this machine alone unless a flag says otherwise, and what it means if one does.
-
-Nerfstudio's default is every network that the machine is in. Its viewer asks nobody for a password.
-"""
+Nerfstudio's default is every network that the machine is in, and its viewer asks nobody for a password."""
 
 import ipaddress
 from dataclasses import replace

@@ -10,13 +10,7 @@ import torch
 from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.utils.rich_utils import CONSOLE
-from nerfstudio.viewer.viewer_elements import (
-    ViewerButton,
-    ViewerControl,
-    ViewerDropdown,
-    ViewerElement,
-    ViewerSlider,
-)
+from nerfstudio.viewer.viewer_elements import ViewerButton, ViewerControl, ViewerDropdown, ViewerElement, ViewerSlider
 from torch import Tensor
 
 from latent_nerfstudio.data.nearest_photos import NearestPhotos
@@ -46,10 +40,9 @@ PHOTO_OUTPUTS = ("photo", "render_and_photo")
 
 
 class ScenePanel(ViewerElement, ViewerControl):
-    """Elements of the viewer that choose what is shown; one element to Nerfstudio, so that their order is ours.
-
-    Nothing that is chosen here changes a parameter, or a render that is not the viewer's. The scenes of a tri-plane
-    field can be blended and taken apart; pictures have `moving_height` rows at least while the camera moves, see
+    """Elements of the viewer that choose what is shown; one element to Nerfstudio, so that their order is ours. Nothing
+    that is chosen here changes a parameter, or a render that is not the viewer's. The scenes of a tri-plane field can
+    be blended and taken apart; pictures have `moving_height` rows at least while the camera moves, see
     `enlarge_moving`."""
 
     def __init__(
@@ -181,10 +174,9 @@ class ScenePanel(ViewerElement, ViewerControl):
     def frame(
         self, client: Any, camera: Cameras, render: Callable[[SceneView], Dict[str, Tensor]]
     ) -> Dict[str, Tensor]:
-        """A frame of the viewer; an error becomes a picture and a message, since it would end the viewer's thread.
-
-        With photos, `photo`, the nearest training photo, and `render_and_photo`, both beside each other, are there as
-        well; all of one size, and drawn only while they are looked at."""
+        """A frame of the viewer; an error becomes a picture and a message, since it would end the viewer's thread. With
+        photos, `photo`, the nearest training photo, and `render_and_photo`, both beside each other, are there as well;
+        all of one size, and drawn only while they are looked at."""
         shrink(camera)
         self.enlarge_moving(client, camera)
         started = time.perf_counter()
@@ -201,12 +193,10 @@ class ScenePanel(ViewerElement, ViewerControl):
         return pictures
 
     def enlarge_moving(self, client: Any, camera: Cameras) -> None:
-        """Changes a camera in place that is to be rendered smaller than `moving_height` because it moves.
-
-        Nerfstudio asks for smaller pictures, down to 30 rows, while frames take longer than 1/30 s. With 64 times fewer
-        rays a smaller picture is hardly quicker, so that it would ask for less and less. What it measures is the rate
-        of pixels of the camera that it passes. Where no frame came within `SLOW`, it is left to have its way.
-        """
+        """Changes a camera in place that is to be rendered smaller than `moving_height` because it moves. Nerfstudio
+        asks for smaller pictures, down to 30 rows, while frames take longer than 1/30 s, by the rate of pixels of the
+        camera that it passes. With 64 times fewer rays a smaller picture is hardly quicker, so that it would ask for
+        less and less. Where no frame came within `SLOW`, it is left to have its way."""
         height, _ = size_of(camera)
         wanted = min(self.moving_height, client.viewer.control_panel.max_res)
         if client.state != "high" and 0 < height < wanted and self.quickest < SLOW:
