@@ -72,11 +72,8 @@ def _is_color_mlp(module: nn.Module) -> bool:
 
 
 def widen(head: nn.Module, num_channels: int, limits: Range) -> None:
-    """Gives a colour head another number of channels within limits; its hidden layers are kept.
-
-    Raises:
-        TypeError: neither of the two kinds of heads that `color_heads` finds.
-    """
+    """Gives a colour head, one of the two kinds that `color_heads` finds, another number of channels within limits; its
+    hidden layers are kept."""
     if isinstance(head, RGBFieldHead):
         widen_field_head(head, num_channels, limits)
     elif isinstance(head, MLP):

@@ -54,16 +54,8 @@ class KPlanesFieldConfig(InstantiateConfig):
 
 
 class KPlanesField(nn.Module):
-    """Density and C channels of points of one scene.
-
-    Args:
-        config: planes and decoder.
-        num_channels: C.
-        value_range: bounds of the channels; infinite ones leave the decoder's output as it is.
-
-    Raises:
-        ValueError: planes without texels or features.
-    """
+    """Density and C channels of points of one scene; infinite bounds (`value_range`) of the channels leave the
+    decoder's output as it is. Refuses planes without texels or features."""
 
     def __init__(
         self,
@@ -81,19 +73,14 @@ class KPlanesField(nn.Module):
         self.view_mlp: Optional[MLP] = None
         if config.view_dependent:
             width = geometry + DIRECTION_LEVELS**2
-            self.view_mlp = decoder(
-                width, num_channels, config.hidden_width, config.hidden_layers, config.implementation
-            )
+            sizes = config.hidden_width, config.hidden_layers
+            self.view_mlp = decoder(width, num_channels, *sizes, config.implementation)
 
     def forward(
         self, positions: Float[Tensor, "points 3"], directions: Optional[Float[Tensor, "points 3"]] = None
     ) -> Tuple[Float[Tensor, "points"], Float[Tensor, "points channels"]]:
-        """Density a unit of length, and the channels, of points in [-1, 1]^3.
-
-        Args:
-            positions: points.
-            directions: unit vectors along which they are seen; unused unless the field is view-dependent.
-        """
+        """Density a unit of length, and the channels, of points in [-1, 1]^3. Directions are unit vectors along which
+        they are seen, unused unless the field is view-dependent."""
         raw = self.mlp(multiscale_features(list(self.planes), positions)).to(positions)
         channels = raw[:, 1:]
         if self.view_mlp is not None:
@@ -123,12 +110,7 @@ class KPlanesDensityConfig(InstantiateConfig):
 
 
 class KPlanesDensityField(nn.Module):
-    """Density of points of one scene.
-
-    Args:
-        config: planes and decoder.
-        resolution: texels along the side of a plane.
-    """
+    """Density of points of one scene, from planes of so many texels along a side."""
 
     def __init__(self, config: KPlanesDensityConfig, resolution: int):
         super().__init__()
@@ -173,8 +155,6 @@ def multiscale_features(
 
 
 def plane_total_variation(planes: Sequence[Tensor]) -> Float[Tensor, ""]:
-    """Mean over scales of `planes.total_variation` (K-Planes, eq. 3), so that a weight holds for any number of scales.
-
-    Half of what Nerfstudio's port of K-Planes sums up, so the weights of the papers are doubled here.
-    """
+    """Mean over scales of `planes.total_variation` (K-Planes, eq. 3), so that a weight holds for any number of scales:
+    half of what Nerfstudio's port of K-Planes sums up, so the weights of the papers are doubled here."""
     return torch.stack([total_variation(scale) for scale in planes]).mean()

@@ -1,8 +1,6 @@
-"""Where a scene stands in the box of a shared bundle, and what part of that it fills.
-
-Notation: x is a point in the scene's own units, y = s x + t the same point in the units of the box. There is no
-rotation, so directions are the same in both, and a box stays one.
-"""
+"""Where a scene stands in the box of a shared bundle, and what part of that it fills. x is a point in the scene's own
+units, y = s x + t the same point in the units of the box. There is no rotation, so directions are the same in both, and
+a box stays one."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -85,11 +83,8 @@ class Placement:
 
 
 def placement_from(fact: Any, where: str) -> Placement:
-    """The placement of JSON values.
-
-    Raises:
-        ValueError: other entries than `scale`, `shift` and perhaps `box`, or numbers that no scene has.
-    """
+    """The placement of JSON values; refuses other entries than `scale`, `shift` and perhaps `box`, or numbers that no
+    scene has."""
     values: Dict[str, Any] = {"scale": None, "shift": None}
     if isinstance(fact, dict) and set(fact) - {"box"} == set(values):
         values = fact
@@ -117,17 +112,9 @@ def is_point(values: Any) -> bool:
 
 
 def placement_of(box: Float[np.ndarray, "2 3"], into: Float[np.ndarray, "2 3"], is_bounded: bool = True) -> Placement:
-    """The placement that fills a box with a scene, centre on centre; nothing moves where the scene is within already
-    and large enough.
-
-    Args:
-        box: corners of the scene's box, the lower one first, in its own units.
-        into: corners of the box to fill.
-        is_bounded: whether there is nothing outside of the scene's box, so that its rays end there.
-
-    Raises:
-        ValueError: a box without volume, or one that is too large, small or far away to be scaled.
-    """
+    """The placement that fills a box, `into`, with a scene, centre on centre; nothing moves where the scene's own box
+    is within already and large enough. `is_bounded` says that there is nothing outside of that, so that rays end there.
+    Refuses a box without volume, or one that is too large, small or far away to be scaled."""
     own, wanted = np.asarray(box, dtype=np.float64), np.asarray(into, dtype=np.float64)
     if not ((np.abs(own) <= LARGEST).all() and (own[0] < own[1]).all()):
         expected = f"two corners, the lower one first, of numbers up to {LARGEST:g}"
@@ -206,12 +193,8 @@ def row_of_view(view: SceneView, rows: Float[Tensor, "scenes 10"], box: Float[Te
 
 
 def placed_rays(rays: RayBundle, rows: Float[Tensor, "*rays columns"]) -> RayBundle:
-    """A copy of rays with their origins and bounds in the units of the box.
-
-    Args:
-        rays: in the scenes' own units.
-        rows: of `placement_table`, one for each ray.
-    """
+    """A copy of rays, each with the row of its scene in `placement_table`, with their origins and bounds in the units
+    of the box."""
     scale, shift = rows[..., :1].to(rays.origins), rows[..., 1:4].to(rays.origins)
     moved = {"origins": scale * rays.origins + shift}
     moved.update({name: scale * bound for name in ("nears", "fars") if (bound := getattr(rays, name)) is not None})

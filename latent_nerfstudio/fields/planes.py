@@ -1,9 +1,7 @@
 """Planes: scene planes = micro planes of one scene, beside a weighted sum of the base planes that all scenes share.
 
 Axes: `scenes` S, `planes` 3, `features` F = F_mic + F_mac, `rows cols` T x T. A plane's row runs along the second axis
-of its pair, its column along the first. Texel centres lie on the box's border: coordinate -1 is the first texel's
-centre and +1 the last one's.
-"""
+of its pair, its column along the first. Coordinate -1 is the first texel's centre and +1 the last one's."""
 
 from typing import Any, Optional, Tuple
 
@@ -42,14 +40,8 @@ class GatherRows(torch.autograd.Function):
 def gather_rows(
     table: Float[Tensor, "rows *row"], index: Int[Tensor, "chosen"], device: torch.device, sparse: bool = False
 ) -> Float[Tensor, "chosen *row"]:
-    """Rows of a table, on a device.
-
-    Args:
-        table: anywhere.
-        index: of the rows; on the host, so that no device is asked.
-        device: where the rows are wanted.
-        sparse: whether the table's gradient holds the rows of the index alone, which not every optimizer takes.
-    """
+    """Rows of a table on a device; their index is on the host, so that no device is asked. With `sparse` the table's
+    gradient holds these rows alone, which not every optimizer takes."""
     if sparse:
         return GatherRows.apply(table, index, device)  # type: ignore[return-value]
     return table.index_select(0, to_device(index, table.device)).to(device)
@@ -61,9 +53,7 @@ def compose_planes(
     weights: Optional[Float[Tensor, "scenes bases"]],
 ) -> Float[Tensor, "scenes planes features rows cols"]:
     """Scene planes: micro planes, then macro planes sum_i W_s^i B_i, joined along the features (3Da-AE, section 3.1).
-
-    Either kind may be None, but not both.
-    """
+    Either kind may be None, but not both."""
     parts = [] if micro is None else [micro]
     if base is not None and weights is not None:
         parts.append(torch.einsum("sb,bpfrc->spfrc", weights, base))
@@ -85,9 +75,7 @@ def sample_planes(
 
 
 def total_variation(planes: Float[Tensor, "scenes planes features rows cols"]) -> Float[Tensor, ""]:
-    """Mean squared difference of neighbouring texels, along rows plus along columns.
-
-    A mean, so that its weight does not depend on how many scenes a step holds or on the planes' size. The papers' sum
-    over B scenes divided by (rows + cols) is this times B * 3 * F * rows * (cols - 1) / (rows + cols).
-    """
+    """Mean squared difference of neighbouring texels, along rows plus along columns; a mean, so that its weight does
+    not depend on how many scenes a step holds or on the planes' size. The papers' sum over B scenes divided by (rows +
+    cols) is this times B * 3 * F * rows * (cols - 1) / (rows + cols)."""
     return planes.diff(dim=-1).square().mean() + planes.diff(dim=-2).square().mean()

@@ -21,26 +21,16 @@ def parameter_bytes(parameters: Iterable[Tensor]) -> int:
 
 
 def stays_on_host(storage: SceneStorage, needed: int, device: torch.device) -> bool:
-    """Whether scenes that go with their model to a device stay on the host.
-
-    Args:
-        storage: `host`, `device`, or `auto`: on the host where a GPU has not enough free memory.
-        needed: bytes of the scenes; training keeps three times as much.
-        device: where the model goes.
-    """
+    """Whether scenes that need so many bytes stay on the host while their model goes to a device: `host`, `device`, or
+    `auto`, where a GPU has not enough free memory for them and their optimizer's state."""
     if device.type != "cuda" or storage == "device":
         return False
     return storage == "host" or ADAM_COPIES * needed > DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]
 
 
 def apply_but_for(module: Module, kept: Sequence[str], apply: Callable[[], Module]) -> Module:
-    """Calls `Module._apply`, which is what `.to` does, while some of a module's own parameters are out of its sight.
-
-    Args:
-        module: the module.
-        kept: names of the parameters that stay as they are.
-        apply: calls `_apply` of the module's parent class.
-    """
+    """Calls `apply`, which is `Module._apply` (what `.to` does) of a module's parent class, while the module's own
+    parameters of the names in `kept` are out of its sight."""
     every = dict(module._parameters)
     for name in kept:
         del module._parameters[name]

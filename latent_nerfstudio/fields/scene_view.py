@@ -15,11 +15,8 @@ Parts = Literal["all", "macro", "micro", "base plane"]
 
 @dataclass(frozen=True)
 class SceneView:
-    """One scene by default; parameters are never changed by it.
-
-    Raises:
-        ValueError: a share outside [0, 1], or one without another scene.
-    """
+    """One scene by default; parameters are never changed by it. Refuses a share outside [0, 1], or one without another
+    scene."""
 
     scene: int = 0
     """Index of the scene."""
@@ -54,16 +51,9 @@ def view_planes(
     base: Optional[Float[Tensor, "bases planes macro_features rows cols"]],
     weights: Optional[Float[Tensor, "scenes bases"]],
 ) -> Float[Tensor, "1 planes features rows cols"]:
-    """The composed planes of a view.
-
-    Macro planes are linear in the scene weights, so that a blend of weights is the blend of macro planes.
-
-    Args:
-        view: what is shown.
-        micro: micro planes of `view.scenes`, one row each; or None.
-        base: base planes; or None.
-        weights: weights of `view.scenes`, one row each; or None.
-    """
+    """The composed planes of a view, of the micro planes and weights of `view.scenes`, one row each, and the base
+    planes; any of them may be None. Macro planes are linear in the scene weights, so that a blend of weights is the
+    blend of macro planes."""
     if micro is not None:
         shown = view.parts in ("all", "micro")
         micro = blend(micro, view.share) if shown else torch.zeros_like(micro[:1])

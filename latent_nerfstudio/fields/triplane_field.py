@@ -68,21 +68,9 @@ class TriplaneFieldConfig(InstantiateConfig):
 
 
 class TriplaneField(nn.Module):
-    """Density and C channels of points of N scenes.
-
-    Args:
-        config: planes and MLP.
-        num_scenes: N.
-        num_channels: C.
-        value_range: bounds of the channels; infinite ones leave the MLP's output as it is.
-
-    Attributes:
-        sparse_rows: names of the parameters of scenes whose gradient is sparse, with the rows of the step's scenes:
-            those whose optimizer takes such gradients.
-
-    Raises:
-        ValueError: a config without any features, or of an older version with settings that are gone.
-    """
+    """Density and C channels of points of N scenes, within `value_range`; infinite bounds leave the MLP's output as it
+    is. `sparse_rows` are the names of the parameters of scenes whose gradient is sparse, with the rows of the step's
+    scenes: those whose optimizer takes such gradients."""
 
     def __init__(
         self,
@@ -96,7 +84,7 @@ class TriplaneField(nn.Module):
         self.config = config
         self.num_scenes = num_scenes
         self.num_channels = num_channels
-        self.to_range = nn.Identity() if value_range[0] == -float("inf") else Bounded(value_range)
+        self.to_range = Bounded(value_range)
         self.axes = EG3D_AXES if config.eg3d_axes else PLANE_AXES
         self.micro_planes, self.base_planes, self.scene_weights = make_planes(config, num_scenes)
         self.sparse_rows: FrozenSet[str] = frozenset()
@@ -124,17 +112,14 @@ class TriplaneField(nn.Module):
         ]
 
     def view_planes(self, views: Sequence[SceneView]) -> Float[Tensor, "views planes features rows cols"]:
-        """The composed planes of views, see `scene_view.view_planes`; the parameters are left as they are.
-
-        Raises:
-            ValueError: a view of scenes or planes that are not there.
-        """
-        return torch.cat([self._view_planes(view) for view in views])
-
-    def _view_planes(self, view: SceneView) -> Float[Tensor, "1 planes features rows cols"]:
-        check_view(view, self.num_scenes, self.parts, 0 if self.base_planes is None else len(self.base_planes))
-        micro, weights = self.rows_of(torch.tensor(view.scenes))
-        return view_planes(view, micro, self.base_planes, weights)
+        """The composed planes of views, see `scene_view.view_planes`; the parameters are left as they are. Refuses
+        views of scenes or planes that are not there."""
+        planes = []
+        for view in views:
+            check_view(view, self.num_scenes, self.parts, 0 if self.base_planes is None else len(self.base_planes))
+            micro, weights = self.rows_of(torch.tensor(view.scenes))
+            planes.append(view_planes(view, micro, self.base_planes, weights))
+        return torch.cat(planes)
 
     @property
     def parts(self) -> Tuple[Parts, ...]:
@@ -149,13 +134,9 @@ class TriplaneField(nn.Module):
         slots: Int[Tensor, "..."],
         planes: Float[Tensor, "scenes planes features rows cols"],
     ) -> Tuple[Float[Tensor, "*points"], Float[Tensor, "*points channels"]]:
-        """Density a unit of length, scale * softplus(raw - 1), and the channels, of points in [-1, 1]^3.
-
-        Args:
-            positions: points; they get no gradient.
-            slots: which of `planes` each point belongs to, of a shape that broadcasts to the points'.
-            planes: composed planes of the scenes at hand, from `scene_planes`.
-        """
+        """Density a unit of length, scale * softplus(raw - 1), and the channels, of points in [-1, 1]^3, which get no
+        gradient. `slots` says which of the composed planes of the scenes at hand (`scene_planes`) each point belongs
+        to, and broadcasts to the points' shape."""
         mlp = TinyMLP(*self.mlp.parameters())
         kernel = kernel_of(self.config.implementation, positions.device, mlp)
         with torch.autocast(positions.device.type, enabled=False):
@@ -210,11 +191,8 @@ class TriplaneField(nn.Module):
 
     @torch.no_grad()
     def load_shared_state(self, state: Dict[str, Tensor]) -> None:
-        """Takes the MLP, and the base planes if they are in it, from what `shared_state` gave.
-
-        Raises:
-            RuntimeError: tensors of another field.
-        """
+        """Takes the MLP, and the base planes if they are in it, from what `shared_state` gave; a RuntimeError for
+        tensors of another field."""
         self.mlp.load_state_dict({n.removeprefix("mlp."): v for n, v in state.items() if n.startswith("mlp.")})
         if self.base_planes is not None and "base_planes" in state:
             self.base_planes.copy_(state["base_planes"])
@@ -234,11 +212,8 @@ def check_view(view: SceneView, scenes: int, parts: Sequence[Parts], bases: int)
 
 
 def check_removed(settings: Mapping[str, Any]) -> None:
-    """Refuses settings of older versions that this one cannot give any more.
-
-    Raises:
-        ValueError: planes that are multiplied or joined, another number of hidden layers, or tiny-cuda-nn.
-    """
+    """Refuses settings of older versions that this one cannot give any more: planes that are multiplied or joined,
+    another number of hidden layers, or tiny-cuda-nn."""
     gone = {name: only for name, only in REMOVED.items() if settings.get(name, only) != only}
     if settings.get("implementation") == "tcnn":
         gone["implementation"] = "torch"
@@ -260,10 +235,8 @@ def kernel_of(wanted: FieldImplementation, device: torch.device, mlp: TinyMLP) -
 def make_planes(
     config: TriplaneFieldConfig, num_scenes: int
 ) -> Tuple[Optional[Parameter], Optional[Parameter], Optional[Parameter]]:
-    """Fresh micro planes, base planes and scene weights; None for what the config leaves out.
-
-    Scene weights start at N(0, 1) / sqrt(M), so that macro planes start at the base planes' scale for every M.
-    """
+    """Fresh micro planes, base planes and scene weights; None for what the config leaves out. Scene weights start at
+    N(0, 1) / sqrt(M), so that macro planes start at the base planes' scale for every M."""
     micro, macro, bases, side = (
         getattr(config, name) for name in ("micro_features", "macro_features", "num_base_planes", "resolution")
     )

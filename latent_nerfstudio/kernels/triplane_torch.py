@@ -37,17 +37,13 @@ def triplane_mlp(
     axes: Axes,
     negligible: float = 0.0,
 ) -> Float[Tensor, "points outputs"]:
-    """The MLP's outputs at points of several scenes in any order, with gradients for planes and MLP.
+    """The MLP's outputs at points of several scenes in any order, with gradients for planes and MLP; weights that need
+    no gradient cost none.
 
-    Args:
-        planes: at least 2 x 2 texels each, whose first and last centres lie at -1 and +1.
-        positions: points in [-1, 1]^3; those outside take the border's value. They get no gradient.
-        slots: which scene's planes each point is looked up in.
-        mlp: its weights; those that need no gradient cost none.
-        axes: of the three planes.
-        negligible: points whose largest gradient is below this share of the points' mean are left out of the backward
-            pass; 0 for none. Most points lie in empty space or behind surfaces, and move nothing.
-    """
+    Planes have at least 2 x 2 texels, whose first and last centres lie at -1 and +1. Positions are in [-1, 1]^3, those
+    outside take the border's value, and get no gradient; `slots` says which scene's planes each is looked up in. Points
+    whose largest gradient is below the share `negligible` of the points' mean are left out of the backward pass: most
+    lie in empty space or behind surfaces, and move nothing."""
     return _TriplaneMLP.apply(planes, *mlp, positions, slots, axes, negligible)  # type: ignore[return-value]
 
 

@@ -1,9 +1,6 @@
-"""Autoencoders: images H x W x 3 in [0, 1] to raw latents h x w x C and back, all from diffusers.
-
-Nothing is assumed of a particular autoencoder: the downscale factor, the number of channels and the scale of the
-latents are read from its configuration. The imports of diffusers are inside functions, since this module is loaded by
-every ns-* command.
-"""
+"""Autoencoders: images H x W x 3 in [0, 1] to raw latents h x w x C and back, all from diffusers, which is imported
+inside functions, since every ns-* command loads this module. Nothing is assumed of a particular one: the downscale
+factor, the number of channels and the scale of the latents are read from its configuration."""
 
 import copy
 import hashlib
@@ -66,19 +63,14 @@ class AutoencoderConfig(InstantiateConfig):
 
 
 class Autoencoder(nn.Module):
-    """Encoder and decoder.
-
-    Attributes:
-        factor: that of the network, between the pictures that it is given and their latents.
-        enlarge: times that pictures are enlarged before the network is given them; may be set at any time.
-        num_channels: C, channels of a latent.
-        prior_mean: raw latents' mean as the autoencoder states it; the normaliser before it is fitted.
-        prior_std: raw latents' standard deviation, likewise.
-    """
+    """Encoder and decoder. `factor` is that of the network, between the pictures that it is given and their latents;
+    `enlarge`, which may be set at any time, the times that pictures are enlarged before. `prior_mean` and `prior_std`
+    of raw latents are those that the autoencoder states: the normaliser before it is fitted."""
 
     factor: int
     enlarge: int = 1
     num_channels: int
+    """C, channels of a latent."""
     prior_mean: Prior = 0.0
     prior_std: Prior = 1.0
     frozen_prefixes: Tuple[str, ...] = ()
@@ -130,10 +122,9 @@ class Autoencoder(nn.Module):
         """Hash of what decides the latents: class, configuration and encoder weights."""
 
     def encoder_hash(self) -> str:
-        """Hash of the encoder's weights, by which a checkpoint knows the encoder that it leaves out.
-
-        Unlike `fingerprint` it takes no settings: releases of diffusers add some to the same autoencoder, which may
-        cost a cache but never a run."""
+        """Hash of the encoder's weights, by which a checkpoint knows the encoder that it leaves out. Unlike
+        `fingerprint` it takes no settings: releases of diffusers add some to the same autoencoder, which may cost a
+        cache but never a run."""
         digest = hashlib.sha256()
         self._add_encoder(digest)
         return digest.hexdigest()[:16]
@@ -182,12 +173,8 @@ class IdentityAutoencoder(Autoencoder):
 
 
 class DiffusersAutoencoder(Autoencoder):
-    """An autoencoder of diffusers, of one of `CLASSES`; all take images in [-1, 1].
-
-    Args:
-        vae: the autoencoder.
-        latent_space: contents of a `latent_space.json` beside it: `mean` and `std` of each channel's raw latents.
-    """
+    """An autoencoder of diffusers, of one of `CLASSES`; all take images in [-1, 1]. `latent_space` is what a
+    `latent_space.json` beside it holds: `mean` and `std` of each channel's raw latents."""
 
     frozen_prefixes = ("vae.encoder.", "vae.quant_conv.", "vae.bn.")  # bn: statistics of FLUX.2's latents
 

@@ -1,8 +1,6 @@
-"""Which kinds of cameras there are, and what is known of all cameras of a kind.
-
-Pinhole cameras are perspective ones without distortion: the ray through the middle (x, y) of a pixel is along
-((x - cx) / fx, -(y - cy) / fy, -1) in the camera's axes, x right, y up, z backwards.
-"""
+"""Which kinds of cameras there are, and what is known of all cameras of a kind. Pinhole cameras are perspective ones
+without distortion: the ray through the middle (x, y) of a pixel is along ((x - cx) / fx, -(y - cy) / fy, -1) in the
+camera's axes, x right, y up, z backwards."""
 
 import math
 from typing import Any, Sequence, Tuple
@@ -89,7 +87,6 @@ PANORAMAS = (
     CameraType.OMNIDIRECTIONALSTEREO_R.value,
 )
 """Cameras with longitude from left to right and latitude from top to bottom."""
-
 
 STEREO = (
     CameraType.OMNIDIRECTIONALSTEREO_L.value,

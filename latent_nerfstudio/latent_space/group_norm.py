@@ -1,9 +1,7 @@
-"""Group normalisation in bfloat16 on a CPU, as fast as the convolutions around it.
-
-These are fastest channels-last, where the channels of a pixel are neighbours in memory. There torch 2.14 takes 30 times
-as long for the gradient of a group of few channels as channels-first, where a channel's pixels are neighbours: more
-than all else in a decoder of 16 channels. Values and order of arithmetic are torch's, whichever way they lie.
-"""
+"""Group normalisation in bfloat16 on a CPU, as fast as the convolutions around it. These are fastest channels-last,
+where the channels of a pixel are neighbours in memory. There torch 2.14 takes 30 times as long for the gradient of a
+group of few channels as channels-first, where a channel's pixels are neighbours: more than all else in a decoder of 16
+channels. Values and order of arithmetic are torch's, whichever way they lie."""
 
 from typing import Any
 

@@ -1,13 +1,11 @@
-"""A latent space: an autoencoder with its normaliser and its background.
-
-Everything that is needed to go from pixels to what a NeRF learns, and back. Axes: `height width` of the image,
-`latent_height latent_width` = both divided by the downscale factor and rounded up, `channels` of the latent.
+"""A latent space: an autoencoder with its normaliser and its background, all between pixels and what a NeRF learns.
+Axes: `height width` of the image, `latent_height latent_width` = both divided by the downscale factor and rounded up,
+`channels` of the latent.
 
 Normalisers map raw latents to the range that a NeRF renders. `mean-std` gives each channel zero mean and unit variance
 over the training latents, so that losses, learning rates and regularisers mean the same for every autoencoder. `tanh`
 is the papers' tanh(0.02 z), which uses a small part of its range (-1, 1) (IG-AE, `ae/normalizer.py`; 3Da-AE settled on
-the same).
-"""
+the same)."""
 
 from typing import Any, Dict, Literal, Tuple, Union
 
@@ -165,9 +163,8 @@ class LatentSpace(nn.Module):
         return images if images.shape[1:3] == (height, width) else images[:, :height, :width]
 
     def background_at(self, places: Int[Tensor, "*n 2"], sizes: Int[Tensor, "*n 2"]) -> Float[Tensor, "*n channels"]:
-        """The normalised latent of the background at rows and columns of latent pictures of the given sizes.
-
-        Rows and columns count from the nearer border; all that are far from both are the middle one."""
+        """The normalised latent of the background at rows and columns of latent pictures of the given sizes. They count
+        from the nearer border; all that are far from both are the middle one."""
         middle, from_end = BACKGROUND_SIDE // 2, sizes - 1 - places
         from_end_stored = BACKGROUND_SIDE - 1 - from_end.clamp(max=middle - 1)
         stored = torch.where(places <= from_end, places.clamp(max=middle), from_end_stored)

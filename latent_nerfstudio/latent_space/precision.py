@@ -15,9 +15,8 @@ def autocast(precision: Precision, device: Union[str, torch.device]) -> torch.au
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether a device computes in bfloat16 faster than in float32.
-
-    GPUs do from compute capability 8.0 on; torch emulates it on those before (T4, V100), and says that they have it."""
+    """Whether a device computes in bfloat16 faster than in float32. GPUs do from compute capability 8.0 on; torch
+    emulates it on those before (T4, V100), and says that they have it."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
     return device.type == "cpu" and bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())

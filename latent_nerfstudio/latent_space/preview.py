@@ -11,9 +11,8 @@ DEVIATIONS = 2.5
 
 
 def fit_preview(latents: Float[Tensor, "n channels"]) -> Tuple[Float[Tensor, "channels 3"], Float[Tensor, "3"]]:
-    """Weight and bias that map the three principal components to [0, 1], their mean to 0.5.
-
-    The sign of a component is chosen so that its largest weight is positive, which makes the map reproducible."""
+    """Weight and bias that map the three principal components to [0, 1], their mean to 0.5. A component's largest
+    weight is positive, which makes the map reproducible."""
     mean = latents.mean(dim=0)
     centred = latents - mean
     variances, vectors = torch.linalg.eigh(centred.T @ centred / max(len(latents), 1))

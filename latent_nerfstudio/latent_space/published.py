@@ -1,8 +1,6 @@
-"""Autoencoders of the published IG-AE code, turned into folders in diffusers format.
-
-A published checkpoint is a torch file `{"vae": ..., "nerfs": ..., "renderer": ...}` whose `vae` is the state dict of
-diffusers' AutoencoderKL and nothing more: what it was built with is inferred from the tensors' names and shapes.
-"""
+"""Autoencoders of the published IG-AE code, turned into folders in diffusers format. A published checkpoint is a torch
+file `{"vae": ..., "nerfs": ..., "renderer": ...}` whose `vae` is the state dict of diffusers' AutoencoderKL and nothing
+more: what it was built with is inferred from the tensors' names and shapes."""
 
 import re
 from pathlib import Path

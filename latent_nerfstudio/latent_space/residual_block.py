@@ -1,8 +1,6 @@
-"""Residual blocks of autoencoders without what costs time and changes no value.
-
-That of diffusers divides by one, and in training copies what its shortcut's convolution is given channels-first, which
-then is copied back. This module imports diffusers, which is why it is imported within functions.
-"""
+"""Residual blocks of autoencoders without what costs time and changes no value: diffusers' divides by one, and in
+training copies what its shortcut's convolution is given channels-first, which then is copied back. This module imports
+diffusers, so that it is imported within functions."""
 
 from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
