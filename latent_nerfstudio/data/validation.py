@@ -25,7 +25,8 @@ ALIKE = 1e-6
 
 
 def check_poses(camera_to_worlds: Float[np.ndarray, "views 3 4"], names: Sequence[str], where: object) -> None:
-    """Refuses poses (any axis convention) that are not finite, not rigid or all alike; ValueError names the view."""
+    """Refuses poses (any axis convention) that are not finite, not rigid or, as those that nobody has found, all alike;
+    ValueError names the view."""
     good = (np.abs(camera_to_worlds) <= LARGEST).all(axis=(1, 2))
     if not good.all():
         index = int(np.argmin(good))
@@ -46,11 +47,6 @@ def check_poses(camera_to_worlds: Float[np.ndarray, "views 3 4"], names: Sequenc
         name = names[int(np.argmin(determinants))]
         do = "write right-handed camera axes (x right, y up, z backwards)"
         raise ValueError(problem(f"{where}, pose of '{name}'", "a rotation (determinant +1)", "a mirror image", do))
-    check_apart(camera_to_worlds, where)
-
-
-def check_apart(camera_to_worlds: Float[np.ndarray, "views 3 4"], where: object) -> None:
-    """Refuses poses of several photos that are all alike: the sign of poses that nobody has found."""
     if len(camera_to_worlds) > 1 and np.abs(camera_to_worlds - camera_to_worlds[:1]).max() < ALIKE:
         got = f"{len(camera_to_worlds)} that are all alike"
         do = "give their poses (lns process-photos, COLMAP)"

@@ -64,30 +64,24 @@ class ScaledSoftplus(nn.Module):
 
 def color_heads(model: nn.Module) -> List[nn.Module]:
     """The heads of a model that give colours: `RGBFieldHead`, and `MLP` with three outputs and a sigmoid."""
-    return [module for module in model.modules() if isinstance(module, RGBFieldHead) or _is_color_mlp(module)]
 
+    def is_color(module: nn.Module) -> bool:
+        return isinstance(module, MLP) and module.out_dim == 3 and isinstance(module.out_activation, nn.Sigmoid)
 
-def _is_color_mlp(module: nn.Module) -> bool:
-    return isinstance(module, MLP) and module.out_dim == 3 and isinstance(module.out_activation, nn.Sigmoid)
+    return [module for module in model.modules() if isinstance(module, RGBFieldHead) or is_color(module)]
 
 
 def widen(head: nn.Module, num_channels: int, limits: Range) -> None:
     """Gives a colour head, one of the two kinds that `color_heads` finds, another number of channels within limits; its
     hidden layers are kept."""
     if isinstance(head, RGBFieldHead):
-        widen_field_head(head, num_channels, limits)
+        head.out_dim, head.activation = num_channels, Bounded(limits)
+        head.set_in_dim(head.in_dim)  # which makes a fresh linear layer
     elif isinstance(head, MLP):
         widen_mlp(head, num_channels, limits)
     else:
         do = "widen it in the model's own `widen_heads`"
         raise TypeError(problem("colour head", "Nerfstudio's RGBFieldHead or MLP", type(head).__name__, do))
-
-
-def widen_field_head(head: RGBFieldHead, num_channels: int, limits: Range) -> None:
-    """A fresh linear layer of `num_channels` outputs, and the limits as its activation."""
-    head.out_dim = num_channels
-    head.activation = Bounded(limits)
-    head.set_in_dim(head.in_dim)
 
 
 def widen_mlp(mlp: MLP, num_channels: int, limits: Range) -> None:

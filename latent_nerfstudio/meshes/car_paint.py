@@ -1,7 +1,5 @@
-"""Paints the texture atlas of a car: five flat pictures, the rim, and a row of plain swatches.
-
-Each picture is drawn in metres (y up) at twice the resolution of the atlas and averaged down, so lines are soft.
-"""
+"""Paints the texture atlas of a car: five flat pictures, the rim, and a row of plain swatches. Each picture is drawn in
+metres (y up) at twice the resolution of the atlas and averaged down, so lines are soft."""
 
 import colorsys
 from dataclasses import dataclass
@@ -130,12 +128,7 @@ CLASSIC = (
 def draw_livery(rng: np.random.Generator) -> Livery:
     """Draws the colours and patterns of one car."""
     body = draw_colour(rng)
-    second = draw_colour(rng)
-    while colour_distance(body, second) < 110:
-        second = draw_colour(rng)
-    accent = draw_colour(rng)
-    while colour_distance(body, accent) < 130:
-        accent = draw_colour(rng)
+    second, accent = draw_unlike(body, 110, rng), draw_unlike(body, 130, rng)
     grey = int(rng.integers(26, 60))
     rims: list[Colour] = [(196, 200, 206), (120, 124, 130), (60, 62, 66), (214, 178, 96), body]
     plates: list[Colour] = [(240, 240, 236), (246, 208, 60), (190, 214, 240)]
@@ -178,9 +171,12 @@ def draw_colour(rng: np.random.Generator) -> Colour:
     return r, g, b
 
 
-def colour_distance(a: Colour, b: Colour) -> float:
-    """Distance of two colours in RGB, 0 to 442."""
-    return float(np.linalg.norm(np.subtract(a, b)))
+def draw_unlike(body: Colour, distance: float, rng: np.random.Generator) -> Colour:
+    """Draws a car colour so far from that of the body in RGB, in which black and white are 442 apart."""
+    colour = draw_colour(rng)
+    while np.linalg.norm(np.subtract(body, colour)) < distance:
+        colour = draw_colour(rng)
+    return colour
 
 
 def shaded(colour: Colour, factor: float) -> Colour:
@@ -303,11 +299,9 @@ def paint_side_windows(picture: Picture, shape: CarShape, livery: Livery) -> Non
     """Side windows: a band of glass that follows the cabin, cut by pillars."""
     low, high = window_heights(shape)
     foot = shape.belt - 0.06
-
     rear, front = shape.cabin_ends((np.array([low, high]) - foot) / (shape.height - foot))
     (rear_low, rear_high), (front_low, front_high) = (rear + 0.15).tolist(), (front - 0.15).tolist()
-    cargo = shape.style == "van" and shape.windows == 1
-    if cargo:
+    if shape.style == "van" and shape.windows == 1:
         rear_low = rear_high = front_high - 1.0
     cuts = np.linspace(0.0, 1.0, shape.windows + 1)
     for a, b in zip(cuts[:-1], cuts[1:], strict=True):
@@ -332,8 +326,7 @@ def paint_glass(picture: Picture, corners: Points, glass: Colour) -> None:
     lower, upper = np.array([corners[0], corners[1]]), np.array([corners[3], corners[2]])
     steps = 8
     for index in range(steps):
-        a = lower + (upper - lower) * index / steps
-        b = lower + (upper - lower) * (index + 1) / steps
+        a, b = (lower + (upper - lower) * place / steps for place in (index, index + 1))
         ring = [tuple(a[0]), tuple(a[1]), tuple(b[1]), tuple(b[0])]
         picture.polygon(ring, shaded(glass, 0.75 + 0.8 * (index / steps) ** 1.5))
 
@@ -432,8 +425,7 @@ def paint_end_window(picture: Picture, shape: CarShape, livery: Livery, front: b
     wide = shape.foot_half_width - (0.14 if front else 0.18)
     narrow = shape.roof_half_width - (0.08 if front else 0.14)
     if not front and shape.style == "van" and shape.windows == 1:
-        panes = [(-0.75 * narrow, -0.1 * narrow), (0.1 * narrow, 0.75 * narrow)]
-        for left, right in panes:
+        for left, right in ((-0.75 * narrow, -0.1 * narrow), (0.1 * narrow, 0.75 * narrow)):
             paint_glass(picture, [(left, low + 0.1), (right, low + 0.1), (right, high), (left, high)], livery.glass)
         return
     paint_glass(picture, [(-wide, low), (wide, low), (narrow, high), (-narrow, high)], livery.glass)

@@ -1,7 +1,5 @@
-"""The measures of cars: body styles, and one car drawn from them.
-
-Lengths are metres; x points forwards, y to the left, z up, the ground is z = 0.
-"""
+"""The measures of cars: body styles, and one car drawn from them. Lengths are metres; x points forwards, y to the left,
+z up, the ground is z = 0."""
 
 from dataclasses import dataclass
 

@@ -1,8 +1,5 @@
-"""A family of cars: one structure (body, cabin, wheels, lights, windows), thousands of individuals.
-
-`car(seed)` is all that other rooms need. Lengths are metres until the mesh is normalised; x points forwards, y to the
-left, z up, the ground is z = 0.
-"""
+"""A family of cars: one structure (body, cabin, wheels, lights, windows), thousands of individuals. `car(seed)` is all
+that other rooms need. Lengths are metres; x points forwards, y to the left, z up, the ground is z = 0."""
 
 import numpy as np
 import trimesh
@@ -22,9 +19,8 @@ Box = tuple[str, tuple[float, float, float], tuple[float, float, float]]
 
 
 def car(seed: int) -> trimesh.Trimesh:
-    """The car number `seed`, an integer >= 0: a textured triangle mesh in metres, z up, x forwards, standing on z = 0.
-
-    It has some ten thousand triangles and one texture atlas of 512 pixels width; the same seed gives the same mesh."""
+    """The car number `seed`, an integer >= 0: a textured triangle mesh of some ten thousand triangles and one atlas, in
+    metres, z up, x forwards, standing on z = 0; the same seed gives the same mesh."""
     rng = np.random.default_rng([seed, 0xCA25])
     shape = draw_shape(rng)
     atlas = car_paint.paint(shape, rng)
@@ -35,8 +31,7 @@ def car(seed: int) -> trimesh.Trimesh:
         vertices=triangles.reshape(-1, 3),
         faces=np.arange(3 * len(triangles)).reshape(-1, 3),
         visual=TextureVisuals(
-            uv=uv.reshape(-1, 2),
-            material=PBRMaterial(baseColorTexture=atlas, metallicFactor=0.0, roughnessFactor=1.0),
+            uv=uv.reshape(-1, 2), material=PBRMaterial(baseColorTexture=atlas, metallicFactor=0.0, roughnessFactor=1.0)
         ),
         process=False,
     )

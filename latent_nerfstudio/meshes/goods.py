@@ -1,8 +1,6 @@
-"""A family of things that an inventory may hold: bottles, mugs, tins, packages, vases, chairs and lamps.
-
-`thing(seed)` is all that other rooms need. Lengths are of no unit, z is up, and everything stands on z = 0. Solids of
-revolution are profiles of (radius, height) points, from the bottom up on the outside.
-"""
+"""A family of things that an inventory may hold: bottles, mugs, tins, packages, vases, chairs and lamps. `thing(seed)`
+is all that other rooms need. Lengths are of no unit, z is up, and everything stands on z = 0. Solids of revolution are
+profiles of (radius, height) points, from the bottom up on the outside."""
 
 from collections.abc import Callable
 

@@ -16,7 +16,7 @@ from latent_nerfstudio.meshes.cars import car
 from latent_nerfstudio.meshes.goods import kind_of, thing
 from latent_nerfstudio.meshes.raycast import import_embree
 from latent_nerfstudio.meshes.scene_writer import SCENE_FILES, ViewOptions, write_scene
-from latent_nerfstudio.meshes.surface import Surface, UpAxis, load_surface, surface_of
+from latent_nerfstudio.meshes.surface import UpAxis, load_surface, surface_of
 from latent_nerfstudio.names import check_names, name_key
 
 MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off")
@@ -77,10 +77,9 @@ def scene_seed(family: int, index: int) -> int:
 
 
 def find_meshes(folder: Path) -> dict[str, Path]:
-    """Mesh files in a folder and below (or one file), by the names that their scenes will have.
-
-    A scene is named after its file; files of the same name get their folders' names in front, and their format behind
-    if that is all that differs."""
+    """Mesh files in a folder and below (or one file), by the names that their scenes will have: the files' own, with
+    their folders' names in front where files are called the same, and their format behind if that is all that
+    differs."""
     if not folder.exists():
         raise FileNotFoundError(problem(folder, "a folder of meshes", "nothing there", "check the path"))
     candidates = [folder] if folder.is_file() else sorted(folder.rglob("*"))
@@ -114,17 +113,15 @@ def scene_names(paths: list[Path]) -> list[str]:
     return [shortest(index) for index in range(len(paths))]
 
 
-def surface_for(job: SceneJob) -> Surface:
-    """What a job's views show."""
-    if job.mesh is not None:
-        return load_surface(job.mesh)
-    return surface_of(car(job.options.seed)) if job.kind == "car" else thing(job.options.seed)
-
-
 def failure_of(job: SceneJob, on_view: Callable[[], object] | None = None) -> str:
     """Makes one scene; what is wrong with its mesh if that cannot be rendered, else nothing."""
+    seed = job.options.seed
     try:
-        write_scene(surface_for(job), job.folder, job.options, on_view, job.up_axis)
+        if job.mesh is not None:
+            surface = load_surface(job.mesh)
+        else:
+            surface = surface_of(car(seed)) if job.kind == "car" else thing(seed)
+        write_scene(surface, job.folder, job.options, on_view, job.up_axis)
     except (ValueError, FileNotFoundError, MemoryError) as error:
         text = str(error) or type(error).__name__
         return text if text.startswith(str(job.mesh)) else f"{job.mesh}: {text}"

@@ -5,10 +5,9 @@ from jaxtyping import Float
 
 
 def superellipse(per_side: int, exponent: float) -> Float[np.ndarray, "points 2"]:
-    """Outline |a|^p + |b|^p = 1, counter-clockwise from (1, -1)'s corner, `4 * per_side` points.
-
-    Sampled evenly on the square and projected inwards, so flat sides and round corners both get points; point k lies
-    on square side k // per_side: right, top, left, bottom."""
+    """Outline |a|^p + |b|^p = 1, counter-clockwise from (1, -1)'s corner, `4 * per_side` points: sampled evenly on the
+    square and projected inwards, so flat sides and round corners both get points; point k lies on square side k //
+    per_side: right, top, left, bottom."""
     step = np.linspace(-1.0, 1.0, per_side, endpoint=False)
     one = np.ones(per_side)
     sides = [np.stack(pair, -1) for pair in ((one, step), (-step, one), (-one, -step), (step, -one))]
@@ -38,10 +37,9 @@ def dome_profile(side_steps: int, top_steps: int, exponent: float) -> Float[np.n
 
 
 def sweep(rows: Float[np.ndarray, "rows columns 3"]) -> Float[np.ndarray, "faces 3 3"]:
-    """Triangles between rings of vertices, one ring a row.
-
-    Quad (i, j) gives the triangles 2 * (i * columns + j) and the one after; seen from outside they turn
-    counter-clockwise when (row direction) x (column direction) points inwards."""
+    """Triangles between rings of vertices, one ring a row. Quad (i, j) gives the triangles 2 * (i * columns + j) and
+    the one after; seen from outside they turn counter-clockwise when (row direction) x (column direction) points
+    inwards."""
     following = np.roll(rows, -1, axis=1)
     a, b, c, d = rows[:-1], following[:-1], rows[1:], following[1:]
     return np.stack([a, b, d, a, d, c], axis=2).reshape(-1, 3, 3)

@@ -37,7 +37,6 @@ class MeshError(ValueError):
 
 class CheckedResolver(FilePathResolver):
     """Reads what a mesh file names: materials, textures, buffers. Regular files beside it or below, of bounded size.
-
     trimesh goes on without what it cannot have; `failures` says what that was."""
 
     def __init__(self, source: str):

@@ -1,7 +1,5 @@
-"""Renders a surface by casting rays: Lambertian, antialiased, with straight alpha.
-
-The light is fixed to the object and has no highlights, so a point of the surface has one colour in all views.
-"""
+"""Renders a surface by casting rays: Lambertian, antialiased, with straight alpha. The light is fixed to the object and
+has no highlights, so a point of the surface has one colour in all views."""
 
 from dataclasses import dataclass
 
@@ -153,23 +151,17 @@ class Raycaster:
         multiplied by it), alpha the mean of theirs."""
         image = np.zeros((camera.height, camera.width, 4), np.uint8)
         top, bottom, left, right = visible_box(self.corners, pose, camera)
-        rows = max(1, RAYS_AT_ONCE // max(1, (right - left) * self.samples_per_axis**2))
+        n = self.samples_per_axis
+        rows = max(1, RAYS_AT_ONCE // max(1, (right - left) * n**2))
         for start in range(top, bottom, rows):
             stop = min(start + rows, bottom)
-            image[start:stop, left:right] = self._render_box(pose, camera, (start, stop, left, right))
+            directions = ray_directions(camera, (start, stop, left, right), n) @ pose[:3, :3].T.astype(np.float32)
+            origins = np.broadcast_to(pose[:3, 3].astype(np.float32), directions.shape)
+            total = self.seen(origins, directions).reshape(stop - start, n, right - left, n, 4).sum((1, 3))
+            rgb = total[..., :3] / np.maximum(total[..., 3:], 1e-6)
+            rgba = np.concatenate([rgb, total[..., 3:] / n**2], -1)
+            image[start:stop, left:right] = np.round(255.0 * rgba).astype(np.uint8)
         return image
-
-    def _render_box(
-        self, pose: Float[np.ndarray, "4 4"], camera: PinholeCamera, box: tuple[int, int, int, int]
-    ) -> UInt8[np.ndarray, "height width 4"]:
-        """Renders the pixels of rows top to bottom and columns left to right."""
-        top, bottom, left, right = box
-        n = self.samples_per_axis
-        directions = ray_directions(camera, box, n) @ pose[:3, :3].T.astype(np.float32)
-        origins = np.broadcast_to(pose[:3, 3].astype(np.float32), directions.shape)
-        total = self.seen(origins, directions).reshape(bottom - top, n, right - left, n, 4).sum((1, 3))
-        rgb = total[..., :3] / np.maximum(total[..., 3:], 1e-6)
-        return np.round(255.0 * np.concatenate([rgb, total[..., 3:] / n**2], -1)).astype(np.uint8)
 
 
 def ray_directions(

@@ -186,9 +186,8 @@ def cutoff_of(visual: Any) -> float:
 
 
 def corner_colours(mesh: trimesh.Trimesh, has_texture: bool, is_linear: bool = False) -> Float[np.ndarray, "faces 3 4"]:
-    """sRGB and alpha in [0, 1] of each corner, from vertex colours, face colours or the plain colour of a material.
-
-    A factor over a texture multiplies its sRGB values by its own, which is right for light of a pure power."""
+    """sRGB and alpha in [0, 1] of each corner, from vertex colours, face colours or the plain colour of a material. A
+    factor over a texture multiplies its sRGB values by its own, which is right for light of a pure power."""
     faces = np.asarray(mesh.faces)
     visual: Any = mesh.visual  # its class says which attributes there are; `kind` says it at run time
     if visual.kind == "face":
@@ -244,9 +243,8 @@ def area_vectors(triangles: Float[np.ndarray, "faces 3 3"]) -> Float[np.ndarray,
 def corner_normals(
     triangles: Float[np.ndarray, "faces 3 3"], shading: Shading = "smooth"
 ) -> Float[np.ndarray, "faces 3 3"]:
-    """Unit normal of each corner: of its face, or averaged with neighbours that bend by less than `CREASE`.
-
-    Neighbours are found by position, so seams of textures do not show; sharp edges stay sharp."""
+    """Unit normal of each corner: of its face, or averaged with neighbours that bend by less than `CREASE`. These are
+    found by position, so seams of textures do not show; sharp edges stay sharp."""
     weighted = area_vectors(triangles)
     unit = weighted / np.linalg.norm(weighted, axis=-1, keepdims=True)
     if shading == "flat":
@@ -273,10 +271,8 @@ def same_place(points: Float[np.ndarray, "points 3"]) -> Int[np.ndarray, "points
 
 
 def shrink_textures(surface: Surface, samples_per_unit: float) -> Surface:
-    """Averages textures down so that a texel is about as wide as the distance of the rays, against shimmer.
-
-    The factor depends on the texture and on `samples_per_unit`, rays per unit of length on the surface, never on the
-    view, so that views stay consistent."""
+    """Averages textures down so that a texel is about as wide as the distance of the rays (`samples_per_unit` of length
+    on the surface), against shimmer; never by the view, so that views stay consistent."""
     textures = []
     for index, image in enumerate(surface.textures):
         chosen = surface.texture == index

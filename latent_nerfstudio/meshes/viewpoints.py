@@ -16,7 +16,6 @@ MAX_ELEVATION = 75.0
 
 def hemisphere(views: int, seed: int, radius: float = RADIUS) -> Float[np.ndarray, "views 4 4"]:
     """OpenGL camera-to-world matrices of one camera or more that cover the upper hemisphere evenly, world z up.
-
     Positions follow a low-discrepancy sequence (R2, the two-dimensional golden ratio) shifted by the seed (>= 0),
     uniform in area, so any first part of them, and every tenth of them, covers the hemisphere as well."""
     shift = np.random.default_rng([seed, 0x51E5]).random(2)
@@ -57,10 +56,9 @@ def frame_of(up: Union[Sequence[float], np.ndarray]) -> tuple[np.ndarray, np.nda
 
 
 def framing_radius(points: Float[np.ndarray, "points 3"], views: int, seed: int) -> float:
-    """Distance of the cameras of `hemisphere` from which none of them cuts a point off; at least `RADIUS`.
-
-    A point (x, y, z) in the frame of a camera that looks along -z at the origin, from which it is r away, is within a
-    square picture of half the width w and the focal length f if |x| and |y| <= w / f (r - z)."""
+    """Distance of the cameras of `hemisphere` from which none of them cuts a point off; at least `RADIUS`. A point (x,
+    y, z) in the frame of a camera that looks along -z at the origin, from which it is r away, is within a square
+    picture of half the width w and the focal length f if |x| and |y| <= w / f (r - z)."""
     turned = (points @ pose[:3, :3] for pose in hemisphere(views, seed))  # a view at a time: meshes can be large
     needed = (2 * FOCAL_PER_WIDTH * np.abs(xyz[:, :2]).max(-1) + xyz[:, 2] for xyz in turned)
     return max(RADIUS, *(float(distances.max()) for distances in needed))

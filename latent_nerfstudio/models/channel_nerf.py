@@ -112,11 +112,6 @@ class ChannelNeRF(Model):
         for name in names:
             setattr(self, name, ChannelRenderer())
 
-    @property
-    def contracts(self) -> bool:
-        """Whether the whole space is contracted, so that rays do not end at the scene box."""
-        return not getattr(self.config, "disable_scene_contraction", True)
-
     def forward(self, ray_bundle: RayBundle) -> Dict[str, Any]:  # type: ignore[override]
         """The host's outputs, with its pictures as `latent`; `depth` and `pictures` [rays, k] of all rays, the others
         of those that meet the box."""
@@ -127,7 +122,8 @@ class ChannelNeRF(Model):
 
     def clip(self, ray_bundle: RayBundle) -> Tuple[RayBundle, Optional[Int[Tensor, "hits"]]]:
         """See `clip_rays`; the bounds are the box and what a crop leaves of it."""
-        box = None if self.contracts else self.box
+        is_contracted = not getattr(self.config, "disable_scene_contraction", True)
+        box = None if is_contracted else self.box
         if self.render_aabb is not None and not self.training:
             crop = self.render_aabb.aabb.to(self.box)
             box = crop if box is None else cropped_box(box, crop)

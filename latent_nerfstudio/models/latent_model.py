@@ -340,14 +340,13 @@ class LatentModel(Model):
         trained as well, the run's autoencoder made the latents."""
         if self.latent_space.is_identity:
             return photo
-        autoencoder = self.latent_space.autoencoder if self.latent_space.trains_encoder else self._as_it_came()
+        autoencoder = self.latent_space.autoencoder
+        if not self.latent_space.trains_encoder:
+            if not self._autoencoder_as_it_came:
+                self._autoencoder_as_it_came.append(self.autoencoder_config.setup().to(self.device))
+            autoencoder = self._autoencoder_as_it_came[0]
         height, width = photo.shape[:2]
         return autoencoder.decode(autoencoder.encode(photo[None]))[0, :height, :width].clamp(0, 1)
-
-    def _as_it_came(self) -> Autoencoder:
-        if not self._autoencoder_as_it_came:
-            self._autoencoder_as_it_came.append(self.autoencoder_config.setup().to(self.device))
-        return self._autoencoder_as_it_came[0]
 
     def scene_bytes(self) -> int:
         """Bytes that one more scene takes, in float32: of NeRFs that share nothing among scenes, all."""

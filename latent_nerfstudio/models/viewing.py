@@ -221,7 +221,9 @@ class ScenePanel(ViewerElement, ViewerControl):
         self, client: Any, error: Exception, size: Tuple[int, int], device: Union[str, torch.device] = "cpu"
     ) -> Dict[str, Tensor]:
         """What is shown of a frame that has failed, of a height and width; an interrupt ends the frame."""
-        if is_interrupt(error):
+        from nerfstudio.viewer_legacy.server.viewer_utils import IOChangeException
+
+        if isinstance(error, IOChangeException):  # the camera has moved on
             raise error
         self.report(client, error)
         return error_pictures(size, str(error) or type(error).__name__, self.photos is not None, device)
@@ -276,13 +278,6 @@ def met_depth(
     """Depth of what is met; elsewhere the farthest of it, instead of the far end of the box with its steps."""
     met = accumulation > SOLID
     return torch.where(met, depth, depth[met].max()) if bool(met.any()) else depth
-
-
-def is_interrupt(error: Exception) -> bool:
-    """Whether the viewer has ended a frame because the camera has moved on."""
-    from nerfstudio.viewer_legacy.server.viewer_utils import IOChangeException
-
-    return isinstance(error, IOChangeException)
 
 
 def middle(picture: Float[Tensor, "rows columns 3"], width: int) -> Float[Tensor, "rows width 3"]:

@@ -102,11 +102,6 @@ class IGAEPipeline(LatentPipeline):
                 do = f"add {what} or lower --pipeline.datamanager.{flag.replace('_', '-')}"
                 raise ValueError(problem(flag, f"at most the {have[what]} training {what} of the data", wanted, do))
 
-    def picture_size(self) -> List[int]:
-        """Height and width of the largest training picture."""
-        cameras = self.datamanager.train_dataset.cameras
-        return [int(cameras.height.max()), int(cameras.width.max())]
-
     @property
     def second_stage_start(self) -> Optional[int]:
         """First step of joint training."""
@@ -131,9 +126,10 @@ class IGAEPipeline(LatentPipeline):
 
     def prepare_real_images(self) -> None:
         """Finds the real images, once; a run that is only opened for evaluation needs neither them nor LPIPS."""
-        config = self.config
+        config, cameras = self.config, self.datamanager.train_dataset.cameras
         if config.real_images is not None and self.real_images is None:
-            self.real_images = RealImages(config.real_images, *self.picture_size(), seed=self.datamanager.seed)
+            largest = int(cameras.height.max()), int(cameras.width.max())
+            self.real_images = RealImages(config.real_images, *largest, seed=self.datamanager.seed)
             self.lpips = LpipsLoss() if config.real_lpips_weight > 0 else None
 
     def load_pipeline(self, loaded_state: Dict[str, Any], step: int) -> None:
@@ -180,17 +176,13 @@ class IGAEPipeline(LatentPipeline):
         errors = self.errors(batch, encoded, rendered, self.real_batch(step))
         losses = {name: getattr(self.config, f"{name}_weight") * error for name, error in errors.items()}
         if self.config.update_scenes:
-            losses.update(self.scene_regularizers(outputs))
+            regularizers = self.latent_model.get_regularization_dict(outputs)  # in the same ratio to L_latent as before
+            losses.update({name: self.config.latent_loss_weight * value for name, value in regularizers.items()})
         with torch.no_grad():
             residual = latent_loss(encoded, rendered) / encoded.var()
             psnr = -10 * errors["rgb_loss"].log10()
         outputs.update(compared=(rendered, encoded), metadata=cameras.metadata, scenes=batch["scenes"])
         return outputs, losses, {"psnr": psnr, "residual": residual, "latent_std": self.space.normalizer.std.min()}
-
-    def scene_regularizers(self, outputs: Dict[str, Any]) -> Dict[str, Tensor]:
-        """Those of latent supervision, where L_latent weighs 1: they keep their ratio to it."""
-        regularizers = self.latent_model.get_regularization_dict(outputs)
-        return {name: self.config.latent_loss_weight * value for name, value in regularizers.items()}
 
     @torch.no_grad()
     def refresh(self, step: int) -> None:

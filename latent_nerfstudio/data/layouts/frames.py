@@ -101,13 +101,6 @@ def opencv_to_opengl(camera_to_worlds: Float[np.ndarray, "views 3 4"]) -> Float[
     return camera_to_worlds * np.array([1.0, -1.0, -1.0, 1.0])
 
 
-def held_out_split(count: int, eval_interval: int) -> Mapping[str, tuple[int, ...]]:
-    """Views 0, n, 2n, ... of two or more for val and test alike, the others for train; the same on each machine."""
-    evaluation = tuple(range(0, count, eval_interval))
-    train = tuple(index for index in range(count) if index % eval_interval)
-    return {"train": train, "val": evaluation, "test": evaluation}
-
-
 def complete_splits(
     given: Mapping[str, Sequence[int]], count: int, eval_interval: int
 ) -> Mapping[str, tuple[int, ...]]:
@@ -123,9 +116,9 @@ def complete_splits(
         evaluation = tuple(sorted(set(range(count)) - set(splits["train"])))
         splits["val"] = evaluation
     if not evaluation:
-        chosen = splits.get("train", tuple(range(count)))
-        held_out = held_out_split(len(chosen), eval_interval)
-        return {name: tuple(chosen[i] for i in indices) for name, indices in held_out.items()}
+        every = splits.get("train", tuple(range(count)))
+        train = tuple(view for place, view in enumerate(every) if place % eval_interval)
+        return {"train": train, "val": every[::eval_interval], "test": every[::eval_interval]}
     train = splits.get("train", tuple(sorted(set(range(count)) - set(evaluation))))
     val = splits.get("val", splits.get("test", ()))
     return {"train": train, "val": val, "test": splits.get("test", val)}
