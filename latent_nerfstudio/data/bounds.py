@@ -105,8 +105,7 @@ def silhouette_bounds(
     Outside the image, only a silhouette that stays off the image's border judges it, and a quarter of the views has to
     judge a cell that stays: else close-ups would keep the space that none of them shows.
 
-    Masks are true where the scene is, one a view, of any size; poses are OpenGL's; intrinsics are in pixels of the
-    masks."""
+    Masks are true where the scene is, one a view, of any size; poses are OpenGL's; intrinsics are in their pixels."""
     views = [
         _silhouette_view(mask, pose, tuple(intrinsics))
         for mask, pose, intrinsics in zip(masks, camera_to_worlds, np.stack([fx, fy, cx, cy], axis=1), strict=True)

@@ -72,8 +72,7 @@ class ObjectPixels:
 def draw_crops(
     objects: Sequence[Int[Tensor, "_"]], size: Tuple[int, int], side: int, generator: torch.Generator
 ) -> Int[Tensor, "n 2"]:
-    """Top left corners of crops, each around a random one of a picture's `objects` (see `ObjectPixels`) and moved into
-    the picture."""
+    """Top left corners of crops in pictures, each around a random one of a picture's `objects` (see `ObjectPixels`)."""
     drawn = torch.stack([places[torch.randint(len(places), (), generator=generator)] for places in objects])
     centres = torch.stack([drawn // size[1], drawn % size[1]], dim=1)
     last = torch.tensor([max(0, extent - side) for extent in size])

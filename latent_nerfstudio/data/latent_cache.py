@@ -1,8 +1,7 @@
 """Latents of the training images: encoded once, kept in half precision, in memory or on disk.
 
 On disk, one safetensors file a scene, named by the hash of its pictures, in a folder named by the autoencoder's hash:
-latents are found again whatever the pictures' folder is called, and never those of another autoencoder or of changed
-pictures."""
+they are found again whatever the pictures' folder is called, and never those of others."""
 
 import hashlib
 import os

@@ -296,8 +296,7 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
 
     def next_train(self, step: int) -> Tuple[RayBundle, Dict[str, Tensor]]:  # type: ignore[override]
         """Rays of random latent pixels of many pictures and scenes, and a batch with `raw_latent` [n, C], `position`
-        [n, 4]: row, column, and the latent picture's height and width, and `scenes`: those of the rays, rising, on the
-        host."""
+        [n, 4]: row, column, and the latent picture's height and width, and `scenes`: theirs, rising, on the host."""
         if self.table is None:
             expected = "prepare(latent_space) before the first batch"
             raise RuntimeError(problem("datamanager", expected, "none", "call it once"))
@@ -327,8 +326,7 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
     def next_train_images(self, step: int, crop: Optional[int] = None) -> Tuple[Cameras, Dict[str, Any]]:
         """Cameras of pictures of one size (not of their latents), or of parts with `crop` as the longest side, each
         around a random place of the object; and a batch of `image` [n, H, W, 3] in [0, 1], `scenes`: theirs, rising, on
-        the host, and, where there are masks, `mask` [n, H, W, 1]. Whole pictures have `indices` [n], for
-        `raw_latents`."""
+        the host, and, where there are masks, `mask` [n, H, W, 1]. Of whole pictures `indices` [n]."""
         generator = self.generator_at(step)
         indices = self._draw_pictures(generator)
         places = torch.tensor(indices)

@@ -29,8 +29,7 @@ FORWARD = 0.1
 
 
 class NearestPhotos:
-    """Reads photos of a dataset when they are asked for, and nothing before; those with an alpha channel over a
-    background."""
+    """Reads photos of a dataset when they are asked for; those with an alpha channel over a background."""
 
     def __init__(self, dataset: InputDataset, background: Float[Tensor, "3"]) -> None:
         self.dataset = dataset

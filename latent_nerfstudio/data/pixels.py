@@ -79,8 +79,7 @@ def restricted(
     table: PixelTable, flags: Bool[Tensor, "pixels"], names: Sequence[str], folder: Optional[Path] = None
 ) -> PixelTable:
     """A table that is drawn from where `flags` (which pixels' rays meet the box of their scene) and its masks allow it;
-    refuses scenes, by their `names`, of which nothing would be left. A temporary file in `folder` keeps what is drawn,
-    None for memory."""
+    refuses scenes, by their `names`, of which nothing would be left. For `folder` see `pixel_table`."""
     both = flags
     if table.valid is not None:
         both = torch.zeros_like(flags)
@@ -140,8 +139,7 @@ def draw_scenes(
 
 
 def draw_pictures(sizes: Int[Tensor, "pictures 2"], count: int, generator: torch.Generator) -> List[int]:
-    """Random distinct pictures of one size, fewer than `count` if it has no more; a size is drawn as often as it has
-    pictures."""
+    """Random distinct pictures of one size, `count` or all that it has; a size is drawn as often as it has pictures."""
     first = int(torch.randint(len(sizes), (), generator=generator))
     alike = (sizes == sizes[first]).all(dim=1).nonzero()[:, 0]
     return alike[torch.randperm(len(alike), generator=generator)[:count]].tolist()

@@ -219,8 +219,7 @@ def holds_photos(folder: Path) -> bool:
 
 
 def select_scenes(folders: Sequence[Path], names: Sequence[str], where: Path) -> list[Path]:
-    """Selects scene folders by name, all where none are named, in the order of `folders`; two of one name to some file
-    systems are refused."""
+    """Those of scene folders that are named, or all; refuses two of one name to some file systems."""
     known, taken = [scene_name(folder) for folder in folders], {}
     for name in known:
         take_name(name, taken, where)

@@ -77,8 +77,7 @@ def folder_stamp(folder: Path) -> str:
 
 
 def lies_within(frames: SceneFrames, folder: Path) -> bool:
-    """Whether all files of a scene lie below its folder, where `folder_stamp` sees them; a linked folder of pictures
-    does not."""
+    """Whether all files of a scene lie below its folder, and not behind links, where `folder_stamp` sees them."""
     root = os.path.realpath(folder)
     places = {os.path.realpath(os.path.dirname(path)) for path in files_of(frames)}
     return all(place == root or place.startswith(root + os.sep) for place in places)

@@ -32,8 +32,7 @@ GRADIENTS = "gradients"
 @contextmanager
 def publishing(folder: Path, only_latest: bool) -> Iterator[Path]:
     """A folder to write checkpoints into, which are renamed into another one when the block ends without an error; a
-    name is given to what is on the disk. The older ones are removed only after that, or stay for good unless
-    `only_latest`."""
+    name is given to what is on the disk. Older ones go only after that, if `only_latest`."""
     folder.mkdir(parents=True, exist_ok=True)
     folder = folder.resolve()  # a link may lead to another disk, to which nothing can be renamed
     with unfinished_folder(folder.parent) as writing:

@@ -10,8 +10,7 @@ from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
 
 
 def missing(folder: Path, steps: int, wanted: Collection[str]) -> Set[str]:
-    """What of `wanted` (`SUMMARY`, `SHEET`, `BUNDLE`) is not there, or is damaged, or was left by a run of other
-    steps."""
+    """What of `wanted` (`SUMMARY`, `SHEET`, `BUNDLE`) is not there, damaged, or of a run of other steps."""
     is_summed_up = known(lambda: read_summary(folder / SUMMARY)["steps"]) == steps
     of_bundle = known(lambda: read_shared_bundle(str(folder.resolve())).step + 1) if BUNDLE in wanted else None
     is_there = {

@@ -40,8 +40,7 @@ class Clock:
 
 
 class Progress:
-    """Prints a line at the beginning of a stage, every few seconds, and at the end of a process's steps from `start`
-    on."""
+    """Prints a line at the beginning of a stage, every few seconds, and at the end of the steps."""
 
     def __init__(self, clock: Clock, start: int, end: int):
         self.clock, self.start, self.end = clock, start, end

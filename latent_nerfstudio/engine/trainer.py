@@ -109,8 +109,7 @@ class LatentTrainer(Trainer):
     end, by a run that was killed before it when it goes on in its folder.
 
     All that is random in a step follows from seed and step, so that a resumed run is the run that was not stopped. A
-    signal ends a run after its step, with a checkpoint; these are written whole and verified before they are loaded
-    (docs/safety.md)."""
+    signal ends a run after its step, with a checkpoint; see docs/safety.md."""
 
     obeys_signals = True
     config: LatentTrainerConfig
@@ -251,8 +250,7 @@ class LatentTrainer(Trainer):
 
     def save_checkpoint(self, step: int) -> None:
         """Nerfstudio's checkpoint and gradients that accumulate, in one piece, and the shared bundle if asked for. The
-        one before stays where a parameter is not finite, or there is no room; one that was loaded is not written
-        again."""
+        one before stays where a parameter is not finite, or there is no room; a loaded one is not written again."""
         check_finite(dict(self.pipeline.named_parameters()), step, "parameter")
         seconds = self.clock.seconds()
         gradients = self._accumulating(step)

@@ -52,8 +52,7 @@ class Placement:
     shift: Corner = (0.0, 0.0, 0.0)
     """Where the scene's origin lies in the box."""
     box: Optional[Tuple[Corner, Corner]] = None
-    """Lower and upper corner of what the scene fills, in its own units; its rays end there. None: all of the bundle's
-    box."""
+    """Corners of what the scene fills, in its own units, where its rays end. None: all of the bundle's box."""
 
     @property
     def is_identity(self) -> bool:
@@ -83,8 +82,7 @@ class Placement:
 
 
 def placement_from(fact: Any, where: str) -> Placement:
-    """The placement of JSON values; refuses other entries than `scale`, `shift` and perhaps `box`, or numbers that no
-    scene has."""
+    """The placement of JSON values; refuses what is no `scale`, `shift` and perhaps `box` of a scene."""
     values: Dict[str, Any] = {"scale": None, "shift": None}
     if isinstance(fact, dict) and set(fact) - {"box"} == set(values):
         values = fact

@@ -52,8 +52,7 @@ def view_planes(
     weights: Optional[Float[Tensor, "scenes bases"]],
 ) -> Float[Tensor, "1 planes features rows cols"]:
     """The composed planes of a view, of the micro planes and weights of `view.scenes`, one row each, and the base
-    planes; any of them may be None. Macro planes are linear in the scene weights, so that a blend of weights is the
-    blend of macro planes."""
+    planes; any of them may be None. A blend of weights is the blend of macro planes, which are linear in them."""
     if micro is not None:
         shown = view.parts in ("all", "micro")
         micro = blend(micro, view.share) if shown else torch.zeros_like(micro[:1])

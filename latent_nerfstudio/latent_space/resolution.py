@@ -61,14 +61,12 @@ def around_sphere(
     latents: Float[Tensor, "latent_height latent_width channels"], margin: int
 ) -> Float[Tensor, "padded_height padded_width channels"]:
     """A panorama (latitude from top to bottom, an even number of columns) with so many rows and columns of what lies
-    beyond its borders: the other side, and beyond a pole the half turned away. They are at most as many as there
-    are."""
+    beyond its borders: the other side, and beyond a pole the half turned away. At most as many as there are."""
     beyond = latents.flip(0).roll(latents.shape[1] // 2, dims=1)
     rows = torch.cat([beyond[len(beyond) - margin :], latents, beyond[:margin]])
     return torch.cat([rows[:, rows.shape[1] - margin :], rows, rows[:, :margin]], dim=1)
 
 
 def mask_of_latent(mask: Shaped[Tensor, "*n height width"], factor: int) -> Bool[Tensor, "*n h w"]:
-    """True where all image pixels under a latent pixel are true, of one mask or several; those that padding adds count
-    as true."""
+    """True where all image pixels under a latent pixel are, of one mask or several; padding counts as true."""
     return F.max_pool2d((mask == 0).float()[None], factor, ceil_mode=True)[0] == 0

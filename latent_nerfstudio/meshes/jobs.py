@@ -78,8 +78,7 @@ def scene_seed(family: int, index: int) -> int:
 
 def find_meshes(folder: Path) -> dict[str, Path]:
     """Mesh files in a folder and below (or one file), by the names that their scenes will have: the files' own, with
-    their folders' names in front where files are called the same, and their format behind if that is all that
-    differs."""
+    folders in front where files are called the same, and the format behind if all else is alike."""
     if not folder.exists():
         raise FileNotFoundError(problem(folder, "a folder of meshes", "nothing there", "check the path"))
     candidates = [folder] if folder.is_file() else sorted(folder.rglob("*"))

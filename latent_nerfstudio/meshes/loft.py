@@ -38,8 +38,7 @@ def dome_profile(side_steps: int, top_steps: int, exponent: float) -> Float[np.n
 
 def sweep(rows: Float[np.ndarray, "rows columns 3"]) -> Float[np.ndarray, "faces 3 3"]:
     """Triangles between rings of vertices, one ring a row. Quad (i, j) gives the triangles 2 * (i * columns + j) and
-    the one after; seen from outside they turn counter-clockwise when (row direction) x (column direction) points
-    inwards."""
+    the one after; they face outwards when (row direction) x (column direction) points inwards."""
     following = np.roll(rows, -1, axis=1)
     a, b, c, d = rows[:-1], following[:-1], rows[1:], following[1:]
     return np.stack([a, b, d, a, d, c], axis=2).reshape(-1, 3, 3)

@@ -85,8 +85,7 @@ class Surface:
 def unit_box_map(
     triangles: Float[np.ndarray, "faces 3 3"], up_axis: UpAxis = "z"
 ) -> tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3"], float]:
-    """The turn, the shift and the longest side that map triangles of any unit into [-0.5, 0.5]^3, centred and z up:
-    (turn x + shift) / size."""
+    """Turn, shift and size that map triangles into [-0.5, 0.5]^3, centred and z up: (turn x + shift) / size."""
     # y up keeps x, and what looked along z then looks along -y
     turn = np.eye(3) if up_axis == "z" else np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
     turned = (triangles @ turn.T).reshape(-1, 3)

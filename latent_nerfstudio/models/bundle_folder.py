@@ -95,8 +95,7 @@ def hash_folder(folder: Path, settings: Dict[str, Any], leave_out: Sequence[str]
 
 
 def stored_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of a safetensors file by name; of a large one, one at a time, for each of which safetensors 0.8
-    leaves two numbers behind for ever."""
+    """The tensors of a safetensors file by name; of a large one, one at a time, which leaks in safetensors 0.8."""
     from safetensors import safe_open
     from safetensors.torch import load
 

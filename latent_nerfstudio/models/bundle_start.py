@@ -39,9 +39,8 @@ def autoencoder_for(bundle: SharedBundle, wanted: AutoencoderConfig) -> Autoenco
 
 @torch.no_grad()
 def start_latent_space(space: LatentSpace, bundle: SharedBundle) -> None:
-    """Gives a fresh latent space the bundle's numbers, so that the data fit none. The background is encoded where the
-    bundle has none that fits: one small picture, and a run that is only opened for evaluation reads it from its
-    checkpoint."""
+    """Gives a fresh latent space the bundle's numbers, so that the data fit none. The background is encoded, one small
+    picture, where the bundle has none that fits; checkpoints hold it."""
     same_encoder = check_autoencoder(space, bundle)
     for name, target in latent_space_tensors(space).items():
         if not (space.is_identity and name == "background"):  # which is the data's colour, without any encoding

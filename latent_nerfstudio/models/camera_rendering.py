@@ -138,8 +138,7 @@ class CameraRenderer:
     ) -> Dict[str, Tensor]:
         """Pictures of n cameras of one size and kind in one batch, each of a scene or a view; one camera serves all. By
         default they show the scene of their metadata, or the current one. `rgb`, `latent` [n, H, W, 3] in [0, 1];
-        `depth`, `accumulation` [n, H, W, 1]; and, where they are asked for, `latent_channels` [n, h, w, C], the
-        normalised latents."""
+        `depth`, `accumulation` [n, H, W, 1]; if asked for, `latent_channels` [n, h, w, C], normalised."""
         cameras, views = (cameras.reshape((-1,)), ()) if scenes is None else in_views(cameras, scenes)
         height, width = size_of(cameras)
         rows, columns = self.rendered_size(cameras[:1])
@@ -175,8 +174,7 @@ class CameraRenderer:
     def decode_pictures(
         self, latents: Float[Tensor, "n h w channels"], camera: Cameras
     ) -> Float[Tensor, "n height width 3"]:
-        """The pictures of latents of cameras like the given one, in [0, 1]; panoramas are decoded with what lies beyond
-        their borders."""
+        """Pictures in [0, 1] of latents of such cameras; panoramas are decoded with what lies beyond their borders."""
         height, width = size_of(camera)
         if not self.is_latent_panorama(camera):
             return self.decode(latents, height, width)

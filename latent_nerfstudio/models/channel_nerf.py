@@ -91,8 +91,7 @@ class ChannelNeRF(Model):
         keep_clocks(self)
 
     def widen_heads(self, num_channels: int, value_range: Range) -> None:
-        """Widens what gives colours; to be overridden for heads that are not Nerfstudio's. A TypeError where no head is
-        known."""
+        """Widens what gives colours; to be overridden for heads that are not Nerfstudio's, which are refused here."""
         heads = color_heads(self)
         if not heads:
             expected = "a colour head, which is an RGBFieldHead or an MLP with three outputs and a sigmoid"
@@ -102,8 +101,7 @@ class ChannelNeRF(Model):
             widen(head, num_channels, value_range)
 
     def replace_renderers(self) -> None:
-        """Replaces RGB compositing; to be overridden for hosts that composite without an RGBRenderer, a TypeError
-        here."""
+        """Replaces RGB compositing; to be overridden for hosts without an RGBRenderer, which are refused here."""
         names = [name for name, module in self.named_children() if isinstance(module, RGBRenderer)]
         if not names:
             do = "composite any number of channels without background and override `replace_renderers`"

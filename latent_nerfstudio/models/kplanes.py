@@ -1,6 +1,5 @@
-"""K-Planes NeRF of one static scene, of any number of channels (Fridovich-Keil et al. 2023), written from the paper on
-Nerfstudio's samplers: proposal networks, which are small K-Planes of their own, find where the samples of the NeRF
-belong (section 3.4; mip-NeRF 360)."""
+"""K-Planes NeRF of one static scene, of any number of channels (Fridovich-Keil et al. 2023), on Nerfstudio's samplers:
+proposal networks, small K-Planes of their own, find where the NeRF's samples belong (section 3.4; mip-NeRF 360)."""
 
 from dataclasses import dataclass, field
 from functools import partial
@@ -126,8 +125,7 @@ class KPlanesModel(BoxedModel):
 
     def get_outputs(self, ray_bundle: RayBundle) -> Dict[str, Any]:
         """`latent` [rays, C], `accumulation` and `depth` [rays, 1], all without background. In training also
-        `weights_list` and `ray_samples_list` of the rays that meet the box, for the regularisers: those of the
-        proposals, then the NeRF's."""
+        `weights_list` and `ray_samples_list`, of proposals and then the NeRF, of rays that meet the box."""
         rays, hit = self.clip(ray_bundle)
         density_fns = [partial(self.proposal_density, network) for network in self.proposals]
         ray_samples, weights_list, samples_list = self.proposal_sampler(rays, density_fns=density_fns)

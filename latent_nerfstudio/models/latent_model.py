@@ -299,8 +299,7 @@ class LatentModel(Model):
         return result if hit is None else torch.zeros_like(result).index_fill(0, hit, True)
 
     def _placed(self, rays: RayBundle, views: Sequence[SceneView] = ()) -> Tuple[RayBundle, Float[Tensor, "*rays 10"]]:
-        """Rays in the units of the NeRF's box, which end at their scene's own, and the placement of each ray's scene or
-        view."""
+        """Rays in the units of the NeRF's box, which end at their scene's own, and the row of each ray's placement."""
         assert self._placement_rows is not None
         index = rays.metadata["scene_index"]
         rows = self._placement_rows = self._placement_rows.to(index.device)
@@ -439,8 +438,7 @@ def _check_encoder_hash(model: Any, state_dict: Dict[str, Any], prefix: str, *_:
 
 
 def _check_enlarge(model: Any, state_dict: Dict[str, Any], prefix: str, *_: Any) -> None:
-    """Refuses latents of pictures that were enlarged more or less often; checkpoints without the note are taken as they
-    are."""
+    """Refuses latents of pictures that were enlarged more or less often; checkpoints without the note are taken."""
     saved = state_dict.pop(f"{prefix}{ENLARGED}", None)
     ours = model.latent_space.autoencoder.enlarge
     if saved is not None and int(saved) != ours:

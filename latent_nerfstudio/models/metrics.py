@@ -46,8 +46,7 @@ class ImageMetrics(nn.Module):
         self._networks: Dict[str, Any] = {}
 
     def forward(self, output: Photo, photo: Photo, kept: Optional[Kept] = None) -> Dict[str, float]:
-        """`psnr`, `ssim`, and `lpips` (or `lpips_squeeze`, `lpips_vgg`) if it can be had; `kept` is true where a pixel
-        counts."""
+        """`psnr`, `ssim`, and `lpips` (or `lpips_squeeze`, `lpips_vgg`) if it can be had; `kept` pixels count."""
         metrics = {"psnr": self.psnr(output, photo, kept), "ssim": self.ssim(output, photo, kept)}
         lpips = self.lpips(output if kept is None else torch.where(kept, output, photo), photo)
         return metrics if lpips is None else {**metrics, lpips_name(): lpips}

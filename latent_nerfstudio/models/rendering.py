@@ -54,8 +54,7 @@ class BoxedModel(Model):
         self.contraction = SceneContraction(order=float("inf")) if self.config.scene_contraction else None
 
     def clip(self, rays: RayBundle) -> Tuple[RayBundle, Optional[Int[Tensor, "hits"]]]:
-        """The rays that meet the scene box, or the part of it that a crop of the viewer or of ns-render leaves; see
-        `clip_rays`."""
+        """The rays that meet the scene box, or what a crop of viewer or ns-render leaves of it; see `clip_rays`."""
         box = None if self.contraction is not None else self.aabb
         if box is not None and self.render_aabb is not None and not self.training:
             box = cropped_box(box, self.render_aabb.aabb.to(box))
@@ -78,8 +77,7 @@ def clip_rays(
     """The rays that meet a box, with near and far set, and their positions; None where all do, as in most of training.
     Without a box rays go from `near` to `far`. Bounds that the bundle brings, those of an oriented crop box, are kept.
 
-    If no ray meets the box, the first one stands in for them with near and far alike, so that later steps need not
-    care; `for_all_rays` leaves it out."""
+    If no ray meets the box, the first stands in for them with near and far alike; `for_all_rays` leaves it out."""
     if box is None:
         nears, fars = (torch.full_like(rays.origins[:, 0], distance) for distance in (near, far))
     else:

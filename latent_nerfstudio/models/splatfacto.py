@@ -66,8 +66,7 @@ class LatentSplatfactoModel(SplatfactoModel):
 
     def populate_modules(self):
         """Gaussians and their densification, without Splatfacto's constructor: its colours are spherical harmonics of
-        three channels, and it builds metric networks. `num_channels`, `value_range` and `num_scenes` come from the
-        owner."""
+        three channels, and it builds metric networks."""
         super(SplatfactoModel, self).populate_modules()
         check_single_scene(self.kwargs)
         self.value_range: Tuple[float, float] = self.kwargs.get("value_range", (0.0, 1.0))
@@ -119,8 +118,7 @@ class LatentSplatfactoModel(SplatfactoModel):
 
     def render_cameras(self, cameras: Cameras, obb_box: Optional[OrientedBox] = None) -> Dict[str, Tensor]:
         """Pictures of perspective cameras of one size, whose pixels are latent pixels: `latent` [n, h, w, C] without
-        background, `accumulation` and `depth` [n, h, w, 1]. Gaussians whose middle lies outside of a crop box are left
-        out."""
+        background, `accumulation` and `depth` [n, h, w, 1]. Gaussians outside of a crop box are left out."""
         host = on_host(cameras)
         height, width = size_of(host)
         check_pinhole(host, "latent-splatfacto", "use latent-nerfacto, whose rays can be anything")

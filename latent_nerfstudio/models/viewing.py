@@ -42,8 +42,7 @@ PHOTO_OUTPUTS = ("photo", "render_and_photo")
 class ScenePanel(ViewerElement, ViewerControl):
     """Elements of the viewer that choose what is shown; one element to Nerfstudio, so that their order is ours. Nothing
     that is chosen here changes a parameter, or a render that is not the viewer's. The scenes of a tri-plane field can
-    be blended and taken apart; pictures have `moving_height` rows at least while the camera moves, see
-    `enlarge_moving`."""
+    be blended and taken apart; for `moving_height` see `enlarge_moving`."""
 
     def __init__(
         self, names: Sequence[str], start: str, field: Optional[TriplaneField] = None, moving_height: int = 0

@@ -73,8 +73,7 @@ class IGAEPipelineConfig(LatentPipelineConfig):
 
 class IGAEPipeline(LatentPipeline):
     """Trains encoder, decoder, planes, scene weights and tiny MLP together (IG-AE; 3Da-AE; Scaled Inverse Graphics).
-    With the identity latent space there is nothing to train jointly: warm-up lasts throughout, which is how base planes
-    are learned in RGB."""
+    With the identity latent space, where base planes are learned in RGB, warm-up lasts throughout."""
 
     config: IGAEPipelineConfig
 
@@ -143,8 +142,7 @@ class IGAEPipeline(LatentPipeline):
 
     @contextmanager
     def as_saved(self, seconds: float) -> Iterator[None]:
-        """With a background that fits the encoder, for whoever opens the checkpoint; training goes on with its own, as
-        if nothing had been saved."""
+        """With a background that fits the encoder, for whoever opens the checkpoint; training goes on with its own."""
         background = self.space.background.clone()
         self.space.encode_background()
         hook = self.register_state_dict_post_hook(lambda module, state, *_: state.update({BACKGROUND: background}))
@@ -187,8 +185,7 @@ class IGAEPipeline(LatentPipeline):
     @torch.no_grad()
     def refresh(self, step: int) -> None:
         """Has normaliser and background follow the encoder, whose latents tend to grow. Its statistic is that of
-        `LatentDataManager.prepare`, so that nothing jumps when joint training begins. Whole pictures, as new scenes
-        will be encoded."""
+        `LatentDataManager.prepare`, of whole pictures, so that nothing jumps at first."""
         batch, factor = self.datamanager.next_train_images(step)[1], self.space.downscale_factor
         image, mask = batch["image"], batch.get("mask")
         with self.autocast():
@@ -213,8 +210,7 @@ class IGAEPipeline(LatentPipeline):
         real: Optional[Float[Tensor, "photos height width 3"]],
     ) -> Dict[str, Tensor]:
         """All losses without their weights: L_latent, L_RGB and L_ae of the scenes' pictures (`image` [n, H, W, 3] of
-        the batch, and maybe `mask`), by the latents of these pictures and of their cameras; and L_ae of real images, if
-        there are some."""
+        the batch, and maybe `mask`), by the latents of these pictures and of their cameras; and L_ae of real images."""
         config, image, mask = self.config, batch["image"], batch.get("mask")
         seen = rendered if config.rgb_loss_trains_scenes else rendered.detach()
         if config.rgb_loss_trains_encoder:

@@ -143,8 +143,7 @@ class LatentPipeline(VanillaPipeline):
         return "latent supervision" if self.config.mixed_supervision is None else "mixed supervision"
 
     def prepare(self) -> None:
-        """Loads and encodes the training pictures, once, and starts the scenes; the trainer calls it before the first
-        step."""
+        """Loads and encodes the training pictures, once, and starts the scenes, before the first step."""
         if self.datamanager.table is None:
             self.datamanager.prepare(self.space, self.model.meets_box)
             self.start()
@@ -394,8 +393,7 @@ def check_config(config: LatentPipelineConfig) -> None:
 
 
 def check_device(config: LatentPipelineConfig, device: Union[str, torch.device]) -> None:
-    """Lets a NeRF that does not run on every device refuse this one, and refuses a GPU that is not there, before
-    anything is loaded."""
+    """Lets a NeRF that needs another device refuse this one, and refuses a GPU that is not there."""
     check = getattr(getattr(config.model, "nerf", None), "check_device", None)
     if check is not None:
         check(device)

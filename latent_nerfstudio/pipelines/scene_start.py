@@ -1,5 +1,4 @@
-"""How new scenes start against a shared bundle: their weights of its base planes, by least squares on their latents,
-and how fast they leave it."""
+"""How new scenes start against a shared bundle: scene weights by least squares on their latents, and learning rates."""
 
 import time
 from typing import Callable, Optional, Tuple
@@ -48,8 +47,7 @@ def start_scenes(
     """Fits the weights of new scenes to a sample of their latents, everything else held; nothing without base planes.
 
     Nothing is drawn from torch's own generator, so that the steps after it see the same rays as without. Each step of
-    Levenberg and Marquardt renders the sample once for every base plane, and once more. Returns the seconds that it
-    took."""
+    Levenberg and Marquardt renders the sample once for every base plane, and once more. Returns the seconds."""
     nerf = model.nerf
     weights = nerf.field.scene_weights if isinstance(nerf, TriplaneModel) else None
     if weights is None or steps < 1 or (leave_out is not None and bool(leave_out.all())):
@@ -89,8 +87,7 @@ def least_squares(
 ) -> Tuple[Float[Tensor, "scenes weights"], Float[Tensor, "2 scenes"]]:
     """Weights with which a render comes close to a target, of many scenes at once (Levenberg 1944, Marquardt 1963), and
     each scene's mean squared error before and after. Derivatives are forward differences: scenes do not see each other,
-    so one render moves a weight of all of them. A step that does not lower a scene's error, or is not finite, is not
-    taken."""
+    so one render moves a weight of all of them. A step that does not lower a scene's error is not taken."""
     weights, damping = start, torch.full_like(start[:, :1], DAMPING)
     residual = render(weights) - target
     first = error = residual.square().mean(dim=1)

@@ -45,8 +45,7 @@ class SceneWatch:
 
     @torch.no_grad()
     def failing(self, outputs: Mapping[str, Any]) -> Int[Tensor, "failing"]:
-        """Scenes whose error is not finite, in rising order, by the outputs of a step, see
-        `LatentPipeline.stage_losses`."""
+        """Scenes whose error is not finite, rising, by a step's outputs (`LatentPipeline.stage_losses`)."""
         render, target = outputs["compared"]
         bad = ~(render - target).flatten(1).isfinite().all(dim=1)
         index = (outputs["metadata"] or {}).get("scene_index", torch.zeros(len(bad), dtype=torch.long))

@@ -21,8 +21,7 @@ class FilesOfFolders:
         return os.path.abspath(os.path.join(self.root, name))
 
     def find(self, name: str, suffixes: Sequence[str] = ()) -> Optional[Path]:
-        """Where a file is: as it is named, or with a suffix behind (not replaced: 'frame.001' has no extension); None
-        if nowhere."""
+        """Where a file is: as it is named, or with a suffix behind ('frame.001' has no extension); None if nowhere."""
         folder, last = os.path.split(os.path.join(self.root, name))
         key = name_key(last)
         there = self._names_in(folder)
