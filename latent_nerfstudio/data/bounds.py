@@ -1,7 +1,6 @@
 """Axis-aligned boxes around scenes: arithmetic of boxes, and a tight box carved from silhouettes.
 
-A box is an array of two corners, the lower one first, in world units.
-"""
+A box is an array of two corners, the lower one first, in world units."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -19,16 +19,10 @@ from latent_nerfstudio.latent_space.latent_space import LatentSpace
 
 @dataclass
 class PixelTable:
-    """Pictures laid one after another, those of a scene side by side.
-
-    Attributes:
-        values: [pixels, C], float16 latents or uint8 colours.
-        heights, widths: sizes of the pictures.
-        starts: first pixel of each picture, and the end: [pictures + 1].
-        scene_starts: first pixel of each scene, and the end: [scenes + 1].
-        valid: pixels that may be drawn, sorted, where masks leave some out; else None.
-        drawn: those of them that are drawn, sorted, see `restricted`; None for all.
-    """
+    """Pictures laid one after another, those of a scene side by side: `values` [pixels, C] are float16 latents or uint8
+    colours, `heights` and `widths` sizes of pictures, `starts` and `scene_starts` the first pixel of each picture and
+    each scene, and the end. `valid` are the pixels that may be drawn, where masks leave some out, and `drawn` those of
+    them that are drawn, see `restricted`; both are sorted, None for all."""
 
     values: Shaped[Tensor, "pixels channels"]
     heights: Int[Tensor, "pictures"]

@@ -1,8 +1,7 @@
 """What nerfstudio finds through the entry point `nerfstudio.dataparser_configs`.
 
 Nerfstudio loads this while it builds the list of its own dataparsers, so nothing here may import datamanagers
-or nerfstudio's method configs.
-"""
+or nerfstudio's method configs."""
 
 from nerfstudio.plugins.registry_dataparser import DataParserSpecification
 

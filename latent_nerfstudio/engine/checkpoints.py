@@ -1,8 +1,7 @@
 """Checkpoints that are whole: written beside their place, renamed, and verified before they are loaded.
 
 Nerfstudio reads every name in `nerfstudio_models/` as a step, and ns-eval, ns-viewer and ns-render load the newest one
-unseen. So nothing else is ever in that folder, and no checkpoint is in it before it is whole on the disk.
-"""
+unseen. So nothing else is ever in that folder, and no checkpoint is in it before it is whole on the disk."""
 
 import os
 import re

@@ -2,8 +2,7 @@
 
 Nerfstudio's own reader (`yaml.Loader`) calls whatever the file names. Here a file may name classes of the packages of
 methods that are installed, of `pathlib` and of `torch.optim`; dataclasses are made without their constructors, and only
-paths and members of enumerations are made of arguments.
-"""
+paths and members of enumerations are made of arguments."""
 
 from dataclasses import is_dataclass
 from enum import Enum

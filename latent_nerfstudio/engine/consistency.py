@@ -117,7 +117,6 @@ def pipeline_config(
             autoencoder=autoencoder,
             nerf=TriplaneModelConfig(num_samples=SAMPLES, total_variation_weight=TOTAL_VARIATION, field=field),
         ),
-        rgb_alignment_start=None,
         train_decoder=False,
     )
 

@@ -1,8 +1,7 @@
 """K-Planes of a static scene (Fridovich-Keil et al. 2023): planes at several scales, multiplied, then a decoder.
 
 Features of a point q (their eqs. 1 and 2): f(q) = prod_c f(q)_c over the planes c = XY, XZ, YZ, where f(q)_c is the
-bilinear value of plane c at the projection of q; the vectors of all scales are joined (section 3.2).
-"""
+bilinear value of plane c at the projection of q; the vectors of all scales are joined (section 3.2)."""
 
 from dataclasses import dataclass, field
 from functools import reduce

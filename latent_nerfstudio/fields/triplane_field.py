@@ -1,7 +1,6 @@
 """The tri-plane field of one or many scenes: planes, then a tiny MLP that all scenes share.
 
-Axes: `scenes` S, those at hand; `points`; `channels` C; planes are S x 3 x F x T x T, see `planes`.
-"""
+Axes: `scenes` S, those at hand; `points`; `channels` C; planes are S x 3 x F x T x T, see `planes`."""
 
 from dataclasses import dataclass, field, fields
 from importlib.util import find_spec

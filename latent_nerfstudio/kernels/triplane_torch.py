@@ -4,8 +4,7 @@ A point's features are the sum of its bilinear values in three planes, hence a w
 embedding bag forwards, and backwards the transpose of that sparse matrix. Axes: `scenes` S, `rows cols` texels,
 `features` F, `hidden` the MLP's width, `outputs`, `points`, and `texels` for 12, four for each plane.
 
-Planes are channels-last, [S, 3, rows, cols, F], so that the features of a texel are neighbours in memory.
-"""
+Planes are channels-last, [S, 3, rows, cols, F], so that the features of a texel are neighbours in memory."""
 
 from typing import Any, NamedTuple, Optional, Tuple
 

@@ -6,8 +6,7 @@ TF32 numbers where `torch.backends.cuda.matmul.allow_tf32` says so, else sums of
 float32. Gradients of planes are added up atomically, so that their last bits differ from run to run; those of the MLP
 are summed by each program over its points, and then over programs.
 
-Without a GPU the kernels run in Triton's interpreter, if TRITON_INTERPRET=1 is set before Triton is imported.
-"""
+Without a GPU the kernels run in Triton's interpreter, if TRITON_INTERPRET=1 is set before Triton is imported."""
 
 # Triton's types know neither what a kernel's grid makes of its arguments nor its own loops.
 # pyright: reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false

@@ -204,13 +204,11 @@ def to_device(values: Shaped[Tensor, "*any"], device: Union[str, torch.device]) 
 
 def background_color_of(color: Any) -> Float[Tensor, "3"]:
     """A colour by a name that Nerfstudio knows, or by three numbers in [0, 1], as a tensor."""
+    reason = None
     try:
         value = colors.get_color(list(color) if isinstance(color, tuple) else color).float().cpu()
     except (AssertionError, KeyError, ValueError) as error:
-        value = torch.full((0,), torch.nan)
-        reason = error
-    else:
-        reason = None
+        value, reason = torch.zeros(0), error
     if value.shape != (3,) or not bool(((value >= 0) & (value <= 1)).all()):
         names = ", ".join(sorted(colors.COLORS_DICT))
         expected = f"one of {names}, or three numbers in [0, 1]"

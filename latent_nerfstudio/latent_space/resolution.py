@@ -1,8 +1,7 @@
 """Sizes: latent pixel (i, j) of an autoencoder with factor f covers the image pixels [f i, f i + f) x [f j, f j + f).
 
 Images whose sides are no multiples of f are padded at the bottom and on the right, so this holds for every size, and
-decoded images are cropped back.
-"""
+decoded images are cropped back."""
 
 from copy import deepcopy
 from typing import Tuple

@@ -1,8 +1,7 @@
 """What renders the cameras of a latent model: rays of latent pictures, decoding, many scenes in one batch.
 
 Axes: `n` cameras of one size, `height width` of their pictures, `h w` of their latent pictures, both divided by the
-downscale factor and rounded up.
-"""
+downscale factor and rounded up."""
 
 import math
 from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, Union
@@ -21,16 +20,10 @@ from torch import Tensor
 from latent_nerfstudio.data.pixels import pixel_rays
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.scene_view import SceneView
+from latent_nerfstudio.latent_space import resolution
 from latent_nerfstudio.latent_space.cameras import is_panorama, is_stereo, size_of
 from latent_nerfstudio.latent_space.latent_space import LatentSpace
 from latent_nerfstudio.latent_space.precision import autocast
-from latent_nerfstudio.latent_space.resolution import (
-    around_sphere,
-    latent_cameras,
-    latent_size,
-    repeat_pixels,
-    resized_cameras,
-)
 from latent_nerfstudio.models.chunks import in_chunks
 from latent_nerfstudio.models.interface import check_outputs
 
@@ -84,7 +77,7 @@ class CameraRenderer:
     ) -> RayBundle:
         """Rays of all pixels of the latent pictures of image cameras of one height and width, picture by picture, row
         by row; each carries the background of its pixel. For `is_plain` see `pixel_rays`."""
-        scaled = latent_cameras(cameras.reshape((-1,)), self.space.downscale_factor).to(self.device)
+        scaled = resolution.latent_cameras(cameras.reshape((-1,)), self.space.downscale_factor).to(self.device)
         h, w = self.latent_size(*size)
         if len(scaled) == 1 and is_stereo(scaled):
             rays = scaled.generate_rays(camera_indices=0, keep_shape=True).flatten()
@@ -99,7 +92,7 @@ class CameraRenderer:
 
     def latent_size(self, height: int, width: int) -> Tuple[int, int]:
         """Height and width of the latent of a picture."""
-        return latent_size(height, width, self.space.downscale_factor)
+        return resolution.latent_size(height, width, self.space.downscale_factor)
 
     def background_picture(self, height: int, width: int) -> Float[Tensor, "height width channels"]:
         """The latent of the background for a latent picture of the given size. In RGB a crop box of the viewer or of
@@ -120,7 +113,7 @@ class CameraRenderer:
     def render_cameras(self, cameras: Cameras, obb_box: Optional[OrientedBox] = None) -> Dict[str, Tensor]:
         """What a NeRF without rays renders of image cameras of one size, on the latent of the background: `latent`
         [n, h, w, C], `accumulation` and `depth` [n, h, w, 1]."""
-        scaled = latent_cameras(cameras.reshape((-1,)), self.space.downscale_factor).to(self.device)
+        scaled = resolution.latent_cameras(cameras.reshape((-1,)), self.space.downscale_factor).to(self.device)
         outputs = self.nerf.render_cameras(scaled, obb_box)  # type: ignore[operator]
         check_outputs(type(self.nerf).__name__, outputs, self.space.num_channels)
         background = self.background_picture(*outputs["latent"].shape[1:3])
@@ -143,15 +136,15 @@ class CameraRenderer:
         height, width = size_of(cameras)
         rows, columns = self.rendered_size(cameras[:1])
         if (rows, columns) != (height, width):
-            cameras = resized_cameras(cameras, rows, columns)
+            cameras = resolution.resized_cameras(cameras, rows, columns)
         outputs = self.latent_outputs(cameras, obb_box, views)
         latents, factor = outputs["latent"], self.space.downscale_factor
         parts = latents.split(self.space.autoencoder.at_once(DECODED_AT_ONCE, rows, columns))
         pictures = {
             "rgb": torch.cat([self.decode_pictures(part, cameras[:1]) for part in parts]),
             "latent": self.latent_picture(latents, rows, columns),
-            "depth": repeat_pixels(outputs["depth"], factor, rows, columns),
-            "accumulation": repeat_pixels(outputs["accumulation"], factor, rows, columns),
+            "depth": resolution.repeat_pixels(outputs["depth"], factor, rows, columns),
+            "accumulation": resolution.repeat_pixels(outputs["accumulation"], factor, rows, columns),
         }
         if (rows, columns) != (height, width):
             pictures = {name: resize(value, height, width) for name, value in pictures.items()}
@@ -180,7 +173,7 @@ class CameraRenderer:
             return self.decode(latents, height, width)
         factor, margin = self.space.downscale_factor, min(MARGIN, *latents.shape[1:3])
         beyond = 2 * margin * factor
-        around = torch.stack([around_sphere(picture, margin) for picture in latents])
+        around = torch.stack([resolution.around_sphere(picture, margin) for picture in latents])
         wide = self.decode(around, height + beyond, width + beyond)
         return wide[:, margin * factor :, margin * factor :][:, :height, :width]
 
@@ -188,7 +181,7 @@ class CameraRenderer:
         self, latents: Float[Tensor, "*batch h w channels"], height: int, width: int
     ) -> Float[Tensor, "*batch height width 3"]:
         """Normalised latents as pictures, by a projection that does not change from frame to frame."""
-        return repeat_pixels(self.space.preview(latents), self.space.downscale_factor, height, width)
+        return resolution.repeat_pixels(self.space.preview(latents), self.space.downscale_factor, height, width)
 
     def decode(
         self, latents: Float[Tensor, "batch h w channels"], height: int, width: int
@@ -221,8 +214,8 @@ class CameraRenderer:
 
     def panorama_height_limit(self) -> Optional[int]:
         """Height of panoramas from which on they are enlarged: half a turn at the training pictures' resolution."""
-        resolution = self.metadata.get("pixels_per_radian")
-        return self.config.max_render_height or (resolution and round(math.pi * resolution))
+        pixels = self.metadata.get("pixels_per_radian")
+        return self.config.max_render_height or (pixels and round(math.pi * pixels))
 
 
 def in_views(cameras: Cameras, scenes: Sequence[Union[int, SceneView]]) -> Tuple[Cameras, Tuple[SceneView, ...]]:

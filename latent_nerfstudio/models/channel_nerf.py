@@ -68,8 +68,7 @@ class ChannelNeRF(Model):
     a plain sum, and its rays are cut at the scene box (or, with scene contraction, at near and far planes). Rays that
     miss the box cost nothing. Its own losses hold in both stages, with latents in place of pictures.
 
-    The owner passes `num_channels`, `value_range` and `num_scenes`. See docs/your_nerf.md for hosts that need more.
-    """
+    The owner passes `num_channels`, `value_range` and `num_scenes`. See docs/your_nerf.md for hosts that need more."""
 
     pictures: ClassVar[Tuple[Tuple[str, str], ...]] = (("latent", "accumulation"),)
     """Outputs that the owner composites on the background, each with its accumulation; what the host calls `rgb` and

@@ -1,7 +1,6 @@
 """Rendering in a box: rays against it, compositing of any number of channels, and what our own NeRFs share.
 
-Axes: `rays`, `samples`, `channels`, and `hits` for the rays that meet the box.
-"""
+Axes: `rays`, `samples`, `channels`, and `hits` for the rays that meet the box."""
 
 from dataclasses import dataclass, field
 from typing import Dict, Optional, Tuple

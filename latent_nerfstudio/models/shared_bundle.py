@@ -7,8 +7,7 @@ the folder `shared_bundle/` of a run:
     shared.safetensors  field.base_planes, field.mlp.*, mean_scene_weights, normalizer.*, background, preview_*, and
                         decoder.*, the decoder of rendered latents, where it is another than the autoencoder's
     scene_encoder.safetensors  weights of the network that predicts scenes from photos, where there is one
-    bundle.json         the fields of `SharedBundle`, and its format
-"""
+    bundle.json         the fields of `SharedBundle`, and its format"""
 
 import math
 from dataclasses import dataclass

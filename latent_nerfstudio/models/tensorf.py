@@ -93,15 +93,13 @@ class LatentTensoRFModel(ChannelNeRF, TensoRFModel):
 
     def update_to_step(self, step: int) -> None:
         """Planes of the size that they have after a step, in the parameters that the optimizers hold already."""
-        before = self.get_param_groups()["encodings"]
+        encodings = self.field.density_encoding, self.field.color_encoding
+        before = [dict(encoding.named_parameters()) for encoding in encodings]
         self._upsample(self.resolution_at(step))
-        after = self.get_param_groups()["encodings"]
-        for old, new in zip(before, after, strict=True):
-            old.data = new.data
-        names = {id(new): old for old, new in zip(before, after, strict=True)}
-        for encoding in (self.field.density_encoding, self.field.color_encoding):
-            for name, parameter in list(encoding.named_parameters()):
-                setattr(encoding, name, names[id(parameter)])
+        for encoding, parameters in zip(encodings, before, strict=True):
+            for name, parameter in parameters.items():
+                parameter.data = getattr(encoding, name).data
+                setattr(encoding, name, parameter)
 
     def resolution_at(self, step: int) -> int:
         """Side of the planes after a step."""
