@@ -58,8 +58,7 @@ def transformed_box(
 
 
 def spread_views(positions: Float[np.ndarray, "views 3"], wanted: int) -> Int[np.ndarray, " chosen"]:
-    """Chooses min(wanted, views) views whose cameras stand far from each other, in the order of choice: the first view,
-    then each time the one farthest from all that are chosen."""
+    """Chooses min(wanted, views) views: the first, then each time the one whose camera is farthest from all chosen."""
     chosen: list[int] = []
     distances = np.full(len(positions), np.inf)
     for _ in range(min(wanted, len(positions))):
@@ -72,8 +71,7 @@ def spread_views(positions: Float[np.ndarray, "views 3"], wanted: int) -> Int[np
 
 
 def camera_focus(camera_to_worlds: Float[np.ndarray, "views 3 4"]) -> Float[np.ndarray, " 3"]:
-    """The point closest to all optical axes of OpenGL poses, by least squares; along directions that the axes leave
-    open (parallel cameras), close to the mean camera."""
+    """The point closest to all optical axes of OpenGL poses; close to the mean camera along axes that are parallel."""
     origins, axes = camera_to_worlds[:, :, 3], camera_to_worlds[:, :, 2]
     across = np.eye(3) - axes[:, :, None] * axes[:, None, :]
     mean = origins.mean(axis=0)
@@ -83,8 +81,7 @@ def camera_focus(camera_to_worlds: Float[np.ndarray, "views 3 4"]) -> Float[np.n
 
 
 def can_carve(masks: Sequence[Bool[np.ndarray, "_ _"]]) -> bool:
-    """Whether silhouettes leave anything out, a hundredth of some mask at least: opaque images with an alpha channel
-    are common, and tell nothing."""
+    """Whether some mask leaves a hundredth out at least: opaque images with an alpha channel are common."""
     return any(mask.mean() < 0.99 for mask in masks)
 
 

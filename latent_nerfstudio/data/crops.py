@@ -31,8 +31,7 @@ def is_plain(photo: Float[Tensor, "*any 3"]) -> bool:
 def sees_object(
     images: Float[Tensor, "n height width 3"], background: Float[Tensor, "3"], factor: int
 ) -> Bool[Tensor, "n h w"]:
-    """Latent pixels, `factor` image pixels wide, under which any pixel in [0, 1] is not of the background's colour; the
-    last may lie partly outside the picture."""
+    """Latent pixels, `factor` image pixels wide, under which any pixel is not of the background's colour."""
     shown = differs(images, background.to(images))[:, None].float()
     return F.max_pool2d(shown, factor, ceil_mode=True)[:, 0] > 0
 
@@ -60,8 +59,7 @@ class ObjectPixels:
         self._bits: Dict[int, np.ndarray] = {}
 
     def of(self, index: int, image: Shaped[Tensor, "height width 3"]) -> Int[Tensor, "pixels"]:
-        """Where the picture of an index, uint8 or in [0, 1], shows the object: positions in it, flattened, rising; all
-        where nothing but background is shown."""
+        """Where the picture of an index shows the object: positions in it, flattened, rising; all where nowhere."""
         if index not in self._bits:
             self._bits[index] = np.packbits(differs(as_float(image.cpu()), self.color).numpy())
         count = image.shape[0] * image.shape[1]

@@ -95,8 +95,7 @@ def check_scenes(data: Path, max_scenes: Optional[int], factors: Sequence[int]) 
 
 
 def plane_resolution(scenes: Sequence[SceneFrames], factor: int) -> int:
-    """T: twice the longer side of the largest latent picture, within `RESOLUTIONS`. Two texels a latent pixel resolve
-    what latents can show; beyond 64 the memory would, and the steps would not do."""
+    """T: twice the longer side of the largest latent picture, which resolves what latents can show, within bounds."""
     side = max(int(max(scene.widths.max(), scene.heights.max())) for scene in scenes)
     return min(max(2 * -(-side // factor), RESOLUTIONS[0]), RESOLUTIONS[1])
 

@@ -45,9 +45,8 @@ class StagedScheduler(Scheduler):
 
 
 def stage_factor(step: int, start: int, end: int, warmup: int, floor: float, alignment_factor: float) -> float:
-    """Factor of the learning rate at an absolute step, a Python float in (0, 1]. RGB alignment begins at `start`,
-    unless that is at or beyond `end`, with `alignment_factor`. Each stage rises for `warmup` steps and falls to `floor`
-    of what it began with."""
+    """Factor of the learning rate at an absolute step: each stage rises for `warmup` steps and falls to `floor` of what
+    it began with, which is 1, and `alignment_factor` from `start` on if that is before `end`."""
     aligned = start <= step and start < end
     first, last = (start, end) if aligned else (0, min(start, end))
     progress = min(1.0, (step - first) / max(1, last - first))

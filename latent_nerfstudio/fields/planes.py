@@ -52,8 +52,7 @@ def compose_planes(
     base: Optional[Float[Tensor, "bases planes macro_features rows cols"]],
     weights: Optional[Float[Tensor, "scenes bases"]],
 ) -> Float[Tensor, "scenes planes features rows cols"]:
-    """Scene planes: micro planes, then macro planes sum_i W_s^i B_i, joined along the features (3Da-AE, section 3.1).
-    Either kind may be None, but not both."""
+    """Micro planes, then macro planes sum_i W_s^i B_i, joined along features (3Da-AE, section 3.1); not both None."""
     parts = [] if micro is None else [micro]
     if base is not None and weights is not None:
         parts.append(torch.einsum("sb,bpfrc->spfrc", weights, base))

@@ -111,8 +111,7 @@ class TriplaneField(nn.Module):
         ]
 
     def view_planes(self, views: Sequence[SceneView]) -> Float[Tensor, "views planes features rows cols"]:
-        """The composed planes of views, see `scene_view.view_planes`; the parameters are left as they are. Refuses
-        views of scenes or planes that are not there."""
+        """The composed planes of views, see `scene_view.view_planes`; refuses views of what is not there."""
         planes = []
         for view in views:
             check_view(view, self.num_scenes, self.parts, 0 if self.base_planes is None else len(self.base_planes))
@@ -211,8 +210,7 @@ def check_view(view: SceneView, scenes: int, parts: Sequence[Parts], bases: int)
 
 
 def check_removed(settings: Mapping[str, Any]) -> None:
-    """Refuses settings of older versions that this one cannot give any more: planes that are multiplied or joined,
-    another number of hidden layers, or tiny-cuda-nn."""
+    """Refuses settings of older versions that are gone: `REMOVED` with other values, and tiny-cuda-nn."""
     gone = {name: only for name, only in REMOVED.items() if settings.get(name, only) != only}
     if settings.get("implementation") == "tcnn":
         gone["implementation"] = "torch"

@@ -266,8 +266,7 @@ def check_enlarge(times: int, factor: int, do: str = "set --pipeline.model.autoe
 
 
 def locate(source: str, subfolder: Optional[str]) -> Tuple[str, Optional[str]]:
-    """The folder of a source, and the subfolder of it that holds the autoencoder; of a Hub id, those of the cached
-    copy, which is downloaded if there is none."""
+    """The folder of a source, of a Hub id that of its cached or downloaded copy, and the subfolder that holds it."""
     folder = BUNDLED_FOLDERS.get(source, Path(source).expanduser())
     if folder.is_dir():
         for candidate in (subfolder,) if subfolder else (None, *PLACES["autoencoder"][1:]):

@@ -147,8 +147,7 @@ class Raycaster:
         return seen
 
     def render(self, pose: Float[np.ndarray, "4 4"], camera: PinholeCamera) -> UInt8[np.ndarray, "height width 4"]:
-        """One view from an OpenGL camera-to-world matrix, RGBA: RGB is the mean over the rays, by their alpha (not
-        multiplied by it), alpha the mean of theirs."""
+        """One view from an OpenGL camera-to-world matrix: mean RGB of the rays, by their alpha, and mean alpha."""
         image = np.zeros((camera.height, camera.width, 4), np.uint8)
         top, bottom, left, right = visible_box(self.corners, pose, camera)
         n = self.samples_per_axis

@@ -76,8 +76,7 @@ def find_folder(path: Path) -> Optional[Path]:
 
 
 def hash_folder(folder: Path, settings: Dict[str, Any], leave_out: Sequence[str] = ()) -> str:
-    """SHA-256 of a bundle: its settings, without provenance and `leave_out`, and its tensors and JSON files; no others
-    are opened. bundle.json need not be written yet."""
+    """SHA-256 of a bundle's settings, but for provenance and `leave_out`, and of its tensors and JSON files."""
     kept = {name: value for name, value in settings.items() if name not in (*PROVENANCE, *leave_out)}
     digest = hashlib.sha256(canonical(kept))
     for path in sorted(folder.rglob("*")):

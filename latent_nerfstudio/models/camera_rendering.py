@@ -111,8 +111,7 @@ class CameraRenderer:
         return self.space.background.device
 
     def render_cameras(self, cameras: Cameras, obb_box: Optional[OrientedBox] = None) -> Dict[str, Tensor]:
-        """What a NeRF without rays renders of image cameras of one size, on the latent of the background: `latent`
-        [n, h, w, C], `accumulation` and `depth` [n, h, w, 1]."""
+        """`latent`, `accumulation` and `depth` [n, h, w, _] by a NeRF without rays, on the latent of the background."""
         scaled = resolution.latent_cameras(cameras.reshape((-1,)), self.space.downscale_factor).to(self.device)
         outputs = self.nerf.render_cameras(scaled, obb_box)  # type: ignore[operator]
         check_outputs(type(self.nerf).__name__, outputs, self.space.num_channels)
@@ -219,8 +218,7 @@ class CameraRenderer:
 
 
 def in_views(cameras: Cameras, scenes: Sequence[Union[int, SceneView]]) -> Tuple[Cameras, Tuple[SceneView, ...]]:
-    """A copy of cameras, each in its scene or view (one camera serves all), and the distinct views that their
-    `scene_index` counts; none if all are whole scenes."""
+    """A copy of cameras, each in its scene or view, and the distinct views that `scene_index` counts, if any."""
     flat = cameras.reshape((-1,))
     if len(flat) == 1 and len(scenes) > 1:
         flat = flat[torch.zeros(len(scenes), dtype=torch.long)]

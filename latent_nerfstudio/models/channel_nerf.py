@@ -173,8 +173,7 @@ def check_rays_of_pictures(config: ModelConfig) -> None:
 
 @contextmanager
 def without_metric_networks(model_class: type) -> Iterator[None]:
-    """While it lasts, LPIPS is nothing: Nerfstudio's models build it, which downloads weights and puts them into
-    checkpoints. It is looked up where the model's classes may have imported it from, or to."""
+    """While it lasts, LPIPS is nothing, wherever a model's classes may look it up: it would be downloaded and saved."""
     import torchmetrics.image
     import torchmetrics.image.lpip
 

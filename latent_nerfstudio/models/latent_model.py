@@ -422,8 +422,7 @@ def _add_notes(model: Any, state_dict: Dict[str, Any], prefix: str, local_metada
 
 
 def _check_encoder_hash(model: Any, state_dict: Dict[str, Any], prefix: str, *_: Any) -> None:
-    """Refuses latents of another encoder; checkpoints without the note are taken as they are, and other channels left
-    to the latent space, whose message says more."""
+    """Refuses latents of another encoder, where a checkpoint says; the latent space refuses other channels."""
     saved = state_dict.pop(f"{prefix}{ENCODER_HASH}", None)
     background = state_dict.get(f"{prefix}latent_space.background")
     space = model.latent_space

@@ -11,8 +11,7 @@ CLOCK = "clock"
 
 
 def keep_clocks(model: nn.Module) -> None:
-    """Has the clocks of a model's proposal samplers kept in checkpoints. Nerfstudio's leave them out: a resumed run
-    trains the networks at once, and then at other steps."""
+    """Has checkpoints keep the clocks of proposal samplers, without which a resumed run trains them at other steps."""
     for module in model.modules():
         if isinstance(module, ProposalNetworkSampler):
             module.register_state_dict_post_hook(_keep)

@@ -64,8 +64,7 @@ same against it."""
 
 
 def name_one_bundle(hashes: Collection[str]) -> bool:
-    """Whether scenes that name these hashes open with one bundle: there is one hash, or they are of one bundle that is
-    part of the package, with whichever scene encoder."""
+    """Whether scenes that name these hashes open with one bundle, with whichever scene encoder the package ships."""
     return len(set(hashes)) < 2 or any(set(hashes) <= {plain, *known} for plain, known in SHIPPED.items())
 
 

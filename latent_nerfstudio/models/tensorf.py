@@ -51,8 +51,7 @@ class LatentTensoRFModel(ChannelNeRF, TensoRFModel):
     config: LatentTensoRFModelConfig
 
     def get_outputs(self, ray_bundle: RayBundle) -> Dict[str, Tensor]:
-        """Density at uniform samples, then density and channels where it is. Nerfstudio's own writes three channels of
-        white wherever nothing is met."""
+        """Density at uniform samples, then density and channels where it is; Nerfstudio's own knows three channels."""
         uniform = self.sampler_uniform(ray_bundle)
         with torch.no_grad():
             weights = uniform.get_weights(self.density(uniform))
@@ -75,8 +74,7 @@ class LatentTensoRFModel(ChannelNeRF, TensoRFModel):
     def get_training_callbacks(
         self, training_callback_attributes: TrainingCallbackAttributes
     ) -> List[TrainingCallback]:
-        """Upsamples the planes at its steps. Nerfstudio's own starts the learning rate's schedule anew each time, so
-        that it would not end with the run."""
+        """Upsamples the planes at its steps; Nerfstudio's own starts the learning rate's schedule anew each time."""
         optimizers = training_callback_attributes.optimizers
         assert optimizers is not None
         after = [TrainingCallbackLocation.AFTER_TRAIN_ITERATION]

@@ -171,8 +171,7 @@ class LatentPipeline(VanillaPipeline):
 
     @contextmanager
     def as_saved(self, seconds: float) -> Iterator[None]:
-        """While it lasts, `state_dict` is what a checkpoint holds: the weights, and what `saved_state` adds to them,
-        such as the seconds of the whole run so far."""
+        """While it lasts, `state_dict` is what a checkpoint holds: the weights, and what `saved_state` adds to them."""
 
         def complete(module: torch.nn.Module, state: Dict[str, Any], prefix: str, metadata: Any) -> None:
             state[SECONDS] = torch.tensor(seconds, dtype=torch.float64)
@@ -247,8 +246,7 @@ class LatentPipeline(VanillaPipeline):
         return any(id(parameter) not in own for parameter in trained)
 
     def scene_rates(self, step: int) -> Optional[Float[Tensor, "scenes"]]:
-        """Factors of the rate of each scene's planes in a step of latent supervision against a shared bundle that stays
-        as it is, see `rates_of`; None for 1, in any other step."""
+        """Factors of the rate of each scene's planes, see `rates_of`, in latent supervision against a fixed bundle."""
         return self.frozen_rates if self.stage_at(step) == "latent supervision" else None
 
     @cached_property

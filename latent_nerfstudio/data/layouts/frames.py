@@ -96,8 +96,7 @@ def scene_name(folder: Path) -> str:
 
 
 def opencv_to_opengl(camera_to_worlds: Float[np.ndarray, "views 3 4"]) -> Float[np.ndarray, "views 3 4"]:
-    """Turns camera axes from OpenCV's (y down, z forwards) to OpenGL's (y up, z backwards), or back; it is its own
-    inverse. The world frame stays as it is."""
+    """Turns camera axes from OpenCV's (y down, z forwards) to OpenGL's (y up, z backwards), or back."""
     return camera_to_worlds * np.array([1.0, -1.0, -1.0, 1.0])
 
 

@@ -62,9 +62,8 @@ def read_srn(folder: Path) -> SceneFrames:
 
 
 def read_srn_intrinsics(path: Path) -> SrnIntrinsics:
-    """Reads `intrinsics.txt`. The first line is `f cx cy 0`; the lines of the scene's origin, near plane and scale
-    follow, which SRN itself does not use for cameras; then `height width`, and perhaps a line with 1 where poses map
-    the world to the camera."""
+    """Reads `f cx cy 0`, lines of origin, near plane and scale, which SRN itself does not use for cameras, `height
+    width`, and perhaps a 1 where poses map the world to the camera."""
     if not path.exists():
         do = "add the file with the lines 'f cx cy 0', origin, near plane, scale, 'height width'"
         raise FileNotFoundError(problem(path, "the intrinsics of the scene", "no such file", do))

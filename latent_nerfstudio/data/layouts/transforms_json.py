@@ -87,8 +87,7 @@ def load_json(path: Path) -> dict[str, Any]:
 
 
 def read_frames(path: Path, folder: Path, sort: bool) -> SceneFrames:
-    """Reads the frames of one camera file, any number; those whose images are not on disk are in `absent`. They are
-    sorted by path, or keep the file's order."""
+    """Reads the frames of one camera file, sorted by path or in its order; those without images are in `absent`."""
     meta, files = load_json(path), FilesOfFolders(folder)
     listed, absent = _find_images(_entries(meta, path), files, path, sort)
     headers = read_image_headers([frame.image_path for frame in listed])
