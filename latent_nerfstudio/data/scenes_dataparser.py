@@ -377,10 +377,8 @@ def _warn_of(scenes: Sequence[SceneFrames]) -> None:
     pictures = [pair for scene in scenes for pair in zip(scene.image_paths, scene.headers, strict=True)]
     turned = [f"{path} with orientation {header.orientation}" for path, header in pictures if header.orientation > 1]
     if turned:
-        text = (
-            f"{len(turned)} images have an EXIF orientation, by which viewers turn them; pixels are taken as stored, "
-        )
-        warn(f"{text}as Nerfstudio does; the first is {turned[0]}")
+        text = f"{len(turned)} images have an EXIF orientation, by which viewers turn them; pixels are taken as "
+        warn(f"{text}stored, as Nerfstudio does; the first is {turned[0]}")
     doubted = [(scene.name, doubt) for scene in scenes for doubt in scene.doubts]
     if doubted:
         name, doubt = doubted[0]

@@ -36,11 +36,10 @@ def read_cameras(path: Path) -> Cameras:
         check_header(path, MOST_BYTES)
         with open_plain(path, MOST_BYTES) as stream:
             tensors: Dict[str, Tensor] = load(stream.read())
-        scenes = {name: tensors.pop(name) for name in ("scene_index",) if name in tensors}
         count = len(tensors["camera_to_worlds"])
-        every = (*tensors.values(), *scenes.values())
-        if any(len(value) != count or not bool(value.isfinite().all()) for value in every):
+        if any(len(value) != count or not bool(value.isfinite().all()) for value in tensors.values()):
             raise ValueError("numbers that are not finite, or of several counts")
+        scenes = {name: tensors.pop(name) for name in ("scene_index",) if name in tensors}
         return Cameras(**tensors, metadata=scenes or None)  # type: ignore[arg-type]
     except FileNotFoundError:
         raise

@@ -13,11 +13,7 @@ def missing(folder: Path, steps: int, wanted: Collection[str]) -> Set[str]:
     """What of `wanted` (`SUMMARY`, `SHEET`, `BUNDLE`) is not there, damaged, or of a run of other steps."""
     is_summed_up = known(lambda: read_summary(folder / SUMMARY)["steps"]) == steps
     of_bundle = known(lambda: read_shared_bundle(str(folder.resolve())).step + 1) if BUNDLE in wanted else None
-    is_there = {
-        SUMMARY: is_summed_up,
-        SHEET: is_summed_up and (folder / SHEET).is_file(),
-        BUNDLE: of_bundle == steps,
-    }
+    is_there = {SUMMARY: is_summed_up, SHEET: is_summed_up and (folder / SHEET).is_file(), BUNDLE: of_bundle == steps}
     return {name for name in wanted if not is_there[name]}
 
 

@@ -91,7 +91,6 @@ def widen_mlp(mlp: MLP, num_channels: int, limits: Range) -> None:
     if mlp.tcnn_encoding is None:
         mlp.layers[-1] = nn.Linear(mlp.layers[-1].in_features, num_channels)  # type: ignore[arg-type]
         return
-    fresh = MLP(
-        mlp.in_dim, mlp.num_layers, mlp.layer_width, num_channels, activation=mlp.activation, implementation="tcnn"
-    )
+    sizes = mlp.in_dim, mlp.num_layers, mlp.layer_width, num_channels
+    fresh = MLP(*sizes, activation=mlp.activation, implementation="tcnn")
     mlp.tcnn_encoding = nn.Sequential(fresh.tcnn_encoding, mlp.out_activation)  # type: ignore[arg-type]

@@ -66,10 +66,8 @@ def sample_planes(
 ) -> Float[Tensor, "scenes planes points features"]:
     """Bilinear features of points in [-1, 1]^3, one row a plane; points outside take the border's."""
     scenes, count, features = planes.shape[:3]
-    coordinates = torch.stack([positions[..., list(pair)] for pair in axes], dim=1)
-    sampled = F.grid_sample(
-        planes.flatten(0, 1), coordinates.flatten(0, 1).unsqueeze(2), padding_mode="border", align_corners=True
-    )
+    places = torch.stack([positions[..., list(pair)] for pair in axes], dim=1).flatten(0, 1).unsqueeze(2)
+    sampled = F.grid_sample(planes.flatten(0, 1), places, padding_mode="border", align_corners=True)
     return sampled.view(scenes, count, features, -1).transpose(2, 3)
 
 

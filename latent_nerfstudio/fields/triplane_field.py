@@ -234,9 +234,7 @@ def make_planes(
 ) -> Tuple[Optional[Parameter], Optional[Parameter], Optional[Parameter]]:
     """Fresh micro planes, base planes and scene weights; None for what the config leaves out. Scene weights start at
     N(0, 1) / sqrt(M), so that macro planes start at the base planes' scale for every M."""
-    micro, macro, bases, side = (
-        getattr(config, name) for name in ("micro_features", "macro_features", "num_base_planes", "resolution")
-    )
+    micro, macro, bases, side = config.micro_features, config.macro_features, config.num_base_planes, config.resolution
     if micro < 0 or macro < 0 or bases < 0 or side < 2 or micro + min(macro, bases) == 0:
         expected = "micro_features > 0, or macro_features > 0 and num_base_planes > 0, and a resolution of at least 2"
         got = f"micro_features={micro}, macro_features={macro}, num_base_planes={bases}, resolution={side}"

@@ -50,17 +50,14 @@ class _TriplaneMLP(torch.autograd.Function):
     """See `triplane_mlp`; written out, because autograd would keep and visit the points that move nothing."""
 
     @staticmethod
-    def forward(
-        ctx: Any, planes, hidden_weight, hidden_bias, output_weight, output_bias, positions, slots, axes, share
-    ):
+    def forward(ctx, planes, hidden_weight, hidden_bias, output_weight, output_bias, positions, slots, axes, share):
         index, weight = texels_of(positions, slots, planes.shape[2], planes.shape[3], axes)
         table = planes.flatten(0, 3).to(hidden_weight)
         features = F.embedding_bag(index, table, mode="sum", per_sample_weights=weight.to(table))
         hidden = F.linear(features, hidden_weight, hidden_bias).relu_()
         ctx.shape, ctx.dtype, ctx.negligible = planes.shape, planes.dtype, share
-        ctx.save_for_backward(
-            index, weight, features if ctx.needs_input_grad[1] else None, hidden, hidden_weight, output_weight
-        )
+        features = features if ctx.needs_input_grad[1] else None
+        ctx.save_for_backward(index, weight, features, hidden, hidden_weight, output_weight)
         return F.linear(hidden, output_weight, output_bias)
 
     @staticmethod

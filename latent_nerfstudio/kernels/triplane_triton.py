@@ -75,9 +75,7 @@ class _TriplaneMLP(torch.autograd.Function):
     """See `triplane_mlp`."""
 
     @staticmethod
-    def forward(
-        ctx: Any, planes, hidden_weight, hidden_bias, output_weight, output_bias, positions, slots, axes, share
-    ):
+    def forward(ctx, planes, hidden_weight, hidden_bias, output_weight, output_bias, positions, slots, axes, share):
         weights = hidden_weight, hidden_bias, output_weight, output_bias
         ctx.save_for_backward(planes, *weights, positions, slots)
         ctx.axes, ctx.negligible = axes, share

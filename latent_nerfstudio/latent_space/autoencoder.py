@@ -106,15 +106,11 @@ class Autoencoder(nn.Module):
             self.enlarge = enlarge
 
     @abstractmethod
-    def encode(
-        self, images: Float[Tensor, "batch height width 3"]
-    ) -> Float[Tensor, "batch latent_height latent_width channels"]:
+    def encode(self, images: Float[Tensor, "n height width 3"]) -> Float[Tensor, "n h w channels"]:
         """Images in [0, 1] to raw latents (the posterior's mean)."""
 
     @abstractmethod
-    def decode(
-        self, latents: Float[Tensor, "batch latent_height latent_width channels"]
-    ) -> Float[Tensor, "batch padded_height padded_width 3"]:
+    def decode(self, latents: Float[Tensor, "n h w channels"]) -> Float[Tensor, "n padded_height padded_width 3"]:
         """Raw latents to images around [0, 1], not clamped; sides are f times the latents'."""
 
     @abstractmethod
@@ -226,7 +222,7 @@ def save_vae(vae: Any, folder: Path, dtype: torch.dtype = torch.float32) -> None
     stored.save_pretrained(folder)
 
 
-def latents_of(output: Any) -> Float[Tensor, "batch channels latent_height latent_width"]:
+def latents_of(output: Any) -> Float[Tensor, "n channels h w"]:
     """Raw latents that `encode` of one of diffusers' autoencoders returns: the mean, where it is a distribution."""
     if hasattr(output, "latent_dist"):
         return output.latent_dist.mode()

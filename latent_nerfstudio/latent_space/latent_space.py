@@ -1,6 +1,5 @@
 """A latent space: an autoencoder with its normaliser and its background, all between pixels and what a NeRF learns.
-Axes: `height width` of the image, `latent_height latent_width` = both divided by the downscale factor and rounded up,
-`channels` of the latent.
+Axes: `height width` of the image, `h w` both divided by the downscale factor and rounded up, `channels` of the latent.
 
 Normalisers map raw latents to the range that a NeRF renders. `mean-std` gives each channel zero mean and unit variance
 over the training latents, so that losses, learning rates and regularisers mean the same for every autoencoder. `tanh`
@@ -145,15 +144,13 @@ class LatentSpace(nn.Module):
         image = self.background_color.to(self.background.device).expand(1, side, side, 3)
         self.background.copy_(self.encode(image)[0])
 
-    def encode(
-        self, images: Float[Tensor, "batch height width 3"]
-    ) -> Float[Tensor, "batch latent_height latent_width channels"]:
+    def encode(self, images: Float[Tensor, "n height width 3"]) -> Float[Tensor, "n h w channels"]:
         """Images in [0, 1] to normalised latents."""
         return self.normalizer(self.autoencoder.encode(images))
 
     def decode(
-        self, latents: Float[Tensor, "batch latent_height latent_width channels"], height: int, width: int
-    ) -> Float[Tensor, "batch height width 3"]:
+        self, latents: Float[Tensor, "n h w channels"], height: int, width: int
+    ) -> Float[Tensor, "n height width 3"]:
         """Normalised latents to images around [0, 1], not clamped, cropped to the size of what was encoded."""
         expected = latent_size(height, width, self.downscale_factor)
         if tuple(latents.shape[1:3]) != expected:

@@ -18,9 +18,7 @@ def latent_size(height: int, width: int, factor: int) -> Tuple[int, int]:
     return -(-height // factor), -(-width // factor)
 
 
-def pad_to_multiple(
-    images: Float[Tensor, "batch channels height width"], factor: int
-) -> Float[Tensor, "batch channels padded_height padded_width"]:
+def pad_to_multiple(images: Float[Tensor, "n channels height width"], factor: int) -> Float[Tensor, "n channels _ _"]:
     """Repeats the last row and column until both sides are multiples of the factor."""
     height, width = images.shape[-2:]
     bottom, right = -height % factor, -width % factor
@@ -49,16 +47,14 @@ def latent_cameras(cameras: Cameras, factor: int) -> Cameras:
 
 
 def repeat_pixels(
-    images: Float[Tensor, "*batch latent_height latent_width channels"], factor: int, height: int, width: int
+    images: Float[Tensor, "*batch h w channels"], factor: int, height: int, width: int
 ) -> Float[Tensor, "*batch height width channels"]:
     """Repeats each latent pixel f x f times and crops: what is shown beside a decoded image."""
     rows = images.repeat_interleave(factor, dim=-3)[..., :height, :, :]
     return rows.repeat_interleave(factor, dim=-2)[..., :width, :].contiguous()
 
 
-def around_sphere(
-    latents: Float[Tensor, "latent_height latent_width channels"], margin: int
-) -> Float[Tensor, "padded_height padded_width channels"]:
+def around_sphere(latents: Float[Tensor, "h w channels"], margin: int) -> Float[Tensor, "wide_h wide_w channels"]:
     """A panorama (latitude from top to bottom, an even number of columns) with so many rows and columns of what lies
     beyond its borders: the other side, and beyond a pole the half turned away. At most as many as there are."""
     beyond = latents.flip(0).roll(latents.shape[1] // 2, dims=1)

@@ -102,9 +102,7 @@ class CarShape:
         """Half the width of the cabin at the belt."""
         return 0.47 * self.width
 
-    def cabin_ends(
-        self, u: Float[np.ndarray, "heights"]
-    ) -> tuple[Float[np.ndarray, "heights"], Float[np.ndarray, "heights"]]:
+    def cabin_ends(self, u: Float[np.ndarray, "rows"]) -> tuple[Float[np.ndarray, "rows"], Float[np.ndarray, "rows"]]:
         """x of the cabin's rear and front at relative height `u` (0 at the belt, 1 at the roof)."""
         rear = self.rear_foot + (self.roof_rear - self.rear_foot) * u
         front = self.cowl + (self.roof_front - self.cowl) * u

@@ -63,9 +63,8 @@ def body_parts(shape: CarShape) -> list[Part]:
 def body_top(shape: CarShape, x: Float[np.ndarray, "rows"]) -> Float[np.ndarray, "rows"]:
     """Height of the bonnet, the belt and the boot along the car."""
     end = 0.5 * shape.length
-    return np.interp(
-        x, [-end, shape.rear_foot, shape.cowl, end], [shape.deck, shape.belt, shape.belt - 0.02, shape.nose]
-    )
+    heights = [shape.deck, shape.belt, shape.belt - 0.02, shape.nose]
+    return np.interp(x, [-end, shape.rear_foot, shape.cowl, end], heights)
 
 
 def body_bottom(shape: CarShape, x: Float[np.ndarray, "rows"]) -> Float[np.ndarray, "rows"]:

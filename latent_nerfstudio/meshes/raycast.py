@@ -190,15 +190,13 @@ def visible_box(
     return top, bottom, left, right
 
 
-def padded_texture(
-    image: UInt8[np.ndarray, "height width channels"],
-) -> Float[np.ndarray, "padded_height padded_width channels"]:
+def padded_texture(image: UInt8[np.ndarray, "height width channels"]) -> Float[np.ndarray, "rows columns channels"]:
     """A texture in [0, 1] with one more row and column on each side, which repeat it, for bilinear lookups."""
     return np.pad(image.astype(np.float32) / 255.0, ((1, 1), (1, 1), (0, 0)), mode="wrap")
 
 
 def sample_texture(
-    padded: Float[np.ndarray, "padded_height padded_width channels"], uv: Float[np.ndarray, "hits 2"]
+    padded: Float[np.ndarray, "rows columns channels"], uv: Float[np.ndarray, "hits 2"]
 ) -> Float[np.ndarray, "hits channels"]:
     """Bilinear values in [0, 1] of a padded texture; v points up, outside [0, 1] the texture repeats."""
     height, width = padded.shape[0] - 2, padded.shape[1] - 2

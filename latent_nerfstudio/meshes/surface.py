@@ -284,9 +284,7 @@ def shrink_textures(surface: Surface, samples_per_unit: float) -> Surface:
     return replace(surface, textures=tuple(textures))
 
 
-def reduced(
-    image: UInt8[np.ndarray, "height width channels"], factor: int
-) -> UInt8[np.ndarray, "small_height small_width channels"]:
+def reduced(image: UInt8[np.ndarray, "height width channels"], factor: int) -> UInt8[np.ndarray, "h w channels"]:
     """An image so many times smaller; a pixel is the mean of those that it covers, in each channel."""
     if factor <= 1:
         return image

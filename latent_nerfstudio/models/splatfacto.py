@@ -145,9 +145,8 @@ class LatentSplatfactoModel(SplatfactoModel):
             rasterize_mode=self.config.rasterize_mode,
         )
         if self.training and is_trained(self.info, self.strategy.key_for_gradient):
-            self.strategy.step_pre_backward(
-                self.gauss_params, self.optimizers, self.strategy_state, self.step, self.info
-            )
+            own = self.gauss_params, self.optimizers, self.strategy_state
+            self.strategy.step_pre_backward(*own, self.step, self.info)
         lengths = pinhole_directions(intrinsics_of(host), height, width).norm(dim=-1, keepdim=True).to(picture.dtype)
         distance = picture[..., -1:] * to_device(lengths, picture.device)  # gsplat's depth is along z
         depth = distance * alpha + (1 - alpha) * far

@@ -2,14 +2,14 @@
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
-from typing import Dict, List, Literal, Optional, Tuple, Type
+from typing import Any, Dict, List, Literal, Optional, Tuple, Type
 
 import torch
 from jaxtyping import Float
 from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
 from nerfstudio.cameras.rays import RayBundle, RaySamples
 from nerfstudio.data.scene_box import SceneBox
-from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
+from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocation
 from nerfstudio.engine.optimizers import Optimizers
 from nerfstudio.models.tensorf import TensoRFModel, TensoRFModelConfig
 from torch import Tensor
@@ -71,14 +71,10 @@ class LatentTensoRFModel(ChannelNeRF, TensoRFModel):
         total = self.field.density_encoding(2 * unit - 1).sum(dim=-1, keepdim=True)
         return ScaledSoftplus(self.config.density_scale)(total)
 
-    def get_training_callbacks(
-        self, training_callback_attributes: TrainingCallbackAttributes
-    ) -> List[TrainingCallback]:
+    def get_training_callbacks(self, training_callback_attributes: Any) -> List[TrainingCallback]:
         """Upsamples the planes at its steps; Nerfstudio's own starts the learning rate's schedule anew each time."""
-        optimizers = training_callback_attributes.optimizers
-        assert optimizers is not None
-        after = [TrainingCallbackLocation.AFTER_TRAIN_ITERATION]
-        return [TrainingCallback(after, self.upsample_planes, iters=self.upsampling_iters, args=[optimizers])]
+        after, args = [TrainingCallbackLocation.AFTER_TRAIN_ITERATION], [training_callback_attributes.optimizers]
+        return [TrainingCallback(after, self.upsample_planes, iters=self.upsampling_iters, args=args)]
 
     def upsample_planes(self, optimizers: Optimizers, step: int) -> None:
         """Upsamples the planes, and has the optimizer begin anew with them; its schedule goes on."""

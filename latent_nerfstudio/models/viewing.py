@@ -7,6 +7,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.utils.rich_utils import CONSOLE
@@ -289,9 +290,7 @@ def fitted(photo: Float[Tensor, "rows columns 3"], height: int, width: int) -> F
     """A photo, as large as it fits, in the middle of a white picture."""
     scale = min(height / photo.shape[0], width / photo.shape[1])
     rows, columns = max(1, round(photo.shape[0] * scale)), max(1, round(photo.shape[1] * scale))
-    small = torch.nn.functional.interpolate(
-        photo.permute(2, 0, 1)[None], (rows, columns), mode="bilinear", antialias=scale < 1
-    )
+    small = F.interpolate(photo.permute(2, 0, 1)[None], (rows, columns), mode="bilinear", antialias=scale < 1)
     picture = photo.new_ones(height, width, 3)
     top, left = (height - rows) // 2, (width - columns) // 2
     picture[top : top + rows, left : left + columns] = small[0].permute(1, 2, 0)

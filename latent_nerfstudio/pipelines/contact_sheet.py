@@ -121,8 +121,7 @@ def where_met(
 def stack_rows(rows: List[Float[Tensor, "_ _ 3"]]) -> Float[Tensor, "height width 3"]:
     """Rows below each other, white where they are narrower than the widest."""
     width = max(row.shape[1] for row in rows)
-    padded = [torch.nn.functional.pad(row, (0, 0, 0, width - row.shape[1]), value=1.0) for row in rows]
-    return torch.cat(padded)
+    return torch.cat([torch.nn.functional.pad(row, (0, 0, 0, width - row.shape[1]), value=1.0) for row in rows])
 
 
 def with_titles(sheet: Float[Tensor, "height width 3"], column_width: int) -> Image.Image:

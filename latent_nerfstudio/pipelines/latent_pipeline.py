@@ -189,9 +189,8 @@ class LatentPipeline(VanillaPipeline):
         """Those of Nerfstudio, and what is done for scenes after a step."""
         optimizers = training_callback_attributes.optimizers
         assert optimizers is not None
-        after = TrainingCallback(
-            [TrainingCallbackLocation.AFTER_TRAIN_ITERATION], self.watch.after_step, args=[optimizers.optimizers]
-        )
+        where = [TrainingCallbackLocation.AFTER_TRAIN_ITERATION]
+        after = TrainingCallback(where, self.watch.after_step, args=[optimizers.optimizers])
         return [*super().get_training_callbacks(training_callback_attributes), after]
 
     def get_param_groups(self) -> Dict[str, List[Parameter]]:

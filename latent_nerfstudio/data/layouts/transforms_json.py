@@ -249,10 +249,8 @@ class CameraFile:
             own = {frame.name: frame.entry.get(key) for frame in self.listed}
             others = {name: n for name, n in own.items() if isinstance(n, (int, float)) and differ(top, n)}
             if others:
-                name, number = next(iter(others.items()))
-                got = (
-                    f"{top:g} at its top, which holds as in Nerfstudio, and {number:g} of '{name}' ({len(others)} such)"
-                )
+                name, n = next(iter(others.items()))
+                got = f"{top:g} at its top, which holds as in Nerfstudio, and {n:g} of '{name}' ({len(others)} such)"
                 return problem(f"camera file, {key}", "one value a camera", got, "leave out what is wrong")
         return ""
 
