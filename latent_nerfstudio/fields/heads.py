@@ -14,7 +14,10 @@ from torch import Tensor, nn
 from latent_nerfstudio.errors import problem
 
 Range = Tuple[float, float]
-"""Lower and upper limit of channels; infinite ones for a linear output."""
+"""Lower and upper limit of channels."""
+
+UNBOUNDED: Range = (-float("inf"), float("inf"))
+"""Of a linear output."""
 
 MLPImplementation = Literal["auto", "torch", "tcnn"]
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter, ParameterList
 
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.fields.heads import MLPImplementation, bound, density_of, mlp_implementation
+from latent_nerfstudio.fields.heads import UNBOUNDED, MLPImplementation, Range, bound, density_of, mlp_implementation
 from latent_nerfstudio.fields.planes import sample_planes, total_variation
 
 INITIAL_FEATURES = (0.1, 0.5)
@@ -56,12 +56,7 @@ class KPlanesField(nn.Module):
     """Density and C channels of points of one scene; infinite bounds (`value_range`) of the channels leave the
     decoder's output as it is. Refuses planes without texels or features."""
 
-    def __init__(
-        self,
-        config: KPlanesFieldConfig,
-        num_channels: int,
-        value_range: Tuple[float, float] = (-float("inf"), float("inf")),
-    ):
+    def __init__(self, config: KPlanesFieldConfig, num_channels: int, value_range: Range = UNBOUNDED):
         super().__init__()
         self.config = config
         self.value_range = value_range

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.fields.heads import Bounded, Range
+from latent_nerfstudio.fields.heads import UNBOUNDED, Bounded, Range
 from latent_nerfstudio.fields.planes import EG3D_AXES, PLANE_AXES, compose_planes, gather_rows
 from latent_nerfstudio.fields.rows import SceneStorage, apply_but_for, parameter_bytes, stays_on_host
 from latent_nerfstudio.fields.scene_view import Parts, SceneView, view_planes
@@ -71,13 +71,7 @@ class TriplaneField(nn.Module):
     is. `sparse_rows` are the names of the parameters of scenes whose gradient is sparse, with the rows of the step's
     scenes: those whose optimizer takes such gradients."""
 
-    def __init__(
-        self,
-        config: TriplaneFieldConfig,
-        num_scenes: int,
-        num_channels: int,
-        value_range: Range = (-float("inf"), float("inf")),
-    ):
+    def __init__(self, config: TriplaneFieldConfig, num_scenes: int, num_channels: int, value_range: Range = UNBOUNDED):
         super().__init__()
         check_removed(vars(config))
         self.config = config

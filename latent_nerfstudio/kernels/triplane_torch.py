@@ -19,6 +19,12 @@ Axes = Tuple[Tuple[int, int], ...]
 """For each plane, the coordinates along its columns and along its rows."""
 
 
+Features = Float[Tensor, "points features"]
+Texels = Int[Tensor, "points texels"]
+Weights = Float[Tensor, "points texels"]
+"""Of points: their features, the texels that these are made of, as rows of the flattened planes, and their weights."""
+
+
 class TinyMLP(NamedTuple):
     """Weights of features -> hidden, ReLU -> outputs, as `torch.nn.Linear` keeps them."""
 
@@ -86,7 +92,7 @@ class _TriplaneMLP(torch.autograd.Function):
 
 def texels_of(
     positions: Float[Tensor, "points 3"], slots: Int[Tensor, "points"], rows: int, cols: int, axes: Axes
-) -> Tuple[Int[Tensor, "points texels"], Float[Tensor, "points texels"]]:
+) -> Tuple[Texels, Weights]:
     """The texels that a point's features are made of, as rows of the flattened planes, and their bilinear weights."""
     last = torch.cat([positions.new_full((1,), side - 1) for side in (cols, rows)])  # made where positions are
     place = torch.stack([positions[:, axis] for pair in axes for axis in pair], dim=1).view(-1, len(axes), 2)
@@ -109,23 +115,13 @@ def kept_points(gradient: Float[Tensor, "points outputs"], negligible: float) ->
     return (~(largest < negligible * largest.mean())).nonzero()[:, 0]
 
 
-def spread(
-    gradient: Float[Tensor, "points features"],
-    index: Int[Tensor, "points texels"],
-    weight: Float[Tensor, "points texels"],
-    count: int,
-) -> Float[Tensor, "{count} features"]:
+def spread(gradient: Features, index: Texels, weight: Weights, count: int) -> Float[Tensor, "{count} features"]:
     """The lookup's transpose: what each of `count` texels gets from the points around it."""
     way = spread_on_host if gradient.device.type == "cpu" else spread_sorted
     return way(gradient, index, weight.to(gradient), count)
 
 
-def spread_on_host(
-    gradient: Float[Tensor, "points features"],
-    index: Int[Tensor, "points texels"],
-    weight: Float[Tensor, "points texels"],
-    count: int,
-) -> Float[Tensor, "{count} features"]:
+def spread_on_host(gradient: Features, index: Texels, weight: Weights, count: int) -> Float[Tensor, "{count} features"]:
     """`spread` point by point, by scipy: a sixth of the time of sorting, where a texel may be added to at any time."""
     from scipy.sparse import csc_matrix
 
@@ -134,12 +130,7 @@ def spread_on_host(
     return torch.from_numpy(csc_matrix(lookup, shape=(count, len(index))) @ gradient.numpy())
 
 
-def spread_sorted(
-    gradient: Float[Tensor, "points features"],
-    index: Int[Tensor, "points texels"],
-    weight: Float[Tensor, "points texels"],
-    count: int,
-) -> Float[Tensor, "{count} features"]:
+def spread_sorted(gradient: Features, index: Texels, weight: Weights, count: int) -> Float[Tensor, "{count} features"]:
     """`spread` with the texels sorted, each of which sums up its points in one bag: half the time of adding points."""
     texel, order = torch.sort(index.flatten())
     starts = torch.searchsorted(texel, torch.arange(count, dtype=texel.dtype, device=texel.device))

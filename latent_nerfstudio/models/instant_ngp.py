@@ -109,15 +109,10 @@ class PortableNGPModel(NGPModel):
         """`latent` [rays, C], `accumulation` and `depth` [rays, 1], and `num_samples_per_ray` [rays]. Nerfstudio's own
         packs samples by a function that is for CUDA alone."""
         config, count = self.config, len(ray_bundle)
+        names = ("near_plane", "far_plane", "render_step_size", "alpha_thre", "cone_angle")
+        settings = {name: getattr(config, name) for name in names}
         with torch.no_grad():
-            samples, ray_indices = self.sampler(
-                ray_bundle=ray_bundle,
-                near_plane=config.near_plane,
-                far_plane=config.far_plane,
-                render_step_size=config.render_step_size,
-                alpha_thre=config.alpha_thre,
-                cone_angle=config.cone_angle,
-            )
+            samples, ray_indices = self.sampler(ray_bundle=ray_bundle, **settings)
         values = self.field(samples)
         if config.use_gradient_scaling:
             values = scale_gradients_by_distance_squared(values, samples)

@@ -147,9 +147,8 @@ class LatentModel(Model):
         moving = 0 if self.latent_space.is_identity else min(MOVING_HEIGHT, limit)
         self.panel = ScenePanel(self.scene_names, self._initial_scene(), self.field, moving)
         self.register_state_dict_post_hook(_add_notes)
-        self.register_load_state_dict_pre_hook(_check_encoder_hash)
-        self.register_load_state_dict_pre_hook(_check_enlarge)
-        self.register_load_state_dict_pre_hook(_take_placements)
+        for hook in (_check_encoder_hash, _check_enlarge, _take_placements):
+            self.register_load_state_dict_pre_hook(hook)
 
     def _build_nerf(self, bundle: Optional[SharedBundle]) -> Model:
         """The NeRF inside, fresh or started from a bundle; the config is left as it is, for config.yml."""

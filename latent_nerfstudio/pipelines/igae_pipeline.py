@@ -171,7 +171,10 @@ class IGAEPipeline(LatentPipeline):
             rendered, outputs = self.render_latents(cameras, batch)
         with self.autocast():
             encoded = self.space.encode(batch["image"])
-        errors = self.errors(batch, encoded, rendered, self.real_batch(step))
+        real, count = None, self.config.real_images_per_batch
+        if self.real_images is not None:
+            real = to_device(self.real_images.batch(step, count, self.crop_at(step)), self.device)
+        errors = self.errors(batch, encoded, rendered, real)
         losses = {name: getattr(self.config, f"{name}_weight") * error for name, error in errors.items()}
         if self.config.update_scenes:
             regularizers = self.latent_model.get_regularization_dict(outputs)  # in the same ratio to L_latent as before
@@ -194,13 +197,6 @@ class IGAEPipeline(LatentPipeline):
         shown = object_latents(raw, image, self.space.background_color, factor, kept)
         self.space.normalizer.follow(shown, REFRESH_MOMENTUM)
         self.space.encode_background()
-
-    def real_batch(self, step: int) -> Optional[Float[Tensor, "n height width 3"]]:
-        """The real images of a step; None without them."""
-        if self.real_images is None:
-            return None
-        images = self.real_images.batch(step, self.config.real_images_per_batch, self.crop_at(step))
-        return to_device(images, self.device)
 
     def errors(
         self,
