@@ -128,7 +128,7 @@ CLASSIC = (
 def draw_livery(rng: np.random.Generator) -> Livery:
     """Draws the colours and patterns of one car."""
     body = draw_colour(rng)
-    second, accent = draw_unlike(body, 110, rng), draw_unlike(body, 130, rng)
+    second, accent = draw_unlike(body, 110.0, rng), draw_unlike(body, 130.0, rng)
     grey = int(rng.integers(26, 60))
     rims: list[Colour] = [(196, 200, 206), (120, 124, 130), (60, 62, 66), (214, 178, 96), body]
     plates: list[Colour] = [(240, 240, 236), (246, 208, 60), (190, 214, 240)]
