@@ -23,9 +23,10 @@ class ContactSheet:
         check_file(self.output, ".png")
         check_least(self, max_scenes=1)
         from latent_nerfstudio.engine.runs import load_pipeline, open_run
+        from latent_nerfstudio.engine.summary import SHEET
         from latent_nerfstudio.pipelines.contact_sheet import write_contact_sheet
 
-        path = self.output or open_run(self.source).contact_sheet
+        path = self.output or open_run(self.source).folder / SHEET
         pipeline = load_pipeline(self.source)
         path.parent.mkdir(parents=True, exist_ok=True)
         print(f"Contact sheet: {write_contact_sheet(pipeline, path, self.max_scenes)}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, List
 
 from latent_nerfstudio.engine.checkpoints import checkpoints_of, load_state
 from latent_nerfstudio.engine.config_file import data_of, read_config, started_in
-from latent_nerfstudio.engine.summary import SHEET, SUMMARY, read_summary
+from latent_nerfstudio.engine.summary import SUMMARY, read_summary
 from latent_nerfstudio.errors import problem
 
 if TYPE_CHECKING:
@@ -35,11 +35,6 @@ class Run:
     def method(self) -> str:
         """The method's name."""
         return str(self.config.method_name)
-
-    @property
-    def contact_sheet(self) -> Path:
-        """Where training leaves its contact sheet."""
-        return self.folder / SHEET
 
     def latest_checkpoint(self) -> Path:
         """The checkpoint that the ns-* commands load."""

@@ -148,9 +148,8 @@ def check_encoder(settings: Any, features: int, resolution: int, where: object) 
     weights += 20 * settings["inner_blocks"] * inner**2
     look, below, blocks = (settings.get(name, 8) for name in ("look_width", "look_inner_width", "look_blocks"))
     weights += 40 * look**2 + 9 * look * (fine + 2 * features) + 8 * look * below + 20 * blocks * below**2
-    work = max(
-        8 * 2 * wide * grid**3, 3 * 2 * max(fine, look) * resolution**2
-    )  # 8 photos at a time; planes and their branch
+    # 8 photos at a time; planes and their branch
+    work = max(8 * 2 * wide * grid**3, 3 * 2 * max(fine, look) * resolution**2)
     if max(8 * weights, work) > MOST_NUMBERS:
         got = f"{weights:,} of weights and {work:,} at once"
         raise ValueError(problem(where, f"a network of up to {MOST_NUMBERS // 8:,} and {MOST_NUMBERS:,}", got, AGAIN))

@@ -93,13 +93,13 @@ class IGAEPipeline(LatentPipeline):
 
     def check_batch(self) -> None:
         """Refuses data with fewer scenes or pictures than a batch holds; a run that is only opened may have fewer."""
-        manager = self.datamanager.config
         have = {"scenes": len(self.latent_model.scene_names), "images": len(self.datamanager.train_dataset)}
-        for what, flag in (("scenes", "scenes_per_batch"), ("images", "images_per_batch")):
-            wanted = getattr(manager, flag)
-            if have[what] < wanted:
+        for what, count in have.items():
+            flag = f"{what}_per_batch"
+            wanted = getattr(self.datamanager.config, flag)
+            if count < wanted:
                 do = f"add {what} or lower --pipeline.datamanager.{flag.replace('_', '-')}"
-                raise ValueError(problem(flag, f"at most the {have[what]} training {what} of the data", wanted, do))
+                raise ValueError(problem(flag, f"at most the {count} training {what} of the data", wanted, do))
 
     @property
     def second_stage_start(self) -> Optional[int]:
