@@ -83,7 +83,7 @@ class LatentDataManagerConfig(FullImageDatamanagerConfig):
     """How pictures and latents are held: in `memory`; as a `stream`, latents in a temporary file that is mapped into
     memory, pictures decoded when a step asks for them; `auto`: streamed where they need 60 % of the free memory."""
     encode_batch_size: Suppress[int] = 32
-    """Pictures that are encoded at once; on a CPU at most eight of 128 x 128, or as many pixels."""
+    """Pictures that are encoded at once, at most; on a CPU no more than `PIXELS_ON_CPU` of the autoencoder allow."""
     rays_per_batch: int = 4096
     """Latent pixels a step of latent supervision, of all pictures of the step's scenes; those whose rays miss the box
     count, and are not drawn."""
