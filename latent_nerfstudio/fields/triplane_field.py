@@ -77,7 +77,7 @@ class TriplaneField(nn.Module):
         self.config = config
         self.num_scenes = num_scenes
         self.num_channels = num_channels
-        self.to_range = Bounded(value_range)
+        self.to_range = nn.Identity() if value_range == UNBOUNDED else Bounded(value_range)
         self.axes = EG3D_AXES if config.eg3d_axes else PLANE_AXES
         self.micro_planes, self.base_planes, self.scene_weights = make_planes(config, num_scenes)
         self.sparse_rows: FrozenSet[str] = frozenset()
