@@ -9,15 +9,7 @@ from latent_nerfstudio import threads
 
 @pytest.mark.parametrize(
     ("given", "cores", "busy", "expected"),
-    [
-        ("", 8, 0, 8),
-        ("", 8, 6, 2),
-        ("", 2, 5, 1),
-        ("4", 8, 7, 4),
-        ("64", 8, 0, 8),
-        ("0", 8, 0, 8),
-        ("many", 8, 0, 8),
-    ],
+    [("", 8, 0, 8), ("", 8, 6, 2), ("", 2, 5, 1), ("4", 8, 7, 4), ("64", 8, 0, 8), ("0", 8, 0, 8), ("many", 8, 0, 8)],
 )
 def test_threads_by_hand(given, cores, busy, expected, monkeypatch):
     for name in threads.VARIABLES:

@@ -55,10 +55,7 @@ def test_scenes_are_only_replaced_when_asked(tmp_path):
 
 @pytest.mark.parametrize(
     ("flags", "message"),
-    [
-        (["--start", "-1"], "start: expected at least 0, got -1"),
-        (["--workers", "0"], "workers: expected at least 1"),
-    ],
+    [(["--start", "-1"], "start: expected at least 0, got -1"), (["--workers", "0"], "workers: expected at least 1")],
 )
 def test_impossible_numbers_are_refused_before_anything_is_written(tmp_path, flags, message):
     with pytest.raises(ValueError, match=message):

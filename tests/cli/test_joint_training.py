@@ -103,9 +103,3 @@ def test_from_joint_training_over_evaluation_to_new_scenes(two_balls, random_aut
     started = train(*train_arguments("latent-triplane", two_balls / "red", tmp_path / "second", 2, *second))
     assert json.loads((started.parent / "training.json").read_text())["steps"] == 2
     assert read_shared_bundle(str(run)).step == 8
-
-
-def test_too_few_scenes_for_the_method_as_it_is(two_balls, random_autoencoder, tmp_path):
-    source = ["--pipeline.model.autoencoder.source", random_autoencoder]
-    with pytest.raises(ValueError, match="scenes_per_batch: expected at most the 2 training scenes of the data, got 8"):
-        train(*train_arguments("ig-ae", two_balls, tmp_path, 2, *source))

@@ -88,14 +88,6 @@ def test_a_folder_of_many_scenes_is_refused(two_balls, random_autoencoder, tmp_p
     assert json.loads((run.parent / "training.json").read_text())["scenes"] == ["red"]
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_splatfacto_says_what_it_needs_before_any_work(ball, tmp_path):
-    needs = "latent-splatfacto: expected a CUDA device, which gsplat's rasteriser needs, got none; use latent-nerfacto"
-    with pytest.raises(ValueError, match=needs):
-        train(*arguments("latent-splatfacto", ball, tmp_path, 2))
-    assert checkpoints(tmp_path) == []
-
-
 def test_splatfacto_is_configured_without_cuda():
     config = train_config("latent-splatfacto", "--pipeline.model.nerf.num-random", 123)
     assert config.pipeline.model.nerf.num_random == 123

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from small_runs import run_config
 from tiny import pipeline_config_of, save_kl
 
 import latent_nerfstudio as lns
-from latent_nerfstudio.engine.runs import load_pipeline, open_run
+from latent_nerfstudio.engine.runs import open_run
 from latent_nerfstudio.engine.starting import check_data, check_place, make_absolute, show_errors_in_one_line
 
 
@@ -56,27 +55,6 @@ def test_a_run_opens_from_any_folder_and_renders_the_same(relative_run, tmp_path
     assert torch.equal(lns.load(Path("outputs/balls/tiny/now")).render("a", lns.orbit(views=1)).rgb, elsewhere.rgb)
     shutil.rmtree(tmp_path / "data")  # what rendering needs of it is in the run
     assert torch.equal(lns.load(folder).render("a", lns.orbit(views=1)).rgb, elsewhere.rgb)
-
-
-def test_a_renamed_run_is_its_own(relative_run, balls, tmp_path):
-    folder = tmp_path / "outputs" / "balls" / "tiny" / "now"
-    folder.rename(folder.with_name("first"))
-    train(config_of(tmp_path / "data", tmp_path / "vae", tmp_path / "outputs", steps=5))
-    first = load_pipeline(folder.with_name("first"))
-    planes, trained, others = (
-        pipeline.model.nerf.field.micro_planes for pipeline in (first, relative_run.pipeline, load_pipeline(folder))
-    )
-    assert torch.equal(planes, trained) and not torch.equal(planes, others)
-
-
-def test_relative_paths_of_version_0_1_are_of_the_folder_that_it_was_called_from(relative_run, tmp_path):
-    folder = tmp_path / "outputs" / "balls" / "tiny" / "now"
-    config = yaml.load((folder / "config.yml").read_text(), Loader=yaml.Loader)
-    config.output_dir, config.pipeline.datamanager.data = Path("outputs"), Path("data")
-    config.pipeline.datamanager.dataparser.data = Path("data")
-    (folder / "config.yml").write_text(yaml.dump(config))
-    (tmp_path / "elsewhere" / "data").mkdir()
-    assert open_run(folder).data() == tmp_path / "data"
 
 
 def test_a_run_is_not_written_over(relative_run, tmp_path):
