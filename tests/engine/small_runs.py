@@ -18,15 +18,7 @@ def run_config(
     """The config of a run in OUT/balls/tiny/now, which saves at its end alone."""
     each = {"optimizer": AdamOptimizerConfig(lr=0.01), "scheduler": StagedSchedulerConfig()}
     own = {"optimizers": dict.fromkeys(GROUPS, each), "steps_per_save": 1000, "steps_per_eval_batch": 3, **settings}
-    config = LatentTrainerConfig(
-        method_name="tiny",
-        experiment_name="balls",
-        timestamp="now",
-        output_dir=out,
-        max_num_iterations=steps,
-        pipeline=pipeline,
-        vis="tensorboard",
-        **own,
-    )
+    place = {"method_name": "tiny", "experiment_name": "balls", "timestamp": "now", "output_dir": out}
+    config = LatentTrainerConfig(max_num_iterations=steps, pipeline=pipeline, vis="tensorboard", **place, **own)
     config.machine.device_type = device  # type: ignore[assignment]
     return config

@@ -1,12 +1,12 @@
 """Checkpoints: whole or absent, verified before they are loaded, the older ones kept until then."""
 
-import resource
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from test_trainer import trainer_of
+from tiny import full_disk
 
 from latent_nerfstudio.engine.checkpoints import check_checkpoint, checkpoints_of, damage, newest_step, publishing
 from latent_nerfstudio.pipelines.saved_state import SEAL, seal, unsealed
@@ -117,19 +117,12 @@ def test_a_folder_that_is_a_link_to_another_disk(tmp_path):
 def test_a_full_disk_is_named_and_leaves_the_older_one(balls, tmp_path):
     trainer = trainer_of(balls, "identity", tmp_path, pipeline={"rgb_alignment_start": None})
     trainer.save_checkpoint(1)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    try:
-        with pytest.raises(OSError, match="nerfstudio_models: expected room for a checkpoint, got .*; make room"):
-            trainer.save_checkpoint(2)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    room = pytest.raises(OSError, match="nerfstudio_models: expected room for a checkpoint, got .*; make room")
+    with full_disk(4096), room:
+        trainer.save_checkpoint(2)
     assert list(checkpoints_of(trainer.checkpoint_dir)) == [1] and not damage(checkpoints_of(trainer.checkpoint_dir)[1])
-    assert sorted(path.name for path in trainer.base_dir.iterdir() if "event" not in path.name) == [
-        ".lock",
-        "cameras",
-        "nerfstudio_models",
-    ]
+    left = {path.name for path in trainer.base_dir.iterdir() if "event" not in path.name}
+    assert left == {".lock", "cameras", "nerfstudio_models"}
 
 
 def test_a_run_goes_on_from_the_newest_whole_checkpoint(balls, tmp_path, capsys):
@@ -160,9 +153,6 @@ def test_a_second_run_in_a_folder_is_refused_before_it_writes(balls, tmp_path):
             with pytest.raises(BlockingIOError, match="tiny/now: expected to be the only one that writes there"):
                 thread.submit(begin).result()
     assert (first.base_dir / "config.yml").read_text() == content
-
-
-# The seal of the weights
 
 
 def test_a_seal_fits_what_was_sealed():

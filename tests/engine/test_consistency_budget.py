@@ -1,24 +1,18 @@
 """The measurement: a consistent latent space, and the same one made inconsistent; groups, sizes and checks."""
 
-import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Callable
 
 import pytest
 import torch
 from rich.markup import render
+from scene_folders import edited
 from tiny import TINTS, datamanager_of, write_ball
 from torch.nn import Parameter
 
 from latent_nerfstudio.data.scenes_dataparser import read_scenes
 from latent_nerfstudio.engine import consistency
-from latent_nerfstudio.engine.consistency import (
-    Budget,
-    check_scenes,
-    even_groups,
-    measure_consistency,
-    plane_resolution,
-)
+from latent_nerfstudio.engine.consistency import Budget, check_scenes, even_groups, measure_consistency
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig, IdentityAutoencoder
 
 BUDGET = Budget(steps=100, rays_per_scene=256)
@@ -107,11 +101,8 @@ def test_the_bar_names_an_autoencoder_as_it_is(scenes, monkeypatch):
 
 def test_groups_share_the_latent_space(scenes, kl, monkeypatch):
     monkeypatch.setattr(consistency, "SCENES_AT_ONCE", 1)
-    states = []
-    measure_scenes = consistency.measure_scenes
-    monkeypatch.setattr(
-        consistency, "measure_scenes", lambda pipeline: states.append(pipeline.space) or measure_scenes(pipeline)
-    )
+    states, measure_scenes = [], consistency.measure_scenes
+    monkeypatch.setattr(consistency, "measure_scenes", lambda p: states.append(p.space) or measure_scenes(p))
     result = measure(scenes, AutoencoderConfig(source=str(kl)), Budget(steps=2, rays_per_scene=64))
     assert list(result.scenes) == ["a", "b"] and len(states) == 2
     assert torch.equal(states[0].normalizer.mean, states[1].normalizer.mean)
@@ -126,7 +117,7 @@ def test_even_groups():
 
 @pytest.mark.parametrize(("factor", "texels"), [(1, 64), (2, 36), (4, 18), (8, 16)])
 def test_planes_follow_the_longer_side(mixed_sizes, factor, texels):
-    assert plane_resolution(read_scenes(mixed_sizes), factor) == texels
+    assert consistency.plane_resolution(read_scenes(mixed_sizes), factor) == texels
 
 
 def test_pictures_that_are_smaller_than_a_latent_pixel(mixed_sizes):
@@ -137,8 +128,7 @@ def test_pictures_that_are_smaller_than_a_latent_pixel(mixed_sizes):
 
 def test_scenes_without_training_views(tmp_path):
     folder = write_ball(tmp_path / "ball", views=4)
-    meta = json.loads((folder / "transforms.json").read_text())
-    meta["val_filenames"] = [frame["file_path"] for frame in meta["frames"]]
-    (folder / "transforms.json").write_text(json.dumps(meta))
+    with edited(folder / "transforms.json") as meta:
+        meta["val_filenames"] = [frame["file_path"] for frame in meta["frames"]]
     with pytest.raises(ValueError, match="expected training views in each scene, got none in ball"):
         check_scenes(folder, None, [1])

@@ -22,16 +22,10 @@ START = 4
 def trainer_of(data, source, out, steps=7, pipeline=None, **settings):
     """The official method, on a small pipeline of the same random planes each time."""
     torch.manual_seed(0)
-    config = replace(
-        copy.deepcopy(ig_ae.config),
-        experiment_name="balls",
-        timestamp="now",
-        output_dir=out,
-        max_num_iterations=steps,
-        vis="tensorboard",
-        pipeline=joint_config_of(data, source, **{"joint_training_start": START, **(pipeline or {})}),
-        **{"steps_per_save": 1000, **settings},
-    )
+    own = {"experiment_name": "balls", "timestamp": "now", "output_dir": out, "vis": "tensorboard"}
+    own |= {"max_num_iterations": steps, "steps_per_save": 1000, **settings}
+    own["pipeline"] = joint_config_of(data, source, **{"joint_training_start": START, **(pipeline or {})})
+    config = replace(copy.deepcopy(ig_ae.config), **own)
     config.machine.device_type = "cpu"
     trainer = config.setup()
     trainer.setup()
@@ -57,10 +51,7 @@ def run(balls, kl, tmp_path_factory):
     return trainer
 
 
-# What a run writes
-
-
-def test_a_run_writes_checkpoints_a_bundle_and_pictures(run):
+def test_a_run_writes_checkpoints_with_its_encoder_a_bundle_and_pictures(run):
     names = {path.name for path in run.base_dir.iterdir()}
     assert {"training.json", "contact_sheet.png", "shared_bundle", "autoencoder", "pictures", "metrics.jsonl"} <= names
     assert sorted(path.name for path in run.checkpoint_dir.iterdir()) == ["step-000000005.ckpt", "step-000000006.ckpt"]
@@ -69,6 +60,10 @@ def test_a_run_writes_checkpoints_a_bundle_and_pictures(run):
     for step in (3, 6):
         with Image.open(run.base_dir / "pictures" / f"step-{step:09d}.png") as sheet:
             assert sheet.size[1] > 3 * 32
+    stored = torch.load(run.checkpoint_dir / "step-000000006.ckpt", weights_only=True)
+    names = {name for name in stored["pipeline"] if ".vae.encoder." in name or ".vae.quant_conv." in name}
+    assert len(names) == len(encoder_of(run.pipeline.space.autoencoder.vae))
+    assert set(stored["optimizers"]) == {"planes", "shared_planes", "mlp", "decoder", "encoder"}
 
 
 def test_metrics_of_the_way(run):
@@ -105,25 +100,12 @@ def test_the_bundle_is_that_of_the_last_step(run):
     torch.testing.assert_close(bundle.tensors["background"], plain, atol=2e-3, rtol=0)
 
 
-def test_the_encoder_is_in_the_checkpoint(run):
-    stored = torch.load(run.checkpoint_dir / "step-000000006.ckpt", weights_only=True)
-    names = {name for name in stored["pipeline"] if ".vae.encoder." in name or ".vae.quant_conv." in name}
-    assert len(names) == len(encoder_of(run.pipeline.space.autoencoder.vae))
-    assert set(stored["optimizers"]) == {"planes", "shared_planes", "mlp", "decoder", "encoder"}
-
-
-# Resuming
-
-
 def test_schedules_know_where_joint_training_begins(run):
     for name, (warm_up, joint) in RATES.items():
         (factor,) = run.optimizers.schedulers[name].lr_lambdas
         expected = [stage_factor(step, START, 7, 20, 0.05, joint / warm_up) for step in range(7)]
         assert [factor(step) for step in range(7)] == expected
         assert run.optimizers.optimizers[name].defaults["lr"] == warm_up
-
-
-# Gradients that accumulate
 
 
 def test_gradients_of_two_steps_move_the_encoder_once(balls, kl, tmp_path, monkeypatch):
@@ -144,9 +126,6 @@ def test_gradients_of_two_steps_move_the_encoder_once(balls, kl, tmp_path, monke
     moved = [not equal(before, after) for before, after in zip(encoders, encoders[1:], strict=False)]
     assert moved == [False] * START + [True, False, True][: len(moved) - START]
     assert all(gradient is None for gradient in gradients[START - 1])
-
-
-# Numbers that are none
 
 
 def endless(trainer, monkeypatch, step):

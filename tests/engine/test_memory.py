@@ -11,17 +11,8 @@ import torch
 from tiny import SHARED, joint_pipeline_of, pipeline_of, small_nerf
 from torch import nn
 
-from latent_nerfstudio.engine.memory import (
-    FEATURE_BYTES,
-    HIDDEN_BYTES,
-    PLANE_COPIES,
-    POINT_BYTES,
-    autoencoder_bytes_an_image,
-    check,
-    check_memory,
-    needed_bytes,
-    saved_bytes,
-)
+from latent_nerfstudio.engine import memory
+from latent_nerfstudio.engine.memory import autoencoder_bytes_an_image, check, check_memory, needed_bytes, saved_bytes
 
 
 @pytest.fixture
@@ -41,8 +32,8 @@ def test_an_estimate_by_hand(pipeline):
     assert device["autoencoder"] == 4 * sum(p.numel() for p in autoencoder) > decoder > 0
     assert host == {"latents": 15 * 8 * 8 * 4 * 2, "pictures": 15 * 32 * 32 * 3}
     pictures = 4 * autoencoder_bytes_an_image(pipeline, 64)
-    points = 512 * 12 * (FEATURE_BYTES * 7 + HIDDEN_BYTES * 16 + POINT_BYTES)
-    assert device["step"] == PLANE_COPIES * 4 * 192 * 7 * 3 + max(points, pictures)
+    points = 512 * 12 * (memory.FEATURE_BYTES * 7 + memory.HIDDEN_BYTES * 16 + memory.POINT_BYTES)
+    assert device["step"] == memory.PLANE_COPIES * 4 * 192 * 7 * 3 + max(points, pictures)
     assert pipeline.datamanager.table is None
 
 
@@ -64,18 +55,12 @@ def test_activations_of_the_autoencoder(pipeline, balls, kl):
 
 def test_the_line_and_the_error():
     needed = {"planes": 2_000_000_000, "pictures": 500_000_000, "step": 0}
-    assert (
-        check(needed, 3_000_000_000, "host") == "memory: about 2.50 of 3.00 GB on the host (planes 2.00, pictures 0.50)"
-    )
-    message = (
-        r"^memory: expected at most 2.40 GB on the H200, got an estimate of 2.50 GB \(planes 2.00, pictures 0.50\); "
-        r"train fewer scenes .*scene-storage host$"
-    )
-    with pytest.raises(MemoryError, match=message):
+    line = "memory: about 2.50 of 3.00 GB on the host (planes 2.00, pictures 0.50)"
+    assert check(needed, 3_000_000_000, "host") == line
+    message = r"^memory: expected at most 2.40 GB on the H200, got .* 2.50 GB \(planes 2.00, pictures 0.50\); train"
+    with pytest.raises(MemoryError, match=f"{message} fewer scenes .*scene-storage host$"):
         check(needed, 2_400_000_000, "H200")
-    with pytest.raises(
-        MemoryError, match="got an estimate of 30 GB .*; set --pipeline.datamanager.latent-storage stream"
-    ):
+    with pytest.raises(MemoryError, match="got .* 30 GB .*; set --pipeline.datamanager.latent-storage stream"):
         check({"latents": 30_000_000_000}, 0, "host")
 
 

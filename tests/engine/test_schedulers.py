@@ -34,13 +34,7 @@ def test_by_hand(step, stages, expected):
     assert stage_factor(step, **stages) == pytest.approx(expected)
 
 
-@given(
-    step=st.integers(0, 3000),
-    start=st.integers(0, 2000),
-    end=st.integers(1, 2000),
-    warmup=st.integers(0, 50),
-    floor=st.floats(0.001, 1),
-)
+@given(st.integers(0, 3000), st.integers(0, 2000), st.integers(1, 2000), st.integers(0, 50), st.floats(0.001, 1))
 def test_a_python_float_between_zero_and_one(step, start, end, warmup, floor):
     value = stage_factor(step, start, end, warmup, floor, 0.5)
     assert type(value) is float and 0 < value <= 1

@@ -1,7 +1,6 @@
 """One chunk: what is written, what is left alone, and that no scene stops another."""
 
 import dataclasses
-import json
 import os
 import re
 import shutil
@@ -11,6 +10,7 @@ import pytest
 import torch
 from inventories import inventory_of, write_bundle
 from PIL import Image
+from scene_folders import edited
 from tiny import SMALL_ENCODER, write_ball
 
 import latent_nerfstudio as lns
@@ -29,6 +29,23 @@ def states(rows):
     return {row.name: row.state for row in rows}
 
 
+def fitted(inventory, **expected):
+    """Rows of a chunk by the names of its scenes, which end as expected."""
+    rows = fit_chunk(ChunkJob(inventory, tuple(expected)))
+    assert states(rows) == expected
+    return {row.name: row for row in rows}
+
+
+def psnr_of(pipeline, model):
+    """The mean over the held-out photos of a pipeline, rendered by a model, which makes pictures of their size."""
+    cameras, psnr = pipeline.datamanager.eval_dataset.cameras, []
+    for view, picture in enumerate(pipeline.datamanager.cached_eval):
+        render = model.get_outputs_for_camera(cameras[view : view + 1])
+        assert render["rgb"].shape == render["depth"][..., :1].expand(-1, -1, 3).shape == (32, 32, 3)
+        psnr.append(float(-10 * (render["rgb"] - as_float(picture["image"])).square().mean().log10()))
+    return sum(psnr) / len(psnr)
+
+
 @pytest.fixture
 def scenes(balls, tmp_path):
     """A copy of the balls that may be damaged."""
@@ -44,7 +61,7 @@ def inventory(scenes, tmp_path, bundle):
 def test_a_chunk_is_fitted_and_its_files_say_how(inventory, bundle):
     shares = []
     rows = fit_chunk(ChunkJob(inventory, ("a", "b", "c")), shares.append)
-    assert states(rows) == {"a": "done", "b": "done", "c": "done"}
+    assert states(rows) == dict.fromkeys("abc", "done")
     assert shares == [0.25, 0.5, 0.75, 1.0]
     read = read_shared_bundle(str(bundle))
     for row in rows:
@@ -81,24 +98,19 @@ def test_the_numbers_are_those_of_the_planes_in_the_file(inventory, bundle, tmp_
     with torch.no_grad():
         pipeline.latent_model.nerf.field.micro_planes[0] = scene.micro_planes
         pipeline.latent_model.nerf.field.scene_weights[0] = scene.scene_weights
-    cameras, psnr = pipeline.datamanager.eval_dataset.cameras, []
-    for view, picture in enumerate(pipeline.datamanager.cached_eval):
-        render = pipeline.latent_model.get_outputs_for_camera(cameras[view : view + 1])["rgb"]
-        psnr.append(float(-10 * (render - as_float(picture["image"])).square().mean().log10()))
-    assert scene.facts["psnr"] == pytest.approx(sum(psnr) / len(psnr), abs=1e-4)
+    assert scene.facts["psnr"] == pytest.approx(psnr_of(pipeline, pipeline.latent_model), abs=1e-4)
 
 
 def test_a_scene_in_other_units_is_the_same(inventory, bundle, tmp_path):
     """Three times as large and elsewhere: the same PSNR, depths three times as large."""
     shift = np.array([5.0, -2.0, 1.0])
     folder = shutil.copytree(inventory.data / "a", inventory.data / "far")
-    meta = json.loads((folder / "transforms.json").read_text())
-    meta["aabb"] = (3 * np.array(meta["aabb"]) + shift).tolist()
-    for frame in meta["frames"]:
-        pose = np.array(frame["transform_matrix"])
-        pose[:3, 3] = 3 * pose[:3, 3] + shift
-        frame["transform_matrix"] = pose.tolist()
-    (folder / "transforms.json").write_text(json.dumps(meta))
+    with edited(folder / "transforms.json") as meta:
+        meta["aabb"] = (3 * np.array(meta["aabb"]) + shift).tolist()
+        for frame in meta["frames"]:
+            pose = np.array(frame["transform_matrix"])
+            pose[:3, 3] = 3 * pose[:3, 3] + shift
+            frame["transform_matrix"] = pose.tolist()
     exact = inventory_of(inventory.data, tmp_path / "exact", bundle, precision="float32")
     near, far = (fit_chunk(ChunkJob(exact, (name,)))[0] for name in ("a", "far"))
     assert far.psnr == pytest.approx(near.psnr, abs=0.05)
@@ -116,47 +128,35 @@ def test_of_few_photos_none_is_held_out_unless_asked_for(tmp_path, bundle):
         write_ball(tmp_path / "data" / str(views), views=views)
     asked = inventory_of(tmp_path / "data", tmp_path / "asked", bundle)
     usual = inventory_of(tmp_path / "data", tmp_path / "usual", bundle, eval_interval=None)
-    rows = {row.name: row for row in fit_chunk(ChunkJob(usual, ("1", "3")))}
-    assert states(rows.values()) == {"1": "done", "3": "done"} and rows["3"].psnr is None
+    assert fitted(usual, **{"1": "done", "3": "done"})["3"].psnr is None
     assert [read_scene_file(usual.scene_path(name)).facts["views"] for name in "13"] == [1, 3]
     (held_out,) = fit_chunk(ChunkJob(asked, ("3",)))
     assert held_out.psnr > 0 and read_scene_file(asked.scene_path("3")).facts["views"] == 2
 
 
-def test_a_box_that_leaves_out_the_object_is_doubted(inventory):
-    """The doubt stays in the file, so that a later call says it as well."""
-    path = inventory.data / "a" / "transforms.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "aabb": [[-0.7, -0.7, -0.1], [0.7, 0.7, 0.1]]}))
-    first = {row.name: row for row in fit_chunk(ChunkJob(inventory, ("a", "c")))}
-    again = {row.name: row for row in fit_chunk(ChunkJob(inventory, ("a", "c")))}
-    for rows in (first, again):
-        assert states(rows.values()) == {"a": "done", "c": "done"}
+def test_what_is_doubtful_is_told_and_stays_in_the_file(inventory):
+    """A box that leaves out the object, and a camera far from the others: a later call says so as well."""
+    with edited(inventory.data / "a" / "transforms.json") as meta:
+        meta["aabb"] = [[-0.7, -0.7, -0.1], [0.7, 0.7, 0.1]]
+    with edited(inventory.data / "b" / "transforms.json") as meta:
+        meta["frames"][3]["transform_matrix"][0][3] = 9e8
+    for _ in range(2):
+        rows = fitted(inventory, a="done", b="done", c="done")
         assert "leaves out" in rows["a"].reason and not rows["c"].reason
+        assert re.search(r"got '0003\.png' 9e\+08 from it; correct its pose, or leave it out", rows["b"].reason)
 
 
 def test_a_scene_that_shows_nothing_is_told_and_not_measured(inventory):
     """Its render is right wherever it is empty, and would raise the mean of the others."""
     for path in (inventory.data / "b" / "images").iterdir():
         Image.new("RGB", (32, 32), "white").save(path)
-    first = {row.name: row for row in fit_chunk(ChunkJob(inventory, ("a", "b")))}
-    again = {row.name: row for row in fit_chunk(ChunkJob(inventory, ("a", "b")))}
-    for rows in (first, again):
-        assert states(rows.values()) == {"a": "done", "b": "done"} and rows["a"].psnr > 0
-        assert (rows["b"].psnr, rows["b"].ssim) == (None, None)
+    for _ in range(2):
+        rows = fitted(inventory, a="done", b="done")
+        assert rows["a"].psnr > 0 and (rows["b"].psnr, rows["b"].ssim) == (None, None)
         assert "held-out photos are of one colour each" in rows["b"].reason and not rows["a"].reason
     usual = inventory_of(inventory.data, inventory.output / "few", inventory.bundle, eval_interval=None)
     (row,) = fit_chunk(ChunkJob(usual, ("b",)))  # none is held out of six
     assert row.psnr is None and "its photos are of one colour each" in row.reason
-
-
-def test_a_camera_far_from_the_others_is_named_and_doubted(inventory):
-    path = inventory.data / "a" / "transforms.json"
-    meta = json.loads(path.read_text())
-    meta["frames"][3]["transform_matrix"][0][3] = 9e8
-    path.write_text(json.dumps(meta))
-    rows = {row.name: row for row in fit_chunk(ChunkJob(inventory, ("a", "b")))}
-    assert states(rows.values()) == {"a": "done", "b": "done"} and not rows["b"].reason
-    assert re.search(r"got '0003\.png' 9e\+08 from it; correct its pose, or leave it out", rows["a"].reason)
 
 
 def test_finished_scenes_are_left_alone_and_damaged_files_fitted_again(inventory):
@@ -187,31 +187,25 @@ def test_equal_chunks_are_equal_to_the_bit_whatever_was_before(inventory):
     assert torch.equal(first.scene_weights, second.scene_weights)
 
 
-def test_an_unreadable_picture_fails_its_scene_alone(inventory):
+def test_pictures_cameras_and_names_that_cannot_be_used_fail_their_scene_alone(inventory):
+    for name in "def":
+        shutil.copytree(inventory.data / "c", inventory.data / name)
     cut, garbled = (inventory.data / name for name in ("a/images/0000.png", "b/images/0003.png"))
     cut.write_bytes(cut.read_bytes()[:-60])
     contents = bytearray(garbled.read_bytes())
     contents[len(contents) // 2 : len(contents) // 2 + 20] = bytes(20)
     garbled.write_bytes(contents)
-    rows = {row.name: row for row in fit_chunk(ChunkJob(inventory, ("a", "b", "c")))}
-    assert states(rows.values()) == {"a": "failed", "b": "failed", "c": "done"}
+    with edited(inventory.data / "d" / "transforms.json") as meta:
+        meta["aabb"] = [[-9.0] * 3, [9.0] * 3]
+    (inventory.data / "e" / "transforms.json").write_text("{")
+    (inventory.data / "f").rename(inventory.data / "f\n")
+    rows = fitted(inventory, **dict.fromkeys(("a", "b", "d", "e", "f\n"), "failed"), c="done")
     assert "a/images/0000.png: expected a readable image, got 'image file is truncated'" in rows["a"].reason
     assert "b/images/0003.png: expected a readable image, got " in rows["b"].reason
+    assert re.match(r"scene 'd': expected cameras outside of its box .*, got 6 of 6 within; .*aabb", rows["d"].reason)
+    assert "transforms.json, line 1, column 2: expected JSON" in rows["e"].reason
+    assert "scene name: expected " in rows["f\n"].reason
     assert [path.name for path in (inventory.output / "scenes").iterdir()] == ["c.safetensors"]
-
-
-def test_names_and_cameras_that_cannot_be_used_fail_their_scene_alone(inventory):
-    (inventory.data / "a" / "transforms.json").write_text("{")
-    meta = json.loads((inventory.data / "b" / "transforms.json").read_text())
-    meta["aabb"] = [[-9.0, -9.0, -9.0], [9.0, 9.0, 9.0]]
-    (inventory.data / "b" / "transforms.json").write_text(json.dumps(meta))
-    (inventory.data / "c").rename(inventory.data / "c\n")
-    write_ball(inventory.data / "d")
-    rows = {row.name: row for row in fit_chunk(ChunkJob(inventory, ("a", "b", "c\n", "d")))}
-    assert states(rows.values()) == {"a": "failed", "b": "failed", "c\n": "failed", "d": "done"}
-    assert "scene name: expected " in rows["c\n"].reason
-    assert "transforms.json, line 1, column 2: expected JSON" in rows["a"].reason
-    assert re.match(r"scene 'b': expected cameras outside of its box .*, got 6 of 6 within; .*aabb", rows["b"].reason)
 
 
 def test_a_scene_that_breaks_the_training_is_found_by_halves(inventory, monkeypatch):
@@ -242,8 +236,7 @@ def test_a_scene_whose_numbers_are_not_finite_fails_alone(inventory, monkeypatch
         table.values[table.scene_starts[1] : table.scene_starts[2]] = float("inf")
 
     monkeypatch.setattr(module.LatentPipeline, "prepare", spoilt)
-    rows = {row.name: row for row in fit_chunk(ChunkJob(inventory, ("a", "b", "c")))}
-    assert states(rows.values()) == {"a": "done", "b": "failed", "c": "done"}
+    rows = fitted(inventory, a="done", b="failed", c="done")
     assert rows["b"].reason.startswith("step 0: expected finite numbers, got NaN or infinity; look at its cameras")
     assert (rows["a"].steps, rows["c"].steps) == (4, 4)
 
@@ -262,8 +255,7 @@ def test_a_scene_that_begins_with_nan_is_written_nowhere_and_stops_no_other(inve
                 getattr(model.nerf.field, part)[model.scene_names.index("b")].flatten()[0] = torch.nan
 
     monkeypatch.setattr(module.LatentPipeline, "prepare", spoilt)
-    rows = {row.name: row for row in fit_chunk(ChunkJob(inventory, ("a", "b", "c")))}
-    assert states(rows.values()) == {"a": "done", "b": "failed", "c": "done"}
+    rows = fitted(inventory, a="done", b="failed", c="done")
     assert (rows["a"].steps, rows["c"].steps) == (4, 4)
     (alone,) = fit_chunk(ChunkJob(inventory, ("b",)))
     for row in (rows["b"], alone):
@@ -280,8 +272,7 @@ def test_a_scene_that_no_file_can_hold_fails_alone(inventory, monkeypatch):
         return write(path, scene, precision)
 
     monkeypatch.setattr(module, "write_scene_file", written)
-    rows = {row.name: row for row in fit_chunk(ChunkJob(inventory, ("a", "b", "c")))}
-    assert states(rows.values()) == {"a": "done", "b": "failed", "c": "done"}
+    rows = fitted(inventory, a="done", b="failed", c="done")
     assert rows["b"].reason.startswith("scene 'b': expected planes within 65504, as float16 holds, got 1e+06; ")
     assert not inventory.scene_path("b").exists()
 
@@ -303,8 +294,7 @@ def test_both_stages_with_an_autoencoder_that_stays_as_it_is(scenes, kl, tmp_pat
     planes, weights = (trainer.optimizers.optimizers[name].row_factors for name in ("planes", "shared_planes"))
     assert weights is None and torch.equal(planes, trainer.pipeline.scene_rates(0))
     assert not trainer.checkpoint_dir.exists()
-    rows = fit_chunk(ChunkJob(inventory, ("a", "b")))
-    assert states(rows) == {"a": "done", "b": "done"}
+    fitted(inventory, a="done", b="done")
     assert "RGB alignment" in next((inventory.output / "logs").iterdir()).read_text()
 
 
@@ -332,9 +322,8 @@ def test_without_steps_a_scene_is_written_as_its_encoder_predicts_it(scenes, tmp
     assert row.state == "done" and bool((scene.micro_planes == 0.5).all())
     torch.testing.assert_close(scene.scene_weights, plain.tensors["mean_scene_weights"])
     write_ball(inventory.data / "b_fish", camera_model="OPENCV_FISHEYE")
-    rows = fit_chunk(ChunkJob(inventory, ("b", "b_fish")))
-    assert states(rows) == {"b": "done", "b_fish": "failed"}  # of which nothing is known
-    assert "cameras: expected perspective ones, which scenes are predicted from, got fisheye" in rows[0].reason
+    rows = fitted(inventory, b="done", b_fish="failed")  # of which nothing is known
+    assert "cameras: expected perspective ones, which scenes are predicted from, got fisheye" in rows["b_fish"].reason
 
 
 def test_scenes_of_enlarged_photos_are_measured_and_shown_with_as_many_latent_pixels(scenes, kl, tmp_path):
@@ -346,12 +335,7 @@ def test_scenes_of_enlarged_photos_are_measured_and_shown_with_as_many_latent_pi
     loaded = lns.load(inventory.output / "scenes", run, "cpu")
     assert loaded.facts["a"]["enlarge"] == 2 and loaded.model.latent_space.downscale_factor == 2
     pipeline = train_config(inventory, run, tmp_path).setup(device="cpu", test_mode="val")
-    cameras, psnr = pipeline.datamanager.eval_dataset.cameras, []
-    for view, picture in enumerate(pipeline.datamanager.cached_eval):
-        render = loaded.model.get_outputs_for_camera(cameras[view : view + 1])
-        assert render["rgb"].shape == render["depth"][..., :1].expand(-1, -1, 3).shape == (32, 32, 3)
-        psnr.append(float(-10 * (render["rgb"] - as_float(picture["image"])).square().mean().log10()))
-    assert row.psnr == pytest.approx(sum(psnr) / len(psnr), abs=1e-3)
+    assert row.psnr == pytest.approx(psnr_of(pipeline, loaded.model), abs=1e-3)
     plain = inventory_of(scenes, tmp_path / "plain", run, enlarge=1)
     fit_chunk(ChunkJob(plain, ("a",)))
     assert "enlarge" not in lns.load(plain.output / "scenes", run, "cpu").facts["a"]

@@ -182,10 +182,8 @@ def test_memory_of_a_scene_by_hand(source, latents, rays, balls, kl, tmp_path):
     """Numbers of its latents (factor 1 and 4), and latent pixels of a picture of 32 x 32, or the 100 rays of a step; 24
     samples a ray; 7 features on three planes of 8 x 8."""
     bundle = write_bundle(tmp_path / "bundle", kl if source == "kl" else source)
-    inventory, read = (
-        inventory_of(balls, tmp_path, bundle, rays_per_scene=100, enlarge=1),
-        read_shared_bundle(str(bundle)),
-    )
+    inventory = inventory_of(balls, tmp_path, bundle, rays_per_scene=100, enlarge=1)
+    read = read_shared_bundle(str(bundle))
     expected = 4 * 6144 + 2 * latents + 16 * 3 * 64 * 7 + 2500 * 24 * 100
     assert scene_bytes(6 * 32 * 32, 0, read, inventory) == expected
     expected += 2500 * 24 * (rays - 100) + 1024 * 4 * 64 * 4

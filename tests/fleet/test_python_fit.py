@@ -7,6 +7,7 @@ from inspect import unwrap
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from scene_folders import edited
 from tiny import write_bundle_with_encoder
 
 import latent_nerfstudio as lns
@@ -32,11 +33,8 @@ def test_what_fails_is_named_and_the_others_are_kept(bundle, balls, tmp_path):
     with pytest.raises(ValueError, match=r"fit: expected 3 scenes .*, got b: .*transforms\.json.*; mend"):
         lns.fit(tmp_path / "scenes", tmp_path / "out", bundle, **FEW)
     assert lns.load(tmp_path / "out" / "scenes", bundle).names == ["a", "c"]
-    wrongs = (
-        ({"steps": -1}, "steps: expected at"),
-        ({"steps": 0}, "expected a scene encoder, as --steps is 0, got none"),
-    )
-    for wrong, message in wrongs:
+    no_encoder = "expected a scene encoder, as --steps is 0, got none"
+    for wrong, message in (({"steps": -1}, "steps: expected at"), ({"steps": 0}, no_encoder)):
         with pytest.raises(ValueError, match=message):
             lns.fit(balls, tmp_path / "none", bundle, **{**FEW, **wrong})
     assert not (tmp_path / "none").exists()
@@ -72,9 +70,8 @@ def test_a_damaged_scene_encoder_is_named_once_before_any_scene(bundle, balls, t
     tensors = load_file(folder / ENCODER_FILE)
     tensors["out.0.bias"][0] = torch.nan
     save_file(tensors, folder / ENCODER_FILE)
-    settings = json.loads((folder / "bundle.json").read_text())
-    settings["hash"] = hash_folder(folder, settings)
-    (folder / "bundle.json").write_text(json.dumps(settings))
+    with edited(folder / "bundle.json") as settings:
+        settings["hash"] = hash_folder(folder, settings)
     with pytest.raises(ValueError, match=r"scene_encoder.safetensors: expected finite .* got others in out\.0\.bias"):
         lns.fit(balls, tmp_path / "out", tmp_path / "run", **FEW)
     assert not (tmp_path / "out").exists()
@@ -82,9 +79,8 @@ def test_a_damaged_scene_encoder_is_named_once_before_any_scene(bundle, balls, t
 
 def test_an_output_of_a_former_recipe_goes_on_with_a_word(bundle, balls, tmp_path, capsys):
     lns.fit(balls, tmp_path, bundle, ["a"], **FEW)
-    settings = json.loads((tmp_path / "settings.json").read_text())
-    del settings["recipe"]
-    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    with edited(tmp_path / "settings.json") as settings:
+        del settings["recipe"]
     before = (tmp_path / "scenes/a.safetensors").stat().st_mtime_ns
     assert "rates" not in capsys.readouterr().err
     lns.fit(balls, tmp_path, bundle, **FEW)

@@ -52,9 +52,8 @@ def test_what_was_running_waits_when_it_is_stopped(table):
 
 
 def test_the_summary_has_means_of_what_is_done(table):
-    assert table.summary() == (
-        "2 of 5 scenes done (means: PSNR 25.00 dB, 1.5 s, 1,500 bytes a scene), 1 failed, 1 running, 1 waiting"
-    )
+    done = "2 of 5 scenes done (means: PSNR 25.00 dB, 1.5 s, 1,500 bytes a scene)"
+    assert table.summary() == f"{done}, 1 failed, 1 running, 1 waiting"
     table.update([SceneStatus("d", "done", seconds=3.0, bytes=3000)])
     assert "(means: PSNR 25.00 dB of 2, 2.0 s, 2,000 bytes a scene)" in table.summary()
     assert StatusTable(table.path, ["a"]).summary() == "0 of 1 scenes done, 1 waiting"
@@ -65,10 +64,5 @@ def test_the_table_names_failed_scenes_first(table, monkeypatch):
     assert "[c]" in lines[3] and "failed: expected a picture, got none" in lines[3]
     assert "20.00" in lines[5] and "0.900" in lines[5] and "1,000" in lines[5] and "host:1" in lines[5]
     monkeypatch.setattr(status, "SHOWN", 2)
-    short = text_of(table)
-    assert (
-        "and 3 more in" in short
-        and "[deep]/status.json" in short.replace("\n", "")
-        and "host:1" not in short
-        and "process 7" in short
-    )
+    short = text_of(table).replace("\n", "")
+    assert all(part in short for part in ("and 3 more in", "[deep]/status.json", "process 7")) and "host:1" not in short

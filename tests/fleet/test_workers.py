@@ -40,9 +40,7 @@ def states(results):
 def test_a_worker_that_dies_costs_no_other_chunk(jobs, monkeypatch):
     monkeypatch.setattr(workers, "DEATHS", 1)
     told = []
-    results = list(
-        run_local(jobs(("bad",), ("y",)), 1, pretend, lambda job, *progress: told.append((job.names, *progress)))
-    )
+    results = list(run_local(jobs(("bad",), ("y",)), 1, pretend, lambda job, *more: told.append((job.names, *more))))
     assert states(results) == {"bad": "failed", "y": "done"}
     assert results[0][1][0].reason.startswith("its worker: expected to live, got SIGKILL, 1 time(s); ")
     assert [(names, share) for names, share, _ in told] == [(("bad",), 0), (("y",), 0), (("y",), 0.5)]
