@@ -10,7 +10,7 @@ import tyro
 from latent_nerfstudio.cli.words import Device, Overwrite
 from latent_nerfstudio.errors import check_least
 from latent_nerfstudio.escaping import for_terminal
-from latent_nerfstudio.files.places import check_folder
+from latent_nerfstudio.files.places import check_folder, check_free
 
 if TYPE_CHECKING:
     from latent_nerfstudio.api.codec import Codec
@@ -35,7 +35,6 @@ class DecodeLatents:
 
     def main(self) -> None:
         from latent_nerfstudio.api.latent_files import read_latents
-        from latent_nerfstudio.files.replacing import check_free
         from latent_nerfstudio.videos.writing import SETTINGS, check_video
 
         is_video = self.output.suffix.lower() in SETTINGS

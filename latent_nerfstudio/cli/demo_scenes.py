@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from latent_nerfstudio.cli.words import Overwrite, Workers
-from latent_nerfstudio.files.places import check_folder
+from latent_nerfstudio.files.places import check_folder, check_free
 
 
 @dataclass
@@ -32,7 +32,6 @@ class DemoScenes:
     def main(self) -> None:
         check_folder(self.output)
         from latent_nerfstudio.errors import check_least
-        from latent_nerfstudio.files.replacing import check_free
         from latent_nerfstudio.meshes.jobs import demo_jobs, make_scenes
 
         check_least(self, num_scenes=1, views=2, size=8, seed=0, start=0, workers=1)

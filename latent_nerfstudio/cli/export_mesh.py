@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Optional
 
 from latent_nerfstudio.cli.words import OfScenes, Overwrite
-from latent_nerfstudio.files.places import check_file
+from latent_nerfstudio.files.places import check_file, check_free
 
 
 @dataclass
@@ -27,7 +27,6 @@ class ExportMesh(OfScenes):
 
     def main(self) -> None:
         from latent_nerfstudio.api.meshes import SUFFIXES, mesh, save_mesh
-        from latent_nerfstudio.files.replacing import check_free
 
         check_file(self.output, *SUFFIXES)
         check_free([self.output], self.overwrite)

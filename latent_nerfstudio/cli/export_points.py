@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Optional
 
 from latent_nerfstudio.cli.words import OfScenes, Overwrite
-from latent_nerfstudio.files.places import check_file
+from latent_nerfstudio.files.places import check_file, check_free
 
 
 @dataclass
@@ -27,8 +27,6 @@ class ExportPoints(OfScenes):
 
     def main(self) -> None:
         check_file(self.output, ".ply")
-        from latent_nerfstudio.files.replacing import check_free
-
         check_free([self.output], self.overwrite)
         scenes = self.open()
         name = self.scene or scenes.names[0]

@@ -35,8 +35,8 @@ class ExportScene:
 
 
 def export_scene(config_path: Path, scene: str, output_dir: Optional[Path] = None) -> Path:
-    """Writes one scene of a many-scene run as a run of its own below `output_dir`, by default beside the run, whole or
-    not at all; its config.yml is returned."""
+    """Writes one scene of a many-scene run as a run of its own below `output_dir`, by default beside the run; returns
+    its config.yml."""
     from latent_nerfstudio.engine.checkpoints import load_state
     from latent_nerfstudio.engine.runs import open_run
     from latent_nerfstudio.files.replacing import replacing_folder
@@ -67,9 +67,7 @@ def scene_state(state: Dict[str, "Tensor"], index: int, count: int, checkpoint: 
     from latent_nerfstudio.pipelines.saved_state import SECONDS
 
     rows_of_scenes = (*(f"field.{name}" for name in SCENE_PARAMETERS), PLACEMENTS)
-    result = dict(state)
-    if SECONDS in state:
-        result[SECONDS] = state[SECONDS] / count
+    result = {**state, SECONDS: state[SECONDS] / count} if SECONDS in state else dict(state)
     for name, value in state.items():
         if name.endswith(rows_of_scenes):
             if len(value) != count:
@@ -80,8 +78,7 @@ def scene_state(state: Dict[str, "Tensor"], index: int, count: int, checkpoint: 
 
 
 def scene_config(run: "Run", scene: str, folder: Path, state: Dict[str, "Tensor"]) -> "LatentTrainerConfig":
-    """The run's config for one scene, with absolute paths, so that it opens from any folder, and the box that the
-    planes were trained in, so that a lone scene is not measured anew."""
+    """The run's config for one scene, with absolute paths, and the box that the planes were trained in."""
     config = copy.deepcopy(run.config)
     config.output_dir, config.experiment_name = folder.parents[2], scene
     config.load_dir = config.load_checkpoint = config.load_config = config.load_step = None
@@ -110,18 +107,17 @@ def make_absolute(model: Any) -> None:
 
 
 def scene_summary(run: "Run", scene: str) -> Dict[str, Any]:
-    """The run's training.json for one scene; empty if it has none. It goes to strangers: of where it comes from it
-    names the run's folder alone, without the path."""
+    """The run's training.json for one scene; empty if it has none. It goes to strangers, so it names no path."""
     from latent_nerfstudio.scene_files.scene_file import public_facts
 
     if not run.training:
         return {}
-    seconds = run.training.get("seconds_per_scene", run.training.get("seconds"))
-    own = {"scenes": [scene], "seconds": seconds, "exported_from": run.folder.resolve().name}
-    common = {name: value for name, value in run.training.items() if name != "facts"}
-    facts = run.training.get("facts")  # of an imported run, by scene
-    known = facts.get(scene) if isinstance(facts, dict) else None
-    return {**common, **own, **({"facts": {scene: public_facts(known)}} if isinstance(known, dict) else {})}
+    result = {**run.training, "scenes": [scene], "exported_from": run.folder.resolve().name}
+    result["seconds"] = run.training.get("seconds_per_scene", run.training.get("seconds"))
+    facts = result.pop("facts", None)  # of an imported run, by scene
+    if isinstance(facts, dict) and isinstance(facts.get(scene), dict):
+        result["facts"] = {scene: public_facts(facts[scene])}
+    return result
 
 
 def fill_run(folder: Path, config: "LatentTrainerConfig", state: Dict[str, Any], summary: Dict[str, Any]) -> None:

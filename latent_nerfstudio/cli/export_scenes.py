@@ -4,9 +4,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
 
+from latent_nerfstudio import __version__
 from latent_nerfstudio.cli.words import Overwrite, Precision, RunFolder, SceneNames
 from latent_nerfstudio.errors import few_of
-from latent_nerfstudio.files.places import check_file, check_folder_or_file
+from latent_nerfstudio.files.places import check_file, check_folder_or_file, check_free
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +48,6 @@ class ExportScenes:
 
     def write(self, run: "Run", output: Path, names: Sequence[str]) -> None:
         """The files, while nobody else writes there."""
-        from latent_nerfstudio.files.replacing import check_free
         from latent_nerfstudio.fleet.plan import DOUBT
         from latent_nerfstudio.scene_files.model_scenes import scene_files_of
         from latent_nerfstudio.scene_files.plane_images import write_plane_images
@@ -108,7 +108,6 @@ def find_bundle(run: "Run", model: "LatentModel") -> Optional["SharedBundle"]:
 
 def new_bundle(run: "Run", model: "LatentModel", place: Path, overwrite: bool) -> "SharedBundle":
     """Writes a bundle of what a run's scenes share; says so where they have not learned what is around them."""
-    from latent_nerfstudio.files.replacing import check_free
     from latent_nerfstudio.models.bundle_folder import FOLDER
     from latent_nerfstudio.models.bundle_writing import write_shared_bundle
     from latent_nerfstudio.models.shared_bundle import read_shared_bundle
@@ -126,33 +125,32 @@ def new_bundle(run: "Run", model: "LatentModel", place: Path, overwrite: bool) -
 def scene_facts(run: "Run", model: "LatentModel", names: Sequence[str]) -> Dict[str, Dict[str, Any]]:
     """What a run knows of each of its scenes: method, box, samples, steps and seconds; psnr, where ns-eval wrote
     eval.json beside config.yml; views and cameras, where the data are there."""
-    from importlib.metadata import version
-
     from latent_nerfstudio.api.loading import evaluated
     from latent_nerfstudio.fleet.plan import DOUBT
     from latent_nerfstudio.scene_files.model_scenes import ENLARGED, SAMPLES
 
-    training: Dict[str, Any] = {name: run.training[name] for name in ("steps",) if name in run.training}
-    if "seconds_per_scene" in run.training:
-        training["seconds"] = run.training["seconds_per_scene"]
-    boxes = {name: model.box_of(index) for index, name in enumerate(model.scene_names)}
     nerf: Any = model.nerf.config
-    training[SAMPLES] = [nerf.num_samples, nerf.num_importance_samples]
-    if model.latent_space.autoencoder.enlarge > 1:
-        training[ENLARGED] = model.latent_space.autoencoder.enlarge
-    common = {"method": run.method, "version": version("latent-nerfstudio"), **training}
-    measured = evaluated(run.folder / "eval.json", run.scenes())
-    psnr = {name: {"psnr": own["psnr"]} for name, own in measured.items() if "psnr" in own}
-    views = view_facts(run, boxes)
-    own = {name: {"box": boxes[name].tolist(), **psnr.get(name, {}), **views.get(name, {})} for name in names}
-    failed = run.training.get("failed", {})
-    doubts = {name: {DOUBT: f"dropped at step {failed[name]}: no finite numbers"} for name in names if name in failed}
-    return {name: {**common, **own[name], **doubts.get(name, {})} for name in names}
+    samples, enlarge = [nerf.num_samples, nerf.num_importance_samples], model.latent_space.autoencoder.enlarge
+    common = {
+        "method": run.method,
+        "version": __version__,
+        SAMPLES: samples,
+        ENLARGED: enlarge if enlarge > 1 else None,
+    }
+    common.update(steps=run.training.get("steps"), seconds=run.training.get("seconds_per_scene"))
+    boxes = {name: model.box_of(index) for index, name in enumerate(model.scene_names)}
+    measured, views = evaluated(run.folder / "eval.json", run.scenes()), view_facts(run, boxes)
+    failed, facts = run.training.get("failed", {}), {}
+    for name in names:
+        doubt = f"dropped at step {failed[name]}: no finite numbers" if name in failed else None
+        own = {**common, "psnr": measured.get(name, {}).get("psnr"), DOUBT: doubt, **views.get(name, {})}
+        known = {fact: value for fact, value in own.items() if value is not None}
+        facts[name] = {**known, "box": boxes[name].tolist()}
+    return facts
 
 
 def view_facts(run: "Run", boxes: Dict[str, "Tensor"]) -> Dict[str, Dict[str, Any]]:
-    """The facts `views` and `cameras` of a run's scenes; empty where its data are no longer there or of another
-    dataparser."""
+    """The facts `views` and `cameras` of a run's scenes; none where its data are gone or of another dataparser."""
     from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, place_scene, read_scenes
     from latent_nerfstudio.scene_files.views import CAMERAS, middle_cameras
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from latent_nerfstudio.cli.words import OfScenes, Overwrite, SceneNames
-from latent_nerfstudio.files.places import check_folder
+from latent_nerfstudio.files.places import check_folder, check_free
 
 
 @dataclass
@@ -26,7 +26,6 @@ class Gallery(OfScenes):
     def main(self) -> None:
         check_folder(self.output)
         from latent_nerfstudio.api.loading import check_scenes
-        from latent_nerfstudio.files.replacing import check_free
         from latent_nerfstudio.gallery.page import write_gallery
         from latent_nerfstudio.gallery.strips import check_strip
 

@@ -8,7 +8,7 @@ import tyro
 
 from latent_nerfstudio.cli.words import Overwrite
 from latent_nerfstudio.errors import check_least, problem
-from latent_nerfstudio.files.places import check_folder
+from latent_nerfstudio.files.places import check_folder, check_free
 
 
 @dataclass
@@ -36,7 +36,7 @@ class ImportAutoencoder:
         if self.scaling_factor is not None and not self.scaling_factor > 0:
             raise ValueError(problem("scaling_factor", "a positive number", self.scaling_factor, "try 0.18215"))
         from latent_nerfstudio.files.hub import FILES
-        from latent_nerfstudio.files.replacing import check_free, check_replaceable, replacing_folder
+        from latent_nerfstudio.files.replacing import check_replaceable, replacing_folder
         from latent_nerfstudio.latent_space import published
 
         check_free([self.output], self.overwrite)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Sequence
 
 from latent_nerfstudio.cli.words import Overwrite, SceneFiles, SceneNames
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.places import check_folder
+from latent_nerfstudio.files.places import check_folder, check_free
 
 if TYPE_CHECKING:
     from latent_nerfstudio.engine.trainer import LatentTrainerConfig
@@ -47,10 +47,11 @@ class ImportScenes:
 
     def main(self) -> None:
         check_folder(self.output)
-        from latent_nerfstudio.files.replacing import check_free
+        if not 2 <= self.views <= MOST_VIEWS:
+            expected = f"2 to {MOST_VIEWS}, of which one is held out"
+            raise ValueError(problem("views", expected, self.views, "try 4"))
         from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 
-        self._check()
         folder = self.output.resolve() / METHOD / TIMESTAMP
         check_free([folder], self.overwrite)
         bundle = read_shared_bundle(self.bundle)
@@ -58,15 +59,9 @@ class ImportScenes:
         import_scenes(self, folder, bundle, facts)
         print(f"Wrote {len(facts)} scene(s) as a run: {folder / 'config.yml'}")
 
-    def _check(self) -> None:
-        if not 2 <= self.views <= MOST_VIEWS:
-            expected = f"2 to {MOST_VIEWS}, of which one is held out"
-            raise ValueError(problem("views", expected, self.views, "try 4"))
-
 
 def read_facts(files: Sequence[Path], bundle: "SharedBundle", wanted: Sequence[str]) -> Dict[str, Dict[str, Any]]:
-    """The facts of the wanted scenes by name, in the order that the dataparser will give them; every file is verified
-    on the way, so that a bad one is found before the work begins."""
+    """The facts of the wanted scenes by name, in the dataparser's order; every file is verified on the way."""
     from latent_nerfstudio.names import chosen
     from latent_nerfstudio.scene_files.model_scenes import facts_by_name
     from latent_nerfstudio.scene_files.sources import read_scenes_from

@@ -15,7 +15,6 @@ Line = Tuple[str, Any]
 SHOWN = 10
 """Names of scenes that are listed at most."""
 
-
 LONGEST = 2000
 """Letters of a value that are printed at most: facts of strangers may be of any length."""
 
@@ -62,8 +61,7 @@ def lines_of(source: str) -> Iterator[Line]:
 
 
 def has_scenes(path: Path) -> bool:
-    """Whether scene files lie at a path, damaged ones among them; those of a bundle's or an autoencoder's folder are
-    none."""
+    """Whether scene files, damaged ones among them, lie at a path that is no bundle's or autoencoder's folder."""
     if not path.is_dir():
         return path.suffix in (".safetensors", ".zip")
     is_other = any((path / mark).is_file() for mark in ("bundle.json", "config.json"))
@@ -79,17 +77,15 @@ def of_run(path: Path) -> Iterator[Line]:
     from latent_nerfstudio.engine.runs import open_run
 
     run = open_run(path)
-    config: Any = run.config
-    names = run.scenes()
     yield "run", run.folder
     yield "method", run.method
-    yield "scenes", listed(names)
+    yield "scenes", listed(run.scenes())
     yield "checkpoint", run.latest_checkpoint().name
     for name in ("steps", "seconds", "bytes_per_scene", "bytes_shared", "device"):
         if name in run.training:
             yield name.replace("per", "a").replace("_", " "), run.training[name]
     yield "needs data", f"{run.data()} ({'there' if run.data().exists() else 'not there'}), to train on and for ns-eval"
-    model = config.pipeline.model
+    model: Any = run.config.pipeline.model
     bundle = f", shared bundle {model.shared_bundle}" if model.shared_bundle else ""
     yield "needs", f"autoencoder {model.autoencoder.source}{bundle}"
 

@@ -19,12 +19,11 @@ class LinkFfmpeg:
     def main(self) -> None:
         """Links the program, or copies it where links are not allowed."""
         check_folder(self.output)
-        folder = self.output or Path(sys.executable).parent
-        name = "ffmpeg.exe" if sys.platform == "win32" else "ffmpeg"
+        target = (self.output or Path(sys.executable).parent) / ("ffmpeg.exe" if sys.platform == "win32" else "ffmpeg")
         found = shutil.which("ffmpeg")
-        if found is None and not (folder / name).exists():
-            link_ffmpeg(folder / name)
-        print(f"ffmpeg: {found or folder / name}")
+        if found is None and not target.exists():
+            link_ffmpeg(target)
+        print(f"ffmpeg: {found or target}")
 
 
 def link_ffmpeg(target: Path) -> None:

@@ -100,8 +100,7 @@ def main(args: Optional[Sequence[str]] = None) -> None:
 
 
 def source_first(given: List[str]) -> List[str]:
-    """Arguments with the value of `--load-config`, which ns-* commands have, as the subcommand's source; likewise of
-    `fit-scenes --data`."""
+    """Arguments with the value of `--load-config`, as of ns-* commands, or of `fit-scenes --data` as the source."""
     flags = ("--load-config", "--data") if given[:1] == ["fit-scenes"] else ("--load-config",)
     joined = [part for word in given for part in (word.split("=", 1) if word.split("=")[0] in flags else [word])]
     at = next((index for index, word in enumerate(joined[:-1]) if word in flags), None)
@@ -114,8 +113,7 @@ def check_command(given: Sequence[str]) -> None:
         return
     near = difflib.get_close_matches(given[0], COMMANDS, n=3)
     do = f"did you mean {' or '.join(near)}?" if near else "see lns --help"
-    text = problem("lns", "a command", repr(given[0]), do)
-    stop(f"[bold red]Error:[/bold red] {for_markup(text)}", 2)
+    stop(f"[bold red]Error:[/bold red] {for_markup(problem('lns', 'a command', repr(given[0]), do))}", 2)
 
 
 def stop(text: str, code: int) -> NoReturn:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from latent_nerfstudio.cli.words import Overwrite, Precision, SceneFiles, SceneNames
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.places import check_folder_or_file
+from latent_nerfstudio.files.places import check_folder_or_file, check_free
 from latent_nerfstudio.names import chosen
 
 
@@ -24,7 +24,6 @@ class PackScenes:
         """Writes the archive or the files; all are read and verified before the first is written."""
         check_folder_or_file(self.output, ".zip")
         from latent_nerfstudio.cli.export_scenes import targets
-        from latent_nerfstudio.files.replacing import check_free
         from latent_nerfstudio.models.shared_bundle import name_one_bundle
         from latent_nerfstudio.scene_files.sources import each_once, read_scenes_from, write_scenes
 

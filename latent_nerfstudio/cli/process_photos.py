@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Optional
 import tyro
 
 from latent_nerfstudio.cli.words import Overwrite
-from latent_nerfstudio.files.places import check_folder
+from latent_nerfstudio.files.places import check_folder, check_free
 
 
 @dataclass
@@ -33,7 +33,6 @@ class ProcessPhotos:
     def main(self) -> None:
         """Writes the scene and says how many photos got poses."""
         check_folder(self.output)
-        from latent_nerfstudio.files.replacing import check_free
         from latent_nerfstudio.photos.process import PhotoOptions, process_photos
 
         check_free([self.output], self.overwrite)

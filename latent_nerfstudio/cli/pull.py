@@ -8,7 +8,7 @@ import tyro
 
 from latent_nerfstudio.cli.words import Overwrite
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.places import check_folder
+from latent_nerfstudio.files.places import check_folder, check_free
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Pull:
 
         if not is_hub_id(self.source):
             raise ValueError(problem("repository", "OWNER/NAME", repr(self.source), "correct the name"))
-        from latent_nerfstudio.files.replacing import check_free, check_replaceable, replacing_folder
+        from latent_nerfstudio.files.replacing import check_replaceable, replacing_folder
         from latent_nerfstudio.hub.packages import LAYOUT, Package
 
         check_free([self.output], self.overwrite)

@@ -6,7 +6,7 @@ from typing import Literal, Optional
 
 from latent_nerfstudio.cli.words import OfScenes, Overwrite, Size
 from latent_nerfstudio.errors import check_least
-from latent_nerfstudio.files.places import check_file
+from latent_nerfstudio.files.places import check_file, check_free
 
 
 @dataclass
@@ -33,7 +33,6 @@ class RenderLatents(OfScenes):
         check_file(self.output, ".safetensors")
         from latent_nerfstudio.api.cameras import camera_path, check_side
         from latent_nerfstudio.api.latent_files import render_latents, write_latents
-        from latent_nerfstudio.files.replacing import check_free
 
         check_free([self.output], self.overwrite)
         check_least(self, views=1)

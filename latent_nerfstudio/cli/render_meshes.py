@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Optional
 import tyro
 
 from latent_nerfstudio.cli.words import Overwrite, Workers
-from latent_nerfstudio.files.places import check_folder
+from latent_nerfstudio.files.places import check_folder, check_free
 
 
 @dataclass
@@ -37,7 +37,6 @@ class RenderMeshes:
         check_folder(self.output)
         from latent_nerfstudio.errors import check_least, problem
         from latent_nerfstudio.escaping import for_terminal
-        from latent_nerfstudio.files.replacing import check_free
         from latent_nerfstudio.meshes.jobs import find_meshes, make_scenes, mesh_jobs
         from latent_nerfstudio.meshes.scene_writer import ViewOptions
 

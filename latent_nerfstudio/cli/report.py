@@ -192,10 +192,7 @@ def html(reports: Sequence["RunReport"], command: str, pictures: Sequence[Path],
 
 def closing_lines(reports: Sequence["RunReport"], output: Path, videos: Sequence[Path]) -> List[str]:
     """Where everything lies; what is not there is left out."""
-    places = []
-    for report in reports:
-        places.append(("Config", Path(report.config)))
-        places.append(("Contact sheet", contact_sheet(report)))
+    places = [place for r in reports for place in (("Config", Path(r.config)), ("Contact sheet", contact_sheet(r)))]
     places += [("Video", video) for video in videos]
     places += [("Table", output), ("Numbers", output.with_suffix(".json")), ("Page", output.with_suffix(".html"))]
     return [f"{title + ':':15}{for_terminal(path)}" for title, path in places if path.exists()]

@@ -15,14 +15,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Callable, Dict, Iterator, List, Literal, NoReturn, Optional, Sequence, Tuple
 
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.reading import MOST_JSON
 
 Kind = Literal["autoencoder", "bundle", "scenes"]
 
 TIMEOUT = 10.0
 """Seconds that the Hub has to answer."""
-
-MAX_JSON = 1 << 22
-"""Bytes of a JSON file at most."""
 
 PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".msgpack", ".h5")
 """Endings of files that may run code when they are read, and others that hold weights in no form taken here."""
@@ -94,8 +92,7 @@ def copy_files(folder: Path, target: Path, names: str, copy: Callable[[Path, Pat
 
 
 def check_link(path: Path, folder: Path) -> None:
-    """Refuses a file that lies elsewhere than its folder and the cache of the Hub's client around it: what it leads to
-    may be no one's business."""
+    """Refuses a file that lies elsewhere than its folder and the cache of the Hub's client around it."""
     from huggingface_hub import constants
 
     cache = Path(constants.HF_HUB_CACHE).resolve()
@@ -110,54 +107,50 @@ def is_hub_id(source: str) -> bool:
     return HUB_ID.fullmatch(source) is not None and ".." not in source
 
 
-def fetch(source: str, kind: Kind, subfolder: Optional[str] = None, **client: Any) -> Path:
-    """Downloads what a Hub id names, as far as it is not in the client's cache, see `resolve`; `client` is what else
-    its `snapshot_download` takes."""
+def fetch(source: str, kind: Kind, subfolder: Optional[str] = None) -> Path:
+    """Downloads what a Hub id names, as far as it is not in the client's cache, see `resolve`."""
     from huggingface_hub import constants, snapshot_download
 
     where = f"{kind} source {source!r}"
-    repository, _, revision = source.partition("@")
-    client = {"revision": revision or None, "token": None, **client}
+    repository, _, tag = source.partition("@")
+    revision = tag or None
     try:
-        if client.get("local_files_only"):
-            raise ConnectionError("told to read the cache alone")
-        files = list_files(repository, client["revision"], client["token"], where)
+        files = list_files(repository, revision, where)
         place, wanted = choose(kind, files, subfolder, where)
         patterns = [glob.escape(name) for name in wanted]
         with bars_on_terminals_alone():
-            folder = snapshot_download(repository, allow_patterns=patterns, etag_timeout=TIMEOUT, **client)
+            folder = snapshot_download(repository, revision=revision, allow_patterns=patterns, etag_timeout=TIMEOUT)
         return Path(folder) / place
     except ValueError:
         raise
     except Exception as error:  # the client's errors, and those of what it talks HTTP with, differ by version
-        folder = cached_folder(repository, client)
+        folder = cached_folder(repository, revision)
         if folder is None:
             refuse(error, where)
-        if not constants.HF_HUB_OFFLINE and not client.get("local_files_only"):
+        if not constants.HF_HUB_OFFLINE:
             logging.getLogger(__name__).warning("%s: %s; the cached copy is taken", where, first_line(error))
     files = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     return folder / choose(kind, files, subfolder, f"{where}, as cached without network in {folder}")[0]
 
 
-def list_files(repository: str, revision: Optional[str], token: Any, where: str) -> List[str]:
+def list_files(repository: str, revision: Optional[str], where: str) -> List[str]:
     """The names of a repository's files, none of which leads out of it; JSON files are no larger than any that is
     read."""
     from huggingface_hub import HfApi
 
-    info = HfApi(token=token).model_info(repository, revision=revision, timeout=TIMEOUT, files_metadata=True)
+    info = HfApi().model_info(repository, revision=revision, timeout=TIMEOUT, files_metadata=True)
     siblings = info.siblings or []
     for file in siblings:
         name = file.rfilename
         if "\\" in name or name.startswith("/") or ".." in PurePosixPath(name).parts:
             raise ValueError(problem(where, "files within the repository", repr(name), "do not trust this repository"))
-        if name.endswith(".json") and (file.size or 0) > MAX_JSON:
-            raise ValueError(problem(f"{where}, {name}", f"{MAX_JSON} bytes at most", f"{file.size}", "name another"))
+        if name.endswith(".json") and (file.size or 0) > MOST_JSON:
+            raise ValueError(problem(f"{where}, {name}", f"{MOST_JSON} bytes at most", file.size, "name another"))
     return [file.rfilename for file in siblings]
 
 
 def choose(kind: Kind, files: Sequence[str], subfolder: Optional[str], where: str) -> Tuple[str, List[str]]:
-    """Where in a repository a kind is, in a subfolder or in the usual folders, and the names of the files that it is
-    made of."""
+    """Where in a repository a kind is, in a subfolder or in the usual folders, and the names of its files."""
     pickled: List[str] = []
     for place in PLACES[kind] if subfolder is None else (subfolder.strip("/"),):
         prefix = f"{place}/" if place else ""
@@ -192,14 +185,13 @@ def bars_on_terminals_alone() -> Iterator[None]:
             enable_progress_bars()
 
 
-def cached_folder(repository: str, client: Dict[str, Any]) -> Optional[Path]:
+def cached_folder(repository: str, revision: Optional[str]) -> Optional[Path]:
     """The client's cached copy of a revision, whole or not; None if there is none."""
     from huggingface_hub import snapshot_download
 
-    places = {name: client[name] for name in ("revision", "cache_dir") if client.get(name)}
     try:
         # No file is asked for: newer clients refuse a copy that lacks what is asked for, older ones do not look.
-        return Path(snapshot_download(repository, local_files_only=True, allow_patterns=[], **places))
+        return Path(snapshot_download(repository, revision=revision, local_files_only=True, allow_patterns=[]))
     except Exception:  # see `fetch`
         return None
 

@@ -13,7 +13,7 @@ import shutil
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Iterable, Iterator, Optional, TextIO
+from typing import BinaryIO, Iterator, Optional, TextIO
 
 from latent_nerfstudio.errors import in_words, problem
 from latent_nerfstudio.files.locks import LOCK, locked, writable
@@ -120,15 +120,6 @@ def replacing_folder(folder: Path, names: Optional[str] = None) -> Iterator[Path
             put_in_place(writing, folder)
         finally:
             shutil.rmtree(writing, ignore_errors=True)
-
-
-def check_free(paths: Iterable[Path], overwrite: bool) -> None:
-    """Refuses to write over what is there, unless told to."""
-    taken = [path for path in paths if path.exists()]
-    if taken and not overwrite:
-        more = f" (and {len(taken) - 1} more)" if len(taken) > 1 else ""
-        got, do = "a folder" if taken[0].is_dir() else "a file", "pass --overwrite or name another --output"
-        raise FileExistsError(problem(f"{taken[0]}{more}", "nothing there", got, do))
 
 
 def check_replaceable(folder: Path, names: Optional[str]) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from huggingface_hub import ModelCard, ModelCardData
 
+from latent_nerfstudio.engine.summary import MOST_BYTES
 from latent_nerfstudio.escaping import for_markdown
 from latent_nerfstudio.files.hub import Kind
 from latent_nerfstudio.files.reading import read_json
@@ -16,9 +17,6 @@ LIBRARY = "latent-nerfstudio"
 TAGS = ("nerfstudio", "nerf", "latent-nerf", "3d")
 
 UNKNOWN = "Not stated."
-
-MOST_BESIDE = 1 << 26
-"""Bytes of a run's training.json or eval.json at most."""
 
 METRICS = (*PICTURE_METRICS, "latent_psnr")
 """Of ns-eval, in the order of the table."""
@@ -74,11 +72,8 @@ def card_of(
     bundle: Optional[str],
     picture: Optional[str] = None,
 ) -> ModelCard:
-    """A model card.
-
-    Facts are what the files themselves tell, by words for a reader; training.json's contents and metrics of ns-eval may
-    be empty. It loads by a Hub id, and names the bundle of scenes, where that is known. The picture is a file beside
-    the card."""
+    """A model card, by what the files themselves tell, in words, what training.json and ns-eval hold, which may be
+    nothing, and the bundle of scenes, where that is known; the picture is a file beside it."""
     data = ModelCardData(
         license=notes.licence or None,
         library_name="diffusers" if kind == "autoencoder" else LIBRARY,
@@ -139,10 +134,8 @@ def spread(values: Sequence[float]) -> str:
 
 
 def read_beside(folder: Path, name: str) -> Dict[str, Any]:
-    """A JSON object in a folder or one of the two above it, where the run that wrote it has it; empty if there is
-    none."""
-    for place in (folder, *folder.parents[:2]):
-        path = place / name
+    """A JSON object in a folder or one of the two above it, where the run that wrote it has it; empty for none."""
+    for path in (place / name for place in (folder, *folder.parents[:2])):
         if path.is_file():
-            return read_json(path, "remove it, or write it again", MOST_BESIDE, finite=False)
+            return read_json(path, "remove it, or write it again", MOST_BYTES, finite=False)
     return {}

@@ -23,7 +23,7 @@ from latent_nerfstudio.files.hub import FILES, PLACES, Kind, check_link, copy_fi
 from latent_nerfstudio.hub.card import SCENE_FACTS, Notes, card_of, read_beside, spread
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig, locate
 from latent_nerfstudio.models.bundle_folder import FOLDER, SETTINGS_FILE
-from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, SharedBundle, name_one_bundle, read_shared_bundle
+from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, name_one_bundle, read_shared_bundle
 from latent_nerfstudio.scene_files.scene_file import copy_scene_file, read_scene_file
 from latent_nerfstudio.scene_files.sources import files_in
 
@@ -51,22 +51,14 @@ class Package:
         kind: what to take of it.
         bundle: of scenes, their shared bundle: a Hub id or a name is named in the card, a folder goes with them.
         notes: what the card says besides what is measured.
-        picture: of scenes, as WebP, for the card.
 
     Raises:
         FileNotFoundError, ValueError, ConnectionError: the source is not as it should be; see `resolve`.
     """
 
-    def __init__(
-        self,
-        source: str,
-        kind: Kind = "autoencoder",
-        bundle: Optional[str] = None,
-        notes: Optional[Notes] = None,
-        picture: Optional[bytes] = None,
-    ):
+    def __init__(self, source: str, kind: Kind, bundle: Optional[str] = None, notes: Optional[Notes] = None):
         self.kind: Kind = kind
-        self.picture = picture
+        self.picture: Optional[bytes] = None  # of scenes, as WebP, for the card
         self.notes = notes or Notes()
         self.folder = find(source, kind)
         self.place = bundle or (bundle_beside(self.folder) if kind == "scenes" else None)
@@ -84,11 +76,7 @@ class Package:
         return for_terminal(f"{self.kind}: " + ", ".join(f"{name} {value}" for name, value in self.facts.items()))
 
     def copy_to(self, folder: Path) -> None:
-        """Copies the files, scenes without private facts, and verifies the copy.
-
-        Raises:
-            ValueError: a file was changed meanwhile, or is a link that leads out of its folder.
-        """
+        """Copies the files, scenes without private facts, and verifies the copy; links must not lead out."""
         if self.kind == "scenes":
             copy_files(self.folder, folder / SCENES, SCENE_FILE, copy_scene_file)
             if self.bundle is not None and self.takes_bundle_along:
@@ -98,11 +86,7 @@ class Package:
         verify(folder, self.kind)
 
     def write(self, folder: Path, repository: str) -> None:
-        """Writes what is published as a repository into an empty folder.
-
-        Raises:
-            ValueError: see `copy_to`.
-        """
+        """Writes what is published as a repository into an empty folder, see `copy_to`."""
         self.copy_to(folder)
         if self.kind != "autoencoder":  # by config.json the Hub counts downloads
             said = {"library": "latent-nerfstudio", "kind": self.kind}
@@ -121,17 +105,9 @@ class Package:
     def push_to_hub(
         self, repository: str, private: bool = False, branch: Optional[str] = None, message: str = "Push"
     ) -> str:
-        """Publishes it, and removes of an earlier publication the files of this kind that are no more.
-
-        Args:
-            repository: Hub id; made if there is none.
-            private: whether a new one is.
-            branch: to push to; None for the main one.
-            message: of the commit.
-
-        Returns:
-            The address of the commit.
-        """
+        """Publishes it into a repository, by default its main branch, and returns the address of the commit. A
+        repository is made, `private` or not, if there is none; of an earlier publication the files of this kind that
+        are no more are removed."""
         from huggingface_hub import HfApi
 
         api = HfApi()
@@ -156,7 +132,8 @@ class Package:
 
 def find(source: str, kind: Kind) -> Path:
     """The folder that holds what a source names, verified."""
-    check_kind(kind)
+    if kind not in PLACES:
+        raise ValueError(problem("kind", f"one of {', '.join(PLACES)}", repr(kind)[:40], "choose one of these"))
     if kind == "bundle":
         folder, given = read_shared_bundle(source).folder, Path(source).expanduser()
         if given.is_dir():
@@ -187,12 +164,6 @@ def bundle_beside(folder: Path) -> Optional[str]:
     check_link(place / SETTINGS_FILE, folder.parent)
     first = read_scene_file(files_in(folder)[0])
     return str(place) if read_shared_bundle(str(place)).has_hash(first.bundle_hash) else None
-
-
-def check_kind(kind: str) -> None:
-    """Refuses other kinds; a stranger's config.json may name any."""
-    if kind not in PLACES:
-        raise ValueError(problem("kind", f"one of {', '.join(PLACES)}", repr(kind)[:40], "choose one of these"))
 
 
 def guess_kind(source: str) -> Kind:
@@ -235,24 +206,16 @@ def autoencoder_facts(package: Package) -> Dict[str, Any]:
 def bundle_facts(package: Package) -> Dict[str, Any]:
     """What a bundle tells of itself."""
     bundle = read_shared_bundle(str(package.folder))
+    field, box = bundle.field, [[round(x, 3) for x in corner] for corner in bundle.aabb]
     return {
         "scenes that it was learned from": bundle.num_scenes,
         "step": bundle.step,
         **{name: value for name, value in bundle.facts.items() if isinstance(value, (str, int, float))},
-        **bundle_shape(bundle),
-        "hash": bundle.hash,
-    }
-
-
-def bundle_shape(bundle: SharedBundle) -> Dict[str, Any]:
-    """Sizes of what a bundle's scenes are made of."""
-    field, box = bundle.field, [[round(x, 3) for x in corner] for corner in bundle.aabb]
-    return {
-        "autoencoder": f"downscale factor {bundle.autoencoder['downscale_factor']}, "
-        f"{bundle.autoencoder['channels']} channels",
+        "autoencoder": "downscale factor {downscale_factor}, {channels} channels".format(**bundle.autoencoder),
         "planes": f"{field['micro_features']} micro and {field['macro_features']} macro features, "
         f"{field['num_base_planes']} base planes, {field['resolution']} texels a side",
         "scene box": f"{box[0]} to {box[1]}",
+        "hash": bundle.hash,
     }
 
 
