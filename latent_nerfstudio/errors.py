@@ -15,17 +15,8 @@ LONGEST = 500
 
 
 def problem(what: object, expected: str, got: object, do: str) -> str:
-    """Words an error as `what: expected X, got Y; do Z`.
-
-    Args:
-        what: the file, folder or option at fault.
-        expected: what should have been there.
-        got: what was found.
-        do: what the user can do, in the imperative.
-
-    Returns:
-        One line of text; what a terminal would take for a command is spelled out.
-    """
+    """Words an error in one line, in which terminal commands are spelled out, as `what: expected X, got Y; do Z`: of
+    the file, folder or option at fault, with what the user can do in the imperative."""
     parts = (for_terminal(part, LONGEST) for part in (what, expected, got, do))
     return "{}: expected {}, got {}; {}".format(*parts)
 
@@ -58,8 +49,7 @@ def is_worded(error: BaseException) -> bool:
 
 
 def reason_of(error: BaseException, what: str, do: str) -> str:
-    """Why something has failed, in the form of `problem`: what an error says where it is worded, else its kind and
-    text."""
+    """Why something has failed, in the form of `problem`: what a worded error says, else its kind and text."""
     if is_worded(error):
         return str(error)
     return problem(what, "to end well", f"{type(error).__name__}: {error}", do)
@@ -71,10 +61,8 @@ def is_debugging() -> bool:
 
 
 def show_own_warnings_alone() -> None:
-    """From now on shows warnings of this package in one line, and none of other libraries, about their own insides.
-
-    All stay as they are where someone has asked for them, by `LNS_DEBUG` or by Python's own `-W`.
-    """
+    """From now on shows warnings of this package in one line, and none of other libraries, about their own insides; all
+    stay as they are where someone has asked for them, by `LNS_DEBUG` or by Python's own `-W`."""
     if is_debugging() or sys.warnoptions:
         return
 

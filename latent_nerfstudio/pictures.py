@@ -40,8 +40,7 @@ class PictureError(ValueError):
 
 @contextmanager
 def open_picture(path: Union[Path, str], any_mode: bool = False) -> Iterator[Image.Image]:
-    """Opens a picture; its pixels are decoded when the block asks for them. `any_mode` takes others than `MODES`,
-    too."""
+    """Opens a picture, to be decoded when the block asks for its pixels; `any_mode` takes others than `MODES`, too."""
     with worded(path), open_file(path) as file, Image.open(file, formats=FORMATS) as image:
         check_size(image.size, path)
         if not (any_mode or image.mode in MODES or is_sixteen_bits(image)):
@@ -84,8 +83,7 @@ def has_alpha(image: Image.Image) -> bool:
 
 
 def plain(image: Image.Image) -> Image.Image:
-    """A picture, of one of `MODES` or grey of 16 bits, as RGB, or as RGBA where it has transparency; 16 bits become
-    their upper 8."""
+    """A picture, of `MODES` or the upper 8 of 16 bits of grey, as RGB, or as RGBA where it has transparency."""
     if is_sixteen_bits(image):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("La", "PA"):  # Pillow knows no direct way

@@ -32,12 +32,9 @@ def busy_cores() -> int:
 
 
 def number_of_threads() -> int:
-    """How many threads to compute with.
-
-    By default as many as cores are idle: threads that wait for each other at the end of each small operation cost many
-    times what they bring where another program holds a core. A number that the user gave is kept, up to the cores, and
-    holds for both libraries: torch takes MKL's number for OpenMP too.
-    """
+    """How many threads to compute with: the user's number, which holds for both libraries, up to the cores; by default
+    as many as are idle, since threads that wait for each other on a core that is taken cost many times what they
+    bring."""
     cores = usable_cores()
     given = [int(value) for value in map(os.environ.get, VARIABLES) if value and value.isdigit() and int(value)]
     return min(given[0], cores) if given else max(1, cores - busy_cores())

@@ -201,12 +201,7 @@ def orbit(
 
 
 def camera_path(path: Union[str, Path]) -> Cameras:
-    """The cameras of a camera path that Nerfstudio's viewer wrote.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no camera path.
-    """
+    """The cameras of a camera path that Nerfstudio's viewer wrote; raises ValueError for another file."""
     path = Path(path).expanduser()
     do = "name a JSON file that the viewer's Render panel wrote"
     content = read_json(path, do, MOST_PATH)
@@ -287,8 +282,7 @@ def focus_of(poses: Float[np.ndarray, "views 3 4"], box: Float[torch.Tensor, "2 
 
 
 def arc_of(azimuths: Float[np.ndarray, " views"]) -> Tuple[float, float]:
-    """Middle and extent, degrees, of the shortest arc that holds all azimuths; from 0, all around, unless a wide gap is
-    left."""
+    """Middle and extent, degrees, of the shortest arc that holds all azimuths; (0, 360) where no wide gap is left."""
     ordered = np.sort(np.mod(azimuths, 360.0))
     gaps = np.diff(np.concatenate([ordered, ordered[:1] + 360.0]))
     widest = int(np.argmax(gaps))

@@ -30,11 +30,7 @@ Images = Union[Picture, Sequence[Picture]]
 class Codec:
     """An autoencoder, for pictures [n, H, W, 3] in [0, 1] and raw latents [n, C, h, w].
 
-    A diffusers pipeline works on `(latents - shift_factor) * scaling_factor` between its encoder and its decoder.
-
-    Args:
-        autoencoder: what encodes and decodes.
-    """
+    A diffusers pipeline works on `(latents - shift_factor) * scaling_factor` between its encoder and its decoder."""
 
     def __init__(self, autoencoder: Autoencoder):
         self.autoencoder = autoencoder.eval()

@@ -51,7 +51,7 @@ def fit(
     if output is None:
         with TemporaryDirectory() as folder:
             fitted = fit(data, folder, bundle, scenes, steps, device, **settings)
-        fitted.source = str(data)
+        fitted.source, fitted.title = str(data), Path(data).name
         return fitted
     known: Any = {**settings, "device": device}
     names = (scenes,) if isinstance(scenes, str) else tuple(scenes)

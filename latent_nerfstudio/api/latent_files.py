@@ -63,14 +63,8 @@ class LatentFile:
 
 
 def render_latents(scenes: Scenes, scene: Scene, cameras: Cameras, name: str = "") -> LatentFile:
-    """What cameras see of a scene as raw latents, with all that decoding and learning them again takes.
-
-    Args:
-        scenes: what renders.
-        scene: its name, or a view from `Scenes.blend` or `Scenes.part`.
-        cameras: of one size.
-        name: of the scene, where it is a view.
-    """
+    """What cameras of one size see of a scene as raw latents, with all that decoding and learning them again takes; a
+    view from `Scenes.blend` or `Scenes.part` may be given a name."""
     latents = scenes.latents(scene, cameras)
     height, width = scenes.rendered_size(cameras)
     seen = resized_cameras(cameras.reshape((-1,)).to("cpu"), height, width)
@@ -104,12 +98,8 @@ def write_latents(path: Path, file: LatentFile, precision: Precision = "float32"
 
 
 def read_latents(path: Union[str, Path]) -> LatentFile:
-    """Reads latents: those of `lns render-latents`, or any safetensors file that holds `latents` [n, C, h, w].
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it holds none, or numbers that are none.
-    """
+    """Reads latents: those of `lns render-latents`, or any safetensors file that holds `latents` [n, C, h, w], finite
+    ones; raises ValueError for others."""
     path = Path(path).expanduser()
     check_header(path)
     try:

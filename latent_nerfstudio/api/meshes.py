@@ -34,19 +34,10 @@ REACH = 0.03
 
 
 def mesh(scenes: Any, name: str, resolution: int = 128, level: Optional[float] = None, views: int = 24) -> Any:
-    """A scene's surface as a `trimesh.Trimesh` with vertex colours, in world units.
+    """A scene's surface as a `trimesh.Trimesh` in world units, with vertex colours of so many views.
 
-    Args:
-        scenes: `Scenes`, which render.
-        name: the scene.
-        resolution: points along the longest side of the scene box.
-        level: density, a unit of length, of the surface; by default that which absorbs half of the light within a
-            fiftieth of the box's longest side.
-        views: pictures that the colours are taken from.
-
-    Raises:
-        ValueError: an unknown scene, a NeRF without tri-planes, a number out of its range, or no surface.
-    """
+    The longest side of the scene box has `resolution` points; `level` is the density, a unit of length, of the surface,
+    by default that which absorbs half of the light within a fiftieth of this side. Raises ValueError for no surface."""
     import trimesh
     from skimage.measure import marching_cubes
 
@@ -115,8 +106,7 @@ def vertex_colors(
     normals: Float[np.ndarray, "vertices 3"],
     views: int,
 ) -> UInt8[np.ndarray, "vertices 3"]:
-    """The mean colour of vertices in the views that see them, weighted by how squarely they do; where none does, the
-    mean of all."""
+    """The mean colour of vertices in the views that see them, weighted by how squarely; else the mean of all."""
     points, outward = (torch.tensor(np.ascontiguousarray(value), dtype=torch.float32) for value in (positions, normals))
     reach = REACH * float((scenes.box_of(name)[1] - scenes.box_of(name)[0]).max())
     sums, weights = torch.zeros(len(points), 3), torch.zeros(len(points), 1)

@@ -54,18 +54,8 @@ class PointCloud:
 
 
 def point_cloud(scenes: Any, name: str, views: int = 24, points: int = 200_000, seed: int = 0) -> PointCloud:
-    """Points on what views of a scene meet, with the colours that they show.
-
-    Args:
-        scenes: `Scenes`, which render.
-        name: the scene.
-        views: pictures, in rings at up to three heights about the scene, see `Scenes.ring`.
-        points: at most, drawn evenly from all pixels that show a surface.
-        seed: of the draw.
-
-    Raises:
-        ValueError: an unknown scene, a number out of its range, or a scene in which nothing is solid.
-    """
+    """So many points at most, drawn by a seed from what views of a scene, in rings at up to three heights, meet, with
+    the colours that they show. Raises ValueError for a scene in which nothing is solid."""
     check_views(views)
     if points < 1:
         raise ValueError(problem("points", "at least 1", points, "raise points"))

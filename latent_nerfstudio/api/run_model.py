@@ -1,10 +1,9 @@
 """The model of a run without the run's data: whatever NeRF is inside, a checkpoint says what its data had to say."""
 
 import copy
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Dict, Optional
 
 from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
@@ -19,12 +18,6 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.latent_space.cameras import pixels_per_radian
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.scene_files.model_scenes import build_model
-
-BOXES = ("nerf.aabb", "nerf.box")
-"""Names that the scene box may have in a checkpoint."""
-
-EMBEDDING = ".embedding_appearance.embedding.weight"
-"""End of the name of a parameter with one row a training picture."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +34,7 @@ class Checkpoint:
     @property
     def box(self) -> Optional[Float[Tensor, "2 3"]]:
         """The scene box; None for a NeRF that keeps none."""
-        return next((self.state[name] for name in BOXES if name in self.state), None)
+        return next((self.state[name] for name in ("nerf.aabb", "nerf.box") if name in self.state), None)
 
 
 def read_checkpoint(run: Run) -> Checkpoint:
@@ -60,7 +53,7 @@ def load_model(run: Run, checkpoint: Optional[Checkpoint] = None, cameras: Optio
     state, box = checkpoint.state, checkpoint.box
     if not isinstance(config, LatentModelConfig) or box is None:
         return load_pipeline(run.config_path).latent_model.eval()
-    rows = [len(value) for name, value in state.items() if name.endswith(EMBEDDING)]
+    rows = [len(value) for name, value in state.items() if name.endswith(".embedding_appearance.embedding.weight")]
     facts: Dict[str, Any] = {}
     if cameras is not None:
         facts = {"image_height": int(cameras.height.max()), "pixels_per_radian": pixels_per_radian(cameras)}
@@ -90,20 +83,10 @@ def training_cameras(run: Run, box: Optional[Float[Tensor, "2 3"]]) -> Cameras:
         raise FileNotFoundError(problem(parser.data, f"the data of {run.config_path}", "nothing there", do))
     if isinstance(parser, ScenesDataParserConfig) and box is not None:
         parser.box, parser.scene_scale = tuple(box.flatten().tolist()), 1.0
-    with silence():
+    with CONSOLE.capture():  # what readers would tell the terminal
         outputs = parser.setup().get_dataparser_outputs("train")
     names = outputs.metadata.get("scene_names") or []
     if names and list(names) != run.scenes():
         do = "restore the data that it was trained on"
         raise ValueError(problem(parser.data, f"the scenes of {run.config_path}", f"{len(names)} others", do))
     return outputs.cameras
-
-
-@contextmanager
-def silence() -> Iterator[None]:
-    """Without what Nerfstudio's and our own readers tell the terminal."""
-    before, CONSOLE.quiet = CONSOLE.quiet, True
-    try:
-        yield
-    finally:
-        CONSOLE.quiet = before

@@ -1,10 +1,10 @@
 """Learned scenes, ready to be rendered, whichever run or file they come from."""
 
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Literal, Mapping, Optional, Sequence, SupportsIndex, Tuple, Union
+from typing import Any, Dict, Iterator, List, Literal, Optional, Sequence, SupportsIndex, Tuple, Union
 
 import numpy as np
 import torch
@@ -98,40 +98,31 @@ def save_pictures(folder: Union[str, Path], pictures: Float[Tensor, "n height wi
     return paths
 
 
+@dataclass(eq=False, repr=False)
 class Scenes:
     """Learned scenes of a run, of scene files, of an archive or of the Hub; `load` makes them.
 
     All that takes a scene raises ValueError for an unknown one, and names the nearest; `blend`, `part`, `planes`,
     `weights`, `density`, `mesh` and `save` do for a NeRF without tri-planes, and what takes cameras for those of
-    several sizes.
+    several sizes."""
 
-    Args:
-        model: what renders them.
-        source: where they come from, for messages.
-        bundle: the shared bundle that they belong to, if one is known.
-        training: their training cameras, if the data are there; or the error that reading them ended with.
-        rings: how to walk around those of them whose cameras are known otherwise.
-        facts: what is known of each, by name.
-        title: what people call them; by default the last part of the source.
-    """
+    model: LatentModel
+    """What renders them."""
+    source: str
+    """Where they come from, for messages."""
+    bundle: Optional[SharedBundle] = None
+    """The shared bundle that they belong to, if one is known."""
+    training: Union[Cameras, Exception, None] = None
+    """Their training cameras, if the data are there; or the error that reading them ended with."""
+    rings: Dict[str, Ring] = field(default_factory=dict)
+    """How to walk around those of them of which that is known, by name."""
+    facts: Dict[str, Dict] = field(default_factory=dict)
+    """What is known of each, by name."""
+    title: str = ""
+    """What people call them; by default the last part of the source."""
 
-    def __init__(
-        self,
-        model: LatentModel,
-        source: str,
-        bundle: Optional[SharedBundle] = None,
-        training: Union[Cameras, Exception, None] = None,
-        rings: Optional[Mapping[str, Ring]] = None,
-        facts: Optional[Mapping[str, Dict]] = None,
-        title: Optional[str] = None,
-    ):
-        self.model = model
-        self.source = source
-        self.bundle = bundle
-        self.facts: Dict[str, Dict] = dict(facts or {})
-        self._title = title
-        self._training = training
-        self._rings: Dict[str, Ring] = dict(rings or {})
+    def __post_init__(self) -> None:
+        self.title = self.title or Path(self.source).name or self.source
 
     @property
     def names(self) -> List[str]:
@@ -147,11 +138,6 @@ class Scenes:
     def __repr__(self) -> str:
         shown = ", ".join(self.names[:3]) + (", ..." if len(self) > 3 else "")
         return f"Scenes({len(self)} of {self.source}: {shown})"
-
-    @property
-    def title(self) -> str:
-        """What people call them."""
-        return self._title or Path(self.source).name or self.source
 
     @property
     def box(self) -> Float[Tensor, "2 3"]:
@@ -180,25 +166,24 @@ class Scenes:
             OSError: the data are no longer there.
         """
         index = self.index(name)
-        if isinstance(self._training, Exception):
-            raise self._training
-        if self._training is None:
+        if isinstance(self.training, Exception):
+            raise self.training
+        if self.training is None:
             do = "load the run that was trained on them, or use orbit()"
             raise ValueError(problem(self.source, "scenes with their training cameras", "none", do))
-        scenes = (self._training.metadata or {}).get("scene_index")
+        scenes = (self.training.metadata or {}).get("scene_index")
         chosen = slice(None) if scenes is None else scenes.flatten() == index
-        cameras = self._training[chosen]
+        cameras = self.training[chosen]
         cameras.metadata = None
         return cameras
 
     def ring(self, name: str) -> Ring:
-        """How to walk around a scene: about what its training cameras look at, from as far and as high, with their
-        lens; about the scene box where they are not known."""
+        """How to walk around a scene: about what its training cameras look at, with their lens, or about its box."""
         box = self.box_of(name)
-        if name not in self._rings:
-            known = isinstance(self._training, Cameras)
-            self._rings[name] = ring_of(self.cameras(name), box) if known else ring_in_box(box)
-        return self._rings[name]
+        if name not in self.rings:
+            known = isinstance(self.training, Cameras)
+            self.rings[name] = ring_of(self.cameras(name), box) if known else ring_in_box(box)
+        return self.rings[name]
 
     def orbit(self, name: str, views: int = 60, size: Optional[int] = None) -> Cameras:
         """Cameras that walk around a scene, see `ring`; scenes that were seen from one side alone sway within it.
@@ -320,8 +305,7 @@ class Scenes:
             do = "call lns export-scenes, which writes the bundle as well"
             raise ValueError(problem(self.source, "scenes of a shared bundle", "scenes that learned their own", do))
         place = Path(output).expanduser()
-        files = scene_files_of(self.model, self.bundle.hash, self.facts, list(names) or self.names)
-        write_scenes(place, files, precision)
+        write_scenes(place, scene_files_of(self.model, self.bundle.hash, self.facts, names or self.names), precision)
         return place
 
     def encode(self, pictures: Images) -> Float[Tensor, "n channels latent_height latent_width"]:

@@ -55,7 +55,11 @@ class Consistency:
 
     def main(self) -> None:
         check_file(self.output, ".json")
-        self._check()
+        check_least(self, "leave it out for the default", steps=1, rays_per_scene=1, max_scenes=1, seed=0)
+        if not self.autoencoder:
+            raise ValueError(problem("autoencoder", "at least one", "none", "name bundled, for instance"))
+        if not self.source.exists():
+            raise FileNotFoundError(problem(self.source, "a data folder", "nothing there", "check SOURCE"))
         from latent_nerfstudio.cli.report import print_table
         from latent_nerfstudio.engine.consistency import Budget, check_scenes, measure_consistency
         from latent_nerfstudio.files.replacing import write_text
@@ -73,13 +77,6 @@ class Consistency:
             content = without_nan({"settings": settings, "autoencoders": [asdict(result) for result in results]})
             write_text(self.output, json.dumps(content, indent=2, allow_nan=False))
             print(f"Numbers: {self.output}")
-
-    def _check(self) -> None:
-        check_least(self, "leave it out for the default", steps=1, rays_per_scene=1, max_scenes=1, seed=0)
-        if not self.autoencoder:
-            raise ValueError(problem("autoencoder", "at least one", "none", "name bundled, for instance"))
-        if not self.source.exists():
-            raise FileNotFoundError(problem(self.source, "a data folder", "nothing there", "check SOURCE"))
 
     def autoencoders(self) -> List["AutoencoderConfig"]:
         """What to measure."""

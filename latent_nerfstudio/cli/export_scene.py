@@ -35,8 +35,7 @@ class ExportScene:
 
 
 def export_scene(config_path: Path, scene: str, output_dir: Optional[Path] = None) -> Path:
-    """Writes one scene of a many-scene run as a run of its own below `output_dir`, by default beside the run; returns
-    its config.yml."""
+    """Writes one scene of a run as a run of its own below `output_dir`, or beside it, and returns its config.yml."""
     from latent_nerfstudio.engine.checkpoints import load_state
     from latent_nerfstudio.engine.runs import open_run
     from latent_nerfstudio.files.replacing import replacing_folder
@@ -79,31 +78,25 @@ def scene_state(state: Dict[str, "Tensor"], index: int, count: int, checkpoint: 
 
 def scene_config(run: "Run", scene: str, folder: Path, state: Dict[str, "Tensor"]) -> "LatentTrainerConfig":
     """The run's config for one scene, with absolute paths, and the box that the planes were trained in."""
-    config = copy.deepcopy(run.config)
+    from latent_nerfstudio.engine.starting import make_absolute
+
+    config: Any = copy.deepcopy(run.config)
     config.output_dir, config.experiment_name = folder.parents[2], scene
     config.load_dir = config.load_checkpoint = config.load_config = config.load_step = None
     data = run.data()
     if not data.exists():
         do = "call this from the folder that ns-train was called from"
         raise FileNotFoundError(problem(data, f"the data of {run.config_path}", "nothing there", do))
-    manager: Any = config.pipeline.datamanager
+    manager = config.pipeline.datamanager
     config.data = manager.data = manager.dataparser.data = data.resolve()
     manager.dataparser.scenes, manager.dataparser.max_scenes = (scene,), None
     box = next((value for name, value in state.items() if name.endswith("nerf.aabb")), None)
     if box is not None:
         manager.dataparser.box, manager.dataparser.scene_scale = tuple(box.flatten().tolist()), 1.0
-    make_absolute(config.pipeline.model)
+    if hasattr(config.pipeline.model, "scene"):
+        config.pipeline.model.scene = ""  # the one that is left
+    make_absolute(config)
     return config
-
-
-def make_absolute(model: Any) -> None:
-    """Shows the first scene, and names the shared bundle and the autoencoder, where they are folders, from the root."""
-    if hasattr(model, "scene"):
-        model.scene = ""
-    for owner, name in ((model, "shared_bundle"), (getattr(model, "autoencoder", None), "source")):
-        value = getattr(owner, name, None)
-        if value is not None and Path(value).exists():
-            setattr(owner, name, str(Path(value).resolve()))
 
 
 def scene_summary(run: "Run", scene: str) -> Dict[str, Any]:

@@ -44,13 +44,14 @@ def lines_of(source: str) -> Iterator[Line]:
     from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES
 
     path = Path(source).expanduser()
+    has_autoencoder = any(path.glob("config.json")) or any(path.glob("*/config.json"))  # of diffusers
     if is_run(path):
         yield from of_run(path)
     elif path.exists() and has_scenes(path):
         yield from of_scenes(path)
     elif source in BUNDLED_BUNDLES or (path.exists() and find_folder(path) is not None):
         yield from of_bundle(source)
-    elif has_autoencoder(path) or source.startswith("bundled") or source == "identity":
+    elif has_autoencoder or source.startswith("bundled") or source == "identity":
         yield from of_autoencoder(source)
     elif is_hub_id(source) and not path.exists():
         yield from of_hub(source)
@@ -66,11 +67,6 @@ def has_scenes(path: Path) -> bool:
         return path.suffix in (".safetensors", ".zip")
     is_other = any((path / mark).is_file() for mark in ("bundle.json", "config.json"))
     return any(path.glob("scenes/*.safetensors")) or (not is_other and any(path.glob("*.safetensors")))
-
-
-def has_autoencoder(path: Path) -> bool:
-    """Whether an autoencoder in diffusers format lies at a path, or in a subfolder of it."""
-    return any(path.glob("config.json")) or any(path.glob("*/config.json"))
 
 
 def of_run(path: Path) -> Iterator[Line]:

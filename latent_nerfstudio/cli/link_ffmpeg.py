@@ -17,7 +17,6 @@ class LinkFfmpeg:
     """Folder to link it into; by default that of the running Python, where the ns-* commands are."""
 
     def main(self) -> None:
-        """Links the program, or copies it where links are not allowed."""
         check_folder(self.output)
         target = (self.output or Path(sys.executable).parent) / ("ffmpeg.exe" if sys.platform == "win32" else "ffmpeg")
         found = shutil.which("ffmpeg")
@@ -27,7 +26,7 @@ class LinkFfmpeg:
 
 
 def link_ffmpeg(target: Path) -> None:
-    """Makes `target` a link to imageio-ffmpeg's program."""
+    """Makes `target` a link to imageio-ffmpeg's program, or a copy where links are not allowed."""
     from latent_nerfstudio.files.locks import writable
     from latent_nerfstudio.videos.writing import find_ffmpeg
 

@@ -33,7 +33,6 @@ class RenderMeshes:
     overwrite: Overwrite = False
 
     def main(self) -> None:
-        """Writes the scenes of all meshes that can be rendered, and names the others at the end."""
         check_folder(self.output)
         from latent_nerfstudio.errors import check_least, problem
         from latent_nerfstudio.escaping import for_terminal

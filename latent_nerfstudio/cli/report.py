@@ -1,4 +1,4 @@
-"""`lns report`: what runs reached and what they took, side by side."""
+"""`lns report` and `lns contact-sheet`: what runs reached and what they took, side by side, and what they show."""
 
 import json
 import shlex
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, List, Optional, Sequence, Tuple
 import tyro
 
 from latent_nerfstudio import __version__
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.cli.words import RunFolder
+from latent_nerfstudio.errors import check_least, problem
 from latent_nerfstudio.escaping import for_markdown, for_markup, for_terminal
 from latent_nerfstudio.files.places import check_file
 
@@ -38,9 +39,14 @@ class Report:
 
     def main(self) -> None:
         check_file(self.output, ".md")
+        if not self.source:
+            raise ValueError(problem("source", "the config.yml of at least one run", "none", "name one"))
+        for name, given in (("eval", self.eval), ("entry_seconds", self.entry_seconds)):
+            if given and len(given) != len(self.source):
+                expected, do = f"one for each of {len(self.source)} runs", "name them in the order of the runs, or none"
+                raise ValueError(problem(name, expected, len(given), do))
         from latent_nerfstudio.reports.run_report import name_apart
 
-        self._check()
         reports = [read_report(path, self.eval[i] if self.eval else None) for i, path in enumerate(self.source)]
         for report, seconds in zip(reports, self.entry_seconds, strict=bool(self.entry_seconds)):
             report.training = {**report.training, "entry_seconds": seconds} if report.training else {}
@@ -58,22 +64,38 @@ class Report:
         given = [word for name, values in flags.items() if values for word in (f"--{name}", *values)]
         return shlex.join(map(str, ["lns", "report", *self.source, *given]))
 
-    def _check(self) -> None:
-        if not self.source:
-            raise ValueError(problem("source", "the config.yml of at least one run", "none", "name one"))
-        for name, given in (("eval", self.eval), ("entry_seconds", self.entry_seconds)):
-            if given and len(given) != len(self.source):
-                expected, do = f"one for each of {len(self.source)} runs", "name them in the order of the runs, or none"
-                raise ValueError(problem(name, expected, len(given), do))
+
+@dataclass
+class ContactSheet:
+    """Draws one held-out view a scene: photo, render, autoencoder's reconstruction, latents, error and depth."""
+
+    source: RunFolder
+    output: Optional[Path] = None
+    """PNG file to write; by default contact_sheet.png beside config.yml."""
+    max_scenes: int = 8
+    """Number of scenes at most, the first by name."""
+
+    def main(self) -> None:
+        check_file(self.output, ".png")
+        check_least(self, max_scenes=1)
+        from latent_nerfstudio.engine.runs import load_pipeline, open_run
+        from latent_nerfstudio.engine.summary import SHEET
+        from latent_nerfstudio.pipelines.contact_sheet import write_contact_sheet
+
+        path = self.output or open_run(self.source).folder / SHEET
+        pipeline = load_pipeline(self.source)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        print(f"Contact sheet: {write_contact_sheet(pipeline, path, self.max_scenes)}")
 
 
 def read_report(path: Path, evaluation: Optional[Path]) -> "RunReport":
     """The report of a run, by an evaluation or evaluated now, or of a folder of `lns fit-scenes`."""
     from latent_nerfstudio.engine.runs import load_pipeline, open_run
     from latent_nerfstudio.engine.summary import read_results
-    from latent_nerfstudio.reports.run_report import inventory_report, is_inventory, run_report
+    from latent_nerfstudio.fleet.status import FILE
+    from latent_nerfstudio.reports.run_report import inventory_report, run_report
 
-    if is_inventory(path):
+    if (path / FILE).is_file():
         return inventory_report(path)
     if evaluation is None:
         return run_report(open_run(path), load_pipeline(path).get_average_eval_image_metrics())
@@ -146,16 +168,9 @@ def write_report(path: Path, reports: Sequence["RunReport"], command: str, video
     write_text(path, markdown(reports, command))
     write_text(path.with_suffix(".json"), json.dumps(content, indent=2))
     figures = draw_figures(path, reports)
-    sheets = [sheet for sheet in map(contact_sheet, reports) if sheet.is_file()]
+    sheets = [report.contact_sheet for report in reports if report.contact_sheet.is_file()]
     shown = [video for video in videos if video.is_file() and video.suffix.lower() in (".mp4", ".gif")]
     write_text(path.with_suffix(".html"), html(reports, command, [*figures, *sheets], shown))
-
-
-def contact_sheet(report: "RunReport") -> Path:
-    """Where training leaves a run's contact sheet."""
-    from latent_nerfstudio.engine.summary import SHEET
-
-    return Path(report.config).with_name(SHEET)
 
 
 def draw_figures(path: Path, reports: Sequence["RunReport"]) -> List[Path]:
@@ -192,7 +207,7 @@ def html(reports: Sequence["RunReport"], command: str, pictures: Sequence[Path],
 
 def closing_lines(reports: Sequence["RunReport"], output: Path, videos: Sequence[Path]) -> List[str]:
     """Where everything lies; what is not there is left out."""
-    places = [place for r in reports for place in (("Config", Path(r.config)), ("Contact sheet", contact_sheet(r)))]
+    places = [place for r in reports for place in (("Config", Path(r.config)), ("Contact sheet", r.contact_sheet))]
     places += [("Video", video) for video in videos]
     places += [("Table", output), ("Numbers", output.with_suffix(".json")), ("Page", output.with_suffix(".html"))]
     return [f"{title + ':':15}{for_terminal(path)}" for title, path in places if path.exists()]

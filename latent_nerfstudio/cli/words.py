@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Optional, Tuple
 
-import tyro
+from tyro.conf import Positional, arg
 
 if TYPE_CHECKING:
     from latent_nerfstudio.api.scenes import Scenes
@@ -14,56 +14,40 @@ INTERRUPTED = 130
 
 Source = Annotated[
     str,
-    tyro.conf.Positional,
-    tyro.conf.arg(
-        metavar="SOURCE", help="Run (folder or config.yml), scene files, folder or archive of them, or Hub id."
-    ),
+    Positional,
+    arg(metavar="SOURCE", help="Run (folder or config.yml), scene files, folder or archive of them, or Hub id."),
 ]
-
-RunFolder = Annotated[
-    Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE", help="Run: its folder or its config.yml.")
-]
-
+RunFolder = Annotated[Path, Positional, arg(metavar="SOURCE", help="Run: its folder or its config.yml.")]
 SceneFiles = Annotated[
     Tuple[Path, ...],
-    tyro.conf.Positional,
-    tyro.conf.arg(metavar="SOURCE [SOURCE ...]", help="Scene files, folders of them, archives (.zip), and Hub ids."),
+    Positional,
+    arg(metavar="SOURCE [SOURCE ...]", help="Scene files, folders of them, archives (.zip), and Hub ids."),
 ]
-
 Bundle = Annotated[
     Optional[str],
-    tyro.conf.arg(
+    arg(
         metavar="SOURCE",
         help="Shared bundle of scene files: a run, its folder, `bundled`, or a Hub id; by default the one beside them.",
     ),
 ]
-
-SceneNames = Annotated[
-    Tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]", help="Names of scenes, by default all.")
-]
-
+SceneNames = Annotated[Tuple[str, ...], arg(metavar="NAME [NAME ...]", help="Names of scenes, by default all.")]
 Device = Annotated[
-    Optional[str], tyro.conf.arg(metavar="DEVICE", help="Device, cpu or cuda; by default the GPU, if there is one.")
+    Optional[str], arg(metavar="DEVICE", help="Device, cpu or cuda; by default the GPU, if there is one.")
 ]
-
 Size = Annotated[
     Optional[int],
-    tyro.conf.arg(metavar="PIXELS", help="Height of the pictures, pixels; by default that of the training pictures."),
+    arg(metavar="PIXELS", help="Height of the pictures, pixels; by default that of the training pictures."),
 ]
-
 Precision = Annotated[
     Literal["float16", "float32", "int8"],
-    tyro.conf.arg(help="Precision of micro planes; int8 takes half of float16, with one scale a plane and feature."),
+    arg(help="Precision of micro planes; int8 takes half of float16, with one scale a plane and feature."),
 ]
-
-Workers = Annotated[Optional[int], tyro.conf.arg(metavar="N", help="Processes; by default one a core.")]
-
+Workers = Annotated[Optional[int], arg(metavar="N", help="Processes; by default one a core.")]
 Rows = Annotated[
     Tuple[Literal["rgb", "latent", "depth", "accumulation"], ...],
-    tyro.conf.arg(help="Panels of each scene, from top to bottom."),
+    arg(help="Panels of each scene, from top to bottom."),
 ]
-
-Overwrite = Annotated[bool, tyro.conf.arg(help="Replace what is there.")]
+Overwrite = Annotated[bool, arg(help="Replace what is there.")]
 
 
 @dataclass

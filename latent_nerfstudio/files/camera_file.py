@@ -14,8 +14,7 @@ from latent_nerfstudio.files.replacing import write_text
 def frames_of(
     names: Sequence[str], poses: Float[np.ndarray, "views rows 4"], each: Optional[Sequence[Mapping[str, Any]]] = None
 ) -> list[dict[str, Any]]:
-    """The list `frames` of OpenGL camera-to-world matrices, 3 x 4 or 4 x 4, by the path of each picture in the folder
-    of the file; `each` is what else a frame holds, intrinsics say."""
+    """The list `frames` of OpenGL poses, 3 x 4 or 4 x 4, by the path of each picture, with what else is in `each`."""
     whole = np.tile(np.eye(4), (len(poses), 1, 1))
     whole[:, : poses.shape[1]] = poses
     rest = [{}] * len(names) if each is None else each

@@ -58,13 +58,11 @@ WORDS: Dict[Kind, str] = {
 
 
 def resolve(source: str, kind: Kind, subfolder: Optional[str] = None) -> Path:
-    """The folder or file of this machine that a source names: a path that is there, as it is given; else what a Hub id,
-    OWNER/NAME or OWNER/NAME@REVISION, holds of a kind, in the client's cache: the folder of the autoencoder's
-    config.json, of the bundle's bundle.json, or that around `scenes` and `shared_bundle`.
-
-    Raises FileNotFoundError for neither, and where the Hub has no such repository or revision; PermissionError for one
-    that asks first; ValueError where it holds no such thing, or pickle alone; ConnectionError where it is out of reach
-    and not cached."""
+    """The path of this machine that a source names: one that is there, as it is given, or the folder in the client's
+    cache of what a Hub id, OWNER/NAME or OWNER/NAME@REVISION, holds of a kind: that of config.json, of bundle.json, or
+    around `scenes`. Raises FileNotFoundError for neither and for what the Hub does not have; PermissionError for a
+    repository that asks first; ValueError where it holds no such thing, or pickle alone; ConnectionError where it is
+    out of reach and not cached."""
     path = Path(source).expanduser()
     if path.exists():
         return path
@@ -81,8 +79,7 @@ def local(path: Path, kind: Kind) -> Path:
 
 
 def copy_files(folder: Path, target: Path, names: str, copy: Callable[[Path, Path], Any] = shutil.copyfile) -> None:
-    """Copies the files of these names, a pattern, and no others, each by a function of file and copy; links must not
-    lead out of the folder."""
+    """Copies the files of these names, a pattern, by a function of file and copy; links must not lead out."""
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_file() and re.fullmatch(names, name):
@@ -134,8 +131,7 @@ def fetch(source: str, kind: Kind, subfolder: Optional[str] = None) -> Path:
 
 
 def list_files(repository: str, revision: Optional[str], where: str) -> List[str]:
-    """The names of a repository's files, none of which leads out of it; JSON files are no larger than any that is
-    read."""
+    """The names of a repository's files, none of which leads out; JSON files are no larger than any that is read."""
     from huggingface_hub import HfApi
 
     info = HfApi().model_info(repository, revision=revision, timeout=TIMEOUT, files_metadata=True)

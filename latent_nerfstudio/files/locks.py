@@ -21,9 +21,7 @@ LOCK = ".lock"
 
 @contextmanager
 def locked(path: Path, what: object) -> Iterator[None]:
-    """Holds a lock while the block lasts; the same thread may take it again meanwhile.
-
-    Its file says who has it. One that a crash has left means nothing; a link is not followed."""
+    """Holds a lock, whose file says who has it, while the block lasts; the same thread may take it again meanwhile."""
     with writable(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
     path = path.parent.resolve() / path.name
@@ -37,7 +35,9 @@ def locked(path: Path, what: object) -> Iterator[None]:
         got, do = f"{_owner(path) or 'another process'} at work", "wait until it has ended, or name another folder"
         raise BlockingIOError(problem(what, "to be the only one that writes there", got, do)) from None
     try:
-        _name_owner(path)
+        if (_owner(path) or "process").startswith("process"):  # else `filelock` itself knows the owner by the file
+            with suppress(OSError):  # a full disk: the lock holds without a name
+                path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
         yield
     finally:
         if lock.lock_counter == 1:
@@ -62,10 +62,3 @@ def _owner(path: Path) -> str:
     with suppress(OSError), path.open(encoding="utf-8", errors="replace") as stream:
         return stream.read(200).strip()
     return ""
-
-
-def _name_owner(path: Path) -> None:
-    """Writes who has a lock into its file, unless that is a file by which `filelock` itself knows the owner."""
-    if (_owner(path) or "process").startswith("process"):
-        with suppress(OSError):  # a full disk: the lock holds without a name
-            path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")

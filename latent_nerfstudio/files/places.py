@@ -33,8 +33,7 @@ def check_folder(path: Optional[Path]) -> None:
 
 
 def check_file(path: Optional[Path], *endings: str, what: str = "output") -> None:
-    """Refuses for a file another ending than these, what is a folder, or lies below a file; `what` is its name in the
-    message."""
+    """Refuses for a file, in messages about `what`, another ending, what is a folder, or lies below a file."""
     if path is None:
         return
     if path.suffix.lower() not in endings:

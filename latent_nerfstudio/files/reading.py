@@ -103,8 +103,7 @@ def check_values(data: Union[bytes, str], where: object, do: str = AGAIN) -> Non
 
 
 def parse_json(data: Union[bytes, str], where: object, do: str = AGAIN, finite: bool = True) -> Dict[str, Any]:
-    """A JSON object of numbers, finite ones by default, of no more than 20 digits where they are whole; names occur
-    once each."""
+    """A JSON object in which names occur once each; numbers are finite by default, whole ones of 20 digits at most."""
     number = finite_number if finite else float
     hooks: Dict[str, Any] = {"parse_int": whole_number, "parse_float": number, "parse_constant": number}
     check_values(data, where, do)
@@ -147,8 +146,7 @@ def read_json(path: Path, do: str = AGAIN, most: int = MOST_JSON, finite: bool =
 
 
 def read_rows(path: Path, do: str = AGAIN) -> List[Dict[str, Any]]:
-    """The JSON objects in the lines of a file, with NaN and infinity; empty lines are left out. Raises as
-    `read_json`."""
+    """The JSON objects in the lines of a file, NaN and infinity among them, without empty lines."""
     lines = enumerate(read_text(path, MOST_LINES).splitlines(), 1)
     return [parse_json(line, f"{path}, line {number}", do, finite=False) for number, line in lines if line.strip()]
 

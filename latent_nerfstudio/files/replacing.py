@@ -30,8 +30,7 @@ OLD = 7 * 86400.0
 
 @contextmanager
 def sole_writer(folder: Path, *inside: str) -> Iterator[None]:
-    """Holds the lock of a folder while the block lasts, and first removes what crashes have left in it and in some
-    folders inside."""
+    """Holds the lock of a folder while the block lasts, and first removes what crashes have left in it and `inside`."""
     with locked(folder / LOCK, str(folder)):
         remove_unfinished(folder, *(folder / name for name in inside))
         yield
@@ -46,10 +45,8 @@ def replacing_file(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def replacing_path(path: Path, suffix: str = "") -> Iterator[Path]:
-    """An empty file that takes the place of `path` when the block ends without an error, else nothing is left behind.
-
-    The contents are on the disk before the name is. The folder is made if it is not there. A link at `path` is replaced
-    and not followed. Meanwhile the file's name has a suffix, where a program goes by it."""
+    """An empty file, with a suffix where a program goes by it, that takes the place of `path`, also of a link there,
+    when the block ends without an error; else nothing is left behind. The contents are on the disk before the name."""
     temporary = path.with_name(f"{WRITING}{secrets.token_hex(8)}{suffix}")
     with writable(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,8 +69,7 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def appending(path: Path) -> Iterator[TextIO]:
-    """A stream at the end of a text file, which is made if it is not there. A link is not followed, nor a pipe waited
-    for."""
+    """A stream at the end of a text file, which is made if it is not there; links and pipes are not followed."""
     with writable(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -100,11 +96,9 @@ def unfinished_folder(parent: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(folder: Path, names: Optional[str] = None) -> Iterator[Path]:
-    """An empty folder that takes the place of `folder` when the block ends without an error.
-
-    An old one is renamed away before and removed after that; a crash between the two renames leaves it where `standing`
-    finds it. A link is followed: what it leads to is replaced. Only files whose paths within the folder match the
-    pattern `names` are replaced, None for any."""
+    """An empty folder that takes the place of `folder`, or of what a link there leads to, when the block ends without
+    an error. An old one is renamed away before; a crash between the two renames leaves it where `standing` finds it.
+    Only files whose paths within the folder match the pattern `names` are replaced, None for any."""
     folder = Path(os.path.realpath(folder))
     writing = beside(folder, "writing")
     with locked(beside(folder, "lock"), folder):
@@ -115,7 +109,9 @@ def replacing_folder(folder: Path, names: Optional[str] = None) -> Iterator[Path
         try:
             with room_for(folder):
                 yield writing
-                flush_tree(writing)
+                for path in (*writing.rglob("*"), writing):  # so that no rename can overtake the contents
+                    if not path.is_symlink():
+                        flush(path)
             check_replaceable(folder, names)
             put_in_place(writing, folder)
         finally:
@@ -123,8 +119,7 @@ def replacing_folder(folder: Path, names: Optional[str] = None) -> Iterator[Path
 
 
 def check_replaceable(folder: Path, names: Optional[str]) -> None:
-    """Refuses to replace anything but an absent or empty folder, or one of files with known names, see
-    `replacing_folder`."""
+    """Refuses to replace anything but an empty folder, or one of files with known names, see `replacing_folder`."""
     do = "move it away, or name another folder"
     if os.path.lexists(folder) and not folder.is_dir():
         raise FileExistsError(problem(folder, "a folder or nothing", "something else", do))
@@ -206,14 +201,6 @@ def room_for(path: Path) -> Iterator[None]:
             raise
         got, do = f"'{error.strerror}'", "nothing was left there, make room"
         raise in_words(error, path, "room to write it", got, do) from error
-
-
-def flush_tree(folder: Path) -> None:
-    """Has the contents of a folder written to the disk, so that no rename can overtake them."""
-    for path in folder.rglob("*"):
-        if not path.is_symlink():
-            flush(path)
-    flush(folder)
 
 
 def flush(path: Path) -> None:

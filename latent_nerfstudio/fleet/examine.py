@@ -73,8 +73,7 @@ def check_cameras(frames: SceneFrames, steps: int) -> None:
 
 
 def placement_in(frames: SceneFrames, into: Float[np.ndarray, "2 3"], unbounded: bool = False) -> Placement:
-    """Where a scene stands in a box: as its own box says, of its camera file or of its silhouettes, else where it is.
-    What is outside of an unbounded box is rendered as well."""
+    """Where a scene stands in a box: as its own box says, of its camera file or its silhouettes, else where it is."""
     own = frames.aabb
     if own is None and len(frames) >= CARVED_FROM:
         own = bounds_from_silhouettes([frames])[0]

@@ -25,7 +25,7 @@ from latent_nerfstudio.errors import problem, reason_of
 from latent_nerfstudio.fields.placement import Placement
 from latent_nerfstudio.files.replacing import NO_ROOM, appending, unfinished_folder
 from latent_nerfstudio.fleet.examine import SceneFacts, examine, unreadable_scenes
-from latent_nerfstudio.fleet.plan import DOUBT, SOURCE, box_of, row_of, survey
+from latent_nerfstudio.fleet.plan import DOUBT, SOURCE, row_of, survey
 from latent_nerfstudio.fleet.settings import EVAL_INTERVAL, ChunkJob, Inventory
 from latent_nerfstudio.fleet.status import SceneStatus
 from latent_nerfstudio.models.latent_model import LatentModelConfig
@@ -55,9 +55,8 @@ Chunk = Dict[str, SceneFacts]
 def fit_chunk(job: ChunkJob, on_progress: OnProgress = lambda share: None) -> List[SceneStatus]:
     """Fits scenes and writes their files; what is there already is left alone. A row for each scene, done or failed.
 
-    Where they cannot be fitted together, those whose pictures cannot be read are left out; where that is not it, they
-    are fitted in halves, down to the one that fails alone. So one scene never stops another, but for a disk that cannot
-    be written to. `on_progress` is told the share of the chunk that is done, from 0 to 1."""
+    Where they cannot be fitted together, they are fitted without those whose pictures cannot be read, or in halves,
+    down to the one that fails alone: one scene never stops another, but for a disk that cannot be written to."""
     inventory = job.inventory
     bundle = read_shared_bundle(inventory.bundle)
     if not bundle.stands_for(inventory.bundle_hash):  # it may have changed on the disk since
@@ -121,8 +120,7 @@ def worker_name() -> str:
 
 
 class ChunkTrainer(LatentTrainer):
-    """Keeps nothing on its way: a chunk is fitted as a whole, and its scenes' files are what is kept. So a signal ends
-    it at once."""
+    """Keeps nothing on its way, as a chunk is fitted as a whole: a signal ends it at once."""
 
     obeys_signals = False
     placements: Mapping[str, Placement] = {}
@@ -160,9 +158,7 @@ def train(inventory: Inventory, bundle: SharedBundle, chunk: Chunk, on_progress:
 
 
 def chunk_config(inventory: Inventory, bundle: SharedBundle, names: Sequence[str], folder: Path) -> LatentTrainerConfig:
-    """The run of a chunk: the method's config with this inventory's data, bundle and schedule.
-
-    Every step sees all scenes of the chunk, each with as many rays whatever the chunk's size."""
+    """The method's config for a chunk: every step sees all of its scenes, each with as many rays whatever its size."""
     config = copy.deepcopy(inventory.method)
     config._target = ChunkTrainer
     config.output_dir, config.experiment_name, config.timestamp = folder, "chunk", "now"
@@ -176,18 +172,14 @@ def chunk_config(inventory: Inventory, bundle: SharedBundle, names: Sequence[str
     pipeline, manager, model = config.pipeline, config.pipeline.datamanager, config.pipeline.model
     assert isinstance(pipeline, LatentPipelineConfig) and isinstance(manager, LatentDataManagerConfig)
     assert isinstance(model, LatentModelConfig)
-    set_stages(pipeline, inventory)
+    # What is shared is frozen, the decoder as well.
+    pipeline.train_decoder, pipeline.train_base_planes, pipeline.train_mlp = False, False, False
+    steps, start = inventory.steps, inventory.rgb_alignment_start
+    pipeline.rgb_alignment_start = start
+    pipeline.whole_pictures_start = None if start is None else steps - round(WHOLE_SHARE * (steps - start))
     set_data(manager, inventory, bundle, names)
     model.shared_bundle, model.autoencoder.enlarge = inventory.bundle, inventory.enlarge
     return config
-
-
-def set_stages(pipeline: LatentPipelineConfig, inventory: Inventory) -> None:
-    """The stages; what is shared is frozen, the decoder as well."""
-    steps, start = inventory.steps, inventory.rgb_alignment_start
-    pipeline.train_decoder, pipeline.train_base_planes, pipeline.train_mlp = False, False, False
-    pipeline.rgb_alignment_start = start
-    pipeline.whole_pictures_start = None if start is None else steps - round(WHOLE_SHARE * (steps - start))
 
 
 def set_data(
@@ -200,7 +192,7 @@ def set_data(
         scenes=tuple(names),
         eval_interval=inventory.eval_interval or EVAL_INTERVAL,
         held_out_from=inventory.held_out_from,
-        box=box_of(bundle),  # type: ignore[arg-type]
+        box=tuple(np.ravel(bundle.aabb).tolist()),
         alpha_color=color_name(bundle.background_color) or "white",  # the model encodes another itself
     )
     manager.latent_cache = inventory.latent_cache
@@ -221,8 +213,7 @@ def write_chunk(inventory: Inventory, pipeline: LatentPipeline, chunk: Chunk, se
 def write_scene(
     inventory: Inventory, pipeline: LatentPipeline, name: str, scene: SceneFacts, seconds: float
 ) -> SceneStatus:
-    """Measures a scene, if it has held-out views, and writes its file; a failed row where it cannot, as with
-    numbers that the file's precision has not."""
+    """Measures a scene, if it has held-out views, and writes its file; a failed row where it cannot."""
     started, index = time.monotonic(), pipeline.latent_model.scene_names.index(name)
     try:
         is_empty = shows_nothing(pipeline, index, scene.is_measured)
@@ -271,9 +262,7 @@ def views_of(cameras: Cameras, index: int) -> List[int]:
 
 
 def fit_facts(inventory: Inventory, pipeline: LatentPipeline, index: int) -> Dict[str, Any]:
-    """What else is to be known of a scene: how it was fitted, and what its cameras are like.
-
-    Not where: scene files go to strangers."""
+    """How a scene was fitted, and what its cameras are like; not where, as scene files go to strangers."""
     cameras = pipeline.datamanager.train_dataset.cameras
     views = views_of(cameras, index)
     own, box = cameras[torch.tensor(views)].to("cpu"), pipeline.latent_model.box_of(index)

@@ -3,11 +3,12 @@
 import contextlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, Iterator, Optional, Sequence, Tuple
+from typing import Dict, Iterator, Optional, Sequence, Tuple
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from latent_nerfstudio.engine.trainer import LatentTrainerConfig
 from latent_nerfstudio.errors import few_of, problem
 from latent_nerfstudio.escaping import for_terminal
 from latent_nerfstudio.files.places import data_folder
@@ -20,11 +21,8 @@ from latent_nerfstudio.fleet.status import FILE, SceneStatus, StatusTable, read_
 from latent_nerfstudio.fleet.workers import Crew, FitFunction, crew_of
 from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
 
-if TYPE_CHECKING:
-    from latent_nerfstudio.engine.trainer import LatentTrainerConfig
 
-
-def fit_scenes(request: FitRequest, method: "LatentTrainerConfig") -> Iterator[StatusTable]:
+def fit_scenes(request: FitRequest, method: LatentTrainerConfig) -> Iterator[StatusTable]:
     """Fits the scenes that are asked for and not finished by the config of `latent-triplane`; see `fit_inventory`."""
     request.check()
     names, part = find_names(data_folder(request.data), request.scenes), request.part()
@@ -34,12 +32,13 @@ def fit_scenes(request: FitRequest, method: "LatentTrainerConfig") -> Iterator[S
 def fit_inventory(
     inventory: Inventory, names: Sequence[str], function: FitFunction = fit_chunk
 ) -> Iterator[StatusTable]:
-    """Fits those of some scenes that are not finished, chunk by chunk by a function; yields the table whenever scenes
-    are, and at first."""
+    """Fits those of some scenes that are not finished, by chunks; yields the table at first and after each of them."""
     bundle = read_shared_bundle(inventory.bundle)
     with crew_of(inventory.workers, inventory.gpus_per_task) as crew, only_fitter(inventory):
         is_of_today = keep_settings(inventory.output, inventory.settings())
-        table = StatusTable(inventory.place / FILE, names, costs_of(bundle), str(inventory.data))
+        size = sum(path.stat().st_size for path in bundle.folder.rglob("*.safetensors"))  # with encoder and decoder
+        costs = {"bytes": float(size), "seconds": float(bundle.facts.get("seconds", 0.0))}
+        table = StatusTable(inventory.place / FILE, names, costs, str(inventory.data))
         before, known = read_status(table.path)
         done, changed = survey(inventory, bundle, names, known)
         check_changed(inventory, before, changed)
@@ -56,9 +55,7 @@ def fit_inventory(
 
 @contextlib.contextmanager
 def only_fitter(inventory: Inventory) -> Iterator[None]:
-    """Keeps others out of the output, or out of this part of it, and removes what killed calls have left there.
-
-    Scene files of parts lie in one folder, which nobody clears while another may write there."""
+    """Keeps others out of the output, or out of this part of it, and removes what killed calls have left there."""
     with contextlib.ExitStack() as stack:
         if inventory.shard is None:
             for place in sorted((inventory.output / SHARDS).glob("*-of-*")):
@@ -91,12 +88,6 @@ def tell_replaced(inventory: Inventory, bundle: SharedBundle, left: int, is_of_t
 def tell(text: str) -> None:
     """Prints a line to the error stream."""
     Console(stderr=True).print(for_terminal(text), markup=False, soft_wrap=True)
-
-
-def costs_of(bundle: SharedBundle) -> Dict[str, float]:
-    """Bytes of a bundle on disk, encoder and decoder included, and the seconds in which it says that it was learned."""
-    size = sum(path.stat().st_size for path in bundle.folder.rglob("*.safetensors"))
-    return {"bytes": float(size), "seconds": float(bundle.facts.get("seconds", 0.0))}
 
 
 def fit_jobs(

@@ -75,14 +75,11 @@ def job_of(request: BundleRequest, joint_method: LatentTrainerConfig, fit_method
         do = "name another --bundle, such as bundled"
         raise ValueError(problem("bundle", "one with an autoencoder to begin with", "one of RGB", do))
     train, held_out = split_scenes(find_names(data), request.hold_out)
-    own = {
-        "data": data,
-        "output": request.output.expanduser().resolve(),
-        "photos": None if request.photos is None else request.photos.expanduser().resolve(),
-        "scenes_per_batch": min(request.scenes_per_batch, len(train)),
-    }
+    places = {"data": data, "output": request.output.expanduser().resolve()}
+    places["photos"] = None if request.photos is None else request.photos.expanduser().resolve()
+    known = {**vars(request), **places, "scenes_per_batch": min(request.scenes_per_batch, len(train))}
     learned = {"general": general, "train": train, "held_out": held_out}
-    return BundleJob(**{**vars(request), **own}, **learned, joint_method=joint_method, fit_method=fit_method)
+    return BundleJob(**known, **learned, joint_method=joint_method, fit_method=fit_method)
 
 
 def split_scenes(names: Sequence[str], hold_out: int) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
@@ -97,8 +94,7 @@ def split_scenes(names: Sequence[str], hold_out: int) -> Tuple[Tuple[str, ...], 
 def learn_bundle(
     request: BundleRequest, joint_method: LatentTrainerConfig, fit_method: LatentTrainerConfig
 ) -> Dict[str, Any]:
-    """Learns a bundle, by the configs of `ig-ae` and `latent-triplane`, and measures it; returns what report.json
-    holds: `general` and `own`, the PSNR of held-out views of each held-out scene, dB."""
+    """Learns a bundle, by configs of `ig-ae` and `latent-triplane`, and measures it; returns what report.json holds."""
     job = job_of(request, joint_method, fit_method)
     with sole_writer(job.output, "bundle"):
         keep_settings(job.output, job.settings())

@@ -26,14 +26,8 @@ SOURCE = "source"
 DOUBT = "doubt"
 """Fact of a scene file: what looked wrong when it was fitted; only where something did."""
 
-READING_THREADS = 8
-"""Threads that verify files."""
-
 BYTES_PER_POINT = 2500
 """Of a sample point in training: features, activations of the MLP and their gradients."""
-
-SHARE_OF_MEMORY = 0.5
-"""Of what is free, that an estimate may fill."""
 
 
 def find_names(data: Path, wanted: Sequence[str] = ()) -> List[str]:
@@ -51,10 +45,9 @@ def survey(
     inventory: Inventory, bundle: SharedBundle, names: Sequence[str], known: Mapping[str, SceneStatus]
 ) -> Tuple[Dict[str, SceneStatus], List[str]]:
     """The rows of finished scenes: their files verify and were fitted against this bundle, with these settings, from
-    the pictures and cameras that are there now. And the names of those of which only the latter are others.
-
-    The stamps of rows that an earlier call `known` spare the reading of pictures that nobody has touched."""
-    with ThreadPoolExecutor(READING_THREADS) as pool:
+    the pictures and cameras that are there now; and the names of those of which only the latter are others. Stamps of
+    rows that are `known` spare the reading of pictures that nobody has touched."""
+    with ThreadPoolExecutor(8) as pool:
         looked_at = pool.map(lambda name: kept_scene(inventory, bundle, name, known.get(name)), names)
         rows = list(tqdm(looked_at, "Looking for finished scenes", len(names), delay=2, leave=False))
     done = {row.name: row for row in rows if row is not None and row.state == "done"}
@@ -64,8 +57,7 @@ def survey(
 def kept_scene(
     inventory: Inventory, bundle: SharedBundle, name: str, known: Optional[SceneStatus] = None
 ) -> Optional[SceneStatus]:
-    """The row of a scene that has a file; it waits where the file is of other pictures or cameras. None where the file
-    is missing, damaged, or of other settings."""
+    """The row of a scene that has a file, waiting where that is of other pictures or cameras; None for no such file."""
     path = inventory.scene_path(name)
     try:
         scene = read_scene_file(path, bundle)
@@ -105,15 +97,14 @@ def plan_jobs(inventory: Inventory, names: Sequence[str], size: int, workers: in
 
 
 def chunk_that_fits(inventory: Inventory, bundle: SharedBundle, names: Sequence[str], free: float) -> int:
-    """Scenes of a chunk that fit into the bytes that one worker may take, by the size of the first scene that can be
-    read."""
+    """Scenes of a chunk that fit into the bytes that one worker may take, by the first scene that can be read."""
     frames = first_readable([scene_folder(inventory.data, name) for name in names[:10]])
     if frames is None:
         return LARGEST_CHUNK
     pixels = frames.widths * frames.heights
     aligned = 0 if inventory.rgb_alignment_start is None else int(pixels.max())
     own = scene_bytes(int(pixels.sum()), aligned, bundle, inventory)
-    return max(1, min(LARGEST_CHUNK, int(SHARE_OF_MEMORY * free / own)))
+    return max(1, min(LARGEST_CHUNK, int(free / 2 / own)))  # half of it, as this is an estimate
 
 
 def scene_bytes(pixels: int, aligned: int, bundle: SharedBundle, inventory: Inventory) -> int:
@@ -127,8 +118,3 @@ def scene_bytes(pixels: int, aligned: int, bundle: SharedBundle, inventory: Inve
     latents = pixels // factor**2 * channels
     decoder = aligned * inventory.enlarge**2 * 4 * 64 * 4  # activations: some tens of channels a pixel, float32
     return 4 * pixels + 2 * latents + 4 * 4 * planes + BYTES_PER_POINT * rays * samples + decoder
-
-
-def box_of(bundle: SharedBundle) -> Tuple[float, ...]:
-    """The bundle's box as the dataparser takes it: lower x, y, z, then upper x, y, z."""
-    return tuple(value for corner in bundle.aabb for value in corner)

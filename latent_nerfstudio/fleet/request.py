@@ -68,10 +68,6 @@ class FitRequest:
         check_least(self, rgb_alignment_start=0, gpus_per_task=0)
         if self.output.expanduser().resolve() == data_folder(self.data):
             raise ValueError(problem("output", "another folder than that of the photos", self.output, "name one"))
-        if self.workers != "ray":
-            if not isinstance(self.workers, int):
-                raise ValueError(problem("workers", "a number, or 'ray'", repr(self.workers), "change it"))
-            check_least(self, workers=1)
         start = self.rgb_alignment_start
         if start is not None and start >= self.steps:
             expected = f"less than the {self.steps} steps"
@@ -79,9 +75,13 @@ class FitRequest:
         self.part()
         if self.workers == "ray":
             import_ray()
-        elif self.gpus_per_task is not None:
+            return
+        if not isinstance(self.workers, int):
+            raise ValueError(problem("workers", "a number, or 'ray'", repr(self.workers), "change it"))
+        check_least(self, workers=1)
+        if self.gpus_per_task is not None:
             raise ValueError(problem("gpus_per_task", "workers 'ray' with it", self.workers, "leave it out"))
-        if self.device == "cuda" and self.workers != "ray":
+        if self.device == "cuda":
             import torch
 
             if not torch.cuda.is_available():

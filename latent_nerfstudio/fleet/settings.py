@@ -45,9 +45,6 @@ DECIDING = ("bundle", "steps", "rgb_alignment_start", "rays_per_scene", "eval_in
 OF_OLD = {"plateau_every": 0, "plateau_tolerance": 0.1}
 """Settings that version 0.1 had as well; kept in what is written, so that its inventories go on."""
 
-LATER = ("sources",)
-"""Settings of which nothing is said in what was written before there were any."""
-
 FEW = 8
 """Photos of a scene at most of which none is held out unless that is asked for: each is worth more in training."""
 
@@ -145,11 +142,6 @@ class ChunkJob:
         digest = hashlib.sha256("\n".join(self.names).encode()).hexdigest()[:8]
         return self.inventory.output / "logs" / f"{len(self.names)}-{digest}.log"
 
-    def halves(self) -> "Tuple[ChunkJob, ChunkJob]":
-        """Two jobs of half the scenes."""
-        middle = len(self.names) // 2
-        return ChunkJob(self.inventory, self.names[:middle]), ChunkJob(self.inventory, self.names[middle:])
-
 
 def kept_settings(output: Path) -> Optional[Dict[str, Any]]:
     """What OUTPUT/settings.json says; None where there is none."""
@@ -158,14 +150,13 @@ def kept_settings(output: Path) -> Optional[Dict[str, Any]]:
 
 
 def keep_settings(output: Path, ours: Dict[str, Any]) -> bool:
-    """Writes OUTPUT/settings.json, or makes sure that it says the same; whether scenes were fitted there at today's
-    learning rates."""
+    """Writes OUTPUT/settings.json, or makes sure that it says the same; whether its learning rates are today's."""
     path, theirs = output / FILE, kept_settings(output)
     if theirs is None:
         write_text(path, json.dumps({**ours, "recipe": RECIPE}, indent=2))
         return True
     recipe = theirs.pop("recipe", 1)
-    theirs = {**{name: ours[name] for name in LATER if name in ours}, **theirs}
+    theirs.setdefault("sources", ours.get("sources"))  # of which nothing was said at first
     others = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
     if others:
         expected = ", ".join(f"{name} {theirs.get(name)}" for name in others)

@@ -5,14 +5,13 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, Iterable, List, Literal, Optional, Tuple
+from typing import Dict, Iterable, List, Literal, Optional, Tuple
+
+from rich.table import Table
 
 from latent_nerfstudio.escaping import for_markup
 from latent_nerfstudio.files.reading import LARGEST_TEXT, read_json
 from latent_nerfstudio.files.replacing import write_text
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 FILE = "status.json"
 """By which a folder of `lns fit-scenes` is known."""
@@ -50,22 +49,17 @@ class SceneStatus:
 
 
 class StatusTable:
-    """The rows of all scenes, written to a file at each change of state, with what the bundle took (`bytes`, `seconds`)
-    and where the scenes come from, for the report of costs."""
+    """The rows of all scenes, written to a file at each change, with what the bundle took and where they come from."""
 
     def __init__(self, path: Path, names: Iterable[str], shared: Optional[Dict[str, float]] = None, data: str = ""):
         self.path, self.shared, self.data = path, shared or {}, data
         self.rows: Dict[str, SceneStatus] = {name: SceneStatus(name) for name in names}
 
     def update(self, rows: Iterable[SceneStatus]) -> None:
-        """Takes rows in and writes the file."""
+        """Takes rows in and writes all as JSON, atomically."""
         self.rows.update({row.name: row for row in rows})
-        self.write()
-
-    def write(self) -> None:
-        """Writes all rows as JSON, atomically."""
-        rows = [{n: v for n, v in dataclasses.asdict(row).items() if v not in (None, "")} for row in self.rows.values()]
-        content = {"counts": self.counts(), "data": self.data, "shared": self.shared, "scenes": rows}
+        own = [{n: v for n, v in dataclasses.asdict(row).items() if v not in (None, "")} for row in self.rows.values()]
+        content = {"counts": self.counts(), "data": self.data, "shared": self.shared, "scenes": own}
         write_text(self.path, json.dumps(content, indent=1))
 
     def stop(self) -> None:
@@ -93,10 +87,8 @@ class StatusTable:
             means = f" (means: {quality}, {seconds:.1f} s, {size:,.0f} bytes a scene)"
         return f"{len(done)} of {len(self.rows)} scenes done{means}" + (f", {others}" if others else "")
 
-    def drawn(self) -> "Table":
+    def drawn(self) -> Table:
         """The table for a screen, failed scenes first."""
-        from rich.table import Table
-
         rows = sorted(self.rows.values(), key=lambda row: ORDER[row.state])
         left_out = f"and {len(rows) - SHOWN:,} more in {for_markup(self.path)}" if len(rows) > SHOWN else None
         table = Table(caption=left_out, caption_justify="left")

@@ -9,7 +9,7 @@ import errno
 import os
 import signal
 from collections import Counter, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from typing import Any, Callable, Deque, Dict, Iterator, List, Literal, Optional, Sequence, Tuple, Union
@@ -20,9 +20,6 @@ from latent_nerfstudio.fleet.request import import_ray
 from latent_nerfstudio.fleet.settings import ChunkJob
 from latent_nerfstudio.fleet.status import SceneStatus
 from latent_nerfstudio.threads import VARIABLES, usable_cores
-
-Workers = Union[int, Literal["ray"]]
-"""A number of processes, or a Ray cluster."""
 
 FitFunction = Callable[..., List[SceneStatus]]
 """Takes a job and, where it is told to anybody, a function that takes the share that is done; see `fit_chunk`."""
@@ -50,7 +47,8 @@ QUEUED_PER_SLOT = 2
 class Crew:
     """Who fits chunks, connected and ready."""
 
-    workers: Workers
+    workers: Union[int, Literal["ray"]]
+    """A number of processes, or a Ray cluster."""
     gpus_per_task: Optional[float] = None
     """Of Ray's tasks; None for one each where the cluster has some."""
 
@@ -76,12 +74,10 @@ class Crew:
 
 
 @contextlib.contextmanager
-def crew_of(workers: Workers, gpus_per_task: Optional[float] = None) -> Iterator[Crew]:
+def crew_of(workers: Union[int, Literal["ray"]], gpus_per_task: Optional[float] = None) -> Iterator[Crew]:
     """Gets workers ready: 1 to stay in this process, more for processes of this machine, `ray` for tasks of the Ray
-    cluster at hand, or of one on this machine that ends with this process.
-
-    Data and output must be on disks that all nodes of a cluster see under the same path, and this package installed on
-    them. GPUs of a task may be a part of one; None is one where the cluster has some."""
+    cluster at hand, or of one that ends with this process. Its nodes must see data and output under the same path, and
+    have this package; `gpus_per_task` may be a part of one, None is one where the cluster has some."""
     if workers != "ray":
         yield Crew(workers)
         return
@@ -118,8 +114,7 @@ def run_here(jobs: Sequence[ChunkJob], function: FitFunction, on_progress: OnPro
 
 
 def is_lasting(error: OSError) -> bool:
-    """Whether an error of the system will be there for the next chunk as well, such as a full disk; a file that
-    somebody else has removed will not."""
+    """Whether an error of the system will be there for the next chunk as well: a full disk, and not a lost file."""
     return error.errno not in (errno.ENOENT, errno.ESTALE, errno.EINTR, errno.EIO)
 
 
@@ -131,20 +126,18 @@ class Backlog:
         self.deaths: Counter[Tuple[str, ...]] = Counter()
 
     def take_back(self, job: ChunkJob, reason: str) -> List[SceneStatus]:
-        """Takes back a chunk whose worker died: to be given out again, and split when that has happened often."""
+        """Takes back a chunk whose worker died, to be given out again; when that has happened often, in halves, as
+        memory may have been what it lacked. A row where a single scene is left."""
         self.deaths[job.names] += 1
-        if self.deaths[job.names] >= DEATHS:
-            return self.split(job, reason)
-        self.jobs.appendleft(job)
-        return []
-
-    def split(self, job: ChunkJob, reason: str) -> List[SceneStatus]:
-        """Takes back a chunk in halves, as memory may have been what it lacked; a row where a single scene is left."""
+        if self.deaths[job.names] < DEATHS:
+            self.jobs.appendleft(job)
+            return []
         if len(job.names) == 1:
             got = f"{reason}, {DEATHS} time(s)"
             text = problem("its worker", "to live", got, "look at its log, or give it more memory")
             return [SceneStatus(job.names[0], "failed", text)]
-        self.jobs.extendleft(job.halves())
+        middle = len(job.names) // 2
+        self.jobs.extendleft(replace(job, names=names) for names in (job.names[:middle], job.names[middle:]))
         return []
 
 
@@ -266,9 +259,7 @@ def rows_of(kind: str, value: Any, job: ChunkJob, backlog: Backlog) -> List[Scen
 
 
 def worker_environment(index: int, count: int) -> Dict[str, str]:
-    """Environment of a local worker: its GPU, by turns, and its share of the processors.
-
-    Set before it starts: some libraries look for GPUs when they are imported."""
+    """Environment of a local worker, set before it starts: its GPU, by turns, and its share of the processors."""
     import torch
 
     threads = int(os.environ.get("OMP_NUM_THREADS") or usable_cores())
@@ -299,8 +290,7 @@ def environment(variables: Dict[str, str]) -> Iterator[None]:
 def run_on_ray(
     jobs: Sequence[ChunkJob], function: FitFunction, on_progress: OnProgress, gpus_per_task: Optional[float] = None
 ) -> Results:
-    """Chunks as tasks of a Ray cluster; one that is lost comes back into the backlog, and Ray itself tries none again:
-    it would give out for ever what is too large for memory."""
+    """Chunks as tasks of a Ray cluster, which tries none again itself: it would try what is too large for ever."""
     ray = import_ray()
     task = ray.remote(result_of)
     backlog, pending = Backlog(jobs), {}

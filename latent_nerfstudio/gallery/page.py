@@ -26,8 +26,7 @@ FILES = rf"index\.html|{STRIPS}/\d{{5}}\.webp"
 def write_gallery(
     output: Path, scenes: Scenes, names: Sequence[str], views: int = 24, size: int = 192, title: str = ""
 ) -> Path:
-    """Writes a folder with `index.html` and a strip of each scene, whole or not at all; returns the page. A gallery
-    that is there is replaced; the title is by default that of the scenes."""
+    """Writes a folder, whole or not at all, with `index.html`, whose path is returned, and a strip of each scene."""
     check_strip(views, size)
     sizes = bytes_of(scenes)
     with replacing_folder(output, FILES) as writing:

@@ -56,8 +56,7 @@ def sheet(scenes: Scenes, size: int = 256) -> bytes:
 
 
 def write_strips(scenes: Scenes, names: List[str], folder: Path, views: int, size: int) -> List[str]:
-    """Writes a strip of each scene and returns their names, which have nothing of the scenes' own, which may be
-    anything."""
+    """Writes a strip of each scene and returns their names, which have nothing of the scenes' own names."""
     folder.mkdir(parents=True)
     files = [f"{index:05d}.webp" for index in range(len(names))]
     for name, file in zip(progress(names, "Drawing scenes", len(names)), files, strict=True):

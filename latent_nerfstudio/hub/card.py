@@ -1,6 +1,5 @@
 """The model card of what is published: what was measured and noted on the way, and what its author says."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
@@ -10,6 +9,7 @@ from latent_nerfstudio.engine.summary import MOST_BYTES
 from latent_nerfstudio.escaping import for_markdown
 from latent_nerfstudio.files.hub import Kind
 from latent_nerfstudio.files.reading import read_json
+from latent_nerfstudio.hub import Notes
 from latent_nerfstudio.models.metrics import PICTURE_METRICS
 
 LIBRARY = "latent-nerfstudio"
@@ -46,20 +46,6 @@ LOADING: Dict[Kind, str] = {
     "lns fit-scenes SCENES --output fitted --bundle {id}",
     "scenes": "lns import-scenes {id} --bundle {bundle} --output outputs/imported",
 }
-
-
-@dataclass(frozen=True)
-class Notes:
-    """What the author of a publication says."""
-
-    title: str = ""
-    """Title of the card."""
-    description: str = ""
-    """What it is, in a few sentences."""
-    data: str = ""
-    """What it was learned from, and whose that is."""
-    licence: str = ""
-    """Licence by the Hub's name, `apache-2.0` for instance."""
 
 
 def card_of(

@@ -20,7 +20,8 @@ from typing import Any, Dict, List, Optional, Set, Tuple
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.escaping import for_terminal
 from latent_nerfstudio.files.hub import FILES, PLACES, Kind, check_link, copy_files, is_hub_id, local
-from latent_nerfstudio.hub.card import SCENE_FACTS, Notes, card_of, read_beside, spread
+from latent_nerfstudio.hub import Notes
+from latent_nerfstudio.hub.card import SCENE_FACTS, card_of, read_beside, spread
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig, locate
 from latent_nerfstudio.models.bundle_folder import FOLDER, SETTINGS_FILE
 from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, name_one_bundle, read_shared_bundle
@@ -32,8 +33,6 @@ SCENES = "scenes"
 
 PICTURE = "scenes.webp"
 """The card's picture."""
-
-SCENE_FILE = r"[^/]+\.safetensors"
 
 LAYOUT: Dict[Kind, str] = {
     "autoencoder": FILES["autoencoder"],
@@ -51,9 +50,6 @@ class Package:
         kind: what to take of it.
         bundle: of scenes, their shared bundle: a Hub id or a name is named in the card, a folder goes with them.
         notes: what the card says besides what is measured.
-
-    Raises:
-        FileNotFoundError, ValueError, ConnectionError: the source is not as it should be; see `resolve`.
     """
 
     def __init__(self, source: str, kind: Kind, bundle: Optional[str] = None, notes: Optional[Notes] = None):
@@ -78,7 +74,7 @@ class Package:
     def copy_to(self, folder: Path) -> None:
         """Copies the files, scenes without private facts, and verifies the copy; links must not lead out."""
         if self.kind == "scenes":
-            copy_files(self.folder, folder / SCENES, SCENE_FILE, copy_scene_file)
+            copy_files(self.folder, folder / SCENES, r"[^/]+\.safetensors", copy_scene_file)
             if self.bundle is not None and self.takes_bundle_along:
                 copy_files(self.bundle.folder, folder / FOLDER, FILES["bundle"])
         else:

@@ -2,16 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Optional
+from typing import Any, Optional
 
 from tqdm import tqdm
 
 from latent_nerfstudio.errors import problem
-
-Matching = Literal["exhaustive", "sequential"]
+from latent_nerfstudio.photos import Lens, Matching
 
 LENSES = {"radial": "OPENCV", "simple": "SIMPLE_RADIAL", "fisheye": "OPENCV_FISHEYE"}
-Lens = Literal["radial", "simple", "fisheye"]
 
 PHOTOS_AT_ONCE = 4
 PAIRS_AT_ONCE = 100

@@ -5,7 +5,6 @@ import re
 import shlex
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
@@ -19,8 +18,9 @@ from latent_nerfstudio.data.layouts.frames import opencv_to_opengl
 from latent_nerfstudio.errors import check_least, problem
 from latent_nerfstudio.files.camera_file import frames_of, pinhole, write_camera_file
 from latent_nerfstudio.files.replacing import replacing_folder
+from latent_nerfstudio.photos import PhotoOptions
 from latent_nerfstudio.photos.cut_out import border_colour, colour_of, object_mask
-from latent_nerfstudio.photos.motion import Lens, Matching, find_poses, import_pycolmap
+from latent_nerfstudio.photos.motion import find_poses, import_pycolmap
 from latent_nerfstudio.pictures import SUFFIXES, open_picture, plain, read_mask, read_picture
 
 SCENE_FILES = r"transforms\.json|(images|masks)/[^/]+\.png"
@@ -53,20 +53,6 @@ SURROUNDINGS = (
 """Flags for these: the whole space in the planes, and what was best on instant-ngp's fox (benchmarks/fox.md)."""
 
 
-@dataclass(frozen=True)
-class PhotoOptions:
-    """How photos become a scene."""
-
-    matching: Matching = "exhaustive"
-    lens: Lens = "radial"
-    longest_side: int = 1600
-    """Pixels; larger photos are made smaller."""
-    background: Optional[str] = None
-    """Colour that is cut out; `auto` for that of the borders."""
-    tolerance: float = 24.0
-    """Largest distance of a channel from that colour, 0 to 255."""
-
-
 def find_photos(folder: Path) -> list[Path]:
     """The photos of a folder, three at least and each of a name of its own, in the order of their names."""
     if not folder.is_dir():
@@ -83,8 +69,7 @@ def find_photos(folder: Path) -> list[Path]:
 
 
 def name_in_scene(path: Path) -> str:
-    """What a photo is called in its scene: letters, digits, dots and dashes of any script, as COLMAP's lists of pairs
-    are separated by blanks and lines."""
+    """What a photo is called in its scene: COLMAP's lists of pairs are separated by blanks and lines."""
     return re.sub(r"[^\w.-]", "_", f"{path.stem}.png")
 
 
@@ -98,9 +83,7 @@ def check_options(options: PhotoOptions) -> None:
 
 
 def process_photos(folder: Path, scene: Path, options: PhotoOptions) -> str:
-    """Writes a scene of photos, whole or not at all; how many got poses, which did not, and what to do if few did.
-
-    Masks may lie in `masks/` in the folder or beside it, named as the photos, white where kept."""
+    """Writes a scene of photos, whole or not at all; how many got poses, which did not, and what to do if few did."""
     check_options(options)
     if scene.resolve() in (folder.resolve(), *folder.resolve().parents):
         expected = f"a folder apart from the photos in {folder}"
@@ -119,10 +102,9 @@ def process_photos(folder: Path, scene: Path, options: PhotoOptions) -> str:
 
 
 def write_upright(photos: Sequence[Path], work: Path, options: PhotoOptions) -> tuple[list[str], list[tuple[int, int]]]:
-    """Writes photos as PNG to `work/images`, turned as their EXIF tags say, with what is cut out of them as alpha;
-    names, and sizes (width and height).
-
-    Masks are in `work/masks`, and those for features, which leave out the background as well, in `work/features`."""
+    """Writes photos as PNG to `work/images`, turned as their EXIF tags say, with what is cut out as alpha, masks to
+    `work/masks`, and those for features, without the background as well, to `work/features`; names, and sizes (width
+    and height)."""
     pictures = {name_in_scene(path): path for path in photos}
     colour = None
     if options.background is not None:
@@ -165,19 +147,15 @@ def mask_beside(path: Path, size: tuple[int, int]) -> Optional[Bool[np.ndarray, 
     found = next((folder / name for folder in folders for name in names if (folder / name).is_file()), None)
     if found is None:
         return None
-    mask = Image.fromarray((read_mask(found) * 255).astype(np.uint8))
+    mask = turned = Image.fromarray((read_mask(found) * 255).astype(np.uint8))
     with open_picture(path) as image:
-        turned = mask if mask.size != image.size else turned_as(mask, image)
+        if mask.size == image.size:
+            mask.getexif()[0x0112] = image.getexif().get(0x0112, 1)
+            turned = ImageOps.exif_transpose(mask)
     if abs(math.log(turned.width * size[1] / (turned.height * size[0]))) > MASK_SHAPE:
         expected, do = f"a mask of the shape of {path.name}, {size[0]} x {size[1]}", "make it again of this photo"
         raise ValueError(problem(found, expected, f"{mask.width} x {mask.height}", do))
     return np.asarray(turned.resize(size, Image.Resampling.NEAREST)) > 127
-
-
-def turned_as(mask: Image.Image, photo: Image.Image) -> Image.Image:
-    """A mask turned as the EXIF tag of its photo says."""
-    mask.getexif()[0x0112] = photo.getexif().get(0x0112, 1)
-    return ImageOps.exif_transpose(mask)
 
 
 def save_mask(mask: Bool[np.ndarray, "height width"], path: Path) -> None:
@@ -192,14 +170,13 @@ def write_scene(model: Any, work: Path, scene: Path) -> list[str]:
     The scene is turned so that the cameras' mean up is z, and what most cameras look at is brought to the origin and to
     the longest side 1. Pictures with transparency need no box: it is carved from their silhouettes."""
     images = sorted((model.images[i] for i in model.reg_image_ids()), key=lambda image: image.name)
-    opencv = np.stack([inverse(image.cam_from_world().matrix()) for image in images])
+    poses = opencv_to_opengl(np.stack([image.cam_from_world().inverse().matrix() for image in images]))
     points = np.array([point.xyz for point in model.points3D.values()]).reshape(-1, 3)
-    poses = opencv_to_opengl(opencv)
-    turn = upwards(poses)
     views = [visible(points, image) for image in images]
-    box = box_of_interest(points @ turn.T, np.mean(views, axis=0), turned(poses, turn))
+    turn = upwards(poses)
+    poses = turn @ poses
+    box = box_of_interest(points @ turn.T, np.mean(views, axis=0), poses)
     centre, size = box.mean(axis=0), float((box[1] - box[0]).max())
-    poses = turned(poses, turn)
     poses[:, :, 3] = (poses[:, :, 3] - centre) / size
     lenses, transparent = [], False
     (scene / "images").mkdir()
@@ -221,16 +198,6 @@ def write_scene(model: Any, work: Path, scene: Path) -> list[str]:
         top["aabb"] = ((box - centre) / size).tolist()
     write_camera_file(scene, frames_of([f"images/{name}" for name in names], poses, lenses), **top)
     return names
-
-
-def inverse(matrix: Float[np.ndarray, "3 4"]) -> Float[np.ndarray, "3 4"]:
-    """The inverse of a rigid transform."""
-    return np.c_[matrix[:, :3].T, -matrix[:, :3].T @ matrix[:, 3]]
-
-
-def turned(poses: Float[np.ndarray, "views 3 4"], turn: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "views 3 4"]:
-    """Poses in a turned world."""
-    return np.einsum("ij,vjk->vik", turn, poses)
 
 
 def upwards(poses: Float[np.ndarray, "views 3 4"]) -> Float[np.ndarray, "3 3"]:
@@ -272,8 +239,7 @@ def box_of_interest(
 
 
 def undistortion(camera: Any) -> tuple[tuple[Any, ...], tuple[np.ndarray, np.ndarray]]:
-    """The pinhole camera of a photo without distortion (width, height, fx, fy, cx, cy), and where its pixels lie in the
-    photo: maps of columns and rows for `cv2.remap`."""
+    """The pinhole camera of a photo (width, height, fx, fy, cx, cy), and its pixels' places, maps for `cv2.remap`."""
     pycolmap = import_pycolmap()
     plain_camera = pycolmap.undistort_camera(pycolmap.UndistortCameraOptions(), camera)
     fx, fy, cx, cy = plain_camera.params

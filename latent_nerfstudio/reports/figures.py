@@ -12,9 +12,6 @@ from latent_nerfstudio.reports.run_report import RunReport
 SCENES = (1, 10_000)
 """Numbers of scenes from left to right of the figure of costs."""
 
-POINTS_OF_A_CURVE = 200
-"""Of a curve over the number of scenes."""
-
 
 Curve = List[Tuple[float, float]]
 """Seconds of training a scene, and mean PSNR of the pictured held-out views, dB."""
@@ -44,7 +41,7 @@ def plot_quality(curves: Mapping[str, Curve], path: Path) -> None:
 def plot_costs(costs: Mapping[str, Costs], path: Path) -> None:
     """Seconds and bytes in all over the number of scenes, and where runs break even (3Da-AE, figure 7)."""
     figure, axes = new_figure(2)
-    counts = np.geomspace(*SCENES, POINTS_OF_A_CURVE)
+    counts = np.geomspace(*SCENES, 200)
     units: Tuple[Tuple[str, float, str], ...] = (("seconds", 3600.0, "hours in all"), ("bytes", 1e6, "MB in all"))
     for axis, (name, scale, unit) in zip(axes, units, strict=True):
         own = {run: getattr(cost, name) for run, cost in costs.items()}

@@ -2,16 +2,15 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
+from latent_nerfstudio.engine.runs import Run
+from latent_nerfstudio.engine.summary import SHEET
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.reading import LARGEST_TEXT, read_json, read_rows
 from latent_nerfstudio.fleet.status import FILE
 from latent_nerfstudio.models.metrics import PICTURE_METRICS
 from latent_nerfstudio.reports.costs import Cost, Costs, break_even
-
-if TYPE_CHECKING:
-    from latent_nerfstudio.engine.runs import Run
 
 METRICS = {name: "{:.2f}" if name.endswith("psnr") else "{:.3f}" for name in PICTURE_METRICS}
 """Metrics of the table and how they are written."""
@@ -19,14 +18,8 @@ METRICS = {name: "{:.2f}" if name.endswith("psnr") else "{:.3f}" for name in PIC
 COSTS = {"seconds": "{:.1f}", "bytes": "{:,.0f}"}
 """What a scene took, likewise: seconds of training, and bytes of what belongs to the scene alone."""
 
-TITLES = {name: name.replace("_", " ") for name in METRICS}
-"""Titles of columns that are not the number's name."""
-
 NEEDED = ("steps", "seconds", "seconds_per_scene", "bytes_per_scene", "bytes_shared", "device")
 """Entries of training.json without which it counts as none."""
-
-MEAN = "mean"
-"""Name of the last row."""
 
 EXACT_PSNR = 99.9
 """From here on, dB, a reconstruction is called exact: that of the identity latent space, which is RGB itself."""
@@ -61,6 +54,11 @@ class RunReport:
     data: str = ""
     """Where its scenes come from, if that is known."""
 
+    @property
+    def contact_sheet(self) -> Path:
+        """Where training leaves it."""
+        return Path(self.config).with_name(SHEET)
+
     def columns(self) -> List[str]:
         """The numbers that it has, in the table's order."""
         return [name for name in (*METRICS, *COSTS) if name in self.mean]
@@ -74,9 +72,8 @@ class RunReport:
         return Costs(seconds, Cost(float(self.training["bytes_shared"]), self.mean["bytes"]))
 
 
-def run_report(run: "Run", results: Mapping[str, float]) -> RunReport:
-    """The numbers of a run, by metrics as ns-eval writes them: `psnr`, and `SCENE/psnr` where there are several
-    scenes."""
+def run_report(run: Run, results: Mapping[str, float]) -> RunReport:
+    """The numbers of a run, by metrics as ns-eval writes them: `psnr`, and `SCENE/psnr` of several scenes."""
     training = run.training if all(name in run.training for name in NEEDED) else {}
     costs = {"seconds": training.get("seconds_per_scene"), "bytes": training.get("bytes_per_scene")}
     costs = {name: float(value) for name, value in costs.items() if value is not None}
@@ -88,16 +85,8 @@ def run_report(run: "Run", results: Mapping[str, float]) -> RunReport:
     return RunReport(run.method, run.method, str(run.config_path), rows, means, training, history, str(run.data()))
 
 
-def is_inventory(path: Path) -> bool:
-    """Whether a folder is one of `lns fit-scenes`."""
-    return (path / FILE).is_file()
-
-
 def inventory_report(folder: Path) -> RunReport:
-    """The numbers of the scenes that `lns fit-scenes` has finished in a folder.
-
-    Seconds are a scene's share of its chunk, from reading to measuring; bytes are those of its file, and of the
-    bundle."""
+    """The numbers of the scenes that `lns fit-scenes` has finished in a folder; bytes are those of its files."""
     path = folder / FILE
     status = read_json(path, "call lns fit-scenes again", LARGEST_TEXT)
     try:
@@ -133,9 +122,7 @@ def scenes_of(results: Mapping[str, float]) -> Rows:
 
 
 def read_history(path: Path) -> List[Dict[str, float]]:
-    """The lines of metrics.jsonl in the order of their steps; empty without the file.
-
-    A run that was resumed has measured some steps twice: the later line counts."""
+    """The lines of metrics.jsonl in the order of their steps, of those of one step the last; empty without the file."""
     if not path.is_file():
         return []
     read = read_rows(path, "remove the file")
@@ -163,8 +150,8 @@ def quality_cells(reports: Sequence[RunReport]) -> Tuple[List[Tuple[str, str]], 
     columns = [(report, column) for report in reports for column in report.columns()]
     scenes = list(dict.fromkeys(scene for report in reports for scene in report.scenes))
     rows = [[scene, *(_cell(report.scenes.get(scene, {}), column) for report, column in columns)] for scene in scenes]
-    rows.append([MEAN, *(_cell(report.mean, column) for report, column in columns)])
-    return [(report.name, TITLES.get(column, column)) for report, column in columns], rows
+    rows.append(["mean", *(_cell(report.mean, column) for report, column in columns)])
+    return [(report.name, column.replace("_", " ")) for report, column in columns], rows
 
 
 def quality_table(reports: Sequence[RunReport]) -> Table:

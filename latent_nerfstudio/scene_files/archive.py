@@ -32,10 +32,8 @@ MOST_SMALL = 1 << 16
 
 
 def write_archive(path: Path, files: Iterable[bytes]) -> int:
-    """Writes contents of scene files of one bundle as an archive, whole or not at all; equal scenes make equal bytes.
-
-    Contents, from `pack_scene` or from the disk, are taken, verified and written one at a time; their number is
-    returned."""
+    """Writes contents of scene files of one bundle as an archive, whole or not at all, with one in memory at a time;
+    returns their number. Equal scenes make equal bytes."""
     names: Dict[str, str] = {}
     bundle_hash = ""
     with replacing_file(path) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
@@ -62,13 +60,8 @@ def add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
 
 
 def read_archive(path: Path, bundle: Optional[SharedBundle] = None) -> Iterator[SceneFile]:
-    """The scenes of an archive in their order; its directory is checked at once, they are read and verified one at a
-    time."""
-    return scenes_in(path, archive_names(path), bundle)
-
-
-def scenes_in(path: Path, names: Sequence[str], bundle: Optional[SharedBundle]) -> Iterator[SceneFile]:
-    """Reads scenes of a checked archive."""
+    """The scenes of an archive in their order, read and verified one at a time; before the first its directory is."""
+    names = archive_names(path)
     with opened(path) as archive:
         for name in names:
             where = f"{path}, {name}{SUFFIX}"
@@ -99,8 +92,8 @@ def archive_names(path: Path) -> Sequence[str]:
 
 
 def check_members(archive: zipfile.ZipFile, path: Path) -> Sequence[str]:
-    """The sorted names of the scenes of a zip's directory, which holds them and the index once each, as they are, and
-    no more bytes than the archive."""
+    """The sorted names of a zip's scenes, each of which it holds once and as it is, with the index, and nothing
+    else."""
     infos = archive.infolist()
     for info in infos:
         if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size or info.flag_bits & 1:

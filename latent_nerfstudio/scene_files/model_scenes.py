@@ -39,8 +39,7 @@ def build_model(
     num_train_data: int = 1,
     **facts: Any,
 ) -> LatentModel:
-    """A latent model of some scenes without its data, on the host, for evaluation; `facts` are what else is known of
-    the data, such as `image_height`, pixels."""
+    """A latent model of some scenes without their data, of which `facts` are known, on the host, for evaluation."""
     metadata = {"scene_names": list(names), "background_color": tuple(background_color), **facts}
     return config.setup(scene_box=SceneBox(aabb=box), num_train_data=num_train_data, metadata=metadata).eval()
 
@@ -90,8 +89,7 @@ def scene_files_of(
     facts: Optional[Mapping[str, Dict[str, Any]]] = None,
     names: Optional[Sequence[str]] = None,
 ) -> Iterator[SceneFile]:
-    """A model's wanted scenes, by default all, one at a time, copied to the host, with what is known of them by
-    name."""
+    """A model's wanted scenes, by default all, one at a time on the host, with what is known of them by name."""
     field = field_of(model)
 
     def row(table: Optional[Tensor], index: int) -> Optional[Tensor]:
@@ -107,8 +105,7 @@ def scene_files_of(
 
 @torch.no_grad()
 def put_scenes(model: LatentModel, scenes: Iterable[SceneFile]) -> int:
-    """Gives a model's scenes what scene files of the same names and bundle hold; what a file leaves out is zero.
-    Returns their number."""
+    """Gives a model's scenes what scene files of their names hold, or zero, and returns the number of the files."""
     field, count, placements = field_of(model), 0, list(model.placements)
     places = {name: index for index, name in enumerate(model.scene_names)}
     for scene in scenes:
@@ -121,19 +118,11 @@ def put_scenes(model: LatentModel, scenes: Iterable[SceneFile]) -> int:
         count += 1
     model.place(placements)
     for name, index in places.items():
-        check_box(model, index, name)
+        own, (low, high) = placements[index].box, model.box_of(index)
+        if own is not None and not bool((low < high).all()):  # there would be nothing to see
+            got, do = box_words(np.array(own)), "write the file again"
+            raise ValueError(problem(f"scene {name!r}, box", "one that meets the bundle's box", got, do))
     return count
-
-
-def check_box(model: LatentModel, index: int, name: str) -> None:
-    """Refuses a scene whose own box has no part in the NeRF's: there would be nothing to see."""
-    own = model.placements[index].box
-    if own is None:
-        return
-    box = model.box_of(index)
-    if not bool((box[0] < box[1]).all()):
-        expected = "one that meets the bundle's box"
-        raise ValueError(problem(f"scene {name!r}, box", expected, box_words(np.array(own)), "write the file again"))
 
 
 def put_row(table: Optional[Tensor], index: int, value: Optional[Tensor], where: str) -> None:
@@ -147,8 +136,7 @@ def put_row(table: Optional[Tensor], index: int, value: Optional[Tensor], where:
 
 
 def holds_bundle(model: LatentModel, bundle: SharedBundle) -> bool:
-    """Whether all that a model's scenes share is to the last bit what a bundle holds: the latent space with its encoder
-    and decoder, MLP, base planes, box and settings."""
+    """Whether what a model's scenes share, latent space, field, box and settings, is a bundle's to the last bit."""
     space, nerf = model.latent_space, model.nerf
     if not isinstance(nerf, TriplaneModel) or not same_settings(settings_of(space, nerf), bundle):
         return False

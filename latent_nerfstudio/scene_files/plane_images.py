@@ -20,9 +20,7 @@ PLANE_IMAGES_FORMAT = "plane-images-v1"
 
 
 def plane_images(scene: SceneFile, bundle: SharedBundle) -> Float[Tensor, "3 features rows cols"]:
-    """The composed planes of a scene: its micro planes, then the macro planes sum_i W_s^i B_i (3Da-AE, section 3.1).
-
-    Planes are XY, XZ and YZ; parts that the file leaves out are zero."""
+    """The composed planes of a scene: micro planes, then macro planes sum_i W_s^i B_i (3Da-AE, section 3.1)."""
     shapes, base = scene_shapes(bundle), bundle.tensors.get("field.base_planes")
 
     def part(name: str) -> Optional[Tensor]:

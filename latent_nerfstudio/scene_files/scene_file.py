@@ -44,11 +44,8 @@ Precision = Literal["float16", "float32", "int8"]
 STORED: Dict[str, torch.dtype] = {"float16": torch.float16, "float32": torch.float32, "int8": torch.int8}
 """Type of the micro planes by precision."""
 
-LARGEST_HALF = 65504.0
-"""Largest number of float16."""
-
-LIMITS: Dict[str, float] = {"float16": LARGEST_HALF, "float32": math.inf, "int8": LARGEST_HALF * LARGEST}
-"""Largest number of the micro planes by precision."""
+LIMITS: Dict[str, float] = {"float16": 65504.0, "float32": math.inf, "int8": 65504.0 * LARGEST}
+"""Largest number of the micro planes by precision; 65504 is that of float16, of scales as well."""
 
 MAX_NUMBERS = 1 << 27
 """Numbers of a scene at most: half a gigabyte in float32."""
@@ -99,28 +96,16 @@ def write_scene_file(path: Path, scene: SceneFile, precision: Precision = "float
 
 
 def read_scene_file(path: Path, bundle: Optional[SharedBundle] = None) -> SceneFile:
-    """Reads and verifies a scene file.
-
-    Args:
-        path: the file.
-        bundle: the bundle that the scene must belong to; None takes scenes of any.
-
-    Returns:
-        The scene, in float32 on the host.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no scene file, is damaged, or belongs to another bundle.
-    """
+    """Reads and verifies a scene file of a bundle, None for any; the scene is in float32 on the host. Raises ValueError
+    where it is none, is damaged, or belongs to another bundle."""
     with open_plain(path, MAX_FILE) as stream:
         return unpack_scene(stream, str(path), bundle)
 
 
 def pack_scene(scene: SceneFile, precision: Precision = "float16") -> bytes:
-    """The contents of a scene's file, without facts that are `PRIVATE`; equal scenes make equal bytes.
-
-    Of the micro planes, float16 rounds each number by a part in 2048 at most; int8 has one scale a plane and feature,
-    and is off by half of it at most. Scene weights are few, and always float32."""
+    """The contents of a scene's file, without `PRIVATE` facts; equal scenes make equal bytes. Of the micro planes,
+    float16 rounds each number by a part in 2048 at most; int8 has one scale a plane and feature, and is off by half of
+    it at most."""
     check_name(scene.name)
     where = f"scene {scene.name!r}"
     check_numbers(scene, precision, where)
@@ -148,8 +133,7 @@ def public_facts(facts: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def copy_scene_file(path: Path, target: Path) -> None:
-    """Copies a scene file without private facts; its tensors stay as they are, and so does a file without such
-    facts."""
+    """Copies a scene file without private facts; its tensors stay as they are, and all of it where it has none."""
     with open_plain(path, MAX_FILE) as stream:
         meta, tensors, data = verified(stream, str(path))
     facts = public_facts(meta["facts"])

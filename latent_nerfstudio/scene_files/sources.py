@@ -22,8 +22,7 @@ ARCHIVE_SUFFIX = ".zip"
 
 
 def read_scenes_from(paths: Sequence[Path], bundle: Optional[SharedBundle] = None) -> Iterator[SceneFile]:
-    """Scenes of a bundle, None for any, one at a time: of scene files, folders of them, archives, and Hub ids of sets
-    of scenes; one at least."""
+    """Scenes of a bundle, None for any, one at a time: of files, folders, archives, and Hub ids of sets of scenes."""
     if not paths:
         raise ValueError(problem("source", "at least one scene file, folder or archive", "none", "name one"))
     for given in paths:

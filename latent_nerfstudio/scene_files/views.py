@@ -88,8 +88,11 @@ def write_views(
     which is made, in Nerfstudio's format; view 0 is held out."""
     (folder / "images").mkdir(parents=True)
     names = [f"images/{index:04d}.png" for index in range(len(poses))]
-    for name, pose in zip(names, poses, strict=True):
-        Image.fromarray(as_bytes(render_view(model, scene, cameras, pose))).save(folder / name)
+    views = pinhole_cameras(poses, [(cameras.fx, cameras.fy)], cameras.height, cameras.width).to(model.device)
+    views.metadata = {"scene_index": torch.full((len(poses), 1), model.scene_names.index(scene), device=model.device)}
+    for index, name in enumerate(names):
+        rgb = model.get_outputs_for_camera(views[index : index + 1])["rgb"]
+        Image.fromarray(as_bytes(rgb)).save(folder / name)
     write_camera_file(
         folder,
         frames_of(names, poses),
@@ -97,12 +100,3 @@ def write_views(
         aabb=model.box_of(model.scene_names.index(scene)).tolist(),
         **splits_of(names, names[:1]),
     )
-
-
-def render_view(
-    model: LatentModel, scene: str, cameras: SceneCameras, pose: Float[np.ndarray, "4 4"]
-) -> Float[torch.Tensor, "height width 3"]:
-    """A picture of a scene in [0, 1]."""
-    camera = pinhole_cameras(pose[None], [(cameras.fx, cameras.fy)], cameras.height, cameras.width)
-    camera.metadata = {"scene_index": torch.tensor([[model.scene_names.index(scene)]])}
-    return model.get_outputs_for_camera(camera.to(model.device))["rgb"]

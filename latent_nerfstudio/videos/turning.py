@@ -50,8 +50,7 @@ def blending(
     views: int = 120,
     size: Optional[int] = None,
 ) -> Iterator[Frame]:
-    """Frames of a scene that turns, becomes another and then itself again, between the two of them; panels as in
-    `turning`."""
+    """Frames of a scene that turns, becomes another and then itself again, between the two; panels as in `turning`."""
     (ring,) = rings_of(scenes, [[first, second]], size)
     shares = [shared_at(view, views) for view in range(views)]
     blends: List[Scene] = [scenes.blend(first, second, share) for share in shares]

@@ -13,7 +13,7 @@ from tiny import camera_of, latent_model_of
 from latent_nerfstudio.api.codec import load_autoencoder
 from latent_nerfstudio.api.latent_files import LATENTS_FORMAT, LatentFile, read_latents, render_latents, write_latents
 from latent_nerfstudio.api.scenes import Scenes
-from latent_nerfstudio.cli.decode_latents import DecodeLatents, follow_enlarge
+from latent_nerfstudio.cli.latents import DecodeLatents, follow_enlarge
 from latent_nerfstudio.pictures import read_over_white
 
 

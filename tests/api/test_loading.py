@@ -11,7 +11,7 @@ from tiny import camera_of, latent_model_of, small_nerf
 
 import latent_nerfstudio as lns
 from latent_nerfstudio.api.loading import check_scenes
-from latent_nerfstudio.cli.decode_latents import codec_of
+from latent_nerfstudio.cli.latents import codec_of
 from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 from latent_nerfstudio.models.latent_model import LatentModel
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle

@@ -10,13 +10,10 @@ import torch
 from official import checkpoints, error_of, evaluated, fail, succeed, train, train_arguments
 
 import latent_nerfstudio as lns
-from latent_nerfstudio.cli.contact_sheet import ContactSheet
-from latent_nerfstudio.cli.export_scene import export_scene, make_absolute, scene_summary
+from latent_nerfstudio.cli.export_scene import export_scene, scene_config, scene_summary
 from latent_nerfstudio.cli.main import COMMANDS, main, source_first
-from latent_nerfstudio.cli.report import Report
+from latent_nerfstudio.cli.report import ContactSheet, Report
 from latent_nerfstudio.engine.runs import Run, load_pipeline, open_run
-from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
-from latent_nerfstudio.models.latent_model import LatentModelConfig
 
 
 def views_of(pipeline, scene: str) -> list[torch.Tensor]:
@@ -151,20 +148,17 @@ def test_export_refuses_what_it_cannot_do(latent_run, exported, tmp_path):
     assert not (tmp_path / "out" / "red" / "latent-triplane" / "run").exists()
 
 
-def test_an_exported_run_names_its_bundle_and_its_autoencoder_from_the_root(tmp_path, monkeypatch):
+def test_an_exported_run_names_its_bundle_and_its_autoencoder_from_the_root(latent_run, tmp_path, monkeypatch):
     """What is no folder stays: `bundled`, a Hub id."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run").mkdir()
-    models = [
-        LatentModelConfig(shared_bundle=source, autoencoder=AutoencoderConfig(source=source), scene="a")
-        for source in ("run", "owner/name")
-    ]
-    for model in models:
-        make_absolute(model)
-    assert [(m.shared_bundle, m.autoencoder.source, m.scene) for m in models] == [
-        (str(tmp_path / "run"), str(tmp_path / "run"), ""),
-        ("owner/name", "owner/name", ""),
-    ]
+    run = open_run(latent_run)
+    model = run.config.pipeline.model
+    for source, named in (("run", str(tmp_path / "run")), ("owner/name", "owner/name")):
+        model.shared_bundle = model.autoencoder.source = source
+        model.scene = "blue"
+        exported = scene_config(run, "red", tmp_path / "red" / "method" / "now", {}).pipeline.model
+        assert (exported.shared_bundle, exported.autoencoder.source, exported.scene) == (named, named, "")
 
 
 def test_a_broken_export_leaves_nothing(latent_run, tmp_path, monkeypatch):

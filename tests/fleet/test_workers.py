@@ -138,7 +138,8 @@ def test_a_chunk_is_given_out_whole_once_more_and_then_in_halves(jobs):
     backlog.jobs.clear()
     assert backlog.take_back(job, "SIGKILL") == []
     assert sorted(j.names for j in backlog.jobs) == [("a",), ("b", "c")]
-    (row,) = backlog.split(alone, "SIGKILL")
+    assert backlog.take_back(alone, "SIGKILL") == []
+    (row,) = backlog.take_back(alone, "SIGKILL")
     assert (row.name, row.state) == ("a", "failed")
 
 

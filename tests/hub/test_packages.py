@@ -13,7 +13,7 @@ from PIL import Image
 from test_hub_files import files_of
 
 from latent_nerfstudio.cli.main import main
-from latent_nerfstudio.hub.card import Notes
+from latent_nerfstudio.hub import Notes
 from latent_nerfstudio.hub.packages import Package, guess_kind
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.models.shared_bundle import SHIPPED, read_shared_bundle
@@ -104,7 +104,7 @@ def test_the_card_says_what_was_measured_and_noted(run, tmp_path):
     run = shutil.copytree(run, tmp_path / "run")
     (run / "training.json").write_text(json.dumps({"method": "ig-ae", "steps": 7, "seconds": 12.5, "device": "cpu"}))
     (run / "eval.json").write_text(json.dumps({"results": {"psnr": 25.125, "ssim": 0.5, "psnr_std": 9.0}}))
-    notes = Notes("Balls", "Two balls.", "Drawn by us.", "mit")
+    notes = Notes(title="Balls", description="Two balls.", data="Drawn by us.", licence="mit")
     Package(str(run), "bundle", notes=notes).write(tmp_path / "bundle", "OWNER/NAME")
     Package(str(run / "scenes"), "scenes").write(tmp_path / "scenes", "OWNER/NAME")
     text = (tmp_path / "bundle" / "README.md").read_text()

@@ -1,21 +1,24 @@
-"""`lns push`: an autoencoder, a shared bundle or scenes to the Hugging Face Hub."""
+"""`lns push` and `lns pull`: autoencoders, shared bundles and scenes to the Hugging Face Hub, and from it."""
 
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import tyro
 
+from latent_nerfstudio.cli.words import Overwrite
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.places import check_folder
+from latent_nerfstudio.files.hub import Kind, bars_on_terminals_alone, first_line, is_hub_id
+from latent_nerfstudio.files.places import check_folder, check_free
+from latent_nerfstudio.hub import Notes
 
 if TYPE_CHECKING:
     from latent_nerfstudio.hub.packages import Package
 
 
 @dataclass
-class Push:
+class Push(Notes):
     """Publishes an autoencoder, a shared bundle or a set of scenes on the Hugging Face Hub, with a model card made of
     what was measured. Log in first: `hf auth login`."""
 
@@ -23,18 +26,10 @@ class Push:
     """A run, a bundle's folder, an autoencoder's folder, a folder of scene files, or `bundled`."""
     repository: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OWNER/NAME")]
     """Hub id OWNER/NAME; the repository is made if there is none."""
-    kind: Optional[Literal["autoencoder", "bundle", "scenes"]] = None
+    kind: Optional[Kind] = None
     """Kind of thing to take of the source; by default what is there: a bundle before an autoencoder before scenes."""
     bundle: Optional[str] = None
     """Shared bundle of scenes: a Hub id or `bundled` is named, one of this machine is published with them."""
-    title: str = ""
-    """Title of the card."""
-    description: str = ""
-    """Description of what it is, for the card."""
-    data: str = ""
-    """Data that it was learned from and whose they are, for the card."""
-    licence: str = ""
-    """Licence by the Hub's name, for the card, `apache-2.0` for instance."""
     private: bool = False
     """Make a new repository private."""
     branch: Optional[str] = None
@@ -46,17 +41,13 @@ class Push:
 
     def main(self) -> None:
         check_folder(self.output)
-        from latent_nerfstudio.files.hub import is_hub_id
-
         if not is_hub_id(self.repository) or "@" in self.repository:
             raise ValueError(problem("repository", "OWNER/NAME", repr(self.repository), "correct the name"))
         if self.output is not None and self.output.exists():
             raise FileExistsError(problem(self.output, "nothing there", "something", "name another --output"))
-        from latent_nerfstudio.hub.card import Notes
         from latent_nerfstudio.hub.packages import Package, guess_kind
 
-        notes = Notes(self.title, self.description, self.data, self.licence)
-        package = Package(self.source, self.kind or guess_kind(self.source), self.bundle, notes)
+        package = Package(self.source, self.kind or guess_kind(self.source), self.bundle, notes=self)
         package.picture = picture_of(package)
         print(package)
         if self.output is not None:
@@ -69,8 +60,6 @@ class Push:
             print(f"Published: {self._publish(package)}")
 
     def _publish(self, package: "Package") -> str:
-        from latent_nerfstudio.files.hub import bars_on_terminals_alone, first_line
-
         try:
             with bars_on_terminals_alone():
                 return package.push_to_hub(self.repository, self.private, self.branch, self.message)
@@ -95,3 +84,32 @@ def picture_of(package: "Package") -> Optional[bytes]:
         for file in files_in(package.folder)[:SHOWN]:
             copy_scene_file(file, Path(some) / file.name)
         return sheet(load(some, package.bundle.folder))
+
+
+@dataclass
+class Pull:
+    """Copies an autoencoder, a shared bundle or a set of scenes of the Hugging Face Hub into a folder, verified. What
+    takes a source takes a Hub id as well; a folder is for machines without a network."""
+
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OWNER/NAME")]
+    """Hub id OWNER/NAME or OWNER/NAME@REVISION."""
+    output: Path
+    """Folder to write."""
+    kind: Kind = "bundle"
+    """Kind of thing to take."""
+    overwrite: Overwrite = False
+
+    def main(self) -> None:
+        check_folder(self.output)
+        if not is_hub_id(self.source):
+            raise ValueError(problem("repository", "OWNER/NAME", repr(self.source), "correct the name"))
+        from latent_nerfstudio.files.replacing import check_replaceable, replacing_folder
+        from latent_nerfstudio.hub.packages import LAYOUT, Package
+
+        check_free([self.output], self.overwrite)
+        check_replaceable(self.output, LAYOUT[self.kind])
+        package = Package(self.source, self.kind)
+        with replacing_folder(self.output, LAYOUT[self.kind]) as writing:
+            package.copy_to(writing)
+        print(package)
+        print(f"Wrote {self.output}")
