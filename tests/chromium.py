@@ -1,9 +1,10 @@
 """The one place that starts a browser: a headless Chromium (Debian: apt install chromium chromium-driver)."""
 
 import shutil
+import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator, Optional, Tuple, Union
+from typing import Any, Callable, Iterator, Optional, Tuple, Union
 
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run"),
@@ -11,6 +12,21 @@ FLAGS = (
     *("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
 )
 """It draws on the CPU, and asks for nothing on its own."""
+
+
+PATIENCE = 300.0
+"""Seconds to wait for anything; a busy machine renders slowly."""
+
+
+def wait_for(what: str, ask: Callable[[], Any]) -> Any:
+    """Asks until the answer is true, and returns it."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        answer = ask()
+        if answer:
+            return answer
+        time.sleep(0.5)
+    raise AssertionError(f"{what}: expected within {PATIENCE:.0f} s, did not happen")
 
 
 def programs() -> Optional[Tuple[str, str]]:

@@ -64,9 +64,8 @@ def test_facts_of_any_length_and_their_escapes_do_not_reach_the_terminal(monkeyp
 
 def test_the_cache_loses_what_is_old_and_nothing_else(tmp_path, capsys):
     name = "{0}/{1}/{1}" + "5" * 38 + ".latents-v1.safetensors"
-    old, new, linked = (
-        tmp_path / name.format(*parts) for parts in (("a" * 16, "0a"), ("a" * 16, "0b"), ("b" * 16, "0c"))
-    )
+    parts = ("a" * 16, "0a"), ("a" * 16, "0b"), ("b" * 16, "0c")
+    old, new, linked = (tmp_path / name.format(*part) for part in parts)
     others = [tmp_path / "photos/0a/holiday.png", tmp_path / "objects/0a" / ("5" * 38), tmp_path / ("c" * 16) / "0a/x"]
     away = tmp_path / "elsewhere" / linked.name
     for path in (old, new, *others, away):

@@ -7,42 +7,14 @@ from official import error_of
 
 from latent_nerfstudio.cli.main import COMMANDS
 
-GIVEN = {
-    "render-meshes": "x",
-    "process-photos": "x",
-    "fit-scenes": "x",
-    "learn-bundle": "x",
-    "learn-scene-encoder": "x",
-    "gallery": "x",
-    "orbit": "x",
-    "blend": "x a b",
-    "report": "x",
-    "contact-sheet": "x",
-    "export-points": "x",
-    "export-mesh": "x",
-    "export-scenes": "x",
-    "import-scenes": "x --bundle x",
-    "pack-scenes": "x",
-    "export-scene": "x --scene x",
-    "push": "x owner/name",
-    "pull": "owner/name",
-    "render-latents": "x",
-    "decode-latents": "x --autoencoder x",
-    "consistency": "x",
-    "import-autoencoder": "x",
-}
+SOURCES = """render-meshes process-photos fit-scenes learn-bundle learn-scene-encoder gallery orbit report contact-sheet
+export-points export-mesh export-scenes pack-scenes render-latents consistency import-autoencoder"""
+GIVEN = {"blend": "x a b", "import-scenes": "x --bundle x", "export-scene": "x --scene x", "push": "x owner/name"}
+GIVEN |= {"pull": "owner/name", "decode-latents": "x --autoencoder x", **dict.fromkeys(SOURCES.split(), "x")}
 """What commands need besides an output, of which nothing is there."""
 
-FILES = {
-    "orbit": ".mp4",
-    "blend": ".gif",
-    "report": ".md",
-    "contact-sheet": ".png",
-    "export-points": ".ply",
-    "export-mesh": ".obj",
-    "render-latents": ".safetensors",
-    "consistency": ".json",
-}
+FILES = {"orbit": ".mp4", "blend": ".gif", "report": ".md", "contact-sheet": ".png", "export-points": ".ply"}
+FILES |= {"export-mesh": ".obj", "render-latents": ".safetensors", "consistency": ".json"}
 """Endings of the files of commands that write one; the others write folders."""
 
 WRITING = [name for name, kind in COMMANDS.items() if "output" in {field.name for field in dataclasses.fields(kind)}]

@@ -12,6 +12,7 @@ import yaml
 from nerfstudio.scripts.render import DatasetRender
 from official import error_of, lns, train, train_arguments
 from PIL import Image
+from scene_folders import edited
 from small_nerfs import small_nerfacto
 from tiny import camera_of, latent_model_of, small_nerf
 
@@ -128,8 +129,8 @@ def test_an_imported_run_needs_no_photos(frozen_run, two_balls, bundle, ffmpeg, 
 
 def test_scenes_that_training_dropped_are_told(frozen_run, tmp_path, capsys):
     run = shutil.copytree(frozen_run.parent, tmp_path / "run")
-    training = json.loads((run / "training.json").read_text())
-    (run / "training.json").write_text(json.dumps({**training, "failed": {"red": 7}}))
+    with edited(run / "training.json") as training:
+        training["failed"] = {"red": 7}
     lns("export-scenes", run, "--output", tmp_path / "files")
     assert "written as they were then: red\n" in capsys.readouterr().out
     facts = {name: read_scene_file(tmp_path / "files" / f"{name}.safetensors").facts for name in ("red", "blue")}

@@ -6,7 +6,7 @@ import imageio_ffmpeg
 import numpy as np
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from official import error_of, lns
+from official import lns
 from PIL import Image, ImageSequence
 from safetensors.torch import load_file, save_file
 from tiny import camera_of, camera_path_of
@@ -38,12 +38,10 @@ def test_a_grid_of_scenes_that_turn(rgb_run, tmp_path, capsys):
         assert not bool((blue > red + 60).any())
 
 
-def test_a_scene_becomes_another(rgb_run, tmp_path, capsys):
+def test_a_scene_becomes_another(rgb_run, tmp_path):
     more = ("--views", 2, "--size", 24, "--rows", "rgb", "depth")
     lns("blend", rgb_run, "blue", "red", "--output", tmp_path / "blend.mp4", *more)
     assert len(facts_of(tmp_path / "blend.mp4")[1]) == 2
-    unknown = ("blend", rgb_run, "blue", "rot", "--output", tmp_path / "x.mp4", *more)
-    assert "such as red, got 'rot'" in error_of(capsys, *unknown)
 
 
 def test_latents_to_a_file_and_back(latent_run, random_autoencoder, two_balls, tmp_path, capsys):
@@ -90,8 +88,3 @@ def test_latents_of_others(random_autoencoder, tmp_path, capsys):
     lns("decode-latents", bare, "--autoencoder", random_autoencoder, "--output", tmp_path / "x")
     assert "2 picture(s) of 24 x 24 as files to" in capsys.readouterr().out
     assert sorted(path.name for path in (tmp_path / "x").iterdir()) == ["0000.png", "0001.png"]
-
-
-def test_a_video_of_no_frames_is_refused(latent_run, tmp_path, capsys):
-    call = ("orbit", latent_run, "--output", tmp_path / "x.mp4", "--views", 0)
-    assert "views: expected at least 1, got 0" in error_of(capsys, *call)

@@ -29,12 +29,7 @@ from latent_nerfstudio.engine.checkpoints import load_state
 from latent_nerfstudio.engine.runs import Run, read_summary
 from latent_nerfstudio.engine.summary import read_results
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
-from latent_nerfstudio.latent_space.published import (
-    autoencoder_state,
-    build_autoencoder,
-    infer_config,
-    read_checkpoint,
-)
+from latent_nerfstudio.latent_space.published import autoencoder_state, build_autoencoder, infer_config, read_checkpoint
 from latent_nerfstudio.meshes.surface import load_surface
 from latent_nerfstudio.models.bundle_folder import hash_folder
 from latent_nerfstudio.models.bundle_writing import write_shared_bundle
@@ -53,10 +48,7 @@ SECONDS = 20
 MEMORY = 1 << 30
 """Bytes that a call may take beyond what the process has."""
 
-ODD = [
-    *(None, True, -1, 0, 1, 3, 2**31, 2**63, 10**30, -0.0, 1e308, 1e-320, math.nan, math.inf),
-    *("", "x", "..", "/"),
-]
+ODD = [*(None, True, -1, 0, 1, 3, 2**31, 2**63, 10**30, -0.0, 1e308, 1e-320, math.nan, math.inf), *("", "x", "..", "/")]
 """JSON values that stand where another is expected; `json` writes and reads NaN and Infinity."""
 
 ODD_TEXTS = ["../../x", "a\x00b", "\ud800", "x" * 5000, "con", "é", "a/b", "1e999", "[[[["]
@@ -245,9 +237,6 @@ def write_header(path: Path, data: bytes, entry: str, several: List[Change], sea
     path.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
 
 
-# Camera files
-
-
 def make_transforms(folder: Path) -> Right:
     path = folder / "scene" / "transforms.json"
     write_ball(path.parent, views=3, width=8, height=8)
@@ -318,9 +307,6 @@ def use_image(scene: Path, damage: Any) -> Any:
     right = (scene / "rgb" / "000000.png").read_bytes()
     image.write_bytes(damaged(right, damage))
     return parse(scene)
-
-
-# Scene files and archives
 
 
 def scene(name: str = "red") -> SceneFile:
@@ -396,9 +382,6 @@ def use_archive_members(right: Right, several: List[Tuple[str, Any, bool]]) -> A
         assert sorted(outside.rglob("*")) == before, "something was unpacked"
 
 
-# Bundles and autoencoders
-
-
 def make_bundle(folder: Path) -> Tuple[Path, Tree]:
     model = latent_model_of(nerf=small_nerf(macro_features=3, num_base_planes=2))
     place = write_shared_bundle(folder / "run", model, 1, {})
@@ -464,14 +447,10 @@ def make_weights(folder: Path) -> Right:
     return Right(path, path.read_bytes(), lambda path: AutoencoderConfig(source=str(path.parent)).setup())
 
 
-# Latents, camera paths, checkpoints, numbers, meshes
-
-
 def make_latents(folder: Path) -> Right:
     path, cameras = folder / "latents.safetensors", camera_of(16, 12, count=2)
-    write_latents(
-        path, LatentFile(torch.zeros(2, 4, 3, 4), 12, 16, "red", "bundled", {"encoder_hash": "ab"}, cameras=cameras)
-    )
+    made_by = ("red", "bundled", {"encoder_hash": "ab"})
+    write_latents(path, LatentFile(torch.zeros(2, 4, 3, 4), 12, 16, *made_by, cameras=cameras))
     return Right(path, path.read_bytes(), read_latents)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from chromium import chromium, programs
+from chromium import chromium, programs, wait_for
 from PIL import Image
 from tiny import latent_model_of, small_nerf
 
@@ -83,7 +83,7 @@ def test_in_a_browser(thousand, tmp_path, name, width):
         columns = ask("return getComputedStyle(document.getElementById('grid')).gridTemplateColumns.split(' ').length")
         assert (columns >= 6) if name == "desk" else (columns == 2)
         loaded = "return [...document.images].filter(i => i.complete && i.naturalWidth).length"
-        wait(lambda: ask(loaded) > 3)
+        wait_for("pictures", lambda: ask(loaded) > 3)
         assert ask(loaded) < 500  # the others wait until they are near
         keep(browser, name)
 
@@ -119,14 +119,3 @@ def test_scenes_without_psnr_are_not_filtered_by_it(tmp_path):
         assert not browser.find_element("id", "least").is_displayed()
         offered = "return [...document.querySelectorAll('option:not([hidden])')].map(o => o.value)"
         assert browser.execute_script(offered) == ["name", "bytes", "largest"]
-
-
-def wait(answer) -> None:
-    """Asks until it is so, for a minute."""
-    import time
-
-    for _ in range(120):
-        if answer():
-            return
-        time.sleep(0.5)
-    raise AssertionError("expected within a minute, did not happen")
