@@ -41,9 +41,8 @@ def test_the_site_is_whole(site):
     assert "--pipeline.rgb-alignment-start" in text_of(reference / "methods" / "latent-triplane.html")
     assert "--pipeline.model.nerf.num-levels" in text_of(reference / "methods" / "latent-instant-ngp.html")
     found = json.loads((site / "search" / "search_index.json").read_text("utf-8"))["docs"]
-    assert {"gallery.html", "inventory.html"} <= {
-        entry["location"].partition("#")[0] for entry in found if "point cloud" in entry["title"] + entry["text"]
-    }
+    places = {entry["location"].partition("#")[0] for entry in found if "point cloud" in entry["title"] + entry["text"]}
+    assert {"gallery.html", "inventory.html"} <= places
     page = site / "reference" / "api" / "files.html"
     assert 'id="latent_nerfstudio.files.hub.resolve"' in page.read_text("utf-8")
     assert "ConnectionError" in text_of(page) and "OWNER/NAME" in text_of(page)
@@ -65,9 +64,6 @@ def test_pages_load_nothing_from_elsewhere(site):
 def test_pages_name_no_place_of_this_machine(site):
     for page in site.rglob("*.html"):
         assert str(ROOT) not in page.read_text("utf-8"), page
-
-
-# Links and formulas
 
 
 KNOWN = {"index.md", "concepts.md", "benchmarks/fox.md", "benchmarks/README.md", "bundled.md", "images/viewer.png"}

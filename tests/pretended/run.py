@@ -83,9 +83,8 @@ def cases(folder: Path) -> Dict[str, Callable[[], Dict[str, Any]]]:
         first = trainer_of(scenes, kl, folder / "run", steps=4, device="cuda", **settings)
         first.train()
         done = sorted(path.name for path in first.base_dir.iterdir())
-        second = trainer_of(
-            scenes, kl, folder / "on", steps=6, device="cuda", load_dir=first.checkpoint_dir, **settings
-        )
+        settings["load_dir"] = first.checkpoint_dir
+        second = trainer_of(scenes, kl, folder / "on", steps=6, device="cuda", **settings)
         second.train()
         return {"first": done, "step": second.last_step}
 
@@ -150,18 +149,14 @@ def cases(folder: Path) -> Dict[str, Callable[[], Dict[str, Any]]]:
 
 def other_nerfs() -> Dict[str, Any]:
     """The NeRFs of the other methods, by the name of the method, at toy size."""
-    from small_nerfs import small_kplanes, small_nerfacto, small_ngp, small_tensorf, small_vanilla
+    from small_nerfs import SMALL, small_kplanes, small_ngp
 
     from latent_nerfstudio.models.splatfacto import LatentSplatfactoModelConfig
 
-    return {
-        "latent-nerfacto": small_nerfacto(),
-        "latent-tensorf": small_tensorf(),
-        "latent-vanilla-nerf": small_vanilla(),
-        "latent-kplanes": small_kplanes(),
-        "latent-instant-ngp": small_ngp(),
-        "latent-splatfacto": LatentSplatfactoModelConfig(num_random=40, use_absgrad=False),
-    }
+    builders = {**SMALL, "kplanes": small_kplanes, "instant-ngp": small_ngp}
+    nerfs = {f"latent-{name}": build() for name, build in builders.items()}
+    nerfs["latent-vanilla-nerf"] = nerfs.pop("latent-vanilla")
+    return {**nerfs, "latent-splatfacto": LatentSplatfactoModelConfig(num_random=40, use_absgrad=False)}
 
 
 def main(folder: Path) -> None:

@@ -8,17 +8,9 @@ from pathlib import Path
 import pytest
 from pretended.device import environment
 
-WAITS = {
-    "latent supervision": 4,
-    "latent supervision, RGB": 4,
-    "RGB alignment, crops": 8,
-    "RGB alignment, whole pictures": 4,
-    "mixed supervision": 4,
-    "warm-up": 4,
-    "joint training": 8,
-    "saved and resumed": 4,
-    "latent-splatfacto": 4,
-}
+FEW = ("latent supervision", "latent supervision, RGB", "RGB alignment, whole pictures", "mixed supervision", "warm-up")
+WAITS = dict.fromkeys((*FEW, "saved and resumed", "latent-splatfacto"), 4)
+WAITS |= {"RGB alignment, crops": 8, "joint training": 8}
 """Waits of the host for the device in a step, without the optimizer: how many rays meet the box, Nerfstudio's bins of
 samples, which points the backward pass leaves out (not with the Triton kernel), and whether losses are finite; with
 crops, of each picture that is seen for the first time, where its object is; with gaussians, the cameras' numbers."""
