@@ -81,7 +81,7 @@ def run_scenes(path: Path) -> Scenes:
     names = run.scenes()
     measured = evaluated(run.folder / "eval.json", names)
     facts = {name: {"method": run.method, **measured.get(name, {})} for name in names}
-    return Scenes(model, str(path), training=cameras, facts=facts, title=run.config.experiment_name)
+    return Scenes(model, str(path), training=cameras, facts=facts, title=run.config.experiment_name or "")
 
 
 def evaluated(path: Path, names: Sequence[str]) -> Dict[str, Dict[str, float]]:
