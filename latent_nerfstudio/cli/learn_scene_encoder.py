@@ -23,7 +23,7 @@ class LearnSceneEncoder:
     bundle: str = "bundled"
     """Shared bundle: `bundled`, a run of ig-ae (folder or config.yml), a bundle's folder, or a Hub id."""
     steps: int = 6000
-    """Steps in all; 25 minutes of one CPU core."""
+    """Steps in all; two hours of one CPU core."""
     scenes_per_step: int = 4
     """Scenes a step."""
     rays_per_scene: int = 384

@@ -23,11 +23,17 @@ from latent_nerfstudio.scene_encoder.correction import Missing
 from latent_nerfstudio.scene_encoder.network import Prediction, SceneEncoder
 from latent_nerfstudio.scene_encoder.projection import Photos, pixel_directions
 
-LOOK_RAYS = 1024
+LOOK_RAYS = 2048
 """Latent pixels of a scene that a look compares, shared by its photos."""
 
-LEAST_RAYS = 256
-"""Latent pixels of a photo that it compares at least."""
+PHOTO_RAYS = (256, 1024)
+"""Latent pixels of a photo that it compares at least and at most."""
+
+COUNTED = 1024
+"""Latent pixels that sums over those of a look are told as, however many they are."""
+
+OFFSETS = ((0.25, 0.25), (0.75, 0.75), (0.25, 0.75), (0.75, 0.25))
+"""Where in the cells of their grid the pixels of a look lie, down and across; each look has others."""
 
 
 class Traced(NamedTuple):
@@ -68,8 +74,8 @@ def predict(
     assert encoder is not None
     with evaluated(model.nerf):
         prediction, known = encoder(groups, boxes)
-        shown = photo_rays(model.latent_space, groups, boxes)
-        for _ in range(encoder.config.looks):
+        for index in range(encoder.config.looks):
+            shown = photo_rays(model.latent_space, groups, boxes, OFFSETS[index % len(OFFSETS)])
             prediction = look(encoder, model, prediction, known, shown)
     return prediction
 
@@ -99,10 +105,9 @@ def photo_rays(
     space: LatentSpace,
     groups: Sequence[Photos],
     boxes: Float[Tensor, "scenes 2 3"],
-    offset: Tuple[float, float] = (0.5, 0.5),
+    offset: Tuple[float, float] = OFFSETS[0],
 ) -> PhotoRays:
-    """Latent pixels of photos that count, on a grid in each, as many in all whatever the photos' number while that is
-    small.
+    """Latent pixels of photos that count, on a grid in each.
 
     Args:
         space: of their latents.
@@ -110,7 +115,8 @@ def photo_rays(
         boxes: where each scene's rays end.
         offset: where in the grid's cells pixels lie, down and across, in [0, 1).
     """
-    each = max(LEAST_RAYS, LOOK_RAYS // max(1, sum(photos.latents.shape[1] for photos in groups)))
+    least, most = PHOTO_RAYS
+    each = max(least, min(most, LOOK_RAYS // max(1, sum(photos.latents.shape[1] for photos in groups))))
     parts = [rays_of_group(space, photos, each, offset) for photos in groups]
     origins, directions, backgrounds, target, slots = (torch.cat(part) for part in zip(*parts, strict=True))
     rays = RayBundle(
@@ -160,7 +166,7 @@ def missing_of(nerf: TriplaneModel, prediction: Prediction, shown: PhotoRays) ->
     texels, shares = texels_of(traced.positions.detach().flatten(0, 1), slots, rows, cols, PLANE_AXES)
     weights = traced.weights.detach().flatten()
     sums = spread(torch.stack([weights, torch.ones_like(weights)], dim=1), texels, shares, scenes * 3 * rows * cols)
-    of_all = LOOK_RAYS * scenes / len(shown.slots)
+    of_all = COUNTED * scenes / len(shown.slots)
     seen, passed = (of_all * sums).T.reshape(2, scenes, 3, 1, rows, cols)
     return Missing(of_all * gradient, seen, passed)
 

@@ -19,7 +19,7 @@ FEW = 0.5
 
 
 class Missing(NamedTuple):
-    """What photos tell of predicted planes, in sums over 1,024 of their rays, texel by texel."""
+    """What photos tell of predicted planes, in sums as over 1,024 of their rays, texel by texel."""
 
     gradient: Float[Tensor, "scenes 3 features rows cols"]
     """Of the rays' squared errors, summed over channels."""

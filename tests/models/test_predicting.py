@@ -21,9 +21,10 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def few_rays(monkeypatch):
-    """Looks of 60 pixels, of a photo at least 6."""
+    """Looks of 60 pixels, of a photo at least 6 and at most all of them."""
     monkeypatch.setattr(predicting, "LOOK_RAYS", 60)
-    monkeypatch.setattr(predicting, "LEAST_RAYS", 6)
+    monkeypatch.setattr(predicting, "PHOTO_RAYS", (6, 60))
+    monkeypatch.setattr(predicting, "COUNTED", 60)
 
 
 def photos_of(count: int, width: int = 12, height: int = 10, scenes: int = 1) -> Photos:
@@ -50,7 +51,7 @@ def assert_same(first, second, atol=1e-5):
 
 def test_rays_of_photos_project_back_onto_the_pixels_whose_latents_they_bring(model, few_rays):
     photos = photos_of(2, scenes=2)
-    shown = photo_rays(model.latent_space, [photos], boxes_of(model, 2))
+    shown = photo_rays(model.latent_space, [photos], boxes_of(model, 2), (0.2, 0.5))
     rays, slots = shown.rays, shown.slots
     assert slots.tolist() == [0] * 60 + [1] * 60  # of 120 pixels, every second of each photo: 30 of 5 x 6
     assert_same(rays.metadata["background"], torch.ones(120, 3))
@@ -59,7 +60,7 @@ def test_rays_of_photos_project_back_onto_the_pixels_whose_latents_they_bring(mo
         points = (rays.origins + 1.3 * rays.directions)[part]
         own = photos.poses[scene, photo], photos.intrinsics[scene, photo]
         places = project(points[None], *(value[None, None] for value in own))[0][0, 0]
-        row, col = torch.cartesian_prod(torch.arange(1, 10, 2), torch.arange(1, 12, 2)).T
+        row, col = torch.cartesian_prod(torch.arange(0, 10, 2), torch.arange(1, 12, 2)).T
         torch.testing.assert_close(places, torch.stack([col, row], dim=1) + 0.5, atol=1e-3, rtol=0)
         assert torch.equal(shown.target[part], photos.latents[scene, photo][:, row, col].T)
 
