@@ -22,7 +22,16 @@ sys.path.extend(str(Path(__file__).parents[1] / name) for name in (".", "engine"
 from naive_splats import naive_rasterization
 from pretended.device import counted, pretended_cuda, state
 from test_trainer import trainer_of
-from tiny import TINTS, joint_config_of, pipeline_config_of, save_kl, small_nerf, write_ball
+from tiny import (
+    SMALL_ENCODER,
+    TINTS,
+    joint_config_of,
+    latent_model_of,
+    pipeline_config_of,
+    save_kl,
+    small_nerf,
+    write_ball,
+)
 
 SHARED = {"macro_features": 3, "num_base_planes": 2}
 
@@ -99,6 +108,21 @@ def cases(folder: Path) -> Dict[str, Callable[[], Dict[str, Any]]]:
         *_, table = fit_inventory(inventory, ["a", "b"])
         return {"states": [row.reason or row.state for row in table.rows.values()]}
 
+    def predicted() -> Dict[str, Any]:
+        """Steps of a scene encoder's training, and a run that starts from what it predicts."""
+        from latent_nerfstudio.engine import scene_encoder
+        from latent_nerfstudio.models.bundle_writing import write_shared_bundle
+        from latent_nerfstudio.scene_encoder.network import SceneEncoderConfig
+
+        torch.manual_seed(0)
+        write_shared_bundle(folder / "plain", latent_model_of(kl, ["a"], nerf=nerf), 1, {})
+        training = scene_encoder.EncoderTraining(steps=2, scenes_per_step=2, rays_per_scene=24)
+        sizes = SceneEncoderConfig(**SMALL_ENCODER)
+        learned = scene_encoder.learn_scene_encoder(scenes, str(folder / "plain"), folder / "known", training, sizes, 1)
+        pipeline = built(latent(shared_bundle=learned))
+        assert pipeline.predicted is not None
+        return step_of(pipeline, 0)
+
     def checked() -> Dict[str, Any]:
         """The sections of `make gpu-check` that compare, at toy size."""
         import gpu_check
@@ -142,6 +166,7 @@ def cases(folder: Path) -> Dict[str, Callable[[], Dict[str, Any]]]:
         "evaluated": evaluated,
         "run and resumed": run_and_resumed,
         "fit-scenes": fitted,
+        "predicted": predicted,
         "gpu-check": checked,
         **{name: partial(other, nerf) for name, nerf in other_nerfs().items()},
     }
