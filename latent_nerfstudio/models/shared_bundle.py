@@ -57,6 +57,7 @@ SHIPPED: Dict[str, Tuple[str, ...]] = {
         "09d2c614e832ae6bd2ed3e12ff1c04ea5a9085dfae2b2feb6328358f1e650dfe",
         "3e26d68079e1df253d77cfcf2ea523f4f8738545f7a8ed248c91b5b06b0b6b78",
         "ee348162b35f5f0289ffc1dbabf736410942ae1b95c164fa658e5e381a6fdee4",
+        "fd62d4122c70c367a2cd199f7f95433963e1be0fda2b783d93f1bbb66ccbedc0",
     )
 }
 """Hashes of `bundled` with each scene encoder that it has ever had, by that without: scenes of all of these look the
