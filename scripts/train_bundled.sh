@@ -92,4 +92,6 @@ learn_encoder() { # NAME STEPS FLAGS...
 }
 learn_encoder scene_encoder 6000
 learn_encoder scene_encoder_more 10000 --start-from outputs/scene_encoder
-python scripts/add_scene_encoder.py --run outputs/scene_encoder_more --bundle bundled
+# What ships learned its first sight with these before there were looks, and then what it corrects by them:
+learn_encoder scene_encoder_looks 4300 --start-from outputs/scene_encoder_more --learning-rate 2e-3 --known-rate 0.25
+python scripts/add_scene_encoder.py --run outputs/scene_encoder_looks --bundle bundled
