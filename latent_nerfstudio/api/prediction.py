@@ -161,15 +161,18 @@ def photos_of(
     space, groups = model.latent_space, []
     placed = latent_cameras(model.placements[0].cameras(cameras), space.downscale_factor)
     intrinsics = intrinsics_of(placed)
-    chosen = spread_views(placed.camera_to_worlds[..., 3]).tolist()
+    masks = None if masks is None else [mask_of_latent(torch.as_tensor(m), space.downscale_factor) for m in masks]
+    shown = torch.tensor([masks is None or bool(masks[i].any()) for i in range(len(pictures))])
+    shown = shown if bool(shown.any()) else ~shown  # then the caller is told
+    indices = shown.nonzero()[:, 0]
+    chosen = indices[spread_views(placed.camera_to_worlds[indices][..., 3])].tolist()
     for group in group_by([hash(tuple(pictures[i].shape)) for i in chosen]).values():
         members = [chosen[i] for i in group]
         raw = torch.stack(encode_images([pictures[i] for i in members], space.autoencoder, AT_ONCE))
         latents = space.normalizer(raw.to(model.device)).permute(0, 3, 1, 2)[None]
         usable = None
         if masks is not None:
-            usable = torch.stack([mask_of_latent(torch.as_tensor(masks[i]), space.downscale_factor) for i in members])
-            usable = usable[None]
+            usable = torch.stack([masks[i] for i in members])[None]
         others = (placed.camera_to_worlds[members].float()[None], intrinsics[members][None], usable)
         moved: List[Any] = [None if part is None else part.to(model.device) for part in others]
         groups.append(Photos(latents, *moved))

@@ -72,10 +72,16 @@ def learn_scene_encoder(
         expected = f"at least {held_out + 2} scenes, of which {held_out} are held out"
         raise ValueError(problem(data, expected, str(len(names)), "add scenes, or lower --held-out"))
     known = set() if start_from is None else take_what_fits(encoder, start_from)
+    if training.known_rate == 0 and known >= {name for name, _ in encoder.named_parameters()}:
+        do = "raise --known-rate, or leave out --start-from"
+        raise ValueError(
+            problem(f"start_from {start_from}", "an encoder that lacks something to learn", "a whole one", do)
+        )
     encoder.to(pipeline.device)
     optimizer = optimizer_of(encoder, known, training)
     settings = {"bundle": bundle.scenes_hash, "scenes": names, "held_out": held_out, "sizes": sizes_of(sizes)}
     settings.update(training=dataclasses.asdict(training), sources=sources_hash(data, names), enlarge=enlarge)
+    settings["start_from"] = start_from
     with sole_writer(output):
         begun = load_state(output / STATE, settings, encoder, optimizer)
         check_scenes(pipeline.datamanager, names)
@@ -140,6 +146,8 @@ def run(
         save_state(output / STATE, settings, encoder, optimizer, step + 1, line["seconds"])
         with appending(output / LOG) as log:
             log.write(json.dumps(line) + "\n")
+    if not line and (output / LOG).is_file():  # an earlier call had ended
+        line = json.loads((output / LOG).read_text(encoding="utf-8").splitlines()[-1])
     return {"seconds": line.get("seconds", seconds), "held_out": line.get("held_out", {})}
 
 

@@ -24,10 +24,10 @@ from latent_nerfstudio.scene_encoder.network import Prediction, SceneEncoder
 from latent_nerfstudio.scene_encoder.projection import Photos, pixel_directions
 
 LOOK_RAYS = 2048
-"""Latent pixels of a scene that a look compares, shared by its photos."""
+"""Latent pixels of a scene that a look compares, shared by its photos within `PHOTO_RAYS`."""
 
 PHOTO_RAYS = (256, 1024)
-"""Latent pixels of a photo that it compares at least and at most."""
+"""Latent pixels of a photo that it compares at least, however many photos there are, and at most."""
 
 COUNTED = 1024
 """Latent pixels that sums over those of a look are told as, however many they are."""
@@ -74,6 +74,7 @@ def predict(
     assert encoder is not None
     with evaluated(model.nerf):
         prediction, known = encoder(groups, boxes)
+        groups = [without_blind(encoder, photos) for photos in groups]
         for index in range(encoder.config.looks):
             shown = photo_rays(model.latent_space, groups, boxes, OFFSETS[index % len(OFFSETS)])
             prediction = look(encoder, model, prediction, known, shown)
@@ -87,7 +88,18 @@ def look(
     prediction = Prediction(*(value.detach() for value in prediction))
     if not len(shown.slots):
         return prediction
-    return encoder.corrected(prediction, missing_of(model.nerf, prediction, shown), known)  # type: ignore[arg-type]
+    corrected = encoder.corrected(prediction, missing_of(model.nerf, prediction, shown), known)  # type: ignore[arg-type]
+    is_shown = torch.bincount(shown.slots, minlength=len(known))[:, None, None, None, None] > 0
+    return corrected._replace(micro_planes=corrected.micro_planes.where(is_shown, prediction.micro_planes))
+
+
+def without_blind(encoder: SceneEncoder, photos: Photos) -> Photos:
+    """Photos, of which those that see nothing of the bundle's box may be used nowhere."""
+    sees = encoder.seen_in(photos)[1].any(dim=2)[..., None]
+    if bool(sees.all()):
+        return photos
+    masks = torch.ones_like(photos.latents[:, :, 0], dtype=torch.bool) if photos.masks is None else photos.masks
+    return photos._replace(masks=masks & sees)
 
 
 @contextmanager
@@ -116,7 +128,7 @@ def photo_rays(
         offset: where in the grid's cells pixels lie, down and across, in [0, 1).
     """
     least, most = PHOTO_RAYS
-    each = max(least, min(most, LOOK_RAYS // max(1, sum(photos.latents.shape[1] for photos in groups))))
+    each = max(least, min(most, LOOK_RAYS // max(1, sum(used_of(photos) for photos in groups))))
     parts = [rays_of_group(space, photos, each, offset) for photos in groups]
     origins, directions, backgrounds, target, slots = (torch.cat(part) for part in zip(*parts, strict=True))
     rays = RayBundle(
@@ -127,6 +139,13 @@ def photo_rays(
         metadata={"background": backgrounds},
     )
     return PhotoRays(bounded_rays(rays, boxes[slots]), slots, target)
+
+
+def used_of(photos: Photos) -> int:
+    """How many photos of a scene may be used somewhere; of several scenes, of that with most."""
+    if photos.masks is None:
+        return photos.latents.shape[1]
+    return int(photos.masks.flatten(2).any(dim=2).sum(dim=1).max())
 
 
 def rays_of_group(
@@ -166,8 +185,8 @@ def missing_of(nerf: TriplaneModel, prediction: Prediction, shown: PhotoRays) ->
     texels, shares = texels_of(traced.positions.detach().flatten(0, 1), slots, rows, cols, PLANE_AXES)
     weights = traced.weights.detach().flatten()
     sums = spread(torch.stack([weights, torch.ones_like(weights)], dim=1), texels, shares, scenes * 3 * rows * cols)
-    of_all = COUNTED * scenes / len(shown.slots)
-    seen, passed = (of_all * sums).T.reshape(2, scenes, 3, 1, rows, cols)
+    of_all = COUNTED / torch.bincount(shown.slots, minlength=scenes).clamp(min=1)[:, None, None, None, None]
+    seen, passed = of_all * sums.T.reshape(2, scenes, 3, 1, rows, cols)
     return Missing(of_all * gradient, seen, passed)
 
 

@@ -202,9 +202,9 @@ def predictions(encoder: SceneEncoder, model: LatentModel, task: Task) -> Iterat
     with autocast("auto", task.target.device):
         prediction, known = encoder([task.photos], task.boxes)
     yield prediction
-    offset: Any = tuple(torch.rand(2).tolist())
-    shown = photo_rays(model.latent_space, [task.photos], task.boxes, offset)
     for _ in range(encoder.config.looks):
+        offset: Any = tuple(torch.rand(2).tolist())
+        shown = photo_rays(model.latent_space, [task.photos], task.boxes, offset)
         prediction = look(encoder, model, prediction, known, shown)
         yield prediction
 

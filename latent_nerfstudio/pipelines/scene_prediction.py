@@ -70,7 +70,7 @@ def predict_scenes(model: LatentModel, manager: LatentDataManager) -> Optional[P
     encoder.to(model.device)
     parts: List[Prediction] = []
     for scene in known.nonzero()[:, 0].tolist():
-        members = views.members[scene]
+        members = views.shown(views.members[scene])
         chosen = spread_views(manager.latent_cameras.camera_to_worlds[members][..., 3])
         groups = views.groups(members[chosen.to(members.device)])
         predicted = predict(model, groups, views.boxes[scene : scene + 1])

@@ -49,6 +49,13 @@ class SceneViews:
         _, kind, counts = self.sizes[own].unique(dim=0, return_inverse=True, return_counts=True)
         return own[counts[kind] > 1]
 
+    def shown(self, views: Int[Tensor, "views"]) -> Int[Tensor, "shown"]:
+        """Those views of which masks leave something."""
+        if self.valid is None:
+            return views
+        bounds = zip(self.table.starts[views].tolist(), self.table.starts[views + 1].tolist(), strict=True)
+        return views[torch.tensor([bool(self.valid[start:end].any()) for start, end in bounds])]
+
     def photos(self, views: Int[Tensor, "scenes photos"]) -> Photos:
         """Views of one size as photos."""
         device = self.poses.device

@@ -140,6 +140,7 @@ def test_it_learns_measures_and_goes_on_bit_by_bit(place, tmp_path, monkeypatch)
         return learn_scene_encoder(place / "scenes", str(place), output, training, SIZES, **{**options, **more})
 
     whole = read_shared_bundle(str(learn(tmp_path / "whole")))
+    assert read_shared_bundle(str(learn(tmp_path / "whole"))).facts == whole.facts  # a call more changes nothing
     steps = scene_encoder.training_steps
 
     def interrupted(*args):
@@ -162,6 +163,12 @@ def test_it_learns_measures_and_goes_on_bit_by_bit(place, tmp_path, monkeypatch)
     with pytest.raises(ValueError, match="expected at least 6 scenes, of which 4 are held out, got 5"):
         learn(tmp_path / "few", held_out=4)
     assert learn(tmp_path / "none held", EncoderTraining(steps=1, scenes_per_step=2), held_out=0).is_dir()
+    with pytest.raises(
+        ValueError, match="start_from .* expected an encoder that lacks something to learn, got a whole"
+    ):
+        learn(tmp_path / "new", EncoderTraining(known_rate=0.0), start_from=str(tmp_path / "whole"))
+    with pytest.raises(ValueError, match="expected a run with the same start_from"):
+        learn(tmp_path / "parts", start_from=str(tmp_path / "whole"))
     with pytest.raises(ValueError, match="start_from .* expected a bundle with a scene encoder, got none"):
         learn(tmp_path / "from", start_from=str(place))
 

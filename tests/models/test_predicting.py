@@ -131,6 +131,30 @@ def test_scenes_do_not_see_each_other(model, few_rays):
         assert_same(alone, [value[own] for value in both], atol=1e-3)  # points of little gradient are left out together
 
 
+def test_photos_that_are_hidden_or_look_away_are_as_none(model, few_rays):
+    """They take no pixels from the others, and change nothing."""
+    photos, boxes = photos_of(3), boxes_of(model)
+    alone = predict(model, [Photos(*(None if v is None else v[:, :1] for v in photos))], boxes)
+    masks = torch.ones(1, 3, 10, 12, dtype=torch.bool)
+    masks[:, 1:] = False
+    assert_same(predict(model, [photos._replace(masks=masks)], boxes), alone)
+    poses = photos.poses.clone()
+    poses[:, 1:, :, 0] *= -1
+    poses[:, 1:, :, 2] *= -1  # turned around
+    assert_same(predict(model, [photos._replace(poses=poses)], boxes), alone)
+
+
+def test_a_scene_that_shows_nothing_stays_as_at_first_sight_beside_one_that_is_corrected(model, few_rays):
+    photos, boxes = photos_of(2, scenes=2), boxes_of(model, 2)
+    masks = torch.ones(2, 2, 10, 12, dtype=torch.bool)
+    masks[1] = False
+    hidden = photos._replace(masks=masks)
+    first, both = model.scene_encoder([hidden], boxes)[0], predict(model, [hidden], boxes)
+    assert torch.equal(both.micro_planes[1], first.micro_planes[1])
+    alone = predict(model, [Photos(*(None if v is None else v[:1] for v in photos))], boxes[:1])
+    assert_same(alone, [value[:1] for value in both], atol=1e-3)
+
+
 def test_gradients_of_a_look_reach_the_correction_and_not_the_look_before(model, few_rays):
     encoder, photos, boxes = model.scene_encoder.requires_grad_(), photos_of(2), boxes_of(model)
     first, known = encoder([photos], boxes)
