@@ -72,7 +72,7 @@ def predict(
     """
     encoder = encoder or model.scene_encoder
     assert encoder is not None
-    with evaluated(model.nerf):
+    with evaluating(model.nerf):
         prediction, known = encoder(groups, boxes)
         groups = [without_blind(encoder, photos) for photos in groups]
         for index in range(encoder.config.looks):
@@ -103,7 +103,7 @@ def without_blind(encoder: SceneEncoder, photos: Photos) -> Photos:
 
 
 @contextmanager
-def evaluated(module: torch.nn.Module) -> Iterator[None]:
+def evaluating(module: torch.nn.Module) -> Iterator[None]:
     """Has a module evaluate: samples of rays are not jittered."""
     was_training = module.training
     module.eval()

@@ -17,7 +17,7 @@ from latent_nerfstudio.fields.placement import bounded_rays
 from latent_nerfstudio.latent_space.latent_space import LatentSpace
 from latent_nerfstudio.latent_space.precision import autocast
 from latent_nerfstudio.models.latent_model import LatentModel
-from latent_nerfstudio.models.predicting import composed, evaluated, look, photo_rays, predict, trace
+from latent_nerfstudio.models.predicting import composed, evaluating, look, photo_rays, predict, trace
 from latent_nerfstudio.models.triplane import TriplaneModel
 from latent_nerfstudio.pipelines.scene_views import SceneViews
 from latent_nerfstudio.scene_encoder.network import Prediction, SceneEncoder
@@ -212,7 +212,7 @@ def predictions(encoder: SceneEncoder, model: LatentModel, task: Task) -> Iterat
 def measure(encoder: SceneEncoder, model: LatentModel, views: SceneViews, scenes: Sequence[int]) -> Dict[int, float]:
     """Mean squared error of the latents of views that were not given, by the number of photos, of scenes that the
     encoder did not learn from; nothing where there are none."""
-    with evaluated(encoder), evaluated(model):
+    with evaluating(encoder), evaluating(model):
         errors = [errors_of(encoder, model, views, scene) for scene in scenes]
     return {count: sum(scene[count] for scene in errors) / len(errors) for count in MEASURED if errors}
 

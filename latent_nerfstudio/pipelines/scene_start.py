@@ -12,6 +12,7 @@ from torch.nn import Parameter
 from latent_nerfstudio.data.latent_datamanager import LatentDataManager
 from latent_nerfstudio.data.pixels import with_targets
 from latent_nerfstudio.models.latent_model import LatentModel
+from latent_nerfstudio.models.predicting import evaluating
 from latent_nerfstudio.models.triplane import TriplaneModel
 
 RAYS = 256
@@ -52,12 +53,11 @@ def start_scenes(
     weights = nerf.field.scene_weights if isinstance(nerf, TriplaneModel) else None
     if weights is None or steps < 1 or (leave_out is not None and bool(leave_out.all())):
         return 0.0
-    begun, was_training = time.monotonic(), model.training
-    model.eval()
+    begun = time.monotonic()
     scenes = torch.arange(len(weights))
     parts = (scenes if leave_out is None else scenes[~leave_out]).split(datamanager.scenes_per_step)
-    errors = [fit_weights(model, datamanager, weights, scenes, steps) for scenes in parts]
-    model.train(was_training)
+    with evaluating(model):
+        errors = [fit_weights(model, datamanager, weights, scenes, steps) for scenes in parts]
     before, after = torch.cat(errors, dim=1).mean(dim=1).tolist()
     seconds = time.monotonic() - begun
     CONSOLE.log(f"Scene weights: fitted in {seconds:.1f} s, mean squared error of latents {before:.3g} -> {after:.3g}")

@@ -8,36 +8,20 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, Iterator, Tuple, TypeVar
+from typing import Any, Iterator, Tuple
 
 import numpy as np
 import pytest
 from breakable_viewer import LONGER_SIDE
-from chromium import chromium, programs
+from chromium import PATIENCE, chromium, programs, wait_for
 from official import free_port, is_open
 from PIL import Image
-
-PATIENCE = 300.0
-"""Seconds to wait for anything; a busy machine renders slowly."""
 
 READY = "disabled local writer"
 """What ns-viewer prints when its panel is built; a page that is opened before may meet half of it."""
 
 FULL_SIZE = re.compile(rf"Resolution: ({LONGER_SIDE}x\d+|\d+x{LONGER_SIDE})px")
 """What the page says once the camera rests; before, Nerfstudio sends coarse pictures, for long on a busy machine."""
-
-Result = TypeVar("Result")
-
-
-def wait_for(what: str, ask: Callable[[], Result]) -> Result:
-    """Asks until the answer is true, and returns it."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        answer = ask()
-        if answer:
-            return answer
-        time.sleep(0.5)
-    raise AssertionError(f"{what}: expected within {PATIENCE:.0f} s, did not happen")
 
 
 @pytest.fixture
