@@ -7,7 +7,6 @@ from tiny import SHARED
 from latent_nerfstudio.fields.triplane_field import TriplaneFieldConfig
 
 MICRO = {"micro_features": 4}
-MACRO = {"micro_features": 0, **SHARED}
 BOTH = {"micro_features": 4, **SHARED}
 
 
@@ -46,11 +45,6 @@ def test_macro_planes_start_at_the_scale_of_the_base_planes():
     config = TriplaneFieldConfig(micro_features=0, macro_features=4, num_base_planes=50, implementation="torch")
     field = config.setup(num_scenes=20, num_channels=1)
     assert float(field.scene_planes(torch.arange(20)).std()) == pytest.approx(float(field.base_planes.std()), rel=0.1)
-
-
-def test_bytes_of_a_scene():
-    assert field_of(**BOTH).scene_bytes() == 4 * (3 * 4 * 6 * 6 + 2)
-    assert field_of(num_scenes=1, **MACRO).scene_bytes() == 4 * 2
 
 
 def test_eg3d_axes_are_a_switch():

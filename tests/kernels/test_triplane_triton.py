@@ -62,14 +62,6 @@ def test_sizes_that_fit():
     assert not any(fits(mlp(*sizes)) for sizes in ((65, 64, 17), (32, 129, 17), (32, 64, 65)))
 
 
-def test_tensors_on_the_host_are_refused():
-    from latent_nerfstudio.kernels.triplane_triton import triplane_mlp
-
-    weights = triplane_torch.TinyMLP(torch.zeros(4, 2), torch.zeros(4), torch.zeros(1, 4), torch.zeros(1))
-    with pytest.raises(ValueError, match="Triton kernel: expected tensors on a CUDA device, got cpu; set"):
-        triplane_mlp(torch.zeros(1, 3, 2, 2, 2), torch.zeros(1, 3), torch.zeros(1).long(), weights, PLANE_AXES)
-
-
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])

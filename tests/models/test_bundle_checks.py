@@ -31,15 +31,11 @@ def bundle(written, tmp_path):
 @pytest.mark.parametrize(
     ("part", "name", "value", "message"),
     [
-        ("", "background_color", [0.5, 0.5, 2], "background_color: expected three numbers"),
         ("", "scene_contraction", 1, "scene_contraction: expected true or false, got 1"),
-        ("", "aabb", [[0, 0], [1, 1]], "aabb: expected two corners"),
         ("", "num_scenes", -1, "num_scenes: expected a count, got -1"),
         ("", "step", True, "step: expected a count, got True"),
-        ("", "field", None, "field: expected an object, got None"),
         ("autoencoder", "downscale_factor", 0, "autoencoder, downscale_factor: expected a whole number from 1 to 1024"),
         ("autoencoder", "channels", 10**9, "autoencoder, channels: expected a whole number from 1 to 4096"),
-        ("field", "resolution", 10**6, "field, resolution: expected a whole number from 1 to 8192, got 1000000"),
         ("field", "micro_features", 2.5, "field, micro_features: expected a whole number up to 4096, got 2.5"),
         ("field", "hidden_layers", 10**6, "field, hidden_layers: expected a whole number up to 64"),
         ("field", "implementation", "auto", "field, implementation: expected torch or tcnn, got 'auto'"),

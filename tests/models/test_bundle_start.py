@@ -3,7 +3,7 @@
 import pytest
 import torch
 from bundles import BOTH, MACRO, MICRO, PlainConfig, bundle_model, started
-from tiny import camera_of, latent_model_of, save_kl, small_nerf
+from tiny import latent_model_of, save_kl, small_nerf
 
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.models.bundle_start import nerf_for
@@ -44,17 +44,6 @@ def test_micro_planes_start_at_zero_where_that_is_the_mean_scene(tmp_path, kind)
     assert bool(new.nerf.field.micro_planes.any()) == (kind is MICRO)
 
 
-def test_a_new_scene_with_an_old_ones_planes_looks_like_it(bundle, model):
-    new, camera = started(bundle), camera_of(20, 16)
-    with torch.no_grad():
-        for name in ("micro_planes", "scene_weights"):
-            getattr(new.nerf.field, name)[1] = getattr(model.nerf.field, name)[2]
-    camera.metadata = {"scene_index": torch.tensor([[1]])}
-    render = new.get_outputs_for_camera(camera)["rgb"]
-    camera.metadata = {"scene_index": torch.tensor([[2]])}
-    assert torch.equal(render, model.get_outputs_for_camera(camera)["rgb"])
-
-
 @pytest.mark.parametrize("wanted", ["auto", "triton", "torch"])
 def test_kernels_are_the_runs_and_parameters_the_bundles(wanted, bundle):
     config = small_nerf()
@@ -89,15 +78,6 @@ def test_the_latent_space_is_the_bundles(tmp_path, source, normalizer):
     assert torch.equal(new.latent_space.background, old.latent_space.background)
     values = 3 * torch.randn(5, 4)
     assert torch.equal(new.nerf.field.to_range(values), old.nerf.field.to_range(values))
-
-
-def test_the_ceiling_is_that_of_the_bundles_autoencoder(bundle, model):
-    new, photo = started(bundle), torch.rand(16, 12, 3)
-    expected = model.latent_space.decode(model.latent_space.encode(photo[None]), 16, 12)[0].clamp(0, 1)
-    with torch.no_grad():
-        for parameter in new.latent_space.autoencoder.decoder_parameters():
-            parameter.zero_()
-    torch.testing.assert_close(new.reconstruct(photo), expected)
 
 
 def test_another_background_is_encoded_anew(bundle, model):
@@ -197,14 +177,3 @@ def test_checkpoints_of_the_same_encoder_load(kl, change):
         del stored["encoder_hash"]
     modules[1].load_state_dict(stored, strict=True)
     assert all(torch.equal(value, other.state_dict()[name]) for name, value in model.state_dict().items())
-
-
-def test_a_trained_encoder_is_in_the_checkpoint_instead(kl):
-    model = bundle_model(kl)
-    model.latent_space.train_encoder()
-    stored = model.state_dict()
-    assert "encoder_hash" not in stored and any(".encoder." in name for name in stored)
-    fresh = latent_model_of(kl, nerf=small_nerf(**BOTH))
-    fresh.latent_space.train_encoder()
-    fresh.load_state_dict(stored, strict=True)
-    assert fresh.latent_space.autoencoder.encoder_hash() == model.latent_space.autoencoder.encoder_hash()

@@ -88,36 +88,32 @@ def inside(bundle: RayBundle, model: ChannelNeRF) -> RayBundle:
     return model.clip(bundle)[0]
 
 
+PICTURES = {"latent": "rgb", "accumulation": "accumulation", "depth": "depth"}
+FINE = {"latent": "rgb_fine", "latent_coarse": "rgb_coarse", "accumulation": "accumulation_fine"}
+FULL_SIZE = {"hidden_layers": 8, "hidden_width": 256}  # which Nerfstudio's vanilla NeRF always has
+
+
 @pytest.mark.parametrize(
-    ("method", "original"), [("nerfacto", NerfactoModel), ("tensorf", TensoRFModel)], ids=["nerfacto", "tensorf"]
+    ("method", "original", "settings", "names"),
+    [
+        ("nerfacto", NerfactoModel, {}, PICTURES),
+        ("tensorf", TensoRFModel, {"density_scale": None}, PICTURES),
+        ("vanilla", NeRFModel, {"density_scale": None, **FULL_SIZE}, FINE),
+    ],
 )
-def test_three_channels_are_nerfstudios_own_picture(method, original):
-    config = SMALL[method](**({"density_scale": None} if method == "tensorf" else {}))
+def test_three_channels_are_nerfstudios_own_picture(method, original, settings, names):
+    config = SMALL[method](**settings)
     ours, theirs = nerf_of(config, 3, value_range=(0.0, 1.0)).eval(), original_of(config, original).eval()
     own = ("box", "device_indicator_param", "proposal_sampler.clock")
     state = {name: value for name, value in ours.state_dict().items() if name not in own}
-    missing = theirs.load_state_dict(state, strict=False)
-    assert not missing.unexpected_keys
-    bundle = rays_towards(60, spread=0.25)
-    expected = theirs(inside(bundle, ours))
-    assert len(expected["rgb"]) == 60  # all rays meet the box
-    outputs = ours(bundle)
-    torch.testing.assert_close(outputs["accumulation"], expected["accumulation"])
-    torch.testing.assert_close(outputs["depth"], expected["depth"])
-    torch.testing.assert_close(outputs["latent"], expected["rgb"], atol=1.1e-3, rtol=0)  # the margin of the limits
-    assert float(expected["rgb"].std()) > 1e-3
-
-
-def test_vanilla_at_full_size_is_nerfstudios_own():
-    config = small_vanilla(hidden_layers=8, hidden_width=256, density_scale=None)
-    ours, theirs = nerf_of(config, 3, value_range=(0.0, 1.0)).eval(), original_of(config, NeRFModel).eval()
-    state = {name: value for name, value in ours.state_dict().items() if name not in ("box", "device_indicator_param")}
     assert not theirs.load_state_dict(state, strict=False).unexpected_keys
-    bundle = rays_towards(20, spread=0.25)
+    bundle = rays_towards(60, spread=0.25)
     expected, outputs = theirs(inside(bundle, ours)), ours(bundle)
-    torch.testing.assert_close(outputs["accumulation"], expected["accumulation_fine"])
-    torch.testing.assert_close(outputs["latent"], expected["rgb_fine"], atol=1.1e-3, rtol=0)
-    torch.testing.assert_close(outputs["latent_coarse"], expected["rgb_coarse"], atol=1.1e-3, rtol=0)
+    for name, theirs_name in names.items():
+        margin = {"atol": 1.1e-3, "rtol": 0} if "latent" in name else {}  # that of the limits
+        torch.testing.assert_close(outputs[name], expected[theirs_name], **margin)
+    picture = expected[names["latent"]]
+    assert len(picture) == 60 and float(picture.std()) > 1e-3  # all rays meet the box
 
 
 @pytest.mark.parametrize("method", ["nerfacto", "vanilla"])

@@ -44,14 +44,6 @@ def at_point(field, position, direction):
     return values[FieldHeadNames.DENSITY].flatten()[0], values[FieldHeadNames.RGB].flatten()
 
 
-def test_empty_cells_render_exactly_nothing():
-    model, bundle = model_of().eval(), rays_at()
-    model.occupancy_grid.binaries[:] = False
-    outputs = model(bundle)
-    assert not bool(outputs["latent"].any()) and not bool(outputs["accumulation"].any())
-    assert bool((outputs["depth"] > 3).all())
-
-
 def test_every_parameter_is_trained():
     model = model_of().train()
     losses = model.get_loss_dict(model(rays_at(200)), {"latent": torch.rand(200, 4)})

@@ -36,13 +36,6 @@ def test_frames_of_the_same_scenes_share_their_planes(composed):
     assert composed == [[0, 2], [1], [0], [0, 2]]
 
 
-@torch.no_grad()
-def test_kept_planes_are_those_of_the_field():
-    model = model_of()
-    planes, slots, _ = model.planes_of(rays_at(scenes=[2, 0] * 20), None, ())
-    assert torch.equal(planes, model.field.scene_planes(torch.tensor([0, 2]))) and slots.tolist() == [1, 0] * 20
-
-
 @pytest.mark.parametrize("name", ["micro_planes", "base_planes", "scene_weights"])
 @torch.no_grad()
 def test_a_changed_parameter_is_seen(name):
