@@ -1,6 +1,5 @@
 """The latent cache: what is found again, what is not, and what it leaves on disk."""
 
-import os
 import shutil
 
 import pytest
@@ -165,23 +164,6 @@ def test_a_damaged_file_is_replaced(counter, images, tmp_path, damage):
     assert large.read_bytes() == whole
 
 
-def test_a_folder_that_cannot_be_written_is_no_error(counter, images, tmp_path, capsys):
-    (tmp_path / "file").write_text("")
-    latents, encoded = counter(images, tmp_path / "file")
-    assert encoded == 5 and "not kept on disk" in capsys.readouterr().out
-    assert_right(latents, images, counter.autoencoder)
-
-
-def test_an_interrupted_write_leaves_no_file(counter, images, tmp_path, monkeypatch):
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "replace", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        counter(images, tmp_path)
-    assert files_of(tmp_path) == []
-
-
 def test_a_cpu_is_given_no_more_pixels_than_its_caches_hold(counter, images, monkeypatch):
     for pixels, expected in ((2 * 12 * 9, [2, 1, 1, 1]), (1, [1] * 5), (1 << 17, [3, 2])):
         counter.sizes.clear()
@@ -208,22 +190,12 @@ def test_scenes_come_one_by_one_and_pictures_are_asked_for_in_batches(counter, i
     assert_right(latents, images[:2], counter.autoencoder)
     assert [members for members, _ in scenes] == [[2, 3, 4]]
     assert_right(encode_scenes(lazy, SCENES, counter.autoencoder, str(tmp_path)), images, counter.autoencoder)
-    counter(images[2:], tmp_path / "other", scenes=[1, 1, 1])
-    again, encoded = counter(images, tmp_path / "other")  # one scene of a batch is found, the other is not
-    assert encoded == 2
-    assert_right(again, images, counter.autoencoder)
 
 
 def test_identity_keeps_the_pictures(images, tmp_path):
     autoencoder = AutoencoderConfig(source="identity").setup()
     latents = encode_scenes(images, SCENES, autoencoder, str(tmp_path))
     assert all(torch.equal(a, b) for a, b in zip(latents, images, strict=True)) and files_of(tmp_path) == []
-
-
-def test_float_pictures_give_the_same_latents(counter, images):
-    as_bytes = encode_images(images, counter.autoencoder, 2)
-    as_floats = encode_images([image.float() / 255 for image in images], counter.autoencoder, 2)
-    torch.testing.assert_close(as_bytes, as_floats)
 
 
 def test_latents_do_not_depend_on_what_is_encoded_beside_them(counter, images, tmp_path):

@@ -46,6 +46,8 @@ def test_the_constructor_loads_and_encodes_nothing(balls, monkeypatch):
     assert manager.table is None and manager.get_train_rays_per_batch() == 256
     with pytest.raises(RuntimeError, match=r"expected prepare\(latent_space\) before the first batch"):
         manager.next_train(0)
+    with pytest.raises(RuntimeError, match=r"expected prepare_pictures\(\) before the first pictures, got none"):
+        manager.next_train_images(0)
 
 
 def test_preparing_fits_the_latent_space_once(balls, kl):
@@ -121,15 +123,6 @@ def test_draws_are_functions_of_seed_and_step(balls, kl):
     assert not torch.equal(first.next_train(5)[0].origins, other.next_train(5)[0].origins)
 
 
-def test_number_of_rays_and_scenes(balls):
-    manager = prepared(balls, rays_per_batch=100, scenes_per_batch=2)
-    rays, _ = manager.next_train(0)
-    counts = rays.metadata["scene_index"].flatten().bincount(minlength=3)
-    assert sorted(counts.tolist()) == [0, 50, 50]
-    met = {int(s) for step in range(20) for s in manager.next_train(step)[0].metadata["scene_index"].unique()}
-    assert met == {0, 1, 2}
-
-
 @pytest.mark.parametrize("scenes", ["balls", "mixed_sizes"])
 def test_whole_pictures_are_of_one_size_and_belong_together(request, scenes, kl):
     manager = prepared(request.getfixturevalue(scenes), kl, images_per_batch=3)
@@ -169,11 +162,6 @@ def test_crops_are_parts_of_the_pictures_and_see_the_object(request, scenes, cro
     again = datamanager_of(request.getfixturevalue(scenes), images_per_batch=3)
     again.prepare_pictures()
     assert torch.equal(again.next_train_images(3, crop)[1]["image"], batch["image"])
-
-
-def test_pictures_are_loaded_before_they_are_drawn(balls):
-    with pytest.raises(RuntimeError, match=r"expected prepare_pictures\(\) before the first pictures, got none"):
-        datamanager_of(balls).next_train_images(0)
 
 
 def test_pictures_as_floats(balls, kl):

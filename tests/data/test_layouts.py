@@ -133,14 +133,6 @@ def test_intrinsics_of_each_frame(tmp_path):
     np.testing.assert_array_equal(scene.distortion, [[0.1, 0, 0, 0, 0, 0]] * 2)
 
 
-def test_values_at_the_top_go_before_those_of_frames(tmp_path):
-    write_transforms(tmp_path, count=2)
-    edit(tmp_path, 0, fl_x=99.0, k1=0.5)
-    edit(tmp_path, k1=0.25)
-    scene = read_transforms(tmp_path)
-    assert scene.fx[0] == 20.0 and scene.distortion[0, 0] == 0.25
-
-
 def test_intrinsics_that_the_top_of_the_file_contradicts_are_told(tmp_path):
     """Nerfstudio takes those at the top, instant-ngp those of the frames; rounding is no contradiction."""
     write_transforms(tmp_path)
@@ -252,16 +244,6 @@ def test_cube_of_instant_ngp(tmp_path, entries, low, high):
     np.testing.assert_allclose(box, [low, high])
 
 
-def test_masks_of_some_frames(tmp_path):
-    write_transforms(tmp_path, count=3)
-    write_image(tmp_path / "masks/1.png")
-    edit(tmp_path, 1, mask_path="masks/1.png")
-    write_image(tmp_path / "images/dynamic_mask_view_02.png")
-    scene = read_transforms(tmp_path)
-    assert scene.mask_paths == (None, tmp_path / "masks/1.png", None)
-    assert scene.dynamic_masks == (None, None, tmp_path / "images/dynamic_mask_view_02.png")
-
-
 def test_masks_of_one_blender_file(tmp_path):
     write_blender(tmp_path, train=2, val=1, test=2)
     shutil.rmtree(tmp_path / "test")
@@ -353,11 +335,8 @@ def test_what_is_no_pose(tmp_path, pose, got):
         ({"fl_y": -3.0}, "focal length fl_y: expected a positive"),
         ({"fl_x": "wide"}, "fl_x: expected a finite number up to 1e.09, got 'wide'"),
         ({"cx": float("nan")}, "cx: expected a finite number up to 1e.09, got nan"),
-        ({"fl_x": None}, "intrinsics: expected fl_x or camera_angle_x, got fl_y"),
-        ({"camera_model": "VR180_L"}, "camera_model: expected one of .*, EQUIRECTANGULAR, got 'VR180_L'"),
         ({"aabb_scale": 1, "offset": 3}, "offset: expected 3 numbers"),
         ({"aabb_scale": -1}, "aabb_scale: expected a positive number, got -1"),
-        ({"test_filenames": ["a.png", "b.png"]}, "test_filenames: expected paths that .* got 'a.png' and 1 more"),
         ({"val_filenames": ["images/view_00.png"] * 2}, "val_filenames: expected each image once"),
     ],
 )
@@ -368,20 +347,6 @@ def test_bad_values(tmp_path, changes, message):
         read_transforms(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ('{"frames": [\n  {"file_path": }]}', ", line 2, column 17: expected JSON, got 'Expecting value'"),
-        ('{"frames": {}}', ": expected a list 'frames', got a dict"),
-        ('{"frames": [], "fl_x": 1}', ": expected at least 1 view with an image, got 0; add images"),
-    ],
-)
-def test_bad_json(tmp_path, text, message):
-    (tmp_path / "transforms.json").write_text(text)
-    with pytest.raises(ValueError, match=rf"transforms\.json{message}"):
-        read_transforms(tmp_path)
-
-
 def test_json_with_a_byte_order_mark(tmp_path):
     write_transforms(tmp_path)
     path = tmp_path / "transforms.json"
@@ -389,11 +354,8 @@ def test_json_with_a_byte_order_mark(tmp_path):
     assert len(read_transforms(tmp_path)) == 5
 
 
-def test_image_of_another_size_than_the_file_says(tmp_path):
+def test_an_image_that_viewers_turn_to_another_size(tmp_path):
     write_transforms(tmp_path)
-    write_image(tmp_path / "images/view_03.png", 24, 16)
-    with pytest.raises(ValueError, match=r"view_03\.png: expected 12 x 8 pixels .*json says, got 24 x 16; use"):
-        read_transforms(tmp_path)
     tags = Image.Exif()
     tags[0x0112] = 8
     Image.new("RGB", (8, 12)).save(tmp_path / "images/view_03.png", exif=tags)
@@ -483,8 +445,6 @@ def test_srn_pose_without_image_is_absent(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("131.25 64 62 0\n0 0 0\n1\n1\n", r"expected 'f cx cy 0' first and .*, got lines of \[4, 3, 1, 1\]"),
-        ("", "expected 'f cx cy 0' first"),
         ("0 64 62 0\n128 128", "focal length: expected a positive number"),
         ("131.25 64 62 0\n0 128", "height: expected a positive number"),
     ],

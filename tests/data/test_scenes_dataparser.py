@@ -12,7 +12,6 @@ from nerfstudio.cameras.cameras import CameraType
 from nerfstudio.data.dataparsers.base_dataparser import transform_poses_to_original_space
 from nerfstudio.data.dataparsers.blender_dataparser import BlenderDataParserConfig
 from nerfstudio.data.dataparsers.nerfstudio_dataparser import NerfstudioDataParserConfig
-from nerfstudio.data.datasets.base_dataset import InputDataset
 from PIL import Image
 from scene_folders import edited, write_balls, write_blender, write_image, write_masks, write_srn, write_transforms
 
@@ -91,14 +90,6 @@ def test_scene_index_survives_what_nerfstudio_does_to_cameras(mixed):
     image = cameras[9:10].generate_rays(camera_indices=0, keep_shape=True)
     assert image.metadata["scene_index"].shape == (16, 16, 1) and (image.metadata["scene_index"] == 2).all()
     assert image.flatten()[7:9].metadata["scene_index"].tolist() == [[2], [2]]
-
-
-def test_nerfstudio_loads_the_images(mixed):
-    dataset = InputDataset(outputs_of(mixed))
-    sizes = [tuple(dataset[i]["image"].shape) for i in (0, 3, 6)]
-    assert sizes == [(8, 12, 3), (8, 8, 3), (16, 16, 3)]
-    # Off the diagonal the Blender images are transparent, so white shows.
-    assert dataset[3]["image"][0, 1].tolist() == [1.0, 1.0, 1.0]
 
 
 def test_alpha_colour(tmp_path):
