@@ -40,17 +40,8 @@ def programs() -> Optional[Tuple[str, str]]:
 
 @contextmanager
 def chromium(profile: Union[str, Path], width: int = 900, height: int = 700, patience: float = 120.0) -> Iterator[Any]:
-    """A browser with a fresh profile, closed at the end.
-
-    Args:
-        profile: folder for its profile.
-        width: of the window, pixels.
-        height: of the window, pixels.
-        patience: seconds to wait for pages and scripts.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
+    """A browser with a fresh profile in a window of some pixels, which waits seconds for pages and scripts; closed at
+    the end."""
     found = programs()
     if found is None:
         raise FileNotFoundError("chromium: expected chromium, chromedriver and selenium, got less; install them")

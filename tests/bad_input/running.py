@@ -16,15 +16,8 @@ TRACEBACK = "Traceback"
 
 
 def error_of(command: str, folder: Path) -> str:
-    """What a command that must fail ends with, with FOLDER for its folder.
-
-    Args:
-        command: `lns ...`, `ns-train METHOD ...` with settings of its config, or an expression in Python of `lns`.
-        folder: what FOLDER in it stands for.
-
-    Raises:
-        AssertionError: it does not fail.
-    """
+    """What a command that must fail ends with, with FOLDER for its folder: of `lns ...`, of `ns-train METHOD ...` with
+    settings of its config, or of an expression in Python of `lns`."""
     run = {"lns": run_lns, "ns-train": run_train}.get(command.split(maxsplit=1)[0], run_python)
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
         text = run(command.replace("FOLDER", str(folder)))

@@ -20,30 +20,15 @@ SECONDS = 240
 
 
 def call(program: str, *arguments: Any, home: Optional[Path] = None, **variables: str) -> subprocess.CompletedProcess:
-    """Runs a command and returns it with its output, both streams together.
-
-    Args:
-        program: name of an installed command.
-        arguments: its arguments.
-        home: home folder that it sees.
-        variables: environment variables.
-    """
+    """Runs an installed command, which sees a home folder and variables; returns it with both streams as its output."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "250", "TERM": "dumb", **variables}
     environment["PATH"] = os.pathsep.join([str(PROGRAMS), environment.get("PATH", "")])
     if home is not None:
         environment["HOME"] = str(home)
         environment = {k: v for k, v in environment.items() if not k.startswith(("XDG_", "HF_HUB_", "TORCH_HOME"))}
-    return subprocess.run(
-        [str(PROGRAMS / program), *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        encoding="utf-8",
-        env=environment,
-        timeout=SECONDS,
-        check=False,
-    )
+    command = [str(PROGRAMS / program), *map(str, arguments)]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL, "encoding": "utf-8"}
+    return subprocess.run(command, **streams, env=environment, timeout=SECONDS)
 
 
 def succeed(program: str, *arguments: Any, **options: Any) -> str:

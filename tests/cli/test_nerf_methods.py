@@ -79,15 +79,6 @@ def test_kplanes_learns_colours(ball, tmp_path):
     assert evaluated(run, tmp_path / "eval.json")["results"]["psnr"] > 20
 
 
-def test_a_folder_of_many_scenes_is_refused(two_balls, random_autoencoder, tmp_path):
-    autoencoder = ["--pipeline.model.autoencoder.source", random_autoencoder]
-    settings = arguments("latent-nerfacto", two_balls, tmp_path, 2, *autoencoder)
-    with pytest.raises(ValueError, match=r"scenes: expected one scene, got 2 \(blue, red\); .* `scenes --scenes NAME`"):
-        train(*settings)
-    run = train(*settings, "scenes", "--scenes", "red")
-    assert json.loads((run.parent / "training.json").read_text())["scenes"] == ["red"]
-
-
 def test_splatfacto_is_configured_without_cuda():
     config = train_config("latent-splatfacto", "--pipeline.model.nerf.num-random", 123)
     assert config.pipeline.model.nerf.num_random == 123

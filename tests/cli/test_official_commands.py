@@ -23,9 +23,8 @@ def pictures(folder: Path) -> list[np.ndarray]:
 def test_training_goes_through_both_stages_and_leaves_a_run(latent_training):
     output, folder = latent_training
     assert output.index("latent supervision") < output.index("RGB alignment")
-    assert {"config.yml", "training.json", "contact_sheet.png", "dataparser_transforms.json"} <= {
-        path.name for path in folder.iterdir()
-    }
+    left = {path.name for path in folder.iterdir()}
+    assert {"config.yml", "training.json", "contact_sheet.png", "dataparser_transforms.json"} <= left
     assert checkpoints(folder) == ["step-000000011.ckpt"]
     training = json.loads((folder / "training.json").read_text())
     assert (training["steps"], training["scenes"], training["device"]) == (12, ["blue", "red"], "cpu")
@@ -133,29 +132,32 @@ def test_what_cannot_be_supported_says_so_in_one_line(latent_run, ffmpeg, tmp_pa
     assert "Traceback" not in output
 
 
+LOADING = """
+import sys, time
+from latent_nerfstudio.data.registration import scenes
+from nerfstudio.plugins.registry_dataparser import DataParserSpecification
+assert isinstance(scenes, DataParserSpecification) and scenes.description
+early = [m for m in sys.modules if 'datamanagers' in m or 'method_configs' in m]
+begun = time.process_time()
+import nerfstudio.data.datamanagers.full_images_datamanager, nerfstudio.pipelines.base_pipeline
+import nerfstudio.engine.trainer, nerfstudio.configs.dataparser_configs
+import nerfstudio.model_components.ray_samplers, nerfstudio.field_components.mlp
+import nerfstudio.models.nerfacto, nerfstudio.models.tensorf, nerfstudio.models.vanilla_nerf
+start = time.process_time()
+from latent_nerfstudio.method_configs import igae, nerfs, triplane
+print('share', (time.process_time() - start) / (start - begun))
+import nerfstudio.configs.method_configs as configs
+assert {'latent-triplane', 'triplane', 'ig-ae', 'latent-nerfacto'} <= set(configs.all_methods)
+heavy = {'diffusers', 'transformers', 'open3d', 'trimesh.ray'} & set(sys.modules)
+print('heavy', [*early, *heavy])
+"""
+"""Loads the dataparser, what nerfstudio loads by itself, and then the methods; prints what these take."""
+
+
 def test_entry_points_are_light():
     """They are loaded by every ns-* command of every method: no diffusers, and little of the time that nerfstudio's own
     modules take; by the dataparser no datamanager either."""
-    code = (
-        "import sys, time\n"
-        "from latent_nerfstudio.data.registration import scenes\n"
-        "from nerfstudio.plugins.registry_dataparser import DataParserSpecification\n"
-        "assert isinstance(scenes, DataParserSpecification) and scenes.description\n"
-        "early = [m for m in sys.modules if 'datamanagers' in m or 'method_configs' in m]\n"
-        "begun = time.process_time()\n"
-        "import nerfstudio.data.datamanagers.full_images_datamanager, nerfstudio.pipelines.base_pipeline\n"
-        "import nerfstudio.engine.trainer, nerfstudio.configs.dataparser_configs\n"
-        "import nerfstudio.model_components.ray_samplers, nerfstudio.field_components.mlp\n"
-        "import nerfstudio.models.nerfacto, nerfstudio.models.tensorf, nerfstudio.models.vanilla_nerf\n"
-        "start = time.process_time()\n"
-        "from latent_nerfstudio.method_configs import igae, nerfs, triplane\n"
-        "print('share', (time.process_time() - start) / (start - begun))\n"
-        "import nerfstudio.configs.method_configs as configs\n"
-        "assert {'latent-triplane', 'triplane', 'ig-ae', 'latent-nerfacto'} <= set(configs.all_methods)\n"
-        "heavy = {'diffusers', 'transformers', 'open3d', 'trimesh.ray'} & set(sys.modules)\n"
-        "print('heavy', [*early, *heavy])\n"
-    )
-    done = call(Path(sys.executable).name, "-W", "ignore", "-c", code)
+    done = call(Path(sys.executable).name, "-W", "ignore", "-c", LOADING)
     lines = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if line.startswith(("share", "heavy")))
     assert lines["heavy"] == "[]"
     assert float(lines["share"]) < 0.08

@@ -73,32 +73,25 @@ def share(picture: np.ndarray, channel: int) -> float:
 
 
 def hide_photos(browser) -> None:
-    """Presses the button that hides the training photos, which are as red and blue as the scenes.
-
-    Nerfstudio's server breaks off the connection if it is pressed before the photos are there."""
-    from selenium.webdriver.common.by import By
-
+    """Presses the button that hides the training photos, which are as red and blue as the scenes. Nerfstudio's server
+    breaks off the connection if it is pressed before the photos are there."""
     wait_for("photos or picture", lambda: max(share(screenshot(browser), c) for c in (0, 2)) > 0.001)
-    wait_for("button", lambda: browser.find_elements(By.XPATH, "//button[contains(., 'Hide Train Cams')]"))[0].click()
+    wait_for("button", lambda: browser.find_elements("xpath", "//button[contains(., 'Hide Train Cams')]"))[0].click()
 
 
 def element(browser, label: str, kind: str = "input[1]") -> Any:
     """The element of the panel beside a label."""
-    from selenium.webdriver.common.by import By
-
     path = f"//label[normalize-space()='{label}']/following::{kind}"
-    (found, *_) = wait_for(label, lambda: browser.find_elements(By.XPATH, path))
+    (found, *_) = wait_for(label, lambda: browser.find_elements("xpath", path))
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", found)
     return found
 
 
 def choose(browser, label: str, name: str) -> None:
     """Chooses an option in a dropdown."""
-    from selenium.webdriver.common.by import By
-
     element(browser, label).click()
     path = f"//*[@role='option'][normalize-space()='{name}']"
-    options = wait_for(name, lambda: [o for o in browser.find_elements(By.XPATH, path) if o.is_displayed()])
+    options = wait_for(name, lambda: [o for o in browser.find_elements("xpath", path) if o.is_displayed()])
     options[0].click()
 
 
@@ -114,9 +107,8 @@ def slide(browser, label: str, value: float) -> None:
 def drag(browser, right: int) -> None:
     """Turns the camera by dragging over the picture."""
     from selenium.webdriver.common.action_chains import ActionChains
-    from selenium.webdriver.common.by import By
 
-    canvas = browser.find_elements(By.TAG_NAME, "canvas")[0]
+    canvas = browser.find_element("tag name", "canvas")
     ActionChains(browser).move_to_element(canvas).click_and_hold().move_by_offset(right, 20).release().perform()
 
 

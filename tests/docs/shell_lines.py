@@ -60,11 +60,7 @@ def all_lines() -> List[Line]:
 
 
 def lines_of(file: str, text: str) -> Iterator[Line]:
-    """The shell lines of a page.
-
-    Raises:
-        ValueError: a block that does not say that it is shell looks like it, or a mark that is unknown.
-    """
+    """The shell lines of a page; refuses a block that looks like shell and does not say so, and an unknown mark."""
     kind, needs, mark, pending = None, "", "", ""
     for number, line in enumerate(text.splitlines(), 1):
         fence = FENCE.match(line)
@@ -93,11 +89,7 @@ def mark_of(line: str, mark: str, where: str) -> str:
 
 
 def check(line: Line) -> None:
-    """Has the real parser of a line's command read it.
-
-    Raises:
-        ValueError: no parser is known for the command, or it refuses the line.
-    """
+    """Has the real parser of a line's command read it; refuses one that has no parser here, or that it refuses."""
     words = line.words
     reader = next((read for name, read in READERS.items() if re.fullmatch(name, words[0])), None)
     if reader is None:

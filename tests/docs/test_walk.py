@@ -47,9 +47,8 @@ def test_a_toy_walk(tmp_path, monkeypatch, capsys):
     walk.Walk(tmp_path / "walk", steps=("export", "demo", "clone"), page=page, toy=True).main()
     clone = tmp_path / "walk" / walk.CLONE
     assert (clone / "things.zip").is_file() and (clone / "things" / "shared_bundle" / "bundle.json").is_file()
-    assert not (clone / ".venv").exists() and "Wrote 4 scenes of 6" in (tmp_path / "walk/logs/demo.log").read_text(
-        "utf-8"
-    )
+    assert not (clone / ".venv").exists()
+    assert "Wrote 4 scenes of 6" in (tmp_path / "walk/logs/demo.log").read_text("utf-8")
     text = page.read_text("utf-8")
     steps = [line.split(" | ")[:2] for line in text.splitlines() if line.startswith("| ")]
     assert [row[0].strip("| ") for row in steps] == ["step", "---", "clone", "demo", "export", "all"]
@@ -96,18 +95,8 @@ SERVER = "import sys, time; print({said!r}, flush=True); time.sleep({seconds}); 
 @pytest.fixture
 def served(monkeypatch):
     """Port of a page on this machine, which no browser is there to open."""
-
-    class Page(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"<html></html>")
-
-        def log_message(self, *arguments):
-            pass
-
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    server = http.server.HTTPServer(("127.0.0.1", 0), Page)
+    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server.server_address[1]
     server.shutdown()
@@ -120,9 +109,8 @@ def start(tmp_path):
     processes = []
 
     def start(said: str, seconds: int) -> "subprocess.Popen[bytes]":
-        code = SERVER.format(said=said, seconds=seconds)
+        command = [sys.executable, "-c", SERVER.format(said=said, seconds=seconds)]
         with (tmp_path / "log").open("wb") as output:
-            command = [sys.executable, "-c", code]
             processes.append(subprocess.Popen(command, stdout=output, start_new_session=True))
         return processes[-1]
 

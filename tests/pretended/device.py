@@ -46,11 +46,8 @@ VIEWS = re.compile(
 
 
 def environment(folder: Path) -> Optional[Dict[str, str]]:
-    """Compiles the two libraries that stand in for the driver; the variables of a process that finds them.
-
-    Returns:
-        None without a C compiler.
-    """
+    """Compiles the two libraries that stand in for the driver; the variables of a process that finds them, None
+    without a C compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         return None
