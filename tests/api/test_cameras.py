@@ -137,10 +137,6 @@ def test_the_ring_of_a_box_and_another_size():
 def test_numbers_out_of_their_ranges_are_refused():
     with pytest.raises(ValueError, match="views: expected at least 1, got 0"):
         orbit(0)
-    with pytest.raises(ValueError, match="size: expected 1 to 4096 pixels, got 0"):
-        orbit(1, size=0)
-    with pytest.raises(ValueError, match="positive radius and an elevation within 90 degrees, got 0.0"):
-        orbit(1, radius=0.0)
     with pytest.raises(ValueError, match="got 1.3 and 90.0"):
         orbit(1, elevation=90.0)
 
@@ -163,8 +159,6 @@ def test_a_camera_path_of_the_viewer(tmp_path):
         ("[1]", "expected a JSON object, got list"),
         ('{"camera_path": [' + "0," * 100_000 + "0]}", "expected 100,000 cameras at most, got 100,001"),
         ('{"render_height": 20}', "KeyError: 'render_width'"),
-        ('{"render_height": 20, "render_width": 30, "camera_path": []}', "expected a camera path of the viewer"),
-        (json.dumps(camera_path_of(camera_of(30, 20), 100_000, 30)), "finite cameras of 1 to 4096 pixels a side"),
         (PATH.replace("60.0", "NaN"), "NaN or infinity"),
         (PATH.replace("[", "[1, "), "expected a camera path of the viewer"),
     ],

@@ -160,11 +160,3 @@ def test_scenes_are_saved_against_their_bundle(scenes, tmp_path):
     assert [path.name for path in (tmp_path / "out").glob("*.safetensors")] == ["b.safetensors"]
     assert read.facts == {"psnr": 30.0} and torch.equal(read.scene_weights, scenes.weights("b"))
     assert [scene.name for scene in read_archive(scenes.save(tmp_path / "all.zip"))] == ["a", "b"]
-
-
-def test_taller_pictures_stand_for_latents_of_the_training_size(kl):
-    scenes = Scenes(latent_model_of(kl, max_render_height=16), "here")
-    cameras = orbit(1, size=32)
-    assert scenes.rendered_size(cameras) == (16, 16)
-    assert scenes.render("a", cameras).rgb.shape == (1, 32, 32, 3)
-    assert scenes.latents("a", cameras).shape == (1, 4, 4, 4)

@@ -133,33 +133,6 @@ def test_accumulated_gradients():
     torch.testing.assert_close(once, twice)
 
 
-def test_gradients_that_were_scaled():
-    plain, scaled = parameter_of((5, 3)), parameter_of((5, 3))
-    for parameter in (plain, scaled):
-        scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, enabled=parameter is scaled)
-        optimizer = RowAdam([parameter], lr=0.1)
-        for rows in ([0, 1], [1, 4]):
-            optimizer.zero_grad()
-            scaler.scale(loss_of(parameter, rows)).backward()
-            scaler.step(optimizer)
-            scaler.update()
-    torch.testing.assert_close(plain, scaled, atol=0, rtol=1e-6)
-    before = scaled.detach().clone()
-    scaler.scale(loss_of(scaled, [3]) * float("inf")).backward()
-    scaler.step(RowAdam([scaled], lr=0.1))
-    assert torch.equal(scaled, before)
-
-
-def test_a_clipped_gradient():
-    ours, theirs = parameter_of((5, 3)), parameter_of((5, 3))
-    RowAdam([ours])
-    for parameter in (ours, theirs):
-        loss_of(parameter, [0, 2]).backward()
-    norms = [torch.nn.utils.clip_grad_norm_([p], 0.5) for p in (ours, theirs)]
-    assert float(norms[0]) == pytest.approx(float(norms[1]), rel=1e-6)
-    torch.testing.assert_close(ours.grad.to_dense(), theirs.grad.to_dense())
-
-
 def test_a_run_goes_on_from_its_state():
     whole, part = parameter_of((5, 3)), parameter_of((5, 3))
     optimizer, first = (RowAdam([parameter], lr=0.1, max_idle=16.0) for parameter in (whole, part))

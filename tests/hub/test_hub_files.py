@@ -196,17 +196,6 @@ def test_a_huge_json_file(hub, kl):
         resolve("owner/big", "autoencoder")
 
 
-def test_damaged_scenes_and_bundles_are_found_when_they_are_read(hub, run):
-    files = {**files_of(run / "scenes", "scenes/"), **files_of(run / "shared_bundle", "shared_bundle/")}
-    for name in ("scenes/red.safetensors", "shared_bundle/shared.safetensors"):
-        files[name] = files[name][:-1] + bytes([files[name][-1] ^ 1])
-    hub.repositories["owner/damaged"] = files
-    with pytest.raises(ValueError, match=r"expected contents with the hash .* files were changed or damaged"):
-        read_shared_bundle("owner/damaged")
-    with pytest.raises(ValueError, match=r"red\.safetensors: expected contents with the SHA-256"):
-        list(read_scenes_from([Path("owner/damaged")]))
-
-
 def test_an_empty_repository_holds_nothing():
     with pytest.raises(ValueError, match="here: expected scene files .* got no file at all"):
         choose("scenes", [], None, "here")

@@ -86,15 +86,6 @@ def test_value_range(kl):
     assert space_of(kl).value_range == (-float("inf"), float("inf"))
 
 
-def test_fit_standardises_and_is_remembered(kl):
-    space = LatentSpace(AutoencoderConfig(source=str(kl)), "mean-std")
-    assert not bool(space.fitted)
-    raw = space.autoencoder.encode(torch.rand(2, 32, 32, 3)).flatten(0, 2)
-    space.fit(raw)
-    assert bool(space.fitted)
-    torch.testing.assert_close(space.normalizer(raw).std(dim=0, correction=0), torch.ones(4), atol=1e-3, rtol=0)
-
-
 @pytest.mark.parametrize("source", ["kl", "identity"], indirect=True)
 def test_preview_is_a_fixed_map_to_colours(source):
     space = space_of(source)

@@ -5,11 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import trimesh
 
 from latent_nerfstudio.files.locks import locked
 from latent_nerfstudio.meshes.goods import KINDS
-from latent_nerfstudio.meshes.jobs import demo_jobs, find_meshes, make_scenes, mesh_jobs, scene_names, scene_seed
+from latent_nerfstudio.meshes.jobs import demo_jobs, find_meshes, mesh_jobs, scene_names, scene_seed
 from latent_nerfstudio.meshes.scene_writer import ViewOptions
 
 OPTIONS = ViewOptions(views=2, resolution=8, seed=0)
@@ -56,15 +55,6 @@ def test_each_scene_has_its_own_cameras_whatever_else_is_made():
     assert [job == other for job, other in zip(mixed, cars, strict=True)] == [index % 4 == 0 for index in range(9)]
     assert {job.kind for job in demo_jobs(out, range(60), 0, 4, 8, "goods")} == set(KINDS)
     assert len({scene_seed(family, index) for family in range(10) for index in range(50)}) == 500
-
-
-def test_broken_meshes_are_named_and_the_others_made(tmp_path):
-    trimesh.creation.box((1, 1, 1)).export(tmp_path / "good.ply")
-    for index in range(2):
-        (tmp_path / f"bad{index}.ply").write_text("nothing")
-    failures = make_scenes(mesh_jobs(find_meshes(tmp_path), tmp_path / "out", OPTIONS), num_workers=1)
-    assert [text.split(": ")[0] for text in failures] == [str(tmp_path / f"bad{index}.ply") for index in range(2)]
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["good"]
 
 
 def test_what_a_killed_run_left_is_removed(tmp_path):

@@ -69,13 +69,6 @@ def test_an_interrupted_scene_leaves_nothing(tmp_path, surface):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_new_scene_replaces_an_old_one_whole(tmp_path, surface):
-    write_scene(surface, tmp_path / "box", OPTIONS)
-    write_scene(surface, tmp_path / "box", ViewOptions(views=3, resolution=16, seed=0))
-    assert [path.name for path in tmp_path.iterdir()] == ["box"]
-    assert len(list((tmp_path / "box" / "images").iterdir())) == 3
-
-
 def test_smallest_numbers_are_allowed(tmp_path, surface):
     write_scene(surface, tmp_path / "box", ViewOptions(views=2, resolution=8, seed=0))
     transforms = json.loads((tmp_path / "box" / "transforms.json").read_text())

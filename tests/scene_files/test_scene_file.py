@@ -13,7 +13,6 @@ from old_files import write_old_scene_file
 
 from latent_nerfstudio.scene_files.quantisation import dequantise, quantise
 from latent_nerfstudio.scene_files.scene_file import (
-    SceneFile,
     check_numbers,
     copy_scene_file,
     pack_scene,
@@ -249,11 +248,3 @@ def test_scenes_must_have_the_parts_of_their_bundle(tmp_path, bundles, kind, par
     else:
         with pytest.raises(ValueError, match=message):
             read_scene_file(tmp_path / "scene", bundle)
-
-
-def test_a_scene_of_another_bundle_is_refused_by_both_names(tmp_path, bundles):
-    theirs, ours = bundles["both"].hash, bundles["macro"].hash
-    write_scene_file(tmp_path / "scene", scene_of(bundle_hash=theirs))
-    with pytest.raises(ValueError, match=f"expected a scene of the shared bundle {ours}, got one of {theirs}; name"):
-        read_scene_file(tmp_path / "scene", bundles["macro"])
-    assert isinstance(read_scene_file(tmp_path / "scene"), SceneFile)
