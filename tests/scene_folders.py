@@ -14,12 +14,6 @@ poses_around = partial(tiny.poses_around, radius=2.6)
 """Poses as those of the other tests, a little farther away."""
 
 
-def project(point: np.ndarray, pose: np.ndarray, fx: float, fy: float, cx: float, cy: float) -> np.ndarray:
-    """Pixel (u, v) of a world point in a camera with an OpenGL pose."""
-    x, y, z = pose[:3, :3].T @ (point - pose[:3, 3])
-    return np.array([cx + fx * x / -z, cy - fy * y / -z])
-
-
 def ball_mask(pose: np.ndarray, focal: float, size: int, radius: float) -> np.ndarray:
     """Silhouette (size x size) of a ball about the origin."""
     v, u = np.mgrid[:size, :size] + 0.5

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from nerfstudio.cameras.cameras import CameraType
 from PIL import Image
-from scene_folders import poses_around, project, write_blender, write_image, write_json, write_srn, write_transforms
+from scene_folders import poses_around, write_blender, write_image, write_json, write_srn, write_transforms
 
 from latent_nerfstudio.data.layouts import read_blender, read_srn, read_transforms, reader_of
 from latent_nerfstudio.data.layouts.frames import complete_splits, opencv_to_opengl
@@ -413,18 +413,6 @@ def test_srn_of_unequal_scale(tmp_path):
         write_image(path, 64, 32)
     scene = read_srn(tmp_path)
     np.testing.assert_array_equal([scene.fx[0], scene.fy[0]], [131.25 / 2, 131.25 / 4])
-
-
-def test_srn_point_falls_on_the_pixel_of_the_files(tmp_path):
-    write_srn(tmp_path, size=128)
-    scene = read_srn(tmp_path)
-    point = np.array([0.2, -0.3, 0.1])
-    for index in range(3):
-        in_file = np.array((tmp_path / f"pose/{index:06d}.txt").read_text().split(), dtype=float).reshape(4, 4)
-        x, y, z, _ = np.linalg.inv(in_file) @ [*point, 1.0]
-        expected = [64 + 131.25 * x / z, 62 + 131.25 * y / z]
-        actual = project(point, scene.camera_to_worlds[index], scene.fx[index], scene.fy[index], 64, 62)
-        np.testing.assert_allclose(actual, expected)
 
 
 def test_srn_world_to_camera_flag(tmp_path):

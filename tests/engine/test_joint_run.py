@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from PIL import Image
 from tiny import joint_config_of
 
@@ -75,17 +74,6 @@ def test_metrics_of_the_way(run):
         assert all(math.isfinite(value) for value in line.values())
         assert line["gap"] == pytest.approx(line["autoencoder_psnr"] - line["psnr"])
     assert lines[0]["autoencoder_psnr"] != lines[1]["autoencoder_psnr"]  # the ceiling is the trained autoencoder's
-
-
-def test_the_trained_autoencoder_loads_in_diffusers(run, kl):
-    vae, source = (AutoencoderKL.from_pretrained(folder) for folder in (run.base_dir / "autoencoder", kl))
-    trained = encoder_of(vae)
-    assert equal(trained, encoder_of(run.pipeline.space.autoencoder.vae))
-    assert not any(torch.equal(value, trained[name]) for name, value in encoder_of(source).items())
-    image, space = torch.rand(1, 16, 16, 3), run.pipeline.space
-    with torch.no_grad():
-        output = vae.encode(image.permute(0, 3, 1, 2) * 2 - 1).latent_dist.mode().permute(0, 2, 3, 1)
-        torch.testing.assert_close(space.normalizer(output), space.encode(image))
 
 
 def test_the_bundle_is_that_of_the_last_step(run):

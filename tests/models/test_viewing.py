@@ -65,16 +65,6 @@ def in_viewer(model, camera=None, **options):
     return machine
 
 
-@torch.no_grad()
-def test_a_view_is_rendered_from_its_planes():
-    model, camera = model_of(), camera_of(24, 20)
-    view = SceneView(0, 2, 0.5)
-    blended = model.get_outputs_for_camera(camera, view=view)["rgb"]
-    model.nerf.field.micro_planes[1] = model.nerf.field.micro_planes[[0, 2]].mean(0)
-    model.nerf.field.scene_weights[1] = model.nerf.field.scene_weights[[0, 2]].mean(0)
-    torch.testing.assert_close(blended, model.get_outputs_for_camera(camera_of(24, 20, scene=1))["rgb"])
-
-
 def test_a_view_comes_before_the_cameras_scene():
     model = model_of()
     named, bare = camera_of(24, 20, scene=1), camera_of(24, 20)
