@@ -88,7 +88,7 @@ def evaluated(path: Path, names: Sequence[str]) -> Dict[str, Dict[str, float]]:
     """Metrics of scenes in what ns-eval wrote: `SCENE/METRIC`, or `METRIC` of a lone scene; none without the file."""
     if not path.is_file():
         return {}
-    results = read_json(path, "call ns-eval again", MOST_BYTES, finite=False).get("results", {})
+    results = read_json(path, "call ns-eval again", MOST_BYTES, strict=False).get("results", {})
     facts: Dict[str, Dict[str, float]] = {}
     for key, value in results.items() if isinstance(results, dict) else ():
         scene, _, metric = str(key).rpartition("/")

@@ -59,7 +59,7 @@ def check_own(folder: Path) -> None:
     """Refuses to replace a scene that `save_scene` did not write: its photos may be the only ones."""
     path = folder / "transforms.json"
     try:
-        said = read_json(path, most=LARGEST_TEXT, finite=False)
+        said = read_json(path, most=LARGEST_TEXT, strict=False)
     except FileNotFoundError:
         return
     except ValueError:

@@ -8,7 +8,7 @@ from typing import Optional, Sequence
 import numpy as np
 
 from latent_nerfstudio.data.layouts import SceneFrames, read_scene, reader_of
-from latent_nerfstudio.files.reading import open_plain
+from latent_nerfstudio.files.reading import read_bytes
 
 
 def scene_folder(data: Path, name: str) -> Path:
@@ -36,8 +36,7 @@ def source_hash(frames: SceneFrames) -> str:
     """16 hexadecimal digits of what a scene is fitted from: its pictures, masks, cameras, splits and box."""
     result = hashlib.sha256()
     for path in files_of(frames):
-        with open_plain(path) as stream:
-            result.update(hashlib.sha256(stream.read()).digest())
+        result.update(hashlib.sha256(read_bytes(path)).digest())
     for name in ("mask_paths", "dynamic_masks"):
         masks = getattr(frames, name)
         if any(masks) and not all(masks):  # which views have one

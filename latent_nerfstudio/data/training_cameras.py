@@ -8,7 +8,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.reading import check_header, open_plain
+from latent_nerfstudio.files.reading import check_header, read_bytes
 from latent_nerfstudio.files.replacing import replacing_file
 
 CAMERAS = "cameras/training.safetensors"
@@ -34,8 +34,7 @@ def read_cameras(path: Path) -> Cameras:
     """Cameras that `write_cameras` wrote."""
     try:
         check_header(path, MOST_BYTES)
-        with open_plain(path, MOST_BYTES) as stream:
-            tensors: Dict[str, Tensor] = load(stream.read())
+        tensors: Dict[str, Tensor] = load(read_bytes(path, MOST_BYTES))
         count = len(tensors["camera_to_worlds"])
         if any(len(value) != count or not bool(value.isfinite().all()) for value in tensors.values()):
             raise ValueError("numbers that are not finite, or of several counts")

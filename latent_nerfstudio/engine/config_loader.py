@@ -14,7 +14,7 @@ from typing import Any, FrozenSet
 import yaml
 from yaml.constructor import ConstructorError
 
-from latent_nerfstudio.files.reading import MOST_DIGITS, open_plain
+from latent_nerfstudio.files.reading import MOST_DIGITS, read_bytes
 
 MOST_BYTES = 1 << 20
 """Bytes of a config.yml at most."""
@@ -83,5 +83,4 @@ ConfigLoader.add_multi_constructor(f"{TAG}/apply:", ConfigLoader.construct_pytho
 
 def load_config(path: Path) -> Any:
     """What a config.yml holds: YAML of a bounded size that names nothing that it may not."""
-    with open_plain(path, MOST_BYTES) as stream:
-        return yaml.load(stream.read().decode("utf-8"), Loader=ConfigLoader)
+    return yaml.load(read_bytes(path, MOST_BYTES).decode("utf-8"), Loader=ConfigLoader)

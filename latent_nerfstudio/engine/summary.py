@@ -35,7 +35,7 @@ def read_summary(path: Path) -> Dict[str, Any]:
 def read_results(path: Path) -> Dict[str, float]:
     """The metrics in a file of ns-eval, some of which may be NaN: deviations of a single view. Refuses other files."""
     do = "run ns-eval again"
-    results = read_json(path, do, MOST_BYTES, finite=False).get("results")
+    results = read_json(path, do, MOST_BYTES, strict=False).get("results")
     if not isinstance(results, dict) or not all(type(value) in (int, float) for value in results.values()):
         raise ValueError(problem(path, "what ns-eval wrote, with numbers as 'results'", "another", do))
     return {name: float(value) for name, value in results.items()}

@@ -65,7 +65,8 @@ def open_file(path: Union[Path, str]) -> BinaryIO:
 
 
 def open_plain(path: Path, most: Union[int, float] = math.inf) -> BufferedReader:
-    """Opens a regular file, or a link to one, that has so many bytes at most, and half of them or more on the disk."""
+    """Opens a regular file, or a link to one, that has so many bytes at most, and, if it is larger than any text, half
+    of them or more on the disk: some file systems pack texts."""
     try:
         raw: Any = open_file(path)
     except FileNotFoundError:
@@ -74,45 +75,40 @@ def open_plain(path: Path, most: Union[int, float] = math.inf) -> BufferedReader
         raise ValueError(problem(path, "a file that can be read", f"'{error.strerror}'", "name another")) from error
     status = os.fstat(raw.fileno())
     size, held = status.st_size, 512 * getattr(status, "st_blocks", 0)  # 0 where the file system does not say
-    if size > most or (size > 1 << 20 and 0 < held < size // 2):
+    if size > most or (size > LARGEST_TEXT and 0 < held < size // 2):
         raw.close()
         expected = f"{most:,} bytes at most" if size > most else f"a file without holes, {size:,} bytes on the disk"
         raise ValueError(problem(path, expected, f"{size if size > most else held:,}", "name another"))
     return BufferedReader(raw)
 
 
-def read_text(path: Union[Path, str], limit: int = LARGEST_TEXT) -> str:
+def read_bytes(path: Path, most: Union[int, float] = math.inf) -> bytes:
+    """What a file holds, see `open_plain`."""
+    with open_plain(path, most) as stream:
+        return stream.read()
+
+
+def read_text(path: Path, most: int = LARGEST_TEXT) -> str:
     """Reads a text file in UTF-8, with or without a byte-order mark, of so many bytes at most."""
-    with open_file(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        content = file.read(limit + 1) if size <= limit else b""
-    if max(size, len(content)) > limit:
-        raise ValueError(problem(path, f"a text of at most {limit:,} bytes", f"{size:,}", "make it shorter"))
     try:
-        return content.decode("utf-8-sig")
+        return read_bytes(path, most).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(problem(path, "UTF-8 text", f"'{error}'", "save the file as UTF-8")) from error
 
 
-def check_values(data: Union[bytes, str], where: object, do: str = AGAIN) -> None:
-    """Refuses JSON of more than `MOST_VALUES` values before it is parsed."""
+def parse_json(data: Union[bytes, str], where: object, do: str = AGAIN, strict: bool = True) -> Dict[str, Any]:
+    """A JSON object of `MOST_VALUES` values at most, in which names occur once each and numbers are finite, whole ones
+    of 20 digits at most; not strictly, as Python reads it."""
     marks = (",", "[", "{")
     count = sum(data.count(mark) if isinstance(data, str) else data.count(mark.encode()) for mark in marks)
     if count > MOST_VALUES:
         raise ValueError(problem(where, f"JSON of at most {MOST_VALUES:,} values", f"{count:,}", do))
-
-
-def parse_json(data: Union[bytes, str], where: object, do: str = AGAIN, finite: bool = True) -> Dict[str, Any]:
-    """A JSON object in which names occur once each; numbers are finite by default, whole ones of 20 digits at most."""
-    number = finite_number if finite else float
-    hooks: Dict[str, Any] = {"parse_int": whole_number, "parse_float": number, "parse_constant": number}
-    check_values(data, where, do)
     try:
         text = data if isinstance(data, str) else data.decode("utf-8")
-        value = json.loads(text, object_pairs_hook=names_once, **hooks)
+        value = json.loads(text, **STRICT) if strict else json.loads(text)
     except (ValueError, RecursionError) as error:
         got = "brackets without end" if isinstance(error, RecursionError) else f"'{str(error)[:200]}'"
-        raise ValueError(problem(where, "JSON with finite numbers", got, do)) from error
+        raise ValueError(problem(where, "JSON with finite numbers" if strict else "JSON", got, do)) from error
     if not isinstance(value, dict):
         raise ValueError(problem(where, "a JSON object", type(value).__name__, do))
     return value
@@ -139,16 +135,24 @@ def finite_number(text: str) -> float:
     return value
 
 
-def read_json(path: Path, do: str = AGAIN, most: int = MOST_JSON, finite: bool = True) -> Dict[str, Any]:
-    """The JSON object in a file; see `open_plain` and `parse_json`."""
-    with open_plain(path, most) as stream:
-        return parse_json(stream.read(), path, do, finite)
+STRICT: Dict[str, Any] = {
+    "object_pairs_hook": names_once,
+    "parse_int": whole_number,
+    "parse_float": finite_number,
+    "parse_constant": finite_number,
+}
+"""How JSON is read that is no camera file of others, nor holds measurements, among which may be NaN."""
+
+
+def read_json(path: Path, do: str = AGAIN, most: int = MOST_JSON, strict: bool = True) -> Dict[str, Any]:
+    """The JSON object in a file in UTF-8, with or without a byte-order mark; see `parse_json`."""
+    return parse_json(read_text(path, most), path, do, strict)
 
 
 def read_rows(path: Path, do: str = AGAIN) -> List[Dict[str, Any]]:
     """The JSON objects in the lines of a file, NaN and infinity among them, without empty lines."""
     lines = enumerate(read_text(path, MOST_LINES).splitlines(), 1)
-    return [parse_json(line, f"{path}, line {number}", do, finite=False) for number, line in lines if line.strip()]
+    return [parse_json(line, f"{path}, line {number}", do, strict=False) for number, line in lines if line.strip()]
 
 
 def check_header(path: Path, most: Union[int, float] = math.inf) -> None:

@@ -123,5 +123,5 @@ def read_beside(folder: Path, name: str) -> Dict[str, Any]:
     """A JSON object in a folder or one of the two above it, where the run that wrote it has it; empty for none."""
     for path in (place / name for place in (folder, *folder.parents[:2])):
         if path.is_file():
-            return read_json(path, "remove it, or write it again", MOST_BYTES, finite=False)
+            return read_json(path, "remove it, or write it again", MOST_BYTES, strict=False)
     return {}

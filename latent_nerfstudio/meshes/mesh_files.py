@@ -12,7 +12,7 @@ from PIL import EpsImagePlugin
 from trimesh.resolvers import FilePathResolver
 
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.reading import open_plain
+from latent_nerfstudio.files.reading import read_bytes
 from latent_nerfstudio.meshes.gltf_limits import check_gltf
 from latent_nerfstudio.pictures import FORMATS
 
@@ -60,12 +60,6 @@ class CheckedResolver(FilePathResolver):
     def place(self, name: str) -> Path:
         """Where a file is, behind all links."""
         return Path(os.path.realpath(os.path.join(self.parent, name.strip())))
-
-
-def read_bytes(path: Path, most: int) -> bytes:
-    """A regular file of at most so many bytes."""
-    with open_plain(path, most) as file:
-        return file.read()
 
 
 def read_mesh_file(path: Path) -> trimesh.Scene:

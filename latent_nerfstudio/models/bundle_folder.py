@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from latent_nerfstudio.files.hub import FILES
-from latent_nerfstudio.files.reading import check_header, open_plain, read_json
+from latent_nerfstudio.files.reading import check_header, read_bytes, read_json
 from latent_nerfstudio.files.replacing import replacing_folder, standing, unfinished_folder
 
 FOLDER = "shared_bundle"
@@ -99,10 +99,9 @@ def stored_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
     from safetensors.torch import load
 
     check_header(path, MOST_BYTES)
-    with open_plain(path, MOST_BYTES) as stream:
-        if path.stat().st_size <= READ_WHOLE:
-            yield from sorted(load(stream.read()).items())
-            return
+    if path.stat().st_size <= READ_WHOLE:
+        yield from sorted(load(read_bytes(path, MOST_BYTES)).items())
+        return
     with safe_open(path, framework="pt") as file:
         for name in sorted(file.keys()):
             yield name, file.get_tensor(name)

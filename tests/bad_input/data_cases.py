@@ -33,7 +33,7 @@ FOLDERS = Group(
     Case("an empty folder", "scene: expected a scene with transforms.json",
          lambda folder: (folder / "scene").mkdir(), command=TRAIN, takes=""),
     Case("a picture instead of a folder", "0000.png: expected UTF-8 text", command=f"{TRAIN}/images/0000.png"),
-    Case("a text instead of a folder", "column 1: expected JSON", write("scene/notes.txt", "cars"),
+    Case("a text instead of a folder", "notes.txt: expected JSON", write("scene/notes.txt", "cars"),
          command=f"{TRAIN}/notes.txt"),
     Case("a scene of a name that is a drive", "scene name: expected 1 to 200 bytes", rename("scene", "c:scene"),
          command="ns-train triplane --data FOLDER/c:scene"),

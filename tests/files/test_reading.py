@@ -73,7 +73,7 @@ def test_rows_of_json(tmp_path):
     (tmp_path / "x.jsonl").write_text('{"a": 1}\n\n{"a": NaN}\n')
     assert [row["a"] == row["a"] for row in read_rows(tmp_path / "x.jsonl")] == [True, False]
     (tmp_path / "x.jsonl").write_text('{"a": 1}\n{"a": ')
-    with pytest.raises(ValueError, match=r"x\.jsonl, line 2: expected JSON with finite numbers"):
+    with pytest.raises(ValueError, match=r"x\.jsonl, line 2: expected JSON, got"):
         read_rows(tmp_path / "x.jsonl")
 
 

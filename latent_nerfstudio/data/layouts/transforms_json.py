@@ -1,6 +1,5 @@
 """The layout of Nerfstudio and instant-ngp: `transforms.json`, images where it says."""
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from latent_nerfstudio.data.validation import (
     check_view_count,
 )
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.reading import check_values, read_text
+from latent_nerfstudio.files.reading import LARGEST_TEXT, read_json
 from latent_nerfstudio.pictures import SUFFIXES
 
 INTRINSICS = ("fl_x", "fl_y", "cx", "cy", "x_fov", "y_fov", "camera_angle_x", "camera_angle_y")
@@ -69,26 +68,9 @@ def read_transforms(folder: Path, json_path: Optional[Path] = None) -> SceneFram
     return frames
 
 
-def load_json(path: Path) -> dict[str, Any]:
-    """Loads a JSON object from a file in UTF-8, with or without a byte-order mark."""
-    text = read_text(path)
-    check_values(text, path, "split the scene")
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        where = f"{path}, line {error.lineno}, column {error.colno}"
-        raise ValueError(problem(where, "JSON", f"'{error.msg}'", "repair the file")) from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets in brackets without end
-        reason = "a number of too many digits" if isinstance(error, ValueError) else "brackets nested too deep"
-        raise ValueError(problem(path, "JSON", reason, "repair the file")) from error
-    if not isinstance(content, dict):
-        raise ValueError(problem(path, "a JSON object", f"a {type(content).__name__}", "write {'frames': [...]}"))
-    return content
-
-
 def read_frames(path: Path, folder: Path, sort: bool) -> SceneFrames:
     """Reads the frames of one camera file, sorted by path or in its order; those without images are in `absent`."""
-    meta, files = load_json(path), FilesOfFolders(folder)
+    meta, files = read_json(path, "repair the file", LARGEST_TEXT, strict=False), FilesOfFolders(folder)
     listed, absent = _find_images(_entries(meta, path), files, path, sort)
     headers = read_image_headers([frame.image_path for frame in listed])
     return CameraFile(meta, path, files, listed, headers, absent).scene(scene_name(folder))
