@@ -17,8 +17,9 @@ class FilesOfFolders:
         self._real: dict[str, str] = {}
 
     def place(self, name: str) -> str:
-        """The absolute path of a relative or absolute one, without '..' parts."""
-        return os.path.abspath(os.path.join(self.root, name))
+        """The absolute path of a relative or absolute one, without '..' parts, its folder behind all links."""
+        folder, last = os.path.split(os.path.abspath(os.path.join(self.root, name)))
+        return os.path.join(self._real_folder(folder), last)
 
     def find(self, name: str, suffixes: Sequence[str] = ()) -> Optional[Path]:
         """Where a file is: as it is named, or with a suffix behind ('frame.001' has no extension); None if nowhere."""
@@ -32,13 +33,17 @@ class FilesOfFolders:
     def real(self, path: Union[Path, str]) -> str:
         """The path of a file behind all links: one file, one path."""
         folder, name = os.path.split(path)
+        real = os.path.join(self._real_folder(folder), name)
+        return os.path.realpath(real) if os.path.islink(real) else real
+
+    def _real_folder(self, folder: str) -> str:
+        """The path of a folder behind all links."""
         if folder not in self._real:
             try:
                 self._real[folder] = os.path.realpath(folder)
             except ValueError:  # a name that no file can have
                 self._real[folder] = folder
-        real = os.path.join(self._real[folder], name)
-        return os.path.realpath(real) if os.path.islink(real) else real
+        return self._real[folder]
 
     def _names_in(self, folder: str) -> set[str]:
         """The keys of the names in a folder; file systems differ in what they take for one name."""

@@ -375,7 +375,7 @@ class CameraFile:
         # A split may name an image with its extension although the frame does not, and absent images are known too.
         known: dict[str, int] = {files.place(name): -1 for name in self.absent}
         for index, frame in enumerate(self.listed):
-            paths = files.place(frame.name), os.path.abspath(frame.image_path), files.real(frame.image_path)
+            paths = files.place(frame.name), files.place(str(frame.image_path)), files.real(frame.image_path)
             known.update(dict.fromkeys(paths, index))
         splits = {}
         for split, names in given.items():
