@@ -6,19 +6,17 @@ unseen. So nothing else is ever in that folder, and no checkpoint is in it befor
 import os
 import re
 from contextlib import contextmanager
-from io import BufferedReader
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
 
-import torch
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 from torch.optim import Optimizer
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.escaping import for_markup
-from latent_nerfstudio.files.reading import BROKEN_ZIP, open_file, unfolds, zip_in
 from latent_nerfstudio.files.replacing import NO_ROOM, flush, unfinished_folder
+from latent_nerfstudio.files.torch_files import damage, load_torch
 from latent_nerfstudio.pipelines.saved_state import unsealed
 
 NAME = re.compile(r"step-(\d+)\.ckpt")
@@ -102,19 +100,6 @@ def checkpoints_of(folder: Path) -> Dict[int, Path]:
     return dict(sorted(found.items(), reverse=True))
 
 
-def damage(path: Path) -> str:
-    """What is wrong with a checkpoint, empty if nothing is: a zip archive with a CRC-32 of each of its records, which
-    torch writes and does not look at."""
-    try:
-        with BufferedReader(open_file(path)) as stream, zip_in(stream) as archive:  # type: ignore[arg-type]
-            if unfolds(archive, path.stat().st_size):
-                return "its members are packed"
-            broken = archive.testzip()
-    except (*BROKEN_ZIP, ValueError) as error:
-        return str(error) or type(error).__name__
-    return "" if broken is None else f"{broken} is not what was written"
-
-
 def check_checkpoint(path: Path) -> None:
     """Refuses a checkpoint that is not whole."""
     if not path.is_file():
@@ -128,12 +113,7 @@ def load_state(checkpoint: Path) -> Dict[str, Any]:
     """A checkpoint on the host, without the seal of its weights."""
     check_checkpoint(checkpoint)
     expected, do = "a checkpoint of Nerfstudio, of tensors alone", "name one that ns-train wrote"
-    try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except Exception as error:  # the unpickler's, which refuses to run code, and the system's
-        reason = re.search("Unsupported (?:global|class).*?(?= was not|$)", str(error), re.MULTILINE)
-        got = reason[0] if reason else type(error).__name__
-        raise ValueError(problem(checkpoint, expected, got, do)) from error
+    state = load_torch(checkpoint, expected, do)
     weights = state.get("pipeline") if isinstance(state, dict) else None
     if not isinstance(weights, dict) or type(state.get("step")) is not int:
         raise ValueError(problem(checkpoint, expected, "no step and weights", do))

@@ -53,9 +53,8 @@ def open_file(path: Union[Path, str]) -> BinaryIO:
     # Without O_NONBLOCK, opening a pipe waits until somebody writes into it.
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except ValueError as error:
-        got = "a name that no file can have"
-        raise FileNotFoundError(problem(path, "a file", got, "check the path")) from error
+    except (FileNotFoundError, ValueError):  # ValueError: a name that no file can have
+        raise FileNotFoundError(problem(path, "a file", "nothing there", "check the path")) from None
     mode = os.fstat(handle).st_mode
     if not stat.S_ISREG(mode):
         os.close(handle)
@@ -70,7 +69,7 @@ def open_plain(path: Path, most: Union[int, float] = math.inf) -> BufferedReader
     try:
         raw: Any = open_file(path)
     except FileNotFoundError:
-        raise FileNotFoundError(problem(path, "a file", "nothing there", "check the path")) from None
+        raise
     except OSError as error:
         raise ValueError(problem(path, "a file that can be read", f"'{error.strerror}'", "name another")) from error
     status = os.fstat(raw.fileno())

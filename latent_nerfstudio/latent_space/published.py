@@ -2,15 +2,14 @@
 file `{"vae": ..., "nerfs": ..., "renderer": ...}` whose `vae` is the state dict of diffusers' AutoencoderKL and nothing
 more: what it was built with is inferred from the tensors' names and shapes."""
 
-import re
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
 
-import torch
 from torch import Tensor, nn
 
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.reading import BROKEN_ZIP, open_plain, read_json, unfolds, zip_in
+from latent_nerfstudio.files.reading import read_json
+from latent_nerfstudio.files.torch_files import damage, load_torch
 from latent_nerfstudio.latent_space.checks import check_config
 from latent_nerfstudio.latent_space.weights import build, check_fit, current_name, shown
 
@@ -30,25 +29,11 @@ State = Dict[str, Tensor]
 def read_checkpoint(path: Path) -> Any:
     """What a torch file holds, on the host: tensors and containers of them. Refuses files that would have to run code,
     and those that unfold beyond their own size."""
-    expected, do = "a checkpoint of torch.save", "download it again, or name another file"
-    with open_plain(path) as stream:
-        try:
-            with zip_in(stream) as archive:
-                is_packed = unfolds(archive, path.stat().st_size)
-        except (*BROKEN_ZIP, ValueError) as error:
-            raise ValueError(problem(path, expected, f"a file that is none ({type(error).__name__})", do)) from error
-    if is_packed:
-        raise ValueError(problem(path, "members as they are, not packed", "packed ones", do))
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the unpickler's, zipfile's and the system's errors differ
-        reason = re.search("unsupported (?:global|class).*", str(error), re.IGNORECASE)
-        if reason is not None:
-            got = f"objects that need pickle, which may run any code ({reason[0].strip()})"
-            do = "save the state dict of the autoencoder alone, where you trust the file"
-            raise ValueError(problem(path, "tensors alone", got, do)) from error
-        got = f"a file that torch cannot read ({type(error).__name__})"
-        raise ValueError(problem(path, expected, got, do)) from error
+    reason = damage(path, records=False)
+    if reason:
+        do = "download it again, or name another file"
+        raise ValueError(problem(path, "a checkpoint of torch.save", reason, do))
+    return load_torch(path, "tensors alone", "save the state dict of the autoencoder alone, where you trust the file")
 
 
 def autoencoder_state(content: Any, where: object) -> State:

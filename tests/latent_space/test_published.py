@@ -133,7 +133,7 @@ def test_a_file_that_unfolds_is_refused(tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "whole.pt") as whole, zipfile.ZipFile(tmp_path / "packed.pt", "w", 8) as packed:
         for name in whole.namelist():
             packed.writestr(name, whole.read(name) + bytes(10**6))
-    with pytest.raises(ValueError, match="expected members as they are, not packed"):
+    with pytest.raises(ValueError, match="expected a checkpoint of torch.save, got its members are packed"):
         read_checkpoint(tmp_path / "packed.pt")
     with zipfile.ZipFile(tmp_path / "empty.pt", "w") as empty:
         for index in range(3):
