@@ -15,6 +15,7 @@ from jaxtyping import Float
 from nerfstudio.cameras.camera_paths import get_path_from_json
 from nerfstudio.cameras.cameras import Cameras, CameraType
 
+from latent_nerfstudio.data.bounds import camera_focus
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.reading import read_json
 from latent_nerfstudio.latent_space.cameras import (
@@ -269,16 +270,12 @@ def up_of(poses: Float[np.ndarray, "views 3 4"]) -> Float[np.ndarray, "3"]:
 
 
 def focus_of(poses: Float[np.ndarray, "views 3 4"], box: Float[torch.Tensor, "2 3"]) -> Float[np.ndarray, "3"]:
-    """The point nearest to all lines of sight, by least squares; the middle of the box where it lies outside of it or
-    the lines are parallel."""
+    """What cameras look at (`camera_focus`); the middle of the box where that lies outside of it, or where the lines of
+    sight are parallel up to a hundredth."""
     low, high = box.double().cpu().numpy()
-    sight, eyes = poses[:, :, 2], poses[:, :, 3]
-    across = np.eye(3) - sight[:, :, None] * sight[:, None, :]
-    matrix = across.sum(axis=0)
-    if np.linalg.cond(matrix) > 1e4:
-        return (low + high) / 2
-    point = np.linalg.solve(matrix, (across @ eyes[:, :, None]).sum(axis=0))[:, 0]
-    return point if bool(((point >= low) & (point <= high)).all()) else (low + high) / 2
+    point = camera_focus(poses)
+    is_within = bool(((point >= low) & (point <= high)).all())
+    return point if is_within and np.ptp(poses[:, :, 2], axis=0).max() > 0.01 else (low + high) / 2
 
 
 def arc_of(azimuths: Float[np.ndarray, " views"]) -> Tuple[float, float]:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from latent_nerfstudio.api.scenes import Scene, Scenes
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.reading import check_header, parse_json
+from latent_nerfstudio.files.reading import check_format, check_header, parse_json
 from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.latent_space.cameras import intrinsics_of, is_pinhole
 from latent_nerfstudio.latent_space.resolution import resized_cameras
@@ -132,9 +132,7 @@ def load_said(text: Any, path: Path) -> Dict[str, Any]:
     if text is None:
         return {}
     said = parse_json(text, f"{path}, metadata", "write the file again")
-    if said.get("format") != LATENTS_FORMAT:
-        got = repr(said.get("format"))[:40]
-        raise ValueError(problem(path, f"the format {LATENTS_FORMAT}", got, "update this package"))
+    check_format(said, LATENTS_FORMAT, path)
     return said
 
 

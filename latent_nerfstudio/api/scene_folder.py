@@ -6,12 +6,11 @@ from typing import Optional, Union
 import torch
 from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
-from PIL import Image
 from torch import Tensor
 
 from latent_nerfstudio.api.codec import Images, as_batch
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.camera_file import frames_of, pinhole, write_camera_file
+from latent_nerfstudio.files.camera_file import pinhole, write_pictures
 from latent_nerfstudio.files.reading import LARGEST_TEXT, read_json
 from latent_nerfstudio.files.replacing import replacing_folder
 from latent_nerfstudio.latent_space.cameras import as_cameras, others_of
@@ -42,16 +41,12 @@ def save_scene(
     """
     folder, batch, flat = Path(folder).expanduser(), as_batch(pictures), as_cameras(cameras).to("cpu")
     check_fit(batch, flat)
-    names = [f"images/{index:04d}.png" for index in range(len(batch))]
+    lenses = torch.cat([flat.width, flat.height, flat.fx, flat.fy, flat.cx, flat.cy], dim=1).tolist()
+    each = [pinhole(int(width), int(height), *lens) for width, height, *lens in lenses]
+    top = MARK if box is None else {**MARK, "aabb": box.tolist()}
     with replacing_folder(folder, NAMES) as writing:
         check_own(folder)
-        (writing / "images").mkdir()
-        for name, picture in zip(names, as_bytes(batch), strict=True):
-            Image.fromarray(picture).save(writing / name)
-        lenses = torch.cat([flat.width, flat.height, flat.fx, flat.fy, flat.cx, flat.cy], dim=1).tolist()
-        each = [pinhole(int(width), int(height), *lens) for width, height, *lens in lenses]
-        frames = frames_of(names, flat.camera_to_worlds.double().numpy(), each)
-        write_camera_file(writing, frames, **MARK, **({} if box is None else {"aabb": box.tolist()}))
+        write_pictures(writing, as_bytes(batch), flat.camera_to_worlds.double().numpy(), each, **top)
     return folder
 
 

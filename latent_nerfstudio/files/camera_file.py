@@ -1,12 +1,13 @@
-"""The one writer of transforms.json, in Nerfstudio's format. Imports nothing of Nerfstudio, which takes seconds."""
+"""The one writer of transforms.json, in Nerfstudio's format, and of scenes of rendered pictures. Imports nothing of
+Nerfstudio, which takes seconds."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from latent_nerfstudio.files.replacing import write_text
 
@@ -24,19 +25,34 @@ def frames_of(
     ]
 
 
-def splits_of(names: Sequence[str], held_out: Sequence[str]) -> dict[str, list[str]]:
-    """The lists of filenames: what is held out is for validation and for test."""
-    left = set(held_out)
-    train = [name for name in names if name not in left]
-    return {"train_filenames": train, "val_filenames": list(held_out), "test_filenames": list(held_out)}
-
-
 def pinhole(
     width: int, height: int, fx: float, fy: float, cx: Optional[float] = None, cy: Optional[float] = None
 ) -> dict[str, Any]:
     """Intrinsics in pixels, those of the whole file or of a frame; the principal point is the middle by default."""
     centre = {"cx": width / 2 if cx is None else cx, "cy": height / 2 if cy is None else cy}
     return {"fl_x": fx, "fl_y": fy, **centre, "w": width, "h": height}
+
+
+def write_pictures(
+    folder: Path,
+    pictures: Iterable[UInt8[np.ndarray, "_ _ _"]],
+    poses: Float[np.ndarray, "views rows 4"],
+    each: Optional[Sequence[Mapping[str, Any]]] = None,
+    held_out_every: int = 0,
+    **top: Any,
+) -> None:
+    """Writes pictures, PNG as they come, and their cameras, see `frames_of`, as a scene into a folder, which is made;
+    views 0, n, 2n, ... are held out, none for 0."""
+    from PIL import Image
+
+    (folder / "images").mkdir(parents=True)
+    names = [f"images/{index:04d}.png" for index in range(len(poses))]
+    for name, picture in zip(names, pictures, strict=True):
+        Image.fromarray(picture).save(folder / name, compress_level=4)
+    if held_out_every:
+        held_out, train = names[::held_out_every], [n for i, n in enumerate(names) if i % held_out_every]
+        top |= {"train_filenames": train, "val_filenames": held_out, "test_filenames": held_out}
+    write_camera_file(folder, frames_of(names, poses, each), **top)
 
 
 def write_camera_file(folder: Path, frames: Sequence[Mapping[str, Any]], **top: Any) -> None:

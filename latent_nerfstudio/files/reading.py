@@ -13,7 +13,7 @@ import zipfile
 import zlib
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Dict, List, Union
+from typing import Any, BinaryIO, Callable, Dict, List, Mapping, Union
 from zipfile import ZipFile
 
 from latent_nerfstudio.errors import problem
@@ -146,6 +146,13 @@ STRICT: Dict[str, Any] = {
 def read_json(path: Path, do: str = AGAIN, most: int = MOST_JSON, strict: bool = True) -> Dict[str, Any]:
     """The JSON object in a file in UTF-8, with or without a byte-order mark; see `parse_json`."""
     return parse_json(read_text(path, most), path, do, strict)
+
+
+def check_format(said: Mapping[str, Any], wanted: str, where: object) -> None:
+    """Refuses what says to be of another format than this package writes."""
+    if said.get("format") != wanted:
+        got = f"{said.get('format')!r:.40}"
+        raise ValueError(problem(where, f"the format {wanted}", got, "update this package"))
 
 
 def read_rows(path: Path, do: str = AGAIN) -> List[Dict[str, Any]]:

@@ -112,7 +112,7 @@ def scene_names(paths: list[Path]) -> list[str]:
     return [shortest(index) for index in range(len(paths))]
 
 
-def failure_of(job: SceneJob, on_view: Callable[[], object] | None = None) -> str:
+def failure_of(job: SceneJob, on_view: Callable[[], object] = lambda: None) -> str:
     """Makes one scene; what is wrong with its mesh if that cannot be rendered, else nothing."""
     seed = job.options.seed
     try:

@@ -1,13 +1,12 @@
 """Writes views of a surface as a scene on disk, in Nerfstudio's format."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from latent_nerfstudio.files.camera_file import frames_of, pinhole, splits_of, write_camera_file
+from latent_nerfstudio.files.camera_file import pinhole, write_pictures
 from latent_nerfstudio.files.replacing import replacing_folder
 from latent_nerfstudio.meshes.raycast import SAMPLES_PER_AXIS, PinholeCamera, Raycaster
 from latent_nerfstudio.meshes.surface import Shading, Surface, UpAxis, unit_box_map
@@ -39,7 +38,7 @@ def write_scene(
     surface: Surface,
     folder: Path,
     options: ViewOptions,
-    on_view: Callable[[], object] | None = None,
+    on_view: Callable[[], object] = lambda: None,
     up_axis: UpAxis = "z",
 ) -> None:
     """Renders a surface and writes `folder/transforms.json` and `folder/images/*.png`; replaces an older scene whole.
@@ -57,20 +56,21 @@ def write_scene(
     low, high = placed.bounds()
     sides = high - low
     margin = np.maximum(AABB_MARGIN * sides, (AABB_THINNEST * sides.max() - sides) / 2)
-    names = [f"images/{index:04d}.png" for index in range(len(poses))]
+
+    def rendered() -> Iterator[np.ndarray]:
+        for pose in poses:
+            yield caster.render(pose, camera)
+            on_view()
+
     folder.parent.mkdir(parents=True, exist_ok=True)
     with replacing_folder(folder, SCENE_FILES) as writing:
-        (writing / "images").mkdir()
-        for name, pose in zip(names, poses, strict=True):
-            Image.fromarray(caster.render(pose, camera)).save(writing / name, compress_level=4)
-            if on_view is not None:
-                on_view()
-        write_camera_file(
+        write_pictures(
             writing,
-            frames_of(names, poses),
-            **pinhole(camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy),
+            rendered(),
+            poses,
+            held_out_every=TEST_EVERY,
+            **pinhole(camera.width, camera.height, camera.fx, camera.fy),
             aabb=[(low - margin).tolist(), (high + margin).tolist()],
             applied_transform=np.concatenate([turn, shift[:, None]], axis=1),
             applied_scale=1 / size,
-            **splits_of(names, names[::TEST_EVERY]),
         )

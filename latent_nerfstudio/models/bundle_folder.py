@@ -8,7 +8,7 @@ import re
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Sequence
+from typing import Any, Dict, Iterable, Iterator, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -87,13 +87,18 @@ def hash_folder(folder: Path, settings: Dict[str, Any], leave_out: Sequence[str]
             digest.update(name.encode() + canonical(read_json(path)))
         else:
             digest.update(name.encode())
-            for tensor_name, value in stored_tensors(path):
-                digest.update(f"{tensor_name}{value.dtype}{tuple(value.shape)}".encode())
-                digest.update(value.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+            add_tensors(digest, stored_tensors(path))
     return digest.hexdigest()
 
 
-def stored_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
+def add_tensors(digest: Any, tensors: Iterable[Tuple[str, Tensor]]) -> None:
+    """Adds tensors with their names, types and shapes to a hash."""
+    for name, value in tensors:
+        digest.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())
+        digest.update(value.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+
+
+def stored_tensors(path: Path) -> Iterator[Tuple[str, Tensor]]:
     """The tensors of a safetensors file by name; of a large one, one at a time, which leaks in safetensors 0.8."""
     from safetensors import safe_open
     from safetensors.torch import load

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.hub import is_hub_id, resolve
-from latent_nerfstudio.files.reading import read_json
+from latent_nerfstudio.files.reading import check_format, read_json
 from latent_nerfstudio.latent_space.autoencoder import BUNDLED_FOLDERS, AutoencoderConfig
 from latent_nerfstudio.latent_space.latent_space import LatentSpace, NormalizerKind
 from latent_nerfstudio.models.bundle_checks import AGAIN, check_settings, check_tensors
@@ -167,8 +167,7 @@ def read_shared_bundle(source: str) -> SharedBundle:
         actual = hash_folder(folder, settings)
     except Exception as error:  # safetensors' own errors, JSON's and the system's
         raise ValueError(problem(where, "readable files", f"{type(error).__name__}: {error}", AGAIN)) from error
-    if settings.get("format") != BUNDLE_FORMAT:
-        raise ValueError(problem(where, f"the format {BUNDLE_FORMAT}", settings.get("format"), "update this package"))
+    check_format(settings, BUNDLE_FORMAT, where)
     if actual != settings.get("hash"):
         expected = f"contents with the hash {settings.get('hash')}, as {SETTINGS_FILE} says"
         raise ValueError(problem(where, expected, actual, f"files were changed or damaged: {AGAIN}"))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, Optional, Sequence
 
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.reading import AGAIN, BROKEN_ZIP, open_plain, parse_json, zip_in
+from latent_nerfstudio.files.reading import AGAIN, BROKEN_ZIP, check_format, open_plain, parse_json, zip_in
 from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.models.shared_bundle import SharedBundle, name_one_bundle
 from latent_nerfstudio.names import check_names, take_name
@@ -81,9 +81,7 @@ def archive_names(path: Path) -> Sequence[str]:
             raise ValueError(problem(path, f"an index of {MAX_INDEX} bytes at most", f"{size}", "split the archive"))
         with opened_member(archive, INDEX, str(path)) as stream:
             index = parse_json(stream.read(size), f"{path}, {INDEX}")
-    if index.get("format") != ARCHIVE_FORMAT:
-        got = repr(index.get("format"))[:40]
-        raise ValueError(problem(path, f"the format {ARCHIVE_FORMAT}", got, "update this package"))
+    check_format(index, ARCHIVE_FORMAT, path)
     names = index.get("scenes")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or sorted(names) != members:
         got = "another list" if isinstance(names, list) else "none"

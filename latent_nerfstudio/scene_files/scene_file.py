@@ -26,9 +26,9 @@ from torch import Tensor
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.placement import Placement, placement_from
-from latent_nerfstudio.files.reading import AGAIN, open_plain, parse_json
+from latent_nerfstudio.files.reading import AGAIN, check_format, open_plain, parse_json
 from latent_nerfstudio.files.replacing import replacing_file
-from latent_nerfstudio.models.bundle_folder import canonical
+from latent_nerfstudio.models.bundle_folder import add_tensors, canonical
 from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.names import check_name, check_names
 from latent_nerfstudio.scene_files.quantisation import LARGEST, dequantise, quantise
@@ -224,9 +224,7 @@ def planes_of(tensors: Dict[str, Tensor]) -> Optional[Float[Tensor, "3 features 
 
 def check_meta(meta: Dict[str, Any], where: str) -> None:
     """Refuses metadata of another format, and entries of other kinds."""
-    if meta.get("format") != SCENE_FORMAT:
-        got = repr(meta.get("format"))[:40]
-        raise ValueError(problem(where, f"the format {SCENE_FORMAT}", got, "update this package"))
+    check_format(meta, SCENE_FORMAT, where)
     if set(meta) - {PLACEMENT} != set(KINDS) or not all(isinstance(meta[name], kind) for name, kind in KINDS.items()):
         raise ValueError(problem(where, f"the entries {', '.join(KINDS)}", ", ".join(meta)[:200] or "none", AGAIN))
     if meta["precision"] not in STORED:
@@ -313,7 +311,5 @@ def json_facts(facts: Dict[str, Any], where: str) -> Dict[str, Any]:
 def digest(meta: Dict[str, Any], tensors: Dict[str, Tensor]) -> str:
     """SHA-256 of metadata and tensors."""
     result = hashlib.sha256(canonical(meta))
-    for name, value in sorted(tensors.items()):
-        result.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())
-        result.update(value.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    add_tensors(result, sorted(tensors.items()))
     return result.hexdigest()

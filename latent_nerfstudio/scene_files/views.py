@@ -8,10 +8,9 @@ from typing import Any, Dict
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image
 
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.camera_file import frames_of, pinhole, splits_of, write_camera_file
+from latent_nerfstudio.files.camera_file import pinhole, write_pictures
 from latent_nerfstudio.latent_space.cameras import pinhole_cameras
 from latent_nerfstudio.latent_space.latent_space import as_bytes
 from latent_nerfstudio.meshes.viewpoints import FOCAL_PER_WIDTH
@@ -86,17 +85,10 @@ def write_views(
 ) -> None:
     """Renders views of a scene from two OpenGL camera-to-world matrices or more, and writes them as a scene folder,
     which is made, in Nerfstudio's format; view 0 is held out."""
-    (folder / "images").mkdir(parents=True)
-    names = [f"images/{index:04d}.png" for index in range(len(poses))]
     views = pinhole_cameras(poses, [(cameras.fx, cameras.fy)], cameras.height, cameras.width).to(model.device)
-    views.metadata = {"scene_index": torch.full((len(poses), 1), model.scene_names.index(scene), device=model.device)}
-    for index, name in enumerate(names):
-        rgb = model.get_outputs_for_camera(views[index : index + 1])["rgb"]
-        Image.fromarray(as_bytes(rgb)).save(folder / name)
-    write_camera_file(
-        folder,
-        frames_of(names, poses),
-        **pinhole(cameras.width, cameras.height, cameras.fx, cameras.fy),
-        aabb=model.box_of(model.scene_names.index(scene)).tolist(),
-        **splits_of(names, names[:1]),
-    )
+    index = model.scene_names.index(scene)
+    views.metadata = {"scene_index": torch.full((len(poses), 1), index, device=model.device)}
+    renders = (model.get_outputs_for_camera(views[view : view + 1])["rgb"] for view in range(len(poses)))
+    lens = pinhole(cameras.width, cameras.height, cameras.fx, cameras.fy)
+    box = model.box_of(index).tolist()
+    write_pictures(folder, map(as_bytes, renders), poses, held_out_every=len(poses), **lens, aabb=box)
