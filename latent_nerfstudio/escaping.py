@@ -3,7 +3,7 @@ rich's markup, or of Markdown and HTML. Imports nothing of ours."""
 
 import html
 import re
-from typing import Optional
+from typing import List, Optional, Sequence
 
 MARKDOWN = re.compile(r"[\\`*\[\]|~#]|(?<!\w)_|_(?!\w)")
 """What Markdown takes for more than a letter, within a line or a cell of a table; `_` not within a word."""
@@ -26,3 +26,9 @@ def for_markup(text: object) -> str:
 def for_markdown(text: object) -> str:
     """The same for a line of Markdown, a cell of its tables among it, in which HTML may stand."""
     return MARKDOWN.sub(r"\\\g<0>", html.escape(for_terminal(text), quote=False))
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[object]], rest: str = "---:") -> List[str]:
+    """Lines of a table; the columns after the first are numbers, or of another alignment."""
+    first, *others = [[for_markdown(cell) for cell in row] for row in (head, *rows)]
+    return ["| " + " | ".join(row) + " |" for row in [first, ["---", *(rest for _ in head[1:])], *others]]

@@ -12,7 +12,7 @@ import tyro
 from latent_nerfstudio import __version__
 from latent_nerfstudio.cli.words import RunFolder
 from latent_nerfstudio.errors import check_least, problem
-from latent_nerfstudio.escaping import for_markdown, for_markup, for_terminal
+from latent_nerfstudio.escaping import for_markdown, for_markup, for_terminal, markdown_table
 from latent_nerfstudio.files.places import check_file
 
 if TYPE_CHECKING:
@@ -152,12 +152,6 @@ def markdown(reports: Sequence["RunReport"], command: str) -> str:
     lines += ["", *markdown_table(head, costs)] if costs else []
     told = [f"- {for_markdown(line)}" for line in [*map(summary_line, reports), *comparisons(reports)]]
     return "\n".join([*lines, "", *told, ""])
-
-
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> List[str]:
-    """Lines of a table whose cells are numbers but for the first column."""
-    cells = [[for_markdown(cell) for cell in row] for row in (head, *rows)]
-    return ["| " + " | ".join(row) + " |" for row in [cells[0], ["---", *("---:" for _ in head[1:])], *cells[1:]]]
 
 
 def write_report(path: Path, reports: Sequence["RunReport"], command: str, videos: Sequence[Path] = ()) -> None:

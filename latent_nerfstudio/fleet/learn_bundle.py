@@ -20,6 +20,7 @@ from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
 from latent_nerfstudio.data.sources import sources_hash
 from latent_nerfstudio.engine.trainer import LatentTrainer, LatentTrainerConfig, begin_afresh
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.escaping import markdown_table
 from latent_nerfstudio.files.hub import FILES, copy_files
 from latent_nerfstudio.files.places import data_folder
 from latent_nerfstudio.files.replacing import replacing_folder, sole_writer, write_text
@@ -180,16 +181,15 @@ def report_page(job: BundleJob, report: Dict[str, Dict[str, float]]) -> str:
     if both:
         means = [float(np.mean([values[name] for name in both])) for values in (general, own)]
         rows.append(("mean", means[0], means[1]))
-    table = [f"| {name} | {a:.2f} | {b:.2f} | {b - a:+.2f} |" for name, a, b in rows]
+    cells = [(name, f"{a:.2f}", f"{b:.2f}", f"{b - a:+.2f}") for name, a, b in rows]
     head = [
         f"# A bundle learned from {len(job.train)} scenes",
         "",
         f"PSNR (dB) of held-out views of {len(job.held_out)} scenes that it has not seen, fitted in {MEASURED_STEPS} "
         f"steps against the bundle that it began with ({job.general.hash[:16]}) and against it.",
         "",
-        "| scene | general | this one | gain |",
-        "| --- | --- | --- | --- |",
+        *markdown_table(["scene", "general", "this one", "gain"], cells),
     ]
     missing = sorted(set(job.held_out) - set(both))
     end = ["", f"Not measured: {', '.join(missing)}; see held_out/*/status.json."] if missing else []
-    return "\n".join([*head, *table, *end]) + "\n"
+    return "\n".join([*head, *end]) + "\n"

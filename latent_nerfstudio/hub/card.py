@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Optional, Sequence
 from huggingface_hub import ModelCard, ModelCardData
 
 from latent_nerfstudio.engine.summary import MOST_BYTES
-from latent_nerfstudio.escaping import for_markdown
+from latent_nerfstudio.escaping import markdown_table
 from latent_nerfstudio.files.hub import Kind
 from latent_nerfstudio.files.reading import read_json
 from latent_nerfstudio.hub import Notes
@@ -94,9 +94,8 @@ def python_use(kind: Kind, repository: str) -> List[str]:
 
 def table(facts: Dict[str, Any]) -> List[str]:
     """Lines of a table of facts; none of no facts."""
-    shown = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in facts.items()}
-    rows = [f"| {for_markdown(name)} | {for_markdown(value)} |" for name, value in shown.items()]
-    return ["| | |", "| --- | --- |", *rows] if rows else []
+    rows = [(name, f"{value:.4g}" if isinstance(value, float) else value) for name, value in facts.items()]
+    return markdown_table(["", ""], rows, "---") if rows else []
 
 
 def training_facts(training: Dict[str, Any]) -> Dict[str, Any]:
