@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional, Tuple
 
 from tyro.conf import Positional, arg
 
+from latent_nerfstudio import scene_files
+
 if TYPE_CHECKING:
     from latent_nerfstudio.api.scenes import Scenes
 
@@ -39,7 +41,7 @@ Size = Annotated[
     arg(metavar="PIXELS", help="Height of the pictures, pixels; by default that of the training pictures."),
 ]
 Precision = Annotated[
-    Literal["float16", "float32", "int8"],
+    scene_files.Precision,
     arg(help="Precision of micro planes; int8 takes half of float16, with one scale a plane and feature."),
 ]
 Workers = Annotated[Optional[int], arg(metavar="N", help="Processes; by default one a core.")]

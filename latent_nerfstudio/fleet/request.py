@@ -12,8 +12,8 @@ import tyro
 
 from latent_nerfstudio.errors import check_least, problem
 from latent_nerfstudio.files.places import check_folder, data_folder
+from latent_nerfstudio.scene_files import Precision
 
-Precision = Literal["float16", "float32", "int8"]
 Device = Literal["cpu", "cuda"]
 
 

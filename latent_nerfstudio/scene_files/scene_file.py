@@ -17,7 +17,7 @@ import math
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, Dict, Iterator, Literal, Optional, Tuple
+from typing import Any, Dict, Iterator, Optional, Tuple
 
 import torch
 from jaxtyping import Float
@@ -31,6 +31,7 @@ from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.models.bundle_folder import add_tensors, canonical
 from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.names import check_name, check_names
+from latent_nerfstudio.scene_files import Precision
 from latent_nerfstudio.scene_files.quantisation import LARGEST, dequantise, quantise
 
 SCENE_FORMAT = "scene-v1"
@@ -38,8 +39,6 @@ SCENE_FORMAT = "scene-v1"
 
 SUFFIX = ".safetensors"
 """Of a scene file's name."""
-
-Precision = Literal["float16", "float32", "int8"]
 
 STORED: Dict[str, torch.dtype] = {"float16": torch.float16, "float32": torch.float32, "int8": torch.int8}
 """Type of the micro planes by precision."""

@@ -7,15 +7,9 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.hub import local
 from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.names import take_name
+from latent_nerfstudio.scene_files import Precision
 from latent_nerfstudio.scene_files.archive import read_archive, write_archive
-from latent_nerfstudio.scene_files.scene_file import (
-    SUFFIX,
-    Precision,
-    SceneFile,
-    pack_scene,
-    read_scene_file,
-    write_scene_file,
-)
+from latent_nerfstudio.scene_files.scene_file import SUFFIX, SceneFile, pack_scene, read_scene_file, write_scene_file
 
 ARCHIVE_SUFFIX = ".zip"
 """Of an archive's name."""
