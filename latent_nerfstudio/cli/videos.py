@@ -11,7 +11,7 @@ from latent_nerfstudio.errors import check_least
 
 if TYPE_CHECKING:
     from latent_nerfstudio.api.scenes import Scenes
-    from latent_nerfstudio.videos.turning import Frame
+    from latent_nerfstudio.videos.grid import Page
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Video(OfScenes):
         check_side(self.size)
         return super().open()
 
-    def write(self, frames: "Iterator[Frame]") -> None:
+    def write(self, frames: "Iterator[Page]") -> None:
         """Writes the video."""
         from latent_nerfstudio.api.progress import progress
         from latent_nerfstudio.videos.writing import write_video

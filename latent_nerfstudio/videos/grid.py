@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import List, Sequence, Tuple
+from typing import Sequence, Tuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -21,6 +21,9 @@ MAX_SIDE = 8192
 
 INK = (40, 40, 40)
 """Colour of titles."""
+
+Page = UInt8[np.ndarray, "page_height page_width 3"]
+Panel = UInt8[np.ndarray, "height width 3"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class Grid:
         top = GAP + band * self.band_height + self.line + row * (self.height + GAP)
         return top, self.margin + beside * (self.width + GAP)
 
-    def page(self) -> UInt8[np.ndarray, "page_height page_width 3"]:
+    def page(self) -> Page:
         """An empty frame with the titles of the rows, which are read from below."""
         height, width = self.size
         page = Image.new("RGB", (width, height), "white")
@@ -97,24 +100,12 @@ class Grid:
         draw.text((width / 2, self.line / 2), shown, INK, font, anchor="mm")
         return line
 
-    def with_titles(
-        self, page: UInt8[np.ndarray, "page_height page_width 3"], titles: Sequence[str]
-    ) -> UInt8[np.ndarray, "page_height page_width 3"]:
-        """A copy of a page with the titles of the columns."""
-        titled = page.copy()
-        for column, title in enumerate(titles):
-            top, left = self.place(column, 0)
-            titled[top - self.line : top, left : left + self.width] = np.asarray(self.label(title, self.width))
-        return titled
-
-    def frame(
-        self,
-        page: UInt8[np.ndarray, "page_height page_width 3"],
-        panels: Sequence[Sequence[UInt8[np.ndarray, "height width 3"]]],
-    ) -> UInt8[np.ndarray, "page_height page_width 3"]:
-        """A copy of a page with its panels, by column and row."""
+    def frame(self, page: Page, titles: Sequence[str], panels: Sequence[Sequence[Panel]]) -> Page:
+        """A copy of a page with the titles of its columns, and with its panels, by column and row."""
         frame = page.copy()
-        for column, pictures in enumerate(panels):
+        for column, (title, pictures) in enumerate(zip(titles, panels, strict=True)):
+            top, left = self.place(column, 0)
+            frame[top - self.line : top, left : left + self.width] = np.asarray(self.label(title, self.width))
             for row, picture in enumerate(pictures):
                 top, left = self.place(column, row)
                 frame[top : top + self.height, left : left + self.width] = picture
@@ -123,7 +114,7 @@ class Grid:
 
 def grid_of(columns: int, rows: Sequence[str], height: int, width: int) -> Grid:
     """The grid of so many scenes whose frames come closest to 16:9; players must show them."""
-    grids: List[Grid] = [Grid(columns, tuple(rows), height, width, across) for across in range(1, columns + 1)]
+    grids = [Grid(columns, tuple(rows), height, width, across) for across in range(1, columns + 1)]
     best = min(grids, key=lambda grid: abs(math.log(grid.size[1] / grid.size[0] / ASPECT)))
     best = replace(best, across=math.ceil(columns / best.bands))  # as many scenes in the last band as can be
     if max(best.size) > MAX_SIDE:

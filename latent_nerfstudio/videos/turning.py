@@ -6,7 +6,7 @@ from typing import Dict, Iterator, List, Literal, Optional, Sequence, Tuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from latent_nerfstudio.api.cameras import Ring, check_side, walk_together
@@ -17,7 +17,7 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.latent_space.latent_space import as_bytes
 from latent_nerfstudio.models.rendering import SOLID
 from latent_nerfstudio.pipelines.contact_sheet import grey_depth, where_met
-from latent_nerfstudio.videos.grid import Grid, grid_of
+from latent_nerfstudio.videos.grid import Grid, Page, Panel, grid_of
 
 Row = Literal["rgb", "latent", "depth", "accumulation"]
 """What a panel shows."""
@@ -28,12 +28,10 @@ PROBES = 4
 Range = Tuple[float, float]
 """Nearest and farthest distance that is told apart, world units."""
 
-Frame = UInt8[np.ndarray, "page_height page_width 3"]
-
 
 def turning(
     scenes: Scenes, names: Sequence[str], rows: Sequence[Row] = ("rgb",), views: int = 60, size: Optional[int] = None
-) -> Iterator[Frame]:
+) -> Iterator[Page]:
     """Frames of scenes that turn beside each other, each in a walk that suits it, see `Scenes.ring`, and whole, see
     `api.framing`. Panels are as high as asked, pixels, or as the first scene's training pictures."""
     rings = rings_of(scenes, [[name] for name in names], size)
@@ -49,7 +47,7 @@ def blending(
     rows: Sequence[Row] = ("rgb",),
     views: int = 120,
     size: Optional[int] = None,
-) -> Iterator[Frame]:
+) -> Iterator[Page]:
     """Frames of a scene that turns, becomes another and then itself again, between the two; panels as in `turning`."""
     (ring,) = rings_of(scenes, [[first, second]], size)
     shares = [shared_at(view, views) for view in range(views)]
@@ -91,7 +89,7 @@ def frames_of(
     rings: Sequence[Ring],
     grid: Grid,
     titles: Sequence[Sequence[str]],
-) -> Iterator[Frame]:
+) -> Iterator[Page]:
     """Frames of a grid: what each column shows in each frame, on the walk of its ring, under the frame's titles."""
     count, views = len(columns), len(titles)
     ranges = [(0.0, 1.0)] * count
@@ -103,7 +101,7 @@ def frames_of(
     page = grid.page()
     for shown in titles:
         panels = [panels_of(next(pictures), grid, limits) for limits in ranges]
-        yield grid.frame(grid.with_titles(page, shown), panels)
+        yield grid.frame(page, shown, panels)
 
 
 def depth_range(scenes: Scenes, shown: Sequence[Scene], ring: Ring) -> Range:
@@ -119,7 +117,7 @@ def depth_range(scenes: Scenes, shown: Sequence[Scene], ring: Ring) -> Range:
     return low, max(high, low + 1e-6)
 
 
-def panels_of(picture: Pictures, grid: Grid, limits: Range) -> List[UInt8[np.ndarray, "height width 3"]]:
+def panels_of(picture: Pictures, grid: Grid, limits: Range) -> List[Panel]:
     """The panels of one picture."""
     shown: Dict[str, Tensor] = {
         "rgb": picture.rgb[0],

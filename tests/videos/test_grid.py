@@ -27,7 +27,7 @@ def test_panels_do_not_touch_and_titles_are_beside_them(columns, rows):
             assert top >= 0 and left >= 0 and top + 32 <= height and left + 43 <= width
             taken[top : top + 32, left : left + 43] += 1
     assert taken.max() == 1 and taken.sum() == columns * len(rows) * 32 * 43
-    titled = grid.with_titles(grid.page(), [f"scene {i}" for i in range(columns)])
+    titled = grid.frame(grid.page(), [f"scene {i}" for i in range(columns)], [[]] * columns)
     assert titled.shape == (height, width, 3) and bool((titled[taken == 1] == 255).all())
     assert bool((titled < 128).any())
 
@@ -45,7 +45,7 @@ def test_a_frame_is_its_panels():
     grid = Grid(2, ("rgb", "depth"), 8, 8, 2)
     panels = [[np.full((8, 8, 3), 10 * column + row, np.uint8) for row in range(2)] for column in range(2)]
     page = grid.page()
-    frame = grid.frame(page, panels)
+    frame = grid.frame(page, ["a", "b"], panels)
     for column in range(2):
         for row in range(2):
             top, left = grid.place(column, row)
