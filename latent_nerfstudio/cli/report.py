@@ -106,11 +106,9 @@ def print_report(reports: Sequence["RunReport"]) -> None:
     """Prints the table of scenes, the costs of several scenes, and a line a run and a pair of runs."""
     from rich.console import Console
 
-    from latent_nerfstudio.reports.run_report import comparisons, cost_table, quality_cells, summary_line
+    from latent_nerfstudio.reports.run_report import comparisons, cost_table, quality_table, summary_line
 
-    columns, rows = quality_cells(reports)
-    titles = [f"{for_markup(run)}\n{column}" if len(reports) > 1 else column for run, column in columns]
-    print_table("Held-out views", ["scene", *titles], rows, has_mean=True)
+    print_table("Held-out views", *quality_table(reports, "\n"), has_mean=True)
     head, costs = cost_table(reports)
     if costs:
         print_table("Costs", [title.replace(", ", "\n") for title in head], costs)
@@ -125,7 +123,7 @@ def print_table(title: str, head: List[str], rows: List[List[str]], has_mean: bo
 
     table = Table(title=title)
     for index, name in enumerate(head):
-        table.add_column(name, justify="right" if index else "left")
+        table.add_column("\n".join(map(for_markup, name.split("\n"))), justify="right" if index else "left")
     for index, row in enumerate(rows):
         table.add_row(*map(for_markup, row), end_section=has_mean and index == len(rows) - 2)
     Console(width=Console(width=10_000).measure(table).maximum).print(table)

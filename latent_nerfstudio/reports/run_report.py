@@ -144,20 +144,15 @@ def name_apart(reports: Sequence[RunReport]) -> None:
                 report.name = f"{method} {number}"
 
 
-def quality_cells(reports: Sequence[RunReport]) -> Tuple[List[Tuple[str, str]], List[List[str]]]:
-    """The table of scenes as text: columns after the first as pairs of run and number, and rows that begin with the
-    scene; the last is the mean."""
+def quality_table(reports: Sequence[RunReport], between: str = " ") -> Table:
+    """The table of scenes; the last row is the mean, and columns of several runs carry the run's name in front."""
     columns = [(report, column) for report in reports for column in report.columns()]
     scenes = list(dict.fromkeys(scene for report in reports for scene in report.scenes))
     rows = [[scene, *(_cell(report.scenes.get(scene, {}), column) for report, column in columns)] for scene in scenes]
     rows.append(["mean", *(_cell(report.mean, column) for report, column in columns)])
-    return [(report.name, column.replace("_", " ")) for report, column in columns], rows
-
-
-def quality_table(reports: Sequence[RunReport]) -> Table:
-    """The table of scenes; columns of several runs carry the run's name."""
-    columns, rows = quality_cells(reports)
-    return ["scene", *(f"{run} {column}" if len(reports) > 1 else column for run, column in columns)], rows
+    runs = [report.name + between if len(reports) > 1 else "" for report, _ in columns]
+    titles = [run + column.replace("_", " ") for run, (_, column) in zip(runs, columns, strict=True)]
+    return ["scene", *titles], rows
 
 
 def _cell(numbers: Mapping[str, float], column: str) -> str:
