@@ -13,6 +13,7 @@ from latent_nerfstudio.meshes.surface import Surface, area_vectors, join
 Image = UInt8[np.ndarray, "height width 3"]
 Points = Float[np.ndarray, "points 2"]
 Random = np.random.Generator
+Colour = tuple[float, float, float]
 
 COLUMNS = 48
 """Corners around a solid of revolution."""
@@ -124,7 +125,7 @@ KINDS: dict[str, Callable[[Random], list[Surface]]] = {
 """What there is, by the names of the scenes."""
 
 
-def turned(profile: Points, paint: tuple[float, float, float] | Image) -> Surface:
+def turned(profile: Points, paint: Colour | Image) -> Surface:
     """A solid of revolution; an image goes once around it, upright, from the bottom to the top of the profile."""
     angle = 2 * np.pi * np.arange(COLUMNS) / COLUMNS
     around = np.stack([np.cos(angle), np.sin(angle)], -1)
@@ -160,17 +161,21 @@ def with_area(triangles: Float[np.ndarray, "faces 3 3"]) -> Float[np.ndarray, "s
 
 
 def painted(triangles: Float[np.ndarray, "faces 3 3"], uv: Float[np.ndarray, "faces 3 2"], image: Image) -> Surface:
-    """Faces with a texture."""
-    return Surface(triangles, np.ones_like(triangles), uv, np.zeros(len(triangles), int), (image,))
+    return opaque(triangles, (1.0, 1.0, 1.0), uv, (image,))
 
 
-def plain(triangles: Float[np.ndarray, "faces 3 3"], rgb: tuple[float, float, float]) -> Surface:
-    """Faces of one colour."""
-    tint = np.broadcast_to(np.array(rgb), triangles.shape).copy()
-    return Surface(triangles, tint, np.zeros((len(triangles), 3, 2)), np.full(len(triangles), -1))
+def plain(triangles: Float[np.ndarray, "faces 3 3"], rgb: Colour) -> Surface:
+    return opaque(triangles, rgb, np.zeros((len(triangles), 3, 2)))
 
 
-def colour(rng: Random) -> tuple[float, float, float]:
+def opaque(triangles: np.ndarray, rgb: Colour, uv: np.ndarray, textures: tuple[Image, ...] = ()) -> Surface:
+    """Faces that nothing is seen through, of one colour, and with a texture or without one."""
+    count = len(triangles)
+    tint, texture = np.broadcast_to(np.array(rgb), triangles.shape), np.full(count, len(textures) - 1)
+    return Surface(triangles, tint, uv, texture, np.ones((count, 3)), np.zeros(count), textures)
+
+
+def colour(rng: Random) -> Colour:
     """A colour that is neither black nor white."""
     red, green, blue = rng.uniform(0.15, 0.95, 3).tolist()
     return red, green, blue

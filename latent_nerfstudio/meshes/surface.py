@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Optional
 
@@ -52,17 +52,12 @@ class Surface:
     """Texture coordinates of each corner, v up; outside [0, 1] the texture repeats."""
     texture: Int[np.ndarray, "faces"]
     """Index into `textures`; -1 for faces without one."""
+    opacity: Float[np.ndarray, "faces 3"]
+    """Alpha of each corner."""
+    cutoff: Float[np.ndarray, "faces"]
+    """Alpha from which on a face is there, wholly; NaN where it is blended with what is behind."""
     textures: tuple[UInt8[np.ndarray, "_ _ _"], ...] = ()
     """[height, width, channels] each: RGB, or RGBA where alpha counts."""
-    opacity: Float[np.ndarray, "faces 3"] = field(default_factory=lambda: np.ones((0, 3)))
-    """Alpha of each corner; by default 1."""
-    cutoff: Float[np.ndarray, "faces"] = field(default_factory=lambda: np.zeros(0))
-    """Alpha from which on a face is there, wholly; NaN where it is blended with what is behind. By default 0."""
-
-    def __post_init__(self) -> None:
-        if len(self.cutoff) < len(self.triangles):
-            object.__setattr__(self, "opacity", np.ones(self.triangles.shape[:2]))
-            object.__setattr__(self, "cutoff", np.zeros(len(self.triangles)))
 
     def normalized(self, up_axis: UpAxis = "z") -> "Surface":
         """The same surface, centred, longest side 1, z up; see `unit_box_map`."""
