@@ -12,7 +12,7 @@ from torch import Tensor
 
 from latent_nerfstudio.data.box_checks import WRITE_BOX
 from latent_nerfstudio.data.storage import concatenated
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.errors import few_of, problem
 from latent_nerfstudio.latent_space.cameras import is_pinhole
 from latent_nerfstudio.latent_space.latent_space import LatentSpace
 
@@ -83,7 +83,7 @@ def restricted(
     chosen = both.nonzero()
     empty = (torch.searchsorted(chosen[:, 0].contiguous(), table.scene_starts).diff() == 0).nonzero()[:, 0].tolist()
     if empty:
-        where = f"box of scene '{names[empty[0]]}'" + (f" and {len(empty) - 1} more" if len(empty) > 1 else "")
+        where = f"box of scene {few_of([names[scene] for scene in empty], 1, repr)}"
         do = f"{WRITE_BOX}, or leave the scene out"
         raise ValueError(problem(where, "one that its photos show", "none of their latent pixels within", do))
     drawn, _ = concatenated([chosen[:, None]], folder)

@@ -1,7 +1,7 @@
 """Checks of cameras and splits."""
 
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -87,11 +87,3 @@ def check_unique(names: Sequence[str], what: str, where: object) -> None:
     if twice is not None:
         do = "remove the duplicate entry"
         raise ValueError(problem(f"{where}, {what}", "each image once", f"'{twice}' twice", do))
-
-
-def check_known(names: Sequence[str], known: Container[str], what: str, where: object) -> None:
-    """Refuses names in a split that are not in `known`; ValueError names the first."""
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        got = f"'{unknown[0]}'" + (f" and {len(unknown) - 1} more" if len(unknown) > 1 else "")
-        raise ValueError(problem(f"{where}, {what}", "paths that 'frames' lists", got, "use each frame's file_path"))

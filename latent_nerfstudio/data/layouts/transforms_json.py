@@ -17,13 +17,12 @@ from latent_nerfstudio.data.layouts.image_files import ImageHeader, read_image_h
 from latent_nerfstudio.data.validation import (
     LARGEST,
     SMALLEST,
-    check_known,
     check_poses,
     check_positive,
     check_unique,
     check_view_count,
 )
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.errors import few_of, problem
 from latent_nerfstudio.files.reading import LARGEST_TEXT, read_json
 from latent_nerfstudio.pictures import SUFFIXES
 
@@ -112,11 +111,6 @@ def _find_images(
     check_unique([frame.name for frame in listed] + absent, "'frames'", where)
     check_unique([files.real(frame.image_path) for frame in listed], "'frames'", where)
     return listed, absent
-
-
-def differ(top: float, own: float) -> bool:
-    """Whether intrinsics at the top of a file and in a frame are not the same."""
-    return not abs(own - top) <= SAME * max(1.0, abs(top))
 
 
 def shown(value: object, most: int = 60) -> str:
@@ -228,8 +222,9 @@ class CameraFile:
             tops.update({key: self.meta.get(key, 0.0) for key in DISTORTION_KEYS})
         for key, value in tops.items():
             top = self.number(value, key)
-            own = {frame.name: frame.entry.get(key) for frame in self.listed}
-            others = {name: n for name, n in own.items() if isinstance(n, (int, float)) and differ(top, n)}
+            given = {frame.name: frame.entry.get(key) for frame in self.listed}
+            own = {name: n for name, n in given.items() if isinstance(n, (int, float))}
+            others = {name: n for name, n in own.items() if not abs(n - top) <= SAME * max(1.0, abs(top))}
             if others:
                 name, n = next(iter(others.items()))
                 got = f"{top:g} at its top, which holds as in Nerfstudio, and {n:g} of '{name}' ({len(others)} such)"
@@ -384,7 +379,10 @@ class CameraFile:
                 raise self.refuse(key, "a list of paths", shown(names), "list the file_path of each of its frames")
             places = {name: files.place(normalised_name(name)) for name in names}
             places = {name: place if place in known else files.real(place) for name, place in places.items()}
-            check_known(names, {name for name, place in places.items() if place in known}, key, where)
+            unknown = [name for name in names if places[name] not in known]
+            if unknown:
+                got, do = few_of(unknown, 1, repr), "use each frame's file_path"
+                raise self.refuse(key, "paths that 'frames' lists", got, do)
             check_unique([places[name] for name in names], key, where)
             splits[split] = tuple(sorted({known[place] for place in places.values()} - {-1}))
         return splits
