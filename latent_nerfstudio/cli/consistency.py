@@ -79,7 +79,6 @@ class Consistency:
             print(f"Numbers: {self.output}")
 
     def autoencoders(self) -> List["AutoencoderConfig"]:
-        """What to measure."""
         from latent_nerfstudio.latent_space.autoencoder import BUNDLED_FOLDERS, AutoencoderConfig
 
         ours = (*BUNDLED_FOLDERS, "identity")
@@ -107,7 +106,6 @@ class Consistency:
 
 
 def table_cells(result: "SpaceResult") -> List[str]:
-    """One row of the table."""
     from latent_nerfstudio.reports.run_report import EXACT_PSNR
 
     numbers = asdict(result.together)

@@ -72,12 +72,10 @@ class ExportScenes:
 
 
 def is_archive(output: Path) -> bool:
-    """Whether an output is an archive and not a folder."""
     return output.suffix == ".zip"
 
 
 def targets(output: Path, names: Sequence[str]) -> List[Path]:
-    """The files that are written."""
     return [output] if is_archive(output) else [output / f"{name}.safetensors" for name in names]
 
 

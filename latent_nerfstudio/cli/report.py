@@ -182,7 +182,6 @@ def draw_figures(path: Path, reports: Sequence["RunReport"]) -> List[Path]:
 
 
 def html(reports: Sequence["RunReport"], command: str, pictures: Sequence[Path], videos: Sequence[Path] = ()) -> str:
-    """The page that holds everything."""
     from latent_nerfstudio.reports.page import html_list, html_picture, html_table, html_video, page
     from latent_nerfstudio.reports.run_report import comparisons, cost_table, quality_table, summary_line
 

@@ -33,7 +33,6 @@ class PixelTable:
     drawn: Optional[Int[Tensor, "drawn_pixels"]] = None
 
     def picture(self, index: int) -> Shaped[Tensor, "height width channels"]:
-        """One picture."""
         start, end = int(self.starts[index]), int(self.starts[index + 1])
         return self.values[start:end].view(int(self.heights[index]), int(self.widths[index]), -1)
 

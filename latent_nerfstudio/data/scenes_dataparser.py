@@ -119,7 +119,6 @@ class ScenesDataParser(DataParser):
 
     @cached_property
     def placed(self) -> "list[PlacedScene]":
-        """The scenes, read and placed."""
         _check_config(self.config)
         scenes = read_scenes(self.config.data, self.config.scenes, self.config.max_scenes)
         _warn_of(scenes)
@@ -355,7 +354,6 @@ def color_name(color: Sequence[float]) -> Optional[str]:
 
 
 def _alpha_color(name: Optional[str]) -> Optional[Float[Tensor, "3"]]:
-    """The colour of a name that nerfstudio knows."""
     if name is None:
         return None
     if name.lower() not in COLORS_DICT:
@@ -393,7 +391,6 @@ def _warn_of(scenes: Sequence[SceneFrames]) -> None:
 
 
 def warn(text: str) -> None:
-    """Warns of scenes."""
     warnings.warn(f"scenes: {text}", stacklevel=3)
 
 

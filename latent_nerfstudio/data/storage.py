@@ -51,7 +51,6 @@ class Prefetched(Lazy[T]):
         self.pool = ThreadPoolExecutor(DECODING_THREADS, thread_name_prefix="pictures")
 
     def many(self, indices: Iterable[int]) -> List[T]:
-        """Some items."""
         return list(self.pool.map(self.make, indices))
 
     def expect(self, indices: Iterable[int]) -> None:

@@ -31,7 +31,6 @@ def write_cameras(path: Path, cameras: Cameras) -> None:
 
 
 def read_cameras(path: Path) -> Cameras:
-    """Cameras that `write_cameras` wrote."""
     try:
         check_header(path, MOST_BYTES)
         tensors: Dict[str, Tensor] = load(read_bytes(path, MOST_BYTES))

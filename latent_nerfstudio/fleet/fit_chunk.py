@@ -115,7 +115,6 @@ def not_finite(where: str) -> str:
 
 
 def worker_name() -> str:
-    """Host and process."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 

@@ -86,7 +86,6 @@ def tell_replaced(inventory: Inventory, bundle: SharedBundle, left: int, is_of_t
 
 
 def tell(text: str) -> None:
-    """Prints a line to the error stream."""
     Console(stderr=True).print(for_terminal(text), markup=False, soft_wrap=True)
 
 

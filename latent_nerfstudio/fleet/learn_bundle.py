@@ -70,7 +70,6 @@ class BundleJob(BundleRequest):
 
 
 def job_of(request: BundleRequest, joint_method: LatentTrainerConfig, fit_method: LatentTrainerConfig) -> BundleJob:
-    """What is asked for as a job."""
     data, general = data_folder(request.data), read_shared_bundle(request.bundle)
     if general.autoencoder["is_identity"]:
         do = "name another --bundle, such as bundled"

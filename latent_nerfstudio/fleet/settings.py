@@ -94,7 +94,6 @@ class Inventory(FitRequest):
 
 
 def resolved(request: FitRequest, method: "LatentTrainerConfig") -> Inventory:
-    """What is asked for as an inventory."""
     bundle = read_shared_bundle(request.bundle)
     encoder = read_scene_encoder(bundle)  # a damaged one is named once here, and not for each scene
     if request.steps == 0 and encoder is None:

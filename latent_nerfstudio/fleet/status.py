@@ -68,7 +68,6 @@ class StatusTable:
         self.update(SceneStatus(name) for name in running)
 
     def counts(self) -> Dict[str, int]:
-        """Scenes of each state that there is."""
         return dict(Counter(row.state for row in self.rows.values()))
 
     def failed(self) -> List[SceneStatus]:
@@ -121,7 +120,6 @@ def mean(rows: List[SceneStatus], name: str) -> float:
 
 
 def cells(row: SceneStatus) -> List[str]:
-    """A row as text."""
     formats = (("psnr", ".2f"), ("ssim", ".3f"), ("seconds", ".1f"), ("steps", "d"), ("bytes", ",d"))
     numbers = ["" if getattr(row, name) is None else format(getattr(row, name), form) for name, form in formats]
     if row.state == "done" and row.psnr is None:

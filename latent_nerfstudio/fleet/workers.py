@@ -206,7 +206,6 @@ class LocalWorker:
         return job, rows_of(kind, value, job, backlog)
 
     def cause_of_death(self) -> str:
-        """In words."""
         self.process.join(SECONDS_TO_END)
         self.process.terminate()
         self.process.join()

@@ -75,7 +75,6 @@ class Picture:
         self.draw.polygon(self._pixels(points), fill=colour)
 
     def box(self, left: float, bottom: float, right: float, top: float, colour: Colour) -> None:
-        """Fills an upright rectangle."""
         self.polygon([(left, bottom), (right, bottom), (right, top), (left, top)], colour)
 
     def disc(self, centre: tuple[float, float], radius: float, colour: Colour, aspect: float = 1.0) -> None:
@@ -126,7 +125,6 @@ CLASSIC = (
 
 
 def draw_livery(rng: np.random.Generator) -> Livery:
-    """Draws the colours and patterns of one car."""
     body = draw_colour(rng)
     second, accent = draw_unlike(body, 110.0, rng), draw_unlike(body, 130.0, rng)
     grey = int(rng.integers(26, 60))
@@ -401,7 +399,6 @@ def tail_height(shape: CarShape) -> float:
 
 
 def paint_end(shape: CarShape, livery: Livery, front: bool) -> Picture:
-    """The front or the rear."""
     picture = Picture(REGIONS["front" if front else "rear"], livery.body)
     if front and "second_bonnet" in livery.patterns:
         picture.box(-1.05, lamp_height(shape), 1.05, shape.belt, livery.second)
@@ -419,7 +416,6 @@ def paint_end(shape: CarShape, livery: Livery, front: bool) -> Picture:
 
 
 def paint_end_window(picture: Picture, shape: CarShape, livery: Livery, front: bool) -> None:
-    """Windscreen or rear window."""
     low, high = window_heights(shape)
     high += 0.05
     wide = shape.foot_half_width - (0.14 if front else 0.18)

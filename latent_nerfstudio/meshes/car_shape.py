@@ -149,7 +149,6 @@ def draw_shape(rng: np.random.Generator) -> CarShape:
 
 
 def draw_extras(style: str, rng: np.random.Generator) -> tuple[str, ...]:
-    """Draws which of the optional parts a car has."""
     likely = {
         "spoiler": {"coupe": 0.5, "saloon": 0.2, "hatchback": 0.35}.get(style, 0.0),
         "rails": {"estate": 0.6, "suv": 0.6, "van": 0.2}.get(style, 0.05),

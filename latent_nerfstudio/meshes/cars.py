@@ -194,7 +194,6 @@ def split_by_region(triangles: Float[np.ndarray, "faces 3 3"], names: np.ndarray
 
 
 def swatch_part(triangles: Float[np.ndarray, "faces 3 3"], name: str) -> Part:
-    """Paints triangles in one plain colour of the atlas."""
     return triangles, np.broadcast_to(to_uv(np.array(car_paint.swatch_centre(name))), (*triangles.shape[:2], 2))
 
 

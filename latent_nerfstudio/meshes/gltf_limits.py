@@ -65,7 +65,6 @@ def header_of(data: bytes, path: Path) -> Dict[str, Any]:
 
 
 def check_most(number: int, most: int, what: str, path: Path) -> None:
-    """Refuses a number above another."""
     if number > most:
         raise ValueError(problem(path, f"at most {most:,} {what}", f"{number:,}", AGAIN))
 

@@ -45,7 +45,6 @@ class CheckedResolver(FilePathResolver):
         self.left = LARGEST_FILE
 
     def get(self, name: str) -> bytes:
-        """The contents of a file."""
         path = self.place(name)
         try:
             if not path.is_relative_to(os.path.realpath(self.parent)):

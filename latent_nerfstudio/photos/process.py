@@ -212,7 +212,6 @@ def upwards(poses: Float[np.ndarray, "views 3 4"]) -> Float[np.ndarray, "3 3"]:
 
 
 def visible(points: Float[np.ndarray, "points 3"], image: Any) -> Bool[np.ndarray, "points"]:
-    """Which points lie within a photo."""
     matrix, camera = image.cam_from_world().matrix(), image.camera
     local = points @ matrix[:, :3].T + matrix[:, 3]
     pixels = np.full((len(points), 2), np.nan)

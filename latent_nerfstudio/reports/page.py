@@ -18,7 +18,6 @@ Section = Tuple[str, List[str]]
 
 
 def page(title: str, sections: Sequence[Section]) -> str:
-    """A whole HTML page."""
     body = [f"<h2>{escape(name)}</h2>\n" + "\n".join(parts) for name, parts in sections if parts]
     head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
     return (
@@ -34,7 +33,6 @@ def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def html_list(lines: Sequence[str]) -> str:
-    """A list of sentences."""
     return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
 
 

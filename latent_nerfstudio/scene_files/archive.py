@@ -132,7 +132,6 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
 
 @contextmanager
 def opened_member(archive: zipfile.ZipFile, name: str, where: str) -> Iterator[Any]:
-    """A member to read."""
     try:
         with archive.open(name) as stream:
             yield stream

@@ -75,7 +75,6 @@ def set_rendering(model: Any, bundle: SharedBundle, facts: Dict[str, Dict[str, A
 
 
 def field_of(model: LatentModel) -> TriplaneField:
-    """The tri-plane field of a latent model."""
     if not isinstance(model.nerf, TriplaneModel):
         got = f"a {type(model.nerf).__name__}, whose scenes are whole networks"
         expected, do = "tri-planes within the latent model", "train with latent-triplane"
@@ -149,7 +148,6 @@ def holds_bundle(model: LatentModel, bundle: SharedBundle) -> bool:
 
 
 def same_settings(settings: Dict[str, Any], bundle: SharedBundle) -> bool:
-    """Whether a model's settings are those of a bundle."""
     field = {name: settings["field"].get(name) for name in bundle.field}
     colors = torch.tensor(settings["background_color"]) - torch.tensor(bundle.background_color)
     own = (settings["normalizer"], settings["scene_contraction"], field, settings["aabb"])

@@ -200,7 +200,6 @@ def check_numbers(scene: SceneFile, precision: str, where: str) -> None:
 
 
 def stored_tensors(scene: SceneFile, precision: str) -> Dict[str, Tensor]:
-    """What a scene's file holds, by name."""
     tensors: Dict[str, Tensor] = {}
     if scene.micro_planes is not None:
         planes = scene.micro_planes.detach().cpu().float().contiguous()
@@ -241,7 +240,6 @@ def check_facts(facts: Dict[str, Any], where: str) -> None:
 
 
 def numbers_in(value: Any) -> Iterator[float]:
-    """The numbers within a JSON value."""
     if isinstance(value, (list, dict)):
         for inner in value.values() if isinstance(value, dict) else value:
             yield from numbers_in(inner)
@@ -308,7 +306,6 @@ def json_facts(facts: Dict[str, Any], where: str) -> Dict[str, Any]:
 
 
 def digest(meta: Dict[str, Any], tensors: Dict[str, Tensor]) -> str:
-    """SHA-256 of metadata and tensors."""
     result = hashlib.sha256(canonical(meta))
     add_tensors(result, sorted(tensors.items()))
     return result.hexdigest()

@@ -43,7 +43,6 @@ class Grid:
 
     @property
     def bands(self) -> int:
-        """Bands below each other."""
         return math.ceil(self.columns / self.across)
 
     @property

@@ -118,7 +118,6 @@ def depth_range(scenes: Scenes, shown: Sequence[Scene], ring: Ring) -> Range:
 
 
 def panels_of(picture: Pictures, grid: Grid, limits: Range) -> List[Panel]:
-    """The panels of one picture."""
     shown: Dict[str, Tensor] = {
         "rgb": picture.rgb[0],
         "latent": where_met(picture.latent[0], picture.accumulation[0]),

@@ -178,11 +178,9 @@ class CameraFile:
     # Numbers
 
     def refuse(self, what: str, expected: str, got: str, do: str = "repair the camera file") -> ValueError:
-        """The error for an entry that is not as it should be."""
         return ValueError(problem(f"{self.where}, {what}", expected, got, do))
 
     def number(self, value: object, what: str) -> float:
-        """A finite float from a JSON value."""
         try:
             number = float(value)  # type: ignore[arg-type]
         except (TypeError, ValueError, OverflowError):
@@ -192,14 +190,12 @@ class CameraFile:
         return number
 
     def positive(self, value: object, what: str) -> float:
-        """A finite float above zero from a JSON value."""
         number = self.number(value, what)
         if number < SMALLEST:
             raise self.refuse(what, "a positive number", f"{number:g}")
         return number
 
     def finite(self, values: Float[np.ndarray, "..."], what: str) -> Float[np.ndarray, "..."]:
-        """The values, checked to be finite."""
         if not (np.abs(values) <= LARGEST).all():
             raise self.refuse(what, f"finite numbers up to {LARGEST:g}", "NaN, infinity or more")
         return values
