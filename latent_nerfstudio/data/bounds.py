@@ -22,18 +22,15 @@ UNIT_BOX = np.array([[-1.0] * 3, [1.0] * 3])
 
 @dataclass(frozen=True)
 class SilhouetteView:
-    """One pinhole view of a scene, as carving needs it."""
+    """One pinhole view of a scene, as carving needs it: OpenGL pose in world units, focal lengths and centre in pixels
+    of `distance`, which is that of each pixel to the silhouette, 0 inside. It is `whole` where the silhouette stays off
+    the image's border, so that the whole scene is in the image."""
 
     camera_to_world: Float[np.ndarray, "3 4"]
-    """OpenGL pose, world units."""
     focal: tuple[float, float]
-    """fx, fy, pixels of `distance`."""
     centre: tuple[float, float]
-    """cx, cy, pixels of `distance`."""
     distance: Float[np.ndarray, "height width"]
-    """Distance of each pixel to the silhouette, pixels; 0 inside."""
     whole: bool
-    """True where the silhouette stays off the image's border, so that the whole scene is in the image."""
 
 
 def union_of_boxes(boxes: Float[np.ndarray, "boxes 2 3"]) -> Float[np.ndarray, "2 3"]:

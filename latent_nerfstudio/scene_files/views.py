@@ -32,18 +32,14 @@ FARTHEST = 1e6
 
 @dataclass(frozen=True)
 class SceneCameras:
-    """What a scene was looked at with; the fact `cameras` of a scene file."""
+    """What a scene was looked at with, the fact `cameras` of a scene file: size and focal lengths in pixels, and the
+    distance of the cameras from the middle of the scene box in world units."""
 
     height: int
-    """Pixels."""
     width: int
-    """Pixels."""
     fx: float
-    """Focal length along x, pixels."""
     fy: float
-    """Focal length along y, pixels."""
     radius: float
-    """Distance of the cameras from the middle of the scene box, world units."""
 
 
 def middle_cameras(

@@ -28,18 +28,14 @@ Panel = UInt8[np.ndarray, "height width 3"]
 
 @dataclass(frozen=True)
 class Grid:
-    """Bands of columns below each other: a column is a scene, with a panel for each row."""
+    """Bands of columns below each other, `across` of them beside each other. A column is a scene, with a panel of
+    `height` x `width` pixels for each row; rows are named by their titles, from top to bottom."""
 
     columns: int
-    """Scenes."""
     rows: Tuple[str, ...]
-    """Titles of a scene's panels, from top to bottom."""
     height: int
-    """Of a panel, pixels."""
     width: int
-    """Of a panel, pixels."""
     across: int
-    """Scenes beside each other."""
 
     @property
     def bands(self) -> int:

@@ -26,16 +26,13 @@ ORIENTATION = 0x0112
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What an image's header says."""
+    """What an image's header says: its size in pixels, as they are stored, and whether it has transparency of any kind.
+    Where the EXIF orientation is above 1, viewers turn or mirror the picture, which Nerfstudio and we do not."""
 
     width: int
-    """Pixels, as they are stored."""
     height: int
-    """Pixels, as they are stored."""
     has_alpha: bool = False
-    """True where the image has transparency of any kind."""
     orientation: int = 1
-    """EXIF orientation; above 1, viewers turn or mirror the picture, which Nerfstudio and we do not."""
 
 
 def read_image_headers(paths: Sequence[Path]) -> list[ImageHeader]:

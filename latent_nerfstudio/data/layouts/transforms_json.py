@@ -123,20 +123,15 @@ def shown(value: object, most: int = 60) -> str:
 
 @dataclass(frozen=True)
 class CameraFile:
-    """One camera file, whose entries are checked as they are read."""
+    """One camera file, whose entries, `meta`, are checked as they are read. Its paths are relative to the root of
+    `files`; `listed` are the frames whose images, with `headers`, are on disk: the views; `absent` the other images."""
 
     meta: Mapping[str, Any]
-    """Its entries."""
     where: Path
-    """Where it lies, for messages."""
     files: FilesOfFolders
-    """What its paths are relative to."""
     listed: Sequence[ListedFrame]
-    """Its frames whose images are on disk: the views."""
     headers: Sequence[ImageHeader]
-    """Of their images."""
     absent: Sequence[str]
-    """Names of the images of its other frames."""
 
     def scene(self, name: str) -> SceneFrames:
         """What it says of a scene."""
