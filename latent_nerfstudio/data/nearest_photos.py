@@ -6,7 +6,6 @@ from typing import Tuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.data.datasets.base_dataset import InputDataset
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from latent_nerfstudio.data.latent_datamanager import scene_indices
 from latent_nerfstudio.latent_space.latent_space import as_float, over_background
+from latent_nerfstudio.latent_space.resolution import resized
 
 KEPT = 16
 """Photos that are kept decoded."""
@@ -64,9 +64,7 @@ class NearestPhotos:
         """A photo in [0, 1], over the background, made smaller if it is large."""
         image = over_background(as_float(self.dataset.get_data(index, image_type="uint8")["image"]), self.background)
         if image.shape[0] > TALLEST:
-            size = TALLEST, round(image.shape[1] * TALLEST / image.shape[0])
-            small = F.interpolate(image.permute(2, 0, 1)[None], size, mode="bilinear", antialias=True)
-            image = small[0].permute(1, 2, 0)
+            image = resized(image, TALLEST, round(image.shape[1] * TALLEST / image.shape[0]))
         return image
 
     def start(self, scene: int) -> Tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"], float]:

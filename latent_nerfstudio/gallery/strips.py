@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import List
 
 import numpy as np
-import torch.nn.functional as F
 from jaxtyping import UInt8
 from PIL import Image
 
@@ -15,6 +14,7 @@ from latent_nerfstudio.api.progress import progress
 from latent_nerfstudio.api.scenes import Scenes, joined
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.latent_space.latent_space import as_bytes
+from latent_nerfstudio.latent_space.resolution import resized
 
 MAX_STRIP = 16383
 """Pixels along a side of a WebP at most."""
@@ -39,9 +39,8 @@ def strip(scenes: Scenes, name: str, views: int, size: int) -> UInt8[np.ndarray,
     ring = scenes.ring(name)
     side = min(ring.height, ring.width)
     cameras = framed(scenes, [name], replace(ring, height=side, width=side)).cameras(views)
-    pictures = joined(list(scenes.stream([name] * views, cameras))).rgb.permute(0, 3, 1, 2)
-    shown = F.interpolate(pictures, size=(size, size), mode="bilinear", antialias=True)
-    return np.concatenate(list(as_bytes(shown.permute(0, 2, 3, 1))), axis=1)
+    pictures = joined(list(scenes.stream([name] * views, cameras))).rgb
+    return np.concatenate(list(as_bytes(resized(pictures, size, size))), axis=1)
 
 
 def sheet(scenes: Scenes, size: int = 256) -> bytes:

@@ -46,6 +46,18 @@ def latent_cameras(cameras: Cameras, factor: int) -> Cameras:
     return scaled
 
 
+def resized(
+    pictures: Float[Tensor, "*batch _ _ channels"], height: int, width: int
+) -> Float[Tensor, "*batch height width channels"]:
+    """Pictures of other numbers of pixels, bilinear, so that ranges are kept; of fewer, each is the mean of those that
+    it stands for."""
+    if pictures.shape[-3:-1] == (height, width):
+        return pictures
+    batch = pictures.reshape(-1, *pictures.shape[-3:]).permute(0, 3, 1, 2)
+    batch = F.interpolate(batch, size=(height, width), mode="bilinear", antialias=height < batch.shape[2])
+    return batch.permute(0, 2, 3, 1).reshape(*pictures.shape[:-3], height, width, -1).contiguous()
+
+
 def repeat_pixels(
     images: Float[Tensor, "*batch h w channels"], factor: int, height: int, width: int
 ) -> Float[Tensor, "*batch height width channels"]:

@@ -7,7 +7,6 @@ import math
 from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, Union
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.cameras.rays import RayBundle
@@ -146,7 +145,7 @@ class CameraRenderer:
             "accumulation": resolution.repeat_pixels(outputs["accumulation"], factor, rows, columns),
         }
         if (rows, columns) != (height, width):
-            pictures = {name: resize(value, height, width) for name, value in pictures.items()}
+            pictures = {name: resolution.resized(value, height, width) for name, value in pictures.items()}
         return {**pictures, "latent_channels": latents} if with_latents else pictures
 
     def latent_outputs(
@@ -230,12 +229,3 @@ def in_views(cameras: Cameras, scenes: Sequence[Union[int, SceneView]]) -> Tuple
     index = [views.index(view) for view in shown] if views else [view.scene for view in shown]
     flat.metadata = {**(flat.metadata or {}), "scene_index": torch.tensor(index, device=flat.device)[:, None]}
     return flat, views
-
-
-def resize(
-    pictures: Float[Tensor, "*batch _ _ channels"], height: int, width: int
-) -> Float[Tensor, "*batch height width channels"]:
-    """Bilinear enlargement, so that ranges are kept."""
-    batch = pictures.reshape(-1, *pictures.shape[-3:]).permute(0, 3, 1, 2)
-    resized = F.interpolate(batch, size=(height, width), mode="bilinear").permute(0, 2, 3, 1)
-    return resized.reshape(*pictures.shape[:-3], height, width, -1).contiguous()

@@ -7,7 +7,6 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.utils.rich_utils import CONSOLE
@@ -18,6 +17,7 @@ from latent_nerfstudio.data.nearest_photos import NearestPhotos
 from latent_nerfstudio.fields.scene_view import SceneView
 from latent_nerfstudio.fields.triplane_field import TriplaneField
 from latent_nerfstudio.latent_space.cameras import size_of
+from latent_nerfstudio.latent_space.resolution import resized
 from latent_nerfstudio.models.rendering import SOLID
 from latent_nerfstudio.models.viewer_address import tell_if_open
 
@@ -290,10 +290,9 @@ def fitted(photo: Float[Tensor, "rows columns 3"], height: int, width: int) -> F
     """A photo, as large as it fits, in the middle of a white picture."""
     scale = min(height / photo.shape[0], width / photo.shape[1])
     rows, columns = max(1, round(photo.shape[0] * scale)), max(1, round(photo.shape[1] * scale))
-    small = F.interpolate(photo.permute(2, 0, 1)[None], (rows, columns), mode="bilinear", antialias=scale < 1)
     picture = photo.new_ones(height, width, 3)
     top, left = (height - rows) // 2, (width - columns) // 2
-    picture[top : top + rows, left : left + columns] = small[0].permute(1, 2, 0)
+    picture[top : top + rows, left : left + columns] = resized(photo, rows, columns)
     return picture
 
 

@@ -5,8 +5,6 @@ from typing import Dict, Iterator, List, Literal, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor
 
 from latent_nerfstudio.api.cameras import Ring, check_side, walk_together
@@ -15,6 +13,7 @@ from latent_nerfstudio.api.progress import progress
 from latent_nerfstudio.api.scenes import Pictures, Scene, Scenes, joined
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.latent_space.latent_space import as_bytes
+from latent_nerfstudio.latent_space.resolution import resized
 from latent_nerfstudio.models.rendering import SOLID
 from latent_nerfstudio.pipelines.contact_sheet import grey_depth, where_met
 from latent_nerfstudio.videos.grid import Grid, Page, Panel, grid_of
@@ -124,13 +123,4 @@ def panels_of(picture: Pictures, grid: Grid, limits: Range) -> List[Panel]:
         "depth": grey_depth(picture.depth[0], picture.accumulation[0], limits),
         "accumulation": picture.accumulation[0].expand(-1, -1, 3),
     }
-    return [as_bytes(shrunk(shown[row], grid.height, grid.width)) for row in grid.rows]
-
-
-def shrunk(picture: Float[Tensor, "_ _ channels"], height: int, width: int) -> Float[Tensor, "height width channels"]:
-    """A picture of fewer pixels, each the mean of those that it stands for."""
-    if picture.shape[:2] == (height, width):
-        return picture
-    batch = picture.permute(2, 0, 1)[None]
-    smaller = F.interpolate(batch, size=(height, width), mode="bilinear", antialias=True)
-    return smaller[0].permute(1, 2, 0).clamp(0, 1)
+    return [as_bytes(resized(shown[row], grid.height, grid.width)) for row in grid.rows]

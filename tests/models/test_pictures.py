@@ -10,9 +10,8 @@ from nerfstudio.cameras.cameras import CameraType
 from small_nerfs import SMALL, make_dense, small_kplanes, small_ngp
 from tiny import camera_of, equirectangular, latent_model_of, small_nerf
 
-from latent_nerfstudio.latent_space.resolution import resized_cameras
+from latent_nerfstudio.latent_space.resolution import resized, resized_cameras
 from latent_nerfstudio.models import splatfacto
-from latent_nerfstudio.models.camera_rendering import resize
 from latent_nerfstudio.models.splatfacto import LatentSplatfactoModelConfig
 
 LATENT = torch.tensor([0.3, -1.2, 0.8, 0.1])
@@ -88,7 +87,7 @@ def test_an_enlarged_picture_shows_what_a_large_one_does(height, width):
         rays = cameras.generate_rays(camera_indices=0, keep_shape=True)
         return rays.directions * rays.metadata["directions_norm"]
 
-    enlarged, large = resize(directions(small), height, width), directions(camera)
+    enlarged, large = resized(directions(small), height, width), directions(camera)
     margin = math.ceil(height / 32) + 1  # where bilinear interpolation has neighbours on both sides
     inside = (slice(margin, -margin), slice(margin, -margin))
     torch.testing.assert_close(enlarged[inside], large[inside], atol=1e-5, rtol=0)

@@ -8,8 +8,9 @@ from tiny import latent_model_of, small_nerf
 from latent_nerfstudio.api.cameras import Ring
 from latent_nerfstudio.api.scenes import Scenes
 from latent_nerfstudio.latent_space.latent_space import as_bytes
+from latent_nerfstudio.latent_space.resolution import resized
 from latent_nerfstudio.pipelines.contact_sheet import grey_depth
-from latent_nerfstudio.videos.turning import blending, depth_range, grid_for, rings_of, shared_at, shrunk, turning
+from latent_nerfstudio.videos.turning import blending, depth_range, grid_for, rings_of, shared_at, turning
 
 ROWS = ("rgb", "latent", "depth", "accumulation")
 
@@ -66,9 +67,9 @@ def test_small_panels_are_shrunk_from_the_training_size(scenes):
     small = panel(frame, grid_for(rings, ("latent",), 8), 0, 0) / 255
     assert np.abs(small - means.numpy()).mean() < 0.04
     ramp = torch.linspace(0, 1, 16)[:, None, None].expand(16, 16, 3)
-    halves = shrunk(ramp, 8, 8)
+    halves = resized(ramp, 8, 8)
     torch.testing.assert_close(halves[1:-1], ramp.unflatten(0, (8, 2)).mean(dim=1)[1:-1, :8])
-    assert shrunk(ramp, 16, 16) is ramp
+    assert resized(ramp, 16, 16) is ramp
 
 
 def test_depth_keeps_its_shades():
