@@ -12,7 +12,7 @@ from latent_nerfstudio.errors import check_least, problem
 from latent_nerfstudio.files.places import check_file
 
 if TYPE_CHECKING:
-    from latent_nerfstudio.engine.consistency import SpaceResult
+    from latent_nerfstudio.engine.consistency import Budget, SpaceResult
     from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 
 COLUMNS = {
@@ -73,7 +73,7 @@ class Consistency:
         head = ["autoencoder", "f", "C", "T", *(title for title, _ in COLUMNS.values()), "seconds"]
         print_table(title, head, [table_cells(result) for result in results])
         if self.output is not None:
-            settings = self.settings([scene.name for scene in scenes])
+            settings = self.settings([scene.name for scene in scenes], budget)
             content = without_nan({"settings": settings, "autoencoders": [asdict(result) for result in results]})
             write_text(self.output, json.dumps(content, indent=2, allow_nan=False))
             print(f"Numbers: {self.output}")
@@ -84,7 +84,7 @@ class Consistency:
         ours = (*BUNDLED_FOLDERS, "identity")
         return [AutoencoderConfig(source=s, subfolder=None if s in ours else self.subfolder) for s in self.autoencoder]
 
-    def settings(self, scenes: List[str]) -> Dict[str, Any]:
+    def settings(self, scenes: List[str], budget: "Budget") -> Dict[str, Any]:
         """All that decides the numbers."""
         import torch
 
@@ -93,9 +93,7 @@ class Consistency:
         return {
             "data": str(self.source),
             "scenes": scenes,
-            "steps": self.steps,
-            "rays_per_scene": self.rays_per_scene,
-            "seed": self.seed,
+            **asdict(budget),
             "scenes_at_once": engine.SCENES_AT_ONCE,
             "features": engine.FEATURES,
             "samples": engine.SAMPLES,

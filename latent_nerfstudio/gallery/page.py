@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from latent_nerfstudio.api.scenes import Scenes
 from latent_nerfstudio.escaping import for_terminal
-from latent_nerfstudio.files.hub import is_hub_id, resolve
+from latent_nerfstudio.files.hub import local
 from latent_nerfstudio.files.replacing import replacing_folder
 from latent_nerfstudio.gallery.strips import check_strip, write_strips
 
@@ -54,9 +54,7 @@ def page(title: str, rows: List[Dict[str, Any]], views: int) -> str:
 
 def bytes_of(scenes: Scenes) -> Dict[str, int]:
     """The bytes of each scene: of its file where it came from one, else of its planes in float32."""
-    path = Path(scenes.source).expanduser()
-    if not path.exists() and is_hub_id(scenes.source):
-        path = Path(resolve(scenes.source, "scenes"))
+    path = local(Path(scenes.source).expanduser(), "scenes")
     files: Dict[str, int] = {}
     if path.suffix == ".zip":
         with zipfile.ZipFile(path) as archive:
