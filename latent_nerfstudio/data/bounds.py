@@ -72,9 +72,8 @@ def camera_focus(camera_to_worlds: Float[np.ndarray, "views 3 4"]) -> Float[np.n
     origins, axes = camera_to_worlds[:, :, 3], camera_to_worlds[:, :, 2]
     across = np.eye(3) - axes[:, :, None] * axes[:, None, :]
     mean = origins.mean(axis=0)
-    # The small multiple of the identity decides where parallel axes do not.
-    system = across.mean(axis=0) + 1e-6 * np.eye(3)
-    return mean + np.linalg.solve(system, np.einsum("vij,vj->i", across, origins - mean) / len(origins))
+    # The shortest solution, which stays with the mean camera where parallel axes do not decide.
+    return mean + np.linalg.lstsq(across.sum(axis=0), np.einsum("vij,vj->i", across, origins - mean), rcond=1e-6)[0]
 
 
 def can_carve(masks: Sequence[Bool[np.ndarray, "_ _"]]) -> bool:
