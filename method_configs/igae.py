@@ -113,6 +113,7 @@ ig_ae = MethodSpecification(
         pipeline=IGAEPipelineConfig(
             joint_training_start=1500,
             whole_pictures_start=6300,
+            separate_decoders=True,
             datamanager=LatentDataManagerConfig(rays_per_batch=4096, images_per_batch=8, scenes_per_batch=8),
             model=LatentModelConfig(
                 nerf=TriplaneModelConfig(

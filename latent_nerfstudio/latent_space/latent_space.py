@@ -6,7 +6,7 @@ over the training latents, so that losses, learning rates and regularisers mean 
 is the papers' tanh(0.02 z), which uses a small part of its range (-1, 1) (IG-AE, `ae/normalizer.py`; 3Da-AE settled on
 the same)."""
 
-from typing import Any, Dict, Literal, Tuple, Union
+from typing import Any, Dict, Literal, Optional, Tuple, Union
 
 import numpy as np
 import torch
@@ -149,14 +149,15 @@ class LatentSpace(nn.Module):
         return self.normalizer(self.autoencoder.encode(images))
 
     def decode(
-        self, latents: Float[Tensor, "n h w channels"], height: int, width: int
+        self, latents: Float[Tensor, "n h w channels"], height: int, width: int, by: Optional[Autoencoder] = None
     ) -> Float[Tensor, "n height width 3"]:
-        """Normalised latents to images around [0, 1], not clamped, cropped to the size of what was encoded."""
+        """Normalised latents to images around [0, 1], not clamped, cropped to the size of what was encoded; maybe by
+        the decoder of another autoencoder."""
         expected = latent_size(height, width, self.downscale_factor)
         if tuple(latents.shape[1:3]) != expected:
             what, got = f"latents of {expected} for an image of {height} x {width}", tuple(latents.shape[1:3])
             raise ValueError(problem("decode", what, got, "pass the size of the image that was encoded"))
-        images = self.autoencoder.decode(self.normalizer.inverse(latents))
+        images = (by or self.autoencoder).decode(self.normalizer.inverse(latents))
         return images if images.shape[1:3] == (height, width) else images[:, :height, :width]
 
     def background_at(self, places: Int[Tensor, "*n 2"], sizes: Int[Tensor, "*n 2"]) -> Float[Tensor, "*n channels"]:

@@ -1,5 +1,6 @@
 """Writes what a model's scenes share as a shared bundle, see `shared_bundle`."""
 
+import copy
 import json
 from pathlib import Path
 from typing import Any, Dict, Tuple
@@ -67,17 +68,16 @@ def settings_of(space: LatentSpace, nerf: TriplaneModel) -> Dict[str, Any]:
 def autoencoder_and_decoder(model: LatentModel) -> Tuple[Autoencoder, Dict[str, Tensor]]:
     """The autoencoder of a model's bundle, and the decoder of rendered latents where it is another one. RGB alignment
     turns a run's decoder towards what scenes can render, and away from what the encoder makes of pictures: so the
-    autoencoder stays as it came, unless it was trained as a whole."""
-    space = model.latent_space
-    if space.is_identity or space.trains_encoder:
-        return space.autoencoder, {}
-    came = model.autoencoder_config.setup()
-    if came.encoder_hash() != space.autoencoder.encoder_hash():
-        return space.autoencoder, {}
-    before = came.decoder_state()
-    decoder = {name: value.detach().cpu() for name, value in space.autoencoder.decoder_state().items()}
-    is_same = all(torch.equal(value, before[name]) for name, value in decoder.items())
-    return came, {} if is_same else decoder
+    autoencoder keeps the decoder of pictures."""
+    ours = model.latent_space.autoencoder
+    others = model.decoder_of_pictures()
+    if others is ours or not (model.picture_decoder or others.encoder_hash() == ours.encoder_hash()):
+        return ours, {}
+    before, after = ({n: v.detach().cpu() for n, v in own.decoder_state().items()} for own in (others, ours))
+    is_same = all(torch.equal(value, before[name]) for name, value in after.items())
+    of_pictures = copy.deepcopy(ours)
+    of_pictures.load_decoder(before)
+    return of_pictures, {} if is_same else after
 
 
 def write_tensors(

@@ -141,13 +141,14 @@ class LatentModel(Model):
         self.bundle_facts: Dict[str, Any] = {} if bundle is None else bundle.facts
         self.metrics = ImageMetrics()
         self._has_rendered = False
+        self.picture_decoder: Optional[Autoencoder] = None
         self._autoencoder_as_it_came: List[Autoencoder] = []  # in a list, which keeps it out of the state dict
         self.renderer = CameraRenderer(self.config, self.latent_space, self.nerf, metadata, self.get_outputs)
         limit = self.renderer.render_height_limit() or MOVING_HEIGHT
         moving = 0 if self.latent_space.is_identity else min(MOVING_HEIGHT, limit)
         self.panel = ScenePanel(self.scene_names, self._initial_scene(), self.field, moving)
         self.register_state_dict_post_hook(_add_notes)
-        for hook in (_check_encoder_hash, _check_enlarge, _take_placements):
+        for hook in (_check_encoder_hash, _check_enlarge, _take_placements, _take_picture_decoder):
             self.register_load_state_dict_pre_hook(hook)
 
     def _build_nerf(self, bundle: Optional[SharedBundle]) -> Model:
@@ -333,18 +334,34 @@ class LatentModel(Model):
 
     @torch.no_grad()
     def reconstruct(self, photo: Float[Tensor, "height width 3"]) -> Float[Tensor, "height width 3"]:
-        """decode(encode(photo)) by the autoencoder as it came: what its latents can show at best. RGB alignment turns
-        the run's own decoder towards rendered latents, so that it would understate the ceiling. Where the encoder is
-        trained as well, the run's autoencoder made the latents."""
+        """decode(encode(photo)) by the decoder of pictures: what latents can show at best."""
         if self.latent_space.is_identity:
             return photo
-        autoencoder = self.latent_space.autoencoder
-        if not self.latent_space.trains_encoder:
-            if not self._autoencoder_as_it_came:
-                self._autoencoder_as_it_came.append(self.autoencoder_config.setup().to(self.device))
-            autoencoder = self._autoencoder_as_it_came[0]
-        height, width = photo.shape[:2]
-        return autoencoder.decode(autoencoder.encode(photo[None]))[0, :height, :width].clamp(0, 1)
+        return self.decode_encoded(self.latent_space.encode(photo[None]), *photo.shape[:2])[0].clamp(0, 1)
+
+    def decode_encoded(
+        self, latents: Float[Tensor, "n h w channels"], height: int, width: int
+    ) -> Float[Tensor, "n {height} {width} 3"]:
+        """Pictures around [0, 1] of normalised latents of pictures, by the decoder of these."""
+        decoder = self.decoder_of_pictures()
+        decoder.enlarge = self.latent_space.autoencoder.enlarge
+        return self.latent_space.decode(latents, height, width, by=decoder)
+
+    def decoder_of_pictures(self) -> Autoencoder:
+        """What decodes latents of pictures. RGB alignment turns the run's own decoder towards renders, so that it would
+        understate what latents can show: then it is that of the autoencoder as it came. Where the encoder is trained,
+        it is the run's own, or the separate one."""
+        if self.picture_decoder is not None:
+            return self.picture_decoder
+        if self.latent_space.is_identity or self.latent_space.trains_encoder:
+            return self.latent_space.autoencoder
+        if not self._autoencoder_as_it_came:
+            self._autoencoder_as_it_came.append(self.autoencoder_config.setup().to(self.device))
+        return self._autoencoder_as_it_came[0]
+
+    def separate_decoders(self) -> None:
+        """Gives latents of pictures a decoder of their own, at first that of the autoencoder as it came."""
+        self.picture_decoder = self.autoencoder_config.setup().decoding_copy().to(self.device)
 
     def scene_bytes(self) -> int:
         """Bytes that one more scene takes, in float32: of NeRFs that share nothing among scenes, all."""
@@ -418,6 +435,12 @@ def _add_notes(model: Any, state_dict: Dict[str, Any], prefix: str, local_metada
     if not space.trains_encoder:
         digest = bytes.fromhex(space.autoencoder.encoder_hash())
         state_dict[f"{prefix}{ENCODER_HASH}"] = torch.tensor(list(digest), dtype=torch.uint8)
+
+
+def _take_picture_decoder(model: Any, state_dict: Dict[str, Any], prefix: str, *_: Any) -> None:
+    """Makes room for the decoder of pictures of a checkpoint that has one."""
+    if model.picture_decoder is None and any(name.startswith(f"{prefix}picture_decoder.") for name in state_dict):
+        model.separate_decoders()
 
 
 def _check_encoder_hash(model: Any, state_dict: Dict[str, Any], prefix: str, *_: Any) -> None:

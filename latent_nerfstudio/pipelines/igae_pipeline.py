@@ -3,7 +3,7 @@
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Type
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Type
 
 import torch
 import tyro
@@ -51,6 +51,9 @@ class IGAEPipelineConfig(LatentPipelineConfig):
     rgb_loss_trains_encoder: bool = False
     """Whether L_RGB trains the encoder as well, as if a render were its latents and an error that is not its doing: it
     codes what shows against what scenes do not render. L_latent alone has it drop both."""
+    separate_decoders: bool = False
+    """Whether L_ae trains a decoder of its own, and L_RGB that of renders alone: they differ, and one decoder for both
+    is worse for both."""
     update_scenes: bool = True
     """Whether joint training trains the scenes at all; the published code does not, by a stepping defect."""
     autoencoder_loss_weight: float = 0.5
@@ -81,6 +84,8 @@ class IGAEPipeline(LatentPipeline):
         check_stages(config)
         super().__init__(config, *args, **kwargs)
         self.space.train_encoder()
+        if config.separate_decoders and not self.space.is_identity:
+            self.model.separate_decoders()
         self.loaded_step = -1
         self.loaded_background: Optional[Tensor] = None
         self.real_images: Optional[RealImages] = None
@@ -154,9 +159,11 @@ class IGAEPipeline(LatentPipeline):
             self.space.background.copy_(background)
 
     def get_param_groups(self) -> Dict[str, List[Parameter]]:
-        """The groups of latent-triplane, and `encoder`."""
-        encoder = self.space.autoencoder.encoder_parameters()
-        return {**super().get_param_groups(), **({"encoder": encoder} if encoder else {})}
+        """The groups of latent-triplane, and `encoder`; all decoders are in one."""
+        groups, encoder = super().get_param_groups(), self.space.autoencoder.encoder_parameters()
+        if self.model.picture_decoder is not None:
+            groups["decoder"] = [*groups["decoder"], *self.model.picture_decoder.decoder_parameters()]
+        return {**groups, **({"encoder": encoder} if encoder else {})}
 
     def stage_losses(self, stage: str, step: int) -> Losses:
         """Latent supervision in the warm-up, then everything at once."""
@@ -212,7 +219,7 @@ class IGAEPipeline(LatentPipeline):
         if config.rgb_loss_trains_encoder:
             seen = followed(seen, encoded)
         kept = slice(None) if mask is None else mask_of_latent(mask[..., 0], self.space.downscale_factor)
-        render, reconstruction = self.decode(torch.cat([seen, self.with_noise(encoded)]), *image.shape[1:3]).chunk(2)
+        render, reconstruction = self.decode_both(seen, self.with_noise(encoded), *image.shape[1:3])
         stop, scale_free = config.stop_gradient, config.scale_free_latent_loss
         errors = {
             "latent_loss": latent_loss(encoded[kept], rendered[kept], stop, scale_free),
@@ -221,12 +228,27 @@ class IGAEPipeline(LatentPipeline):
         }
         return {**errors, **({} if real is None else self.real_errors(real))}
 
+    def decode_both(
+        self, rendered: Float[Tensor, "n h w channels"], encoded: Float[Tensor, "n h w channels"], *size: int
+    ) -> Sequence[Float[Tensor, "n height width 3"]]:
+        """Pictures of rendered latents, and of those of pictures; at once where one decoder makes both."""
+        if self.model.picture_decoder is None:
+            return self.decode(torch.cat([rendered, encoded]), *size).chunk(2)
+        return self.decode(rendered, *size), self.decode_encoded(encoded, *size)
+
+    def decode_encoded(
+        self, latents: Float[Tensor, "n h w channels"], height: int, width: int
+    ) -> Float[Tensor, "n {height} {width} 3"]:
+        """Pictures of latents of pictures, with the arithmetic of the config."""
+        with self.autocast():
+            return self.model.decode_encoded(latents, height, width).float()
+
     def real_errors(self, image: Float[Tensor, "n height width 3"]) -> Dict[str, Tensor]:
         """L_ae of real images as they are, without weights."""
         with self.space.autoencoder.as_they_are():
             with self.autocast():
                 encoded = self.space.encode(image)
-            decoded = self.decode(self.with_noise(encoded), *image.shape[1:3])
+            decoded = self.decode_encoded(self.with_noise(encoded), *image.shape[1:3])
         errors = {"real_loss": masked_mse(decoded, image)}
         if self.lpips is not None:
             errors["real_lpips"] = self.lpips(decoded, image)

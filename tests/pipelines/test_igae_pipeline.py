@@ -7,10 +7,13 @@ from PIL import Image
 from scene_folders import write_masks
 from tiny import SHARED, fit, gradients, joint_pipeline_of, pipeline_of, small_nerf, write_ball
 
+from latent_nerfstudio import load_bundle
 from latent_nerfstudio.data import latent_datamanager
 from latent_nerfstudio.fields.planes import total_variation
+from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.latent_space.resolution import mask_of_latent
+from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 from latent_nerfstudio.pipelines.igae_pipeline import REFRESH_MOMENTUM, REFRESH_STEPS
 from latent_nerfstudio.pipelines.joint_losses import latent_variation, without_scale
 
@@ -207,6 +210,42 @@ def test_an_rgb_loss_that_trains_the_encoder_as_well(balls, kl):
     pipeline.get_train_loss_dict(START)[1]["rgb_loss"].backward()
     for parameter, gradient in zip(pipeline.space.autoencoder.encoder_parameters(), wanted, strict=True):
         torch.testing.assert_close(parameter.grad, gradient, atol=1e-6, rtol=1e-3)
+
+
+def test_renders_and_pictures_have_decoders_of_their_own(balls, kl, photos):
+    """Which learn apart, begin alike, and are both in a checkpoint, whoever opens it, and in a bundle."""
+    real = {"real_images": photos, "real_loss_weight": 1.0}
+    one, pipeline = (joint_pipeline_of(balls, kl, separate_decoders=flag, **real) for flag in (False, True))
+    expected, losses = one.eval().get_train_loss_dict(START)[1], pipeline.eval().get_train_loss_dict(START)[1]
+    for name, loss in losses.items():
+        torch.testing.assert_close(loss, expected[name], msg=name)
+    decoders = [one.decoder_parameters() for one in (pipeline.space.autoencoder, pipeline.model.picture_decoder)]
+    for name, of_renders, of_pictures in [("rgb", 1, 0), ("autoencoder", 0, 1), ("real", 0, 1), ("latent", 0, 0)]:
+        pipeline.zero_grad()
+        losses[f"{name}_loss"].backward(retain_graph=True)
+        assert [any(gradients(*own)) for own in decoders] == [of_renders, of_pictures], name
+    before = snapshot(pipeline)
+    fit(pipeline, [START])
+    assert not moved(pipeline, before)[1]
+    other = joint_pipeline_of(balls, kl)
+    other.load_state_dict(pipeline.state_dict())
+    assert not moved(other, snapshot(pipeline))[0]
+    with pytest.raises(ValueError, match="checkpoint: expected the weights of this model"):
+        pipeline.load_state_dict(one.state_dict())
+
+
+def test_a_bundle_with_both_decoders(balls, kl, tmp_path):
+    pipeline = joint_pipeline_of(balls, kl, separate_decoders=True)
+    fit(pipeline, [START])
+    photo = as_float(pipeline.datamanager.cached_train[0]["image"])
+    latents = pipeline.space.encode(photo[None])
+    write_shared_bundle(tmp_path, pipeline.model, START, {})
+    bundle = load_bundle(tmp_path)
+    both = AutoencoderConfig(source=str(tmp_path)).setup()
+    raw = pipeline.space.normalizer.inverse(latents)
+    torch.testing.assert_close(both.decode(raw)[0].clamp(0, 1), pipeline.model.reconstruct(photo))
+    render = pipeline.space.decode(latents, 32, 32).clamp(0, 1)
+    torch.testing.assert_close(bundle.decode(raw.movedim(-1, 1)), render)
 
 
 def test_real_images_are_not_enlarged_with_the_scenes_pictures(balls, kl, photos):
