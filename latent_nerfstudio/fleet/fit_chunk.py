@@ -28,10 +28,9 @@ from latent_nerfstudio.fleet.examine import SceneFacts, examine, unreadable_scen
 from latent_nerfstudio.fleet.plan import DOUBT, SOURCE, row_of, survey
 from latent_nerfstudio.fleet.settings import EVAL_INTERVAL, ChunkJob, Inventory
 from latent_nerfstudio.fleet.status import SceneStatus
-from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
 from latent_nerfstudio.pipelines.finite import check_finite
-from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, LatentPipelineConfig
+from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
 from latent_nerfstudio.scene_files.model_scenes import ENLARGED, scene_files_of
 from latent_nerfstudio.scene_files.scene_file import write_scene_file
 from latent_nerfstudio.scene_files.views import CAMERAS, middle_cameras
@@ -158,26 +157,24 @@ def train(inventory: Inventory, bundle: SharedBundle, chunk: Chunk, on_progress:
 
 def chunk_config(inventory: Inventory, bundle: SharedBundle, names: Sequence[str], folder: Path) -> LatentTrainerConfig:
     """The method's config for a chunk: every step sees all of its scenes, each with as many rays whatever its size."""
-    config = copy.deepcopy(inventory.method)
+    config: Any = copy.deepcopy(inventory.method)
     config._target = ChunkTrainer
     config.output_dir, config.experiment_name, config.timestamp = folder, "chunk", "now"
     config.max_num_iterations = max(1, inventory.steps)
     config.steps_per_save = config.steps_per_eval_image = NEVER
     config.steps_per_eval_batch = config.steps_per_eval_all_images = NEVER
     config.contact_sheet, config.write_bundle, config.steps_per_pictures = False, False, None
-    config.vis = "none"  # type: ignore[assignment]  # neither a viewer nor a logger, for which Nerfstudio has no word
+    config.vis = "none"  # neither a viewer nor a logger, for which Nerfstudio has no word
     config.machine.seed = inventory.seed
     config.machine.device_type = inventory.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    pipeline, manager, model = config.pipeline, config.pipeline.datamanager, config.pipeline.model
-    assert isinstance(pipeline, LatentPipelineConfig) and isinstance(manager, LatentDataManagerConfig)
-    assert isinstance(model, LatentModelConfig)
+    pipeline = config.pipeline
     # What is shared is frozen, the decoder as well.
     pipeline.train_decoder, pipeline.train_base_planes, pipeline.train_mlp = False, False, False
     steps, start = inventory.steps, inventory.rgb_alignment_start
     pipeline.rgb_alignment_start = start
     pipeline.whole_pictures_start = None if start is None else steps - round(WHOLE_SHARE * (steps - start))
-    set_data(manager, inventory, bundle, names)
-    model.shared_bundle, model.autoencoder.enlarge = inventory.bundle, inventory.enlarge
+    set_data(pipeline.datamanager, inventory, bundle, names)
+    pipeline.model.shared_bundle, pipeline.model.autoencoder.enlarge = inventory.bundle, inventory.enlarge
     return config
 
 

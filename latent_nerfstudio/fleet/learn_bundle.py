@@ -15,7 +15,6 @@ from typing import Any, Dict, Sequence, Tuple
 
 import numpy as np
 
-from latent_nerfstudio.data.latent_datamanager import LatentDataManagerConfig
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
 from latent_nerfstudio.data.sources import sources_hash
 from latent_nerfstudio.engine.trainer import LatentTrainer, LatentTrainerConfig, begin_afresh
@@ -29,10 +28,7 @@ from latent_nerfstudio.fleet.plan import find_names
 from latent_nerfstudio.fleet.request import BundleRequest, FitRequest
 from latent_nerfstudio.fleet.settings import EVAL_INTERVAL, enlarge_of, hash_for, keep_settings, kept_settings, resolved
 from latent_nerfstudio.models.bundle_folder import AUTOENCODER, FOLDER
-from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
-from latent_nerfstudio.pipelines.igae_pipeline import IGAEPipelineConfig
-from latent_nerfstudio.pipelines.latent_pipeline import LatentPipelineConfig
 
 WARM_UP_SHARE, WHOLE_SHARE = 0.2, 0.05
 """Shares of the steps of joint training that are warm-up, the first, and that see whole pictures, the last."""
@@ -111,9 +107,8 @@ def learn_bundle(
 def joint_config(job: BundleJob) -> LatentTrainerConfig:
     """The run of `ig-ae`: its scenes share nothing with the general bundle but the autoencoder."""
     config = run_config(job, job.joint_method, "joint", job.steps)
-    pipeline, model = config.pipeline, config.pipeline.model
-    assert isinstance(pipeline, IGAEPipelineConfig) and isinstance(model, LatentModelConfig)
-    model.autoencoder.source = str(job.general.folder / AUTOENCODER)
+    pipeline = config.pipeline
+    pipeline.model.autoencoder.source = str(job.general.folder / AUTOENCODER)
     pipeline.joint_training_start = round(WARM_UP_SHARE * job.steps)
     pipeline.whole_pictures_start = round((1 - WHOLE_SHARE) * job.steps)
     pipeline.real_images = job.photos
@@ -123,23 +118,21 @@ def joint_config(job: BundleJob) -> LatentTrainerConfig:
 def decoder_config(job: BundleJob, joint: Path) -> LatentTrainerConfig:
     """The run of `latent-triplane` against the joint training's bundle, which learns the decoder and nothing else."""
     config = run_config(job, job.fit_method, "decoder", job.decoder_steps)
-    pipeline, model = config.pipeline, config.pipeline.model
-    assert isinstance(pipeline, LatentPipelineConfig) and isinstance(model, LatentModelConfig)
-    model.shared_bundle = str(joint)
+    pipeline = config.pipeline
+    pipeline.model.shared_bundle = str(joint)
     pipeline.align_scenes = False
     pipeline.rgb_alignment_start = round(FITTING_SHARE * job.decoder_steps)
     pipeline.whole_pictures_start = round((1 - WHOLE_SHARE) * job.decoder_steps)
     return config
 
 
-def run_config(job: BundleJob, method: LatentTrainerConfig, name: str, steps: int) -> LatentTrainerConfig:
+def run_config(job: BundleJob, method: LatentTrainerConfig, name: str, steps: int) -> Any:
     """A method's config with the job's scenes, in a folder of the job's; it goes on from what is there."""
-    config = copy.deepcopy(method)
+    config: Any = copy.deepcopy(method)
     config.output_dir, config.experiment_name, config.timestamp = job.output / "runs", name, "latest"
     config.max_num_iterations, config.vis, config.machine.seed = steps, "tensorboard", job.seed
     config.steps_per_save, config.write_bundle = 500, True
     manager = config.pipeline.datamanager
-    assert isinstance(manager, LatentDataManagerConfig)
     manager.data, manager.latent_cache = None, job.latent_cache
     manager.dataparser = ScenesDataParserConfig(data=job.data, scenes=job.train)
     manager.scenes_per_batch = manager.images_per_batch = job.scenes_per_batch
