@@ -60,9 +60,9 @@ class Consistency:
             raise ValueError(problem("autoencoder", "at least one", "none", "name bundled, for instance"))
         if not self.source.exists():
             raise FileNotFoundError(problem(self.source, "a data folder", "nothing there", "check SOURCE"))
-        from latent_nerfstudio.cli.report import print_table
         from latent_nerfstudio.engine.consistency import Budget, check_scenes, measure_consistency
         from latent_nerfstudio.files.replacing import write_text
+        from latent_nerfstudio.reports.report import print_table
 
         configs = self.autoencoders()
         factors = [config.setup().downscale_factor for config in configs]  # loads each, so that none fails later

@@ -1,22 +1,15 @@
 """`lns report` and `lns contact-sheet`: what runs reached and what they took, side by side, and what they show."""
 
-import json
 import shlex
-from dataclasses import asdict, dataclass
-from datetime import date
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, List, Optional, Sequence, Tuple
+from typing import Annotated, Optional, Tuple
 
 import tyro
 
-from latent_nerfstudio import __version__
 from latent_nerfstudio.cli.words import RunFolder
 from latent_nerfstudio.errors import check_least, problem
-from latent_nerfstudio.escaping import for_markdown, for_markup, for_terminal, markdown_table
 from latent_nerfstudio.files.places import check_file
-
-if TYPE_CHECKING:
-    from latent_nerfstudio.reports.run_report import RunReport
 
 
 @dataclass
@@ -45,6 +38,7 @@ class Report:
             if given and len(given) != len(self.source):
                 expected, do = f"one for each of {len(self.source)} runs", "name them in the order of the runs, or none"
                 raise ValueError(problem(name, expected, len(given), do))
+        from latent_nerfstudio.reports.report import closing_lines, print_report, read_report, write_report
         from latent_nerfstudio.reports.run_report import name_apart
 
         reports = [read_report(path, self.eval[i] if self.eval else None) for i, path in enumerate(self.source)]
@@ -86,119 +80,3 @@ class ContactSheet:
         pipeline = load_pipeline(self.source)
         path.parent.mkdir(parents=True, exist_ok=True)
         print(f"Contact sheet: {write_contact_sheet(pipeline, path, self.max_scenes)}")
-
-
-def read_report(path: Path, evaluation: Optional[Path]) -> "RunReport":
-    """The report of a run, by an evaluation or evaluated now, or of a folder of `lns fit-scenes`."""
-    from latent_nerfstudio.engine.runs import load_pipeline, open_run
-    from latent_nerfstudio.engine.summary import read_results
-    from latent_nerfstudio.fleet.status import FILE
-    from latent_nerfstudio.reports.run_report import inventory_report, run_report
-
-    if (path / FILE).is_file():
-        return inventory_report(path)
-    if evaluation is None:
-        return run_report(open_run(path), load_pipeline(path).get_average_eval_image_metrics())
-    return run_report(open_run(path), read_results(evaluation))
-
-
-def print_report(reports: Sequence["RunReport"]) -> None:
-    """Prints the table of scenes, the costs of several scenes, and a line a run and a pair of runs."""
-    from rich.console import Console
-
-    from latent_nerfstudio.reports.run_report import comparisons, cost_table, quality_table, summary_line
-
-    print_table("Held-out views", *quality_table(reports, "\n"), has_mean=True)
-    head, costs = cost_table(reports)
-    if costs:
-        print_table("Costs", [title.replace(", ", "\n") for title in head], costs)
-    for line in [*map(summary_line, reports), *comparisons(reports)]:
-        Console().print(for_markup(line), highlight=False, soft_wrap=True)
-
-
-def print_table(title: str, head: List[str], rows: List[List[str]], has_mean: bool = False) -> None:
-    """Prints a table as wide as it is."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title)
-    for index, name in enumerate(head):
-        table.add_column("\n".join(map(for_markup, name.split("\n"))), justify="right" if index else "left")
-    for index, row in enumerate(rows):
-        table.add_row(*map(for_markup, row), end_section=has_mean and index == len(rows) - 2)
-    Console(width=Console(width=10_000).measure(table).maximum).print(table)
-
-
-def about(reports: Sequence["RunReport"], command: str) -> List[str]:
-    """When, by what and of what a report was made."""
-    places = dict.fromkeys(report.data for report in reports if report.data)
-    return [f"{date.today()}, latent-nerfstudio {__version__}", *(f"Data: {place}" for place in places), command]
-
-
-def title_of(reports: Sequence["RunReport"]) -> str:
-    return "Report of " + " beside ".join(report.name for report in reports)
-
-
-def markdown(reports: Sequence["RunReport"], command: str) -> str:
-    """What `print_report` prints as Markdown."""
-    from latent_nerfstudio.reports.run_report import comparisons, cost_table, quality_table, summary_line
-
-    lines = [f"# {for_markdown(title_of(reports))}", ""]
-    lines += [f"- {for_markdown(line)}" for line in about(reports, command)]
-    lines += ["", *markdown_table(*quality_table(reports))]
-    head, costs = cost_table(reports)
-    lines += ["", *markdown_table(head, costs)] if costs else []
-    told = [f"- {for_markdown(line)}" for line in [*map(summary_line, reports), *comparisons(reports)]]
-    return "\n".join([*lines, "", *told, ""])
-
-
-def write_report(path: Path, reports: Sequence["RunReport"], command: str, videos: Sequence[Path] = ()) -> None:
-    """Writes Markdown, and beside it numbers, figures and the page."""
-    from latent_nerfstudio.files.replacing import write_text
-
-    content = {"runs": [asdict(report) for report in reports]}
-    write_text(path, markdown(reports, command))
-    write_text(path.with_suffix(".json"), json.dumps(content, indent=2))
-    figures = draw_figures(path, reports)
-    sheets = [report.contact_sheet for report in reports if report.contact_sheet.is_file()]
-    shown = [video for video in videos if video.is_file() and video.suffix.lower() in (".mp4", ".gif")]
-    write_text(path.with_suffix(".html"), html(reports, command, [*figures, *sheets], shown))
-
-
-def draw_figures(path: Path, reports: Sequence["RunReport"]) -> List[Path]:
-    """PSNR over seconds where runs were measured while training, and costs of several over the number of scenes."""
-    from latent_nerfstudio.reports.figures import plot_costs, plot_quality, quality_curves
-
-    quality, cost = (path.with_name(f"{path.stem}_{name}.png") for name in ("quality", "costs"))
-    drawn = []
-    if curves := quality_curves(reports):
-        plot_quality(curves, quality)
-        drawn.append(quality)
-    costs = {report.name: report.costs for report in reports if report.costs is not None}
-    if len(costs) > 1:
-        plot_costs(costs, cost)
-        drawn.append(cost)
-    return drawn
-
-
-def html(reports: Sequence["RunReport"], command: str, pictures: Sequence[Path], videos: Sequence[Path] = ()) -> str:
-    from latent_nerfstudio.reports.page import html_list, html_picture, html_table, html_video, page
-    from latent_nerfstudio.reports.run_report import comparisons, cost_table, quality_table, summary_line
-
-    head, costs = cost_table(reports)
-    sections = [
-        ("About", [html_list(about(reports, command))]),
-        ("Held-out views", [html_table(*quality_table(reports)), html_list(list(map(summary_line, reports)))]),
-        ("Costs", [html_table(head, costs), html_list(comparisons(reports))] if costs else []),
-        ("Videos", [(html_picture if v.suffix.lower() == ".gif" else html_video)(v) for v in videos]),
-        ("Pictures", [html_picture(picture) for picture in pictures]),
-    ]
-    return page(title_of(reports), sections)
-
-
-def closing_lines(reports: Sequence["RunReport"], output: Path, videos: Sequence[Path]) -> List[str]:
-    """Where everything lies; what is not there is left out."""
-    places = [place for r in reports for place in (("Config", Path(r.config)), ("Contact sheet", r.contact_sheet))]
-    places += [("Video", video) for video in videos]
-    places += [("Table", output), ("Numbers", output.with_suffix(".json")), ("Page", output.with_suffix(".html"))]
-    return [f"{title + ':':15}{for_terminal(path)}" for title, path in places if path.exists()]
