@@ -40,8 +40,8 @@ class RenderMeshes:
         from latent_nerfstudio.meshes.scene_writer import ViewOptions
 
         check_least(self, views=2, size=8, seed=0, workers=1)
-        options = ViewOptions(self.views, self.size, self.seed, shading=self.shading)
-        jobs = mesh_jobs(find_meshes(self.source), self.output, options, self.up_axis)
+        options = ViewOptions(self.views, self.size, self.seed, self.shading, self.up_axis)
+        jobs = mesh_jobs(find_meshes(self.source), self.output, options)
         check_free([job.folder for job in jobs], self.overwrite)
         broken = make_scenes(jobs, self.workers)
         if len(broken) < len(jobs):

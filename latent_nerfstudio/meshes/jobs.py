@@ -35,7 +35,6 @@ class SceneJob:
     options: ViewOptions
     mesh: Optional[Path] = None
     """The mesh file; None for a generated object."""
-    up_axis: UpAxis = "z"
     kind: str = "car"
     """What to generate, if there is no mesh file: `car`, or a kind of `goods.KINDS`."""
 
@@ -53,16 +52,13 @@ def demo_jobs(out: Path, indices: range, seed: int, views: int, resolution: int,
     return jobs
 
 
-def mesh_jobs(
-    files: dict[str, Path], out: Path, options: ViewOptions, up_axis: Optional[UpAxis] = None
-) -> list[SceneJob]:
-    """The scenes of mesh files (by the names of their scenes), each with its own cameras, whatever else is made.
-
-    Camera seeds come from the seed of the options and the names; `up_axis` None is what is usual for a format."""
+def mesh_jobs(files: dict[str, Path], out: Path, options: ViewOptions) -> list[SceneJob]:
+    """The scenes of mesh files (by the names of their scenes), each with its own cameras, whatever else is made: camera
+    seeds come from the seed of the options and the names."""
     jobs = []
     for name, path in files.items():
-        own = replace(options, seed=scene_seed(options.seed, zlib.crc32(name.encode())))
-        jobs.append(SceneJob(out / name, own, mesh=path, up_axis=up_axis or usual_up_axis(path)))
+        seed, up_axis = scene_seed(options.seed, zlib.crc32(name.encode())), options.up_axis or usual_up_axis(path)
+        jobs.append(SceneJob(out / name, replace(options, seed=seed, up_axis=up_axis), mesh=path))
     return jobs
 
 
@@ -120,7 +116,7 @@ def failure_of(job: SceneJob, on_view: Callable[[], object] = lambda: None) -> s
             surface = load_surface(job.mesh)
         else:
             surface = surface_of(car(seed)) if job.kind == "car" else thing(seed)
-        write_scene(surface, job.folder, job.options, on_view, job.up_axis)
+        write_scene(surface, job.folder, job.options, on_view)
     except (ValueError, FileNotFoundError, MemoryError) as error:
         text = str(error) or type(error).__name__
         return text if text.startswith(str(job.mesh)) else f"{job.mesh}: {text}"

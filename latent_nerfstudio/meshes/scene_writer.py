@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
 
 import numpy as np
 
@@ -32,14 +33,12 @@ class ViewOptions:
     seed: int
     """Of the camera positions."""
     shading: Shading = "smooth"
+    up_axis: Optional[UpAxis] = None
+    """Of the surface; None for z, and for mesh files what is usual for their format."""
 
 
 def write_scene(
-    surface: Surface,
-    folder: Path,
-    options: ViewOptions,
-    on_view: Callable[[], object] = lambda: None,
-    up_axis: UpAxis = "z",
+    surface: Surface, folder: Path, options: ViewOptions, on_view: Callable[[], object] = lambda: None
 ) -> None:
     """Renders a surface and writes `folder/transforms.json` and `folder/images/*.png`; replaces an older scene whole.
 
@@ -47,6 +46,7 @@ def write_scene(
     cuts it off. The file says how, as `ns-process-data` says it: a point x of the mesh is at applied_scale *
     applied_transform [x, 1] in the scene. `on_view` is called after each view."""
     camera = PinholeCamera.square(options.resolution, FOCAL_PER_WIDTH)
+    up_axis = options.up_axis or "z"
     turn, shift, size = unit_box_map(surface.triangles, up_axis)
     placed = surface.normalized(up_axis)
     radius = framing_radius(placed.triangles.reshape(-1, 3), options.views, options.seed)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,9 +39,9 @@ def test_meshes_are_found_below_and_other_files_are_not(tmp_path):
 
 def test_up_axis_follows_the_format_unless_told():
     files = {suffix: Path(f"mesh.{suffix}") for suffix in ("glb", "gltf", "obj", "ply", "stl", "off")}
-    usual = {job.folder.name: job.up_axis for job in mesh_jobs(files, Path("out"), OPTIONS)}
+    usual = {job.folder.name: job.options.up_axis for job in mesh_jobs(files, Path("out"), OPTIONS)}
     assert usual == {"glb": "y", "gltf": "y", "obj": "y", "ply": "z", "stl": "z", "off": "z"}
-    assert {job.up_axis for job in mesh_jobs(files, Path("out"), OPTIONS, "z")} == {"z"}
+    assert {job.options.up_axis for job in mesh_jobs(files, Path("out"), replace(OPTIONS, up_axis="z"))} == {"z"}
 
 
 def test_each_scene_has_its_own_cameras_whatever_else_is_made():
