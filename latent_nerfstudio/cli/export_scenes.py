@@ -149,6 +149,8 @@ def scene_facts(run: "Run", model: "LatentModel", names: Sequence[str]) -> Dict[
 
 def view_facts(run: "Run", boxes: Dict[str, "Tensor"]) -> Dict[str, Dict[str, Any]]:
     """The facts `views` and `cameras` of a run's scenes; none where its data are gone or of another dataparser."""
+    import numpy as np
+
     from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, place_scene, read_scenes
     from latent_nerfstudio.scene_files.views import CAMERAS, middle_cameras
 
@@ -163,6 +165,6 @@ def view_facts(run: "Run", boxes: Dict[str, "Tensor"]) -> Dict[str, Dict[str, An
     facts: Dict[str, Dict[str, Any]] = {}
     for own in (scene.frames for scene in placed):
         positions, box = own.camera_to_worlds[:, :, 3], boxes[own.name].double().numpy()
-        cameras = middle_cameras(own.heights, own.widths, own.fx, own.fy, positions, box)
+        cameras = middle_cameras(np.stack([own.heights, own.widths, own.fx, own.fy], axis=1), positions, box)
         facts[own.name] = {"views": len(own), CAMERAS: asdict(cameras)}
     return facts

@@ -84,10 +84,7 @@ def can_carve(masks: Sequence[Bool[np.ndarray, "_ _"]]) -> bool:
 def silhouette_bounds(
     masks: Sequence[Bool[np.ndarray, "_ _"]],
     camera_to_worlds: Float[np.ndarray, "views 3 4"],
-    fx: Float[np.ndarray, " views"],
-    fy: Float[np.ndarray, " views"],
-    cx: Float[np.ndarray, " views"],
-    cy: Float[np.ndarray, " views"],
+    intrinsics: Float[np.ndarray, "views 4"],
 ) -> Optional[Float[np.ndarray, "2 3"]]:
     """A box around everything that the silhouettes allow to exist (the visual hull), with a margin of a cell; None
     where they contradict each other, so that no point is in all of them.
@@ -97,11 +94,10 @@ def silhouette_bounds(
     Outside the image, only a silhouette that stays off the image's border judges it, and a quarter of the views has to
     judge a cell that stays: else close-ups would keep the space that none of them shows.
 
-    Masks are true where the scene is, one a view, of any size; poses are OpenGL's; intrinsics are in their pixels."""
-    views = [
-        _silhouette_view(mask, pose, tuple(intrinsics))
-        for mask, pose, intrinsics in zip(masks, camera_to_worlds, np.stack([fx, fy, cx, cy], axis=1), strict=True)
-    ]
+    Masks are true where the scene is, one a view, of any size; poses are OpenGL's; intrinsics are fx, fy, cx, cy in
+    pixels of the masks."""
+    shots = zip(masks, camera_to_worlds, intrinsics, strict=True)
+    views = [_silhouette_view(mask, pose, tuple(lens)) for mask, pose, lens in shots]
     focus = camera_focus(camera_to_worlds)
     reach = np.linalg.norm(camera_to_worlds[:, :, 3] - focus, axis=1).max()
     box: Optional[np.ndarray] = np.stack([focus - reach, focus + reach])

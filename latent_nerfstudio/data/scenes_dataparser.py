@@ -311,8 +311,8 @@ def _hull_box(scene: SceneFrames, views: int) -> Optional[Float[np.ndarray, "2 3
     masks = {index: mask for index, mask in read if mask is not None and mask.any()}
     if not bounds.can_carve(list(masks.values())):
         return None
-    cameras = (getattr(scene, name)[list(masks)] for name in ("camera_to_worlds", "fx", "fy", "cx", "cy"))
-    box = bounds.silhouette_bounds(list(masks.values()), *cameras)
+    intrinsics = np.stack([scene.fx, scene.fy, scene.cx, scene.cy], axis=1)
+    box = bounds.silhouette_bounds(list(masks.values()), scene.camera_to_worlds[list(masks)], intrinsics[list(masks)])
     if box is None:
         text = f"no point is inside the silhouettes of all views of scene '{scene.name}'; if its poses are not "
         warn(f"{text}camera-to-world matrices with x right, y up and z backwards (OpenGL), convert them")

@@ -262,12 +262,13 @@ def fit_facts(inventory: Inventory, pipeline: LatentPipeline, index: int) -> Dic
     cameras = pipeline.datamanager.train_dataset.cameras
     views = views_of(cameras, index)
     own, box = cameras[torch.tensor(views)].to("cpu"), pipeline.latent_model.box_of(index)
-    numbers = (own.height, own.width, own.fx, own.fy, own.camera_to_worlds[:, :, 3], box)
+    lenses = torch.cat([own.height, own.width, own.fx, own.fy], dim=1)
+    middle = middle_cameras(lenses.numpy(), own.camera_to_worlds[:, :, 3].numpy(), box.numpy())
     return {
         "steps": inventory.steps,
         **({} if inventory.enlarge == 1 else {ENLARGED: inventory.enlarge}),
         "views": len(views),
         "settings": inventory.fingerprint(),
         "version": __version__,
-        CAMERAS: asdict(middle_cameras(*(value.numpy() for value in numbers))),
+        CAMERAS: asdict(middle),
     }

@@ -43,17 +43,12 @@ class SceneCameras:
 
 
 def middle_cameras(
-    heights: np.ndarray,
-    widths: np.ndarray,
-    fx: np.ndarray,
-    fy: np.ndarray,
-    positions: Float[np.ndarray, "views 3"],
-    box: Float[np.ndarray, "2 3"],
+    lenses: Float[np.ndarray, "views 4"], positions: Float[np.ndarray, "views 3"], box: Float[np.ndarray, "2 3"]
 ) -> SceneCameras:
-    """The middle ones of a scene's cameras: medians over its views."""
+    """The middle ones of a scene's cameras, by height, width, fx and fy of each: medians over its views."""
+    height, width, fx, fy = np.median(lenses, axis=0).tolist()
     distances = np.linalg.norm(positions - box.mean(axis=0), axis=1)
-    height, width, *rest = (float(np.median(values)) for values in (heights, widths, fx, fy, distances))
-    return SceneCameras(round(height), round(width), *rest)
+    return SceneCameras(round(height), round(width), fx, fy, float(np.median(distances)))
 
 
 def usual_cameras(bundle: SharedBundle, scale: float = 1.0) -> SceneCameras:

@@ -17,7 +17,7 @@ from latent_nerfstudio.data.bounds import (
 
 def carve(masks, poses, focal=131.25, centre=(64.0, 64.0)):
     """The box of masks that cameras of one lens took."""
-    return silhouette_bounds(masks, poses[:, :3], *(np.full(len(poses), x) for x in (focal, focal, *centre)))
+    return silhouette_bounds(masks, poses[:, :3], np.tile([focal, focal, *centre], (len(poses), 1)))
 
 
 def carve_ball(poses, size=128):

@@ -34,7 +34,7 @@ def bundle(tmp_path_factory, model):
 def test_cameras_of_a_scene(tmp_path):
     write_ball(tmp_path / "ball", width=36, height=20)
     (own,) = read_scenes(tmp_path / "ball")
-    numbers = (own.heights, own.widths, own.fx, own.fy, own.camera_to_worlds[:, :, 3])
+    numbers = np.stack([own.heights, own.widths, own.fx, own.fy], axis=1), own.camera_to_worlds[:, :, 3]
     cameras = middle_cameras(*numbers, np.zeros((2, 3)))
     assert (cameras.height, cameras.width, cameras.fx, cameras.fy) == (20, 36, 20.0, 20.0)
     assert cameras.radius == pytest.approx(2.5)
