@@ -4,12 +4,8 @@ import os
 import sys
 from pathlib import Path
 
-import nbformat
 import pytest
 from shell_lines import ROOT
-
-sys.path.insert(0, str(ROOT / "scripts"))
-import run_notebook
 
 NOTEBOOK = ROOT / "docs" / "notebooks" / "first_scene.ipynb"
 
@@ -17,7 +13,22 @@ SMALL = {"--views 20": "--views 4 --size 32", "--steps 150": "--steps 5", "views
 """What is made small."""
 
 
-def test_the_notebook_runs(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def run_notebook():
+    """The script that runs notebooks, without the grammar of addresses that jsonschema would read for seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "scripts")
+        patch.setitem(sys.modules, "rfc3987_syntax", None)
+        import run_notebook
+    return run_notebook
+
+
+@pytest.fixture(scope="module")
+def nbformat(run_notebook):
+    return run_notebook.nbformat
+
+
+def test_the_notebook_runs(run_notebook, nbformat, tmp_path, monkeypatch):
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     for words, small in SMALL.items():
         assert any(words in cell.source for cell in notebook.cells)
@@ -32,13 +43,13 @@ def test_the_notebook_runs(tmp_path, monkeypatch):
     assert str(tmp_path) not in nbformat.writes(notebook)
 
 
-def test_the_committed_notebook_shows_what_it_made():
+def test_the_committed_notebook_shows_what_it_made(nbformat):
     cells = nbformat.read(NOTEBOOK, as_version=4).cells
     assert all(cell.outputs for cell in cells if cell.cell_type == "code" and "import" not in cell.source)
     assert sum("image/png" in output.get("data", {}) for cell in cells for output in cell.get("outputs", [])) == 4
 
 
-def test_a_cell_that_fails_is_told(tmp_path):
+def test_a_cell_that_fails_is_told(run_notebook, nbformat, tmp_path):
     from nbclient.exceptions import CellExecutionError
 
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("raise ValueError('no')")])
@@ -46,7 +57,7 @@ def test_a_cell_that_fails_is_told(tmp_path):
         run_notebook.run(notebook, tmp_path)
 
 
-def test_outputs_are_tidied():
+def test_outputs_are_tidied(run_notebook, nbformat):
     stream = nbformat.v4.new_output
     outputs = [stream("stream", name="stdout", text="\x1b[1ma"), stream("stream", name="stderr", text="bar")]
     outputs += [stream("stream", name="stdout", text="b /x/y/c\n")]

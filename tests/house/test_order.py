@@ -3,6 +3,8 @@
 import ast
 from pathlib import Path
 
+import pytest
+
 PACKAGE = Path(__file__).parents[2] / "latent_nerfstudio"
 
 ORDER = (
@@ -43,7 +45,11 @@ def imports_of(path):
     return {name.removeprefix("latent_nerfstudio.") for name in found if name.startswith("latent_nerfstudio.")}
 
 
-GRAPH = {name: imports_of(path) & set(modules()) for name, path in modules().items()}
+@pytest.fixture(scope="module")
+def graph():
+    """The modules of the package that each of them imports."""
+    files = modules()
+    return {name: imports_of(path) & set(files) for name, path in files.items()}
 
 
 def reached(graph):
@@ -71,13 +77,13 @@ def test_circles_are_found():
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}, "e": set()}) == {frozenset("abc")}
 
 
-def test_no_modules_import_each_other():
-    assert circles(GRAPH) == set()
+def test_no_modules_import_each_other(graph):
+    assert circles(graph) == set()
 
 
-def test_imports_run_downwards():
+def test_imports_run_downwards(graph):
     upwards = []
-    for name, targets in GRAPH.items():
+    for name, targets in graph.items():
         for target in targets - {name}:
             own, other = level_of(name), level_of(target)
             same_room = name.partition(".")[0] == target.partition(".")[0]
