@@ -146,8 +146,6 @@ def test_a_camera_path_of_the_viewer(tmp_path):
 @pytest.mark.parametrize(
     ("text", "got"),
     [
-        ("{", "expected JSON"),
-        ("[1]", "expected a JSON object, got list"),
         ('{"camera_path": [' + "0," * 100_000 + "0]}", "expected 100,000 cameras at most, got 100,001"),
         ('{"render_height": 20}', "KeyError: 'render_width'"),
         (PATH.replace("60.0", "NaN"), "NaN or infinity"),

@@ -25,7 +25,6 @@ def folder(taesd, tmp_path):
         ({"num_encoder_blocks": [1, 10**6]}, "num_encoder_blocks: expected a number up to 256, got 1000000"),
         ({"encoder_block_out_channels": [4] * 100}, "length of encoder_block_out_channels: expected"),
         ({"encoder_block_out_channels": [-4, 4]}, "encoder_block_out_channels: expected a number up to 65536, got -4"),
-        ({"scaling_factor": float("inf")}, "NaN or infinity"),
         ({"scaling_factor": "large"}, "scaling_factor: expected a number, got 'large'"),
         ({"encoder_block_out_channels": [60000, 60000]}, "expected 2,147,483,648 numbers at most"),
         ({"encoder_block_out_channels": [4] * 64}, "block_out_channels: expected 11 widths at most, got 64"),
@@ -44,9 +43,6 @@ def test_configs_that_are_none(folder, changes, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "latent_space.json: expected JSON"),
-        ("[" * 100000, "latent_space.json: expected JSON.*got brackets without end"),
-        ("[1]", "latent_space.json: expected a JSON object, got list"),
         ('{"std": "one"}', "latent_space.json, std: expected one positive finite number or 4.*, got 'one'"),
         ('{"mean": NaN}', "latent_space.json: expected JSON with finite numbers"),
     ],

@@ -165,13 +165,11 @@ def test_files_have_the_rights_of_other_files(tmp_path):
     [
         (b"\x89PNG\r\n\x1a\n" + b"\x00" * 40, "expected a scene file, got a header of"),
         ((20).to_bytes(8, "little") + b"{}", "expected a JSON object|expected JSON|another kind"),
-        ((200_000).to_bytes(8, "little") + b"[" * 200_000, "got brackets without end"),
         ((17).to_bytes(8, "little") + b'{"a": {},"a": {}}', "a name that occurs twice"),
         ((2).to_bytes(8, "little") + b"{}", "got a safetensors file of another kind"),
         (raw_file({}, "\ud800"), "expected JSON"),
         (raw_file({}, meta_of(facts=[])), "the entries format, name"),
         (raw_file({}, meta_of(extra=1)), "the entries format, name"),
-        (raw_file({}, json.dumps(meta_of(facts={"x": 0})).replace("0", "1e999")), "NaN or infinity"),
         (raw_file({}, json.dumps(meta_of(facts={"x": 0})).replace("0", "9" * 400)), "whole number of 400 digits"),
         (raw_file({}, meta_of(facts={"x": [{"y": 1e300}]})), r"facts: expected numbers up to 1e\+30, got 1e\+300"),
         (raw_file({}, meta_of(facts={"x": 1e-300})), r"facts: expected numbers up to 1e\+30, got 1e-300"),
