@@ -122,7 +122,7 @@ def test_masks(tmp_path):
     "top",
     [
         {},
-        {"k1": 0.1, "k2": -0.02, "p1": 0.003, "p2": -0.004},
+        {"k1": 0.1, "k2": -0.02, "k3": 0.01, "k4": -0.03, "p1": 0.003, "p2": -0.004},
         {"camera_model": "OPENCV_FISHEYE", "k1": 0.1},
         {"applied_transform": [[0, 1, 0, 2], [1, 0, 0, 3], [0, 0, -1, 4]], "applied_scale": 0.5},
     ],
@@ -166,12 +166,6 @@ def test_agrees_with_nerfstudio_on_blender(tmp_path):
         theirs = BlenderDataParserConfig(data=tmp_path).setup().get_dataparser_outputs(split)
         assert ours.image_filenames == theirs.image_filenames
         assert_same_cameras(ours.cameras, theirs.cameras)
-
-
-def test_default_keeps_the_frame_of_the_files(mixed):
-    outputs = outputs_of(mixed)
-    assert torch.equal(outputs.dataparser_transform, torch.eye(4)[:3]) and outputs.dataparser_scale == 1.0
-    assert outputs.metadata["scene_transforms"].shape == (3, 3, 4) and outputs.metadata["scene_scales"] == [1.0] * 3
 
 
 def test_each_scene_is_placed_for_itself(mixed):

@@ -50,12 +50,12 @@ def test_with_all_rows_each_step_is_that_of_adam_bit_by_bit(shape, kind):
 
 @SHAPES
 def test_each_row_is_stepped_as_if_it_were_alone(shape):
-    """Against one Adam a row, which steps where the row is present."""
+    """Against one Adam a row, which steps where the row is present; rows of one step have made different numbers."""
     together = parameter_of(shape)
     alone = [nn.Parameter(row.detach().clone()[None]) for row in together]
     row_adam, adams = RowAdam([together], lr=0.04), [torch.optim.Adam([p], lr=0.04, eps=EPS) for p in alone]
     for step in range(25):
-        rows = [row for row in range(shape[0]) if (step * 7 + row * row) % 3 == 0]
+        rows = [row for row in range(shape[0]) if step % 5 and step * (row + 1) % 4 < 2]
         gradient = gradient_of(shape, step)
         before = together.detach().clone()
         together.grad = sparse(gradient, rows) if rows else None
@@ -67,20 +67,6 @@ def test_each_row_is_stepped_as_if_it_were_alone(shape):
             else:
                 assert torch.equal(together[row], before[row])
         assert torch.equal(together, torch.cat(alone))
-
-
-def test_the_first_step_of_a_late_row_has_the_size_of_the_rate():
-    """Which that of torch's SparseAdam has not."""
-    moved = {}
-    for kind in (RowAdam, torch.optim.SparseAdam):
-        parameter = nn.Parameter(torch.zeros(2, 3))
-        optimizer = kind([parameter], lr=0.01)
-        for step in range(3000):
-            parameter.grad = sparse(torch.ones(2, 3), [0] if step < 2999 else [1])
-            optimizer.step()
-        moved[kind] = float(parameter.detach()[1].abs().max())
-    assert moved[RowAdam] == pytest.approx(0.01, rel=1e-4)
-    assert moved[torch.optim.SparseAdam] == pytest.approx(3.2 * 0.01, rel=0.05)
 
 
 def test_sparse_and_dense_parameters_share_a_group_and_take_turns():

@@ -10,7 +10,7 @@ from nerfstudio.cameras.cameras import CameraType
 from tiny import write_ball
 
 from latent_nerfstudio.data.layouts import read_scene
-from latent_nerfstudio.data.sources import folder_stamp, lies_within, scene_folder, source_hash, sources_hash
+from latent_nerfstudio.data.sources import folder_stamp, lies_within, source_hash, sources_hash
 from latent_nerfstudio.fleet.examine import check_cameras, placement_in, sees
 
 BOX = np.array([[-0.7] * 3, [0.7] * 3])
@@ -133,8 +133,3 @@ def test_many_scenes_are_others_when_one_picture_is(balls, tmp_path):
     assert sources_hash(tmp_path / "copy", "ab") == before != sources_hash(balls, "ba")
     shutil.copy(tmp_path / "copy/a/images/0002.png", tmp_path / "copy/a/images/0001.png")
     assert sources_hash(tmp_path / "copy", "ab") != before
-
-
-def test_a_folder_of_scenes_and_a_scene_alone(balls):
-    assert scene_folder(balls, "b") == balls / "b"
-    assert scene_folder(balls / "b", "b") == balls / "b"

@@ -44,17 +44,6 @@ def test_outputs_of_a_camera(source, height, width):
     assert torch.equal(model.get_outputs_for_camera(camera)["rgb"], outputs["rgb"])
 
 
-@SOURCES
-def test_outputs_do_not_depend_on_the_chunks(source):
-    model = latent_model_of(source)
-    camera = camera_of(37, 29)
-    whole = model.get_outputs_for_camera(camera)
-    model.config.nerf.eval_num_rays_per_chunk = 7
-    in_chunks = model.get_outputs_for_camera(camera)
-    for name, value in whole.items():
-        torch.testing.assert_close(in_chunks[name], value, atol=1e-4, rtol=1e-4)
-
-
 def test_identity_is_the_nerf_over_the_background():
     model, camera = latent_model_of("identity"), camera_of(9, 7)
     bundle = camera.generate_rays(camera_indices=0)

@@ -152,14 +152,6 @@ def test_stratified_steps_begin_within_the_first():
     assert not torch.allclose(starts[1] / 0.05, (starts[1] / 0.05).round(), atol=1e-3, rtol=0)
 
 
-def test_fields_are_not_asked_about_no_samples():
-    def refuse(starts, ends, rays):
-        raise AssertionError("positions is empty.")
-
-    origins, directions = rays_at()
-    assert len(grid_of(share=-1.0).sampling(origins, directions, refuse, far_plane=9.0).starts) == 0
-
-
 def test_an_alpha_function_is_refused():
     origins, directions = rays_at()
     with pytest.raises(ValueError, match="occupancy grid: expected no alpha_fn without nerfacc's kernels"):

@@ -145,11 +145,7 @@ def test_photos_that_look_away_are_as_none():
     poses = photos.poses.clone()
     poses[:, 1, :, 1:3] *= -1  # turned around
     assert_same(seen(encoder, [photos._replace(poses=poses)]), seen(encoder, [of(photos, [0])]))
-    away = photos._replace(
-        poses=torch.cat(
-            [-photos.poses[..., :1], photos.poses[..., 1:2], -photos.poses[..., 2:3], photos.poses[..., 3:]], dim=-1
-        )
-    )
+    away = photos._replace(poses=photos.poses * torch.tensor([-1, 1, -1, 1]))
     assert all(bool(value.isfinite().all()) for value in seen(encoder, [away]))
 
 
