@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw
 
 from latent_nerfstudio.meshes.car_shape import CarShape
 
 Colour = tuple[int, int, int]
-Points = list[tuple[float, float]]
 
 PIXELS_PER_METRE = 91
 SUPERSAMPLING = 2
@@ -53,26 +53,25 @@ REGIONS = {
 
 
 def swatch_centre(name: str) -> tuple[float, float]:
-    """Atlas pixel in the middle of a swatch."""
     return (SWATCHES.index(name) + 0.5) * SWATCH_PIXELS, SWATCH_ROW + 0.5 * SWATCH_PIXELS
 
 
 class Picture:
     """One picture of the atlas while it is drawn; all coordinates are metres, y up."""
 
-    def __init__(self, region: Region, background: Colour) -> None:
-        self.region = region
-        size = (region.width * SUPERSAMPLING, region.height * SUPERSAMPLING)
+    def __init__(self, region: str, background: Colour) -> None:
+        self.region = REGIONS[region]
+        size = (self.region.width * SUPERSAMPLING, self.region.height * SUPERSAMPLING)
         self.image = Image.new("RGB", size, background)
         self.draw = ImageDraw.Draw(self.image)
 
-    def _pixels(self, points: Points) -> Points:
+    def pixels(self, points: ArrayLike) -> list[float]:
+        """x and y of points in turn."""
         corner = np.array([self.region.left, self.region.top])
-        pixels = (self.region.to_pixels(np.array(points, float)) - corner) * SUPERSAMPLING
-        return [(float(x), float(y)) for x, y in pixels]
+        return ((self.region.to_pixels(np.array(points, float)) - corner) * SUPERSAMPLING).ravel().tolist()
 
-    def polygon(self, points: Points, colour: Colour) -> None:
-        self.draw.polygon(self._pixels(points), fill=colour)
+    def polygon(self, points: ArrayLike, colour: Colour) -> None:
+        self.draw.polygon(self.pixels(points), fill=colour)
 
     def box(self, left: float, bottom: float, right: float, top: float, colour: Colour) -> None:
         self.polygon([(left, bottom), (right, bottom), (right, top), (left, top)], colour)
@@ -81,82 +80,52 @@ class Picture:
         """Fills an ellipse of half width `radius * aspect` and half height `radius`."""
         angle = np.linspace(0.0, 2.0 * np.pi, 48, endpoint=False)
         outline = np.stack([centre[0] + radius * aspect * np.cos(angle), centre[1] + radius * np.sin(angle)], -1)
-        self.polygon([(float(a), float(b)) for a, b in outline], colour)
+        self.polygon(outline, colour)
 
-    def line(self, points: Points, colour: Colour, width: float = 0.022) -> None:
+    def line(self, points: ArrayLike, colour: Colour, width: float = 0.022) -> None:
         """Draws a line of a width in metres."""
         pixels = max(1, round(width * self.region.scale * SUPERSAMPLING))
-        self.draw.line(self._pixels(points), fill=colour, width=pixels, joint="curve")
-
-    def finished(self) -> Image.Image:
-        """The picture at the resolution of the atlas."""
-        return self.image.reduce(SUPERSAMPLING)
-
-
-@dataclass(frozen=True)
-class Livery:
-    """Colours and patterns of one car."""
-
-    body: Colour
-    second: Colour
-    accent: Colour
-    glass: Colour
-    bumper: Colour
-    rim: Colour
-    plate: Colour
-    lamp: Colour
-    patterns: tuple[str, ...]
-    stripe: tuple[float, float]
-    """Offset and half width of the stripes, metres."""
-    split: float
-    """Height of the line between two tones, as a fraction from clearance to belt."""
-    spokes: int
-    round_lamps: bool
-    lamp_size: float
-    """Half height of the headlights, metres."""
-    marks: tuple[float, ...]
-    """Widths of the marks on the number plates, relative."""
+        self.draw.line(self.pixels(points), fill=colour, width=pixels, joint="curve")
 
 
 CLASSIC = (
     (196, 30, 34), (24, 62, 140), (235, 236, 232), (28, 30, 34), (150, 156, 162), (240, 190, 30), (22, 92, 58),
     (228, 104, 24), (96, 170, 214), (120, 24, 44), (216, 204, 172), (70, 76, 84), (60, 150, 90), (160, 205, 190),
 )  # fmt: skip
+RIMS = ((196, 200, 206), (120, 124, 130), (60, 62, 66), (214, 178, 96))
+PLATES = ((240, 240, 236), (246, 208, 60), (190, 214, 240))
+LAMPS = ((250, 246, 222), (230, 240, 252), (252, 232, 170))
+LIGHTS = ((40, 90, 235), (240, 150, 20), (225, 30, 30))
+TAIL_LIGHT, WHITE, BLACK = (190, 22, 26), (244, 244, 240), (24, 24, 26)
+PATTERNS = {
+    "two_tone": 0.18, "second_roof": 0.22, "centre_stripes": 0.16, "side_stripe": 0.18, "second_bonnet": 0.06,
+    "checks": 0.07, "roundel": 0.10, "sunroof": 0.25, "doors": 0.06,
+}  # fmt: skip
+"""How likely each pattern is; nearly half of the cars are plain."""
 
 
-def draw_livery(rng: np.random.Generator) -> Livery:
-    body = draw_colour(rng)
-    second, accent = draw_unlike(body, 110.0, rng), draw_unlike(body, 130.0, rng)
-    grey = int(rng.integers(26, 60))
-    rims: list[Colour] = [(196, 200, 206), (120, 124, 130), (60, 62, 66), (214, 178, 96), body]
-    plates: list[Colour] = [(240, 240, 236), (246, 208, 60), (190, 214, 240)]
-    lamps: list[Colour] = [(250, 246, 222), (230, 240, 252), (252, 232, 170)]
-    return Livery(
-        body=body,
-        second=second,
-        accent=accent,
-        glass=shaded((52, 66, 84), rng.uniform(0.6, 1.35)),
-        bumper=(grey, grey, grey + 3) if rng.random() < 0.55 else shaded(body, 0.8),
-        rim=rims[rng.choice(5, p=[0.5, 0.2, 0.12, 0.08, 0.1])],
-        plate=plates[rng.choice(3, p=[0.6, 0.25, 0.15])],
-        lamp=lamps[rng.integers(3)],
-        patterns=draw_patterns(rng),
-        stripe=(rng.uniform(0.12, 0.22), rng.uniform(0.05, 0.11)),
-        split=rng.uniform(0.35, 0.62),
-        spokes=int(rng.integers(4, 11)),
-        round_lamps=bool(rng.random() < 0.4),
-        lamp_size=rng.uniform(0.07, 0.12),
-        marks=tuple(rng.uniform(0.4, 1.0, size=7)),
-    )
+class Livery:
+    """Colours and patterns of one car, drawn at random."""
 
-
-def draw_patterns(rng: np.random.Generator) -> tuple[str, ...]:
-    """Draws which patterns a car wears; nearly half of the cars are plain."""
-    likely = {
-        "two_tone": 0.18, "second_roof": 0.22, "centre_stripes": 0.16, "side_stripe": 0.18, "second_bonnet": 0.06,
-        "checks": 0.07, "roundel": 0.10, "sunroof": 0.25, "doors": 0.06,
-    }  # fmt: skip
-    return tuple(name for name, chance in likely.items() if rng.random() < chance)
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.body = draw_colour(rng)
+        self.second, self.accent = draw_unlike(self.body, 110.0, rng), draw_unlike(self.body, 130.0, rng)
+        grey = int(rng.integers(26, 60))
+        self.glass = shaded((52, 66, 84), rng.uniform(0.6, 1.35))
+        self.bumper = (grey, grey, grey + 3) if rng.random() < 0.55 else shaded(self.body, 0.8)
+        self.rim = (*RIMS, self.body)[rng.choice(5, p=[0.5, 0.2, 0.12, 0.08, 0.1])]
+        self.plate = PLATES[rng.choice(3, p=[0.6, 0.25, 0.15])]
+        self.lamp = LAMPS[rng.integers(3)]
+        self.patterns = {name for name, chance in PATTERNS.items() if rng.random() < chance}
+        self.stripe = (rng.uniform(0.12, 0.22), rng.uniform(0.05, 0.11))  # offset and half width, metres
+        self.split = rng.uniform(0.35, 0.62)  # height of the line between two tones, from clearance to belt
+        self.spokes = int(rng.integers(4, 11))
+        self.round_lamps = bool(rng.random() < 0.4)
+        self.lamp_size = rng.uniform(0.07, 0.12)  # half height of the headlights, metres
+        self.marks = rng.uniform(0.4, 1.0, size=7)  # widths of the marks on the number plates, relative
+        self.cabin = self.second if "second_roof" in self.patterns else self.body  # of pillars and roof
+        # Gaps and handles are darker than the body, or grey on a body that is nearly black.
+        self.gap = shaded(self.body, 0.48) if sum(self.body) > 150 else (96, 98, 104)
 
 
 def draw_colour(rng: np.random.Generator) -> Colour:
@@ -185,18 +154,12 @@ def shaded(colour: Colour, factor: float) -> Colour:
 
 def paint(shape: CarShape, rng: np.random.Generator) -> Image.Image:
     """Draws a livery and paints the atlas of a car with it, an RGB image of `ATLAS_PIXELS`."""
-    livery = draw_livery(rng)
-    pictures = {
-        "side": paint_side(shape, livery),
-        "top": paint_top(shape, livery),
-        "roof": paint_roof(shape, livery),
-        "front": paint_end(shape, livery, front=True),
-        "rear": paint_end(shape, livery, front=False),
-        "rim": paint_rim(livery),
-    }
+    livery = Livery(rng)
+    pictures = [part(shape, livery) for part in (paint_side, paint_top, paint_roof)]
+    pictures += [paint_end(shape, livery, front) for front in (True, False)] + [paint_rim(livery)]
     atlas = Image.new("RGB", ATLAS_PIXELS, livery.body)
-    for name, picture in pictures.items():
-        atlas.paste(picture.finished(), (REGIONS[name].left, REGIONS[name].top))
+    for picture in pictures:
+        atlas.paste(picture.image.reduce(SUPERSAMPLING), (picture.region.left, picture.region.top))
     for index, colour in enumerate(swatch_colours(livery, rng)):
         left = index * SWATCH_PIXELS
         atlas.paste(colour, (left, SWATCH_ROW, left + SWATCH_PIXELS, SWATCH_ROW + SWATCH_PIXELS))
@@ -205,8 +168,7 @@ def paint(shape: CarShape, rng: np.random.Generator) -> Image.Image:
 
 def swatch_colours(livery: Livery, rng: np.random.Generator) -> list[Colour]:
     """The plain colours, in the order of `SWATCHES`."""
-    lamps: list[Colour] = [(40, 90, 235), (240, 150, 20), (225, 30, 30)]
-    left, right = lamps[rng.integers(3)], lamps[rng.integers(3)]
+    left, right = LIGHTS[rng.integers(3)], LIGHTS[rng.integers(3)]
     mirror = livery.second if rng.random() < 0.3 else livery.body
     spoiler = livery.accent if rng.random() < 0.4 else livery.body
     trim = (58, 58, 62) if rng.random() < 0.6 else (176, 180, 184)
@@ -218,29 +180,19 @@ def split_height(shape: CarShape, livery: Livery) -> float:
     return shape.clearance + livery.split * (shape.belt - shape.clearance)
 
 
-def cabin_colour(livery: Livery) -> Colour:
-    """Colour of pillars and roof."""
-    return livery.second if "second_roof" in livery.patterns else livery.body
-
-
-def gap_colour(livery: Livery) -> Colour:
-    """Colour of gaps and handles: darker than the body, or grey on a body that is nearly black."""
-    return shaded(livery.body, 0.48) if sum(livery.body) > 150 else (96, 98, 104)
-
-
 def paint_side(shape: CarShape, livery: Livery) -> Picture:
     """The side, for both flanks."""
-    picture = Picture(REGIONS["side"], livery.body)
+    picture = Picture("side", livery.body)
     end = 0.5 * shape.length
-    picture.box(-2.8, shape.belt + 0.01, 2.8, 2.4, cabin_colour(livery))
+    picture.box(-2.8, shape.belt + 0.01, 2.8, 2.4, livery.cabin)
     paint_side_patterns(picture, shape, livery)
     paint_side_windows(picture, shape, livery)
     paint_doors(picture, shape, livery)
     picture.box(-2.8, -0.1, 2.8, shape.clearance + 0.07, shaded(livery.bumper, 0.9))
-    z = lamp_height(shape)
+    z = shape.lamp_height
     picture.box(end - 0.24, z - livery.lamp_size * 0.8, end, z + livery.lamp_size * 0.8, livery.lamp)
-    z = tail_height(shape)
-    picture.box(-end, z - 0.11, -end + 0.17, z + 0.11, (190, 22, 26))
+    z = shape.tail_height
+    picture.box(-end, z - 0.11, -end + 0.17, z + 0.11, TAIL_LIGHT)
     for x in (shape.wheel_front, shape.wheel_rear):
         picture.disc((x, shape.wheel_radius), 1.17 * shape.wheel_radius, (22, 22, 24))
     return picture
@@ -264,10 +216,10 @@ def paint_side_patterns(picture: Picture, shape: CarShape, livery: Livery) -> No
     if "roundel" in livery.patterns:
         rear, front = door_span(shape)
         centre = (0.5 * (rear + front), 0.5 * (shape.clearance + shape.belt) + 0.03)
-        picture.disc(centre, 0.23, (244, 244, 240))
+        picture.disc(centre, 0.23, WHITE)
         for offset in (-0.09, 0.05):
             left, low = centre[0] + offset, centre[1] - 0.12
-            picture.box(left, low, left + 0.045, low + 0.24, (24, 24, 26))
+            picture.box(left, low, left + 0.045, low + 0.24, BLACK)
 
 
 def door_span(shape: CarShape) -> tuple[float, float]:
@@ -282,12 +234,12 @@ def door_span(shape: CarShape) -> tuple[float, float]:
 def paint_doors(picture: Picture, shape: CarShape, livery: Livery) -> None:
     """Door gaps and handles."""
     rear, front = door_span(shape)
-    dark = gap_colour(livery)
+    dark = livery.gap
     low, high = shape.clearance + 0.1, shape.belt + 0.01
     count = 2 if shape.windows >= 2 and front - rear > 1.5 else 1
     edges = np.linspace(rear, front, count + 1)
     for x in edges:
-        picture.line([(float(x), low), (float(x), high)], dark, 0.025)
+        picture.line([(x, low), (x, high)], dark, 0.025)
     picture.line([(rear, low), (front, low)], dark, 0.025)
     for x in edges[:-1]:
         picture.box(x + 0.06, high - 0.17, x + 0.24, high - 0.125, dark)
@@ -295,50 +247,38 @@ def paint_doors(picture: Picture, shape: CarShape, livery: Livery) -> None:
 
 def paint_side_windows(picture: Picture, shape: CarShape, livery: Livery) -> None:
     """Side windows: a band of glass that follows the cabin, cut by pillars."""
-    low, high = window_heights(shape)
+    heights = shape.window_heights
     foot = shape.belt - 0.06
-    rear, front = shape.cabin_ends((np.array([low, high]) - foot) / (shape.height - foot))
-    (rear_low, rear_high), (front_low, front_high) = (rear + 0.15).tolist(), (front - 0.15).tolist()
+    rear, front = shape.cabin_ends((np.array(heights) - foot) / (shape.height - foot))
+    rear, front = rear + 0.15, front - 0.15
     if shape.style == "van" and shape.windows == 1:
-        rear_low = rear_high = front_high - 1.0
+        rear = np.full(2, front[1] - 1.0)
+    gap = 0.035 / max(front[0] - rear[0], 0.3)
     cuts = np.linspace(0.0, 1.0, shape.windows + 1)
     for a, b in zip(cuts[:-1], cuts[1:], strict=True):
-        gap = 0.035 / max(front_low - rear_low, 0.3)
         a, b = a + (gap if a > 0 else 0.0), b - (gap if b < 1 else 0.0)
-        corners = [
-            (rear_low + a * (front_low - rear_low), low),
-            (rear_low + b * (front_low - rear_low), low),
-            (rear_high + b * (front_high - rear_high), high),
-            (rear_high + a * (front_high - rear_high), high),
-        ]
-        paint_glass(picture, corners, livery.glass)
+        paint_glass(picture, rear + a * (front - rear), rear + b * (front - rear), heights, livery.glass)
 
 
-def window_heights(shape: CarShape) -> tuple[float, float]:
-    """Lower and upper edge of all windows, metres."""
-    return shape.belt + 0.045, shape.height - (0.12 if shape.style == "coupe" else 0.15)
-
-
-def paint_glass(picture: Picture, corners: Points, glass: Colour) -> None:
-    """A pane (lower left, lower right, upper right, upper left) that is lighter towards its top, as under a sky."""
-    lower, upper = np.array([corners[0], corners[1]]), np.array([corners[3], corners[2]])
+def paint_glass(picture: Picture, left: ArrayLike, right: ArrayLike, heights: ArrayLike, glass: Colour) -> None:
+    """A pane, lighter towards its top, as under a sky; its edges at its lower and its upper height."""
     steps = 8
+    a, b = np.stack([[left, heights], [right, heights]]).transpose(2, 0, 1)
     for index in range(steps):
-        a, b = (lower + (upper - lower) * place / steps for place in (index, index + 1))
-        ring = [tuple(a[0]), tuple(a[1]), tuple(b[1]), tuple(b[0])]
-        picture.polygon(ring, shaded(glass, 0.75 + 0.8 * (index / steps) ** 1.5))
+        lower, upper = (a + (b - a) * place / steps for place in (index, index + 1))
+        picture.polygon([*lower, *upper[::-1]], shaded(glass, 0.75 + 0.8 * (index / steps) ** 1.5))
 
 
 def paint_top(shape: CarShape, livery: Livery) -> Picture:
     """Bonnet and boot, seen from above."""
-    picture = Picture(REGIONS["top"], livery.body)
+    picture = Picture("top", livery.body)
     if "second_bonnet" in livery.patterns:
         picture.box(shape.cowl - 0.1, -1.05, 2.8, 1.05, livery.second)
     paint_centre_stripes(picture, livery)
-    dark = gap_colour(livery)
+    dark = livery.gap
     half, end = 0.41 * shape.width, 0.5 * shape.length
-    picture.line([(shape.cowl, half), (end - 0.1, 0.9 * half)], dark)
-    picture.line([(shape.cowl, -half), (end - 0.1, -0.9 * half)], dark)
+    for y in (half, -half):
+        picture.line([(shape.cowl, y), (end - 0.1, 0.9 * y)], dark)
     picture.box(shape.cowl - 0.06, -half, shape.cowl + 0.07, half, (30, 30, 33))
     if shape.style == "pickup":
         paint_bed(picture, shape, livery)
@@ -361,7 +301,7 @@ def paint_bed(picture: Picture, shape: CarShape, livery: Livery) -> None:
 
 def paint_roof(shape: CarShape, livery: Livery) -> Picture:
     """The roof, seen from above."""
-    picture = Picture(REGIONS["roof"], cabin_colour(livery))
+    picture = Picture("roof", livery.cabin)
     paint_centre_stripes(picture, livery)
     middle = 0.5 * (shape.roof_front + shape.roof_rear)
     if "sunroof" in livery.patterns and "sign" not in shape.extras:
@@ -369,15 +309,15 @@ def paint_roof(shape: CarShape, livery: Livery) -> Picture:
         front = shape.roof_front - 0.25
         picture.box(max(middle - 0.3, front - 0.8), -half, front, half, shaded(livery.glass, 0.8))
     if shape.style == "van":
-        half, groove = 0.8 * shape.roof_half_width, shaded(cabin_colour(livery), 0.8)
+        half, groove = 0.8 * shape.roof_half_width, shaded(livery.cabin, 0.8)
         for x in np.arange(shape.roof_rear + 0.25, shape.roof_front - 0.2, 0.38):
             picture.box(x, -half, x + 0.05, half, groove)
     if "roundel" in livery.patterns and "sunroof" not in livery.patterns:
         # No wider than the roof: what lies on the bend to the windows would be seen as a ragged edge.
         radius = min(0.34, 0.72 * shape.roof_half_width, 0.4 * (shape.roof_front - shape.roof_rear))
-        picture.disc((middle, 0.0), radius, (244, 244, 240))
-        picture.box(middle - 0.16, -0.12, middle + 0.16, -0.05, (24, 24, 26))
-        picture.box(middle - 0.16, 0.06, middle + 0.16, 0.13, (24, 24, 26))
+        picture.disc((middle, 0.0), radius, WHITE)
+        for low in (-0.12, 0.06):
+            picture.box(middle - 0.16, low, middle + 0.16, low + 0.07, BLACK)
     return picture
 
 
@@ -390,19 +330,11 @@ def paint_centre_stripes(picture: Picture, livery: Livery, upright: bool = False
             picture.box(*edges, livery.accent)
 
 
-def lamp_height(shape: CarShape) -> float:
-    return shape.clearance + 0.66 * (shape.nose - shape.clearance)
-
-
-def tail_height(shape: CarShape) -> float:
-    return shape.clearance + 0.70 * (shape.deck - shape.clearance)
-
-
 def paint_end(shape: CarShape, livery: Livery, front: bool) -> Picture:
-    picture = Picture(REGIONS["front" if front else "rear"], livery.body)
+    picture = Picture("front" if front else "rear", livery.body)
     if front and "second_bonnet" in livery.patterns:
-        picture.box(-1.05, lamp_height(shape), 1.05, shape.belt, livery.second)
-    picture.box(-1.05, shape.belt + 0.01, 1.05, 2.4, cabin_colour(livery))
+        picture.box(-1.05, shape.lamp_height, 1.05, shape.belt, livery.second)
+    picture.box(-1.05, shape.belt + 0.01, 1.05, 2.4, livery.cabin)
     if "two_tone" in livery.patterns:
         picture.box(-1.05, -0.1, 1.05, split_height(shape, livery), livery.second)
     paint_centre_stripes(picture, livery, upright=True)
@@ -416,20 +348,20 @@ def paint_end(shape: CarShape, livery: Livery, front: bool) -> Picture:
 
 
 def paint_end_window(picture: Picture, shape: CarShape, livery: Livery, front: bool) -> None:
-    low, high = window_heights(shape)
+    low, high = shape.window_heights
     high += 0.05
     wide = shape.foot_half_width - (0.14 if front else 0.18)
     narrow = shape.roof_half_width - (0.08 if front else 0.14)
-    if not front and shape.style == "van" and shape.windows == 1:
-        for left, right in ((-0.75 * narrow, -0.1 * narrow), (0.1 * narrow, 0.75 * narrow)):
-            paint_glass(picture, [(left, low + 0.1), (right, low + 0.1), (right, high), (left, high)], livery.glass)
+    if front or shape.style != "van" or shape.windows > 1:
+        paint_glass(picture, (-wide, -narrow), (wide, narrow), (low, high), livery.glass)
         return
-    paint_glass(picture, [(-wide, low), (wide, low), (narrow, high), (-narrow, high)], livery.glass)
+    for left, right in ((-0.75 * narrow, -0.1 * narrow), (0.1 * narrow, 0.75 * narrow)):
+        paint_glass(picture, (left, left), (right, right), (low + 0.1, high), livery.glass)
 
 
 def paint_face(picture: Picture, shape: CarShape, livery: Livery) -> None:
     """Headlights, grille, badge, front plate."""
-    z, size = lamp_height(shape), livery.lamp_size
+    z, size = shape.lamp_height, livery.lamp_size
     y = 0.36 * shape.width
     picture.box(-0.24 * shape.width, z - 0.9 * size, 0.24 * shape.width, z + 0.9 * size, (34, 34, 38))
     for bar in (-0.35, 0.35):
@@ -440,23 +372,20 @@ def paint_face(picture: Picture, shape: CarShape, livery: Livery) -> None:
             picture.disc((side * y, z), 1.45 * size, (60, 62, 66))
             picture.disc((side * y, z), 1.15 * size, livery.lamp)
         else:
-            edge = sorted((side * (y - 0.16), side * (y + 0.30)))
-            picture.box(edge[0], z - size, edge[1], z + size, (60, 62, 66))
-            picture.box(edge[0] + 0.02, z - 0.8 * size, edge[1] - 0.02, z + 0.8 * size, livery.lamp)
+            picture.box(side * (y - 0.16), z - size, side * (y + 0.30), z + size, (60, 62, 66))
+            inner, outer = side * (y - 0.16 + 0.02), side * (y + 0.30 - 0.02)
+            picture.box(inner, z - 0.8 * size, outer, z + 0.8 * size, livery.lamp)
         picture.disc((side * y, shape.clearance + 0.33), 0.045, (244, 200, 120), aspect=1.8)
     paint_plate(picture, livery, shape.clearance + 0.3)
 
 
 def paint_tail(picture: Picture, shape: CarShape, livery: Livery) -> None:
     """Tail lights, rear plate, handle."""
-    z, half = tail_height(shape), 0.5 * shape.width
+    z, half = shape.tail_height, 0.5 * shape.width
     for side in (-1.0, 1.0):
-        inner, outer = sorted((side * (half - 0.34), side * half))
-        picture.box(inner, z - 0.11, outer, z + 0.11, (190, 22, 26))
-        split = sorted((side * (half - 0.34), side * (half - 0.22)))
-        picture.box(split[0], z - 0.04, split[1], z + 0.04, (248, 170, 60))
-    dark = gap_colour(livery)
-    picture.line([(-half + 0.36, z + 0.14), (half - 0.36, z + 0.14)], dark)
+        picture.box(side * (half - 0.34), z - 0.11, side * half, z + 0.11, TAIL_LIGHT)
+        picture.box(side * (half - 0.34), z - 0.04, side * (half - 0.22), z + 0.04, (248, 170, 60))
+    picture.line([(-half + 0.36, z + 0.14), (half - 0.36, z + 0.14)], livery.gap)
     paint_plate(picture, livery, max(shape.clearance + 0.36, z - 0.12))
 
 
@@ -472,12 +401,12 @@ def paint_plate(picture: Picture, livery: Livery, z: float) -> None:
 
 def paint_rim(livery: Livery) -> Picture:
     """A wheel seen from its side, radius 0.5: tyre, rim, spokes, hub."""
-    picture = Picture(REGIONS["rim"], (34, 34, 36))
+    picture = Picture("rim", (34, 34, 36))
     picture.disc((0.0, 0.0), 0.36, livery.rim)
     picture.disc((0.0, 0.0), 0.31, shaded(livery.rim, 0.35))
     for index in range(livery.spokes):
         angle = 2.0 * np.pi * index / livery.spokes
-        tip = (0.33 * float(np.cos(angle)), 0.33 * float(np.sin(angle)))
+        tip = (0.33 * np.cos(angle), 0.33 * np.sin(angle))
         picture.line([(0.0, 0.0), tip], livery.rim, min(0.09, 0.55 / livery.spokes))
     picture.disc((0.0, 0.0), 0.09, livery.rim)
     picture.disc((0.0, 0.0), 0.05, livery.accent)

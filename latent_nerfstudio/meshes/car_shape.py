@@ -71,81 +71,43 @@ STYLES = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
 class CarShape:
-    """The measures of one car, metres."""
+    """The measures of one car, drawn from those of its style, metres."""
 
-    style: str
-    length: float
-    width: float
-    height: float
-    clearance: float
-    belt: float
-    nose: float
-    deck: float
-    cowl: float
-    roof_front: float
-    roof_rear: float
-    rear_foot: float
-    roof_half_width: float
-    wheel_radius: float
-    wheel_front: float
-    wheel_rear: float
-    roundness: float
-    """Exponent of the body's outlines: 4 is soft, 9 nearly a box."""
-    windows: int
-    extras: tuple[str, ...] = ()
-    """Optional parts: spoiler, rails, sign, light_bar, spare_wheel."""
-
-    @property
-    def foot_half_width(self) -> float:
-        """Half the width of the cabin at the belt."""
-        return 0.47 * self.width
+    def __init__(self, rng: np.random.Generator) -> None:
+        weights = np.array([style.weight for style in STYLES])
+        style = STYLES[rng.choice(len(STYLES), p=weights / weights.sum())]
+        names = ("length", "height", "belt", "nose", "deck", "cowl", "roof_front", "roof_rear", "rear_foot")
+        draw = {name: rng.uniform(*getattr(style, name)) for name in names}
+        self.style = style.name
+        self.length, self.height = draw["length"], draw["height"]
+        self.wheel_radius = rng.uniform(*style.wheel_radius)
+        self.belt = max(draw["belt"] * self.height, 2.0 * self.wheel_radius + 0.12)
+        self.width = np.clip(rng.uniform(0.36, 0.41) * self.length, 1.5, 1.98)
+        self.clearance = rng.uniform(*style.clearance)
+        self.nose = max(draw["nose"] * self.belt, 2.0 * self.wheel_radius + 0.02)
+        self.deck = draw["deck"] * self.belt
+        # Never before the end of the roof: a cabin that leans backwards over the bed looks broken.
+        draw["rear_foot"] = max(draw["rear_foot"], draw["roof_rear"] + 0.01)
+        self.cowl, self.roof_front, self.roof_rear, self.rear_foot = (
+            self.length * (0.5 - draw[name]) for name in ("cowl", "roof_front", "roof_rear", "rear_foot")
+        )
+        narrow = (0.41, 0.45) if style.name == "van" else (0.34, 0.41)
+        self.roof_half_width, self.foot_half_width = self.width * rng.uniform(*narrow), 0.47 * self.width
+        self.wheel_front = self.length / 2 - self.wheel_radius - rng.uniform(0.10, 0.13) * self.length
+        self.wheel_rear = -self.length / 2 + self.wheel_radius + rng.uniform(0.09, 0.13) * self.length
+        self.lamp_height = self.clearance + 0.66 * (self.nose - self.clearance)
+        self.tail_height = self.clearance + 0.70 * (self.deck - self.clearance)
+        self.window_heights = (self.belt + 0.045, self.height - (0.12 if style.name == "coupe" else 0.15))
+        self.roundness = rng.uniform(4.8, 9.5)  # exponent of the body's outlines: 4 is soft, 9 nearly a box
+        self.windows = int(rng.choice(style.windows))
+        self.extras = draw_extras(style.name, rng)
 
     def cabin_ends(self, u: Float[np.ndarray, "rows"]) -> tuple[Float[np.ndarray, "rows"], Float[np.ndarray, "rows"]]:
         """x of the cabin's rear and front at relative height `u` (0 at the belt, 1 at the roof)."""
         rear = self.rear_foot + (self.roof_rear - self.rear_foot) * u
         front = self.cowl + (self.roof_front - self.cowl) * u
         return rear, front
-
-
-def draw_shape(rng: np.random.Generator) -> CarShape:
-    weights = np.array([style.weight for style in STYLES])
-    style = STYLES[rng.choice(len(STYLES), p=weights / weights.sum())]
-    draw = {
-        name: rng.uniform(*getattr(style, name))
-        for name in ("length", "height", "belt", "nose", "deck", "cowl", "roof_front", "roof_rear", "rear_foot")
-    }
-    length, height = draw["length"], draw["height"]
-    radius = rng.uniform(*style.wheel_radius)
-    belt = max(draw["belt"] * height, 2.0 * radius + 0.12)
-    width = np.clip(rng.uniform(0.36, 0.41) * length, 1.5, 1.98)
-
-    def at(fraction: float) -> float:
-        return length * (0.5 - fraction)
-
-    return CarShape(
-        style=style.name,
-        length=length,
-        width=width,
-        height=height,
-        clearance=rng.uniform(*style.clearance),
-        belt=belt,
-        nose=max(draw["nose"] * belt, 2.0 * radius + 0.02),
-        deck=draw["deck"] * belt,
-        cowl=at(draw["cowl"]),
-        roof_front=at(draw["roof_front"]),
-        roof_rear=at(draw["roof_rear"]),
-        # Never before the end of the roof: a cabin that leans backwards over the bed looks broken.
-        rear_foot=at(max(draw["rear_foot"], draw["roof_rear"] + 0.01)),
-        roof_half_width=width * (rng.uniform(0.41, 0.45) if style.name == "van" else rng.uniform(0.34, 0.41)),
-        wheel_radius=radius,
-        wheel_front=length / 2 - radius - rng.uniform(0.10, 0.13) * length,
-        wheel_rear=-length / 2 + radius + rng.uniform(0.09, 0.13) * length,
-        roundness=rng.uniform(4.8, 9.5),
-        windows=int(rng.choice(style.windows)),
-        extras=draw_extras(style.name, rng),
-    )
 
 
 def draw_extras(style: str, rng: np.random.Generator) -> tuple[str, ...]:

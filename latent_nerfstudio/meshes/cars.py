@@ -9,7 +9,7 @@ from trimesh.visual.material import PBRMaterial
 
 from latent_nerfstudio.meshes import car_paint, loft
 from latent_nerfstudio.meshes.car_paint import ATLAS_PIXELS, REGIONS, SWATCHES
-from latent_nerfstudio.meshes.car_shape import CarShape, draw_shape
+from latent_nerfstudio.meshes.car_shape import CarShape
 from latent_nerfstudio.meshes.surface import area_vectors
 
 Part = tuple[np.ndarray, np.ndarray]
@@ -22,19 +22,13 @@ def car(seed: int) -> trimesh.Trimesh:
     """The car number `seed`, an integer >= 0: a textured triangle mesh of some ten thousand triangles and one atlas, in
     metres, z up, x forwards, standing on z = 0; the same seed gives the same mesh."""
     rng = np.random.default_rng([seed, 0xCA25])
-    shape = draw_shape(rng)
+    shape = CarShape(rng)
     atlas = car_paint.paint(shape, rng)
     parts = [*body_parts(shape), *cabin_parts(shape), *wheel_parts(shape), *small_parts(shape)]
-    triangles = np.concatenate([part[0] for part in parts])
-    uv = np.concatenate([part[1] for part in parts])
-    mesh = trimesh.Trimesh(
-        vertices=triangles.reshape(-1, 3),
-        faces=np.arange(3 * len(triangles)).reshape(-1, 3),
-        visual=TextureVisuals(
-            uv=uv.reshape(-1, 2), material=PBRMaterial(baseColorTexture=atlas, metallicFactor=0.0, roughnessFactor=1.0)
-        ),
-        process=False,
-    )
+    triangles, uv = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    material = PBRMaterial(baseColorTexture=atlas, metallicFactor=0.0, roughnessFactor=1.0)
+    visual, faces = TextureVisuals(uv.reshape(-1, 2), material), np.arange(3 * len(triangles)).reshape(-1, 3)
+    mesh = trimesh.Trimesh(triangles.reshape(-1, 3), faces, visual=visual, process=False)
     mesh.update_faces(mesh.nondegenerate_faces(height=1e-7))
     mesh.merge_vertices()
     return mesh
@@ -47,30 +41,14 @@ def body_parts(shape: CarShape) -> list[Part]:
     t, s = profile[:, 0], profile[:, 1]
     x = 0.5 * shape.length * t
     half_width = 0.5 * shape.width * (1.0 - 0.07 * np.abs(t) ** 3) * s
-    low, high = body_bottom(shape, x), body_top(shape, x)
-    rows = np.stack(
-        [
-            np.broadcast_to(x[:, None], (len(x), len(ring))),
-            half_width[:, None] * ring[None, :, 0],
-            0.5 * (low + high)[:, None] + (0.5 * (high - low) * s)[:, None] * ring[None, :, 1],
-        ],
-        -1,
-    )
-    triangles = loft.sweep(rows)
+    # The underbody rises behind and before the wheels.
+    low = shape.clearance + 0.15 * np.maximum(np.abs(x) - 0.36 * shape.length, 0.0)
+    end, belt = 0.5 * shape.length, shape.belt
+    high = np.interp(x, [-end, shape.rear_foot, shape.cowl, end], [shape.deck, belt, belt - 0.02, shape.nose])
+    y = half_width[:, None] * ring[:, 0]
+    z = 0.5 * (low + high)[:, None] + (0.5 * (high - low) * s)[:, None] * ring[:, 1]
+    triangles = loft.sweep(np.stack(np.broadcast_arrays(x[:, None], y, z), -1))
     return split_by_region(triangles, body_regions(area_vectors(triangles)))
-
-
-def body_top(shape: CarShape, x: Float[np.ndarray, "rows"]) -> Float[np.ndarray, "rows"]:
-    """Height of the bonnet, the belt and the boot along the car."""
-    end = 0.5 * shape.length
-    heights = [shape.deck, shape.belt, shape.belt - 0.02, shape.nose]
-    return np.interp(x, [-end, shape.rear_foot, shape.cowl, end], heights)
-
-
-def body_bottom(shape: CarShape, x: Float[np.ndarray, "rows"]) -> Float[np.ndarray, "rows"]:
-    """Height of the underbody, which rises behind and before the wheels."""
-    beyond = np.abs(x) - 0.36 * shape.length
-    return shape.clearance + 0.15 * np.maximum(beyond, 0.0)
 
 
 def body_regions(normals: Float[np.ndarray, "faces 3"]) -> np.ndarray:
@@ -91,15 +69,9 @@ def cabin_parts(shape: CarShape) -> list[Part]:
     rear, front = shape.cabin_ends(u)
     half_width = shape.foot_half_width + (shape.roof_half_width - shape.foot_half_width) * u
     foot = shape.belt - 0.06
-    rows = np.stack(
-        [
-            0.5 * (rear + front)[:, None] + (0.5 * (front - rear) * s)[:, None] * ring[None, :, 0],
-            (half_width * s)[:, None] * ring[None, :, 1],
-            np.broadcast_to((foot + (shape.height - foot) * u)[:, None], (len(u), len(ring))),
-        ],
-        -1,
-    )
-    triangles = loft.sweep(rows)
+    x = 0.5 * (rear + front)[:, None] + (0.5 * (front - rear) * s)[:, None] * ring[:, 0]
+    y, z = (half_width * s)[:, None] * ring[:, 1], foot + (shape.height - foot) * u
+    triangles = loft.sweep(np.stack(np.broadcast_arrays(x, y, z[:, None]), -1))
     around = np.array(["front", "side", "rear", "side"]).repeat(per_side)
     on_roof = 0.5 * (s[:-1] + s[1:]) < 0.97
     names = np.where(on_roof[:, None], "roof", around[None, :]).reshape(-1).repeat(2)
@@ -154,7 +126,6 @@ def small_parts(shape: CarShape) -> list[Part]:
 
 
 def extra_boxes(shape: CarShape) -> list[Box]:
-    """The optional parts that are boxes."""
     middle = 0.5 * (shape.roof_front + shape.roof_rear)
     half_roof = 0.5 * (shape.roof_front - shape.roof_rear)
     roof = shape.height

@@ -2,6 +2,7 @@
 them, so that a few kilobytes stand for any number of bytes."""
 
 import struct
+from operator import mul
 from pathlib import Path
 from typing import Any, Callable, Dict, List
 
@@ -46,8 +47,8 @@ def check_gltf(data: bytes, path: Path, beside: Callable[[str], Path]) -> None:
     check_most(views, SPARE + 2 * held, "bytes of views", path)
     accessors: List[Dict[str, Any]] = header.get("accessors", [])
     counts = [count_of(accessor, "count", path) for accessor in accessors]
-    sizes = (count * bytes_of(accessor) for count, accessor in zip(counts, accessors, strict=True))
-    check_most(sum(sizes), SPARE + 4 * held, "bytes of accessors", path)
+    widths = (NUMBER_BYTES.get(a.get("componentType", 0), 4) * NUMBERS.get(a.get("type", ""), 16) for a in accessors)
+    check_most(sum(map(mul, counts, widths)), SPARE + 4 * held, "bytes of accessors", path)
     meshes = (part for mesh in header.get("meshes", []) for part in mesh["primitives"])
     check_most(sum(numbers_of(part, counts) for part in meshes), LARGEST_MESHES, "numbers of meshes", path)
     check_most(steps_to_roots(header.get("nodes", [])), LONGEST_PATHS, "steps from nodes to their roots", path)
@@ -82,11 +83,6 @@ def count_of(entry: Dict[str, Any], name: str, path: Path) -> int:
     if type(value) is not int or value < 0:
         raise ValueError(problem(path, f"a count as {name}", f"{value!r:.40}", AGAIN))
     return value
-
-
-def bytes_of(accessor: Dict[str, Any]) -> int:
-    """Bytes of an element of an accessor."""
-    return NUMBER_BYTES.get(accessor.get("componentType", 0), 4) * NUMBERS.get(accessor.get("type", ""), 16)
 
 
 def numbers_of(primitive: Dict[str, Any], counts: List[int]) -> int:

@@ -1,8 +1,8 @@
-"""A family of things that an inventory may hold: bottles, mugs, tins, packages, vases, chairs and lamps. `thing(seed)`
-is all that other rooms need. Lengths are of no unit, z is up, and everything stands on z = 0. Solids of revolution are
-profiles of (radius, height) points, from the bottom up on the outside."""
+"""A family of things that an inventory may hold: bottles, mugs, tins, packages, vases, chairs and lamps. Lengths are of
+no unit, z is up, and everything stands on z = 0. Profiles are (radius, height) points, up on the outside."""
 
 from collections.abc import Callable
+from typing import Optional
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -18,7 +18,7 @@ Colour = tuple[float, float, float]
 COLUMNS = 48
 """Corners around a solid of revolution."""
 WOODS = ((0.55, 0.36, 0.2), (0.72, 0.53, 0.34), (0.36, 0.22, 0.14), (0.8, 0.68, 0.5))
-STEEL = (0.75, 0.76, 0.78)
+STEEL, WHITE = (0.75, 0.76, 0.78), (1.0, 1.0, 1.0)
 
 
 def thing(seed: int) -> Surface:
@@ -136,7 +136,7 @@ def turned(profile: Points, paint: Colour | Image) -> Surface:
     u = np.arctan2(triangles[..., 1], triangles[..., 0]) / (2 * np.pi)
     u = np.where(u.max(1, keepdims=True) - u > 0.5, u + 1, u)  # the texture repeats, so that the seam is none
     low, high = profile[:, 1].min(), profile[:, 1].max()
-    return painted(triangles, np.stack([u, (triangles[..., 2] - low) / (high - low)], -1), paint)
+    return plain(triangles, WHITE, np.stack([u, (triangles[..., 2] - low) / (high - low)], -1), paint)
 
 
 def handle(x: float, z: float, radius: float, thickness: float) -> Float[np.ndarray, "faces 3 3"]:
@@ -152,7 +152,8 @@ def printed(triangles: Float[np.ndarray, "faces 3 3"], image: Image, scale: floa
     """Faces that show an image, projected along the axis that each looks along."""
     triangles = with_area(triangles)
     axes = np.array([[1, 2], [0, 2], [0, 1]])[np.abs(area_vectors(triangles)).argmax(-1)]
-    return painted(triangles, scale * np.take_along_axis(triangles, axes[:, None, :].repeat(3, axis=1), 2), image)
+    uv = scale * np.take_along_axis(triangles, axes[:, None, :].repeat(3, axis=1), 2)
+    return plain(triangles, WHITE, uv, image)
 
 
 def with_area(triangles: Float[np.ndarray, "faces 3 3"]) -> Float[np.ndarray, "some_faces 3 3"]:
@@ -160,18 +161,16 @@ def with_area(triangles: Float[np.ndarray, "faces 3 3"]) -> Float[np.ndarray, "s
     return triangles[np.linalg.norm(area_vectors(triangles), axis=-1) > 1e-9]
 
 
-def painted(triangles: Float[np.ndarray, "faces 3 3"], uv: Float[np.ndarray, "faces 3 2"], image: Image) -> Surface:
-    return opaque(triangles, (1.0, 1.0, 1.0), uv, (image,))
-
-
-def plain(triangles: Float[np.ndarray, "faces 3 3"], rgb: Colour) -> Surface:
-    return opaque(triangles, rgb, np.zeros((len(triangles), 3, 2)))
-
-
-def opaque(triangles: np.ndarray, rgb: Colour, uv: np.ndarray, textures: tuple[Image, ...] = ()) -> Surface:
+def plain(
+    triangles: Float[np.ndarray, "faces 3 3"],
+    rgb: Colour,
+    uv: Optional[Float[np.ndarray, "faces 3 2"]] = None,
+    *textures: Image,
+) -> Surface:
     """Faces that nothing is seen through, of one colour, and with a texture or without one."""
     count = len(triangles)
     tint, texture = np.broadcast_to(np.array(rgb), triangles.shape), np.full(count, len(textures) - 1)
+    uv = np.zeros((count, 3, 2)) if uv is None else uv
     return Surface(triangles, tint, uv, texture, np.ones((count, 3)), np.zeros(count), textures)
 
 
@@ -182,7 +181,6 @@ def colour(rng: Random) -> Colour:
 
 
 def image_of(rgb: Float[np.ndarray, "height width 3"]) -> Image:
-    """Colours in [0, 1] as 8 bits."""
     return np.round(255 * rgb.clip(0, 1)).astype(np.uint8)
 
 
@@ -219,9 +217,8 @@ def checks(rng: Random) -> Image:
     rgb = np.ones((128, 256, 3)) * colour(rng)
     for axis in (0, 1):
         stripe = np.arange(rgb.shape[axis]) % int(rng.integers(16, 48)) < int(rng.integers(4, 12))
-        tint = 0.5 * np.array(colour(rng))
-        rgb[stripe if axis == 0 else (slice(None), stripe)] *= 0.5
-        rgb[stripe if axis == 0 else (slice(None), stripe)] += tint
+        lines = np.moveaxis(rgb, axis, 0)
+        lines[stripe] = 0.5 * lines[stripe] + 0.5 * np.array(colour(rng))
     return image_of(rgb)
 
 

@@ -40,9 +40,8 @@ class SceneJob:
 
 
 def demo_jobs(out: Path, indices: range, seed: int, views: int, resolution: int, family: Family) -> list[SceneJob]:
-    """Generated scenes: `out/car_0000` or `out/mug_0001` and on, each with its own cameras, whatever else is made.
-
-    The car of an index is the same in `mixed`, where every fourth scene is one, as in `cars`."""
+    """Generated scenes: `out/car_0000` or `out/mug_0001` and on, each with its own cameras, whatever else is made; the
+    car of an index is the same in `mixed`, where every fourth scene is one, as in `cars`."""
     jobs = []
     for index in indices:
         own = scene_seed(seed, index)
@@ -77,14 +76,13 @@ def find_meshes(folder: Path) -> dict[str, Path]:
     folders in front where files are called the same, and the format behind if all else is alike."""
     if not folder.exists():
         raise FileNotFoundError(problem(folder, "a folder of meshes", "nothing there", "check the path"))
-    candidates = [folder] if folder.is_file() else sorted(folder.rglob("*"))
+    root, candidates = (folder.parent, [folder]) if folder.is_file() else (folder, sorted(folder.rglob("*")))
     # Names with a leading dot are left-overs of macOS archives (._chair.obj).
     meshes = [path for path in candidates if path.suffix.lower() in MESH_SUFFIXES and path.is_file()]
     paths = [path for path in meshes if not path.name.startswith(".")]
     if not paths:
         expected = f"mesh files ({' '.join(MESH_SUFFIXES)})"
         raise FileNotFoundError(problem(folder, expected, "none", "convert yours to one of these"))
-    root = folder.parent if folder.is_file() else folder
     names = scene_names([path.relative_to(root) for path in paths])
     check_names(names, folder)
     return dict(zip(names, paths, strict=True))
@@ -98,14 +96,13 @@ def scene_names(paths: list[Path]) -> list[str]:
         ["_".join(path.parts).replace(".", "_") for path in paths],
     ]
     counts = [Counter(map(name_key, names)) for names in choices]
-
-    def shortest(index: int) -> str:
-        for names, count in zip(choices, counts, strict=True):
-            if count[name_key(names[index])] == 1:
-                return names[index]
-        raise ValueError(problem(paths[index], "a name of its own", "one like another file's", "rename the file"))
-
-    return [shortest(index) for index in range(len(paths))]
+    shortest = []
+    for path, *names in zip(paths, *choices, strict=True):
+        own = [name for name, count in zip(names, counts, strict=True) if count[name_key(name)] == 1]
+        if not own:
+            raise ValueError(problem(path, "a name of its own", "one like another file's", "rename the file"))
+        shortest.append(own[0])
+    return shortest
 
 
 def failure_of(job: SceneJob, on_view: Callable[[], object] = lambda: None) -> str:
@@ -124,9 +121,8 @@ def failure_of(job: SceneJob, on_view: Callable[[], object] = lambda: None) -> s
 
 
 def make_scenes(jobs: list[SceneJob], num_workers: Optional[int] = None) -> list[str]:
-    """Makes scenes in `num_workers` processes, None for one a core, and first removes what killed runs have left there.
-
-    What is wrong with the meshes that cannot be rendered is returned; a scene that cannot be written ends the work."""
+    """Makes scenes in `num_workers` processes, None for one a core, and returns what is wrong with the meshes that
+    cannot be rendered; what killed runs have left there is removed first."""
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor, as_completed
     from concurrent.futures.process import BrokenProcessPool

@@ -57,7 +57,6 @@ class CheckedResolver(FilePathResolver):
             raise
 
     def place(self, name: str) -> Path:
-        """Where a file is, behind all links."""
         return Path(os.path.realpath(os.path.join(self.parent, name.strip())))
 
 

@@ -41,19 +41,17 @@ def write_scene(
     surface: Surface, folder: Path, options: ViewOptions, on_view: Callable[[], object] = lambda: None
 ) -> None:
     """Renders a surface and writes `folder/transforms.json` and `folder/images/*.png`; replaces an older scene whole.
-
     The surface is centred on the origin and brought to the longest side 1, and the cameras stand so far away that none
-    cuts it off. The file says how, as `ns-process-data` says it: a point x of the mesh is at applied_scale *
-    applied_transform [x, 1] in the scene. `on_view` is called after each view."""
+    cuts it off: a point x of the mesh is at applied_scale * applied_transform [x, 1] in the scene."""
     camera = PinholeCamera.square(options.resolution, FOCAL_PER_WIDTH)
     up_axis = options.up_axis or "z"
     turn, shift, size = unit_box_map(surface.triangles, up_axis)
     placed = surface.normalized(up_axis)
-    radius = framing_radius(placed.triangles.reshape(-1, 3), options.views, options.seed)
-    poses = hemisphere(options.views, options.seed, radius)
+    points = placed.triangles.reshape(-1, 3)
+    poses = hemisphere(options.views, options.seed, framing_radius(points, options.views, options.seed))
     density = camera.fx / float(np.linalg.norm(poses[0][:3, 3])) * SAMPLES_PER_AXIS
     caster = Raycaster(placed, shading=options.shading, samples_per_unit=density)
-    low, high = placed.bounds()
+    low, high = points.min(0), points.max(0)
     sides = high - low
     margin = np.maximum(AABB_MARGIN * sides, (AABB_THINNEST * sides.max() - sides) / 2)
 

@@ -71,11 +71,6 @@ class Surface:
         tint, uv, opacity = self.tint[:, order], self.uv[:, order], self.opacity[:, order]
         return replace(self, triangles=triangles[:, order], tint=tint, uv=uv, opacity=opacity)
 
-    def bounds(self) -> Float[np.ndarray, "2 3"]:
-        """Lowest and highest corner of the box around all triangles."""
-        points = self.triangles.reshape(-1, 3)
-        return np.stack([points.min(0), points.max(0)])
-
 
 def unit_box_map(
     triangles: Float[np.ndarray, "faces 3 3"], up_axis: UpAxis = "z"
@@ -89,11 +84,9 @@ def unit_box_map(
 
 
 def load_surface(path: Path) -> Surface:
-    """Reads a mesh file (glb, gltf, obj, ply, stl, off), with its textures, colours and instances.
-
-    Colours are sRGB as in pictures: glTF's factors and vertex colours, which are linear, are encoded, those of other
-    formats are taken as they are. Alpha counts as the alpha mode of a glTF material says; faces of other formats are
-    opaque, and those with alpha are warned of."""
+    """Reads a mesh file (glb, gltf, obj, ply, stl, off), with its textures, colours and instances. Colours are sRGB as
+    in pictures: glTF's factors and vertex colours, which are linear, are encoded. Alpha counts as the alpha mode of a
+    glTF material says; faces of other formats are opaque, and those with alpha are warned of."""
     try:
         scene = read_mesh_file(path)
         meshes = {name: part for name, part in scene.geometry.items() if isinstance(part, trimesh.Trimesh)}
@@ -129,23 +122,18 @@ def surface_of(
     if triangles.shape[1:] != (3, 3):
         raise MeshError(problem("mesh", "corners of shape [3, 3]", list(triangles.shape[1:]), do))
     if not (np.abs(triangles) <= LARGEST_COORDINATE).all():
-        got = "NaN, infinity or more"
-        raise MeshError(problem("mesh", f"finite vertices up to {LARGEST_COORDINATE:g}", got, do))
+        expected = f"finite vertices up to {LARGEST_COORDINATE:g}"
+        raise MeshError(problem("mesh", expected, "NaN, infinity or more", do))
     kept = np.linalg.norm(area_vectors(triangles), axis=-1) > 0.0
-    (key, image), uv = texture_of(mesh.visual), getattr(mesh.visual, "uv", None)
-    texture = None
+    visual: Any = mesh.visual
+    (key, image), uv, textures = texture_of(visual), np.zeros((*faces.shape, 2)), ()
     if image is not None:
-        texture = pixels[key] if pixels and key in pixels else np.asarray(image.convert(key[1]))
+        textures = (pixels[key] if pixels and key in pixels else np.asarray(image.convert(key[1])),)
+        uv = np.asarray(visual.uv, dtype=np.float64)[faces][..., :2]
     rgba = corner_colours(mesh, image is not None, is_linear)[kept]
-    return Surface(
-        triangles=triangles[kept],
-        tint=rgba[..., :3],
-        uv=(np.zeros((*faces.shape, 2)) if texture is None else np.asarray(uv, dtype=np.float64)[faces][..., :2])[kept],
-        texture=np.full(int(kept.sum()), -1 if texture is None else 0),
-        textures=() if texture is None else (texture,),
-        opacity=rgba[..., 3],
-        cutoff=np.full(int(kept.sum()), cutoff_of(mesh.visual)),
-    )
+    texture = np.full(len(rgba), len(textures) - 1)
+    cutoff = np.full(len(rgba), cutoff_of(visual))
+    return Surface(triangles[kept], rgba[..., :3], uv[kept], texture, rgba[..., 3], cutoff, textures)
 
 
 def join(surfaces: list[Surface]) -> Surface:
@@ -172,9 +160,8 @@ def texture_of(visual: Any) -> tuple[TextureKey, Optional[Image.Image]]:
 def cutoff_of(visual: Any) -> float:
     """`Surface.cutoff` of a mesh, by the alpha mode of its glTF material; 0, for opaque, where there is none."""
     material: Any = getattr(visual, "material", None)
-    mode = getattr(material, "alphaMode", None)
+    mode, cutoff = getattr(material, "alphaMode", None), getattr(material, "alphaCutoff", None)
     if mode == "MASK":
-        cutoff = getattr(material, "alphaCutoff", None)
         return 0.5 if cutoff is None else float(cutoff)
     return math.nan if mode == "BLEND" else 0.0
 

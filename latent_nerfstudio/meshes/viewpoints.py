@@ -22,11 +22,9 @@ def hemisphere(views: int, seed: int, radius: float = RADIUS) -> Float[np.ndarra
     root = 1.32471795724474602596  # the real root of x^3 = x + 1
     steps = np.arange(views)[:, None] * np.array([1.0 / root, 1.0 / root**2])
     u, v = ((shift + steps) % 1.0).T
-    height = u * np.sin(np.radians(MAX_ELEVATION))
-    around = 2.0 * np.pi * v
+    height, around = u * np.sin(np.radians(MAX_ELEVATION)), 2.0 * np.pi * v
     level = np.sqrt(1.0 - height**2)
-    eyes = radius * np.stack([level * np.cos(around), level * np.sin(around), height], -1)
-    return poses_towards(eyes)
+    return poses_towards(radius * np.stack([level * np.cos(around), level * np.sin(around), height], -1))
 
 
 def poses_towards(

@@ -5,7 +5,7 @@ import pytest
 
 from latent_nerfstudio.meshes import loft
 from latent_nerfstudio.meshes.car_paint import ATLAS_PIXELS, REGIONS, SWATCHES, swatch_centre
-from latent_nerfstudio.meshes.car_shape import STYLES, draw_shape
+from latent_nerfstudio.meshes.car_shape import STYLES, CarShape
 from latent_nerfstudio.meshes.cars import body_parts, cabin_parts, car, small_parts, wheel_parts
 
 
@@ -29,7 +29,7 @@ def test_a_seed_is_a_car():
 
 
 def test_cars_are_many():
-    shapes = [draw_shape(np.random.default_rng(seed)) for seed in range(200)]
+    shapes = [CarShape(np.random.default_rng(seed)) for seed in range(200)]
     assert len({(shape.length, shape.height, shape.wheel_radius) for shape in shapes}) == 200
     assert {shape.style for shape in shapes} == {style.name for style in STYLES}
 
@@ -48,7 +48,7 @@ def test_a_car_stands_on_its_wheels_and_is_longer_than_wide(seed):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_all_parts_face_outwards(seed):
-    shape = draw_shape(np.random.default_rng(seed))
+    shape = CarShape(np.random.default_rng(seed))
     for parts in (body_parts(shape), wheel_parts(shape), small_parts(shape)):
         assert volume(np.concatenate([triangles for triangles, _ in parts])) > 0.0
     cabin = np.concatenate([triangles for triangles, _ in cabin_parts(shape)])
@@ -57,7 +57,7 @@ def test_all_parts_face_outwards(seed):
 
 def test_wheels_do_not_rise_above_the_body_and_stay_under_it():
     for seed in range(50):
-        shape = draw_shape(np.random.default_rng(seed))
+        shape = CarShape(np.random.default_rng(seed))
         assert 2 * shape.wheel_radius < min(shape.nose, shape.belt) + 1e-9
         assert shape.wheel_front + shape.wheel_radius < shape.length / 2
         assert shape.wheel_rear - shape.wheel_radius > -shape.length / 2
