@@ -16,18 +16,16 @@ class Cache:
 
     def main(self) -> None:
         from latent_nerfstudio.data.latent_cache import cache_folder, cached_files
-        from latent_nerfstudio.errors import problem
+        from latent_nerfstudio.errors import check_least, problem
 
         folder = cache_folder(self.location)
         if folder is None:
             raise ValueError(problem("location", "disk or a folder", repr(self.location), "leave it out"))
         if self.location != "disk" and not folder.is_dir():
             raise FileNotFoundError(problem(folder, "a folder of encoded pictures", "no folder", "check --location"))
-        if self.prune is not None and not self.prune >= 0:
-            raise ValueError(problem("prune", "0 or more days", self.prune, "try 30"))
-        files = cached_files(folder)
-        sizes = {path: path.stat() for path in files}
-        print(f"{folder}: {len(files):,} files, {sum(stat.st_size for stat in sizes.values()):,} bytes")
+        check_least(self, "try 30", prune=0)
+        sizes = {path: path.stat() for path in cached_files(folder)}
+        print(f"{folder}: {len(sizes):,} files, {sum(stat.st_size for stat in sizes.values()):,} bytes")
         if self.prune is not None:
             before = time.time() - 86400 * self.prune
             old = [path for path, stat in sizes.items() if max(stat.st_atime, stat.st_mtime) <= before]

@@ -74,7 +74,8 @@ class Consistency:
         print_table(title, head, [table_cells(result) for result in results])
         if self.output is not None:
             settings = self.settings([scene.name for scene in scenes], budget)
-            content = without_nan({"settings": settings, "autoencoders": [asdict(result) for result in results]})
+            measured = [asdict(result, dict_factory=without_nan) for result in results]
+            content = {"settings": settings, "autoencoders": measured}
             write_text(self.output, json.dumps(content, indent=2, allow_nan=False))
             print(f"Numbers: {self.output}")
 
@@ -114,10 +115,6 @@ def table_cells(result: "SpaceResult") -> List[str]:
     return [result.source, *sizes, *cells, f"{result.seconds:.1f}"]
 
 
-def without_nan(value: Any) -> Any:
-    """Nested dictionaries and lists with None for NaN, which JSON has not."""
-    if isinstance(value, dict):
-        return {key: without_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [without_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+def without_nan(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
+    """A dictionary with None for NaN, which JSON has not."""
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in pairs}

@@ -47,7 +47,6 @@ class ExportScenes:
             self.write(run, output, names)
 
     def write(self, run: "Run", output: Path, names: Sequence[str]) -> None:
-        """The files, while nobody else writes there."""
         from latent_nerfstudio.fleet.plan import DOUBT
         from latent_nerfstudio.scene_files.model_scenes import scene_files_of
         from latent_nerfstudio.scene_files.plane_images import write_plane_images
@@ -129,12 +128,8 @@ def scene_facts(run: "Run", model: "LatentModel", names: Sequence[str]) -> Dict[
 
     nerf: Any = model.nerf.config
     samples, enlarge = [nerf.num_samples, nerf.num_importance_samples], model.latent_space.autoencoder.enlarge
-    common = {
-        "method": run.method,
-        "version": __version__,
-        SAMPLES: samples,
-        ENLARGED: enlarge if enlarge > 1 else None,
-    }
+    common = {"method": run.method, "version": __version__, SAMPLES: samples}
+    common[ENLARGED] = enlarge if enlarge > 1 else None
     common.update(steps=run.training.get("steps"), seconds=run.training.get("seconds_per_scene"))
     boxes = {name: model.box_of(index) for index, name in enumerate(model.scene_names)}
     measured, views = evaluated(run.folder / "eval.json", run.scenes()), view_facts(run, boxes)

@@ -3,7 +3,7 @@
 import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Sequence
+from typing import TYPE_CHECKING, Any, Dict, List
 
 from latent_nerfstudio.cli.words import Overwrite, SceneFiles, SceneNames
 from latent_nerfstudio.errors import problem
@@ -51,23 +51,17 @@ class ImportScenes:
             expected = f"2 to {MOST_VIEWS}, of which one is held out"
             raise ValueError(problem("views", expected, self.views, "try 4"))
         from latent_nerfstudio.models.shared_bundle import read_shared_bundle
+        from latent_nerfstudio.names import chosen
+        from latent_nerfstudio.scene_files.model_scenes import facts_by_name
+        from latent_nerfstudio.scene_files.sources import read_scenes_from
 
         folder = self.output.resolve() / METHOD / TIMESTAMP
         check_free([folder], self.overwrite)
         bundle = read_shared_bundle(self.bundle)
-        facts = read_facts(self.source, bundle, self.scenes)
-        import_scenes(self, folder, bundle, facts)
-        print(f"Wrote {len(facts)} scene(s) as a run: {folder / 'config.yml'}")
-
-
-def read_facts(files: Sequence[Path], bundle: "SharedBundle", wanted: Sequence[str]) -> Dict[str, Dict[str, Any]]:
-    """The facts of the wanted scenes by name, in the dataparser's order; every file is verified on the way."""
-    from latent_nerfstudio.names import chosen
-    from latent_nerfstudio.scene_files.model_scenes import facts_by_name
-    from latent_nerfstudio.scene_files.sources import read_scenes_from
-
-    facts = facts_by_name(read_scenes_from(files, bundle), bundle, "scenes", "leave one of the files out")
-    return {name: facts[name] for name in chosen(wanted, sorted(facts), ", ".join(map(str, files)))}
+        facts = facts_by_name(read_scenes_from(self.source, bundle), bundle, "scenes", "leave one of the files out")
+        names = chosen(self.scenes, sorted(facts), ", ".join(map(str, self.source)))  # in the dataparser's order
+        import_scenes(self, folder, bundle, {name: facts[name] for name in names})
+        print(f"Wrote {len(names)} scene(s) as a run: {folder / 'config.yml'}")
 
 
 def import_scenes(

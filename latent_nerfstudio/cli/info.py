@@ -1,8 +1,9 @@
 """`lns info`: what a path or a Hub id is, and what it needs."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Dict, Iterator, List, Tuple
+from typing import TYPE_CHECKING, Annotated, Any, Iterator, List, Tuple
 
 import tyro
 
@@ -89,11 +90,8 @@ def of_run(path: Path) -> Iterator[Line]:
 def of_scenes(path: Path) -> Iterator[Line]:
     from latent_nerfstudio.scene_files.sources import read_scenes_from
 
-    facts: Dict[str, Dict[str, Any]] = {}
-    hashes = set()
-    for scene in read_scenes_from([path]):
-        facts[scene.name] = scene.facts
-        hashes.add(scene.bundle_hash)
+    scenes = [(scene.name, scene.facts, scene.bundle_hash) for scene in read_scenes_from([path])]
+    facts = {name: own for name, own, _ in scenes}
     yield ("scene file" if path.suffix == ".safetensors" else "scenes in"), path
     yield "scenes", listed(list(facts))
     if len(facts) == 1:
@@ -101,7 +99,7 @@ def of_scenes(path: Path) -> Iterator[Line]:
     psnr: List[float] = [own["psnr"] for own in facts.values() if isinstance(own.get("psnr"), (int, float))]
     if len(psnr) > 1:
         yield "PSNR", f"{min(psnr):.2f} to {max(psnr):.2f} dB, mean {sum(psnr) / len(psnr):.2f} of {len(psnr)}"
-    yield "needs bundle", ", ".join(sorted(hashes))
+    yield "needs bundle", ", ".join(sorted({bundle for *_, bundle in scenes}))
 
 
 def of_bundle(source: str) -> Iterator[Line]:
@@ -130,15 +128,11 @@ def of_hub(source: str) -> Iterator[Line]:
     """What a repository holds: scenes, else a bundle, else an autoencoder."""
     from latent_nerfstudio.files.hub import resolve
 
-    try:
-        yield from of_scenes(resolve(source, "scenes"))
-        return
-    except (FileNotFoundError, ValueError):
-        pass
-    try:
-        yield from of_bundle(source)
-    except (FileNotFoundError, ValueError):
-        yield from of_autoencoder(source)
+    for lines in (lambda: of_scenes(resolve(source, "scenes")), lambda: of_bundle(source)):
+        with suppress(FileNotFoundError, ValueError):
+            yield from lines()
+            return
+    yield from of_autoencoder(source)
 
 
 def listed(names: List[str]) -> str:

@@ -98,9 +98,10 @@ def codec_of(source: str, device: Optional[str] = None) -> "Codec":
     from latent_nerfstudio.models.bundle_folder import find_folder
     from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES
 
-    if is_run(Path(source).expanduser()):
+    path = Path(source).expanduser()
+    if is_run(path):
         return load(source, device=device).codec
-    if source in BUNDLED_BUNDLES or find_folder(Path(source).expanduser()) is not None:
+    if source in BUNDLED_BUNDLES or find_folder(path) is not None:
         return load_bundle(source, device).codec
     return load_autoencoder(source, device=device)
 

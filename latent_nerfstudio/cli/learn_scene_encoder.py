@@ -50,17 +50,8 @@ class LearnSceneEncoder:
         )
         from latent_nerfstudio.engine.scene_encoder import EncoderTraining, SceneEncoderConfig, learn_scene_encoder
 
-        names = [f.name for f in fields(EncoderTraining)]
-        training = EncoderTraining(**{name: getattr(self, name) for name in names})
-        folder = learn_scene_encoder(
-            data_folder(self.data),
-            self.bundle,
-            self.output.expanduser().resolve(),
-            training,
-            SceneEncoderConfig(),
-            self.hold_out,
-            self.start_from,
-            self.latent_cache,
-            self.enlarge,
-        )
+        training = EncoderTraining(**{field.name: getattr(self, field.name) for field in fields(EncoderTraining)})
+        output = self.output.expanduser().resolve()
+        rest = (self.hold_out, self.start_from, self.latent_cache, self.enlarge)
+        folder = learn_scene_encoder(data_folder(self.data), self.bundle, output, training, SceneEncoderConfig(), *rest)
         print(f"Wrote the bundle with its scene encoder to {folder}")

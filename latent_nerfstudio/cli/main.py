@@ -1,9 +1,7 @@
-"""`lns`: what there is to do beside the official ns-* commands.
-
-The subcommands' modules hold dataclasses and import nothing heavy before they run, so that `lns --help` is quick.
-"""
+"""`lns`: what there is to do beside the official ns-* commands. Its modules import nothing heavy before they run."""
 
 import difflib
+import re
 import sys
 import warnings
 from typing import Annotated, Any, List, NoReturn, Optional, Sequence, Union
@@ -37,37 +35,12 @@ from latent_nerfstudio.cli.words import INTERRUPTED
 from latent_nerfstudio.errors import DEBUG_VARIABLE, is_debugging, problem, show_own_warnings_alone
 from latent_nerfstudio.escaping import for_markup
 
-EXPECTED_ERRORS = (ValueError, OSError, MemoryError)
-"""What this package raises where something that the user gave is not as it should be, or a disk is full."""
-
-COMMANDS = {
-    "demo-scenes": DemoScenes,
-    "render-meshes": RenderMeshes,
-    "process-photos": ProcessPhotos,
-    "fit-scenes": FitScenes,
-    "learn-bundle": LearnBundle,
-    "learn-scene-encoder": LearnSceneEncoder,
-    "gallery": Gallery,
-    "orbit": Orbit,
-    "blend": Blend,
-    "report": Report,
-    "contact-sheet": ContactSheet,
-    "export-points": ExportPoints,
-    "export-mesh": ExportMesh,
-    "export-scenes": ExportScenes,
-    "import-scenes": ImportScenes,
-    "pack-scenes": PackScenes,
-    "export-scene": ExportScene,
-    "push": Push,
-    "pull": Pull,
-    "render-latents": RenderLatents,
-    "decode-latents": DecodeLatents,
-    "consistency": Consistency,
-    "import-autoencoder": ImportAutoencoder,
-    "info": Info,
-    "cache": Cache,
-    "link-ffmpeg": LinkFfmpeg,
-}
+KINDS = (
+    DemoScenes, RenderMeshes, ProcessPhotos, FitScenes, LearnBundle, LearnSceneEncoder, Gallery, Orbit, Blend, Report,
+    ContactSheet, ExportPoints, ExportMesh, ExportScenes, ImportScenes, PackScenes, ExportScene, Push, Pull,
+    RenderLatents, DecodeLatents, Consistency, ImportAutoencoder, Info, Cache, LinkFfmpeg,
+)  # fmt: skip
+COMMANDS = {re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__).lower(): kind for kind in KINDS}
 """Subcommands by name, in the order of the help."""
 
 Command: Any = Union[tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, kind in COMMANDS.items())]  # type: ignore[misc]
@@ -89,7 +62,7 @@ def main(args: Optional[Sequence[str]] = None) -> None:
             command.main()
     except KeyboardInterrupt:
         stop("[bold]Interrupted[/bold]", INTERRUPTED)
-    except EXPECTED_ERRORS as error:
+    except (ValueError, OSError, MemoryError) as error:  # of what the user gave, or of a full disk
         if is_debugging():
             raise
         stop(f"[bold red]Error:[/bold red] {for_markup(error)}", 1)

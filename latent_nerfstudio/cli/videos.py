@@ -38,7 +38,6 @@ class Video(OfScenes):
         return super().open()
 
     def write(self, frames: "Iterator[Page]") -> None:
-        """Writes the video."""
         from latent_nerfstudio.api.progress import progress
         from latent_nerfstudio.videos.writing import write_video
 

@@ -41,8 +41,7 @@ def write_pictures(
     held_out_every: int = 0,
     **top: Any,
 ) -> None:
-    """Writes pictures, PNG as they come, and their cameras, see `frames_of`, as a scene into a folder, which is made;
-    views 0, n, 2n, ... are held out, none for 0."""
+    """Writes pictures and their cameras, see `frames_of`, into a folder, which is made; every n-th is held out."""
     from PIL import Image
 
     (folder / "images").mkdir(parents=True)

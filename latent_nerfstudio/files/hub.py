@@ -1,8 +1,7 @@
 """Hub ids beside folders: what a `source` flag names, as a folder of this machine.
 
-A repository of the Hugging Face Hub is a stranger's. Of its files only the safetensors and JSON files that its kind is
-made of are taken, by their names; the checks that hold for folders then hold for these. The client keeps them in its
-cache, which is what is read where there is no network.
+A repository is a stranger's: of its files only the safetensors and JSON files that its kind is made of are taken, by
+their names, and checked as those of folders are. The client keeps them in its cache, for times without a network.
 """
 
 import glob
@@ -58,11 +57,9 @@ WORDS: Dict[Kind, str] = {
 
 
 def resolve(source: str, kind: Kind, subfolder: Optional[str] = None) -> Path:
-    """The path of this machine that a source names: one that is there, as it is given, or the folder in the client's
-    cache of what a Hub id, OWNER/NAME or OWNER/NAME@REVISION, holds of a kind: that of config.json, of bundle.json, or
-    around `scenes`. Raises FileNotFoundError for neither and for what the Hub does not have; PermissionError for a
-    repository that asks first; ValueError where it holds no such thing, or pickle alone; ConnectionError where it is
-    out of reach and not cached."""
+    """The path of this machine that a source names: one that is there, or the folder in the client's cache of what a
+    Hub id, OWNER/NAME or OWNER/NAME@REVISION, holds of a kind: that of config.json, of bundle.json, or around `scenes`.
+    Raises ValueError where it holds no such thing, or pickle alone, and OSErrors, see `refuse`, where there is none."""
     path = Path(source).expanduser()
     if path.exists():
         return path
@@ -193,18 +190,16 @@ def cached_folder(repository: str, revision: Optional[str]) -> Optional[Path]:
 
 
 def refuse(error: Exception, where: str) -> NoReturn:
-    """Says why a repository cannot be had."""
     from huggingface_hub.utils import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
     reason = f"{type(error).__name__}: {first_line(error)}"
     if isinstance(error, GatedRepoError):
         do = "accept its terms on its page and call 'hf auth login'"
         raise PermissionError(problem(where, "a Hub repository open to you", f"one that asks first ({reason})", do))
-    if isinstance(error, RepositoryNotFoundError):
-        expected, do = "a folder, or a Hub id that exists", "check the name; for a private one call 'hf auth login'"
-        raise FileNotFoundError(problem(where, expected, f"none ({reason})", do)) from error
-    if isinstance(error, RevisionNotFoundError):
+    if isinstance(error, (RepositoryNotFoundError, RevisionNotFoundError)):
         expected, do = "a branch, tag or commit behind the @", "check its name"
+        if isinstance(error, RepositoryNotFoundError):
+            expected, do = "a folder, or a Hub id that exists", "check the name; for a private one call 'hf auth login'"
         raise FileNotFoundError(problem(where, expected, f"none ({reason})", do)) from error
     expected = "a folder, or a Hub id that is cached or within reach"
     do = "check the path, or download it where there is a network and pass the folder"
@@ -212,5 +207,4 @@ def refuse(error: Exception, where: str) -> NoReturn:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's text."""
     return (str(error).strip().splitlines() or [""])[0]

@@ -1,8 +1,5 @@
-"""Locks: one writer at a time, until it ends, however it ends.
-
-They are those of `filelock`: advisory, the system's own where it has some (between machines as well, where the file
-system passes them on, as NFS does), and a file with the owner's name where it has none.
-"""
+"""Locks of `filelock`, one writer at a time, until it ends, however it ends: the system's own where it has some,
+between machines too where the file system passes them on, as NFS does, and else a file with the owner's name."""
 
 import os
 import socket
@@ -58,7 +55,6 @@ def writable(folder: Path) -> Iterator[None]:
 
 
 def _owner(path: Path) -> str:
-    """Who has a lock, as its file says."""
     with suppress(OSError), path.open(encoding="utf-8", errors="replace") as stream:
         return stream.read(200).strip()
     return ""

@@ -1,6 +1,4 @@
-"""Paths as people give them: which folder data are in, and where something is to be written.
-
-What cannot be is refused before any work. None stands for a default place."""
+"""Paths as people give them: folders of data, and where something is to be written. None stands for a default place."""
 
 import os
 from pathlib import Path
@@ -37,15 +35,13 @@ def check_file(path: Optional[Path], *endings: str, what: str = "output") -> Non
     if path is None:
         return
     if path.suffix.lower() not in endings:
-        expected = f"a {' or '.join(endings)} file"
-        raise ValueError(problem(what, expected, path, "change its ending"))
+        raise ValueError(problem(what, f"a {' or '.join(endings)} file", path, "change its ending"))
     check_above(path, what)
     if path.is_dir():
         raise IsADirectoryError(problem(what, "a file", f"the folder {path}", "name a file in it"))
 
 
 def check_above(path: Path, what: str = "output") -> None:
-    """Refuses what lies below something else than a folder."""
     above = next((place for place in path.parents if os.path.lexists(place)), None)
     if above is not None and not above.is_dir():
         got = f"{path}, where {above} is none"

@@ -1,8 +1,5 @@
-"""Files from strangers: regular ones of a bounded size, and JSON that nothing breaks on.
-
-A name may lead to a pipe that never ends, to a device, or to a file that is mostly a hole; a JSON file may be as large
-as the disk, nest for ever, or hold a number that no float takes.
-"""
+"""Files from strangers: regular ones of a bounded size, and JSON that nothing breaks on. A name may lead to a pipe, a
+device, or a file that is mostly a hole; JSON may nest for ever, or hold a number that no float takes."""
 
 import json
 import math
@@ -114,32 +111,25 @@ def parse_json(data: Union[bytes, str], where: object, do: str = AGAIN, strict: 
 
 
 def names_once(pairs: list) -> Dict[str, Any]:
-    """An object of pairs of names and values."""
     if len(dict(pairs)) < len(pairs):
         raise ValueError("a name that occurs twice")
     return dict(pairs)
 
 
 def whole_number(text: str) -> int:
-    """A whole number of not too many digits."""
     if len(text) > MOST_DIGITS:
         raise ValueError(f"a whole number of {len(text)} digits")
     return int(text)
 
 
 def finite_number(text: str) -> float:
-    """A number that is one."""
     if not math.isfinite(value := float(text)):
         raise ValueError("NaN or infinity")
     return value
 
 
-STRICT: Dict[str, Any] = {
-    "object_pairs_hook": names_once,
-    "parse_int": whole_number,
-    "parse_float": finite_number,
-    "parse_constant": finite_number,
-}
+STRICT: Dict[str, Any] = {"object_pairs_hook": names_once, "parse_int": whole_number}
+STRICT |= dict.fromkeys(("parse_float", "parse_constant"), finite_number)
 """How JSON is read that is no camera file of others, nor holds measurements, among which may be NaN."""
 
 
@@ -150,9 +140,8 @@ def read_json(path: Path, do: str = AGAIN, most: int = MOST_JSON, strict: bool =
 
 def check_format(said: Mapping[str, Any], wanted: str, where: object) -> None:
     """Refuses what says to be of another format than this package writes."""
-    if said.get("format") != wanted:
-        got = f"{said.get('format')!r:.40}"
-        raise ValueError(problem(where, f"the format {wanted}", got, "update this package"))
+    if (got := said.get("format")) != wanted:
+        raise ValueError(problem(where, f"the format {wanted}", f"{got!r:.40}", "update this package"))
 
 
 def read_rows(path: Path, do: str = AGAIN) -> List[Dict[str, Any]]:

@@ -1,8 +1,7 @@
 """Files and folders that are written beside their final place and renamed, so that they are either whole or absent.
 
-What a crash leaves unfinished has a name that nobody reads. It is removed by whoever next holds the lock: of a folder
-(`sole_writer`), or of a name in it (`replacing_folder`). Where many write without a lock, as into the latent cache, it
-is removed once it is old.
+What a crash leaves unfinished has a name that nobody reads, and is removed by whoever next holds the lock: of a folder
+(`sole_writer`), or of a name in it (`replacing_folder`); where many write without a lock, once it is old.
 """
 
 import errno
@@ -76,8 +75,8 @@ def appending(path: Path) -> Iterator[TextIO]:
     try:
         handle = os.open(path, flags, 0o666)
     except OSError as error:
-        expected, got = "a file that can be added to", f"'{error.strerror}'"
-        raise in_words(error, path, expected, got, "move it away") from error
+        got = f"'{error.strerror}'"
+        raise in_words(error, path, "a file that can be added to", got, "move it away") from error
     with open(handle, "a", encoding="utf-8") as stream:
         yield stream
 
@@ -133,7 +132,7 @@ def put_in_place(writing: Path, folder: Path) -> None:
     """Renames a whole folder to its final name, and removes what had it, or gives it back where that fails."""
     try:
         if folder.exists():
-            os.replace(folder, moved_away(folder))
+            os.replace(folder, beside(folder, "previous"))
         os.replace(writing, folder)
         flush(folder.parent)
     finally:
@@ -141,23 +140,19 @@ def put_in_place(writing: Path, folder: Path) -> None:
 
 
 def beside(folder: Path, what: str) -> Path:
-    """A hidden name beside a folder."""
+    """A hidden name beside a folder: `lock`, `writing`, or `previous`, where it is while another takes its place."""
     return folder.with_name(f".{folder.name}.{what}")
-
-
-def moved_away(folder: Path) -> Path:
-    """Where a folder is while another takes its place."""
-    return beside(folder, "previous")
 
 
 def standing(folder: Path) -> Path:
     """A folder, or where it was moved to if a crash, or this moment, is between the two renames."""
-    return moved_away(folder) if not folder.exists() and moved_away(folder).exists() else folder
+    previous = beside(folder, "previous")
+    return previous if not folder.exists() and previous.exists() else folder
 
 
 def settle(folder: Path) -> None:
     """Gives a folder its name back that was moved away and not replaced; removes one that was."""
-    previous = moved_away(folder)
+    previous = beside(folder, "previous")
     if previous.exists() and not folder.exists():
         os.replace(previous, folder)
     remove(previous)
@@ -168,14 +163,13 @@ def remove_unfinished(*folders: Path, age: float = 0.0) -> None:
     oldest = time.time() - age
     for path in (path for folder in folders for path in folder.glob(f"{WRITING}*")):
         with suppress(OSError):
-            if age and path.lstat().st_mtime > oldest:
-                continue
-            remove(path)
+            if not age or path.lstat().st_mtime <= oldest:
+                remove(path)
 
 
 def remove_left_behind(parent: Path) -> None:
-    """Removes what killed writers of folders have left in the folder around them, and gives old ones their names back;
-    those that somebody writes at this moment are left alone."""
+    """Removes what killed writers have left around their folders, and gives old ones their names back; those that are
+    being written are left alone."""
     for path in [*parent.glob(".*.writing"), *parent.glob(".*.previous"), *parent.glob(".*.lock")]:
         folder = parent / path.name[1:].rpartition(".")[0]
         with suppress(BlockingIOError), locked(beside(folder, "lock"), folder):

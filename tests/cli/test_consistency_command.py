@@ -28,7 +28,7 @@ def test_a_table_and_all_numbers(balls, tmp_path, capsys):
 
 
 def test_numbers_that_cannot_be_told_are_null():
-    assert without_nan({"a": [float("nan"), 1.0], "b": "x"}) == {"a": [None, 1.0], "b": "x"}
+    assert without_nan([("a", float("nan")), ("b", 1.0), ("c", "x")]) == {"a": None, "b": 1.0, "c": "x"}
 
 
 @pytest.mark.parametrize(

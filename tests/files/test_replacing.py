@@ -10,7 +10,7 @@ from tiny import full_disk
 
 from latent_nerfstudio.files.replacing import (
     appending,
-    moved_away,
+    beside,
     remove_unfinished,
     replacing_file,
     replacing_folder,
@@ -115,11 +115,11 @@ def test_a_failure_leaves_the_old_folder(tmp_path, monkeypatch):
 
 def test_a_folder_that_was_moved_away_is_found_and_gets_its_name_back(tmp_path):
     run = tmp_path / "run"
-    write_text(moved_away(run) / "old", "")
-    assert standing(run) == moved_away(run)
+    write_text(beside(run, "previous") / "old", "")
+    assert standing(run) == beside(run, "previous")
     settle(run)
     assert standing(run) == run and names(tmp_path) == ["run", "run/old"]
-    moved_away(run).mkdir()  # the new one had its name already
+    beside(run, "previous").mkdir()  # the new one had its name already
     settle(run)
     assert names(tmp_path) == ["run", "run/old"]
 
