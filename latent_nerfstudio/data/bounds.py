@@ -15,7 +15,6 @@ CARVING_RESOLUTIONS = (24, 32, 40)
 SILHOUETTE_PIXELS = 128
 """Silhouettes are reduced to this size: a final cell covers some 3 pixels of it."""
 
-
 UNIT_BOX = np.array([[-1.0] * 3, [1.0] * 3])
 """The box [-1, 1]^3."""
 
@@ -48,8 +47,7 @@ def transformed_box(
     box: Float[np.ndarray, "2 3"], transform: Float[np.ndarray, "3 4"], scale: float
 ) -> Float[np.ndarray, "2 3"]:
     """The axis-aligned box around the eight corners of a box, after a transform and then a scale."""
-    choice = np.array([[i >> axis & 1 for axis in range(3)] for i in range(8)])
-    corners = np.take_along_axis(box, choice, axis=0)
+    corners = np.stack(np.meshgrid(*box.T), axis=-1).reshape(-1, 3)
     moved = scale * (corners @ transform[:, :3].T + transform[:, 3])
     return np.stack([moved.min(axis=0), moved.max(axis=0)])
 
@@ -86,18 +84,14 @@ def silhouette_bounds(
     camera_to_worlds: Float[np.ndarray, "views 3 4"],
     intrinsics: Float[np.ndarray, "views 4"],
 ) -> Optional[Float[np.ndarray, "2 3"]]:
-    """A box around everything that the silhouettes allow to exist (the visual hull), with a margin of a cell; None
-    where they contradict each other, so that no point is in all of them.
+    """A box around everything that masks, true where the scene is, allow to exist (the visual hull), with a margin of a
+    cell; None where no point is in all of them. Poses are OpenGL's; intrinsics are fx, fy, cx, cy in their pixels.
 
     A grid is carved, then a finer grid in the box that is left, and so on. A cell goes when it lies wholly outside the
     silhouette of some view, in the size that it has in the image, so that nothing thin slips between grid points.
     Outside the image, only a silhouette that stays off the image's border judges it, and a quarter of the views has to
-    judge a cell that stays: else close-ups would keep the space that none of them shows.
-
-    Masks are true where the scene is, one a view, of any size; poses are OpenGL's; intrinsics are fx, fy, cx, cy in
-    pixels of the masks."""
-    shots = zip(masks, camera_to_worlds, intrinsics, strict=True)
-    views = [_silhouette_view(mask, pose, tuple(lens)) for mask, pose, lens in shots]
+    judge a cell that stays: else close-ups would keep the space that none of them shows."""
+    views = [_silhouette_view(*shot) for shot in zip(masks, camera_to_worlds, intrinsics, strict=True)]
     focus = camera_focus(camera_to_worlds)
     reach = np.linalg.norm(camera_to_worlds[:, :, 3] - focus, axis=1).max()
     box: Optional[np.ndarray] = np.stack([focus - reach, focus + reach])
@@ -111,23 +105,20 @@ def silhouette_bounds(
 
 
 def _silhouette_view(
-    mask: Bool[np.ndarray, "height width"], pose: Float[np.ndarray, "3 4"], intrinsics: tuple[float, ...]
+    mask: Bool[np.ndarray, "height width"], pose: Float[np.ndarray, "3 4"], intrinsics: Float[np.ndarray, " 4"]
 ) -> SilhouetteView:
     """A view with its silhouette reduced to some 128 pixels; a reduced pixel is inside where any of its pixels is."""
     import cv2
+    from skimage.measure import block_reduce
 
     factor = max(1, round(max(mask.shape) / SILHOUETTE_PIXELS))
-    height, width = (-(-size // factor) for size in mask.shape)
-    padded = np.zeros((height * factor, width * factor), dtype=bool)
-    padded[: mask.shape[0], : mask.shape[1]] = mask
-    reduced = padded.reshape(height, factor, width, factor).any(axis=(1, 3))
+    reduced = block_reduce(mask, factor, np.any)
     # Where the silhouette is empty, distanceTransform has no pixel to measure from.
-    distance = np.full((height, width), np.inf, dtype=np.float32)
+    distance = np.full(reduced.shape, np.inf, dtype=np.float32)
     if reduced.any():
         distance = cv2.distanceTransform((~reduced).astype(np.uint8), cv2.DIST_L2, 5)
-    fx, fy, cx, cy = (value / factor for value in intrinsics)
-    at_border = mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()
-    whole = bool(mask.any() and not at_border)
+    fx, fy, cx, cy = intrinsics / factor
+    whole = bool(mask.any()) and not any(edge.any() for edge in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
     return SilhouetteView(pose.astype(np.float32), (fx, fy), (cx, cy), distance, whole)
 
 
@@ -135,8 +126,8 @@ def _carved(
     box: Float[np.ndarray, "2 3"], cell: Float[np.ndarray, " 3"], resolution: int, views: Sequence[SilhouetteView]
 ) -> Optional[Float[np.ndarray, "2 3"]]:
     """The box around the cells of a grid that survive all views; None if none does."""
-    axes = [box[0, i] + cell[i] * (np.arange(resolution) + 0.5) for i in range(3)]
-    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3).astype(np.float32)
+    steps = np.indices((resolution,) * 3).reshape(3, -1).T + 0.5
+    points = (box[0] + cell * steps).astype(np.float32)
     votes = np.zeros(len(points), dtype=np.int32)
     radius = 0.5 * float(np.linalg.norm(cell))
     for view in views:

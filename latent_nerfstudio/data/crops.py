@@ -43,9 +43,8 @@ def object_latents(
     factor: int,
     kept: Optional[Bool[Tensor, "n h w"]] = None,
 ) -> Shaped[Tensor, "pixels channels"]:
-    """What a normaliser is fitted to: the raw latents of pictures that see an object, of those that masks keep where
-    there are some; all, where none does. Those of a plain background and of a picture's border are of another size, and
-    far more: with their statistic the targets of objects would be anything but of unit variance."""
+    """What a normaliser is fitted to: the raw latents of pictures that see an object and that masks keep; all, where
+    none does. With the many of a plain background, the targets of objects would be anything but of unit variance."""
     shown = sees_object(images, background, factor)
     shown = shown if kept is None else shown & kept.to(shown.device)
     return raw[shown] if bool(shown.any()) else raw.flatten(0, -2)
@@ -87,8 +86,6 @@ def cropped_cameras(cameras: Cameras, corners: Int[Tensor, "n 2"], side: int) ->
     """The cameras of the parts: the principal point moves, and nothing else."""
     result = cameras[torch.arange(len(cameras), device=cameras.device)]
     top, left = to_device(corners, cameras.device).unbind(dim=1)
-    result.cx = cameras.cx - left[:, None]
-    result.cy = cameras.cy - top[:, None]
-    result.height = cameras.height.clamp(max=side)
-    result.width = cameras.width.clamp(max=side)
+    result.cx, result.cy = cameras.cx - left[:, None], cameras.cy - top[:, None]
+    result.height, result.width = cameras.height.clamp(max=side), cameras.width.clamp(max=side)
     return result

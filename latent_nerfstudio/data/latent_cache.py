@@ -1,7 +1,5 @@
-"""Latents of the training images: encoded once, kept in half precision, in memory or on disk.
-
-On disk, one safetensors file a scene, named by the hash of its pictures, in a folder named by the autoencoder's hash:
-they are found again whatever the pictures' folder is called, and never those of others."""
+"""Latents of the training images: encoded once, kept in half precision, in memory or on disk: one safetensors file a
+scene, named by the hash of its pictures, in a folder named by the autoencoder's."""
 
 import hashlib
 import os
@@ -58,11 +56,9 @@ def scene_latents(
     setting: str = "disk",
     batch_size: int = 32,
 ) -> Iterator[Tuple[List[int], List[Tensor]]]:
-    """Scene by scene, positions of a scene's pictures and their raw latents [h, w, C] in float16, from the cache where
-    they are in it. Pictures, uint8 or float in [0, 1], may be decoded when they are asked for.
-
-    Those of several scenes are never encoded together, as their number changes the last bits: what is in the cache must
-    not decide what is learned."""
+    """Scene by scene, positions of a scene's pictures, uint8 or float in [0, 1], and their raw latents [h, w, C] in
+    float16, from the cache where they are in it. Scenes are never encoded together, as the number of pictures changes
+    the last bits: what is in the cache must not decide what is learned."""
     groups = group_by(scene_of_image)
     if autoencoder.is_identity:
         yield from ((members, [images[i] for i in members]) for members in groups.values())
@@ -115,15 +111,13 @@ def encode_images(images: Sequence[Shaped[Tensor, "_ _ 3"]], autoencoder: Autoen
 def encoding_hash(autoencoder: Autoencoder) -> str:
     """Hash of what decides cached latents: the autoencoder, and whether it encodes in bfloat16."""
     own = autoencoder.fingerprint()
-    if not has_bfloat16(autoencoder.device):
-        return own
-    return hashlib.sha256(f"{own} in bfloat16".encode()).hexdigest()[:16]
+    is_half = has_bfloat16(autoencoder.device)
+    return hashlib.sha256(f"{own} in bfloat16".encode()).hexdigest()[:16] if is_half else own
 
 
 def _files(
     folder: Path, images: Sequence[Tensor], groups: Dict[int, List[int]], autoencoder: Autoencoder
 ) -> Dict[int, Path]:
-    """The cache file of each scene."""
 
     def hash_of(index: int) -> str:
         image = images[index]
@@ -133,10 +127,11 @@ def _files(
 
     with ThreadPoolExecutor() as pool:
         hashes = list(pool.map(hash_of, range(len(images))))
-    joined = {scene: "".join(hashes[i] for i in members) for scene, members in groups.items()}
-    names = {scene: hashlib.sha256(text.encode()).hexdigest() for scene, text in joined.items()}
-    base = folder / encoding_hash(autoencoder)
-    return {scene: base / name[:2] / f"{name[:40]}.{CACHE_FORMAT}.safetensors" for scene, name in names.items()}
+    base, files = folder / encoding_hash(autoencoder), {}
+    for scene, members in groups.items():
+        name = hashlib.sha256("".join(hashes[i] for i in members).encode()).hexdigest()
+        files[scene] = base / name[:2] / f"{name[:40]}.{CACHE_FORMAT}.safetensors"
+    return files
 
 
 def _read(path: Path, count: int) -> Optional[List[Tensor]]:
@@ -160,11 +155,7 @@ def _read(path: Path, count: int) -> Optional[List[Tensor]]:
 
 
 def _checksum(tensors: Dict[str, Tensor]) -> int:
-    """CRC-32 of tensors in the order of their names."""
-    value = 0
-    for name in sorted(tensors):
-        value = zlib.crc32(tensors[name].contiguous().numpy().tobytes(), value)
-    return value
+    return zlib.crc32(b"".join(tensors[name].contiguous().numpy().tobytes() for name in sorted(tensors)))
 
 
 def _write(path: Path, latents: Sequence[Tensor]) -> None:

@@ -120,9 +120,8 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         self.doubts: Dict[str, str] = {}  # what looks wrong of scenes, by name
 
     def _load_images(self, split: Literal["train", "eval"], cache_images_device: Literal["cpu", "gpu"]):
-        """Nerfstudio's loading and undistortion, then alpha over the background. On the CPU the host is the device: the
-        other way pins memory, which needs a CUDA driver. Nerfstudio leaves the cameras of undistorted pictures
-        distorted, fisheye ones as well; they are pinhole cameras then."""
+        """Nerfstudio's loading and undistortion, then alpha over the background. On the CPU the host is the device: to
+        pin memory needs a CUDA driver. Nerfstudio leaves the cameras of undistorted pictures distorted."""
         if self.streams:
             return self._streamed_images(split)
         on_host = torch.device(self.device).type != "cuda"
@@ -207,8 +206,7 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
 
     def prepare(self, space: LatentSpace, meets: Optional[Meets] = None) -> None:
         """Loads the training pictures, encodes them or finds their latents, and fits the latent space if it is new.
-        Rays are drawn of those that `meets` says meet the box of a scene, all by default: the others show nothing that
-        can be learned, and would dilute L_latent."""
+        Rays are drawn of those that `meets` says meet a scene's box, all by default: others would dilute L_latent."""
         self.prepare_pictures()
         pictures = self.cached_train
         images = Lazy(len(pictures), lambda i: pictures[i]["image"].cpu())
@@ -287,7 +285,6 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
 
     @property
     def num_active_scenes(self) -> int:
-        """How many scenes take turns in the steps."""
         return len(self.scenes_present if self.active is None else self.active)
 
     def generator_at(self, step: int) -> torch.Generator:

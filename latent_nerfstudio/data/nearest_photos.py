@@ -32,8 +32,7 @@ class NearestPhotos:
     """Reads photos of a dataset when they are asked for; those with an alpha channel over a background."""
 
     def __init__(self, dataset: InputDataset, background: Float[Tensor, "3"]) -> None:
-        self.dataset = dataset
-        self.background = background
+        self.dataset, self.background = dataset, background
         self.photo = lru_cache(KEPT)(self.read)  # nothing is kept of what the viewer breaks off
         cameras = dataset.cameras
         poses = cameras.camera_to_worlds.float().cpu()
@@ -45,8 +44,7 @@ class NearestPhotos:
     def nearest(self, camera: Cameras, scene: int) -> Float[Tensor, "height width 3"]:
         """The photo of a scene whose camera is nearest to another, in [0, 1]; see `nearest_camera`."""
         pose = camera.camera_to_worlds.reshape(-1, *camera.camera_to_worlds.shape[-2:])[0].float().cpu()
-        own = self.of_scene(scene)
-        distance = self.centre_and_distance(scene)[1]
+        own, (_, distance) = self.of_scene(scene), self.centre_and_distance(scene)
         at = nearest_camera(self.positions[own], self.forwards[own], pose[:3, 3], -pose[:3, 2], distance)
         return self.photo(int(own[at]))
 
@@ -68,8 +66,7 @@ class NearestPhotos:
         return image
 
     def start(self, scene: int) -> Tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"], float]:
-        """A view of a scene from a little above, close to one of its photos: position, a point that it looks at, and
-        the vertical field of view in radians."""
+        """A view of a scene from a little above, near a photo: position, point looked at, vertical fov in radians."""
         own, (centre, distance) = self.of_scene(scene), self.centre_and_distance(scene)
         offset = self.positions[own] - centre
         elevation = torch.asin((offset[:, 2] / offset.norm(dim=-1).clamp(min=1e-6)).clamp(-1, 1))

@@ -14,12 +14,10 @@ from latent_nerfstudio.pictures import read_mask, read_picture
 
 
 class PictureDataset(InputDataset):
-    """Nerfstudio's dataset, with pictures of all modes, and with masks that are read by their colours. The dataparser's
-    `mask_filenames` may hold None for pictures that are kept whole, and its metadata `dynamic_masks` a mask or None a
-    picture, which marks what is left out."""
+    """Nerfstudio's dataset, with pictures and masks of all modes. The dataparser's `mask_filenames`, and its metadata
+    `dynamic_masks`, which mark what is left out, may hold None for pictures that are kept whole."""
 
     def get_numpy_image(self, image_idx: int) -> UInt8[np.ndarray, "height width channels"]:
-        """A picture as RGB or RGBA."""
         return read_picture(self._dataparser_outputs.image_filenames[image_idx], self.scale_factor)
 
     def get_data(self, image_idx: int, image_type: Literal["uint8", "float32"] = "float32") -> Dict[str, Any]:

@@ -75,8 +75,7 @@ def restricted(
     refuses scenes, by their `names`, of which nothing would be left. For `folder` see `pixel_table`."""
     both = flags
     if table.valid is not None:
-        both = torch.zeros_like(flags)
-        both[table.valid] = flags[table.valid]
+        both = torch.zeros_like(flags).index_put((table.valid,), flags[table.valid])
     if bool(both.all()):
         return table
     chosen = both.nonzero()
@@ -96,11 +95,10 @@ def draw_pixels(
     generator: torch.Generator,
     active: Optional[Int[Tensor, "active"]] = None,
 ) -> Int[Tensor, "count_rounded"]:
-    """Random pixels, the same number from each of some scenes, drawn with replacement; sorted by scene.
-
-    They are `count` in all, rounded down to a multiple of the number of scenes, at least one a scene; of a restricted
-    table as many as would be kept of these, so that a step costs what it would cost with all. Scenes are drawn from the
-    `active` ones, rising, all by default; of fewer than `scenes_per_batch` each is given as many pixels as before."""
+    """Random pixels, as many of each of some scenes, drawn with replacement; sorted by scene. They are `count` in all,
+    rounded down to a multiple of the scenes, at least one a scene; of a restricted table as many as would be kept of
+    these, so that a step costs what it would cost with all. Scenes are drawn from the `active` ones, rising, all by
+    default; of fewer than `scenes_per_batch` each is given as many pixels as before."""
     total = len(table.scene_starts) - 1
     scenes = draw_scenes(total, scenes_per_batch, generator, active)
     share = 1.0 if table.drawn is None else len(table.drawn) / len(table.values if table.valid is None else table.valid)

@@ -29,9 +29,7 @@ class RealImages:
     function of seed and step. Smaller pictures are enlarged to fit."""
 
     def __init__(self, folder: Path, height: int, width: int, seed: int = 0):
-        self.paths = find_images(folder)
-        self.size = (height, width)
-        self.seed = seed
+        self.paths, self.size, self.seed = find_images(folder), (height, width), seed
         self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
         self._kept_bytes = 0
         for index in np.linspace(0, len(self.paths) - 1, min(PROBED, len(self.paths))).astype(int):
@@ -70,7 +68,6 @@ def find_images(folder: Path) -> List[Path]:
 
 
 def read_image(path: Path) -> UInt8[np.ndarray, "height width 3"]:
-    """A picture as RGB; what is transparent becomes white."""
     try:
         return read_over_white(path)
     except ValueError as error:

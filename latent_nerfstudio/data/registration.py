@@ -1,7 +1,5 @@
-"""What nerfstudio finds through the entry point `nerfstudio.dataparser_configs`.
-
-Nerfstudio loads this while it builds the list of its own dataparsers, so nothing here may import datamanagers
-or nerfstudio's method configs."""
+"""The entry point `nerfstudio.dataparser_configs`. Nerfstudio loads this while it builds the list of its own
+dataparsers, so nothing here may import datamanagers or nerfstudio's method configs."""
 
 from nerfstudio.plugins.registry_dataparser import DataParserSpecification
 

@@ -83,11 +83,9 @@ class ScenesDataParserConfig(DataParserConfig):
 
 @dataclass
 class ScenesDataParser(DataParser):
-    """Reads one scene or many into one set of cameras that know their scene.
-
+    """Reads one scene or many, once for all splits, into one set of cameras that know their scene:
     `cameras.metadata["scene_index"]` (int64, views x 1), which nerfstudio carries on to every ray, is the place of a
-    view's scene in `metadata["scene_names"]`. Scenes and their indices are the same for every split. Files are read and
-    checked once, whichever split is asked for first."""
+    view's scene in `metadata["scene_names"]`."""
 
     config: ScenesDataParserConfig
 
@@ -155,15 +153,13 @@ class PlacedScene:
 
 
 def read_scenes(data: Path, names: Sequence[str] = (), max_scenes: Optional[int] = None) -> list[SceneFrames]:
-    """Finds and reads the scenes of a scene folder, of a camera file, or of a folder of scene folders, sorted by name:
-    those of some names, or all, and the first `max_scenes` of them."""
+    """Reads a scene folder, a camera file, or a folder of scene folders, sorted by name: those named, or all."""
     if not data.exists():
         raise FileNotFoundError(problem(data, "a data folder", "nothing there", "check --data"))
-    is_folder = data.is_dir()
-    if not is_folder and data.name not in [f"transforms_{split}.json" for split in SPLITS]:
-        check_names([scene_name(data.parent)], data)
-        return [read_transforms(data.parent, data)]
-    folder = data if is_folder else data.parent
+    folder = data if data.is_dir() else data.parent
+    if folder != data and data.name not in [f"transforms_{split}.json" for split in SPLITS]:
+        check_names([scene_name(folder)], data)
+        return [read_transforms(folder, data)]
     found = find_scenes(folder)
     if not names:
         warn_of_left_out(folder, found)
@@ -206,7 +202,6 @@ def warn_of_left_out(folder: Path, found: Sequence[Path]) -> None:
 
 
 def lack_of(folder: Path) -> str:
-    """Why a folder is no scene, in words."""
     if holds_photos(folder):
         return "photos without a camera file: see lns process-photos"
     return "no camera file" if any(os.scandir(folder)) else "empty"
@@ -229,12 +224,10 @@ def select_scenes(folders: Sequence[Path], names: Sequence[str], where: Path) ->
 def place_scene(scene: SceneFrames, config: ScenesDataParserConfig) -> PlacedScene:
     """Orients, centres and scales a scene as the config says; poses are untouched under the default config."""
     transform, scale = np.eye(4)[:3], 1.0
-    poses = scene.camera_to_worlds
-    if (config.orientation_method, config.center_method) != ("none", "none"):
+    poses, methods = scene.camera_to_worlds, (config.orientation_method, config.center_method)
+    if methods != ("none", "none"):
         full = np.concatenate([poses, np.broadcast_to([[[0.0, 0.0, 0.0, 1.0]]], (len(poses), 1, 4))], axis=1)
-        oriented, applied = auto_orient_and_center_poses(
-            torch.tensor(full, dtype=torch.float32), config.orientation_method, config.center_method
-        )
+        oriented, applied = auto_orient_and_center_poses(torch.tensor(full, dtype=torch.float32), *methods)
         poses, transform = oriented[:, :3].double().numpy(), applied.double().numpy()
     if config.auto_scale_poses:
         scale /= float(np.abs(poses[:, :, 3]).max())
@@ -283,11 +276,9 @@ def find_bounds(scenes: Sequence[SceneFrames], config: ScenesDataParserConfig) -
 def bounds_from_silhouettes(
     scenes: Sequence[SceneFrames],
 ) -> tuple[Optional[Float[np.ndarray, "2 3"]], list[SceneFrames]]:
-    """A box around the visual hulls of placed scenes, from what a few images of each have transparent; None where no
+    """A box around the visual hulls of placed scenes, from what a few images of some have transparent; None where no
     scene tells. And the scenes that tell nothing: they are distorted, none of their images is transparent anywhere, or
-    their silhouettes contradict each other.
-
-    Of more than 16 scenes, 16 evenly spaced ones are looked at, and the box is enlarged by a tenth."""
+    their silhouettes contradict each other."""
     telling = [scene for scene in scenes if _has_silhouettes(scene)]
     chosen = np.unique(np.linspace(0, len(telling) - 1, min(len(telling), PROBED_SCENES)).round().astype(int))
     views = int(np.clip(PROBED_IMAGES // max(1, len(chosen)), 12, 24))
@@ -302,8 +293,8 @@ def bounds_from_silhouettes(
 
 
 def _hull_box(scene: SceneFrames, views: int) -> Optional[Float[np.ndarray, "2 3"]]:
-    """The box around a scene's visual hull, from so many of its transparent images; None where they do not tell. Images
-    that are transparent everywhere are left out: they would say that there is nothing."""
+    """The box around a scene's visual hull, from so many of its transparent images, but for those that are transparent
+    everywhere and would say that there is nothing; None where they do not tell."""
     usable = np.flatnonzero(scene.has_alpha)
     picked = usable[bounds.spread_views(scene.camera_to_worlds[usable, :, 3], views)]
     with ThreadPoolExecutor(READING_THREADS) as pool:
@@ -325,7 +316,6 @@ def _has_silhouettes(scene: SceneFrames) -> bool:
 
 
 def _warn_of_opaque(scenes: Sequence[SceneFrames]) -> None:
-    """Warns of images without transparency beside others that have it."""
     opaque = [path for scene in scenes for path, has in zip(scene.image_paths, scene.has_alpha, strict=True) if not has]
     if opaque:
         total = sum(map(len, scenes))
@@ -362,12 +352,9 @@ def _alpha_color(name: Optional[str]) -> Optional[Float[Tensor, "3"]]:
 
 
 def _warn_of(scenes: Sequence[SceneFrames]) -> None:
-    """Warns, once for all scenes, of what looks wrong of them."""
-    single = [scene.name for scene in scenes if len(scene) == 1]
-    if single:
+    if single := [scene.name for scene in scenes if len(scene) == 1]:
         warn(f"{len(single)} have a single view, which they are trained on and evaluated by, such as '{single[0]}'")
-    lacking = [scene for scene in scenes if scene.absent]
-    if lacking:
+    if lacking := [scene for scene in scenes if scene.absent]:
         count = sum(len(scene.absent) for scene in lacking)
         total = sum(len(scene.absent) + len(scene) for scene in lacking)
         first = f"'{lacking[0].absent[0]}' of scene '{lacking[0].name}'"
@@ -377,15 +364,13 @@ def _warn_of(scenes: Sequence[SceneFrames]) -> None:
     if turned:
         text = f"{len(turned)} images have an EXIF orientation, by which viewers turn them; pixels are taken as "
         warn(f"{text}stored, as Nerfstudio does; the first is {turned[0]}")
-    doubted = [(scene.name, doubt) for scene in scenes for doubt in scene.doubts]
-    if doubted:
+    if doubted := [(scene.name, doubt) for scene in scenes for doubt in scene.doubts]:
         name, doubt = doubted[0]
         more = f" ({len(doubted) - 1} more of this kind)" if len(doubted) > 1 else ""
         warn(f"scene '{name}', {doubt}{more}")
     for scene in scenes:
-        evaluation = {*scene.splits.get("val", ()), *scene.splits.get("test", ())}
-        shared = evaluation.intersection(scene.splits.get("train", ()))
-        if shared:
+        train, val, test = (set(scene.splits.get(split, ())) for split in SPLITS)
+        if shared := (val | test) & train:
             warn(f"{len(shared)} views of scene '{scene.name}' are in its train and its evaluation split")
             return
 

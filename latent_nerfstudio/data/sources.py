@@ -27,7 +27,7 @@ def first_readable(folders: Sequence[Path]) -> Optional[SceneFrames]:
 
 
 def longest_side(folders: Sequence[Path]) -> int:
-    """Longest side of the photos of the first of some scene folders that can be read, pixels; 0 where none can."""
+    """Longest side, pixels, of the photos of `first_readable`; 0 where there is none."""
     frames = first_readable(folders)
     return 0 if frames is None else int(max(frames.widths.max(), frames.heights.max()))
 
@@ -56,7 +56,6 @@ def sources_hash(data: Path, names: Sequence[str]) -> str:
 
 
 def files_of(frames: SceneFrames) -> Sequence[Path]:
-    """Pictures and masks of a scene."""
     paths = (*frames.image_paths, *frames.mask_paths, *frames.dynamic_masks)
     return [path for path in paths if path is not None]
 

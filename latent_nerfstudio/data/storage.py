@@ -19,9 +19,6 @@ Storage = Literal["auto", "memory", "stream"]
 HOST_SHARE = 0.6
 """Share of the host's free memory that pictures and latents may take before they are streamed."""
 
-DECODING_THREADS = 4
-"""Threads that decode the pictures of a batch."""
-
 KEPT_BYTES = 256 << 20
 """Memory of decoded pictures that are kept, most recently used ones first."""
 
@@ -48,7 +45,7 @@ class Prefetched(Lazy[T]):
 
     def __init__(self, count: int, make: Callable[[int], T], kept: int):
         super().__init__(count, lru_cache(kept)(make))
-        self.pool = ThreadPoolExecutor(DECODING_THREADS, thread_name_prefix="pictures")
+        self.pool = ThreadPoolExecutor(4, thread_name_prefix="pictures")
 
     def many(self, indices: Iterable[int]) -> List[T]:
         return list(self.pool.map(self.make, indices))
@@ -62,8 +59,7 @@ class Prefetched(Lazy[T]):
 def concatenated(
     parts: Iterable[Shaped[Tensor, "_ _ channels"]], folder: Optional[Path] = None
 ) -> Tuple[Shaped[Tensor, "pixels channels"], List[Tuple[int, int]]]:
-    """The pixels of pictures one after another, and the height and width of each picture; with a folder, a temporary
-    file in it keeps the pixels, which are mapped into memory then."""
+    """The pixels of pictures one after another, in memory or a temporary file in a folder, and the pictures' sizes."""
     sizes: List[Tuple[int, int]] = []
 
     def rows() -> Iterable[Tensor]:
@@ -93,8 +89,7 @@ def _mapped(rows: Iterable[Shaped[Tensor, "_ channels"]], folder: Path) -> Shape
 
 
 def must_stream(wanted: Storage, needed: int, free: int) -> bool:
-    """Whether data that need so many bytes are streamed; with `auto`, if they would take more than their share of free
-    memory."""
+    """Whether data are streamed; with `auto`, if the bytes that they need are more than a share of the free ones."""
     return wanted == "stream" or (wanted == "auto" and needed > HOST_SHARE * free)
 
 

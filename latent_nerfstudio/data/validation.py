@@ -25,8 +25,7 @@ ALIKE = 1e-6
 
 
 def check_poses(camera_to_worlds: Float[np.ndarray, "views 3 4"], names: Sequence[str], where: object) -> None:
-    """Refuses poses (any axis convention) that are not finite, not rigid or, as those that nobody has found, all alike;
-    ValueError names the view."""
+    """Refuses poses (any axis convention) that are not finite, not rigid or, as where none were found, all alike."""
     good = (np.abs(camera_to_worlds) <= LARGEST).all(axis=(1, 2))
     if not good.all():
         index = int(np.argmin(good))
@@ -35,8 +34,7 @@ def check_poses(camera_to_worlds: Float[np.ndarray, "views 3 4"], names: Sequenc
         expected = f"finite numbers up to {LARGEST:g}"
         raise ValueError(problem(f"{where}, pose of '{names[index]}'", expected, got, "repair the pose"))
     rotations = camera_to_worlds[:, :, :3]
-    gram = rotations @ rotations.transpose(0, 2, 1)
-    deviation = np.abs(gram - np.eye(3)).max(axis=(1, 2))
+    deviation = np.abs(rotations @ rotations.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2))
     worst = int(np.argmax(deviation))
     if deviation[worst] > RIGID_TOLERANCE:
         got = f"a matrix R with |R R^T - 1| = {deviation[worst]:.3g}"
@@ -48,14 +46,13 @@ def check_poses(camera_to_worlds: Float[np.ndarray, "views 3 4"], names: Sequenc
         do = "write right-handed camera axes (x right, y up, z backwards)"
         raise ValueError(problem(f"{where}, pose of '{name}'", "a rotation (determinant +1)", "a mirror image", do))
     if len(camera_to_worlds) > 1 and np.abs(camera_to_worlds - camera_to_worlds[:1]).max() < ALIKE:
-        got = f"{len(camera_to_worlds)} that are all alike"
-        do = "give their poses (lns process-photos, COLMAP)"
+        got, do = f"{len(camera_to_worlds)} that are all alike", "give their poses (lns process-photos, COLMAP)"
         raise ValueError(problem(f"{where}, poses", "one of its own for each photo", got, do))
 
 
 def words_of_outlier(positions: Float[np.ndarray, "views 3"], names: Sequence[str]) -> str:
-    """Which camera stands more than a hundred times as far from the middle of all as they usually do, in words; empty
-    where none does. Middle and distance are medians, so that the outlier has no say in them."""
+    """Which camera stands more than a hundred times as far from the middle as they usually do, both by the median, in
+    words; empty where none does."""
     distances = np.linalg.norm(positions - np.median(positions, axis=0), axis=1)
     usual, worst = float(np.median(distances)), int(np.argmax(distances))
     if not 0 < FAR * usual < distances[worst]:

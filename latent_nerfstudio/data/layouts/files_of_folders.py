@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Optional, Union
 
@@ -13,19 +14,18 @@ class FilesOfFolders:
 
     def __init__(self, root: Path):
         self.root = str(root)
-        self._names: dict[str, set[str]] = {}
-        self._real: dict[str, str] = {}
+        self.real_folder, self.names_in = cache(real_folder), cache(names_in)
 
     def place(self, name: str) -> str:
         """The absolute path of a relative or absolute one, without '..' parts, its folder behind all links."""
         folder, last = os.path.split(os.path.abspath(os.path.join(self.root, name)))
-        return os.path.join(self._real_folder(folder), last)
+        return os.path.join(self.real_folder(folder), last)
 
     def find(self, name: str, suffixes: Sequence[str] = ()) -> Optional[Path]:
         """Where a file is: as it is named, or with a suffix behind ('frame.001' has no extension); None if nowhere."""
         folder, last = os.path.split(os.path.join(self.root, name))
         key = name_key(last)
-        there = self._names_in(folder)
+        there = self.names_in(folder)
         found = (suffix for suffix in ("", *suffixes) if key + suffix in there)
         paths = (os.path.join(folder, last + suffix) for suffix in found)
         return next((Path(path) for path in paths if os.path.exists(path) and not os.path.isdir(path)), None)
@@ -33,23 +33,21 @@ class FilesOfFolders:
     def real(self, path: Union[Path, str]) -> str:
         """The path of a file behind all links: one file, one path."""
         folder, name = os.path.split(path)
-        real = os.path.join(self._real_folder(folder), name)
+        real = os.path.join(self.real_folder(folder), name)
         return os.path.realpath(real) if os.path.islink(real) else real
 
-    def _real_folder(self, folder: str) -> str:
-        """The path of a folder behind all links."""
-        if folder not in self._real:
-            try:
-                self._real[folder] = os.path.realpath(folder)
-            except ValueError:  # a name that no file can have
-                self._real[folder] = folder
-        return self._real[folder]
 
-    def _names_in(self, folder: str) -> set[str]:
-        """The keys of the names in a folder; file systems differ in what they take for one name."""
-        if folder not in self._names:
-            try:
-                self._names[folder] = {name_key(name) for name in os.listdir(folder)}
-            except (OSError, ValueError):  # names that no file can have are ValueErrors
-                self._names[folder] = set()
-        return self._names[folder]
+def real_folder(folder: str) -> str:
+    """The path of a folder behind all links."""
+    try:
+        return os.path.realpath(folder)
+    except ValueError:  # a name that no file can have
+        return folder
+
+
+def names_in(folder: str) -> set[str]:
+    """The keys of the names in a folder; file systems differ in what they take for one name."""
+    try:
+        return {name_key(name) for name in os.listdir(folder)}
+    except (OSError, ValueError):
+        return set()

@@ -25,17 +25,14 @@ class SceneFrames:
     image_paths: tuple[Path, ...]
     """One image a view; all exist and have a readable header."""
     headers: tuple[ImageHeader, ...]
-    """What the images' headers say."""
     camera_to_worlds: Float[np.ndarray, "views 3 4"]
     """Poses in the OpenGL convention (x right, y up, z backwards), world units."""
     fx: Float[np.ndarray, " views"]
-    """Focal length along x, pixels."""
     fy: Float[np.ndarray, " views"]
-    """Focal length along y, pixels."""
+    """Focal lengths, pixels."""
     cx: Float[np.ndarray, " views"]
-    """Principal point along x, pixels from the left edge (not from the centre of the first pixel)."""
     cy: Float[np.ndarray, " views"]
-    """Principal point along y, pixels from the top edge."""
+    """Principal points, pixels from the left and top edges (not from the centre of the first pixel)."""
     distortion: Float[np.ndarray, "views 6"]
     """k1, k2, k3, k4, p1, p2 of each view."""
     camera_type: CameraType = CameraType.PERSPECTIVE
@@ -76,17 +73,14 @@ class SceneFrames:
 
     @property
     def widths(self) -> Int[np.ndarray, " views"]:
-        """Image widths, pixels."""
         return np.array([header.width for header in self.headers], dtype=np.int64)
 
     @property
     def heights(self) -> Int[np.ndarray, " views"]:
-        """Image heights, pixels."""
         return np.array([header.height for header in self.headers], dtype=np.int64)
 
     @property
     def has_alpha(self) -> Bool[np.ndarray, " views"]:
-        """Which images have transparency."""
         return np.array([header.has_alpha for header in self.headers], dtype=bool)
 
 
@@ -106,9 +100,8 @@ def complete_splits(
     """The views of train, val and test, where a scene's files leave some of them open; empty lists count as absent.
 
     Without any split, or with train alone and all views in it, every `eval_interval`-th view of what there is to train
-    on is held out. One of val and test stands in for the other. What no evaluation split names is for training where
-    train is absent, and what train does not name for evaluation where both of these are. None comes out empty unless
-    every view is in an evaluation split."""
+    on is held out. One of val and test stands in for the other; views that no given split names are those of the absent
+    one. None comes out empty unless every view is in an evaluation split."""
     splits = {name: tuple(indices) for name, indices in given.items() if len(indices) > 0}
     evaluation = splits.get("val", ()) + splits.get("test", ())
     if "train" in splits and not evaluation:

@@ -7,21 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Optional, Union
 
-from PIL import Image
+from PIL import ExifTags, Image
 from tqdm import tqdm
 
 from latent_nerfstudio.files.reading import open_file
 from latent_nerfstudio.pictures import check_size, has_alpha, open_picture, worded
 
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
-JPEG_SIGNATURE = b"\xff\xd8\xff"
-JPEG_END = b"\xff\xd9"
+PNG_SIGNATURE, PNG_END = b"\x89PNG\r\n\x1a\n", b"\x00\x00\x00\x00IEND\xaeB`\x82"
+JPEG_SIGNATURE, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 TAIL = 64
 """Bytes at the end of a JPEG in which its end marker is looked for: some cameras pad the file."""
-
-ORIENTATION = 0x0112
-"""The EXIF tag that has viewers turn a picture."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +81,7 @@ def _orientation(image: Image.Image) -> int:
     if image.format == "TIFF":
         return 1
     try:
-        value = image.getexif().get(ORIENTATION, 1)
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # broken EXIF says nothing; Pillow raises many kinds
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1

@@ -19,8 +19,7 @@ LARGEST_FILE = 1 << 16
 
 
 class SrnIntrinsics(NamedTuple):
-    """Content of `intrinsics.txt`: focal length and principal point in pixels of an image of height x width, and
-    whether the poses map the world to the camera instead of the camera to the world."""
+    """Content of `intrinsics.txt`: in pixels of an image of height x width, and whether poses are world-to-camera."""
 
     focal: float
     cx: float
@@ -31,11 +30,8 @@ class SrnIntrinsics(NamedTuple):
 
 
 def read_srn(folder: Path) -> SceneFrames:
-    """Reads a scene in the SRN layout: `rgb/*.png`, `pose/*.txt` and `intrinsics.txt`, without splits; views are sorted
-    by name.
-
-    Poses are camera-to-world in the OpenCV convention (y down, z forwards) and come out in OpenGL's. Intrinsics are
-    scaled, as floats, to images of another size than the one that `intrinsics.txt` is for."""
+    """Reads a scene in the SRN layout; views are sorted by name. Poses in the OpenCV convention (y down, z forwards)
+    come out in OpenGL's. Intrinsics are scaled to images of another size than that of `intrinsics.txt`."""
     intrinsics = read_srn_intrinsics(folder / "intrinsics.txt")
     images, absent = _paired(folder)
     check_view_count(len(images), folder / "rgb", absent)
@@ -62,8 +58,7 @@ def read_srn(folder: Path) -> SceneFrames:
 
 
 def read_srn_intrinsics(path: Path) -> SrnIntrinsics:
-    """Reads `f cx cy 0`, lines of origin, near plane and scale, which SRN itself does not use for cameras, `height
-    width`, and perhaps a 1 where poses map the world to the camera."""
+    """Reads `f cx cy 0`, lines that are of no use here, `height width`, and perhaps a 1 for world-to-camera poses."""
     if not path.exists():
         do = "add the file with the lines 'f cx cy 0', origin, near plane, scale, 'height width'"
         raise FileNotFoundError(problem(path, "the intrinsics of the scene", "no such file", do))
@@ -83,7 +78,6 @@ def read_srn_intrinsics(path: Path) -> SrnIntrinsics:
 
 
 def _numbers(text: str, path: Path) -> list[float]:
-    """The numbers of a text, separated by blanks."""
     try:
         return [float(word) for word in text.split()]
     except ValueError as error:
@@ -97,10 +91,8 @@ def _paired(folder: Path) -> tuple[dict[str, Path], list[str]]:
     if not pose_folder.is_dir():
         raise FileNotFoundError(problem(pose_folder, "a folder of poses", "no such folder", "add one text file a view"))
     poses = {name[:-4] for name in os.listdir(pose_folder) if name.endswith(".txt") and not name.startswith(".")}
-    unposed = [stem for stem in images if stem not in poses]
-    if unposed:
-        do = "add the pose, or remove the image"
-        what = pose_folder / f"{unposed[0]}.txt"
+    if unposed := [stem for stem in images if stem not in poses]:
+        what, do = pose_folder / f"{unposed[0]}.txt", "add the pose, or remove the image"
         raise FileNotFoundError(problem(what, f"the pose of '{images[unposed[0]].name}'", "no such file", do))
     return images, sorted(poses - set(images))
 

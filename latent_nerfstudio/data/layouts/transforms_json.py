@@ -30,8 +30,7 @@ INTRINSICS = ("fl_x", "fl_y", "cx", "cy", "x_fov", "y_fov", "camera_angle_x", "c
 """Entries of the file or of its frames."""
 
 SAME = 1e-3
-"""Difference of a frame's own intrinsics from those at the top of the file, as a share of these where they are above 1,
-up to which both say the same."""
+"""Difference, or share of what is above 1, up to which intrinsics at the top and of a frame say the same."""
 
 DISTORTION_KEYS = ("k1", "k2", "k3", "k4", "p1", "p2")
 """In the order of nerfstudio's `distortion_params`."""
@@ -55,12 +54,10 @@ class ListedFrame(NamedTuple):
 
 def read_transforms(folder: Path, json_path: Optional[Path] = None) -> SceneFrames:
     """Reads a scene in the layout of Nerfstudio or instant-ngp, named after its folder, which image paths are relative
-    to. Frames are sorted by path, as nerfstudio does.
-
-    Intrinsics are looked up as in nerfstudio: a value at the top of the file holds for all frames, else each frame has
-    its own. As in instant-ngp, the focal length may also come from `camera_angle_x` (radians) or `x_fov` (degrees), the
-    principal point defaults to the middle of the image, image paths may lack their extension, and
-    `dynamic_mask_NAME.png` beside an image marks what is left out of it."""
+    to. Frames are sorted by path, and a value at the top of the file holds for all frames, as in nerfstudio. As in
+    instant-ngp, the focal length may come from `camera_angle_x` (radians) or `x_fov` (degrees), the principal point
+    defaults to the middle of the image, image paths may lack their extension, and `dynamic_mask_NAME.png` beside an
+    image marks what is left out of it."""
     json_path = json_path or folder / "transforms.json"
     frames = read_frames(json_path, folder, sort=True)
     check_view_count(len(frames), json_path, frames.absent)
@@ -134,16 +131,14 @@ class CameraFile:
     absent: Sequence[str]
 
     def scene(self, name: str) -> SceneFrames:
-        """What it says of a scene."""
         widths, heights = self.image_sizes().T
         fx, fy = self.focal_lengths(widths, heights)
         cx, cy = self.lookup("cx"), self.lookup("cy")
         check_positive(fx, "focal length fl_x", self.names, self.where)
         check_positive(fy, "focal length fl_y", self.names, self.where)
-        applied = None
+        applied = self.meta.get("applied_transform")
         if "applied_transform" in self.meta:
-            matrix = self.matrix(self.meta["applied_transform"], "applied_transform")
-            applied = self.finite(matrix, "applied_transform")
+            applied = self.finite(self.matrix(applied, "applied_transform"), "applied_transform")
         return SceneFrames(
             name=name,
             image_paths=tuple(frame.image_path for frame in self.listed),
@@ -215,8 +210,7 @@ class CameraFile:
             top = self.number(value, key)
             given = {frame.name: frame.entry.get(key) for frame in self.listed}
             own = {name: n for name, n in given.items() if isinstance(n, (int, float))}
-            others = {name: n for name, n in own.items() if not abs(n - top) <= SAME * max(1.0, abs(top))}
-            if others:
+            if others := {name: n for name, n in own.items() if not abs(n - top) <= SAME * max(1.0, abs(top))}:
                 name, n = next(iter(others.items()))
                 got = f"{top:g} at its top, which holds as in Nerfstudio, and {n:g} of '{name}' ({len(others)} such)"
                 return problem(f"camera file, {key}", "one value a camera", got, "leave out what is wrong")
@@ -257,7 +251,6 @@ class CameraFile:
         return fx, fx if fy is None else fy
 
     def focal_length(self, axis: str, sizes: Int[np.ndarray, " views"]) -> Optional[Float[np.ndarray, " views"]]:
-        """Focal length along one axis, from the pixels or from the field of view."""
         focal = self.lookup(f"fl_{axis}")
         if focal is not None:
             return focal
@@ -286,13 +279,11 @@ class CameraFile:
         return any(key in self.meta for key in ("k1", "k2", "k3", "p1", "p2", "distortion_params"))
 
     def distortion(self) -> Float[np.ndarray, "views 6"]:
-        """Distortion parameters in nerfstudio's order."""
         sources = [self.meta] if self.has_distortion else [frame.entry for frame in self.listed]
         rows = [self.distortion_row(source) for source in sources]
         return np.broadcast_to(np.array(rows).reshape(len(rows), 6), (len(self.listed), 6)).copy()
 
     def distortion_row(self, source: Mapping[str, Any]) -> list[float]:
-        """k1, k2, k3, k4, p1, p2 of the file or of a frame."""
         if "distortion_params" not in source:
             return [self.number(source.get(key, 0.0), key) for key in DISTORTION_KEYS]
         values = source["distortion_params"]
@@ -312,7 +303,6 @@ class CameraFile:
         return poses
 
     def matrix(self, value: object, name: str) -> Float[np.ndarray, "3 4"]:
-        """One pose as 3 x 4."""
         try:
             matrix = np.array(value, dtype=np.float64)
         except (TypeError, ValueError, OverflowError):
@@ -337,8 +327,7 @@ class CameraFile:
         return aabb
 
     def capture_box(self) -> Optional[Float[np.ndarray, "2 3"]]:
-        """The cube of instant-ngp's `aabb_scale` s, in the units of the poses: ([0.5 - s / 2, 0.5 + s / 2] - offset) /
-        scale. That instant-ngp exchanges the axes after the offset, the cube does not notice."""
+        """The cube of instant-ngp's `aabb_scale` s in units of the poses: ([0.5 - s/2, 0.5 + s/2] - offset) / scale."""
         meta = self.meta
         if "aabb_scale" not in meta and "offset" not in meta:
             return None
@@ -370,8 +359,7 @@ class CameraFile:
                 raise self.refuse(key, "a list of paths", shown(names), "list the file_path of each of its frames")
             places = {name: files.place(normalised_name(name)) for name in names}
             places = {name: place if place in known else files.real(place) for name, place in places.items()}
-            unknown = [name for name in names if places[name] not in known]
-            if unknown:
+            if unknown := [name for name in names if places[name] not in known]:
                 got, do = few_of(unknown, 1, repr), "use each frame's file_path"
                 raise self.refuse(key, "paths that 'frames' lists", got, do)
             check_unique([places[name] for name in names], key, where)
