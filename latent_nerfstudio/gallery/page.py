@@ -14,8 +14,6 @@ from latent_nerfstudio.files.hub import local
 from latent_nerfstudio.files.replacing import replacing_folder
 from latent_nerfstudio.gallery.strips import check_strip, write_strips
 
-TEMPLATE = Path(__file__).with_name("page.html")
-
 STRIPS = "strips"
 """Folder of the strips beside the page."""
 
@@ -31,17 +29,16 @@ def write_gallery(
     sizes = bytes_of(scenes)
     with replacing_folder(output, FILES) as writing:
         files = write_strips(scenes, list(names), writing / STRIPS, views, size)
-        facts = [(name, scenes.facts.get(name, {}), sizes.get(name)) for name in names]
-        rows = [row(*known, file) for known, file in zip(facts, files, strict=True)]
-        text = page(title or scenes.title, rows, views)
-        (writing / "index.html").write_text(text, encoding="utf-8")
+        named = zip(names, files, strict=True)
+        rows = [row(name, scenes.facts.get(name, {}), sizes.get(name), file) for name, file in named]
+        (writing / "index.html").write_text(page(title or scenes.title, rows, views), encoding="utf-8")
     return output / "index.html"
 
 
 def row(name: str, facts: Dict[str, Any], size: Optional[int], file: str) -> Dict[str, Any]:
     """What the page holds of a scene; numbers that are none are left out."""
     psnr: Any = facts.get("psnr")
-    good = isinstance(psnr, (int, float)) and not isinstance(psnr, bool) and math.isfinite(psnr)
+    good = type(psnr) in (int, float) and math.isfinite(psnr)
     return {"name": name, "file": f"{STRIPS}/{file}", "psnr": round(psnr * 1.0, 2) if good else None, "bytes": size}
 
 
@@ -49,7 +46,8 @@ def page(title: str, rows: List[Dict[str, Any]], views: int) -> str:
     """The page. Names may hold anything: they are text in JSON, in which `<` is spelled out, and never HTML."""
     data = json.dumps({"views": views, "scenes": rows}, allow_nan=False).replace("<", "\\u003c")
     parts = {"TITLE": html.escape(for_terminal(title)), "DATA": data}
-    return re.sub("TITLE|DATA", lambda found: parts[found[0]], TEMPLATE.read_text(encoding="utf-8"))
+    template = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
+    return re.sub("TITLE|DATA", lambda found: parts[found[0]], template)
 
 
 def bytes_of(scenes: Scenes) -> Dict[str, int]:

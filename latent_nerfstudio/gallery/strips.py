@@ -27,7 +27,6 @@ SHOWN, ACROSS = 12, 4
 
 
 def check_strip(views: int, size: int) -> None:
-    """Refuses strips that cannot be."""
     most = MAX_STRIP // max(1, size)
     if size < 16 or not 1 <= views <= most:
         expected = f"1 to {max(1, most)} views of at least 16 pixels, {MAX_STRIP} pixels beside each other at most"

@@ -13,9 +13,7 @@ from latent_nerfstudio.hub import Notes
 from latent_nerfstudio.models.metrics import PICTURE_METRICS
 
 LIBRARY = "latent-nerfstudio"
-
 TAGS = ("nerfstudio", "nerf", "latent-nerf", "3d")
-
 UNKNOWN = "Not stated."
 
 METRICS = (*PICTURE_METRICS, "latent_psnr")
@@ -99,7 +97,6 @@ def table(facts: Dict[str, Any]) -> List[str]:
 
 
 def training_facts(training: Dict[str, Any]) -> Dict[str, Any]:
-    """What a reader wants to know of a run's training.json."""
     facts = {name: training[name] for name in ("method", "steps", "seconds", "device") if name in training}
     scenes = training.get("scenes")
     return {**facts, "scenes": len(scenes)} if isinstance(scenes, list) and scenes else facts

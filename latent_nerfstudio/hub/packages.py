@@ -14,12 +14,13 @@ import glob
 import json
 import re
 import tempfile
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Set, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.escaping import for_terminal
-from latent_nerfstudio.files.hub import FILES, PLACES, Kind, check_link, copy_files, is_hub_id, local
+from latent_nerfstudio.files.hub import FILES, Kind, check_link, copy_files, is_hub_id, local
 from latent_nerfstudio.hub import Notes
 from latent_nerfstudio.hub.card import SCENE_FACTS, card_of, read_beside, spread
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig, locate
@@ -27,9 +28,6 @@ from latent_nerfstudio.models.bundle_folder import FOLDER, SETTINGS_FILE
 from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, name_one_bundle, read_shared_bundle
 from latent_nerfstudio.scene_files.scene_file import copy_scene_file, read_scene_file
 from latent_nerfstudio.scene_files.sources import files_in
-
-SCENES = "scenes"
-"""Folder of the scene files."""
 
 PICTURE = "scenes.webp"
 """The card's picture."""
@@ -43,14 +41,8 @@ LAYOUT: Dict[Kind, str] = {
 
 
 class Package:
-    """Something to publish, or a published one.
-
-    Args:
-        source: a run, a folder, scene files' folder, the name of what is part of this package, or a Hub id.
-        kind: what to take of it.
-        bundle: of scenes, their shared bundle: a Hub id or a name is named in the card, a folder goes with them.
-        notes: what the card says besides what is measured.
-    """
+    """What is to be published, or is, of a kind: of a run, a folder, a part of this package by its name, or a Hub id.
+    The shared bundle of scenes is named in the card where it has a Hub id or a name, and goes with them as a folder."""
 
     def __init__(self, source: str, kind: Kind, bundle: Optional[str] = None, notes: Optional[Notes] = None):
         self.kind: Kind = kind
@@ -74,7 +66,7 @@ class Package:
     def copy_to(self, folder: Path) -> None:
         """Copies the files, scenes without private facts, and verifies the copy; links must not lead out."""
         if self.kind == "scenes":
-            copy_files(self.folder, folder / SCENES, r"[^/]+\.safetensors", copy_scene_file)
+            copy_files(self.folder, folder / "scenes", r"[^/]+\.safetensors", copy_scene_file)
             if self.bundle is not None and self.takes_bundle_along:
                 copy_files(self.bundle.folder, folder / FOLDER, FILES["bundle"])
         else:
@@ -89,21 +81,20 @@ class Package:
             if self.kind == "scenes" and self.place and not self.takes_bundle_along:
                 said["bundle"] = self.place
             (folder / "config.json").write_text(json.dumps(said, indent=2), encoding="utf-8")
-        training, results = (read_beside(self.folder, name) for name in ("training.json", "eval.json"))
-        numbers = results.get("results") if isinstance(results.get("results"), dict) else {}
-        bundle = repository if self.takes_bundle_along else self.place
         if self.picture is not None:
             (folder / PICTURE).write_bytes(self.picture)
-        shown = None if self.picture is None else PICTURE
-        card = card_of(self.kind, self.facts, training, numbers or {}, self.notes, repository, bundle, shown)
+        training, results = (read_beside(self.folder, name) for name in ("training.json", "eval.json"))
+        numbers = results.get("results")
+        measured = numbers if isinstance(numbers, dict) else {}
+        bundle, shown = repository if self.takes_bundle_along else self.place, PICTURE if self.picture else None
+        card = card_of(self.kind, self.facts, training, measured, self.notes, repository, bundle, shown)
         card.save(folder / "README.md")
 
     def push_to_hub(
         self, repository: str, private: bool = False, branch: Optional[str] = None, message: str = "Push"
     ) -> str:
-        """Publishes it into a repository, by default its main branch, and returns the address of the commit. A
-        repository is made, `private` or not, if there is none; of an earlier publication the files of this kind that
-        are no more are removed."""
+        """Publishes it into a repository, made if there is none, by default into its main branch, from which files of
+        this kind that are no more are removed; returns the address of the commit."""
         from huggingface_hub import HfApi
 
         api = HfApi()
@@ -128,8 +119,6 @@ class Package:
 
 def find(source: str, kind: Kind) -> Path:
     """The folder that holds what a source names, verified."""
-    if kind not in PLACES:
-        raise ValueError(problem("kind", f"one of {', '.join(PLACES)}", repr(kind)[:40], "choose one of these"))
     if kind == "bundle":
         folder, given = read_shared_bundle(source).folder, Path(source).expanduser()
         if given.is_dir():
@@ -140,13 +129,12 @@ def find(source: str, kind: Kind) -> Path:
         folder = Path(location) / (subfolder or "")
         check_link(folder / "config.json", Path(location))
         return folder
-    folder = local(Path(source).expanduser(), kind)
+    folder, expected = local(Path(source).expanduser(), kind), "a folder of scene files"
     if not folder.exists():
-        expected = "a folder of scene files or a Hub id"
-        raise FileNotFoundError(problem(source, expected, "nothing there", "check the path"))
+        raise FileNotFoundError(problem(source, f"{expected} or a Hub id", "nothing there", "check the path"))
     if not folder.is_dir():
         do = "unpack archives with lns pack-scenes ARCHIVE --output FOLDER"
-        raise ValueError(problem(folder, "a folder of scene files", "a file", do))
+        raise ValueError(problem(folder, expected, "a file", do))
     first = files_in(folder)[0]
     check_link(first, folder)
     return first.parent
@@ -166,11 +154,9 @@ def guess_kind(source: str) -> Kind:
     """What a path holds: a bundle before an autoencoder before scenes."""
     kinds: Tuple[Kind, ...] = ("bundle", "autoencoder", "scenes")
     for kind in kinds:
-        try:
+        with suppress(OSError):
             find(source, kind)
             return kind
-        except OSError:
-            continue
     expected = "a folder with a shared bundle, scene files or an autoencoder"
     raise ValueError(problem(source, expected, "none of them", "check the path, or name a --kind"))
 
@@ -179,16 +165,12 @@ def verify(folder: Path, kind: Kind) -> None:
     """Reads all of a repository's copy as its users will."""
     if kind == "autoencoder":
         AutoencoderConfig(source=str(folder)).setup()
-    if kind == "bundle" or (folder / FOLDER).is_dir():
-        read_shared_bundle(str(folder))
-    if kind == "scenes":
-        bundle = read_shared_bundle(str(folder)) if (folder / FOLDER).is_dir() else None
-        for path in files_in(folder):
-            read_scene_file(path, bundle)
+    bundle = read_shared_bundle(str(folder)) if kind == "bundle" or (folder / FOLDER).is_dir() else None
+    for path in files_in(folder) if kind == "scenes" else ():
+        read_scene_file(path, bundle)
 
 
 def autoencoder_facts(package: Package) -> Dict[str, Any]:
-    """What an autoencoder tells of itself."""
     autoencoder = AutoencoderConfig(source=str(package.folder)).setup()
     return {
         "class": type(autoencoder.vae).__name__,
@@ -200,7 +182,6 @@ def autoencoder_facts(package: Package) -> Dict[str, Any]:
 
 
 def bundle_facts(package: Package) -> Dict[str, Any]:
-    """What a bundle tells of itself."""
     bundle = read_shared_bundle(str(package.folder))
     field, box = bundle.field, [[round(x, 3) for x in corner] for corner in bundle.aabb]
     return {
@@ -218,14 +199,12 @@ def bundle_facts(package: Package) -> Dict[str, Any]:
 def scenes_facts(package: Package) -> Dict[str, Any]:
     """What scene files of one bundle tell of themselves; all are read and verified."""
     files = files_in(package.folder)
-    hashes: Set[str] = set()
-    known: Dict[str, List[float]] = {name: [] for name in SCENE_FACTS}
-    for path in files:
-        scene = read_scene_file(path, package.bundle)
-        hashes.add(scene.bundle_hash)
-        for name, values in known.items():
-            if type(scene.facts.get(name)) in (int, float):
-                values.append(float(scene.facts[name]))
+    scenes = [(scene.bundle_hash, scene.facts) for scene in (read_scene_file(path, package.bundle) for path in files)]
+    hashes = {bundle_hash for bundle_hash, _ in scenes}
+    known = {
+        name: [float(facts[name]) for _, facts in scenes if type(facts.get(name)) in (int, float)]
+        for name in SCENE_FACTS
+    }
     if package.bundle is None and not name_one_bundle(hashes):
         do = "publish those of each bundle by themselves"
         raise ValueError(problem(package.folder, "scenes of one bundle", f"of {len(hashes)}", do))

@@ -2,16 +2,18 @@
 metres (y up) at twice the resolution of the atlas and averaged down, so lines are soft."""
 
 import colorsys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw
 
 from latent_nerfstudio.meshes.car_shape import CarShape
 
 Colour = tuple[int, int, int]
+Points = Sequence[Any] | np.ndarray
 
 PIXELS_PER_METRE = 91
 SUPERSAMPLING = 2
@@ -65,12 +67,12 @@ class Picture:
         self.image = Image.new("RGB", size, background)
         self.draw = ImageDraw.Draw(self.image)
 
-    def pixels(self, points: ArrayLike) -> list[float]:
+    def pixels(self, points: Points) -> list[float]:
         """x and y of points in turn."""
         corner = np.array([self.region.left, self.region.top])
         return ((self.region.to_pixels(np.array(points, float)) - corner) * SUPERSAMPLING).ravel().tolist()
 
-    def polygon(self, points: ArrayLike, colour: Colour) -> None:
+    def polygon(self, points: Points, colour: Colour) -> None:
         self.draw.polygon(self.pixels(points), fill=colour)
 
     def box(self, left: float, bottom: float, right: float, top: float, colour: Colour) -> None:
@@ -82,7 +84,7 @@ class Picture:
         outline = np.stack([centre[0] + radius * aspect * np.cos(angle), centre[1] + radius * np.sin(angle)], -1)
         self.polygon(outline, colour)
 
-    def line(self, points: ArrayLike, colour: Colour, width: float = 0.022) -> None:
+    def line(self, points: Points, colour: Colour, width: float = 0.022) -> None:
         """Draws a line of a width in metres."""
         pixels = max(1, round(width * self.region.scale * SUPERSAMPLING))
         self.draw.line(self.pixels(points), fill=colour, width=pixels, joint="curve")
@@ -260,7 +262,7 @@ def paint_side_windows(picture: Picture, shape: CarShape, livery: Livery) -> Non
         paint_glass(picture, rear + a * (front - rear), rear + b * (front - rear), heights, livery.glass)
 
 
-def paint_glass(picture: Picture, left: ArrayLike, right: ArrayLike, heights: ArrayLike, glass: Colour) -> None:
+def paint_glass(picture: Picture, left: Points, right: Points, heights: Points, glass: Colour) -> None:
     """A pane, lighter towards its top, as under a sky; its edges at its lower and its upper height."""
     steps = 8
     a, b = np.stack([[left, heights], [right, heights]]).transpose(2, 0, 1)

@@ -1,5 +1,4 @@
-"""A family of cars: one structure (body, cabin, wheels, lights, windows), thousands of individuals. `car(seed)` is all
-that other rooms need. Lengths are metres; x points forwards, y to the left, z up, the ground is z = 0."""
+"""A family of cars: one structure (body, cabin, wheels, lights, windows), thousands of individuals; see `car_shape`."""
 
 import numpy as np
 import trimesh
@@ -19,8 +18,8 @@ Box = tuple[str, tuple[float, float, float], tuple[float, float, float]]
 
 
 def car(seed: int) -> trimesh.Trimesh:
-    """The car number `seed`, an integer >= 0: a textured triangle mesh of some ten thousand triangles and one atlas, in
-    metres, z up, x forwards, standing on z = 0; the same seed gives the same mesh."""
+    """The car number `seed`, an integer >= 0: some ten thousand triangles with one atlas, in metres, z up, x forwards,
+    standing on z = 0; the same seed gives the same mesh."""
     rng = np.random.default_rng([seed, 0xCA25])
     shape = CarShape(rng)
     atlas = car_paint.paint(shape, rng)

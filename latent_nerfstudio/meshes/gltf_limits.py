@@ -37,8 +37,7 @@ AGAIN = "export it again"
 
 
 def check_gltf(data: bytes, path: Path, beside: Callable[[str], Path]) -> None:
-    """Refuses glTF, binary or not, that would take far more memory than its files do; `beside` says where a file is
-    that it names."""
+    """Refuses glTF that would take far more memory than its files do; `beside` says where a file is that it names."""
     header = header_of(data, path)
     longest = max((len(value) for value in header.values() if isinstance(value, list)), default=0)
     check_most(longest, LONGEST_LIST, "entries of a list", path)

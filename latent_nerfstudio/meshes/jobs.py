@@ -23,9 +23,6 @@ MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off")
 Family = Literal["cars", "goods", "mixed"]
 """Families of generated objects."""
 
-Y_UP_SUFFIXES = (".glb", ".gltf", ".obj")
-"""Formats that are y up: glTF by its standard, obj by the habit of its exporters."""
-
 
 @dataclass(frozen=True)
 class SceneJob:
@@ -52,8 +49,7 @@ def demo_jobs(out: Path, indices: range, seed: int, views: int, resolution: int,
 
 
 def mesh_jobs(files: dict[str, Path], out: Path, options: ViewOptions) -> list[SceneJob]:
-    """The scenes of mesh files (by the names of their scenes), each with its own cameras, whatever else is made: camera
-    seeds come from the seed of the options and the names."""
+    """The scenes of mesh files by name, each with cameras of its own, by the seed of the options and the name."""
     jobs = []
     for name, path in files.items():
         seed, up_axis = scene_seed(options.seed, zlib.crc32(name.encode())), options.up_axis or usual_up_axis(path)
@@ -62,8 +58,8 @@ def mesh_jobs(files: dict[str, Path], out: Path, options: ViewOptions) -> list[S
 
 
 def usual_up_axis(path: Path) -> UpAxis:
-    """The up axis that a mesh file most likely has."""
-    return "y" if path.suffix.lower() in Y_UP_SUFFIXES else "z"
+    """The up axis that a mesh file most likely has: y of glTF by its standard, of obj by the habit of its exporters."""
+    return "y" if path.suffix.lower() in (".glb", ".gltf", ".obj") else "z"
 
 
 def scene_seed(family: int, index: int) -> int:

@@ -41,8 +41,7 @@ TextureKey = tuple[int, str]
 
 @dataclass(frozen=True)
 class Surface:
-    """Triangles with colours. The colour of a point is its corners' tint, times its texture where it has one; its alpha
-    is theirs, likewise multiplied."""
+    """Triangles with colours: of a point its corners' tint and alpha, times those of its texture where it has one."""
 
     triangles: Float[np.ndarray, "faces 3 3"]
     """Corners, z up."""
@@ -149,8 +148,7 @@ def join(surfaces: list[Surface]) -> Surface:
 
 
 def texture_of(visual: Any) -> tuple[TextureKey, Optional[Image.Image]]:
-    """The picture of a material, where there are texture coordinates for it, not decoded yet; and what tells it from
-    others: which picture, and in which of Pillow's modes it is needed."""
+    """The picture of a material, where there are texture coordinates for it, not decoded yet, and before it its key."""
     material, uv = getattr(visual, "material", None), getattr(visual, "uv", None)
     image = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
     found = None if uv is None or len(uv) == 0 else image

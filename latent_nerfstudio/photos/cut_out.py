@@ -25,17 +25,13 @@ def colour_of(name: str) -> Float[np.ndarray, "3"]:
 
 
 def object_mask(
-    picture: UInt8[np.ndarray, "height width 3"],
-    colour: Float[np.ndarray, "3"],
-    tolerance: float,
+    picture: UInt8[np.ndarray, "height width 3"], colour: Float[np.ndarray, "3"], tolerance: float
 ) -> Bool[np.ndarray, "height width"]:
-    """Where a picture shows the object: what is not connected to the border through colours like the background's,
-    whose channels are off by `tolerance` at most, 0 to 255.
-
-    So that a part of the object in the background's colour stays, unless it touches the border."""
+    """Where a picture shows the object: what is not connected to the border through colours whose channels are off the
+    background's by `tolerance` at most, 0 to 255; what is of its colour within the object stays."""
     import cv2
 
-    like = (np.abs(picture.astype(np.float32) - np.asarray(colour, dtype=np.float32)) <= tolerance).all(axis=2)
+    like = (np.abs(picture.astype(np.float32) - colour.astype(np.float32)) <= tolerance).all(axis=2)
     _, labels = cv2.connectedComponents(like.astype(np.uint8), connectivity=4)
     edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     return ~np.isin(labels, np.setdiff1d(edge, [0]))

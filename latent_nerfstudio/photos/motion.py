@@ -11,8 +11,7 @@ from latent_nerfstudio.photos import Lens, Matching
 
 LENSES = {"radial": "OPENCV", "simple": "SIMPLE_RADIAL", "fisheye": "OPENCV_FISHEYE"}
 
-PHOTOS_AT_ONCE = 4
-PAIRS_AT_ONCE = 100
+PHOTOS_AT_ONCE, PAIRS_AT_ONCE = 4, 100
 """Work between two steps of a bar."""
 
 OVERLAP = 10
@@ -33,10 +32,8 @@ def import_pycolmap() -> Any:
 def find_poses(
     images: Path, work: Path, masks: Optional[Path], matching: Matching, lens: Lens, same_camera: bool
 ) -> Any:
-    """Finds poses, lenses and a sparse cloud: pycolmap's largest reconstruction.
-
-    COLMAP's database and models go into the empty folder `work`. Features are found where a mask, NAME.png for the
-    photo NAME, is not black. `same_camera` says whether all were taken with one camera at one zoom."""
+    """Finds poses, lenses and a sparse cloud: pycolmap's largest reconstruction; COLMAP's files go into the empty
+    folder `work`. Features are found where a mask, NAME.png for the photo NAME, is not black."""
     database, names = work / "database.db", sorted(path.name for path in images.iterdir())
     options = {"camera_model": LENSES[lens], "mask_path": str(masks or "")}
     extract_features(database, images, names, options, same_camera)
@@ -79,7 +76,6 @@ def match_features(database: Path, pairs: Sequence[str], listed: Path) -> None:
         for start in range(0, len(pairs), PAIRS_AT_ONCE):
             some = pairs[start : start + PAIRS_AT_ONCE]
             listed.write_text("\n".join(some) + "\n", encoding="utf-8")
-            pycolmap.match_image_pairs(
-                database, pairing_options=pycolmap.ImportedPairingOptions(match_list_path=listed)
-            )
+            options = pycolmap.ImportedPairingOptions(match_list_path=listed)
+            pycolmap.match_image_pairs(database, pairing_options=options)
             bar.update(len(some))

@@ -1,8 +1,5 @@
-"""What many scenes cost, in seconds and bytes: once for what they share, and once a scene. Plain arithmetic.
-
-The definitions are those of 3Da-AE (arXiv 2403.11678, section 4): t_tot = t_EC + N t_scene, t_eff = t_EC / N + t_scene,
-and the same of memory. Scaled Inverse Graphics and Fused-Planes (arXiv 2410.23742) count likewise.
-"""
+"""What many scenes cost, in seconds and bytes, as 3Da-AE (arXiv 2403.11678, section 4) and Fused-Planes (arXiv
+2410.23742) count: t_tot = t_EC + N t_scene, t_eff = t_EC / N + t_scene, and the same of memory."""
 
 from dataclasses import dataclass
 from typing import Optional
@@ -18,7 +15,6 @@ class Cost:
     """For each scene (t_scene, m_scene)."""
 
     def total(self, scenes: float) -> float:
-        """For so many scenes."""
         return self.entry + scenes * self.scene
 
     def effective(self, scenes: float) -> float:

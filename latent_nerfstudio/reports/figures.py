@@ -1,5 +1,6 @@
 """The figures of `lns report`: quality over time, and cost over the number of scenes."""
 
+from itertools import permutations
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
@@ -12,7 +13,6 @@ from latent_nerfstudio.reports.run_report import RunReport
 SCENES = (1, 10_000)
 """Numbers of scenes from left to right of the figure of costs."""
 
-
 Curve = List[Tuple[float, float]]
 """Seconds of training a scene, and mean PSNR of the pictured held-out views, dB."""
 
@@ -21,8 +21,7 @@ def quality_curves(reports: Sequence[RunReport]) -> Dict[str, Curve]:
     """Of the runs that were measured while training, with `--steps-per-pictures`, by name."""
     curves: Dict[str, Curve] = {}
     for report in reports:
-        lines = [line for line in report.history if "seconds" in line and "psnr" in line]
-        if lines:
+        if lines := [line for line in report.history if "seconds" in line and "psnr" in line]:
             curves[report.name] = [(line["seconds"] / len(report.scenes), line["psnr"]) for line in lines]
     return curves
 
@@ -59,11 +58,10 @@ def plot_costs(costs: Mapping[str, Costs], path: Path) -> None:
 def break_even_points(costs: Mapping[str, Cost]) -> List[Tuple[float, float]]:
     """Number of scenes and cost where two runs cost the same, within the figure."""
     points = []
-    for one in costs.values():
-        for other in costs.values():
-            count = break_even(one, other)
-            if one is not other and count is not None and SCENES[0] < count < SCENES[1]:
-                points.append((count, one.total(count)))
+    for one, other in permutations(costs.values(), 2):
+        count = break_even(one, other)
+        if count is not None and SCENES[0] < count < SCENES[1]:
+            points.append((count, one.total(count)))
     return points
 
 
@@ -76,6 +74,5 @@ def new_figure(panels: int) -> Tuple[Any, List[Any]]:
 
 
 def save(figure: Any, path: Path) -> None:
-    """Writes a PNG in one piece."""
     with replacing_file(path) as stream:
         figure.savefig(stream, format="png", dpi=120)

@@ -13,11 +13,9 @@ th:first-child, td:first-child { text-align: left; }
 img, video { max-width: 100%; }
 """
 
-Section = Tuple[str, List[str]]
-"""A title, and HTML."""
 
-
-def page(title: str, sections: Sequence[Section]) -> str:
+def page(title: str, sections: Sequence[Tuple[str, List[str]]]) -> str:
+    """A page of sections, each of a title and HTML."""
     body = [f"<h2>{escape(name)}</h2>\n" + "\n".join(parts) for name, parts in sections if parts]
     head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
     return (
@@ -26,7 +24,6 @@ def page(title: str, sections: Sequence[Section]) -> str:
 
 
 def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table; its last row may be a mean."""
     lines = ["<tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>"]
     lines += ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows]
     return "<table>" + "\n".join(lines) + "</table>"
@@ -37,13 +34,9 @@ def html_list(lines: Sequence[str]) -> str:
 
 
 def html_picture(path: Path) -> str:
-    """A PNG or GIF within the page."""
-    content = base64.b64encode(path.read_bytes()).decode()
-    kind, text = path.suffix.lower()[1:], path.stem.replace("_", " ")
+    """A PNG, GIF or mp4 within the page."""
+    content, kind = base64.b64encode(path.read_bytes()).decode(), path.suffix.lower()[1:]
+    if kind == "mp4":
+        return f'<video controls loop muted playsinline src="data:video/mp4;base64,{content}"></video>'
+    text = path.stem.replace("_", " ")
     return f'<figure><img alt="{escape(text)}" src="data:image/{kind};base64,{content}"></figure>'
-
-
-def html_video(path: Path) -> str:
-    """An mp4 within the page."""
-    content = base64.b64encode(path.read_bytes()).decode()
-    return f'<video controls loop muted playsinline src="data:video/mp4;base64,{content}"></video>'

@@ -16,7 +16,7 @@ from latent_nerfstudio.escaping import for_markdown, for_markup, for_terminal, m
 from latent_nerfstudio.files.replacing import write_text
 from latent_nerfstudio.fleet.status import FILE
 from latent_nerfstudio.reports.figures import plot_costs, plot_quality, quality_curves
-from latent_nerfstudio.reports.page import html_list, html_picture, html_table, html_video, page
+from latent_nerfstudio.reports.page import html_list, html_picture, html_table, page
 from latent_nerfstudio.reports.run_report import (
     RunReport,
     comparisons,
@@ -80,9 +80,8 @@ def markdown(reports: Sequence[RunReport], command: str) -> str:
 
 def write_report(path: Path, reports: Sequence[RunReport], command: str, videos: Sequence[Path] = ()) -> None:
     """Writes Markdown, and beside it numbers, figures and the page."""
-    content = {"runs": [asdict(report) for report in reports]}
     write_text(path, markdown(reports, command))
-    write_text(path.with_suffix(".json"), json.dumps(content, indent=2))
+    write_text(path.with_suffix(".json"), json.dumps({"runs": [asdict(report) for report in reports]}, indent=2))
     figures = draw_figures(path, reports)
     sheets = [report.contact_sheet for report in reports if report.contact_sheet.is_file()]
     shown = [video for video in videos if video.is_file() and video.suffix.lower() in (".mp4", ".gif")]
@@ -103,14 +102,14 @@ def draw_figures(path: Path, reports: Sequence[RunReport]) -> List[Path]:
     return drawn
 
 
-def html(reports: Sequence[RunReport], command: str, pictures: Sequence[Path], videos: Sequence[Path] = ()) -> str:
+def html(reports: Sequence[RunReport], command: str, pictures: Sequence[Path], videos: Sequence[Path]) -> str:
     head, costs = cost_table(reports)
     sections = [
         ("About", [html_list(about(reports, command))]),
         ("Held-out views", [html_table(*quality_table(reports)), html_list(list(map(summary_line, reports)))]),
         ("Costs", [html_table(head, costs), html_list(comparisons(reports))] if costs else []),
-        ("Videos", [(html_picture if v.suffix.lower() == ".gif" else html_video)(v) for v in videos]),
-        ("Pictures", [html_picture(picture) for picture in pictures]),
+        ("Videos", list(map(html_picture, videos))),
+        ("Pictures", list(map(html_picture, pictures))),
     ]
     return page(title_of(reports), sections)
 

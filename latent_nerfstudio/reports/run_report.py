@@ -44,7 +44,6 @@ class RunReport:
     config: str
     """Its config.yml."""
     scenes: Rows
-    """Numbers of each scene."""
     mean: Dict[str, float]
     """Numbers over all held-out views, and of a scene."""
     training: Dict[str, Any] = field(default_factory=dict)
@@ -59,10 +58,6 @@ class RunReport:
         """Where training leaves it."""
         return Path(self.config).with_name(SHEET)
 
-    def columns(self) -> List[str]:
-        """The numbers that it has, in the table's order."""
-        return [name for name in (*METRICS, *COSTS) if name in self.mean]
-
     @property
     def costs(self) -> Optional[Costs]:
         """What its scenes cost; None where training has not ended, or has not said it of all scenes."""
@@ -75,7 +70,7 @@ class RunReport:
 def run_report(run: Run, results: Mapping[str, float]) -> RunReport:
     """The numbers of a run, by metrics as ns-eval writes them: `psnr`, and `SCENE/psnr` of several scenes."""
     training = run.training if all(name in run.training for name in NEEDED) else {}
-    costs = {"seconds": training.get("seconds_per_scene"), "bytes": training.get("bytes_per_scene")}
+    costs = {name: training.get(f"{name}_per_scene") for name in COSTS}
     costs = {name: float(value) for name, value in costs.items() if value is not None}
     mean = {name: float(results[name]) for name in METRICS if name in results}
     scenes = scenes_of(results) or {(run.scene_names() or ["scene"])[0]: mean}
@@ -107,8 +102,7 @@ def inventory_report(folder: Path) -> RunReport:
         raise ValueError(problem(path, "at least one scene that is done", "none", "call lns fit-scenes again"))
     names = [name for name in (*METRICS, *COSTS) if all(name in row for row in rows.values())]
     mean = {name: sum(row[name] for row in rows.values()) / len(rows) for name in names}
-    data = str(status.get("data", ""))
-    return RunReport("fit-scenes", "fit-scenes", str(path), rows, mean, training, data=data)
+    return RunReport("fit-scenes", "fit-scenes", str(path), rows, mean, training, data=str(status.get("data", "")))
 
 
 def scenes_of(results: Mapping[str, float]) -> Rows:
@@ -146,7 +140,7 @@ def name_apart(reports: Sequence[RunReport]) -> None:
 
 def quality_table(reports: Sequence[RunReport], between: str = " ") -> Table:
     """The table of scenes; the last row is the mean, and columns of several runs carry the run's name in front."""
-    columns = [(report, column) for report in reports for column in report.columns()]
+    columns = [(report, name) for report in reports for name in (*METRICS, *COSTS) if name in report.mean]
     scenes = list(dict.fromkeys(scene for report in reports for scene in report.scenes))
     rows = [[scene, *(_cell(report.scenes.get(scene, {}), column) for report, column in columns)] for scene in scenes]
     rows.append(["mean", *(_cell(report.mean, column) for report, column in columns)])
@@ -180,7 +174,6 @@ def cost_table(reports: Sequence[RunReport]) -> Table:
 
 
 def summary_line(report: RunReport) -> str:
-    """What a run took in all."""
     training = report.training
     if not training:
         return f"{report.name}: no training.json beside config.yml, so no seconds and bytes"
@@ -199,7 +192,6 @@ def comparisons(reports: Sequence[RunReport]) -> List[str]:
 
 
 def comparison(one: RunReport, other: RunReport) -> str:
-    """How a run compares with another."""
     parts = []
     if "psnr" in one.mean and "psnr" in other.mean:
         parts.append(f"{one.mean['psnr'] - other.mean['psnr']:+.2f} dB")

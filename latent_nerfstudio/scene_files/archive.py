@@ -1,8 +1,5 @@
-"""Many scene files in one: an uncompressed zip of `index.json` and a `NAME.safetensors` for each scene.
-
-Archives come from strangers too. Nothing is ever unpacked to the disk, scenes are read one at a time, and the directory
-of the zip must add up to the archive's own size, so that a small archive cannot unfold into a large one.
-"""
+"""Many scene files in one: an uncompressed zip of `index.json` and a `NAME.safetensors` for each scene. Archives come
+from strangers: nothing is unpacked to the disk, scenes are read one at a time, and no small archive becomes large."""
 
 import io
 import json
@@ -32,8 +29,7 @@ MOST_SMALL = 1 << 16
 
 
 def write_archive(path: Path, files: Iterable[bytes]) -> int:
-    """Writes contents of scene files of one bundle as an archive, whole or not at all, with one in memory at a time;
-    returns their number. Equal scenes make equal bytes."""
+    """Writes scene files of one bundle, one in memory at a time, as an archive; equal scenes make equal bytes."""
     names: Dict[str, str] = {}
     bundle_hash = ""
     with replacing_file(path) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
@@ -90,8 +86,7 @@ def archive_names(path: Path) -> Sequence[str]:
 
 
 def check_members(archive: zipfile.ZipFile, path: Path) -> Sequence[str]:
-    """The sorted names of a zip's scenes, each of which it holds once and as it is, with the index, and nothing
-    else."""
+    """The sorted names of a zip's scenes, each of which it holds once and as it is, with the index and nothing else."""
     infos = archive.infolist()
     for info in infos:
         if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size or info.flag_bits & 1:
@@ -108,7 +103,7 @@ def check_members(archive: zipfile.ZipFile, path: Path) -> Sequence[str]:
     if twice is not None:
         raise ValueError(problem(path, "each member once", f"{twice[:80]!r} twice", "write the archive again"))
     scenes = [name.removesuffix(SUFFIX) for name in names if name != INDEX]
-    if INDEX not in names or len(scenes) == 0:
+    if INDEX not in names or not scenes:
         got = f"{len(names)} members and no {INDEX}" if INDEX not in names else "the index alone"
         raise ValueError(problem(path, f"{INDEX} and scenes", got, "name an archive that lns export-scenes wrote"))
     for name in scenes:

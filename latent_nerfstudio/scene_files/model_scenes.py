@@ -62,16 +62,15 @@ def facts_by_name(
 
 
 def set_rendering(model: Any, bundle: SharedBundle, facts: Dict[str, Dict[str, Any]]) -> None:
-    """Renders as the scenes were learned: with the samples a ray of their runs, else with the method's, and with latent
-    pixels as small as theirs; the most where they differ."""
+    """Renders as the scenes were learned: with their samples a ray, and latent pixels as small; the most of several."""
     factor = bundle.autoencoder["downscale_factor"]
     times = [own.get(ENLARGED) for own in facts.values()]
     model.autoencoder.enlarge = max((n for n in times if is_enlargement(n, factor)), default=1)
     pairs = [own.get(SAMPLES) for own in facts.values()]
     good: Any = [pair for pair in pairs if isinstance(pair, list) and list(map(type, pair)) == [int, int]]
-    best = max((pair for pair in good if 1 <= pair[0] <= MOST_SAMPLES and 0 <= pair[1] <= MOST_SAMPLES), default=None)
-    if best is not None:
-        model.nerf.num_samples, model.nerf.num_importance_samples = best
+    good = [pair for pair in good if 1 <= pair[0] <= MOST_SAMPLES and 0 <= pair[1] <= MOST_SAMPLES]
+    if good:
+        model.nerf.num_samples, model.nerf.num_importance_samples = max(good)
 
 
 def field_of(model: LatentModel) -> TriplaneField:

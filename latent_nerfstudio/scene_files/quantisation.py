@@ -14,10 +14,8 @@ LARGEST = 127
 def quantise(
     planes: Float[Tensor, "planes features rows cols"],
 ) -> Tuple[Int8[Tensor, "planes features rows cols"], Float16[Tensor, "planes features"]]:
-    """Planes as whole numbers from -127 to 127, and the scale of each plane and feature.
-
-    Scales are rounded up to float16, so that the largest value does not pass 127 and each is off by half a scale at
-    most. Values beyond 127 times float16's largest number get an infinite scale: refuse them before."""
+    """Planes as whole numbers from -127 to 127, and the scale of each plane and feature, rounded up to float16, so that
+    each number is off by half a scale at most. Refuse values beyond 127 times float16's largest number before."""
     wanted = (planes.abs().amax(dim=(2, 3)) / LARGEST).numpy()
     nearest = wanted.astype(np.float16)
     scales = torch.from_numpy(np.where(nearest < wanted, np.nextafter(nearest, np.float16(np.inf)), nearest))

@@ -111,8 +111,7 @@ def pack_scene(scene: SceneFile, precision: Precision = "float16") -> bytes:
     tensors = stored_tensors(scene, precision)
     check_tensors(tensors, precision, where)
     meta: Dict[str, Any] = {"format": SCENE_FORMAT, "name": scene.name, "bundle": scene.bundle_hash}
-    meta["precision"] = precision
-    meta["facts"] = json_facts(public_facts(scene.facts), where)
+    meta |= {"precision": precision, "facts": json_facts(public_facts(scene.facts), where)}
     if scene.placement != Placement():
         meta[PLACEMENT] = scene.placement.as_fact()
     return signed(meta, tensors, where)
@@ -213,7 +212,6 @@ def stored_tensors(scene: SceneFile, precision: str) -> Dict[str, Tensor]:
 
 
 def planes_of(tensors: Dict[str, Tensor]) -> Optional[Float[Tensor, "3 features side side"]]:
-    """Micro planes in float32 from what a scene's file holds."""
     planes = tensors.get("micro_planes")
     if planes is None:
         return None
@@ -221,7 +219,6 @@ def planes_of(tensors: Dict[str, Tensor]) -> Optional[Float[Tensor, "3 features 
 
 
 def check_meta(meta: Dict[str, Any], where: str) -> None:
-    """Refuses metadata of another format, and entries of other kinds."""
     check_format(meta, SCENE_FORMAT, where)
     if set(meta) - {PLACEMENT} != set(KINDS) or not all(isinstance(meta[name], kind) for name, kind in KINDS.items()):
         raise ValueError(problem(where, f"the entries {', '.join(KINDS)}", ", ".join(meta)[:200] or "none", AGAIN))
@@ -255,9 +252,11 @@ def check_tensors(tensors: Dict[str, Tensor], precision: str, where: str) -> Non
     if unknown or (planes is None and weights is None):
         got = repr(unknown[0][:40]) if unknown else "neither"
         raise ValueError(problem(where, "micro_planes, scene_weights or both", got, do))
-    if planes is not None and not is_planes(planes, STORED[precision]):
-        expected = f"micro planes [3, F, T, T] in {precision}"
-        raise ValueError(problem(where, expected, f"{list(planes.shape)} in {planes.dtype}", do))
+    if planes is not None:
+        is_square = planes.dim() == 4 and len(planes) == 3 and planes.shape[2] == planes.shape[3]
+        if not (is_square and planes.numel() and planes.dtype == STORED[precision]):
+            expected = f"micro planes [3, F, T, T] in {precision}"
+            raise ValueError(problem(where, expected, f"{list(planes.shape)} in {planes.dtype}", do))
     wanted = (torch.float16, planes.shape[:2]) if planes is not None and precision == "int8" else None
     if (None if scales is None else (scales.dtype, scales.shape)) != wanted:
         raise ValueError(problem(where, "scales a plane and feature with int8 planes alone", "others", do))
@@ -267,12 +266,6 @@ def check_tensors(tensors: Dict[str, Tensor], precision: str, where: str) -> Non
     count = sum(value.numel() for value in tensors.values())
     if count > MAX_NUMBERS:
         raise ValueError(problem(where, f"{MAX_NUMBERS} numbers at most", f"{count}", "use a lower resolution"))
-
-
-def is_planes(planes: Tensor, dtype: torch.dtype) -> bool:
-    """Whether these are three square planes with features."""
-    shape = planes.shape
-    return planes.dtype == dtype and len(shape) == 4 and shape[0] == 3 and shape[2] == shape[3] and min(shape) > 0
 
 
 def check_belongs(own_hash: str, tensors: Dict[str, Tensor], bundle: SharedBundle, where: str) -> None:

@@ -74,12 +74,10 @@ def cameras_from_facts(facts: Dict[str, Any], bundle: SharedBundle, where: str, 
 def write_views(
     folder: Path, model: LatentModel, scene: str, cameras: SceneCameras, poses: Float[np.ndarray, "views 4 4"]
 ) -> None:
-    """Renders views of a scene from two OpenGL camera-to-world matrices or more, and writes them as a scene folder,
-    which is made, in Nerfstudio's format; view 0 is held out."""
+    """Renders views of a scene from OpenGL poses and writes them as a folder, which is made; view 0 is held out."""
     views = pinhole_cameras(poses, [(cameras.fx, cameras.fy)], cameras.height, cameras.width).to(model.device)
     index = model.scene_names.index(scene)
     views.metadata = {"scene_index": torch.full((len(poses), 1), index, device=model.device)}
     renders = (model.get_outputs_for_camera(views[view : view + 1])["rgb"] for view in range(len(poses)))
-    lens = pinhole(cameras.width, cameras.height, cameras.fx, cameras.fy)
-    box = model.box_of(index).tolist()
-    write_pictures(folder, map(as_bytes, renders), poses, held_out_every=len(poses), **lens, aabb=box)
+    top = {**pinhole(cameras.width, cameras.height, cameras.fx, cameras.fy), "aabb": model.box_of(index).tolist()}
+    write_pictures(folder, map(as_bytes, renders), poses, held_out_every=len(poses), **top)

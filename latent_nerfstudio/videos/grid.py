@@ -42,14 +42,9 @@ class Grid:
         return math.ceil(self.columns / self.across)
 
     @property
-    def font_size(self) -> int:
-        """Of titles, pixels."""
-        return max(9, min(18, self.height // 9))
-
-    @property
     def line(self) -> int:
-        """Height of a line of titles, pixels."""
-        return self.font_size + 4
+        """Height of a line of titles, pixels, four more than their font's."""
+        return max(9, min(18, self.height // 9)) + 4
 
     @property
     def margin(self) -> int:
@@ -86,10 +81,8 @@ class Grid:
 
     def label(self, text: str, width: int) -> Image.Image:
         """A line of text in the middle of so many pixels, cut where it is longer."""
-        font = ImageFont.load_default(self.font_size)
-        line = Image.new("RGB", (width, self.line), "white")
-        draw = ImageDraw.Draw(line)
-        shown = text
+        font, line = ImageFont.load_default(self.line - 4), Image.new("RGB", (width, self.line), "white")
+        draw, shown = ImageDraw.Draw(line), text
         while draw.textlength(shown, font) > width and len(shown) > 1:
             shown = shown.rstrip("\u2026")[:-1] + "\u2026"
         draw.text((width / 2, self.line / 2), shown, INK, font, anchor="mm")

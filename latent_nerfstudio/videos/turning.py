@@ -35,8 +35,7 @@ def turning(
     `api.framing`. Panels are as high as asked, pixels, or as the first scene's training pictures."""
     rings = rings_of(scenes, [[name] for name in names], size)
     columns: List[List[Scene]] = [[name] * views for name in names]
-    grid = grid_for(rings, rows, size)
-    return frames_of(scenes, columns, rings, grid, [list(names)] * views)
+    return frames_of(scenes, columns, rings, grid_for(rings, rows, size), [list(names)] * views)
 
 
 def blending(
@@ -63,9 +62,8 @@ def shared_at(view: int, views: int) -> float:
 
 
 def rings_of(scenes: Scenes, groups: Sequence[Sequence[str]], size: Optional[int]) -> List[Ring]:
-    """A ring for each group of scenes that shows them whole, with pictures of one height: the wanted one, or that of
-    the first scene's training pictures where it is larger. A decoder knows objects at the scale that it has seen, so
-    smaller pictures are shrunk."""
+    """A ring for each group of scenes that shows them whole, with pictures of one height: the wanted, or that of the
+    first scene's training pictures, to be shrunk: a decoder knows objects at the scale that it has seen."""
     if not groups:
         raise ValueError(problem("scenes", "at least one", "none", "name one, or all"))
     check_side(size)

@@ -62,8 +62,7 @@ def find_ffmpeg() -> str:
 
 
 def write_video(path: Path, frames: Iterable[Frame], fps: int) -> int:
-    """Writes an .mp4 (H.264) or a .gif, which is repeated for ever, whole or not at all; returns the number of frames,
-    which are of one size, of even numbers of pixels."""
+    """Writes an .mp4 (H.264) or a .gif of frames of one size, of even numbers of pixels; returns their number."""
     if fps < 1:
         raise ValueError(problem("fps", "at least 1", fps, "try 24"))
     check_video(path)
@@ -72,7 +71,6 @@ def write_video(path: Path, frames: Iterable[Frame], fps: int) -> int:
 
 
 def send(path: Path, frames: Iterator[Frame], fps: int) -> int:
-    """Sends frames to ffmpeg; returns how many."""
     import imageio_ffmpeg
 
     first = next(frames, None)

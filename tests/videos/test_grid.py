@@ -8,7 +8,7 @@ from latent_nerfstudio.videos.grid import ASPECT, Grid, grid_of
 
 def test_panels_by_hand():
     grid = Grid(columns=3, rows=("rgb", "depth"), height=90, width=100, across=2)
-    assert grid.font_size == 10 and grid.line == 14 and grid.margin == 20 and grid.bands == 2
+    assert grid.line == 14 and grid.margin == 20 and grid.bands == 2
     assert grid.place(0, 0) == (6 + 14, 20) and grid.place(0, 1) == (20 + 96, 20)
     assert grid.place(1, 0) == (20, 126) and grid.place(2, 0) == (6 + 14 + 2 * 96 + 14, 20)
     assert grid.size == (6 + 2 * (14 + 2 * 96), 20 + 2 * 106)
