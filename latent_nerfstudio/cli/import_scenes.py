@@ -48,8 +48,7 @@ class ImportScenes:
     def main(self) -> None:
         check_folder(self.output)
         if not 2 <= self.views <= MOST_VIEWS:
-            expected = f"2 to {MOST_VIEWS}, of which one is held out"
-            raise ValueError(problem("views", expected, self.views, "try 4"))
+            raise ValueError(problem("views", f"2 to {MOST_VIEWS}, of which one is held out", self.views, "try 4"))
         from latent_nerfstudio.models.shared_bundle import read_shared_bundle
         from latent_nerfstudio.names import chosen
         from latent_nerfstudio.scene_files.model_scenes import facts_by_name

@@ -111,8 +111,7 @@ def encode_images(images: Sequence[Shaped[Tensor, "_ _ 3"]], autoencoder: Autoen
 def encoding_hash(autoencoder: Autoencoder) -> str:
     """Hash of what decides cached latents: the autoencoder, and whether it encodes in bfloat16."""
     own = autoencoder.fingerprint()
-    is_half = has_bfloat16(autoencoder.device)
-    return hashlib.sha256(f"{own} in bfloat16".encode()).hexdigest()[:16] if is_half else own
+    return hashlib.sha256(f"{own} in bfloat16".encode()).hexdigest()[:16] if has_bfloat16(autoencoder.device) else own
 
 
 def _files(

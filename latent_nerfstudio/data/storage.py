@@ -16,9 +16,6 @@ from latent_nerfstudio.errors import problem
 
 Storage = Literal["auto", "memory", "stream"]
 
-HOST_SHARE = 0.6
-"""Share of the host's free memory that pictures and latents may take before they are streamed."""
-
 KEPT_BYTES = 256 << 20
 """Memory of decoded pictures that are kept, most recently used ones first."""
 
@@ -89,8 +86,8 @@ def _mapped(rows: Iterable[Shaped[Tensor, "_ channels"]], folder: Path) -> Shape
 
 
 def must_stream(wanted: Storage, needed: int, free: int) -> bool:
-    """Whether data are streamed; with `auto`, if the bytes that they need are more than a share of the free ones."""
-    return wanted == "stream" or (wanted == "auto" and needed > HOST_SHARE * free)
+    """Whether data are streamed; with `auto`, if the bytes that they need are more than 60 % of the free ones."""
+    return wanted == "stream" or (wanted == "auto" and needed > 0.6 * free)
 
 
 def free_host_bytes() -> int:

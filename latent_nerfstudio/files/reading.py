@@ -21,9 +21,6 @@ LARGEST_TEXT = 256 << 20
 MOST_JSON = 1 << 22
 """Bytes of a JSON file at most."""
 
-MOST_LINES = 1 << 26
-"""Bytes of a file of JSON lines at most."""
-
 MOST_DIRECTORY = 1 << 24
 """Bytes of a zip's directory at most: a hundred thousand members."""
 
@@ -145,8 +142,8 @@ def check_format(said: Mapping[str, Any], wanted: str, where: object) -> None:
 
 
 def read_rows(path: Path, do: str = AGAIN) -> List[Dict[str, Any]]:
-    """The JSON objects in the lines of a file, NaN and infinity among them, without empty lines."""
-    lines = enumerate(read_text(path, MOST_LINES).splitlines(), 1)
+    """The JSON objects in the lines of a file of 64 MiB at most, NaN and infinity among them, without empty lines."""
+    lines = enumerate(read_text(path, 1 << 26).splitlines(), 1)
     return [parse_json(line, f"{path}, line {number}", do, strict=False) for number, line in lines if line.strip()]
 
 

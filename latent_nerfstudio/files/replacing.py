@@ -75,8 +75,7 @@ def appending(path: Path) -> Iterator[TextIO]:
     try:
         handle = os.open(path, flags, 0o666)
     except OSError as error:
-        got = f"'{error.strerror}'"
-        raise in_words(error, path, "a file that can be added to", got, "move it away") from error
+        raise in_words(error, path, "a file that can be added to", f"'{error.strerror}'", "move it away") from error
     with open(handle, "a", encoding="utf-8") as stream:
         yield stream
 

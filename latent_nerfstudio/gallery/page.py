@@ -12,7 +12,7 @@ from latent_nerfstudio.api.scenes import Scenes
 from latent_nerfstudio.escaping import for_terminal
 from latent_nerfstudio.files.hub import local
 from latent_nerfstudio.files.replacing import replacing_folder
-from latent_nerfstudio.gallery.strips import check_strip, write_strips
+from latent_nerfstudio.gallery.strips import write_strips
 
 STRIPS = "strips"
 """Folder of the strips beside the page."""
@@ -25,7 +25,6 @@ def write_gallery(
     output: Path, scenes: Scenes, names: Sequence[str], views: int = 24, size: int = 192, title: str = ""
 ) -> Path:
     """Writes a folder, whole or not at all, with `index.html`, whose path is returned, and a strip of each scene."""
-    check_strip(views, size)
     sizes = bytes_of(scenes)
     with replacing_folder(output, FILES) as writing:
         files = write_strips(scenes, list(names), writing / STRIPS, views, size)

@@ -128,6 +128,12 @@ class Livery:
         self.cabin = self.second if "second_roof" in self.patterns else self.body  # of pillars and roof
         # Gaps and handles are darker than the body, or grey on a body that is nearly black.
         self.gap = shaded(self.body, 0.48) if sum(self.body) > 150 else (96, 98, 104)
+        left, right = LIGHTS[rng.integers(3)], LIGHTS[rng.integers(3)]
+        mirror = self.second if rng.random() < 0.3 else self.body
+        spoiler = self.accent if rng.random() < 0.4 else self.body
+        trim = (58, 58, 62) if rng.random() < 0.6 else (176, 180, 184)
+        # In the order of `SWATCHES`.
+        self.plain = [(26, 26, 28), (34, 34, 36), self.bumper, mirror, spoiler, trim, (248, 214, 60), left, right]
 
 
 def draw_colour(rng: np.random.Generator) -> Colour:
@@ -162,19 +168,10 @@ def paint(shape: CarShape, rng: np.random.Generator) -> Image.Image:
     atlas = Image.new("RGB", ATLAS_PIXELS, livery.body)
     for picture in pictures:
         atlas.paste(picture.image.reduce(SUPERSAMPLING), (picture.region.left, picture.region.top))
-    for index, colour in enumerate(swatch_colours(livery, rng)):
+    for index, colour in enumerate(livery.plain):
         left = index * SWATCH_PIXELS
         atlas.paste(colour, (left, SWATCH_ROW, left + SWATCH_PIXELS, SWATCH_ROW + SWATCH_PIXELS))
     return atlas
-
-
-def swatch_colours(livery: Livery, rng: np.random.Generator) -> list[Colour]:
-    """The plain colours, in the order of `SWATCHES`."""
-    left, right = LIGHTS[rng.integers(3)], LIGHTS[rng.integers(3)]
-    mirror = livery.second if rng.random() < 0.3 else livery.body
-    spoiler = livery.accent if rng.random() < 0.4 else livery.body
-    trim = (58, 58, 62) if rng.random() < 0.6 else (176, 180, 184)
-    return [(26, 26, 28), (34, 34, 36), livery.bumper, mirror, spoiler, trim, (248, 214, 60), left, right]
 
 
 def split_height(shape: CarShape, livery: Livery) -> float:
@@ -206,7 +203,7 @@ def paint_side_patterns(picture: Picture, shape: CarShape, livery: Livery) -> No
     if "two_tone" in livery.patterns:
         picture.box(-2.8, -0.1, 2.8, z, livery.second)
     if "doors" in livery.patterns:
-        rear, front = door_span(shape)
+        rear, front = shape.doors
         picture.box(rear, shape.clearance, front, shape.belt, livery.second)
     if "side_stripe" in livery.patterns:
         picture.box(-2.8, z - 0.045, 2.8, z + 0.045, livery.accent)
@@ -216,7 +213,7 @@ def paint_side_patterns(picture: Picture, shape: CarShape, livery: Livery) -> No
             low = shape.belt - 0.16 - (index % 2) * size
             picture.box(index * size, low, (index + 1) * size, low + size, livery.accent)
     if "roundel" in livery.patterns:
-        rear, front = door_span(shape)
+        rear, front = shape.doors
         centre = (0.5 * (rear + front), 0.5 * (shape.clearance + shape.belt) + 0.03)
         picture.disc(centre, 0.23, WHITE)
         for offset in (-0.09, 0.05):
@@ -224,18 +221,9 @@ def paint_side_patterns(picture: Picture, shape: CarShape, livery: Livery) -> No
             picture.box(left, low, left + 0.045, low + 0.24, BLACK)
 
 
-def door_span(shape: CarShape) -> tuple[float, float]:
-    """x of the rear and front edge of the doors."""
-    front = shape.wheel_front - 1.25 * shape.wheel_radius
-    rear = max(shape.wheel_rear + 1.25 * shape.wheel_radius, shape.rear_foot + 0.1)
-    if shape.windows == 1:
-        rear = max(rear, front - 1.35)
-    return rear, front
-
-
 def paint_doors(picture: Picture, shape: CarShape, livery: Livery) -> None:
     """Door gaps and handles."""
-    rear, front = door_span(shape)
+    rear, front = shape.doors
     dark = livery.gap
     low, high = shape.clearance + 0.1, shape.belt + 0.01
     count = 2 if shape.windows >= 2 and front - rear > 1.5 else 1

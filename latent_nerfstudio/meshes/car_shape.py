@@ -101,6 +101,9 @@ class CarShape:
         self.window_heights = (self.belt + 0.045, self.height - (0.12 if style.name == "coupe" else 0.15))
         self.roundness = rng.uniform(4.8, 9.5)  # exponent of the body's outlines: 4 is soft, 9 nearly a box
         self.windows = int(rng.choice(style.windows))
+        front = self.wheel_front - 1.25 * self.wheel_radius
+        rear = max(self.wheel_rear + 1.25 * self.wheel_radius, self.rear_foot + 0.1)
+        self.doors = (max(rear, front - 1.35) if self.windows == 1 else rear, front)
         self.extras = draw_extras(style.name, rng)
 
     def cabin_ends(self, u: Float[np.ndarray, "rows"]) -> tuple[Float[np.ndarray, "rows"], Float[np.ndarray, "rows"]]:

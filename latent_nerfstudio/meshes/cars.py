@@ -106,7 +106,7 @@ def wheel(radius: float, centre: np.ndarray, right: np.ndarray, outwards: np.nda
     # From the rim inwards, then from the back to the front: so the triangles face outwards.
     face = loft.sweep(turn(rim[::-1]))
     offset = (face - centre) / radius
-    uv = region_pixels("rim", np.stack([offset @ right, offset @ up], -1) * 0.5)
+    uv = to_uv(REGIONS["rim"].to_pixels(np.stack([offset @ right, offset @ up], -1) * 0.5))
     return [(face, uv), swatch_part(loft.sweep(turn(tread[::-1])), "tyre")]
 
 
@@ -159,17 +159,12 @@ def split_by_region(triangles: Float[np.ndarray, "faces 3 3"], names: np.ndarray
         if name in SWATCHES:
             parts.append(swatch_part(chosen, name))
         else:
-            parts.append((chosen, region_pixels(name, chosen[..., REGIONS[name].axes])))
+            parts.append((chosen, to_uv(REGIONS[name].to_pixels(chosen[..., REGIONS[name].axes]))))
     return parts
 
 
 def swatch_part(triangles: Float[np.ndarray, "faces 3 3"], name: str) -> Part:
     return triangles, np.broadcast_to(to_uv(np.array(car_paint.swatch_centre(name))), (*triangles.shape[:2], 2))
-
-
-def region_pixels(name: str, metres: Float[np.ndarray, "faces 3 2"]) -> Float[np.ndarray, "faces 3 2"]:
-    """Texture coordinates of points given in the metres of one picture."""
-    return to_uv(REGIONS[name].to_pixels(metres))
 
 
 def to_uv(pixels: Float[np.ndarray, "*shape 2"]) -> Float[np.ndarray, "*shape 2"]:

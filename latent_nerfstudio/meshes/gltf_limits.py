@@ -12,20 +12,11 @@ from latent_nerfstudio.files.reading import parse_json
 LARGEST_HEADER = 1 << 26
 """Bytes of JSON at most; what a .gltf embeds as text is part of it."""
 
-LONGEST_LIST = 1 << 16
-"""Entries of a list at most: nodes, meshes, accessors and so on."""
-
 SPARE = 1 << 26
 """Bytes that views and accessors may have beyond a multiple of what their files have: some are all zeros."""
 
-LARGEST_MESHES = 1 << 27
-"""Coordinates and indices of all meshes at most, those that several share counted for each; 8 bytes each."""
-
 OF_EACH_MESH = 1 << 13
 """Numbers that a mesh counts as whatever it has: it takes a millisecond."""
-
-LONGEST_PATHS = 1 << 19
-"""Steps from all nodes to their roots at most; trimesh takes some 20 microseconds for each."""
 
 NUMBER_BYTES = {5120: 1, 5121: 1, 5122: 2, 5123: 2}
 """Bytes of a number by its component type; others have 4."""
@@ -40,7 +31,7 @@ def check_gltf(data: bytes, path: Path, beside: Callable[[str], Path]) -> None:
     """Refuses glTF that would take far more memory than its files do; `beside` says where a file is that it names."""
     header = header_of(data, path)
     longest = max((len(value) for value in header.values() if isinstance(value, list)), default=0)
-    check_most(longest, LONGEST_LIST, "entries of a list", path)
+    check_most(longest, 1 << 16, "entries of a list", path)
     held = len(data) + bytes_beside(header, beside)
     views = sum(count_of(view, "byteLength", path) for view in header.get("bufferViews", []))
     check_most(views, SPARE + 2 * held, "bytes of views", path)
@@ -49,8 +40,9 @@ def check_gltf(data: bytes, path: Path, beside: Callable[[str], Path]) -> None:
     widths = (NUMBER_BYTES.get(a.get("componentType", 0), 4) * NUMBERS.get(a.get("type", ""), 16) for a in accessors)
     check_most(sum(map(mul, counts, widths)), SPARE + 4 * held, "bytes of accessors", path)
     meshes = (part for mesh in header.get("meshes", []) for part in mesh["primitives"])
-    check_most(sum(numbers_of(part, counts) for part in meshes), LARGEST_MESHES, "numbers of meshes", path)
-    check_most(steps_to_roots(header.get("nodes", [])), LONGEST_PATHS, "steps from nodes to their roots", path)
+    check_most(sum(numbers_of(part, counts) for part in meshes), 1 << 27, "numbers of meshes", path)  # 8 bytes each
+    steps = steps_to_roots(header.get("nodes", []))  # trimesh takes some 20 microseconds for each
+    check_most(steps, 1 << 19, "steps from nodes to their roots", path)
 
 
 def header_of(data: bytes, path: Path) -> Dict[str, Any]:

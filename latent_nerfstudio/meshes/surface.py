@@ -121,8 +121,7 @@ def surface_of(
     if triangles.shape[1:] != (3, 3):
         raise MeshError(problem("mesh", "corners of shape [3, 3]", list(triangles.shape[1:]), do))
     if not (np.abs(triangles) <= LARGEST_COORDINATE).all():
-        expected = f"finite vertices up to {LARGEST_COORDINATE:g}"
-        raise MeshError(problem("mesh", expected, "NaN, infinity or more", do))
+        raise MeshError(problem("mesh", f"finite vertices up to {LARGEST_COORDINATE:g}", "NaN, infinity or more", do))
     kept = np.linalg.norm(area_vectors(triangles), axis=-1) > 0.0
     visual: Any = mesh.visual
     (key, image), uv, textures = texture_of(visual), np.zeros((*faces.shape, 2)), ()

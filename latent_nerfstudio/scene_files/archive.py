@@ -24,9 +24,6 @@ INDEX = "index.json"
 MAX_INDEX = 1 << 26
 """Bytes of the index at most; a million names take about a third of it."""
 
-MOST_SMALL = 1 << 16
-"""Bytes of a zip's directory that are read whatever the zip's size."""
-
 
 def write_archive(path: Path, files: Iterable[bytes]) -> int:
     """Writes scene files of one bundle, one in memory at a time, as an archive; equal scenes make equal bytes."""
@@ -115,10 +112,10 @@ def check_members(archive: zipfile.ZipFile, path: Path) -> Sequence[str]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """A zip file to read, whose directory is no large part of it."""
+    """A zip file to read, whose directory is no large part of it, or small."""
     with open_plain(path) as stream:
         try:
-            archive = zip_in(stream, lambda size: size // 3 + MOST_SMALL)
+            archive = zip_in(stream, lambda size: size // 3 + (1 << 16))
         except (*BROKEN_ZIP, ValueError) as error:  # ValueError also of a zip of an earlier kind: a negative place
             raise ValueError(problem(path, "an archive of scenes", f"'{error}'", AGAIN)) from error
         with archive:

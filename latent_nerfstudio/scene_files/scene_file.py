@@ -118,7 +118,7 @@ def pack_scene(scene: SceneFile, precision: Precision = "float16") -> bytes:
 
 
 def signed(meta: Dict[str, Any], tensors: Dict[str, Tensor], where: str) -> bytes:
-    """The contents of a scene's file, by its tensors and its metadata without the hash."""
+    """The contents of a scene's file, by its tensors and its metadata, with a new hash."""
     data = save(tensors, {"scene": canonical({**meta, "sha256": digest(meta, tensors)}).decode()})
     if int.from_bytes(data[:8], "little") > MAX_HEADER:
         raise ValueError(problem(where, f"facts of less than {MAX_HEADER} bytes", "more", "leave some out"))
@@ -136,8 +136,7 @@ def copy_scene_file(path: Path, target: Path) -> None:
         meta, tensors, data = verified(stream, str(path))
     facts = public_facts(meta["facts"])
     if facts != meta["facts"]:
-        rest = {name: value for name, value in meta.items() if name != "sha256"}
-        data = signed({**rest, "facts": facts}, tensors, str(path))
+        data = signed({**meta, "facts": facts}, tensors, str(path))
     target.write_bytes(data)
 
 
@@ -165,7 +164,7 @@ def verified(
     check_tensors(tensors, meta["precision"], where)
     if bundle is not None:
         check_belongs(meta["bundle"], tensors, bundle, where)
-    if digest({name: value for name, value in meta.items() if name != "sha256"}, tensors) != meta["sha256"]:
+    if digest(meta, tensors) != meta["sha256"]:
         raise ValueError(problem(where, f"contents with the SHA-256 {meta['sha256'][:64]!r}", "others", AGAIN))
     return meta, tensors, data
 
@@ -299,6 +298,7 @@ def json_facts(facts: Dict[str, Any], where: str) -> Dict[str, Any]:
 
 
 def digest(meta: Dict[str, Any], tensors: Dict[str, Tensor]) -> str:
-    result = hashlib.sha256(canonical(meta))
+    """The hash of tensors and of metadata, but for the hash that is among them."""
+    result = hashlib.sha256(canonical({name: value for name, value in meta.items() if name != "sha256"}))
     add_tensors(result, sorted(tensors.items()))
     return result.hexdigest()
