@@ -91,17 +91,10 @@ class Consistency:
 
         from latent_nerfstudio.engine import consistency as engine
 
-        return {
-            "data": str(self.source),
-            "scenes": scenes,
-            **asdict(budget),
-            "scenes_at_once": engine.SCENES_AT_ONCE,
-            "features": engine.FEATURES,
-            "samples": engine.SAMPLES,
-            "total_variation": engine.TOTAL_VARIATION,
-            "learning_rates": engine.LEARNING_RATES,
-            "device": "cuda" if torch.cuda.is_available() else "cpu",
-        }
+        names = ("scenes_at_once", "features", "samples", "total_variation", "learning_rates")
+        fixed = {name: getattr(engine, name.upper()) for name in names}
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return {"data": str(self.source), "scenes": scenes, **asdict(budget), **fixed, "device": device}
 
 
 def table_cells(result: "SpaceResult") -> List[str]:

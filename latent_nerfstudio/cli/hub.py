@@ -45,14 +45,13 @@ class Push(Notes):
             raise ValueError(problem("repository", "OWNER/NAME", repr(self.repository), "correct the name"))
         if self.output is not None and self.output.exists():
             raise FileExistsError(problem(self.output, "nothing there", "something", "name another --output"))
+        from latent_nerfstudio.files.replacing import replacing_folder
         from latent_nerfstudio.hub.packages import Package, guess_kind
 
         package = Package(self.source, self.kind or guess_kind(self.source), self.bundle, notes=self)
         package.picture = picture_of(package)
         print(package)
         if self.output is not None:
-            from latent_nerfstudio.files.replacing import replacing_folder
-
             with replacing_folder(self.output, "") as writing:
                 package.write(writing, self.repository)
             print(f"Wrote what would be published: {self.output}")

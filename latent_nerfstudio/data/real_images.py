@@ -92,7 +92,7 @@ def resized_part(
     """The part at a corner (row, column) of a picture that is resized to `whole`, up to hundredths of a pixel."""
     if whole == picture.shape[:2]:
         return picture[corner[0] : corner[0] + size[0], corner[1] : corner[1] + size[1]]
-    (y, fy), (x, fx) = ((corner[axis], picture.shape[axis] / whole[axis]) for axis in (0, 1))
+    (y, x), fy, fx = corner, picture.shape[0] / whole[0], picture.shape[1] / whole[1]
     reach = 2 * max(fy, fx, 1) + 1  # of bicubic weights; what is beyond is not copied
     top, left = max(0, int(y * fy - reach)), max(0, int(x * fx - reach))
     part = picture[top : ceil((y + size[0]) * fy + reach), left : ceil((x + size[1]) * fx + reach)]

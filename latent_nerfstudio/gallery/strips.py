@@ -16,11 +16,8 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.latent_space.latent_space import as_bytes
 from latent_nerfstudio.latent_space.resolution import resized
 
-MAX_STRIP = 16383
-"""Pixels along a side of a WebP at most."""
-
-QUALITY = 82
-"""Of the WebP."""
+MAX_STRIP, QUALITY = 16383, 82
+"""Pixels along a side of a WebP at most, and its quality."""
 
 SHOWN, ACROSS = 12, 4
 """Scenes of a sheet at most, and beside each other."""

@@ -109,7 +109,7 @@ PATTERNS = {
 class Livery:
     """Colours and patterns of one car, drawn at random."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    def __init__(self, shape: CarShape, rng: np.random.Generator) -> None:
         self.body = draw_colour(rng)
         self.second, self.accent = draw_unlike(self.body, 110.0, rng), draw_unlike(self.body, 130.0, rng)
         grey = int(rng.integers(26, 60))
@@ -120,7 +120,8 @@ class Livery:
         self.lamp = LAMPS[rng.integers(3)]
         self.patterns = {name for name, chance in PATTERNS.items() if rng.random() < chance}
         self.stripe = (rng.uniform(0.12, 0.22), rng.uniform(0.05, 0.11))  # offset and half width, metres
-        self.split = rng.uniform(0.35, 0.62)  # height of the line between two tones, from clearance to belt
+        # Height of the line between two tones, metres.
+        self.split = shape.clearance + rng.uniform(0.35, 0.62) * (shape.belt - shape.clearance)
         self.spokes = int(rng.integers(4, 11))
         self.round_lamps = bool(rng.random() < 0.4)
         self.lamp_size = rng.uniform(0.07, 0.12)  # half height of the headlights, metres
@@ -162,7 +163,7 @@ def shaded(colour: Colour, factor: float) -> Colour:
 
 def paint(shape: CarShape, rng: np.random.Generator) -> Image.Image:
     """Draws a livery and paints the atlas of a car with it, an RGB image of `ATLAS_PIXELS`."""
-    livery = Livery(rng)
+    livery = Livery(shape, rng)
     pictures = [part(shape, livery) for part in (paint_side, paint_top, paint_roof)]
     pictures += [paint_end(shape, livery, front) for front in (True, False)] + [paint_rim(livery)]
     atlas = Image.new("RGB", ATLAS_PIXELS, livery.body)
@@ -172,11 +173,6 @@ def paint(shape: CarShape, rng: np.random.Generator) -> Image.Image:
         left = index * SWATCH_PIXELS
         atlas.paste(colour, (left, SWATCH_ROW, left + SWATCH_PIXELS, SWATCH_ROW + SWATCH_PIXELS))
     return atlas
-
-
-def split_height(shape: CarShape, livery: Livery) -> float:
-    """Height of the line between the two tones, metres."""
-    return shape.clearance + livery.split * (shape.belt - shape.clearance)
 
 
 def paint_side(shape: CarShape, livery: Livery) -> Picture:
@@ -199,7 +195,7 @@ def paint_side(shape: CarShape, livery: Livery) -> Picture:
 
 def paint_side_patterns(picture: Picture, shape: CarShape, livery: Livery) -> None:
     """What a livery adds to the flanks below the windows."""
-    z = split_height(shape, livery)
+    z = livery.split
     if "two_tone" in livery.patterns:
         picture.box(-2.8, -0.1, 2.8, z, livery.second)
     if "doors" in livery.patterns:
@@ -253,9 +249,9 @@ def paint_side_windows(picture: Picture, shape: CarShape, livery: Livery) -> Non
 def paint_glass(picture: Picture, left: Points, right: Points, heights: Points, glass: Colour) -> None:
     """A pane, lighter towards its top, as under a sky; its edges at its lower and its upper height."""
     steps = 8
-    a, b = np.stack([[left, heights], [right, heights]]).transpose(2, 0, 1)
+    bottom, top = np.array([[left, heights], [right, heights]]).transpose(2, 0, 1)
     for index in range(steps):
-        lower, upper = (a + (b - a) * place / steps for place in (index, index + 1))
+        lower, upper = (bottom + (top - bottom) * place / steps for place in (index, index + 1))
         picture.polygon([*lower, *upper[::-1]], shaded(glass, 0.75 + 0.8 * (index / steps) ** 1.5))
 
 
@@ -326,7 +322,7 @@ def paint_end(shape: CarShape, livery: Livery, front: bool) -> Picture:
         picture.box(-1.05, shape.lamp_height, 1.05, shape.belt, livery.second)
     picture.box(-1.05, shape.belt + 0.01, 1.05, 2.4, livery.cabin)
     if "two_tone" in livery.patterns:
-        picture.box(-1.05, -0.1, 1.05, split_height(shape, livery), livery.second)
+        picture.box(-1.05, -0.1, 1.05, livery.split, livery.second)
     paint_centre_stripes(picture, livery, upright=True)
     paint_end_window(picture, shape, livery, front)
     picture.box(-1.05, -0.1, 1.05, shape.clearance + 0.07, shaded(livery.bumper, 0.9))
