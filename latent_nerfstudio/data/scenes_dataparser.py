@@ -224,10 +224,10 @@ def select_scenes(folders: Sequence[Path], names: Sequence[str], where: Path) ->
 def place_scene(scene: SceneFrames, config: ScenesDataParserConfig) -> PlacedScene:
     """Orients, centres and scales a scene as the config says; poses are untouched under the default config."""
     transform, scale = np.eye(4)[:3], 1.0
-    poses, methods = scene.camera_to_worlds, (config.orientation_method, config.center_method)
-    if methods != ("none", "none"):
+    poses, orient, center = scene.camera_to_worlds, config.orientation_method, config.center_method
+    if (orient, center) != ("none", "none"):
         full = np.concatenate([poses, np.broadcast_to([[[0.0, 0.0, 0.0, 1.0]]], (len(poses), 1, 4))], axis=1)
-        oriented, applied = auto_orient_and_center_poses(torch.tensor(full, dtype=torch.float32), *methods)
+        oriented, applied = auto_orient_and_center_poses(torch.tensor(full, dtype=torch.float32), orient, center)
         poses, transform = oriented[:, :3].double().numpy(), applied.double().numpy()
     if config.auto_scale_poses:
         scale /= float(np.abs(poses[:, :, 3]).max())
