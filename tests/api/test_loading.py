@@ -123,12 +123,6 @@ def test_a_folder_without_scenes_names_a_run_in_it(tmp_path):
         lns.load(tmp_path)
 
 
-def test_each_scene_is_loaded_once(written):
-    shutil.copyfile(written / "a.safetensors", written / "again.safetensors")
-    with pytest.raises(ValueError, match="expected each scene once, got 'a' twice"):
-        lns.load(written)
-
-
 def test_wanted_scenes(written):
     scenes = lns.load(written)
     assert check_scenes(scenes, ()) == check_scenes(scenes, ("all",)) == ["a", "b"]

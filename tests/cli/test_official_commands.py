@@ -47,11 +47,6 @@ def test_checkpoints_hold_nothing_but_tensors_and_numbers(latent_run, rgb_run):
         assert not any(".vae.encoder." in name for name in state["pipeline"])
 
 
-def test_a_run_goes_on_in_another_folder(rgb_run, two_balls, tmp_path):
-    train(*train_arguments("triplane", two_balls, tmp_path, 104, "--load-dir", rgb_run.parent / "nerfstudio_models"))
-    assert checkpoints(tmp_path) == ["step-000000103.ckpt"]
-
-
 def test_the_bundled_autoencoder_is_the_default(two_balls, tmp_path):
     train(*train_arguments("latent-triplane", two_balls, tmp_path, 2, "--pipeline.rgb-alignment-start", 1))
     assert checkpoints(tmp_path) == ["step-000000001.ckpt"]

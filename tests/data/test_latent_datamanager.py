@@ -1,6 +1,5 @@
 """The datamanager: what it loads and when, batches that belong together, and nerfstudio's own dataparsers."""
 
-import dataclasses
 import json
 
 import numpy as np
@@ -8,13 +7,10 @@ import pytest
 import torch
 from nerfstudio.cameras.cameras import Cameras, CameraType
 from nerfstudio.data.dataparsers.blender_dataparser import BlenderDataParserConfig
-from nerfstudio.data.dataparsers.colmap_dataparser import ColmapDataParserConfig
-from nerfstudio.data.dataparsers.instant_ngp_dataparser import InstantNGPDataParserConfig
 from nerfstudio.data.dataparsers.nerfstudio_dataparser import NerfstudioDataParserConfig
 from PIL import Image
-from scene_folders import edited, write_blender, write_masks
-from scipy.spatial.transform import Rotation
-from tiny import ball_image, datamanager_of, poses_around, write_ball
+from scene_folders import write_blender, write_masks
+from tiny import datamanager_of, poses_around, write_ball
 
 from latent_nerfstudio.data.latent_cache import encode_images
 from latent_nerfstudio.data.latent_datamanager import LatentDataManager, scene_indices
@@ -245,19 +241,6 @@ def test_pictures_of_the_chosen_scenes_against_a_search(mixed_sizes):
         assert sorted(indices.tolist()) == (scenes == scene).nonzero()[:, 0].tolist()
 
 
-def test_nerfstudio_data(tmp_path, kl):
-    write_ball(tmp_path, views=10)
-    parser = NerfstudioDataParserConfig(data=tmp_path, eval_mode="interval", eval_interval=5)
-    manager = prepared(tmp_path, kl, dataparser=parser, background_color="black")
-    assert manager.train_dataset.metadata["background_color"] == (0.0, 0.0, 0.0)
-    assert float(as_float(manager.cached_train[0]["image"])[0, 0].max()) == 0
-    rays, batch = manager.next_train(0)
-    assert len(rays) == 256 and bool((rays.metadata["scene_index"] == 0).all())
-    cameras, _ = manager.next_train_images(0)
-    assert len(cameras) == 4
-    assert len(manager.fixed_indices_eval_dataloader) == 2
-
-
 def test_blender_data(tmp_path, kl):
     write_blender(tmp_path, train=4, val=2, test=2)
     manager = prepared(tmp_path, kl, dataparser=BlenderDataParserConfig(data=tmp_path))
@@ -267,44 +250,6 @@ def test_blender_data(tmp_path, kl):
     assert set(rays.camera_indices.flatten().tolist()) == {0, 1, 2, 3}
     camera, picture = manager.next_eval_image(0)
     assert picture["image"].shape == (8, 8, 3)
-
-
-def test_instant_ngp_data(tmp_path):
-    write_ball(tmp_path, views=10)
-    with edited(tmp_path / "transforms.json") as meta:
-        meta["aabb_scale"] = 1
-    manager = prepared(tmp_path, dataparser=InstantNGPDataParserConfig(data=tmp_path))
-    rays, batch = manager.next_train(0)
-    assert batch["raw_latent"].shape == (256, 3) and bool((rays.metadata["scene_index"] == 0).all())
-
-
-def write_colmap(folder, poses, side):
-    """Writes a scene as COLMAP's text model: poses from world to camera, OpenCV axes, as quaternion and translation."""
-    (folder / "images").mkdir()
-    model = folder / "colmap" / "sparse" / "0"
-    model.mkdir(parents=True)
-    lines = []
-    for index, pose in enumerate(poses):
-        picture = ball_image(pose, (0.9, 0.2, 0.1), side, side, focal=side)
-        Image.fromarray(picture).save(folder / f"images/{index:02d}.png")
-        view = np.linalg.inv(pose @ np.diag([1, -1, -1, 1]))
-        x, y, z, w = Rotation.from_matrix(view[:3, :3]).as_quat()
-        numbers = " ".join(str(value) for value in (w, x, y, z, *view[:3, 3]))
-        lines.append(f"{index + 1} {numbers} 1 {index:02d}.png\n\n")
-    (model / "cameras.txt").write_text(f"1 PINHOLE {side} {side} {side} {side} {side / 2} {side / 2}\n")
-    (model / "images.txt").write_text("".join(lines))
-    (model / "points3D.txt").write_text("1 0 0 0 255 0 0 0.1 1 0\n")
-
-
-def test_colmap(tmp_path):
-    poses = poses_around(10)
-    write_colmap(tmp_path, poses, side=24)
-    parser = ColmapDataParserConfig(data=tmp_path, downscale_factor=1, assume_colmap_world_coordinate_convention=False)
-    manager = prepared(tmp_path, dataparser=dataclasses.replace(parser, **PLACING))
-    rays, batch = manager.next_train(0)
-    assert batch["raw_latent"].shape == (256, 3)
-    origins = torch.tensor(poses[:, :3, 3], dtype=torch.float32)
-    assert float(torch.cdist(rays.origins, origins).min(dim=1).values.max()) < 1e-4
 
 
 def shade(directions):

@@ -79,19 +79,6 @@ def test_selection_by_name_and_number(mixed):
     assert outputs_of(mixed, max_scenes=2).metadata["scene_names"] == ["a ünïcode", "b"]
 
 
-def test_scene_index_survives_what_nerfstudio_does_to_cameras(mixed):
-    cameras = outputs_of(mixed).cameras
-    assert cameras[4].metadata["scene_index"].tolist() == [1]
-    assert cameras[2:4].metadata["scene_index"].tolist() == [[0], [1]]
-    assert cameras[torch.tensor([9, 0])].metadata["scene_index"].tolist() == [[2], [0]]
-    assert cameras.to("cpu").reshape((2, 5)).metadata["scene_index"].shape == (2, 5, 1)
-    bundle = cameras.generate_rays(torch.tensor([[0], [9], [5]]), coords=torch.full((3, 2), 2.5))
-    assert bundle.metadata["scene_index"].tolist() == [[0], [2], [1]]
-    image = cameras[9:10].generate_rays(camera_indices=0, keep_shape=True)
-    assert image.metadata["scene_index"].shape == (16, 16, 1) and (image.metadata["scene_index"] == 2).all()
-    assert image.flatten()[7:9].metadata["scene_index"].tolist() == [[2], [2]]
-
-
 def test_alpha_colour(tmp_path):
     write_blender(tmp_path)
     assert outputs_of(tmp_path, alpha_color="black").alpha_color.tolist() == [0.0, 0.0, 0.0]
@@ -333,13 +320,6 @@ def test_folders_that_are_no_scenes_are_named_in_one_line(tmp_path):
         warnings.simplefilter("error")
         outputs_of(tmp_path, scenes=("a",))
         outputs_of(tmp_path / "a")
-
-
-def test_photos_without_cameras_are_told_what_finds_them(tmp_path):
-    write_image(tmp_path / "scene" / "images" / "0.jpg")
-    for data in (tmp_path, tmp_path / "scene"):
-        with pytest.raises(ValueError, match="a scene .*; find the cameras of its photos with lns process-photos"):
-            outputs_of(data)
 
 
 def test_doubts_about_cameras_are_warned_of_once(tmp_path):

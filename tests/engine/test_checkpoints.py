@@ -89,15 +89,6 @@ def test_others_go_when_the_new_one_has_its_name(only_latest, tmp_path):
     assert [path.name for path in folder.parent.iterdir()] == ["models"]
 
 
-def test_a_failure_leaves_the_older_one(tmp_path):
-    folder = tmp_path / "models"
-    save(folder, 1)
-    with pytest.raises(KeyError), publishing(folder, True) as writing:
-        save(writing, 2)
-        raise KeyError
-    assert list(checkpoints_of(folder)) == [1] and [path.name for path in tmp_path.iterdir()] == ["models"]
-
-
 def test_a_folder_that_is_a_link_to_another_disk(tmp_path):
     (tmp_path / "disk").mkdir()
     (tmp_path / "models").symlink_to(tmp_path / "disk")

@@ -119,21 +119,6 @@ def test_accumulated_gradients():
     torch.testing.assert_close(once, twice)
 
 
-def test_a_run_goes_on_from_its_state():
-    whole, part = parameter_of((5, 3)), parameter_of((5, 3))
-    optimizer, first = (RowAdam([parameter], lr=0.1, max_idle=16.0) for parameter in (whole, part))
-    for step in range(8):
-        if step == 4:
-            stored = copy.deepcopy(first.state_dict())
-            assert all(isinstance(v, torch.Tensor) for v in stored["state"][0].values())
-            first = RowAdam([part], lr=0.5)
-            first.load_state_dict(stored)
-        for parameter, one in ((whole, optimizer), (part, first)):
-            parameter.grad = sparse(gradient_of((5, 3), step), [step % 5, (step + 2) % 5])
-            one.step()
-    assert torch.equal(whole, part)
-
-
 def test_a_run_of_adam_goes_on():
     ours, theirs = parameter_of((5, 3)), parameter_of((5, 3))
     adam, row_adam = torch.optim.Adam([theirs], lr=0.1, eps=EPS), RowAdam([ours], lr=0.1)
@@ -147,30 +132,6 @@ def test_a_run_of_adam_goes_on():
             ours.grad = sparse(gradient_of((5, 3), step), range(5))
             row_adam.step()
     assert torch.equal(ours, theirs)
-
-
-def final_loss(kind, rate, rows=32, present=8, steps=150, **settings):
-    """Rows that follow noisy targets, a few of them a step; the mean squared distance in the end."""
-    generator = torch.Generator().manual_seed(0)
-    table, target = nn.Parameter(torch.zeros(rows, 16)), torch.randn(rows, 16, generator=generator)
-    optimizer = kind([table], lr=rate, eps=EPS, **settings)
-    for _ in range(steps):
-        chosen = torch.randperm(rows, generator=generator)[:present].sort().values
-        noisy = target[chosen] + 0.3 * torch.randn(present, 16, generator=generator)
-        optimizer.zero_grad()
-        (gather_rows(table, chosen, torch.device("cpu"), sparse=kind is RowAdam) - noisy).square().sum().backward()
-        optimizer.step()
-    return float((table - target).square().mean())
-
-
-def test_the_rule_for_the_rate_finds_the_loss_of_dense_adam():
-    """A quarter of the rows a step, so twice the rate; with the same rate rows lag behind."""
-    dense = final_loss(torch.optim.Adam, 0.01)
-    ruled = final_loss(RowAdam, 0.01 / 0.25**0.5)
-    assert ruled == pytest.approx(dense, rel=0.1)
-    stretched = final_loss(RowAdam, 0.01, max_idle=4.0)
-    assert stretched == pytest.approx(dense, rel=0.1) and stretched == final_loss(RowAdam, 0.01, max_idle=100.0)
-    assert final_loss(RowAdam, 0.01) > 1.5 * dense
 
 
 def test_a_stretched_step_is_the_sum_of_the_steps_until_the_next_turn():

@@ -126,17 +126,20 @@ def test_what_the_end_of_a_killed_run_has_not_written_is_written_without_a_step(
     whole = trainer_of(balls, kl, tmp_path / "whole", write_bundle=True)
     whole.train()
     torch.manual_seed(0)
-    first = trainer_of(balls, kl, tmp_path / "run", write_bundle=True)
+    first = run_with_seconds(balls, kl, tmp_path / "run", write_bundle=True)
     killed(monkeypatch, place, first)
     folder, before = first.base_dir, contents_of(first.base_dir)
+    (last,), spent = first.checkpoint_dir.iterdir(), float(seconds_of(first))
+    shutil.copy(last, last.with_name("step-000000003.ckpt"))  # which it had still to remove
     assert (folder / "contact_sheet.png").is_file() == (place == BEFORE_THE_SUMMARY)
     assert not (folder / "training.json").exists() and len(before) >= 3
 
     second = trainer_of(balls, kl, tmp_path / "run", write_bundle=True, load_dir=first.checkpoint_dir)
     steps = steps_of(second)
     second.train()
-    assert steps == []
+    assert steps == [] and list(first.checkpoint_dir.iterdir()) == [last]
     expected, summary = summary_of(whole), summary_of(second)
+    assert spent > SPENT and summary["seconds"] == pytest.approx(spent, abs=0.01)
     timed = ("seconds", "seconds_per_scene")
     assert {k: v for k, v in summary.items() if k not in timed} == {k: v for k, v in expected.items() if k not in timed}
     after = contents_of(folder)
@@ -157,16 +160,6 @@ def test_scenes_end_at_their_own_box_but_for_those_of_a_bundle(kl, tmp_path):
     assert [placement.box for placement in handed_on.placements] == [None, None]
 
 
-def test_a_checkpoint_that_a_killed_run_had_still_to_remove_is_removed(balls, kl, tmp_path, monkeypatch):
-    first = trainer_of(balls, kl, tmp_path)
-    killed(monkeypatch, BEFORE_THE_SUMMARY, first)
-    last = first.checkpoint_dir / "step-000000005.ckpt"
-    shutil.copy(last, first.checkpoint_dir / "step-000000003.ckpt")
-    trainer_of(balls, kl, tmp_path, load_dir=first.checkpoint_dir).train()
-    assert list(first.checkpoint_dir.iterdir()) == [last]
-    assert summary_of(first)["steps"] == 6
-
-
 def test_a_bundle_that_is_asked_for_later_is_written_without_a_step(balls, kl, tmp_path, steps_of):
     """Contact sheet and summary stay as they are."""
     first = trainer_of(balls, kl, tmp_path)
@@ -175,7 +168,8 @@ def test_a_bundle_that_is_asked_for_later_is_written_without_a_step(balls, kl, t
     second = trainer_of(balls, kl, tmp_path, write_bundle=True, load_dir=first.checkpoint_dir)
     steps = steps_of(second)
     second.train()
-    assert steps == [] and read_shared_bundle(str(first.base_dir)).step == 5
+    bundle = read_shared_bundle(str(first.base_dir))
+    assert steps == [] and (bundle.step, bundle.facts["seconds"]) == (5, summary_of(first)["seconds"])
     assert {name: (first.base_dir / name).read_bytes() for name in kept} == kept
 
 
@@ -224,16 +218,6 @@ def test_seconds_are_those_of_the_whole_run(folder, balls, kl, tmp_path):
     assert read_shared_bundle(str(second.base_dir)).facts["seconds"] == summary["seconds"]
     (row,) = map(json.loads, (second.base_dir / "metrics.jsonl").read_text().splitlines())
     assert spent < row["seconds"] <= summary["seconds"]
-
-
-def test_a_run_that_only_writes_its_end_has_the_seconds_of_its_last_checkpoint(balls, kl, tmp_path, monkeypatch):
-    first = run_with_seconds(balls, kl, tmp_path)
-    killed(monkeypatch, BEFORE_THE_SUMMARY, first)
-    spent = float(seconds_of(first))
-    second = trainer_of(balls, kl, tmp_path, write_bundle=True, load_dir=first.checkpoint_dir)
-    second.train()
-    assert spent > SPENT and summary_of(second)["seconds"] == pytest.approx(spent, abs=0.01)
-    assert read_shared_bundle(str(second.base_dir)).facts["seconds"] == summary_of(second)["seconds"]
 
 
 def test_a_checkpoint_without_seconds_counts_as_none(balls, tmp_path):

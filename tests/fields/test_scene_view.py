@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from latent_nerfstudio.fields.planes import compose_planes
-from latent_nerfstudio.fields.scene_view import SceneView, view_planes
+from latent_nerfstudio.fields.scene_view import SceneView
 from latent_nerfstudio.fields.triplane_field import TriplaneFieldConfig
 
 
@@ -103,8 +103,3 @@ def test_views_of_what_is_not_there(view, expected):
 def test_parts_of_planes_that_are_not_there():
     with pytest.raises(ValueError, match="view: expected parts of all, got macro; choose another"):
         field_of(macro_features=0).view_planes([SceneView(0, parts="macro")])
-
-
-def test_a_row_alone_is_itself():
-    micro = torch.randn(1, 3, 2, 4, 4)
-    assert torch.equal(view_planes(SceneView(0), micro, None, None), micro)

@@ -58,7 +58,9 @@ def inventory(scenes, tmp_path, bundle):
     return inventory_of(scenes, tmp_path / "out", bundle)
 
 
-def test_a_chunk_is_fitted_and_its_files_say_how(inventory, bundle):
+def test_a_chunk_is_fitted_and_its_files_say_how_and_not_on_which_machine(inventory, bundle, monkeypatch):
+    """Files go to strangers; the rows of the table do not."""
+    monkeypatch.setattr(module.socket, "gethostname", lambda: "my-own-machine")
     shares = []
     rows = fit_chunk(ChunkJob(inventory, ("a", "b", "c")), shares.append)
     assert states(rows) == dict.fromkeys("abc", "done")
@@ -72,33 +74,12 @@ def test_a_chunk_is_fitted_and_its_files_say_how(inventory, bundle):
         cameras = {"height": 32, "width": 32, "fx": 32.0, "fy": 32.0, "radius": pytest.approx(2.5, abs=1e-3)}
         assert scene.facts["cameras"] == cameras
         assert scene.facts["settings"] == inventory.fingerprint()
+        facts = ("cameras", "psnr", "seconds", "settings", "source", "ssim", "steps", "version", "views")
+        assert tuple(sorted(scene.facts)) == facts and b"my-own-machine" not in path.read_bytes()
+        assert row.worker == f"my-own-machine:{os.getpid()}"
     assert sorted(path.name for path in inventory.output.iterdir()) == ["logs", "scenes"]
     (log,) = (inventory.output / "logs").iterdir()
     assert "latent supervision" in log.read_text()
-
-
-def test_files_do_not_say_on_which_machine_they_were_made(inventory, monkeypatch):
-    """They go to strangers; the rows of the table do."""
-    monkeypatch.setattr(module.socket, "gethostname", lambda: "my-own-machine")
-    rows = fit_chunk(ChunkJob(inventory, ("a", "b")))
-    assert {row.worker for row in rows} == {f"my-own-machine:{os.getpid()}"}
-    for row in rows:
-        assert b"my-own-machine" not in inventory.scene_path(row.name).read_bytes()
-        facts = ("cameras", "psnr", "seconds", "settings", "source", "ssim", "steps", "version", "views")
-        assert tuple(sorted(read_scene_file(inventory.scene_path(row.name)).facts)) == facts
-
-
-def test_the_numbers_are_those_of_the_planes_in_the_file(inventory, bundle, tmp_path):
-    """Rendered again by a fresh pipeline that starts from the bundle."""
-    inventory = inventory_of(inventory.data, tmp_path / "exact", bundle, precision="float32")
-    fit_chunk(ChunkJob(inventory, ("a", "b")))
-    config = chunk_config(inventory, read_shared_bundle(str(bundle)), ["b"], tmp_path)
-    pipeline = config.pipeline.setup(device="cpu", test_mode="val").eval()
-    scene = read_scene_file(inventory.scene_path("b"))
-    with torch.no_grad():
-        pipeline.latent_model.nerf.field.micro_planes[0] = scene.micro_planes
-        pipeline.latent_model.nerf.field.scene_weights[0] = scene.scene_weights
-    assert scene.facts["psnr"] == pytest.approx(psnr_of(pipeline, pipeline.latent_model), abs=1e-4)
 
 
 def test_a_scene_in_other_units_is_the_same(inventory, bundle, tmp_path):
@@ -321,12 +302,9 @@ def test_scenes_of_enlarged_photos_are_measured_and_shown_with_as_many_latent_pi
     (row,) = fit_chunk(ChunkJob(inventory, ("a",)))
     loaded = lns.load(inventory.output / "scenes", run, "cpu")
     assert loaded.facts["a"]["enlarge"] == 2 and loaded.model.latent_space.downscale_factor == 2
-    pipeline = train_config(inventory, run, tmp_path).setup(device="cpu", test_mode="val")
+    config = chunk_config(inventory, read_shared_bundle(str(run)), ["a"], tmp_path).pipeline
+    pipeline = config.setup(device="cpu", test_mode="val")
     assert row.psnr == pytest.approx(psnr_of(pipeline, loaded.model), abs=1e-3)
     plain = inventory_of(scenes, tmp_path / "plain", run, enlarge=1)
     fit_chunk(ChunkJob(plain, ("a",)))
     assert "enlarge" not in lns.load(plain.output / "scenes", run, "cpu").facts["a"]
-
-
-def train_config(inventory, run, folder):
-    return chunk_config(inventory, read_shared_bundle(str(run)), ["a"], folder).pipeline

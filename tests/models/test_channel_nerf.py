@@ -190,19 +190,6 @@ def test_planes_grow_in_the_optimizer_and_the_schedule_goes_on():
     assert used == sorted(used, reverse=True) and used[-1] < 1e-4
 
 
-def test_a_resumed_model_has_the_planes_of_its_step_in_the_same_parameters():
-    trained = nerf_of(growing())
-    trained.update_to_step(15)
-    resumed = nerf_of(growing())
-    held = resumed.get_param_groups()["encodings"]
-    resumed.update_to_step(15)
-    resumed.load_state_dict(trained.state_dict(), strict=True)
-    assert [id(p) for p in resumed.get_param_groups()["encodings"]] == [id(p) for p in held]
-    assert all(p.shape[-2] == 6 for p in held)
-    resumed(rays_towards(10))["latent"].sum().backward()
-    assert all(p.grad is not None and p.grad.shape == p.shape for p in held)
-
-
 @dataclass
 class BareConfig(ModelConfig):
     _target: Type = field(default_factory=lambda: Bare)

@@ -105,12 +105,6 @@ def test_lpips_as_a_loss_without_its_weights(capsys):
     assert "lpips" not in capsys.readouterr().out
 
 
-def test_networks_stay_out_of_checkpoints():
-    metrics = ImageMetrics()
-    metrics(torch.rand(40, 40, 3), torch.rand(40, 40, 3))
-    assert not metrics.state_dict() and not list(metrics.parameters())
-
-
 @pytest.mark.parametrize(("limits", "peak"), [((-1.0, 1.0), 2.0), ((0.0, 1.0), 1.0), ((-math.inf, math.inf), 6.0)])
 def test_latent_psnr_by_hand(limits, peak):
     target = torch.zeros(3, 4, 7)

@@ -47,15 +47,6 @@ def test_a_changed_parameter_is_seen(name):
     assert not torch.allclose(before, after) and torch.equal(after, model(bundle)["latent"])
 
 
-@torch.no_grad()
-def test_a_loaded_checkpoint_is_seen():
-    model, other, bundle = model_of(), model_of(), rays_at(scenes=[1] * 40)
-    other.field.micro_planes.add_(1)
-    model(bundle)
-    model.load_state_dict(other.state_dict())
-    assert torch.equal(model(bundle)["latent"], other(bundle)["latent"])
-
-
 def test_nothing_is_kept_in_training_or_for_gradients(composed):
     model, bundle = model_of(), rays_at(scenes=[1] * 40)
     with torch.no_grad():

@@ -72,13 +72,3 @@ def test_compositing_against_a_loop():
     torch.testing.assert_close(result["latent"][0], total)
     assert float(result["accumulation"]) == pytest.approx(opacity, rel=1e-5)
     assert float(result["depth"]) == pytest.approx(distance + (1 - opacity) * 2.5, rel=1e-5)
-
-
-def test_an_opaque_slab_hides_what_is_behind_it_and_an_empty_ray_ends_far_away():
-    samples = samples_of([0.0, 1.0, 2.0], [1.0, 2.0, 3.0])
-    channels = torch.tensor([[[5.0], [-7.0], [9.0]]])
-    result = composite(samples, ray_weights(samples, torch.tensor([[0.0, 1e4, 1e4]])), channels)
-    assert result["latent"].tolist() == [[-7.0]]
-    assert result["accumulation"].tolist() == [[1.0]] and result["depth"].tolist() == [[1.5]]
-    result = composite(samples, ray_weights(samples, torch.zeros(1, 3)), channels)
-    assert [result[name].tolist() for name in ("latent", "accumulation", "depth")] == [[[0.0]], [[0.0]], [[3.0]]]

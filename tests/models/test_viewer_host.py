@@ -32,16 +32,6 @@ def test_nerfstudios_default_is_not_taken_for_a_wish(arguments, host):
     assert unless_asked(ViewerConfig(websocket_host="10.1.2.3"), arguments).websocket_host == "10.1.2.3"
 
 
-def test_settings_that_ns_viewer_puts_into_a_run(monkeypatch):
-    monkeypatch.setattr("sys.argv", ["ns-viewer"])
-    config = LatentTrainerConfig(method_name="m")
-    config.viewer = ViewerConfig()
-    assert config.viewer.websocket_host == LOCAL
-    monkeypatch.setattr("sys.argv", ["ns-train"])
-    config.viewer = ViewerConfig()
-    assert config.viewer.websocket_host == EVERYWHERE
-
-
 @pytest.mark.parametrize("host", [LOCAL, "127.0.0.5", "::1", "localhost"])
 def test_a_machine_that_talks_to_itself_is_told_nothing(host, capsys):
     viewer = ViewerConfig(websocket_host=host)

@@ -151,15 +151,6 @@ def test_the_regularisers_keep_their_ratio_to_the_latent_loss_in_joint_training(
     torch.testing.assert_close(losses["total_variation"], pipeline.config.latent_loss_weight * expected)
 
 
-def test_weights_of_nothing_leave_numbers(balls, kl):
-    nothing = {"latent_loss_weight": 0.0, "rgb_loss_weight": 0.0, "autoencoder_loss_weight": 0.0}
-    pipeline = joint_pipeline_of(balls, kl, **nothing)
-    pipeline.eval()
-    _, losses, metrics = pipeline.get_train_loss_dict(START)
-    assert not any(float(loss) for loss in losses.values())
-    assert all(bool(value.isfinite()) for value in metrics.values())
-
-
 def test_bfloat16_is_near_float32_and_leaves_parameters_in_float32(balls, kl):
     exact, coarse = (joint_pipeline_of(balls, kl, autoencoder_precision=kind) for kind in ("float32", "bfloat16"))
     expected, losses = exact.eval().get_train_loss_dict(START)[1], coarse.eval().get_train_loss_dict(START)[1]
@@ -435,18 +426,6 @@ def test_too_few_scenes_or_images(balls, kl):
     joint_pipeline_of(balls, kl, datamanager={"images_per_batch": 15})
 
 
-def test_joint_training_from_the_first_step(balls, kl):
-    """Without a warm-up the pictures are encoded as well, for the normaliser."""
-    pipeline = joint_pipeline_of(balls, kl, joint_training_start=0)
-    warm = joint_pipeline_of(balls, kl)
-    for pipe in (pipeline, warm):
-        pipe.prepare()
-    assert bool(pipeline.space.fitted)
-    assert torch.equal(pipeline.space.normalizer.mean, warm.space.normalizer.mean)
-    (history,) = fit(pipeline, [0])
-    assert "rgb_loss" in history
-
-
 def test_a_run_that_goes_on_in_joint_training_encodes_nothing(balls, kl, monkeypatch):
     first = joint_pipeline_of(balls, kl)
     fit(first, range(START + 2))
@@ -466,12 +445,6 @@ def test_a_run_that_goes_on_in_joint_training_encodes_nothing(balls, kl, monkeyp
     third.load_pipeline(stored, START - 2)
     with pytest.raises(AssertionError, match="pictures were encoded"):
         third.prepare()
-
-
-def test_a_checkpoint_without_the_encoder_is_refused(balls, kl):
-    stored = pipeline_of(balls, kl, nerf=small_nerf(**SHARED)).state_dict()
-    with pytest.raises(ValueError, match="checkpoint: expected the weights of this model, got others; resume with"):
-        joint_pipeline_of(balls, kl).load_pipeline(stored, 0)
 
 
 def test_joint_training_fits_pictures_and_scenes(balls, kl):
