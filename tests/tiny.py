@@ -245,6 +245,20 @@ def pipeline_of(data: Path, source: Any = "identity", **settings: Any) -> Latent
     return pipeline_config_of(data, source, **settings).setup(device="cpu", test_mode="val")
 
 
+def prepared(pipeline: LatentPipeline) -> Any:
+    """A pipeline that has its data and has fitted its latent space."""
+    pipeline.prepare()
+    return pipeline
+
+
+def backward(pipeline: LatentPipeline, step: int) -> Tuple[Dict[str, Any], Dict[str, Any]]:
+    """Losses and metrics of a step of training, which leaves its gradients alone."""
+    pipeline.train().zero_grad()
+    _, losses, metrics = pipeline.get_train_loss_dict(step)
+    sum(losses.values()).backward()
+    return losses, metrics
+
+
 def joint_config_of(data: Path, source: Any = "identity", **settings: Any) -> IGAEPipelineConfig:
     """The config of a small pipeline of joint training, of the scenes of `balls`."""
     manager = {"scenes_per_batch": 3, "images_per_batch": 4, **settings.pop("datamanager", {})}

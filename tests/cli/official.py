@@ -45,12 +45,13 @@ def fail(program: str, *arguments: Any, **options: Any) -> str:
     return done.stdout
 
 
-def train_arguments(method: str, data: Path, output: Path, steps: int, *more: Any) -> List[str]:
-    """Arguments of ns-train for a run at output/balls/METHOD/run."""
+def train_arguments(method: str, data: Path, output: Path, steps: int, *more: Any, is_plane: bool = True) -> List[str]:
+    """Arguments of ns-train for a run at output/balls/METHOD/run, of a NeRF of tri-planes or another."""
+    planes = ("--pipeline.model.nerf.field.resolution", "16") if is_plane else ()
     return [
         *(method, "--output-dir", str(output), "--experiment-name", "balls", "--timestamp", "run"),
         *("--vis", "tensorboard", "--max-num-iterations", str(steps), "--machine.device-type", "cpu"),
-        *("--pipeline.datamanager.rays-per-batch", "512", "--pipeline.model.nerf.field.resolution", "16"),
+        *("--pipeline.datamanager.rays-per-batch", "512", *planes),
         *("--pipeline.datamanager.latent-cache", "memory", "--data", str(data)),
         *map(str, more),
     ]

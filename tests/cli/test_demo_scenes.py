@@ -24,19 +24,15 @@ def test_scenes_are_complete_and_named_by_index(tmp_path, capsys):
     assert "Wrote 2 scenes of 4 views" in capsys.readouterr().out
 
 
-def test_a_seed_gives_the_same_bytes_whatever_the_number_of_scenes(tmp_path):
+def test_a_seed_gives_the_same_bytes_whatever_the_number_of_scenes_and_of_workers(tmp_path):
     run(tmp_path / "two", "--num-scenes", "2")
     run(tmp_path / "one", "--num-scenes", "1", "--start", "1")
     run(tmp_path / "other", "--num-scenes", "1", "--start", "1", "--seed", "1")
     assert contents(tmp_path / "two" / "car_0001") == contents(tmp_path / "one" / "car_0001")
     assert contents(tmp_path / "one" / "car_0001") != contents(tmp_path / "other" / "car_0001")
     assert contents(tmp_path / "two" / "car_0000") != contents(tmp_path / "two" / "car_0001")
-
-
-def test_worker_processes_write_the_same_bytes(tmp_path):
-    run(tmp_path / "one", "--num-scenes", "2")
-    run(tmp_path / "two", "--num-scenes", "2", "--workers", "2")
-    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    run(tmp_path / "by two", "--num-scenes", "2", "--workers", "2")
+    assert contents(tmp_path / "by two") == contents(tmp_path / "two")
 
 
 def test_scenes_are_only_replaced_when_asked(tmp_path):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from official import checkpoints, evaluated, train, train_config
+from official import checkpoints, evaluated, train, train_arguments, train_config
 from PIL import Image
 from tiny import TINTS, write_ball
 
@@ -39,15 +39,9 @@ def ball(once):
 
 
 def arguments(method, data, output, steps, *more):
-    """Arguments of ns-train for a run at output/ball/METHOD/run."""
-    sizes = SIZES.get(method.removeprefix("latent-"), "").split()
-    return [
-        *(method, "--output-dir", output, "--experiment-name", "ball", "--timestamp", "run", "--vis", "tensorboard"),
-        *("--max-num-iterations", steps, "--machine.device-type", "cpu", "--pipeline.datamanager.rays-per-batch", 256),
-        *("--pipeline.datamanager.latent-cache", "memory"),
-        *(flag.replace("--", "--pipeline.model.nerf.") for flag in sizes),
-        *(*more, "--data", data),
-    ]
+    """Arguments of ns-train for a small run at output/balls/METHOD/run."""
+    sizes = SIZES.get(method.removeprefix("latent-"), "").replace("--", "--pipeline.model.nerf.").split()
+    return train_arguments(method, data, output, steps, *sizes, *more, is_plane=False)
 
 
 @pytest.mark.parametrize("method", [name for name in GROUPS if name.startswith("latent")])

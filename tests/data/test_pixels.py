@@ -90,12 +90,6 @@ def test_draws_reach_every_valid_pixel_about_equally():
     assert bool(((counts[[0, 3, 4, 5, 6, 7]] - 1000).abs() < 150).all())
 
 
-def test_a_scene_without_a_kept_pixel():
-    masks = [torch.ones(h, w) if k not in (2, 3) else torch.zeros(h, w) for k, (h, w) in enumerate(SIZES)]
-    with pytest.raises(ValueError, match="masks: expected a latent pixel of each scene .*, got none in views 2"):
-        pixel_table(numbered(SIZES), SCENES, [mask.bool() for mask in masks])
-
-
 def test_draws_from_active_scenes_alone():
     """Each is given as many pixels as while all were drawn, however few are left."""
     table = pixel_table(numbered(SIZES), SCENES)

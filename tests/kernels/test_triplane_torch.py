@@ -62,13 +62,6 @@ def test_texels_by_hand():
     assert weight[0, 4:8].tolist() == [0, 0, 0.5, 0.5]
 
 
-def test_points_outside_take_the_border():
-    corners = torch.tensor([[1.0, -1.0, 1.0], [1e9, -3.0, 1.5]])
-    index, weight = texels_of(corners, torch.zeros(2, dtype=torch.long), 4, 4, PLANE_AXES)
-    assert torch.equal(index[0], index[1]) and torch.equal(weight[0], weight[1])
-    assert int(index.min()) >= 0 and int(index.max()) < 48
-
-
 @pytest.mark.parametrize("spread", [spread, spread_on_host, spread_sorted])
 @pytest.mark.parametrize("points", [40, 0])
 def test_spread_is_the_transpose_of_the_lookup(spread, points):

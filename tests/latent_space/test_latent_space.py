@@ -31,13 +31,6 @@ def test_background_is_a_plain_picture_encoded(taesd, normalizer, color, height,
     torch.testing.assert_close(background_picture(space, height, width), space.encode(plain)[0], atol=1e-4, rtol=1e-4)
 
 
-def test_background_has_a_border_of_its_own(taesd):
-    background = space_of(taesd).background
-    middle = background[BACKGROUND_SIDE // 2, BACKGROUND_SIDE // 2]
-    assert not torch.allclose(background[0, 0], middle, atol=1e-3)
-    assert not torch.allclose(background[0, 0], background[-1, -1], atol=1e-3)
-
-
 def test_background_of_a_small_picture_takes_the_nearest_borders(taesd):
     space = space_of(taesd)
     picture, stored = background_picture(space, 3, 2), space.background

@@ -43,29 +43,27 @@ def test_every_parameter_is_trained_by_latent_supervision():
     assert all(all(gradients(*group)) for group in groups.values())
 
 
-def test_the_regularisers_of_the_second_stage_train_the_proposals():
+def test_reconstruction_trains_the_field_and_the_regularisers_of_both_stages_the_proposals():
     model = model_of(proposal_total_variation_weight=0.0).train()
-    losses = model.get_regularization_dict(model(rays_at()))
+    field, proposals = ([*part.parameters()] for part in (model.field, model.proposal_networks))
+    outputs = model(rays_at())
+    model.get_loss_dict(outputs, {"latent": torch.rand(40, 4)})["latent_loss"].backward(retain_graph=True)
+    assert all(gradients(*field)) and not any(gradients(*proposals))
+    model.zero_grad()
+    losses = model.get_regularization_dict(outputs)
     assert set(losses) == LOSSES - {"proposal_total_variation"}
     losses["interlevel_loss"].backward()
-    assert all(gradients(*model.proposal_networks.parameters()))
-    assert not any(gradients(*model.field.parameters()))
+    assert all(gradients(*proposals)) and not any(gradients(*field))
 
 
-def test_reconstruction_does_not_train_the_proposals():
-    model = model_of().train()
-    outputs = model(rays_at())
-    model.get_loss_dict(outputs, {"latent": torch.rand(40, 4)})["latent_loss"].backward()
-    assert not any(gradients(*model.proposal_networks.parameters()))
-    assert all(gradients(*model.field.parameters()))
-
-
-def test_total_variation_by_hand():
+def test_total_variation_by_hand_and_none_in_evaluation():
     model = model_of(total_variation_weight=0.5, interlevel_weight=0.0, distortion_weight=0.0).train()
-    losses = model.get_regularization_dict(model(rays_at()))
+    outputs = model(rays_at())
+    losses = model.get_regularization_dict(outputs)
     assert set(losses) == {"total_variation", "proposal_total_variation"}
     variations = [(p.diff(dim=-1) ** 2).mean() + (p.diff(dim=-2) ** 2).mean() for p in model.field.planes]
     torch.testing.assert_close(losses["total_variation"], 0.5 * sum(variations) / 2)
+    assert model.eval().get_regularization_dict(outputs) == {}
 
 
 def test_the_interlevel_loss_vanishes_where_the_proposal_encloses_the_weights():
@@ -73,11 +71,6 @@ def test_the_interlevel_loss_vanishes_where_the_proposal_encloses_the_weights():
     outputs = model(rays_at())
     outputs["weights_list"][0] = torch.ones_like(outputs["weights_list"][0])
     assert float(model.get_regularization_dict(outputs)["interlevel_loss"]) < 1e-6
-
-
-def test_nothing_is_regularised_in_evaluation():
-    model = model_of().eval()
-    assert model.get_regularization_dict(model(rays_at())) == {}
 
 
 def test_callbacks_anneal_and_pace_the_proposals():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from small_nerfs import REGULARIZERS, SMALL, make_dense, rays_towards
-from tiny import equirectangular, gradients, latent_model_of, pipeline_of
+from tiny import backward, equirectangular, gradients, latent_model_of, pipeline_of
 
 METHODS = pytest.mark.parametrize("method", list(SMALL))
 
@@ -35,15 +35,6 @@ def test_an_equirectangular_camera_within_the_scene(kl, method):
     torch.testing.assert_close(outputs["accumulation"], torch.ones(24, 48, 1))
 
 
-def step_of(pipeline, step):
-    """Gradients of one step of training."""
-    pipeline.train()
-    pipeline.zero_grad()
-    _, losses, metrics = pipeline.get_train_loss_dict(step)
-    sum(losses.values()).backward()
-    return losses, metrics
-
-
 GEOMETRY = {"nerfacto": "proposal_networks", "tensorf": "encodings", "vanilla": "fields"}
 """The group that says where there is something."""
 
@@ -54,11 +45,11 @@ def test_both_stages_train_every_group(balls, kl, method):
     pipeline = pipeline_of(balls / "a", kl, nerf=SMALL[method](**density), rgb_alignment_start=3)
     groups = pipeline.get_param_groups()
     assert set(groups) == {"fields", "decoder", GEOMETRY[method]}
-    losses, metrics = step_of(pipeline, 0)
+    losses, metrics = backward(pipeline, 0)
     assert set(losses) == {"latent_loss"} | REGULARIZERS[method] and set(metrics) == {"latent_mse"}
     assert any(gradients(*groups["fields"])) and not any(gradients(*groups["decoder"]))
     assert any(gradients(*groups[GEOMETRY[method]]))
-    losses, metrics = step_of(pipeline, 3)
+    losses, metrics = backward(pipeline, 3)
     assert set(losses) == {"rgb_loss"} | REGULARIZERS[method] and set(metrics) == {"psnr"}
     assert all(any(gradients(*group)) for group in groups.values())
 

@@ -112,14 +112,6 @@ def test_names_of_a_bundle(tmp_path, kl, monkeypatch):
     assert len({read_shared_bundle(str(place)).hash for place in places}) == 1
 
 
-@pytest.mark.parametrize("place", ["", "no/such/folder", "config.yml"])
-def test_no_bundle(tmp_path, place, monkeypatch):
-    (tmp_path / "config.yml").write_text("")
-    monkeypatch.setitem(shared_bundle.BUNDLED_BUNDLES, "cars", tmp_path / "cars")
-    with pytest.raises(FileNotFoundError, match="expected bundled, bundled-cars, cars, a run with a folder"):
-        read_shared_bundle(str(tmp_path / place))
-
-
 def test_the_hash_is_that_of_the_contents(tmp_path, kl):
     model = bundle_model(kl)
     write(tmp_path / "a", model)

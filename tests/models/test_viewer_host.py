@@ -40,15 +40,14 @@ def test_a_machine_that_talks_to_itself_is_told_nothing(host, capsys):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"websocket_host": h} for h in (EVERYWHERE, "10.1.2.3", "::", "render-box", "[box]")]
+    ("host", "is_shared", "got"),
+    [
+        (LOCAL, True, "a public address"),
+        *((h, False, h) for h in (EVERYWHERE, "10.1.2.3", "::", "render-box", "[box]")),
+    ],
 )
-def test_what_an_open_viewer_means_is_said(settings, capsys):
-    tell_if_open(ViewerConfig(**settings))
+def test_what_an_open_viewer_means_is_said(host, is_shared, got, capsys):
+    tell_if_open(ViewerConfig(websocket_host=host, make_share_url=is_shared))
     said = capsys.readouterr().out
-    assert f"viewer: expected 127.0.0.1, got {settings['websocket_host']}, with no password" in said
+    assert f"viewer: expected 127.0.0.1, got {got}, with no password" in said
     assert "sees photos and scenes" in said and "ssh -L" in said
-
-
-def test_a_shared_address_is_open(capsys):
-    tell_if_open(ViewerConfig(websocket_host=LOCAL, make_share_url=True))
-    assert "got a public address, with no password" in capsys.readouterr().out

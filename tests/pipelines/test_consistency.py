@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from tiny import pipeline_of
+from tiny import pipeline_of, prepared
 
 from latent_nerfstudio.pipelines.consistency import Views, has_background, measure_scenes, numbers_of, spread, tally
 
@@ -63,8 +63,7 @@ def test_a_capture_has_no_background():
 
 def test_what_is_measured_of_each_scene(balls, kl):
     assert (spread(range(10, 20), 3), spread([4, 5], 9)) == ([11, 15, 18], [4, 5])
-    pipeline = pipeline_of(balls, kl)
-    pipeline.prepare()
+    pipeline = prepared(pipeline_of(balls, kl))
     measured = measure_scenes(pipeline)
     assert list(measured) == ["a", "b", "c"] and pipeline.training
     held_out, train = measured["a"]
@@ -77,8 +76,7 @@ def test_what_is_measured_of_each_scene(balls, kl):
 
 
 def test_masks_leave_out_latent_pixels(balls, kl):
-    pipeline = pipeline_of(balls, kl)
-    pipeline.prepare()
+    pipeline = prepared(pipeline_of(balls, kl))
     mask = torch.ones(32, 32, 1, dtype=torch.bool)
     mask[:5] = False  # two rows of latent pixels
     for picture in pipeline.datamanager.cached_eval:

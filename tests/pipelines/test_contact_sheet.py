@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import pipeline_of
+from tiny import pipeline_of, prepared
 
 from latent_nerfstudio.pipelines.contact_sheet import (
     COLUMNS,
@@ -19,8 +19,7 @@ from latent_nerfstudio.pipelines.contact_sheet import (
 
 
 def test_a_row_a_scene(balls, kl, tmp_path):
-    pipeline = pipeline_of(balls, kl)
-    pipeline.prepare()
+    pipeline = prepared(pipeline_of(balls, kl))
     path = write_contact_sheet(pipeline, tmp_path / "sheet.png", max_scenes=2)
     assert [file.name for file in tmp_path.iterdir()] == ["sheet.png"] and pipeline.training
     with Image.open(path) as sheet:
@@ -36,8 +35,7 @@ def test_scenes_of_different_sizes(mixed_sizes, kl, tmp_path):
 
 
 def test_columns_of_a_row(balls, kl):
-    pipeline = pipeline_of(balls, kl).eval()
-    pipeline.prepare()
+    pipeline = prepared(pipeline_of(balls, kl).eval())
     view = one_view_a_scene(pipeline)[1]
     row = contact_row(pipeline, view)
     photo, render, _, _, _, error, _ = row.split(32, dim=1)
@@ -49,8 +47,7 @@ def test_columns_of_a_row(balls, kl):
 
 @pytest.mark.parametrize("source", ["kl", "identity"], indirect=True)
 def test_measures_are_means_over_views(balls, source):
-    pipeline = pipeline_of(balls, source)
-    pipeline.prepare()
+    pipeline = prepared(pipeline_of(balls, source))
     pipeline.train()
     views = one_view_a_scene(pipeline)
     assert len(views) == 3

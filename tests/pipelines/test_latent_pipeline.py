@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from tiny import SHARED, gradients, pipeline_config_of, pipeline_of, small_nerf
+from tiny import SHARED, backward, gradients, pipeline_config_of, pipeline_of, prepared, small_nerf
 
 from latent_nerfstudio.pipelines.latent_pipeline import (
     WHOLE_PICTURES_EVERY,
@@ -19,13 +19,6 @@ from latent_nerfstudio.pipelines.latent_pipeline import (
 from latent_nerfstudio.pipelines.scene_progress import PlateauConfig
 
 NERFS = pytest.mark.parametrize("nerf", [small_nerf(), small_nerf(**SHARED)], ids=["micro", "both"])
-
-
-def backward(pipeline, step):
-    pipeline.train()
-    outputs, losses, metrics = pipeline.get_train_loss_dict(step)
-    sum(losses.values()).backward()
-    return losses, metrics
 
 
 def autoencoder_gradients(pipeline):
@@ -146,8 +139,7 @@ def test_latent_loss_against_its_definition(balls, kl):
 
 
 def test_evaluation_of_every_held_out_picture(balls, kl, tmp_path):
-    pipeline = pipeline_of(balls, kl)
-    pipeline.prepare()
+    pipeline = prepared(pipeline_of(balls, kl))
     pipeline.train()
     metrics = pipeline.get_average_eval_image_metrics(output_path=tmp_path / "pictures", get_std=True)
     assert pipeline.training
@@ -189,8 +181,7 @@ def test_impossible_mixtures(t):
 
 
 def test_preparing_twice_encodes_once(balls, kl):
-    pipeline = pipeline_of(balls, kl)
-    pipeline.prepare()
+    pipeline = prepared(pipeline_of(balls, kl))
     table = pipeline.datamanager.table
     pipeline.prepare()
     assert pipeline.datamanager.table is table

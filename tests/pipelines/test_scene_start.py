@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny import SHARED, latent_model_of, pipeline_of, small_nerf
+from tiny import SHARED, latent_model_of, pipeline_of, prepared, small_nerf
 
 from latent_nerfstudio.data.pixels import with_targets
 from latent_nerfstudio.models.bundle_writing import write_shared_bundle
@@ -120,8 +120,7 @@ def test_a_resumed_run_is_not_fitted_again(balls, bundle):
 
 
 def test_the_fit_draws_nothing_and_keeps_the_mode(balls, bundle):
-    pipeline = pipeline_from(balls, bundle, fit_scene_weights=0)
-    pipeline.prepare()
+    pipeline = prepared(pipeline_from(balls, bundle, fit_scene_weights=0))
     pipeline.train()
     state = torch.get_rng_state()
     assert start_scenes(pipeline.latent_model, pipeline.datamanager, 2) > 0
@@ -129,8 +128,7 @@ def test_the_fit_draws_nothing_and_keeps_the_mode(balls, bundle):
 
 
 def test_nothing_to_fit(balls):
-    pipeline = pipeline_of(balls)
-    pipeline.prepare()
+    pipeline = prepared(pipeline_of(balls))
     assert start_scenes(pipeline.latent_model, pipeline.datamanager, 3) == 0
 
 

@@ -1,7 +1,5 @@
 """The scene encoder: photos add up in any order, number and size, and gradients reach all of it."""
 
-import time
-
 import pytest
 import torch
 from tiny import SMALL_ENCODER, poses_around
@@ -81,15 +79,6 @@ def test_what_is_missing_counts_for_each_ray_that_saw_it():
     torch.testing.assert_close(torch.stack(told)[:, 0, 0, 0, 0].exp(), torch.tensor([5.0, 5.0, 17.0]))
 
 
-def test_neither_order_nor_grouping_of_photos_matters():
-    encoder, photos = encoder_of(), photos_of(5)
-    together = seen(encoder, [photos])
-    assert_same(seen(encoder, [of(photos, [3, 0, 4, 1, 2])]), together)
-    assert_same(seen(encoder, [of(photos, [4, 1]), of(photos, [0, 2, 3])]), together)
-    wide = photos_of(2, rows=5, cols=11, seed=9)
-    assert_same(seen(encoder, [photos, wide]), seen(encoder, [wide, photos]))
-
-
 def test_where_points_lie_in_a_box():
     """Its middle at 0, its sides at -1 and 1, and no farther than 2; inside and on its sides 1."""
     points = torch.tensor([[0.0, 0.0, 0.0], [0.5, 1.0, -1.0], [9.0, 0.0, 0.0], [0.75, 0.0, 0.0]])
@@ -108,14 +97,6 @@ def test_it_is_told_the_box_and_takes_all_of_it_where_none_is_known():
     assert_same(seen(older, [photos], torch.stack([BOX, BOX / 2])), seen(older, [photos]))
 
 
-def test_scenes_do_not_see_each_other():
-    encoder, photos = encoder_of(), photos_of(3, scenes=2)
-    both = seen(encoder, [photos])
-    for scene in range(2):
-        alone = seen(encoder, [Photos(*(None if v is None else v[scene : scene + 1] for v in photos))])
-        assert_same(alone, [value[scene : scene + 1] for value in both])
-
-
 @pytest.mark.parametrize("count", [1, network.AT_ONCE, network.AT_ONCE + 1, 40])
 def test_any_number_of_photos_a_part_at_a_time(count):
     encoder, photos = encoder_of(), photos_of(count)
@@ -129,26 +110,6 @@ def test_a_photo_given_twice_changes_the_count_alone():
         torch.testing.assert_close(2 * a, b)
 
 
-def test_what_a_mask_hides_has_no_influence():
-    encoder, photos = encoder_of(), photos_of(2)
-    masks = torch.ones(1, 2, 7, 8, dtype=torch.bool)
-    assert_same(seen(encoder, [photos._replace(masks=masks)]), seen(encoder, [photos]))
-    masks[:, 1] = False
-    hidden = photos._replace(masks=masks)
-    other = hidden._replace(latents=torch.where(masks[:, :, None], photos.latents, 7.0))
-    assert_same(seen(encoder, [hidden]), seen(encoder, [other]))
-    assert_same(seen(encoder, [hidden]), seen(encoder, [of(photos, [0])]))
-
-
-def test_photos_that_look_away_are_as_none():
-    encoder, photos = encoder_of(), photos_of(2)
-    poses = photos.poses.clone()
-    poses[:, 1, :, 1:3] *= -1  # turned around
-    assert_same(seen(encoder, [photos._replace(poses=poses)]), seen(encoder, [of(photos, [0])]))
-    away = photos._replace(poses=photos.poses * torch.tensor([-1, 1, -1, 1]))
-    assert all(bool(value.isfinite().all()) for value in seen(encoder, [away]))
-
-
 def test_gradients_reach_every_parameter_and_the_latents():
     encoder, photos = encoder_of(), photos_of(3)
     latents = photos.latents.clone().requires_grad_()
@@ -157,20 +118,6 @@ def test_gradients_reach_every_parameter_and_the_latents():
     (micro.square().sum() + weights.square().sum()).backward()
     unused = [name for name, p in encoder.named_parameters() if p.grad is None or not bool(p.grad.any())]
     assert not unused and bool(latents.grad.any())
-
-
-def test_cost_grows_linearly_and_memory_of_sums_not_at_all():
-    encoder = encoder_of(grid=12)
-    with torch.no_grad():
-        seconds = []
-        for count in (8, 64):
-            photos = photos_of(count)
-            seen(encoder, [photos])
-            start = time.process_time()
-            sums = seen(encoder, [photos])
-            seconds.append(time.process_time() - start)
-    assert seconds[1] < 12 * seconds[0] + 0.05
-    assert sums.micro_planes.shape == (1, 3, 3, 9, 9)
 
 
 def test_a_volume_is_flattened_along_the_normal_of_each_plane():

@@ -86,14 +86,6 @@ def test_files_are_small_and_equal_scenes_make_equal_bytes(tmp_path):
     assert write_scene_file(tmp_path / "weights", alone) < 600
 
 
-def test_a_published_safetensors_reader_reads_the_planes(tmp_path):
-    from safetensors.torch import load_file
-
-    scene = scene_of()
-    write_scene_file(tmp_path / "scene", scene, "float32")
-    assert torch.equal(load_file(tmp_path / "scene")["micro_planes"], scene.micro_planes)
-
-
 def test_planes_of_a_graph_and_of_half_precision_are_taken(tmp_path):
     planes = torch.randn(3, 2, 4, 4, requires_grad=True)
     write_scene_file(tmp_path / "a", scene_of(micro_planes=planes), "float32")
