@@ -35,7 +35,6 @@ def write_image(path: Path, width: int = 12, height: int = 8, mask: Optional[np.
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes a JSON file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content), encoding="utf-8")
 

@@ -100,11 +100,6 @@ def test_a_bundle_opens_its_scenes_and_encodes(written, model):
     assert bundle.decode(raw).shape == (2, 16, 16, 3)
 
 
-def test_the_package_s_own_bundle_has_no_need_of_a_name():
-    bundle = lns.load_bundle("bundled")
-    assert len(bundle.base_planes) == bundle.shared.field["num_base_planes"]
-
-
 def test_scenes_without_their_bundle(written, tmp_path):
     alone = tmp_path / "alone" / "deep"
     alone.mkdir(parents=True)

@@ -35,7 +35,7 @@ def assert_same(first, second):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
 
 
-def test_photos_of_any_order_and_type_make_one_scene(bundle, tmp_path):
+def test_photos_of_any_order_make_one_scene(bundle):
     photos, cameras = (torch.rand(3, 8, 9, 3) * 255).byte(), cameras_of(3)
     scenes = bundle.predict(photos, cameras, name="mug")
     assert scenes.names == ["mug"] and scenes.bundle.hash == bundle.hash
@@ -43,11 +43,6 @@ def test_photos_of_any_order_and_type_make_one_scene(bundle, tmp_path):
     assert_same(scenes, bundle.predict(photos[order].float() / 255, cameras[order]))
     assert_same(scenes, bundle.predict(list(photos), cameras, masks=[torch.ones(8, 9, dtype=torch.bool)] * 3))
     assert scenes.render("mug", cameras[:1]).rgb.shape == (1, 8, 9, 3)
-    pictures = [Image.fromarray(photo.numpy()) for photo in photos]
-    for index, picture in enumerate(pictures):
-        picture.save(tmp_path / f"{index}.png")
-    assert_same(scenes, bundle.predict(pictures, cameras))
-    assert_same(scenes, bundle.predict([str(tmp_path / f"{index}.png") for index in range(3)], cameras))
 
 
 def test_transparency_is_put_on_the_bundles_background_in_whatever_form_photos_come(tmp_path):

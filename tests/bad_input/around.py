@@ -30,7 +30,6 @@ def full_disk(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def no_cuda(folder: Path) -> Iterator[None]:
-    """No GPU."""
     import torch
 
     if torch.cuda.is_available():

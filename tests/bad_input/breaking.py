@@ -54,13 +54,10 @@ class Group:
 
 
 def write(name: str, text: str) -> Change:
-    """Writes a text file."""
     return put(name, text.encode())
 
 
 def put(name: str, data: bytes) -> Change:
-    """Writes a file."""
-
     def change(folder: Path) -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
@@ -79,13 +76,10 @@ def picture(name: str, mode: str, form: str = "png") -> Change:
 
 
 def remove(*names: str) -> Change:
-    """Removes files."""
     return lambda folder: [(folder / name).unlink() for name in names]
 
 
 def rename(name: str, other: str) -> Change:
-    """Renames a file or a folder."""
-
     def change(folder: Path) -> None:
         (folder / other).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).rename(folder / other)
@@ -115,7 +109,6 @@ def flip(name: str, place: float) -> Change:
 
 
 def both(*changes: Change) -> Change:
-    """Several changes."""
     return lambda folder: [change(folder) for change in changes]
 
 

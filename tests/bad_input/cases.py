@@ -31,12 +31,10 @@ def pattern(error: str) -> "re.Pattern[str]":
 
 
 def page() -> str:
-    """The page of the documentation."""
     return "\n".join([HEAD.format(count=len(CASES)), *map(section, GROUPS)])
 
 
 def section(group: Group) -> str:
-    """The table of a group."""
     rows = [f"| {cell(case.wrong)} | {code(case.command or '')} | {code(case.says)} |" for case in group.cases]
     head = ["| what is wrong | what is called | what it says first |", "| --- | --- | --- |"]
     return "\n".join([f"## {group.title}", "", group.text, "", *head, *rows, ""])

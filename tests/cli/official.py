@@ -32,14 +32,12 @@ def call(program: str, *arguments: Any, home: Optional[Path] = None, **variables
 
 
 def succeed(program: str, *arguments: Any, **options: Any) -> str:
-    """Runs a command that must succeed, and returns its output."""
     done = call(program, *arguments, **options)
     assert done.returncode == 0, done.stdout[-4000:]
     return done.stdout
 
 
 def fail(program: str, *arguments: Any, **options: Any) -> str:
-    """Runs a command that must fail, and returns its output."""
     done = call(program, *arguments, **options)
     assert done.returncode not in (0, None), done.stdout[-4000:]
     return done.stdout

@@ -92,17 +92,6 @@ def test_a_new_bundle_of_scenes_that_end_at_their_own_box_says_so(box, random_au
     assert ("--write-bundle True" in capsys.readouterr().out) == (box is not None)
 
 
-def test_int8_in_an_archive_renders_nearly_the_same(frozen_run, bundle, tmp_path):
-    archive = tmp_path / "scenes.zip"
-    lns("export-scenes", frozen_run.parent, "--scenes", "red", "--output", archive, "--precision", "int8")
-    assert [scene.name for scene in read_archive(archive)] == ["red"]
-    lns("import-scenes", archive, "--bundle", bundle / "shared_bundle", "--output", tmp_path / "run", "--views", 2)
-    expected, got = pictures(frozen_run, "red"), pictures(imported(tmp_path / "run"), "red")
-    differences = [float((a - b).abs().max()) for a, b in zip(expected, got, strict=True)]
-    assert 0 < max(differences[0::3]) < 0.02
-    assert 0 < max(differences[1::3]) < 0.05
-
-
 def test_an_imported_run_needs_no_photos(frozen_run, two_balls, bundle, ffmpeg, tmp_path):
     """The photos are gone before the scenes are exported."""
     shutil.copytree(frozen_run.parents[3], tmp_path / "moved")

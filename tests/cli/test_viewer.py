@@ -62,7 +62,6 @@ def browser(tmp_path):
 
 
 def screenshot(browser) -> np.ndarray:
-    """The page as RGB."""
     return np.asarray(Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")).astype(int)
 
 
@@ -88,7 +87,6 @@ def element(browser, label: str, kind: str = "input[1]") -> Any:
 
 
 def choose(browser, label: str, name: str) -> None:
-    """Chooses an option in a dropdown."""
     element(browser, label).click()
     path = f"//*[@role='option'][normalize-space()='{name}']"
     options = wait_for(name, lambda: [o for o in browser.find_elements("xpath", path) if o.is_displayed()])
@@ -124,9 +122,6 @@ def settled(browser, name: str) -> np.ndarray:
         return still and bool(FULL_SIZE.search(browser.page_source))
 
     wait_for(f"picture of {name}", same)
-    folder = os.environ.get("LNS_SCREENSHOTS")  # where to leave them, to look at
-    if folder:
-        Image.fromarray(last.astype(np.uint8)).save(Path(folder) / f"{name}.png")
     return last
 
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from tiny import datamanager_of, pipeline_of, write_ball
 
 from latent_nerfstudio.data.box_checks import share_left_out, shown_object, warn_of_boxes
@@ -53,14 +52,6 @@ def test_boxes_that_hold_the_object_are_not_doubted_and_others_are(balls):
     assert left_out(balls, [[-0.6] * 3, [0.6] * 3]) == {}
     assert set(left_out(balls, [[-0.7, -0.7, -0.1], [0.7, 0.7, 0.1]])) == {"a", "b", "c"}
     assert set(left_out(balls, [[0.0, -0.7, -0.7], [1.4, 0.7, 0.7]])) == {"a", "b", "c"}
-
-
-def test_photos_without_a_plain_background_are_not_doubted(tmp_path):
-    folder = write_ball(tmp_path / "a", tint=(0.2, 0.3, 0.9), mode="RGB")
-    for path in (folder / "images").iterdir():
-        noise = np.random.default_rng(0).integers(0, 200, (32, 32, 3), dtype=np.uint8)
-        Image.fromarray(noise).save(path)
-    assert left_out(folder, [[-0.7, -0.7, -0.1], [0.7, 0.7, 0.1]]) == {}
 
 
 @pytest.mark.parametrize("alone", [True, False])

@@ -17,7 +17,6 @@ SCENES = [0, 0, 1, 1, 1]
 
 
 def encode_scenes(images, *args, **options):
-    """Latents of all pictures, in their order."""
     latents = {}
     for members, encoded in scene_latents(images, *args, **options):
         latents.update(zip(members, encoded, strict=True))
@@ -162,15 +161,6 @@ def test_a_cpu_is_given_no_more_pixels_than_its_caches_hold(counter, images, mon
         counter.sizes.clear()
         monkeypatch.setattr(space_autoencoder, "PIXELS_ON_CPU", pixels)
         assert_right(encode_images(images, counter.autoencoder, 32), images, counter.plain)
-        assert counter.sizes == expected
-
-
-def test_pictures_that_are_enlarged_are_encoded_fewer_at_once(counter, images):
-    """With twice as long sides, two where eight would be; one where not even one would be."""
-    counter.autoencoder.enlarge = counter.plain.enlarge = 2
-    for batch_size, expected in ((8, [2, 1, 2]), (3, [1] * 5)):
-        counter.sizes.clear()
-        assert_right(encode_images(images, counter.autoencoder, batch_size), images, counter.plain)
         assert counter.sizes == expected
 
 

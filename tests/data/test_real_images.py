@@ -107,8 +107,6 @@ def test_what_is_transparent_becomes_white(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "rgba.png")
     expected = [[200, 0, 0], [255, 255, 255], [224, 204, 214]]  # 0.2 of the colour and 0.8 of white
     np.testing.assert_allclose(read_image(tmp_path / "rgba.png")[0], expected, atol=1)
-    Image.fromarray(np.array([[[10, 255], [10, 0]]], dtype=np.uint8)).save(tmp_path / "la.png")
-    assert read_image(tmp_path / "la.png")[0].tolist() == [[10] * 3, [255] * 3]
     palette = Image.frombytes("P", (2, 1), bytes([0, 1]))
     palette.putpalette([255, 0, 0, 0, 0, 255])
     palette.save(tmp_path / "palette.png", transparency=1)

@@ -220,15 +220,6 @@ def test_exif_orientations_are_warned_of(tmp_path):
         outputs_of(tmp_path)
 
 
-def test_bounds_of_many_scenes_look_at_some(tmp_path):
-    write_balls(tmp_path / "000", count=12)
-    for index in range(1, 20):
-        os.symlink(tmp_path / "000", tmp_path / f"{index:03d}")
-    outputs = outputs_of(tmp_path)
-    assert len(outputs.metadata["scene_names"]) == 20
-    assert (outputs.scene_box.aabb[0] <= -0.6).all() and outputs.scene_box.aabb.abs().max() < 1.2
-
-
 def test_bounds_without_any_hint_are_the_unit_box(tmp_path):
     write_transforms(tmp_path)
     assert outputs_of(tmp_path, scene_scale=1.5).scene_box.aabb.tolist() == [[-1.5] * 3, [1.5] * 3]

@@ -50,12 +50,10 @@ class Line:
 
 
 def pages() -> List[Path]:
-    """The README and the pages of docs/."""
     return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def all_lines() -> List[Line]:
-    """Every shell line."""
     return [line for page in pages() for line in lines_of(page.relative_to(ROOT).as_posix(), page.read_text("utf-8"))]
 
 

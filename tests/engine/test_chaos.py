@@ -20,7 +20,6 @@ LONGEST = 300
 
 
 def load_chaos():
-    """The benchmark as a module."""
     spec = importlib.util.spec_from_file_location("chaos", BENCHMARK)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

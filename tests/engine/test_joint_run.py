@@ -116,32 +116,6 @@ def test_gradients_of_two_steps_move_the_encoder_once(balls, kl, tmp_path, monke
     assert all(gradient is None for gradient in gradients[START - 1])
 
 
-def endless(trainer, monkeypatch, step):
-    """Makes L_RGB NaN from a step on."""
-    pipeline = trainer.pipeline
-    errors = pipeline.errors
-    calls = iter(range(START, 1000))
-
-    def broken(*arguments):
-        result = errors(*arguments)
-        return {**result, "rgb_loss": result["rgb_loss"] * (math.nan if next(calls) >= step else 1)}
-
-    monkeypatch.setattr(pipeline, "errors", broken)
-
-
-def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoint(balls, kl, tmp_path, monkeypatch):
-    trainer = trainer_of(balls, kl, tmp_path / "run", 12, steps_per_save=5)
-    endless(trainer, monkeypatch, step=7)
-    with pytest.raises(FloatingPointError, match="loss rgb_loss at step 7: expected finite numbers, got nan; lower"):
-        trainer.train()
-    assert [path.name for path in trainer.checkpoint_dir.iterdir()] == ["step-000000005.ckpt"]
-    assert read_shared_bundle(str(trainer.base_dir)).step == 5
-    monkeypatch.undo()
-    resumed = trainer_of(balls, kl, tmp_path / "resumed", 8, load_dir=trainer.checkpoint_dir)
-    resumed.train()
-    assert [path.name for path in resumed.checkpoint_dir.iterdir()] == ["step-000000007.ckpt"]
-
-
 def test_a_parameter_that_is_no_number_is_never_saved(balls, kl, tmp_path, monkeypatch):
     trainer = trainer_of(balls, kl, tmp_path, steps_per_save=5)
     trainer.train()

@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import torch
@@ -47,6 +48,12 @@ def place(tmp_path_factory):
     model.nerf.aabb.copy_(torch.tensor([[-0.7] * 3, [0.7] * 3]))
     write_shared_bundle(folder, model, 1, {})
     return folder
+
+
+def learn(place, output, data=None, training=TRAINING, sizes=SIZES, held_out=1, **more):
+    """Folder of a run that teaches the bundle of a place an encoder."""
+    scenes, own = data or place / "scenes", {"latent_cache": "memory", **more}
+    return learn_scene_encoder(scenes, str(place), output, training, sizes, held_out, **own)
 
 
 @pytest.fixture(scope="module")
@@ -134,13 +141,8 @@ def test_what_is_rendered_is_what_the_model_renders(prepared):
 
 def test_it_learns_measures_and_goes_on_bit_by_bit(place, tmp_path, monkeypatch):
     monkeypatch.setattr(scene_encoder, "KEPT_EVERY", 3)
-    options = {"held_out": 1, "latent_cache": "memory"}
-
-    def learn(output, training=TRAINING, **more):
-        return learn_scene_encoder(place / "scenes", str(place), output, training, SIZES, **{**options, **more})
-
-    whole = read_shared_bundle(str(learn(tmp_path / "whole")))
-    assert read_shared_bundle(str(learn(tmp_path / "whole"))).facts == whole.facts  # a call more changes nothing
+    whole = read_shared_bundle(str(learn(place, tmp_path / "whole")))
+    assert read_shared_bundle(str(learn(place, tmp_path / "whole"))).facts == whole.facts  # a call more changes nothing
     steps = scene_encoder.training_steps
 
     def interrupted(*args):
@@ -151,43 +153,36 @@ def test_it_learns_measures_and_goes_on_bit_by_bit(place, tmp_path, monkeypatch)
 
     monkeypatch.setattr(scene_encoder, "training_steps", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        learn(tmp_path / "parts")
+        learn(place, tmp_path / "parts")
     monkeypatch.setattr(scene_encoder, "training_steps", steps)
-    parts = read_shared_bundle(str(learn(tmp_path / "parts")))
+    parts = read_shared_bundle(str(learn(place, tmp_path / "parts")))
     assert parts.hash == whole.hash != read_shared_bundle(str(place)).hash
     assert bool(read_scene_encoder(whole).out[0].weight.any()) and whole.facts["scene_encoder"]["enlarge"] == 1
     lines = [json.loads(line) for line in (tmp_path / "whole" / scene_encoder.LOG).read_text().splitlines()]
     assert [line["step"] for line in lines] == [3, 6] and set(lines[0]["held_out"]) == {"1", "2", "4", "8"}
     with pytest.raises(ValueError, match="expected a run with the same training, got another"):
-        learn(tmp_path / "parts", EncoderTraining(steps=7))
+        learn(place, tmp_path / "parts", training=EncoderTraining(steps=7))
     with pytest.raises(ValueError, match="expected at least 6 scenes, of which 4 are held out, got 5"):
-        learn(tmp_path / "few", held_out=4)
-    assert learn(tmp_path / "none held", EncoderTraining(steps=1, scenes_per_step=2), held_out=0).is_dir()
-    with pytest.raises(
-        ValueError, match="start_from .* expected an encoder that lacks something to learn, got a whole"
-    ):
-        learn(tmp_path / "new", EncoderTraining(known_rate=0.0), start_from=str(tmp_path / "whole"))
+        learn(place, tmp_path / "few", held_out=4)
+    once = EncoderTraining(steps=1, scenes_per_step=2)
+    assert learn(place, tmp_path / "none held", training=once, held_out=0).is_dir()
+    frozen, began = EncoderTraining(known_rate=0.0), str(tmp_path / "whole")
+    with pytest.raises(ValueError, match="start_from .* expected an encoder that lacks something to learn, got a w"):
+        learn(place, tmp_path / "new", training=frozen, start_from=began)
     with pytest.raises(ValueError, match="expected a run with the same start_from"):
-        learn(tmp_path / "parts", start_from=str(tmp_path / "whole"))
+        learn(place, tmp_path / "parts", start_from=began)
     with pytest.raises(ValueError, match="start_from .* expected a bundle with a scene encoder, got none"):
-        learn(tmp_path / "from", start_from=str(place))
+        learn(place, tmp_path / "from", start_from=str(place))
 
 
 def test_what_it_begins_as_may_stay_while_it_learns_what_is_new(place, tmp_path):
     """With a rate of zero an encoder without looks is left as it is, and corrections are learned for it."""
-    sizes = SceneEncoderConfig(**{**SMALL_ENCODER, "grid": 6, "looks": 0})
-
-    def learn(output, sizes, **more):
-        training = EncoderTraining(steps=3, scenes_per_step=2, rays_per_scene=24, **more.pop("training", {}))
-        bundle = learn_scene_encoder(
-            place / "scenes", str(place), tmp_path / output, training, sizes, 1, latent_cache="memory", **more
-        )
-        encoder = read_scene_encoder(read_shared_bundle(str(bundle)))
-        assert encoder is not None
-        return encoder
-
-    first = learn("first", sizes)
-    second = learn("second", SIZES, start_from=str(tmp_path / "first"), training={"known_rate": 0.0})
+    few = EncoderTraining(steps=3, scenes_per_step=2, rays_per_scene=24)
+    runs = [learn(place, tmp_path / "first", training=few, sizes=replace(SIZES, looks=0))]
+    frozen = replace(few, known_rate=0.0)
+    runs.append(learn(place, tmp_path / "second", training=frozen, start_from=str(tmp_path / "first")))
+    first, second = (read_scene_encoder(read_shared_bundle(str(run))) for run in runs)
+    assert first is not None and second is not None
     known = first.state_dict()
     assert all(torch.equal(value, known[name]) for name, value in second.state_dict().items() if name in known)
     assert first.correction is None and second.correction is not None
@@ -196,18 +191,15 @@ def test_what_it_begins_as_may_stay_while_it_learns_what_is_new(place, tmp_path)
 
 def test_it_does_not_go_on_with_other_data_nor_beside_another_call(place, tmp_path, monkeypatch):
     data = shutil.copytree(place / "scenes", tmp_path / "scenes")
-
-    def learn():
-        return learn_scene_encoder(data, str(place), tmp_path / "out", TRAINING, SIZES, 1, latent_cache="memory")
-
-    learn()
+    arguments = place, tmp_path / "out", data
+    learn(*arguments)
     monkeypatch.setattr(LatentDataManager, "prepare", None)  # both are said before pictures are encoded
     with ThreadPoolExecutor(1) as pool, sole_writer(tmp_path / "out"):
-        assert isinstance(pool.submit(learn).exception(), BlockingIOError)
+        assert isinstance(pool.submit(learn, *arguments).exception(), BlockingIOError)
     path = data / "ball_2/images/0001.png"
     Image.new("RGBA", (16, 16)).save(path)
     with pytest.raises(ValueError, match="expected a run with the same sources, got another"):
-        learn()
+        learn(*arguments)
 
 
 def test_scenes_of_some_photos_of_other_sizes(place, tmp_path):
@@ -216,7 +208,7 @@ def test_scenes_of_some_photos_of_other_sizes(place, tmp_path):
     for folder in data.iterdir():
         resize_photo(folder, 1, 20)
         resize_photo(folder, 2, 24)
-    learn_scene_encoder(data, str(place), tmp_path / "out", TRAINING, SIZES, 2, latent_cache="memory")
+    learn(place, tmp_path / "out", data, held_out=2)
     lines = (tmp_path / "out" / scene_encoder.LOG).read_text().splitlines()
     assert all(math.isfinite(value) for value in json.loads(lines[-1])["held_out"].values())
 
@@ -235,7 +227,7 @@ def test_scenes_that_nothing_can_be_measured_on_are_named_before_anything_is_enc
     write_ball(data / "ball_4", TINTS[0], **{"views": 6, "width": 16, "height": 16, **change})
     monkeypatch.setattr(LatentDataManager, "prepare", None)
     with pytest.raises(ValueError, match=words):
-        learn_scene_encoder(data, str(place), tmp_path / "out", TRAINING, SIZES, 1, latent_cache="memory")
+        learn(place, tmp_path / "out", data)
 
 
 def resize_photo(folder, index, side):

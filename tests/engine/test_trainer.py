@@ -8,7 +8,7 @@ import pytest
 import torch
 from nerfstudio.engine.optimizers import AdamOptimizerConfig
 from small_runs import GROUPS, run_config
-from tiny import pipeline_config_of, pipeline_of, spoil_latents, write_ball
+from tiny import pipeline_config_of, spoil_latents, write_ball
 
 from latent_nerfstudio.engine import progress as progress_module
 from latent_nerfstudio.engine import trainer as trainer_module
@@ -208,13 +208,6 @@ def run_with_seconds(data, source, out, **settings):
 
 def seconds_of(trainer):
     return torch.load(next(trainer.checkpoint_dir.iterdir()), weights_only=True)["pipeline"]["training_seconds"]
-
-
-def test_a_checkpoint_without_seconds_counts_as_none(balls, tmp_path):
-    """As those of older versions are."""
-    pipeline = pipeline_of(balls)
-    pipeline.load_pipeline(pipeline.state_dict(), 0)
-    assert pipeline.start_seconds == 0
 
 
 def test_evaluation_and_pictures_are_no_training(balls, tmp_path, monkeypatch):

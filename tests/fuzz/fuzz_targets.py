@@ -100,7 +100,6 @@ def places(tree: Tree) -> List[Tuple[Any, Any]]:
 
 
 def changed(tree: Tree, change: Change) -> Tree:
-    """A JSON value with one change."""
     kind, index, name, value = change
     found = places(tree)
     if not found:
@@ -120,7 +119,6 @@ def changed(tree: Tree, change: Change) -> Tree:
 
 
 def damaged(data: bytes, damage: List[Tuple[str, int, bytes]]) -> bytes:
-    """Bytes with some changes."""
     for kind, index, new in damage:
         place = index % (len(data) + 1)
         if kind == "cut":
@@ -190,7 +188,6 @@ class Target:
 
 
 def altered(tree: Tree, several: List[Change]) -> Tree:
-    """A copy of a JSON value with changes."""
     tree = json.loads(json.dumps(tree))
     for change in several:
         tree = changed(tree, change)
@@ -214,13 +211,11 @@ class Right(NamedTuple):
 
 
 def use_json(right: Right, several: List[Change]) -> Any:
-    """Reads a file of a changed JSON value."""
     right.path.write_bytes(dumped(altered(right.content, several)))
     return right.read(right.path)
 
 
 def use_bytes(right: Right, damage: Any) -> Any:
-    """Reads a file with some bytes changed."""
     content = right.content if isinstance(right.content, bytes) else dumped(right.content)
     right.path.write_bytes(damaged(content, damage))
     return right.read(right.path)
@@ -310,7 +305,6 @@ def use_image(scene: Path, damage: Any) -> Any:
 
 
 def scene(name: str = "red") -> SceneFile:
-    """A small scene."""
     random = torch.Generator().manual_seed(0)
     planes, weights = torch.randn(3, 4, 8, 8, generator=random), torch.randn(2, generator=random)
     return SceneFile(name, "ab12", planes, weights, {"psnr": 20.0, "cameras": {"width": 8}})

@@ -1,7 +1,6 @@
 """The page of a gallery: what it holds, and what it does in a browser at the width of a desk and of a phone."""
 
 import json
-import os
 import re
 from pathlib import Path
 
@@ -58,12 +57,6 @@ def thousand(tmp_path_factory) -> Path:
     return folder
 
 
-def keep(browser, name: str) -> None:
-    """Leaves a screenshot where LNS_SCREENSHOTS says, to look at."""
-    if folder := os.environ.get("LNS_SCREENSHOTS"):
-        browser.get_screenshot_as_file(str(Path(folder) / f"gallery_{name}.png"))
-
-
 @pytest.mark.skipif(programs() is None, reason="no chromium and chromedriver on PATH")
 @pytest.mark.parametrize(("name", "width"), [("desk", 1280), ("phone", 390)])
 def test_in_a_browser(thousand, tmp_path, name, width):
@@ -85,7 +78,6 @@ def test_in_a_browser(thousand, tmp_path, name, width):
         loaded = "return [...document.images].filter(i => i.complete && i.naturalWidth).length"
         wait_for("pictures", lambda: ask(loaded) > 3)
         assert ask(loaded) < 500  # the others wait until they are near
-        keep(browser, name)
 
         search = browser.find_element("id", "search")
         search.send_keys("CHAIR 99")
@@ -108,7 +100,6 @@ def test_in_a_browser(thousand, tmp_path, name, width):
         ActionChains(browser).move_to_element(stage).click_and_hold().move_by_offset(-60, 0).release().perform()
         assert stage.get_attribute("aria-valuenow") != before
         assert browser.title != "broken" and not [e for e in browser.get_log("browser") if e["level"] == "SEVERE"]
-        keep(browser, f"{name}_sorted")
 
 
 @pytest.mark.skipif(programs() is None, reason="no chromium and chromedriver on PATH")

@@ -47,7 +47,6 @@ def imports_of(path):
 
 @pytest.fixture(scope="module")
 def graph():
-    """The modules of the package that each of them imports."""
     files = modules()
     return {name: imports_of(path) & set(files) for name, path in files.items()}
 

@@ -19,19 +19,16 @@ class StandIn:
         self.asked: List[str] = []
 
     def commit(self, name: str) -> str:
-        """A repository's commit: 40 digits that stand for its contents."""
         digest = hashlib.sha1(name.encode())
         for path, data in sorted(self.repositories[name].items()):
             digest.update(path.encode() + data)
         return digest.hexdigest()
 
     def info(self, name: str) -> dict:
-        """What the Hub tells of a repository."""
         files = [{"rfilename": path, "size": len(data)} for path, data in self.repositories[name].items()]
         return {"id": name, "sha": self.commit(name), "siblings": files, "private": False, "tags": [], "downloads": 0}
 
     def tree(self, name: str) -> list:
-        """The files of a repository."""
         return [
             {"type": "file", "path": path, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
             for path, data in self.repositories[name].items()
@@ -62,8 +59,6 @@ def serving() -> Iterator[Tuple[str, StandIn]]:
 
 
 def handler_of(hub: StandIn) -> type:
-    """The request handler of a stand-in."""
-
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 

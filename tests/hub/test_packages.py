@@ -160,7 +160,6 @@ def test_the_bundled_one_can_be_published(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["push", "RUN", "me/x@v1"], "repository: expected OWNER/NAME, got 'me/x@v1'"),
         (["push", "RUN", "me/x", "--output", "RUN"], "expected nothing there, got something"),
         (["push", "RUN/scenes", "me/x", "--bundle", "bundled"], "expected a scene of the shared bundle"),
         (["pull", "me/x", "--output", "RUN"], "expected nothing there, got a folder; pass --overwrite"),

@@ -24,7 +24,6 @@ def written(tmp_path_factory):
 
 @pytest.fixture
 def bundle(written, tmp_path):
-    """A copy that may be changed."""
     return shutil.copytree(written, tmp_path / "bundle")
 
 
@@ -84,15 +83,9 @@ def test_only_plain_files_of_known_names_are_opened(bundle):
     os.mkfifo(bundle / "x.json")  # never opened
     os.mkfifo(bundle / "x.safetensors")
     assert read_shared_bundle(str(bundle)).facts == {"seconds": 3.0}
-    os.truncate(bundle / "shared.safetensors", 1 << 32)
-    with pytest.raises(ValueError, match="expected a file without holes"):
-        read_shared_bundle(str(bundle))
     (bundle / "shared.safetensors").unlink()
     os.mkfifo(bundle / "shared.safetensors")
     with pytest.raises(ValueError, match="expected a regular file"):
-        read_shared_bundle(str(bundle))
-    (bundle / "bundle.json").write_text("[" * 100_000)
-    with pytest.raises(ValueError, match="brackets without end"):
         read_shared_bundle(str(bundle))
 
 

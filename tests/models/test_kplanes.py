@@ -58,12 +58,11 @@ def test_reconstruction_trains_the_field_and_the_regularisers_of_both_stages_the
 
 def test_total_variation_by_hand_and_none_in_evaluation():
     model = model_of(total_variation_weight=0.5, interlevel_weight=0.0, distortion_weight=0.0).train()
-    outputs = model(rays_at())
-    losses = model.get_regularization_dict(outputs)
+    losses = model.get_regularization_dict(model(rays_at()))
     assert set(losses) == {"total_variation", "proposal_total_variation"}
     variations = [(p.diff(dim=-1) ** 2).mean() + (p.diff(dim=-2) ** 2).mean() for p in model.field.planes]
     torch.testing.assert_close(losses["total_variation"], 0.5 * sum(variations) / 2)
-    assert model.eval().get_regularization_dict(outputs) == {}
+    assert model.eval().get_regularization_dict(model(rays_at())) == {}
 
 
 def test_the_interlevel_loss_vanishes_where_the_proposal_encloses_the_weights():

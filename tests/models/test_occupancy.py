@@ -112,16 +112,6 @@ def test_occupied_cells_and_what_lies_outside():
     assert occupancy.is_occupied(places, occupied, boxes).tolist() == [True, False, True, False, False]
 
 
-def test_the_grid_finds_what_is_dense():
-    grid = OccupancyGrid([-1.0] * 3 + [1.0] * 3, 16).train()
-    for step in range(4):
-        grid.update_every_n_steps(step, lambda x: 5.0 * (x.norm(dim=-1, keepdim=True) < 0.5), n=1)
-    centres = (grid.grid_coords + 0.5) / 8 - 1
-    distance = centres.norm(dim=-1)
-    occupied = grid.binaries.flatten()
-    assert bool(occupied[distance < 0.35].all()) and not bool(occupied[distance > 0.65].any())
-
-
 def sample(grid, density, **settings):
     origins, directions = rays_at()
     settings = {"render_step_size": 0.05, "far_plane": 9.0, **settings}

@@ -21,7 +21,6 @@ HAS_CUDA = torch.cuda.is_available()
 
 @pytest.fixture
 def naive(monkeypatch):
-    """Rasterises without CUDA."""
     monkeypatch.setattr(splatfacto, "rasterization", naive_rasterization)
 
 

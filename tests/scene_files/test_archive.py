@@ -95,7 +95,6 @@ GOOD = ("a.safetensors", A)
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ([GOOD], "got 1 members and no index.json"),
         ([(INDEX, index_of())], "got the index alone"),
         ([GOOD, (INDEX, index_of("a", "a"))], "an index of its 1 scenes, got another list"),
         ([GOOD, (INDEX, index_of(scenes=7))], "an index of its 1 scenes, got none"),
