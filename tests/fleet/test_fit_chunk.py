@@ -184,7 +184,7 @@ def test_pictures_cameras_and_names_that_cannot_be_used_fail_their_scene_alone(i
     assert "a/images/0000.png: expected a readable image, got 'image file is truncated'" in rows["a"].reason
     assert "b/images/0003.png: expected a readable image, got " in rows["b"].reason
     assert re.match(r"scene 'd': expected cameras outside of its box .*, got 6 of 6 within; .*aabb", rows["d"].reason)
-    assert "transforms.json, line 1, column 2: expected JSON" in rows["e"].reason
+    assert "e/transforms.json: expected JSON, got " in rows["e"].reason
     assert "scene name: expected " in rows["f\n"].reason
     assert [path.name for path in (inventory.output / "scenes").iterdir()] == ["c.safetensors"]
 
