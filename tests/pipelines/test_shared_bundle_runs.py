@@ -54,7 +54,6 @@ def test_scenes_end_at_their_own_box(balls, bundle):
 def test_shared_parts_are_trained_where_it_is_asked_for(balls, bundle):
     assert train(started(balls, bundle, train_base_planes=True)) == {"base", "weights", "micro"}
     assert train(started(balls, bundle, train_mlp=True)) == {"weights", "micro", "mlp"}
-    assert train(started(balls, bundle, train_base_planes=True, train_mlp=True)) == {"base", "weights", "micro", "mlp"}
 
 
 def test_a_run_without_a_bundle_trains_everything(balls):
