@@ -49,12 +49,6 @@ def test_enlarged_pictures_are_decoded_fewer_at_once(kl, monkeypatch):
     assert sizes == [4, 1]
 
 
-def test_scenes_of_the_cameras_metadata(kl):
-    model, cameras = latent_model_of(kl, NAMES), camera_of(16, 16, count=2, scene=2)
-    expected = model.renderer.render_scenes(camera_of(16, 16, count=2), [2, 2])["rgb"]
-    torch.testing.assert_close(model.renderer.render_scenes(cameras)["rgb"], expected)
-
-
 def test_more_scenes_than_cameras(kl):
     with pytest.raises(ValueError, match="scenes: expected one for each of the 2 cameras, got 3; give as many"):
         latent_model_of(kl, NAMES).renderer.render_scenes(camera_of(16, 16, count=2), [0, 1, 2])
