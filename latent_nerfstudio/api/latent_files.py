@@ -109,12 +109,15 @@ def read_latents(path: Union[str, Path]) -> LatentFile:
             latents = stream.get_tensor(ENTRY).float()
             beside = ("camera_to_worlds", "intrinsics")
             poses, lens = (stream.get_tensor(name) if name in names else None for name in beside)
-            said = load_said((stream.metadata() or {}).get(ENTRY), path)
+            text = (stream.metadata() or {}).get(ENTRY)
     except (SafetensorError, OSError, UnicodeDecodeError) as error:
         got, do = f"'{str(error)[:200]}'", "name a .safetensors file with `latents`"
         raise ValueError(problem(path, "a file of latents", got, do)) from error
     if not bool(latents.isfinite().all()):
         raise ValueError(problem(path, "finite latents", "NaN or infinity", "repair what edited them"))
+    said = {} if text is None else parse_json(text, f"{path}, metadata", "write the file again")
+    if text is not None:
+        check_format(said, LATENTS_FORMAT, path)
     file = with_facts(LatentFile(latents), said, path)
     return file if poses is None or lens is None else replace(file, cameras=read_cameras(file, poses, lens, path))
 
@@ -125,15 +128,6 @@ def check_shape(shape: Any, path: Path) -> None:
     if not (len(sizes) == 4 and all(sizes) and sizes[1] <= MAX_CHANNELS and max(sizes[2:]) <= MAX_SIDE):
         do = "name a file of lns render-latents, or one with latents as diffusers has them"
         raise ValueError(problem(path, "`latents` [n, C, h, w]", "none" if shape is None else sizes, do))
-
-
-def load_said(text: Any, path: Path) -> Dict[str, Any]:
-    """The JSON of the metadata; empty where there is none."""
-    if text is None:
-        return {}
-    said = parse_json(text, f"{path}, metadata", "write the file again")
-    check_format(said, LATENTS_FORMAT, path)
-    return said
 
 
 def with_facts(file: LatentFile, said: Dict[str, Any], path: Path) -> LatentFile:

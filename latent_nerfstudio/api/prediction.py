@@ -93,8 +93,7 @@ def as_photo(photo: Any, where: str, background: Sequence[float]) -> Float[Tenso
     values = as_float(numbers)
     if not bool(((values > -ROUNDING) & (values < 1 + ROUNDING)).all()):
         got = f"{got} from {float(values.min()):g} to {float(values.max()):g}"
-        do = "leave it out, or scale it"
-        raise ValueError(problem(where, "finite numbers: uint8, or in [0, 1]", got, do))
+        raise ValueError(problem(where, "finite numbers: uint8, or in [0, 1]", got, "leave it out, or scale it"))
     return opaque(values, background)
 
 
@@ -119,13 +118,12 @@ def as_box(box: Any) -> Float[np.ndarray, "2 3"]:
 
 
 def check_photos(pictures: Sequence[Tensor], cameras: Cameras, masks: Optional[Sequence[Tensor]] = None) -> None:
-    """Refuses photos that nothing can be predicted from: one that is not finite would spoil all, since they are summed
-    up."""
+    """Refuses photos that nothing can be predicted from; as they are summed up, one that is not finite spoils all."""
     if not len(pictures):
         raise ValueError(problem("photos", "at least one", "none", "give some"))
     if len(cameras) != len(pictures):
-        got = str(len(cameras))
-        raise ValueError(problem("cameras", f"one for each of {len(pictures)} photos", got, "give those of the photos"))
+        expected, do = f"one for each of {len(pictures)} photos", "give those of the photos"
+        raise ValueError(problem("cameras", expected, len(cameras), do))
     for index, picture in enumerate(pictures):
         check_fit(picture[None], cameras[index : index + 1], f"camera of photo {index}")
     if masks is not None:
@@ -170,9 +168,7 @@ def photos_of(
         members = [chosen[i] for i in group]
         raw = torch.stack(encode_images([pictures[i] for i in members], space.autoencoder, AT_ONCE))
         latents = space.normalizer(raw.to(model.device)).permute(0, 3, 1, 2)[None]
-        usable = None
-        if masks is not None:
-            usable = torch.stack([masks[i] for i in members])[None]
+        usable = None if masks is None else torch.stack([masks[i] for i in members])[None]
         others = (placed.camera_to_worlds[members].float()[None], intrinsics[members][None], usable)
         moved: List[Any] = [None if part is None else part.to(model.device) for part in others]
         groups.append(Photos(latents, *moved))

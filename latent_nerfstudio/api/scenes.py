@@ -57,14 +57,12 @@ class Pictures:
         return len(self.rgb)
 
     def __getitem__(self, index: Union[SupportsIndex, slice]) -> "Pictures":
-        if isinstance(index, slice):
-            chosen = index
-        else:
+        if not isinstance(index, slice):
             place = operator.index(index)
             if not -len(self) <= place < len(self):
                 raise IndexError(problem("pictures", f"an index below {len(self)}", place, "count from 0"))
-            chosen = slice(place, place + 1 or None)
-        return Pictures(**{name: value[chosen] for name, value in vars(self).items()})
+            index = slice(place, place + 1 or None)
+        return Pictures(**{name: value[index] for name, value in vars(self).items()})
 
     def __iter__(self) -> Iterator["Pictures"]:
         return (self[index] for index in range(len(self)))
@@ -331,5 +329,5 @@ def check_one_size(cameras: Any) -> None:
         raise ValueError(problem("cameras", "at least one", "none", "give some"))
     height, width = size_of(cameras)
     if bool((cameras.height != height).any() or (cameras.width != width).any()):
-        got = "several sizes"
-        raise ValueError(problem("cameras", "cameras of one size", got, "render those of each size by themselves"))
+        do = "render those of each size by themselves"
+        raise ValueError(problem("cameras", "cameras of one size", "several sizes", do))

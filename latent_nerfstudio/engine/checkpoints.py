@@ -28,8 +28,7 @@ GRADIENTS = "gradients"
 
 @contextmanager
 def publishing(folder: Path, only_latest: bool) -> Iterator[Path]:
-    """A folder to write checkpoints into, which are renamed into another one when the block ends without an error; a
-    name is given to what is on the disk. Older ones go only after that, if `only_latest`."""
+    """A folder whose files are moved into another one when the block ends well; older ones go if `only_latest`."""
     folder.mkdir(parents=True, exist_ok=True)
     folder = folder.resolve()  # a link may lead to another disk, to which nothing can be renamed
     with unfinished_folder(folder.parent) as writing:
@@ -61,8 +60,7 @@ def remove_others(folder: Path, names: Sequence[str]) -> None:
 def gradients_in_state(
     optimizers: Mapping[str, Optimizer], gradients: Mapping[str, Sequence[Optional[Tensor]]]
 ) -> Iterator[None]:
-    """While it lasts, `state_dict` of optimizers holds the gradients of some groups as well, dense or sparse, in the
-    order of the group's parameters; it leaves them out otherwise."""
+    """While it lasts, `state_dict` of optimizers holds the gradients of some groups, one a parameter, as well."""
 
     def adds(group: str) -> Any:
         return lambda optimizer, state: {**state, GRADIENTS: list(gradients[group])}

@@ -14,6 +14,7 @@ from typing import Any, FrozenSet
 import yaml
 from yaml.constructor import ConstructorError
 
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.reading import MOST_DIGITS, read_bytes
 
 MOST_BYTES = 1 << 20
@@ -84,3 +85,27 @@ ConfigLoader.add_multi_constructor(f"{TAG}/apply:", ConfigLoader.construct_pytho
 def load_config(path: Path) -> Any:
     """What a config.yml holds: YAML of a bounded size that names nothing that it may not."""
     return yaml.load(read_bytes(path, MOST_BYTES).decode("utf-8"), Loader=ConfigLoader)
+
+
+def read_config(path: Path) -> Any:
+    """What a config.yml holds; nothing in it is run."""
+    try:
+        return load_config(path)
+    except Exception as error:  # YAML's own, and those of the classes that it names
+        lines = [line.strip() for line in str(error).splitlines() if not line.startswith("  in ")]
+        got, do = " ".join(lines) or type(error).__name__, "name a config.yml that ns-train wrote"
+        raise ValueError(problem(path, "a config of Nerfstudio that only names configs", got, do)) from error
+
+
+def data_of(config: Any) -> Path:
+    """The data of a run, as its config names them."""
+    manager = config.pipeline.datamanager
+    return Path(manager.data or manager.dataparser.data)
+
+
+def started_in(config: Any, folder: Path) -> Path:
+    """The folder that ns-train was called from, to which paths of version 0.1 are relative: the present one, where the
+    folder of a config.yml does not lie in the config's `output_dir`."""
+    output, parents = Path(config.output_dir).parts, folder.absolute().parents
+    inside = len(parents) > 2 + len(output) and parents[2].parts[-len(output) :] == output
+    return parents[2 + len(output)] if inside else Path.cwd()

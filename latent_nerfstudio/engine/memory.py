@@ -126,7 +126,7 @@ def check(needed: Bytes, available: int, where: str) -> str:
 
 
 def out_of_memory(pipeline: LatentPipeline, error: BaseException) -> MemoryError:
-    """The error of a step that did not fit after all, with the estimate and what helps."""
+    """The error of a step that did not fit after all."""
     said, do = in_words(needed_bytes(pipeline)[0])
     return MemoryError(problem("memory", f"about {said}, as estimated", str(error).splitlines()[0], do))
 

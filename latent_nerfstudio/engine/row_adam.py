@@ -31,19 +31,14 @@ class RowAdam(torch.optim.Optimizer):
     of `torch.optim.SparseAdam` a row that is first seen late has no bias correction any more, and a first step of (1 -
     beta_1) / sqrt(1 - beta_2) = 3.2 times the rate.
 
-    Rows are the first axis. A sparse gradient (torch's COO format, one sparse axis) steps its rows; every other row
-    keeps its values and its averages. A dense gradient steps all rows as `torch.optim.Adam` does, bit by bit on a CPU.
-    Parameters of both kinds may share a group, and one parameter may get now this, now that.
+    Rows are the first axis. A sparse gradient (torch's COO format, one sparse axis) steps its rows, and leaves the
+    others and their averages; a dense one steps all rows as `torch.optim.Adam` does, bit by bit on a CPU.
 
-    Rates: if a row has a gradient with the chance p a step, then Adam with dense gradients (zero elsewhere) finds a
-    mean square of p g^2 and moves the row by lr / sqrt(p) a visit, spread over the steps after it. Here a visit moves
-    it by lr, so that lr_row = lr / sqrt(p) is the rate that makes the two alike where gradients agree.
-
-    With `max_idle` above 1 the likeness is closer, and needs no other rate: a sparse gradient stands for k =
-    min(max_idle, 1 / p) steps of Adam, where 1 / p = `rows_in_turn` / (rows of the gradient). The averages decay k - 1
-    times for the steps since the row's last turn, and the row moves by the sum of the k steps that follow, the first
-    with the gradient and the others without: a geometric series of the ratio r = beta_1 / sqrt(beta_2), so that lr_row
-    = lr (1 - r^k) / (1 - r)."""
+    If a row has a gradient with the chance p a step, Adam with dense gradients (zero elsewhere) moves it by lr /
+    sqrt(p) a visit; here it is lr. With `max_idle` above 1 a sparse gradient stands for k = min(max_idle, 1 / p) steps
+    of Adam, where 1 / p = `rows_in_turn` / (rows of the gradient): the averages decay k - 1 times for the steps since
+    the row's last turn, and the row moves by the sum of the k steps that follow, the first with the gradient and the
+    others without, a geometric series of r = beta_1 / sqrt(beta_2), so that lr_row = lr (1 - r^k) / (1 - r)."""
 
     takes_row_gradients = True
     """That a model may make sparse gradients for its parameters, see `fields.planes.gather_rows`."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List
 
 from latent_nerfstudio.engine.checkpoints import checkpoints_of, load_state
-from latent_nerfstudio.engine.config_file import data_of, read_config, started_in
+from latent_nerfstudio.engine.config_loader import data_of, read_config, started_in
 from latent_nerfstudio.engine.summary import SUMMARY, read_summary
 from latent_nerfstudio.errors import problem
 

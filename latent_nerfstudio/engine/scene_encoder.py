@@ -49,19 +49,9 @@ def learn_scene_encoder(
     latent_cache: str = "disk",
     enlarge: Optional[int] = None,
 ) -> Path:
-    """Teaches a bundle a scene encoder and writes the bundle with it as OUTPUT/shared_bundle; goes on where an earlier
-    call with the same arguments ended.
-
-    Args:
-        data: folder of scene folders.
-        source: the bundle.
-        output: folder of the run.
-        training: how long and how.
-        sizes: of the network.
-        held_out: scenes, the last by name, that it is measured on and does not learn from.
-        start_from: a bundle whose scene encoder it begins as, where their shapes agree.
-        latent_cache: where encoded pictures are kept.
-        enlarge: times that photos are enlarged, by default as where scenes are fitted."""
+    """Teaches the bundle `source` a scene encoder of the scenes of a folder and writes the bundle with it as
+    OUTPUT/shared_bundle; goes on where an earlier call with the same arguments ended. The last `held_out` scenes by
+    name are measured on; it begins as the encoder of `start_from`, where shapes agree."""
     bundle = read_shared_bundle(source)
     enlarge = bundle.usual_enlarge(longest_side(find_scenes(data))) if enlarge is None else enlarge
     torch.manual_seed(training.seed)
@@ -73,10 +63,8 @@ def learn_scene_encoder(
         raise ValueError(problem(data, expected, str(len(names)), "add scenes, or lower --held-out"))
     known = set() if start_from is None else take_what_fits(encoder, start_from)
     if training.known_rate == 0 and known >= {name for name, _ in encoder.named_parameters()}:
-        do = "raise --known-rate, or leave out --start-from"
-        raise ValueError(
-            problem(f"start_from {start_from}", "an encoder that lacks something to learn", "a whole one", do)
-        )
+        expected, do = "an encoder that lacks something to learn", "raise --known-rate, or leave out --start-from"
+        raise ValueError(problem(f"start_from {start_from}", expected, "a whole one", do))
     encoder.to(pipeline.device)
     optimizer = optimizer_of(encoder, known, training)
     settings = {"bundle": bundle.scenes_hash, "scenes": names, "held_out": held_out, "sizes": sizes_of(sizes)}
@@ -133,8 +121,7 @@ def run(
     model, losses, (start, seconds) = pipeline.latent_model, [], begun
     line: Dict[str, Any] = {}
     since = time.monotonic() - seconds
-    scenes = torch.arange(learned)
-    for step, loss in training_steps(encoder, optimizer, model, views, scenes, training, start):
+    for step, loss in training_steps(encoder, optimizer, model, views, torch.arange(learned), training, start):
         losses.append(loss)
         if (step + 1) % KEPT_EVERY and step + 1 < training.steps:
             continue
@@ -174,8 +161,7 @@ def save_state(
 def load_state(
     path: Path, settings: Dict[str, Any], encoder: SceneEncoder, optimizer: torch.optim.Optimizer
 ) -> Tuple[int, float]:
-    """Takes up what `save_state` wrote with the same settings; returns its step and seconds, zero where there is
-    nothing."""
+    """Takes up what `save_state` wrote with the same settings, and returns its step and seconds; zero of nothing."""
     if not path.is_file():
         return 0, 0.0
     do = "give the same arguments, or another --output"

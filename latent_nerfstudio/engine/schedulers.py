@@ -34,14 +34,10 @@ class StagedScheduler(Scheduler):
     config: StagedSchedulerConfig
 
     def get_scheduler(self, optimizer: Optimizer, lr_init: float) -> LambdaLR:
-        config = self.config
-        end = config.max_steps or 1
+        config, end = self.config, self.config.max_steps or 1
         start = end if config.alignment_start is None else config.alignment_start
-
-        def factor(step: int) -> float:
-            return stage_factor(step, start, end, config.warmup_steps, config.floor, config.alignment_factor)
-
-        return LambdaLR(optimizer, lr_lambda=factor)
+        shape = config.warmup_steps, config.floor, config.alignment_factor
+        return LambdaLR(optimizer, lr_lambda=lambda step: stage_factor(step, start, end, *shape))
 
 
 def stage_factor(step: int, start: int, end: int, warmup: int, floor: float, alignment_factor: float) -> float:

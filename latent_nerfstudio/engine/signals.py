@@ -52,10 +52,8 @@ class StopRequest:
 
 @contextmanager
 def stop_request(listens: bool = True) -> Iterator[StopRequest]:
-    """Notes signals while the block lasts; without `listens` they do what they did before.
-
-    Signals that are ignored stay so, as in processes that a shell has started in the background. In a thread that is
-    not the main one, which may not listen, nothing is noted."""
+    """Notes signals while the block lasts; without `listens`, or in a thread but the main one, they do what they did
+    before. Signals that are ignored stay so, as in processes that a shell has started in the background."""
     request = StopRequest()
     if listens and threading.current_thread() is threading.main_thread():
         request.before = {n: signal.getsignal(n) for n in ENDING if signal.getsignal(n) != signal.SIG_IGN}

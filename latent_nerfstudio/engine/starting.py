@@ -9,7 +9,7 @@ from typing import Any, Iterator
 from nerfstudio.engine.trainer import TrainerConfig
 
 from latent_nerfstudio.engine.checkpoints import checkpoints_of
-from latent_nerfstudio.engine.config_file import data_of, read_config, started_in
+from latent_nerfstudio.engine.config_loader import data_of, read_config, started_in
 from latent_nerfstudio.errors import is_debugging, is_worded, problem
 from latent_nerfstudio.files.replacing import NO_ROOM
 
@@ -82,11 +82,9 @@ def show_errors_in_one_line() -> None:
     shows_traceback = sys.excepthook
 
     def show(kind: Any, error: BaseException, trace: Any) -> None:
-        line = str(error)
-        if isinstance(error, OSError) and error.errno in NO_ROOM and not is_worded(error):
+        line = str(error) if is_worded(error) else ""
+        if not line and isinstance(error, OSError) and error.errno in NO_ROOM:
             line = problem(error.filename or "the disk", "room, in bytes and in files", error.strerror, "make room")
-        elif not is_worded(error):
-            line = ""
         if not line or is_debugging():
             shows_traceback(kind, error, trace)
         else:

@@ -103,13 +103,9 @@ class LatentTrainerConfig(TrainerConfig, FirstOptions):
 
 
 class LatentTrainer(Trainer):
-    """Adds to Nerfstudio's trainer what a plugin cannot tell it otherwise: schedules learn where the stages begin and
-    end; pictures are encoded before the clock starts; a resumed run ends at `max_num_iterations` (Nerfstudio 1.1.5 runs
-    that many steps more); a model that is no longer finite is never saved; contact sheet and summary are written at the
-    end, by a run that was killed before it when it goes on in its folder.
-
-    All that is random in a step follows from seed and step, so that a resumed run is the run that was not stopped. A
-    signal ends a run after its step, with a checkpoint; see docs/safety.md."""
+    """Adds to Nerfstudio's trainer what a plugin cannot tell it otherwise. A resumed run ends at `max_num_iterations`
+    (Nerfstudio 1.1.5 runs that many steps more) and is the run that was not stopped; one that was killed at its end
+    writes what is missing. A signal ends a run after its step, with a checkpoint; see docs/safety.md."""
 
     obeys_signals = True
     config: LatentTrainerConfig
@@ -150,9 +146,8 @@ class LatentTrainer(Trainer):
 
     def _wanted(self) -> Set[str]:
         """What is to be written beside the last checkpoint."""
-        config = self.config
-        has_views = bool(len(self.pipeline.datamanager.eval_dataset))
-        asked = {SUMMARY: True, SHEET: config.contact_sheet and has_views, BUNDLE: config.write_bundle}
+        draws = self.config.contact_sheet and len(self.pipeline.datamanager.eval_dataset) > 0
+        asked = {SUMMARY: True, SHEET: draws, BUNDLE: self.config.write_bundle}
         return {name for name, is_asked in asked.items() if is_asked}
 
     def _has_an_end_to_write(self) -> bool:
@@ -164,9 +159,8 @@ class LatentTrainer(Trainer):
             self.unwritten = missing(self.base_dir, steps, self.unwritten)
             if self.unwritten:
                 return True
-        expected = f"more than the {steps} steps of the loaded checkpoint"
-        do = "raise --max-num-iterations"
-        raise ValueError(problem("max_num_iterations", expected, self.config.max_num_iterations, do))
+        expected, got = f"more than the {steps} steps of the loaded checkpoint", self.config.max_num_iterations
+        raise ValueError(problem("max_num_iterations", expected, got, "raise --max-num-iterations"))
 
     def setup_optimizers(self) -> Optimizers:
         """Optimizers whose schedules end with the stages."""

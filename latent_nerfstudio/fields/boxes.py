@@ -18,7 +18,7 @@ def intersect_box(
 ) -> Tuple[Float[Tensor, "rays"], Float[Tensor, "rays"], Bool[Tensor, "rays"]]:
     """Entry, `near` at least, and exit of rays through an axis-aligned box, or each through its own (slab method), and
     whether they hit it."""
-    inverse = 1 / torch.where(directions.abs() < 1e-9, torch.full_like(directions, 1e-9), directions)
+    inverse = 1 / torch.where(directions.abs() < 1e-9, 1e-9, directions)
     corners = aabb if aabb.dim() == 3 else aabb[:, None]
     bounds = (corners - origins) * inverse
     entry = bounds.amin(dim=0).amax(dim=-1).clamp(min=near)

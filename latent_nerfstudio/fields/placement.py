@@ -32,8 +32,7 @@ EVERYWHERE = ((-LARGEST,) * 3, (LARGEST,) * 3)
 """Corners that stand in a table for a scene without a box."""
 
 SMALLEST_SHARE = 0.25
-"""Of a box's side that a scene takes at least where it stays where it is: a texel must not be as large as what it
-shows."""
+"""Of a box's side that a scene takes at least where it stays: a texel must not be as large as what it shows."""
 
 THINNEST = 0.02
 """Of the longest side of a NeRF's box that each side of a scene's own takes at least, more than a texel of 64: rays of
@@ -83,14 +82,13 @@ class Placement:
 
 def placement_from(fact: Any, where: str) -> Placement:
     """The placement of JSON values; refuses what is no `scale`, `shift` and perhaps `box` of a scene."""
-    values: Dict[str, Any] = {"scale": None, "shift": None}
-    if isinstance(fact, dict) and set(fact) - {"box"} == set(values):
-        values = fact
-    if not is_point([values["scale"]] * 3) or not values["scale"] * LARGEST >= 1 or not is_point(values["shift"]):
+    is_named = isinstance(fact, dict) and set(fact) - {"box"} == {"scale", "shift"}
+    scale, shift = (fact["scale"], fact["shift"]) if is_named else (None, None)
+    if not is_point([scale] * 3) or not scale * LARGEST >= 1 or not is_point(shift):
         expected = f"a positive scale and a shift of three numbers up to {LARGEST:g} as placement"
         raise ValueError(problem(where, expected, repr(fact)[:100], AGAIN))
-    x, y, z = map(float, values["shift"])
-    return Placement(float(values["scale"]), (x, y, z), box_from(values["box"], where) if "box" in values else None)
+    x, y, z = map(float, shift)
+    return Placement(float(scale), (x, y, z), box_from(fact["box"], where) if "box" in fact else None)
 
 
 def box_from(corners: Any, where: str) -> Tuple[Corner, Corner]:

@@ -66,10 +66,10 @@ def examine(
 
 def check_cameras(frames: SceneFrames, steps: int) -> None:
     """Refuses cameras that the scene encoder does not know where it is all there is."""
-    where = f"scene '{frames.name}', cameras"
     if steps == 0 and frames.camera_type != CameraType.PERSPECTIVE:
         expected, got = "perspective ones, which scenes are predicted from", frames.camera_type.name.lower()
-        raise ValueError(problem(where, expected, got, "fit it in --steps 300, or undistort its photos"))
+        do = "fit it in --steps 300, or undistort its photos"
+        raise ValueError(problem(f"scene '{frames.name}', cameras", expected, got, do))
 
 
 def placement_in(frames: SceneFrames, into: Float[np.ndarray, "2 3"], unbounded: bool = False) -> Placement:

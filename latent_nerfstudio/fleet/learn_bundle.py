@@ -71,11 +71,11 @@ def job_of(request: BundleRequest, joint_method: LatentTrainerConfig, fit_method
         do = "name another --bundle, such as bundled"
         raise ValueError(problem("bundle", "one with an autoencoder to begin with", "one of RGB", do))
     train, held_out = split_scenes(find_names(data), request.hold_out)
-    places: Dict[str, Any] = {"data": data, "output": request.output.expanduser().resolve()}
-    places["photos"] = None if request.photos is None else request.photos.expanduser().resolve()
-    known = {**vars(request), **places, "scenes_per_batch": min(request.scenes_per_batch, len(train))}
-    learned = {"general": general, "train": train, "held_out": held_out}
-    return BundleJob(**known, **learned, joint_method=joint_method, fit_method=fit_method)
+    own: Dict[str, Any] = {**vars(request), "data": data, "output": request.output.expanduser().resolve()}
+    own["photos"] = None if request.photos is None else request.photos.expanduser().resolve()
+    own["scenes_per_batch"] = min(request.scenes_per_batch, len(train))
+    methods = {"joint_method": joint_method, "fit_method": fit_method}
+    return BundleJob(**own, **methods, general=general, train=train, held_out=held_out)
 
 
 def split_scenes(names: Sequence[str], hold_out: int) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:

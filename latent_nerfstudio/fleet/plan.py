@@ -44,9 +44,8 @@ def find_names(data: Path, wanted: Sequence[str] = ()) -> List[str]:
 def survey(
     inventory: Inventory, bundle: SharedBundle, names: Sequence[str], known: Mapping[str, SceneStatus]
 ) -> Tuple[Dict[str, SceneStatus], List[str]]:
-    """The rows of finished scenes: their files verify and were fitted against this bundle, with these settings, from
-    the pictures and cameras that are there now; and the names of those of which only the latter are others. Stamps of
-    rows that are `known` spare the reading of pictures that nobody has touched."""
+    """The rows of finished scenes, whose files verify and were fitted as asked for of what is there now, and the names
+    of those of other pictures or cameras. Stamps of rows that are `known` spare the reading of untouched pictures."""
     with ThreadPoolExecutor(8) as pool:
         looked_at = pool.map(lambda name: kept_scene(inventory, bundle, name, known.get(name)), names)
         rows = list(tqdm(looked_at, "Looking for finished scenes", len(names), delay=2, leave=False))
@@ -81,8 +80,7 @@ def kept_scene(
 
 def row_of(scene: SceneFile, size: int, worker: str = "", stamp: str = "") -> SceneStatus:
     """The row of a scene that is done, by the facts of its file, which do not tell the worker."""
-    names = ("psnr", "ssim", "seconds", "steps")
-    numbers: Dict[str, Any] = {name: scene.facts.get(name) for name in names}
+    numbers: Dict[str, Any] = {name: scene.facts.get(name) for name in ("psnr", "ssim", "seconds", "steps")}
     doubt = str(scene.facts.get(DOUBT, ""))
     return SceneStatus(scene.name, "done", doubt, bytes=size, worker=worker, stamp=stamp, **numbers)
 

@@ -76,8 +76,7 @@ class Crew:
 @contextlib.contextmanager
 def crew_of(workers: Union[int, Literal["ray"]], gpus_per_task: Optional[float] = None) -> Iterator[Crew]:
     """Gets workers ready: 1 to stay in this process, more for processes of this machine, `ray` for tasks of the Ray
-    cluster at hand, or of one that ends with this process. Its nodes must see data and output under the same path, and
-    have this package; `gpus_per_task` may be a part of one, None is one where the cluster has some."""
+    cluster at hand, or of one that ends with this process, whose nodes see data and output under the same path."""
     if workers != "ray":
         yield Crew(workers)
         return

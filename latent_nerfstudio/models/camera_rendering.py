@@ -34,10 +34,9 @@ MARGIN = 8
 
 
 class CameraRenderer:
-    """Renders cameras by the NeRF inside a latent model, and decodes what it renders. `config` is the latent model's,
-    `metadata` are those of the training data (`image_height`, `pixels_per_radian`), and `render_rays` gives what rays
-    collect, on the background (`LatentModel.get_outputs`). `renders_cameras` says whether the NeRF inside has no rays
-    and renders whole pictures, by `render_cameras`."""
+    """Renders cameras by the NeRF inside a latent model, and decodes what it renders. `metadata` are those of the
+    training data (`image_height`, `pixels_per_radian`), and `render_rays` is `LatentModel.get_outputs`; a NeRF that
+    `renders_cameras` has no rays and renders whole pictures."""
 
     def __init__(
         self,
@@ -76,8 +75,7 @@ class CameraRenderer:
     ) -> RayBundle:
         """Rays of all pixels of the latent pictures of image cameras of one height and width, picture by picture, row
         by row; each carries the background of its pixel. For `is_plain` see `pixel_rays`."""
-        scaled = resolution.latent_cameras(cameras.reshape((-1,)), self.space.downscale_factor).to(self.device)
-        h, w = self.latent_size(*size)
+        scaled, (h, w) = self.latent_cameras(cameras), self.latent_size(*size)
         if len(scaled) == 1 and is_stereo(scaled):
             rays = scaled.generate_rays(camera_indices=0, keep_shape=True).flatten()
         else:
@@ -88,6 +86,10 @@ class CameraRenderer:
             nears, fars = intersect_obb(rays.origins.contiguous(), rays.directions.contiguous(), obb_box)
             rays.nears, rays.fars = nears.view(-1, 1), fars.view(-1, 1)
         return rays
+
+    def latent_cameras(self, cameras: Cameras) -> Cameras:
+        """Image cameras in one row, whose pixels are latent pixels."""
+        return resolution.latent_cameras(cameras.reshape((-1,)), self.space.downscale_factor).to(self.device)
 
     def latent_size(self, height: int, width: int) -> Tuple[int, int]:
         """Height and width of the latent of a picture."""
@@ -111,8 +113,7 @@ class CameraRenderer:
 
     def render_cameras(self, cameras: Cameras, obb_box: Optional[OrientedBox] = None) -> Dict[str, Tensor]:
         """`latent`, `accumulation` and `depth` [n, h, w, _] by a NeRF without rays, on the latent of the background."""
-        scaled = resolution.latent_cameras(cameras.reshape((-1,)), self.space.downscale_factor).to(self.device)
-        outputs = self.nerf.render_cameras(scaled, obb_box)  # type: ignore[operator]
+        outputs = self.nerf.render_cameras(self.latent_cameras(cameras), obb_box)  # type: ignore[operator]
         check_outputs(type(self.nerf).__name__, outputs, self.space.num_channels)
         background = self.background_picture(*outputs["latent"].shape[1:3])
         return {**outputs, "latent": outputs["latent"] + (1 - outputs["accumulation"]) * background}
@@ -136,13 +137,12 @@ class CameraRenderer:
         if (rows, columns) != (height, width):
             cameras = resolution.resized_cameras(cameras, rows, columns)
         outputs = self.latent_outputs(cameras, obb_box, views)
-        latents, factor = outputs["latent"], self.space.downscale_factor
+        latents, shape = outputs["latent"], (self.space.downscale_factor, rows, columns)
         parts = latents.split(self.space.autoencoder.at_once(DECODED_AT_ONCE, rows, columns))
         pictures = {
             "rgb": torch.cat([self.decode_pictures(part, cameras[:1]) for part in parts]),
             "latent": self.latent_picture(latents, rows, columns),
-            "depth": resolution.repeat_pixels(outputs["depth"], factor, rows, columns),
-            "accumulation": resolution.repeat_pixels(outputs["accumulation"], factor, rows, columns),
+            **{name: resolution.repeat_pixels(outputs[name], *shape) for name in ("depth", "accumulation")},
         }
         if (rows, columns) != (height, width):
             pictures = {name: resolution.resized(value, height, width) for name, value in pictures.items()}
@@ -194,26 +194,22 @@ class CameraRenderer:
 
     def rendered_size(self, camera: Cameras) -> Tuple[int, int]:
         """Height and width that a camera is rendered at before its picture is resized, see `max_render_height`. A
-        panorama of the same height shows far more, so its limit is the resolution of the training pictures by angle;
-        its sides only meet if whole latent pixels, an even number of columns, fill it."""
+        panorama shows far more, so that its limit is half a turn at the training pictures' resolution by angle; its
+        sides only meet if whole latent pixels, an even number of columns, fill it."""
         height, width = size_of(camera)
         if self.space.is_identity:
             return height, width
         if not is_panorama(camera):
             rows = min(height, self.render_height_limit() or height)
             return rows, max(1, round(width * rows / height))
-        factor, limit = self.space.downscale_factor, self.panorama_height_limit() or height
+        factor, pixels = self.space.downscale_factor, self.metadata.get("pixels_per_radian")
+        limit = self.config.max_render_height or (pixels and round(math.pi * pixels)) or height
         rows = max(1, round(min(height, limit) / factor))
         return rows * factor, 2 * max(1, round(width / height * rows / 2)) * factor
 
     def render_height_limit(self) -> Optional[int]:
         """Height of perspective pictures from which on they are enlarged."""
         return self.config.max_render_height or self.metadata.get("image_height")
-
-    def panorama_height_limit(self) -> Optional[int]:
-        """Height of panoramas from which on they are enlarged: half a turn at the training pictures' resolution."""
-        pixels = self.metadata.get("pixels_per_radian")
-        return self.config.max_render_height or (pixels and round(math.pi * pixels))
 
 
 def in_views(cameras: Cameras, scenes: Sequence[Union[int, SceneView]]) -> Tuple[Cameras, Tuple[SceneView, ...]]:

@@ -3,7 +3,7 @@
 import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, Iterator, Optional, Tuple
+from typing import Any, ClassVar, Dict, Iterator, Literal, Optional, Tuple
 
 import torch
 from jaxtyping import Float, Int
@@ -25,12 +25,14 @@ DEFAULT_NEAR, DEFAULT_FAR = 0.05, 1000.0
 
 @dataclass
 class NoCollider:
-    """Put before the config of a Nerfstudio model, whose collider `ChannelNeRF` removes."""
+    """Put before the config of a Nerfstudio model, whose collider and background `ChannelNeRF` removes."""
 
     enable_collider: bool = False
     """Unused: rays are cut at the scene box."""
     collider_params: Optional[Dict[str, float]] = None
     """Unused, as `enable_collider`."""
+    background_color: Literal["random", "last_sample", "black", "white"] = "white"
+    """Unused: the latent space has the background."""
 
 
 class ChannelRenderer(nn.Module):

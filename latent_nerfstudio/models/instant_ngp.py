@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Dict, List, Literal, Type, Union
+from typing import Any, Dict, List, Type, Union
 
 import torch
 from jaxtyping import Float
@@ -30,8 +30,6 @@ class LatentInstantNGPModelConfig(NoCollider, InstantNGPModelConfig):
     `grid-levels 4`, `alpha-thre 0.01` and `cone-angle 0.004`."""
 
     _target: Type = field(default_factory=lambda: LatentInstantNGPModel)
-    background_color: Literal["random", "black", "white"] = "random"
-    """Unused: the latent space has the background."""
     eval_num_rays_per_chunk: int = 8192
     """Rays rendered at once outside training."""
     disable_scene_contraction: bool = True
@@ -70,8 +68,8 @@ class PortableNGPModel(NGPModel):
     config: LatentInstantNGPModelConfig
 
     def populate_modules(self):
-        """Nerfstudio's modules, without its own constructor: that embeds each picture exactly where it should not, does
-        not know of the number of levels, and takes tiny-cuda-nn for granted."""
+        """Nerfstudio's modules, without its own constructor, which embeds each picture where it should not, does not
+        know of the number of levels, and takes tiny-cuda-nn for granted."""
         super(NGPModel, self).populate_modules()
         config = self.config
         if config.render_step_size is None:  # in a copy: the config belongs to config.yml
@@ -109,10 +107,9 @@ class PortableNGPModel(NGPModel):
         """`latent` [rays, C], `accumulation` and `depth` [rays, 1], and `num_samples_per_ray` [rays]. Nerfstudio's own
         packs samples by a function that is for CUDA alone."""
         config, count = self.config, len(ray_bundle)
-        names = ("near_plane", "far_plane", "render_step_size", "alpha_thre", "cone_angle")
-        settings = {name: getattr(config, name) for name in names}
+        bounds = config.render_step_size, config.near_plane, config.far_plane
         with torch.no_grad():
-            samples, ray_indices = self.sampler(ray_bundle=ray_bundle, **settings)
+            samples, ray_indices = self.sampler(ray_bundle, *bounds, config.alpha_thre, config.cone_angle)
         values = self.field(samples)
         if config.use_gradient_scaling:
             values = scale_gradients_by_distance_squared(values, samples)

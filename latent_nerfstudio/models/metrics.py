@@ -36,9 +36,8 @@ class ImageMetrics(nn.Module):
     out is taken from the photo, so that it is no difference to the windows of SSIM and of LPIPS, and does not enter the
     means of PSNR and SSIM. LPIPS is the mean over the picture, so that masks make it smaller.
 
-    The networks behind them are built when first used, and kept out of state dicts. LPIPS needs a network's weights,
-    AlexNet's unless `LNS_LPIPS` says `vgg` or `squeeze`: where these are neither cached nor within reach it is left
-    out, with one warning. Numbers of different networks do not compare, so that those of others bear their name."""
+    Its network is built when first used, and kept out of state dicts; where weights of AlexNet, or of what `LNS_LPIPS`
+    says, are neither cached nor within reach, LPIPS is left out, with one warning."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,16 +87,13 @@ class LpipsLoss:
         """Mean over pictures in [0, 1], with gradient."""
         if self.network is None:
             return output.new_zeros(())
-        network = self.network.to(output.device).net
-        distance = network(output.permute(0, 3, 1, 2), target.permute(0, 3, 1, 2), normalize=True)
-        return distance.mean()
+        pictures = (picture.permute(0, 3, 1, 2) for picture in (output, target))
+        return self.network.to(output.device).net(*pictures, normalize=True).mean()
 
 
 def mean_of_kept(values: Float[Tensor, "height width channels"], kept: Optional[Kept]) -> Float[Tensor, ""]:
     """The mean over the pixels that are kept; over all where there is no mask, or one that keeps nothing."""
-    if kept is None or not kept.any():
-        return values.mean()
-    return values[kept[..., 0]].mean()
+    return (values if kept is None or not kept.any() else values[kept[..., 0]]).mean()
 
 
 def as_batch(image: Photo) -> Float[Tensor, "1 3 height width"]:

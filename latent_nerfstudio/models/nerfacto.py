@@ -24,8 +24,6 @@ class LatentNerfactoModelConfig(NoCollider, NerfactoModelConfig):
     """Nerfacto in the scene box, of a size for latents, which have few pixels and no fine texture."""
 
     _target: Type = field(default_factory=lambda: LatentNerfactoModel)
-    background_color: Literal["random", "last_sample", "black", "white"] = "last_sample"
-    """Unused: the latent space has the background."""
     eval_num_rays_per_chunk: int = 16384
     """Rays rendered at once outside training."""
     implementation: Literal["tcnn", "torch"] = field(default_factory=lambda: mlp_implementation("auto"))

@@ -62,14 +62,8 @@ def predict(
     boxes: Float[Tensor, "scenes 2 3"],
     encoder: Optional[SceneEncoder] = None,
 ) -> Prediction:
-    """Planes and weights of scenes of posed photos, the same whatever the photos' order.
-
-    Args:
-        model: one against a bundle with a scene encoder.
-        groups: photos, those of one size together.
-        boxes: where each scene's rays end, in the units of the bundle's box.
-        encoder: another scene encoder than the bundle's.
-    """
+    """Planes and weights of scenes of posed photos, those of one size together, the same whatever the photos' order, by
+    a bundle's scene encoder or another one. `boxes`, in the units of the bundle's, are where each scene's rays end."""
     encoder = encoder or model.scene_encoder
     assert encoder is not None
     with evaluating(model.nerf):
@@ -119,14 +113,8 @@ def photo_rays(
     boxes: Float[Tensor, "scenes 2 3"],
     offset: Tuple[float, float] = OFFSETS[0],
 ) -> PhotoRays:
-    """Latent pixels of photos that count, on a grid in each.
-
-    Args:
-        space: of their latents.
-        groups: photos, those of one size together.
-        boxes: where each scene's rays end.
-        offset: where in the grid's cells pixels lie, down and across, in [0, 1).
-    """
+    """Latent pixels of photos that count, on a grid in each; `offset` in [0, 1) says where in its cells, down and
+    across."""
     least, most = PHOTO_RAYS
     each = max(least, min(most, LOOK_RAYS // max(1, sum(used_of(photos) for photos in groups))))
     parts = [rays_of_group(space, photos, each, offset) for photos in groups]

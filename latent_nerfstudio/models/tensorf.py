@@ -23,8 +23,6 @@ class LatentTensoRFModelConfig(NoCollider, TensoRFModelConfig):
     """TensoRF of a size for latents."""
 
     _target: Type = field(default_factory=lambda: LatentTensoRFModel)
-    background_color: Literal["random", "last_sample", "black", "white"] = "white"
-    """Unused: the latent space has the background."""
     eval_num_rays_per_chunk: int = 16384
     """Rays rendered at once outside training."""
     init_resolution: int = 32

@@ -60,12 +60,14 @@ class TriplaneModel(BoxedModel):
 
     def get_param_groups(self) -> Dict[str, List[Parameter]]:
         """Groups `planes` (micro planes), `shared_planes` (base planes and scene weights) and `mlp`."""
+        field = self.field
         groups = {
-            "planes": self.field.plane_parameters(),
-            "shared_planes": self.field.shared_plane_parameters(),
-            "mlp": list(self.field.mlp.parameters()),
+            "planes": [field.micro_planes],
+            "shared_planes": [field.base_planes, field.scene_weights],
+            "mlp": list(field.mlp.parameters()),
         }
-        return {name: parameters for name, parameters in groups.items() if parameters}
+        there = {name: [p for p in parameters if p is not None] for name, parameters in groups.items()}
+        return {name: parameters for name, parameters in there.items() if parameters}
 
     def get_training_callbacks(self, training_callback_attributes: TrainingCallbackAttributes):
         """None; from the optimizers the field learns which of its parameters may have gradients of rows alone."""
@@ -116,8 +118,8 @@ class TriplaneModel(BoxedModel):
         if self.training or torch.is_grad_enabled():
             self.kept_planes = None  # their memory is given back
             return compose(), slots, rows
-        parameters = [*self.field.plane_parameters(), *self.field.shared_plane_parameters()]
-        key = (tuple(shown or rows.tolist()), *((p.data_ptr(), p._version) for p in parameters))
+        own = self.field.parameters(recurse=False)
+        key = (tuple(shown or rows.tolist()), *((p.data_ptr(), p._version) for p in own))
         kept = self.kept_planes
         if kept is None or kept[0] != key:  # of a frame's first chunk, or a film's first frame; as kernels read them
             planes = compose().permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)

@@ -1,7 +1,7 @@
 """Nerfstudio's vanilla NeRF, of any number of channels."""
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Dict, Literal, Optional, Tuple, Type
+from typing import Any, ClassVar, Dict, Optional, Tuple, Type
 
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.field_components.spatial_distortions import SceneContraction
@@ -19,8 +19,6 @@ class LatentVanillaNeRFModelConfig(NoCollider, VanillaModelConfig):
     """Vanilla NeRF of a size for latents."""
 
     _target: Type = field(default_factory=lambda: LatentVanillaNeRFModel)
-    background_color: Literal["random", "last_sample", "black", "white"] = "white"
-    """Unused: the latent space has the background."""
     eval_num_rays_per_chunk: int = 4096
     """Rays rendered at once outside training."""
     num_coarse_samples: int = 16

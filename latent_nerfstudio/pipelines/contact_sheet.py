@@ -67,11 +67,10 @@ def one_view_a_scene(pipeline: LatentPipeline) -> List[int]:
 def measure_views(pipeline: LatentPipeline, views: List[int]) -> Dict[str, float]:
     """Means of the metrics over some held-out views, and `gap`: dB from the ceiling to the decoded renders."""
     pipeline.eval()
-    rows = []
+    rows, model, data = [], pipeline.latent_model, pipeline.datamanager
     for view in views:
-        camera = pipeline.datamanager.eval_dataset.cameras[view : view + 1].to(pipeline.latent_model.device)
-        outputs = pipeline.latent_model.get_outputs_for_camera(camera, with_latents=True)
-        rows.append(pipeline.model.get_image_metrics_and_images(outputs, pipeline.datamanager.cached_eval[view])[0])
+        outputs = model.get_outputs_for_camera(data.eval_dataset.cameras[view : view + 1], with_latents=True)
+        rows.append(model.get_image_metrics_and_images(outputs, data.cached_eval[view])[0])
     pipeline.train()
     means = summarise(rows, scenes=[], names=[], with_std=False)
     return {**means, "gap": means["autoencoder_psnr"] - means["psnr"]}
@@ -82,15 +81,12 @@ def contact_row(pipeline: LatentPipeline, view: int) -> Float[Tensor, "height al
     """The pictures of one held-out view, side by side, in the order of `COLUMNS`."""
     model, space = pipeline.latent_model, pipeline.space
     photo = as_float(pipeline.datamanager.cached_eval[view]["image"]).to(model.device)
-    camera = pipeline.datamanager.eval_dataset.cameras[view : view + 1].to(model.device)
-    outputs = model.get_outputs_for_camera(camera)
-    height, width = photo.shape[:2]
-    encoded = space.encode(photo[None])
+    outputs = model.get_outputs_for_camera(pipeline.datamanager.eval_dataset.cameras[view : view + 1])
     pictures = [
         photo,
         outputs["rgb"],
         model.reconstruct(photo),
-        model.renderer.latent_picture(encoded[0], height, width),
+        model.renderer.latent_picture(space.encode(photo[None])[0], *photo.shape[:2]),
         outputs["latent"],
         ((outputs["rgb"] - photo).abs() * 4).clamp(0, 1),
         grey_depth(outputs["depth"], outputs["accumulation"]),

@@ -178,9 +178,10 @@ class IGAEPipeline(LatentPipeline):
             rendered, outputs = self.render_latents(cameras, batch)
         with self.autocast():
             encoded = self.space.encode(batch["image"])
-        real, count = None, self.config.real_images_per_batch
+        real = None
         if self.real_images is not None:
-            real = to_device(self.real_images.batch(step, count, self.crop_at(step)), self.device)
+            photos = self.real_images.batch(step, self.config.real_images_per_batch, self.crop_at(step))
+            real = to_device(photos, self.device)
         errors = self.errors(batch, encoded, rendered, real)
         losses = {name: getattr(self.config, f"{name}_weight") * error for name, error in errors.items()}
         if self.config.update_scenes:
@@ -197,11 +198,10 @@ class IGAEPipeline(LatentPipeline):
         """Has normaliser and background follow the encoder, whose latents tend to grow. Its statistic is that of
         `LatentDataManager.prepare`, of whole pictures, so that nothing jumps at first."""
         batch, factor = self.datamanager.next_train_images(step)[1], self.space.downscale_factor
-        image, mask = batch["image"], batch.get("mask")
         with self.autocast():
-            raw = self.space.autoencoder.encode(image).float()
-        kept = None if mask is None else mask_of_latent(mask[..., 0], factor)
-        shown = object_latents(raw, image, self.space.background_color, factor, kept)
+            raw = self.space.autoencoder.encode(batch["image"]).float()
+        kept = mask_of_latent(batch["mask"][..., 0], factor) if "mask" in batch else None
+        shown = object_latents(raw, batch["image"], self.space.background_color, factor, kept)
         self.space.normalizer.follow(shown, REFRESH_MOMENTUM)
         self.space.encode_background()
 
@@ -212,17 +212,17 @@ class IGAEPipeline(LatentPipeline):
         rendered: Float[Tensor, "n h w channels"],
         real: Optional[Float[Tensor, "photos height width 3"]],
     ) -> Dict[str, Tensor]:
-        """All losses without their weights: L_latent, L_RGB and L_ae of the scenes' pictures (`image` [n, H, W, 3] of
-        the batch, and maybe `mask`), by the latents of these pictures and of their cameras; and L_ae of real images."""
+        """All losses without their weights, of the scenes' pictures by their latents and those of their cameras, and of
+        real images."""
         config, image, mask = self.config, batch["image"], batch.get("mask")
         seen = rendered if config.rgb_loss_trains_scenes else rendered.detach()
         if config.rgb_loss_trains_encoder:
             seen = followed(seen, encoded)
         kept = slice(None) if mask is None else mask_of_latent(mask[..., 0], self.space.downscale_factor)
         render, reconstruction = self.decode_both(seen, self.with_noise(encoded), *image.shape[1:3])
-        stop, scale_free = config.stop_gradient, config.scale_free_latent_loss
+        how = config.stop_gradient, config.scale_free_latent_loss
         errors = {
-            "latent_loss": latent_loss(encoded[kept], rendered[kept], stop, scale_free),
+            "latent_loss": latent_loss(encoded[kept], rendered[kept], *how),
             "rgb_loss": masked_mse(render, image, mask),
             "autoencoder_loss": masked_mse(reconstruction, image, mask),
         }
@@ -264,8 +264,7 @@ class IGAEPipeline(LatentPipeline):
 
 def check_stages(config: IGAEPipelineConfig) -> None:
     """Refuses the flags of the other stages, which have no meaning here."""
+    do = "set --pipeline.joint-training-start, or use latent-triplane"
     for name in ("rgb_alignment_start", "mixed_supervision"):
-        value = getattr(config, name)
-        if value is not None:
-            do = "set --pipeline.joint-training-start, or use latent-triplane"
+        if (value := getattr(config, name)) is not None:
             raise ValueError(problem(name, "None, as ig-ae has warm-up and joint training alone", value, do))

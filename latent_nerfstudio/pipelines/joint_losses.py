@@ -19,8 +19,7 @@ def latent_loss(
     the scenes towards it. For `scale_free` see `without_scale`."""
     target = without_scale(encoded) if scale_free else encoded
     target = target.detach() if stop == "encoder" else target
-    output = rendered.detach() if stop == "render" else rendered
-    errors = (target - output).square()
+    errors = (target - (rendered.detach() if stop == "render" else rendered)).square()
     return errors.mean() if errors.numel() else errors.sum()
 
 

@@ -350,9 +350,8 @@ class LatentPipeline(VanillaPipeline):
     def get_average_eval_image_metrics(
         self, step: Optional[int] = None, output_path: Optional[Path] = None, get_std: bool = False
     ) -> Dict[str, float]:
-        """Means over all held-out pictures, and over those of each scene as `SCENE/psnr` where there are several; with
-        `get_std` also standard deviations over pictures, as `NAME_std`. The folder `output_path` takes pictures: photo,
-        render and autoencoder's reconstruction side by side."""
+        """Metrics of all held-out pictures, see `summarise`. The folder `output_path` takes pictures: photo, render and
+        autoencoder's reconstruction side by side."""
         self.eval()
         scenes = scene_indices(self.datamanager.eval_dataset.cameras)
         rows = []
@@ -400,9 +399,7 @@ def check_device(config: LatentPipelineConfig, device: Union[str, torch.device])
 
 
 def compile_networks(model: LatentModel, backend: str) -> None:
-    """Has torch.compile make the networks of a step, in place and once a shape: those of crops and of whole pictures,
-    and the field's while as many rays are drawn. Names of parameters stay. The model is on its device; the backend
-    `cudagraphs` records CUDA graphs, `aot_eager` only traces."""
+    """Has torch.compile make the networks of a step, in place and once a shape; names of parameters stay."""
     autoencoder = getattr(model.latent_space.autoencoder, "vae", None)
     parts = (getattr(model.nerf, "field", None), *(getattr(autoencoder, n, None) for n in ("encoder", "decoder")))
     for part in parts:
@@ -424,11 +421,11 @@ def masked_mse(
 
 
 def summarise(rows: List[Dict[str, float]], scenes: List[int], names: List[str], with_std: bool) -> Dict[str, float]:
-    """Means of metrics, one row a picture, over all pictures, and over those of each scene where several have `names`;
-    `with_std` also standard deviations over all pictures, of two or more. Refuses no pictures."""
+    """Means of metrics, one row a picture, over all pictures, and over those of each scene as `SCENE/psnr` where
+    several have `names`; `with_std` also standard deviations over all pictures, of two or more, as `NAME_std`."""
     if not rows:
-        do = "hold some out in the dataparser"
-        raise ValueError(problem("evaluation", "at least one held-out picture", "none", do))
+        expected, do = "at least one held-out picture", "hold some out in the dataparser"
+        raise ValueError(problem("evaluation", expected, "none", do))
     result: Dict[str, float] = {}
     for key in rows[0]:
         values = torch.tensor([row[key] for row in rows], dtype=torch.float64)

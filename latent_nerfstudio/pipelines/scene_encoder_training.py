@@ -41,7 +41,6 @@ MEASURED = (1, 2, 4, 8)
 MEASURED_PIXELS = 2048
 """Latent pixels of each held-out scene that it is measured with, evenly over its views."""
 
-
 SHARE = "share"
 """Entry of an optimizer's groups: their share of the learning rate."""
 
@@ -75,11 +74,8 @@ class Task(NamedTuple):
 
 
 def draw_task(views: SceneViews, scenes: Int[Tensor, "some"], config: EncoderTraining, step: int) -> Task:
-    """Photos of some of the given scenes, and pixels of their other views; a function of seed and step.
-
-    Photos of a step are of one size, that of a picture drawn at random. Where a scene has too few of it, all scenes of
-    the step give fewer.
-    """
+    """Photos of some of the given scenes, and pixels of their other views; a function of seed and step. Photos are of
+    one size, that of a picture drawn at random; where a scene has too few of it, all scenes give fewer."""
     draw = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
 
     def shuffled(values: Tensor) -> Tensor:
@@ -138,9 +134,7 @@ def rendered(model: LatentModel, prediction: Prediction, rays: RayBundle, slots:
 
 @torch.no_grad()
 def shown_of_channels(space: LatentSpace, latents: Float[Tensor, "n h w channels"]) -> Float[Tensor, "channels"]:
-    """How much of a change of each channel the decoder shows, on average 1: mean squared change of pictures, at the
-    normalised latents of a few.
-
+    """How much of a change of each channel the decoder shows, on average 1, at normalised latents of a few pictures.
     Some channels show twenty times what others do, so the error of latents is no measure of that of pictures."""
     if space.is_identity:
         return torch.ones(space.num_channels, device=latents.device)
@@ -187,8 +181,7 @@ def training_steps(
         ]
         loss = torch.stack(losses).mean()
         if not bool(loss.isfinite()):
-            do = "lower --learning-rate"
-            raise FloatingPointError(problem(f"step {step}", "a finite loss", float(loss), do))
+            raise FloatingPointError(problem(f"step {step}", "a finite loss", float(loss), "lower --learning-rate"))
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)

@@ -83,8 +83,7 @@ def predict_scenes(model: LatentModel, manager: LatentDataManager) -> Optional[P
 
 
 def tell_enlarged(facts: Any, ours: int) -> None:
-    """Says where photos are enlarged more or less often than those that a scene encoder learned from, by its facts, if
-    these tell."""
+    """Says where photos are enlarged otherwise than those that a scene encoder learned from, if its facts tell."""
     learned = facts.get(ENLARGED) if isinstance(facts, dict) else None
     if type(learned) is int and learned != ours:
         do = f"--pipeline.model.autoencoder.enlarge {learned} (of lns, --enlarge {learned}) is what it knows"

@@ -45,10 +45,8 @@ def rates_of(photos: Int[Tensor, "scenes"]) -> Float[Tensor, "scenes"]:
 def start_scenes(
     model: LatentModel, datamanager: LatentDataManager, steps: int, leave_out: Optional[Bool[Tensor, "scenes"]] = None
 ) -> float:
-    """Fits the weights of new scenes to a sample of their latents, everything else held; nothing without base planes.
-
-    Nothing is drawn from torch's own generator, so that the steps after it see the same rays as without. Each step of
-    Levenberg and Marquardt renders the sample once for every base plane, and once more. Returns the seconds."""
+    """Fits the weights of new scenes, if any, to a sample of their latents, everything else held; returns the seconds.
+    Nothing is drawn from torch's own generator, so that later steps see the same rays as without."""
     nerf = model.nerf
     weights = nerf.field.scene_weights if isinstance(nerf, TriplaneModel) else None
     if weights is None or steps < 1 or (leave_out is not None and bool(leave_out.all())):

@@ -20,8 +20,7 @@ MAX_NAMED = 8
 
 class SceneWatch:
     """Which scenes have failed. Around a step: which are `failing`, `keep_rows`, and look at these `after_step`. A
-    scene can fail alone only where a step trains nothing that scenes share. Its rows stay those of its last good
-    step."""
+    scene fails alone only where nothing shared is trained; its rows stay those of its last good step."""
 
     def __init__(self, model: LatentModel, datamanager: LatentDataManager):
         self.names, self.parameters = model.scene_names, model.scene_parameters()
@@ -68,8 +67,8 @@ class SceneWatch:
             parameter[rows] = parameter[rows].nan_to_num(0, 0, 0)
         names = ", ".join(self.names[i] for i in scenes.tolist())
         if bool((self.failed_at >= 0).all()):
-            do = "lower the learning rates and resume from the last checkpoint, which is kept"
             got = f"NaN in all ({names}; {term})"
+            do = "lower the learning rates and resume from the last checkpoint, which is kept"
             raise FloatingPointError(problem(f"scenes at step {step}", "finite numbers", got, do))
         line = f"scenes: no finite numbers at step {step} in {names}; dropped, the others go on ({term})"
         CONSOLE.print(line, style="red", markup=False, soft_wrap=True)
@@ -99,9 +98,8 @@ class SceneWatch:
 
 
 def forget_rows(parameter: Parameter, rows: Int[Tensor, "rows"], optimizers: Mapping[str, Optimizer]) -> None:
-    """Sets the averages of the gradient of some rows to zero, and their gradients, so that Adam moves them no more:
-    where an optimizer knows of no rows, a scene that is not drawn has a gradient of zero, and would go on with the
-    average of the old ones. What is not finite in the other averages is zero then as well."""
+    """Sets the averages of the gradient of some rows to zero, and their gradients, so that Adam, to which a scene that
+    is not drawn has a gradient of zero, moves them no more. What is not finite in the other averages is zero then."""
     rows = rows.to(parameter.device)
     if parameter.grad is not None:  # which counts where gradients are accumulated over steps
         parameter.grad = without_rows(parameter.grad, rows)

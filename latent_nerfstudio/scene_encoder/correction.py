@@ -30,16 +30,8 @@ class Missing(NamedTuple):
 
 
 class Correction(nn.Module):
-    """A learned step.
-
-    Args:
-        features: F of the planes, of which the first `micro_features` are corrected.
-        micro_features: F_mic.
-        known: channels of what is known at first sight.
-        width: channels at the planes' resolution, a multiple of eight.
-        inner_width: channels at half of it, likewise.
-        blocks: residual blocks there.
-    """
+    """A learned step for the first `micro_features` of planes of `features`, by what photos tell and `known` channels
+    of first sight; `width` channels at the planes' resolution, and `blocks` of `inner_width` at half of it."""
 
     def __init__(self, features: int, micro_features: int, known: int, width: int, inner_width: int, blocks: int):
         super().__init__()

@@ -92,17 +92,8 @@ class Sums(NamedTuple):
 
 
 class SceneEncoder(nn.Module):
-    """Micro planes and scene weights of scenes from photos.
-
-    Args:
-        config: sizes.
-        channels: of the latents.
-        box: lower and upper corner of the scene box.
-        features: F_mic of the planes.
-        all_features: F_mic + F_mac.
-        resolution: T of the planes.
-        mean_weights: mean scene weights of the bundle, from which predictions depart; empty without base planes.
-    """
+    """Micro planes, of F_mic `features` of F_mic + F_mac, and scene weights of scenes from photos. Predictions depart
+    from the bundle's `mean_weights`, of which there are none without base planes."""
 
     box: Tensor
     points: Tensor
@@ -155,12 +146,8 @@ class SceneEncoder(nn.Module):
         self, groups: Sequence[Photos], boxes: Optional[Float[Tensor, "scenes 2 3"]] = None
     ) -> Tuple[Prediction, Float[Tensor, "scenes 3 known rows cols"]]:
         """Scenes at first sight, the mean scene where there are no photos; and what further looks are told of it: their
-        micro planes, and the channels that these are made of.
-
-        Args:
-            groups: photos, those of one size together.
-            boxes: corners of what each scene fills of the bundle's box; all of it by default.
-        """
+        micro planes, and the channels that these are made of. Photos of one size are together; `boxes` are what each
+        scene fills of the bundle's box, by default all of it."""
         sums = reduce(Sums.plus, (self.sums_of(part) for photos in groups for part in parts_of(photos)))
         volume = self.point(self.summary(sums, boxes)).unflatten(1, (self.config.grid,) * 3)
         return self.planes_of(volume)
@@ -187,9 +174,8 @@ class SceneEncoder(nn.Module):
     def sums_of(self, photos: Photos) -> Sums:
         """What some photos show at every point of the grid."""
         places, seen = self.seen_in(photos)
-        values, scores = sample_pictures(self.pictures_of(photos), places).split(
-            [self.config.photo_width, HEADS], dim=-1
-        )
+        seen_there = sample_pictures(self.pictures_of(photos), places)
+        values, scores = seen_there.split([self.config.photo_width, HEADS], dim=-1)
         away = photos.poses[:, :, None, :, 3] - self.points
         distance = away.norm(dim=-1, keepdim=True).clamp(min=1e-6)
         whence = torch.cat([away / distance, (distance / self.size).log()], dim=-1)
@@ -200,14 +186,11 @@ class SceneEncoder(nn.Module):
 
     def pictures_of(self, photos: Photos) -> Float[Tensor, "scenes photos channels rows cols"]:
         """Features of pictures: of their latents, of which of these may be used, and of where pixels look."""
-        latents = photos.latents
-        scenes, count, _, rows, cols = latents.shape
-        usable = latents.new_ones(scenes, count, 1, rows, cols)
-        if photos.masks is not None:
-            usable = photos.masks[:, :, None].to(latents)
-        directions = pixel_directions(photos.poses, photos.intrinsics, rows, cols)
+        latents, masks = photos.latents, photos.masks
+        usable = torch.ones_like(latents[:, :, :1]) if masks is None else masks[:, :, None].to(latents)
+        directions = pixel_directions(photos.poses, photos.intrinsics, *latents.shape[-2:])
         seen = torch.cat([latents * usable, usable, directions], dim=2).flatten(0, 1)
-        return self.look(seen).unflatten(0, (scenes, count)).float()
+        return self.look(seen).unflatten(0, latents.shape[:2]).float()
 
     def summary(
         self, sums: Sums, boxes: Optional[Float[Tensor, "scenes 2 3"]]

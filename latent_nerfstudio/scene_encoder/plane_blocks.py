@@ -65,9 +65,8 @@ def profiles(
     planes: Float[Tensor, "scenes 3 width side side"],
 ) -> Tuple[Float[Tensor, "scenes 3 width side"], Float[Tensor, "scenes 3 width side"]]:
     """For each plane, along its columns and along its rows: the means of the other plane that has this axis."""
-    along = {}
-    for plane, axes in enumerate(PLANE_AXES):
-        along[plane, axes[0]], along[plane, axes[1]] = planes[:, plane].mean(dim=-2), planes[:, plane].mean(dim=-1)
+    sides = [(plane, side) for plane in range(3) for side in (0, 1)]
+    along = {(plane, PLANE_AXES[plane][side]): planes[:, plane].mean(dim=side - 2) for plane, side in sides}
 
     def others(side: int) -> Tensor:
         wanted = [(plane, axes[side]) for plane, axes in enumerate(PLANE_AXES)]

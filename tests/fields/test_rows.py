@@ -113,7 +113,7 @@ def test_planes_on_the_host_train_as_those_on_the_device():
         torch.manual_seed(0)
         field = field_of(storage).to("cuda")
         field.sparse_rows = frozenset(SCENE_PARAMETERS)
-        optimizer = RowAdam([*field.plane_parameters(), *field.shared_plane_parameters()], lr=0.1)
+        optimizer = RowAdam(field.parameters(recurse=False), lr=0.1)
         own, shared = field.micro_planes.device.type, field.base_planes.device.type
         assert (own, shared) == ("cpu" if storage == "host" else "cuda", "cuda")
         for step in range(5):
