@@ -254,7 +254,6 @@ def ring_of(cameras: Cameras, box: Float[torch.Tensor, "2 3"]) -> Ring:
 
 
 def as_point(values: Union[torch.Tensor, np.ndarray, Sequence[float]]) -> Tuple[float, float, float]:
-    """Three numbers."""
     x, y, z = (float(value) for value in values)
     return x, y, z
 

@@ -144,7 +144,6 @@ def with_facts(file: LatentFile, said: Dict[str, Any], path: Path) -> LatentFile
 
 
 def read_cameras(file: LatentFile, poses: Tensor, lens: Tensor, path: Path) -> Cameras:
-    """The cameras of a file."""
     count = len(file.latents)
     good = poses.shape == (count, 3, 4) and lens.shape == (count, 4) and file.height and file.width
     if not good or not bool(poses.isfinite().all() and lens.isfinite().all() and (lens[:, :2] > 0).all()):

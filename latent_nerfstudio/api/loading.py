@@ -26,6 +26,7 @@ from latent_nerfstudio.models.bundle_start import load_decoder
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.models.metrics import PICTURE_METRICS
 from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, SharedBundle, read_shared_bundle
+from latent_nerfstudio.names import check_known
 from latent_nerfstudio.scene_files.model_scenes import build_model, facts_by_name, put_scenes, set_rendering
 from latent_nerfstudio.scene_files.scene_file import SUFFIX, SceneFile
 from latent_nerfstudio.scene_files.sources import ARCHIVE_SUFFIX, read_scenes_from
@@ -143,9 +144,8 @@ def find_bundle(path: Path, source: str, scene: SceneFile) -> SharedBundle:
 def bundle_places(path: Path) -> List[str]:
     """Where the bundle of scene files may be: beside a folder or archive, where the Hub's copy says, in the package."""
     folder = path if path.is_dir() else path.parent
-    beside = [path.with_suffix(""), folder, folder.parent]
-    named = [name for name in map(named_bundle, (folder, folder.parent)) if name is not None]
-    return [*map(str, beside), *named, *BUNDLED_BUNDLES]
+    beside = map(str, (path.with_suffix(""), folder, folder.parent))
+    return [*beside, *filter(None, map(named_bundle, (folder, folder.parent))), *BUNDLED_BUNDLES]
 
 
 def named_bundle(folder: Path) -> Optional[str]:
@@ -255,6 +255,5 @@ def check_scenes(scenes: Scenes, wanted: Sequence[str]) -> List[str]:
     """The names of wanted scenes in their order; all for none or for `all`."""
     if not wanted or tuple(wanted) == ("all",):
         return scenes.names
-    for name in wanted:
-        scenes.index(name)
+    check_known(wanted, scenes.names, scenes.source)
     return list(dict.fromkeys(wanted))

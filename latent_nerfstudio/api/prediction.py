@@ -141,7 +141,6 @@ def check_photos(pictures: Sequence[Tensor], cameras: Cameras, masks: Optional[S
 
 
 def check_masks(masks: Sequence[Tensor], pictures: Sequence[Tensor]) -> None:
-    """Refuses masks that are not those of photos."""
     do = "give those of the photos"
     if len(masks) != len(pictures):
         raise ValueError(problem("masks", f"one for each of {len(pictures)} photos", len(masks), do))

@@ -54,10 +54,10 @@ def load_model(run: Run, checkpoint: Optional[Checkpoint] = None, cameras: Optio
     if not isinstance(config, LatentModelConfig) or box is None:
         return load_pipeline(run.config_path).latent_model.eval()
     rows = [len(value) for name, value in state.items() if name.endswith(".embedding_appearance.embedding.weight")]
-    facts: Dict[str, Any] = {}
+    facts: Dict[str, Any] = {"num_train_data": max(rows, default=1)}
     if cameras is not None:
-        facts = {"image_height": int(cameras.height.max()), "pixels_per_radian": pixels_per_radian(cameras)}
-    model = build_model(config, run.scenes(), box, run.background_color(), num_train_data=max(rows, default=1), **facts)
+        facts.update(image_height=int(cameras.height.max()), pixels_per_radian=pixels_per_radian(cameras))
+    model = build_model(config, run.scenes(), box, run.background_color(), **facts)
     if any(".vae.encoder." in name for name in state):
         model.latent_space.train_encoder()
     model.update_to_step(checkpoint.step)

@@ -50,7 +50,6 @@ def publishing(folder: Path, only_latest: bool) -> Iterator[Path]:
 
 
 def remove_others(folder: Path, names: Sequence[str]) -> None:
-    """Removes all checkpoints of a folder but for these."""
     for path in checkpoints_of(folder).values():
         if path.name not in names:
             path.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """How much memory a run will need, before it starts: an estimate by what needs it, held against what is free."""
 
+from collections import Counter
 from typing import Callable, Dict, Mapping, Tuple
 
 import torch
@@ -43,34 +44,30 @@ DO = {
 SAME_REMEDY = {"optimizer": "planes", "latents": "pictures"}
 """Items that the remedy of another one helps."""
 
-Bytes = Dict[str, int]
+Bytes = Counter[str]
 """Bytes by item: `planes`, `optimizer`, `latents`, `pictures`, `step`, `autoencoder`."""
 
 
 def needed_bytes(pipeline: LatentPipeline) -> Tuple[Bytes, Bytes]:
-    """Bytes that a run needs on its device, and on the host beside it; on a CPU the two share one memory. Nothing is
-    loaded for the answer.
-
-    Of parameters that all scenes share, the gradient is dense; that of the scenes has the rows of a step alone, and
-    counts as part of the step."""
+    """Bytes that a run needs on its device, and on the host beside it; on a CPU the two share one memory. The gradient
+    of shared parameters is dense; that of the scenes has the rows of a step alone, and counts as part of the step."""
     model, data, place = pipeline.latent_model, pipeline.datamanager, torch.device(pipeline.device)
     own, autoencoder = model.scene_parameters(), list(pipeline.space.autoencoder.parameters())
     shared = [p for p in model.nerf.parameters() if all(p is not one for one in own)]
     trained = parameter_bytes([p for p in (*shared, *autoencoder) if p.requires_grad])
-    scenes = {"planes": parameter_bytes(own), "optimizer": ADAM_AVERAGES * parameter_bytes(own)}
-    device = {
-        "planes": parameter_bytes(shared),
-        "optimizer": (1 + ADAM_AVERAGES) * trained,
-        "step": step_bytes(pipeline),
-        "autoencoder": parameter_bytes(autoencoder),
-    }
+    scenes = Counter(planes=parameter_bytes(own), optimizer=ADAM_AVERAGES * parameter_bytes(own))
+    device = Counter(
+        planes=parameter_bytes(shared),
+        optimizer=(1 + ADAM_AVERAGES) * trained,
+        step=step_bytes(pipeline),
+        autoencoder=parameter_bytes(autoencoder),
+    )
     pictures, latents = data_bytes(pipeline)
-    host = {"latents": latents}
-    scenes_on_host = any(p.device != place for p in own)
-    device, host = (device, total(host, scenes)) if scenes_on_host else (total(device, scenes), host)
+    host = Counter(latents=latents)
+    (host if any(p.device != place for p in own) else device).update(scenes)
     on_device = torch.device(data.device).type == "cuda" and data.config.cache_images == "gpu"
-    kept = {"pictures": pictures}
-    return (total(device, kept), host) if on_device else (device, total(host, kept))
+    (device if on_device else host).update(pictures=pictures)
+    return device, host
 
 
 def data_bytes(pipeline: LatentPipeline) -> Tuple[int, int]:
@@ -87,13 +84,12 @@ def data_bytes(pipeline: LatentPipeline) -> Tuple[int, int]:
 
 
 def step_bytes(pipeline: LatentPipeline) -> int:
-    """Bytes that a step needs at its peak, beside what is there all the time: copies of the planes of its scenes, and
-    points times bytes a point or the autoencoder's activations, which come in the other stage, so that the larger
-    counts. Of NeRFs other than tri-planes only the activations are known.
+    """Bytes that a step needs at its peak: copies of its scenes' planes, and points times bytes a point or activations
+    of the autoencoder, of two stages, so that the larger counts. Of other NeRFs than tri-planes only these are known.
 
     The factors are those of the growth of the resident memory in a step of 8192 rays of 12 samples on a CPU: 957 bytes
-    a point with 32 features and 64 hidden units, 891 with 16 features, 1600 with 128 units; and with planes of 256 x
-    256 texels, where a step grew by some 6 times their bytes."""
+    a point with 32 features and 64 hidden units, 891 with 16 features, 1600 with 128 units; with planes of 256 x 256
+    texels a step grew by some 6 times their bytes."""
     nerf, space, data = pipeline.latent_model.nerf, pipeline.space, pipeline.datamanager
     config, cameras = data.config, data.train_dataset.cameras
     largest = int((cameras.height * cameras.width).max()) // space.downscale_factor**2
@@ -111,12 +107,7 @@ def step_bytes(pipeline: LatentPipeline) -> int:
     return PLANE_COPIES * planes + max(points * each, pictures)
 
 
-def total(*parts: Mapping[str, int]) -> Bytes:
-    """Sums of bytes, item by item."""
-    return {name: sum(part.get(name, 0) for part in parts) for part in parts for name in part}
-
-
-def check(needed: Bytes, available: int, where: str) -> str:
+def check(needed: Mapping[str, int], available: int, where: str) -> str:
     """One line about an estimate, bytes by item, held against the bytes that a run may take on a device."""
     said, do = in_words(needed)
     if sum(needed.values()) <= available:
@@ -131,7 +122,7 @@ def out_of_memory(pipeline: LatentPipeline, error: BaseException) -> MemoryError
     return MemoryError(problem("memory", f"about {said}, as estimated", str(error).splitlines()[0], do))
 
 
-def in_words(needed: Bytes) -> Tuple[str, str]:
+def in_words(needed: Mapping[str, int]) -> Tuple[str, str]:
     """An estimate in words, its largest items first, and what helps against the largest."""
     items = sorted(((count, name) for name, count in needed.items() if count), reverse=True)
     parts = ", ".join(f"{name} {gigabytes(count)}" for count, name in items)
@@ -149,7 +140,7 @@ def check_memory(pipeline: LatentPipeline) -> None:
     device, host = needed_bytes(pipeline)
     kind = torch.device(pipeline.device)
     if kind.type != "cuda":
-        device, host = {}, total(device, host)
+        host.update(device)
     else:
         available = torch.cuda.mem_get_info(kind)[0] + torch.cuda.memory_reserved(kind)
         CONSOLE.log(check(device, available, torch.cuda.get_device_name(kind)))

@@ -68,5 +68,4 @@ class AdamConfig(AdamOptimizerConfig):
 
 
 def default_machine() -> MachineOptions:
-    """The GPU where there is one."""
     return MachineOptions(device_type="cuda" if torch.cuda.is_available() else "cpu")

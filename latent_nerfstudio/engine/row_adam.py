@@ -65,7 +65,6 @@ class RowAdam(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Optional[Callable[[], Any]] = None) -> Any:
-        """Steps the rows that have a gradient."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -106,8 +105,7 @@ def step_parameter(
     max_idle: float = 1.0,
     factors: Optional[Float[Tensor, "rows"]] = None,
 ) -> None:
-    """One step of a parameter, of all rows or of those that its gradient has; settings are learning rate, both decays,
-    eps, and `factors` those of each row's rate."""
+    """One step of all rows or of those that the gradient has; settings are learning rate, both decays and eps."""
     tables = (parameter, state["exp_avg"], state["exp_avg_sq"], state["row_steps"])
     gradient = parameter.grad
     assert gradient is not None
@@ -143,8 +141,7 @@ def step_rows(
     beta2: float,
     eps: float,
 ) -> None:
-    """Adam's step of each row, in place, after `steps` of its own and with a rate of its own or that of all; the
-    arithmetic, and its order, are those of `torch.optim.Adam`."""
+    """Adam's step of each row, in place, with the arithmetic of `torch.optim.Adam`, and its order."""
     steps += 1
     averages.lerp_(gradients, 1 - beta1)
     squares.mul_(beta2).addcmul_(gradients, gradients, value=1 - beta2)

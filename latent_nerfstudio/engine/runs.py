@@ -28,12 +28,10 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """The folder of config.yml."""
         return self.config_path.parent
 
     @property
     def method(self) -> str:
-        """The method's name."""
         return str(self.config.method_name)
 
     def latest_checkpoint(self) -> Path:

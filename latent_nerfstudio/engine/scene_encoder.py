@@ -93,8 +93,7 @@ def pipeline_of(data: Path, bundle: SharedBundle, latent_cache: str, enlarge: in
 
 
 def check_scenes(manager: LatentDataManager, names: Sequence[str]) -> None:
-    """Refuses scenes that nothing can be learned from or measured on: those of other cameras than perspective ones, and
-    those without two training views of one size."""
+    """Refuses scenes of other than perspective cameras, and those without two training views of one size."""
     manager.prepare_pictures()
     for scene, name in enumerate(names):
         own = manager.picture_scenes == scene
@@ -139,7 +138,6 @@ def run(
 
 
 def in_words(line: Dict[str, Any], steps: int) -> str:
-    """A line of the log for people."""
     held_out = ", ".join(f"{count}: {error:.4f}" for count, error in line["held_out"].items())
     return f"step {line['step']} of {steps}, loss {line['loss']:.4f}, held-out scenes by photos {held_out or 'none'}"
 
@@ -152,7 +150,6 @@ def save_state(
     step: int,
     seconds: float,
 ) -> None:
-    """Writes what a run goes on from."""
     state = {"settings": json.dumps(settings), "network": encoder.state_dict(), "optimizer": optimizer.state_dict()}
     with replacing_file(path) as stream:
         torch.save({**state, "step": step, "seconds": seconds}, stream)
@@ -190,8 +187,7 @@ def optimizer_of(encoder: SceneEncoder, known: Collection[str], training: Encode
 
 
 def take_what_fits(encoder: SceneEncoder, source: str) -> Set[str]:
-    """Gives an encoder the weights of another bundle's whose shapes are the same; what it is told beyond the other is
-    ignored at first. Returns the names of the weights."""
+    """Gives an encoder another's weights of the same shape, and returns their names; it ignores inputs beyond."""
     other = read_scene_encoder(read_shared_bundle(source))
     if other is None:
         raise ValueError(problem(f"start_from {source}", "a bundle with a scene encoder", "none", "leave it out"))

@@ -37,7 +37,6 @@ def parts_of(config: Any) -> Iterator[Any]:
 
 
 def check_devices(count: int) -> None:
-    """Refuses a run of several processes."""
     if count > 1:
         do = "fit scenes on several with `lns fit-scenes --workers N`, or --workers ray on several machines"
         raise ValueError(problem("machine.num_devices", "1", count, do))

@@ -87,8 +87,7 @@ class LatentTrainerConfig(TrainerConfig, FirstOptions):
         starting.make_absolute(self)
 
     def print_to_terminal(self) -> None:
-        """Where the config will be, instead of its 290 lines; and what can be checked before anything is written. It
-        takes as many threads as cores are idle, as `lns` does."""
+        """Where the config will be, instead of its 290 lines; and what can be checked before anything is written."""
         torch.set_num_threads(number_of_threads())
         starting.check_devices(self.machine.num_devices * self.machine.num_machines)
         starting.check_place(self)
@@ -151,8 +150,7 @@ class LatentTrainer(Trainer):
         return {name for name, is_asked in asked.items() if is_asked}
 
     def _has_an_end_to_write(self) -> bool:
-        """Whether a run that has made its last step is the one of this folder, which then ends without a step; any
-        other must be asked for more steps."""
+        """Whether a run of all steps is the one of this folder; any other must be asked for more steps."""
         steps, source = self._start_step, self.config.load_dir
         is_own = source is not None and source.resolve() == self.checkpoint_dir.resolve()
         if is_own and self.last_step == max(checkpoints_of(self.checkpoint_dir)):
@@ -205,8 +203,7 @@ class LatentTrainer(Trainer):
             raise SystemExit(self.stop.exit_code)
 
     def _before_iteration(self, step: int) -> None:
-        """Makes all that is random in a step a function of seed and step; tells optimizers of rows who takes turns, and
-        that of the planes how fast each scene learns."""
+        """Makes all that is random a function of seed and step; tells optimizers who takes turns, and how fast."""
         seed_everything(self.config.machine.seed * 1_000_003 + step)
         for name, optimizer in self.optimizers.optimizers.items():
             if isinstance(optimizer, RowAdam):
@@ -318,7 +315,6 @@ def begin_afresh(seed: int) -> None:
 
 
 def seed_everything(number: int) -> None:
-    """Starts all sources of randomness anew."""
     random.seed(number)
     np.random.seed(number % 2**32)
     torch.manual_seed(number)

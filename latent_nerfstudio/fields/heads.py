@@ -75,8 +75,7 @@ def color_heads(model: nn.Module) -> List[nn.Module]:
 
 
 def widen(head: nn.Module, num_channels: int, limits: Range) -> None:
-    """Gives a colour head, one of the two kinds that `color_heads` finds, another number of channels within limits; its
-    hidden layers are kept."""
+    """Gives a head that `color_heads` finds another number of channels within limits; its hidden layers are kept."""
     if isinstance(head, RGBFieldHead):
         head.out_dim, head.activation = num_channels, Bounded(limits)
         head.set_in_dim(head.in_dim)  # which makes a fresh linear layer
@@ -89,8 +88,7 @@ def widen(head: nn.Module, num_channels: int, limits: Range) -> None:
 
 def widen_mlp(mlp: MLP, num_channels: int, limits: Range) -> None:
     """A fresh last layer of `num_channels` outputs; with tiny-cuda-nn, whose layers are one tensor, a fresh network."""
-    mlp.out_dim = num_channels
-    mlp.out_activation = Bounded(limits)
+    mlp.out_dim, mlp.out_activation = num_channels, Bounded(limits)
     if mlp.tcnn_encoding is None:
         mlp.layers[-1] = nn.Linear(mlp.layers[-1].in_features, num_channels)  # type: ignore[arg-type]
         return

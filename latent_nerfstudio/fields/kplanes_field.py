@@ -53,8 +53,7 @@ class KPlanesFieldConfig(InstantiateConfig):
 
 
 class KPlanesField(nn.Module):
-    """Density and C channels of points of one scene; infinite bounds (`value_range`) of the channels leave the
-    decoder's output as it is. Refuses planes without texels or features."""
+    """Density and C channels of points of one scene; infinite bounds leave the decoder's output as it is."""
 
     def __init__(self, config: KPlanesFieldConfig, num_channels: int, value_range: Range = UNBOUNDED):
         super().__init__()
@@ -62,13 +61,11 @@ class KPlanesField(nn.Module):
         self.value_range = value_range
         self.planes = fresh_planes(config.features, [config.resolution * scale for scale in config.scales])
         geometry = config.geometry_features if config.view_dependent else num_channels
-        width = config.features * len(config.scales)
-        self.mlp = decoder(width, 1 + geometry, config.hidden_width, config.hidden_layers, config.implementation)
+        inner = config.hidden_width, config.hidden_layers, config.implementation
+        self.mlp = decoder(config.features * len(config.scales), 1 + geometry, *inner)
         self.view_mlp: Optional[MLP] = None
         if config.view_dependent:
-            width = geometry + DIRECTION_LEVELS**2
-            sizes = config.hidden_width, config.hidden_layers
-            self.view_mlp = decoder(width, num_channels, *sizes, config.implementation)
+            self.view_mlp = decoder(geometry + DIRECTION_LEVELS**2, num_channels, *inner)
 
     def forward(
         self, positions: Float[Tensor, "points 3"], directions: Optional[Float[Tensor, "points 3"]] = None
@@ -84,7 +81,6 @@ class KPlanesField(nn.Module):
         return density_of(raw[:, 0], self.config.density_scale), bound(channels, self.value_range)
 
     def decoder_parameters(self) -> Iterable[Parameter]:
-        """The weights of the decoder."""
         return [p for part in (self.mlp, self.view_mlp) if part is not None for p in part.parameters()]
 
 

@@ -55,7 +55,6 @@ class Placement:
 
     @property
     def is_identity(self) -> bool:
-        """Whether nothing moves."""
         return (self.scale, self.shift) == (1.0, (0.0, 0.0, 0.0))
 
     @property
@@ -131,8 +130,7 @@ def placement_of(box: Float[np.ndarray, "2 3"], into: Float[np.ndarray, "2 3"], 
 
 
 def bounded(placement: Placement, box: Float[np.ndarray, "2 3"], into: Float[np.ndarray, "2 3"]) -> Placement:
-    """A placement with the scene's own box, in its own units, unless that fills the NeRF's, `into`; about what is flat
-    it is wider."""
+    """A placement with the scene's own box, wider about what is flat, unless that fills the NeRF's, `into`."""
     own, slack = np.asarray(box, dtype=np.float64), 1e-6 * (into[1] - into[0])
     least = THINNEST * float((into[1] - into[0]).max()) / placement.scale
     lacking = (least - (own[1] - own[0])).clip(min=0) / 2
@@ -189,8 +187,7 @@ def row_of_view(view: SceneView, rows: Float[Tensor, "scenes 10"], box: Float[Te
 
 
 def placed_rays(rays: RayBundle, rows: Float[Tensor, "*rays columns"]) -> RayBundle:
-    """A copy of rays, each with the row of its scene in `placement_table`, with their origins and bounds in the units
-    of the box."""
+    """A copy of rays in the units of the box, each by the row of its scene in `placement_table`."""
     scale, shift = rows[..., :1].to(rays.origins), rows[..., 1:4].to(rays.origins)
     moved = {"origins": scale * rays.origins + shift}
     moved.update({name: scale * bound for name in ("nears", "fars") if (bound := getattr(rays, name)) is not None})

@@ -72,7 +72,6 @@ def sample_planes(
 
 
 def total_variation(planes: Float[Tensor, "scenes planes features rows cols"]) -> Float[Tensor, ""]:
-    """Mean squared difference of neighbouring texels, along rows plus along columns; a mean, so that its weight does
-    not depend on how many scenes a step holds or on the planes' size. The papers' sum over B scenes divided by (rows +
-    cols) is this times B * 3 * F * rows * (cols - 1) / (rows + cols)."""
+    """Mean squared difference of neighbouring texels, along rows plus along columns. The papers' sum over B scenes, by
+    (rows + cols), is this times B * 3 * F * rows * (cols - 1) / (rows + cols)."""
     return planes.diff(dim=-1).square().mean() + planes.diff(dim=-2).square().mean()

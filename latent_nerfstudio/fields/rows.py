@@ -29,8 +29,7 @@ def stays_on_host(storage: SceneStorage, needed: int, device: torch.device) -> b
 
 
 def apply_but_for(module: Module, kept: Sequence[str], apply: Callable[[], Module]) -> Module:
-    """Calls `apply`, which is `Module._apply` (what `.to` does) of a module's parent class, while the module's own
-    parameters of the names in `kept` are out of its sight."""
+    """Calls `apply`, the parent's `_apply` (what `.to` does), while parameters in `kept` are out of its sight."""
     every = dict(module._parameters)
     for name in kept:
         del module._parameters[name]

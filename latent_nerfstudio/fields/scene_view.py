@@ -15,8 +15,7 @@ Parts = Literal["all", "macro", "micro", "base plane"]
 
 @dataclass(frozen=True)
 class SceneView:
-    """One scene by default; parameters are never changed by it. Refuses a share outside [0, 1], or one without another
-    scene."""
+    """What is shown, one scene by default. Refuses a share outside [0, 1], or one without another scene."""
 
     scene: int = 0
     """Index of the scene."""

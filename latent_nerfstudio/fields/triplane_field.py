@@ -66,9 +66,8 @@ class TriplaneFieldConfig(InstantiateConfig):
 
 
 class TriplaneField(nn.Module):
-    """Density and C channels of points of N scenes, within `value_range`; infinite bounds leave the MLP's output as it
-    is. `sparse_rows` are the names of the parameters of scenes whose gradient is sparse, with the rows of the step's
-    scenes: those whose optimizer takes such gradients."""
+    """Density and C channels of points of N scenes; infinite bounds in `value_range` leave the MLP's output as it is.
+    `sparse_rows` names the scenes' parameters whose optimizer takes sparse gradients, of a step's rows."""
 
     def __init__(self, config: TriplaneFieldConfig, num_scenes: int, num_channels: int, value_range: Range = UNBOUNDED):
         super().__init__()
@@ -125,9 +124,8 @@ class TriplaneField(nn.Module):
         slots: Int[Tensor, "..."],
         planes: Float[Tensor, "scenes planes features rows cols"],
     ) -> Tuple[Float[Tensor, "*points"], Float[Tensor, "*points channels"]]:
-        """Density a unit of length, scale * softplus(raw - 1), and the channels, of points in [-1, 1]^3, which get no
-        gradient. `slots` says which of the composed planes of the scenes at hand (`scene_planes`) each point belongs
-        to, and broadcasts to the points' shape."""
+        """Density a unit of length, and the channels, of points in [-1, 1]^3, which get no gradient. `slots` says which
+        of the composed planes of the scenes at hand (`scene_planes`) each belongs to."""
         mlp = TinyMLP(*self.mlp.parameters())
         kernel = kernel_of(self.config.implementation, positions.device, mlp)
         with torch.autocast(positions.device.type, enabled=False):
@@ -176,8 +174,7 @@ class TriplaneField(nn.Module):
 
     @torch.no_grad()
     def load_shared_state(self, state: Dict[str, Tensor]) -> None:
-        """Takes the MLP, and the base planes if they are in it, from what `shared_state` gave; a RuntimeError for
-        tensors of another field."""
+        """Takes what `shared_state` gave; a RuntimeError for tensors of another field."""
         self.mlp.load_state_dict({n.removeprefix("mlp."): v for n, v in state.items() if n.startswith("mlp.")})
         if self.base_planes is not None and "base_planes" in state:
             self.base_planes.copy_(state["base_planes"])

@@ -155,8 +155,7 @@ def train(config: LatentTrainerConfig) -> Path:
 
 
 def measure(job: BundleJob, bundle: Path, name: str) -> Dict[str, float]:
-    """PSNR of the held-out views of the scenes that were held out, fitted against a bundle, dB; with photos enlarged as
-    against the general one, which is measured first."""
+    """PSNR, dB, of held-out scenes fitted against a bundle; photos are enlarged as against the general one."""
     places = job.output / "held_out"
     request = FitRequest(job.data, places / name, str(bundle), steps=MEASURED_STEPS, seed=job.seed)
     request.eval_interval, request.latent_cache = EVAL_INTERVAL, job.latent_cache

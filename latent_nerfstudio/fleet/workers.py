@@ -64,8 +64,7 @@ class Crew:
         return free_bytes() / self.workers
 
     def run(self, jobs: Sequence[ChunkJob], function: FitFunction, on_progress: OnProgress) -> Results:
-        """The rows of chunks of at least one scene, as they come; what the function, importable by name, raises stops
-        the others. Tasks of a cluster tell of their beginning only."""
+        """The rows of chunks, as they come; what the function, importable by name, raises stops the others."""
         if self.workers == "ray":
             return run_on_ray(jobs, function, on_progress, self.gpus_per_task)
         if self.workers == 1:
@@ -98,7 +97,6 @@ def free_bytes() -> int:
 
 
 def run_here(jobs: Sequence[ChunkJob], function: FitFunction, on_progress: OnProgress) -> Results:
-    """Chunks one after the other, in this process."""
     name, backlog = f"process {os.getpid()}", Backlog(jobs)
     while backlog.jobs:
         job = backlog.jobs.popleft()
@@ -171,7 +169,6 @@ class LocalWorker:
         self.start()
 
     def start(self) -> None:
-        """Starts the process."""
         context = get_context("spawn")  # a fork of a process that has threads, as torch has, can hang
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=serve, args=(theirs, self.function), daemon=True)
@@ -181,7 +178,6 @@ class LocalWorker:
         self.name = f"process {self.process.pid}"
 
     def begin(self, job: ChunkJob, on_progress: OnProgress) -> None:
-        """Has it begin a chunk."""
         self.job = job
         on_progress(job, 0.0, self.name)
         with contextlib.suppress(OSError):  # a dead one is noticed when it is listened to
@@ -309,7 +305,6 @@ def run_on_ray(
 
 
 def ray_rows(ray: Any, result: Any, job: ChunkJob, backlog: Backlog) -> List[SceneStatus]:
-    """The rows of a task that is over."""
     try:
         kind, value = ray.get(result)
     except ray.exceptions.RayTaskError as error:  # before the function began

@@ -42,13 +42,12 @@ def triplane_mlp(
     axes: Axes,
     negligible: float = 0.0,
 ) -> Float[Tensor, "points outputs"]:
-    """The MLP's outputs at points of several scenes in any order, with gradients for planes and MLP; weights that need
-    no gradient cost none.
+    """The MLP's outputs at points of several scenes in any order, with gradients for those weights that need one.
 
-    Planes have at least 2 x 2 texels, whose first and last centres lie at -1 and +1. Positions are in [-1, 1]^3, those
-    outside take the border's value, and get no gradient; `slots` says which scene's planes each is looked up in. Points
-    whose largest gradient is below the share `negligible` of the points' mean are left out of the backward pass: most
-    lie in empty space or behind surfaces, and move nothing."""
+    Planes have at least 2 x 2 texels, whose first and last centres lie at -1 and +1. Positions outside of [-1, 1]^3
+    take the border's value, and none gets a gradient; `slots` says which scene's planes each is looked up in. Points
+    whose largest gradient is below the share `negligible` of the mean are left out backwards: most lie in empty space
+    or behind surfaces, and move nothing."""
     return _TriplaneMLP.apply(planes, *mlp, positions, slots, axes, negligible)  # type: ignore[return-value]
 
 

@@ -111,8 +111,7 @@ class _TriplaneMLP(torch.autograd.Function):
 
 
 def launch(weights: Any) -> dict[str, int]:
-    """How a kernel is launched: one stage, since more take the shared memory of a small GPU; more warps where an MLP
-    would not fit the registers of four."""
+    """How a kernel is launched: in one stage, to fit small shared memories, and with more warps for large MLPs."""
     return {"num_stages": 1, "num_warps": 4 if weights[0].numel() <= 64 * 32 else 8}
 
 

@@ -56,8 +56,7 @@ class CameraRenderer:
         self, cameras: Cameras, size: Optional[Tuple[int, int]] = None, scenes: Optional[Int[Tensor, "scenes"]] = None
     ) -> Tuple[Float[Tensor, "n h w channels"], Dict[str, Any]]:
         """Latent pictures of image cameras of one size, with gradients, and the NeRF's outputs for the regularisers.
-        Where the cameras' height and width and their scenes (rising, on the host) are given, no device is asked; they
-        are plain pinhole cameras then, as training has them."""
+        Where `size` and `scenes` (rising, on the host) are given, of plain pinhole cameras, no device is asked."""
         if self.renders_cameras:
             outputs = self.render_cameras(cameras)
             return outputs["latent"], outputs
@@ -92,7 +91,6 @@ class CameraRenderer:
         return resolution.latent_cameras(cameras.reshape((-1,)), self.space.downscale_factor).to(self.device)
 
     def latent_size(self, height: int, width: int) -> Tuple[int, int]:
-        """Height and width of the latent of a picture."""
         return resolution.latent_size(height, width, self.space.downscale_factor)
 
     def background_picture(self, height: int, width: int) -> Float[Tensor, "height width channels"]:
@@ -108,7 +106,6 @@ class CameraRenderer:
 
     @property
     def device(self) -> torch.device:
-        """Where the latent space is."""
         return self.space.background.device
 
     def render_cameras(self, cameras: Cameras, obb_box: Optional[OrientedBox] = None) -> Dict[str, Tensor]:

@@ -53,13 +53,11 @@ class ChannelRenderer(nn.Module):
         return accumulate_along_rays(weights[..., 0], rgb, ray_indices, num_rays)
 
     def blend_background(self, image: Tensor, background_color: Any = None) -> Tensor:
-        """The target as it is."""
         return image
 
     def blend_background_for_loss_computation(
         self, pred_image: Tensor, pred_accumulation: Tensor, gt_image: Tensor
     ) -> Tuple[Tensor, Tensor]:
-        """Render and target as they are."""
         return pred_image, gt_image
 
 
@@ -112,8 +110,7 @@ class ChannelNeRF(Model):
             setattr(self, name, ChannelRenderer())
 
     def forward(self, ray_bundle: RayBundle) -> Dict[str, Any]:  # type: ignore[override]
-        """The host's outputs, with its pictures as `latent`; `depth` and `pictures` [rays, k] of all rays, the others
-        of those that meet the box."""
+        """The host's outputs, its pictures as `latent`; `depth` and `pictures` of all rays, others of the hits."""
         rays, hit = self.clip(ray_bundle)
         outputs = {name.replace("rgb", "latent"): value for name, value in self.get_outputs(rays).items()}
         names = {"depth", *(name for pair in self.pictures for name in pair)} & set(outputs)
@@ -138,9 +135,8 @@ class ChannelNeRF(Model):
         return {"latent_loss": losses.pop(self.reconstruction_loss), **losses}
 
     def get_regularization_dict(self, outputs) -> Dict[str, Tensor]:
-        """What holds in both stages: all of the host's losses but the reconstruction. Where pictures are decoded, there
-        is no latent to compare with: the render itself, without its gradient, is the target then, so that coarse
-        networks follow the fine one, which the decoded picture trains."""
+        """What holds in both stages: the host's losses but the reconstruction. In RGB alignment the render itself,
+        without its gradient, is the target, so that coarse networks follow the fine one."""
         losses = self.host_losses(outputs, outputs["latent"].detach())
         losses.pop(self.reconstruction_loss)
         return losses

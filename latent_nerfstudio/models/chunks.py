@@ -14,8 +14,7 @@ SMALLEST = 64
 
 
 def in_chunks(render: Callable[[RayBundle], Dict[str, Tensor]], rays: RayBundle, size: int) -> List[Dict[str, Tensor]]:
-    """Outputs of rays, in one row, by chunks of `size`; where the GPU's memory lacks, chunks are half as large from
-    then on, down to `SMALLEST` rays."""
+    """Outputs of rays by chunks of `size`; where the GPU's memory lacks, of half as many, down to `SMALLEST` rays."""
     chunks, start = [], 0
     while start < len(rays):
         reason = ""

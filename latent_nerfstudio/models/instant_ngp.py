@@ -93,7 +93,6 @@ class PortableNGPModel(NGPModel):
         self.rgb_loss = MSELoss()
 
     def get_training_callbacks(self, training_callback_attributes: Any) -> List[TrainingCallback]:
-        """Updates of the occupancy grid."""
         steps = {"warmup_steps": self.config.grid_warmup_steps, "n": self.config.grid_update_every}
         update = partial(self.occupancy_grid.update_every_n_steps, occ_eval_fn=self.occupancy_of, **steps)
         return [TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], update, update_every_num_iters=1)]
@@ -120,7 +119,6 @@ class PortableNGPModel(NGPModel):
         return {**outputs, "num_samples_per_ray": torch.bincount(ray_indices, minlength=count)}
 
     def get_metrics_dict(self, outputs: Dict[str, Any], batch: Dict[str, Any]) -> Dict[str, Any]:
-        """How many samples a step takes."""
         return {"num_samples_per_batch": outputs["num_samples_per_ray"].sum()}
 
 

@@ -71,7 +71,6 @@ class SizedNerfactoModel(NerfactoModel):
     config: LatentNerfactoModelConfig
 
     def populate_modules(self):
-        """Nerfstudio's modules, with another field."""
         sizes = {"geo_feat_dim": self.config.geometry_features, "num_layers_color": self.config.color_layers}
         with replaced(nerfacto, "NerfactoField", partial(NerfactoField, **sizes)):
             super().populate_modules()

@@ -55,9 +55,7 @@ class OccupancyGrid(OccGridEstimator):
         cone_angle: float = 0.0,
     ) -> Samples:
         """Steps of rays in occupied cells, without those that are hidden or nearly empty, as nerfacc's own gives them.
-
-        `alpha_fn` is taken by nerfacc's kernels alone. Stratified rays begin at a random part of their first step; with
-        a cone angle, `render_step_size` is the least step."""
+        Stratified rays begin at a random part of their first step; a cone angle makes `render_step_size` the least."""
         density_fn = None if sigma_fn is None else partial(density_of, sigma_fn)
         if has_nerfacc_kernels(rays_o):
             bounds = near_plane, far_plane, t_min, t_max
@@ -96,10 +94,9 @@ def march(
     step: float,
     cone_angle: float = 0.0,
 ) -> Samples:
-    """Steps of rays, of unit directions, whose middle lies in an occupied cell, between near, where the first step
-    begins, and far. The box of a level holds that of the level before, and a place belongs to the first whose box it is
-    in. With a cone angle, the length of a step is in proportion to the distance at which it begins, and `step` the
-    least one."""
+    """Steps of rays, of unit directions, whose middle lies in an occupied cell, between near, where the first begins,
+    and far. A place belongs to the first level whose box it is in. With a cone angle, the length of a step is in
+    proportion to the distance at which it begins, and `step` the least one."""
     entry, leave, hit = intersect_box(origins, directions, boxes[-1].view(2, 3))
     first = (step_at(torch.maximum(entry, near), near, step, cone_angle) - 1).clamp(min=0)
     last = step_at(torch.minimum(leave, far).maximum(near), near, step, cone_angle) + 1

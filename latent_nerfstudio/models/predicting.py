@@ -113,8 +113,7 @@ def photo_rays(
     boxes: Float[Tensor, "scenes 2 3"],
     offset: Tuple[float, float] = OFFSETS[0],
 ) -> PhotoRays:
-    """Latent pixels of photos that count, on a grid in each; `offset` in [0, 1) says where in its cells, down and
-    across."""
+    """Latent pixels of photos that count, on a grid in each, of whose cells `offset` in [0, 1) is down and across."""
     least, most = PHOTO_RAYS
     each = max(least, min(most, LOOK_RAYS // max(1, sum(used_of(photos) for photos in groups))))
     parts = [rays_of_group(space, photos, each, offset) for photos in groups]
@@ -179,7 +178,6 @@ def missing_of(nerf: TriplaneModel, prediction: Prediction, shown: PhotoRays) ->
 
 
 def composed(nerf: TriplaneModel, prediction: Prediction) -> Float[Tensor, "scenes 3 features rows cols"]:
-    """The planes of predicted scenes."""
     return compose_planes(prediction.micro_planes, nerf.field.base_planes, prediction.scene_weights)
 
 

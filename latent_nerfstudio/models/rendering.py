@@ -47,7 +47,6 @@ class BoxedModel(Model):
     aabb: Tensor
 
     def populate_modules(self):
-        """The box and the contraction."""
         super().populate_modules()
         self.register_buffer("aabb", self.scene_box.aabb.clone().float())
         self.contraction = SceneContraction(order=float("inf")) if self.config.scene_contraction else None
@@ -107,9 +106,8 @@ def for_all_rays(
     if hit is None:
         return outputs
     full = {name: value.new_zeros(len(rays), value.shape[-1]) for name, value in outputs.items()}
-    if "depth" in full:
-        full["depth"] = farthest_corner(rays.origins, aabb)
-    return {name: value.index_copy(0, hit, outputs[name][: len(hit)].to(value)) for name, value in full.items()}
+    full["depth"] = farthest_corner(rays.origins, aabb)
+    return {name: full[name].index_copy(0, hit, value[: len(hit)].to(full[name])) for name, value in outputs.items()}
 
 
 def ray_weights(samples: RaySamples, density: Float[Tensor, "rays samples"]) -> Float[Tensor, "rays samples"]:

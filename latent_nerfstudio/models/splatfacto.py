@@ -112,7 +112,6 @@ class LatentSplatfactoModel(SplatfactoModel):
         return bound(self.gauss_params["features"], self.value_range)
 
     def get_outputs(self, ray_bundle: Any) -> Dict[str, Any]:  # type: ignore[override]
-        """Refuses rays."""
         got, do = type(ray_bundle).__name__, "gaussians are rasterised, call render_cameras"
         raise NotImplementedError(problem(type(self).__name__, "cameras", got, do))
 
@@ -153,7 +152,6 @@ class LatentSplatfactoModel(SplatfactoModel):
         return {"latent": picture[..., :-1], "accumulation": alpha, "depth": depth}
 
     def step_post_backward(self, step: int) -> None:
-        """Densification, see `releases.densify`."""
         densify(self.strategy, self.gauss_params, self.optimizers, self.strategy_state, step, self.info)
 
     def shown(self, obb_box: Optional[OrientedBox]) -> Dict[str, Float[Tensor, "gaussians _"]]:
@@ -209,9 +207,8 @@ def world_to_camera(camera_to_worlds: Float[Tensor, "cameras 3 4"]) -> Float[Ten
     """gsplat's view matrices: world to camera, the camera looking along +z with y down (Nerfstudio: along -z, y up)."""
     right, up, back = camera_to_worlds[:, :, :3].unbind(dim=2)
     rotation = torch.stack([right, -up, -back], dim=1)
-    matrix = torch.eye(4, dtype=rotation.dtype, device=rotation.device).repeat(len(rotation), 1, 1)
-    matrix[:, :3, :3] = rotation
-    matrix[:, :3, 3:] = -rotation @ camera_to_worlds[:, :, 3:]
+    matrix = torch.eye(4).to(rotation).repeat(len(rotation), 1, 1)
+    matrix[:, :3] = torch.cat([rotation, -rotation @ camera_to_worlds[:, :, 3:]], dim=2)
     return matrix
 
 

@@ -62,7 +62,6 @@ class LatentTensoRFModel(ChannelNeRF, TensoRFModel):
         }
 
     def density(self, samples: RaySamples) -> Float[Tensor, "rays samples 1"]:
-        """Density a unit of length."""
         if self.config.density_scale is None:
             return self.field.get_density(samples)
         unit = SceneBox.get_normalized_positions(samples.frustums.get_positions(), self.box)

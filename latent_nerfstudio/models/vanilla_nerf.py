@@ -45,7 +45,6 @@ class SizedNeRFModel(NeRFModel):
     config: LatentVanillaNeRFModelConfig
 
     def populate_modules(self):
-        """Nerfstudio's modules, of other sizes."""
         super().populate_modules()
         contraction = None if self.config.disable_scene_contraction else SceneContraction(order=float("inf"))
         for name in ("field_coarse", "field_fine"):

@@ -25,8 +25,7 @@ PROGRAMS = ("ns-viewer", "run_viewer.py")
 
 
 def unless_asked(viewer: ViewerConfig, arguments: Sequence[str]) -> ViewerConfig:
-    """The settings that ns-viewer made of its flags, `arguments`, with this machine alone for its default, which nobody
-    has asked for."""
+    """The settings that ns-viewer made of its flags, but with this machine alone where nobody has asked for more."""
     program, *flags = arguments
     is_asked_for = any(flag.partition("=")[0].replace("_", "-") == FLAG for flag in flags)
     if Path(program).name not in PROGRAMS or is_asked_for or viewer.websocket_host != EVERYWHERE:

@@ -42,8 +42,7 @@ PHOTO_OUTPUTS = ("photo", "render_and_photo")
 
 class ScenePanel(ViewerElement, ViewerControl):
     """Elements of the viewer that choose what is shown; one element to Nerfstudio, so that their order is ours. Nothing
-    that is chosen here changes a parameter, or a render that is not the viewer's. The scenes of a tri-plane field can
-    be blended and taken apart; for `moving_height` see `enlarge_moving`."""
+    that is chosen here changes a parameter, or a render that is not the viewer's."""
 
     def __init__(
         self, names: Sequence[str], start: str, field: Optional[TriplaneField] = None, moving_height: int = 0
@@ -126,8 +125,7 @@ class ScenePanel(ViewerElement, ViewerControl):
             self.adopt(machine)
 
     def adopt(self, machine: Any) -> None:
-        """Has a render thread of the viewer, a RenderStateMachine, show what the panel says, and go on after any
-        error."""
+        """Has a RenderStateMachine, a thread of the viewer, show what the panel says, and go on after any error."""
         viewer, render_image, send = machine.viewer, machine._render_img, machine._send_output_to_viewer
 
         def outputs_for_camera(camera: Cameras, obb_box: Any = None) -> Dict[str, Tensor]:
@@ -155,7 +153,6 @@ class ScenePanel(ViewerElement, ViewerControl):
         machine._render_img, machine._send_output_to_viewer = whole_frame, sent
 
     def look_at_scene(self) -> None:
-        """Moves the cameras of all browsers to where the scene is seen."""
         for client in self.viser_server.get_clients().values():
             self.place(client)
 
@@ -175,8 +172,7 @@ class ScenePanel(ViewerElement, ViewerControl):
         self, client: Any, camera: Cameras, render: Callable[[SceneView], Dict[str, Tensor]]
     ) -> Dict[str, Tensor]:
         """A frame of the viewer; an error becomes a picture and a message, since it would end the viewer's thread. With
-        photos, `photo`, the nearest training photo, and `render_and_photo`, both beside each other, are there as well;
-        all of one size, and drawn only while they are looked at."""
+        photos also `photo`, the nearest one, and `render_and_photo`, drawn only while they are looked at."""
         shrink(camera)
         self.enlarge_moving(client, camera)
         started = time.perf_counter()
@@ -289,7 +285,7 @@ def middle(picture: Float[Tensor, "rows columns 3"], width: int) -> Float[Tensor
 def fitted(photo: Float[Tensor, "rows columns 3"], height: int, width: int) -> Float[Tensor, "height width 3"]:
     """A photo, as large as it fits, in the middle of a white picture."""
     scale = min(height / photo.shape[0], width / photo.shape[1])
-    rows, columns = max(1, round(photo.shape[0] * scale)), max(1, round(photo.shape[1] * scale))
+    rows, columns = (max(1, round(side * scale)) for side in photo.shape[:2])
     picture = photo.new_ones(height, width, 3)
     top, left = (height - rows) // 2, (width - columns) // 2
     picture[top : top + rows, left : left + columns] = resized(photo, rows, columns)

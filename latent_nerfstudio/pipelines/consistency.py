@@ -102,7 +102,6 @@ class Numbers:
 
 
 def numbers_of(held_out: Views, train: Views) -> Numbers:
-    """The numbers that follow from what was measured."""
     rho = held_out.object.residual()
     psnr, ceiling = mean(held_out.psnr), mean(held_out.autoencoder_psnr)
     return Numbers(

@@ -28,8 +28,7 @@ SCENES_PICTURED = 6
 
 
 def draw_views(pipeline: LatentPipeline, folder: Path, step: int, seconds: float) -> None:
-    """Draws held-out views after a step of training: a contact sheet in `pictures/` of the run's folder, a row of
-    metrics in `metrics.jsonl`, both in Nerfstudio's logger as well."""
+    """Draws held-out views: a sheet in `pictures/`, a row of `metrics.jsonl`, both in Nerfstudio's logger as well."""
     path = folder / "pictures" / f"step-{step + 1:09d}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_contact_sheet(pipeline, path, SCENES_PICTURED)
@@ -121,7 +120,6 @@ def stack_rows(rows: List[Float[Tensor, "_ _ 3"]]) -> Float[Tensor, "height widt
 
 
 def with_titles(sheet: Float[Tensor, "height width 3"], column_width: int) -> Image.Image:
-    """The sheet under a line of column titles."""
     picture = Image.fromarray(as_bytes(sheet))
     page = Image.new("RGB", (picture.width, picture.height + HEADER), "white")
     page.paste(picture, (0, HEADER))

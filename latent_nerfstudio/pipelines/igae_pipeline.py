@@ -108,11 +108,9 @@ class IGAEPipeline(LatentPipeline):
 
     @property
     def second_stage_start(self) -> Optional[int]:
-        """First step of joint training."""
         return None if self.space.is_identity else self.config.joint_training_start
 
     def stage_at(self, step: int):
-        """What a step trains."""
         start = self.second_stage_start
         return "warm-up" if start is None or step < start else "joint training"
 
@@ -212,8 +210,7 @@ class IGAEPipeline(LatentPipeline):
         rendered: Float[Tensor, "n h w channels"],
         real: Optional[Float[Tensor, "photos height width 3"]],
     ) -> Dict[str, Tensor]:
-        """All losses without their weights, of the scenes' pictures by their latents and those of their cameras, and of
-        real images."""
+        """All losses without their weights, of the scenes' pictures and their cameras' latents, and of real images."""
         config, image, mask = self.config, batch["image"], batch.get("mask")
         seen = rendered if config.rgb_loss_trains_scenes else rendered.detach()
         if config.rgb_loss_trains_encoder:
@@ -257,7 +254,6 @@ class IGAEPipeline(LatentPipeline):
         return errors
 
     def with_noise(self, latents: Float[Tensor, "n h w channels"]) -> Float[Tensor, "n h w channels"]:
-        """Normalised latents with white noise, see `latent_noise`."""
         deviation = self.config.latent_noise
         return latents + deviation * torch.randn_like(latents) if deviation > 0 else latents
 

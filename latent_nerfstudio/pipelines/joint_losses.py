@@ -15,8 +15,7 @@ def latent_loss(
     scale_free: bool = True,
 ) -> Float[Tensor, ""]:
     """L_latent = |E(x) - R(T_s, p)|^2, a mean over everything (IG-AE; 3Da-AE), of normalised latents; 0 without any, as
-    masks may leave a crop. `stop` says whose gradient is stopped; with `none` the encoder moves towards the scenes and
-    the scenes towards it. For `scale_free` see `without_scale`."""
+    masks may leave a crop. `stop` says whose gradient is stopped; for `scale_free` see `without_scale`."""
     target = without_scale(encoded) if scale_free else encoded
     target = target.detach() if stop == "encoder" else target
     errors = (target - (rendered.detach() if stop == "render" else rendered)).square()

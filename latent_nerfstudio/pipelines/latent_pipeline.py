@@ -132,7 +132,6 @@ class LatentPipeline(VanillaPipeline):
 
     @property
     def space(self):
-        """The latent space."""
         return self.model.latent_space
 
     def stage_at(self, step: int) -> Stage:
@@ -209,9 +208,8 @@ class LatentPipeline(VanillaPipeline):
         return None if is_whole else self.config.crop
 
     def get_train_loss_dict(self, step: int) -> Losses:
-        """One step's losses, by the stage of the step; without scenes that fail, where scenes share nothing trained. A
-        loss, or the parameter that makes it so, that is NaN or infinite is a FloatingPointError; nothing is stepped
-        then."""
+        """One step's losses, by the stage of the step; without scenes that fail, where scenes share nothing trained. One
+        that is NaN or infinite is a FloatingPointError, and nothing is stepped."""
         self.prepare()
         stage = self.stage_at(step)
         if stage not in self.scenes_are_alone:
@@ -225,8 +223,7 @@ class LatentPipeline(VanillaPipeline):
         return outputs, losses, metrics
 
     def drop_failing(self, stage: str, step: int, outputs: Dict[str, Any], losses: Dict[str, Tensor]) -> None:
-        """Drops the scenes whose error is not finite; a FloatingPointError where there are none, or scenes share what
-        is trained, or no other is left."""
+        """Drops the scenes whose error is not finite; a FloatingPointError where none can be, or no other is left."""
         failing = self.watch.failing(outputs)
         if len(failing) and self.scenes_are_alone[stage]:
             return self.watch.fail(failing, step, str(not_finite(losses)))
@@ -271,8 +268,7 @@ class LatentPipeline(VanillaPipeline):
         return outputs, losses, metrics
 
     def latent_supervision(self, step: int) -> Losses:
-        """L_latent on random latent pixels of many pictures and scenes, and the NeRF's own losses; a NeRF that has no
-        rays is fitted to whole latent pictures."""
+        """L_latent on pixels of many scenes, or on whole pictures for a NeRF without rays, and the NeRF's losses."""
         if self.model.renderer.renders_cameras:
             return self.latent_supervision_of_pictures(step)
         rays, batch = with_targets(*self.datamanager.next_train(step), self.model.latent_space)

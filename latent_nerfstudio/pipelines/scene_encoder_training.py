@@ -164,8 +164,7 @@ def training_steps(
     config: EncoderTraining,
     start: int = 0,
 ) -> Iterator[Tuple[int, float]]:
-    """Trains an encoder; after each step its number and its loss, the mean squared error of latents weighted by what
-    the decoder shows of them."""
+    """Trains an encoder; gives each step's number and its loss, weighted by what the decoder shows of latents."""
     some = views.alike(0, views.sizes[views.paired(0)[0]])[:4, None]
     shown = shown_of_channels(model.latent_space, views.photos(some).latents[:, 0].movedim(1, -1))
     encoder.train()
@@ -190,8 +189,7 @@ def training_steps(
 
 
 def predictions(encoder: SceneEncoder, model: LatentModel, task: Task) -> Iterator[Prediction]:
-    """Scenes of a step at first sight, and after each look; a look learns from where the one before has ended, which
-    learns nothing of it."""
+    """Scenes of a step at first sight, and after each look, which passes no gradient on to the one before."""
     with autocast("auto", task.target.device):
         prediction, known = encoder([task.photos], task.boxes)
     yield prediction
@@ -203,8 +201,7 @@ def predictions(encoder: SceneEncoder, model: LatentModel, task: Task) -> Iterat
 
 
 def measure(encoder: SceneEncoder, model: LatentModel, views: SceneViews, scenes: Sequence[int]) -> Dict[int, float]:
-    """Mean squared error of the latents of views that were not given, by the number of photos, of scenes that the
-    encoder did not learn from; nothing where there are none."""
+    """Mean squared error of latents of views that were not given, by the number of photos, of held-out scenes."""
     with evaluating(encoder), evaluating(model):
         errors = [errors_of(encoder, model, views, scene) for scene in scenes]
     return {count: sum(scene[count] for scene in errors) / len(errors) for count in MEASURED if errors}

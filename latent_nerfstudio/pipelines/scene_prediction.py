@@ -23,8 +23,7 @@ PULL = 1.0
 
 
 class PredictedScenes:
-    """Predictions of scenes of a run, a row for each scene, with a pull whose strength is that at one photo; zero for
-    scenes of no photos, of which nothing is predicted."""
+    """Predictions of the scenes of a run, with a pull of a strength at one photo; zero for those of no photos."""
 
     def __init__(self, prediction: Prediction, photos: Int[Tensor, "scenes"], strength: float):
         self.prediction, self.known = prediction, photos > 0
@@ -55,8 +54,7 @@ class PredictedScenes:
 
 @torch.no_grad()
 def predict_scenes(model: LatentModel, manager: LatentDataManager) -> Optional[PredictedScenes]:
-    """Predicts the scenes of a run from their training photos, but for those with other cameras than perspective ones;
-    None where nothing is predicted, as its bundle has no encoder."""
+    """Predicts those scenes of a run that have perspective cameras alone; None where its bundle has no encoder."""
     encoder = model.scene_encoder
     if encoder is None:
         return None

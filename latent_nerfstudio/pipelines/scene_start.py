@@ -36,8 +36,7 @@ Render = Callable[[Float[Tensor, "scenes weights"]], Float[Tensor, "scenes value
 
 def rates_of(photos: Int[Tensor, "scenes"]) -> Float[Tensor, "scenes"]:
     """Factors of the rate of scenes of k photos, sqrt(k / 4) within [1/2, 2]: in few steps, slow planes stay near what
-    the bundle knows, which counts where photos say little, and fast ones come nearer to what many photos say (measured
-    in benchmarks/choices.md)."""
+    the bundle knows, and fast ones come nearer to what many photos say (measured in benchmarks/choices.md)."""
     return (photos / USUAL_PHOTOS).sqrt().clamp(SLOWEST, FASTEST)
 
 

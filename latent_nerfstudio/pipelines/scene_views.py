@@ -16,8 +16,7 @@ from latent_nerfstudio.scene_encoder.projection import Photos
 
 
 class SceneViews:
-    """Views of many scenes in a model's latent space and box, of a prepared datamanager: latents, latent cameras, and
-    which pixels count."""
+    """Views of many scenes, of a prepared datamanager: latents, latent cameras, and which pixels count."""
 
     def __init__(self, model: LatentModel, manager: LatentDataManager):
         assert manager.table is not None

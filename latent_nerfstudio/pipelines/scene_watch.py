@@ -39,7 +39,6 @@ class SceneWatch:
             self.draw_the_others()
 
     def draw_the_others(self) -> None:
-        """Has only scenes drawn that have not failed."""
         self.datamanager.draw_only((self.failed_at < 0).nonzero()[:, 0] if self.failed() else None)
 
     @torch.no_grad()

@@ -87,7 +87,6 @@ class Sums(NamedTuple):
     weighted: Float[Tensor, "scenes points channels"]
 
     def plus(self, other: "Sums") -> "Sums":
-        """Those of these photos and others."""
         return Sums(*(a + b for a, b in zip(self, other, strict=True)))
 
 

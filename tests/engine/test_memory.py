@@ -103,7 +103,7 @@ import torch
 torch.set_num_threads(1)
 sys.path[:0] = [{tests!r}]
 from tiny import pipeline_of, small_nerf, write_ball
-from latent_nerfstudio.engine.memory import needed_bytes, total
+from latent_nerfstudio.engine.memory import needed_bytes
 from latent_nerfstudio.engine.row_adam import RowAdam
 
 def peak():
@@ -112,14 +112,14 @@ def peak():
 
 def run(folder, nerf, **manager):
     pipeline = pipeline_of(folder, nerf=nerf, datamanager=manager)
-    needed = total(*needed_bytes(pipeline))
+    needed = sum(sum(part.values()) for part in needed_bytes(pipeline))
     pipeline.prepare()
     optimizer = RowAdam([p for group in pipeline.get_param_groups().values() for p in group])
     for step in range(3):
         optimizer.zero_grad()
         sum(pipeline.get_train_loss_dict(step)[1].values()).backward()
         optimizer.step()
-    return sum(needed.values())
+    return needed
 
 folder = Path({folder!r})
 for name in "abcd":
