@@ -208,7 +208,7 @@ class LatentPipeline(VanillaPipeline):
         return None if is_whole else self.config.crop
 
     def get_train_loss_dict(self, step: int) -> Losses:
-        """One step's losses, by the stage of the step; without scenes that fail, where scenes share nothing trained. One
+        """Losses of a step, by its stage; without scenes that fail, where scenes share nothing trained. One
         that is NaN or infinite is a FloatingPointError, and nothing is stepped."""
         self.prepare()
         stage = self.stage_at(step)
