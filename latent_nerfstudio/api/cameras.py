@@ -147,8 +147,7 @@ def view_directions(cameras: Cameras) -> Float[torch.Tensor, "n height width 3"]
 
 def pixel_directions(cameras: Cameras) -> Float[torch.Tensor, "n height width 3"]:
     """The same as unit vectors in world axes."""
-    directions = view_directions(cameras)
-    turned = torch.einsum("nij,nhwj->nhwi", cameras.camera_to_worlds[..., :3], directions)
+    turned = torch.einsum("nij,nhwj->nhwi", cameras.camera_to_worlds[..., :3], view_directions(cameras))
     return turned / turned.norm(dim=-1, keepdim=True)
 
 
@@ -241,8 +240,7 @@ def ring_of(cameras: Cameras, box: Float[torch.Tensor, "2 3"]) -> Ring:
     center = focus_of(poses, box)
     offsets = poses[:, :, 3] - center
     distances = np.linalg.norm(offsets, axis=1)
-    axes = np.stack(frame_of(up))
-    ahead, aside, above = (offsets / distances.clip(1e-9)[:, None] @ axes.T).T
+    ahead, aside, above = np.stack(frame_of(up)) @ (offsets / distances.clip(1e-9)[:, None]).T
     middle, sweep = arc_of(np.degrees(np.arctan2(aside, ahead)))
     height, width = (round(float(side.double().median())) for side in (cameras.height, cameras.width))
     focal = FOCAL_PER_WIDTH * width, FOCAL_PER_WIDTH * width

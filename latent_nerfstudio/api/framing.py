@@ -57,8 +57,7 @@ def is_surrounded(seen: Bool[Tensor, "height width"], share: float = 1.0) -> boo
     """Whether the border of the middle of a picture, this share of its sides, shows something for the most part."""
     top, left = (max(0, round(side * (1 - share) / 2)) for side in seen.shape)
     middle = seen[top : len(seen) - top, left : seen.shape[1] - left]
-    border = torch.cat([middle[0], middle[-1], middle[:, 0], middle[:, -1]])
-    return float(border.float().mean()) >= 0.5
+    return float(torch.cat([middle[0], middle[-1], middle[:, 0], middle[:, -1]]).float().mean()) >= 0.5
 
 
 def fitted(ring: Ring, points: Float[np.ndarray, "points 3"], nearest: float = float("inf")) -> Ring:

@@ -60,8 +60,7 @@ def load(source: Source, bundle: Optional[Source] = None, device: Optional[str] 
 
 
 def is_run(path: Path) -> bool:
-    """Whether a path is a run's: its config.yml, or the folder that holds it. A folder of scene files, a bundle's or an
-    autoencoder's is none, whatever else is in it, unless checkpoints are."""
+    """Whether a path is a run's config.yml or folder; one of scene files, a bundle or an autoencoder is none."""
     if path.suffix in (".yml", ".yaml"):
         return True
     marks = ("*.safetensors", "scenes/*.safetensors", "config.json", "bundle.json")

@@ -65,8 +65,7 @@ def mesh(scenes: Any, name: str, resolution: int = 128, level: Optional[float] =
 
 
 def save_mesh(surface: Any, path: Union[str, Path]) -> Path:
-    """Writes a mesh as GLB, turned to have y up and with linear colours, as glTF has them, as PLY or as OBJ; whole or
-    not at all."""
+    """Writes a mesh as GLB, with y up and linear colours, as glTF has them, as PLY or as OBJ; whole or not at all."""
     path = Path(path).expanduser()
     check_file(path, *SUFFIXES)
     if path.suffix.lower() == ".glb":
@@ -116,8 +115,7 @@ def vertex_colors(
             color, weight = seen(pictures[index], cameras[index], points, outward, reach)
             sums, weights = sums + weight * color, weights + weight
     mean = sums.sum(dim=0) / weights.sum().clamp(min=1e-9)
-    colors = torch.where(weights > 0, sums / weights.clamp(min=1e-9), mean)
-    return as_bytes(colors)
+    return as_bytes(torch.where(weights > 0, sums / weights.clamp(min=1e-9), mean))
 
 
 def seen(

@@ -89,11 +89,8 @@ def cameras_about(ring: Ring, views: int) -> List[Cameras]:
 def surface_points(
     pictures: Any, cameras: Cameras, box: Float[Tensor, "2 3"]
 ) -> tuple[Float[Tensor, "n height width 3"], Bool[Tensor, "n height width"]]:
-    """Where the rays of pixels end, and which pixels show one surface: solid ones that no edge goes through.
-
-    Depth is a mean of distances under the weights of a ray, with the end of the box where it is not stopped; that share
-    is taken out.
-    """
+    """Where the rays of pixels end, and which pixels show one surface: solid ones that no edge goes through. Depth is a
+    mean under a ray's weights, with the end of the box where it is not stopped; that share is taken out."""
     directions = pixel_directions(cameras)
     origins = cameras.camera_to_worlds[:, None, None, :, 3].expand_as(directions)
     _, far = intersect_aabb(origins.reshape(-1, 3), directions.reshape(-1, 3), box.flatten())

@@ -217,8 +217,7 @@ class Scenes:
 
     def render_each(self, scenes: Sequence[Scene], cameras: Cameras) -> Pictures:
         """As `render`, each camera in a scene of its own: frames of a video that blends, many scenes from one side."""
-        parts = progress(self.stream(scenes, cameras), "Rendering", -(-len(scenes) // AT_ONCE))
-        return joined(list(parts))
+        return joined(list(progress(self.stream(scenes, cameras), "Rendering", -(-len(scenes) // AT_ONCE))))
 
     def stream(self, scenes: Sequence[Scene], cameras: Cameras) -> Iterator[Pictures]:
         """As `render_each`, a few pictures at a time: what a long video needs. What is wrong is refused before any."""

@@ -300,8 +300,7 @@ class LatentTrainer(Trainer):
     def _write_end(self, step: int) -> None:
         """Contact sheet and then summary, as far as they are not there; called when the last checkpoint is saved."""
         if SHEET in self.unwritten:
-            path = write_contact_sheet(self.pipeline, self.base_dir / SHEET)
-            CONSOLE.log(f"Contact sheet: {for_markup(path)}")
+            CONSOLE.log(f"Contact sheet: {for_markup(write_contact_sheet(self.pipeline, self.base_dir / SHEET))}")
         if SUMMARY in self.unwritten:
             summary = summary_of(self.pipeline, str(self.config.method_name), step + 1, self.clock.seconds())
             write_text(self.base_dir / SUMMARY, json.dumps(summary, indent=2))

@@ -64,8 +64,7 @@ class StatusTable:
 
     def stop(self) -> None:
         """What was running waits again."""
-        running = [row.name for row in self.rows.values() if row.state == "running"]
-        self.update(SceneStatus(name) for name in running)
+        self.update([SceneStatus(row.name) for row in self.rows.values() if row.state == "running"])
 
     def counts(self) -> Dict[str, int]:
         return dict(Counter(row.state for row in self.rows.values()))

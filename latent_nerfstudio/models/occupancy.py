@@ -168,8 +168,7 @@ def visible(
 ) -> Bool[Tensor, "samples"]:
     """Samples that enough light gets to and that are not nearly empty (nerfacc: `render_visibility_from_density`)."""
     optical = density * (samples.ends - samples.starts)
-    light = torch.exp(-sum_before(optical, samples.ray_indices, num_rays))
-    seen = light >= least_light
+    seen = torch.exp(-sum_before(optical, samples.ray_indices, num_rays)) >= least_light
     return seen & (-torch.expm1(-optical) >= least_opacity) if least_opacity > 0 else seen
 
 
@@ -179,8 +178,7 @@ def packed_weights(samples: Samples, density: Float[Tensor, "samples"], num_rays
     if has_nerfacc_kernels(density):
         return render_weight_from_density(starts, ends, density, ray_indices=rays, n_rays=num_rays)[0]
     optical = density * (ends - starts)
-    light = torch.exp(-sum_before(optical, rays, num_rays))
-    return light * -torch.expm1(-optical)
+    return torch.exp(-sum_before(optical, rays, num_rays)) * -torch.expm1(-optical)
 
 
 def sum_before(
@@ -212,6 +210,5 @@ def composite_packed(
         return accumulate_along_rays(weights, values, rays, count)
 
     accumulation = along(None)
-    middle = (samples.starts + samples.ends)[:, None] / 2
-    depth = along(middle) + (1 - accumulation) * far
+    depth = along((samples.starts + samples.ends)[:, None] / 2) + (1 - accumulation) * far
     return {"latent": along(channels), "accumulation": accumulation, "depth": depth}

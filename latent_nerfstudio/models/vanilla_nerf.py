@@ -77,8 +77,7 @@ class LatentVanillaNeRFModel(ChannelNeRF, SizedNeRFModel):
 
     def get_outputs(self, ray_bundle: RayBundle) -> Dict[str, Any]:
         """Nerfstudio's outputs; those of the fine network under the names that all models have."""
-        outputs = super().get_outputs(ray_bundle)
-        return {name.removesuffix("_fine"): value for name, value in outputs.items()}
+        return {name.removesuffix("_fine"): value for name, value in super().get_outputs(ray_bundle).items()}
 
     def host_losses(self, outputs: Dict[str, Any], target: Tensor) -> Dict[str, Tensor]:
         """The host's losses know the fine network's picture by its own name."""

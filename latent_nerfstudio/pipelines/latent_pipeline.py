@@ -121,8 +121,7 @@ class LatentPipeline(VanillaPipeline):
 
     def freeze_shared(self) -> None:
         """Stops training what is shared: by default what a shared bundle brought, see the config."""
-        wanted = self.config.train_base_planes, self.config.train_mlp
-        pairs = zip(wanted, self.model.from_bundle, strict=True)
+        pairs = zip((self.config.train_base_planes, self.config.train_mlp), self.model.from_bundle, strict=True)
         self.model.freeze_shared(*(brought if trained is None else not trained for trained, brought in pairs))
 
     @property
@@ -274,8 +273,7 @@ class LatentPipeline(VanillaPipeline):
         rays, batch = with_targets(*self.datamanager.next_train(step), self.model.latent_space)
         outputs = self.model.get_outputs(rays, batch["scenes"])
         losses = self.model.get_loss_dict(outputs, batch)
-        compared = (outputs["latent"], batch["latent"])
-        outputs.update(compared=compared, metadata=rays.metadata, scenes=batch["scenes"])
+        outputs.update(compared=(outputs["latent"], batch["latent"]), metadata=rays.metadata, scenes=batch["scenes"])
         return outputs, losses, {"latent_mse": losses["latent_loss"].detach()} if "latent_loss" in losses else {}
 
     def latent_supervision_of_pictures(self, step: int) -> Losses:

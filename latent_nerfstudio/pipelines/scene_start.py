@@ -73,8 +73,7 @@ def fit_weights(
         parameter[rows] = weights.to(parameter)
         return model(rays)["latent"].view_as(target)
 
-    start = parameter[rows].to(target)
-    fitted, errors = least_squares(render, start, target, steps)
+    fitted, errors = least_squares(render, parameter[rows].to(target), target, steps)
     parameter[rows] = fitted.to(parameter)
     return errors
 

@@ -148,8 +148,7 @@ class SceneEncoder(nn.Module):
         micro planes, and the channels that these are made of. Photos of one size are together; `boxes` are what each
         scene fills of the bundle's box, by default all of it."""
         sums = reduce(Sums.plus, (self.sums_of(part) for photos in groups for part in parts_of(photos)))
-        volume = self.point(self.summary(sums, boxes)).unflatten(1, (self.config.grid,) * 3)
-        return self.planes_of(volume)
+        return self.planes_of(self.point(self.summary(sums, boxes)).unflatten(1, (self.config.grid,) * 3))
 
     def corrected(self, prediction: Prediction, missing: Missing, known: Tensor) -> Prediction:
         """A prediction after a further look at its photos."""
@@ -200,8 +199,7 @@ class SceneEncoder(nn.Module):
         spread = (sums.squares / count - mean.square()).clamp(min=0).add(1e-4).sqrt()
         chosen = sums.weighted.unflatten(-1, (HEADS, -1)) / sums.weights.clamp(min=1e-6)[..., None]
         number = torch.cat([sums.count.log1p(), (sums.count > 0).float()], dim=-1)
-        positions = self.positions.expand(len(mean), -1, -1)
-        known = [mean, spread, chosen.flatten(-2), number, positions]
+        known = [mean, spread, chosen.flatten(-2), number, self.positions.expand(len(mean), -1, -1)]
         if self.config.knows_box:
             known += within_box(self.points, self.box[None] if boxes is None else boxes, len(mean))
         return torch.cat(known, dim=-1)
