@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import Any, Callable, Dict, FrozenSet, List, Literal, Mapping, Optional, Sequence, Tuple, Type
 
 import torch
+import torch.nn.functional as F
 import tyro
 from jaxtyping import Float, Int
 from nerfstudio.configs.base_config import InstantiateConfig
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.fields.heads import UNBOUNDED, Bounded, Range, density_of
+from latent_nerfstudio.fields.heads import UNBOUNDED, Bounded, Range
 from latent_nerfstudio.fields.planes import EG3D_AXES, PLANE_AXES, compose_planes, gather_rows
 from latent_nerfstudio.fields.rows import SceneStorage, apply_but_for, parameter_bytes, stays_on_host
 from latent_nerfstudio.fields.scene_view import Parts, SceneView, view_planes
@@ -138,7 +139,7 @@ class TriplaneField(nn.Module):
                 NEGLIGIBLE_GRADIENT,
             ).view(*positions.shape[:-1], -1)
         density, channels = raw.split([1, self.num_channels], dim=-1)  # whose gradients are joined, not added up
-        return density_of(density[..., 0], self.config.density_scale), self.to_range(channels)
+        return self.config.density_scale * F.softplus(density[..., 0] - 1), self.to_range(channels)
 
     def scene_bytes(self) -> int:
         """Bytes of the parameters that belong to one scene alone, in float32."""
