@@ -145,8 +145,10 @@ def beside(folder: Path, what: str) -> Path:
 
 def standing(folder: Path) -> Path:
     """A folder, or where it was moved to if a crash, or this moment, is between the two renames."""
+    if folder.exists():  # the present folder has no name to put another beside
+        return folder
     previous = beside(folder, "previous")
-    return previous if not folder.exists() and previous.exists() else folder
+    return previous if previous.exists() else folder
 
 
 def settle(folder: Path) -> None:
