@@ -258,7 +258,7 @@ class Defects:
     """One scene: `NAME=FOLDER`, or in quotes `NAME=FOLDER FLAGS... DATAPARSER FLAGS...`."""
     method: str = "latent-nerfacto"
     """Method of ns-train."""
-    source: str = "bundled-f8"
+    source: str = "bundled-standard"
     """Autoencoder."""
     directions: Tuple[Direction, ...] = ("into ours", "out of all")
     """What to measure of each defect."""

@@ -5,7 +5,7 @@ the start of the 3D-aware one.
     lns demo-scenes --output data/autoencoder/test --num-scenes 12 --views 10 --seed 2000
     python scripts/train_autoencoder.py --scenes data/autoencoder/train --test-scenes data/autoencoder/test \\
         --photos PHOTOS --widths 16 32 64 --minutes 58     # bundled-standard, f = 4
-    python scripts/train_autoencoder.py ... --widths 16 32 64 88 --minutes 54     # bundled-f8
+    python scripts/train_autoencoder.py ... --widths 16 32 64 88 --minutes 54     # f = 8
 
 `scripts/train_bundled.sh` runs all of it.
 
@@ -312,7 +312,7 @@ one CPU core.
 
 ## Use
 
-`--pipeline.model.autoencoder.source FOLDER` (`bundled-standard` with f = 4, `bundled-f8`), or
+`--pipeline.model.autoencoder.source FOLDER` (`bundled-standard`), or
 `AutoencoderKL.from_pretrained(FOLDER)` of diffusers. Pictures are in [-1, 1]; `latent_space.json` holds mean and
 standard deviation of each channel's raw latents.
 

@@ -137,7 +137,7 @@ class Codec:
 
 
 def load_autoencoder(source: str, subfolder: Optional[str] = None, device: Optional[str] = None) -> Codec:
-    """Any autoencoder: `bundled`, `bundled-standard`, `bundled-f8`, `identity`, a folder in diffusers format, a run of
+    """Any autoencoder: `bundled`, `bundled-standard`, `identity`, a folder in diffusers format, a run of
     ig-ae, or a Hub id.
 
     Args:

@@ -49,13 +49,14 @@ class ImportScenes:
         check_folder(self.output)
         if not 2 <= self.views <= MOST_VIEWS:
             raise ValueError(problem("views", f"2 to {MOST_VIEWS}, of which one is held out", self.views, "try 4"))
-        from latent_nerfstudio.models.shared_bundle import read_shared_bundle
+        from latent_nerfstudio.models.shared_bundle import read_shared_bundle, source_for
         from latent_nerfstudio.names import chosen
         from latent_nerfstudio.scene_files.model_scenes import facts_by_name
         from latent_nerfstudio.scene_files.sources import read_scenes_from
 
         folder = self.output.resolve() / METHOD / TIMESTAMP
         check_free([folder], self.overwrite)
+        self.bundle = source_for(self.bundle, next(read_scenes_from(self.source)).bundle_hash)
         bundle = read_shared_bundle(self.bundle)
         facts = facts_by_name(read_scenes_from(self.source, bundle), bundle, "scenes", "leave one of the files out")
         names = chosen(self.scenes, sorted(facts), ", ".join(map(str, self.source)))  # in the dataparser's order

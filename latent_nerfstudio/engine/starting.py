@@ -12,6 +12,7 @@ from latent_nerfstudio.engine.checkpoints import checkpoints_of
 from latent_nerfstudio.engine.config_loader import data_of, read_config, started_in
 from latent_nerfstudio.errors import is_debugging, is_worded, problem
 from latent_nerfstudio.files.replacing import NO_ROOM
+from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig, check_not_retired
 
 PATHS = ("data", "load_dir", "load_checkpoint", "real_images", "source", "shared_bundle", "latent_cache")
 """Settings that may name a file or folder; some of them may be a word instead, or a Hub id."""
@@ -56,6 +57,13 @@ def check_place(config: TrainerConfig) -> None:
         expected, got = "a folder without checkpoints", f"a run of {newest + 1} steps"
         do = f"go on from its last step with --load-dir {path.parent}, or give another --timestamp"
         raise FileExistsError(problem(config.get_base_dir(), expected, got, do))
+
+
+def check_encoder(config: TrainerConfig) -> None:
+    """Refuses an autoencoder that can encode nothing."""
+    for part in parts_of(config):
+        if isinstance(part, AutoencoderConfig):
+            check_not_retired(part.source)
 
 
 def check_data(config: TrainerConfig) -> None:

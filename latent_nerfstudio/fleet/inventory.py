@@ -19,7 +19,7 @@ from latent_nerfstudio.fleet.request import FitRequest
 from latent_nerfstudio.fleet.settings import SHARDS, ChunkJob, Inventory, keep_settings, resolved
 from latent_nerfstudio.fleet.status import FILE, SceneStatus, StatusTable, read_status
 from latent_nerfstudio.fleet.workers import Crew, FitFunction, crew_of
-from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
+from latent_nerfstudio.models.shared_bundle import FORMER, SharedBundle, read_shared_bundle
 
 
 def fit_scenes(request: FitRequest, method: LatentTrainerConfig) -> Iterator[StatusTable]:
@@ -81,8 +81,11 @@ def tell_replaced(inventory: Inventory, bundle: SharedBundle, left: int, is_of_t
         tell(f"{text} {left} left learn at today's; give another --output to fit all at these")
     if left and bundle.hash != inventory.bundle_hash:
         former, present = inventory.bundle_hash[:12], bundle.hash[:12]
-        text = f"Begun with a former scene encoder of {inventory.bundle} ({former}): finished scenes stay, and the"
-        tell(f"{text} {left} left start from the present one ({present}); give another --output to fit all from it")
+        what, how = f"scene encoder of {inventory.bundle}", f"start from the present one ({present})"
+        if inventory.bundle == FORMER:
+            what, how = "bundle", "are fitted against it, without predictions"
+        text = f"Begun with a former {what} ({former}): finished scenes stay, and the {left} left {how}"
+        tell(f"{text}; give another --output for the present one")
 
 
 def tell(text: str) -> None:

@@ -16,7 +16,7 @@ from latent_nerfstudio.fleet.request import FitRequest
 from latent_nerfstudio.latent_space.autoencoder import check_enlarge, is_enlargement
 from latent_nerfstudio.models.bundle_encoder import read_scene_encoder
 from latent_nerfstudio.models.bundle_folder import canonical
-from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, SharedBundle, read_shared_bundle
+from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, SharedBundle, read_shared_bundle, source_for
 from latent_nerfstudio.scene_files.scene_file import SUFFIX
 
 if TYPE_CHECKING:
@@ -94,14 +94,16 @@ class Inventory(FitRequest):
 
 
 def resolved(request: FitRequest, method: "LatentTrainerConfig") -> Inventory:
-    bundle = read_shared_bundle(request.bundle)
+    output = request.output.expanduser().resolve()
+    kept = kept_settings(output)
+    source = source_for(request.bundle, str((kept or {}).get("bundle")))
+    bundle = read_shared_bundle(source)
     encoder = read_scene_encoder(bundle)  # a damaged one is named once here, and not for each scene
     if request.steps == 0 and encoder is None:
         do = "teach it one with lns learn-scene-encoder, or fit in --steps 300"
-        raise ValueError(problem(f"bundle {request.bundle}", "a scene encoder, as --steps is 0", "none", do))
-    places = {"data": data_folder(request.data), "output": request.output.expanduser().resolve()}
-    kept = kept_settings(places["output"])
-    name = request.bundle if request.bundle in BUNDLED_BUNDLES else str(bundle.folder.resolve())
+        raise ValueError(problem(f"bundle {source}", "a scene encoder, as --steps is 0", "none", do))
+    places = {"data": data_folder(request.data), "output": output}
+    name = source if source in BUNDLED_BUNDLES else str(bundle.folder.resolve())
     enlarge = enlarge_of(request, bundle, kept)
     rays = RAYS * enlarge if request.rays_per_scene is None else request.rays_per_scene
     known = {**vars(request), **places, "bundle": name, "enlarge": enlarge, "rays_per_scene": rays}
@@ -109,7 +111,7 @@ def resolved(request: FitRequest, method: "LatentTrainerConfig") -> Inventory:
 
 
 def hash_for(bundle: SharedBundle, kept: Optional[Dict[str, Any]]) -> str:
-    """The hash of a bundle or, of `bundled` where an output's settings are of another scene encoder of it, the former:
+    """The hash of a bundle or, where an output's settings are of one that it stands for, with another scene encoder:
     scenes look the same against both, so that those that are finished stay and all name one."""
     begun = str((kept or {}).get("bundle"))
     return begun if bundle.stands_for(begun) else bundle.hash

@@ -4,6 +4,7 @@ factor, the number of channels and the scale of the latents are read from its co
 
 import copy
 import hashlib
+import math
 from abc import abstractmethod
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,14 +37,17 @@ CLASSES = {
 Prior = Union[float, List[float]]
 """One number for all channels, or one for each."""
 
-BUNDLED = ("bundled", "bundled-cars", "bundled-standard", "bundled-f8")
+BUNDLED = ("bundled", "bundled-former", "bundled-cars", "bundled-standard")
 BUNDLED_FOLDERS = {name: Path(__file__).parent / name.replace("-", "_") for name in BUNDLED}
+"""Autoencoders that are part of the package, by the name that `source` takes: the 3D-aware ones of objects, what this
+was before, and of cars, and a standard one of the same make."""
+
+RETIRED = {"bundled-f8": "b0dce798be036799"}
+"""Hashes of the encoders of those that were part of it, and of which it has the shape alone."""
 
 PIXELS_ON_CPU = 1 << 16
 """Pixels that a CPU encodes or decodes at once, as many as 256 x 256: larger activations leave its caches. Pictures of
 256 x 256 take 47 ms encoded and 115 decoded one by one, 75 and 180 by eight (`bundled`, one core, float32)."""
-"""Autoencoders that are part of the package, by the name that `source` takes: the 3D-aware ones of objects and of cars,
-a standard one of the same make, and a standard one with the downscale factor 8."""
 
 
 @dataclass
@@ -52,9 +56,9 @@ class AutoencoderConfig(InstantiateConfig):
 
     _target: Callable[..., Any] = field(default_factory=lambda: load_autoencoder)  # type: ignore[assignment]
     source: str = "bundled"
-    """`bundled` (3D-aware, of objects), `bundled-cars` (of cars), `bundled-standard` and `bundled-f8` (not 3D-aware),
-    `identity` (pixels are the latents), a folder in diffusers format, a run of ig-ae, or a Hugging Face Hub id
-    (owner/name, or owner/name@revision)."""
+    """`bundled` (3D-aware, of objects), `bundled-cars` (of cars), `bundled-standard` (not 3D-aware), `identity` (pixels
+    are the latents), a folder in diffusers format, a run of ig-ae, or a Hugging Face Hub id (owner/name, or
+    owner/name@revision)."""
     subfolder: Optional[str] = None
     """Subfolder of the folder or of the Hub repository, `vae` for instance."""
     enlarge: int = 1
@@ -222,6 +226,34 @@ class DiffusersAutoencoder(Autoencoder):
         return digest.hexdigest()[:16]
 
 
+class RetiredAutoencoder(DiffusersAutoencoder):
+    """An autoencoder without weights: runs of it bring their decoder, and can be looked at, but encode nothing."""
+
+    def __init__(self, vae: nn.Module, name: str):
+        super().__init__(vae)
+        self.name = name
+        for parameter in self.parameters():
+            parameter.data.fill_(math.nan)  # until a run brings its decoder
+
+    def encode(self, images):
+        check_not_retired(self.name)
+
+    def decode(self, latents):
+        if self.decoder_parameters()[0].isnan().any():
+            check_not_retired(self.name)
+        return super().decode(latents)
+
+    def encoder_hash(self) -> str:
+        return RETIRED[self.name]
+
+
+def check_not_retired(source: str) -> None:
+    """Refuses an autoencoder that no longer ships, for all but what runs of it bring."""
+    if source in RETIRED:
+        do = "take bundled or bundled-standard; what was trained with it can still be viewed, rendered and exported"
+        raise ValueError(problem(f"autoencoder {source}", "one that ships", "one that no longer does", do))
+
+
 def save_vae(vae: Any, folder: Path, dtype: torch.dtype = torch.float32) -> None:
     """Writes an autoencoder in diffusers format; as a copy, since files hold tensors in torch's usual order."""
     stored = copy.deepcopy(vae)
@@ -247,6 +279,8 @@ def load_autoencoder(config: AutoencoderConfig) -> Autoencoder:
     where = f"autoencoder {folder}"
     settings = check_config(read_json(folder / "config.json", AGAIN), where)
     kind = kind_of(settings["_class_name"], CLASSES, where)
+    if config.source in RETIRED:
+        return RetiredAutoencoder(kind.from_config(settings), config.source)
     vae = load_vae(kind.from_config, settings, folder, where)
     check_weights(vae, where)
     stated = folder / "latent_space.json"
@@ -271,7 +305,8 @@ def check_enlarge(times: int, factor: int, do: str = "set --pipeline.model.autoe
 
 def locate(source: str, subfolder: Optional[str]) -> Tuple[str, Optional[str]]:
     """The folder of a source, of a Hub id that of its cached or downloaded copy, and the subfolder that holds it."""
-    folder = BUNDLED_FOLDERS.get(source, Path(source).expanduser())
+    shipped = Path(__file__).parent / source.replace("-", "_")
+    folder = shipped if source in (*BUNDLED, *RETIRED) else Path(source).expanduser()
     if folder.is_dir():
         for candidate in (subfolder,) if subfolder else (None, *PLACES["autoencoder"][1:]):
             if (folder / (candidate or "") / "config.json").is_file():

@@ -45,7 +45,7 @@ from latent_nerfstudio.models.bundle_start import (
 from latent_nerfstudio.models.camera_rendering import CameraRenderer
 from latent_nerfstudio.models.interface import check_nerf, check_outputs
 from latent_nerfstudio.models.metrics import ImageMetrics, latent_psnr
-from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
+from latent_nerfstudio.models.shared_bundle import FORMER, FORMER_ENCODER, SharedBundle, read_shared_bundle
 from latent_nerfstudio.models.triplane import TriplaneModel, TriplaneModelConfig
 from latent_nerfstudio.models.viewing import ScenePanel
 from latent_nerfstudio.scene_encoder.network import SceneEncoder
@@ -451,11 +451,27 @@ def _check_encoder_hash(model: Any, state_dict: Dict[str, Any], prefix: str, *_:
     if saved is None or space.trains_encoder or background is None or background.shape != space.background.shape:
         return
     theirs, ours = bytes(saved.tolist()).hex(), space.autoencoder.encoder_hash()
-    if theirs != ours:
+    if theirs != ours and not _take_former_encoder(model, theirs, ours):
         config = model.autoencoder_config
         do = "restore the autoencoder or the shared bundle that the run was started with"
         got = f"{ours} from {config.source}"
         raise ValueError(problem("checkpoint", f"the encoder {theirs}, which its latents come from", got, do))
+
+
+def _take_former_encoder(model: Any, wanted: str, ours: str) -> bool:
+    """Whether it is the encoder of what `bundled` was, in the place of the present one's; then it is what a run of that
+    time gets, and no predictions, as these are of the present one."""
+    if wanted != FORMER_ENCODER or ours != read_shared_bundle("bundled").autoencoder["encoder_hash"]:
+        return False
+    config = replace(model.autoencoder_config, source=FORMER, subfolder=None)
+    state = config.setup().state_dict()
+    if state.keys() != model.latent_space.autoencoder.state_dict().keys():
+        return False
+    model.latent_space.autoencoder.load_state_dict(state)
+    model.autoencoder_config, model._scene_encoder = config, []
+    if model.config.shared_bundle is not None:
+        model.bundle_facts = read_shared_bundle(FORMER).facts
+    return True
 
 
 def _check_enlarge(model: Any, state_dict: Dict[str, Any], prefix: str, *_: Any) -> None:

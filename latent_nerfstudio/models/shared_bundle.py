@@ -49,19 +49,40 @@ MOST_ENLARGED = 512
 """Longest side of photos, pixels, that are enlarged unless somebody asks for it: larger ones gain less and less, and
 time and memory grow with their pixels."""
 
-BUNDLED_BUNDLES: Dict[str, Path] = {name: BUNDLED_FOLDERS[name] for name in ("bundled", "bundled-cars")}
+FORMER = "bundled-former"
+"""What `bundled` was until November 2026, without its scene encoder, for the scenes that are fitted against it."""
+
+FORMER_ENCODER = "bca2360724de6a93"
+"""Hash of its encoder, which latents and checkpoints of that time name."""
+
+BUNDLED_BUNDLES: Dict[str, Path] = {name: BUNDLED_FOLDERS[name] for name in ("bundled", FORMER, "bundled-cars")}
 """Folders of the bundles that are part of the package, by the name that `--pipeline.model.shared-bundle` takes."""
 
 SHIPPED: Dict[str, Tuple[str, ...]] = {
-    "5e92800282a7d78f5819c213dc8e0a199db93417896f908e4a01914851cacca8": (
+    "0cb3f4d2d682de33e08eed997ca8fb89129c421087624c7b48b8ad26c1e46293": (
+        "0cb3f4d2d682de33e08eed997ca8fb89129c421087624c7b48b8ad26c1e46293",
+        "5e92800282a7d78f5819c213dc8e0a199db93417896f908e4a01914851cacca8",
         "09d2c614e832ae6bd2ed3e12ff1c04ea5a9085dfae2b2feb6328358f1e650dfe",
         "3e26d68079e1df253d77cfcf2ea523f4f8738545f7a8ed248c91b5b06b0b6b78",
         "ee348162b35f5f0289ffc1dbabf736410942ae1b95c164fa658e5e381a6fdee4",
         "fd62d4122c70c367a2cd199f7f95433963e1be0fda2b783d93f1bbb66ccbedc0",
-    )
+    ),
+    "a449d770f32142f5470554a93e6e4d15958c7efbb2811254e9ef79cd15be3faf": (
+        "efa1922284089c5d2bc5abce81d38d7f8733bf18ab83f32bc4784748a8f0768e",
+    ),
 }
-"""Hashes of `bundled` with each scene encoder that it has ever had, by that without: scenes of all of these look the
-same against it."""
+"""Hashes that scenes name, by that without a scene encoder of the bundle against which they look the same: of `bundled`
+with each scene encoder that it has had, and of what it was, which `bundled-former` stands for."""
+
+
+FORMER_HASHES = next(iter(SHIPPED.values()))
+"""Hashes of what `bundled-former` stands for."""
+
+
+def source_for(source: str, named: str) -> str:
+    """The bundle that is asked for, or `bundled-former` where that is `bundled` and the hash that scenes name is one of
+    what it was."""
+    return FORMER if source == "bundled" and named in FORMER_HASHES else source
 
 
 def name_one_bundle(hashes: Collection[str]) -> bool:

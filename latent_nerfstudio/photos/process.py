@@ -45,7 +45,7 @@ LEARNED_SIDE = 320
 """Longest side at which photos of something in its surroundings are learned, pixels."""
 
 SURROUNDINGS = (
-    "--pipeline.model.autoencoder.source bundled-f8 --pipeline.model.nerf.scene-contraction True "
+    "--pipeline.model.nerf.scene-contraction True "
     "--pipeline.model.nerf.num-samples 32 --pipeline.model.nerf.num-importance-samples 32 "
     "--pipeline.model.nerf.field.resolution 64 --pipeline.datamanager.images-per-batch 2 "
     "--pipeline.rgb-alignment-start 400 --max-num-iterations 700"

@@ -270,7 +270,10 @@ def check_tensors(tensors: Dict[str, Tensor], precision: str, where: str) -> Non
 def check_belongs(own_hash: str, tensors: Dict[str, Tensor], bundle: SharedBundle, where: str) -> None:
     """Refuses scenes of another bundle, and those with parts that the bundle's scenes do not have."""
     if not bundle.has_hash(own_hash):
-        expected, do = f"a scene of the shared bundle {bundle.hash}", "name the bundle that it was fitted against"
+        expected, do = (
+            f"a scene of the shared bundle {bundle.hash}",
+            "leave it out, or name the bundle that it was fitted against",
+        )
         raise ValueError(problem(where, expected, f"one of {own_hash[:64]}", do))
     for name, shape in scene_shapes(bundle).items():
         if name in tensors and tuple(tensors[name].shape) != shape:

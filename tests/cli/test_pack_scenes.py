@@ -53,7 +53,7 @@ def test_some_scenes_in_int8(tmp_path, capsys):
 
 def test_scenes_of_a_bundle_with_its_former_scene_encoders_are_packed(tmp_path, capsys):
     """They open with the same bundle; those of another do not."""
-    ((plain, named),) = SHIPPED.items()
+    plain, named = next(iter(SHIPPED.items()))
     for index, bundle in enumerate((plain, *named)):
         write(tmp_path / "scenes", f"s{index}", bundle=bundle)
     lns("pack-scenes", tmp_path / "scenes", "--output", tmp_path / "all.zip")

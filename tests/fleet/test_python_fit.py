@@ -14,6 +14,7 @@ import latent_nerfstudio as lns
 from latent_nerfstudio.fleet.request import FitRequest
 from latent_nerfstudio.models import shared_bundle
 from latent_nerfstudio.models.bundle_folder import ENCODER_FILE, hash_folder
+from latent_nerfstudio.models.shared_bundle import FORMER
 from latent_nerfstudio.scene_files.sources import read_scenes_from
 
 FEW = {"steps": 4, "rays_per_scene": 64, "eval_interval": 10, "latent_cache": "memory"}
@@ -61,6 +62,16 @@ def test_what_python_can_ask_for_and_flags_cannot(tmp_path, name, value, expecte
     setattr(request, name, value)  # the types of arguments are checked in tests alone
     with pytest.raises(ValueError, match=f"{name}: expected {expected}"):
         request.check()
+
+
+def test_an_output_that_was_begun_with_what_bundled_was_goes_on_with_it(balls, tmp_path):
+    lns.fit(balls, tmp_path, FORMER, ["a"], **FEW)
+    before, settings = (tmp_path / "scenes/a.safetensors").stat().st_mtime_ns, (tmp_path / "settings.json").read_bytes()
+    assert lns.fit(balls, tmp_path, **FEW).names == ["a", "b", "c"]
+    assert (tmp_path / "scenes/a.safetensors").stat().st_mtime_ns == before
+    assert (tmp_path / "settings.json").read_bytes() == settings
+    hashes = {scene.bundle_hash for scene in read_scenes_from([tmp_path / "scenes"])}
+    assert hashes == {shared_bundle.read_shared_bundle(FORMER).hash}
 
 
 def test_a_damaged_scene_encoder_is_named_once_before_any_scene(bundle, balls, tmp_path):

@@ -3,15 +3,28 @@
 import numpy as np
 import pytest
 import torch
+from tiny import latent_model_of
 
+from latent_nerfstudio.engine.starting import check_encoder
+from latent_nerfstudio.engine.trainer import LatentTrainerConfig
 from latent_nerfstudio.latent_space.autoencoder import BUNDLED_FOLDERS, AutoencoderConfig
 from latent_nerfstudio.meshes.cars import car
 from latent_nerfstudio.meshes.raycast import PinholeCamera, Raycaster
 from latent_nerfstudio.meshes.surface import surface_of
 from latent_nerfstudio.meshes.viewpoints import FOCAL_PER_WIDTH, RADIUS, poses_towards
-from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, SHIPPED, read_shared_bundle
+from latent_nerfstudio.models.latent_model import LatentModelConfig
+from latent_nerfstudio.models.shared_bundle import (
+    BUNDLED_BUNDLES,
+    FORMER,
+    FORMER_ENCODER,
+    FORMER_HASHES,
+    SHIPPED,
+    read_shared_bundle,
+    source_for,
+)
+from latent_nerfstudio.pipelines.latent_pipeline import LatentPipelineConfig
 
-FACTORS = {"bundled": 4, "bundled-cars": 4, "bundled-standard": 4, "bundled-f8": 8}
+OLD = AutoencoderConfig(source="bundled-f8")
 
 
 @pytest.fixture(scope="module")
@@ -28,20 +41,21 @@ def neighbours():
 @pytest.mark.parametrize("name", sorted(BUNDLED_FOLDERS))
 def test_bundled_autoencoders_reconstruct_an_unseen_car(name, neighbours):
     autoencoder = AutoencoderConfig(source=name).setup()
-    assert (autoencoder.downscale_factor, autoencoder.num_channels) == (FACTORS[name], 16)
+    assert (autoencoder.downscale_factor, autoencoder.num_channels) == (4, 16)
     with torch.no_grad():
         output = autoencoder.decode(autoencoder.encode(neighbours))
     assert float(-10 * (output - neighbours).square().mean().log10()) > 27
 
 
 def test_the_3d_aware_latents_of_neighbouring_views_are_alike(neighbours):
-    """Squared differences in units of the variance, over the picture: pictures alone move a little as well."""
+    """Squared differences in units of the variance, over the picture: pictures alone move a little as well. `bundled`,
+    whose encoder L_RGB has trained, codes what moves louder, and is judged by what scenes render."""
     changes = {}
-    for name in ("bundled", "bundled-cars", "bundled-standard"):
+    for name in (FORMER, "bundled-cars", "bundled-standard"):
         with torch.no_grad():
             latents = AutoencoderConfig(source=name).setup().encode(neighbours)
         changes[name] = float((latents[0] - latents[1]).square().mean() / latents.flatten(0, 2).var(dim=0).mean())
-    assert changes["bundled"] < 0.7 * changes["bundled-standard"]
+    assert changes[FORMER] < 0.7 * changes["bundled-standard"]
     assert changes["bundled-cars"] < 0.7 * changes["bundled-standard"]
 
 
@@ -53,9 +67,9 @@ def test_the_bundles_verify(name):
     assert AutoencoderConfig(source=name).setup().encoder_hash() == bundle.autoencoder["encoder_hash"]
 
 
-def test_all_is_within_thirteen_megabytes_and_has_its_model_card():
+def test_all_is_within_twelve_mebibytes_and_has_its_model_card():
     files = [path for folder in BUNDLED_FOLDERS.values() for path in folder.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < 13e6
+    assert sum(path.stat().st_size for path in files) < 12 << 20
     assert all((folder / "README.md").is_file() for folder in BUNDLED_FOLDERS.values())
 
 
@@ -69,8 +83,47 @@ def test_files_of_version_0_1_find_the_bundle_of_cars():
 
 def test_scenes_that_name_bundled_with_any_of_its_scene_encoders_open():
     """An encoder changes nothing of how scenes look. Whoever replaces it adds the new hash and keeps the others."""
-    bundle = read_shared_bundle("bundled")
-    former = SHIPPED[bundle.scenes_hash]
-    assert former[-1] == bundle.hash and "3e26d68079e1df253d77cfcf2ea523f4f8738545f7a8ed248c91b5b06b0b6b78" in former
-    assert all(bundle.has_hash(value) for value in former) and not bundle.has_hash("0" * 64)
-    assert all(bundle.stands_for(value) for value in former) and not bundle.stands_for(bundle.scenes_hash)
+    bundle, former = read_shared_bundle("bundled"), read_shared_bundle(FORMER)
+    assert SHIPPED[bundle.scenes_hash][-1] == bundle.hash and bundle.stands_for(bundle.hash)
+    named = SHIPPED[former.scenes_hash]
+    assert {"3e26d68079e1df253d77cfcf2ea523f4f8738545f7a8ed248c91b5b06b0b6b78", former.hash} < set(named)
+    assert all(former.has_hash(value) and former.stands_for(value) for value in named)
+    assert not any(bundle.has_hash(value) for value in (*named, "0" * 64)) and not former.has_hash(bundle.hash)
+
+
+def test_bundled_is_what_it_was_where_scenes_or_latents_are_of_that_time():
+    bundle, former = read_shared_bundle("bundled"), read_shared_bundle(FORMER)
+    assert SHIPPED[former.scenes_hash] == FORMER_HASHES and former.autoencoder["encoder_hash"] == FORMER_ENCODER
+    assert [source_for("bundled", named) for named in (*FORMER_HASHES, bundle.hash)] == [
+        *len(FORMER_HASHES) * [FORMER],
+        "bundled",
+    ]
+    assert source_for("bundled-cars", FORMER_HASHES[0]) == "bundled-cars"
+
+
+def test_what_no_longer_ships_is_still_rendered():
+    """A checkpoint brings the decoder, and names the encoder that it has left out."""
+    old = OLD.setup()
+    assert (old.downscale_factor, old.num_channels, old.encoder_hash()) == (8, 16, "b0dce798be036799")
+    latents, refused = torch.randn(1, 2, 2, 16), "bundled-f8: expected one that ships, got .*; take bundled"
+    for use in (lambda: old.encode(torch.rand(1, 16, 16, 3)), lambda: old.decode(latents)):
+        with pytest.raises(ValueError, match=refused):
+            use()
+    brought = {name: torch.full_like(value, 0.01) for name, value in old.decoder_state().items()}
+    old.load_decoder(brought)
+    assert old.decode(latents).isfinite().all()
+    with pytest.raises(ValueError, match=refused):
+        check_encoder(LatentTrainerConfig(pipeline=LatentPipelineConfig(model=LatentModelConfig(autoencoder=OLD))))
+
+
+def test_a_run_of_what_bundled_was_finds_its_encoder():
+    """Its checkpoint names it and leaves it out; a run of another encoder is refused as ever."""
+    photo = torch.rand(1, 16, 16, 3)
+    old, other = (latent_model_of(name) for name in (FORMER, "bundled-cars"))
+    new = latent_model_of("bundled")
+    new.load_state_dict(old.state_dict())
+    torch.testing.assert_close(new.latent_space.encode(photo), old.latent_space.encode(photo))
+    torch.testing.assert_close(new.reconstruct(photo[0]), old.reconstruct(photo[0]))
+    for model, state in ((new, other), (latent_model_of("bundled-cars"), old)):
+        with pytest.raises(ValueError, match="checkpoint: expected the encoder"):
+            model.load_state_dict(state.state_dict())
