@@ -59,7 +59,8 @@ WORDS: Dict[Kind, str] = {
 def resolve(source: str, kind: Kind, subfolder: Optional[str] = None) -> Path:
     """The path of this machine that a source names: one that is there, or the folder in the client's cache of what a
     Hub id, OWNER/NAME or OWNER/NAME@REVISION, holds of a kind: that of config.json, of bundle.json, or around `scenes`.
-    Raises ValueError where it holds no such thing, or pickle alone, and OSErrors, see `refuse`, where there is none."""
+    Raises FileNotFoundError for neither and for what the Hub does not have; PermissionError for a repository that asks
+    first; ValueError where it holds no such thing, or pickle alone; ConnectionError where it is out of reach."""
     path = Path(source).expanduser()
     if path.exists():
         return path
