@@ -99,7 +99,15 @@ def of_scenes(path: Path) -> Iterator[Line]:
     psnr: List[float] = [own["psnr"] for own in facts.values() if isinstance(own.get("psnr"), (int, float))]
     if len(psnr) > 1:
         yield "PSNR", f"{min(psnr):.2f} to {max(psnr):.2f} dB, mean {sum(psnr) / len(psnr):.2f} of {len(psnr)}"
-    yield "needs bundle", ", ".join(sorted({bundle for *_, bundle in scenes}))
+    yield "needs bundle", ", ".join(sorted(map(with_name, {bundle for *_, bundle in scenes})))
+
+
+def with_name(named: str) -> str:
+    """The hash of a bundle, with its name where it is part of the package."""
+    from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, read_shared_bundle
+
+    names = [name for name in BUNDLED_BUNDLES if read_shared_bundle(name).has_hash(named)]
+    return " ".join([named, *(f"({name})" for name in names)])
 
 
 def of_bundle(source: str) -> Iterator[Line]:
@@ -117,10 +125,13 @@ def of_bundle(source: str) -> Iterator[Line]:
 
 def of_autoencoder(source: str) -> Iterator[Line]:
     from latent_nerfstudio.api.codec import load_autoencoder
+    from latent_nerfstudio.latent_space.autoencoder import RETIRED
 
     codec = load_autoencoder(source, device="cpu")
     yield "autoencoder", codec
     yield "encoder hash", codec.autoencoder.encoder_hash()
+    if source in RETIRED:
+        yield "weights", "none here any more: runs of it bring their decoder, and nothing is encoded"
     yield "scaling factor", codec.scaling_factor
 
 

@@ -8,8 +8,10 @@ from official import error_of
 
 from latent_nerfstudio.api.loading import evaluated
 from latent_nerfstudio.cli import info
+from latent_nerfstudio.cli.info import with_name
 from latent_nerfstudio.cli.main import main
 from latent_nerfstudio.engine.runs import open_run
+from latent_nerfstudio.models.shared_bundle import FORMER, FORMER_HASHES
 
 
 def said(capsys, *arguments):
@@ -90,3 +92,8 @@ def test_facts_hold_what_ns_eval_wrote(tmp_path):
     assert evaluated(path, ["a", "b"]) == {"a": {"psnr": 31.0, "ssim": 0.9}, "b": {"lpips": 0.1}}
     path.write_text('{"results": {"psnr": 30.5, "psnr_std": NaN, "ssim": Infinity, "num_rays_per_sec": 2.0}}')
     assert evaluated(path, ["alone"]) == {"alone": {"psnr": 30.5}}
+
+
+def test_a_bundle_of_the_package_is_named_beside_its_hash():
+    assert with_name(FORMER_HASHES[-1]) == f"{FORMER_HASHES[-1]} ({FORMER})"
+    assert with_name("ab12") == "ab12"
