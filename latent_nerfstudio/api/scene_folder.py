@@ -1,7 +1,7 @@
 """Pictures and their cameras as a scene folder, which every command that takes data reads."""
 
 from pathlib import Path
-from typing import Optional, Union
+from typing import Any, Dict, Optional, Union
 
 import torch
 from jaxtyping import Float
@@ -43,7 +43,7 @@ def save_scene(
     check_fit(batch, flat)
     lenses = torch.cat([flat.width, flat.height, flat.fx, flat.fy, flat.cx, flat.cy], dim=1).tolist()
     each = [pinhole(int(width), int(height), *lens) for width, height, *lens in lenses]
-    top = MARK if box is None else {**MARK, "aabb": box.tolist()}
+    top: Dict[str, Any] = MARK if box is None else {**MARK, "aabb": box.tolist()}
     with replacing_folder(folder, NAMES) as writing:
         check_own(folder)
         write_pictures(writing, as_bytes(batch), flat.camera_to_worlds.double().numpy(), each, **top)

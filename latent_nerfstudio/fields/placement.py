@@ -82,7 +82,8 @@ class Placement:
 def placement_from(fact: Any, where: str) -> Placement:
     """The placement of JSON values; refuses what is no `scale`, `shift` and perhaps `box` of a scene."""
     is_named = isinstance(fact, dict) and set(fact) - {"box"} == {"scale", "shift"}
-    scale, shift = (fact["scale"], fact["shift"]) if is_named else (None, None)
+    scale: Any = fact["scale"] if is_named else None
+    shift: Any = fact["shift"] if is_named else None
     if not is_point([scale] * 3) or not scale * LARGEST >= 1 or not is_point(shift):
         expected = f"a positive scale and a shift of three numbers up to {LARGEST:g} as placement"
         raise ValueError(problem(where, expected, repr(fact)[:100], AGAIN))

@@ -74,7 +74,7 @@ def job_of(request: BundleRequest, joint_method: LatentTrainerConfig, fit_method
     own: Dict[str, Any] = {**vars(request), "data": data, "output": request.output.expanduser().resolve()}
     own["photos"] = None if request.photos is None else request.photos.expanduser().resolve()
     own["scenes_per_batch"] = min(request.scenes_per_batch, len(train))
-    methods = {"joint_method": joint_method, "fit_method": fit_method}
+    methods: Dict[str, Any] = {"joint_method": joint_method, "fit_method": fit_method}
     return BundleJob(**own, **methods, general=general, train=train, held_out=held_out)
 
 

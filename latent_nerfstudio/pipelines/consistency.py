@@ -144,7 +144,7 @@ def measure_view(
         mask = counted & sees_object(photo[None], space.background_color, space.downscale_factor)[0]
     views = Views(tally(encoded[0][counted], rendered[0][counted]), tally(encoded[0][mask], rendered[0][mask]))
     if decode:
-        render = space.decode(rendered, *photo.shape[:2])[0].clamp(0, 1)
+        render = space.decode(rendered, photo.shape[0], photo.shape[1])[0].clamp(0, 1)
         views.psnr.append(model.metrics.psnr(render, photo, kept))
         views.autoencoder_psnr.append(model.metrics.psnr(model.reconstruct(photo), photo, kept))
     return views

@@ -140,13 +140,13 @@ def shown_of_channels(space: LatentSpace, latents: Float[Tensor, "n h w channels
         return torch.ones(space.num_channels, device=latents.device)
     draw = torch.Generator().manual_seed(0)
     noise = 0.2 * torch.randn(latents.shape[:3], generator=draw).to(latents.device)
-    side = [extent * space.downscale_factor for extent in latents.shape[1:3]]
-    before = space.decode(latents, *side)
+    height, width = (extent * space.downscale_factor for extent in latents.shape[1:3])
+    before = space.decode(latents, height, width)
     squares = []
     for channel in range(space.num_channels):
         moved = latents.clone()
         moved[..., channel] += noise
-        squares.append((space.decode(moved, *side) - before).square().mean())
+        squares.append((space.decode(moved, height, width) - before).square().mean())
     return torch.stack(squares) / torch.stack(squares).mean().clamp(min=1e-12)
 
 
