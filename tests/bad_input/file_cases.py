@@ -71,7 +71,7 @@ AUTOENCODERS = Group(
     "Autoencoders",
     "A folder in diffusers format, or a Hub id: `--pipeline.model.autoencoder.source`, `lns.load_autoencoder`.",
     [
-    Case("no folder", "autoencoder source: expected bundled, bundled-cars, bundled-standard",
+    Case("no folder", "autoencoder source: expected bundled, bundled-former, bundled-cars, bundled-standard",
          command="lns.load_autoencoder('FOLDER/none')", takes=""),
     Case("a folder that holds something else", "autoencoder source: expected a folder in diffusers",
          command="lns.load_autoencoder('FOLDER/scene')", takes="scene"),
@@ -110,7 +110,7 @@ BUNDLES = Group(
     "`--pipeline.model.shared-bundle`, `--bundle`, `lns.load_bundle`. What `bundle.json` says is checked even "
     "where its hash fits: whoever writes a bundle can write a hash.",
     [
-    Case("nothing there", "shared bundle: expected bundled, bundled-cars, a run",
+    Case("nothing there", "shared bundle: expected bundled, bundled-cars, bundled-former, a run",
          command="lns.load_bundle('FOLDER/none')", takes=""),
     Case("bundle.json that is no JSON", "shared_bundle: expected readable files", cut(SETTINGS)),
     Case("another format", "shared_bundle: expected the format shared-bundle-v1",

@@ -75,8 +75,9 @@ class Pretended(torch.Tensor):
         self.inner = inner
         return self
 
-    def __deepcopy__(self, memo: Any) -> "Pretended":
-        return Pretended(self.inner.clone())
+    def __deepcopy__(self, memo: Any) -> torch.Tensor:
+        copied = Pretended(self.inner.clone())
+        return torch.nn.Parameter(copied, self.requires_grad) if isinstance(self, torch.nn.Parameter) else copied
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Files hold a tensor of the CPU: what they say of devices is asked of no file here."""
