@@ -16,8 +16,7 @@ import numpy as np
 import torch
 import tyro
 from add_decoder import write_bundle
-from jaxtyping import Float, UInt8
-from PIL import Image
+from jaxtyping import Float
 from rich.progress import track
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
@@ -29,6 +28,7 @@ from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder
 from latent_nerfstudio.models.bundle_start import load_decoder
 from latent_nerfstudio.models.shared_bundle import DECODER, SharedBundle, read_shared_bundle
+from latent_nerfstudio.pictures import read_over_white
 
 BORDER = 6
 """Pixels along the inner borders of a crop that count for nothing: its decoder does not see what lies beyond."""
@@ -100,7 +100,7 @@ class LearnDecoder:
         for name in names:
             views = ScenesDataParserConfig(data=folder / "data" / name).setup().get_dataparser_outputs("val")
             latents.append(scenes.latents(name, views.cameras).half())
-            pictures += [on_white(Path(file)) for file in views.image_filenames]
+            pictures += [read_over_white(file) for file in views.image_filenames]
         return torch.cat(latents), torch.from_numpy(np.stack(pictures))
 
     def learned(self, ours: Autoencoder, latents: Tensor, pictures: Tensor) -> Dict[str, Tensor]:
@@ -181,12 +181,6 @@ def write_split(source: Path, target: Path, photos: int, views: int, seed: int) 
     target.mkdir(parents=True)
     (target / "transforms.json").write_text(json.dumps(meta), encoding="utf-8")
     (target / "images").symlink_to((source / "images").resolve())
-
-
-def on_white(path: Path) -> UInt8[np.ndarray, "height width 3"]:
-    """A picture on white."""
-    picture = Image.open(path).convert("RGBA")
-    return np.asarray(Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB"))
 
 
 if __name__ == "__main__":

@@ -38,12 +38,13 @@ Prior = Union[float, List[float]]
 """One number for all channels, or one for each."""
 
 BUNDLED = ("bundled", "bundled-former", "bundled-cars", "bundled-standard")
-BUNDLED_FOLDERS = {name: Path(__file__).parent / name.replace("-", "_") for name in BUNDLED}
-"""Autoencoders that are part of the package, by the name that `source` takes: the 3D-aware ones of objects, what this
-was before, and of cars, and a standard one of the same make."""
-
 RETIRED = {"bundled-f8": "b0dce798be036799"}
 """Hashes of the encoders of those that were part of it, and of which it has the shape alone."""
+
+FOLDERS = {name: Path(__file__).parent / name.replace("-", "_") for name in (*BUNDLED, *RETIRED)}
+BUNDLED_FOLDERS = {name: FOLDERS[name] for name in BUNDLED}
+"""Autoencoders that are part of the package, by the name that `source` takes: the 3D-aware ones of objects, what this
+was before, and of cars, and a standard one of the same make."""
 
 PIXELS_ON_CPU = 1 << 16
 """Pixels that a CPU encodes or decodes at once, as many as 256 x 256: larger activations leave its caches. Pictures of
@@ -305,8 +306,7 @@ def check_enlarge(times: int, factor: int, do: str = "set --pipeline.model.autoe
 
 def locate(source: str, subfolder: Optional[str]) -> Tuple[str, Optional[str]]:
     """The folder of a source, of a Hub id that of its cached or downloaded copy, and the subfolder that holds it."""
-    shipped = Path(__file__).parent / source.replace("-", "_")
-    folder = shipped if source in (*BUNDLED, *RETIRED) else Path(source).expanduser()
+    folder = FOLDERS.get(source, Path(source).expanduser())
     if folder.is_dir():
         for candidate in (subfolder,) if subfolder else (None, *PLACES["autoencoder"][1:]):
             if (folder / (candidate or "") / "config.json").is_file():
