@@ -10,7 +10,7 @@ from torch.nn import Parameter
 
 from latent_nerfstudio.data.storage import free_host_bytes
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.fields.rows import parameter_bytes
+from latent_nerfstudio.fields.triplane_field import parameter_bytes
 from latent_nerfstudio.models.triplane import TriplaneModel
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
 
@@ -33,8 +33,7 @@ SAVED_SHARE = 0.7
 """Share of a convolutional network's memory at its peak that autograd has saved for the way back."""
 
 DO = {
-    "planes": "train fewer scenes (--max-scenes of the dataparser), lower --pipeline.model.nerf.field.resolution, or "
-    "keep scenes beside a GPU on the host with --pipeline.model.nerf.field.scene-storage host",
+    "planes": "train fewer scenes (--max-scenes of the dataparser), or lower --pipeline.model.nerf.field.resolution",
     "pictures": "set --pipeline.datamanager.latent-storage stream",
     "step": "lower --pipeline.datamanager.rays-per-batch, or --pipeline.datamanager.images-per-batch in RGB alignment",
     "autoencoder": "use a smaller autoencoder, or train without RGB alignment (--pipeline.rgb-alignment-start None)",
@@ -51,20 +50,17 @@ Bytes = Counter[str]
 def needed_bytes(pipeline: LatentPipeline) -> Tuple[Bytes, Bytes]:
     """Bytes that a run needs on its device, and on the host beside it; on a CPU the two share one memory. The gradient
     of shared parameters is dense; that of the scenes has the rows of a step alone, and counts as part of the step."""
-    model, data, place = pipeline.latent_model, pipeline.datamanager, torch.device(pipeline.device)
-    own, autoencoder = model.scene_parameters(), list(pipeline.space.autoencoder.parameters())
-    shared = [p for p in model.nerf.parameters() if all(p is not one for one in own)]
-    trained = parameter_bytes([p for p in (*shared, *autoencoder) if p.requires_grad])
-    scenes = Counter(planes=parameter_bytes(own), optimizer=ADAM_AVERAGES * parameter_bytes(own))
+    model, data = pipeline.latent_model, pipeline.datamanager
+    nerf, autoencoder = list(model.nerf.parameters()), list(pipeline.space.autoencoder.parameters())
+    trained, scenes = (p for p in (*nerf, *autoencoder) if p.requires_grad), model.scene_parameters()
     device = Counter(
-        planes=parameter_bytes(shared),
-        optimizer=(1 + ADAM_AVERAGES) * trained,
+        planes=parameter_bytes(nerf),
+        optimizer=(1 + ADAM_AVERAGES) * parameter_bytes(trained) - parameter_bytes(scenes),
         step=step_bytes(pipeline),
         autoencoder=parameter_bytes(autoencoder),
     )
     pictures, latents = data_bytes(pipeline)
     host = Counter(latents=latents)
-    (host if any(p.device != place for p in own) else device).update(scenes)
     on_device = torch.device(data.device).type == "cuda" and data.config.cache_images == "gpu"
     (device if on_device else host).update(pictures=pictures)
     return device, host

@@ -23,28 +23,27 @@ class GatherRows(torch.autograd.Function):
     """See `gather_rows`, with a sparse gradient."""
 
     @staticmethod
-    def forward(ctx: Any, table: Tensor, index: Tensor, device: torch.device) -> Tensor:
+    def forward(ctx: Any, table: Tensor, index: Tensor) -> Tensor:
         own = to_device(index, table.device)
         ctx.save_for_backward(own)
         ctx.shape = table.shape
         ctx.rises = bool((index.diff() > 0).all())  # then nothing has to be sorted or added up, which takes a copy
-        return table.index_select(0, own).to(device)
+        return table.index_select(0, own)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tuple[Tensor, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> Tuple[Tensor, None]:
         (index,) = ctx.saved_tensors
-        values = grads[0].to(index.device)
-        return torch.sparse_coo_tensor(index[None], values, ctx.shape, is_coalesced=ctx.rises or None), None, None
+        return torch.sparse_coo_tensor(index[None], grads[0], ctx.shape, is_coalesced=ctx.rises or None), None
 
 
 def gather_rows(
-    table: Float[Tensor, "rows *row"], index: Int[Tensor, "chosen"], device: torch.device, sparse: bool = False
+    table: Float[Tensor, "rows *row"], index: Int[Tensor, "chosen"], sparse: bool = False
 ) -> Float[Tensor, "chosen *row"]:
-    """Rows of a table on a device; their index is on the host, so that no device is asked. With `sparse` the table's
-    gradient holds these rows alone, which not every optimizer takes."""
+    """Rows of a table, by their index on the host, so that no device is asked. With `sparse` the table's gradient holds
+    these rows alone, which not every optimizer takes."""
     if sparse:
-        return GatherRows.apply(table, index, device)  # type: ignore[return-value]
-    return table.index_select(0, to_device(index, table.device)).to(device)
+        return GatherRows.apply(table, index)  # type: ignore[return-value]
+    return table.index_select(0, to_device(index, table.device))
 
 
 def compose_planes(

@@ -4,7 +4,7 @@ Axes: `scenes` S, those at hand; `points`; `channels` C; planes are S x 3 x F x 
 
 from dataclasses import dataclass, field, fields
 from importlib.util import find_spec
-from typing import Any, Callable, Dict, FrozenSet, List, Literal, Mapping, Optional, Sequence, Tuple, Type
+from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Literal, Mapping, Optional, Sequence, Tuple, Type
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,6 @@ from torch.nn import Parameter
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.heads import UNBOUNDED, Bounded, Range
 from latent_nerfstudio.fields.planes import EG3D_AXES, PLANE_AXES, compose_planes, gather_rows
-from latent_nerfstudio.fields.rows import SceneStorage, apply_but_for, parameter_bytes, stays_on_host
 from latent_nerfstudio.fields.scene_view import Parts, SceneView, view_planes
 from latent_nerfstudio.kernels.triplane_torch import TinyMLP, triplane_mlp
 
@@ -27,7 +26,7 @@ FieldImplementation = Literal["auto", "torch", "triton"]
 SCENE_PARAMETERS = ("micro_planes", "scene_weights")
 """Parameters with one row a scene."""
 
-UNSHARED = ("_target", "scene_storage", "implementation")
+UNSHARED = ("_target", "implementation")
 """Fields of the config that shape no parameter; a shared bundle leaves them out."""
 
 REMOVED = {"aggregation": "sum", "hidden_layers": 1}
@@ -57,9 +56,6 @@ class TriplaneFieldConfig(InstantiateConfig):
     """Width of the tiny MLP's hidden layer."""
     implementation: FieldImplementation = "auto"
     """Code of lookup and MLP, same parameters: `torch`, `triton`, or `auto`, `triton` on a GPU where it can."""
-    scene_storage: SceneStorage = "auto"
-    """Where a run on a GPU keeps micro planes, scene weights and their optimizer's state: on the `device`; on the
-    `host`, from which a step copies its scenes; `auto`: on the host where they need half of the free GPU memory."""
     eg3d_axes: tyro.conf.Suppress[bool] = False
     """Whether XY, XZ, ZX are sampled, as the published code does; it has no YZ plane."""
     density_scale: tyro.conf.Suppress[float] = 25.0
@@ -95,12 +91,11 @@ class TriplaneField(nn.Module):
         return compose_planes(micro, self.base_planes, weights)
 
     def rows_of(self, scenes: Int[Tensor, "scenes"]) -> List[Optional[Float[Tensor, "scenes *row"]]]:
-        """Micro planes and scene weights of scenes, where points are evaluated; None for those that there are not."""
-        device = next(self.mlp.parameters()).device
-        tables = {name: getattr(self, name) for name in SCENE_PARAMETERS}
+        """Micro planes and scene weights of scenes; None for those that there are not."""
+        own = self.scene_parameters()
         return [
-            None if table is None else gather_rows(table, scenes, device, name in self.sparse_rows)
-            for name, table in tables.items()
+            gather_rows(own[name], scenes, name in self.sparse_rows) if name in own else None
+            for name in SCENE_PARAMETERS
         ]
 
     def view_planes(self, views: Sequence[SceneView]) -> Float[Tensor, "views planes features rows cols"]:
@@ -150,13 +145,6 @@ class TriplaneField(nn.Module):
         own = {name: getattr(self, name) for name in SCENE_PARAMETERS}
         return {name: parameter for name, parameter in own.items() if parameter is not None}
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "TriplaneField":
-        """What `.to` does; micro planes and scene weights stay on the host where `scene_storage` says so."""
-        own = self.scene_parameters()
-        stay = stays_on_host(self.config.scene_storage, parameter_bytes(own.values()), fn(torch.empty(0)).device)
-        apply_but_for(self, tuple(own) if stay else (), lambda: super(TriplaneField, self)._apply(fn, recurse))
-        return self
-
     def freeze(self, base_planes: bool, mlp: bool) -> None:
         """Stops training the base planes or the MLP; scene weights and micro planes go on."""
         frozen = [self.base_planes] if base_planes and self.base_planes is not None else []
@@ -179,6 +167,11 @@ class TriplaneField(nn.Module):
         self.mlp.load_state_dict({n.removeprefix("mlp."): v for n, v in state.items() if n.startswith("mlp.")})
         if self.base_planes is not None and "base_planes" in state:
             self.base_planes.copy_(state["base_planes"])
+
+
+def parameter_bytes(parameters: Iterable[Tensor]) -> int:
+    """Bytes of parameters in float32."""
+    return sum(4 * p.numel() for p in parameters)
 
 
 def check_view(view: SceneView, scenes: int, parts: Sequence[Parts], bases: int) -> None:

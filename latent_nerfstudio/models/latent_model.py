@@ -27,9 +27,8 @@ from latent_nerfstudio.fields.placement import (
     row_of_view,
     widened,
 )
-from latent_nerfstudio.fields.rows import parameter_bytes
 from latent_nerfstudio.fields.scene_view import SceneView
-from latent_nerfstudio.fields.triplane_field import TriplaneField
+from latent_nerfstudio.fields.triplane_field import TriplaneField, parameter_bytes
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig
 from latent_nerfstudio.latent_space.latent_space import BACKGROUND_SIDE, LatentSpace, NormalizerKind, as_float
 from latent_nerfstudio.latent_space.precision import Precision

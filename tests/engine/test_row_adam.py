@@ -102,7 +102,7 @@ def test_rows_may_have_rates_of_their_own(kept):
 
 
 def loss_of(table, rows):
-    return (gather_rows(table, torch.tensor(rows), torch.device("cpu"), sparse=True) - 1).square().sum()
+    return (gather_rows(table, torch.tensor(rows), sparse=True) - 1).square().sum()
 
 
 def test_accumulated_gradients():
