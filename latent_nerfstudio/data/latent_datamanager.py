@@ -294,9 +294,7 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
     def next_train(self, step: int) -> Tuple[RayBundle, Dict[str, Tensor]]:  # type: ignore[override]
         """Rays of random latent pixels of many pictures and scenes, and a batch with `raw_latent` [n, C], `position`
         [n, 4]: row, column, and the latent picture's height and width, and `scenes`: theirs, rising, on the host."""
-        if self.table is None:
-            expected = "prepare(latent_space) before the first batch"
-            raise RuntimeError(problem("datamanager", expected, "none", "call it once"))
+        assert self.table is not None, "prepare() comes before the first batch"
         generator, count = self.generator_at(step), self.config.rays_per_batch
         return self.batch_of(draw_pixels(self.table, count, self.scenes_per_step, generator, self.active))
 
@@ -358,9 +356,7 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
 
     def _draw_pictures(self, generator: torch.Generator) -> List[int]:
         """Pictures of the step's scenes, of one size."""
-        if not len(self.picture_scenes):
-            expected = "prepare_pictures() before the first pictures"
-            raise RuntimeError(problem("datamanager", expected, "none", "call it once"))
+        assert len(self.picture_scenes), "prepare_pictures() comes before the first pictures"
         chosen = draw_scenes(len(self.scenes_present), self.scenes_per_step, generator, self.active)
         spans = zip(self.first_pictures[chosen].tolist(), self.first_pictures[chosen + 1].tolist(), strict=True)
         members = torch.cat([torch.arange(first, end) for first, end in spans])

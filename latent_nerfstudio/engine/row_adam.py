@@ -1,7 +1,7 @@
 """Adam for parameters that are indexed by scene: a step costs what its scenes cost, however many others there are."""
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterable, Optional, Tuple, Type, Union
+from typing import Any, Dict, Iterable, Optional, Tuple, Type, Union
 
 import torch
 from jaxtyping import Float
@@ -53,22 +53,13 @@ class RowAdam(torch.optim.Optimizer):
         eps: float = 1e-15,
         max_idle: float = 1.0,
     ):
-        for name, value, expected, is_right in (
-            ("lr", lr, "a number of at least 0", lr >= 0),
-            ("eps", eps, "a number of at least 0", eps >= 0),
-            ("betas", betas, "two numbers in [0, 1)", all(0 <= beta < 1 for beta in betas)),
-            ("max_idle", max_idle, "a number of at least 1", max_idle >= 1),
-        ):
-            if not is_right:
-                raise ValueError(problem(name, expected, value, "correct the optimizer's settings"))
+        if lr < 0:
+            raise ValueError(problem("lr", "a number of at least 0", lr, "correct the optimizer's settings"))
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "max_idle": max_idle, "rows_in_turn": None})
 
     @torch.no_grad()
-    def step(self, closure: Optional[Callable[[], Any]] = None) -> Any:
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One step of all parameters that have a gradient; nothing is evaluated again."""
         for group in self.param_groups:
             settings = (group["lr"], *group["betas"], group["eps"])
             for parameter in group["params"]:
@@ -76,7 +67,6 @@ class RowAdam(torch.optim.Optimizer):
                     turns = group.get("rows_in_turn") or len(parameter)
                     idle = group.get("max_idle", 1.0)
                     step_parameter(parameter, self._averages(parameter), settings, turns, idle, self.row_factors)
-        return loss
 
     def take_turns(self, rows: int) -> None:
         """Says how many rows take turns in the steps from now on; at first all do."""

@@ -7,7 +7,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Literal, Optional, Set, Type
+from typing import Any, Callable, Collection, Dict, List, Literal, Optional, Set, Type
 
 import numpy as np
 import torch
@@ -23,17 +23,18 @@ from tyro.conf import Suppress
 from latent_nerfstudio.data.training_cameras import CAMERAS, write_cameras
 from latent_nerfstudio.engine import checkpoints, starting
 from latent_nerfstudio.engine.checkpoints import checkpoints_of
-from latent_nerfstudio.engine.ending import BUNDLE, entry_seconds, missing, summary_of
 from latent_nerfstudio.engine.memory import check_memory, out_of_memory
 from latent_nerfstudio.engine.options import FirstOptions, LoggingOptions, ViewerOptions, default_machine
 from latent_nerfstudio.engine.progress import Clock, Progress
 from latent_nerfstudio.engine.row_adam import RowAdam
 from latent_nerfstudio.engine.signals import StopRequest, stop_request
-from latent_nerfstudio.engine.summary import SHEET, SUMMARY
+from latent_nerfstudio.engine.summary import SHEET, SUMMARY, read_summary
 from latent_nerfstudio.errors import problem, show_own_warnings_alone
 from latent_nerfstudio.escaping import for_markup
 from latent_nerfstudio.files.replacing import sole_writer, write_text
+from latent_nerfstudio.models.bundle_folder import FOLDER as BUNDLE
 from latent_nerfstudio.models.bundle_writing import write_shared_bundle
+from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 from latent_nerfstudio.models.viewer_address import unless_asked
 from latent_nerfstudio.pipelines.commands import opened_folder
 from latent_nerfstudio.pipelines.contact_sheet import draw_views, write_contact_sheet
@@ -318,3 +319,42 @@ def seed_everything(number: int) -> None:
     random.seed(number)
     np.random.seed(number % 2**32)
     torch.manual_seed(number)
+
+
+def missing(folder: Path, steps: int, wanted: Collection[str]) -> Set[str]:
+    """What of `wanted` (`SUMMARY`, `SHEET`, `BUNDLE`) is not there, damaged, or of a run of other steps."""
+    is_summed_up = known(lambda: read_summary(folder / SUMMARY)["steps"]) == steps
+    of_bundle = known(lambda: read_shared_bundle(str(folder.resolve())).step + 1) if BUNDLE in wanted else None
+    is_there = {SUMMARY: is_summed_up, SHEET: is_summed_up and (folder / SHEET).is_file(), BUNDLE: of_bundle == steps}
+    return {name for name in wanted if not is_there[name]}
+
+
+def known(steps: Callable[[], int]) -> Optional[int]:
+    """Steps that a file of a run says; None where it says none."""
+    try:
+        return steps()
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def summary_of(pipeline: LatentPipeline, method: str, steps: int, seconds: float) -> Dict[str, Any]:
+    """Seconds, steps and sizes of a run, and the steps at which scenes `failed`, if any did."""
+    model, failed = pipeline.latent_model, pipeline.watch.failed()
+    return {
+        "method": method,
+        "steps": steps,
+        "alignment_start": pipeline.second_stage_start,
+        "seconds": round(seconds, 2),
+        "scenes": model.scene_names,
+        "seconds_per_scene": round(seconds / len(model.scene_names), 2),
+        "entry_seconds": entry_seconds(pipeline),
+        "bytes_per_scene": model.scene_bytes(),
+        "bytes_shared": model.shared_bytes(),
+        "device": str(pipeline.device),
+        **({"failed": failed} if failed else {}),
+    }
+
+
+def entry_seconds(pipeline: LatentPipeline) -> float:
+    """Seconds of training in the shared bundle that a run started from, where the bundle says so."""
+    return float(pipeline.latent_model.bundle_facts.get("seconds", 0.0))

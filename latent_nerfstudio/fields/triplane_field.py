@@ -92,10 +92,10 @@ class TriplaneField(nn.Module):
 
     def rows_of(self, scenes: Int[Tensor, "scenes"]) -> List[Optional[Float[Tensor, "scenes *row"]]]:
         """Micro planes and scene weights of scenes; None for those that there are not."""
-        own = self.scene_parameters()
+        tables = {name: getattr(self, name) for name in SCENE_PARAMETERS}
         return [
-            gather_rows(own[name], scenes, name in self.sparse_rows) if name in own else None
-            for name in SCENE_PARAMETERS
+            None if table is None else gather_rows(table, scenes, name in self.sparse_rows)
+            for name, table in tables.items()
         ]
 
     def view_planes(self, views: Sequence[SceneView]) -> Float[Tensor, "views planes features rows cols"]:

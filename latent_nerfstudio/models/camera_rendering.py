@@ -4,7 +4,7 @@ Axes: `n` cameras of one size, `height width` of their pictures, `h w` of their 
 downscale factor and rounded up."""
 
 import math
-from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import torch
 from jaxtyping import Float, Int
@@ -14,6 +14,7 @@ from nerfstudio.data.scene_box import OrientedBox
 from nerfstudio.model_components import renderers
 from nerfstudio.models.base_model import Model
 from nerfstudio.utils.math import intersect_obb
+from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
 from latent_nerfstudio.data.pixels import pixel_rays
@@ -23,7 +24,6 @@ from latent_nerfstudio.latent_space import resolution
 from latent_nerfstudio.latent_space.cameras import is_panorama, is_stereo, size_of
 from latent_nerfstudio.latent_space.latent_space import LatentSpace
 from latent_nerfstudio.latent_space.precision import autocast
-from latent_nerfstudio.models.chunks import in_chunks
 from latent_nerfstudio.models.interface import check_outputs
 
 DECODED_AT_ONCE = 16
@@ -31,6 +31,9 @@ DECODED_AT_ONCE = 16
 
 MARGIN = 8
 """Latent pixels from beyond its borders that a panorama is decoded with, so that its sides meet without a seam."""
+
+FEWEST_RAYS = 64
+"""Rays of a chunk that is not halved any more."""
 
 
 class CameraRenderer:
@@ -222,3 +225,25 @@ def in_views(cameras: Cameras, scenes: Sequence[Union[int, SceneView]]) -> Tuple
     index = [views.index(view) for view in shown] if views else [view.scene for view in shown]
     flat.metadata = {**(flat.metadata or {}), "scene_index": torch.tensor(index, device=flat.device)[:, None]}
     return flat, views
+
+
+def in_chunks(render: Callable[[RayBundle], Dict[str, Tensor]], rays: RayBundle, size: int) -> List[Dict[str, Tensor]]:
+    """Outputs of rays by chunks of `size` or, where the GPU's memory lacks, half as many, down to `FEWEST_RAYS`."""
+    chunks, start = [], 0
+    while start < len(rays):
+        reason = ""
+        try:
+            chunks.append(render(rays[start : start + size]))
+        except torch.cuda.OutOfMemoryError as error:
+            reason = str(error).splitlines()[0]
+        if not reason:
+            start += size
+            continue
+        # Here the error is gone, and with it the memory that its frames held.
+        if size <= FEWEST_RAYS:
+            do = "render fewer pixels (a lower resolution), or on a GPU with more memory"
+            raise MemoryError(problem(f"rendering {size} rays", "room on the GPU", reason, do))
+        size = max(FEWEST_RAYS, size // 2)
+        torch.cuda.empty_cache()
+        CONSOLE.print(f"rendering: not enough memory, {size} rays at once from now on", soft_wrap=True)
+    return chunks

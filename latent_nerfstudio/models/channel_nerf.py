@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from nerfacc import accumulate_along_rays
 from nerfstudio.cameras.rays import RayBundle
+from nerfstudio.model_components.ray_samplers import ProposalNetworkSampler
 from nerfstudio.model_components.renderers import RGBRenderer
 from nerfstudio.models.base_model import Model, ModelConfig
 from torch import Tensor, nn
@@ -16,11 +17,13 @@ from torch import Tensor, nn
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.boxes import cropped_box
 from latent_nerfstudio.fields.heads import Range, color_heads, widen
-from latent_nerfstudio.models.proposals import keep_clocks
 from latent_nerfstudio.models.rendering import clip_rays, for_all_rays
 
 DEFAULT_NEAR, DEFAULT_FAR = 0.05, 1000.0
 """Bounds of rays where the model's config has none."""
+
+CLOCK = "clock"
+"""Name in a checkpoint of when proposal networks were last trained: steps since then, and the last step."""
 
 
 @dataclass
@@ -167,6 +170,25 @@ def check_rays_of_pictures(config: ModelConfig) -> None:
     if getattr(config, "use_appearance_embedding", False):
         do = "leave it out, as latents have none for each picture"
         raise ValueError(problem("use_appearance_embedding", "False", "True", do))
+
+
+def keep_clocks(model: nn.Module) -> None:
+    """Has checkpoints keep the clocks of proposal samplers, without which a resumed run trains them at other steps."""
+    for module in model.modules():
+        if isinstance(module, ProposalNetworkSampler):
+            module.register_state_dict_post_hook(_keep_clock)
+            module.register_load_state_dict_pre_hook(_restore_clock)
+
+
+def _keep_clock(sampler: Any, state: Dict[str, Any], prefix: str, metadata: Any) -> None:
+    state[f"{prefix}{CLOCK}"] = torch.tensor([sampler._steps_since_update, sampler._step])
+
+
+def _restore_clock(sampler: Any, state: Dict[str, Any], prefix: str, *_: Any) -> None:
+    """Checkpoints of older versions have none."""
+    clock = state.pop(f"{prefix}{CLOCK}", None)
+    if clock is not None:
+        sampler._steps_since_update, sampler._step = clock.tolist()
 
 
 @contextmanager

@@ -26,8 +26,7 @@ from latent_nerfstudio.fields.kplanes_field import (
     KPlanesFieldConfig,
     plane_total_variation,
 )
-from latent_nerfstudio.models.channel_nerf import check_single_scene
-from latent_nerfstudio.models.proposals import keep_clocks
+from latent_nerfstudio.models.channel_nerf import check_single_scene, keep_clocks
 from latent_nerfstudio.models.rendering import BoxedModel, BoxedModelConfig, composite, for_all_rays, ray_weights
 
 

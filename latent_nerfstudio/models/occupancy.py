@@ -14,9 +14,7 @@ from jaxtyping import Bool, Float, Int
 from nerfacc import OccGridEstimator, accumulate_along_rays, render_weight_from_density
 from torch import Tensor
 
-from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.boxes import intersect_box
-from latent_nerfstudio.models.releases import has_nerfacc_kernels
 
 MAX_CANDIDATES = 1 << 22
 """Steps that are looked up at once, so that large chunks of rays do not take gigabytes."""
@@ -38,12 +36,11 @@ class OccupancyGrid(OccGridEstimator):
     occs: Tensor
 
     @torch.no_grad()
-    def sampling(
+    def sampling(  # type: ignore[override]  # Nerfstudio's sampler gives no alpha_fn
         self,
         rays_o: Float[Tensor, "rays 3"],
         rays_d: Float[Tensor, "rays 3"],
         sigma_fn: Optional[Callable] = None,
-        alpha_fn: Optional[Callable] = None,
         near_plane: float = 0.0,
         far_plane: float = 1e10,
         t_min: Optional[Float[Tensor, "rays"]] = None,
@@ -60,10 +57,7 @@ class OccupancyGrid(OccGridEstimator):
         if has_nerfacc_kernels(rays_o):
             bounds = near_plane, far_plane, t_min, t_max
             settings = render_step_size, early_stop_eps, alpha_thre, stratified, cone_angle
-            return Samples(*super().sampling(rays_o, rays_d, density_fn, alpha_fn, *bounds, *settings))
-        if alpha_fn is not None:
-            expected = "no alpha_fn without nerfacc's kernels"
-            raise ValueError(problem("occupancy grid", expected, "one", "give a sigma_fn"))
+            return Samples(*super().sampling(rays_o, rays_d, density_fn, None, *bounds, *settings))
         near, far = torch.full_like(rays_o[:, 0], near_plane), torch.full_like(rays_o[:, 0], far_plane)
         near = near if t_min is None else torch.maximum(near, t_min)
         far = far if t_max is None else torch.minimum(far, t_max)
@@ -75,6 +69,18 @@ class OccupancyGrid(OccGridEstimator):
         density = density_fn(samples.starts, samples.ends, samples.ray_indices)
         seen = visible(samples, density, len(rays_o), early_stop_eps, min(alpha_thre, float(self.occs.mean())))
         return Samples(*(values[seen] for values in samples))
+
+
+def has_nerfacc_kernels(tensor: Tensor) -> bool:
+    """Whether nerfacc's kernels take a tensor: it is on a CUDA device, and they are compiled or could be, which is
+    tried when this is first asked; without `nvcc` it has none, with an unfit one that fails."""
+    if not tensor.is_cuda:
+        return False
+    try:
+        from nerfacc.cuda import _backend
+    except (ImportError, OSError, RuntimeError):
+        return False
+    return _backend._C is not None
 
 
 def density_of(

@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Optional, Tuple, Type, Union
 import torch
 from gsplat.rendering import rasterization
 from gsplat.strategy import DefaultStrategy
+from gsplat.strategy.ops import reset_opa
 from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.data.scene_box import OrientedBox
@@ -20,7 +21,6 @@ from latent_nerfstudio.fields.heads import bound
 from latent_nerfstudio.latent_space.cameras import check_pinhole, intrinsics_of, pinhole_directions, size_of
 from latent_nerfstudio.latent_space.latent_space import to_device
 from latent_nerfstudio.models.channel_nerf import check_single_scene
-from latent_nerfstudio.models.releases import densify, is_trained
 
 INITIAL_OPACITY = 0.1
 """Of fresh gaussians, as in Splatfacto."""
@@ -143,7 +143,7 @@ class LatentSplatfactoModel(SplatfactoModel):
             absgrad=self.config.use_absgrad,
             rasterize_mode=self.config.rasterize_mode,
         )
-        if self.training and is_trained(self.info, self.strategy.key_for_gradient):
+        if self.training and self.is_trained:
             own = self.gauss_params, self.optimizers, self.strategy_state
             self.strategy.step_pre_backward(*own, self.step, self.info)
         lengths = pinhole_directions(intrinsics_of(host), height, width).norm(dim=-1, keepdim=True).to(picture.dtype)
@@ -152,7 +152,24 @@ class LatentSplatfactoModel(SplatfactoModel):
         return {"latent": picture[..., :-1], "accumulation": alpha, "depth": depth}
 
     def step_post_backward(self, step: int) -> None:
-        densify(self.strategy, self.gauss_params, self.optimizers, self.strategy_state, step, self.info)
+        """Densifies, and resets opacities every `reset_every` steps, but not at step 0.
+
+        gsplat 1.4.0, which Nerfstudio pins, resets them at step 0, too, so that a run begins with a tenth of its
+        opacity; 1.5.3, which cards of Blackwell's generation need, never does, as its condition `step % every == 0 &
+        step > 0` is always false. A reset that both make is the same as one. Nothing is done where what the rasteriser
+        has told has no gradients (scenes not trained, no gaussian in sight)."""
+        if not self.is_trained:
+            return
+        own = self.gauss_params, self.optimizers, self.strategy_state
+        self.strategy.step_post_backward(*own, max(step, 1), self.info, packed=False)
+        if 0 < step < self.strategy.refine_stop_iter and step % self.strategy.reset_every == 0:
+            reset_opa(*own, value=2 * self.strategy.prune_opa)
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether what the rasteriser has told of the last pictures gets gradients."""
+        told = self.info.get(self.strategy.key_for_gradient)
+        return torch.is_tensor(told) and told.requires_grad
 
     def shown(self, obb_box: Optional[OrientedBox]) -> Dict[str, Float[Tensor, "gaussians _"]]:
         """The gaussians that a crop leaves, with their `channels`; all in training."""

@@ -58,9 +58,6 @@ class IGAEPipelineConfig(LatentPipelineConfig):
     """Whether joint training trains the scenes at all; the published code does not, by a stepping defect."""
     autoencoder_loss_weight: float = 0.5
     """Weight of L_ae = |x - D(E(x))|^2 on the scenes' pictures."""
-    latent_noise: tyro.conf.Suppress[float] = 0.0
-    """Deviation of the noise on encoded latents before L_ae decodes them (1 is that of the latents): what lies below it
-    cannot hide detail that scenes do not render."""
     real_images: Optional[Path] = None
     """Folder of pictures of anything, whose reconstruction is trained as well, so that it is kept. They are encoded as
     they are where scenes' pictures are enlarged, as detail is what enlarged ones lack."""
@@ -216,7 +213,7 @@ class IGAEPipeline(LatentPipeline):
         if config.rgb_loss_trains_encoder:
             seen = followed(seen, encoded)
         kept = slice(None) if mask is None else mask_of_latent(mask[..., 0], self.space.downscale_factor)
-        render, reconstruction = self.decode_both(seen, self.with_noise(encoded), *image.shape[1:3])
+        render, reconstruction = self.decode_both(seen, encoded, *image.shape[1:3])
         how = config.stop_gradient, config.scale_free_latent_loss
         errors = {
             "latent_loss": latent_loss(encoded[kept], rendered[kept], *how),
@@ -245,17 +242,13 @@ class IGAEPipeline(LatentPipeline):
         with self.space.autoencoder.as_they_are():
             with self.autocast():
                 encoded = self.space.encode(image)
-            decoded = self.decode_encoded(self.with_noise(encoded), *image.shape[1:3])
+            decoded = self.decode_encoded(encoded, *image.shape[1:3])
         errors = {"real_loss": masked_mse(decoded, image)}
         if self.lpips is not None:
             errors["real_lpips"] = self.lpips(decoded, image)
         if self.config.real_variation_weight > 0:
             errors["real_variation"] = latent_variation(self.space.normalizer.inverse(encoded))
         return errors
-
-    def with_noise(self, latents: Float[Tensor, "n h w channels"]) -> Float[Tensor, "n h w channels"]:
-        deviation = self.config.latent_noise
-        return latents + deviation * torch.randn_like(latents) if deviation > 0 else latents
 
 
 def check_stages(config: IGAEPipelineConfig) -> None:

@@ -77,9 +77,6 @@ class LatentPipelineConfig(VanillaPipelineConfig):
     """Whether the tiny MLP is trained; by default unless a shared bundle brings it."""
     autoencoder_precision: Precision = "auto"
     """Arithmetic of the autoencoder where it is trained; `auto` is bfloat16 where the processor has it."""
-    compile_backend: Optional[Literal["inductor", "cudagraphs", "aot_eager"]] = None
-    """What torch.compile makes the NeRF's field, encoder and decoder with in training; None leaves them as they are. No
-    GPU has measured it; on a CPU it does not win."""
     fit_scene_weights: int = 3
     """Steps of least squares that fit the weights of new scenes to a shared bundle's base planes before training
     begins; 0 starts them at the mean of the bundle's."""
@@ -111,8 +108,6 @@ class LatentPipeline(VanillaPipeline):
             for parameter in self.space.autoencoder.decoder_parameters():
                 parameter.requires_grad_(False)
         self.freeze_shared()
-        if config.compile_backend is not None and self.test_mode == "val":
-            compile_networks(self.model, config.compile_backend)
         self.watch = SceneWatch(self.model, self.datamanager)
         self.scenes_are_alone: Dict[str, bool] = {}  # of each stage: whether it trains nothing that they share
         self.is_fresh = True
@@ -390,15 +385,6 @@ def check_device(config: LatentPipelineConfig, device: Union[str, torch.device])
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
         do = "pass --machine.device-type cpu, or install a driver and a torch that fit the GPU"
         raise ValueError(problem("machine.device_type", "cpu on a machine without CUDA", "cuda", do))
-
-
-def compile_networks(model: LatentModel, backend: str) -> None:
-    """Has torch.compile make the networks of a step, in place and once a shape; names of parameters stay."""
-    autoencoder = getattr(model.latent_space.autoencoder, "vae", None)
-    parts = (getattr(model.nerf, "field", None), *(getattr(autoencoder, n, None) for n in ("encoder", "decoder")))
-    for part in parts:
-        if isinstance(part, torch.nn.Module):
-            part.compile(backend=backend, dynamic=False)
 
 
 def masked_mse(

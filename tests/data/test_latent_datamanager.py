@@ -40,10 +40,6 @@ def test_the_constructor_loads_and_encodes_nothing(balls, monkeypatch):
     monkeypatch.setattr(LatentDataManager, "_load_images", refuse)
     manager = datamanager_of(balls)
     assert manager.table is None and manager.get_train_rays_per_batch() == 256
-    with pytest.raises(RuntimeError, match=r"expected prepare\(latent_space\) before the first batch"):
-        manager.next_train(0)
-    with pytest.raises(RuntimeError, match=r"expected prepare_pictures\(\) before the first pictures, got none"):
-        manager.next_train_images(0)
 
 
 def test_preparing_fits_the_latent_space_once(balls, kl):

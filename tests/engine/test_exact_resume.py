@@ -47,7 +47,7 @@ CASES = {
     "kplanes": nerf(small_kplanes, proposal_warmup_steps=4),
     "tensorf": nerf(small_tensorf, init_resolution=4, final_resolution=6, upsampling_iters=(3,)),
     "vanilla": nerf(small_vanilla),
-    "ig-ae": lambda: {"joint": True, "joint_training_start": 5, "crop": 16, "latent_noise": 0.1},
+    "ig-ae": lambda: {"joint": True, "joint_training_start": 5, "crop": 16},
     ACCUMULATED: lambda: {
         "nerf": small_nerf(**SHARED),
         "rgb_alignment_start": 6,

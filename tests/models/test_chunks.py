@@ -4,7 +4,7 @@ import pytest
 import torch
 from small_nerfs import rays_towards
 
-from latent_nerfstudio.models.chunks import SMALLEST, in_chunks
+from latent_nerfstudio.models.camera_rendering import FEWEST_RAYS, in_chunks
 
 
 def renderer(most, sizes):
@@ -32,9 +32,9 @@ def test_all_rays_come_in_their_order(most, expected, capsys):
 
 def test_too_little_memory_for_any_chunk():
     sizes = []
-    with pytest.raises(MemoryError, match=f"rendering {SMALLEST} rays: expected room .*, got CUDA out of mem.*2 GiB"):
+    with pytest.raises(MemoryError, match=f"rendering {FEWEST_RAYS} rays: expected room .*, got CUDA out of.*2 GiB"):
         in_chunks(renderer(10, sizes), rays_towards(1000), 200)
-    assert sizes == [200, 100, SMALLEST]
+    assert sizes == [200, 100, FEWEST_RAYS]
 
 
 def test_no_rays():

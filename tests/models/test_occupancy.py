@@ -142,12 +142,6 @@ def test_stratified_steps_begin_within_the_first():
     assert not torch.allclose(starts[1] / 0.05, (starts[1] / 0.05).round(), atol=1e-3, rtol=0)
 
 
-def test_an_alpha_function_is_refused():
-    origins, directions = rays_at()
-    with pytest.raises(ValueError, match="occupancy grid: expected no alpha_fn without nerfacc's kernels"):
-        grid_of().sampling(origins, directions, alpha_fn=lambda s, e, r: s)
-
-
 def packed(dtype=torch.float64):
     """Three rays of 4, 0 and 3 samples."""
     rays = torch.tensor([0, 0, 0, 0, 2, 2, 2])

@@ -274,21 +274,6 @@ def test_crops_first_and_whole_pictures_later(balls, kl, photos, monkeypatch):
     assert asked == [16] * 4 + [None] * 4
 
 
-def test_noise_reaches_what_l_ae_decodes_and_nothing_else(balls, kl):
-    """Of the deviation that the config says, and the other losses as without it."""
-    quiet, noisy = joint_pipeline_of(balls, kl), joint_pipeline_of(balls, kl, latent_noise=0.3)
-    latents = torch.zeros(4, 50, 50, 4)
-    assert quiet.with_noise(latents) is latents
-    assert float(noisy.with_noise(latents).std()) == pytest.approx(0.3, rel=0.02)
-    losses = []
-    for pipeline in (quiet, noisy):
-        pipeline.eval()
-        pipeline.prepare()
-        losses.append(pipeline.get_train_loss_dict(START)[1])
-    for name in losses[0]:
-        assert (float(losses[0][name]) != float(losses[1][name])) == (name == "autoencoder_loss"), name
-
-
 def test_flags_of_the_other_stages_are_refused(balls, kl):
     for flag in ({"rgb_alignment_start": 5}, {"mixed_supervision": 0.5}):
         with pytest.raises(ValueError, match=f"{next(iter(flag))}: expected None.*latent-triplane"):
