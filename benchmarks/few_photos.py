@@ -192,7 +192,7 @@ def learn(
     from latent_nerfstudio.engine.trainer import seed_everything
     from latent_nerfstudio.method_configs.triplane import latent_triplane, triplane
     from latent_nerfstudio.models.latent_model import LatentModel
-    from latent_nerfstudio.pipelines import scene_prediction
+    from latent_nerfstudio.pipelines import scene_start
 
     config: Any = copy.deepcopy(latent_triplane.config if total_variation is None else triplane.config)
     pipeline = config.pipeline
@@ -215,7 +215,7 @@ def learn(
         trainer.setup()
     model = trainer.pipeline.latent_model
     trainer.pipeline.datamanager.prepare(model.latent_space, model.meets_box)
-    scene_prediction.PULL = scene_prediction.PULL if pull is None else pull
+    scene_start.PULL = scene_start.PULL if pull is None else pull
     begun = time.process_time()
     trainer.pipeline.start()
     if steps:

@@ -24,8 +24,7 @@ from torch import Tensor
 
 from latent_nerfstudio.data.crops import sees_object
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
-from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float, over_background
-from latent_nerfstudio.latent_space.preview import fit_preview
+from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float, fit_preview, over_background
 
 Frames = Float[Tensor, "frames height width channels"]
 """Pictures or latents along the path."""

@@ -82,15 +82,10 @@ ConfigLoader.add_multi_constructor(f"{TAG}:", ConfigLoader.construct_python_obje
 ConfigLoader.add_multi_constructor(f"{TAG}/apply:", ConfigLoader.construct_python_object_apply)
 
 
-def load_config(path: Path) -> Any:
-    """What a config.yml holds: YAML of a bounded size that names nothing that it may not."""
-    return yaml.load(read_bytes(path, MOST_BYTES).decode("utf-8"), Loader=ConfigLoader)
-
-
 def read_config(path: Path) -> Any:
     """What a config.yml holds; nothing in it is run."""
     try:
-        return load_config(path)
+        return yaml.load(read_bytes(path, MOST_BYTES).decode("utf-8"), Loader=ConfigLoader)
     except Exception as error:  # YAML's own, and those of the classes that it names
         lines = [line.strip() for line in str(error).splitlines() if not line.startswith("  in ")]
         got, do = " ".join(lines) or type(error).__name__, "name a config.yml that ns-train wrote"

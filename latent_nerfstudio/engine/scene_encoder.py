@@ -129,7 +129,9 @@ def run(
         line["held_out"] = {str(count): round(error, 5) for count, error in errors.items()}
         losses = []
         CONSOLE.log(in_words(line, training.steps))
-        save_state(output / STATE, settings, encoder, optimizer, step + 1, line["seconds"])
+        state = {"settings": json.dumps(settings), "network": encoder.state_dict(), "optimizer": optimizer.state_dict()}
+        with replacing_file(output / STATE) as stream:
+            torch.save({**state, "step": step + 1, "seconds": line["seconds"]}, stream)
         with appending(output / LOG) as log:
             log.write(json.dumps(line) + "\n")
     if not line and (output / LOG).is_file():  # an earlier call had ended
@@ -142,23 +144,10 @@ def in_words(line: Dict[str, Any], steps: int) -> str:
     return f"step {line['step']} of {steps}, loss {line['loss']:.4f}, held-out scenes by photos {held_out or 'none'}"
 
 
-def save_state(
-    path: Path,
-    settings: Dict[str, Any],
-    encoder: SceneEncoder,
-    optimizer: torch.optim.Optimizer,
-    step: int,
-    seconds: float,
-) -> None:
-    state = {"settings": json.dumps(settings), "network": encoder.state_dict(), "optimizer": optimizer.state_dict()}
-    with replacing_file(path) as stream:
-        torch.save({**state, "step": step, "seconds": seconds}, stream)
-
-
 def load_state(
     path: Path, settings: Dict[str, Any], encoder: SceneEncoder, optimizer: torch.optim.Optimizer
 ) -> Tuple[int, float]:
-    """Takes up what `save_state` wrote with the same settings, and returns its step and seconds; zero of nothing."""
+    """Takes up a state that `run` wrote with the same settings, and returns its step and seconds; zero of nothing."""
     if not path.is_file():
         return 0, 0.0
     do = "give the same arguments, or another --output"

@@ -16,10 +16,12 @@ from torch import Tensor, nn
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig, Prior
-from latent_nerfstudio.latent_space.preview import fit_preview
 from latent_nerfstudio.latent_space.resolution import latent_size
 
 NormalizerKind = Literal["mean-std", "tanh", "none"]
+
+PREVIEW_DEVIATIONS = 2.5
+"""Standard deviations of the principal components that fill the range [0, 1] of the picture of a latent."""
 
 TANH_SCALE = 0.02
 TANH_EPS = 1e-4
@@ -171,6 +173,21 @@ class LatentSpace(nn.Module):
     def preview(self, latents: Float[Tensor, "*batch channels"]) -> Float[Tensor, "*batch 3"]:
         """A fixed projection to three channels in [0, 1], for looking at."""
         return (latents @ self.preview_weight + self.preview_bias).clamp(0, 1)
+
+
+def fit_preview(latents: Float[Tensor, "n channels"]) -> Tuple[Float[Tensor, "channels 3"], Float[Tensor, "3"]]:
+    """Weight and bias that map the three principal components to [0, 1], their mean to 0.5: fixed, so that colours do
+    not flicker between frames. A component's largest weight is positive, which makes the map reproducible."""
+    mean = latents.mean(dim=0)
+    centred = latents - mean
+    variances, vectors = torch.linalg.eigh(centred.T @ centred / max(len(latents), 1))
+    count = min(3, latents.shape[1])
+    variances, vectors = variances[-count:].flip(0), vectors[:, -count:].flip(1)
+    signs = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True)).sign()
+    scale = 2 * PREVIEW_DEVIATIONS * variances.clamp(min=1e-12).sqrt()
+    weight = torch.zeros(latents.shape[1], 3, device=latents.device)
+    weight[:, :count] = vectors * signs / scale
+    return weight, 0.5 - mean @ weight
 
 
 def as_float(values: Shaped[Tensor, "*batch channels"]) -> Float[Tensor, "*batch channels"]:

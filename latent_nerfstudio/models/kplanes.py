@@ -81,7 +81,7 @@ class KPlanesModel(BoxedModel):
         self.field: KPlanesField = config.field.setup(
             num_channels=self.kwargs.get("num_channels", 3), value_range=self.kwargs.get("value_range", (0.0, 1.0))
         )
-        self.proposal_networks = nn.ModuleList(config.proposal.setup(resolution=side) for side in sides)
+        self.proposal_networks: Any = nn.ModuleList(config.proposal.setup(resolution=side) for side in sides)
         spread = UniformLinDispPiecewiseSampler if config.scene_contraction else UniformSampler
         self.proposal_sampler = ProposalNetworkSampler(
             num_proposal_samples_per_ray=samples,
@@ -91,11 +91,6 @@ class KPlanesModel(BoxedModel):
             initial_sampler=spread(),
         )
         keep_clocks(self)
-
-    @property
-    def proposals(self) -> List[KPlanesDensityField]:
-        """The proposal networks, in the order in which they are asked."""
-        return list(self.proposal_networks)  # type: ignore[arg-type]
 
     def get_param_groups(self) -> Dict[str, List[Parameter]]:
         """Groups `planes`, `mlp` (the decoder) and `proposal_networks`."""
@@ -126,7 +121,7 @@ class KPlanesModel(BoxedModel):
         """`latent` [rays, C], `accumulation` and `depth` [rays, 1], all without background. In training also
         `weights_list` and `ray_samples_list`, of proposals and then the NeRF, of rays that meet the box."""
         rays, hit = self.clip(ray_bundle)
-        density_fns = [partial(self.proposal_density, network) for network in self.proposals]
+        density_fns = [partial(self.proposal_density, network) for network in self.proposal_networks]
         ray_samples, weights_list, samples_list = self.proposal_sampler(rays, density_fns=density_fns)
         positions = ray_samples.frustums.get_positions()
         directions = ray_samples.frustums.directions.reshape(-1, 3) if self.config.field.view_dependent else None
@@ -151,7 +146,7 @@ class KPlanesModel(BoxedModel):
             return {}
         config = self.config
         lists = outputs["weights_list"], outputs["ray_samples_list"]
-        of_proposals = [list(network.planes) for network in self.proposals]
+        of_proposals = [list(network.planes) for network in self.proposal_networks]
         terms = {
             "interlevel_loss": (config.interlevel_weight, lambda: interlevel_loss(*lists)),
             "distortion_loss": (config.distortion_weight, lambda: distortion_loss(*lists)),

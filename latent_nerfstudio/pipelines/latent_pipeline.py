@@ -31,8 +31,7 @@ from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.pipelines.commands import refuse_unsupported
 from latent_nerfstudio.pipelines.finite import check_finite, not_finite
 from latent_nerfstudio.pipelines.saved_state import FAILED, SECONDS, seal, take_failed, unsealed
-from latent_nerfstudio.pipelines.scene_prediction import PredictedScenes, predict_scenes
-from latent_nerfstudio.pipelines.scene_start import rates_of, start_scenes
+from latent_nerfstudio.pipelines.scene_start import PredictedScenes, predict_scenes, rates_of, start_scenes
 from latent_nerfstudio.pipelines.scene_watch import SceneWatch
 
 Stage = Literal["latent supervision", "RGB alignment", "mixed supervision"]

@@ -71,14 +71,13 @@ class SceneViews:
         sizes, kind = self.sizes[views].unique(dim=0, return_inverse=True)
         return [self.photos(views[kind == i][None]) for i in range(len(sizes))]
 
-    def rays(self, pixels: Int[Tensor, "rays"]) -> Tuple[RayBundle, Float[Tensor, "rays channels"]]:
-        """Rays in the box's units, which end where all of it does, and normalised latents, of pixels of the table."""
-        rays, batch = with_targets(*self.manager.batch_of(pixels), self.space)
-        return placed_rays(rays, self.placements[rays.camera_indices[:, 0]]), batch["latent"]  # type: ignore[index]
-
-    def target(self, pixels: Sequence[Int[Tensor, "pixels"]]) -> Tuple[RayBundle, Tensor, Tensor]:
-        """Rays, the place of their scene and normalised latents of the pixels of each scene that masks keep."""
+    def target(
+        self, pixels: Sequence[Int[Tensor, "pixels"]]
+    ) -> Tuple[RayBundle, Int[Tensor, "rays"], Float[Tensor, "rays channels"]]:
+        """Rays in the box's units, which end where all of it does, the place of their scene and normalised latents, of
+        those pixels of each scene that masks keep."""
         kept = [one if self.valid is None else one[self.valid[one]] for one in pixels]
-        rays, target = self.rays(torch.cat(kept))
+        rays, batch = with_targets(*self.manager.batch_of(torch.cat(kept)), self.space)
         slots = torch.cat([torch.full_like(one, slot) for slot, one in enumerate(kept)])
-        return rays, slots.to(target.device), target
+        placed = placed_rays(rays, self.placements[rays.camera_indices[:, 0]])  # type: ignore[index]
+        return placed, slots.to(rays.origins.device), batch["latent"]

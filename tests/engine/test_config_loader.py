@@ -7,14 +7,14 @@ import yaml
 from nerfstudio.configs.method_configs import all_methods
 from nerfstudio.utils.writer import EventName
 
-from latent_nerfstudio.engine.config_loader import load_config
+from latent_nerfstudio.engine.config_loader import read_config
 from latent_nerfstudio.engine.runs import open_run
 
 
 @pytest.mark.parametrize("method", ["latent-triplane", "ig-ae", "latent-nerfacto", "latent-kplanes"])
 def test_a_config_comes_back(tmp_path, method):
     (tmp_path / "config.yml").write_text(yaml.dump(all_methods[method]))
-    assert yaml.dump(load_config(tmp_path / "config.yml")) == (tmp_path / "config.yml").read_text()
+    assert yaml.dump(read_config(tmp_path / "config.yml")) == (tmp_path / "config.yml").read_text()
 
 
 def test_members_of_enumerations_as_each_python_writes_them(tmp_path):
@@ -23,7 +23,7 @@ def test_members_of_enumerations_as_each_python_writes_them(tmp_path):
     by_name = f"- !!python/object/apply:builtins.getattr [!!python/name:{name} '', ETA]"
     by_value = f"- !!python/object/apply:{name} ['{EventName.ETA.value}']"
     (tmp_path / "config.yml").write_text(f"{by_name}\n{by_value}\n")
-    assert load_config(tmp_path / "config.yml") == [EventName.ETA] * 2
+    assert read_config(tmp_path / "config.yml") == [EventName.ETA] * 2
 
 
 HOSTILE = [

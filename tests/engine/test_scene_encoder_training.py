@@ -77,7 +77,7 @@ def test_a_step_is_a_function_of_seed_and_step_and_never_shows_what_it_gives(pre
 def test_rays_of_views_project_back_onto_their_pixels(prepared):
     _, views = prepared
     pixels = views.table.starts[3] + torch.tensor([0, 17, 100])
-    rays, latents = views.rays(pixels)
+    rays, _, latents = views.target([pixels])
     points = rays.origins + 1.7 * rays.directions
     places, _ = project(points[None], views.poses[None, 3:4], views.intrinsics[None, 3:4])
     row, col = (pixels - views.table.starts[3]) // 16, (pixels - views.table.starts[3]) % 16

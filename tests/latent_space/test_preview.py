@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from latent_nerfstudio.latent_space.preview import DEVIATIONS, fit_preview
+from latent_nerfstudio.latent_space.latent_space import PREVIEW_DEVIATIONS, fit_preview
 
 
 def test_the_mean_is_grey_and_a_deviation_is_a_fifth():
@@ -11,7 +11,7 @@ def test_the_mean_is_grey_and_a_deviation_is_a_fifth():
     latents = torch.cartesian_prod(values * 4, values * 2, values, torch.tensor([7.0, 7.0]))
     weight, bias = fit_preview(latents)
     torch.testing.assert_close(latents.mean(dim=0) @ weight + bias, torch.full((3,), 0.5))
-    step = 1 / (2 * DEVIATIONS)
+    step = 1 / (2 * PREVIEW_DEVIATIONS)
     one_deviation = torch.tensor([12.0, 6.0, 3.0, 7.0]) @ weight + bias
     torch.testing.assert_close(one_deviation, torch.full((3,), 0.5 + step))
 
@@ -20,7 +20,7 @@ def test_components_are_uncorrelated_and_of_one_scale():
     latents = torch.randn(1000, 8) @ torch.randn(8, 8)
     weight, bias = fit_preview(latents)
     covariance = (latents @ weight + bias).T.cov(correction=0)
-    torch.testing.assert_close(covariance, torch.eye(3) / (2 * DEVIATIONS) ** 2, atol=1e-4, rtol=0)
+    torch.testing.assert_close(covariance, torch.eye(3) / (2 * PREVIEW_DEVIATIONS) ** 2, atol=1e-4, rtol=0)
 
 
 def test_the_same_latents_give_the_same_colours_in_any_order():

@@ -9,8 +9,8 @@ from tiny import TINTS, pipeline_of, write_ball, write_bundle_with_encoder
 
 from latent_nerfstudio.fields.planes import compose_planes
 from latent_nerfstudio.models.predicting import predict
-from latent_nerfstudio.pipelines import scene_prediction
-from latent_nerfstudio.pipelines.scene_prediction import PredictedScenes
+from latent_nerfstudio.pipelines import scene_start
+from latent_nerfstudio.pipelines.scene_start import PredictedScenes
 from latent_nerfstudio.scene_encoder.network import Prediction
 from latent_nerfstudio.scene_encoder.projection import spread_views
 
@@ -37,7 +37,7 @@ def prepared(place, bundle="run", fresh=True):
 def test_a_run_starts_as_its_encoder_predicts_and_the_pull_is_zero_there(place):
     pipeline = prepared(place)
     field = pipeline.latent_model.nerf.field
-    views = scene_prediction.SceneViews(pipeline.latent_model, pipeline.datamanager)
+    views = scene_start.SceneViews(pipeline.latent_model, pipeline.datamanager)
     for scene, members in enumerate(views.members):
         micro, weights = predict(pipeline.latent_model, views.groups(members), views.boxes[scene : scene + 1])
         torch.testing.assert_close(field.micro_planes[scene], micro[0], atol=1e-5, rtol=1e-4)
@@ -83,12 +83,10 @@ def test_the_pull_by_hand():
 
 
 def test_of_many_photos_those_far_apart_are_taken(place, monkeypatch):
-    monkeypatch.setattr(scene_prediction, "spread_views", lambda positions: spread_views(positions, 2))
+    monkeypatch.setattr(scene_start, "spread_views", lambda positions: spread_views(positions, 2))
     seen = []
-    original = scene_prediction.SceneViews.groups
-    monkeypatch.setattr(
-        scene_prediction.SceneViews, "groups", lambda self, v: seen.append(v.tolist()) or original(self, v)
-    )
+    original = scene_start.SceneViews.groups
+    monkeypatch.setattr(scene_start.SceneViews, "groups", lambda self, v: seen.append(v.tolist()) or original(self, v))
     cameras = prepared(place).datamanager.latent_cameras.camera_to_worlds[..., 3]
     expected = [spread_views(cameras[:4], 2).tolist(), (4 + spread_views(cameras[4:], 2)).tolist()]
     assert seen == expected  # of 4 and 5 training views

@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -18,29 +17,18 @@ LARGEST_FILE = 1 << 16
 """Bytes of intrinsics, or of a pose, at most."""
 
 
-class SrnIntrinsics(NamedTuple):
-    """Content of `intrinsics.txt`: in pixels of an image of height x width, and whether poses are world-to-camera."""
-
-    focal: float
-    cx: float
-    cy: float
-    height: int
-    width: int
-    world_to_camera: bool
-
-
 def read_srn(folder: Path) -> SceneFrames:
     """Reads a scene in the SRN layout; views are sorted by name. Poses in the OpenCV convention (y down, z forwards)
     come out in OpenGL's. Intrinsics are scaled to images of another size than that of `intrinsics.txt`."""
-    intrinsics = read_srn_intrinsics(folder / "intrinsics.txt")
+    (focal, cx, cy), (height, width), is_world_to_camera = _read_intrinsics(folder / "intrinsics.txt")
     images, absent = _paired(folder)
     check_view_count(len(images), folder / "rgb", absent)
     headers = read_image_headers(list(images.values()))
-    scale_x = np.array([header.width for header in headers]) / intrinsics.width
-    scale_y = np.array([header.height for header in headers]) / intrinsics.height
+    scale_x = np.array([header.width for header in headers]) / width
+    scale_y = np.array([header.height for header in headers]) / height
     poses = np.stack([_read_pose(folder / "pose" / f"{stem}.txt") for stem in images])
     check_poses(poses, list(images), folder / "pose")
-    if intrinsics.world_to_camera:
+    if is_world_to_camera:
         rotations = poses[:, :, :3].transpose(0, 2, 1)
         poses = np.concatenate([rotations, -rotations @ poses[:, :, 3:]], axis=2)
     return SceneFrames(
@@ -48,17 +36,18 @@ def read_srn(folder: Path) -> SceneFrames:
         image_paths=tuple(images.values()),
         headers=tuple(headers),
         camera_to_worlds=opencv_to_opengl(poses),
-        fx=intrinsics.focal * scale_x,
-        fy=intrinsics.focal * scale_y,
-        cx=intrinsics.cx * scale_x,
-        cy=intrinsics.cy * scale_y,
+        fx=focal * scale_x,
+        fy=focal * scale_y,
+        cx=cx * scale_x,
+        cy=cy * scale_y,
         distortion=np.zeros((len(headers), 6)),
         absent=tuple(absent),
     )
 
 
-def read_srn_intrinsics(path: Path) -> SrnIntrinsics:
-    """Reads `f cx cy 0`, lines that are of no use here, `height width`, and perhaps a 1 for world-to-camera poses."""
+def _read_intrinsics(path: Path) -> tuple[list[float], tuple[int, int], bool]:
+    """The numbers of `f cx cy 0`, of `height width`, and whether a 1 below says that poses are world-to-camera; the
+    lines between are of no use here."""
     if not path.exists():
         do = "add the file with the lines 'f cx cy 0', origin, near plane, scale, 'height width'"
         raise FileNotFoundError(problem(path, "the intrinsics of the scene", "no such file", do))
@@ -74,7 +63,7 @@ def read_srn_intrinsics(path: Path) -> SrnIntrinsics:
         check_positive(np.array([value]), what, ["all views"], path)
     if not (abs(cx) <= LARGEST and abs(cy) <= LARGEST):
         raise ValueError(problem(f"{path}, cx and cy", "finite numbers", f"{cx:g} and {cy:g}", "repair the file"))
-    return SrnIntrinsics(focal, cx, cy, int(height), int(width), bool(flag[0]))
+    return [focal, cx, cy], (int(height), int(width)), bool(flag[0])
 
 
 def _numbers(text: str, path: Path) -> list[float]:
