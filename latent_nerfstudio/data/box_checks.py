@@ -28,15 +28,15 @@ FILLED = 0.95
 def shown_object(
     image: Shaped[Tensor, "height width 3"], background: Float[Tensor, "3"], factor: int
 ) -> Bool[Tensor, "h w"]:
-    """Latent pixels, `factor` image pixels wide, of which half at least, in uint8 or [0, 1], is not of the background's
-    colour: the rays of their middles meet what holds the object."""
+    """Latent pixels, `factor` image pixels wide, at least half of which differ from the background's colour, so that
+    the ray through their middle should meet the box."""
     shown = differs(as_float(image), background)[None].float()
     return F.avg_pool2d(shown, factor, ceil_mode=True)[0] >= 0.5
 
 
 def share_left_out(pictures: Iterable[Tuple[Bool[Tensor, "h w"], Bool[Tensor, "h w"]]]) -> float:
-    """Share of the object in pictures of a scene that its box leaves out, by the latent pixels of each that show the
-    object and those whose rays meet the box; zero where they show no plain background."""
+    """Share of a scene's object that its box leaves out, from pairs of flags of its pictures' latent pixels: which show
+    the object, and which meet the box. Zero if there is no plain background to tell an object from."""
     shown, missed = zip(*((shown.flatten(), (shown & ~meets).flatten()) for shown, meets in pictures), strict=True)
     every = torch.cat(shown)
     is_plain = bool(every.any()) and float(every.float().mean()) <= FILLED
@@ -44,7 +44,7 @@ def share_left_out(pictures: Iterable[Tuple[Bool[Tensor, "h w"], Bool[Tensor, "h
 
 
 def warn_of_boxes(left_out: Mapping[str, float]) -> Dict[str, str]:
-    """Warns, once for all scenes, of boxes that leave out much of what their photos show, and says what of each."""
+    """Warns once of boxes that leave out much of what their photos show; returns the scenes and what is wrong."""
     wrong = {
         name: f"its box leaves out {share:.0%} of what its photos show, which is not learned"
         for name, share in left_out.items()

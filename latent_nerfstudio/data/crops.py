@@ -43,22 +43,22 @@ def object_latents(
     factor: int,
     kept: Optional[Bool[Tensor, "n h w"]] = None,
 ) -> Shaped[Tensor, "pixels channels"]:
-    """What a normaliser is fitted to: the raw latents of pictures that see an object and that masks keep; all, where
-    none does. With the many of a plain background, the targets of objects would be anything but of unit variance."""
+    """What a normaliser is fitted to: raw latents that see an object and that masks keep, or all if there are none. A
+    plain background would dominate the statistics, and objects would be far from unit variance."""
     shown = sees_object(images, background, factor)
     shown = shown if kept is None else shown & kept.to(shown.device)
     return raw[shown] if bool(shown.any()) else raw.flatten(0, -2)
 
 
 class ObjectPixels:
-    """Which pixels of pictures are in front of the background's colour, found once a picture and kept as bits."""
+    """Finds which pixels of pictures show an object, once for each picture, and keeps them as bits."""
 
     def __init__(self, color: Float[Tensor, "3"]):
         self.color = color
         self._bits: Dict[int, np.ndarray] = {}
 
     def of(self, index: int, image: Shaped[Tensor, "height width 3"]) -> Int[Tensor, "pixels"]:
-        """Where the picture of an index shows the object: positions in it, flattened, rising; all where nowhere."""
+        """Flat positions of the object's pixels in a picture, rising; of all pixels if there is no object."""
         if index not in self._bits:
             self._bits[index] = np.packbits(differs(as_float(image.cpu()), self.color).numpy())
         count = image.shape[0] * image.shape[1]

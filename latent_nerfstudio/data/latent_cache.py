@@ -43,7 +43,7 @@ def cache_folder(setting: str) -> Optional[Path]:
 
 
 def cached_files(folder: Path) -> List[Path]:
-    """What the cache has written into a folder: files of its names, in its places, to which no link leads."""
+    """The files that the cache has written into a folder, by name and place; never through links."""
     base = folder.resolve()
     found = [path for path in base.glob("*/[0-9a-f][0-9a-f]/*") if CACHED.fullmatch(path.relative_to(base).as_posix())]
     return [path for path in found if path.is_file() and path.resolve() == path]
@@ -56,9 +56,9 @@ def scene_latents(
     setting: str = "disk",
     batch_size: int = 32,
 ) -> Iterator[Tuple[List[int], List[Tensor]]]:
-    """Scene by scene, positions of a scene's pictures, uint8 or float in [0, 1], and their raw latents [h, w, C] in
-    float16, from the cache where they are in it. Scenes are never encoded together, as the number of pictures changes
-    the last bits: what is in the cache must not decide what is learned."""
+    """For each scene, the positions of its pictures (uint8, or float in [0, 1]) and their raw latents [h, w, C] in
+    float16, from the cache where possible. Scenes are never encoded together: the last bits depend on the batch, and
+    what happens to be cached must not decide what is learned."""
     groups = group_by(scene_of_image)
     if autoencoder.is_identity:
         yield from ((members, [images[i] for i in members]) for members in groups.values())
@@ -92,8 +92,8 @@ def group_by(labels: Sequence[int]) -> Dict[int, List[int]]:
 
 @torch.no_grad()
 def encode_images(images: Sequence[Shaped[Tensor, "_ _ 3"]], autoencoder: Autoencoder, batch_size: int) -> List[Tensor]:
-    """Raw latents [h, w, C] in float16, on the host; pictures of one size go through the encoder together.
-    Encoded in bfloat16 where the device computes in it: half the time, and 48 dB below the latents' deviation."""
+    """Raw latents [h, w, C] in float16, on the host; pictures of one size are encoded together, in bfloat16 where the
+    device computes in it: half the time, with an error 48 dB below the latents' deviation."""
     sizes = group_by([hash(tuple(image.shape)) for image in images])
     device = autoencoder.device
     latents: Dict[int, Tensor] = {}

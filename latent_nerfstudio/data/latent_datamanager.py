@@ -44,16 +44,16 @@ from latent_nerfstudio.latent_space.latent_space import (
 from latent_nerfstudio.latent_space.resolution import latent_cameras, mask_of_latent
 
 SceneLatents = Iterator[Tuple[List[int], List[Tensor]]]
-"""Scene by scene, positions of its pictures and their latents."""
+"""For each scene, the positions of its pictures and their latents."""
 
 Meets = Callable[[RayBundle], Bool[Tensor, "rays"]]
 """Which rays a NeRF renders at all."""
 
 RAYS_AT_ONCE = 1 << 17
-"""Rays that are looked at together, whether they meet the box."""
+"""Rays that are tested against the box at once."""
 
 FIT_SAMPLE = 1 << 20
-"""Latent pixels of the pictures that the normaliser is fitted on, at most."""
+"""Latent pixels that the normaliser is fitted to, at most."""
 
 
 @dataclass
@@ -120,8 +120,9 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         self.doubts: Dict[str, str] = {}  # what looks wrong of scenes, by name
 
     def _load_images(self, split: Literal["train", "eval"], cache_images_device: Literal["cpu", "gpu"]):
-        """Nerfstudio's loading and undistortion, then alpha over the background. On the CPU the host is the device: to
-        pin memory needs a CUDA driver. Nerfstudio leaves the cameras of undistorted pictures distorted."""
+        """Loads and undistorts pictures as Nerfstudio does, and puts transparent ones on the background. Nerfstudio
+        pins memory, which needs CUDA, and leaves the cameras of undistorted pictures distorted: both are mended
+        here."""
         if self.streams:
             return self._streamed_images(split)
         on_host = torch.device(self.device).type != "cuda"
@@ -138,8 +139,8 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
 
     @cached_property
     def streams(self) -> bool:
-        """Whether pictures and latents are read from disk; decided once, when pictures are first asked for. The cameras
-        of distorted pictures are known only when all have been undistorted."""
+        """Whether pictures and latents are read from disk; decided when pictures are first asked for. Distorted ones
+        never are: their cameras are known only once all pictures have been undistorted."""
         config = self.config
         distortions = [dataset.cameras.distortion_params for dataset in (self.train_dataset, self.eval_dataset)]
         is_distorted = any(one is not None and bool(one.any()) for one in distortions)
@@ -152,7 +153,7 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         return result
 
     def memory_bytes(self) -> int:
-        """Bytes of all pictures, and of latents that are as large (RGB), which are held in memory if not streamed."""
+        """Bytes of all pictures, and of as many for latents (RGB is as large), if nothing is streamed."""
         cameras = [self.train_dataset.cameras, self.eval_dataset.cameras]
         pixels = sum(int((c.height * c.width).sum()) for c in cameras)
         return 2 * pixels * 3 * (4 if self.config.cache_images_type == "float32" else 1)
@@ -176,7 +177,7 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
 
     @property
     def fixed_indices_eval_dataloader(self) -> Sequence[Tuple[Cameras, Dict[str, Any]]]:  # type: ignore[override]
-        """Cameras and pictures of all held-out views; made one at a time where they are streamed."""
+        """Cameras and pictures of all held-out views, one at a time where they are streamed."""
         if not self.streams:
             return super().fixed_indices_eval_dataloader
 
@@ -188,7 +189,7 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         return Lazy(len(self.eval_dataset), make)
 
     def prepare_pictures(self) -> None:
-        """Loads the training pictures, or gets ready to, once; enough for pictures without latents."""
+        """Loads the training pictures once, or gets ready to stream them: all that steps without latents need."""
         if len(self.picture_scenes):
             return
         pictures, cameras = self.cached_train, self.train_dataset.cameras
@@ -205,8 +206,8 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         self.draw_only(self.drawn_scenes)
 
     def prepare(self, space: LatentSpace, meets: Optional[Meets] = None) -> None:
-        """Loads the training pictures, encodes them or finds their latents, and fits the latent space if it is new.
-        Rays are drawn of those that `meets` says meet a scene's box, all by default: others would dilute L_latent."""
+        """Loads the training pictures and their latents, encoding what is not cached, and fits a new latent space.
+        Later only rays that `meets` accepts are drawn, by default all: those that miss the box dilute L_latent."""
         self.prepare_pictures()
         pictures = self.cached_train
         images = Lazy(len(pictures), lambda i: pictures[i]["image"].cpu())
@@ -230,8 +231,8 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         self.table = table
 
     def within_boxes(self, table: PixelTable, meets: Meets, folder: Optional[Path], factor: int) -> PixelTable:
-        """The table, drawn from where rays meet their scene's box; warns of boxes that leave out what photos show, but
-        for streamed pictures, which would be decoded for it."""
+        """The table, restricted to rays that meet their scene's box. Warns of boxes that leave out what photos show,
+        unless pictures are streamed and would have to be decoded for it."""
         parts = torch.arange(len(table.values)).split(RAYS_AT_ONCE)
         places = (to_device(table.locate(part), self.device) for part in parts)
         flags = torch.cat([meets(pixel_rays(self.latent_cameras, part, self.is_plain)).cpu() for part in places])
@@ -245,7 +246,7 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         return table
 
     def left_out(self, table: PixelTable, flags: Bool[Tensor, "pixels"], factor: int, first: int, end: int) -> float:
-        """Share of a scene's object that its box leaves out, of some of its pictures `first` to `end`."""
+        """Share of the object that a scene's box leaves out, in a few of its pictures `first` to `end`."""
         pictures = []
         for index in range(first, end, -(-(end - first) // LOOKED_AT)):
             picture = self.cached_train[index]
@@ -256,7 +257,7 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         return share_left_out(pictures)
 
     def latents_to_fit(self, table: PixelTable, space: LatentSpace) -> Shaped[Tensor, "pixels channels"]:
-        """Raw latents of objects in pictures evenly chosen from all; an identity space needs one picture alone."""
+        """Raw latents of objects in evenly chosen pictures; an identity space needs only one picture."""
         count = len(table.heights)
         stride = count if space.is_identity else max(1, -(-len(table.values) // FIT_SAMPLE))
         latents = []
@@ -269,7 +270,7 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         return torch.cat(latents)
 
     def checked_latents(self, encoded: SceneLatents) -> SceneLatents:
-        """Latents as they come, all finite; half precision ends at 65504."""
+        """Passes latents on, and refuses those that are not finite: half precision ends at 65504."""
         for members, latents in encoded:
             for picture, latent in zip(members, latents, strict=True):
                 if latent.is_floating_point() and not bool(latent.sum(dtype=torch.float32).isfinite()):
@@ -279,7 +280,7 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
             yield members, latents
 
     def draw_only(self, scenes: Optional[Int[Tensor, "active"]]) -> None:
-        """From now on draws from some scenes alone, given by rising index; None for all."""
+        """Draws only these scenes from now on, given by rising index; None for all."""
         self.drawn_scenes = scenes
         self.active = None if scenes is None else torch.isin(self.scenes_present, scenes).nonzero()[:, 0]
 
@@ -288,7 +289,7 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         return len(self.scenes_present if self.active is None else self.active)
 
     def generator_at(self, step: int) -> torch.Generator:
-        """The randomness of a step, on the host."""
+        """The random generator of a step, on the host."""
         return torch.Generator().manual_seed(self.seed * 1_000_003 + step)
 
     def next_train(self, step: int) -> Tuple[RayBundle, Dict[str, Tensor]]:  # type: ignore[override]
@@ -299,7 +300,7 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         return self.batch_of(draw_pixels(self.table, count, self.scenes_per_step, generator, self.active))
 
     def sample_of(self, scenes: Int[Tensor, "scenes"], each: int) -> Tuple[RayBundle, Dict[str, Tensor]]:
-        """As `next_train`, `each` pixels of every one of some scenes, given by rising index; always the same."""
+        """Like `next_train`, but `each` pixels of every given scene (rising index), always the same ones."""
         chosen = torch.isin(self.scenes_present, scenes).nonzero()[:, 0]
         count, table = len(chosen), self.table
         assert table is not None
@@ -319,9 +320,9 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         return rays, {"raw_latent": raw, "position": position[:, 1:], "scenes": scenes}
 
     def next_train_images(self, step: int, crop: Optional[int] = None) -> Tuple[Cameras, Dict[str, Any]]:
-        """Cameras of pictures of one size (not of their latents), or of parts with `crop` as the longest side, each
-        around a random place of the object; and a batch of `image` [n, H, W, 3] in [0, 1], `scenes`: theirs, rising, on
-        the host, and, where there are masks, `mask` [n, H, W, 1]. Of whole pictures `indices` [n]."""
+        """Cameras of pictures of one size, and a batch with `image` [n, H, W, 3] in [0, 1], `scenes` (theirs, rising,
+        on the host) and, where there are masks, `mask` [n, H, W, 1]. With `crop`, parts of at most this side, each
+        around a random pixel of the object; without, whole pictures, whose `indices` [n] are in the batch as well."""
         generator = self.generator_at(step)
         indices = self._draw_pictures(generator)
         places = torch.tensor(indices)
@@ -341,7 +342,7 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         return cameras, {**batch, "image": as_float(batch["image"])}
 
     def _pictures(self, indices: List[int], step: int) -> List[Dict[str, Any]]:
-        """Training pictures; where they are streamed, those of the next step are decoded in the meantime."""
+        """Training pictures. While streaming, those of the next step are decoded in the background."""
         pictures = self.cached_train
         if not isinstance(pictures, Prefetched):
             return [pictures[i] for i in indices]

@@ -19,10 +19,9 @@ from latent_nerfstudio.latent_space.latent_space import LatentSpace
 
 @dataclass
 class PixelTable:
-    """Pictures laid one after another, those of a scene side by side: `values` [pixels, C] are float16 latents or uint8
-    colours, `heights` and `widths` sizes of pictures, `starts` and `scene_starts` the first pixel of each picture and
-    each scene, and the end. `valid` are the pixels that may be drawn, where masks leave some out, and `drawn` those of
-    them that are drawn, see `restricted`; both are sorted, None for all."""
+    """Pictures laid one after another, scene by scene. `values` [pixels, C] are float16 latents or uint8 colours;
+    `starts` and `scene_starts` are the first pixel of each picture and scene, and the end. `valid` are the pixels that
+    masks keep, and `drawn` those of them that are drawn (see `restricted`): sorted, None for all."""
 
     values: Shaped[Tensor, "pixels channels"]
     heights: Int[Tensor, "pictures"]
@@ -50,8 +49,8 @@ def pixel_table(
     masks: Optional[Sequence[Shaped[Tensor, "_ _"]]] = None,
     folder: Optional[Path] = None,
 ) -> PixelTable:
-    """Lays pictures [h, w, C] out; those of a scene must be neighbours, as dataparsers list them. Masks [h, w] are true
-    where a pixel may be drawn; a temporary file in `folder` keeps the values, None for memory."""
+    """Lays out pictures [h, w, C], which come scene by scene, as dataparsers list them. Masks [h, w] are true where a
+    pixel may be drawn. The values are kept in memory, or in a temporary file in `folder`."""
     values, shapes = concatenated(pictures, folder)
     sizes = torch.tensor(shapes)
     starts = torch.cat([torch.zeros(1, dtype=torch.long), sizes.prod(dim=1).cumsum(0)])
@@ -71,8 +70,8 @@ def pixel_table(
 def restricted(
     table: PixelTable, flags: Bool[Tensor, "pixels"], names: Sequence[str], folder: Optional[Path] = None
 ) -> PixelTable:
-    """A table that is drawn from where `flags` (which pixels' rays meet the box of their scene) and its masks allow it;
-    refuses scenes, by their `names`, of which nothing would be left. For `folder` see `pixel_table`."""
+    """The table, drawn only where masks and `flags` (whether a pixel's ray meets its scene's box) allow it. Refuses a
+    scene, by its name, of which nothing would be left. For `folder` see `pixel_table`."""
     both = flags
     if table.valid is not None:
         both = torch.zeros_like(flags).index_put((table.valid,), flags[table.valid])
@@ -95,10 +94,10 @@ def draw_pixels(
     generator: torch.Generator,
     active: Optional[Int[Tensor, "active"]] = None,
 ) -> Int[Tensor, "count_rounded"]:
-    """Random pixels, as many of each of some scenes, drawn with replacement; sorted by scene. They are `count` in all,
-    rounded down to a multiple of the scenes, at least one a scene; of a restricted table as many as would be kept of
-    these, so that a step costs what it would cost with all. Scenes are drawn from the `active` ones, rising, all by
-    default; of fewer than `scenes_per_batch` each is given as many pixels as before."""
+    """Random pixels with replacement, equally many of each drawn scene, sorted by scene. Of a whole table they are
+    about `count`; of a restricted one, the share of `count` that its restriction keeps, so that a step costs the same.
+    Scenes are drawn from the `active` ones (rising; all by default); if these are few, each gets no more pixels than
+    before."""
     total = len(table.scene_starts) - 1
     scenes = draw_scenes(total, scenes_per_batch, generator, active)
     share = 1.0 if table.drawn is None else len(table.drawn) / len(table.values if table.valid is None else table.valid)
@@ -114,9 +113,8 @@ def draw_pixels(
 def draw_scenes(
     count: int, wanted: int, generator: torch.Generator, active: Optional[Int[Tensor, "active"]] = None
 ) -> Int[Tensor, "scenes"]:
-    """Distinct scenes in rising order, of all or of the active ones; all of them if there are no more than wanted.
-    Every choice is as likely as any other, at a cost that grows with `wanted` alone (Floyd's algorithm; Bentley,
-    Programming Pearls, Communications of the ACM 30(9), 1987)."""
+    """`wanted` distinct scenes in rising order, uniformly from all or the active ones, at a cost that does not grow
+    with their number (Floyd's algorithm; Bentley, Programming Pearls, Communications of the ACM 30(9), 1987)."""
     if active is not None:
         return active[draw_scenes(len(active), wanted, generator)]
     if wanted >= count:
@@ -130,17 +128,16 @@ def draw_scenes(
 
 
 def draw_pictures(sizes: Int[Tensor, "pictures 2"], count: int, generator: torch.Generator) -> List[int]:
-    """Random distinct pictures of one size, `count` or all that it has; a size is drawn as often as it has pictures."""
+    """Random distinct pictures of one size, at most `count`; each size is as likely as its share of the pictures."""
     first = int(torch.randint(len(sizes), (), generator=generator))
     alike = (sizes == sizes[first]).all(dim=1).nonzero()[:, 0]
     return alike[torch.randperm(len(alike), generator=generator)[:count]].tolist()
 
 
 def pixel_rays(cameras: Cameras, places: Int[Tensor, "rays 3"], is_plain: Optional[bool] = None) -> RayBundle:
-    """Rays through the centres of pixels, given as camera, row and column, with unit directions, as
-    `Cameras.generate_rays` gives them. Pinhole cameras, which is what training has after undistortion, take a path
-    several times as fast, in float32 whatever the intrinsics have: those of `blender-data` are of double precision.
-    `is_plain` is what `is_pinhole` says of the cameras; None looks at all of them."""
+    """Rays through pixel centres, given as camera, row and column, with unit directions, as `Cameras.generate_rays`
+    makes them. Pinhole cameras take a path several times as fast, always in float32 (`blender-data` has intrinsics of
+    double precision). `is_plain` says whether the cameras are pinhole ones; None looks."""
     if not (is_pinhole(cameras) if is_plain is None else is_plain):
         return cameras.generate_rays(camera_indices=places[:, :1], coords=places[:, 1:] + 0.5)
     index, row, column = places.unbind(dim=1)
@@ -161,7 +158,7 @@ def pixel_rays(cameras: Cameras, places: Int[Tensor, "rays 3"], is_plain: Option
 
 
 def with_targets(rays: RayBundle, batch: Dict[str, Tensor], space: LatentSpace) -> Tuple[RayBundle, Dict[str, Tensor]]:
-    """Rays and batch of the datamanager with the background of each ray, and its normalised latent as `latent`."""
+    """Rays and batch of the datamanager, with each ray's background and its normalised latent as `latent`."""
     batch["latent"] = space.normalizer(batch["raw_latent"])
     rays.metadata["background"] = space.background_at(batch["position"][:, :2], batch["position"][:, 2:])
     return rays, batch

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Lazy(Sequence, Generic[T]):
-    """A sequence of so many items, each made from its position when it is asked for."""
+    """A sequence of `count` items, each made when it is asked for."""
 
     def __init__(self, count: int, make: Callable[[int], T]):
         self.size, self.make = count, make
@@ -38,7 +38,7 @@ class Lazy(Sequence, Generic[T]):
 
 
 class Prefetched(Lazy[T]):
-    """A lazy sequence that keeps so many items for a while, and makes several at once in a few threads."""
+    """A lazy sequence that keeps the last `kept` items, and makes several at once in a few threads."""
 
     def __init__(self, count: int, make: Callable[[int], T], kept: int):
         super().__init__(count, lru_cache(kept)(make))
@@ -48,7 +48,7 @@ class Prefetched(Lazy[T]):
         return list(self.pool.map(self.make, indices))
 
     def expect(self, indices: Iterable[int]) -> None:
-        """Has items made that will be asked for soon."""
+        """Starts making items that will be asked for soon."""
         for index in indices:
             self.pool.submit(self.make, index)
 
@@ -56,7 +56,7 @@ class Prefetched(Lazy[T]):
 def concatenated(
     parts: Iterable[Shaped[Tensor, "_ _ channels"]], folder: Optional[Path] = None
 ) -> Tuple[Shaped[Tensor, "pixels channels"], List[Tuple[int, int]]]:
-    """The pixels of pictures one after another, in memory or a temporary file in a folder, and the pictures' sizes."""
+    """The pixels of all pictures, in memory or in a temporary file in `folder`, and the pictures' sizes."""
     sizes: List[Tuple[int, int]] = []
 
     def rows() -> Iterable[Tensor]:
@@ -69,7 +69,7 @@ def concatenated(
 
 
 def _mapped(rows: Iterable[Shaped[Tensor, "_ channels"]], folder: Path) -> Shaped[Tensor, "pixels channels"]:
-    """Rows in a file that has no name and goes with the process; written as a stream, so that no page is held."""
+    """Rows in an unnamed file that vanishes with the process; written as a stream, which holds no pages in memory."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder, prefix="latents-") as file:
         last = torch.zeros(0, 0)

@@ -37,9 +37,9 @@ FEWEST_RAYS = 64
 
 
 class CameraRenderer:
-    """Renders cameras by the NeRF inside a latent model, and decodes what it renders. `metadata` are those of the
-    training data (`image_height`, `pixels_per_radian`), and `render_rays` is `LatentModel.get_outputs`; a NeRF that
-    `renders_cameras` has no rays and renders whole pictures."""
+    """Renders cameras with the NeRF inside a latent model, and decodes the result. `metadata` is the training data's
+    (`image_height`, `pixels_per_radian`); `render_rays` is `LatentModel.get_outputs`. A NeRF without rays, which
+    `renders_cameras`, makes whole pictures."""
 
     def __init__(
         self,
@@ -58,8 +58,8 @@ class CameraRenderer:
     def render_latents(
         self, cameras: Cameras, size: Optional[Tuple[int, int]] = None, scenes: Optional[Int[Tensor, "scenes"]] = None
     ) -> Tuple[Float[Tensor, "n h w channels"], Dict[str, Any]]:
-        """Latent pictures of image cameras of one size, with gradients, and the NeRF's outputs for the regularisers.
-        Where `size` and `scenes` (rising, on the host) are given, of plain pinhole cameras, no device is asked."""
+        """Latent pictures of image cameras of one size, with gradients, and the NeRF's outputs for the regularisers. If
+        `size` and `scenes` (rising, on the host) of pinhole cameras are given, no device is waited for."""
         if self.renders_cameras:
             outputs = self.render_cameras(cameras)
             return outputs["latent"], outputs
@@ -97,8 +97,8 @@ class CameraRenderer:
         return resolution.latent_size(height, width, self.space.downscale_factor)
 
     def background_picture(self, height: int, width: int) -> Float[Tensor, "height width channels"]:
-        """The latent of the background for a latent picture of the given size. In RGB a crop box of the viewer or of
-        ns-render brings its own colour; a decoder knows that of training alone."""
+        """The background's latents for a latent picture of this size. In RGB, crop boxes of viewer and ns-render bring
+        their own colour; a decoder only knows that of training."""
         override = renderers.BACKGROUND_COLOR_OVERRIDE
         if self.space.is_identity and override is not None:
             return override.to(self.device).expand(height, width, 3)
@@ -128,9 +128,10 @@ class CameraRenderer:
         with_latents: bool = False,
         obb_box: Optional[OrientedBox] = None,
     ) -> Dict[str, Tensor]:
-        """Pictures of n cameras of one size and kind in one batch, each of a scene or a view; one camera serves all. By
-        default they show the scene of their metadata, or the current one. `rgb`, `latent` [n, H, W, 3] in [0, 1];
-        `depth`, `accumulation` [n, H, W, 1]; if asked for, `latent_channels` [n, h, w, C], normalised."""
+        """Pictures of n cameras of one size and kind, each of a scene or a view; a single camera serves all `scenes`.
+        The default is the scene of the cameras' metadata, or the current one. Returns `rgb` and `latent` [n, H, W, 3]
+        in [0, 1], `depth` and `accumulation` [n, H, W, 1] and, if asked for, normalised `latent_channels` [n, h, w,
+        C]."""
         cameras, views = (cameras.reshape((-1,)), ()) if scenes is None else in_views(cameras, scenes)
         height, width = size_of(cameras)
         rows, columns = self.rendered_size(cameras[:1])
@@ -193,9 +194,9 @@ class CameraRenderer:
         return is_panorama(camera) and not self.space.is_identity
 
     def rendered_size(self, camera: Cameras) -> Tuple[int, int]:
-        """Height and width that a camera is rendered at before its picture is resized, see `max_render_height`. A
-        panorama shows far more, so that its limit is half a turn at the training pictures' resolution by angle; its
-        sides only meet if whole latent pixels, an even number of columns, fill it."""
+        """Height and width at which a camera is rendered before its picture is resized, see `max_render_height`. The
+        limit of a panorama is half a turn at the training pictures' pixels per radian; its sides only meet if it is
+        filled by whole latent pixels in an even number of columns."""
         height, width = size_of(camera)
         if self.space.is_identity:
             return height, width
@@ -208,12 +209,12 @@ class CameraRenderer:
         return rows * factor, 2 * max(1, round(width / height * rows / 2)) * factor
 
     def render_height_limit(self) -> Optional[int]:
-        """Height of perspective pictures from which on they are enlarged."""
+        """Height beyond which perspective pictures are rendered smaller and enlarged."""
         return self.config.max_render_height or self.metadata.get("image_height")
 
 
 def in_views(cameras: Cameras, scenes: Sequence[Union[int, SceneView]]) -> Tuple[Cameras, Tuple[SceneView, ...]]:
-    """A copy of cameras, each in its scene or view, and the distinct views that `scene_index` counts, if any."""
+    """A copy of the cameras with their `scene_index`, and the distinct views that it counts; none for whole scenes."""
     flat = cameras.reshape((-1,))
     if len(flat) == 1 and len(scenes) > 1:
         flat = flat[torch.zeros(len(scenes), dtype=torch.long)]

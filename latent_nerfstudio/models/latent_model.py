@@ -62,8 +62,8 @@ PLACEMENTS = "placements"
 """Name in a checkpoint of the scenes' placements."""
 
 MARGIN = 0.01
-"""How far rays go beyond a scene's own box, of its longest side: a latent at the edge of an object is a mixture with
-what is beside it. Pixels are sharper."""
+"""How far rays go beyond a scene's own box, as a share of its longest side: latents at an object's edge mix with what
+is beside it. RGB pixels are sharper, and have no margin."""
 
 MOVING_HEIGHT = 128
 """Rows of the viewer's pictures while the camera moves, at least; RGB, which costs by the ray, has no such limit."""
@@ -181,7 +181,7 @@ class LatentModel(Model):
 
     @property
     def scene_encoder(self) -> Optional[SceneEncoder]:
-        """What predicts scenes from their photos, of the shared bundle that the model starts from, if it has one."""
+        """The scene encoder of the shared bundle that the model starts from, if there is one."""
         return self._scene_encoder[0].to(self.device) if self._scene_encoder else None
 
     def _initial_scene(self) -> str:
@@ -193,7 +193,7 @@ class LatentModel(Model):
 
     @property
     def field(self) -> Optional[TriplaneField]:
-        """The field of a tri-plane NeRF, whose scenes share something; None of other NeRFs."""
+        """The field of a tri-plane NeRF; None for other NeRFs."""
         return self.nerf.field if isinstance(self.nerf, TriplaneModel) else None
 
     @property
@@ -202,7 +202,7 @@ class LatentModel(Model):
         return self.panel.current_scene
 
     def place(self, placements: Sequence[Placement]) -> None:
-        """Says where each scene stands in the NeRF's box and what it fills of it; cameras, rays and depths stay in the
+        """Sets where each scene stands in the NeRF's box and what part it fills. Cameras, rays and depths stay in the
         scene's own units."""
         self.placements = list(placements)
         is_plain = all(placement == Placement() for placement in placements)
@@ -210,7 +210,7 @@ class LatentModel(Model):
         self._placement_rows = None if is_plain else widened(placement_table(placements), margin)
 
     def ray_boxes(self) -> Float[Tensor, "scenes 2 3"]:
-        """Where the rays of each scene end, in the units of the NeRF's box, which has to be there."""
+        """The box at which each scene's rays end, in the units of the NeRF's box."""
         box: Any = self.nerf.aabb
         boxes = box.detach().float().expand(len(self.scene_names), 2, 3)
         if self._placement_rows is None:
@@ -219,7 +219,7 @@ class LatentModel(Model):
         return torch.stack([low.maximum(boxes[:, 0]), high.minimum(boxes[:, 1])], dim=1)
 
     def box_of(self, scene: int) -> Float[Tensor, "2 3"]:
-        """A scene's own box, or all of the NeRF's where it has none, in the scene's own units."""
+        """A scene's own box, or the NeRF's if it has none, in the scene's own units."""
         placement = self.placements[scene]
         box = placement.inverse.points(getattr(self.nerf, "aabb", self.scene_box.aabb).detach().float().cpu())
         return box if placement.box is None else cropped_box(box, torch.tensor(placement.box))
@@ -240,26 +240,25 @@ class LatentModel(Model):
             self.field.freeze(base_planes, mlp)
 
     def fill_box(self) -> None:
-        """Lets every scene fill all of the NeRF's box: what later scenes are to share must be empty where they are, and
-        they may have no box of their own."""
+        """Lets every scene fill the NeRF's box: later scenes without a box of their own share what is learned here, so
+        it must be empty where these are empty."""
         self.place([replace(placement, box=None) for placement in self.placements])
 
     def get_training_callbacks(self, training_callback_attributes):
         return self.nerf.get_training_callbacks(training_callback_attributes)
 
     def update_to_step(self, step: int) -> None:
-        """Some NeRFs have parameters whose size depends on the step."""
+        """Resizes parameters whose size depends on the step, which some NeRFs have."""
         self.nerf.update_to_step(step)
 
     def get_outputs(
         self, ray_bundle: RayBundle, scenes: Optional[Int[Tensor, "scenes"]] = None, views: Sequence[SceneView] = ()
     ) -> Dict[str, Any]:
-        """The outputs of the NeRF inside, with its pictures (`latent`, and what else it names in `pictures`) composited
-        on the latent of the background: `metadata["background"]` [rays, C], by default the middle of the background
-        picture.
+        """The outputs of the NeRF inside; its pictures (`latent`, and what else it names in `pictures`) are composited
+        on `metadata["background"]` [rays, C], by default the middle of the background's latents.
 
-        `scenes` are all that the rays belong to, rising, on the host, where they are known; `views` are what
-        `metadata["scene_index"]` counts instead of scenes, where there are any."""
+        `scenes`, if known, are all scenes of the rays, rising, on the host. With `views`, `metadata["scene_index"]`
+        counts these instead of scenes."""
         rays, middle = ray_bundle[...], BACKGROUND_SIDE // 2
         rays.metadata = dict(rays.metadata or {})
         background = rays.metadata.pop("background", None)
@@ -288,7 +287,7 @@ class LatentModel(Model):
 
     @torch.no_grad()
     def meets_box(self, rays: RayBundle) -> Bool[Tensor, "rays"]:
-        """Which rays the NeRF renders: those that meet its box and their scene's. Their metadata name their scenes."""
+        """Which rays meet the NeRF's box and that of their scene, which their metadata name."""
         result = torch.ones_like(rays.origins[:, 0], dtype=torch.bool)
         if not hasattr(self.nerf, "clip"):
             return result
@@ -298,7 +297,7 @@ class LatentModel(Model):
         return result if hit is None else torch.zeros_like(result).index_fill(0, hit, True)
 
     def _placed(self, rays: RayBundle, views: Sequence[SceneView] = ()) -> Tuple[RayBundle, Float[Tensor, "*rays 10"]]:
-        """Rays in the units of the NeRF's box, which end at their scene's own, and the row of each ray's placement."""
+        """Rays in the units of the NeRF's box, cut at their scene's own box, and the placement row of each ray."""
         assert self._placement_rows is not None
         index = rays.metadata["scene_index"]
         rows = self._placement_rows = self._placement_rows.to(index.device)
@@ -309,7 +308,7 @@ class LatentModel(Model):
         return bounded_rays(placed_rays(rays, rows), boxes_of(rows)), rows
 
     def _placed_crop(self) -> Optional[SceneBox]:
-        """The viewer's crop box, which is in the units of the current scene, in those of the NeRF's box."""
+        """The viewer's crop box, turned from the units of the current scene into those of the NeRF's box."""
         if self.render_aabb is None or self._placement_rows is None:
             return self.render_aabb
         return SceneBox(aabb=self.placements[self.current_scene].points(self.render_aabb.aabb))
@@ -333,7 +332,7 @@ class LatentModel(Model):
 
     @torch.no_grad()
     def reconstruct(self, photo: Float[Tensor, "height width 3"]) -> Float[Tensor, "height width 3"]:
-        """decode(encode(photo)) by the decoder of pictures: what latents can show at best."""
+        """decode(encode(photo)), the best that latents can show, by the decoder of pictures."""
         if self.latent_space.is_identity:
             return photo
         return self.decode_encoded(self.latent_space.encode(photo[None]), *photo.shape[:2])[0].clamp(0, 1)
@@ -341,15 +340,15 @@ class LatentModel(Model):
     def decode_encoded(
         self, latents: Float[Tensor, "n h w channels"], height: int, width: int
     ) -> Float[Tensor, "n {height} {width} 3"]:
-        """Pictures around [0, 1] of normalised latents of pictures, by the decoder of these."""
+        """Decodes normalised latents of pictures (not of renders) to around [0, 1]."""
         decoder = self.decoder_of_pictures()
         decoder.enlarge = self.latent_space.autoencoder.enlarge
         return self.latent_space.decode(latents, height, width, by=decoder)
 
     def decoder_of_pictures(self) -> Autoencoder:
-        """What decodes latents of pictures. RGB alignment turns the run's own decoder towards renders, so that it would
-        understate what latents can show: then it is that of the autoencoder as it came. Where the encoder is trained,
-        it is the run's own, or the separate one."""
+        """The decoder for latents of pictures. RGB alignment turns the run's decoder towards renders, so it would
+        understate what latents can show: the autoencoder's original decoder is taken instead. If the encoder is
+        trained, it is the run's own decoder, or the separate one."""
         if self.picture_decoder is not None:
             return self.picture_decoder
         if self.latent_space.is_identity or self.latent_space.trains_encoder:
@@ -359,11 +358,11 @@ class LatentModel(Model):
         return self._autoencoder_as_it_came[0]
 
     def separate_decoders(self) -> None:
-        """Gives latents of pictures a decoder of their own, at first that of the autoencoder as it came."""
+        """Gives latents of pictures a decoder of their own, which starts as the autoencoder's original one."""
         self.picture_decoder = self.autoencoder_config.setup().decoding_copy().to(self.device)
 
     def scene_bytes(self) -> int:
-        """Bytes that one more scene takes, in float32: of NeRFs that share nothing among scenes, all."""
+        """Bytes that one more scene takes in float32; all of a NeRF that shares nothing among scenes."""
         if self.field is not None:
             return self.field.scene_bytes()
         return parameter_bytes(p for group in self.nerf.get_param_groups().values() for p in group)
@@ -382,7 +381,7 @@ class LatentModel(Model):
         return self.nerf.get_regularization_dict(outputs)  # type: ignore[operator]
 
     def photo_and_mask(self, picture: Dict[str, Any]) -> Tuple[Float[Tensor, "h w 3"], Optional[Bool[Tensor, "h w 1"]]]:
-        """A datamanager's picture in [0, 1], and which of its pixels count, None for all; where the model is."""
+        """A datamanager's picture in [0, 1] and its mask of pixels that count (None for all), on the model's device."""
         kept = picture["mask"].to(self.device) if "mask" in picture else None
         return as_float(picture["image"]).to(self.device), kept
 
@@ -407,7 +406,7 @@ class LatentModel(Model):
 
 
 def check_no_views(nerf: Model, views: Sequence[SceneView]) -> None:
-    """Refuses views of the scene of a NeRF that has no planes of scenes."""
+    """Refuses views, such as blends, for a NeRF without planes of scenes."""
     if views:
         expected = f"a whole scene of {type(nerf).__name__}, which has no planes of scenes"
         do = "blend and take apart scenes of latent-triplane, triplane or ig-ae"
@@ -415,8 +414,8 @@ def check_no_views(nerf: Model, views: Sequence[SceneView]) -> None:
 
 
 def _take_placements(model: Any, state_dict: Dict[str, Any], prefix: str, *_: Any) -> None:
-    """Takes the placements of a checkpoint; scenes of one without stand where they are. Nerfstudio loads a pipeline
-    twice, its model and what else it holds: the second time there is nothing to take."""
+    """Takes the placements of a checkpoint; without any, scenes are not moved. Nerfstudio loads a pipeline in two
+    calls, its model and everything else: the second has nothing for this model."""
     rows = state_dict.pop(f"{prefix}{PLACEMENTS}", None)
     if not any(name.startswith(prefix) for name in state_dict):
         return
@@ -424,8 +423,8 @@ def _take_placements(model: Any, state_dict: Dict[str, Any], prefix: str, *_: An
 
 
 def _add_notes(model: Any, state_dict: Dict[str, Any], prefix: str, local_metadata: Any) -> None:
-    """Notes the placements of a checkpoint, where scenes are moved, how often pictures are enlarged, and which encoder
-    it leaves out; one that is trained is in the checkpoint itself."""
+    """Adds to a checkpoint the placements of moved scenes, the enlargement of pictures, and the hash of the encoder if
+    it is left out; a trained one is in the checkpoint itself."""
     if model._placement_rows is not None:
         state_dict[f"{prefix}{PLACEMENTS}"] = placement_table(model.placements)
     space = model.latent_space
@@ -443,7 +442,7 @@ def _take_picture_decoder(model: Any, state_dict: Dict[str, Any], prefix: str, *
 
 
 def _check_encoder_hash(model: Any, state_dict: Dict[str, Any], prefix: str, *_: Any) -> None:
-    """Refuses latents of another encoder, where a checkpoint says; the latent space refuses other channels."""
+    """Refuses a checkpoint with latents of another encoder. (The latent space refuses other channels.)"""
     saved = state_dict.pop(f"{prefix}{ENCODER_HASH}", None)
     background = state_dict.get(f"{prefix}latent_space.background")
     space = model.latent_space
@@ -474,7 +473,7 @@ def _take_former_encoder(model: Any, wanted: str, ours: str) -> bool:
 
 
 def _check_enlarge(model: Any, state_dict: Dict[str, Any], prefix: str, *_: Any) -> None:
-    """Refuses latents of pictures that were enlarged more or less often; checkpoints without the note are taken."""
+    """Refuses latents of pictures that were enlarged by another factor; older checkpoints do not say."""
     saved = state_dict.pop(f"{prefix}{ENLARGED}", None)
     ours = model.latent_space.autoencoder.enlarge
     if saved is not None and int(saved) != ours:

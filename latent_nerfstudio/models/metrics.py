@@ -32,12 +32,12 @@ Kept = Bool[Tensor, "height width 1"]
 
 
 class ImageMetrics(nn.Module):
-    """PSNR, SSIM and LPIPS of pictures in [0, 1], on the pixels that a mask keeps where there is one. What it leaves
-    out is taken from the photo, so that it is no difference to the windows of SSIM and of LPIPS, and does not enter the
-    means of PSNR and SSIM. LPIPS is the mean over the picture, so that masks make it smaller.
+    """PSNR, SSIM and LPIPS of pictures in [0, 1], on the pixels that a mask keeps. Masked pixels are taken from the
+    photo, so that windows of SSIM and LPIPS see no difference there, and do not enter the means of PSNR and SSIM. LPIPS
+    is a mean over the whole picture, so masks make it smaller.
 
-    Its network is built when first used, and kept out of state dicts; where weights of AlexNet, or of what `LNS_LPIPS`
-    says, are neither cached nor within reach, LPIPS is left out, with one warning."""
+    The network of LPIPS is built when first used, and kept out of state dicts. If its weights (AlexNet's, or those that
+    `LNS_LPIPS` names) cannot be had, LPIPS is left out, with one warning."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,5 +1,5 @@
-"""Predicts scenes of posed photos: as a bundle's scene encoder makes them at first sight, then corrected, look by look,
-by what the photos show otherwise.
+"""Predicts scenes from posed photos: a first sight by a bundle's scene encoder, which is then corrected, look by look,
+where its renders differ from the photos.
 
 Axes: `scenes`, `photos` of each, `rays` of all of them, `kept` for those that meet the box, `samples` of a ray.
 """
@@ -27,13 +27,13 @@ LOOK_RAYS = 2048
 """Latent pixels of a scene that a look compares, shared by its photos within `PHOTO_RAYS`."""
 
 PHOTO_RAYS = (256, 1024)
-"""Latent pixels of a photo that it compares at least, however many photos there are, and at most."""
+"""Latent pixels that a look compares in a photo, at least and at most."""
 
 COUNTED = 1024
-"""Latent pixels that sums over those of a look are told as, however many they are."""
+"""Sums over a look's latent pixels are scaled as if there were so many."""
 
 OFFSETS = ((0.25, 0.25), (0.75, 0.75), (0.25, 0.75), (0.75, 0.25))
-"""Where in the cells of their grid the pixels of a look lie, down and across; each look has others."""
+"""Where in their grid cells a look's pixels lie, down and across; each look takes another place."""
 
 
 class Traced(NamedTuple):
@@ -62,8 +62,8 @@ def predict(
     boxes: Float[Tensor, "scenes 2 3"],
     encoder: Optional[SceneEncoder] = None,
 ) -> Prediction:
-    """Planes and weights of scenes of posed photos, those of one size together, the same whatever the photos' order, by
-    a bundle's scene encoder or another one. `boxes`, in the units of the bundle's, are where each scene's rays end."""
+    """Planes and weights of scenes from posed photos, grouped by size, in any order; by the bundle's scene encoder or
+    another one. `boxes` are where each scene's rays end, in the units of the bundle's box."""
     encoder = encoder or model.scene_encoder
     assert encoder is not None
     with evaluating(model.nerf):
@@ -78,7 +78,7 @@ def predict(
 def look(
     encoder: SceneEncoder, model: LatentModel, prediction: Prediction, known: Tensor, shown: PhotoRays
 ) -> Prediction:
-    """A prediction corrected by what latent pixels of its photos show; gradients reach the encoder alone."""
+    """A prediction corrected by latent pixels of its photos; gradients reach only the encoder."""
     prediction = Prediction(*(value.detach() for value in prediction))
     if not len(shown.slots):
         return prediction
@@ -88,7 +88,7 @@ def look(
 
 
 def without_blind(encoder: SceneEncoder, photos: Photos) -> Photos:
-    """Photos, of which those that see nothing of the bundle's box may be used nowhere."""
+    """Photos with masks that leave out those which see nothing of the bundle's box."""
     sees = encoder.seen_in(photos)[1].any(dim=2)[..., None]
     if bool(sees.all()):
         return photos
@@ -98,7 +98,7 @@ def without_blind(encoder: SceneEncoder, photos: Photos) -> Photos:
 
 @contextmanager
 def evaluating(module: torch.nn.Module) -> Iterator[None]:
-    """Has a module evaluate: samples of rays are not jittered."""
+    """Puts a module into evaluation mode within the block, so that ray samples are not jittered."""
     was_training = module.training
     module.eval()
     try:
@@ -113,7 +113,7 @@ def photo_rays(
     boxes: Float[Tensor, "scenes 2 3"],
     offset: Tuple[float, float] = OFFSETS[0],
 ) -> PhotoRays:
-    """Latent pixels of photos that count, on a grid in each, of whose cells `offset` in [0, 1) is down and across."""
+    """Latent pixels of photos that masks keep, one in each cell of a grid, at `offset` in [0, 1) down and across."""
     least, most = PHOTO_RAYS
     each = max(least, min(most, LOOK_RAYS // max(1, sum(used_of(photos) for photos in groups))))
     parts = [rays_of_group(space, photos, each, offset) for photos in groups]
@@ -129,7 +129,7 @@ def photo_rays(
 
 
 def used_of(photos: Photos) -> int:
-    """How many photos of a scene may be used somewhere; of several scenes, of that with most."""
+    """The largest number of photos of a scene of which masks keep something."""
     if photos.masks is None:
         return photos.latents.shape[1]
     return int(photos.masks.flatten(2).any(dim=2).sum(dim=1).max())
@@ -138,7 +138,7 @@ def used_of(photos: Photos) -> int:
 def rays_of_group(
     space: LatentSpace, photos: Photos, each: int, offset: Tuple[float, float]
 ) -> Tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Origins, directions, latents of the background and of the photos, and scenes, of about `each` pixels a photo."""
+    """Origins, directions, background latents, latents and scenes of about `each` pixels of every photo."""
     scenes, count, _, height, width = photos.latents.shape
     stride = max(1.0, (height * width / each) ** 0.5)
     down, across = (
@@ -162,7 +162,7 @@ def rays_of_group(
 
 
 def missing_of(nerf: TriplaneModel, prediction: Prediction, shown: PhotoRays) -> Missing:
-    """What latent pixels of photos tell of predicted planes; nothing of it has a gradient."""
+    """What latent pixels of photos tell of predicted planes, without gradients."""
     with torch.enable_grad():
         planes = composed(nerf, prediction).detach().requires_grad_()
         traced = trace(nerf, planes, shown.rays, shown.slots)
@@ -187,7 +187,7 @@ def trace(
     rays: RayBundle,
     slots: Int[Tensor, "rays"],
 ) -> Traced:
-    """Rays through the scenes of planes, in front of the background that the rays bring."""
+    """Renders rays through planes of scenes, in front of the rays' own background."""
     clipped, hit = nerf.clip(rays)
     kept = slots if hit is None else slots[hit] if len(hit) else slots[:1]
     samples = nerf.sampler(clipped)

@@ -40,8 +40,8 @@ class BoxedModelConfig(ModelConfig):
 
 
 class BoxedModel(Model):
-    """Renders C channels along the part of each ray that lies in the scene box, or along all of it with contraction.
-    Outputs are sums along the ray, and the owner adds the background."""
+    """Renders C channels along the part of each ray in the scene box or, with contraction, along all of it. Outputs are
+    sums along the ray; the owner adds the background."""
 
     config: BoxedModelConfig
     aabb: Tensor
@@ -52,7 +52,7 @@ class BoxedModel(Model):
         self.contraction = SceneContraction(order=float("inf")) if self.config.scene_contraction else None
 
     def clip(self, rays: RayBundle) -> Tuple[RayBundle, Optional[Int[Tensor, "hits"]]]:
-        """The rays that meet the scene box, or what a crop of viewer or ns-render leaves of it; see `clip_rays`."""
+        """The rays that meet the scene box, cropped as viewer or ns-render ask; see `clip_rays`."""
         box = None if self.contraction is not None else self.aabb
         if box is not None and self.render_aabb is not None and not self.training:
             box = cropped_box(box, self.render_aabb.aabb.to(box))
@@ -72,10 +72,10 @@ class BoxedModel(Model):
 def clip_rays(
     rays: RayBundle, box: Optional[Float[Tensor, "2 3"]], near: float, far: float
 ) -> Tuple[RayBundle, Optional[Int[Tensor, "hits"]]]:
-    """The rays that meet a box, with near and far set, and their positions; None where all do, as in most of training.
-    Without a box rays go from `near` to `far`. Bounds that the bundle brings, those of an oriented crop box, are kept.
+    """The rays that meet a box, with near and far set, and their indices: None if all do, as in most of training.
+    Without a box, rays go from `near` to `far`. Bounds that rays already have, of an oriented crop box, hold as well.
 
-    If no ray meets the box, the first stands in for them with near and far alike; `for_all_rays` leaves it out."""
+    If no ray meets the box, the first one stands in, with near equal to far; `for_all_rays` leaves it out."""
     if box is None:
         nears, fars = (torch.full_like(rays.origins[:, 0], distance) for distance in (near, far))
     else:
@@ -101,8 +101,8 @@ def for_all_rays(
     rays: RayBundle,
     aabb: Float[Tensor, "2 3"],
 ) -> Dict[str, Float[Tensor, "rays _"]]:
-    """Outputs of the rays at `hit`, which `clip_rays` gave, for all of them: zero for the others, and `depth` as far as
-    the box's farthest corner, so that depth pictures have a range."""
+    """Outputs of the rays at `hit` (see `clip_rays`) spread to all rays. The others get zero, and as `depth` the
+    distance of the box's farthest corner, so that depth pictures have a range."""
     if hit is None:
         return outputs
     full = {name: value.new_zeros(len(rays), value.shape[-1]) for name, value in outputs.items()}
@@ -120,8 +120,8 @@ def ray_weights(samples: RaySamples, density: Float[Tensor, "rays samples"]) -> 
 def composite(
     samples: RaySamples, weights: Float[Tensor, "rays samples"], channels: Float[Tensor, "rays samples channels"]
 ) -> Dict[str, Float[Tensor, "rays _"]]:
-    """`latent`, `accumulation` and `depth`: sums of the channels, of one and of the distance under the weights. Nothing
-    is clamped and no background added. Depth is the far end of the ray where nothing is met."""
+    """`latent`, `accumulation` and `depth`: weighted sums of channels, of one and of distance, neither clamped nor on a
+    background. What is not opaque counts as far as the ray's end for the depth."""
     middle = (samples.frustums.starts + samples.frustums.ends) / 2
     accumulation = accumulate_along_rays(weights)
     behind = (1 - accumulation) * samples.frustums.ends[:, -1]

@@ -36,7 +36,7 @@ class TriplaneModelConfig(BoxedModelConfig):
 
 
 class TriplaneModel(BoxedModel):
-    """Renders C channels of the scenes of rays; a ray's scene is `metadata["scene_index"]`, by default the first."""
+    """Renders C channels of many scenes; a ray's scene is its `metadata["scene_index"]`, by default the first."""
 
     config: TriplaneModelConfig
 
@@ -70,7 +70,7 @@ class TriplaneModel(BoxedModel):
         return {name: parameters for name, parameters in there.items() if parameters}
 
     def get_training_callbacks(self, training_callback_attributes: TrainingCallbackAttributes):
-        """None; from the optimizers the field learns which of its parameters may have gradients of rows alone."""
+        """None. Tells the field which of its parameters have an optimizer that takes sparse gradients of rows."""
         optimizers = training_callback_attributes.optimizers
         every = {} if optimizers is None else optimizers.optimizers
         takes = [o for o in every.values() if getattr(o, "takes_row_gradients", False)]
@@ -82,8 +82,8 @@ class TriplaneModel(BoxedModel):
         self, ray_bundle: RayBundle, scenes: Optional[Int[Tensor, "scenes"]] = None, views: Sequence[SceneView] = ()
     ) -> Dict[str, Tensor]:
         """`latent` [rays, C], `accumulation` and `depth` [rays, 1], all without background. Rays that miss the scene
-        box cost nothing: they are left out before any sample is taken. `scenes` are all that the rays belong to,
-        rising, on the host, where they are known; `views` are what `scene_index` counts instead."""
+        box are left out before any sample is taken. `scenes`, if known, are all scenes of the rays, rising, on the
+        host; with `views`, `scene_index` counts these instead."""
         rays, hit = self.clip(ray_bundle)
         planes, slots, scenes = self.planes_of(rays, scenes, views)
         ray_samples = self.sampler(rays)
@@ -100,7 +100,7 @@ class TriplaneModel(BoxedModel):
     def planes_of(
         self, rays: RayBundle, scenes: Optional[Int[Tensor, "scenes"]], views: Sequence[SceneView]
     ) -> Tuple[Float[Tensor, "scenes planes features rows cols"], Int[Tensor, "rays"], Int[Tensor, "scenes"]]:
-        """The composed planes of the scenes or views of rays, which of them each ray is looked up in, and scenes."""
+        """The composed planes of the rays' scenes or views, the index of each ray's planes, and the scenes."""
         index = (rays.metadata or {}).get("scene_index")
         if index is None:
             index, scenes = torch.zeros_like(rays.origins[:, :1], dtype=torch.long), torch.zeros(1, dtype=torch.long)

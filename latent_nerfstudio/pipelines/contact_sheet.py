@@ -39,7 +39,7 @@ def draw_views(pipeline: LatentPipeline, folder: Path, step: int, seconds: float
 
 
 def append_row(path: Path, row: Dict[str, Any]) -> None:
-    """Adds a row to a file of JSON lines, in one piece, without rows of later steps, of a run that was broken off."""
+    """Adds a row to a file of JSON lines, and drops rows of later steps, which a broken-off run has left."""
     rows = read_rows(path, "move it away") if path.is_file() else []
     kept = [own for own in rows if isinstance(own.get("step"), (int, float)) and own["step"] < row["step"]]
     write_text(path, "".join(json.dumps(own) + "\n" for own in (*kept, row)))
@@ -98,7 +98,7 @@ def grey_depth(
     accumulation: Float[Tensor, "height width 1"],
     limits: Optional[Tuple[float, float]] = None,
 ) -> Float[Tensor, "height width 3"]:
-    """Near is light, far is dark, nothing is white; between limits, by default those of what is met."""
+    """Depth as grey between limits, by default its own: near is light, far is dark, empty is white."""
     solid = accumulation > SOLID
     met = depth[solid] if bool(solid.any()) else depth
     low, high = limits or (float(met.min()), float(met.max()))

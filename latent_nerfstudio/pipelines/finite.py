@@ -19,8 +19,8 @@ def check_finite(values: Mapping[str, Tensor], step: int, kind: str) -> None:
 
 
 def not_finite(values: Mapping[str, Tensor]) -> Optional[str]:
-    """Name of the first tensor that holds NaN or infinity; None if all are finite, or whole numbers. One sum of each is
-    looked at first, all of them together: a device is asked once where all is well."""
+    """Name of the first tensor with NaN or infinity; None if there is none. The sums of all tensors are tested together
+    first, so that a device is waited for once if all is well."""
     tensors = {name: value.detach() for name, value in values.items() if value.is_floating_point()}
     if not tensors or bool(torch.stack([value.sum() for value in tensors.values()]).isfinite().all()):
         return None

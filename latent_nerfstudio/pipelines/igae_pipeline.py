@@ -89,12 +89,12 @@ class IGAEPipeline(LatentPipeline):
         self.lpips: Optional[LpipsLoss] = None
 
     def freeze_shared(self) -> None:
-        """Trains what a shared bundle brought as well, but for what the config excludes."""
+        """Freezes only what the config says: what a shared bundle brought is trained as well."""
         config = self.config
         self.latent_model.freeze_shared(base_planes=config.train_base_planes is False, mlp=config.train_mlp is False)
 
     def check_batch(self) -> None:
-        """Refuses data with fewer scenes or pictures than a batch holds; a run that is only opened may have fewer."""
+        """Refuses data with fewer scenes or pictures than a batch; runs that are only opened are not checked."""
         have = {"scenes": len(self.latent_model.scene_names), "images": len(self.datamanager.train_dataset)}
         for what, count in have.items():
             flag = f"{what}_per_batch"
@@ -124,7 +124,7 @@ class IGAEPipeline(LatentPipeline):
             self.datamanager.prepare_pictures()
 
     def prepare_real_images(self) -> None:
-        """Finds the real images, once; a run that is only opened for evaluation needs neither them nor LPIPS."""
+        """Finds the real images once, before training; evaluation needs neither them nor LPIPS."""
         config, cameras = self.config, self.datamanager.train_dataset.cameras
         if config.real_images is not None and self.real_images is None:
             largest = int(cameras.height.max()), int(cameras.width.max())
@@ -142,7 +142,7 @@ class IGAEPipeline(LatentPipeline):
 
     @contextmanager
     def as_saved(self, seconds: float) -> Iterator[None]:
-        """With a background that fits the encoder, for whoever opens the checkpoint; training goes on with its own."""
+        """Within the block, the background fits the encoder as it is now; training goes on with its own."""
         background = self.space.background.clone()
         self.space.encode_background()
         hook = self.register_state_dict_post_hook(lambda module, state, *_: state.update({BACKGROUND: background}))
@@ -190,8 +190,8 @@ class IGAEPipeline(LatentPipeline):
 
     @torch.no_grad()
     def refresh(self, step: int) -> None:
-        """Has normaliser and background follow the encoder, whose latents tend to grow. Its statistic is that of
-        `LatentDataManager.prepare`, of whole pictures, so that nothing jumps at first."""
+        """Moves normaliser and background after the encoder, whose latents tend to grow, by statistics of whole
+        pictures like those of `LatentDataManager.prepare`, so that nothing jumps at first."""
         batch, factor = self.datamanager.next_train_images(step)[1], self.space.downscale_factor
         with self.autocast():
             raw = self.space.autoencoder.encode(batch["image"]).float()
@@ -207,7 +207,7 @@ class IGAEPipeline(LatentPipeline):
         rendered: Float[Tensor, "n h w channels"],
         real: Optional[Float[Tensor, "photos height width 3"]],
     ) -> Dict[str, Tensor]:
-        """All losses without their weights, of the scenes' pictures and their cameras' latents, and of real images."""
+        """All losses, unweighted, of the scenes' pictures and of real images."""
         config, image, mask = self.config, batch["image"], batch.get("mask")
         seen = rendered if config.rgb_loss_trains_scenes else rendered.detach()
         if config.rgb_loss_trains_encoder:
@@ -225,7 +225,7 @@ class IGAEPipeline(LatentPipeline):
     def decode_both(
         self, rendered: Float[Tensor, "n h w channels"], encoded: Float[Tensor, "n h w channels"], *size: int
     ) -> Sequence[Float[Tensor, "n height width 3"]]:
-        """Pictures of rendered latents, and of those of pictures; at once where one decoder makes both."""
+        """Decoded renders and decoded encodings, in one call if one decoder makes both."""
         if self.model.picture_decoder is None:
             return self.decode(torch.cat([rendered, encoded]), *size).chunk(2)
         return self.decode(rendered, *size), self.decode_encoded(encoded, *size)
@@ -233,7 +233,7 @@ class IGAEPipeline(LatentPipeline):
     def decode_encoded(
         self, latents: Float[Tensor, "n h w channels"], height: int, width: int
     ) -> Float[Tensor, "n {height} {width} 3"]:
-        """Pictures of latents of pictures, with the arithmetic of the config."""
+        """Decodes encoded pictures with the arithmetic of the config."""
         with self.autocast():
             return self.model.decode_encoded(latents, height, width).float()
 

@@ -37,10 +37,10 @@ from latent_nerfstudio.pipelines.scene_watch import SceneWatch
 Stage = Literal["latent supervision", "RGB alignment", "mixed supervision"]
 
 STAGES_OF_LATENTS = ("latent supervision", "warm-up")
-"""In which no picture is decoded, and the autoencoder has no gradient."""
+"""Stages without decoded pictures, in which the autoencoder has no gradient."""
 
 WHOLE_PICTURES_EVERY = 8
-"""Steps of crops between whole pictures: what is far from the objects is in no crop, and would drift."""
+"""Every so many steps of crops, one sees whole pictures: what is far from objects is in no crop, and would drift."""
 
 Losses = Tuple[Dict[str, Any], Dict[str, Tensor], Dict[str, Tensor]]
 """Outputs, losses and metrics, as Nerfstudio's trainer takes them."""
@@ -81,12 +81,12 @@ class LatentPipelineConfig(VanillaPipelineConfig):
     begins; 0 starts them at the mean of the bundle's."""
 
     def setup(self, **kwargs: Any) -> "LatentPipeline":
-        """Builds the pipeline, which is the first that every ns-* command asks for: one that cannot work ends here."""
+        """Builds the pipeline. Every ns-* command does this first, so commands that cannot work are refused here."""
         refuse_unsupported(sys.argv)
         return super().setup(**kwargs)
 
     def __setstate__(self, state: Dict[str, Any]) -> None:
-        """From config.yml, which in older runs has `plateau`: when scenes ended early."""
+        """Reads config.yml; older runs have a `plateau`, by which scenes ended early."""
         self.__dict__.update({name: value for name, value in state.items() if name != "plateau"})
 
 
@@ -114,7 +114,7 @@ class LatentPipeline(VanillaPipeline):
         self.start_seconds = 0.0  # of training before the first step: the scenes' start, or processes before this one
 
     def freeze_shared(self) -> None:
-        """Stops training what is shared: by default what a shared bundle brought, see the config."""
+        """Freezes base planes and MLP as the config says; by default those that a shared bundle brought."""
         pairs = zip((self.config.train_base_planes, self.config.train_mlp), self.model.from_bundle, strict=True)
         self.model.freeze_shared(*(brought if trained is None else not trained for trained, brought in pairs))
 
@@ -141,8 +141,8 @@ class LatentPipeline(VanillaPipeline):
             self.start()
 
     def start(self) -> None:
-        """Scenes begin as the bundle's scene encoder predicts them or, without one, with fitted scene weights. Where
-        the autoencoder alone is part of a bundle, the bundle's decoder of rendered latents decodes renders."""
+        """Starts scenes as the bundle's scene encoder predicts them or, without one, with fitted scene weights. If only
+        the autoencoder is part of a bundle, renders are decoded by that bundle's decoder of rendered latents."""
         if self.is_fresh and not self.model.from_bundle[1] and not self.space.trains_encoder:
             start_decoder(self.space, self.model.autoencoder_config.source)
         self.predicted = predict_scenes(self.model, self.datamanager)
@@ -163,7 +163,7 @@ class LatentPipeline(VanillaPipeline):
 
     @contextmanager
     def as_saved(self, seconds: float) -> Iterator[None]:
-        """While it lasts, `state_dict` is what a checkpoint holds: the weights, and what `saved_state` adds to them."""
+        """Within the block, `state_dict` also has what `saved_state` adds to the weights of a checkpoint."""
 
         def complete(module: torch.nn.Module, state: Dict[str, Any], prefix: str, metadata: Any) -> None:
             state[SECONDS] = torch.tensor(seconds, dtype=torch.float64)
@@ -201,8 +201,8 @@ class LatentPipeline(VanillaPipeline):
         return None if is_whole else self.config.crop
 
     def get_train_loss_dict(self, step: int) -> Losses:
-        """Losses of a step, by its stage; without scenes that fail, where scenes share nothing trained. One
-        that is NaN or infinite is a FloatingPointError, and nothing is stepped."""
+        """Losses of a step, by its stage. If one is not finite, the scenes at fault are dropped, provided that nothing
+        shared is trained; otherwise it is a FloatingPointError, and nothing is stepped."""
         self.prepare()
         stage = self.stage_at(step)
         if stage not in self.scenes_are_alone:
@@ -216,7 +216,8 @@ class LatentPipeline(VanillaPipeline):
         return outputs, losses, metrics
 
     def drop_failing(self, stage: str, step: int, outputs: Dict[str, Any], losses: Dict[str, Tensor]) -> None:
-        """Drops the scenes whose error is not finite; a FloatingPointError where none can be, or no other is left."""
+        """Drops the scenes whose error is not finite; raises FloatingPointError if none can be dropped or none is
+        left."""
         failing = self.watch.failing(outputs)
         if len(failing) and self.scenes_are_alone[stage]:
             return self.watch.fail(failing, step, str(not_finite(losses)))
@@ -227,7 +228,7 @@ class LatentPipeline(VanillaPipeline):
             raise FloatingPointError(f"{error}; {self.watch.in_words(failing, outputs['scenes'])}") from error
 
     def trains_shared(self, stage: str) -> bool:
-        """Whether a stage trains anything that scenes share: then none of them can fail alone."""
+        """Whether a stage trains anything that scenes share, so that none of them can fail alone."""
         without_decoder = ("encoder", "decoder") if stage in STAGES_OF_LATENTS else ()
         own = {id(parameter) for parameter in self.watch.parameters}
         groups = self.get_param_groups().items()
@@ -235,7 +236,7 @@ class LatentPipeline(VanillaPipeline):
         return any(id(parameter) not in own for parameter in trained)
 
     def scene_rates(self, step: int) -> Optional[Float[Tensor, "scenes"]]:
-        """Factors of the rate of each scene's planes, see `rates_of`, in latent supervision against a fixed bundle."""
+        """Factors of the learning rate of each scene's planes, in latent supervision against a fixed bundle."""
         return self.frozen_rates if self.stage_at(step) == "latent supervision" else None
 
     @cached_property
@@ -247,8 +248,8 @@ class LatentPipeline(VanillaPipeline):
         return rates_of(scenes.bincount(minlength=len(self.model.scene_names)))
 
     def stage_losses(self, stage: str, step: int) -> Losses:
-        """The losses of a stage, and the pull towards predicted scenes. Outputs have what was compared, as `compared`,
-        with the `metadata` of its rays or cameras and their `scenes`."""
+        """The losses of a stage, and the pull towards predicted scenes. The outputs hold the compared pair as
+        `compared`, the `metadata` of its rays or cameras, and their `scenes`."""
         if stage == "latent supervision":
             outputs, losses, metrics = self.latent_supervision(step)
         else:
@@ -261,7 +262,7 @@ class LatentPipeline(VanillaPipeline):
         return outputs, losses, metrics
 
     def latent_supervision(self, step: int) -> Losses:
-        """L_latent on pixels of many scenes, or on whole pictures for a NeRF without rays, and the NeRF's losses."""
+        """The NeRF's losses, among them L_latent, on pixels of many scenes or, without rays, on whole pictures."""
         if self.model.renderer.renders_cameras:
             return self.latent_supervision_of_pictures(step)
         rays, batch = with_targets(*self.datamanager.next_train(step), self.model.latent_space)
@@ -280,8 +281,8 @@ class LatentPipeline(VanillaPipeline):
         return outputs, losses, {"latent_mse": (latents.detach() - target).square().mean()}
 
     def picture_losses(self, step: int, latent_weight: float, rgb_weight: float) -> Losses:
-        """L_RGB of decoded renders of whole pictures, optionally with L_latent, and the NeRF's regularisers. L_RGB
-        trains NeRF and decoder (Decode-Scene with a trainable decoder; L_align of IG-AE), or the decoder alone."""
+        """L_RGB of decoded renders, optionally with L_latent, and the NeRF's regularisers. It trains NeRF and decoder
+        (Decode-Scene with a trainable decoder; L_align of IG-AE), or only the decoder."""
         cameras, batch = self.datamanager.next_train_images(step, self.crop_at(step))
         with torch.set_grad_enabled(self.config.align_scenes and torch.is_grad_enabled()):
             latents, outputs = self.render_latents(cameras, batch)
@@ -299,14 +300,15 @@ class LatentPipeline(VanillaPipeline):
     def render_latents(
         self, cameras: Cameras, batch: Dict[str, Any]
     ) -> Tuple[Float[Tensor, "n h w channels"], Dict[str, Any]]:
-        """Latent pictures of a batch of pictures, and the NeRF's outputs; no device is asked for sizes or scenes."""
+        """Latent pictures of a batch, and the NeRF's outputs. Sizes and scenes are known, so no device is waited
+        for."""
         height, width = batch["image"].shape[1:3]
         size = (height, width) if self.datamanager.is_plain else None
         return self.model.renderer.render_latents(cameras, size, batch["scenes"])
 
     @torch.no_grad()
     def target_latents(self, batch: Dict[str, Any]) -> Float[Tensor, "n h w channels"]:
-        """Normalised latents of a batch of pictures: of whole ones from the cache, of crops by the encoder."""
+        """Normalised latents of a batch: from the cache for whole pictures, from the encoder for crops."""
         if "indices" not in batch:
             with self.autocast():
                 return self.space.encode(batch["image"])
@@ -315,7 +317,7 @@ class LatentPipeline(VanillaPipeline):
     def decode(
         self, latents: Float[Tensor, "n h w channels"], height: int, width: int
     ) -> Float[Tensor, "n {height} {width} 3"]:
-        """Pictures of latents, with the arithmetic of the config."""
+        """Decodes latents with the arithmetic of the config."""
         with self.autocast():
             return self.space.decode(latents, height, width).float()
 
@@ -377,7 +379,7 @@ def check_config(config: LatentPipelineConfig) -> None:
 
 
 def check_device(config: LatentPipelineConfig, device: Union[str, torch.device]) -> None:
-    """Lets a NeRF that needs another device refuse this one, and refuses a GPU that is not there."""
+    """Refuses a GPU that is not there, and lets the NeRF's config refuse a device."""
     check = getattr(getattr(config.model, "nerf", None), "check_device", None)
     if check is not None:
         check(device)

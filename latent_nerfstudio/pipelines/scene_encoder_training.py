@@ -1,5 +1,5 @@
-"""Trains the scene encoder of a shared bundle, which stays as it is: the planes that it makes of a few photos of a
-scene must show the latents of other views."""
+"""Trains the scene encoder of a shared bundle, which itself is fixed: planes predicted of a few photos of a scene must
+show the latents of its other views."""
 
 import dataclasses
 import math
@@ -27,7 +27,7 @@ PHOTOS = (1, 1, 2, 2, 3, 4, 6, 8)
 """Photos of each scene in a step: one of these numbers at random."""
 
 BOUNDED = 0.75
-"""Share of scenes whose own box is known in a step: their rays end there. A later scene may have none."""
+"""Share of scenes in a step whose rays end at their own box. The others learn without: later scenes may have none."""
 
 TURNED = 0.5
 """Share of scenes that are turned about the vertical axis in a step, by quarters or halves as the box allows."""
@@ -74,8 +74,8 @@ class Task(NamedTuple):
 
 
 def draw_task(views: SceneViews, scenes: Int[Tensor, "some"], config: EncoderTraining, step: int) -> Task:
-    """Photos of some of the given scenes, and pixels of their other views; a function of seed and step. Photos are of
-    one size, that of a picture drawn at random; where a scene has too few of it, all scenes give fewer."""
+    """Photos of a few of the given scenes, and pixels of their other views; a function of seed and step. All photos
+    have the size of one picture drawn at random; if a scene has too few of that size, all scenes give fewer."""
     draw = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
 
     def shuffled(values: Tensor) -> Tensor:
@@ -103,8 +103,8 @@ def draw_task(views: SceneViews, scenes: Int[Tensor, "some"], config: EncoderTra
 
 
 def turned(task: Task, quarters: Int[Tensor, "scenes"], box: Float[Tensor, "2 3"]) -> Task:
-    """A task whose scenes are turned about the vertical axis of the bundle's box, by quarters or, where the box is not
-    square, by halves: what a photo shows stays as it is, so that a scene more costs nothing."""
+    """A task with scenes turned about the vertical axis of the bundle's box, by quarter turns or, if the box is not
+    square, by half turns. Photos stay as they are, so these are further scenes at no cost."""
     if not torch.allclose(box[1, 0] - box[0, 0], box[1, 1] - box[0, 1], rtol=1e-3):
         quarters = quarters // 2 * 2
     axes = torch.tensor([[[1.0, 0], [0, 1]], [[0, -1], [1, 0]], [[-1, 0], [0, -1]], [[0, 1], [-1, 0]]])
@@ -134,8 +134,8 @@ def rendered(model: LatentModel, prediction: Prediction, rays: RayBundle, slots:
 
 @torch.no_grad()
 def shown_of_channels(space: LatentSpace, latents: Float[Tensor, "n h w channels"]) -> Float[Tensor, "channels"]:
-    """How much of a change of each channel the decoder shows, on average 1, at normalised latents of a few pictures.
-    Some channels show twenty times what others do, so the error of latents is no measure of that of pictures."""
+    """How strongly the decoder shows a change of each channel, 1 on average, at latents of a few pictures. Some
+    channels show twenty times as much as others, so errors of latents alone say little about those of pictures."""
     if space.is_identity:
         return torch.ones(space.num_channels, device=latents.device)
     draw = torch.Generator().manual_seed(0)
@@ -189,7 +189,7 @@ def training_steps(
 
 
 def predictions(encoder: SceneEncoder, model: LatentModel, task: Task) -> Iterator[Prediction]:
-    """Scenes of a step at first sight, and after each look, which passes no gradient on to the one before."""
+    """Predictions at first sight and after each look; gradients do not pass from one look to the one before."""
     with autocast("auto", task.target.device):
         prediction, known = encoder([task.photos], task.boxes)
     yield prediction
@@ -201,7 +201,7 @@ def predictions(encoder: SceneEncoder, model: LatentModel, task: Task) -> Iterat
 
 
 def measure(encoder: SceneEncoder, model: LatentModel, views: SceneViews, scenes: Sequence[int]) -> Dict[int, float]:
-    """Mean squared error of latents of views that were not given, by the number of photos, of held-out scenes."""
+    """Mean squared error of held-out scenes' latents in views that were not given, by the number of given photos."""
     with evaluating(encoder), evaluating(model):
         errors = [errors_of(encoder, model, views, scene) for scene in scenes]
     return {count: sum(scene[count] for scene in errors) / len(errors) for count in MEASURED if errors}
@@ -209,7 +209,7 @@ def measure(encoder: SceneEncoder, model: LatentModel, views: SceneViews, scenes
 
 @torch.no_grad()
 def errors_of(encoder: SceneEncoder, model: LatentModel, views: SceneViews, scene: int) -> Dict[int, float]:
-    """Those of a scene: the first eight photos in a fixed random order are given, or all but one."""
+    """The errors of one scene. Given are the first photos in a fixed random order: eight, or all but one."""
     own = views.paired(scene)
     own = own[torch.randperm(len(own), generator=torch.Generator().manual_seed(7))]
     own = views.alike(scene, views.sizes[own[0]])

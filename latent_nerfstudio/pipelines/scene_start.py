@@ -44,7 +44,7 @@ Render = Callable[[Float[Tensor, "scenes weights"]], Float[Tensor, "scenes value
 
 
 class PredictedScenes:
-    """Predictions of the scenes of a run, with a pull of a strength at one photo; zero for those of no photos."""
+    """Predictions of a run's scenes, and a pull towards them: of `strength` at one photo, weaker the more there are."""
 
     def __init__(self, prediction: Prediction, photos: Int[Tensor, "scenes"], strength: float):
         self.prediction, self.known = prediction, photos > 0
@@ -52,7 +52,7 @@ class PredictedScenes:
 
     @torch.no_grad()
     def put(self, nerf: TriplaneModel) -> None:
-        """Makes those scenes of a NeRF that are predicted so."""
+        """Writes the predicted scenes into a NeRF."""
         for name, value in self.prediction._asdict().items():
             parameter = getattr(nerf.field, name)
             if parameter is not None:
@@ -75,7 +75,7 @@ class PredictedScenes:
 
 @torch.no_grad()
 def predict_scenes(model: LatentModel, manager: LatentDataManager) -> Optional[PredictedScenes]:
-    """Predicts those scenes of a run that have perspective cameras alone; None where its bundle has no encoder."""
+    """Predicts the scenes of a run that have only perspective cameras; None if its bundle has no scene encoder."""
     encoder = model.scene_encoder
     if encoder is None:
         return None
@@ -102,7 +102,7 @@ def predict_scenes(model: LatentModel, manager: LatentDataManager) -> Optional[P
 
 
 def tell_enlarged(facts: Any, ours: int) -> None:
-    """Says where photos are enlarged otherwise than those that a scene encoder learned from, if its facts tell."""
+    """Tells the user if photos are enlarged otherwise than those that the scene encoder learned from."""
     learned = facts.get(ENLARGED) if isinstance(facts, dict) else None
     if type(learned) is int and learned != ours:
         do = f"--pipeline.model.autoencoder.enlarge {learned} (of lns, --enlarge {learned}) is what it knows"
@@ -110,8 +110,8 @@ def tell_enlarged(facts: Any, ours: int) -> None:
 
 
 def rates_of(photos: Int[Tensor, "scenes"]) -> Float[Tensor, "scenes"]:
-    """Factors of the rate of scenes of k photos, sqrt(k / 4) within [1/2, 2]: in few steps, slow planes stay near what
-    the bundle knows, and fast ones come nearer to what many photos say (measured in benchmarks/choices.md)."""
+    """Factors of the learning rate by the number k of photos, sqrt(k / 4) within [1/2, 2]: slow planes stay near what
+    the bundle knows, fast ones come nearer to what many photos say (measured in benchmarks/choices.md)."""
     return (photos / USUAL_PHOTOS).sqrt().clamp(SLOWEST, FASTEST)
 
 
@@ -119,8 +119,8 @@ def rates_of(photos: Int[Tensor, "scenes"]) -> Float[Tensor, "scenes"]:
 def start_scenes(
     model: LatentModel, datamanager: LatentDataManager, steps: int, leave_out: Optional[Bool[Tensor, "scenes"]] = None
 ) -> float:
-    """Fits the weights of new scenes, if any, to a sample of their latents, everything else held; returns the seconds.
-    Nothing is drawn from torch's own generator, so that later steps see the same rays as without."""
+    """Fits the weights of new scenes to a sample of their latents, all else fixed; returns the seconds. Torch's own
+    generator is not used, so that later steps see the same rays as without this start."""
     nerf = model.nerf
     weights = nerf.field.scene_weights if isinstance(nerf, TriplaneModel) else None
     if weights is None or steps < 1 or (leave_out is not None and bool(leave_out.all())):
@@ -139,7 +139,7 @@ def start_scenes(
 def fit_weights(
     model: LatentModel, datamanager: LatentDataManager, parameter: Parameter, scenes: Int[Tensor, "scenes"], steps: int
 ) -> Float[Tensor, "2 scenes"]:
-    """Fits the rows of some scenes in the weights of all; returns their mean squared errors before and after."""
+    """Fits the weights of some scenes in place; returns their mean squared errors before and after."""
     rays, batch = with_targets(*datamanager.sample_of(scenes, RAYS), model.latent_space)
     target = batch["latent"].view(len(scenes), -1)
     rows = scenes.to(parameter.device)
@@ -156,9 +156,9 @@ def fit_weights(
 def least_squares(
     render: Render, start: Float[Tensor, "scenes weights"], target: Float[Tensor, "scenes values"], steps: int
 ) -> Tuple[Float[Tensor, "scenes weights"], Float[Tensor, "2 scenes"]]:
-    """Weights with which a render comes close to a target, of many scenes at once (Levenberg 1944, Marquardt 1963), and
-    each scene's mean squared error before and after. Derivatives are forward differences: scenes do not see each other,
-    so one render moves a weight of all of them. A step that does not lower a scene's error is not taken."""
+    """Weights of many scenes that bring their renders close to a target (Levenberg 1944, Marquardt 1963), and each
+    scene's mean squared error before and after. Derivatives are forward differences: scenes are independent, so one
+    render changes a weight of all of them. A scene only takes steps that lower its error."""
     weights, damping = start, torch.full_like(start[:, :1], DAMPING)
     residual = render(weights) - target
     first = error = residual.square().mean(dim=1)

@@ -16,7 +16,7 @@ from latent_nerfstudio.scene_encoder.projection import Photos
 
 
 class SceneViews:
-    """Views of many scenes, of a prepared datamanager: latents, latent cameras, and which pixels count."""
+    """The views of a prepared datamanager: latents, latent cameras, and which pixels masks keep."""
 
     def __init__(self, model: LatentModel, manager: LatentDataManager):
         assert manager.table is not None
@@ -38,18 +38,18 @@ class SceneViews:
             self.valid[self.table.valid] = True
 
     def alike(self, scene: int, size: Int[Tensor, "2"]) -> Int[Tensor, "views"]:
-        """The views of a scene that have a size."""
+        """The views of a scene that have this size."""
         own = self.members[scene]
         return own[(self.sizes[own] == size).all(dim=1)]
 
     def paired(self, scene: int) -> Int[Tensor, "views"]:
-        """The views of a scene of whose size there is another one."""
+        """The views of a scene that are of the same size as another one of it."""
         own = self.members[scene]
         _, kind, counts = self.sizes[own].unique(dim=0, return_inverse=True, return_counts=True)
         return own[counts[kind] > 1]
 
     def shown(self, views: Int[Tensor, "views"]) -> Int[Tensor, "shown"]:
-        """Those views of which masks leave something."""
+        """The views of which masks keep some pixels."""
         if self.valid is None:
             return views
         bounds = zip(self.table.starts[views].tolist(), self.table.starts[views + 1].tolist(), strict=True)

@@ -19,8 +19,9 @@ MAX_NAMED = 8
 
 
 class SceneWatch:
-    """Which scenes have failed. Around a step: which are `failing`, `keep_rows`, and look at these `after_step`. A
-    scene fails alone only where nothing shared is trained; its rows stay those of its last good step."""
+    """Knows which scenes have failed. In each step `failing` finds scenes with bad errors, `keep_rows` saves rows
+    before the optimizers change them, and `after_step` restores bad ones. Only where nothing shared is trained can a
+    scene fail alone; its rows stay those of its last good step."""
 
     def __init__(self, model: LatentModel, datamanager: LatentDataManager):
         self.names, self.parameters = model.scene_names, model.scene_parameters()
@@ -33,7 +34,7 @@ class SceneWatch:
         return {name: step for name, step in zip(self.names, self.failed_at.tolist(), strict=True) if step >= 0}
 
     def resume(self, failed_at: Optional[Int[Tensor, "_"]]) -> None:
-        """Takes over what a checkpoint says; nothing where it says nothing, or was of more scenes than this run."""
+        """Takes over the failed scenes of a checkpoint, if it has any and is of as many scenes."""
         if failed_at is not None and len(failed_at) == len(self.names):
             self.failed_at = failed_at.clone()
             self.draw_the_others()
@@ -43,14 +44,14 @@ class SceneWatch:
 
     @torch.no_grad()
     def failing(self, outputs: Mapping[str, Any]) -> Int[Tensor, "failing"]:
-        """Scenes whose error is not finite, rising, by a step's outputs (`LatentPipeline.stage_losses`)."""
+        """Scenes whose error is not finite, rising, from the outputs of `LatentPipeline.stage_losses`."""
         render, target = outputs["compared"]
         bad = ~(render - target).flatten(1).isfinite().all(dim=1)
         index = (outputs["metadata"] or {}).get("scene_index", torch.zeros(len(bad), dtype=torch.long))
         return index.flatten().long().to(bad.device)[bad].unique().cpu()
 
     def in_words(self, failing: Int[Tensor, "failing"], scenes: Int[Tensor, "scenes"]) -> str:
-        """Which of a step's scenes have an error that is not finite."""
+        """Names the scenes of a step whose error is not finite."""
         if not len(failing):
             return "in no scene's error, so in what is added to it"
         names = few_of(failing.tolist(), MAX_NAMED, self.names.__getitem__)
@@ -58,8 +59,8 @@ class SceneWatch:
 
     @torch.no_grad()
     def fail(self, scenes: Int[Tensor, "failed"], step: int, term: str) -> None:
-        """Drops scenes for good, as a term of a step is not finite; one must be left. What of their planes and weights
-        was not finite before, as where a scene begins so, becomes zero: no checkpoint holds NaN."""
+        """Drops scenes for good because `term` is not finite; another scene must be left. Their planes and weights
+        become finite, with zeros if need be: no checkpoint holds NaN."""
         self.failed_at[scenes] = step
         for parameter in self.parameters:
             rows = scenes.to(parameter.device)
@@ -75,12 +76,12 @@ class SceneWatch:
 
     @torch.no_grad()
     def keep_rows(self, rows: Int[Tensor, "scenes"]) -> None:
-        """Copies the rows of a step's scenes, which the optimizers' step may have to be taken back from."""
+        """Copies the rows of a step's scenes, so that the optimizers' step can be undone."""
         self._kept = rows, [p.index_select(0, to_device(rows, p.device)) for p in self.parameters]
 
     @torch.no_grad()
     def after_step(self, optimizers: Mapping[str, Optimizer], step: int) -> None:
-        """Takes back rows that an optimizers' step has left without finite numbers, and drops their scenes."""
+        """Restores rows that the optimizers' step made infinite or NaN, and drops their scenes."""
         if self._kept is None:
             return
         (rows, before), self._kept = self._kept, None
@@ -97,8 +98,8 @@ class SceneWatch:
 
 
 def forget_rows(parameter: Parameter, rows: Int[Tensor, "rows"], optimizers: Mapping[str, Optimizer]) -> None:
-    """Sets the averages of the gradient of some rows to zero, and their gradients, so that Adam, to which a scene that
-    is not drawn has a gradient of zero, moves them no more. What is not finite in the other averages is zero then."""
+    """Zeroes gradients and average gradients of rows, so that Adam moves them no more: for it, a scene that is not
+    drawn has a gradient of zero. Other averages only become finite."""
     rows = rows.to(parameter.device)
     if parameter.grad is not None:  # which counts where gradients are accumulated over steps
         parameter.grad = without_rows(parameter.grad, rows)
