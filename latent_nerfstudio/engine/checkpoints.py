@@ -28,7 +28,8 @@ GRADIENTS = "gradients"
 
 @contextmanager
 def publishing(folder: Path, only_latest: bool) -> Iterator[Path]:
-    """A folder whose files are moved into another one when the block ends well; older ones go if `only_latest`."""
+    """A temporary folder, whose files move into `folder` if the block ends well; with `only_latest` others are
+    removed."""
     folder.mkdir(parents=True, exist_ok=True)
     folder = folder.resolve()  # a link may lead to another disk, to which nothing can be renamed
     with unfinished_folder(folder.parent) as writing:
@@ -59,7 +60,7 @@ def remove_others(folder: Path, names: Sequence[str]) -> None:
 def gradients_in_state(
     optimizers: Mapping[str, Optimizer], gradients: Mapping[str, Sequence[Optional[Tensor]]]
 ) -> Iterator[None]:
-    """While it lasts, `state_dict` of optimizers holds the gradients of some groups, one a parameter, as well."""
+    """Within the block, `state_dict` of optimizers also holds the gradients of some groups, one a parameter."""
 
     def adds(group: str) -> Any:
         return lambda optimizer, state: {**state, GRADIENTS: list(gradients[group])}
@@ -73,8 +74,8 @@ def gradients_in_state(
 
 
 def take_gradients(optimizer: Optimizer, state: Dict[str, Any]) -> None:
-    """Gives an optimizer's parameters the gradients of a state that is about to be loaded, if it holds some: a hook of
-    `load_state_dict`, which hands out a shallow copy of the state."""
+    """Hook of `load_state_dict`: moves the gradients in a state, if any, to the optimizer's parameters. The state is a
+    shallow copy."""
     if GRADIENTS not in state:
         return
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -83,7 +84,7 @@ def take_gradients(optimizer: Optimizer, state: Dict[str, Any]) -> None:
 
 
 def no_room(folder: Path, error: BaseException) -> Optional[OSError]:
-    """The error of a full disk, which torch words as one of its own streams; None for any other error."""
+    """The error of a full disk, which torch reports as one of its own streams; None for other errors."""
     is_named = isinstance(error, OSError) and error.errno in NO_ROOM
     if not is_named and "PytorchStreamWriter" not in str(error) and "unexpected pos" not in str(error):
         return None
@@ -118,7 +119,7 @@ def load_state(checkpoint: Path) -> Dict[str, Any]:
 
 
 def newest_step(folder: Path) -> int:
-    """The step of the newest checkpoint that verifies; says which it left out."""
+    """The step of the newest whole checkpoint; prints which damaged ones are left out."""
     found = checkpoints_of(folder)
     reasons: List[str] = []
     for step, path in found.items():

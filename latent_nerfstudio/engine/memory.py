@@ -48,8 +48,8 @@ Bytes = Counter[str]
 
 
 def needed_bytes(pipeline: LatentPipeline) -> Tuple[Bytes, Bytes]:
-    """Bytes that a run needs on its device, and on the host beside it; on a CPU the two share one memory. The gradient
-    of shared parameters is dense; that of the scenes has the rows of a step alone, and counts as part of the step."""
+    """Bytes that a run needs on its device, and beside it on the host; on a CPU both are one memory. Gradients of
+    shared parameters are dense; those of scenes only have a step's rows, and count as part of the step."""
     model, data = pipeline.latent_model, pipeline.datamanager
     nerf, autoencoder = list(model.nerf.parameters()), list(pipeline.space.autoencoder.parameters())
     trained, scenes = (p for p in (*nerf, *autoencoder) if p.requires_grad), model.scene_parameters()
@@ -80,8 +80,9 @@ def data_bytes(pipeline: LatentPipeline) -> Tuple[int, int]:
 
 
 def step_bytes(pipeline: LatentPipeline) -> int:
-    """Bytes that a step needs at its peak: copies of its scenes' planes, and points times bytes a point or activations
-    of the autoencoder, of two stages, so that the larger counts. Of other NeRFs than tri-planes only these are known.
+    """Bytes that a step needs at its peak: copies of its scenes' planes, and the larger of what points take (bytes
+    each) and the autoencoder's activations, which belong to different stages. For NeRFs other than tri-planes only the
+    latter are known.
 
     The factors are those of the growth of the resident memory in a step of 8192 rays of 12 samples on a CPU: 957 bytes
     a point with 32 features and 64 hidden units, 891 with 16 features, 1600 with 128 units; with planes of 256 x 256
@@ -113,7 +114,7 @@ def check(needed: Mapping[str, int], available: int, where: str) -> str:
 
 
 def out_of_memory(pipeline: LatentPipeline, error: BaseException) -> MemoryError:
-    """The error of a step that did not fit after all."""
+    """The error of a step that ran out of memory despite the estimate."""
     said, do = in_words(needed_bytes(pipeline)[0])
     return MemoryError(problem("memory", f"about {said}, as estimated", str(error).splitlines()[0], do))
 
@@ -145,7 +146,7 @@ def check_memory(pipeline: LatentPipeline) -> None:
 
 
 def autoencoder_bytes_an_image(pipeline: LatentPipeline, latent_pixels: int) -> int:
-    """Bytes of activations of decoding one picture, and of encoding it where the encoder is trained: those of 8 x 8
+    """Bytes of activations of decoding one picture and, if the encoder is trained, of encoding it; scaled up from 8 x 8
     latent pixels, as memory grows with their number."""
     space = pipeline.space
     if space.is_identity or pipeline.second_stage_start is None:
@@ -162,7 +163,7 @@ def autoencoder_bytes_an_image(pipeline: LatentPipeline, latent_pixels: int) -> 
 
 
 def saved_bytes(function: Callable[[], Tensor]) -> int:
-    """Bytes that autograd saves while a function runs; what is saved twice counts once, parameters not at all."""
+    """Bytes that autograd saves while a function runs: each storage once, without parameters."""
     seen: Dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:

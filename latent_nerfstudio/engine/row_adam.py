@@ -41,9 +41,9 @@ class RowAdam(torch.optim.Optimizer):
     others without, a geometric series of r = beta_1 / sqrt(beta_2), so that lr_row = lr (1 - r^k) / (1 - r)."""
 
     takes_row_gradients = True
-    """That a model may make sparse gradients for its parameters, see `fields.planes.gather_rows`."""
+    """Tells models that they may make sparse gradients, see `fields.planes.gather_rows`."""
     row_factors: Optional[Float[Tensor, "rows"]] = None
-    """Factors of the rate of each row, on the host; None for 1. Not part of the state: who knows them says so again."""
+    """Factors of each row's rate, on the host; None for 1. Not in the state: they are set again after loading."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class RowAdam(torch.optim.Optimizer):
                     step_parameter(parameter, self._averages(parameter), settings, turns, idle, self.row_factors)
 
     def take_turns(self, rows: int) -> None:
-        """Says how many rows take turns in the steps from now on; at first all do."""
+        """Sets how many rows take turns from now on; at first all do."""
         for group in self.param_groups:
             group["rows_in_turn"] = rows
 

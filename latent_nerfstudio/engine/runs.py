@@ -43,8 +43,8 @@ class Run:
         return next(iter(found.values()))
 
     def scene_names(self) -> List[str]:
-        """The names of the scenes in the order of their indices, from training.json or, for a run that was broken off,
-        from the data; empty where these know of no scenes."""
+        """The scenes' names by index, from training.json or, if training has not ended, from the data; empty if the
+        dataparser knows no scenes."""
         from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, read_scenes
 
         parser = self.config.pipeline.datamanager.dataparser  # type: ignore[attr-defined]
@@ -55,7 +55,7 @@ class Run:
         return [scene.name for scene in read_scenes(self.data(), parser.scenes, parser.max_scenes)]
 
     def scenes(self) -> List[str]:
-        """As `scene_names`; where the data know of no scenes, the one name of the data."""
+        """Like `scene_names`, but the name of the data if the dataparser knows no scenes."""
         return self.scene_names() or [self.data().resolve().name or "scene"]
 
     def background_color(self) -> List[float]:
@@ -92,7 +92,7 @@ def open_run(config_path: Path) -> Run:
 
 
 def load_pipeline(config_path: Path) -> "LatentPipeline":
-    """Loads a run for evaluation as the ns-* commands do, but from where its config.yml lies now."""
+    """Loads a run for evaluation like the ns-* commands, from where its config.yml lies now."""
     import torch
 
     run = open_run(config_path)

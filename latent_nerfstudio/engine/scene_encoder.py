@@ -81,7 +81,7 @@ def learn_scene_encoder(
 
 
 def pipeline_of(data: Path, bundle: SharedBundle, latent_cache: str, enlarge: int = 1) -> LatentPipeline:
-    """The scenes, not encoded yet, and the bundle that renders them, frozen; scenes are placed in its box."""
+    """A pipeline of the scenes, not encoded yet, placed in the box of the frozen bundle."""
     config = LatentPipelineConfig(
         datamanager=LatentDataManagerConfig(dataparser=ScenesDataParserConfig(data=data), latent_cache=latent_cache),
         model=LatentModelConfig(autoencoder=AutoencoderConfig(enlarge=enlarge), shared_bundle=str(bundle.folder)),
@@ -93,7 +93,7 @@ def pipeline_of(data: Path, bundle: SharedBundle, latent_cache: str, enlarge: in
 
 
 def check_scenes(manager: LatentDataManager, names: Sequence[str]) -> None:
-    """Refuses scenes of other than perspective cameras, and those without two training views of one size."""
+    """Refuses scenes with cameras that are not perspective, and those without two training views of one size."""
     manager.prepare_pictures()
     for scene, name in enumerate(names):
         own = manager.picture_scenes == scene
@@ -147,7 +147,7 @@ def in_words(line: Dict[str, Any], steps: int) -> str:
 def load_state(
     path: Path, settings: Dict[str, Any], encoder: SceneEncoder, optimizer: torch.optim.Optimizer
 ) -> Tuple[int, float]:
-    """Takes up a state that `run` wrote with the same settings, and returns its step and seconds; zero of nothing."""
+    """Loads a state that `run` wrote with the same settings; returns its step and seconds, zero without a file."""
     if not path.is_file():
         return 0, 0.0
     do = "give the same arguments, or another --output"
@@ -176,7 +176,8 @@ def optimizer_of(encoder: SceneEncoder, known: Collection[str], training: Encode
 
 
 def take_what_fits(encoder: SceneEncoder, source: str) -> Set[str]:
-    """Gives an encoder another's weights of the same shape, and returns their names; it ignores inputs beyond."""
+    """Gives an encoder another one's weights of the same shapes, and returns their names. Where it has more inputs than
+    the other, the weights of these are zero."""
     other = read_scene_encoder(read_shared_bundle(source))
     if other is None:
         raise ValueError(problem(f"start_from {source}", "a bundle with a scene encoder", "none", "leave it out"))

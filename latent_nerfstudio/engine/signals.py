@@ -52,8 +52,8 @@ class StopRequest:
 
 @contextmanager
 def stop_request(listens: bool = True) -> Iterator[StopRequest]:
-    """Notes signals while the block lasts; without `listens`, or in a thread but the main one, they do what they did
-    before. Signals that are ignored stay so, as in processes that a shell has started in the background."""
+    """Notes signals within the block; not without `listens`, nor outside the main thread. Ignored signals stay ignored,
+    as in processes that a shell has started in the background."""
     request = StopRequest()
     if listens and threading.current_thread() is threading.main_thread():
         request.before = {n: signal.getsignal(n) for n in ENDING if signal.getsignal(n) != signal.SIG_IGN}
@@ -67,7 +67,7 @@ def stop_request(listens: bool = True) -> Iterator[StopRequest]:
 
 @contextmanager
 def exit_on_sigterm() -> Iterator[None]:
-    """Has SIGTERM leave the block as Ctrl-C does, so that what is open is closed; the exit code is 143."""
+    """Makes SIGTERM leave the block as Ctrl-C does, so that what is open is closed; the exit code is 143."""
 
     def leave(number: int, frame: Any) -> None:
         raise SystemExit(EXIT_CODE + number)

@@ -85,7 +85,7 @@ def check_data(config: TrainerConfig) -> None:
 
 
 def show_errors_in_one_line() -> None:
-    """From now on, an error that says what is expected ends the process with one line; others with their traceback."""
+    """From now on, worded errors end the process with one line, and others with their traceback."""
     shows_traceback = sys.excepthook
 
     def show(kind: Any, error: BaseException, trace: Any) -> None:

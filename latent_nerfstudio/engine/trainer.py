@@ -72,23 +72,24 @@ class LatentTrainerConfig(TrainerConfig, FirstOptions):
     """Write `shared_bundle/` and `autoencoder/`, which new scenes start from, beside each checkpoint."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """ns-viewer puts its own settings in the place of the viewer, with another default of where it listens."""
+        """ns-viewer replaces the viewer's settings by its own, whose default address is another; see `unless_asked`."""
         super().__setattr__(name, unless_asked(value, sys.argv) if name == "viewer" else value)
 
     def get_base_dir(self) -> Path:
-        """The run's folder: where config.yml was opened, if checkpoints lie beside it, as those of a moved run do."""
+        """The run's folder: that of the opened config.yml if checkpoints lie beside it, so that runs may be moved."""
         opened = opened_folder(sys.argv)
         return opened if opened and (opened / self.relative_model_dir).is_dir() else super().get_base_dir()
 
     def set_timestamp(self) -> None:
-        """Nerfstudio's, which ns-train calls first: from here on messages are one line, and paths absolute."""
+        """What ns-train calls first: from here on messages are one line, and paths absolute."""
         starting.show_errors_in_one_line()
         show_own_warnings_alone()
         super().set_timestamp()
         starting.make_absolute(self)
 
     def print_to_terminal(self) -> None:
-        """Where the config will be, instead of its 290 lines; and what can be checked before anything is written."""
+        """Prints where the config will be instead of its 290 lines, after all checks that need nothing to be
+        written."""
         torch.set_num_threads(number_of_threads())
         starting.check_devices(self.machine.num_devices * self.machine.num_machines)
         starting.check_place(self)
@@ -104,9 +105,9 @@ class LatentTrainerConfig(TrainerConfig, FirstOptions):
 
 
 class LatentTrainer(Trainer):
-    """Adds to Nerfstudio's trainer what a plugin cannot tell it otherwise. A resumed run ends at `max_num_iterations`
-    (Nerfstudio 1.1.5 runs that many steps more) and is the run that was not stopped; one that was killed at its end
-    writes what is missing. A signal ends a run after its step, with a checkpoint; see docs/safety.md."""
+    """Nerfstudio's trainer with exact resumption: a resumed run ends at `max_num_iterations` (Nerfstudio 1.1.5 runs
+    that many steps more) and equals the run that was not stopped; one that was killed at its end writes what is
+    missing. A signal ends a run after its step, with a checkpoint; see docs/safety.md."""
 
     obeys_signals = True
     config: LatentTrainerConfig
@@ -152,7 +153,7 @@ class LatentTrainer(Trainer):
         return {name for name, is_asked in asked.items() if is_asked}
 
     def _has_an_end_to_write(self) -> bool:
-        """Whether a run of all steps is the one of this folder; any other must be asked for more steps."""
+        """Whether a run of all steps is this folder's and lacks files of its end; others must be given more steps."""
         steps, source = self._start_step, self.config.load_dir
         is_own = source is not None and source.resolve() == self.checkpoint_dir.resolve()
         if is_own and self.last_step == max(checkpoints_of(self.checkpoint_dir)):
@@ -205,7 +206,7 @@ class LatentTrainer(Trainer):
             raise SystemExit(self.stop.exit_code)
 
     def _before_iteration(self, step: int) -> None:
-        """Makes all that is random a function of seed and step; tells optimizers who takes turns, and how fast."""
+        """Seeds by run and step; tells optimizers of rows how many scenes take turns, and their rates."""
         seed_everything(self.config.machine.seed * 1_000_003 + step)
         for name, optimizer in self.optimizers.optimizers.items():
             if isinstance(optimizer, RowAdam):
@@ -234,7 +235,7 @@ class LatentTrainer(Trainer):
         return step >= self.config.max_num_iterations - 1
 
     def eval_iteration(self, step: int) -> None:
-        """Nerfstudio's, which is no training; left out where a signal is waited for."""
+        """Nerfstudio's, off the clock; left out once a signal has come."""
         if self.stop.number is None:
             with self.clock.paused():
                 super().eval_iteration(step)
@@ -242,8 +243,9 @@ class LatentTrainer(Trainer):
     # Checkpoints
 
     def save_checkpoint(self, step: int) -> None:
-        """Nerfstudio's checkpoint and gradients that accumulate, in one piece, and the shared bundle if asked for. The
-        one before stays where a parameter is not finite, or there is no room; a loaded one is not written again."""
+        """Writes Nerfstudio's checkpoint with accumulating gradients, whole or not at all, and the shared bundle if
+        asked for. The one before stays if a parameter is not finite or the disk is full; a loaded one is not written
+        again."""
         check_finite(dict(self.pipeline.named_parameters()), step, "parameter")
         seconds = self.clock.seconds()
         gradients = self._accumulating(step)
@@ -258,13 +260,13 @@ class LatentTrainer(Trainer):
                 checkpoints.remove_others(self.checkpoint_dir, [checkpoints_of(self.checkpoint_dir)[step].name])
 
     def _accumulating(self, step: int) -> Dict[str, List[Optional[torch.Tensor]]]:
-        """Gradients that optimizers have not stepped with after a step, by parameter group."""
+        """Gradients that accumulate beyond a step, by parameter group."""
         periods = self.gradient_accumulation_steps
         groups = {name: group for name, group in self.optimizers.parameters.items() if (step + 1) % periods[name]}
         return {name: [parameter.grad for parameter in group] for name, group in groups.items()}
 
     def _publish(self, step: int) -> None:
-        """Has Nerfstudio write into another folder, which it takes for that of the checkpoints."""
+        """Has Nerfstudio write into a temporary folder, and publishes what is there."""
         folder = self.checkpoint_dir
         with checkpoints.publishing(folder, self.config.save_only_latest_checkpoint) as self.checkpoint_dir:
             try:
@@ -294,13 +296,13 @@ class LatentTrainer(Trainer):
         self.shutdown()
 
     def _train_complete_viewer(self) -> None:
-        """Nerfstudio's, which waits for Ctrl-C; so that has to be heard again."""
+        """Nerfstudio's, which waits for Ctrl-C: signals do again what they did before."""
         if self.stop.number is None:
             self.stop.pause()
             super()._train_complete_viewer()
 
     def _write_end(self, step: int) -> None:
-        """Contact sheet and then summary, as far as they are not there; called when the last checkpoint is saved."""
+        """Writes contact sheet and then summary, unless they are there; called after the last checkpoint."""
         if SHEET in self.unwritten:
             CONSOLE.log(f"Contact sheet: {for_markup(write_contact_sheet(self.pipeline, self.base_dir / SHEET))}")
         if SUMMARY in self.unwritten:
@@ -322,7 +324,7 @@ def seed_everything(number: int) -> None:
 
 
 def missing(folder: Path, steps: int, wanted: Collection[str]) -> Set[str]:
-    """What of `wanted` (`SUMMARY`, `SHEET`, `BUNDLE`) is not there, damaged, or of a run of other steps."""
+    """Those of `wanted` (`SUMMARY`, `SHEET`, `BUNDLE`) that are absent, damaged, or of another number of steps."""
     is_summed_up = known(lambda: read_summary(folder / SUMMARY)["steps"]) == steps
     of_bundle = known(lambda: read_shared_bundle(str(folder.resolve())).step + 1) if BUNDLE in wanted else None
     is_there = {SUMMARY: is_summed_up, SHEET: is_summed_up and (folder / SHEET).is_file(), BUNDLE: of_bundle == steps}
@@ -330,7 +332,7 @@ def missing(folder: Path, steps: int, wanted: Collection[str]) -> Set[str]:
 
 
 def known(steps: Callable[[], int]) -> Optional[int]:
-    """Steps that a file of a run says; None where it says none."""
+    """The steps that a file names; None if it cannot be read."""
     try:
         return steps()
     except (OSError, ValueError, KeyError):
@@ -356,5 +358,5 @@ def summary_of(pipeline: LatentPipeline, method: str, steps: int, seconds: float
 
 
 def entry_seconds(pipeline: LatentPipeline) -> float:
-    """Seconds of training in the shared bundle that a run started from, where the bundle says so."""
+    """Seconds of training in the shared bundle that a run started from; 0 if it does not say."""
     return float(pipeline.latent_model.bundle_facts.get("seconds", 0.0))

@@ -75,7 +75,7 @@ def color_heads(model: nn.Module) -> List[nn.Module]:
 
 
 def widen(head: nn.Module, num_channels: int, limits: Range) -> None:
-    """Gives a head that `color_heads` finds another number of channels within limits; its hidden layers are kept."""
+    """Gives a head of `color_heads` another number of channels within limits; its hidden layers are kept."""
     if isinstance(head, RGBFieldHead):
         head.out_dim, head.activation = num_channels, Bounded(limits)
         head.set_in_dim(head.in_dim)  # which makes a fresh linear layer

@@ -1,6 +1,5 @@
-"""Where a scene stands in the box of a shared bundle, and what part of that it fills. x is a point in the scene's own
-units, y = s x + t the same point in the units of the box. There is no rotation, so directions are the same in both, and
-a box stays one."""
+"""Where a scene stands in the box of a shared bundle, and what part of it the scene fills. A point x in the scene's own
+units is y = s x + t in those of the box. Nothing is rotated, so directions stay the same, and a box stays a box."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -32,11 +31,11 @@ EVERYWHERE = ((-LARGEST,) * 3, (LARGEST,) * 3)
 """Corners that stand in a table for a scene without a box."""
 
 SMALLEST_SHARE = 0.25
-"""Of a box's side that a scene takes at least where it stays: a texel must not be as large as what it shows."""
+"""Share of the box that a scene must fill to be left where it is: a texel must not be as large as what it shows."""
 
 THINNEST = 0.02
-"""Of the longest side of a NeRF's box that each side of a scene's own takes at least, more than a texel of 64: rays of
-a few samples pass through what is thinner unseen."""
+"""Thinnest side of a scene's own box, as a share of the longest side of the NeRF's: more than a texel of 64, since rays
+with few samples miss what is thinner."""
 
 FARTHEST = 1e4
 """How far from the origin a scene may be, in sides of its box: cameras are float32, and shake by a thousandth there."""
@@ -68,7 +67,7 @@ class Placement:
         return self.scale * points + points.new_tensor(self.shift)
 
     def cameras(self, cameras: Cameras) -> Cameras:
-        """A copy of cameras, moved; what they see of the placed scene is what the given ones see of the scene."""
+        """A copy of cameras, moved so that they see of the placed scene what the given ones see of the scene."""
         poses = cameras.camera_to_worlds
         moved = torch.cat([poses[..., :3], self.points(poses[..., 3])[..., None]], dim=-1)
         return dataclasses.replace(cameras, camera_to_worlds=moved)
@@ -108,9 +107,9 @@ def is_point(values: Any) -> bool:
 
 
 def placement_of(box: Float[np.ndarray, "2 3"], into: Float[np.ndarray, "2 3"], is_bounded: bool = True) -> Placement:
-    """The placement that fills a box, `into`, with a scene, centre on centre; nothing moves where the scene's own box
-    is within already and large enough. `is_bounded` says that there is nothing outside of that, so that rays end there.
-    Refuses a box without volume, or one that is too large, small or far away to be scaled."""
+    """The placement that fits a scene's box into another, `into`, centre on centre; nothing moves if it lies within and
+    is large enough. With `is_bounded` nothing is outside of the scene's box, and its rays end there. Refuses boxes
+    without volume, and those too large, small or far away to be scaled."""
     own, wanted = np.asarray(box, dtype=np.float64), np.asarray(into, dtype=np.float64)
     if not ((np.abs(own) <= LARGEST).all() and (own[0] < own[1]).all()):
         expected = f"two corners, the lower one first, of numbers up to {LARGEST:g}"
@@ -131,7 +130,8 @@ def placement_of(box: Float[np.ndarray, "2 3"], into: Float[np.ndarray, "2 3"], 
 
 
 def bounded(placement: Placement, box: Float[np.ndarray, "2 3"], into: Float[np.ndarray, "2 3"]) -> Placement:
-    """A placement with the scene's own box, wider about what is flat, unless that fills the NeRF's, `into`."""
+    """The placement with the scene's own box, widened where it is flat; without one if it fills the NeRF's box,
+    `into`."""
     own, slack = np.asarray(box, dtype=np.float64), 1e-6 * (into[1] - into[0])
     least = THINNEST * float((into[1] - into[0]).max()) / placement.scale
     lacking = (least - (own[1] - own[0])).clip(min=0) / 2
@@ -176,8 +176,8 @@ def widened(rows: Float[Tensor, "scenes 10"], share: float) -> Float[Tensor, "sc
 
 
 def row_of_view(view: SceneView, rows: Float[Tensor, "scenes 10"], box: Float[Tensor, "2 3"]) -> Float[Tensor, "1 10"]:
-    """The row of what is shown of scenes: blends stand in between, and so does their box, that they begin and end as
-    the scenes are; a base plane is of no scene, and fills all of the bundle's box, `box`."""
+    """The row of a view. A blend stands between its scenes, and so does its box, so that it begins and ends as they
+    are; a base plane belongs to no scene, and fills the bundle's box, `box`."""
     own = rows[list(view.scenes)]
     corners = own[:, 4:]
     if not torch.equal(corners[0], corners[-1]):
@@ -196,7 +196,7 @@ def placed_rays(rays: RayBundle, rows: Float[Tensor, "*rays columns"]) -> RayBun
 
 
 def bounded_rays(rays: RayBundle, boxes: Float[Tensor, "rays 2 3"]) -> RayBundle:
-    """A copy of placed rays that begin and end each at a box; those that miss it end before they begin."""
+    """A copy of placed rays, each cut at its box; those that miss it end before they begin."""
     corners = boxes.to(rays.origins).movedim(1, 0)
     nears, fars, _ = (bound[:, None] for bound in intersect_box(rays.origins, rays.directions, corners))
     if rays.nears is not None and rays.fars is not None:

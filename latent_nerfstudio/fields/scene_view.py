@@ -50,8 +50,8 @@ def view_planes(
     base: Optional[Float[Tensor, "bases planes macro_features rows cols"]],
     weights: Optional[Float[Tensor, "scenes bases"]],
 ) -> Float[Tensor, "1 planes features rows cols"]:
-    """The composed planes of a view, of the micro planes and weights of `view.scenes`, one row each, and the base
-    planes; any of them may be None. A blend of weights is the blend of macro planes, which are linear in them."""
+    """The composed planes of a view, from micro planes and weights of `view.scenes` (one row each) and the base planes,
+    any of which may be None. Blending weights blends macro planes, which are linear in them."""
     if micro is not None:
         shown = view.parts in ("all", "micro")
         micro = blend(micro, view.share) if shown else torch.zeros_like(micro[:1])

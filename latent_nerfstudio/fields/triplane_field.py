@@ -63,8 +63,8 @@ class TriplaneFieldConfig(InstantiateConfig):
 
 
 class TriplaneField(nn.Module):
-    """Density and C channels of points of N scenes; infinite bounds in `value_range` leave the MLP's output as it is.
-    `sparse_rows` names the scenes' parameters whose optimizer takes sparse gradients, of a step's rows."""
+    """Density and C channels of points of N scenes; an infinite `value_range` leaves the MLP's output as it is.
+    `sparse_rows` names the parameters with one row a scene whose optimizer takes sparse gradients."""
 
     def __init__(self, config: TriplaneFieldConfig, num_scenes: int, num_channels: int, value_range: Range = UNBOUNDED):
         super().__init__()
@@ -120,8 +120,8 @@ class TriplaneField(nn.Module):
         slots: Int[Tensor, "..."],
         planes: Float[Tensor, "scenes planes features rows cols"],
     ) -> Tuple[Float[Tensor, "*points"], Float[Tensor, "*points channels"]]:
-        """Density a unit of length, and the channels, of points in [-1, 1]^3, which get no gradient. `slots` says which
-        of the composed planes of the scenes at hand (`scene_planes`) each belongs to."""
+        """Density per unit of length, and channels, of points in [-1, 1]^3, which get no gradient. `slots` are the
+        points' scenes, as indices into the composed planes at hand (`scene_planes`)."""
         mlp = TinyMLP(*self.mlp.parameters())
         kernel = kernel_of(self.config.implementation, positions.device, mlp)
         with torch.autocast(positions.device.type, enabled=False):
@@ -152,7 +152,7 @@ class TriplaneField(nn.Module):
             parameter.requires_grad_(False)
 
     def shared_settings(self) -> Dict[str, Any]:
-        """The settings that shape the parameters, by name; with those that older versions ask for."""
+        """The settings that shape the parameters, by name, and those that older versions expect."""
         settings = {f.name: getattr(self.config, f.name) for f in fields(self.config) if f.name not in UNSHARED}
         return {**settings, **REMOVED, "implementation": "torch"}
 

@@ -68,9 +68,9 @@ class AutoencoderConfig(InstantiateConfig):
 
 
 class Autoencoder(nn.Module):
-    """Encoder and decoder. `factor` is that of the network, between the pictures that it is given and their latents;
-    `enlarge`, which may be set at any time, the times that pictures are enlarged before. `prior_mean` and `prior_std`
-    of raw latents are those that the autoencoder states: the normaliser before it is fitted."""
+    """Encoder and decoder. `factor` is the network's own downscale factor; `enlarge`, which may be set at any time, is
+    how many times pictures are enlarged before. `prior_mean` and `prior_std` of raw latents are those that the
+    autoencoder states, which the normaliser starts from."""
 
     factor: int
     enlarge: int = 1
@@ -95,8 +95,8 @@ class Autoencoder(nn.Module):
         return next((p.device for p in self.parameters()), torch.device("cpu"))
 
     def at_once(self, pictures: int, height: int, width: int) -> int:
-        """How many pictures of a size, one at least, need the memory of so many that are not enlarged; on a CPU no more
-        than `PIXELS_ON_CPU` allow."""
+        """How many enlarged pictures of a size, at least one, take the memory of `pictures` that are not enlarged; on a
+        CPU no more than `PIXELS_ON_CPU` allow."""
         if self.device.type == "cpu":
             pictures = min(pictures, PIXELS_ON_CPU // (height * width))
         return max(1, pictures // self.enlarge**2)
@@ -107,7 +107,7 @@ class Autoencoder(nn.Module):
 
     @contextmanager
     def as_they_are(self) -> Iterator[None]:
-        """While it lasts, pictures are not enlarged."""
+        """Within the block, pictures are not enlarged."""
         enlarge, self.enlarge = self.enlarge, 1
         try:
             yield

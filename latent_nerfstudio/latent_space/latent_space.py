@@ -32,8 +32,8 @@ are stored, and a picture of another size repeats or leaves out rows and columns
 
 
 class Normalizer(nn.Module):
-    """Per-channel affine or tanh normaliser; its numbers are buffers, so that they are stored with the run. Mean and
-    standard deviation of raw latents, of all channels or of each, are those to start with."""
+    """Per-channel affine or tanh normaliser, whose numbers are stored with the run. It starts from the given mean and
+    standard deviation of raw latents, of all channels or of each."""
 
     mean: Tensor
     std: Tensor
@@ -153,8 +153,8 @@ class LatentSpace(nn.Module):
     def decode(
         self, latents: Float[Tensor, "n h w channels"], height: int, width: int, by: Optional[Autoencoder] = None
     ) -> Float[Tensor, "n height width 3"]:
-        """Normalised latents to images around [0, 1], not clamped, cropped to the size of what was encoded; maybe by
-        the decoder of another autoencoder."""
+        """Normalised latents to images around [0, 1], not clamped, cropped to the size of what was encoded. The decoder
+        is this autoencoder's, or that of `by`."""
         expected = latent_size(height, width, self.downscale_factor)
         if tuple(latents.shape[1:3]) != expected:
             what, got = f"latents of {expected} for an image of {height} x {width}", tuple(latents.shape[1:3])
@@ -163,8 +163,8 @@ class LatentSpace(nn.Module):
         return images if images.shape[1:3] == (height, width) else images[:, :height, :width]
 
     def background_at(self, places: Int[Tensor, "*n 2"], sizes: Int[Tensor, "*n 2"]) -> Float[Tensor, "*n channels"]:
-        """The normalised latent of the background at rows and columns of latent pictures of the given sizes. They count
-        from the nearer border; all that are far from both are the middle one."""
+        """The background's normalised latents at rows and columns of latent pictures of the given sizes: those stored
+        at the same distance from the nearer border or, far from both, in the middle."""
         middle, from_end = BACKGROUND_SIDE // 2, sizes - 1 - places
         from_end_stored = BACKGROUND_SIDE - 1 - from_end.clamp(max=middle - 1)
         stored = torch.where(places <= from_end, places.clamp(max=middle), from_end_stored)
@@ -211,7 +211,7 @@ def as_bytes(colors: Float[Tensor, "*any 3"]) -> UInt8[np.ndarray, "*any 3"]:
 
 
 def to_device(values: Shaped[Tensor, "*any"], device: Union[str, torch.device]) -> Shaped[Tensor, "*any"]:
-    """A tensor of the host on a device: through pinned memory, so that the host need not wait for a GPU."""
+    """Copies a tensor to a device, through pinned memory, so that the host need not wait for a GPU."""
     if torch.device(device).type != "cuda" or values.is_cuda:
         return values.to(device)
     return values.pin_memory().to(device, non_blocking=True)

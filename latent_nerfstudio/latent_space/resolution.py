@@ -26,8 +26,8 @@ def pad_to_multiple(images: Float[Tensor, "n channels height width"], factor: in
 
 
 def resized_cameras(cameras: Cameras, height: int, width: int) -> Cameras:
-    """The same views with other numbers of pixels; the argument is left as it is. Rows and columns are scaled by
-    themselves, so that pictures of both sizes show exactly the same, however rounded."""
+    """A copy of cameras with other numbers of pixels. Rows and columns are scaled separately, so that both pictures
+    show exactly the same, however their sizes were rounded."""
     resized = deepcopy(cameras)
     down, across = height / cameras.height, width / cameras.width
     resized.fy, resized.cy = cameras.fy * down, cameras.cy * down
@@ -37,8 +37,8 @@ def resized_cameras(cameras: Cameras, height: int, width: int) -> Cameras:
 
 
 def latent_cameras(cameras: Cameras, factor: int) -> Cameras:
-    """The cameras whose pixels are the latent pixels: intrinsics divided as floats, sizes rounded up; a latent pixel's
-    ray is the mean of the rays of the image pixels it covers. The argument is left as it is."""
+    """A copy of cameras whose pixels are latent pixels: intrinsics divided as floats, sizes rounded up. A latent
+    pixel's ray is the mean of the rays of the image pixels that it covers."""
     scaled = deepcopy(cameras)
     for name in ("fx", "fy", "cx", "cy"):
         setattr(scaled, name, getattr(cameras, name) / factor)
@@ -49,8 +49,7 @@ def latent_cameras(cameras: Cameras, factor: int) -> Cameras:
 def resized(
     pictures: Float[Tensor, "*batch _ _ channels"], height: int, width: int
 ) -> Float[Tensor, "*batch height width channels"]:
-    """Pictures of other numbers of pixels, bilinear, so that ranges are kept; of fewer, each is the mean of those that
-    it stands for."""
+    """Pictures with other numbers of pixels, bilinear, so that ranges are kept; smaller ones are antialiased."""
     if pictures.shape[-3:-1] == (height, width):
         return pictures
     batch = pictures.reshape(-1, *pictures.shape[-3:]).permute(0, 3, 1, 2)
@@ -67,8 +66,8 @@ def repeat_pixels(
 
 
 def around_sphere(latents: Float[Tensor, "h w channels"], margin: int) -> Float[Tensor, "wide_h wide_w channels"]:
-    """A panorama (latitude from top to bottom, an even number of columns) with so many rows and columns of what lies
-    beyond its borders: the other side, and beyond a pole the half turned away. At most as many as there are."""
+    """A panorama (latitude from top to bottom, an even number of columns) with a margin of what lies beyond its
+    borders: its other side and, beyond a pole, the opposite half. The margin is at most as wide as the picture."""
     beyond = latents.flip(0).roll(latents.shape[1] // 2, dims=1)
     rows = torch.cat([beyond[len(beyond) - margin :], latents, beyond[:margin]])
     return torch.cat([rows[:, rows.shape[1] - margin :], rows, rows[:, :margin]], dim=1)

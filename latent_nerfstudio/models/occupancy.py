@@ -126,7 +126,7 @@ def march(
 def step_at(
     distance: Float[Tensor, "*batch"], near: Float[Tensor, "*batch"], step: float, cone_angle: float
 ) -> Int[Tensor, "*batch"]:
-    """Number of the step that a distance behind near lies in; the other way round of `step_edges`."""
+    """Number of the step in which a distance lies; the inverse of `step_edges`."""
     if cone_angle == 0:
         return ((distance - near) / step).long()
     even, turn = even_steps(near, step, cone_angle)
@@ -190,8 +190,8 @@ def packed_weights(samples: Samples, density: Float[Tensor, "samples"], num_rays
 def sum_before(
     values: Float[Tensor, "samples"], ray_indices: Int[Tensor, "samples"], num_rays: int
 ) -> Float[Tensor, "samples"]:
-    """Sum over the samples of the same ray that come before each one. By a table of rays x longest ray: a running sum
-    over all rays less that of the ray's start would lose the digits of thin samples behind dense ones."""
+    """Sum over the samples of the same ray before each one, by a table of rays x longest ray: a running sum over all
+    rays minus that at the ray's start would lose the digits of thin samples behind dense ones."""
     if not len(values):
         return values
     counts = torch.bincount(ray_indices, minlength=num_rays)

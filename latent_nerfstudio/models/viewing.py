@@ -67,11 +67,9 @@ class ScenePanel(ViewerElement, ViewerControl):
 
     @property
     def current_scene(self) -> int:
-        """Index of the scene that is chosen."""
         return self.index_of[self.scene.value]
 
     def view(self) -> SceneView:
-        """What the elements say."""
         share = float(self.share.value)
         other = self.index_of[self.other.value] if share > 0 else None
         return SceneView(self.current_scene, other, share, self.parts.value, int(self.base_plane.value))  # type: ignore[arg-type]
@@ -84,13 +82,12 @@ class ScenePanel(ViewerElement, ViewerControl):
             element.install(viser_server)
 
     def changed(self, element: ViewerElement) -> None:
-        """What one of the elements calls."""
         if element is self.scene:
             self.show_frusta()
         self.cb_hook(self)
 
     def show_frusta(self, visible: Optional[bool] = None) -> None:
-        """Shows the training cameras of the chosen scene alone, or none; None leaves it at that."""
+        """Shows only the training cameras of the chosen scene, or none; None keeps the last choice."""
         self.shows_frusta = self.shows_frusta if visible is None else visible
         own = None if self.photos is None else set(self.photos.of_scene(self.current_scene).tolist())
         with self.viser_server.atomic():
@@ -101,7 +98,7 @@ class ScenePanel(ViewerElement, ViewerControl):
         """None: the elements have their own."""
 
     def _setup(self, viewer: Any) -> None:
-        """Nerfstudio's viewer is there: frames of all browsers, now and later, are those of this panel."""
+        """Called when Nerfstudio's viewer is there: from now on this panel makes the frames of all browsers."""
         super()._setup(viewer)
         tell_if_open(viewer.config)
         read = viewer.get_camera_state
@@ -118,14 +115,14 @@ class ScenePanel(ViewerElement, ViewerControl):
             self.welcome(client)
 
     def welcome(self, client: Any) -> None:
-        """A browser: its camera starts where the scene is seen, not inside of it, and its frames are this panel's."""
+        """Starts a browser's camera where the scene is seen, not inside of it, and adopts its frames."""
         self.place(client)
         machine = self.viewer.render_statemachines.get(client.client_id)
         if machine is not None:
             self.adopt(machine)
 
     def adopt(self, machine: Any) -> None:
-        """Has a RenderStateMachine, a thread of the viewer, show what the panel says, and go on after any error."""
+        """Makes a RenderStateMachine, a thread of the viewer, show what the panel says and survive any error."""
         viewer, render_image, send = machine.viewer, machine._render_img, machine._send_output_to_viewer
 
         def outputs_for_camera(camera: Cameras, obb_box: Any = None) -> Dict[str, Tensor]:
@@ -171,8 +168,8 @@ class ScenePanel(ViewerElement, ViewerControl):
     def frame(
         self, client: Any, camera: Cameras, render: Callable[[SceneView], Dict[str, Tensor]]
     ) -> Dict[str, Tensor]:
-        """A frame of the viewer; an error becomes a picture and a message, since it would end the viewer's thread. With
-        photos also `photo`, the nearest one, and `render_and_photo`, drawn only while they are looked at."""
+        """A frame of the viewer. An error, which would end the viewer's thread, becomes a picture and a message. With
+        photos there are also `photo`, the nearest one, and `render_and_photo`, drawn only while they are selected."""
         shrink(camera)
         self.enlarge_moving(client, camera)
         started = time.perf_counter()
@@ -189,17 +186,17 @@ class ScenePanel(ViewerElement, ViewerControl):
         return pictures
 
     def enlarge_moving(self, client: Any, camera: Cameras) -> None:
-        """Changes a camera in place that is to be rendered smaller than `moving_height` because it moves. Nerfstudio
-        asks for smaller pictures, down to 30 rows, while frames take longer than 1/30 s, by the rate of pixels of the
-        camera that it passes. With 64 times fewer rays a smaller picture is hardly quicker, so that it would ask for
-        less and less. Where no frame came within `SLOW`, it is left to have its way."""
+        """Enlarges in place a camera that Nerfstudio renders smaller than `moving_height` because it moves. While
+        frames take longer than 1/30 s, Nerfstudio asks for fewer and fewer pixels, down to 30 rows; but latent pictures
+        have 64 times fewer rays, and are hardly quicker when smaller. If no frame came within `SLOW`, nothing is
+        changed."""
         height, _ = size_of(camera)
         wanted = min(self.moving_height, client.viewer.control_panel.max_res)
         if client.state != "high" and 0 < height < wanted and self.quickest < SLOW:
             camera.rescale_output_resolution(wanted / height, scale_rounding_mode="round")
 
     def photo_outputs(self, client: Any, camera: Cameras, rgb: Float[Tensor, "height width 3"]) -> Dict[str, Tensor]:
-        """`photo` and `render_and_photo`; as they are not looked at, the render stands in for them."""
+        """`photo` and `render_and_photo`; unless they are selected, the render stands in for them."""
         if self.photos is None:
             return {}
         panel = client.viewer.control_panel
@@ -216,7 +213,7 @@ class ScenePanel(ViewerElement, ViewerControl):
     def instead(
         self, client: Any, error: Exception, size: Tuple[int, int], device: Union[str, torch.device] = "cpu"
     ) -> Dict[str, Tensor]:
-        """What is shown of a frame that has failed, of a height and width; an interrupt ends the frame."""
+        """The pictures that replace a failed frame; an interrupt, by a camera that moved on, is raised again."""
         from nerfstudio.viewer_legacy.server.viewer_utils import IOChangeException
 
         if isinstance(error, IOChangeException):  # the camera has moved on
@@ -238,7 +235,7 @@ class ScenePanel(ViewerElement, ViewerControl):
 
 
 class Through:
-    """An object of Nerfstudio's or viser's as it is, but for some attributes."""
+    """An object of Nerfstudio or viser with some attributes replaced."""
 
     def __init__(self, inner: Any, **own: Any):
         self.__dict__.update(own, _inner=inner)
@@ -248,19 +245,19 @@ class Through:
 
 
 def bounded(aspect: float) -> float:
-    """The aspect of a browser's window, which has no height or no width for a moment now and then."""
+    """A usable aspect of a browser's window, whose height or width may be zero for a moment."""
     return min(max(aspect, 1 / MOST_ASPECT), MOST_ASPECT) if aspect == aspect else 1.0
 
 
 def shrink(camera: Cameras) -> None:
-    """Changes a camera in place whose pictures no memory holds."""
+    """Reduces in place the resolution of a camera whose pictures no memory holds."""
     longest = int(torch.stack([camera.height, camera.width]).max())
     if longest > MOST_SIDE:
         camera.rescale_output_resolution(MOST_SIDE / longest, scale_rounding_mode="floor")
 
 
 def bounded_state(state: Any) -> Any:
-    """A camera of the viewer whose numbers make a picture; it is changed in place."""
+    """Changes a camera of the viewer in place so that its numbers make a picture."""
     state.aspect = bounded(float(state.aspect))
     state.fov = min(max(float(state.fov), MIN_FOV), math.pi - MIN_FOV) if state.fov == state.fov else 1.0
     if not bool(torch.isfinite(state.c2w).all()):
@@ -295,7 +292,7 @@ def fitted(photo: Float[Tensor, "rows columns 3"], height: int, width: int) -> F
 def error_pictures(
     size: Tuple[int, int], text: str, with_photos: bool, device: Union[str, torch.device]
 ) -> Dict[str, Tensor]:
-    """The outputs of a camera, of a height and width, as pictures that say what went wrong."""
+    """The outputs of a camera as pictures of this size that say what went wrong."""
     from PIL import Image, ImageDraw
 
     height, width = size

@@ -144,9 +144,9 @@ class SceneEncoder(nn.Module):
     def forward(
         self, groups: Sequence[Photos], boxes: Optional[Float[Tensor, "scenes 2 3"]] = None
     ) -> Tuple[Prediction, Float[Tensor, "scenes 3 known rows cols"]]:
-        """Scenes at first sight, the mean scene where there are no photos; and what further looks are told of it: their
-        micro planes, and the channels that these are made of. Photos of one size are together; `boxes` are what each
-        scene fills of the bundle's box, by default all of it."""
+        """Scenes at first sight (the mean scene without photos), and what later looks need of it: micro planes and the
+        channels that they are made of. Photos are grouped by size; `boxes` are what each scene fills of the bundle's
+        box, by default all of it."""
         sums = reduce(Sums.plus, (self.sums_of(part) for photos in groups for part in parts_of(photos)))
         return self.planes_of(self.point(self.summary(sums, boxes)).unflatten(1, (self.config.grid,) * 3))
 
@@ -161,7 +161,7 @@ class SceneEncoder(nn.Module):
         return any(bool(self.seen_in(photos)[1].any()) for photos in groups)
 
     def seen_in(self, photos: Photos) -> Tuple[Tensor, Float[Tensor, "scenes photos points 1"]]:
-        """Where points of the grid are in photos, and 1 for those that are shown where a photo may be used, else 0."""
+        """Where grid points lie in photos, and whether (1 or 0) they are visible where the mask keeps the photo."""
         points = self.points.expand(len(photos.latents), -1, -1)
         places, depth = project(points, photos.poses, photos.intrinsics)
         seen = visible(places, depth, *photos.latents.shape[-2:])[..., None].float()
@@ -183,7 +183,7 @@ class SceneEncoder(nn.Module):
         return Sums(*(x.sum(dim=1) for x in (seen, some, some * values[..., ::2], weights, weighted.flatten(-2))))
 
     def pictures_of(self, photos: Photos) -> Float[Tensor, "scenes photos channels rows cols"]:
-        """Features of pictures: of their latents, of which of these may be used, and of where pixels look."""
+        """Features of pictures, from their latents, masks and pixel directions."""
         latents, masks = photos.latents, photos.masks
         usable = torch.ones_like(latents[:, :, :1]) if masks is None else masks[:, :, None].to(latents)
         directions = pixel_directions(photos.poses, photos.intrinsics, *latents.shape[-2:])
@@ -217,7 +217,8 @@ class SceneEncoder(nn.Module):
 def within_box(
     points: Float[Tensor, "points 3"], boxes: Float[Tensor, "boxes 2 3"], scenes: int
 ) -> List[Float[Tensor, "scenes points _"]]:
-    """Where points lie in each scene's box, whose sides are at -1 and 1 and beyond which 2 is the end, and 1 within."""
+    """Coordinates of points in each scene's box, from -1 to 1 within and clamped at 2, and 1 for points within, else
+    0."""
     low, high = boxes[:, None].unbind(dim=2)
     places = ((2 * points - low - high) / (high - low).clamp(min=1e-6)).clamp(-2, 2).expand(scenes, -1, -1)
     return [places, (places.abs().amax(dim=-1, keepdim=True) <= 1).to(places)]
