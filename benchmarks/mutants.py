@@ -1,16 +1,17 @@
 """Faults put into the code on purpose, one at a time, and which test fails of it.
 
-The faults of `benchmarks/mutants.json` are made by hand; `--sample N` adds N random ones of each of their files: an
-operator, a constant or a function turned into another. Nothing is written: the code objects of a fault take the place
-of those in memory while its tests run, all in one process.
+The faults of `benchmarks/mutants.json` are made by hand; `--sample N` makes N random ones instead of each file that
+they are in, or that has a test of its name: an operator, a constant or a function turned into another. Nothing is
+written: the code objects of a fault take the place of those in memory while its tests run, all in one process.
 
     python benchmarks/mutants.py --output mutants.json
-    python benchmarks/mutants.py --sample 8 --rooms fields models pipelines data engine
+    python benchmarks/mutants.py --sample 4 --rooms fields data --files planes pixels
 """
 
 import ast
 import copy
 import importlib
+import inspect
 import json
 import random
 import signal
@@ -69,6 +70,8 @@ class Mutants:
     """Random faults of each file, instead of those made by hand."""
     rooms: Tuple[str, ...] = ()
     """Parts of the package; empty for all."""
+    files: Tuple[str, ...] = ()
+    """Names of files without their ending; empty for all."""
     seed: int = 0
     output: Optional[Path] = None
     """A JSON file for the results."""
@@ -77,10 +80,13 @@ class Mutants:
         """Runs the tests with each fault, and prints what came of it."""
         listed = json.loads((ROOT / "benchmarks" / "mutants.json").read_text(encoding="utf-8"))
         faults = [Fault(**entry) for entry in listed]
-        faults = [fault for fault in faults if not self.rooms or fault.room in self.rooms]
         if self.sample:
-            files = {fault.file: fault.tests for fault in faults}
+            files = of_one_name()
+            for fault in faults:
+                files[fault.file] = sorted({*files.get(fault.file, ()), *fault.tests})
             faults = [f for file, tests in files.items() for f in sampled(file, tests, self.sample, self.seed)]
+        faults = [fault for fault in faults if not self.rooms or fault.room in self.rooms]
+        faults = [fault for fault in faults if not self.files or Path(fault.file).stem in self.files]
         campaign = Campaign(faults)
         tests = sorted({test for fault in faults for test in fault.tests})
         pytest.main(["-q", "-o", "addopts=", "-p", "no:cacheprovider", *tests], plugins=[campaign])
@@ -154,11 +160,12 @@ def replaced(fault: Fault) -> List[Tuple[Any, types.CodeType, types.CodeType]]:
     module = importlib.import_module(fault.file.removesuffix(".py").replace("/", "."))
     found = []
     for name, code in after.items():
-        if "<locals>" not in name and before.get(name, code) != code:
+        if "<" not in name and before.get(name, code) != code:
             function: Any = module
             for part in name.split("."):
                 function = vars(function)[part]
-            function = getattr(function, "fget", None) or getattr(function, "__func__", function)
+            for inner in ("fget", "__func__", "func"):  # of properties, of static methods, of cached properties
+                function = getattr(function, inner, function)
             while hasattr(function, "__wrapped__"):
                 function = function.__wrapped__
             found.append((function, function.__code__, code))
@@ -166,11 +173,19 @@ def replaced(fault: Fault) -> List[Tuple[Any, types.CodeType, types.CodeType]]:
 
 
 def codes(code: types.CodeType) -> Iterator[Tuple[str, types.CodeType]]:
-    """The code objects within another, by their qualified names."""
+    """The code objects of functions within another, by their qualified names; not those of the bodies of classes."""
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            yield constant.co_qualname, constant
+            if constant.co_flags & inspect.CO_OPTIMIZED:
+                yield constant.co_qualname, constant
             yield from codes(constant)
+
+
+def of_one_name() -> Dict[str, List[str]]:
+    """Files of the package that have a test of their name in the room's folder of the tests."""
+    files = sorted(path.relative_to(ROOT) for path in (ROOT / "latent_nerfstudio").rglob("*.py"))
+    tests = {str(file): Path("tests", *file.parts[1:2], f"test_{file.name}") for file in files if len(file.parts) > 2}
+    return {file: [str(test)] for file, test in tests.items() if (ROOT / test).is_file()}
 
 
 def sampled(file: str, tests: Sequence[str], count: int, seed: int) -> List[Fault]:
