@@ -8,8 +8,8 @@ import torch
 from tiny import latent_model_of, small_nerf
 
 from latent_nerfstudio.api.cameras import Ring
-from latent_nerfstudio.api.framing import ROOM, fitted, framed, is_surrounded
-from latent_nerfstudio.api.scenes import Scenes, joined
+from latent_nerfstudio.api.framing import ROOM, fitted, framed, is_surrounded, outline
+from latent_nerfstudio.api.scenes import Pictures, Scenes, joined
 
 
 def test_a_ball_is_framed_as_by_hand():
@@ -26,17 +26,27 @@ def test_a_ball_is_framed_as_by_hand():
 
 def test_nothing_is_cut_from_anywhere():
     plank = np.random.default_rng(1).uniform(-1, 1, (500, 3)) * (1.0, 0.1, 0.2) + (0.0, 0.5, 0.0)
-    ring = fitted(Ring(radius=3.0, height=64, width=64, elevation=-30.0), plank)
+    ring = fitted(Ring(radius=3.0, height=64, width=40, elevation=-30.0), plank)
     poses = ring.walk(359)
     local = (plank - poses[:, None, :3, 3]) @ poses[:, :3, :3]
-    places = np.abs(ring.focal[0] * local[..., :2] / local[..., 2:])
-    assert 32 / ROOM * 0.99 < places.max() < 32
+    across, down = np.abs(ring.focal[0] * local[..., :2] / local[..., 2:]).max(axis=(0, 1))
+    assert 20 / ROOM * 0.99 < across < 20 and down < 32
 
 
 def test_surroundings_have_no_outline():
     seen = torch.zeros(20, 20, dtype=torch.bool)
     seen[5:15, 5:15] = True
     assert not is_surrounded(seen) and is_surrounded(seen, share=0.5) and is_surrounded(torch.ones_like(seen))
+    assert outline(Walls(latent_model_of("identity"), "here"), "a", Ring()) is None
+
+
+class Walls(Scenes):
+    """A wall that fills the left half of four views and another that fills the right half of the others."""
+
+    def stream(self, scenes, cameras):
+        solid = torch.zeros(8, 16, 16, 1)
+        solid[:4, :, :8] = solid[4:, :, 8:] = 1
+        yield Pictures(*(torch.zeros(8, 16, 16, 3),) * 2, torch.ones_like(solid), solid, torch.zeros(8, 3, 16, 16))
 
 
 def test_scenes_are_whole_in_every_picture():

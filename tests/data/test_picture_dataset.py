@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from scene_folders import edited
 from tiny import write_ball
@@ -104,6 +105,8 @@ def test_masks_of_some_pictures(tmp_path):
     Image.fromarray((~HOLE).astype(np.uint8)).save(folder / "images" / "dynamic_mask_0002.png")
     dataset = PictureDataset(ScenesDataParserConfig(data=folder).setup().get_dataparser_outputs("train"))
     kept = {p.stem: dataset.get_data(i, "uint8")["mask"][..., 0] for i, p in enumerate(dataset.image_filenames)}
+    kinds = {"uint8": torch.uint8, "float32": torch.float32}
+    assert {kind: dataset.get_data(0, kind)["image"].dtype for kind in kinds} == kinds
     for name, mask in kept.items():
         assert (mask.numpy() == (True if name == "0000" else HOLE)).all()
 

@@ -22,5 +22,9 @@ def test_other_files_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_cameras(tmp_path / "nothing")
     (tmp_path / "text").write_text("x")
-    with pytest.raises(ValueError, match="expected the cameras of a run"):
-        read_cameras(tmp_path / "text")
+    cameras = camera_of(8, 8, count=2)
+    cameras.camera_to_worlds[1, 0, 3] = torch.nan
+    write_cameras(tmp_path / "nan", cameras)
+    for name in ("text", "nan"):
+        with pytest.raises(ValueError, match="expected the cameras of a run"):
+            read_cameras(tmp_path / name)

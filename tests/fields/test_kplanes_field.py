@@ -57,6 +57,7 @@ def test_fresh_planes_are_uniform_between_a_tenth_and_a_half():
     (plane,) = fresh_planes(8, [32])
     assert 0.1 <= float(plane.min()) < 0.11 and 0.49 < float(plane.max()) <= 0.5
     assert float(plane.mean()) == pytest.approx(0.3, abs=0.01)
+    assert [plane.shape for plane in fresh_planes(1, [2, 3])] == [(1, 3, 1, 2, 2), (1, 3, 1, 3, 3)]
 
 
 @pytest.mark.parametrize("view_dependent", [False, True])

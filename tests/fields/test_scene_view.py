@@ -30,6 +30,8 @@ def test_a_blend_interpolates_micro_planes_and_weights_and_its_ends_are_the_scen
     macro = sum(weights[i] * field.base_planes[i] for i in range(4))
     torch.testing.assert_close(planes[0], torch.cat([micro, macro], dim=1))
     torch.testing.assert_close(planes, 0.75 * own(field, 2) + 0.25 * own(field, 0))
+    views = (SceneView(1), SceneView(1, 2, 0.0), SceneView(1, 2, 0.5), SceneView(1, parts="macro"))
+    assert [view.is_whole for view in views] == [True, True, False, False]
 
 
 @torch.no_grad()

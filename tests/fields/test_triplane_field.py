@@ -34,6 +34,7 @@ def test_density_and_channels_by_hand(raw, density):
 
 def test_a_scene_trains_its_own_planes_only():
     field = field_of(**BOTH)
+    assert (field.micro_planes.shape, field.base_planes.shape) == ((3, 3, 4, 6, 6), (2, 3, 3, 6, 6))
     density, _ = evaluate(field, torch.tensor([1]), torch.rand(9, 3), torch.zeros(9, dtype=torch.long))
     density.sum().backward()
     assert field.micro_planes.grad.flatten(1).any(dim=1).tolist() == [False, True, False]

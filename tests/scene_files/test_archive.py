@@ -104,6 +104,7 @@ GOOD = ("a.safetensors", A)
         ([GOOD, (INDEX, index_of("a")), (INDEX, index_of("a"))], "each member once, got 'index.json' twice"),
         ([("../a.safetensors", A), (INDEX, index_of("../a"))], "scene name: expected 1 to 200 bytes .* got '../a'"),
         ([("/a.safetensors", A), (INDEX, index_of("/a"))], "scene name"),
+        ([("b.safetensors", A), (INDEX, index_of("b"))], "b.safetensors: expected the scene 'b', got 'a'"),
         ([("a.safetensors", A[:-1]), (INDEX, index_of("a"))], "a.safetensors: expected tensors as its header says"),
     ],
 )
