@@ -183,7 +183,7 @@ def latent_model_of(
     """A latent model in the box [-1, 1]^3, its latent space fitted to a random picture."""
     torch.manual_seed(0)
     metadata = {"scene_names": list(names), "background_color": tuple(background)}
-    settings = {"nerf": small_nerf(), "render_precision": "float32", **settings}
+    settings = {"nerf": small_nerf(), **settings}
     config = LatentModelConfig(autoencoder=AutoencoderConfig(source=str(source)), **settings)
     model = config.setup(scene_box=cube(), num_train_data=1, metadata=metadata)
     fit_to_noise(model.latent_space)
@@ -233,7 +233,7 @@ def pipeline_config_of(
     settings = {"autoencoder_precision": "float32", **settings}
     manager = {"latent_cache": "memory", "rays_per_batch": 512, **settings.pop("datamanager", {})}
     nerf, bundle = settings.pop("nerf", small_nerf()), settings.pop("shared_bundle", None)
-    model = LatentModelConfig(autoencoder=AutoencoderConfig(source=str(source)), nerf=nerf, render_precision="float32")
+    model = LatentModelConfig(autoencoder=AutoencoderConfig(source=str(source)), nerf=nerf)
     model.shared_bundle = None if bundle is None else str(bundle)
     dataparser = ScenesDataParserConfig(data=data)
     return kind(datamanager=LatentDataManagerConfig(dataparser=dataparser, **manager), model=model, **settings)

@@ -192,12 +192,10 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         """Loads the training pictures once, or gets ready to stream them: all that steps without latents need."""
         if len(self.picture_scenes):
             return
-        pictures, cameras = self.cached_train, self.train_dataset.cameras
+        _ = self.cached_train  # which undistorts the cameras as well
+        cameras = self.train_dataset.cameras
         self.cameras, self.is_plain = cameras.to(self.device), is_pinhole(cameras)
-        if self.streams:
-            self.picture_sizes = torch.cat([cameras.height, cameras.width], dim=1)
-        else:
-            self.picture_sizes = torch.tensor([picture["image"].shape[:2] for picture in pictures])
+        self.picture_sizes = torch.cat([cameras.height, cameras.width], dim=1)
         self.picture_scenes = torch.tensor(scene_indices(cameras))
         self.scenes_present, counts = torch.unique_consecutive(self.picture_scenes, return_counts=True)
         self.first_pictures = torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)])

@@ -15,6 +15,7 @@ from torch import Tensor
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.boxes import intersect_box
 from latent_nerfstudio.fields.scene_view import SceneView, blend
+from latent_nerfstudio.latent_space.checks import are_numbers
 
 Corner = Tuple[float, float, float]
 """x, y and z of a corner of a box."""
@@ -83,7 +84,7 @@ def placement_from(fact: Any, where: str) -> Placement:
     is_named = isinstance(fact, dict) and set(fact) - {"box"} == {"scale", "shift"}
     scale: Any = fact["scale"] if is_named else None
     shift: Any = fact["shift"] if is_named else None
-    if not is_point([scale] * 3) or not scale * LARGEST >= 1 or not is_point(shift):
+    if not are_numbers([scale], 1, LARGEST) or not scale * LARGEST >= 1 or not are_numbers(shift, 3, LARGEST):
         expected = f"a positive scale and a shift of three numbers up to {LARGEST:g} as placement"
         raise ValueError(problem(where, expected, repr(fact)[:100], AGAIN))
     x, y, z = map(float, shift)
@@ -92,18 +93,12 @@ def placement_from(fact: Any, where: str) -> Placement:
 
 def box_from(corners: Any, where: str) -> Tuple[Corner, Corner]:
     """The corners of a box of JSON values; refuses others, and a box without volume."""
-    if isinstance(corners, list) and len(corners) == 2 and all(map(is_point, corners)):
+    if isinstance(corners, list) and len(corners) == 2 and all(are_numbers(corner, 3, LARGEST) for corner in corners):
         low, high = ((float(x), float(y), float(z)) for x, y, z in corners)
         if all(a < b for a, b in zip(low, high, strict=True)):
             return low, high
     expected = f"a box of two corners, the lower one first, of numbers up to {LARGEST:g}, in its placement"
     raise ValueError(problem(where, expected, repr(corners)[:100], AGAIN))
-
-
-def is_point(values: Any) -> bool:
-    """Whether JSON values are three numbers of a size that scenes have."""
-    numbers = values if isinstance(values, list) else []
-    return len(numbers) == 3 and all(type(n) in (int, float) and abs(n) <= LARGEST for n in numbers)
 
 
 def placement_of(box: Float[np.ndarray, "2 3"], into: Float[np.ndarray, "2 3"], is_bounded: bool = True) -> Placement:

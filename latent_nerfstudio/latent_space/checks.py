@@ -74,6 +74,12 @@ def numbers_in(value: Any, name: str = "config.json") -> Iterator[Tuple[str, flo
                 yield from numbers_in(inner, name)
 
 
+def are_numbers(value: Any, count: int, most: float) -> bool:
+    """Whether a JSON value is a list of so many numbers, of magnitudes up to `most`."""
+    numbers = value if isinstance(value, list) else []
+    return len(numbers) == count and all(type(n) in (int, float) and abs(n) <= most for n in numbers)
+
+
 def check_weights(vae: nn.Module, where: object) -> None:
     """Refuses weights that are not finite; the message names the first."""
     for name, value in vae.state_dict().items():

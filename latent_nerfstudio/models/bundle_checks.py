@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 from torch import Tensor
 
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.latent_space.checks import check_priors, is_finite
+from latent_nerfstudio.latent_space.checks import are_numbers, check_priors, is_finite
 from latent_nerfstudio.latent_space.latent_space import BACKGROUND_SIDE
 
 MOST_FEATURES = 1 << 12
@@ -17,6 +17,9 @@ MOST_SIDE = 1 << 13
 
 MOST_NUMBERS = 1 << 28
 """Numbers of a scene's planes at most, a gigabyte; base planes may be as many more."""
+
+LARGEST = 1e12
+"""Magnitude of a number at most."""
 
 AGAIN = "copy the bundle again, or have its run write it again"
 
@@ -33,7 +36,7 @@ def is_whole_in(low: int, high: int, step: int = 1) -> Check:
 
 def is_number(value: Any) -> bool:
     """Whether a value is a finite number."""
-    return type(value) in (int, float) and abs(value) < 1e12
+    return are_numbers([value], 1, LARGEST)
 
 
 def is_one_of(*known: str) -> Check:
@@ -47,13 +50,13 @@ def is_a(kind: type) -> Check:
 
 def is_color(value: Any) -> bool:
     """Whether a value is three numbers in [0, 1]."""
-    return isinstance(value, list) and len(value) == 3 and all(is_number(v) and 0 <= v <= 1 for v in value)
+    return are_numbers(value, 3, 1) and min(value) >= 0
 
 
 def is_box(value: Any) -> bool:
     """Whether a value is a lower and an upper corner."""
-    corners = isinstance(value, list) and len(value) == 2 and all(isinstance(c, list) and len(c) == 3 for c in value)
-    return corners and all(is_number(a) and is_number(b) and a < b for a, b in zip(*value, strict=True))
+    is_pair = isinstance(value, list) and len(value) == 2 and all(are_numbers(corner, 3, LARGEST) for corner in value)
+    return is_pair and all(a < b for a, b in zip(*value, strict=True))
 
 
 def is_facts(value: Any) -> bool:

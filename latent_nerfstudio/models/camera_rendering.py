@@ -23,7 +23,6 @@ from latent_nerfstudio.fields.scene_view import SceneView
 from latent_nerfstudio.latent_space import resolution
 from latent_nerfstudio.latent_space.cameras import is_panorama, is_stereo, size_of
 from latent_nerfstudio.latent_space.latent_space import LatentSpace
-from latent_nerfstudio.latent_space.precision import autocast
 from latent_nerfstudio.models.interface import check_outputs
 
 DECODED_AT_ONCE = 16
@@ -185,9 +184,9 @@ class CameraRenderer:
     def decode(
         self, latents: Float[Tensor, "batch h w channels"], height: int, width: int
     ) -> Float[Tensor, "batch height width 3"]:
-        """Decoded pictures in [0, 1], with the arithmetic of `render_precision`."""
-        with autocast(self.config.render_precision, self.device):
-            return self.space.decode(latents, height, width).float().clamp(0, 1)
+        """Decoded pictures in [0, 1], in float32."""
+        with torch.autocast(self.device.type, enabled=False):
+            return self.space.decode(latents, height, width).clamp(0, 1)
 
     def is_latent_panorama(self, camera: Cameras) -> bool:
         """Whether a decoder must be shown that a picture goes on beyond its borders."""

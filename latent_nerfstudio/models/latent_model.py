@@ -31,7 +31,6 @@ from latent_nerfstudio.fields.scene_view import SceneView
 from latent_nerfstudio.fields.triplane_field import TriplaneField, parameter_bytes
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig
 from latent_nerfstudio.latent_space.latent_space import BACKGROUND_SIDE, LatentSpace, NormalizerKind, as_float
-from latent_nerfstudio.latent_space.precision import Precision
 from latent_nerfstudio.latent_space.resolution import mask_of_latent
 from latent_nerfstudio.models.bundle_encoder import read_scene_encoder
 from latent_nerfstudio.models.bundle_start import (
@@ -89,9 +88,6 @@ class LatentModelConfig(ModelConfig):
     """Taller pictures are rendered at this height and enlarged, pixels; by default the tallest training picture's: a
     decoder knows objects at the scale that it has seen, and the viewer asks for any size. Panoramas have as many pixels
     a degree as the training pictures by default. RGB is never enlarged."""
-    render_precision: Precision = "float32"
-    """Arithmetic of the decoder in rendering and evaluation; `auto` is bfloat16 where the processor has it, which takes
-    a third less of the decoder's time and is 59 dB from float32."""
     enable_collider: tyro.conf.Suppress[bool] = False
     """Unused, as the four that follow: the NeRF inside has its own."""
     collider_params: tyro.conf.Suppress[Optional[Dict[str, float]]] = None

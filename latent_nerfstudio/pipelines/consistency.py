@@ -1,14 +1,6 @@
-"""How consistent a latent space is between views: the part of it that no scene in space explains.
-
-A NeRF renders one scene into all views, so it can only fit what the latents of different views have in common. Let
-E(x) be the normalised latent of the photo of view p, and R(p) the render of a tri-plane that was fitted to the latents
-of other views. Over the latent pixels of held-out views, with the mean of each channel over the same pixels,
-
-    rho = sum |E(x) - R(p)|^2 / sum |E(x) - mean|^2,        consistency = -10 log10 rho (dB).
-
-rho is 0 for a perfect fit and 1 for a render that is no better than one colour. Backgrounds are alike in all views, in
-any latent space, so that rho is also taken over the object's pixels alone, and the consistency is that of the object.
-"""
+"""How consistent a latent space is between views, as docs/consistency.md defines it: over latent pixels of held-out
+views, rho = sum |E(x) - R(p)|^2 / sum |E(x) - mean|^2 of encoded photos E(x) and renders R(p) of a fitted tri-plane,
+and -10 log10 rho over those of the object is the consistency in dB."""
 
 import math
 from dataclasses import dataclass, field

@@ -63,7 +63,6 @@ def test_scenes_without_planes_are_not_given_any_memory(tmp_path):
 
 def check_same(scenes: lns.Scenes, model: LatentModel) -> None:
     """Whether scenes look as the model renders them."""
-    scenes.model.config.render_precision = "float32"  # as the model's; by default this machine decides
     for index, name in enumerate(model.scene_names):
         if name in scenes:
             outputs = model.get_outputs_for_camera(camera_of(24, 24, scene=index))

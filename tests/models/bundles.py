@@ -39,7 +39,7 @@ def started(
     """A latent model that starts from a bundle, with the field settings that a user would have left alone."""
     autoencoder = AutoencoderConfig() if source is None else AutoencoderConfig(source=str(source))
     config = LatentModelConfig(autoencoder=autoencoder, nerf=nerf or small_nerf(resolution=5), **settings)
-    config.shared_bundle, config.render_precision = str(bundle), "float32"
+    config.shared_bundle = str(bundle)
     metadata = {"scene_names": list(names), "background_color": color}
     return config.setup(scene_box=cube(box), num_train_data=1, metadata=metadata).eval()
 

@@ -4,8 +4,6 @@ import pytest
 import torch
 from tiny import camera_of, latent_model_of
 
-from latent_nerfstudio.latent_space.precision import has_bfloat16
-
 NAMES = ("a", "b", "c")
 
 
@@ -52,15 +50,3 @@ def test_enlarged_pictures_are_decoded_fewer_at_once(kl, monkeypatch):
 def test_more_scenes_than_cameras(kl):
     with pytest.raises(ValueError, match="scenes: expected one for each of the 2 cameras, got 3; give as many"):
         latent_model_of(kl, NAMES).renderer.render_scenes(camera_of(16, 16, count=2), [0, 1, 2])
-
-
-@torch.no_grad()
-def test_decoding_in_half_precision(kl):
-    camera = camera_of(16, 16)
-    pictures = {
-        wanted: latent_model_of(kl, NAMES, render_precision=wanted).get_outputs_for_camera(camera)["rgb"]
-        for wanted in ("auto", "float32", "bfloat16")
-    }
-    assert torch.equal(pictures["auto"], pictures["bfloat16" if has_bfloat16(camera.device) else "float32"])
-    difference = (pictures["bfloat16"] - pictures["float32"]).abs().max()
-    assert pictures["bfloat16"].dtype == torch.float32 and 0 < float(difference) < 0.03

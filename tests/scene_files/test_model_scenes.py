@@ -24,7 +24,7 @@ NAMES = ("a", "b", "c")
 def started(bundle, names=NAMES):
     """A fresh model of a bundle, with as many samples a ray as `model_of`."""
     torch.manual_seed(5)
-    config = LatentModelConfig(shared_bundle=str(bundle.folder), nerf=small_nerf(), render_precision="float32")
+    config = LatentModelConfig(shared_bundle=str(bundle.folder), nerf=small_nerf())
     return build_model(config, names, bundle.box, bundle.background_color)
 
 
