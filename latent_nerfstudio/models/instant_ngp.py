@@ -1,13 +1,10 @@
 """Nerfstudio's Instant-NGP, of any number of channels, in bounds that suit the scene, on the CPU as on CUDA."""
 
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, Dict, List, Type, Union
 
 import torch
-from jaxtyping import Float
 from nerfstudio.cameras.rays import RayBundle
-from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocation
 from nerfstudio.field_components.field_heads import FieldHeadNames
 from nerfstudio.field_components.spatial_distortions import SceneContraction
 from nerfstudio.fields.nerfacto_field import NerfactoField
@@ -38,10 +35,6 @@ class LatentInstantNGPModelConfig(NoCollider, InstantNGPModelConfig):
     """Levels of the occupancy grid, each twice as large: 1 for a box, 4 for captured scenes."""
     grid_resolution: Union[int, List[int]] = 32
     """Cells along a side of the occupancy grid, all of which are evaluated while it warms up (Instant-NGP: 128)."""
-    grid_warmup_steps: int = 256
-    """Steps at first in which an update looks at all cells, and not at half of them."""
-    grid_update_every: int = 16
-    """Steps between updates of the occupancy grid."""
     alpha_thre: float = 0.0
     """Opacity below which samples are left out: 0 in a box, where thin beginnings must be able to grow; 0.01 for
     captured scenes."""
@@ -91,16 +84,6 @@ class PortableNGPModel(NGPModel):
         self.sampler = VolumetricSampler(self.occupancy_grid, density_fn=self.field.density_fn)
         self.renderer_rgb = RGBRenderer()
         self.rgb_loss = MSELoss()
-
-    def get_training_callbacks(self, training_callback_attributes: Any) -> List[TrainingCallback]:
-        steps = {"warmup_steps": self.config.grid_warmup_steps, "n": self.config.grid_update_every}
-        update = partial(self.occupancy_grid.update_every_n_steps, occ_eval_fn=self.occupancy_of, **steps)
-        return [TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], update, update_every_num_iters=1)]
-
-    def occupancy_of(self, positions: Float[Tensor, "points 3"]) -> Float[Tensor, "points 1"]:
-        """Optical thickness of a step at points."""
-        assert self.config.render_step_size is not None
-        return self.field.density_fn(positions) * self.config.render_step_size
 
     def get_outputs(self, ray_bundle: RayBundle) -> Dict[str, Tensor]:
         """`latent` [rays, C], `accumulation` and `depth` [rays, 1], and `num_samples_per_ray` [rays]. Nerfstudio's own

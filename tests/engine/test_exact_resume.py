@@ -43,7 +43,7 @@ CASES = {
     "mixed supervision": lambda: {"mixed_supervision": 0.5, "crop": 16},
     "streamed": lambda: {"rgb_alignment_start": 7, "datamanager": {"latent_storage": "stream", "scenes_per_batch": 2}},
     "nerfacto": nerf(small_nerfacto, proposal_warmup=4, proposal_weights_anneal_max_num_iters=8),
-    "instant-ngp": nerf(small_ngp, grid_update_every=3, grid_warmup_steps=4),
+    "instant-ngp": nerf(small_ngp),
     "kplanes": nerf(small_kplanes, proposal_warmup_steps=4),
     "tensorf": nerf(small_tensorf, init_resolution=4, final_resolution=6, upsampling_iters=(3,)),
     "vanilla": nerf(small_vanilla),
