@@ -4,9 +4,9 @@ import os
 import signal
 import threading
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Dict, Iterator, Optional
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Callable, Iterator, Optional, Sequence
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
 """Ctrl-C, and what schedulers send before they kill."""
@@ -24,8 +24,8 @@ class StopRequest:
 
     number: Optional[int] = None
     time: float = 0.0
-    before: Dict[int, Any] = field(default_factory=dict)
-    """What was done about each signal before."""
+    pause: Callable[[], None] = lambda: None
+    """From its call on, signals do what they did before."""
 
     @property
     def exit_code(self) -> int:
@@ -43,26 +43,31 @@ class StopRequest:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
 
-    def pause(self) -> None:
-        """Leaves signals to whom they were before."""
-        for number, handler in self.before.items():
+
+@contextmanager
+def handling(numbers: Sequence[int], take: Callable[[int, Any], None]) -> Iterator[None]:
+    """Passes signals to `take` within the block, in the main thread; in others they do what they did before. Ignored
+    signals stay ignored, as in processes that a shell has started in the background."""
+    is_main = threading.current_thread() is threading.main_thread()
+    before = {n: signal.getsignal(n) for n in numbers if is_main and signal.getsignal(n) != signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, take)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        self.before = {}
 
 
 @contextmanager
 def stop_request(listens: bool = True) -> Iterator[StopRequest]:
-    """Notes signals within the block; not without `listens`, nor outside the main thread. Ignored signals stay ignored,
-    as in processes that a shell has started in the background."""
+    """Notes signals within the block, unless it does not listen."""
     request = StopRequest()
-    if listens and threading.current_thread() is threading.main_thread():
-        request.before = {n: signal.getsignal(n) for n in ENDING if signal.getsignal(n) != signal.SIG_IGN}
-    for number in request.before:
-        signal.signal(number, request.take)
-    try:
+    with ExitStack() as stack:
+        if listens:
+            stack.enter_context(handling(ENDING, request.take))
+        request.pause = stack.close
         yield request
-    finally:
-        request.pause()
 
 
 @contextmanager
@@ -72,12 +77,5 @@ def exit_on_sigterm() -> Iterator[None]:
     def leave(number: int, frame: Any) -> None:
         raise SystemExit(EXIT_CODE + number)
 
-    before = signal.getsignal(signal.SIGTERM)
-    listens = threading.current_thread() is threading.main_thread() and before != signal.SIG_IGN
-    if listens:
-        signal.signal(signal.SIGTERM, leave)
-    try:
+    with handling([signal.SIGTERM], leave):
         yield
-    finally:
-        if listens:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)

@@ -6,10 +6,9 @@ import copy
 import hashlib
 import math
 from abc import abstractmethod
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, TypeGuard, Union
+from typing import Any, Callable, Dict, List, Optional, Tuple, TypeGuard, Union
 
 import torch
 import torch.nn.functional as F
@@ -104,15 +103,6 @@ class Autoencoder(nn.Module):
     def decoding_copy(self) -> "Autoencoder":
         """A copy that only decodes."""
         return copy.deepcopy(self)
-
-    @contextmanager
-    def as_they_are(self) -> Iterator[None]:
-        """Within the block, pictures are not enlarged."""
-        enlarge, self.enlarge = self.enlarge, 1
-        try:
-            yield
-        finally:
-            self.enlarge = enlarge
 
     @abstractmethod
     def encode(self, images: Float[Tensor, "n height width 3"]) -> Float[Tensor, "n h w channels"]:

@@ -50,7 +50,7 @@ def is_a(kind: type) -> Check:
 
 def is_color(value: Any) -> bool:
     """Whether a value is three numbers in [0, 1]."""
-    return are_numbers(value, 3, 1) and min(value) >= 0
+    return are_numbers(value, 3, 1.0) and min(value) >= 0
 
 
 def is_box(value: Any) -> bool:

@@ -193,7 +193,7 @@ def _restore_clock(sampler: Any, state: Dict[str, Any], prefix: str, *_: Any) ->
 
 @contextmanager
 def without_metric_networks(model_class: type) -> Iterator[None]:
-    """While it lasts, LPIPS is nothing, wherever a model's classes may look it up: it would be downloaded and saved."""
+    """Within the block, LPIPS does nothing, wherever a model's classes look it up: it would be downloaded and saved."""
     import torchmetrics.image
     import torchmetrics.image.lpip
 
@@ -209,7 +209,7 @@ def without_metric_networks(model_class: type) -> Iterator[None]:
 
 @contextmanager
 def replaced(place: Any, name: str, value: Any) -> Iterator[None]:
-    """While it lasts, an attribute of a module or a class is another."""
+    """Within the block, an attribute of a module, a class or an object is another."""
     before = getattr(place, name)
     setattr(place, name, value)
     try:

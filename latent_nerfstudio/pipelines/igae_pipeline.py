@@ -16,6 +16,7 @@ from latent_nerfstudio.data.real_images import RealImages
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.latent_space.latent_space import to_device
 from latent_nerfstudio.latent_space.resolution import mask_of_latent
+from latent_nerfstudio.models.channel_nerf import replaced
 from latent_nerfstudio.models.metrics import LpipsLoss
 from latent_nerfstudio.pipelines.joint_losses import StopGradient, followed, latent_loss, latent_variation
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, LatentPipelineConfig, Losses, masked_mse
@@ -238,8 +239,8 @@ class IGAEPipeline(LatentPipeline):
             return self.model.decode_encoded(latents, height, width).float()
 
     def real_errors(self, image: Float[Tensor, "n height width 3"]) -> Dict[str, Tensor]:
-        """L_ae of real images as they are, without weights."""
-        with self.space.autoencoder.as_they_are():
+        """L_ae of real images, unweighted; they are not enlarged."""
+        with replaced(self.space.autoencoder, "enlarge", 1):
             with self.autocast():
                 encoded = self.space.encode(image)
             decoded = self.decode_encoded(encoded, *image.shape[1:3])
