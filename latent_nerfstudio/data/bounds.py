@@ -21,9 +21,9 @@ UNIT_BOX = np.array([[-1.0] * 3, [1.0] * 3])
 
 @dataclass(frozen=True)
 class SilhouetteView:
-    """One pinhole view of a scene, as carving needs it: OpenGL pose in world units, focal lengths and centre in pixels
-    of `distance`, which is that of each pixel to the silhouette, 0 inside. It is `whole` where the silhouette stays off
-    the image's border, so that the whole scene is in the image."""
+    """One pinhole view of a scene: OpenGL pose in world units, focal lengths and centre in pixels of `distance`, the
+    distance of each pixel from the silhouette (0 inside). It is `whole` if the silhouette stays off the image's border,
+    so that the image shows the whole scene."""
 
     camera_to_world: Float[np.ndarray, "3 4"]
     focal: tuple[float, float]
@@ -53,7 +53,7 @@ def transformed_box(
 
 
 def spread_views(positions: Float[np.ndarray, "views 3"], wanted: int) -> Int[np.ndarray, " chosen"]:
-    """Chooses min(wanted, views) views: the first, then each time the one whose camera is farthest from all chosen."""
+    """Chooses up to `wanted` views: the first, then always the one whose camera is farthest from those chosen."""
     chosen: list[int] = []
     distances = np.full(len(positions), np.inf)
     for _ in range(min(wanted, len(positions))):
@@ -84,13 +84,13 @@ def silhouette_bounds(
     camera_to_worlds: Float[np.ndarray, "views 3 4"],
     intrinsics: Float[np.ndarray, "views 4"],
 ) -> Optional[Float[np.ndarray, "2 3"]]:
-    """A box around everything that masks, true where the scene is, allow to exist (the visual hull), with a margin of a
-    cell; None where no point is in all of them. Poses are OpenGL's; intrinsics are fx, fy, cx, cy in their pixels.
+    """A box around the visual hull, with a margin of a cell, from masks that are true where the scene is; None if no
+    point is in all of them. Poses are OpenGL's; intrinsics are fx, fy, cx, cy in pixels of the masks.
 
-    A grid is carved, then a finer grid in the box that is left, and so on. A cell goes when it lies wholly outside the
-    silhouette of some view, in the size that it has in the image, so that nothing thin slips between grid points.
-    Outside the image, only a silhouette that stays off the image's border judges it, and a quarter of the views has to
-    judge a cell that stays: else close-ups would keep the space that none of them shows."""
+    A grid is carved, then a finer one in the box that is left, and so on. A cell is removed if it lies wholly outside
+    the silhouette of some view, taking account of its size there, so that nothing thin slips between grid points.
+    Outside its image, a view only judges cells if its silhouette stays off the border. A quarter of the views must
+    judge a cell that stays: otherwise close-ups would keep space that none of them shows."""
     views = [_silhouette_view(*shot) for shot in zip(masks, camera_to_worlds, intrinsics, strict=True)]
     focus = camera_focus(camera_to_worlds)
     reach = np.linalg.norm(camera_to_worlds[:, :, 3] - focus, axis=1).max()

@@ -1,4 +1,4 @@
-"""The training photo that was taken most nearly from where a camera is, and a pose that shows a scene well."""
+"""The training photo taken nearest to a camera, and a pose that shows a scene well."""
 
 import math
 from functools import lru_cache
@@ -25,7 +25,7 @@ ELEVATION = math.radians(25)
 """Height above the horizon of the view that a scene is first shown from."""
 
 FORWARD = 0.1
-"""Share of the way to the scene by which that view is nearer than its photo, whose frame the viewer draws there."""
+"""Share of the way to the scene by which that view is nearer than its photo, whose frustum would else hide it."""
 
 
 class NearestPhotos:
@@ -85,8 +85,8 @@ def nearest_camera(
     forward: Float[Tensor, "3"],
     distance: float,
 ) -> int:
-    """The camera for which both its place and the point ahead of it at a distance are nearest to another's. The
-    distance, how far away what they look at is, weighs turns against moves."""
+    """The camera that is nearest to another, by the distance between them and between the points ahead of them at
+    `distance`. That is how far away what they look at is, and weighs turning against moving."""
     moved = (positions - position).square().sum(dim=-1)
     ahead = (positions + distance * forwards - position - distance * forward).square().sum(dim=-1)
     return int((moved + ahead).argmin())

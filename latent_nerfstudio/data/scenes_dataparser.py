@@ -83,9 +83,8 @@ class ScenesDataParserConfig(DataParserConfig):
 
 @dataclass
 class ScenesDataParser(DataParser):
-    """Reads one scene or many, once for all splits, into one set of cameras that know their scene:
-    `cameras.metadata["scene_index"]` (int64, views x 1), which nerfstudio carries on to every ray, is the place of a
-    view's scene in `metadata["scene_names"]`."""
+    """Reads one scene or many, once for all splits, into one set of cameras. `cameras.metadata["scene_index"]` (int64,
+    views x 1) is the index of each view's scene in `metadata["scene_names"]`; Nerfstudio passes it on to every ray."""
 
     config: ScenesDataParserConfig
 
@@ -193,7 +192,7 @@ def find_scenes(folder: Path) -> list[Path]:
 
 
 def warn_of_left_out(folder: Path, found: Sequence[Path]) -> None:
-    """Warns, in one line, of subfolders that are no scenes beside those that are found in a folder."""
+    """Warns in one line of subfolders that are no scenes, where others are."""
     inside, taken = subfolders(folder), {path.name for path in found}
     left = [] if list(found) == [folder] else [name for name in inside if name not in taken]
     if left:
@@ -213,7 +212,7 @@ def holds_photos(folder: Path) -> bool:
 
 
 def select_scenes(folders: Sequence[Path], names: Sequence[str], where: Path) -> list[Path]:
-    """Those of scene folders that are named, or all; refuses two of one name to some file systems."""
+    """The named scene folders, or all; refuses two names that some file systems take for one."""
     known, taken = [scene_name(folder) for folder in folders], {}
     for name in known:
         take_name(name, taken, where)
@@ -244,7 +243,7 @@ def place_scene(scene: SceneFrames, config: ScenesDataParserConfig) -> PlacedSce
 
 
 def find_bounds(scenes: Sequence[SceneFrames], config: ScenesDataParserConfig) -> tuple[np.ndarray, str]:
-    """Finds the one box, before `scene_scale`, that holds all placed scenes, and where it came from, in words."""
+    """The box that holds all placed scenes, before `scene_scale`, and where it came from, in words."""
     if config.box is not None:
         return np.array(config.box).reshape(2, 3), "given"
     if config.bounds == "unit":
@@ -276,9 +275,9 @@ def find_bounds(scenes: Sequence[SceneFrames], config: ScenesDataParserConfig) -
 def bounds_from_silhouettes(
     scenes: Sequence[SceneFrames],
 ) -> tuple[Optional[Float[np.ndarray, "2 3"]], list[SceneFrames]]:
-    """A box around the visual hulls of placed scenes, from what a few images of some have transparent; None where no
-    scene tells. And the scenes that tell nothing: they are distorted, none of their images is transparent anywhere, or
-    their silhouettes contradict each other."""
+    """A box around the visual hulls of placed scenes, from the transparency of a few images of some of them; None if no
+    scene tells. Also the scenes that do not: they are distorted or opaque, or their silhouettes contradict each
+    other."""
     telling = [scene for scene in scenes if _has_silhouettes(scene)]
     chosen = np.unique(np.linspace(0, len(telling) - 1, min(len(telling), PROBED_SCENES)).round().astype(int))
     views = int(np.clip(PROBED_IMAGES // max(1, len(chosen)), 12, 24))
@@ -293,8 +292,8 @@ def bounds_from_silhouettes(
 
 
 def _hull_box(scene: SceneFrames, views: int) -> Optional[Float[np.ndarray, "2 3"]]:
-    """The box around a scene's visual hull, from so many of its transparent images, but for those that are transparent
-    everywhere and would say that there is nothing; None where they do not tell."""
+    """The box around a scene's visual hull, from `views` of its transparent images, leaving out wholly transparent
+    ones; None if they do not tell."""
     usable = np.flatnonzero(scene.has_alpha)
     picked = usable[bounds.spread_views(scene.camera_to_worlds[usable, :, 3], views)]
     with ThreadPoolExecutor(READING_THREADS) as pool:
@@ -311,7 +310,7 @@ def _hull_box(scene: SceneFrames, views: int) -> Optional[Float[np.ndarray, "2 3
 
 
 def _has_silhouettes(scene: SceneFrames) -> bool:
-    """Whether carving applies: images with transparency, and cameras that are plain pinholes."""
+    """Whether a scene can be carved: some images have transparency, and all cameras are plain pinholes."""
     return bool(scene.has_alpha.any() and not scene.distortion.any()) and scene.camera_type == CameraType.PERSPECTIVE
 
 
@@ -414,14 +413,14 @@ def _cameras(placed: Sequence[PlacedScene], indices: Sequence[Sequence[int]]) ->
 def _masks(
     kind: Literal["mask_paths", "dynamic_masks"], placed: Sequence[PlacedScene], indices: Sequence[Sequence[int]]
 ) -> Optional[list[Any]]:
-    """The masks of the chosen views, None for those that keep all; None where no view has one."""
+    """The masks of the chosen views, with None for views that keep all; None if no view has one."""
     given = [getattr(scene.frames, kind) for scene in placed]
     paths = [own[i] if own else None for own, chosen in zip(given, indices, strict=True) for i in chosen]
     return paths if any(paths) else None
 
 
 def _common_placement(placed: Sequence[PlacedScene]) -> tuple[Float[np.ndarray, "3 4"], float]:
-    """The placement that all scenes share; the identity where they differ (each is in the metadata)."""
+    """The placement that all scenes share; the identity if they differ (the metadata has each)."""
     first = placed[0]
     if all(np.array_equal(s.transform, first.transform) and s.scale == first.scale for s in placed):
         return first.transform, first.scale

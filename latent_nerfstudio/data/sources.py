@@ -61,8 +61,8 @@ def files_of(frames: SceneFrames) -> Sequence[Path]:
 
 
 def folder_stamp(folder: Path) -> str:
-    """16 hexadecimal digits that change when a file below a folder is written, added or removed; nothing is read.
-    Times are also those of the last change of any kind, which copies cannot set."""
+    """16 hexadecimal digits that change when a file below a folder is written, added or removed, without reading any:
+    by sizes, times of writing, and times of any change, which copying cannot fake."""
     result = hashlib.sha256()
     for place, folders, names in os.walk(folder):
         folders.sort()
@@ -75,7 +75,7 @@ def folder_stamp(folder: Path) -> str:
 
 
 def lies_within(frames: SceneFrames, folder: Path) -> bool:
-    """Whether all files of a scene lie below its folder, and not behind links, where `folder_stamp` sees them."""
+    """Whether all files of a scene lie below its folder and not behind links, so that `folder_stamp` sees them."""
     root = os.path.realpath(folder)
     places = {os.path.realpath(os.path.dirname(path)) for path in files_of(frames)}
     return all(place == root or place.startswith(root + os.sep) for place in places)

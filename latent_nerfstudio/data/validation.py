@@ -51,8 +51,8 @@ def check_poses(camera_to_worlds: Float[np.ndarray, "views 3 4"], names: Sequenc
 
 
 def words_of_outlier(positions: Float[np.ndarray, "views 3"], names: Sequence[str]) -> str:
-    """Which camera stands more than a hundred times as far from the middle as they usually do, both by the median, in
-    words; empty where none does."""
+    """In words, which camera is more than a hundred times farther from the median position than the median camera;
+    empty if none is."""
     distances = np.linalg.norm(positions - np.median(positions, axis=0), axis=1)
     usual, worst = float(np.median(distances)), int(np.argmax(distances))
     if not 0 < FAR * usual < distances[worst]:

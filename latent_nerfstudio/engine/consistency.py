@@ -1,6 +1,5 @@
-"""Fits every scene's latents with the same planes and the same budget, and measures what is left: see
-`pipelines.consistency` for the number. The budget is a definition, kept apart from the methods' defaults, so that
-numbers stay comparable when those change."""
+"""Fits every scene's latents with the same planes and budget, and measures what is left (`pipelines.consistency`). The
+budget is part of the definition, apart from the methods' defaults, so that numbers stay comparable."""
 
 import time
 from dataclasses import dataclass
@@ -145,8 +144,8 @@ def even_groups(names: Sequence[str], largest: int) -> List[Sequence[str]]:
 def measure_consistency(
     data: Path, scenes: Sequence[SceneFrames], autoencoder: AutoencoderConfig, budget: Budget
 ) -> SpaceResult:
-    """Fits all scenes, group by group, and measures the latent space; on a CPU the numbers are a function of the
-    budget. The normaliser is fitted on the first group and is that of all, so that their latents can be added up."""
+    """Fits all scenes, group by group, and measures the latent space; on a CPU the numbers depend only on the budget.
+    All groups share the normaliser of the first one, so that their latents can be added up."""
     started, device = time.monotonic(), "cuda" if torch.cuda.is_available() else "cpu"
     space: Any = autoencoder.setup()
     resolution = plane_resolution(scenes, space.downscale_factor)

@@ -1,4 +1,4 @@
-"""Planes: scene planes = micro planes of one scene, beside a weighted sum of the base planes that all scenes share.
+"""Planes: the planes of a scene are its own micro planes beside a weighted sum of base planes, which all scenes share.
 
 Axes: `scenes` S, `planes` 3, `features` F = F_mic + F_mac, `rows cols` T x T. A plane's row runs along the second axis
 of its pair, its column along the first. Coordinate -1 is the first texel's centre and +1 the last one's."""

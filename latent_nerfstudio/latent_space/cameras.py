@@ -1,6 +1,5 @@
-"""Which kinds of cameras there are, and what is known of all cameras of a kind. Pinhole cameras are perspective ones
-without distortion: the ray through the middle (x, y) of a pixel is along ((x - cx) / fx, -(y - cy) / fy, -1) in the
-camera's axes, x right, y up, z backwards."""
+"""Kinds of cameras. Pinhole cameras are perspective ones without distortion: the ray through the middle (x, y) of a
+pixel is along ((x - cx) / fx, -(y - cy) / fy, -1) in the camera's axes, x right, y up, z backwards."""
 
 import math
 from typing import Any, Sequence, Tuple
@@ -36,7 +35,7 @@ def check_pinhole(cameras: Cameras, what: str, do: str) -> None:
 
 
 def others_of(cameras: Cameras) -> str:
-    """What is not as of pinhole cameras, in words; empty if nothing is."""
+    """In words, which of the cameras are no pinhole ones; empty if all are."""
     kinds = {CameraType(kind).name for kind in cameras.camera_type.unique().tolist()} - {CameraType.PERSPECTIVE.name}
     distorted = cameras.distortion_params is not None and bool(cameras.distortion_params.any())
     return ", ".join(sorted(kinds)) or ("distorted ones" if distorted else "")
@@ -98,7 +97,7 @@ STEREO = (
 
 
 def is_stereo(cameras: Cameras) -> bool:
-    """Whether any camera sees with one of two eyes, of which Nerfstudio makes the rays of whole pictures alone."""
+    """Whether any camera is one eye of a pair; Nerfstudio only makes rays of their whole pictures."""
     return bool(_are_of(cameras, STEREO).any())
 
 

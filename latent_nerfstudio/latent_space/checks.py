@@ -25,7 +25,7 @@ AGAIN = "save it again with save_pretrained"
 
 
 def check_config(settings: Any, where: object) -> Dict[str, Any]:
-    """A config.json that an autoencoder can be built by, without its memory or time being the file's choice."""
+    """A config.json to build an autoencoder by; refuses numbers by which the file could take memory or time."""
     if not isinstance(settings, dict) or not isinstance(settings.get("_class_name"), str):
         raise ValueError(problem(where, "a JSON object with a _class_name", f"{settings!r:.60}", AGAIN))
     for name, value in numbers_in(settings):
@@ -45,7 +45,7 @@ def check_config(settings: Any, where: object) -> Dict[str, Any]:
 
 
 def check_layers(settings: Dict[str, Any], where: object) -> None:
-    """Refuses more layers in all than an autoencoder has, which take time to build, however few their numbers."""
+    """Refuses more layers than an autoencoder has: they take time to build, however small they are."""
     widths = [value for name, value in settings.items() if name.endswith("block_out_channels")]
     levels = max((len(value) for value in widths if isinstance(value, list)), default=1)
     if levels > MOST_LEVELS:

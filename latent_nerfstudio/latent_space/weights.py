@@ -1,4 +1,4 @@
-"""Weights of autoencoders: read from safetensors alone, compared with what a config asks for before memory is taken."""
+"""Weights of autoencoders: read only from safetensors, and compared with the config before memory is taken."""
 
 import re
 from pathlib import Path
@@ -38,8 +38,8 @@ def current_name(name: str) -> str:
 
 
 def weight_files(folder: Path, where: object) -> List[Path]:
-    """The files of weights of an autoencoder in diffusers format: whole or in shards, those of the variant `fp16` where
-    there are no others."""
+    """The weight files of an autoencoder in diffusers format, whole or in shards; the variant `fp16` if there is no
+    other."""
     names = sorted(path.name for path in folder.iterdir())
     for variant in ("", r"\.fp16"):
         for pattern in (WHOLE, SHARDS):
@@ -68,7 +68,7 @@ def stored_shapes(files: List[Path]) -> Shapes:
 
 
 def build(make: Callable[[Any], Any], settings: Mapping[str, Any], where: object) -> nn.Module:
-    """An autoencoder without memory for its numbers, as a config asks for it, which must not be for too many."""
+    """The autoencoder of a config on the meta device, which takes no memory; refuses too many numbers."""
     try:
         with torch.device("meta"):
             vae = make(dict(settings))
@@ -83,8 +83,8 @@ def build(make: Callable[[Any], Any], settings: Mapping[str, Any], where: object
 
 
 def check_fit(vae: nn.Module, given: Shapes, where: object, all_known: bool = False) -> None:
-    """Refuses weights, given by their shapes, that are not those of an autoencoder: some are missing, of another shape,
-    or, where `all_known`, unknown to it."""
+    """Refuses weights, given by their shapes, if some are missing, of another shape or, with `all_known`, unknown to
+    the autoencoder."""
     expected: Shapes = {name: tuple(value.shape) for name, value in vae.state_dict().items()}
     problems = {
         "missing": sorted(expected.keys() - given.keys()),

@@ -39,8 +39,8 @@ def autoencoder_for(bundle: SharedBundle, wanted: AutoencoderConfig) -> Autoenco
 
 @torch.no_grad()
 def start_latent_space(space: LatentSpace, bundle: SharedBundle) -> None:
-    """Gives a fresh latent space the bundle's numbers, so that the data fit none. The background is encoded, one small
-    picture, where the bundle has none that fits; checkpoints hold it."""
+    """Gives a fresh latent space the bundle's numbers, so that nothing is fitted to the data. If the bundle's
+    background does not fit, that one small picture is encoded."""
     same_encoder = check_autoencoder(space, bundle)
     for name, target in latent_space_tensors(space).items():
         if not (space.is_identity and name == "background"):  # which is the data's colour, without any encoding
@@ -54,8 +54,8 @@ def start_latent_space(space: LatentSpace, bundle: SharedBundle) -> None:
 
 
 def start_decoder(space: LatentSpace, source: str) -> None:
-    """Gives an autoencoder that is part of a bundle, as `source` says, the bundle's decoder of rendered latents if it
-    has one: it serves any NeRF, and none of the rest of the bundle is needed for it."""
+    """Gives an autoencoder whose `source` is part of a bundle that bundle's decoder of rendered latents, if it has one:
+    it serves any NeRF, without the rest of the bundle."""
     path = BUNDLED_BUNDLES.get(source, Path(source).expanduser())
     folder = find_folder(path) or find_folder(path.parent if path.name == AUTOENCODER else path)
     bundle = None if folder is None else read_shared_bundle(str(folder))
@@ -102,7 +102,7 @@ def nerf_for(bundle: SharedBundle, config: TriplaneModelConfig) -> TriplaneModel
 def placements_for(
     bundle: SharedBundle, names: Sequence[str], boxes: Sequence[Float[np.ndarray, "2 3"]]
 ) -> List[Placement]:
-    """Where scenes stand in the bundle's box, which its base planes fill; says which of them are moved."""
+    """The placements of scenes in the bundle's box, which its base planes fill; prints which are moved."""
     into = np.array(bundle.aabb)
     placements = [placement_of(box, into, not bundle.scene_contraction) for box in boxes]
     moved = [i for i, placement in enumerate(placements) if not placement.is_identity]
@@ -118,8 +118,8 @@ def placements_for(
 
 @torch.no_grad()
 def start_nerf(field: TriplaneField, bundle: SharedBundle) -> None:
-    """Gives a fresh field the bundle's MLP and base planes, and every scene the mean of the bundle's scene weights.
-    Beside its base planes micro planes start at zero: a new scene is the mean scene then."""
+    """Gives a fresh field the bundle's MLP and base planes, and every scene the mean scene weights. With base planes,
+    micro planes start at zero, so that a new scene is the mean scene."""
     state = {name.removeprefix("field."): v for name, v in bundle.tensors.items() if name.startswith("field.")}
     if field.scene_weights is not None:
         field.scene_weights.copy_(bundle.tensors["mean_scene_weights"].expand_as(field.scene_weights))

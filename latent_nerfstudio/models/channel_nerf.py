@@ -52,7 +52,7 @@ class ChannelRenderer(nn.Module):
         num_rays: Optional[int] = None,
         background_color: Any = None,
     ) -> Float[Tensor, "*rays channels"]:
-        """What each ray collects; `ray_indices` and `num_rays` for samples of all rays in one row."""
+        """Weighted sums along rays; samples of all rays in one row need `ray_indices` and `num_rays`."""
         return accumulate_along_rays(weights[..., 0], rgb, ray_indices, num_rays)
 
     def blend_background(self, image: Tensor, background_color: Any = None) -> Tensor:
@@ -138,8 +138,8 @@ class ChannelNeRF(Model):
         return {"latent_loss": losses.pop(self.reconstruction_loss), **losses}
 
     def get_regularization_dict(self, outputs) -> Dict[str, Tensor]:
-        """What holds in both stages: the host's losses but the reconstruction. In RGB alignment the render itself,
-        without its gradient, is the target, so that coarse networks follow the fine one."""
+        """The losses of both stages: the host's, without the reconstruction. The target is the render itself, without
+        gradient, so that in RGB alignment coarse networks follow the fine one."""
         losses = self.host_losses(outputs, outputs["latent"].detach())
         losses.pop(self.reconstruction_loss)
         return losses
@@ -162,7 +162,7 @@ def check_single_scene(kwargs: Dict[str, Any]) -> None:
 
 
 def check_rays_of_pictures(config: ModelConfig) -> None:
-    """Refuses what is learned for each picture: rays of RGB alignment do not know of which picture they are."""
+    """Refuses what is learned for each picture: rays of RGB alignment do not know their picture."""
     optimizer = getattr(config, "camera_optimizer", None)
     if optimizer is not None and optimizer.mode != "off":
         do = "leave it out, as poses are not learned in latents"

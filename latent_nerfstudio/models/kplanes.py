@@ -46,7 +46,7 @@ class KPlanesModelConfig(BoxedModelConfig):
     num_samples: int = 16
     """Samples a ray of the NeRF (the papers: 48)."""
     proposal_anneal_steps: int = 200
-    """Steps over which the proposals' weights come into force; from then on sampling follows them (mip-NeRF 360)."""
+    """Steps until sampling fully follows the proposals' weights (mip-NeRF 360)."""
     proposal_anneal_slope: float = 10.0
     """How early in these steps they do."""
     proposal_warmup_steps: int = 1000
@@ -101,7 +101,7 @@ class KPlanesModel(BoxedModel):
         }
 
     def get_training_callbacks(self, training_callback_attributes: Any) -> List[TrainingCallback]:
-        """The annealing of the proposals before, and their clock after each step; both follow the absolute step."""
+        """Anneals the proposals before each step and advances their clock after it, by the absolute step."""
         where = TrainingCallbackLocation
         return [
             TrainingCallback([where.BEFORE_TRAIN_ITERATION], self.anneal_proposals, update_every_num_iters=1),

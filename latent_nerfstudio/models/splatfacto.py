@@ -103,7 +103,6 @@ class LatentSplatfactoModel(SplatfactoModel):
         return super(SplatfactoModel, self).load_state_dict(*args, **kwargs)
 
     def get_param_groups(self) -> Dict[str, List[Parameter]]:
-        """Groups `means`, `scales`, `quats`, `features` and `opacities`."""
         return {name: [self.gauss_params[name]] for name in GROUPS}
 
     @property
@@ -152,12 +151,12 @@ class LatentSplatfactoModel(SplatfactoModel):
         return {"latent": picture[..., :-1], "accumulation": alpha, "depth": depth}
 
     def step_post_backward(self, step: int) -> None:
-        """Densifies, and resets opacities every `reset_every` steps, but not at step 0.
+        """Densifies, and resets opacities every `reset_every` steps but not at step 0; nothing is done without
+        gradients.
 
-        gsplat 1.4.0, which Nerfstudio pins, resets them at step 0, too, so that a run begins with a tenth of its
-        opacity; 1.5.3, which cards of Blackwell's generation need, never does, as its condition `step % every == 0 &
-        step > 0` is always false. A reset that both make is the same as one. Nothing is done where what the rasteriser
-        has told has no gradients (scenes not trained, no gaussian in sight)."""
+        gsplat 1.4.0, which Nerfstudio pins, resets them at step 0 as well, so that a run begins with a tenth of its
+        opacity. gsplat 1.5.3, which Blackwell cards need, never does, because its condition `step % every == 0 & step >
+        0` is always false. A second reset changes nothing."""
         if not self.is_trained:
             return
         own = self.gauss_params, self.optimizers, self.strategy_state
@@ -167,7 +166,7 @@ class LatentSplatfactoModel(SplatfactoModel):
 
     @property
     def is_trained(self) -> bool:
-        """Whether what the rasteriser has told of the last pictures gets gradients."""
+        """Whether the rasteriser's notes on the last pictures have gradients: not if nothing is trained or in sight."""
         told = self.info.get(self.strategy.key_for_gradient)
         return torch.is_tensor(told) and told.requires_grad
 
@@ -240,7 +239,7 @@ def on_host(cameras: Cameras) -> Cameras:
 
 
 def _keep_densification(model: LatentSplatfactoModel, state: Dict[str, Any], prefix: str, metadata: Any) -> None:
-    """What densification has gathered since it last refined, so that a resumed run refines as it would have."""
+    """Keeps what densification has gathered since its last refinement, so that a resumed run refines alike."""
     for name in DENSIFICATION:
         value = model.strategy_state.get(name)
         if torch.is_tensor(value):
@@ -255,7 +254,7 @@ def _restore_densification(model: LatentSplatfactoModel, state: Dict[str, Any], 
 
 
 def _resize(model: LatentSplatfactoModel, state_dict: Dict[str, Any], prefix: str, *_: Any) -> None:
-    """Makes room for as many gaussians as a checkpoint holds, in the parameters that the optimizers hold already."""
+    """Resizes the parameters, which the optimizers hold already, to the gaussians of a checkpoint."""
     for name, parameter in model.gauss_params.items():
         saved = state_dict.get(f"{prefix}gauss_params.{name}")
         if saved is not None and saved.shape[1:] == parameter.shape[1:]:

@@ -74,7 +74,7 @@ class LatentTensoRFModel(ChannelNeRF, TensoRFModel):
         return [TrainingCallback(after, self.upsample_planes, iters=self.upsampling_iters, args=args)]
 
     def upsample_planes(self, optimizers: Optimizers, step: int) -> None:
-        """Upsamples the planes, and has the optimizer begin anew with them; its schedule goes on."""
+        """Upsamples the planes and restarts their optimizer; its schedule goes on."""
         self._upsample(self.resolution_at(step))
         parameters = self.get_param_groups()["encodings"]
         optimizer = optimizers.optimizers["encodings"]
@@ -83,7 +83,7 @@ class LatentTensoRFModel(ChannelNeRF, TensoRFModel):
         optimizers.parameters["encodings"] = parameters
 
     def update_to_step(self, step: int) -> None:
-        """Planes of the size that they have after a step, in the parameters that the optimizers hold already."""
+        """Gives planes their size after a step, in the parameters that the optimizers hold already."""
         encodings = self.field.density_encoding, self.field.color_encoding
         before = [dict(encoding.named_parameters()) for encoding in encodings]
         self._upsample(self.resolution_at(step))

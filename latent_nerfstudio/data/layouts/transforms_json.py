@@ -202,7 +202,7 @@ class CameraFile:
         return np.array([self.number(f.entry[key], f"{key} of '{f.entry['file_path']}'") for f in self.listed])
 
     def contradiction(self) -> str:
-        """Which frames have intrinsics of their own that those at the top, which hold as in Nerfstudio, contradict."""
+        """In words, which frames' own intrinsics contradict those at the top, which hold, as in Nerfstudio."""
         tops = {key: self.meta[key] for key in INTRINSICS if key in self.meta}
         if self.has_distortion and "distortion_params" not in self.meta:
             tops.update({key: self.meta.get(key, 0.0) for key in DISTORTION_KEYS})
@@ -242,7 +242,7 @@ class CameraFile:
     def focal_lengths(
         self, widths: Int[np.ndarray, " views"], heights: Int[np.ndarray, " views"]
     ) -> tuple[Float[np.ndarray, " views"], Float[np.ndarray, " views"]]:
-        """Focal lengths in pixels; along y that along x stands in for one that is not given."""
+        """Focal lengths in pixels; that along y defaults to that along x."""
         fx, fy = self.focal_length("x", widths), self.focal_length("y", heights)
         if fx is None:
             got = "neither" if fy is None else "fl_y or camera_angle_y alone"
@@ -367,7 +367,7 @@ class CameraFile:
         return splits
 
     def masks(self, find: Callable[[ListedFrame], Optional[Path]]) -> tuple[Optional[Path], ...]:
-        """A mask a view, each as large as its image; None for those that keep all."""
+        """One mask for each view, as large as its image; None for views that keep all."""
         paths = tuple(find(frame) for frame in self.listed)
         for path, header in zip(paths, self.headers, strict=True):
             mask = header if path is None else read_image_header(path, any_mode=True)
