@@ -25,7 +25,7 @@ from latent_nerfstudio.files.reading import read_json
 from latent_nerfstudio.models.bundle_start import load_decoder
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.models.metrics import PICTURE_METRICS
-from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, SharedBundle, read_shared_bundle, source_for
+from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, SharedBundle, read_shared_bundle
 from latent_nerfstudio.names import check_known
 from latent_nerfstudio.scene_files.model_scenes import build_model, facts_by_name, put_scenes, set_rendering
 from latent_nerfstudio.scene_files.scene_file import SUFFIX, SceneFile
@@ -109,10 +109,8 @@ def file_scenes(source: str, bundle: Optional[Source]) -> Scenes:
         do = f"name {runs[-1]}" if runs else "check the path"
         raise FileNotFoundError(problem(path, f"a run (config.yml) or scene files (NAME{SUFFIX})", "neither", do))
     first = next(read_scenes_from([path]))
-    if bundle is None:
-        shared = find_bundle(path, source, first)
-    else:
-        shared = read_shared_bundle(source_for(str(bundle), first.bundle_hash))
+    named = first.bundle_hash
+    shared = find_bundle(path, source, first) if bundle is None else read_shared_bundle(str(bundle), named)
     facts = facts_by_name(progress(read_scenes_from([path], shared), "Reading scenes"), shared, source)
     config = LatentModelConfig(shared_bundle=str(shared.folder))
     set_rendering(config, shared, facts)

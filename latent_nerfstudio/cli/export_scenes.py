@@ -94,12 +94,11 @@ def load_model(run: "Run") -> "LatentModel":
 
 def find_bundle(run: "Run", model: "LatentModel") -> Optional["SharedBundle"]:
     """The bundle that holds what a run's scenes share: that which it started from, or its own; None if neither does."""
-    from latent_nerfstudio.models.shared_bundle import FORMER, read_shared_bundle
+    from latent_nerfstudio.models.shared_bundle import read_shared_bundle
     from latent_nerfstudio.scene_files.model_scenes import holds_bundle
 
     config: Any = run.config.pipeline.model
     sources = [] if config.shared_bundle is None else [config.shared_bundle]
-    sources += [FORMER] if "bundled" in sources else []
     sources += [str(run.folder)] if (run.folder / "shared_bundle").is_dir() else []
     bundles = (read_shared_bundle(source) for source in sources)
     return next((bundle for bundle in bundles if holds_bundle(model, bundle)), None)

@@ -49,15 +49,14 @@ class ImportScenes:
         check_folder(self.output)
         if not 2 <= self.views <= MOST_VIEWS:
             raise ValueError(problem("views", f"2 to {MOST_VIEWS}, of which one is held out", self.views, "try 4"))
-        from latent_nerfstudio.models.shared_bundle import read_shared_bundle, source_for
+        from latent_nerfstudio.models.shared_bundle import read_shared_bundle
         from latent_nerfstudio.names import chosen
         from latent_nerfstudio.scene_files.model_scenes import facts_by_name
         from latent_nerfstudio.scene_files.sources import read_scenes_from
 
         folder = self.output.resolve() / METHOD / TIMESTAMP
         check_free([folder], self.overwrite)
-        self.bundle = source_for(self.bundle, next(read_scenes_from(self.source)).bundle_hash)
-        bundle = read_shared_bundle(self.bundle)
+        bundle = read_shared_bundle(self.bundle, next(read_scenes_from(self.source)).bundle_hash)
         facts = facts_by_name(read_scenes_from(self.source, bundle), bundle, "scenes", "leave one of the files out")
         names = chosen(self.scenes, sorted(facts), ", ".join(map(str, self.source)))  # in the dataparser's order
         import_scenes(self, folder, bundle, {name: facts[name] for name in names})
@@ -75,7 +74,7 @@ def import_scenes(
     from latent_nerfstudio.scene_files.model_scenes import build_model, put_scenes, set_rendering
     from latent_nerfstudio.scene_files.sources import read_scenes_from
 
-    config = run_config(command, folder, bundle)
+    config = run_config(folder, bundle)
     set_rendering(config.pipeline.model, bundle, facts)
     model = build_model(config.pipeline.model, list(facts), bundle.box, bundle.background_color)  # type: ignore[arg-type]
     put_scenes(model, (scene for scene in read_scenes_from(command.source, bundle) if scene.name in facts))
@@ -87,12 +86,11 @@ def import_scenes(
         fill_run(writing, config, state, summary(model, facts))
 
 
-def run_config(command: ImportScenes, folder: Path, bundle: "SharedBundle") -> "LatentTrainerConfig":
+def run_config(folder: Path, bundle: "SharedBundle") -> "LatentTrainerConfig":
     """The method's config with the bundle, and with the views as data."""
     from nerfstudio.configs.method_configs import all_methods
 
     from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, color_name
-    from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES
 
     config: Any = copy.deepcopy(all_methods[METHOD])
     config.output_dir, config.experiment_name, config.timestamp = folder.parents[2], folder.parents[1].name, TIMESTAMP
@@ -101,8 +99,7 @@ def run_config(command: ImportScenes, folder: Path, bundle: "SharedBundle") -> "
     color = color_name(bundle.background_color)  # without a name, that of the checkpoint counts
     manager.dataparser = ScenesDataParserConfig(data=views, box=box, alpha_color=color)
     config.data = manager.data = views
-    is_named = command.bundle in BUNDLED_BUNDLES
-    config.pipeline.model.shared_bundle = command.bundle if is_named else str(bundle.folder.resolve())
+    config.pipeline.model.shared_bundle = bundle.source
     return config
 
 

@@ -72,6 +72,7 @@ def has_scenes(path: Path) -> bool:
 
 def of_run(path: Path) -> Iterator[Line]:
     from latent_nerfstudio.engine.runs import open_run
+    from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 
     run = open_run(path)
     yield "run", run.folder
@@ -83,8 +84,10 @@ def of_run(path: Path) -> Iterator[Line]:
             yield name.replace("per", "a").replace("_", " "), run.training[name]
     yield "needs data", f"{run.data()} ({'there' if run.data().exists() else 'not there'}), to train on and for ns-eval"
     model: Any = run.config.pipeline.model
-    bundle = f", shared bundle {model.shared_bundle}" if model.shared_bundle else ""
-    yield "needs", f"autoencoder {model.autoencoder.source}{bundle}"
+    named = [("shared bundle", model.shared_bundle)] if model.shared_bundle else []
+    if not named or model.autoencoder.source != AutoencoderConfig().source:  # else the bundle's own is taken
+        named.append(("autoencoder", model.autoencoder.source))
+    yield "needs", ", ".join(f"{kind} {source}" for kind, source in named)
 
 
 def of_scenes(path: Path) -> Iterator[Line]:
@@ -104,10 +107,9 @@ def of_scenes(path: Path) -> Iterator[Line]:
 
 def with_name(named: str) -> str:
     """The hash of a bundle, with its name where it is part of the package."""
-    from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, read_shared_bundle
+    from latent_nerfstudio.models.shared_bundle import SHIPPED
 
-    names = [name for name in BUNDLED_BUNDLES if read_shared_bundle(name).has_hash(named)]
-    return " ".join([named, *(f"({name})" for name in names)])
+    return " ".join([named, *(f"({name})" for name, hashes in SHIPPED.items() if named in hashes)])
 
 
 def of_bundle(source: str) -> Iterator[Line]:

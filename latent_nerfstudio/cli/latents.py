@@ -75,6 +75,7 @@ class DecodeLatents:
 
     def main(self) -> None:
         from latent_nerfstudio.api.latent_files import read_latents
+        from latent_nerfstudio.models.shared_bundle import source_for
         from latent_nerfstudio.videos.writing import SETTINGS, check_video
 
         is_video = self.output.suffix.lower() in SETTINGS
@@ -85,17 +86,10 @@ class DecodeLatents:
             check_free([self.output], self.overwrite)
         check_least(self, fps=1)
         file = read_latents(self.source)
-        codec = codec_of(self.source_for(file), self.device)
+        codec = codec_of(source_for(self.autoencoder, file.autoencoder.get("encoder_hash")), self.device)
         check_encoder(file, codec)
         follow_enlarge(file, codec)
         write_pictures(self.output, file, codec, self.fps if is_video else None)
-
-    def source_for(self, file: "LatentFile") -> str:
-        """The autoencoder that is asked for or, for latents of what `bundled` was, that."""
-        from latent_nerfstudio.models.shared_bundle import FORMER, FORMER_ENCODER
-
-        is_former = file.autoencoder.get("encoder_hash") == FORMER_ENCODER
-        return FORMER if self.autoencoder == "bundled" and is_former else self.autoencoder
 
 
 def codec_of(source: str, device: Optional[str] = None) -> "Codec":

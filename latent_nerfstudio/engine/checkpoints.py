@@ -17,6 +17,8 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.escaping import for_markup
 from latent_nerfstudio.files.replacing import NO_ROOM, flush, unfinished_folder
 from latent_nerfstudio.files.torch_files import damage, load_torch
+from latent_nerfstudio.models.latent_model import ENCODER_HASH, LatentModelConfig
+from latent_nerfstudio.models.shared_bundle import source_for
 from latent_nerfstudio.pipelines.saved_state import unsealed
 
 NAME = re.compile(r"step-(\d+)\.ckpt")
@@ -116,6 +118,24 @@ def load_state(checkpoint: Path) -> Dict[str, Any]:
     if not isinstance(weights, dict) or type(state.get("step")) is not int:
         raise ValueError(problem(checkpoint, expected, "no step and weights", do))
     return {**state, "pipeline": unsealed(weights, checkpoint)}
+
+
+def encoder_named(checkpoint: Path) -> str:
+    """The hash of the encoder that a checkpoint leaves out; empty where it tells of none, or cannot be read."""
+    try:
+        state = load_torch(checkpoint, "a checkpoint", "name another", mmap=True)
+        return bytes(state["pipeline"][f"_model.{ENCODER_HASH}"].tolist()).hex()
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return ""
+
+
+def name_sources(config: Any, checkpoint: Optional[Path]) -> None:
+    """Has a run's config name what a checkpoint of it was made with, where that was what `bundled` was."""
+    model = config.pipeline.model
+    if checkpoint is None or not isinstance(model, LatentModelConfig):
+        return
+    part, name = (model.autoencoder, "source") if model.shared_bundle is None else (model, "shared_bundle")
+    setattr(part, name, source_for(getattr(part, name), encoder_named(checkpoint)))
 
 
 def newest_step(folder: Path) -> int:

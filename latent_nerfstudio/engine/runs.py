@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List
 
-from latent_nerfstudio.engine.checkpoints import checkpoints_of, load_state
+from latent_nerfstudio.engine.checkpoints import checkpoints_of, load_state, name_sources
 from latent_nerfstudio.engine.config_loader import data_of, read_config, started_in
 from latent_nerfstudio.engine.summary import SUMMARY, read_summary
 from latent_nerfstudio.errors import problem
@@ -87,6 +87,8 @@ def open_run(config_path: Path) -> Run:
         got = f"one of {name if isinstance(name, str) else type(config).__name__!r}"
         do = "name a run of latent-triplane or triplane, for instance"
         raise ValueError(problem(config_path, "a run of one of this package's methods", got, do))
+    found = checkpoints_of(config_path.parent / config.relative_model_dir)
+    name_sources(config, next(iter(found.values()), None))
     summary = config_path.parent / SUMMARY
     return Run(config_path, config, read_summary(summary) if summary.is_file() else {})
 

@@ -8,14 +8,17 @@ from typing import Any, Iterator
 
 from nerfstudio.engine.trainer import TrainerConfig
 
-from latent_nerfstudio.engine.checkpoints import checkpoints_of
+from latent_nerfstudio.engine.checkpoints import checkpoints_of, name_sources
 from latent_nerfstudio.engine.config_loader import data_of, read_config, started_in
 from latent_nerfstudio.errors import is_debugging, is_worded, problem
 from latent_nerfstudio.files.replacing import NO_ROOM
-from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig, check_not_retired
+from latent_nerfstudio.latent_space.autoencoder import FOLDERS, AutoencoderConfig, check_not_retired
 
 PATHS = ("data", "load_dir", "load_checkpoint", "real_images", "source", "shared_bundle", "latent_cache")
 """Settings that may name a file or folder; some of them may be a word instead, or a Hub id."""
+
+WORDS = ("memory", "disk", "identity", *FOLDERS)
+"""Such words, which mean the same where a folder of that name lies in the present one."""
 
 
 def make_absolute(config: TrainerConfig) -> None:
@@ -24,7 +27,7 @@ def make_absolute(config: TrainerConfig) -> None:
     for part in parts_of(config):
         for name in PATHS:
             value = getattr(part, name, None)
-            if isinstance(value, (str, Path)) and os.path.exists(value):
+            if isinstance(value, (str, Path)) and value not in WORDS and os.path.exists(value):
                 setattr(part, name, type(value)(os.path.abspath(value)))
 
 
@@ -57,6 +60,15 @@ def check_place(config: TrainerConfig) -> None:
         expected, got = "a folder without checkpoints", f"a run of {newest + 1} steps"
         do = f"go on from its last step with --load-dir {path.parent}, or give another --timestamp"
         raise FileExistsError(problem(config.get_base_dir(), expected, got, do))
+
+
+def follow_checkpoint(config: TrainerConfig) -> None:
+    """Names what the run was made with that this one goes on from, see `name_sources`."""
+    found = {} if config.load_dir is None else checkpoints_of(config.load_dir)
+    newest = next(iter(found.values()), None)
+    name_sources(config, newest if config.load_step is None else found.get(config.load_step))
+    if config.load_dir is None:
+        name_sources(config, config.load_checkpoint)
 
 
 def check_encoder(config: TrainerConfig) -> None:

@@ -93,6 +93,7 @@ class LatentTrainerConfig(TrainerConfig, FirstOptions):
         torch.set_num_threads(number_of_threads())
         starting.check_devices(self.machine.num_devices * self.machine.num_machines)
         starting.check_place(self)
+        starting.follow_checkpoint(self)
         starting.check_encoder(self)
         starting.check_data(self)
         CONSOLE.print(f"Config: {for_markup(self.get_base_dir() / 'config.yml')}", soft_wrap=True)

@@ -24,12 +24,13 @@ def damage(path: Path, records: bool = True) -> str:
     return "" if broken is None else f"{broken} is not what was written"
 
 
-def load_torch(path: Path, expected: str, do: str) -> Any:
-    """What a file holds, on the host: tensors and containers of them. Refuses what would have to run code."""
+def load_torch(path: Path, expected: str, do: str, mmap: bool = False) -> Any:
+    """What a file holds, on the host: tensors and containers of them, with `mmap` read where they are used. Refuses
+    what would have to run code."""
     import torch
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # the unpickler's, which refuses to run code, and the system's
         reason = re.search("unsupported (?:global|class).*?(?= was not|$)", str(error), re.IGNORECASE | re.MULTILINE)
         got = f"a file that torch cannot read ({type(error).__name__})"

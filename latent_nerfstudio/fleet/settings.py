@@ -13,10 +13,10 @@ from latent_nerfstudio.files.places import data_folder
 from latent_nerfstudio.files.reading import LARGEST_TEXT, read_json
 from latent_nerfstudio.files.replacing import write_text
 from latent_nerfstudio.fleet.request import FitRequest
-from latent_nerfstudio.latent_space.autoencoder import check_enlarge, is_enlargement
+from latent_nerfstudio.latent_space.autoencoder import check_enlarge, is_enlargement, name_of
 from latent_nerfstudio.models.bundle_encoder import read_scene_encoder
 from latent_nerfstudio.models.bundle_folder import canonical
-from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, SharedBundle, read_shared_bundle, source_for
+from latent_nerfstudio.models.shared_bundle import FORMER, SharedBundle, read_shared_bundle
 from latent_nerfstudio.scene_files.scene_file import SUFFIX
 
 if TYPE_CHECKING:
@@ -96,17 +96,17 @@ class Inventory(FitRequest):
 def resolved(request: FitRequest, method: "LatentTrainerConfig") -> Inventory:
     output = request.output.expanduser().resolve()
     kept = kept_settings(output)
-    source = source_for(request.bundle, str((kept or {}).get("bundle")))
-    bundle = read_shared_bundle(source)
+    bundle = read_shared_bundle(request.bundle, (kept or {}).get("bundle"))
     encoder = read_scene_encoder(bundle)  # a damaged one is named once here, and not for each scene
     if request.steps == 0 and encoder is None:
-        do = "teach it one with lns learn-scene-encoder, or fit in --steps 300"
-        raise ValueError(problem(f"bundle {source}", "a scene encoder, as --steps is 0", "none", do))
+        what, do = f"bundle {bundle.source}", "teach it one with lns learn-scene-encoder, or fit in --steps 300"
+        if bundle.source == FORMER != name_of(request.bundle):
+            what, do = f"{output}, begun with what {request.bundle} was", "give another --output for the present one"
+        raise ValueError(problem(what, "a scene encoder, as --steps is 0", "none", do))
     places = {"data": data_folder(request.data), "output": output}
-    name = source if source in BUNDLED_BUNDLES else str(bundle.folder.resolve())
     enlarge = enlarge_of(request, bundle, kept)
     rays = RAYS * enlarge if request.rays_per_scene is None else request.rays_per_scene
-    known = {**vars(request), **places, "bundle": name, "enlarge": enlarge, "rays_per_scene": rays}
+    known = {**vars(request), **places, "bundle": bundle.source, "enlarge": enlarge, "rays_per_scene": rays}
     return Inventory(**known, bundle_hash=hash_for(bundle, kept), method=method)
 
 

@@ -7,7 +7,7 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from latent_nerfstudio.engine.summary import MOST_BYTES
 from latent_nerfstudio.escaping import markdown_table
-from latent_nerfstudio.files.hub import Kind
+from latent_nerfstudio.files.hub import Kind, is_hub_id
 from latent_nerfstudio.files.reading import read_json
 from latent_nerfstudio.hub import Notes
 from latent_nerfstudio.models.metrics import PICTURE_METRICS
@@ -62,7 +62,7 @@ def card_of(
         license=notes.licence or None,
         library_name="diffusers" if kind == "autoencoder" else LIBRARY,
         tags=[*TAGS, kind],
-        base_model=bundle if kind == "scenes" and bundle not in (None, repository, "bundled") else None,
+        base_model=bundle if kind == "scenes" and bundle != repository and is_hub_id(bundle or "") else None,
     )
     loading = LOADING[kind].format(id=repository, bundle=bundle or "BUNDLE")
     trained = {title: facts[title] for title in (SCENE_FACTS["steps"], SCENE_FACTS["seconds"]) if title in facts}

@@ -25,7 +25,7 @@ from latent_nerfstudio.hub import Notes
 from latent_nerfstudio.hub.card import SCENE_FACTS, card_of, read_beside, spread
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig, locate
 from latent_nerfstudio.models.bundle_folder import FOLDER, SETTINGS_FILE
-from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, name_one_bundle, read_shared_bundle
+from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, name_one_bundle, read_shared_bundle, source_for
 from latent_nerfstudio.scene_files.scene_file import copy_scene_file, read_scene_file
 from latent_nerfstudio.scene_files.sources import files_in
 
@@ -49,7 +49,10 @@ class Package:
         self.picture: Optional[bytes] = None  # of scenes, as WebP, for the card
         self.notes = notes or Notes()
         self.folder = find(source, kind)
-        self.place = bundle or (bundle_beside(self.folder) if kind == "scenes" else None)
+        self.place = bundle
+        if kind == "scenes":
+            named = read_scene_file(files_in(self.folder)[0]).bundle_hash
+            self.place = source_for(bundle, named) if bundle else bundle_beside(self.folder, named)
         self.bundle = None if self.place is None else read_shared_bundle(self.place)
         self.facts = FACTS[kind](self)
 
@@ -140,14 +143,13 @@ def find(source: str, kind: Kind) -> Path:
     return first.parent
 
 
-def bundle_beside(folder: Path) -> Optional[str]:
-    """The bundle beside a folder of scene files, where it is that of the scenes; None if there is none."""
+def bundle_beside(folder: Path, named: str) -> Optional[str]:
+    """The bundle beside a folder of scene files, where it is that of the hash that they name; None if there is none."""
     place = folder.parent / FOLDER
     if not place.is_dir():
         return None
     check_link(place / SETTINGS_FILE, folder.parent)
-    first = read_scene_file(files_in(folder)[0])
-    return str(place) if read_shared_bundle(str(place)).has_hash(first.bundle_hash) else None
+    return str(place) if read_shared_bundle(str(place)).has_hash(named) else None
 
 
 def guess_kind(source: str) -> Kind:

@@ -40,7 +40,7 @@ BUNDLED = ("bundled", "bundled-former", "bundled-cars", "bundled-standard")
 RETIRED = {"bundled-f8": "b0dce798be036799"}
 """Hashes of the encoders of those that were part of it, and of which it has the shape alone."""
 
-FOLDERS = {name: Path(__file__).parent / name.replace("-", "_") for name in (*BUNDLED, *RETIRED)}
+FOLDERS = {name: Path(__file__).resolve().parent / name.replace("-", "_") for name in (*BUNDLED, *RETIRED)}
 BUNDLED_FOLDERS = {name: FOLDERS[name] for name in BUNDLED}
 """Autoencoders that are part of the package, by the name that `source` takes: the 3D-aware ones of objects, what this
 was before, and of cars, and a standard one of the same make."""
@@ -280,6 +280,12 @@ def load_autoencoder(config: AutoencoderConfig) -> Autoencoder:
     check_enlarge(config.enlarge, autoencoder.factor)
     autoencoder.enlarge = config.enlarge
     return autoencoder
+
+
+def name_of(source: str) -> str:
+    """The name of a part of the package whose folder is given; any other source as it is."""
+    place = Path(source).expanduser().resolve()
+    return next((name for name, folder in FOLDERS.items() if folder == place), source)
 
 
 def is_enlargement(times: Any, factor: int) -> TypeGuard[int]:

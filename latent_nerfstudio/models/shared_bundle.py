@@ -21,7 +21,7 @@ from torch import Tensor
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.hub import is_hub_id, resolve
 from latent_nerfstudio.files.reading import check_format, read_json
-from latent_nerfstudio.latent_space.autoencoder import BUNDLED_FOLDERS, AutoencoderConfig
+from latent_nerfstudio.latent_space.autoencoder import BUNDLED_FOLDERS, AutoencoderConfig, name_of
 from latent_nerfstudio.latent_space.latent_space import LatentSpace, NormalizerKind
 from latent_nerfstudio.models.bundle_checks import AGAIN, check_settings, check_tensors
 from latent_nerfstudio.models.bundle_folder import (
@@ -59,7 +59,11 @@ BUNDLED_BUNDLES: Dict[str, Path] = {name: BUNDLED_FOLDERS[name] for name in ("bu
 """Folders of the bundles that are part of the package, by the name that `--pipeline.model.shared-bundle` takes."""
 
 SHIPPED: Dict[str, Tuple[str, ...]] = {
-    "0cb3f4d2d682de33e08eed997ca8fb89129c421087624c7b48b8ad26c1e46293": (
+    "bundled": (
+        "a449d770f32142f5470554a93e6e4d15958c7efbb2811254e9ef79cd15be3faf",
+        "efa1922284089c5d2bc5abce81d38d7f8733bf18ab83f32bc4784748a8f0768e",
+    ),
+    FORMER: (
         "0cb3f4d2d682de33e08eed997ca8fb89129c421087624c7b48b8ad26c1e46293",
         "5e92800282a7d78f5819c213dc8e0a199db93417896f908e4a01914851cacca8",
         "09d2c614e832ae6bd2ed3e12ff1c04ea5a9085dfae2b2feb6328358f1e650dfe",
@@ -67,27 +71,21 @@ SHIPPED: Dict[str, Tuple[str, ...]] = {
         "ee348162b35f5f0289ffc1dbabf736410942ae1b95c164fa658e5e381a6fdee4",
         "fd62d4122c70c367a2cd199f7f95433963e1be0fda2b783d93f1bbb66ccbedc0",
     ),
-    "a449d770f32142f5470554a93e6e4d15958c7efbb2811254e9ef79cd15be3faf": (
-        "efa1922284089c5d2bc5abce81d38d7f8733bf18ab83f32bc4784748a8f0768e",
-    ),
+    "bundled-cars": ("b42f9511475b706206b59417df33dee2fadee1188f70f5a3bbae12d733b03585",),
 }
-"""Hashes that scenes name, by that without a scene encoder of the bundle against which they look the same: of `bundled`
-with each scene encoder that it has had, and of what it was, which `bundled-former` stands for."""
+"""Hashes that scenes of the package's bundles name: without a scene encoder first, then with each that it has had."""
 
 
-FORMER_HASHES = next(iter(SHIPPED.values()))
-"""Hashes of what `bundled-former` stands for."""
-
-
-def source_for(source: str, named: str) -> str:
-    """The bundle that is asked for, or `bundled-former` where that is `bundled` and the hash that scenes name is one of
-    what it was."""
-    return FORMER if source == "bundled" and named in FORMER_HASHES else source
+def source_for(source: str, named: object) -> str:
+    """The source that is asked for, by its name if it is part of the package, or `bundled-former` where that is
+    `bundled` and scenes, latents or a checkpoint name a hash, of bundle or encoder, of what it was."""
+    source = name_of(source)
+    return FORMER if source == "bundled" and named in (*SHIPPED[FORMER], FORMER_ENCODER) else source
 
 
 def name_one_bundle(hashes: Collection[str]) -> bool:
     """Whether scenes that name these hashes open with one bundle, with whichever scene encoder the package ships."""
-    return len(set(hashes)) < 2 or any(set(hashes) <= {plain, *known} for plain, known in SHIPPED.items())
+    return len(set(hashes)) < 2 or any(set(hashes) <= set(known) for known in SHIPPED.values())
 
 
 @dataclass(frozen=True)
@@ -124,6 +122,11 @@ class SharedBundle:
     """Hash without the scene encoder: what decides how scenes look, so scene files of this bundle may name it too."""
 
     @property
+    def source(self) -> str:
+        """What names it from any folder: its name if it is part of the package, else where it lies."""
+        return name_of(str(self.folder.resolve()))
+
+    @property
     def autoencoder_config(self) -> AutoencoderConfig:
         """Its autoencoder."""
         is_identity = self.autoencoder["is_identity"]
@@ -146,12 +149,11 @@ class SharedBundle:
 
     def has_hash(self, value: str) -> bool:
         """Whether scenes that name this hash belong to this bundle."""
-        return value in (self.hash, self.scenes_hash, *SHIPPED.get(self.scenes_hash, ()))
+        return value == self.hash or name_one_bundle((value, self.scenes_hash))
 
     def stands_for(self, value: str) -> bool:
         """Whether it is the bundle of this hash, or what the package ships in its place: with another scene encoder."""
-        shipped = SHIPPED.get(self.scenes_hash, ())
-        return value == self.hash or (value in shipped and self.hash in shipped)
+        return name_one_bundle((value, self.hash))
 
     @property
     def box(self) -> Float[Tensor, "2 3"]:
@@ -170,9 +172,10 @@ def latent_space_tensors(space: LatentSpace) -> Dict[str, Tensor]:
     }
 
 
-def read_shared_bundle(source: str) -> SharedBundle:
+def read_shared_bundle(source: str, named: object = None) -> SharedBundle:
     """Reads and verifies a bundle: of a run's folder or its config.yml, the bundle's folder itself, the name of one
-    that is part of the package, or a Hub id."""
+    that is part of the package, or a Hub id; for scenes that name a hash, see `source_for`."""
+    source = source_for(source, named)
     path = BUNDLED_BUNDLES.get(source, Path(source).expanduser())
     folder = find_folder(path)
     if folder is None and not path.exists() and is_hub_id(source):

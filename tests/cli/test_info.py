@@ -11,7 +11,7 @@ from latent_nerfstudio.cli import info
 from latent_nerfstudio.cli.info import with_name
 from latent_nerfstudio.cli.main import main
 from latent_nerfstudio.engine.runs import open_run
-from latent_nerfstudio.models.shared_bundle import FORMER, FORMER_HASHES
+from latent_nerfstudio.models.shared_bundle import SHIPPED
 
 
 def said(capsys, *arguments):
@@ -95,5 +95,6 @@ def test_facts_hold_what_ns_eval_wrote(tmp_path):
 
 
 def test_a_bundle_of_the_package_is_named_beside_its_hash():
-    assert with_name(FORMER_HASHES[-1]) == f"{FORMER_HASHES[-1]} ({FORMER})"
+    for name, hashes in SHIPPED.items():
+        assert [with_name(value) for value in hashes] == [f"{value} ({name})" for value in hashes]
     assert with_name("ab12") == "ab12"

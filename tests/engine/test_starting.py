@@ -10,8 +10,12 @@ from small_runs import run_config
 from tiny import pipeline_config_of, save_kl
 
 import latent_nerfstudio as lns
+from latent_nerfstudio.cli.export_scene import export_scene
+from latent_nerfstudio.cli.main import main
+from latent_nerfstudio.engine.checkpoints import name_sources
 from latent_nerfstudio.engine.runs import open_run
 from latent_nerfstudio.engine.starting import check_data, check_place, make_absolute, show_errors_in_one_line
+from latent_nerfstudio.models.shared_bundle import FORMER
 
 
 def config_of(data, source, out=Path("outputs"), steps=2, **settings):
@@ -51,9 +55,32 @@ def test_a_run_opens_from_any_folder_and_renders_the_same(relative_run, tmp_path
     folder = tmp_path / "outputs" / "balls" / "tiny" / "now"
     elsewhere = lns.load(folder).render("a", lns.orbit(views=1))
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "identity").mkdir()  # which the word stands before
+    config = config_of(Path("data"), "identity")
+    make_absolute(config)
+    assert config.pipeline.model.autoencoder.source == "identity"
     assert torch.equal(lns.load(Path("outputs/balls/tiny/now")).render("a", lns.orbit(views=1)).rgb, elsewhere.rgb)
     shutil.rmtree(tmp_path / "data")  # what rendering needs of it is in the run
     assert torch.equal(lns.load(folder).render("a", lns.orbit(views=1)).rgb, elsewhere.rgb)
+
+
+def test_a_run_of_what_bundled_was_is_said_to_be_that(balls, tmp_path, capsys):
+    """Its config.yml says `bundled`: so it is shown, exported, and gone on with, until the checkpoint is another's."""
+    trainer = train(config_of(balls, FORMER, tmp_path))
+    path, models = trainer.base_dir / "config.yml", trainer.checkpoint_dir
+    path.write_text(path.read_text().replace(FORMER, "bundled"))
+    main(["info", str(path)])
+    assert f"autoencoder {FORMER}\n" in capsys.readouterr().out
+    exported = export_scene(path, "a", tmp_path / "exported")
+    resumed = train(config_of(balls, "bundled", tmp_path / "resumed", 3, load_dir=models)).base_dir / "config.yml"
+    for written in (exported, resumed):
+        assert f"source: {FORMER}\n" in written.read_text()
+    config = config_of(balls, "bundled", load_dir=models)
+    config.pipeline.model.shared_bundle = "bundled"
+    name_sources(config, models / "step-000000001.ckpt")
+    assert (config.pipeline.model.shared_bundle, config.pipeline.model.autoencoder.source) == (FORMER, "bundled")
+    (models / "step-000000001.ckpt").write_bytes(b"no checkpoint")
+    assert open_run(path).config.pipeline.model.autoencoder.source == "bundled"
 
 
 def test_a_run_is_not_written_over(relative_run, tmp_path):

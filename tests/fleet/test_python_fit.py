@@ -72,6 +72,9 @@ def test_an_output_that_was_begun_with_what_bundled_was_goes_on_with_it(balls, t
     assert (tmp_path / "settings.json").read_bytes() == settings
     hashes = {scene.bundle_hash for scene in read_scenes_from([tmp_path / "scenes"])}
     assert hashes == {shared_bundle.read_shared_bundle(FORMER).hash}
+    for asked in ("bundled", shared_bundle.BUNDLED_BUNDLES["bundled"]):
+        with pytest.raises(ValueError, match="what .*bundled was: expected a scene encoder.* give another --output"):
+            lns.fit(balls, tmp_path, asked, steps=0)
 
 
 def test_a_damaged_scene_encoder_is_named_once_before_any_scene(bundle, balls, tmp_path):
@@ -112,7 +115,7 @@ def test_an_output_goes_on_after_an_update_that_brings_another_scene_encoder(bal
     with pytest.raises(ValueError, match=f"expected bundle {hashes[0]}, got bundle {hashes[1]}; .* {do}"):
         lns.fit(balls, output, present, **FEW)
 
-    monkeypatch.setattr(shared_bundle, "SHIPPED", {hashes[0]: hashes})
+    monkeypatch.setattr(shared_bundle, "SHIPPED", {shared_bundle.FORMER: hashes})
     capsys.readouterr()
     assert lns.fit(balls, output, present, **FEW).names == ["a", "b", "c"]
     told = capsys.readouterr().err

@@ -17,7 +17,6 @@ from latent_nerfstudio.models.shared_bundle import (
     BUNDLED_BUNDLES,
     FORMER,
     FORMER_ENCODER,
-    FORMER_HASHES,
     SHIPPED,
     read_shared_bundle,
     source_for,
@@ -83,22 +82,26 @@ def test_files_of_version_0_1_find_the_bundle_of_cars():
 
 def test_scenes_that_name_bundled_with_any_of_its_scene_encoders_open():
     """An encoder changes nothing of how scenes look. Whoever replaces it adds the new hash and keeps the others."""
-    bundle, former = read_shared_bundle("bundled"), read_shared_bundle(FORMER)
-    assert SHIPPED[bundle.scenes_hash][-1] == bundle.hash and bundle.stands_for(bundle.hash)
-    named = SHIPPED[former.scenes_hash]
+    assert set(SHIPPED) == set(BUNDLED_BUNDLES)
+    for name, hashes in SHIPPED.items():
+        shipped = read_shared_bundle(name)
+        assert (shipped.source, shipped.scenes_hash) == (name, hashes[0]) and shipped.hash in hashes
+    bundle, former, named = read_shared_bundle("bundled"), read_shared_bundle(FORMER), SHIPPED[FORMER]
+    assert SHIPPED["bundled"][-1] == bundle.hash and bundle.stands_for(bundle.hash)
     assert {"3e26d68079e1df253d77cfcf2ea523f4f8738545f7a8ed248c91b5b06b0b6b78", former.hash} < set(named)
     assert all(former.has_hash(value) and former.stands_for(value) for value in named)
     assert not any(bundle.has_hash(value) for value in (*named, "0" * 64)) and not former.has_hash(bundle.hash)
 
 
 def test_bundled_is_what_it_was_where_scenes_or_latents_are_of_that_time():
-    bundle, former = read_shared_bundle("bundled"), read_shared_bundle(FORMER)
-    assert SHIPPED[former.scenes_hash] == FORMER_HASHES and former.autoencoder["encoder_hash"] == FORMER_ENCODER
-    assert [source_for("bundled", named) for named in (*FORMER_HASHES, bundle.hash)] == [
-        *len(FORMER_HASHES) * [FORMER],
-        "bundled",
-    ]
-    assert source_for("bundled-cars", FORMER_HASHES[0]) == "bundled-cars"
+    """Also where its folder is given instead of its name."""
+    of_that_time = (*SHIPPED[FORMER], FORMER_ENCODER)
+    assert read_shared_bundle(FORMER).autoencoder["encoder_hash"] == FORMER_ENCODER
+    for source in ("bundled", str(BUNDLED_BUNDLES["bundled"]), f"{BUNDLED_BUNDLES['bundled']}/"):
+        assert {source_for(source, named) for named in of_that_time} == {FORMER}
+        assert source_for(source, SHIPPED["bundled"][-1]) == source_for(source, None) == "bundled"
+    assert {source_for("bundled-cars", named) for named in of_that_time} == {"bundled-cars"}
+    assert read_shared_bundle("bundled", FORMER_ENCODER).source == FORMER
 
 
 def test_what_no_longer_ships_is_still_rendered():
