@@ -14,7 +14,7 @@ from latent_nerfstudio.api.progress import progress
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.hub import FILES
 from latent_nerfstudio.files.replacing import replacing_folder
-from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig, save_vae
+from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig, check_not_retired, save_vae
 from latent_nerfstudio.latent_space.latent_space import as_float, over_background
 from latent_nerfstudio.latent_space.resolution import latent_size
 from latent_nerfstudio.pictures import plain, read_picture
@@ -121,11 +121,12 @@ class Codec:
         """Writes the autoencoder in diffusers format, whole or not at all: `AutoencoderKL.from_pretrained` reads it.
 
         Raises:
-            ValueError: the identity, which is no autoencoder of diffusers.
+            ValueError: the identity, which is no autoencoder of diffusers, and one that no longer ships.
             FileExistsError: the folder holds something else than an autoencoder.
         """
         if self.autoencoder.is_identity:
             raise ValueError(problem("autoencoder", "one of diffusers", "the identity", "there is nothing to save"))
+        check_not_retired(self.autoencoder.retired)
         place = Path(folder).expanduser()
         with replacing_folder(place, FILES["autoencoder"]) as writing:
             save_vae(self.autoencoder.vae, writing)

@@ -22,6 +22,7 @@ from latent_nerfstudio.engine.summary import MOST_BYTES
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.hub import is_hub_id, resolve
 from latent_nerfstudio.files.reading import read_json
+from latent_nerfstudio.latent_space.shipped import A_RUN, SCENE_FILES, kind_of, meant_by
 from latent_nerfstudio.models.bundle_start import load_decoder
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.models.metrics import PICTURE_METRICS
@@ -29,10 +30,13 @@ from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, SharedBundle
 from latent_nerfstudio.names import check_known
 from latent_nerfstudio.scene_files.model_scenes import build_model, facts_by_name, put_scenes, set_rendering
 from latent_nerfstudio.scene_files.scene_file import SUFFIX, SceneFile
-from latent_nerfstudio.scene_files.sources import ARCHIVE_SUFFIX, read_scenes_from
+from latent_nerfstudio.scene_files.sources import ARCHIVE_SUFFIX, read_scenes_from, scenes_with_bundle
 from latent_nerfstudio.scene_files.views import cameras_from_facts
 
 Source = Union[str, Path]
+
+EXPECTED = f"a run (config.yml), scene files (NAME{SUFFIX}), an archive of them ({ARCHIVE_SUFFIX}) or a Hub id"
+"""What `load` opens."""
 
 
 def load(source: Source, bundle: Optional[Source] = None, device: Optional[str] = None) -> Scenes:
@@ -46,14 +50,13 @@ def load(source: Source, bundle: Optional[Source] = None, device: Optional[str] 
         device: where to render; by default the GPU, if there is one.
 
     Raises:
-        FileNotFoundError: there is nothing there, or a run's checkpoint, autoencoder or bundle are gone.
-        ValueError: it is neither a run nor scenes, a file is damaged, or belongs to another bundle.
+        FileNotFoundError: there is neither a run nor scenes, or a run's checkpoint, autoencoder or bundle are gone.
+        ValueError: a file is damaged, or belongs to another bundle.
         ConnectionError: a Hub id that is neither cached nor within reach.
     """
     path, place = Path(source).expanduser(), device_of(device)
     if not is_run(path) and not path.exists() and not is_hub_id(str(source)):
-        expected = "a run, scene files, an archive of them or a Hub id (owner/name)"
-        raise FileNotFoundError(problem(source, expected, "nothing there", "check the path"))
+        raise FileNotFoundError(problem(source, EXPECTED, *meant_by(str(source))))
     scenes = run_scenes(path) if is_run(path) else file_scenes(str(source), bundle)
     scenes.model.to(place)
     return scenes
@@ -61,11 +64,7 @@ def load(source: Source, bundle: Optional[Source] = None, device: Optional[str] 
 
 def is_run(path: Path) -> bool:
     """Whether a path is a run's config.yml or folder; one of scene files, a bundle or an autoencoder is none."""
-    if path.suffix in (".yml", ".yaml"):
-        return True
-    marks = ("*.safetensors", "scenes/*.safetensors", "config.json", "bundle.json")
-    is_other = not (path / "nerfstudio_models").is_dir() and any(any(path.glob(mark)) for mark in marks)
-    return (path / "config.yml").is_file() and not is_other
+    return path.suffix in (".yml", ".yaml") or kind_of(path) == A_RUN
 
 
 def run_scenes(path: Path) -> Scenes:
@@ -101,17 +100,17 @@ def evaluated(path: Path, names: Sequence[str]) -> Dict[str, Dict[str, float]]:
 def file_scenes(source: str, bundle: Optional[Source]) -> Scenes:
     """The scenes of files, against their bundle."""
     path = resolve(source, "scenes")
-    if path.is_file() and path.suffix not in (SUFFIX, ARCHIVE_SUFFIX):
-        expected = f"a run's config.yml, a scene file ({SUFFIX}) or an archive ({ARCHIVE_SUFFIX})"
-        raise ValueError(problem(path, expected, "another file", "name one of these"))
-    if path.is_dir() and not any(path.rglob(f"*{SUFFIX}")):
+    if kind_of(path) != SCENE_FILES:
         runs = sorted(config.parent for config in (*path.glob("*/config.yml"), *path.glob("*/*/config.yml")))
-        do = f"name {runs[-1]}" if runs else "check the path"
-        raise FileNotFoundError(problem(path, f"a run (config.yml) or scene files (NAME{SUFFIX})", "neither", do))
-    first = next(read_scenes_from([path]))
-    named = first.bundle_hash
-    shared = find_bundle(path, source, first) if bundle is None else read_shared_bundle(str(bundle), named)
-    facts = facts_by_name(progress(read_scenes_from([path], shared), "Reading scenes"), shared, source)
+        got, do = meant_by(str(path))
+        raise FileNotFoundError(problem(path, EXPECTED, got, f"name {runs[-1]}" if runs else do))
+
+    def bundle_of(first: SceneFile) -> SharedBundle:
+        named = first.bundle_hash
+        return find_bundle(path, source, first) if bundle is None else read_shared_bundle(str(bundle), named)
+
+    shared, scenes = scenes_with_bundle([path], bundle_of)
+    facts = facts_by_name(progress(scenes, "Reading scenes"), shared, source)
     config = LatentModelConfig(shared_bundle=str(shared.folder))
     set_rendering(config, shared, facts)
     height = max(cameras_from_facts(own, shared, f"scene {name!r}").height for name, own in facts.items())

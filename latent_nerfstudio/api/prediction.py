@@ -1,5 +1,7 @@
 """Scenes of a few posed photos, as a bundle's scene encoder predicts them."""
 
+import hashlib
+import warnings
 from pathlib import Path
 from typing import Any, List, Optional, Sequence
 
@@ -49,6 +51,7 @@ def predict(
     pictures = as_photos(photos, bundle.background_color)
     kept = None if masks is None else [as_mask(mask) for mask in masks]
     check_photos(pictures, flat, kept)  # type: ignore[arg-type]
+    tell_repeated(pictures, flat)
     own = None if box is None else as_box(box)
     config, height = LatentModelConfig(shared_bundle=str(bundle.folder)), int(flat.height.max())
     side = max(height, int(flat.width.max()))
@@ -140,6 +143,15 @@ def check_photos(pictures: Sequence[Tensor], cameras: Cameras, masks: Optional[S
         raise ValueError(problem(f"cameras, cx and cy of 'photo {index}'", "finite numbers", got, "leave it out"))
 
 
+def tell_repeated(pictures: Sequence[Tensor], cameras: Cameras) -> None:
+    """Warns of photos that are given more than once with one pose: each counts as often."""
+    pairs = zip(pictures, cameras.camera_to_worlds, strict=True)
+    keys = {hashlib.sha256(picture.numpy().tobytes() + pose.numpy().tobytes()).digest() for picture, pose in pairs}
+    if len(keys) < len(pictures):
+        text = f"photos: {len(pictures) - len(keys)} of {len(pictures)} are there before, with the same camera"
+        warnings.warn(f"{text}; each counts as often as it is given", stacklevel=4)
+
+
 def check_masks(masks: Sequence[Tensor], pictures: Sequence[Tensor]) -> None:
     do = "give those of the photos"
     if len(masks) != len(pictures):
@@ -159,9 +171,11 @@ def photos_of(
     placed = latent_cameras(model.placements[0].cameras(cameras), space.downscale_factor)
     intrinsics = intrinsics_of(placed)
     masks = None if masks is None else [mask_of_latent(torch.as_tensor(m), space.downscale_factor) for m in masks]
-    shown = torch.tensor([masks is None or bool(masks[i].any()) for i in range(len(pictures))])
-    shown = shown if bool(shown.any()) else ~shown  # then the caller is told
-    indices = shown.nonzero()[:, 0]
+    indices = torch.tensor([i for i in range(len(pictures)) if masks is None or bool(masks[i].any())])
+    if not len(indices):
+        side = space.downscale_factor
+        expected = f"some that keep a whole latent pixel, {side} x {side} pixels"
+        raise ValueError(problem("masks", expected, "none that do", "have them keep more, or leave them out"))
     chosen = indices[spread_views(placed.camera_to_worlds[indices][..., 3])].tolist()
     for group in group_by([hash(tuple(pictures[i].shape)) for i in chosen]).values():
         members = [chosen[i] for i in group]

@@ -80,7 +80,8 @@ class Consistency:
             print(f"Numbers: {self.output}")
 
     def autoencoders(self) -> List["AutoencoderConfig"]:
-        from latent_nerfstudio.latent_space.autoencoder import BUNDLED_FOLDERS, AutoencoderConfig
+        from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
+        from latent_nerfstudio.latent_space.shipped import BUNDLED_FOLDERS
 
         ours = (*BUNDLED_FOLDERS, "identity")
         return [AutoencoderConfig(source=s, subfolder=None if s in ours else self.subfolder) for s in self.autoencoder]

@@ -52,12 +52,13 @@ class ImportScenes:
         from latent_nerfstudio.models.shared_bundle import read_shared_bundle
         from latent_nerfstudio.names import chosen
         from latent_nerfstudio.scene_files.model_scenes import facts_by_name
-        from latent_nerfstudio.scene_files.sources import read_scenes_from
+        from latent_nerfstudio.scene_files.sources import scenes_with_bundle
 
         folder = self.output.resolve() / METHOD / TIMESTAMP
         check_free([folder], self.overwrite)
-        bundle = read_shared_bundle(self.bundle, next(read_scenes_from(self.source)).bundle_hash)
-        facts = facts_by_name(read_scenes_from(self.source, bundle), bundle, "scenes", "leave one of the files out")
+        find = lambda first: read_shared_bundle(self.bundle, first.bundle_hash)  # noqa: E731
+        bundle, scenes = scenes_with_bundle(self.source, find)
+        facts = facts_by_name(scenes, bundle, "scenes", "leave one of the files out")
         names = chosen(self.scenes, sorted(facts), ", ".join(map(str, self.source)))  # in the dataparser's order
         import_scenes(self, folder, bundle, {name: facts[name] for name in names})
         print(f"Wrote {len(names)} scene(s) as a run: {folder / 'config.yml'}")

@@ -41,33 +41,31 @@ def lines_of(source: str) -> Iterator[Line]:
     from latent_nerfstudio.api.loading import is_run
     from latent_nerfstudio.errors import problem
     from latent_nerfstudio.files.hub import is_hub_id
-    from latent_nerfstudio.models.bundle_folder import find_folder
-    from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES
+    from latent_nerfstudio.latent_space.shipped import (
+        A_BUNDLE,
+        AN_AUTOENCODER,
+        BUNDLED,
+        FOLDERS,
+        SCENE_FILES,
+        kind_of,
+        meant_by,
+    )
 
     path = Path(source).expanduser()
-    has_autoencoder = any(path.glob("config.json")) or any(path.glob("*/config.json"))  # of diffusers
+    kind = kind_of(FOLDERS.get(source, path))
     if is_run(path):
         yield from of_run(path)
-    elif path.exists() and has_scenes(path):
+    elif kind == SCENE_FILES:
         yield from of_scenes(path)
-    elif source in BUNDLED_BUNDLES or (path.exists() and find_folder(path) is not None):
+    elif kind == A_BUNDLE:
         yield from of_bundle(source)
-    elif has_autoencoder or source.startswith("bundled") or source == "identity":
+    elif kind == AN_AUTOENCODER or source == "identity":
         yield from of_autoencoder(source)
     elif is_hub_id(source) and not path.exists():
         yield from of_hub(source)
     else:
         expected = "a run, scenes, a bundle, an autoencoder or a Hub id (owner/name)"
-        got, do = ("something else", "name one of these") if path.exists() else ("nothing there", "check the path")
-        raise FileNotFoundError(problem(source or "''", expected, got, do))
-
-
-def has_scenes(path: Path) -> bool:
-    """Whether scene files, damaged ones among them, lie at a path that is no bundle's or autoencoder's folder."""
-    if not path.is_dir():
-        return path.suffix in (".safetensors", ".zip")
-    is_other = any((path / mark).is_file() for mark in ("bundle.json", "config.json"))
-    return any(path.glob("scenes/*.safetensors")) or (not is_other and any(path.glob("*.safetensors")))
+        raise FileNotFoundError(problem(source or "''", expected, *meant_by(source, (*BUNDLED, "identity"))))
 
 
 def of_run(path: Path) -> Iterator[Line]:
@@ -127,7 +125,7 @@ def of_bundle(source: str) -> Iterator[Line]:
 
 def of_autoencoder(source: str) -> Iterator[Line]:
     from latent_nerfstudio.api.codec import load_autoencoder
-    from latent_nerfstudio.latent_space.autoencoder import RETIRED
+    from latent_nerfstudio.latent_space.shipped import RETIRED
 
     codec = load_autoencoder(source, device="cpu")
     yield "autoencoder", codec

@@ -12,7 +12,10 @@ from latent_nerfstudio.engine.checkpoints import checkpoints_of, name_sources
 from latent_nerfstudio.engine.config_loader import data_of, read_config, started_in
 from latent_nerfstudio.errors import is_debugging, is_worded, problem
 from latent_nerfstudio.files.replacing import NO_ROOM
-from latent_nerfstudio.latent_space.autoencoder import FOLDERS, AutoencoderConfig, check_not_retired
+from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig, check_not_retired, locate
+from latent_nerfstudio.latent_space.shipped import FOLDERS
+from latent_nerfstudio.models.latent_model import LatentModelConfig
+from latent_nerfstudio.models.shared_bundle import locate_bundle
 
 PATHS = ("data", "load_dir", "load_checkpoint", "real_images", "source", "shared_bundle", "latent_cache")
 """Settings that may name a file or folder; some of them may be a word instead, or a Hub id."""
@@ -71,11 +74,14 @@ def follow_checkpoint(config: TrainerConfig) -> None:
         name_sources(config, config.load_checkpoint)
 
 
-def check_encoder(config: TrainerConfig) -> None:
-    """Refuses an autoencoder that can encode nothing."""
+def check_sources(config: TrainerConfig) -> None:
+    """Refuses autoencoders and shared bundles that are not there, and one that can encode nothing."""
     for part in parts_of(config):
-        if isinstance(part, AutoencoderConfig):
+        if isinstance(part, AutoencoderConfig) and part.source != "identity":
             check_not_retired(part.source)
+            locate(part.source, part.subfolder)
+        if isinstance(part, LatentModelConfig) and part.shared_bundle is not None:
+            locate_bundle(part.shared_bundle)
 
 
 def check_data(config: TrainerConfig) -> None:

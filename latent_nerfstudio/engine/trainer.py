@@ -94,7 +94,7 @@ class LatentTrainerConfig(TrainerConfig, FirstOptions):
         starting.check_devices(self.machine.num_devices * self.machine.num_machines)
         starting.check_place(self)
         starting.follow_checkpoint(self)
-        starting.check_encoder(self)
+        starting.check_sources(self)
         starting.check_data(self)
         CONSOLE.print(f"Config: {for_markup(self.get_base_dir() / 'config.yml')}", soft_wrap=True)
 

@@ -18,7 +18,9 @@ LOCK = ".lock"
 
 @contextmanager
 def locked(path: Path, what: object) -> Iterator[None]:
-    """Holds a lock, whose file says who has it, while the block lasts; the same thread may take it again meanwhile."""
+    """Holds a lock, whose file says who has it, while the block lasts; the same thread may take it again meanwhile. Of
+    folders that are made for it, those into which nothing was written are removed."""
+    made = [place for place in path.parents if not place.exists()]
     with writable(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
     path = path.parent.resolve() / path.name
@@ -40,6 +42,9 @@ def locked(path: Path, what: object) -> Iterator[None]:
         if lock.lock_counter == 1:
             path.unlink(missing_ok=True)  # others that wait for it see that it is gone, and make their own
         lock.release()
+        with suppress(OSError):
+            for place in made:
+                place.rmdir()
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from latent_nerfstudio.files.places import data_folder
 from latent_nerfstudio.files.reading import LARGEST_TEXT, read_json
 from latent_nerfstudio.files.replacing import write_text
 from latent_nerfstudio.fleet.request import FitRequest
-from latent_nerfstudio.latent_space.autoencoder import check_enlarge, is_enlargement, name_of
+from latent_nerfstudio.latent_space.autoencoder import check_enlarge, is_enlargement
+from latent_nerfstudio.latent_space.shipped import name_of
 from latent_nerfstudio.models.bundle_encoder import read_scene_encoder
 from latent_nerfstudio.models.bundle_folder import canonical
 from latent_nerfstudio.models.shared_bundle import FORMER, SharedBundle, read_shared_bundle

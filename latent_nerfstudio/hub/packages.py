@@ -23,7 +23,7 @@ from latent_nerfstudio.escaping import for_terminal
 from latent_nerfstudio.files.hub import FILES, Kind, check_link, copy_files, is_hub_id, local
 from latent_nerfstudio.hub import Notes
 from latent_nerfstudio.hub.card import SCENE_FACTS, card_of, read_beside, spread
-from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig, locate
+from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig, check_not_retired, locate
 from latent_nerfstudio.models.bundle_folder import FOLDER, SETTINGS_FILE
 from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, name_one_bundle, read_shared_bundle, source_for
 from latent_nerfstudio.scene_files.scene_file import copy_scene_file, read_scene_file
@@ -128,6 +128,7 @@ def find(source: str, kind: Kind) -> Path:
             check_link(folder / SETTINGS_FILE, given)
         return folder
     if kind == "autoencoder":
+        check_not_retired(source)
         location, subfolder = locate(source, None)
         folder = Path(location) / (subfolder or "")
         check_link(folder / "config.json", Path(location))

@@ -23,6 +23,7 @@ from latent_nerfstudio.files.reading import read_json
 from latent_nerfstudio.latent_space.checks import AGAIN, check_config, check_priors, check_weights
 from latent_nerfstudio.latent_space.group_norm import replace_group_norms
 from latent_nerfstudio.latent_space.resolution import pad_to_multiple
+from latent_nerfstudio.latent_space.shipped import BUNDLED_FOLDERS, FOLDERS, RETIRED, meant_by, name_of
 from latent_nerfstudio.latent_space.weights import kind_of, load_vae
 
 CLASSES = {
@@ -35,15 +36,6 @@ CLASSES = {
 
 Prior = Union[float, List[float]]
 """One number for all channels, or one for each."""
-
-BUNDLED = ("bundled", "bundled-former", "bundled-cars", "bundled-standard")
-RETIRED = {"bundled-f8": "b0dce798be036799"}
-"""Hashes of the encoders of those that were part of it, and of which it has the shape alone."""
-
-FOLDERS = {name: Path(__file__).resolve().parent / name.replace("-", "_") for name in (*BUNDLED, *RETIRED)}
-BUNDLED_FOLDERS = {name: FOLDERS[name] for name in BUNDLED}
-"""Autoencoders that are part of the package, by the name that `source` takes: the 3D-aware ones of objects, what this
-was before, and of cars, and a standard one of the same make."""
 
 PIXELS_ON_CPU = 1 << 16
 """Pixels that a CPU encodes or decodes at once, as many as 256 x 256: larger activations leave its caches. Pictures of
@@ -82,6 +74,8 @@ class Autoencoder(nn.Module):
 
     is_identity: bool = False
     """Whether a latent is the picture itself."""
+    retired: str = ""
+    """Its name, where it no longer ships."""
 
     @property
     def downscale_factor(self) -> int:
@@ -222,25 +216,25 @@ class RetiredAutoencoder(DiffusersAutoencoder):
 
     def __init__(self, vae: nn.Module, name: str):
         super().__init__(vae)
-        self.name = name
+        self.retired = name
         for parameter in self.parameters():
             parameter.data.fill_(math.nan)  # until a run brings its decoder
 
     def encode(self, images):
-        check_not_retired(self.name)
+        check_not_retired(self.retired)
 
     def decode(self, latents):
         if self.decoder_parameters()[0].isnan().any():
-            check_not_retired(self.name)
+            check_not_retired(self.retired)
         return super().decode(latents)
 
     def encoder_hash(self) -> str:
-        return RETIRED[self.name]
+        return RETIRED[self.retired]
 
 
 def check_not_retired(source: str) -> None:
     """Refuses an autoencoder that no longer ships, for all but what runs of it bring."""
-    if source in RETIRED:
+    if name_of(source) in RETIRED:
         do = "take bundled or bundled-standard; what was trained with it can still be viewed, rendered and exported"
         raise ValueError(problem(f"autoencoder {source}", "one that ships", "one that no longer does", do))
 
@@ -265,13 +259,14 @@ def load_autoencoder(config: AutoencoderConfig) -> Autoencoder:
     if config.source == "identity":
         check_enlarge(config.enlarge, IdentityAutoencoder.factor)
         return IdentityAutoencoder()
-    location, subfolder = locate(config.source, config.subfolder)
+    source = name_of(config.source)
+    location, subfolder = locate(source, config.subfolder)
     folder = Path(location) / (subfolder or "")
     where = f"autoencoder {folder}"
     settings = check_config(read_json(folder / "config.json", AGAIN), where)
     kind = kind_of(settings["_class_name"], CLASSES, where)
-    if config.source in RETIRED:
-        return RetiredAutoencoder(kind.from_config(settings), config.source)
+    if source in RETIRED:
+        return RetiredAutoencoder(kind.from_config(settings), source)
     vae = load_vae(kind.from_config, settings, folder, where)
     check_weights(vae, where)
     stated = folder / "latent_space.json"
@@ -280,12 +275,6 @@ def load_autoencoder(config: AutoencoderConfig) -> Autoencoder:
     check_enlarge(config.enlarge, autoencoder.factor)
     autoencoder.enlarge = config.enlarge
     return autoencoder
-
-
-def name_of(source: str) -> str:
-    """The name of a part of the package whose folder is given; any other source as it is."""
-    place = Path(source).expanduser().resolve()
-    return next((name for name, folder in FOLDERS.items() if folder == place), source)
 
 
 def is_enlargement(times: Any, factor: int) -> TypeGuard[int]:
@@ -312,6 +301,6 @@ def locate(source: str, subfolder: Optional[str]) -> Tuple[str, Optional[str]]:
         raise FileNotFoundError(problem("autoencoder source", "a folder in diffusers format", got, do))
     if not is_hub_id(source):
         expected = f"{', '.join(BUNDLED_FOLDERS)}, identity, a folder or a Hub id (owner/name)"
-        got = f"{source!r}, which is no folder"
-        raise FileNotFoundError(problem("autoencoder source", expected, got, "check the path"))
+        got, do = meant_by(source, (*BUNDLED_FOLDERS, "identity"))
+        raise FileNotFoundError(problem("autoencoder source", expected, f"{source!r}, {got}", do))
     return str(resolve(source, "autoencoder", subfolder)), None

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.reading import read_json
-from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig, save_vae
+from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig, check_not_retired, save_vae
 from latent_nerfstudio.latent_space.latent_space import LatentSpace, Normalizer
 from latent_nerfstudio.models.bundle_folder import AUTOENCODER, FOLDER, TENSORS_FILE, written_bundle
 from latent_nerfstudio.models.latent_model import LatentModel
@@ -42,6 +42,7 @@ def checked_nerf(model: LatentModel) -> TriplaneModel:
         got = f"a {type(model.nerf).__name__}, which has no base planes and no tiny MLP"
         do = "train with latent-triplane or ig-ae"
         raise ValueError(problem("shared bundle", "a TriplaneModel within the latent model", got, do))
+    check_not_retired(model.latent_space.autoencoder.retired)
     if not bool(model.latent_space.fitted):
         do = "call the pipeline's prepare() first"
         raise ValueError(problem("shared bundle", "a latent space that is fitted to pictures", "a fresh one", do))

@@ -21,8 +21,9 @@ from torch import Tensor
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.hub import is_hub_id, resolve
 from latent_nerfstudio.files.reading import check_format, read_json
-from latent_nerfstudio.latent_space.autoencoder import BUNDLED_FOLDERS, AutoencoderConfig, name_of
+from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.latent_space.latent_space import LatentSpace, NormalizerKind
+from latent_nerfstudio.latent_space.shipped import BUNDLED_FOLDERS, meant_by, name_of
 from latent_nerfstudio.models.bundle_checks import AGAIN, check_settings, check_tensors
 from latent_nerfstudio.models.bundle_folder import (
     AUTOENCODER,
@@ -172,19 +173,24 @@ def latent_space_tensors(space: LatentSpace) -> Dict[str, Tensor]:
     }
 
 
-def read_shared_bundle(source: str, named: object = None) -> SharedBundle:
-    """Reads and verifies a bundle: of a run's folder or its config.yml, the bundle's folder itself, the name of one
-    that is part of the package, or a Hub id; for scenes that name a hash, see `source_for`."""
-    source = source_for(source, named)
+def locate_bundle(source: str) -> Path:
+    """The folder of a bundle, see `read_shared_bundle`; of a Hub id that of its cached or downloaded copy."""
     path = BUNDLED_BUNDLES.get(source, Path(source).expanduser())
     folder = find_folder(path)
     if folder is None and not path.exists() and is_hub_id(source):
         folder = resolve(source, "bundle")
     if folder is None:
-        names = "".join(f"{name}, " for name in sorted(BUNDLED_BUNDLES))
-        expected = f"{names}a run with a folder {FOLDER}, its config.yml, that folder or a Hub id"
-        do = "check the path, or name a run of ig-ae"
-        raise FileNotFoundError(problem("shared bundle", expected, f"{source!r}, where there is none", do))
+        names = ", ".join(sorted(BUNDLED_BUNDLES))
+        expected = f"{names}, a run with a folder {FOLDER}, its config.yml, that folder or a Hub id"
+        got, do = meant_by(source, BUNDLED_BUNDLES)
+        raise FileNotFoundError(problem("shared bundle", expected, f"{source!r}, {got}", do))
+    return folder
+
+
+def read_shared_bundle(source: str, named: object = None) -> SharedBundle:
+    """Reads and verifies a bundle: of a run's folder or its config.yml, the bundle's folder itself, the name of one
+    that is part of the package, or a Hub id; for scenes that name a hash, see `source_for`."""
+    folder = locate_bundle(source_for(source, named))
     where = f"shared bundle {folder}"
     try:
         settings = read_json(folder / SETTINGS_FILE)

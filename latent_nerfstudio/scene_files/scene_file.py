@@ -84,6 +84,8 @@ class SceneFile:
     """What is known of it: psnr, seconds, steps, views, cameras and others; JSON values."""
     placement: Placement = Placement()
     """From its own units, which cameras are given in, to those of the bundle's box, and its own box."""
+    where: str = ""
+    """What it was read from."""
 
 
 def write_scene_file(path: Path, scene: SceneFile, precision: Precision = "float16") -> int:
@@ -142,17 +144,17 @@ def copy_scene_file(path: Path, target: Path) -> None:
 
 def unpack_scene(stream: BufferedIOBase, where: str, bundle: Optional[SharedBundle] = None) -> SceneFile:
     """Reads and verifies the contents of a scene's file, of `MAX_FILE` bytes at most; see `read_scene_file`."""
-    meta, tensors, _ = verified(stream, where, bundle)
+    meta, tensors, _ = verified(stream, where)
     placement = placement_from(meta[PLACEMENT], where) if PLACEMENT in meta else Placement()
     weights = tensors.get("scene_weights")
-    scene = SceneFile(meta["name"], meta["bundle"], planes_of(tensors), weights, meta["facts"], placement)
+    scene = SceneFile(meta["name"], meta["bundle"], planes_of(tensors), weights, meta["facts"], placement, where)
     check_numbers(scene, "float32", where)
+    if bundle is not None:
+        check_belongs(scene, bundle)
     return scene
 
 
-def verified(
-    stream: BufferedIOBase, where: str, bundle: Optional[SharedBundle] = None
-) -> Tuple[Dict[str, Any], Dict[str, Tensor], bytes]:
+def verified(stream: BufferedIOBase, where: str) -> Tuple[Dict[str, Any], Dict[str, Tensor], bytes]:
     """Metadata, tensors and bytes of a scene's file, verified but for the numbers; see `unpack_scene`."""
     meta, head = read_meta(stream, where)
     check_meta(meta, where)
@@ -162,8 +164,6 @@ def verified(
     except Exception as error:  # safetensors' own, by which a header does not fit its file
         raise ValueError(problem(where, "tensors as its header says", f"'{error!s:.200}'", AGAIN)) from error
     check_tensors(tensors, meta["precision"], where)
-    if bundle is not None:
-        check_belongs(meta["bundle"], tensors, bundle, where)
     if digest(meta, tensors) != meta["sha256"]:
         raise ValueError(problem(where, f"contents with the SHA-256 {meta['sha256'][:64]!r}", "others", AGAIN))
     return meta, tensors, data
@@ -267,18 +267,19 @@ def check_tensors(tensors: Dict[str, Tensor], precision: str, where: str) -> Non
         raise ValueError(problem(where, f"{MAX_NUMBERS} numbers at most", f"{count}", "use a lower resolution"))
 
 
-def check_belongs(own_hash: str, tensors: Dict[str, Tensor], bundle: SharedBundle, where: str) -> None:
+def check_belongs(scene: SceneFile, bundle: SharedBundle) -> None:
     """Refuses scenes of another bundle, and those with parts that the bundle's scenes do not have."""
-    if not bundle.has_hash(own_hash):
+    if not bundle.has_hash(scene.bundle_hash):
         expected, do = (
             f"a scene of the shared bundle {bundle.hash}",
             "leave it out, or name the bundle that it was fitted against",
         )
-        raise ValueError(problem(where, expected, f"one of {own_hash[:64]}", do))
+        raise ValueError(problem(scene.where, expected, f"one of {scene.bundle_hash[:64]}", do))
     for name, shape in scene_shapes(bundle).items():
-        if name in tensors and tuple(tensors[name].shape) != shape:
+        value = getattr(scene, name)
+        if value is not None and tuple(value.shape) != shape:
             expected = f"{name} {list(shape)}, as the bundle's scenes have" if shape else f"no {name} with this bundle"
-            raise ValueError(problem(where, expected, f"{list(tensors[name].shape)}", "write the file again"))
+            raise ValueError(problem(scene.where, expected, f"{list(value.shape)}", "write the file again"))
 
 
 def scene_shapes(bundle: SharedBundle) -> Dict[str, Tuple[int, ...]]:

@@ -1,7 +1,8 @@
 """Scenes from and to wherever a user has them: files, folders of files, archives."""
 
+import itertools
 from pathlib import Path
-from typing import Dict, Iterable, Iterator, List, Optional, Sequence
+from typing import Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.hub import local
@@ -9,7 +10,14 @@ from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.names import take_name
 from latent_nerfstudio.scene_files import Precision
 from latent_nerfstudio.scene_files.archive import read_archive, write_archive
-from latent_nerfstudio.scene_files.scene_file import SUFFIX, SceneFile, pack_scene, read_scene_file, write_scene_file
+from latent_nerfstudio.scene_files.scene_file import (
+    SUFFIX,
+    SceneFile,
+    check_belongs,
+    pack_scene,
+    read_scene_file,
+    write_scene_file,
+)
 
 ARCHIVE_SUFFIX = ".zip"
 """Of an archive's name."""
@@ -25,6 +33,22 @@ def read_scenes_from(paths: Sequence[Path], bundle: Optional[SharedBundle] = Non
             yield from read_archive(path, bundle)
         else:
             yield from (read_scene_file(file, bundle) for file in (files_in(path) if path.is_dir() else [path]))
+
+
+def scenes_with_bundle(
+    paths: Sequence[Path], find: Callable[[SceneFile], SharedBundle]
+) -> Tuple[SharedBundle, Iterator[SceneFile]]:
+    """The bundle that is found for the first of some scenes, and all of them, of that bundle."""
+    scenes = read_scenes_from(paths)
+    first = next(scenes)
+    bundle = find(first)
+
+    def checked() -> Iterator[SceneFile]:
+        for scene in itertools.chain([first], scenes):
+            check_belongs(scene, bundle)
+            yield scene
+
+    return bundle, checked()
 
 
 def files_in(folder: Path) -> List[Path]:

@@ -113,8 +113,42 @@ def test_scenes_without_their_bundle(written, tmp_path):
 def test_a_folder_without_scenes_names_a_run_in_it(tmp_path):
     (tmp_path / "experiment" / "run").mkdir(parents=True)
     (tmp_path / "experiment" / "run" / "config.yml").write_text("")
-    with pytest.raises(FileNotFoundError, match=r"expected a run \(config\.yml\) or scene files .* name .*run"):
+    with pytest.raises(FileNotFoundError, match=r"expected a run \(config\.yml\), scene files .* name .*run"):
         lns.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "words"),
+    [
+        ("load", "bundled", "a shared bundle; lns.load_bundle opens it"),
+        ("load", "bundled-standard", "an autoencoder; lns.load_autoencoder opens it"),
+        ("load", "files/shared_bundle", "a shared bundle; lns.load_bundle"),
+        ("load", "files/shared_bundle/autoencoder", "an autoencoder; lns.load_autoencoder"),
+        ("load", "photos", "pictures; lns process-photos"),
+        ("load", "posed", "photos with cameras; fit scenes first"),
+        ("load", "posed/transforms.json", "photos with cameras; fit scenes first"),
+        ("load", "photos/a.png", "pictures; lns process-photos"),
+        ("load_bundle", "alone/a.safetensors", "'.*', scene files; lns.load opens"),
+        ("load_bundle", "alone", "'.*', scene files; lns.load opens"),
+        ("load_bundle", "run", "'.*', a run; lns.load opens it; it has a bundle if"),
+        ("load_bundle", "posed", "'.*', photos with cameras; fit"),
+        ("load_bundle", "bundled-car", "'bundled-car', nothing there; did you mean bundled-cars?"),
+        ("load_bundle", "bundled-standard", "'bundled-standard', an autoencoder; lns.load_autoencoder"),
+        ("load_autoencoder", "bundled_standard", "'bundled_standard', nothing there; did you mean bundled-standard?"),
+        ("load_autoencoder", "Identity", "'Identity', nothing there; did you mean identity?"),
+        ("load_autoencoder", "alone/a.safetensors", "'.*', scene files; lns.load opens"),
+        ("load_autoencoder", "mumble", "'mumble', nothing there; check the path"),
+    ],
+)
+def test_what_is_something_else_is_told_what_opens_it(written, tmp_path, monkeypatch, name, source, words):
+    monkeypatch.chdir(tmp_path)
+    for place in ("photos/a.png", "posed/transforms.json", "run/config.yml", "run/nerfstudio_models/x.ckpt"):
+        Path(place).parent.mkdir(parents=True, exist_ok=True)
+        Path(place).touch()
+    Path("alone").mkdir()
+    shutil.copyfile(written / "a.safetensors", "alone/a.safetensors")
+    with pytest.raises(FileNotFoundError, match=f": expected .*, got {words}"):
+        getattr(lns, name)(source)
 
 
 def test_wanted_scenes(written):

@@ -1,5 +1,6 @@
 """Scenes of a few photos from Python: the same as a run against the bundle starts with, and what is refused."""
 
+import warnings
 from inspect import unwrap
 
 import pytest
@@ -43,6 +44,16 @@ def test_photos_of_any_order_make_one_scene(bundle):
     assert_same(scenes, bundle.predict(photos[order].float() / 255, cameras[order]))
     assert_same(scenes, bundle.predict(list(photos), cameras, masks=[torch.ones(8, 9, dtype=torch.bool)] * 3))
     assert scenes.render("mug", cameras[:1]).rgb.shape == (1, 8, 9, 3)
+
+
+def test_photos_that_are_given_twice_count_twice_and_are_told(bundle):
+    photos, cameras, twice = torch.rand(2, 8, 9, 3), cameras_of(2), torch.tensor([0, 1, 0])
+    with pytest.warns(UserWarning, match="photos: 1 of 3 are there before, with the same camera"):
+        bundle.predict(photos[twice], cameras[twice])
+    other = photos[twice] * torch.tensor([1.0, 1.0, 0.5])[:, None, None, None]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        bundle.predict(other, cameras[twice])
 
 
 def test_transparency_is_put_on_the_bundles_background_in_whatever_form_photos_come(tmp_path):
@@ -157,13 +168,12 @@ def test_one_photo_or_mask_that_is_none_spoils_no_scene(bundle):
         bundle.predict(torch.linspace(0, 255, 216).view(8, 9, 3).expand(2, -1, -1, -1), cameras)
     with pytest.raises(ValueError, match=r"photo 1: expected \[height, width, 3\], .*, got \[8, 9\] in uint8; put"):
         bundle.predict([torch.rand(8, 9, 3), torch.zeros(8, 9, dtype=torch.uint8)], cameras)
-    with pytest.raises(
-        ValueError, match="photos: expected some that see the bundle's box, got none that do; check masks"
-    ):
-        bundle.predict(torch.rand(2, 8, 9, 3), cameras, masks=[torch.zeros(8, 9)] * 2)
+    few = torch.zeros(8, 9)
+    few[3:5, 4] = 1
     with pytest.raises(ValueError, match="scene name: expected"):
         bundle.predict(torch.rand(2, 8, 9, 3), cameras, name="a/b")
     for masks, words in (
+        ([few, torch.zeros(8, 9)], r"masks: expected some that keep a whole latent pixel, 2 x 2 .*, got none that do"),
         ([torch.ones(8, 9)], "masks: expected one for each of 2 photos, got 1; "),
         ([torch.ones(8, 9), torch.ones(9, 8)], r"mask of photo 1: expected \[8, 9\], as the photo, got \[9, 8\]; "),
     ):

@@ -145,11 +145,11 @@ SCENE_FILES = Group(
     "[Scene files](scene_files.md) come from strangers: sizes, types and shapes are checked before memory is "
     "taken.",
     [
-    Case("nothing there", "none.safetensors: expected a run, scene files",
+    Case("nothing there", "none.safetensors: expected a run (config.yml), scene",
          command="lns.load('FOLDER/none.safetensors')", takes=""),
-    Case("a folder without scene files", "scene: expected a run (config.yml) or", command="lns.load('FOLDER/scene')",
-         takes="scene"),
-    Case("a file of another kind", "path.json: expected a run's config.yml, a",
+    Case("a folder without scene files", "scene: expected a run (config.yml), scene",
+         command="lns.load('FOLDER/scene')", takes="scene"),
+    Case("a file of another kind", "path.json: expected a run (config.yml), scene",
          command="lns.load('FOLDER/path.json')", takes="path.json"),
     Case("a pipe in the place of a file", "a.safetensors: expected a regular file", pipe(SCENE)),
     Case("facts that nobody can count with", "facts: expected numbers up to 1e+30", signed(facts={"psnr": 1e300})),

@@ -39,7 +39,7 @@ def test_numbers_that_cannot_be_told_are_null():
         (["DATA", "--steps", "0"], "steps: expected at least 1, got 0"),
         (["DATA", "--max-scenes", "0"], "max_scenes: expected at least 1, got 0"),
         (["DATA", "--output", "OUT/table.md"], "output: expected a .json file"),
-        (["DATA", "--autoencoder", "identity", "OUT/vae"], "which is no folder"),
+        (["DATA", "--autoencoder", "identity", "OUT/vae"], "nothing there; check the path"),
         (["DATA", "--autoencoder", "OUT"], "without a config.json"),
         (["DATA", "--autoencoder"], "autoencoder: expected at least one, got none"),
         (["DATA", "--autoencoder", "F64"], "expected pictures of at least 64 pixels a side"),

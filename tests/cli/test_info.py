@@ -48,14 +48,23 @@ def test_what_is_nothing_is_told_in_a_line(tmp_path, capsys, monkeypatch, what):
         assert what != "a broken scene" or "x.safetensors" in said
 
 
-@pytest.mark.parametrize("what", ["scene", "scene/transforms.json", "scene/mesh.glb"])
-def test_what_is_there_and_is_none_of_these_is_told_so(tmp_path, capsys, monkeypatch, what):
+@pytest.mark.parametrize(
+    ("what", "got"),
+    [
+        ("scene", "photos with cameras; fit scenes first"),
+        ("scene/transforms.json", "photos with cameras; fit scenes first"),
+        ("scene/mesh.glb", "something else"),
+        ("bundeld", "nothing there; did you mean bundled?"),
+        ("identiy", "nothing there; did you mean identity?"),
+    ],
+)
+def test_what_is_none_of_these_is_told_so(tmp_path, capsys, monkeypatch, what, got):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "scene").mkdir()
     for name in ("transforms.json", "mesh.glb"):
         (tmp_path / "scene" / name).write_text("{}")
     said = error_of(capsys, "info", what)
-    assert f"{what}: expected a run, scenes, a bundle" in said and "something else" in said
+    assert f"{what}: expected a run, scenes, a bundle" in said and f"got {got}" in said
 
 
 def test_facts_of_any_length_and_their_escapes_do_not_reach_the_terminal(monkeypatch, capsys):

@@ -74,6 +74,18 @@ def test_a_lock_is_free_after_an_error(tmp_path):
     assert not refused_in_a_thread(tmp_path)
 
 
+def test_folders_that_are_made_for_a_lock_and_stay_empty_go_with_it(tmp_path):
+    with pytest.raises(KeyError), locked(tmp_path / "new" / "deep" / LOCK, "here"):
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
+    with locked(tmp_path / "new" / "deep" / LOCK, "here"):
+        (tmp_path / "new" / "written").touch()
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["written"]
+    with locked(tmp_path / "new" / LOCK, "here"):
+        (tmp_path / "new" / "written").unlink()
+    assert (tmp_path / "new").is_dir()
+
+
 @pytest.mark.parametrize("make", ["link", "fifo"])
 def test_a_lock_is_a_plain_file(tmp_path, make):
     (tmp_path / "victim").write_text("kept")

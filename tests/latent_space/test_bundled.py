@@ -5,9 +5,10 @@ import pytest
 import torch
 from tiny import latent_model_of
 
-from latent_nerfstudio.engine.starting import check_encoder
+from latent_nerfstudio.engine.starting import check_sources
 from latent_nerfstudio.engine.trainer import LatentTrainerConfig
-from latent_nerfstudio.latent_space.autoencoder import BUNDLED_FOLDERS, AutoencoderConfig
+from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
+from latent_nerfstudio.latent_space.shipped import BUNDLED_FOLDERS
 from latent_nerfstudio.meshes.cars import car
 from latent_nerfstudio.meshes.raycast import PinholeCamera, Raycaster
 from latent_nerfstudio.meshes.surface import surface_of
@@ -116,7 +117,7 @@ def test_what_no_longer_ships_is_still_rendered():
     old.load_decoder(brought)
     assert old.decode(latents).isfinite().all()
     with pytest.raises(ValueError, match=refused):
-        check_encoder(LatentTrainerConfig(pipeline=LatentPipelineConfig(model=LatentModelConfig(autoencoder=OLD))))
+        check_sources(LatentTrainerConfig(pipeline=LatentPipelineConfig(model=LatentModelConfig(autoencoder=OLD))))
 
 
 def test_a_run_of_what_bundled_was_finds_its_encoder():
