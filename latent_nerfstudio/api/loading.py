@@ -101,9 +101,7 @@ def file_scenes(source: str, bundle: Optional[Source]) -> Scenes:
     """The scenes of files, against their bundle."""
     path = resolve(source, "scenes")
     if kind_of(path) != SCENE_FILES:
-        runs = sorted(config.parent for config in (*path.glob("*/config.yml"), *path.glob("*/*/config.yml")))
-        got, do = meant_by(str(path))
-        raise FileNotFoundError(problem(path, EXPECTED, got, f"name {runs[-1]}" if runs else do))
+        raise FileNotFoundError(problem(path, EXPECTED, *meant_by(str(path))))
 
     def bundle_of(first: SceneFile) -> SharedBundle:
         named = first.bundle_hash

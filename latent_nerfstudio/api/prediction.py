@@ -68,6 +68,10 @@ def predict(
         model.place(placements_for(bundle, [name], [own]))
     groups = photos_of(model, pictures, flat, kept)  # type: ignore[arg-type]
     if not encoder.sees(groups):
+        if encoder.sees([photos._replace(masks=None) for photos in groups]):
+            side = model.latent_space.downscale_factor
+            expected = f"some that keep latent pixels of the bundle's box, each of {side} x {side} pixels"
+            raise ValueError(problem("masks", expected, "none that do", "have them keep more, or leave them out"))
         do = "check masks and cameras (Nerfstudio's axes: x right, y up, looking along -z), or give the scene's own box"
         raise ValueError(problem("photos", "some that see the bundle's box", "none that do", do))
     for part, value in predict_planes(model, groups, model.ray_boxes())._asdict().items():
@@ -171,11 +175,9 @@ def photos_of(
     placed = latent_cameras(model.placements[0].cameras(cameras), space.downscale_factor)
     intrinsics = intrinsics_of(placed)
     masks = None if masks is None else [mask_of_latent(torch.as_tensor(m), space.downscale_factor) for m in masks]
-    indices = torch.tensor([i for i in range(len(pictures)) if masks is None or bool(masks[i].any())])
-    if not len(indices):
-        side = space.downscale_factor
-        expected = f"some that keep a whole latent pixel, {side} x {side} pixels"
-        raise ValueError(problem("masks", expected, "none that do", "have them keep more, or leave them out"))
+    shown = torch.tensor([masks is None or bool(masks[i].any()) for i in range(len(pictures))])
+    shown = shown if bool(shown.any()) else ~shown  # then the caller is told
+    indices = shown.nonzero()[:, 0]
     chosen = indices[spread_views(placed.camera_to_worlds[indices][..., 3])].tolist()
     for group in group_by([hash(tuple(pictures[i].shape)) for i in chosen]).values():
         members = [chosen[i] for i in group]

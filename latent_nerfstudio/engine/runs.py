@@ -9,6 +9,7 @@ from latent_nerfstudio.engine.checkpoints import checkpoints_of, load_state, nam
 from latent_nerfstudio.engine.config_loader import data_of, read_config, started_in
 from latent_nerfstudio.engine.summary import SUMMARY, read_summary
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.latent_space.shipped import meant_by
 
 if TYPE_CHECKING:
     from latent_nerfstudio.engine.trainer import LatentTrainerConfig
@@ -75,10 +76,11 @@ class Run:
 
 def open_run(config_path: Path) -> Run:
     """Reads the config of a run of one of this package's methods, without loading its data or its weights."""
+    given = config_path
     if config_path.is_dir():
         config_path = config_path / "config.yml"
     if not config_path.is_file():
-        raise FileNotFoundError(problem(config_path, "the config.yml of a run", "nothing there", "check the path"))
+        raise FileNotFoundError(problem(given, "the config.yml of a run", *meant_by(str(given))))
     from latent_nerfstudio.engine.trainer import LatentTrainerConfig
 
     config = read_config(config_path)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Optional, Tuple, Union, get_args
 import tyro
 
 from latent_nerfstudio.errors import check_least, problem
-from latent_nerfstudio.files.places import check_folder, data_folder
+from latent_nerfstudio.files.places import CAMERA_FILES, check_folder, data_folder
 from latent_nerfstudio.scene_files import Precision
 
 Device = Literal["cpu", "cuda"]
@@ -66,7 +66,8 @@ class FitRequest:
         check_folder(self.output.expanduser())
         check_least(self, chunk=1, steps=0, enlarge=1, rays_per_scene=1, eval_interval=2, seed=0)
         check_least(self, rgb_alignment_start=0, gpus_per_task=0)
-        if self.output.expanduser().resolve() == data_folder(self.data):
+        output = self.output.expanduser().resolve()
+        if output == data_folder(self.data) or any((output / name).is_file() for name in CAMERA_FILES):
             raise ValueError(problem("output", "another folder than that of the photos", self.output, "name one"))
         start = self.rgb_alignment_start
         if start is not None and start >= self.steps:

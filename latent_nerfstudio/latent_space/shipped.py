@@ -54,7 +54,13 @@ def meant_by(source: str, wanted: Iterable[str] = ()) -> Tuple[str, str]:
     if name_of(source) in RETIRED:
         return "an autoencoder that no longer ships", "take bundled"
     what, do = kind_of(path)
-    if what or path.exists():
-        return what or "something else", do or "check the path"
+    if what:
+        return what, do
+    runs = sorted(run.parent for depth in ("*", "*/*", "*/*/*") for run in path.glob(f"{depth}/config.yml"))
+    if runs:
+        return "a folder of runs", f"name {runs[-1]}"
+    if path.exists():
+        is_empty = path.is_dir() and not any(path.iterdir())
+        return "an empty folder" if is_empty else "something else", "check the path"
     near = difflib.get_close_matches(source, list(wanted), n=1)
     return "nothing there", f"did you mean {near[0]}?" if near else "check the path"

@@ -6,6 +6,7 @@ from typing import Callable, Dict, Iterable, Iterator, List, Optional, Sequence,
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.hub import local
+from latent_nerfstudio.latent_space.shipped import meant_by
 from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.names import take_name
 from latent_nerfstudio.scene_files import Precision
@@ -22,6 +23,9 @@ from latent_nerfstudio.scene_files.scene_file import (
 ARCHIVE_SUFFIX = ".zip"
 """Of an archive's name."""
 
+EXPECTED = f"scene files (NAME{SUFFIX}), a folder or an archive ({ARCHIVE_SUFFIX}) of them, or a Hub id"
+"""What scenes are read from."""
+
 
 def read_scenes_from(paths: Sequence[Path], bundle: Optional[SharedBundle] = None) -> Iterator[SceneFile]:
     """Scenes of a bundle, None for any, one at a time: of files, folders, archives, and Hub ids of sets of scenes."""
@@ -29,10 +33,14 @@ def read_scenes_from(paths: Sequence[Path], bundle: Optional[SharedBundle] = Non
         raise ValueError(problem("source", "at least one scene file, folder or archive", "none", "name one"))
     for given in paths:
         path = local(given, "scenes")
-        if path.suffix == ARCHIVE_SUFFIX:
+        if path.is_dir():
+            yield from (read_scene_file(file, bundle) for file in files_in(path))
+        elif path.suffix == ARCHIVE_SUFFIX:
             yield from read_archive(path, bundle)
+        elif path.suffix == SUFFIX:
+            yield read_scene_file(path, bundle)
         else:
-            yield from (read_scene_file(file, bundle) for file in (files_in(path) if path.is_dir() else [path]))
+            raise FileNotFoundError(problem(given, EXPECTED, *meant_by(str(given))))
 
 
 def scenes_with_bundle(
@@ -57,7 +65,7 @@ def files_in(folder: Path) -> List[Path]:
         files = sorted(place.glob(f"*{SUFFIX}"))
         if files:
             return files
-    raise FileNotFoundError(problem(folder, f"a folder of scene files (NAME{SUFFIX})", "none in it", "check the path"))
+    raise FileNotFoundError(problem(folder, EXPECTED, *meant_by(str(folder))))
 
 
 def write_scenes(output: Path, scenes: Iterable[SceneFile], precision: Precision) -> int:

@@ -127,6 +127,7 @@ def test_a_folder_without_scenes_names_a_run_in_it(tmp_path):
         ("load", "photos", "pictures; lns process-photos"),
         ("load", "posed", "photos with cameras; fit scenes first"),
         ("load", "posed/transforms.json", "photos with cameras; fit scenes first"),
+        ("load", "empty", "an empty folder; check the path"),
         ("load", "photos/a.png", "pictures; lns process-photos"),
         ("load_bundle", "alone/a.safetensors", "'.*', scene files; lns.load opens"),
         ("load_bundle", "alone", "'.*', scene files; lns.load opens"),
@@ -146,6 +147,7 @@ def test_what_is_something_else_is_told_what_opens_it(written, tmp_path, monkeyp
         Path(place).parent.mkdir(parents=True, exist_ok=True)
         Path(place).touch()
     Path("alone").mkdir()
+    Path("empty").mkdir()
     shutil.copyfile(written / "a.safetensors", "alone/a.safetensors")
     with pytest.raises(FileNotFoundError, match=f": expected .*, got {words}"):
         getattr(lns, name)(source)

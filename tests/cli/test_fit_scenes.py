@@ -65,8 +65,9 @@ def test_a_camera_file_stands_for_its_scene(scenes, bundle, tmp_path, capsys):
     main(arguments(scenes / "a" / "transforms.json", tmp_path / "out", bundle, 2))
     assert status_of(tmp_path / "out") == {"a": "done"}
     capsys.readouterr()
-    refused = error_of(capsys, *arguments(scenes / "a" / "transforms.json", scenes / "a", bundle, 2))
-    assert "output: expected another folder than that of the photos" in refused
+    for source in (scenes / "a" / "transforms.json", scenes):
+        refused = error_of(capsys, *arguments(source, scenes / "a", bundle, 2))
+        assert "output: expected another folder than that of the photos" in refused
 
 
 def test_parts_of_the_scenes_that_are_asked_for_and_the_call_that_collects_them(scenes, bundle, tmp_path, capsys):

@@ -166,7 +166,7 @@ def test_import_refuses_what_it_cannot_do(frozen_run, bundle, tmp_path, capsys):
     files, run = tmp_path / "files", tmp_path / "run"
     lns("export-scenes", frozen_run, "--output", files)
     rest = ("--bundle", bundle, "--output", run, "--views", 2)
-    assert "expected a folder of scene files" in error_of(capsys, "import-scenes", tmp_path, *rest)
+    assert "expected scene files (NAME.safetensors), a folder" in error_of(capsys, "import-scenes", tmp_path, *rest)
     assert not run.exists()
     lns("import-scenes", files, *rest, "--scenes", "red")
     assert "expected nothing there" in error_of(capsys, "import-scenes", files, *rest)
