@@ -377,11 +377,6 @@ def machine() -> str:
     return f"{device}, {os.cpu_count()} cores, {versions}"
 
 
-def set_split(meta: Dict[str, Any], photos: Sequence[str], held_out: Sequence[str]) -> None:
-    """Makes some frames of a transforms.json the photos of its scene, and holds others out."""
-    meta.update(train_filenames=list(photos), val_filenames=list(held_out), test_filenames=list(held_out))
-
-
 def preamble(title: str) -> List[str]:
     """First lines of a page."""
     return [f"# {title}", "", f"{datetime.date.today()}, {machine()}.", "", "```", command(), "```", ""]

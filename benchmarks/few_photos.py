@@ -26,10 +26,11 @@ from unittest.mock import patch
 import numpy as np
 import torch
 import tyro
-from common import Numbers, Results, number, preamble, set_split, table
+from common import Numbers, Results, number, preamble, table
 from PIL import Image, ImageDraw
 
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.camera_file import split_of
 
 HELD_OUT_EVERY = 3
 SHUFFLED_WITH = 5
@@ -165,7 +166,8 @@ def split(data: Path, folder: Path, count: int, scenes: int) -> Path:
         held_out, rest = frames[::HELD_OUT_EVERY], [f for i, f in enumerate(frames) if i % HELD_OUT_EVERY]
         photos = [rest[i] for i in np.random.default_rng(SHUFFLED_WITH).permutation(len(rest))[:count]]
         meta["frames"] = photos + held_out
-        set_split(meta, *([frame["file_path"] for frame in part] for part in (photos, held_out)))
+        names = ([frame["file_path"] for frame in part] for part in (photos, held_out))
+        meta.update(split_of(*names))
         (folder / source.name).mkdir(parents=True)
         (folder / source.name / "transforms.json").write_text(json.dumps(meta), encoding="utf-8")
         (folder / source.name / "images").symlink_to((source / "images").resolve())

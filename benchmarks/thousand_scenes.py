@@ -20,7 +20,9 @@ from unittest.mock import patch
 
 import torch
 import tyro
-from common import Numbers, Results, preamble, set_split, table
+from common import Numbers, Results, preamble, table
+
+from latent_nerfstudio.files.camera_file import split_of
 
 PARTS = {
     "reading the scenes": ("fleet.fit_chunk", "examine"),
@@ -64,7 +66,7 @@ def split(file: Path) -> None:
     """Makes the first views of a scene its photos, and holds out the others."""
     meta = json.loads(file.read_text(encoding="utf-8"))
     names = [frame["file_path"] for frame in meta["frames"]]
-    set_split(meta, names[:PHOTOS], names[PHOTOS:])
+    meta.update(split_of(names[:PHOTOS], names[PHOTOS:]))
     file.write_text(json.dumps(meta), encoding="utf-8")
 
 

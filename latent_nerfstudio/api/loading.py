@@ -22,7 +22,7 @@ from latent_nerfstudio.engine.summary import MOST_BYTES
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.hub import is_hub_id, resolve
 from latent_nerfstudio.files.reading import read_json
-from latent_nerfstudio.latent_space.shipped import A_RUN, SCENE_FILES, kind_of, meant_by
+from latent_nerfstudio.latent_space.shipped import A_RUN, SCENE_FILES, meant_by, what_is
 from latent_nerfstudio.models.bundle_start import load_decoder
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.models.metrics import PICTURE_METRICS
@@ -64,7 +64,7 @@ def load(source: Source, bundle: Optional[Source] = None, device: Optional[str] 
 
 def is_run(path: Path) -> bool:
     """Whether a path is a run's config.yml or folder; one of scene files, a bundle or an autoencoder is none."""
-    return path.suffix in (".yml", ".yaml") or kind_of(path) == A_RUN
+    return path.suffix in (".yml", ".yaml") or what_is(path) == A_RUN
 
 
 def run_scenes(path: Path) -> Scenes:
@@ -100,7 +100,7 @@ def evaluated(path: Path, names: Sequence[str]) -> Dict[str, Dict[str, float]]:
 def file_scenes(source: str, bundle: Optional[Source]) -> Scenes:
     """The scenes of files, against their bundle."""
     path = resolve(source, "scenes")
-    if kind_of(path) != SCENE_FILES:
+    if what_is(path) != SCENE_FILES:
         raise FileNotFoundError(problem(path, EXPECTED, *meant_by(str(path))))
 
     def bundle_of(first: SceneFile) -> SharedBundle:

@@ -80,9 +80,11 @@ class Consistency:
             print(f"Numbers: {self.output}")
 
     def autoencoders(self) -> List["AutoencoderConfig"]:
-        from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
+        from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig, check_not_retired
         from latent_nerfstudio.latent_space.shipped import BUNDLED_FOLDERS
 
+        for source in self.autoencoder:
+            check_not_retired(source)
         ours = (*BUNDLED_FOLDERS, "identity")
         return [AutoencoderConfig(source=s, subfolder=None if s in ours else self.subfolder) for s in self.autoencoder]
 

@@ -47,12 +47,12 @@ def lines_of(source: str) -> Iterator[Line]:
         BUNDLED,
         FOLDERS,
         SCENE_FILES,
-        kind_of,
         meant_by,
+        what_is,
     )
 
     path = Path(source).expanduser()
-    kind = kind_of(FOLDERS.get(source, path))
+    kind = what_is(FOLDERS.get(source, path))
     if is_run(path):
         yield from of_run(path)
     elif kind == SCENE_FILES:

@@ -96,9 +96,11 @@ def codec_of(source: str, device: Optional[str] = None) -> "Codec":
     """The autoencoder of a run or of a bundle with the decoder of what they render, or a plain one."""
     from latent_nerfstudio.api.codec import load_autoencoder
     from latent_nerfstudio.api.loading import is_run, load, load_bundle
+    from latent_nerfstudio.latent_space.autoencoder import check_not_retired
     from latent_nerfstudio.models.bundle_folder import find_folder
     from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES
 
+    check_not_retired(source)
     path = Path(source).expanduser()
     if is_run(path):
         return load(source, device=device).codec

@@ -8,9 +8,11 @@ from typing import Any, Iterator
 
 from nerfstudio.engine.trainer import TrainerConfig
 
+from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, find_scenes
 from latent_nerfstudio.engine.checkpoints import checkpoints_of, name_sources
 from latent_nerfstudio.engine.config_loader import data_of, read_config, started_in
 from latent_nerfstudio.errors import is_debugging, is_worded, problem
+from latent_nerfstudio.files.places import data_folder
 from latent_nerfstudio.files.replacing import NO_ROOM
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig, check_not_retired, locate
 from latent_nerfstudio.latent_space.shipped import FOLDERS
@@ -85,9 +87,11 @@ def check_sources(config: TrainerConfig) -> None:
 
 
 def check_data(config: TrainerConfig) -> None:
-    """Refuses data that are not there, and to go on from a run with other data than it was trained on."""
+    """Refuses data without a scene, and to go on from a run with other data than it was trained on."""
     if not data_of(config).exists():
         raise FileNotFoundError(problem(data_of(config), "a data folder", "nothing there", "check --data"))
+    if isinstance(config.pipeline.datamanager.dataparser, ScenesDataParserConfig):  # type: ignore[attr-defined]
+        find_scenes(data_folder(data_of(config)))
     if config.load_dir is None:
         return
     file = config.load_dir.absolute().parent / "config.yml"

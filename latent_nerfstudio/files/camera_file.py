@@ -33,6 +33,11 @@ def pinhole(
     return {"fl_x": fx, "fl_y": fy, **centre, "w": width, "h": height}
 
 
+def split_of(train: Sequence[str], held_out: Sequence[str]) -> dict[str, list[str]]:
+    """The entries that say which pictures, by the paths in `frames`, are learned from, and which are held out."""
+    return {"train_filenames": list(train), "val_filenames": list(held_out), "test_filenames": list(held_out)}
+
+
 def write_pictures(
     folder: Path,
     pictures: Iterable[UInt8[np.ndarray, "_ _ _"]],
@@ -50,7 +55,7 @@ def write_pictures(
         Image.fromarray(picture).save(folder / name, compress_level=4)
     if held_out_every:
         held_out, train = names[::held_out_every], [n for i, n in enumerate(names) if i % held_out_every]
-        top |= {"train_filenames": train, "val_filenames": held_out, "test_filenames": held_out}
+        top |= split_of(train, held_out)
     write_camera_file(folder, frames_of(names, poses, each), **top)
 
 

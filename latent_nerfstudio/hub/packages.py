@@ -24,6 +24,7 @@ from latent_nerfstudio.files.hub import FILES, Kind, check_link, copy_files, is_
 from latent_nerfstudio.hub import Notes
 from latent_nerfstudio.hub.card import SCENE_FACTS, card_of, read_beside, spread
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig, check_not_retired, locate
+from latent_nerfstudio.latent_space.shipped import BUNDLED_FOLDERS, meant_by
 from latent_nerfstudio.models.bundle_folder import FOLDER, SETTINGS_FILE
 from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, name_one_bundle, read_shared_bundle, source_for
 from latent_nerfstudio.scene_files.scene_file import copy_scene_file, read_scene_file
@@ -161,7 +162,7 @@ def guess_kind(source: str) -> Kind:
             find(source, kind)
             return kind
     expected = "a folder with a shared bundle, scene files or an autoencoder"
-    raise ValueError(problem(source, expected, "none of them", "check the path, or name a --kind"))
+    raise ValueError(problem(source, expected, *meant_by(source, BUNDLED_FOLDERS)))
 
 
 def verify(folder: Path, kind: Kind) -> None:

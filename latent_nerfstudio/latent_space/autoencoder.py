@@ -23,7 +23,15 @@ from latent_nerfstudio.files.reading import read_json
 from latent_nerfstudio.latent_space.checks import AGAIN, check_config, check_priors, check_weights
 from latent_nerfstudio.latent_space.group_norm import replace_group_norms
 from latent_nerfstudio.latent_space.resolution import pad_to_multiple
-from latent_nerfstudio.latent_space.shipped import BUNDLED_FOLDERS, FOLDERS, RETIRED, meant_by, name_of
+from latent_nerfstudio.latent_space.shipped import (
+    AN_AUTOENCODER,
+    BUNDLED_FOLDERS,
+    FOLDERS,
+    RETIRED,
+    meant_by,
+    name_of,
+    what_is,
+)
 from latent_nerfstudio.latent_space.weights import kind_of, load_vae
 
 CLASSES = {
@@ -296,8 +304,10 @@ def locate(source: str, subfolder: Optional[str]) -> Tuple[str, Optional[str]]:
         for candidate in (subfolder,) if subfolder else (None, *PLACES["autoencoder"][1:]):
             if (folder / (candidate or "") / "config.json").is_file():
                 return str(folder), candidate
-        got = f"{folder / (subfolder or '')} without a config.json"
-        do = "name the folder that holds it, or its subfolder with --pipeline.model.autoencoder.subfolder"
+        what, do = what_is(folder)
+        if what in ("", AN_AUTOENCODER[0]):
+            do = "name the folder that holds it, or its subfolder with --pipeline.model.autoencoder.subfolder"
+        got = f"{folder / (subfolder or '')}, {what or 'a folder'} without a config.json"
         raise FileNotFoundError(problem("autoencoder source", "a folder in diffusers format", got, do))
     if not is_hub_id(source):
         expected = f"{', '.join(BUNDLED_FOLDERS)}, identity, a folder or a Hub id (owner/name)"

@@ -41,7 +41,7 @@ def name_of(source: str) -> str:
     return next((name for name, folder in FOLDERS.items() if folder == place), source)
 
 
-def kind_of(path: Path) -> Tuple[str, str]:
+def what_is(path: Path) -> Tuple[str, str]:
     """What a folder or file is, by names of files alone, and what takes it; empty for nothing known."""
     folder = path if path.is_dir() else path.parent
     kinds = (kind for kind, mark in KINDS if any(path in (folder, found) for found in folder.glob(mark)))
@@ -53,7 +53,7 @@ def meant_by(source: str, wanted: Iterable[str] = ()) -> Tuple[str, str]:
     path = FOLDERS.get(source, Path(source).expanduser())
     if name_of(source) in RETIRED:
         return "an autoencoder that no longer ships", "take bundled"
-    what, do = kind_of(path)
+    what, do = what_is(path)
     if what:
         return what, do
     runs = sorted(run.parent for depth in ("*", "*/*", "*/*/*") for run in path.glob(f"{depth}/config.yml"))

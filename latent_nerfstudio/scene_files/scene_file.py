@@ -179,7 +179,9 @@ def read_meta(stream: BufferedIOBase, where: str) -> Tuple[Dict[str, Any], bytes
     metadata = parse_json(header, where).get("__metadata__")
     text = metadata.get("scene") if isinstance(metadata, dict) else None
     if not isinstance(text, str):
-        raise ValueError(problem(where, "a scene file", "a safetensors file of another kind", do))
+        is_latents = isinstance(metadata, dict) and "latents" in metadata
+        got = "latents, which lns decode-latents takes" if is_latents else "a safetensors file of another kind"
+        raise ValueError(problem(where, "a scene file", got, do))
     return parse_json(text, where), first + header
 
 

@@ -3,6 +3,7 @@
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -58,7 +59,8 @@ def test_a_run_opens_from_any_folder_and_renders_the_same(relative_run, tmp_path
     (tmp_path / "identity").mkdir()  # which the word stands before
     config = config_of(Path("data"), "identity")
     make_absolute(config)
-    assert config.pipeline.model.autoencoder.source == "identity"
+    model: Any = config.pipeline.model
+    assert model.autoencoder.source == "identity"
     assert torch.equal(lns.load(Path("outputs/balls/tiny/now")).render("a", lns.orbit(views=1)).rgb, elsewhere.rgb)
     shutil.rmtree(tmp_path / "data")  # what rendering needs of it is in the run
     assert torch.equal(lns.load(folder).render("a", lns.orbit(views=1)).rgb, elsewhere.rgb)
@@ -76,11 +78,33 @@ def test_a_run_of_what_bundled_was_is_said_to_be_that(balls, tmp_path, capsys):
     for written in (exported, resumed):
         assert f"source: {FORMER}\n" in written.read_text()
     config = config_of(balls, "bundled", load_dir=models)
-    config.pipeline.model.shared_bundle = "bundled"
+    model: Any = config.pipeline.model
+    model.shared_bundle = "bundled"
     name_sources(config, models / "step-000000001.ckpt")
-    assert (config.pipeline.model.shared_bundle, config.pipeline.model.autoencoder.source) == (FORMER, "bundled")
+    assert (model.shared_bundle, model.autoencoder.source) == (FORMER, "bundled")
     (models / "step-000000001.ckpt").write_bytes(b"no checkpoint")
-    assert open_run(path).config.pipeline.model.autoencoder.source == "bundled"
+    left: Any = open_run(path).config.pipeline.model
+    assert left.autoencoder.source == "bundled"
+
+
+@pytest.mark.parametrize(
+    ("source", "bundle", "words"),
+    [
+        ("bundled-f8", None, "bundled-f8: expected one that ships"),
+        ("bundeld", None, "autoencoder source: expected .*, got 'bundeld', nothing there; did you mean bundled?"),
+        ("identity", "bundled-car", "shared bundle: expected .*, got 'bundled-car', nothing .* mean bundled-cars?"),
+    ],
+)
+def test_sources_that_are_refused_leave_nothing_behind(balls, tmp_path, source, bundle, words):
+    config = config_of(balls, source, tmp_path / "out")
+    model: Any = config.pipeline.model
+    model.shared_bundle = bundle
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
+        train(config)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="empty: expected a scene with .*, got an empty folder"):
+        train(config_of(tmp_path / "empty", "identity", tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_run_is_not_written_over(relative_run, tmp_path):

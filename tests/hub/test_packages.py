@@ -58,8 +58,9 @@ def test_a_second_push_takes_away_what_is_no_more(hub, run):
 def test_scenes_of_a_bundle_with_its_former_scene_encoders_go_together(tmp_path):
     named = SHIPPED[FORMER]
     for index, bundle in enumerate(named):
-        scene = SceneFile(f"{index}", bundle, torch.ones(3, 1, 2, 2), None, {})
+        scene = SceneFile(f"{index}", bundle, torch.ones(3, 10, 32, 32), None, {})
         write_scene_file(tmp_path / f"{index}.safetensors", scene)
+    assert Package(str(tmp_path), "scenes", "bundled").place == FORMER
     facts = Package(str(tmp_path), "scenes").facts
     assert facts["scenes"] == len(named) and set(facts["shared bundle"].split(", ")) == set(named)
     write_scene_file(tmp_path / "x.safetensors", SceneFile("x", "ab12", torch.ones(3, 1, 2, 2), None, {}))

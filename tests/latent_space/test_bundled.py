@@ -5,14 +5,17 @@ import pytest
 import torch
 from tiny import latent_model_of
 
+from latent_nerfstudio.api.codec import Codec
 from latent_nerfstudio.engine.starting import check_sources
 from latent_nerfstudio.engine.trainer import LatentTrainerConfig
+from latent_nerfstudio.hub.packages import Package
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
-from latent_nerfstudio.latent_space.shipped import BUNDLED_FOLDERS
+from latent_nerfstudio.latent_space.shipped import BUNDLED_FOLDERS, FOLDERS
 from latent_nerfstudio.meshes.cars import car
 from latent_nerfstudio.meshes.raycast import PinholeCamera, Raycaster
 from latent_nerfstudio.meshes.surface import surface_of
 from latent_nerfstudio.meshes.viewpoints import FOCAL_PER_WIDTH, RADIUS, poses_towards
+from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import (
     BUNDLED_BUNDLES,
@@ -105,14 +108,23 @@ def test_bundled_is_what_it_was_where_scenes_or_latents_are_of_that_time():
     assert read_shared_bundle("bundled", FORMER_ENCODER).source == FORMER
 
 
-def test_what_no_longer_ships_is_still_rendered():
+def test_what_no_longer_ships_is_still_rendered(tmp_path):
     """A checkpoint brings the decoder, and names the encoder that it has left out."""
     old = OLD.setup()
     assert (old.downscale_factor, old.num_channels, old.encoder_hash()) == (8, 16, "b0dce798be036799")
     latents, refused = torch.randn(1, 2, 2, 16), "bundled-f8: expected one that ships, got .*; take bundled"
-    for use in (lambda: old.encode(torch.rand(1, 16, 16, 3)), lambda: old.decode(latents)):
+    assert AutoencoderConfig(source=str(FOLDERS["bundled-f8"])).setup().retired == "bundled-f8"
+    unwritten = tmp_path / "out"
+    for use in (
+        lambda: old.encode(torch.rand(1, 16, 16, 3)),
+        lambda: old.decode(latents),
+        lambda: Codec(old).save(unwritten),
+        lambda: write_shared_bundle(unwritten, latent_model_of("bundled-f8"), 1, {}),
+        lambda: Package("bundled-f8", "autoencoder"),
+    ):
         with pytest.raises(ValueError, match=refused):
             use()
+    assert not unwritten.exists()
     brought = {name: torch.full_like(value, 0.01) for name, value in old.decoder_state().items()}
     old.load_decoder(brought)
     assert old.decode(latents).isfinite().all()
