@@ -309,7 +309,7 @@ def locate(source: str, subfolder: Optional[str]) -> Tuple[str, Optional[str]]:
             do = "name the folder that holds it, or its subfolder with --pipeline.model.autoencoder.subfolder"
         got = f"{folder / (subfolder or '')}, {what or 'a folder'} without a config.json"
         raise FileNotFoundError(problem("autoencoder source", "a folder in diffusers format", got, do))
-    if not is_hub_id(source):
+    if folder.exists() or not is_hub_id(source):
         expected = f"{', '.join(BUNDLED_FOLDERS)}, identity, a folder or a Hub id (owner/name)"
         got, do = meant_by(source, (*BUNDLED_FOLDERS, "identity"))
         raise FileNotFoundError(problem("autoencoder source", expected, f"{source!r}, {got}", do))
