@@ -24,6 +24,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 import latent_nerfstudio as lns
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.files.camera_file import split_of
 from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder
 from latent_nerfstudio.models.bundle_start import load_decoder
@@ -177,7 +178,7 @@ def write_split(source: Path, target: Path, photos: int, views: int, seed: int) 
     photos = min(photos, len(files) - 4)
     kept, others = files[:photos], files[photos : photos + views]
     meta["frames"] = [frame for frame in meta["frames"] if frame["file_path"] in (*kept, *others)]
-    meta.update(train_filenames=kept, val_filenames=others, test_filenames=others)
+    meta.update(split_of(kept, others))
     target.mkdir(parents=True)
     (target / "transforms.json").write_text(json.dumps(meta), encoding="utf-8")
     (target / "images").symlink_to((source / "images").resolve())
