@@ -56,8 +56,7 @@ class ImportScenes:
 
         folder = self.output.resolve() / METHOD / TIMESTAMP
         check_free([folder], self.overwrite)
-        find = lambda first: read_shared_bundle(self.bundle, first.bundle_hash)  # noqa: E731
-        bundle, scenes = scenes_with_bundle(self.source, find)
+        bundle, scenes = scenes_with_bundle(self.source, lambda one: read_shared_bundle(self.bundle, one.bundle_hash))
         facts = facts_by_name(scenes, bundle, "scenes", "leave one of the files out")
         names = chosen(self.scenes, sorted(facts), ", ".join(map(str, self.source)))  # in the dataparser's order
         import_scenes(self, folder, bundle, {name: facts[name] for name in names})

@@ -20,8 +20,8 @@ LOCK = ".lock"
 def locked(path: Path, what: object) -> Iterator[None]:
     """Holds a lock, whose file says who has it, while the block lasts; the same thread may take it again meanwhile. Of
     folders that are made for it, those into which nothing was written are removed."""
-    made = [place for place in path.parents if not place.exists()]
     with writable(path.parent):
+        made = [place for place in path.parents if not place.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
     path = path.parent.resolve() / path.name
     if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
