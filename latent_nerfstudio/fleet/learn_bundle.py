@@ -66,12 +66,13 @@ class BundleJob(BundleRequest):
 
 
 def job_of(request: BundleRequest, joint_method: LatentTrainerConfig, fit_method: LatentTrainerConfig) -> BundleJob:
-    data, general = data_folder(request.data), read_shared_bundle(request.bundle)
+    data, output = data_folder(request.data), request.output.expanduser().resolve()
+    general = read_shared_bundle(request.bundle, (kept_settings(output) or {}).get("bundle"))
     if general.autoencoder["is_identity"]:
         do = "name another --bundle, such as bundled"
         raise ValueError(problem("bundle", "one with an autoencoder to begin with", "one of RGB", do))
     train, held_out = split_scenes(find_names(data), request.hold_out)
-    own: Dict[str, Any] = {**vars(request), "data": data, "output": request.output.expanduser().resolve()}
+    own: Dict[str, Any] = {**vars(request), "data": data, "output": output}
     own["photos"] = None if request.photos is None else request.photos.expanduser().resolve()
     own["scenes_per_batch"] = min(request.scenes_per_batch, len(train))
     methods: Dict[str, Any] = {"joint_method": joint_method, "fit_method": fit_method}

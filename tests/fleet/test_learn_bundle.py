@@ -17,7 +17,7 @@ from latent_nerfstudio.fleet.learn_bundle import split_scenes
 from latent_nerfstudio.fleet.status import StatusTable
 from latent_nerfstudio.method_configs.igae import ig_ae
 from latent_nerfstudio.method_configs.triplane import latent_triplane
-from latent_nerfstudio.models.shared_bundle import read_shared_bundle
+from latent_nerfstudio.models.shared_bundle import FORMER, SHIPPED, read_shared_bundle
 
 
 def test_scenes_are_held_out_evenly():
@@ -102,6 +102,14 @@ def test_it_does_not_go_on_with_other_data(begun, change):
         path.write_text(re.sub(r'"fl_x": ([\d.]+)', r'"fl_x": 1\1', path.read_text(), count=1))
     with pytest.raises(ValueError, match=r"settings\.json: expected sources \w{16}, got sources \w{16}"):
         command.main()
+
+
+def test_it_goes_on_with_what_bundled_was(begun):
+    command, _ = begun
+    command.bundle = "bundled"
+    for named in (SHIPPED[FORMER][0], SHIPPED["bundled"][-1]):
+        write_text(command.output / "settings.json", json.dumps({"bundle": named}))
+        assert named in SHIPPED[learn_bundle.job_of(command, ig_ae.config, latent_triplane.config).general.source]
 
 
 def test_one_call_at_a_time(begun):
