@@ -304,10 +304,11 @@ def locate(source: str, subfolder: Optional[str]) -> Tuple[str, Optional[str]]:
         for candidate in (subfolder,) if subfolder else (None, *PLACES["autoencoder"][1:]):
             if (folder / (candidate or "") / "config.json").is_file():
                 return str(folder), candidate
-        what, do = what_is(folder)
-        if what in ("", AN_AUTOENCODER[0]):
-            do = "name the folder that holds it, or its subfolder with --pipeline.model.autoencoder.subfolder"
-        got = f"{folder / (subfolder or '')}, {what or 'a folder'} without a config.json"
+        got = f"{folder / (subfolder or '')} without a config.json"
+        do = "name the folder that holds it, or its subfolder with --pipeline.model.autoencoder.subfolder"
+        what, use = what_is(folder)
+        if what not in ("", AN_AUTOENCODER[0]):
+            got, do = f"{got}, {what}", use
         raise FileNotFoundError(problem("autoencoder source", "a folder in diffusers format", got, do))
     if folder.exists() or not is_hub_id(source):
         expected = f"{', '.join(BUNDLED_FOLDERS)}, identity, a folder or a Hub id (owner/name)"
