@@ -121,8 +121,3 @@ def test_what_cannot_work_is_refused_in_one_line_before_anything_is_written(
     printed = capsys.readouterr()
     assert message in printed.err and len(printed.err.strip().splitlines()) == 1 and not printed.out
     assert not (tmp_path / "out").exists()
-
-
-def test_data_is_another_word_for_the_source(tmp_path, capsys):
-    error = error_of(capsys, "fit-scenes", "--output", tmp_path / "out", "--data", tmp_path / "nowhere")
-    assert "nowhere: expected a folder of scenes, got nothing there" in error

@@ -62,6 +62,7 @@ def test_the_program_itself(capsys):
     assert "did you mean orbit?" in capsys.readouterr().err
     assert source_first(["orbit", "--scenes", "a", "--load-config", "RUN", "--views", "2"])[:2] == ["orbit", "RUN"]
     assert source_first(["orbit", "--load-config=RUN"]) == ["orbit", "RUN"]
+    assert source_first(["fit-scenes", "--views", "2", "--data", "X"]) == ["fit-scenes", "X", "--views", "2"]
 
 
 def test_interrupting_is_one_line(monkeypatch, capsys):

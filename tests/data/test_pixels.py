@@ -65,6 +65,9 @@ def test_scenes_of_which_nothing_is_left_are_refused():
     only_first[0] = True
     with pytest.raises(ValueError, match="scene 'a'"):
         restricted(pixel_table(numbered(SIZES), SCENES, masks), only_first, "abc")
+    masks[2][:] = masks[3][:] = False
+    with pytest.raises(ValueError, match="masks: expected .* of each scene .*, got none in views 2 to 3; correct"):
+        pixel_table(numbered(SIZES), SCENES, masks)
 
 
 @pytest.mark.parametrize("masked", [False, True])

@@ -22,6 +22,8 @@ TWO = {"start": 60, "end": 100, "warmup": 10, "floor": 0.1, "alignment_factor": 
         (100, ONE, 0.1),
         (500, ONE, 0.1),
         (500, {**ONE, "start": 300}, 0.1),
+        (0, {**ONE, "warmup": 0}, 1.0),
+        (1, {**ONE, "start": 1, "end": 1}, 0.1),
         (30, TWO, 0.55),
         (60, TWO, 0.5 / 10),
         (80, TWO, 0.5 * 0.55),

@@ -267,8 +267,10 @@ def test_both_stages_with_an_autoencoder_that_stays_as_it_is(scenes, kl, tmp_pat
 
 
 def test_the_bundle_decides_the_background(scenes, tmp_path, bundle):
-    config = chunk_config(inventory_of(scenes, tmp_path, bundle), read_shared_bundle(str(bundle)), ["a"], tmp_path)
-    assert config.pipeline.datamanager.dataparser.alpha_color == "white"
+    inventory, read = inventory_of(scenes, tmp_path, bundle), read_shared_bundle(str(bundle))
+    for color, name in (([1.0, 1.0, 1.0], "white"), ([0.0, 0.0, 1.0], "blue")):
+        config = chunk_config(inventory, dataclasses.replace(read, background_color=color), ["a"], tmp_path)
+        assert config.pipeline.datamanager.dataparser.alpha_color == name
 
 
 def test_another_bundle_than_that_of_the_settings_is_refused(inventory, bundle, tmp_path):

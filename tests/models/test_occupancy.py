@@ -127,6 +127,12 @@ def test_hidden_samples_are_left_out():
     assert torch.equal(counts[1], counts[0].clamp(max=5))
 
 
+def test_bounds_that_each_ray_brings_are_kept_as_those_of_all():
+    grid, (near, far) = grid_of(share=1.1), (torch.full((30,), bound) for bound in (1.0, 2.0))
+    own, same = sample(grid, 0.0, t_min=near, t_max=far), sample(grid, 0.0, near_plane=1.0, far_plane=2.0)
+    assert all(torch.equal(*pair) for pair in zip(own, same, strict=True)) and len(own.starts) > 100
+
+
 def test_thin_samples_are_left_out_above_a_threshold():
     grid = grid_of(share=1.1)
     assert len(sample(grid, 0.1, alpha_thre=0.01).starts) == 0
