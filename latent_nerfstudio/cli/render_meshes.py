@@ -37,11 +37,10 @@ class RenderMeshes:
         from latent_nerfstudio.errors import check_least, problem
         from latent_nerfstudio.escaping import for_terminal
         from latent_nerfstudio.meshes.jobs import find_meshes, make_scenes, mesh_jobs
-        from latent_nerfstudio.meshes.scene_writer import ViewOptions
 
         check_least(self, views=2, size=8, seed=0, workers=1)
-        options = ViewOptions(self.views, self.size, self.seed, self.shading, self.up_axis)
-        jobs = mesh_jobs(find_meshes(self.source), self.output, options)
+        files, options = find_meshes(self.source), {"resolution": self.size, "shading": self.shading}
+        jobs = mesh_jobs(files, self.output, self.seed, self.up_axis, views=self.views, **options)
         check_free([job.folder for job in jobs], self.overwrite)
         broken = make_scenes(jobs, self.workers)
         if len(broken) < len(jobs):

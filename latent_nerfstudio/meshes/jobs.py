@@ -1,27 +1,36 @@
-"""Makes many scenes, a process a core, with one progress bar."""
+"""Scenes of mesh files and of generated objects, rendered and written in Nerfstudio's format, a process a core."""
 
 import os
 import zlib
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Optional
+from typing import Any, Literal, Optional
 
 import numpy as np
 
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.replacing import check_replaceable, remove_left_behind
+from latent_nerfstudio.files.camera_file import pinhole, write_pictures
+from latent_nerfstudio.files.replacing import check_replaceable, remove_left_behind, replacing_folder
 from latent_nerfstudio.meshes.cars import car
 from latent_nerfstudio.meshes.goods import kind_of, thing
-from latent_nerfstudio.meshes.raycast import import_embree
-from latent_nerfstudio.meshes.scene_writer import SCENE_FILES, ViewOptions, write_scene
-from latent_nerfstudio.meshes.surface import UpAxis, load_surface, surface_of
+from latent_nerfstudio.meshes.raycast import SAMPLES_PER_AXIS, Raycaster, import_embree
+from latent_nerfstudio.meshes.surface import Shading, Surface, UpAxis, load_surface, surface_of, unit_box_map
+from latent_nerfstudio.meshes.viewpoints import FOCAL_PER_WIDTH, framing_radius, hemisphere
 from latent_nerfstudio.names import check_names, name_key
 
 MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off")
 Family = Literal["cars", "goods", "mixed"]
 """Families of generated objects."""
+TEST_EVERY = 10
+"""Every tenth view is a test view."""
+AABB_MARGIN = 0.02
+"""Share of each side that the box of a scene is wider on either end than its mesh."""
+AABB_THINNEST = 0.03
+"""Share of the mesh's longest side that each side of its box has at least: a sheet has a box as well."""
+SCENE_FILES = r"transforms\.json|images/\d+\.png"
+"""Names of the files of a scene, which alone are replaced."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +38,23 @@ class SceneJob:
     """One scene to make, of a mesh file or of a generated object."""
 
     folder: Path
-    options: ViewOptions
+    views: int
+    resolution: int
+    """Width and height of the views, pixels."""
+    seed: int
+    """Of the camera positions, and of a generated object."""
     mesh: Optional[Path] = None
     """The mesh file; None for a generated object."""
     kind: str = "car"
     """What to generate, if there is no mesh file: `car`, or a kind of `goods.KINDS`."""
+    shading: Shading = "smooth"
+    up_axis: UpAxis = "z"
+    """Of the mesh."""
+
+    def surface(self) -> Surface:
+        if self.mesh is not None:
+            return load_surface(self.mesh)
+        return surface_of(car(self.seed)) if self.kind == "car" else thing(self.seed)
 
 
 def demo_jobs(out: Path, indices: range, seed: int, views: int, resolution: int, family: Family) -> list[SceneJob]:
@@ -44,17 +65,25 @@ def demo_jobs(out: Path, indices: range, seed: int, views: int, resolution: int,
         own = scene_seed(seed, index)
         is_car = family == "cars" or (family == "mixed" and index % 4 == 0)
         kind = "car" if is_car else kind_of(own)
-        jobs.append(SceneJob(out / f"{kind}_{index:04d}", ViewOptions(views, resolution, own), kind=kind))
+        jobs.append(SceneJob(out / f"{kind}_{index:04d}", views, resolution, own, kind=kind))
     return jobs
 
 
-def mesh_jobs(files: dict[str, Path], out: Path, options: ViewOptions) -> list[SceneJob]:
-    """The scenes of mesh files by name, each with cameras of its own, by the seed of the options and the name."""
-    jobs = []
-    for name, path in files.items():
-        seed, up_axis = scene_seed(options.seed, zlib.crc32(name.encode())), options.up_axis or usual_up_axis(path)
-        jobs.append(SceneJob(out / name, replace(options, seed=seed, up_axis=up_axis), mesh=path))
-    return jobs
+def mesh_jobs(
+    files: dict[str, Path], out: Path, seed: int, up_axis: Optional[UpAxis] = None, **options: Any
+) -> list[SceneJob]:
+    """The scenes of mesh files by name, each with cameras of its own, by the seed and the name; `options` are other
+    fields of `SceneJob`."""
+    return [
+        SceneJob(
+            out / name,
+            seed=scene_seed(seed, zlib.crc32(name.encode())),
+            mesh=path,
+            up_axis=up_axis or usual_up_axis(path),
+            **options,
+        )
+        for name, path in files.items()
+    ]
 
 
 def usual_up_axis(path: Path) -> UpAxis:
@@ -103,17 +132,46 @@ def scene_names(paths: list[Path]) -> list[str]:
 
 def failure_of(job: SceneJob, on_view: Callable[[], object] = lambda: None) -> str:
     """Makes one scene; what is wrong with its mesh if that cannot be rendered, else nothing."""
-    seed = job.options.seed
     try:
-        if job.mesh is not None:
-            surface = load_surface(job.mesh)
-        else:
-            surface = surface_of(car(seed)) if job.kind == "car" else thing(seed)
-        write_scene(surface, job.folder, job.options, on_view)
+        write_scene(job.surface(), job, on_view)
     except (ValueError, FileNotFoundError, MemoryError) as error:
         text = str(error) or type(error).__name__
         return text if text.startswith(str(job.mesh)) else f"{job.mesh}: {text}"
     return ""
+
+
+def write_scene(surface: Surface, job: SceneJob, on_view: Callable[[], object] = lambda: None) -> None:
+    """Renders a surface and writes `transforms.json` and `images/*.png`; replaces an older scene whole. The surface is
+    centred on the origin and brought to the longest side 1, and the cameras stand so far away that none cuts it off: a
+    point x of the mesh is at applied_scale * applied_transform [x, 1] in the scene."""
+    focal = FOCAL_PER_WIDTH * job.resolution
+    turn, shift, size = unit_box_map(surface.triangles, job.up_axis)
+    placed = surface.normalized(job.up_axis)
+    points = placed.triangles.reshape(-1, 3)
+    radius = framing_radius(points, job.views, job.seed)
+    poses = hemisphere(job.views, job.seed, radius)
+    caster = Raycaster(placed, shading=job.shading, samples_per_unit=SAMPLES_PER_AXIS * focal / radius)
+    low, high = points.min(0), points.max(0)
+    sides = high - low
+    margin = np.maximum(AABB_MARGIN * sides, (AABB_THINNEST * sides.max() - sides) / 2)
+
+    def rendered() -> Iterator[np.ndarray]:
+        for pose in poses:
+            yield caster.render(pose, job.resolution)
+            on_view()
+
+    job.folder.parent.mkdir(parents=True, exist_ok=True)
+    with replacing_folder(job.folder, SCENE_FILES) as writing:
+        write_pictures(
+            writing,
+            rendered(),
+            poses,
+            held_out_every=TEST_EVERY,
+            **pinhole(job.resolution, job.resolution, focal, focal),
+            aabb=[(low - margin).tolist(), (high + margin).tolist()],
+            applied_transform=np.concatenate([turn, shift[:, None]], axis=1),
+            applied_scale=1 / size,
+        )
 
 
 def make_scenes(jobs: list[SceneJob], num_workers: Optional[int] = None) -> list[str]:
@@ -132,7 +190,7 @@ def make_scenes(jobs: list[SceneJob], num_workers: Optional[int] = None) -> list
         check_replaceable(job.folder, SCENE_FILES)
     count = max(1, min(num_workers or os.cpu_count() or 1, len(jobs)))
     if count == 1:
-        with tqdm(total=sum(job.options.views for job in jobs), desc="Rendering", unit="view", delay=2) as bar:
+        with tqdm(total=sum(job.views for job in jobs), desc="Rendering", unit="view", delay=2) as bar:
             return [text for text in [failure_of(job, bar.update) for job in jobs] if text]
     # Spawned: a fork of a process that has threads (torch, embree) can hang.
     with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:

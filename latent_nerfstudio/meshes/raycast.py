@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
+from scipy.ndimage import map_coordinates
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.meshes.surface import Shading, Surface, corner_normals, shrink_textures
+from latent_nerfstudio.meshes.viewpoints import FOCAL_PER_WIDTH
 
 BEYOND = 1e-5
 """How far behind a face that is seen through a ray goes on, of the surface's size and of the ray's length."""
@@ -20,24 +22,6 @@ SAMPLES_PER_AXIS = 3
 
 RAYS_AT_ONCE = 1 << 17
 """Rays cast in one go, so that the working set stays in the processor's cache."""
-
-
-@dataclass(frozen=True)
-class PinholeCamera:
-    """Intrinsics in pixels; the centre of pixel (row i, column j) is at (j + 0.5, i + 0.5)."""
-
-    width: int
-    height: int
-    fx: float
-    fy: float
-    cx: float
-    cy: float
-
-    @classmethod
-    def square(cls, resolution: int, focal_per_width: float) -> "PinholeCamera":
-        """A square image with the principal point in its middle."""
-        focal = focal_per_width * resolution
-        return cls(resolution, resolution, focal, focal, 0.5 * resolution, 0.5 * resolution)
 
 
 @dataclass(frozen=True)
@@ -90,7 +74,7 @@ class Raycaster:
         self.attributes = np.concatenate([tint, surface.opacity[..., None], surface.uv], -1).astype(np.float32)
         self.face_texture, self.cutoff = surface.texture, surface.cutoff
         self.is_opaque = bool((surface.cutoff == 0).all())
-        self.textures = tuple(padded_texture(image) for image in surface.textures)
+        self.textures = tuple(image.astype(np.float32) / 255.0 for image in surface.textures)
         self.corners = np.unique(surface.triangles.reshape(-1, 3), axis=0)
         self.size = float(np.ptp(self.corners, axis=0).max())
         self.scene = EmbreeScene()
@@ -146,15 +130,20 @@ class Raycaster:
             origins = origins[hit] + (distance * (1 + BEYOND) + BEYOND * self.size) * directions
         return seen
 
-    def render(self, pose: Float[np.ndarray, "4 4"], camera: PinholeCamera) -> UInt8[np.ndarray, "height width 4"]:
-        """One view from an OpenGL camera-to-world matrix: mean RGB of the rays, by their alpha, and mean alpha."""
-        image = np.zeros((camera.height, camera.width, 4), np.uint8)
-        top, bottom, left, right = visible_box(self.corners, pose, camera)
+    def render(
+        self, pose: Float[np.ndarray, "4 4"], side: int, focal_per_side: float = FOCAL_PER_WIDTH
+    ) -> UInt8[np.ndarray, "side side 4"]:
+        """A square view from an OpenGL camera-to-world matrix: mean RGB of the rays, by their alpha, and mean alpha."""
+        image, focal = np.zeros((side, side, 4), np.uint8), focal_per_side * side
+        top, bottom, left, right = visible_box(self.corners, pose, side, focal)
         n = self.samples_per_axis
         rows = max(1, RAYS_AT_ONCE // max(1, (right - left) * n**2))
         for start in range(top, bottom, rows):
             stop = min(start + rows, bottom)
-            directions = ray_directions(camera, (start, stop, left, right), n) @ pose[:3, :3].T.astype(np.float32)
+            x = (left + (np.arange((right - left) * n) + 0.5) / n - side / 2) / focal
+            y = (side / 2 - start - (np.arange((stop - start) * n) + 0.5) / n) / focal
+            local = np.stack([*np.meshgrid(x, y), np.full((len(y), len(x)), -1.0)], axis=-1).reshape(-1, 3)
+            directions = (local @ pose[:3, :3].T).astype(np.float32)
             origins = np.broadcast_to(pose[:3, 3].astype(np.float32), directions.shape)
             total = self.seen(origins, directions).reshape(stop - start, n, right - left, n, 4).sum((1, 3))
             rgb = total[..., :3] / np.maximum(total[..., 3:], 1e-6)
@@ -163,49 +152,24 @@ class Raycaster:
         return image
 
 
-def ray_directions(
-    camera: PinholeCamera, box: tuple[int, int, int, int], samples_per_axis: int
-) -> Float[np.ndarray, "rays 3"]:
-    """Directions in the camera's frame (z = -1) of the rays through a box of pixels, samples row by row."""
-    top, bottom, left, right = box
-    n = samples_per_axis
-    x = (left + (np.arange((right - left) * n) + 0.5) / n - camera.cx) / camera.fx
-    y = (camera.cy - top - (np.arange((bottom - top) * n) + 0.5) / n) / camera.fy
-    grid = np.empty((len(y), len(x), 3), np.float32)
-    grid[..., 0], grid[..., 1], grid[..., 2] = x, y[:, None], -1.0
-    return grid.reshape(-1, 3)
-
-
 def visible_box(
-    points: Float[np.ndarray, "points 3"], pose: Float[np.ndarray, "4 4"], camera: PinholeCamera
-) -> tuple[int, int, int, int]:
+    points: Float[np.ndarray, "points 3"], pose: Float[np.ndarray, "4 4"], side: int, focal: float
+) -> list[int]:
     """Rows top to bottom and columns left to right that can show any of the points, or triangles between them."""
     local = (points - pose[:3, 3]) @ pose[:3, :3]
     if np.any(local[:, 2] > -1e-6):  # a triangle that passes the camera can show anywhere
-        return 0, camera.height, 0, camera.width
-    x = camera.cx - camera.fx * local[:, 0] / local[:, 2]
-    y = camera.cy + camera.fy * local[:, 1] / local[:, 2]
-    left, right = np.clip([np.floor(x.min()), np.ceil(x.max())], 0, camera.width).astype(int).tolist()
-    top, bottom = np.clip([np.floor(y.min()), np.ceil(y.max())], 0, camera.height).astype(int).tolist()
-    return top, bottom, left, right
-
-
-def padded_texture(image: UInt8[np.ndarray, "height width channels"]) -> Float[np.ndarray, "rows columns channels"]:
-    """A texture in [0, 1] with one more row and column on each side, which repeat it, for bilinear lookups."""
-    return np.pad(image.astype(np.float32) / 255.0, ((1, 1), (1, 1), (0, 0)), mode="wrap")
+        return [0, side, 0, side]
+    x = side / 2 - focal * local[:, 0] / local[:, 2]
+    y = side / 2 + focal * local[:, 1] / local[:, 2]
+    edges = [np.floor(y.min()), np.ceil(y.max()), np.floor(x.min()), np.ceil(x.max())]
+    return np.clip(edges, 0, side).astype(int).tolist()
 
 
 def sample_texture(
-    padded: Float[np.ndarray, "rows columns channels"], uv: Float[np.ndarray, "hits 2"]
+    texture: Float[np.ndarray, "height width channels"], uv: Float[np.ndarray, "hits 2"]
 ) -> Float[np.ndarray, "hits channels"]:
-    """Bilinear values in [0, 1] of a padded texture; v points up, outside [0, 1] the texture repeats."""
-    height, width = padded.shape[0] - 2, padded.shape[1] - 2
-    x = (uv[:, 0] - np.floor(uv[:, 0])) * width + 0.5
-    y = (1.0 - (uv[:, 1] - np.floor(uv[:, 1]))) * height + 0.5
-    column, row = np.minimum(x.astype(np.int32), width), np.minimum(y.astype(np.int32), height)
-    a, b = (x - column)[:, None], (y - row)[:, None]
-    flat, stride = padded.reshape(-1, padded.shape[2]), width + 2
-    corner = row * stride + column
-    upper = flat[corner] * (1.0 - a) + flat[corner + 1] * a
-    lower = flat[corner + stride] * (1.0 - a) + flat[corner + stride + 1] * a
-    return upper * (1.0 - b) + lower * b
+    """Bilinear values in [0, 1] of a texture; v points up, outside [0, 1] the texture repeats."""
+    height, width = texture.shape[:2]
+    places = (1.0 - uv[:, 1]) * height - 0.5, uv[:, 0] * width - 0.5
+    channels = [map_coordinates(channel, places, order=1, mode="grid-wrap") for channel in np.moveaxis(texture, 2, 0)]
+    return np.stack(channels, axis=-1)

@@ -227,7 +227,8 @@ def corner_normals(
     unit = weighted / np.linalg.norm(weighted, axis=-1, keepdims=True)
     if shading == "flat":
         return np.repeat(unit[:, None], 3, axis=1)
-    vertex = same_place(triangles.reshape(-1, 3))
+    corners = triangles.reshape(-1, 3) - triangles.min((0, 1))
+    _, vertex = trimesh.grouping.unique_rows(corners / max(float(corners.max()), 1e-30), digits=6)
     order = np.argsort(vertex, kind="stable")
     vertex, face = vertex[order], np.repeat(np.arange(len(triangles)), 3)[order]
     total = weighted[face].copy()
@@ -239,13 +240,6 @@ def corner_normals(
     normals = np.empty_like(total)
     normals[order] = total / np.linalg.norm(total, axis=-1, keepdims=True)
     return normals.reshape(-1, 3, 3)
-
-
-def same_place(points: Float[np.ndarray, "points 3"]) -> Int[np.ndarray, "points"]:
-    """A number for each point; points closer than a millionth of the whole share theirs."""
-    low, high = points.min(0), points.max(0)
-    cells = np.round((points - low) * (1e6 / max(float((high - low).max()), 1e-30))).astype(np.int64)
-    return np.unique(cells @ np.array([1, 2**21, 2**42]), return_inverse=True)[1].reshape(-1)
 
 
 def shrink_textures(surface: Surface, samples_per_unit: float) -> Surface:

@@ -12,7 +12,7 @@ from latent_nerfstudio.hub.packages import Package
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.latent_space.shipped import BUNDLED_FOLDERS, FOLDERS
 from latent_nerfstudio.meshes.cars import car
-from latent_nerfstudio.meshes.raycast import PinholeCamera, Raycaster
+from latent_nerfstudio.meshes.raycast import Raycaster
 from latent_nerfstudio.meshes.surface import surface_of
 from latent_nerfstudio.meshes.viewpoints import FOCAL_PER_WIDTH, RADIUS, poses_towards
 from latent_nerfstudio.models.bundle_writing import write_shared_bundle
@@ -35,9 +35,8 @@ def neighbours():
     """Two pictures of a car that no autoencoder has seen, five degrees apart, on white."""
     around = np.radians([25.0, 30.0])
     eyes = RADIUS * np.stack([0.9 * np.cos(around), 0.9 * np.sin(around), np.full(2, 0.43)], axis=-1)
-    camera = PinholeCamera.square(128, FOCAL_PER_WIDTH)
-    caster = Raycaster(surface_of(car(987_654)).normalized(), samples_per_unit=3 * camera.fx / RADIUS)
-    rgba = torch.from_numpy(np.stack([caster.render(pose, camera) for pose in poses_towards(eyes)])).float() / 255
+    caster = Raycaster(surface_of(car(987_654)).normalized(), samples_per_unit=3 * 128 * FOCAL_PER_WIDTH / RADIUS)
+    rgba = torch.from_numpy(np.stack([caster.render(pose, 128) for pose in poses_towards(eyes)])).float() / 255
     return rgba[..., :3] * rgba[..., 3:] + 1 - rgba[..., 3:]
 
 

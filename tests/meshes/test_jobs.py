@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +9,10 @@ import pytest
 from latent_nerfstudio.files.locks import locked
 from latent_nerfstudio.meshes.goods import KINDS
 from latent_nerfstudio.meshes.jobs import demo_jobs, find_meshes, mesh_jobs, scene_names, scene_seed
-from latent_nerfstudio.meshes.scene_writer import ViewOptions
 
-OPTIONS = ViewOptions(views=2, resolution=8, seed=0)
+
+def jobs_of(files, **options):
+    return mesh_jobs(files, Path("out"), 0, views=2, resolution=8, **options)
 
 
 def test_names_are_as_short_as_keeps_them_different():
@@ -39,15 +39,15 @@ def test_meshes_are_found_below_and_other_files_are_not(tmp_path):
 
 def test_up_axis_follows_the_format_unless_told():
     files = {suffix: Path(f"mesh.{suffix}") for suffix in ("glb", "gltf", "obj", "ply", "stl", "off")}
-    usual = {job.folder.name: job.options.up_axis for job in mesh_jobs(files, Path("out"), OPTIONS)}
+    usual = {job.folder.name: job.up_axis for job in jobs_of(files)}
     assert usual == {"glb": "y", "gltf": "y", "obj": "y", "ply": "z", "stl": "z", "off": "z"}
-    assert {job.options.up_axis for job in mesh_jobs(files, Path("out"), replace(OPTIONS, up_axis="z"))} == {"z"}
+    assert {job.up_axis for job in jobs_of(files, up_axis="z")} == {"z"}
 
 
 def test_each_scene_has_its_own_cameras_whatever_else_is_made():
-    two = mesh_jobs({"a": Path("a.ply"), "b": Path("b.ply")}, Path("out"), OPTIONS)
-    alone = mesh_jobs({"b": Path("b.ply")}, Path("out"), OPTIONS)
-    assert two[0].options.seed != two[1].options.seed
+    two = jobs_of({"a": Path("a.ply"), "b": Path("b.ply")})
+    alone = jobs_of({"b": Path("b.ply")})
+    assert two[0].seed != two[1].seed
     assert two[1] == alone[0]
     out = Path("out")
     for family in ("cars", "goods", "mixed"):

@@ -13,7 +13,7 @@ from trimesh.visual.material import PBRMaterial, SimpleMaterial
 
 from latent_nerfstudio.meshes import gltf_limits, mesh_files
 from latent_nerfstudio.meshes import surface as surface_module
-from latent_nerfstudio.meshes.raycast import Lighting, PinholeCamera, Raycaster
+from latent_nerfstudio.meshes.raycast import Lighting, Raycaster
 from latent_nerfstudio.meshes.surface import UNCOLOURED, corner_normals, load_surface, shrink_textures, surface_of
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -39,7 +39,7 @@ def quarters(surface) -> np.ndarray:
     """The middle pixels of four quarters as seen from above: upper left, upper right, lower left, lower right."""
     pose = np.eye(4)
     pose[2, 3] = 2.0
-    image = Raycaster(surface, AMBIENT, "flat").render(pose, PinholeCamera.square(32, 2.0))
+    image = Raycaster(surface, AMBIENT, "flat").render(pose, 32, 2.0)
     return image[[8, 8, 24, 24], [8, 24, 8, 24]]
 
 

@@ -8,10 +8,12 @@ import trimesh
 from PIL import Image
 
 from latent_nerfstudio.data.layouts import read_scene
-from latent_nerfstudio.meshes.scene_writer import ViewOptions, write_scene
+from latent_nerfstudio.meshes.jobs import SceneJob, write_scene
 from latent_nerfstudio.meshes.surface import surface_of
 
-OPTIONS = ViewOptions(views=21, resolution=16, seed=0)
+
+def job(folder, views=21, resolution=16) -> SceneJob:
+    return SceneJob(folder, views, resolution, seed=0)
 
 
 @pytest.fixture
@@ -22,7 +24,7 @@ def surface():
 @pytest.fixture
 def transforms(tmp_path, surface):
     """What the camera file of the scene `box` says."""
-    write_scene(surface, tmp_path / "box", OPTIONS)
+    write_scene(surface, job(tmp_path / "box"))
     return json.loads((tmp_path / "box" / "transforms.json").read_text())
 
 
@@ -52,7 +54,7 @@ def test_box_has_a_margin_of_two_percent(transforms):
 def test_a_sheet_without_thickness_has_a_box_that_is_read_again(tmp_path):
     corners = [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1.0, 0.5, 0.0], [0.0, 0.5, 0.0]]
     sheet = trimesh.Trimesh(corners, [[0, 1, 2], [0, 2, 3]], process=False)
-    write_scene(surface_of(sheet), tmp_path / "sheet", OPTIONS)
+    write_scene(surface_of(sheet), job(tmp_path / "sheet"))
     np.testing.assert_allclose(read_scene(tmp_path / "sheet").aabb, [[-0.52, -0.26, -0.015], [0.52, 0.26, 0.015]])
 
 
@@ -64,12 +66,12 @@ def test_an_interrupted_scene_leaves_nothing(tmp_path, surface):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_scene(surface, tmp_path / "box", OPTIONS, interrupt)
+        write_scene(surface, job(tmp_path / "box"), interrupt)
     assert seen[0] != ["box"]
     assert list(tmp_path.iterdir()) == []
 
 
 def test_smallest_numbers_are_allowed(tmp_path, surface):
-    write_scene(surface, tmp_path / "box", ViewOptions(views=2, resolution=8, seed=0))
+    write_scene(surface, job(tmp_path / "box", views=2, resolution=8))
     transforms = json.loads((tmp_path / "box" / "transforms.json").read_text())
     assert transforms["train_filenames"] == ["images/0001.png"]
