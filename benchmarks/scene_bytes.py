@@ -102,7 +102,7 @@ def rounded_rows(pipeline: Any) -> List[Numbers]:
 
 def rounded(planes: Any, bits: int) -> Any:
     """Planes [scenes, 3, features, rows, columns] as so many bits a number would hold them; zeros for none."""
-    from latent_nerfstudio.scene_files.quantisation import dequantise, quantise
+    from latent_nerfstudio.scene_files.scene_file import dequantise, quantise
 
     if bits == 0:
         return 0 * planes

@@ -66,48 +66,41 @@ def read_archive(path: Path, bundle: Optional[SharedBundle] = None) -> Iterator[
 
 
 def archive_names(path: Path) -> Sequence[str]:
-    """The names of an archive's scenes, after a check of its directory and its index."""
+    """The names of an archive's scenes, after a check of its directory and its index: it holds the index and each scene
+    that this names once, as they are, and nothing else."""
     with opened(path) as archive:
-        members = check_members(archive, path)
-        size = archive.getinfo(INDEX).file_size
-        if size > MAX_INDEX:
-            raise ValueError(problem(path, f"an index of {MAX_INDEX} bytes at most", f"{size}", "split the archive"))
+        check_members(archive.infolist(), path)
+        held = sorted(archive.namelist())
+        if INDEX not in held:
+            do = "name an archive that lns export-scenes wrote"
+            raise ValueError(problem(path, f"{INDEX} and scenes", f"{len(held)} other members", do))
         with opened_member(archive, INDEX, str(path)) as stream:
-            index = parse_json(stream.read(size), f"{path}, {INDEX}")
+            index = parse_json(stream.read(), f"{path}, {INDEX}")
     check_format(index, ARCHIVE_FORMAT, path)
-    names = index.get("scenes")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or sorted(names) != members:
-        got = "another list" if isinstance(names, list) else "none"
-        raise ValueError(problem(path, f"an index of its {len(members)} scenes", got, "write the archive again"))
+    names, again = index.get("scenes"), "write the archive again"
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(problem(path, "an index of names of scenes", "another", again))
+    check_names(names, path)
+    named = sorted([INDEX, *(name + SUFFIX for name in names)])
+    if held != named:
+        others = sorted(set(held) ^ set(named)) or ["some twice"]
+        raise ValueError(problem(path, f"{INDEX} and the scenes that it names alone", f"{others[0]!r:.80}", again))
     return names
 
 
-def check_members(archive: zipfile.ZipFile, path: Path) -> Sequence[str]:
-    """The sorted names of a zip's scenes, each of which it holds once and as it is, with the index and nothing else."""
-    infos = archive.infolist()
-    for info in infos:
+def check_members(members: Sequence[zipfile.ZipInfo], path: Path) -> None:
+    """Refuses members that are packed, or that are larger than they may be, by themselves or together."""
+    for info in members:
         if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size or info.flag_bits & 1:
             got = f"{info.filename[:80]!r} packed or encrypted"
             raise ValueError(problem(path, "members as they are", got, "zip them with -0"))
-        if info.file_size > MAX_FILE:
+        most = MAX_INDEX if info.filename == INDEX else MAX_FILE
+        if info.file_size > most:
             got = f"{info.file_size:,} of {info.filename[:80]!r}"
-            raise ValueError(problem(path, f"members of {MAX_FILE:,} bytes at most", got, AGAIN))
-    total, size = sum(info.file_size for info in infos), path.stat().st_size
+            raise ValueError(problem(path, f"members of {most:,} bytes at most", got, AGAIN))
+    total, size = sum(info.file_size for info in members), path.stat().st_size
     if total > size:
         raise ValueError(problem(path, f"members of {size} bytes at most", f"{total}", AGAIN))
-    names = sorted(info.filename for info in infos)
-    twice = next((a for a, b in zip(names, names[1:], strict=False) if a == b), None)
-    if twice is not None:
-        raise ValueError(problem(path, "each member once", f"{twice[:80]!r} twice", "write the archive again"))
-    scenes = [name.removesuffix(SUFFIX) for name in names if name != INDEX]
-    if INDEX not in names or not scenes:
-        got = f"{len(names)} members and no {INDEX}" if INDEX not in names else "the index alone"
-        raise ValueError(problem(path, f"{INDEX} and scenes", got, "name an archive that lns export-scenes wrote"))
-    for name in scenes:
-        if name + SUFFIX not in names:
-            raise ValueError(problem(path, f"{INDEX} and NAME{SUFFIX} alone", repr(name[:80]), "leave it out"))
-    check_names(scenes, path)
-    return sorted(scenes)
 
 
 @contextmanager

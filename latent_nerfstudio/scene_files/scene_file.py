@@ -19,8 +19,9 @@ from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Tuple
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float16, Int8
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -32,13 +33,15 @@ from latent_nerfstudio.models.bundle_folder import add_tensors, canonical
 from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.names import check_name, check_names
 from latent_nerfstudio.scene_files import Precision
-from latent_nerfstudio.scene_files.quantisation import LARGEST, dequantise, quantise
 
 SCENE_FORMAT = "scene-v1"
 """Changed when the contents of a scene file change their meaning."""
 
 SUFFIX = ".safetensors"
 """Of a scene file's name."""
+
+LARGEST = 127
+"""Largest whole number of int8 planes; -128 stays unused, so that zero is the middle."""
 
 STORED: Dict[str, torch.dtype] = {"float16": torch.float16, "float32": torch.float32, "int8": torch.int8}
 """Type of the micro planes by precision."""
@@ -217,6 +220,25 @@ def planes_of(tensors: Dict[str, Tensor]) -> Optional[Float[Tensor, "3 features 
     if planes is None:
         return None
     return dequantise(planes, tensors["micro_scales"]) if "micro_scales" in tensors else planes.float()
+
+
+def quantise(
+    planes: Float[Tensor, "planes features rows cols"],
+) -> Tuple[Int8[Tensor, "planes features rows cols"], Float16[Tensor, "planes features"]]:
+    """Planes as whole numbers from -127 to 127, and the scale of each plane and feature, rounded up to float16, so that
+    each number is off by half a scale at most. Refuse values beyond 127 times float16's largest number before."""
+    wanted = (planes.abs().amax(dim=(2, 3)) / LARGEST).numpy()
+    nearest = wanted.astype(np.float16)
+    scales = torch.from_numpy(np.where(nearest < wanted, np.nextafter(nearest, np.float16(np.inf)), nearest))
+    divisor = torch.where(scales > 0, scales.float(), 1.0)[..., None, None]
+    return (planes / divisor).round().clamp(-LARGEST, LARGEST).to(torch.int8), scales
+
+
+def dequantise(
+    quanta: Int8[Tensor, "planes features rows cols"], scales: Float16[Tensor, "planes features"]
+) -> Float[Tensor, "planes features rows cols"]:
+    """Planes in float32 from what `quantise` gave."""
+    return quanta.float() * scales.float()[..., None, None]
 
 
 def check_meta(meta: Dict[str, Any], where: str) -> None:

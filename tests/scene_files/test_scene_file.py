@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from learned import BOTH, MACRO, MICRO, bundle_of, equal, meta_of, model_of, raw_file, scene_of
 from old_files import write_old_scene_file
 
-from latent_nerfstudio.scene_files.quantisation import dequantise, quantise
 from latent_nerfstudio.scene_files.scene_file import (
     check_numbers,
     copy_scene_file,
+    dequantise,
     pack_scene,
+    quantise,
     read_scene_file,
     write_scene_file,
 )
