@@ -97,14 +97,13 @@ class LatentPath:
         from latent_nerfstudio.meshes.cars import car
         from latent_nerfstudio.meshes.jobs import scene_seed
         from latent_nerfstudio.meshes.raycast import Raycaster
-        from latent_nerfstudio.meshes.surface import surface_of
         from latent_nerfstudio.meshes.viewpoints import FOCAL_PER_WIDTH, RADIUS, poses_towards
 
         around = np.radians(self.azimuth + self.degrees * np.arange(self.frames))
         up = np.radians(self.elevation)
         level = np.cos(up)
         eyes = RADIUS * np.stack([level * np.cos(around), level * np.sin(around), np.full_like(around, np.sin(up))], -1)
-        surface = surface_of(car(scene_seed(self.family, self.car))).normalized()
+        surface = car(scene_seed(self.family, self.car)).normalized()
         caster = Raycaster(surface, samples_per_unit=3 * FOCAL_PER_WIDTH * self.resolution / RADIUS)
         pictures = [torch.from_numpy(caster.render(pose, self.resolution)) for pose in poses_towards(eyes)]
         return torch.stack([as_float(over_background(picture, torch.ones(3))) for picture in pictures])

@@ -1,15 +1,12 @@
 """A family of cars: one structure (body, cabin, wheels, lights, windows), thousands of individuals; see `car_shape`."""
 
 import numpy as np
-import trimesh
 from jaxtyping import Float
-from trimesh.visual import TextureVisuals
-from trimesh.visual.material import PBRMaterial
 
 from latent_nerfstudio.meshes import car_paint, loft
 from latent_nerfstudio.meshes.car_paint import ATLAS_PIXELS, REGIONS, SWATCHES
 from latent_nerfstudio.meshes.car_shape import CarShape
-from latent_nerfstudio.meshes.surface import area_vectors
+from latent_nerfstudio.meshes.surface import WHITE, Surface, area_vectors, has_area, plain
 
 Part = tuple[np.ndarray, np.ndarray]
 """Triangle corners, faces x 3 x 3, and their texture coordinates, faces x 3 x 2."""
@@ -17,20 +14,16 @@ Box = tuple[str, tuple[float, float, float], tuple[float, float, float]]
 """Swatch, centre and half size of a rounded box."""
 
 
-def car(seed: int) -> trimesh.Trimesh:
+def car(seed: int) -> Surface:
     """The car number `seed`, an integer >= 0: some ten thousand triangles with one atlas, in metres, z up, x forwards,
-    standing on z = 0; the same seed gives the same mesh."""
+    standing on z = 0; the same seed gives the same car."""
     rng = np.random.default_rng([seed, 0xCA25])
     shape = CarShape(rng)
-    atlas = car_paint.paint(shape, rng)
+    atlas = np.asarray(car_paint.paint(shape, rng))
     parts = [*body_parts(shape), *cabin_parts(shape), *wheel_parts(shape), *small_parts(shape)]
     triangles, uv = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    material = PBRMaterial(baseColorTexture=atlas, metallicFactor=0.0, roughnessFactor=1.0)
-    visual, faces = TextureVisuals(uv.reshape(-1, 2), material), np.arange(3 * len(triangles)).reshape(-1, 3)
-    mesh = trimesh.Trimesh(triangles.reshape(-1, 3), faces, visual=visual, process=False)
-    mesh.update_faces(mesh.nondegenerate_faces(height=1e-7))
-    mesh.merge_vertices()
-    return mesh
+    kept = has_area(triangles)
+    return plain(triangles[kept], WHITE, uv[kept], atlas)
 
 
 def body_parts(shape: CarShape) -> list[Part]:

@@ -2,23 +2,21 @@
 no unit, z is up, and everything stands on z = 0. Profiles are (radius, height) points, up on the outside."""
 
 from collections.abc import Callable
-from typing import Optional
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from latent_nerfstudio.meshes import loft
-from latent_nerfstudio.meshes.surface import Surface, area_vectors, join
+from latent_nerfstudio.meshes.surface import WHITE, Colour, Surface, area_vectors, has_area, join, plain
 
 Image = UInt8[np.ndarray, "height width 3"]
 Points = Float[np.ndarray, "points 2"]
 Random = np.random.Generator
-Colour = tuple[float, float, float]
 
 COLUMNS = 48
 """Corners around a solid of revolution."""
 WOODS = ((0.55, 0.36, 0.2), (0.72, 0.53, 0.34), (0.36, 0.22, 0.14), (0.8, 0.68, 0.5))
-STEEL, WHITE = (0.75, 0.76, 0.78), (1.0, 1.0, 1.0)
+STEEL = (0.75, 0.76, 0.78)
 
 
 def thing(seed: int) -> Surface:
@@ -130,7 +128,8 @@ def turned(profile: Points, paint: Colour | Image) -> Surface:
     angle = 2 * np.pi * np.arange(COLUMNS) / COLUMNS
     around = np.stack([np.cos(angle), np.sin(angle)], -1)
     radius, height = profile[:, 0, None, None], np.broadcast_to(profile[:, 1, None, None], (len(profile), COLUMNS, 1))
-    triangles = with_area(loft.sweep(np.concatenate([radius * around[None], height], -1)))
+    triangles = loft.sweep(np.concatenate([radius * around[None], height], -1))
+    triangles = triangles[has_area(triangles)]
     if isinstance(paint, tuple):
         return plain(triangles, paint)
     u = np.arctan2(triangles[..., 1], triangles[..., 0]) / (2 * np.pi)
@@ -150,28 +149,10 @@ def handle(x: float, z: float, radius: float, thickness: float) -> Float[np.ndar
 
 def printed(triangles: Float[np.ndarray, "faces 3 3"], image: Image, scale: float = 1.0) -> Surface:
     """Faces that show an image, projected along the axis that each looks along."""
-    triangles = with_area(triangles)
+    triangles = triangles[has_area(triangles)]
     axes = np.array([[1, 2], [0, 2], [0, 1]])[np.abs(area_vectors(triangles)).argmax(-1)]
     uv = scale * np.take_along_axis(triangles, axes[:, None, :].repeat(3, axis=1), 2)
     return plain(triangles, WHITE, uv, image)
-
-
-def with_area(triangles: Float[np.ndarray, "faces 3 3"]) -> Float[np.ndarray, "some_faces 3 3"]:
-    """The faces that have an area: where a sweep shrinks to a point, one triangle of each quad has none."""
-    return triangles[np.linalg.norm(area_vectors(triangles), axis=-1) > 1e-9]
-
-
-def plain(
-    triangles: Float[np.ndarray, "faces 3 3"],
-    rgb: Colour,
-    uv: Optional[Float[np.ndarray, "faces 3 2"]] = None,
-    *textures: Image,
-) -> Surface:
-    """Faces that nothing is seen through, of one colour, and with a texture or without one."""
-    count = len(triangles)
-    tint, texture = np.broadcast_to(np.array(rgb), triangles.shape), np.full(count, len(textures) - 1)
-    uv = np.zeros((count, 3, 2)) if uv is None else uv
-    return Surface(triangles, tint, uv, texture, np.ones((count, 3)), np.zeros(count), textures)
 
 
 def colour(rng: Random) -> Colour:

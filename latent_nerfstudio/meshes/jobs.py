@@ -16,7 +16,7 @@ from latent_nerfstudio.files.replacing import check_replaceable, remove_left_beh
 from latent_nerfstudio.meshes.cars import car
 from latent_nerfstudio.meshes.goods import kind_of, thing
 from latent_nerfstudio.meshes.raycast import SAMPLES_PER_AXIS, Raycaster, import_embree
-from latent_nerfstudio.meshes.surface import Shading, Surface, UpAxis, load_surface, surface_of, unit_box_map
+from latent_nerfstudio.meshes.surface import Shading, Surface, UpAxis, load_surface, unit_box_map
 from latent_nerfstudio.meshes.viewpoints import FOCAL_PER_WIDTH, framing_radius, hemisphere
 from latent_nerfstudio.names import check_names, name_key
 
@@ -54,7 +54,7 @@ class SceneJob:
     def surface(self) -> Surface:
         if self.mesh is not None:
             return load_surface(self.mesh)
-        return surface_of(car(self.seed)) if self.kind == "car" else thing(self.seed)
+        return car(self.seed) if self.kind == "car" else thing(self.seed)
 
 
 def demo_jobs(out: Path, indices: range, seed: int, views: int, resolution: int, family: Family) -> list[SceneJob]:

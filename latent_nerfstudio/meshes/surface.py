@@ -9,7 +9,7 @@ from typing import Any, Literal, Optional
 
 import numpy as np
 import trimesh
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 
 from latent_nerfstudio.errors import is_worded, problem
@@ -17,6 +17,8 @@ from latent_nerfstudio.escaping import for_terminal
 from latent_nerfstudio.meshes.mesh_files import GLTF, MeshError, check_textures, read_mesh_file
 from latent_nerfstudio.pictures import has_alpha
 
+Colour = tuple[float, float, float]
+WHITE = (1.0, 1.0, 1.0)
 UNCOLOURED = 0.7
 """Grey of meshes that have no colours."""
 MAX_VALENCE = 64
@@ -134,6 +136,19 @@ def surface_of(
     return Surface(triangles[kept], rgba[..., :3], uv[kept], texture, rgba[..., 3], cutoff, textures)
 
 
+def plain(
+    triangles: Float[np.ndarray, "faces 3 3"],
+    rgb: Colour,
+    uv: Optional[Float[np.ndarray, "faces 3 2"]] = None,
+    *textures: UInt8[np.ndarray, "_ _ _"],
+) -> Surface:
+    """Faces that nothing is seen through, of one colour, and with a texture or without one."""
+    count = len(triangles)
+    tint, texture = np.broadcast_to(np.array(rgb), triangles.shape), np.full(count, len(textures) - 1)
+    uv = np.zeros((count, 3, 2)) if uv is None else uv
+    return Surface(triangles, tint, uv, texture, np.ones((count, 3)), np.zeros(count), textures)
+
+
 def join(surfaces: list[Surface]) -> Surface:
     """One surface of many; a texture that several share is kept once."""
     unique = {id(image): image for surface in surfaces for image in surface.textures}
@@ -216,6 +231,11 @@ def is_taken_for_opaque(visual: Any) -> bool:
 def area_vectors(triangles: Float[np.ndarray, "faces 3 3"]) -> Float[np.ndarray, "faces 3"]:
     """Normals whose length is twice the area."""
     return np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+
+
+def has_area(triangles: Float[np.ndarray, "faces 3 3"]) -> Bool[np.ndarray, "faces"]:
+    """Which generated faces have an area: where a sweep shrinks to a point, one triangle of each quad has none."""
+    return np.linalg.norm(area_vectors(triangles), axis=-1) > 1e-9
 
 
 def corner_normals(

@@ -13,7 +13,6 @@ from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.latent_space.shipped import BUNDLED_FOLDERS, FOLDERS
 from latent_nerfstudio.meshes.cars import car
 from latent_nerfstudio.meshes.raycast import Raycaster
-from latent_nerfstudio.meshes.surface import surface_of
 from latent_nerfstudio.meshes.viewpoints import FOCAL_PER_WIDTH, RADIUS, poses_towards
 from latent_nerfstudio.models.bundle_writing import write_shared_bundle
 from latent_nerfstudio.models.latent_model import LatentModelConfig
@@ -35,7 +34,7 @@ def neighbours():
     """Two pictures of a car that no autoencoder has seen, five degrees apart, on white."""
     around = np.radians([25.0, 30.0])
     eyes = RADIUS * np.stack([0.9 * np.cos(around), 0.9 * np.sin(around), np.full(2, 0.43)], axis=-1)
-    caster = Raycaster(surface_of(car(987_654)).normalized(), samples_per_unit=3 * 128 * FOCAL_PER_WIDTH / RADIUS)
+    caster = Raycaster(car(987_654).normalized(), samples_per_unit=3 * 128 * FOCAL_PER_WIDTH / RADIUS)
     rgba = torch.from_numpy(np.stack([caster.render(pose, 128) for pose in poses_towards(eyes)])).float() / 255
     return rgba[..., :3] * rgba[..., 3:] + 1 - rgba[..., 3:]
 
