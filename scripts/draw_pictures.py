@@ -84,7 +84,7 @@ class DrawPictures:
 
     def learned(self, lns: Any) -> Any:
         """The scenes, photographed and fitted where that was not done before."""
-        from latent_nerfstudio.cli.demo_scenes import DemoScenes
+        from latent_nerfstudio.cli.making import DemoScenes
 
         data = self.folder / "data"
         if not data.exists():
@@ -118,18 +118,18 @@ def photograph(page: Path, path: Path) -> None:
 
 def draw_costs(path: Path) -> None:
     """Seconds and bytes over the number of scenes, of what the benchmark measured."""
-    from latent_nerfstudio.reports.costs import Cost, Costs
     from latent_nerfstudio.reports.figures import plot_costs
+    from latent_nerfstudio.reports.run_report import Cost
 
     records = json.loads((ROOT / "benchmarks" / "numerous_scenes.json").read_text(encoding="utf-8"))["records"]
-    costs: Dict[str, Costs] = {}
+    costs: Dict[str, Dict[str, Cost]] = {}
     for record in records:
         settings, numbers = record["settings"], record["numbers"]
         if settings["kind"] in ROWS and settings["seconds"] == ROWS[settings["kind"]]:
             entry = ENTRY_SECONDS if settings["kind"].startswith("latent") else 0.0
             seconds = Cost(entry, numbers["a_scene"])
             name = f"{settings['kind']}: {numbers['psnr']:.1f} dB"
-            costs[name] = Costs(seconds, Cost(numbers["bytes_shared"], numbers["bytes_per_scene"]))
+            costs[name] = {"seconds": seconds, "bytes": Cost(numbers["bytes_shared"], numbers["bytes_per_scene"])}
     plot_costs(costs, path)
 
 

@@ -6,13 +6,10 @@ from typing import Any, Optional, Sequence, Union
 
 from latent_nerfstudio.api.loading import Source, load
 from latent_nerfstudio.api.scenes import Scenes
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.errors import few_of, problem
 from latent_nerfstudio.fleet.inventory import fit_scenes
 from latent_nerfstudio.fleet.request import FitRequest
 from latent_nerfstudio.method_configs.triplane import latent_triplane
-
-NAMED = 5
-"""Failed scenes that an error tells of."""
 
 
 def fit(
@@ -57,9 +54,8 @@ def fit(
     names = (scenes,) if isinstance(scenes, str) else tuple(scenes)
     request = FitRequest(Path(data), Path(output).expanduser(), str(bundle), names, steps, **known)
     *_, table = fit_scenes(request, latent_triplane.config)  # type: ignore[arg-type]
-    failed = [f"{row.name}: {row.reason}" for row in table.failed()]
-    if failed:
-        got = "; ".join(failed[:NAMED]) + (f"; and {len(failed) - NAMED} more" if len(failed) > NAMED else "")
+    if failed := table.failed():
+        got = few_of(failed, words=lambda row: f"{row.name} ({row.reason})")
         do = "mend or leave out those, and call again; with output= the others are kept"
         raise ValueError(problem("fit", f"{len(table.rows)} scenes that can be fitted", got, do))
     return load(request.output / "scenes", bundle, device)

@@ -3,10 +3,10 @@
 import contextlib
 import sys
 from pathlib import Path
-from typing import Dict, Iterator, Optional, Sequence, Tuple
+from typing import Iterator, Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from tqdm import tqdm
 
 from latent_nerfstudio.engine.trainer import LatentTrainerConfig
 from latent_nerfstudio.errors import few_of, problem
@@ -17,7 +17,7 @@ from latent_nerfstudio.fleet.fit_chunk import fit_chunk
 from latent_nerfstudio.fleet.plan import chunk_that_fits, find_names, plan_jobs, survey
 from latent_nerfstudio.fleet.request import FitRequest
 from latent_nerfstudio.fleet.settings import SHARDS, ChunkJob, Inventory, keep_settings, resolved
-from latent_nerfstudio.fleet.status import FILE, SceneStatus, StatusTable, read_status
+from latent_nerfstudio.fleet.status import FILE, SceneStatus, StatusTable
 from latent_nerfstudio.fleet.workers import Crew, FitFunction, crew_of
 from latent_nerfstudio.models.shared_bundle import FORMER, SharedBundle, read_shared_bundle
 
@@ -39,15 +39,19 @@ def fit_inventory(
         size = sum(path.stat().st_size for path in bundle.folder.rglob("*.safetensors"))  # with encoder and decoder
         costs = {"bytes": float(size), "seconds": float(bundle.facts.get("seconds", 0.0))}
         table = StatusTable(inventory.place / FILE, names, costs, str(inventory.data))
-        before, known = read_status(table.path)
-        done, changed = survey(inventory, bundle, names, known)
-        check_changed(inventory, before, changed)
+        try:
+            before = StatusTable.read(table.path)
+        except (OSError, ValueError):
+            before = StatusTable(table.path, ())  # of which nothing is known, whatever is there
+        done, changed = survey(inventory, bundle, names, {row.name: row for row in before.done()})
+        check_changed(inventory, before.data, changed)
         table.update(done.values())
         yield table
         left = [row.name for row in table.rows.values() if row.state != "done"]
         tell_replaced(inventory, bundle, len(left), is_of_today)
         size = inventory.chunk or chunk_that_fits(inventory, bundle, left, crew.free_bytes())
-        with shown_progress(table) as bar:
+        # On the error stream of this moment: while a chunk is fitted in this process, messages go into its log.
+        with tqdm(total=len(names), desc="Fitting scenes", unit="scene", file=sys.stderr, disable=None) as bar:
             yield from fit_jobs(plan_jobs(inventory, left, size, crew.slots), table, bar, crew, function)
             again = [ChunkJob(inventory, (row.name,)) for row in table.failed()]
             yield from fit_jobs(again, table, bar, crew, function)
@@ -93,56 +97,30 @@ def tell(text: str) -> None:
 
 
 def fit_jobs(
-    jobs: Sequence[ChunkJob], table: StatusTable, bar: "ProgressBar", crew: Crew, function: FitFunction
+    jobs: Sequence[ChunkJob], table: StatusTable, bar: tqdm, crew: Crew, function: FitFunction
 ) -> Iterator[StatusTable]:
-    """Fits chunks; yields the table after each."""
+    """Fits chunks; yields the table after each. Those in progress count on the bar by the share that is done."""
     if not jobs:
         return
+    over, shares = table.ended(), {}
+
+    def show() -> None:
+        bar.n = round(over + sum(shares.values()), 1)
+        bar.refresh()
 
     def on_progress(job: ChunkJob, share: float, worker: str) -> None:
         if share == 0:
             left = [name for name in job.names if table.rows[name].state != "done"]
             table.update(SceneStatus(name, "running", worker=worker) for name in left)
-        bar.set_share(job, share)
+        shares[job.names] = share * len(job.names)
+        show()
 
     try:
         for job, rows in crew.run(jobs, function, on_progress):
             table.update(rows)
-            bar.set_share(job, None)
+            shares.pop(job.names, None)
+            over = table.ended()
+            show()
             yield table
     finally:
         table.stop()
-
-
-class ProgressBar:
-    """A bar over scenes; those of chunks in progress count by the share that is done."""
-
-    def __init__(self, progress: Progress, table: StatusTable):
-        self.progress, self.table = progress, table
-        self.shares: Dict[Tuple[str, ...], float] = {}
-        self.over = self.count_over()
-        self.task = progress.add_task("Fitting scenes", total=len(table.rows), completed=self.over)
-
-    def set_share(self, job: ChunkJob, share: Optional[float]) -> None:
-        """Takes the share of a chunk that is done, None where it is over."""
-        if share is None:
-            self.shares.pop(job.names, None)
-            self.over = self.count_over()
-        else:
-            self.shares[job.names] = share * len(job.names)
-        self.progress.update(self.task, completed=self.over + sum(self.shares.values()))
-
-    def count_over(self) -> int:
-        """Scenes that are done or failed."""
-        counts = self.table.counts()
-        return counts.get("done", 0) + counts.get("failed", 0)
-
-
-@contextlib.contextmanager
-def shown_progress(table: StatusTable) -> Iterator[ProgressBar]:
-    """The bar on the error stream of this moment: while a chunk is fitted in this process, messages go into its log."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    left = (TextColumn("left"), TimeRemainingColumn())
-    console = Console(file=sys.stderr)
-    with Progress(*columns, *left, console=console, redirect_stdout=False, redirect_stderr=False) as progress:
-        yield ProgressBar(progress, table)

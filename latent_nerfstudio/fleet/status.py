@@ -5,10 +5,11 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterable, List, Literal, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Literal, Optional
 
 from rich.table import Table
 
+from latent_nerfstudio.errors import problem
 from latent_nerfstudio.escaping import for_markup
 from latent_nerfstudio.files.reading import LARGEST_TEXT, read_json
 from latent_nerfstudio.files.replacing import write_text
@@ -55,6 +56,19 @@ class StatusTable:
         self.path, self.shared, self.data = path, shared or {}, data
         self.rows: Dict[str, SceneStatus] = {name: SceneStatus(name) for name in names}
 
+    @classmethod
+    def read(cls, path: Path) -> "StatusTable":
+        """The table in a file; raises ValueError for another file."""
+        content = read_json(path, "call lns fit-scenes again", LARGEST_TEXT)
+        try:
+            shared = {name: float(value) for name, value in content.get("shared", {}).items()}
+            table = cls(path, (), shared, str(content.get("data", "")))
+            table.rows = {row["name"]: row_from(row) for row in content["scenes"]}
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+            got = f"{type(error).__name__}: {error}"
+            raise ValueError(problem(path, "what lns fit-scenes wrote", got, "call it again")) from error
+        return table
+
     def update(self, rows: Iterable[SceneStatus]) -> None:
         """Takes rows in and writes all as JSON, atomically."""
         self.rows.update({row.name: row for row in rows})
@@ -69,12 +83,19 @@ class StatusTable:
     def counts(self) -> Dict[str, int]:
         return dict(Counter(row.state for row in self.rows.values()))
 
+    def ended(self) -> int:
+        """How many are done or have failed."""
+        return sum(row.state in ("done", "failed") for row in self.rows.values())
+
+    def done(self) -> List[SceneStatus]:
+        return [row for row in self.rows.values() if row.state == "done"]
+
     def failed(self) -> List[SceneStatus]:
         return [row for row in self.rows.values() if row.state == "failed"]
 
     def summary(self) -> str:
         """One line: how many are done, with means, and how many are not."""
-        done = [row for row in self.rows.values() if row.state == "done"]
+        done = self.done()
         others = ", ".join(f"{count} {state}" for state, count in self.counts().items() if state != "done")
         means = ""
         if done:
@@ -100,16 +121,12 @@ class StatusTable:
         return table
 
 
-def read_status(path: Path) -> Tuple[str, Dict[str, SceneStatus]]:
-    """Where the scenes of a status file came from, and the rows of those that are done; nothing, where it is none."""
-    try:
-        content = read_json(path, most=LARGEST_TEXT)
-        rows = [row for row in content["scenes"] if row["state"] == "done"]
-        texts = [(str(row["name"]), str(row.get("worker", "")), str(row.get("stamp", ""))) for row in rows]
-        done = {name: SceneStatus(name, "done", worker=worker, stamp=stamp) for name, worker, stamp in texts}
-        return str(content.get("data", "")), done
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return "", {}
+def row_from(entry: Dict[str, Any]) -> SceneStatus:
+    """A row of what JSON has of it."""
+    texts: Any = {name: str(entry.get(name, "")) for name in ("name", "state", "reason", "worker", "stamp")}
+    numbers: Any = {name: float(entry[name]) for name in ("psnr", "ssim", "seconds") if name in entry}
+    numbers.update({name: int(entry[name]) for name in ("steps", "bytes") if name in entry})
+    return SceneStatus(**texts, **numbers)
 
 
 def mean(rows: List[SceneStatus], name: str) -> float:

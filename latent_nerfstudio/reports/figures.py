@@ -7,8 +7,7 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple
 import numpy as np
 
 from latent_nerfstudio.files.replacing import replacing_file
-from latent_nerfstudio.reports.costs import Cost, Costs, break_even
-from latent_nerfstudio.reports.run_report import RunReport
+from latent_nerfstudio.reports.run_report import Cost, RunReport, break_even
 
 SCENES = (1, 10_000)
 """Numbers of scenes from left to right of the figure of costs."""
@@ -37,13 +36,13 @@ def plot_quality(curves: Mapping[str, Curve], path: Path) -> None:
     save(figure, path)
 
 
-def plot_costs(costs: Mapping[str, Costs], path: Path) -> None:
+def plot_costs(costs: Mapping[str, Mapping[str, Cost]], path: Path) -> None:
     """Seconds and bytes in all over the number of scenes, and where runs break even (3Da-AE, figure 7)."""
     figure, axes = new_figure(2)
     counts = np.geomspace(*SCENES, 200)
     units: Tuple[Tuple[str, float, str], ...] = (("seconds", 3600.0, "hours in all"), ("bytes", 1e6, "MB in all"))
     for axis, (name, scale, unit) in zip(axes, units, strict=True):
-        own = {run: getattr(cost, name) for run, cost in costs.items()}
+        own = {run: cost[name] for run, cost in costs.items()}
         for run, cost in own.items():
             axis.plot(counts, [cost.total(n) / scale for n in counts], label=run)
         for first, second in break_even_points(own):

@@ -7,10 +7,9 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 from latent_nerfstudio.engine.runs import Run
 from latent_nerfstudio.engine.summary import SHEET
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.reading import LARGEST_TEXT, read_json, read_rows
-from latent_nerfstudio.fleet.status import FILE
+from latent_nerfstudio.files.reading import read_rows
+from latent_nerfstudio.fleet.status import FILE, StatusTable
 from latent_nerfstudio.models.metrics import PICTURE_METRICS
-from latent_nerfstudio.reports.costs import Cost, Costs, break_even
 
 METRICS = {name: "{:.2f}" if name.endswith("psnr") else "{:.3f}" for name in PICTURE_METRICS}
 """Metrics of the table and how they are written."""
@@ -32,6 +31,32 @@ Rows = Dict[str, Dict[str, float]]
 
 Table = Tuple[List[str], List[List[str]]]
 """Head and rows."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds or bytes of many scenes, as 3Da-AE (arXiv 2403.11678, section 4) and Fused-Planes (arXiv 2410.23742) have
+    it: t_tot = t_EC + N t_scene, t_eff = t_EC / N + t_scene, and the same of memory."""
+
+    entry: float
+    """Once, for what the scenes share (t_EC, m_EC)."""
+    scene: float
+    """For each scene (t_scene, m_scene)."""
+
+    def total(self, scenes: float) -> float:
+        return self.entry + scenes * self.scene
+
+    def effective(self, scenes: float) -> float:
+        """For each of so many scenes, with its part of the entry cost (t_eff, m_eff)."""
+        return self.entry / scenes + self.scene
+
+
+def break_even(one: Cost, other: Cost) -> Optional[float]:
+    """Number of scenes from which on `one` costs less in all than `other`; 0 for always, None for never."""
+    saved, ahead = other.scene - one.scene, one.entry - other.entry
+    if saved <= 0:
+        return 0.0 if ahead < 0 and saved == 0 else None
+    return max(0.0, ahead / saved)
 
 
 @dataclass
@@ -59,12 +84,13 @@ class RunReport:
         return Path(self.config).with_name(SHEET)
 
     @property
-    def costs(self) -> Optional[Costs]:
-        """What its scenes cost; None where training has not ended, or has not said it of all scenes."""
+    def costs(self) -> Optional[Dict[str, Cost]]:
+        """`seconds` of training, by the clock, and `bytes` in float32 that its scenes cost; None where training has
+        not ended, or has not said it of all scenes."""
         if not self.training or not {"seconds", "bytes"} <= set(self.mean):
             return None
         seconds = Cost(float(self.training.get("entry_seconds", 0.0)), self.mean["seconds"])
-        return Costs(seconds, Cost(float(self.training["bytes_shared"]), self.mean["bytes"]))
+        return {"seconds": seconds, "bytes": Cost(float(self.training["bytes_shared"]), self.mean["bytes"])}
 
 
 def run_report(run: Run, results: Mapping[str, float]) -> RunReport:
@@ -82,27 +108,25 @@ def run_report(run: Run, results: Mapping[str, float]) -> RunReport:
 
 def inventory_report(folder: Path) -> RunReport:
     """The numbers of the scenes that `lns fit-scenes` has finished in a folder; bytes are those of its files."""
-    path = folder / FILE
-    status = read_json(path, "call lns fit-scenes again", LARGEST_TEXT)
-    try:
-        done = [row for row in status["scenes"] if row["state"] == "done"]
-        rows = {row["name"]: {n: float(row[n]) for n in (*METRICS, *COSTS) if n in row} for row in done}
-        training = {
-            "steps": int(max((float(row.get("steps", 0)) for row in done), default=0)),
-            "seconds": sum(float(row.get("seconds", 0.0)) for row in done),
-            "device": "its workers",
-            "bytes_per_scene": round(sum(row["bytes"] for row in rows.values()) / max(1, len(rows))),
-            "bytes_shared": round(float(status["shared"].get("bytes", 0.0))),
-            "entry_seconds": float(status["shared"].get("seconds", 0.0)),
-        }
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        got = f"{type(error).__name__}: {error}"
-        raise ValueError(problem(path, "what lns fit-scenes wrote", got, "call it again")) from error
-    if not rows:
-        raise ValueError(problem(path, "at least one scene that is done", "none", "call lns fit-scenes again"))
+    table = StatusTable.read(folder / FILE)
+    done = table.done()
+    if not done:
+        raise ValueError(problem(table.path, "at least one scene that is done", "none", "call lns fit-scenes again"))
+    rows = {
+        row.name: {n: float(v) for n, v in vars(row).items() if n in (*METRICS, *COSTS) and v is not None}
+        for row in done
+    }
+    training = {
+        "steps": max(row.steps or 0 for row in done),
+        "seconds": sum(row.seconds or 0.0 for row in done),
+        "device": "its workers",
+        "bytes_per_scene": round(sum(row.bytes or 0 for row in done) / len(done)),
+        "bytes_shared": round(table.shared.get("bytes", 0.0)),
+        "entry_seconds": table.shared.get("seconds", 0.0),
+    }
     names = [name for name in (*METRICS, *COSTS) if all(name in row for row in rows.values())]
     mean = {name: sum(row[name] for row in rows.values()) / len(rows) for name in names}
-    return RunReport("fit-scenes", "fit-scenes", str(path), rows, mean, training, data=str(status.get("data", "")))
+    return RunReport("fit-scenes", "fit-scenes", str(table.path), rows, mean, training, data=table.data)
 
 
 def scenes_of(results: Mapping[str, float]) -> Rows:
@@ -166,7 +190,7 @@ def cost_table(reports: Sequence[RunReport]) -> Table:
         costs, count = report.costs, len(report.scenes)
         if costs is not None:
             row = [report.name, str(count)]
-            for cost, written in ((costs.seconds, "{:,.1f}"), (costs.bytes, "{:,.0f}")):
+            for cost, written in ((costs["seconds"], "{:,.1f}"), (costs["bytes"], "{:,.0f}")):
                 numbers = (cost.entry, cost.scene, cost.effective(float(count)), cost.effective(float(MANY)))
                 row += map(written.format, numbers)
             rows.append(row)
@@ -188,17 +212,17 @@ def summary_line(report: RunReport) -> str:
 def comparisons(reports: Sequence[RunReport]) -> List[str]:
     """Which run to use when: quality, seconds and bytes of each pair of runs, and where they break even."""
     pairs = [(one, other) for i, one in enumerate(reports) for other in reports[i + 1 :]]
-    return [comparison(one, other) for one, other in pairs if one.costs is not None and other.costs is not None]
+    return [comparison(one, other, one.costs, other.costs) for one, other in pairs if one.costs and other.costs]
 
 
-def comparison(one: RunReport, other: RunReport) -> str:
+def comparison(one: RunReport, other: RunReport, own: Dict[str, Cost], theirs: Dict[str, Cost]) -> str:
     parts = []
     if "psnr" in one.mean and "psnr" in other.mean:
         parts.append(f"{one.mean['psnr'] - other.mean['psnr']:+.2f} dB")
     for name, verb in (("seconds", "takes"), ("bytes", "fills")):
-        own, theirs = getattr(one.costs, name), getattr(other.costs, name)
-        if theirs.scene > 0:
-            parts.append(f"{verb} {own.scene / theirs.scene:.2f} times the {name} a scene, {when(own, theirs)}")
+        if theirs[name].scene > 0:
+            times = own[name].scene / theirs[name].scene
+            parts.append(f"{verb} {times:.2f} times the {name} a scene, {when(own[name], theirs[name])}")
     return f"{one.name} beside {other.name}: " + "; ".join(parts)
 
 

@@ -1,6 +1,7 @@
 """An inventory as a whole: what is given out, tried again, and left when it is stopped."""
 
 import dataclasses
+import io
 import json
 import os
 import shutil
@@ -9,13 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from inventories import inventory_of
-from rich.progress import Progress
+from tqdm import tqdm
 
 from latent_nerfstudio.files import locks
 from latent_nerfstudio.fleet.fit_chunk import fit_chunk
-from latent_nerfstudio.fleet.inventory import ProgressBar, fit_inventory
+from latent_nerfstudio.fleet.inventory import fit_inventory, fit_jobs
 from latent_nerfstudio.fleet.settings import ChunkJob
 from latent_nerfstudio.fleet.status import SceneStatus, StatusTable
+from latent_nerfstudio.fleet.workers import Crew
 
 
 @pytest.fixture
@@ -123,15 +125,13 @@ def test_what_a_killed_call_left_is_removed(inventory):
 
 
 def test_the_bar_counts_chunks_in_progress_by_their_share(inventory, tmp_path):
-    table = StatusTable(tmp_path / "status.json", "abcd")
-    with Progress(disable=True) as progress:
-        bar = ProgressBar(progress, table)
-        first, second = ChunkJob(inventory, ("a", "b")), ChunkJob(inventory, ("c", "d"))
-        done = []
-        for job, share in ((first, 0.5), (second, 0.25), (first, 0.75)):
-            bar.set_share(job, share)
-            done.append(progress.tasks[0].completed)
-        table.update([SceneStatus("a", "done"), SceneStatus("b", "failed")])
-        bar.set_share(first, None)
-        done.append(progress.tasks[0].completed)
-    assert done == [1.0, 1.5, 2.0, 2.5]
+    table, bar, done = StatusTable(tmp_path / "status.json", "abcd"), tqdm(total=4, file=io.StringIO()), []
+
+    def fit(job, on_progress):
+        for share in (0.25, 0.75):
+            on_progress(share)
+            done.append(bar.n)
+        return [SceneStatus(job.names[0], "done"), SceneStatus(job.names[1], "failed")]
+
+    list(fit_jobs([ChunkJob(inventory, ("a", "b")), ChunkJob(inventory, ("c", "d"))], table, bar, Crew(1), fit))
+    assert [*done, bar.n] == [0.5, 1.5, 2.5, 3.5, 4.0]

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from latent_nerfstudio.fleet import status
-from latent_nerfstudio.fleet.status import SceneStatus, StatusTable, read_status
+from latent_nerfstudio.fleet.status import SceneStatus, StatusTable
 
 
 @pytest.fixture
@@ -39,10 +39,15 @@ def test_the_file_says_what_is_known(table):
 
 
 @pytest.mark.parametrize("text", ["[" * 200_000, "{", '{"scenes": [1]}', '{"scenes": {"a": "done"}}', None])
-def test_a_file_that_says_nothing_is_as_none(tmp_path, text):
+def test_a_file_that_is_no_table_is_refused(tmp_path, text):
     path = tmp_path / "status.json"
     os.mkfifo(path) if text is None else path.write_text(text)
-    assert read_status(path) == ("", {})
+    with pytest.raises(ValueError, match="status.json.*: expected"):
+        StatusTable.read(path)
+
+
+def test_a_table_is_read_as_it_was_written(table):
+    assert StatusTable.read(table.path).rows == table.rows
 
 
 def test_what_was_running_waits_when_it_is_stopped(table):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from latent_nerfstudio.reports.costs import Cost, break_even
+from latent_nerfstudio.reports.run_report import Cost, break_even
 
 
 def test_totals_of_the_published_table():
