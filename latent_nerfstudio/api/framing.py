@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from latent_nerfstudio.api.cameras import Ring, as_point
-from latent_nerfstudio.api.point_clouds import surface_points
 from latent_nerfstudio.api.scenes import Scenes, joined
+from latent_nerfstudio.api.surfaces import surface_points
 from latent_nerfstudio.models.rendering import SOLID
 
 PROBES = 8

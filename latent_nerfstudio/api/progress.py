@@ -1,17 +1,12 @@
 """A progress bar on standard error, which says nothing where that is no terminal."""
 
-from typing import Iterable, Iterator, Optional, TypeVar
+from typing import Iterable, Optional, TypeVar
 
-from rich.console import Console
-from rich.progress import track
+from tqdm import tqdm
 
 Item = TypeVar("Item")
 
 
-def progress(items: Iterable[Item], description: str, total: Optional[int] = None) -> Iterator[Item]:
+def progress(items: Iterable[Item], description: str, total: Optional[int] = None) -> Iterable[Item]:
     """The items, with a bar while they are worked on."""
-    console = Console(stderr=True)
-    if not console.is_terminal or total == 1:
-        yield from items
-    else:
-        yield from track(items, description, total, console=console, transient=True)
+    return items if total == 1 else tqdm(items, description, total, leave=False, disable=None)

@@ -16,9 +16,8 @@ from torch import Tensor
 
 from latent_nerfstudio.api.cameras import Ring, ring_in_box, ring_of
 from latent_nerfstudio.api.codec import Codec, Images
-from latent_nerfstudio.api.meshes import mesh
-from latent_nerfstudio.api.point_clouds import PointCloud, point_cloud
 from latent_nerfstudio.api.progress import progress
+from latent_nerfstudio.api.surfaces import PointCloud, mesh, point_cloud
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.scene_view import SceneView
 from latent_nerfstudio.files.replacing import replacing_file
@@ -272,11 +271,11 @@ class Scenes:
         return torch.where(inside, values * placement.scale, torch.zeros_like(values)).float().cpu()
 
     def point_cloud(self, name: str, views: int = 24, points: int = 200_000, seed: int = 0) -> PointCloud:
-        """Coloured points on what views of a scene meet, see `api.point_clouds`; `.save("x.ply")` writes them."""
+        """Coloured points on what views of a scene meet, see `api.surfaces`; `.save("x.ply")` writes them."""
         return point_cloud(self, name, views, points, seed)
 
     def mesh(self, name: str, resolution: int = 128, level: Optional[float] = None, views: int = 24) -> Any:
-        """A scene's surface as a `trimesh.Trimesh` with vertex colours, see `api.meshes`."""
+        """A scene's surface as a `trimesh.Trimesh` with vertex colours, see `api.surfaces`."""
         return mesh(self, name, resolution, level, views)
 
     def save(

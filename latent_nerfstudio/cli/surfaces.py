@@ -53,13 +53,13 @@ class ExportMesh(OfScenes):
     overwrite: Overwrite = False
 
     def main(self) -> None:
-        from latent_nerfstudio.api.meshes import SUFFIXES, mesh, save_mesh
+        from latent_nerfstudio.api.surfaces import SUFFIXES, save_mesh
 
         check_file(self.output, *SUFFIXES)
         check_free([self.output], self.overwrite)
         scenes = self.open()
         name = self.scene or scenes.names[0]
-        surface = mesh(scenes, name, self.size, self.level, self.views)
+        surface = scenes.mesh(name, self.size, self.level, self.views)
         save_mesh(surface, self.output)
         counts = f"{len(surface.vertices):,} vertices and {len(surface.faces):,} faces"
         print(f"Wrote {counts} of {name} to {self.output}: {self.output.stat().st_size:,} bytes")

@@ -1,17 +1,21 @@
-"""Coloured points on the surface of a scene: pixels of decoded views, carried to where their rays end."""
+"""The surface of a scene: coloured points, which are pixels of decoded views carried to where their rays end, and a
+mesh by marching cubes on its density (Lorensen and Cline 1987), with the colours of such points."""
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, List, Union
+from typing import Any, List, Optional, Union
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.utils.math import intersect_aabb
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from latent_nerfstudio.api.cameras import Ring, pixel_directions
+from latent_nerfstudio.api.progress import progress
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.places import check_file
 from latent_nerfstudio.files.replacing import replacing_path
@@ -28,6 +32,21 @@ MOST_VIEWS = 1000
 
 HEIGHTS = (0.0, 25.0, -20.0)
 """Degrees above a scene's own ring of the rings that views are taken from."""
+
+SUFFIXES = (".glb", ".ply", ".obj")
+"""Of the files that can be written."""
+
+THICKNESS = 0.02
+"""Share of the box's longest side within which the default density absorbs half of the light."""
+
+MAX_RESOLUTION = 512
+"""Points along the longest side at most: 134 million of a cube."""
+
+AT_ONCE = 1 << 18
+"""Points whose density is asked for together."""
+
+NEIGHBOURS = 8
+"""Points whose mean colour a vertex takes."""
 
 
 @dataclass(frozen=True)
@@ -105,3 +124,70 @@ def edges(depth: Float[Tensor, "n height width"]) -> Bool[Tensor, "n height widt
     padded = torch.nn.functional.pad(depth[:, None], (1, 1, 1, 1), mode="replicate")
     spread = torch.nn.functional.max_pool2d(padded, 3, 1) + torch.nn.functional.max_pool2d(-padded, 3, 1)
     return spread[:, 0] > JUMP * depth.abs()
+
+
+def mesh(scenes: Any, name: str, resolution: int = 128, level: Optional[float] = None, views: int = 24) -> Any:
+    """A scene's surface as a `trimesh.Trimesh` in world units, with vertex colours of a point cloud of so many views.
+
+    The longest side of the scene box has `resolution` points; `level` is the density, a unit of length, of the surface,
+    by default that which absorbs half of the light within a fiftieth of this side. Raises ValueError for no surface."""
+    import trimesh
+    from skimage.measure import marching_cubes
+
+    if not 8 <= resolution <= MAX_RESOLUTION:
+        raise ValueError(problem("resolution", f"8 to {MAX_RESOLUTION}", resolution, "try 128"))
+    check_views(views)
+    if level is not None and not level > 0:
+        raise ValueError(problem("level", "a positive number", level, "try without it"))
+    box = scenes.box_of(name).double().numpy()
+    sides = box[1] - box[0]
+    level = math.log(2) / (THICKNESS * float(sides.max())) if level is None else level
+    density = density_grid(scenes, name, resolution)
+    low, high = float(density.min()), float(density.max())
+    if not low < level < high:
+        expected, do = f"density on both sides of {level:.3g}", "choose another --level"
+        raise ValueError(problem(f"scene {name!r}", expected, f"{low:.3g} to {high:.3g}", do))
+    # A shell of empty space closes what the box cuts.
+    padded = np.pad(density, 1)
+    spacing = sides / (np.array(density.shape) - 1)
+    corners, faces, _, _ = marching_cubes(padded, level, spacing=tuple(spacing))
+    surface: Any = trimesh.Trimesh(corners + box[0] - spacing, faces[:, ::-1], process=False)
+    cloud = point_cloud(scenes, name, views)
+    _, nearest = KDTree(cloud.positions).query(surface.vertices, min(NEIGHBOURS, len(cloud)))
+    colors = cloud.colors[nearest].reshape(len(corners), -1, 3).mean(axis=1)
+    surface.visual.vertex_colors = colors.round().astype(np.uint8)
+    return surface
+
+
+def save_mesh(surface: Any, path: Union[str, Path]) -> Path:
+    """Writes a mesh as GLB, with y up and linear colours, as glTF has them, as PLY or as OBJ; whole or not at all."""
+    path = Path(path).expanduser()
+    check_file(path, *SUFFIXES)
+    if path.suffix.lower() == ".glb":
+        surface = surface.copy()
+        surface.apply_transform(np.array([[1, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1.0]]))
+        surface.visual.vertex_colors = linear(np.asarray(surface.visual.vertex_colors))
+    with replacing_path(path) as writing:
+        content = surface.export(file_type=path.suffix.lower()[1:])
+        writing.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def linear(colors: UInt8[np.ndarray, "vertices 4"]) -> UInt8[np.ndarray, "vertices 4"]:
+    """sRGB as linear light, which glTF's COLOR_0 is; alpha stays."""
+    values = colors[:, :3] / 255.0
+    light = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    return np.concatenate([(light * 255).round().astype(np.uint8), colors[:, 3:]], axis=1)
+
+
+@torch.no_grad()
+def density_grid(scenes: Any, name: str, resolution: int) -> Float[np.ndarray, "nx ny nz"]:
+    """Density at the points of a grid that fills the scene box, cubes of one size but for rounding."""
+    box = scenes.box_of(name)
+    sides = box[1] - box[0]
+    counts = [max(2, round(resolution * float(side / sides.max()))) for side in sides]
+    axes = [torch.linspace(float(low), float(high), count) for low, high, count in zip(*box, counts, strict=True)]
+    points = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).view(-1, 3)
+    parts = points.split(AT_ONCE)
+    values = [scenes.density(name, part) for part in progress(parts, "Measuring the density", len(parts))]
+    return torch.cat(values).view(counts).numpy()
