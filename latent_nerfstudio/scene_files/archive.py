@@ -1,7 +1,6 @@
 """Many scene files in one: an uncompressed zip of `index.json` and a `NAME.safetensors` for each scene. Archives come
 from strangers: nothing is unpacked to the disk, scenes are read one at a time, and no small archive becomes large."""
 
-import io
 import json
 import zipfile
 from contextlib import contextmanager
@@ -13,7 +12,8 @@ from latent_nerfstudio.files.reading import AGAIN, BROKEN_ZIP, check_format, ope
 from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.models.shared_bundle import SharedBundle, name_one_bundle
 from latent_nerfstudio.names import check_names, take_name
-from latent_nerfstudio.scene_files.scene_file import MAX_FILE, SUFFIX, SceneFile, unpack_scene
+from latent_nerfstudio.scene_files import Precision
+from latent_nerfstudio.scene_files.scene_file import MAX_FILE, SUFFIX, SceneFile, pack_scene, unpack_scene
 
 ARCHIVE_FORMAT = "scene-archive-v1"
 """Changed when the contents of an archive change their meaning."""
@@ -25,24 +25,22 @@ MAX_INDEX = 1 << 26
 """Bytes of the index at most; a million names take about a third of it."""
 
 
-def write_archive(path: Path, files: Iterable[bytes]) -> int:
-    """Writes scene files of one bundle, one in memory at a time, as an archive; equal scenes make equal bytes."""
+def write_archive(path: Path, scenes: Iterable[SceneFile], precision: Precision = "float16") -> None:
+    """Writes scenes of one bundle, one in memory at a time, as an archive; equal scenes make equal bytes."""
     names: Dict[str, str] = {}
     bundle_hash = ""
     with replacing_file(path) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-        for data in files:
-            scene = unpack_scene(io.BytesIO(data), f"{path}, scene {len(names)}")
+        for scene in scenes:
             take_name(scene.name, names, path, "leave one of them out")
             bundle_hash = bundle_hash or scene.bundle_hash
             if not name_one_bundle((bundle_hash, scene.bundle_hash)):
                 got = f"{scene.name!r} of {scene.bundle_hash}"
                 raise ValueError(problem(path, f"scenes of the bundle {bundle_hash}", got, "write an archive for each"))
-            add(archive, scene.name + SUFFIX, data)
+            add(archive, scene.name + SUFFIX, pack_scene(scene, precision))
         if not names:
             raise ValueError(problem(path, "at least one scene", "none", "name scenes"))
         index = {"format": ARCHIVE_FORMAT, "bundle": bundle_hash, "scenes": list(names.values())}
         add(archive, INDEX, json.dumps(index, ensure_ascii=False).encode())
-    return len(names)
 
 
 def add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:

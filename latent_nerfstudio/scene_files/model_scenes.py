@@ -102,9 +102,9 @@ def scene_files_of(
 
 
 @torch.no_grad()
-def put_scenes(model: LatentModel, scenes: Iterable[SceneFile]) -> int:
-    """Gives a model's scenes what scene files of their names hold, or zero, and returns the number of the files."""
-    field, count, placements = field_of(model), 0, list(model.placements)
+def put_scenes(model: LatentModel, scenes: Iterable[SceneFile]) -> None:
+    """Gives a model's scenes what scene files of their names hold, or zero."""
+    field, placements = field_of(model), list(model.placements)
     places = {name: index for index, name in enumerate(model.scene_names)}
     for scene in scenes:
         if scene.name not in places:
@@ -113,14 +113,12 @@ def put_scenes(model: LatentModel, scenes: Iterable[SceneFile]) -> int:
         for name in ("micro_planes", "scene_weights"):
             put_row(getattr(field, name), places[scene.name], getattr(scene, name), f"scene {scene.name!r}, {name}")
         placements[places[scene.name]] = scene.placement
-        count += 1
     model.place(placements)
     for name, index in places.items():
         own, (low, high) = placements[index].box, model.box_of(index)
         if own is not None and not bool((low < high).all()):  # there would be nothing to see
             got, do = box_words(np.array(own)), "write the file again"
             raise ValueError(problem(f"scene {name!r}, box", "one that meets the bundle's box", got, do))
-    return count
 
 
 def put_row(table: Optional[Tensor], index: int, value: Optional[Tensor], where: str) -> None:

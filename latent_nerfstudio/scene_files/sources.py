@@ -15,7 +15,6 @@ from latent_nerfstudio.scene_files.scene_file import (
     SUFFIX,
     SceneFile,
     check_belongs,
-    pack_scene,
     read_scene_file,
     write_scene_file,
 )
@@ -71,7 +70,7 @@ def files_in(folder: Path) -> List[Path]:
 def write_scenes(output: Path, scenes: Iterable[SceneFile], precision: Precision) -> int:
     """Writes scenes as files into a folder, or as an archive where the name is one's, and returns their bytes."""
     if output.suffix == ARCHIVE_SUFFIX:
-        write_archive(output, (pack_scene(scene, precision) for scene in scenes))
+        write_archive(output, scenes, precision)
         return output.stat().st_size
     return sum(write_scene_file(output / f"{scene.name}{SUFFIX}", scene, precision) for scene in scenes)
 

@@ -61,16 +61,16 @@ def find_ffmpeg() -> str:
     return program
 
 
-def write_video(path: Path, frames: Iterable[Frame], fps: int) -> int:
-    """Writes an .mp4 (H.264) or a .gif of frames of one size, of even numbers of pixels; returns their number."""
+def write_video(path: Path, frames: Iterable[Frame], fps: int) -> None:
+    """Writes an .mp4 (H.264) or a .gif of frames of one size, of even numbers of pixels."""
     if fps < 1:
         raise ValueError(problem("fps", "at least 1", fps, "try 24"))
     check_video(path)
     with replacing_path(path, path.suffix) as written:
-        return send(written, iter(frames), min(fps, MOST_FPS[path.suffix.lower()]))
+        send(written, iter(frames), min(fps, MOST_FPS[path.suffix.lower()]))
 
 
-def send(path: Path, frames: Iterator[Frame], fps: int) -> int:
+def send(path: Path, frames: Iterator[Frame], fps: int) -> None:
     import imageio_ffmpeg
 
     first = next(frames, None)
@@ -81,14 +81,11 @@ def send(path: Path, frames: Iterator[Frame], fps: int) -> int:
     settings.update(SETTINGS[path.suffix.lower()])
     writer = imageio_ffmpeg.write_frames(str(path), (width, height), **settings)
     writer.send(None)
-    count = 0
     try:
         for frame in itertools.chain([first], frames):
             writer.send(np.ascontiguousarray(frame))
-            count += 1
     finally:
         writer.close()
-    return count
 
 
 def even(frames: UInt8[np.ndarray, "n _ _ 3"]) -> UInt8[np.ndarray, "n _ _ 3"]:

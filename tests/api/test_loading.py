@@ -17,7 +17,7 @@ from latent_nerfstudio.models.latent_model import LatentModel
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 from latent_nerfstudio.scene_files.archive import write_archive
 from latent_nerfstudio.scene_files.model_scenes import scene_files_of
-from latent_nerfstudio.scene_files.scene_file import SceneFile, pack_scene, write_scene_file
+from latent_nerfstudio.scene_files.scene_file import SceneFile, write_scene_file
 
 SAMPLES = {"samples": [12, 0]}
 FACTS = {"cameras": {"height": 24, "width": 32, "fx": 40.0, "fy": 41.0, "radius": 3.0}, **SAMPLES}
@@ -82,7 +82,7 @@ def test_one_file_and_an_archive(written, model, tmp_path):
     check_same(lns.load(written / "b.safetensors"), model)
     hash_of = read_shared_bundle(str(written)).hash
     written_scenes = scene_files_of(model, hash_of, dict.fromkeys("ab", SAMPLES))
-    write_archive(tmp_path / "set.zip", (pack_scene(scene, "float32") for scene in written_scenes))
+    write_archive(tmp_path / "set.zip", written_scenes, "float32")
     scenes = lns.load(tmp_path / "set.zip", bundle=written)
     assert scenes.names == ["a", "b"]
     check_same(scenes, model)

@@ -36,7 +36,7 @@ def make_learned(folder: Path) -> None:
     from latent_nerfstudio.models.shared_bundle import read_shared_bundle
     from latent_nerfstudio.scene_files.archive import write_archive
     from latent_nerfstudio.scene_files.model_scenes import scene_files_of
-    from latent_nerfstudio.scene_files.scene_file import write_scene_file
+    from latent_nerfstudio.scene_files.scene_file import read_scene_file, write_scene_file
 
     nerf = small_nerf(macro_features=3, num_base_planes=2)
     model = latent_model_of(folder / "vae", ("a", "b"), nerf=nerf)
@@ -47,7 +47,7 @@ def make_learned(folder: Path) -> None:
     camera = {"height": SIZE, "width": SIZE, "fx": 9.0, "fy": 9.0, "radius": 2.5}
     for scene in scene_files_of(model, bundle.hash, {name: {"cameras": camera} for name in "ab"}):
         write_scene_file(folder / "files" / f"{scene.name}.safetensors", scene)
-    write_archive(folder / "files.zip", [path.read_bytes() for path in sorted((folder / "files").iterdir())])
+    write_archive(folder / "files.zip", map(read_scene_file, sorted((folder / "files").iterdir())))
     other = latent_model_of("identity", ("c",), nerf=small_nerf(resolution=4))
     hash_of_other = read_shared_bundle(str(write_shared_bundle(folder / "other", other, 3, {}))).hash
     write_scene_file(folder / "other.safetensors", next(scene_files_of(other, hash_of_other)))

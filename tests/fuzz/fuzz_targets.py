@@ -351,7 +351,7 @@ members = st.lists(
 
 def make_archive(folder: Path) -> Right:
     path = folder / "in" / "folders" / "scenes.zip"
-    write_archive(path, [pack_scene(scene("red")), pack_scene(scene("blue"))])
+    write_archive(path, [scene("red"), scene("blue")])
     return Right(path, path.read_bytes(), lambda path: list(read_archive(path)))
 
 

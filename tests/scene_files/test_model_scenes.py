@@ -43,7 +43,7 @@ def test_a_scene_in_another_model_renders_the_same_bits(tmp_path, kind, source):
     read = [read_scene_file(tmp_path / name, bundle) for name in ("c", "b")]
     assert [scene.facts for scene in read] == [{}, {"psnr": 30.0}]
     other = started(bundle, ("b", "c"))
-    assert put_scenes(other, read) == 2
+    put_scenes(other, read)
     for name in ("b", "c"):
         expected, got = picture(model, name), picture(other, name)
         assert all(torch.equal(got[key], expected[key]) for key in ("rgb", "latent_channels", "depth", "accumulation"))
