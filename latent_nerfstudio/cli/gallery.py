@@ -26,8 +26,7 @@ class Gallery(OfScenes):
     def main(self) -> None:
         check_folder(self.output)
         from latent_nerfstudio.api.loading import check_scenes
-        from latent_nerfstudio.gallery.page import write_gallery
-        from latent_nerfstudio.gallery.strips import check_strip
+        from latent_nerfstudio.gallery.page import check_strip, write_gallery
 
         check_strip(self.views, self.size)
         check_free([self.output], self.overwrite)

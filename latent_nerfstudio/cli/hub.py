@@ -75,7 +75,7 @@ def picture_of(package: "Package") -> Optional[bytes]:
     if package.kind != "scenes" or package.bundle is None:
         return None
     from latent_nerfstudio.api.loading import load
-    from latent_nerfstudio.gallery.strips import SHOWN, sheet
+    from latent_nerfstudio.gallery.page import SHOWN, sheet
     from latent_nerfstudio.scene_files.scene_file import copy_scene_file
     from latent_nerfstudio.scene_files.sources import files_in
 

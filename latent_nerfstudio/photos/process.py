@@ -10,7 +10,7 @@ from typing import Any, Optional
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
-from PIL import Image, ImageOps
+from PIL import Image, ImageColor, ImageOps
 from tqdm import tqdm
 
 from latent_nerfstudio.data.bounds import camera_focus
@@ -19,7 +19,6 @@ from latent_nerfstudio.errors import check_least, problem
 from latent_nerfstudio.files.camera_file import frames_of, pinhole, write_camera_file
 from latent_nerfstudio.files.replacing import replacing_folder
 from latent_nerfstudio.photos import PhotoOptions
-from latent_nerfstudio.photos.cut_out import border_colour, colour_of, object_mask
 from latent_nerfstudio.photos.motion import find_poses, import_pycolmap
 from latent_nerfstudio.pictures import SUFFIXES, open_picture, plain, read_mask, read_picture
 
@@ -127,6 +126,34 @@ def write_upright(photos: Sequence[Path], work: Path, options: PhotoOptions) -> 
         if kept is not None or not alpha.all():
             save_mask(alpha if kept is None else alpha & kept, work / "features" / f"{name}.png")
     return list(pictures), sizes
+
+
+def border_colour(pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Float[np.ndarray, "3"]:
+    """The median colour of the borders of pictures, 0 to 255."""
+    borders = [np.concatenate([p[0], p[-1], p[:, 0], p[:, -1]]) for p in pictures]
+    return np.median(np.concatenate(borders), axis=0)
+
+
+def colour_of(name: str) -> Float[np.ndarray, "3"]:
+    """A colour, 0 to 255, from its name or from #rrggbb."""
+    try:
+        return np.array(ImageColor.getrgb(name)[:3], dtype=np.float64)
+    except ValueError as error:
+        do = "name the colour, or take auto"
+        raise ValueError(problem("background", "auto, a colour's name or #rrggbb", repr(name), do)) from error
+
+
+def object_mask(
+    picture: UInt8[np.ndarray, "height width 3"], colour: Float[np.ndarray, "3"], tolerance: float
+) -> Bool[np.ndarray, "height width"]:
+    """Where a picture shows the object: what is not connected to the border through colours whose channels are off the
+    background's by `tolerance` at most, 0 to 255; what is of its colour within the object stays."""
+    import cv2
+
+    like = (np.abs(picture.astype(np.float32) - colour.astype(np.float32)) <= tolerance).all(axis=2)
+    _, labels = cv2.connectedComponents(like.astype(np.uint8), connectivity=4)
+    edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    return ~np.isin(labels, np.setdiff1d(edge, [0]))
 
 
 def upright(path: Path, longest_side: int) -> Image.Image:

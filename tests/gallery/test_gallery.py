@@ -12,9 +12,9 @@ from tiny import latent_model_of, small_nerf
 
 from latent_nerfstudio.api.cameras import Ring
 from latent_nerfstudio.api.scenes import Scenes
-from latent_nerfstudio.gallery.page import STRIPS, page, row, write_gallery
-from latent_nerfstudio.gallery.strips import check_strip, strip
+from latent_nerfstudio.gallery.page import STRIPS, check_strip, page, row, strip, write_gallery
 
+FIRST = f"{STRIPS}/00000.webp"
 HOSTILE = "</script><img src=x onerror=document.title='broken'>&\"' [/red]\u2028\u202e"
 
 
@@ -50,9 +50,9 @@ def thousand(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("gallery")
     (folder / STRIPS).mkdir()
     colours = np.linspace([220, 40, 40], [40, 40, 220], 12).astype(np.uint8)
-    Image.fromarray(np.tile(np.repeat(colours, 64, axis=0), (64, 1, 1))).save(folder / STRIPS / "00000.webp")
+    Image.fromarray(np.tile(np.repeat(colours, 64, axis=0), (64, 1, 1))).save(folder / FIRST)
     names = [HOSTILE if index == 7 else f"chair {index}" for index in range(1000)]
-    rows = [row(name, {"psnr": 20 + index % 97 / 10}, 1000 + index, "00000.webp") for index, name in enumerate(names)]
+    rows = [row(name, {"psnr": 20 + index % 97 / 10}, 1000 + index, FIRST) for index, name in enumerate(names)]
     (folder / "index.html").write_text(page("Chairs & <b>more</b> DATA", rows, 12), encoding="utf-8")
     return folder
 
@@ -104,7 +104,7 @@ def test_in_a_browser(thousand, tmp_path, name, width):
 
 @pytest.mark.skipif(programs() is None, reason="no chromium and chromedriver on PATH")
 def test_scenes_without_psnr_are_not_filtered_by_it(tmp_path):
-    (tmp_path / "index.html").write_text(page("Chairs", [row("chair", {}, 9, "00000.webp")], 12), encoding="utf-8")
+    (tmp_path / "index.html").write_text(page("Chairs", [row("chair", {}, 9, FIRST)], 12), encoding="utf-8")
     with chromium(tmp_path / "profile") as browser:
         browser.get((tmp_path / "index.html").as_uri())
         assert not browser.find_element("id", "least").is_displayed()

@@ -14,13 +14,15 @@ from latent_nerfstudio.data.layouts import read_transforms
 from latent_nerfstudio.files.reading import UnusualFile
 from latent_nerfstudio.meshes.viewpoints import poses_towards
 from latent_nerfstudio.photos import PhotoOptions
-from latent_nerfstudio.photos.cut_out import border_colour, colour_of, object_mask
 from latent_nerfstudio.photos.motion import pairs_of
 from latent_nerfstudio.photos.process import (
+    border_colour,
     box_of_interest,
+    colour_of,
     find_photos,
     mask_beside,
     name_in_scene,
+    object_mask,
     process_photos,
     training_line,
     upwards,
