@@ -268,7 +268,7 @@ def same(one: Any, other: Any) -> bool:
 
 def make_jobs(work: Path) -> List[Job]:
     """The jobs, on scenes that are made here; exports are of a run in the folder `run`."""
-    from latent_nerfstudio.cli.demo_scenes import DemoScenes
+    from latent_nerfstudio.cli.making import DemoScenes
 
     data = work / "data"
     DemoScenes(output=data, num_scenes=2, views=VIEWS, size=32, workers=1).main()
@@ -411,7 +411,7 @@ def broken_cache(folder: Path) -> List[str]:
 
 def make_scene(folder: Path) -> None:
     """`lns demo-scenes --overwrite`, twice."""
-    from latent_nerfstudio.cli.demo_scenes import DemoScenes
+    from latent_nerfstudio.cli.making import DemoScenes
 
     for _ in range(2):
         made = DemoScenes(output=folder / "made", num_scenes=1, views=2, size=16, workers=1, overwrite=True)

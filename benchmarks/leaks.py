@@ -101,7 +101,7 @@ def follow(what: str, count: int) -> Numbers:
     """Memory over some units of a kind, in this process."""
     import torch
 
-    from latent_nerfstudio.cli.demo_scenes import DemoScenes
+    from latent_nerfstudio.cli.making import DemoScenes
 
     torch.set_num_threads(1)
     memory = Memory(what, count)

@@ -1,13 +1,15 @@
-"""`lns export-scenes`: the scenes of a run as small files against a shared bundle."""
+"""`lns export-scenes` and `lns pack-scenes`: the scenes of a run as small files against a shared bundle, and such files
+as one archive."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
 
 from latent_nerfstudio import __version__
-from latent_nerfstudio.cli.words import Overwrite, Precision, RunFolder, SceneNames
-from latent_nerfstudio.errors import few_of
+from latent_nerfstudio.cli.words import Overwrite, Precision, RunFolder, SceneFiles, SceneNames
+from latent_nerfstudio.errors import few_of, problem
 from latent_nerfstudio.files.places import check_file, check_folder_or_file, check_free
+from latent_nerfstudio.names import check_names, chosen
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +39,6 @@ class ExportScenes:
         from latent_nerfstudio.engine.runs import open_run
         from latent_nerfstudio.files.locks import locked
         from latent_nerfstudio.files.replacing import beside, sole_writer
-        from latent_nerfstudio.names import check_names, chosen
 
         run = open_run(self.source)
         output = self.output or run.folder / "scenes"
@@ -69,6 +70,36 @@ class ExportScenes:
             print(f"Wrote their composed planes to {self.planes}: {self.planes.stat().st_size:,} bytes")
 
 
+@dataclass
+class PackScenes:
+    """Copies scene files, such as those of `lns fit-scenes`, into one archive; or those of archives into a folder."""
+
+    source: SceneFiles
+    output: Path
+    """An archive NAME.zip, or a folder for NAME.safetensors."""
+    scenes: SceneNames = ()
+    precision: Precision = "float16"
+    overwrite: Overwrite = False
+
+    def main(self) -> None:
+        """Writes the archive or the files; all are read and verified before the first is written."""
+        check_folder_or_file(self.output, ".zip")
+        from latent_nerfstudio.models.shared_bundle import name_one_bundle
+        from latent_nerfstudio.scene_files.sources import each_once, read_scenes_from, write_scenes
+
+        scenes = each_once(read_scenes_from(self.source), "scenes", "leave one file out")
+        bundles = {scene.name: scene.bundle_hash for scene in scenes}
+        names = chosen(self.scenes, list(bundles), ", ".join(map(str, self.source)))
+        hashes = sorted({bundles[name] for name in names})
+        if not name_one_bundle(hashes):
+            got = f"some of {' and some of '.join(hashes[:2])}"
+            raise ValueError(problem("scenes", "scenes of one bundle", got, "pack those of each by themselves"))
+        check_free(targets(self.output, names), self.overwrite)
+        wanted = (scene for scene in read_scenes_from(self.source) if scene.name in names)
+        count = write_scenes(self.output, wanted, self.precision)
+        print(f"Wrote {len(names)} scene(s) to {self.output}: {count:,} bytes")
+
+
 def is_archive(output: Path) -> bool:
     return output.suffix == ".zip"
 
@@ -80,7 +111,6 @@ def targets(output: Path, names: Sequence[str]) -> List[Path]:
 def load_model(run: "Run") -> "LatentModel":
     """The model of a run with tri-planes, without the run's data."""
     from latent_nerfstudio.api import run_model
-    from latent_nerfstudio.errors import problem
     from latent_nerfstudio.models.latent_model import LatentModelConfig
     from latent_nerfstudio.models.triplane import TriplaneModelConfig
 

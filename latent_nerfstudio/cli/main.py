@@ -12,25 +12,19 @@ from rich.console import Console
 from latent_nerfstudio import __version__
 from latent_nerfstudio.cli.cache import Cache
 from latent_nerfstudio.cli.consistency import Consistency
-from latent_nerfstudio.cli.demo_scenes import DemoScenes
-from latent_nerfstudio.cli.export_scene import ExportScene
-from latent_nerfstudio.cli.export_scenes import ExportScenes
+from latent_nerfstudio.cli.export_scenes import ExportScenes, PackScenes
 from latent_nerfstudio.cli.fit_scenes import FitScenes
 from latent_nerfstudio.cli.gallery import Gallery
 from latent_nerfstudio.cli.hub import Pull, Push
 from latent_nerfstudio.cli.import_autoencoder import ImportAutoencoder
-from latent_nerfstudio.cli.import_scenes import ImportScenes
 from latent_nerfstudio.cli.info import Info
 from latent_nerfstudio.cli.latents import DecodeLatents, RenderLatents
-from latent_nerfstudio.cli.learn_bundle import LearnBundle
-from latent_nerfstudio.cli.learn_scene_encoder import LearnSceneEncoder
-from latent_nerfstudio.cli.link_ffmpeg import LinkFfmpeg
-from latent_nerfstudio.cli.pack_scenes import PackScenes
-from latent_nerfstudio.cli.process_photos import ProcessPhotos
-from latent_nerfstudio.cli.render_meshes import RenderMeshes
+from latent_nerfstudio.cli.learn import LearnBundle, LearnSceneEncoder
+from latent_nerfstudio.cli.making import DemoScenes, ProcessPhotos, RenderMeshes
 from latent_nerfstudio.cli.report import ContactSheet, Report
+from latent_nerfstudio.cli.runs import ExportScene, ImportScenes
 from latent_nerfstudio.cli.surfaces import ExportMesh, ExportPoints
-from latent_nerfstudio.cli.videos import Blend, Orbit
+from latent_nerfstudio.cli.videos import Blend, LinkFfmpeg, Orbit
 from latent_nerfstudio.cli.words import INTERRUPTED
 from latent_nerfstudio.errors import DEBUG_VARIABLE, is_debugging, problem, show_own_warnings_alone
 from latent_nerfstudio.escaping import for_markup

@@ -1,13 +1,17 @@
-"""`lns orbit` and `lns blend`: videos of scenes that turn beside each other, and of one that becomes another."""
+"""`lns orbit` and `lns blend`, videos of scenes that turn beside each other, and of one that becomes another; and `lns
+link-ffmpeg`, an ffmpeg for ns-render, which looks for one on PATH, without a system package."""
 
+import shutil
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Iterator
+from typing import TYPE_CHECKING, Annotated, Iterator, Optional
 
 import tyro
 
 from latent_nerfstudio.cli.words import OfScenes, Rows, SceneNames, Size
 from latent_nerfstudio.errors import check_least
+from latent_nerfstudio.files.places import check_folder
 
 if TYPE_CHECKING:
     from latent_nerfstudio.api.scenes import Scenes
@@ -77,3 +81,34 @@ class Blend(Video):
 
         self.write(blending(self.open(), self.first, self.second, self.rows, self.views, self.size))
         print(f"Wrote {self.views} frames of {self.first} and {self.second} to {self.output}")
+
+
+@dataclass
+class LinkFfmpeg:
+    """Puts imageio-ffmpeg's program beside the ns-* commands as `ffmpeg`; does nothing where PATH has one."""
+
+    output: Optional[Path] = None
+    """Folder to link it into; by default that of the running Python, where the ns-* commands are."""
+
+    def main(self) -> None:
+        check_folder(self.output)
+        target = (self.output or Path(sys.executable).parent) / ("ffmpeg.exe" if sys.platform == "win32" else "ffmpeg")
+        found = shutil.which("ffmpeg")
+        if found is None and not target.exists():
+            link_ffmpeg(target)
+        print(f"ffmpeg: {found or target}")
+
+
+def link_ffmpeg(target: Path) -> None:
+    """Makes `target` a link to imageio-ffmpeg's program, or a copy where links are not allowed."""
+    from latent_nerfstudio.files.locks import writable
+    from latent_nerfstudio.videos.writing import find_ffmpeg
+
+    program = find_ffmpeg()
+    with writable(target.parent):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        target.symlink_to(program)
+    except OSError:
+        shutil.copy2(program, target)

@@ -11,7 +11,7 @@ from tiny import camera_of, pipeline_config_of, small_nerf
 
 import latent_nerfstudio as lns
 from latent_nerfstudio.api.run_model import read_checkpoint, training_cameras
-from latent_nerfstudio.cli.export_scene import fill_run
+from latent_nerfstudio.cli.runs import fill_run
 from latent_nerfstudio.data.training_cameras import CAMERAS, write_cameras
 from latent_nerfstudio.engine import config_loader
 from latent_nerfstudio.engine.runs import open_run

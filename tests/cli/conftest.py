@@ -9,7 +9,7 @@ from filelock import FileLock
 from official import PROGRAMS, succeed, train, train_arguments
 from tiny import TINTS, save_kl, write_ball
 
-from latent_nerfstudio.cli.link_ffmpeg import link_ffmpeg
+from latent_nerfstudio.cli.videos import link_ffmpeg
 
 
 @pytest.fixture(scope="session")

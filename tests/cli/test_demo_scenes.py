@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import tyro
 
-from latent_nerfstudio.cli.demo_scenes import DemoScenes
+from latent_nerfstudio.cli.making import DemoScenes
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -10,9 +10,9 @@ import torch
 from official import checkpoints, error_of, evaluated, fail, succeed, train, train_arguments
 
 import latent_nerfstudio as lns
-from latent_nerfstudio.cli.export_scene import export_scene, scene_config, scene_summary
 from latent_nerfstudio.cli.main import COMMANDS, main, source_first
 from latent_nerfstudio.cli.report import ContactSheet, Report
+from latent_nerfstudio.cli.runs import export_scene, scene_config, scene_summary
 from latent_nerfstudio.engine.runs import Run, load_pipeline, open_run
 
 
@@ -66,7 +66,7 @@ def test_the_program_itself(capsys):
 
 
 def test_interrupting_is_one_line(monkeypatch, capsys):
-    monkeypatch.setattr("latent_nerfstudio.cli.link_ffmpeg.link_ffmpeg", Mock(side_effect=KeyboardInterrupt))
+    monkeypatch.setattr("latent_nerfstudio.cli.videos.link_ffmpeg", Mock(side_effect=KeyboardInterrupt))
     monkeypatch.setenv("PATH", "")
     with pytest.raises(SystemExit, match="130"):
         main(["link-ffmpeg", "--output", "nowhere"])

@@ -9,7 +9,7 @@ import trimesh
 import tyro
 from PIL import Image
 
-from latent_nerfstudio.cli.render_meshes import RenderMeshes
+from latent_nerfstudio.cli.making import RenderMeshes
 
 
 def run(folder: Path, out: Path, *flags: str) -> None:

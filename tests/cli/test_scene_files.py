@@ -17,7 +17,7 @@ from small_nerfs import small_nerfacto
 from tiny import camera_of, latent_model_of, small_nerf
 
 from latent_nerfstudio.cli.export_scenes import new_bundle
-from latent_nerfstudio.cli.import_scenes import summary
+from latent_nerfstudio.cli.runs import summary
 from latent_nerfstudio.engine.runs import load_pipeline, open_run
 from latent_nerfstudio.fields.placement import Placement
 from latent_nerfstudio.models.bundle_writing import write_shared_bundle

@@ -10,7 +10,7 @@ import torch
 from inventories import write_bundle
 from PIL import Image
 
-from latent_nerfstudio.cli.learn_bundle import LearnBundle
+from latent_nerfstudio.cli.learn import LearnBundle
 from latent_nerfstudio.files.replacing import sole_writer, write_text
 from latent_nerfstudio.fleet import learn_bundle
 from latent_nerfstudio.fleet.learn_bundle import split_scenes

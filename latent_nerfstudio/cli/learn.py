@@ -1,4 +1,5 @@
-"""`lns learn-scene-encoder`: teaches a shared bundle to predict scenes from a few photos."""
+"""`lns learn-bundle` and `lns learn-scene-encoder`: a shared bundle of your own kind of objects, and one that predicts
+scenes of a few photos."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -8,6 +9,28 @@ import tyro
 
 from latent_nerfstudio.errors import check_least
 from latent_nerfstudio.files.places import check_folder, data_folder
+from latent_nerfstudio.fleet.request import BundleRequest
+
+
+@dataclass
+class LearnBundle(BundleRequest):
+    """Learns a shared bundle from many scenes of one kind, and measures what it gains on scenes that it holds out.
+    Joint training (`ns-train ig-ae`) from the bundle that ships, then a decoder for what scenes render; the same call
+    again goes on where the last one ended. See docs/ig_ae.md."""
+
+    data: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SCENES")]
+    """Folder of scene folders, some dozens at least."""
+
+    def main(self) -> None:
+        self.check()
+        from latent_nerfstudio.fleet.learn_bundle import learn_bundle
+        from latent_nerfstudio.method_configs.igae import ig_ae
+        from latent_nerfstudio.method_configs.triplane import latent_triplane
+
+        learn_bundle(self, ig_ae.config, latent_triplane.config)  # type: ignore[arg-type]
+        output = self.output.expanduser()
+        print((output / "report.md").read_text(encoding="utf-8"))
+        print(f"Bundle: {output / 'shared_bundle'}; use it with lns fit-scenes --bundle {output}")
 
 
 @dataclass
