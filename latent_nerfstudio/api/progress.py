@@ -1,12 +1,12 @@
 """A progress bar on standard error, which says nothing where that is no terminal."""
 
-from typing import Iterable, Optional, TypeVar
+from typing import Iterable, Iterator, Optional, TypeVar
 
 from tqdm import tqdm
 
 Item = TypeVar("Item")
 
 
-def progress(items: Iterable[Item], description: str, total: Optional[int] = None) -> Iterable[Item]:
+def progress(items: Iterable[Item], description: str, total: Optional[int] = None) -> Iterator[Item]:
     """The items, with a bar while they are worked on."""
-    return items if total == 1 else tqdm(items, description, total, leave=False, disable=None)
+    yield from items if total == 1 else tqdm(items, description, total, leave=False, disable=None)
