@@ -55,7 +55,7 @@ def fit(
     request = FitRequest(Path(data), Path(output).expanduser(), str(bundle), names, steps, **known)
     *_, table = fit_scenes(request, latent_triplane.config)  # type: ignore[arg-type]
     if failed := table.failed():
-        got = few_of(failed, words=lambda row: f"{row.name} ({row.reason})")
+        got = few_of(failed, words=lambda row: f"{row.name}: {row.reason}")
         do = "mend or leave out those, and call again; with output= the others are kept"
         raise ValueError(problem("fit", f"{len(table.rows)} scenes that can be fitted", got, do))
     return load(request.output / "scenes", bundle, device)
