@@ -11,8 +11,8 @@ from small_runs import run_config
 from tiny import pipeline_config_of, save_kl
 
 import latent_nerfstudio as lns
-from latent_nerfstudio.cli.export_scene import export_scene
 from latent_nerfstudio.cli.main import main
+from latent_nerfstudio.cli.runs import export_scene
 from latent_nerfstudio.engine.checkpoints import name_sources
 from latent_nerfstudio.engine.runs import open_run
 from latent_nerfstudio.engine.starting import check_data, check_place, make_absolute, show_errors_in_one_line
