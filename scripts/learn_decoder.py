@@ -1,5 +1,5 @@
-"""Teaches a bundle its decoder of rendered latents: scenes are fitted to some of their photos, and the decoder learns
-what renders of others should have shown.
+"""Teaches a bundle its decoder of rendered latents: scenes are fitted to some of their photos, against the bundle and
+some with planes of their own, and the decoder learns what renders of others should have shown.
 
     python scripts/learn_decoder.py --data data/objects/decoder --bundle outputs/bundle --output outputs/decoder
 
@@ -7,6 +7,7 @@ All else in the bundle stays as it is; its hash becomes another. Renders are kep
 """
 
 import json
+import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,13 +52,19 @@ class LearnDecoder:
     """The bundle, a folder; it gets the decoder in half precision."""
     output: Path
     """Folder of the renders, and of their scenes."""
-    photos: Tuple[int, ...] = (4, 16, 8, 2, 12, 4, 1, 6)
+    photos: Tuple[int, ...] = (4, 16, 8, 2, 20, 4, 1, 6)
     """Photos of the scenes of a group, group by group."""
+    enlarge: Tuple[int, ...] = (2, 1)
+    """Times that photos are enlarged: scenes are fitted and rendered with each, and steps learn with each by turns."""
+    own: int = 4
+    """Of so many groups the first is fitted once more where photos are not enlarged, with planes of its own."""
+    own_photos: int = 18
+    """Photos of the scenes of these."""
     group: int = 8
     """Scenes that are fitted together."""
     views: int = 8
     """Other views of each, which are rendered."""
-    steps: int = 3300
+    steps: int = 5000
     """Of the decoder."""
     crops: int = 6
     """Crops a step."""
@@ -71,32 +78,34 @@ class LearnDecoder:
     def main(self) -> None:
         """Fits, renders, learns, and writes the bundle."""
         bundle = read_shared_bundle(self.bundle)
-        latents, pictures = (torch.cat(part) for part in zip(*self.renders(), strict=True))
-        enlarge = latents.shape[2] * bundle.autoencoder["downscale_factor"] // pictures.shape[1]
-        decoder = self.learned(started(bundle, enlarge), latents, pictures)
+        renders = {n: [torch.cat(part) for part in zip(*self.renders(n), strict=True)] for n in self.enlarge}
+        decoder = self.learned(started(bundle), renders)
         tensors = {name: t for name, t in bundle.tensors.items() if not name.startswith(DECODER)}
         tensors.update({f"{DECODER}{name}": t.half() for name, t in decoder.items()})
         write_bundle(bundle.folder, tensors, bundle.facts.get("seconds", 0.0))
         print(f"{bundle.folder}: {read_shared_bundle(self.bundle).hash}")
 
-    def renders(self) -> Iterator[Tuple[Tensor, Tensor]]:
+    def renders(self, enlarge: int) -> Iterator[Tuple[Tensor, Tensor]]:
         """Group by group, raw latents [n, C, h, w] in half precision and what they should show, [n, H, W, 3] uint8."""
         names = sorted(path.parent.name for path in self.data.glob("*/transforms.json"))
         np.random.default_rng(self.seed).shuffle(names)
         self.output.mkdir(parents=True, exist_ok=True)
-        for index, first in enumerate(track(range(0, len(names), self.group), "Scenes")):
-            path = self.output / f"renders-{index:04d}.pt"
-            if not path.is_file():
-                group = names[first : first + self.group]
-                with replacing_file(path) as stream, tempfile.TemporaryDirectory() as folder:
-                    torch.save(self.rendered(group, self.photos[index % len(self.photos)], Path(folder)), stream)
-            yield torch.load(path, weights_only=True)
+        for index, first in enumerate(track(range(0, len(names), self.group), f"Scenes, enlarged {enlarge} times")):
+            group = names[first : first + self.group]
+            for own in (False, True) if enlarge == 1 and index % self.own == 0 else (False,):
+                path = self.output / f"renders-{enlarge}-{'own-' * own}{index:04d}.pt"
+                if not path.is_file():
+                    photos = self.own_photos if own else self.photos[index % len(self.photos)]
+                    with replacing_file(path) as stream, tempfile.TemporaryDirectory() as folder:
+                        torch.save(self.rendered(group, photos, enlarge, own, Path(folder)), stream)
+                yield torch.load(path, weights_only=True)
 
-    def rendered(self, names: List[str], photos: int, folder: Path) -> Tuple[Tensor, Tensor]:
+    def rendered(self, names: List[str], photos: int, enlarge: int, own: bool, folder: Path) -> Tuple[Tensor, Tensor]:
         """Those of some scenes of so many photos."""
         for name in names:
             write_split(self.data / name, folder / "data" / name, photos, self.views, self.seed)
-        scenes = lns.fit(folder / "data", folder / "fits", self.bundle)
+        fit = fit_own_planes if own else lns.fit
+        scenes = fit(folder / "data", folder / "fits", self.bundle, enlarge=enlarge)
         latents, pictures = [], []
         for name in names:
             views = ScenesDataParserConfig(data=folder / "data" / name).setup().get_dataparser_outputs("val")
@@ -104,7 +113,7 @@ class LearnDecoder:
             pictures += [read_over_white(file) for file in views.image_filenames]
         return torch.cat(latents), torch.from_numpy(np.stack(pictures))
 
-    def learned(self, ours: Autoencoder, latents: Tensor, pictures: Tensor) -> Dict[str, Tensor]:
+    def learned(self, ours: Autoencoder, renders: Dict[int, List[Tensor]]) -> Dict[str, Tensor]:
         """The decoder after its training, weights averaged over the last steps."""
         averaging = torch.optim.swa_utils.get_ema_multi_avg_fn(AVERAGED)
         average = torch.optim.swa_utils.AveragedModel(ours, multi_avg_fn=averaging)
@@ -112,8 +121,9 @@ class LearnDecoder:
         optimizer = torch.optim.Adam(parameters, self.learning_rate, betas=(0.9, 0.99))
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps, self.learning_rate / 50)
         draw = torch.Generator().manual_seed(self.seed)
-        for _ in track(range(self.steps), "Decoder"):
-            crops = [self.crop(latents, pictures, draw) for _ in range(self.crops)]
+        for step in track(range(self.steps), "Decoder"):
+            ours.enlarge = self.enlarge[step % len(self.enlarge)]
+            crops = [self.crop(*renders[ours.enlarge], draw) for _ in range(self.crops)]
             seen, wanted, counted = (torch.stack(part) for part in zip(*crops, strict=True))
             loss = loss_of(ours.decode(seen), wanted, counted)
             optimizer.zero_grad()
@@ -134,7 +144,9 @@ class LearnDecoder:
         counted, places = torch.ones(2 * (self.side * factor,)), []
         for axis, extent in enumerate(latents.shape[2:]):
             side = min(self.side, extent)
-            first = int(torch.randint(extent - side + 1, (1,), generator=draw))
+            beyond = self.side // 4  # so that some crops end where pictures do
+            drawn = torch.randint(-beyond, extent - side + beyond + 1, (1,), generator=draw)
+            first = int(drawn.clamp(0, extent - side))
             places.append(slice(first, first + side))
             if first > 0:
                 counted.narrow(axis, 0, BORDER).zero_()
@@ -158,11 +170,19 @@ def loss_of(
     return (errors * counted).sum() / counted.sum()
 
 
-def started(bundle: SharedBundle, enlarge: int) -> Autoencoder:
+def fit_own_planes(data: Path, output: Path, bundle: str, enlarge: int) -> lns.Scenes:
+    """Fits scenes in the bundle's latent space, and with nothing else of it, to all of their photos."""
+    command = ["ns-train", "latent-triplane", "--data", str(data), "--output-dir", str(output), "--timestamp", "own"]
+    command += ["--pipeline.model.autoencoder.source", f"{bundle}/autoencoder", "--experiment-name", "scenes"]
+    command += ["--pipeline.model.autoencoder.enlarge", str(enlarge), "--pipeline.rgb-alignment-start", "None"]
+    command += ["--max-num-iterations", "300", "--contact-sheet", "False", "--vis", "tensorboard"]
+    subprocess.run(command, check=True)
+    return lns.load(output / "scenes/latent-triplane/own")
+
+
+def started(bundle: SharedBundle) -> Autoencoder:
     """The bundle's autoencoder with its decoder of rendered latents, where it has one; the decoder alone learns."""
-    config = bundle.autoencoder_config
-    config.enlarge = enlarge
-    autoencoder = config.setup()
+    autoencoder = bundle.autoencoder_config.setup()
     if bundle.decoder:
         load_decoder(autoencoder, bundle)
     return autoencoder

@@ -61,8 +61,10 @@ BUNDLED_BUNDLES: Dict[str, Path] = {name: BUNDLED_FOLDERS[name] for name in ("bu
 
 SHIPPED: Dict[str, Tuple[str, ...]] = {
     "bundled": (
+        "13b426014d9ff26d34a46dfad3d4ddd2df387bc1b52d935f82366029ceaafec7",
         "a449d770f32142f5470554a93e6e4d15958c7efbb2811254e9ef79cd15be3faf",
         "efa1922284089c5d2bc5abce81d38d7f8733bf18ab83f32bc4784748a8f0768e",
+        "cdb0e14e56a2e44adcc480f925d21e121677cd3293994c21be189d001783dfb8",
     ),
     FORMER: (
         "0cb3f4d2d682de33e08eed997ca8fb89129c421087624c7b48b8ad26c1e46293",
@@ -74,7 +76,8 @@ SHIPPED: Dict[str, Tuple[str, ...]] = {
     ),
     "bundled-cars": ("b42f9511475b706206b59417df33dee2fadee1188f70f5a3bbae12d733b03585",),
 }
-"""Hashes that scenes of the package's bundles name: without a scene encoder first, then with each that it has had."""
+"""Hashes that scenes of the package's bundles name: first today's without a scene encoder, last today's, and between
+them those with other scene encoders and with other decoders of renders, whose scenes open with today's."""
 
 
 def source_for(source: str, named: object) -> str:

@@ -82,8 +82,8 @@ def test_files_of_version_0_1_find_the_bundle_of_cars():
     assert read_shared_bundle("bundled-cars").hash == "b42f9511475b706206b59417df33dee2fadee1188f70f5a3bbae12d733b03585"
 
 
-def test_scenes_that_name_bundled_with_any_of_its_scene_encoders_open():
-    """An encoder changes nothing of how scenes look. Whoever replaces it adds the new hash and keeps the others."""
+def test_scenes_that_name_bundled_with_any_of_its_scene_encoders_and_decoders_open():
+    """They render the same latents. Whoever replaces either adds the new hashes and keeps the others."""
     assert set(SHIPPED) == set(BUNDLED_BUNDLES)
     for name, hashes in SHIPPED.items():
         shipped = read_shared_bundle(name)
