@@ -109,6 +109,7 @@ for entry in real128:68 style128:56 photo128:52 cars128:48 goods128:60; do
 done
 learn_encoder bundled scene_encoder_enlarged 3400 --start-from "$former" --learning-rate 2e-3
 python scripts/add_scene_encoder.py --run outputs/scene_encoder_enlarged --bundle bundled
-# What ships learned likewise on the way: two thirds of these scenes were fitted from the mean, the others from predictions
-# after 1,250 steps, and the first 2,000 steps of its decoder were of squared errors.
-python scripts/learn_decoder.py --data data/objects/renders --bundle "$bundles/bundled" --output outputs/renders --steps 3300
+# What ships learned likewise, in stages: 2,000 steps of squared errors and 1,300 of today's loss, of enlarged photos alone (two
+# thirds of these scenes fitted from the mean, the others from predictions after 1,250 steps), then 3,000 steps of photos of
+# both sizes, and 1,500 with scenes that have planes of their own.
+python scripts/learn_decoder.py --data data/objects/renders --bundle "$bundles/bundled" --output outputs/renders
