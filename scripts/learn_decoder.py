@@ -123,7 +123,8 @@ class LearnDecoder:
         draw = torch.Generator().manual_seed(self.seed)
         for step in track(range(self.steps), "Decoder"):
             ours.enlarge = self.enlarge[step % len(self.enlarge)]
-            crops = [self.crop(*renders[ours.enlarge], draw) for _ in range(self.crops)]
+            latents, pictures = renders[ours.enlarge]
+            crops = [self.crop(latents, pictures, draw) for _ in range(self.crops)]
             seen, wanted, counted = (torch.stack(part) for part in zip(*crops, strict=True))
             loss = loss_of(ours.decode(seen), wanted, counted)
             optimizer.zero_grad()
