@@ -226,11 +226,13 @@ def test_an_error_becomes_a_picture_and_a_message(width, height, monkeypatch, ca
 @pytest.fixture
 def unchecked():
     """No checks of types, which tests alone have: they take an interrupt for an error of their own. And no collection
-    of garbage, whose `__del__` may swallow it."""
+    of garbage, whose `__del__` may swallow it. Gradients are on again after it: an interrupt between the lines of
+    `torch.no_grad` itself leaves them off in its thread."""
     jaxtyping.config.update("jaxtyping_disable", True)
     gc.disable()
     yield
     gc.enable()
+    torch.set_grad_enabled(True)
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
