@@ -192,7 +192,7 @@ ARCHIVES = Group(
          zipped({**scene, "index.json": index("b")})),
     Case("an index of another format", "files.zip: expected the format scene-archive-v1",
          zipped({**scene, "index.json": index("a", format="v9")})),
-    Case("a program beside the scenes", "files.zip: expected index.json and the scenes that it names alone, got 'run.sh'",
+    Case("a program beside the scenes", "files.zip: expected index.json and the scenes...alone, got 'run.sh'",
          zipped({**scene, "run.sh": b"", "index.json": index("a")})),
     Case("members that unfold (a zip bomb)", "files.zip: expected members as they are",
          zipped({"a.safetensors": b"\0" * 10_000_000, "index.json": index("a")}, zipfile.ZIP_DEFLATED)),
