@@ -66,7 +66,7 @@ class ExportScenes:
         print(f"Wrote {len(names)} scene(s) to {output}: {count:,} bytes; shared bundle: {bundle.folder}")
         if self.planes is not None:
             precision = "float32" if self.precision == "float32" else "float16"
-            write_plane_images(self.planes, scene_files_of(model, bundle.hash, names=names), bundle, precision)
+            write_plane_images(self.planes, scene_files_of(model, bundle.hash, names=names), names, bundle, precision)
             print(f"Wrote their composed planes to {self.planes}: {self.planes.stat().st_size:,} bytes")
 
 
