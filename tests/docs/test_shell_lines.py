@@ -14,12 +14,12 @@ SMALL = {
     "lns pack-scenes fitted --output inventory.zip": "",
     "lns import-scenes fitted/scenes --bundle bundled --output outputs/imported": "--views 2",
     "lns consistency data/demo --autoencoder bundled identity --output consistency.json": "--steps 2",
-    "lns push bundled OWNER/CARS --output outputs/hub/cars": "",
+    "lns push bundled OWNER/OBJECTS --output outputs/hub/objects": "",
 }
 """Lines that are run here one after another, and what makes them small."""
 
 LEFT = """data/demo/car_0000/transforms.json SCENES/box/transforms.json fitted/scenes/box.safetensors gallery/index.html
-inventory.zip outputs/imported/latent-triplane/imported/config.yml consistency.json outputs/hub/cars/README.md"""
+inventory.zip outputs/imported/latent-triplane/imported/config.yml consistency.json outputs/hub/objects/README.md"""
 """What they leave."""
 
 
