@@ -1,9 +1,8 @@
 """Scenes of a few posed photos, as a bundle's scene encoder predicts them."""
 
-import hashlib
 import warnings
 from pathlib import Path
-from typing import Any, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 import torch
@@ -149,10 +148,14 @@ def check_photos(pictures: Sequence[Tensor], cameras: Cameras, masks: Optional[S
 
 def tell_repeated(pictures: Sequence[Tensor], cameras: Cameras) -> None:
     """Warns of photos that are given more than once with one pose: each counts as often."""
-    pairs = zip(pictures, cameras.camera_to_worlds, strict=True)
-    keys = {hashlib.sha256(picture.numpy().tobytes() + pose.numpy().tobytes()).digest() for picture, pose in pairs}
-    if len(keys) < len(pictures):
-        text = f"photos: {len(pictures) - len(keys)} of {len(pictures)} are there before, with the same camera"
+    earlier: Dict[bytes, List[Tensor]] = {}  # by pose, so that pictures are compared where poses repeat alone
+    repeated = 0
+    for picture, pose in zip(pictures, cameras.camera_to_worlds, strict=True):
+        known = earlier.setdefault(pose.numpy().tobytes(), [])
+        repeated += any(torch.equal(picture, other) for other in known)
+        known.append(picture)
+    if repeated:
+        text = f"photos: {repeated} of {len(pictures)} are there before, with the same camera"
         warnings.warn(f"{text}; each counts as often as it is given", stacklevel=4)
 
 
