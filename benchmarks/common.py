@@ -217,7 +217,7 @@ def measure(
     trainer = make_trainer(training.arguments(at[-1]), folder)
     trainer.setup()
     preparation = time.monotonic() - started
-    model = trainer.pipeline.latent_model
+    model = trainer.pipeline.model
     watch.wall = watch.cpu = trainer.pipeline.start_seconds  # of the scenes' start from a bundle, which is training too
 
     def after(step: int) -> None:

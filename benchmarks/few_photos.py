@@ -150,7 +150,7 @@ class FewPhotos:
         scenes, seconds = [], 0.0
         for folder in folders:
             trainer, own = learn(folder, bundle, together, **settings)
-            names, seconds = trainer.pipeline.latent_model.scene_names, seconds + own
+            names, seconds = trainer.pipeline.model.scene_names, seconds + own
             if self.figure is not None and (self.shown is None or self.shown in names):
                 keep_pictures(trainer.pipeline, self.shown, self.pictures, f"{count}-{row}-{settings.get('steps')}")
             scenes += [held_out_quality(trainer.pipeline, i) for i in range(len(names))]
@@ -215,7 +215,7 @@ def learn(
     with nullcontext() if encoder else patch.object(LatentModel, "_encoder_of", lambda model, bundle: []):
         trainer = config.setup()
         trainer.setup()
-    model = trainer.pipeline.latent_model
+    model = trainer.pipeline.model
     trainer.pipeline.datamanager.prepare(model.latent_space, model.meets_box)
     scene_start.PULL = scene_start.PULL if pull is None else pull
     begun = time.process_time()
@@ -231,7 +231,7 @@ def held_out_quality(pipeline: Any, scene: int) -> Numbers:
     from latent_nerfstudio.fleet.fit_chunk import views_of
     from latent_nerfstudio.latent_space.latent_space import as_float
 
-    model, manager = pipeline.latent_model.eval(), pipeline.datamanager
+    model, manager = pipeline.model.eval(), pipeline.datamanager
     cameras, views = manager.eval_dataset.cameras, []
     for view in views_of(cameras, scene):
         render = model.get_outputs_for_camera(cameras[view : view + 1].to(model.device))["rgb"]
@@ -243,7 +243,7 @@ def keep_pictures(pipeline: Any, scene: Optional[str], folder: Path, name: str) 
     """Writes the render of a held-out view of a scene, its photos and the truth."""
     from latent_nerfstudio.fleet.fit_chunk import views_of
 
-    manager, model = pipeline.datamanager, pipeline.latent_model.eval()
+    manager, model = pipeline.datamanager, pipeline.model.eval()
     folder.mkdir(parents=True, exist_ok=True)
     index = 0 if scene is None else model.scene_names.index(scene)
     view = views_of(manager.eval_dataset.cameras, index)[SEEN_VIEW]

@@ -157,15 +157,15 @@ def follow_frames(data: Path, folder: Path, memory: Memory) -> None:
     machine.start()
     try:
         for done in range(1, memory.count + 1):
-            change_panel(trainer.pipeline.latent_model.panel, viewer.control_panel, done)
+            change_panel(trainer.pipeline.model.panel, viewer.control_panel, done)
             browser.next_frame(machine, done)
             memory.after(done)
     finally:
         machine.running = False
         machine.join()
         viewer.viser_server.stop()
-    if trainer.pipeline.latent_model.panel.last_error:
-        raise RuntimeError(f"viewer: expected frames, got {trainer.pipeline.latent_model.panel.last_error}")
+    if trainer.pipeline.model.panel.last_error:
+        raise RuntimeError(f"viewer: expected frames, got {trainer.pipeline.model.panel.last_error}")
 
 
 class StandInBrowser:

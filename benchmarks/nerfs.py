@@ -389,7 +389,7 @@ def render_times(pipeline: Any) -> Numbers:
     """Milliseconds of `clock_name` that a held-out view takes, for its latents and for decoding them."""
     import torch
 
-    model = pipeline.latent_model
+    model = pipeline.model
     camera = pipeline.datamanager.eval_dataset.cameras[0:1].to(model.device)
     height, width = int(camera.height[0]), int(camera.width[0])
     latent, decode = [], []

@@ -232,13 +232,13 @@ def render_time(pipeline: Any) -> Numbers:
 
     from common import Stopwatch
 
-    camera = pipeline.datamanager.eval_dataset.cameras[0:1].to(pipeline.latent_model.device)
+    camera = pipeline.datamanager.eval_dataset.cameras[0:1].to(pipeline.model.device)
     pipeline.eval()
     times = []
     for _ in range(RENDERS + 1):
         watch = Stopwatch()
         watch.go()
-        pipeline.latent_model.get_outputs_for_camera(camera)
+        pipeline.model.get_outputs_for_camera(camera)
         watch.pause()
         times.append(1000 * watch.spent())
     pipeline.train()

@@ -87,7 +87,7 @@ def rounded_rows(pipeline: Any) -> List[Numbers]:
     """A row for each of `BITS`, from the finest on, and one without micro planes where there are base planes."""
     import torch
 
-    model = pipeline.latent_model
+    model = pipeline.model
     planes, bases, shared = model.field.micro_planes, model.field.base_planes, model.shared_bytes() / 2
     trained, rows = planes.detach().clone(), []
     weights = 0.0 if bases is None else 4.0 * len(bases)  # float32, as scene files have them

@@ -62,7 +62,7 @@ def measure_files(pipeline: Any, bundle: str) -> List[Numbers]:
     from latent_nerfstudio.scene_files.model_scenes import holds_bundle, put_scenes, scene_files_of
     from latent_nerfstudio.scene_files.scene_file import read_scene_file, write_scene_file
 
-    model, shared = pipeline.latent_model, read_shared_bundle(bundle)
+    model, shared = pipeline.model, read_shared_bundle(bundle)
     if not holds_bundle(model, shared):
         raise ValueError(
             f"{bundle}: expected all shared parts as they were, got a model that changed them; freeze them"

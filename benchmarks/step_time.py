@@ -230,7 +230,7 @@ def frames(training: Training) -> Numbers:
         trainer.setup()
         for step in range(20):
             trainer.train_iteration(step)
-        model = trainer.pipeline.latent_model.eval()
+        model = trainer.pipeline.model.eval()
         cameras = trainer.pipeline.datamanager.eval_dataset.cameras
         scenes = torch.arange(len(model.scene_names)).tolist()
         camera = cameras[:1]

@@ -318,7 +318,7 @@ def check_frames(work: Work) -> Iterator[Row]:
     """Frames a second of a scene of `latent-triplane`, decoded."""
     stage = "latent supervision"
     trainer = work.trained.get(stage) or trainer_of(STAGES[stage][0], work, work.settings.device)
-    model = trainer.pipeline.latent_model.eval()
+    model = trainer.pipeline.model.eval()
     for size in work.settings.sizes:
         camera = trainer.pipeline.datamanager.eval_dataset.cameras[:1].to(work.device)
         camera.rescale_output_resolution(size / int(camera.height[0]))

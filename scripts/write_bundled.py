@@ -36,7 +36,7 @@ class WriteBundled:
         card = (self.out / "README.md").read_bytes() if (self.out / "README.md").is_file() else b""
         with tempfile.TemporaryDirectory() as temporary:
             facts = {"family": self.family}
-            bundle = write_shared_bundle(Path(temporary), pipeline.latent_model, step, facts, torch.float16)
+            bundle = write_shared_bundle(Path(temporary), pipeline.model, step, facts, torch.float16)
             with replacing_folder(self.out) as folder:
                 shutil.copytree(bundle, folder, dirs_exist_ok=True)
                 (folder / "README.md").write_bytes(card)

@@ -52,7 +52,7 @@ def load_model(run: Run, checkpoint: Optional[Checkpoint] = None, cameras: Optio
     checkpoint = checkpoint or read_checkpoint(run)
     state, box = checkpoint.state, checkpoint.box
     if not isinstance(config, LatentModelConfig) or box is None:
-        return load_pipeline(run.config_path).latent_model.eval()
+        return load_pipeline(run.config_path).model.eval()
     rows = [len(value) for name, value in state.items() if name.endswith(".embedding_appearance.embedding.weight")]
     facts: Dict[str, Any] = {"num_train_data": max(rows, default=1)}
     if cameras is not None:

@@ -50,7 +50,7 @@ Bytes = Counter[str]
 def needed_bytes(pipeline: LatentPipeline) -> Tuple[Bytes, Bytes]:
     """Bytes that a run needs on its device, and beside it on the host; on a CPU both are one memory. Gradients of
     shared parameters are dense; those of scenes only have a step's rows, and count as part of the step."""
-    model, data = pipeline.latent_model, pipeline.datamanager
+    model, data = pipeline.model, pipeline.datamanager
     nerf, autoencoder = list(model.nerf.parameters()), list(pipeline.space.autoencoder.parameters())
     trained, scenes = (p for p in (*nerf, *autoencoder) if p.requires_grad), model.scene_parameters()
     device = Counter(
@@ -87,7 +87,7 @@ def step_bytes(pipeline: LatentPipeline) -> int:
     The factors are those of the growth of the resident memory in a step of 8192 rays of 12 samples on a CPU: 957 bytes
     a point with 32 features and 64 hidden units, 891 with 16 features, 1600 with 128 units; with planes of 256 x 256
     texels a step grew by some 6 times their bytes."""
-    nerf, space, data = pipeline.latent_model.nerf, pipeline.space, pipeline.datamanager
+    nerf, space, data = pipeline.model.nerf, pipeline.space, pipeline.datamanager
     config, cameras = data.config, data.train_dataset.cameras
     largest = int((cameras.height * cameras.width).max()) // space.downscale_factor**2
     pictures = config.images_per_batch * autoencoder_bytes_an_image(pipeline, largest)
@@ -98,7 +98,7 @@ def step_bytes(pipeline: LatentPipeline) -> int:
     points = rays * (nerf.config.num_samples + nerf.config.num_importance_samples)
     field = nerf.config.field
     features = field.micro_features + (0 if nerf.field.base_planes is None else field.macro_features)
-    count = len(pipeline.latent_model.scene_names)
+    count = len(pipeline.model.scene_names)
     planes = 4 * 3 * field.resolution**2 * features * min(config.scenes_per_batch or count, count)
     each = FEATURE_BYTES * features + HIDDEN_BYTES * field.hidden_width + POINT_BYTES
     return PLANE_COPIES * planes + max(points * each, pictures)

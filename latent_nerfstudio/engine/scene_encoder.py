@@ -57,7 +57,7 @@ def learn_scene_encoder(
     torch.manual_seed(training.seed)
     encoder = new_scene_encoder(bundle, sizes)
     pipeline = pipeline_of(data, bundle, latent_cache, enlarge)
-    names = pipeline.latent_model.scene_names
+    names = pipeline.model.scene_names
     if len(names) - held_out < 2:
         expected = f"at least {held_out + 2} scenes, of which {held_out} are held out"
         raise ValueError(problem(data, expected, str(len(names)), "add scenes, or lower --held-out"))
@@ -74,7 +74,7 @@ def learn_scene_encoder(
         begun = load_state(output / STATE, settings, encoder, optimizer)
         check_scenes(pipeline.datamanager, names)
         pipeline.datamanager.prepare(pipeline.space)
-        views = SceneViews(pipeline.latent_model, pipeline.datamanager)
+        views = SceneViews(pipeline.model, pipeline.datamanager)
         last = run(encoder, optimizer, pipeline, views, len(names) - held_out, training, settings, output, begun)
         facts = {"scenes": len(names) - held_out, "steps": training.steps, ENLARGED: enlarge, **last}
         return write_scene_encoder(bundle, encoder, output, facts)
@@ -117,7 +117,7 @@ def run(
     begun: Tuple[int, float],
 ) -> Dict[str, Any]:
     """Trains, measures and keeps its state; returns the last line of the log."""
-    model, losses, (start, seconds) = pipeline.latent_model, [], begun
+    model, losses, (start, seconds) = pipeline.model, [], begun
     line: Dict[str, Any] = {}
     since = time.monotonic() - seconds
     for step, loss in training_steps(encoder, optimizer, model, views, torch.arange(learned), training, start):

@@ -133,7 +133,7 @@ class LatentTrainer(Trainer):
             has_all_steps = self._start_step > 0 and self._is_complete(self.last_step)
             self.is_finished = has_all_steps and self._has_an_end_to_write()
             if self.config.write_bundle:
-                self.pipeline.latent_model.fill_box()
+                self.pipeline.model.fill_box()
             if not self.is_finished:
                 check_memory(self.pipeline)
                 self.pipeline.prepare()
@@ -254,7 +254,7 @@ class LatentTrainer(Trainer):
             if BUNDLE in self.unwritten:  # first: a run that dies between the two writes it again when it is resumed
                 total = entry_seconds(self.pipeline) + round(seconds, 2)
                 facts = {"method": self.config.method_name, "seconds": total}
-                write_shared_bundle(self.base_dir, self.pipeline.latent_model, step, facts)
+                write_shared_bundle(self.base_dir, self.pipeline.model, step, facts)
             if step >= self._start_step:
                 self._publish(step)
             elif self.is_finished and self.config.save_only_latest_checkpoint:  # killed before the others were removed
@@ -342,7 +342,7 @@ def known(steps: Callable[[], int]) -> Optional[int]:
 
 def summary_of(pipeline: LatentPipeline, method: str, steps: int, seconds: float) -> Dict[str, Any]:
     """Seconds, steps and sizes of a run, and the steps at which scenes `failed`, if any did."""
-    model, failed = pipeline.latent_model, pipeline.watch.failed()
+    model, failed = pipeline.model, pipeline.watch.failed()
     return {
         "method": method,
         "steps": steps,
@@ -360,4 +360,4 @@ def summary_of(pipeline: LatentPipeline, method: str, steps: int, seconds: float
 
 def entry_seconds(pipeline: LatentPipeline) -> float:
     """Seconds of training in the shared bundle that a run started from; 0 if it does not say."""
-    return float(pipeline.latent_model.bundle_facts.get("seconds", 0.0))
+    return float(pipeline.model.bundle_facts.get("seconds", 0.0))

@@ -126,7 +126,7 @@ class ChunkTrainer(LatentTrainer):
 
     def setup_optimizers(self) -> Optimizers:
         """Places the scenes first: what follows in `setup` draws their rays and fits their weights."""
-        model = self.pipeline.latent_model
+        model = self.pipeline.model
         model.place([self.placements.get(name, Placement()) for name in model.scene_names])
         return super().setup_optimizers()
 
@@ -199,7 +199,7 @@ def set_data(
 def write_chunk(inventory: Inventory, pipeline: LatentPipeline, chunk: Chunk, seconds: float) -> Iterator[SceneStatus]:
     """Measures the held-out views of each scene and writes its file at once; of the seconds each has an equal share."""
     failed = pipeline.watch.failed()
-    for name in pipeline.latent_model.scene_names:
+    for name in pipeline.model.scene_names:
         if name in failed:
             yield from failures({name: not_finite(f"step {failed[name]}")})
         else:
@@ -210,7 +210,7 @@ def write_scene(
     inventory: Inventory, pipeline: LatentPipeline, name: str, scene: SceneFacts, seconds: float
 ) -> SceneStatus:
     """Measures a scene, if it has held-out views, and writes its file; a failed row where it cannot."""
-    started, index = time.monotonic(), pipeline.latent_model.scene_names.index(name)
+    started, index = time.monotonic(), pipeline.model.scene_names.index(name)
     try:
         is_empty = shows_nothing(pipeline, index, scene.is_measured)
         numbers = measure_scene(pipeline, index) if scene.is_measured and not is_empty else {}
@@ -220,7 +220,7 @@ def write_scene(
         empty = f"its {kind} are of one colour each, so that there is nothing to measure" if is_empty else ""
         doubts = list(filter(None, (scene.doubt, empty, pipeline.datamanager.doubts.get(name))))
         facts.update({DOUBT: "; ".join(doubts)} if doubts else {})
-        (learned,) = scene_files_of(pipeline.latent_model, inventory.bundle_hash, {name: facts}, [name])
+        (learned,) = scene_files_of(pipeline.model, inventory.bundle_hash, {name: facts}, [name])
         size = write_scene_file(inventory.scene_path(name), learned, inventory.precision)
     except (ValueError, RuntimeError) as error:
         return failures({name: reason_of(error, "its measurement", LOOK)})[0]
@@ -232,7 +232,7 @@ def shows_nothing(pipeline: LatentPipeline, index: int, held_out: bool) -> bool:
     rendered of nothing is right to the last bit, and says nothing of the others."""
     manager = pipeline.datamanager
     split = (manager.eval_dataset, manager.cached_eval) if held_out else (manager.train_dataset, manager.cached_train)
-    photos = (pipeline.latent_model.photo_and_mask(split[1][view]) for view in views_of(split[0].cameras, index))
+    photos = (pipeline.model.photo_and_mask(split[1][view]) for view in views_of(split[0].cameras, index))
     return all(is_plain(photo if kept is None else photo[kept[..., 0]]) for photo, kept in photos)
 
 
@@ -240,7 +240,7 @@ def shows_nothing(pipeline: LatentPipeline, index: int, held_out: bool) -> bool:
 def measure_scene(pipeline: LatentPipeline, index: int) -> Dict[str, float]:
     """Mean `psnr`, dB, and `ssim` of the decoded renders of a scene's held-out views."""
     pipeline.eval()
-    model, manager = pipeline.latent_model, pipeline.datamanager
+    model, manager = pipeline.model, pipeline.datamanager
     cameras = manager.eval_dataset.cameras
     rows = []
     for view in views_of(cameras, index):
@@ -261,7 +261,7 @@ def fit_facts(inventory: Inventory, pipeline: LatentPipeline, index: int) -> Dic
     """How a scene was fitted, and what its cameras are like; not where, as scene files go to strangers."""
     cameras = pipeline.datamanager.train_dataset.cameras
     views = views_of(cameras, index)
-    own, box = cameras[torch.tensor(views)].to("cpu"), pipeline.latent_model.box_of(index)
+    own, box = cameras[torch.tensor(views)].to("cpu"), pipeline.model.box_of(index)
     lenses = torch.cat([own.height, own.width, own.fx, own.fy], dim=1)
     middle = middle_cameras(lenses.numpy(), own.camera_to_worlds[:, :, 3].numpy(), box.numpy())
     return {

@@ -126,7 +126,7 @@ def measure_view(
 ) -> Views:
     """Renders a view by fitted planes, and compares it with its photo, `image` and maybe `mask`. The object is before a
     background if `backed`, else every latent pixel is of it; PSNR is measured if `decode`."""
-    model, space = pipeline.latent_model, pipeline.space
+    model, space = pipeline.model, pipeline.space
     photo, kept = model.photo_and_mask(picture)
     encoded = space.encode(photo[None])
     rendered = model.renderer.latent_outputs(camera, None, ())["latent"]
@@ -169,7 +169,7 @@ def measure_scenes(pipeline: LatentPipeline) -> Dict[str, List[Views]]:
     pipeline.eval()
     data = pipeline.datamanager
     held_out, train = (group_by(scene_indices(d.cameras)) for d in (data.eval_dataset, data.train_dataset))
-    names = pipeline.latent_model.scene_names
+    names = pipeline.model.scene_names
     measured = {name: measure_scene(pipeline, held_out[i], train[i]) for i, name in enumerate(names)}
     pipeline.train()
     return measured

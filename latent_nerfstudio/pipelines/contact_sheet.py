@@ -66,7 +66,7 @@ def one_view_a_scene(pipeline: LatentPipeline) -> List[int]:
 def measure_views(pipeline: LatentPipeline, views: List[int]) -> Dict[str, float]:
     """Means of the metrics over some held-out views, and `gap`: dB from the ceiling to the decoded renders."""
     pipeline.eval()
-    rows, model, data = [], pipeline.latent_model, pipeline.datamanager
+    rows, model, data = [], pipeline.model, pipeline.datamanager
     for view in views:
         outputs = model.get_outputs_for_camera(data.eval_dataset.cameras[view : view + 1], with_latents=True)
         rows.append(model.get_image_metrics_and_images(outputs, data.cached_eval[view])[0])
@@ -78,7 +78,7 @@ def measure_views(pipeline: LatentPipeline, views: List[int]) -> Dict[str, float
 @torch.no_grad()
 def contact_row(pipeline: LatentPipeline, view: int) -> Float[Tensor, "height all_widths 3"]:
     """The pictures of one held-out view, side by side, in the order of `COLUMNS`."""
-    model, space = pipeline.latent_model, pipeline.space
+    model, space = pipeline.model, pipeline.space
     photo = as_float(pipeline.datamanager.cached_eval[view]["image"]).to(model.device)
     outputs = model.get_outputs_for_camera(pipeline.datamanager.eval_dataset.cameras[view : view + 1])
     pictures = [

@@ -92,11 +92,11 @@ class IGAEPipeline(LatentPipeline):
     def freeze_shared(self) -> None:
         """Freezes only what the config says: what a shared bundle brought is trained as well."""
         config = self.config
-        self.latent_model.freeze_shared(base_planes=config.train_base_planes is False, mlp=config.train_mlp is False)
+        self.model.freeze_shared(base_planes=config.train_base_planes is False, mlp=config.train_mlp is False)
 
     def check_batch(self) -> None:
         """Refuses data with fewer scenes or pictures than a batch; runs that are only opened are not checked."""
-        have = {"scenes": len(self.latent_model.scene_names), "images": len(self.datamanager.train_dataset)}
+        have = {"scenes": len(self.model.scene_names), "images": len(self.datamanager.train_dataset)}
         for what, count in have.items():
             flag = f"{what}_per_batch"
             wanted = getattr(self.datamanager.config, flag)
@@ -181,7 +181,7 @@ class IGAEPipeline(LatentPipeline):
         errors = self.errors(batch, encoded, rendered, real)
         losses = {name: getattr(self.config, f"{name}_weight") * error for name, error in errors.items()}
         if self.config.update_scenes:
-            regularizers = self.latent_model.get_regularization_dict(outputs)  # in the same ratio to L_latent as before
+            regularizers = self.model.get_regularization_dict(outputs)  # in the same ratio to L_latent as before
             losses.update({name: self.config.latent_loss_weight * value for name, value in regularizers.items()})
         with torch.no_grad():
             residual = latent_loss(encoded, rendered) / encoded.var()

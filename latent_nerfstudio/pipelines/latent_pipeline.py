@@ -119,11 +119,6 @@ class LatentPipeline(VanillaPipeline):
         self.model.freeze_shared(*(brought if trained is None else not trained for trained, brought in pairs))
 
     @property
-    def latent_model(self) -> LatentModel:
-        """The model, by a name of its own."""
-        return self.model
-
-    @property
     def space(self):
         return self.model.latent_space
 

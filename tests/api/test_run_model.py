@@ -39,7 +39,7 @@ def write_run(folder: Path, data: Path, source: Any, method: str = "tiny", **set
     run.output_dir = folder.parents[2]
     state = {"step": 3, "pipeline": pipeline.state_dict(), "optimizers": {}, "schedulers": {}, "scalers": {}}
     folder.mkdir(parents=True)
-    fill_run(folder, run, state, {"scenes": pipeline.latent_model.scene_names})
+    fill_run(folder, run, state, {"scenes": pipeline.model.scene_names})
     return pipeline.eval()
 
 
@@ -51,13 +51,13 @@ def test_each_method_renders_as_it_did(method, balls, kl, tmp_path):
     camera = camera_of(40, 48)  # taller than the training pictures, whose height the data tell
     with_data = lns.load(tmp_path / "run" / "config.yml")
     assert with_data.names == ["a"] and with_data.title == "balls" and len(with_data.cameras("a")) == 5
-    expected = pipeline.latent_model.get_outputs_for_camera(camera)
+    expected = pipeline.model.get_outputs_for_camera(camera)
     torch.testing.assert_close(with_data.render("a", camera).rgb[0], expected["rgb"])
 
     shutil.rmtree(data)
     without = lns.load(tmp_path / "run")
     small = camera_of(32, 32)
-    expected = pipeline.latent_model.get_outputs_for_camera(small)
+    expected = pipeline.model.get_outputs_for_camera(small)
     torch.testing.assert_close(without.render("a", small).rgb[0], expected["rgb"])
     with pytest.raises(FileNotFoundError, match="expected the data of .*config.yml, got nothing there"):
         without.cameras("a")
@@ -82,7 +82,7 @@ def test_the_same_pictures_from_everywhere(balls, kl, tmp_path, monkeypatch):
     shutil.rmtree(tmp_path / "here" / "data")
     scenes = lns.load("renamed")
     camera = camera_of(40, 48, scene=1)
-    expected = pipeline.latent_model.get_outputs_for_camera(camera)["rgb"]
+    expected = pipeline.model.get_outputs_for_camera(camera)["rgb"]
     torch.testing.assert_close(scenes.render("b", camera).rgb[0], expected)
     assert scenes.orbit("b").height[0] == 32 and len(scenes.cameras("b")) == 5
 
@@ -117,7 +117,7 @@ def test_the_box_of_a_nerf_that_keeps_none_comes_from_its_data(balls, kl, tmp_pa
     scenes = lns.load(folder)
     assert scenes.names == ["a", "b", "c"] and len(scenes.cameras("b")) == 5
     assert scenes.model.nerf.aabb.flatten().tolist() == pytest.approx([-0.7] * 3 + [0.7] * 3)
-    expected = pipeline.latent_model.get_outputs_for_camera(camera_of(32, 32, scene=1))
+    expected = pipeline.model.get_outputs_for_camera(camera_of(32, 32, scene=1))
     torch.testing.assert_close(scenes.render("b", camera_of(32, 32)).rgb[0], expected["rgb"])
 
     for path in data.glob("*/transforms.json"):

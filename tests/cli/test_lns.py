@@ -103,8 +103,8 @@ def test_link_ffmpeg_makes_a_program_that_runs(tmp_path, monkeypatch, capsys):
 
 def test_an_exported_scene_renders_the_same_bits(latent_run, exported):
     together, alone = load_pipeline(latent_run), load_pipeline(exported)
-    assert alone.latent_model.scene_names == ["red"]
-    assert torch.equal(alone.latent_model.scene_box.aabb, together.latent_model.scene_box.aabb)
+    assert alone.model.scene_names == ["red"]
+    assert torch.equal(alone.model.scene_box.aabb, together.model.scene_box.aabb)
     expected, got = views_of(together, "red"), views_of(alone, "red")
     assert len(got) == len(expected) == 2 * 5
     assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))

@@ -59,7 +59,7 @@ def imported(output: Path) -> Path:
 
 def pictures(config: Path, scene: str) -> list[torch.Tensor]:
     """What a run renders of a scene from three sides."""
-    model = load_pipeline(config).latent_model
+    model = load_pipeline(config).model
     cameras = camera_of(32, 32, count=3, scene=model.scene_names.index(scene))
     outputs = [model.get_outputs_for_camera(cameras[i : i + 1], with_latents=True) for i in range(3)]
     return [output[name] for output in outputs for name in ("rgb", "latent_channels", "depth")]

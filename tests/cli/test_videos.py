@@ -53,7 +53,7 @@ def test_latents_to_a_file_and_back(latent_run, random_autoencoder, two_balls, t
     pipeline = load_pipeline(latent_run)
     cameras = pipeline.datamanager.train_dataset.cameras
     own = cameras[cameras.metadata["scene_index"].flatten() == 1]
-    model = pipeline.latent_model
+    model = pipeline.model
     outputs = model.get_outputs_for_camera(own[3:4], with_latents=True)
     raw = model.latent_space.normalizer.inverse(outputs["latent_channels"]).permute(2, 0, 1)
     torch.testing.assert_close(latents[3], raw)
@@ -63,7 +63,7 @@ def test_latents_to_a_file_and_back(latent_run, random_autoencoder, two_balls, t
     np.testing.assert_allclose(stored, outputs["rgb"].numpy(), atol=0.51 / 255)
     (scene,) = read_scenes(tmp_path / "own")
     (there,) = read_scenes(two_balls / "red")
-    assert len(scene) == 10 and np.allclose(scene.aabb, pipeline.latent_model.scene_box.aabb.numpy())
+    assert len(scene) == 10 and np.allclose(scene.aabb, pipeline.model.scene_box.aabb.numpy())
     assert all(np.abs(pose - there.camera_to_worlds).max((1, 2)).min() < 1e-5 for pose in scene.camera_to_worlds)
 
     lns("decode-latents", path, "--autoencoder", random_autoencoder, "--output", tmp_path / "plain")

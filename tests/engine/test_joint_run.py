@@ -79,7 +79,7 @@ def test_metrics_of_the_way(run):
 def test_the_bundle_is_that_of_the_last_step(run):
     bundle, pipeline = read_shared_bundle(str(run.base_dir)), run.pipeline
     assert (bundle.step, bundle.num_scenes, bundle.facts["method"]) == (6, 3, "ig-ae")
-    field, space = pipeline.latent_model.nerf.field, pipeline.space
+    field, space = pipeline.model.nerf.field, pipeline.space
     assert torch.equal(bundle.tensors["field.base_planes"], field.base_planes)
     assert torch.equal(bundle.tensors["mean_scene_weights"], field.scene_weights.mean(dim=0))
     assert torch.equal(bundle.tensors["normalizer.std"], space.normalizer.std)
@@ -122,7 +122,7 @@ def test_a_parameter_that_is_no_number_is_never_saved(balls, kl, tmp_path, monke
     kept = {path: path.read_bytes() for path in trainer.checkpoint_dir.iterdir()}
     bundle = read_shared_bundle(str(trainer.base_dir)).hash
     with torch.no_grad():
-        trainer.pipeline.latent_model.nerf.field.base_planes[1, 0, 0, 3, 3] = math.nan
+        trainer.pipeline.model.nerf.field.base_planes[1, 0, 0, 3, 3] = math.nan
     with pytest.raises(FloatingPointError, match=r"parameter _model.nerf.field.base_planes at step 7: expected finite"):
         trainer.save_checkpoint(7)
     assert {path: path.read_bytes() for path in trainer.checkpoint_dir.iterdir()} == kept

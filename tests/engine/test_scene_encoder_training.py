@@ -60,7 +60,7 @@ def learn(place, output, data=None, training=TRAINING, sizes=SIZES, held_out=1, 
 def prepared(place):
     pipeline = pipeline_of(place / "scenes", read_shared_bundle(str(place)), "memory")
     pipeline.datamanager.prepare(pipeline.space)
-    return pipeline, SceneViews(pipeline.latent_model, pipeline.datamanager)
+    return pipeline, SceneViews(pipeline.model, pipeline.datamanager)
 
 
 def test_a_step_is_a_function_of_seed_and_step_and_never_shows_what_it_gives(prepared):
@@ -132,7 +132,7 @@ def test_rays_end_at_the_scenes_own_box_or_at_all_of_it(prepared, monkeypatch):
 
 def test_what_is_rendered_is_what_the_model_renders(prepared):
     pipeline, views = prepared
-    model, field = pipeline.latent_model.eval(), pipeline.latent_model.nerf.field
+    model, field = pipeline.model.eval(), pipeline.model.nerf.field
     rays, slots, _ = views.target([views.table.starts[own[:1]] + torch.arange(30) for own in views.members[:2]])
     rays.metadata["scene_index"] = slots[:, None]
     prediction = Prediction(field.micro_planes[:2], field.scene_weights[:2])

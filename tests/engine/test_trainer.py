@@ -162,9 +162,9 @@ def test_scenes_end_at_their_own_box_but_for_those_of_a_bundle(kl, tmp_path):
     """A later scene of the bundle may have no box, and what it shares must be empty all around it."""
     write_ball(tmp_path / "data" / "a")
     write_ball(tmp_path / "data" / "b", aabb=[[-0.5] * 3, [0.5] * 3])
-    usual = trainer_of(tmp_path / "data", kl, tmp_path / "usual").pipeline.latent_model
+    usual = trainer_of(tmp_path / "data", kl, tmp_path / "usual").pipeline.model
     assert [placement.box for placement in usual.placements] == [None, ((-0.5,) * 3, (0.5,) * 3)]
-    handed_on = trainer_of(tmp_path / "data", kl, tmp_path / "handed_on", write_bundle=True).pipeline.latent_model
+    handed_on = trainer_of(tmp_path / "data", kl, tmp_path / "handed_on", write_bundle=True).pipeline.model
     assert [placement.box for placement in handed_on.placements] == [None, None]
 
 
@@ -243,11 +243,11 @@ def test_a_scene_that_failed_has_failed_in_a_resumed_run(balls, tmp_path):
     spoil_latents(first.pipeline, 1)
     first.train()
     assert summary_of(first)["failed"] == {"b": 0}
-    kept = first.pipeline.latent_model.nerf.field.micro_planes[1].clone()
+    kept = first.pipeline.model.nerf.field.micro_planes[1].clone()
     second = trainer_of(balls, "identity", tmp_path / "second", steps=4, pipeline=frozen, load_dir=first.checkpoint_dir)
     second.train()
     assert summary_of(second)["failed"] == {"b": 0}
-    assert torch.equal(second.pipeline.latent_model.nerf.field.micro_planes[1], kept)
+    assert torch.equal(second.pipeline.model.nerf.field.micro_planes[1], kept)
 
 
 def test_several_devices_are_refused(balls, tmp_path):

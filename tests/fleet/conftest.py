@@ -12,5 +12,5 @@ def bundle(balls, tmp_path_factory):
     pipeline = pipeline_of(balls, nerf=small_nerf(**SHARED))
     fit(pipeline, range(60), lr=0.03)
     run = tmp_path_factory.mktemp("bundle")
-    write_shared_bundle(run, pipeline.latent_model, 60, {})
+    write_shared_bundle(run, pipeline.model, 60, {})
     return run

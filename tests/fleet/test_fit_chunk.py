@@ -214,7 +214,7 @@ def test_a_scene_that_begins_with_nan_is_written_nowhere_and_stops_no_other(inve
     def spoilt(pipeline):
         is_new = pipeline.datamanager.table is None
         prepare(pipeline)
-        model = pipeline.latent_model
+        model = pipeline.model
         if is_new and "b" in model.scene_names:
             scene = model.scene_names.index("b")
             if part == "latents":

@@ -40,7 +40,7 @@ def test_columns_of_a_row(balls, kl):
     row = contact_row(pipeline, view)
     photo, render, _, _, _, error, _ = row.split(32, dim=1)
     camera = pipeline.datamanager.eval_dataset.cameras[view : view + 1]
-    torch.testing.assert_close(render, pipeline.latent_model.get_outputs_for_camera(camera)["rgb"])
+    torch.testing.assert_close(render, pipeline.model.get_outputs_for_camera(camera)["rgb"])
     torch.testing.assert_close(error, (4 * (render - photo).abs()).clamp(0, 1))
     assert float(row.min()) >= 0 and float(row.max()) <= 1
 

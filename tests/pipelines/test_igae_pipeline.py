@@ -115,7 +115,7 @@ def test_losses_against_their_definitions(balls, kl, photos, crop, normalizer):
     image, side = batch["image"], crop or 32
     assert image.shape == (4, side, side, 3)
     encoded, space = pipeline.space.encode(image), pipeline.space
-    rendered, _ = pipeline.latent_model.renderer.render_latents(cameras)
+    rendered, _ = pipeline.model.renderer.render_latents(cameras)
     photo = pipeline.real_images.batch(START, 2, crop)
     assert photo.shape == (2, side, side, 3)
     raw = space.autoencoder.encode(photo)
@@ -140,7 +140,7 @@ def test_the_regularisers_keep_their_ratio_to_the_latent_loss_in_joint_training(
     pipeline = joint_pipeline_of(balls, kl)
     pipeline.train()
     outputs, losses, _ = pipeline.get_train_loss_dict(START)
-    nerf = pipeline.latent_model.nerf
+    nerf = pipeline.model.nerf
     expected = nerf.config.total_variation_weight * total_variation(outputs["planes"])
     torch.testing.assert_close(losses["total_variation"], pipeline.config.latent_loss_weight * expected)
 
@@ -186,7 +186,7 @@ def test_an_rgb_loss_that_trains_the_encoder_as_well(balls, kl):
     assert reached(pipeline, loss) == SCENES | {"decoder", "encoder"}
     cameras, batch = pipeline.datamanager.next_train_images(START)
     encoded = pipeline.space.encode(batch["image"])
-    seen = pipeline.latent_model.renderer.render_latents(cameras)[0].detach().requires_grad_()
+    seen = pipeline.model.renderer.render_latents(cameras)[0].detach().requires_grad_()
     (upstream,) = torch.autograd.grad((pipeline.decode(seen, 32, 32) - batch["image"]).square().mean(), seen)
     pipeline.zero_grad()
     (without_scale(encoded) * upstream).sum().backward()
@@ -332,7 +332,7 @@ def test_masked_pixels_count_for_nothing(tmp_path, kl):
     _, losses, _ = pipeline.get_train_loss_dict(START)
     cameras, batch = pipeline.datamanager.next_train_images(START)
     image, mask, space = batch["image"], batch["mask"], pipeline.space
-    encoded, (rendered, _) = space.encode(image), pipeline.latent_model.renderer.render_latents(cameras)
+    encoded, (rendered, _) = space.encode(image), pipeline.model.renderer.render_latents(cameras)
     kept = torch.stack([mask_of_latent(one[..., 0], 4) for one in mask])
     assert 0.05 < float(kept.float().mean()) < 0.6
     torch.testing.assert_close(losses["latent_loss"], (encoded - rendered)[kept].square().mean())

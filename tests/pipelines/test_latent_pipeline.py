@@ -88,7 +88,7 @@ def test_alignment_by_its_definition(balls, kl, crop):
     cameras, batch = pipeline.datamanager.next_train_images(1, crop)
     side = crop or 32
     assert batch["image"].shape == (4, side, side, 3)
-    latents, _ = pipeline.latent_model.renderer.render_latents(cameras)
+    latents, _ = pipeline.model.renderer.render_latents(cameras)
     decoded = pipeline.space.decode(latents, side, side)
     torch.testing.assert_close(losses["rgb_loss"], 3 * (decoded - batch["image"]).square().mean())
 
@@ -182,7 +182,7 @@ def test_the_model_takes_scenes_and_background_of_the_data(balls, kl):
     config = pipeline_config_of(balls, kl)
     config.datamanager.dataparser.alpha_color = "black"
     pipeline = config.setup(device="cpu", test_mode="inference")
-    assert pipeline.latent_model.scene_names == ["a", "b", "c"]
+    assert pipeline.model.scene_names == ["a", "b", "c"]
     assert pipeline.space.background_color.tolist() == [0, 0, 0]
 
 

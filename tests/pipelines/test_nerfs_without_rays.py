@@ -19,7 +19,7 @@ def pipeline(balls, kl, monkeypatch):
     monkeypatch.setattr(LatentSplatfactoModelConfig, "check_device", lambda config, device: None)
     nerf = LatentSplatfactoModelConfig(num_random=40, use_absgrad=False, use_scale_regularization=True)
     pipeline = pipeline_of(balls / "a", kl, nerf=nerf, rgb_alignment_start=10)
-    model = pipeline.latent_model.nerf
+    model = pipeline.model.nerf
     optimizers = {name: torch.optim.Adam(group) for name, group in model.get_param_groups().items()}
     model.step_cb(SimpleNamespace(optimizers=optimizers), 0)
     return pipeline
@@ -30,12 +30,12 @@ def test_latent_supervision_takes_whole_latent_pictures(pipeline):
     assert outputs["latent"].shape == (4, 8, 8, 4)
     assert set(losses) == {"latent_loss", "scale_regularization"} and set(metrics) == {"latent_mse"}
     cameras, batch = pipeline.datamanager.next_train_images(0)
-    latents, _ = pipeline.latent_model.renderer.render_latents(cameras)
+    latents, _ = pipeline.model.renderer.render_latents(cameras)
     target = pipeline.target_latents(batch)
     torch.testing.assert_close(losses["latent_loss"], (latents - target).abs().mean())
     torch.testing.assert_close(metrics["latent_mse"], (latents - target).square().mean())
     sum(losses.values()).backward()
-    assert all(all(gradients(*group)) for group in pipeline.latent_model.nerf.get_param_groups().values())
+    assert all(all(gradients(*group)) for group in pipeline.model.nerf.get_param_groups().values())
 
 
 def test_rgb_alignment_trains_gaussians_and_decoder(pipeline):
@@ -48,7 +48,7 @@ def test_rgb_alignment_trains_gaussians_and_decoder(pipeline):
 
 
 def test_the_background_is_behind_the_gaussians(pipeline):
-    model = pipeline.latent_model.eval()
+    model = pipeline.model.eval()
     pipeline.prepare()
     camera = camera_of(32, 32)
     pictures, background = model.renderer.render_cameras(camera), model.renderer.background_picture(8, 8)

@@ -29,17 +29,17 @@ def prepared(place, bundle="run", fresh=True):
     pipeline = pipeline_of(place / "scenes", shared_bundle=place / bundle)
     if not fresh:
         pipeline.is_fresh = False
-        pipeline.latent_model.nerf.field.micro_planes.data.fill_(3.0)
+        pipeline.model.nerf.field.micro_planes.data.fill_(3.0)
     pipeline.prepare()
     return pipeline
 
 
 def test_a_run_starts_as_its_encoder_predicts_and_the_pull_is_zero_there(place):
     pipeline = prepared(place)
-    field = pipeline.latent_model.nerf.field
-    views = scene_start.SceneViews(pipeline.latent_model, pipeline.datamanager)
+    field = pipeline.model.nerf.field
+    views = scene_start.SceneViews(pipeline.model, pipeline.datamanager)
     for scene, members in enumerate(views.members):
-        micro, weights = predict(pipeline.latent_model, views.groups(members), views.boxes[scene : scene + 1])
+        micro, weights = predict(pipeline.model, views.groups(members), views.boxes[scene : scene + 1])
         torch.testing.assert_close(field.micro_planes[scene], micro[0], atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(field.scene_weights[scene], weights[0], atol=1e-5, rtol=1e-4)
     _, losses, _ = pipeline.get_train_loss_dict(0)
@@ -52,7 +52,7 @@ def test_a_scene_of_other_cameras_leaves_the_others_predicted(place, tmp_path):
     write_ball(tmp_path / "scenes/ball_0", TINTS[0], 5, 16, 16, "RGBA", camera_model="OPENCV_FISHEYE")
     shutil.copytree(place / "run", tmp_path / "run")
     pipeline, usual = prepared(tmp_path), prepared(place)
-    own, others = (p.latent_model.nerf.field for p in (pipeline, usual))
+    own, others = (p.model.nerf.field for p in (pipeline, usual))
     for name in ("micro_planes", "scene_weights"):
         torch.testing.assert_close(getattr(own, name)[1], getattr(others, name)[1], atol=1e-5, rtol=1e-4)
     assert not bool(own.micro_planes[0].any()) and pipeline.start_seconds > 0
@@ -62,12 +62,12 @@ def test_a_scene_of_other_cameras_leaves_the_others_predicted(place, tmp_path):
 def test_a_bundle_without_an_encoder_starts_as_before(place):
     pipeline = prepared(place, "plain")
     assert pipeline.predicted is None and "prediction_pull" not in pipeline.get_train_loss_dict(0)[1]
-    assert not bool(pipeline.latent_model.nerf.field.micro_planes.any())
+    assert not bool(pipeline.model.nerf.field.micro_planes.any())
 
 
 def test_a_resumed_run_keeps_its_scenes_and_the_pull(place):
     pipeline = prepared(place, fresh=False)
-    assert bool((pipeline.latent_model.nerf.field.micro_planes == 3).all())
+    assert bool((pipeline.model.nerf.field.micro_planes == 3).all())
     assert float(pipeline.get_train_loss_dict(0)[1]["prediction_pull"].detach()) > 0
 
 

@@ -87,11 +87,11 @@ def test_scenes_of_a_bundle_start_closer_to_their_latents(balls, bundle):
     mean, fitted = (pipeline_from(balls, bundle, fit_scene_weights=steps) for steps in (0, 4))
     before = {name: value.clone() for name, value in fitted.state_dict().items()}
     for pipeline in (mean, fitted):
-        pipeline.latent_model.fill_box()  # within the balls' own a sample tells too little of a random bundle
+        pipeline.model.fill_box()  # within the balls' own a sample tells too little of a random bundle
         pipeline.prepare()
     for scene in range(3):
         assert latent_error(fitted, scene) < latent_error(mean, scene)
-    field = mean.latent_model.nerf.field
+    field = mean.model.nerf.field
     assert torch.equal(field.scene_weights, field.scene_weights[:1].expand(3, -1))
     assert not field.micro_planes.any()
     changed = {name for name, value in fitted.state_dict().items() if not torch.equal(value, before[name])}
@@ -106,7 +106,7 @@ def test_many_scenes_are_fitted_a_few_at_a_time(balls, bundle):
         manager = {"scenes_per_batch": size, "train_cameras_sampling_seed": 3}
         pipeline = pipeline_from(balls, bundle, datamanager=manager)
         pipeline.prepare()
-        fitted.append(pipeline.latent_model.nerf.field.scene_weights[0])
+        fitted.append(pipeline.model.nerf.field.scene_weights[0])
     torch.testing.assert_close(*fitted, atol=1e-4, rtol=1e-3)
 
 
@@ -114,22 +114,22 @@ def test_a_resumed_run_is_not_fitted_again(balls, bundle):
     pipeline = pipeline_from(balls, bundle)
     stored = pipeline.state_dict()
     pipeline.load_pipeline(stored, 0)
-    before = pipeline.latent_model.nerf.field.scene_weights.clone()
+    before = pipeline.model.nerf.field.scene_weights.clone()
     pipeline.prepare()
-    assert torch.equal(pipeline.latent_model.nerf.field.scene_weights, before)
+    assert torch.equal(pipeline.model.nerf.field.scene_weights, before)
 
 
 def test_the_fit_draws_nothing_and_keeps_the_mode(balls, bundle):
     pipeline = prepared(pipeline_from(balls, bundle, fit_scene_weights=0))
     pipeline.train()
     state = torch.get_rng_state()
-    assert start_scenes(pipeline.latent_model, pipeline.datamanager, 2) > 0
+    assert start_scenes(pipeline.model, pipeline.datamanager, 2) > 0
     assert torch.equal(torch.get_rng_state(), state) and pipeline.training
 
 
 def test_nothing_to_fit(balls):
     pipeline = prepared(pipeline_of(balls))
-    assert start_scenes(pipeline.latent_model, pipeline.datamanager, 3) == 0
+    assert start_scenes(pipeline.model, pipeline.datamanager, 3) == 0
 
 
 def test_rates_grow_with_the_root_of_the_photos():

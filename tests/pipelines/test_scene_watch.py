@@ -20,7 +20,7 @@ def optimizers_of(pipeline, kind=torch.optim.Adam):
 
 def train(pipeline, optimizers, steps):
     """Steps as the trainer takes them, without the samples' jitter."""
-    pipeline.latent_model.nerf.sampler.train_stratified = False
+    pipeline.model.nerf.sampler.train_stratified = False
     for step in steps:
         for optimizer in optimizers.values():
             optimizer.zero_grad()
@@ -33,7 +33,7 @@ def train(pipeline, optimizers, steps):
 
 def rows_of(pipeline):
     """Copies of micro planes and scene weights, one flat row a scene."""
-    field = pipeline.latent_model.nerf.field
+    field = pipeline.model.nerf.field
     return torch.cat([field.micro_planes.detach().flatten(1), field.scene_weights.detach()], dim=1).clone()
 
 
@@ -77,7 +77,7 @@ def test_a_scene_that_begins_with_nan_leaves_none_in_checkpoints(balls, part):
     """In a corner of its planes that no ray need meet, or in its weights: what was NaN is zero, the rest stays."""
     pipeline = frozen_pipeline(balls)
     pipeline.prepare()
-    row = getattr(pipeline.latent_model.nerf.field, part).detach()[1].flatten()
+    row = getattr(pipeline.model.nerf.field, part).detach()[1].flatten()
     kept = row[1:].clone()
     row[0] = torch.nan
     train(pipeline, optimizers_of(pipeline), range(3))
@@ -101,7 +101,7 @@ def test_a_gradient_that_is_no_number_is_taken_back(balls, kind):
         optimizers = optimizers_of(pipeline, kind)
         train(pipeline, optimizers, range(2))
         before = rows_of(pipeline)
-        micro = pipeline.latent_model.nerf.field.micro_planes
+        micro = pipeline.model.nerf.field.micro_planes
         if is_broken:
             poison = torch.ones_like(micro)
             poison[1, 0, 0, 0, 0] = torch.nan

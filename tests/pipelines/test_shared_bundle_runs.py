@@ -23,7 +23,7 @@ def started(data, bundle, **settings):
 
 def parts(pipeline):
     """Copies of what a run may train."""
-    field = pipeline.latent_model.nerf.field
+    field = pipeline.model.nerf.field
     names = {"base": [field.base_planes], "weights": [field.scene_weights], "micro": [field.micro_planes]}
     everything = {**names, "mlp": list(field.mlp.parameters())}
     return {name: torch.cat([p.detach().flatten() for p in group]).clone() for name, group in everything.items()}
@@ -48,7 +48,7 @@ def test_scenes_end_at_their_own_box(balls, bundle):
     pipeline = started(balls, bundle)
     own = pipeline.datamanager.train_dataset.metadata["scene_boxes"]
     for index, box in enumerate(own):
-        assert pipeline.latent_model.box_of(index).flatten().tolist() == pytest.approx(box.flatten().tolist())
+        assert pipeline.model.box_of(index).flatten().tolist() == pytest.approx(box.flatten().tolist())
 
 
 def test_shared_parts_are_trained_where_it_is_asked_for(balls, bundle):
@@ -76,7 +76,7 @@ def test_the_bundles_numbers_are_not_fitted_again(balls, bundle):
 def test_moved_scenes_stay_moved_where_a_run_is_opened_again(balls, bundle):
     """Nerfstudio loads a pipeline twice, of which the second time has no weights of the model."""
     pipeline, other = started(balls, bundle), started(balls, bundle)
-    count = len(pipeline.latent_model.scene_names)
-    pipeline.latent_model.place([Placement(2.0, (0.5, 0.0, 0.0), ((-0.5,) * 3, (0.25,) * 3))] * count)
+    count = len(pipeline.model.scene_names)
+    pipeline.model.place([Placement(2.0, (0.5, 0.0, 0.0), ((-0.5,) * 3, (0.25,) * 3))] * count)
     other.load_pipeline(pipeline.state_dict(), 4)
-    assert other.latent_model.placements == pipeline.latent_model.placements
+    assert other.model.placements == pipeline.model.placements
