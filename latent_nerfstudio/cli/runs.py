@@ -80,7 +80,7 @@ def export_scene(config_path: Path, scene: str, output_dir: Optional[Path] = Non
 def scene_state(state: Dict[str, "Tensor"], index: int, count: int, checkpoint: Path) -> Dict[str, "Tensor"]:
     """The pipeline's state with one scene's rows alone, copied so that they alone are saved, and its seconds."""
     from latent_nerfstudio.fields.triplane_field import SCENE_PARAMETERS
-    from latent_nerfstudio.models.latent_model import PLACEMENTS
+    from latent_nerfstudio.models.checkpoint_notes import PLACEMENTS
     from latent_nerfstudio.pipelines.saved_state import SECONDS
 
     rows_of_scenes = (*(f"field.{name}" for name in SCENE_PARAMETERS), PLACEMENTS)
@@ -225,7 +225,7 @@ def render_views(
 
     for name in progress(facts, "Rendering views", len(facts)):
         index = model.scene_names.index(name)
-        cameras = cameras_from_facts(facts[name], bundle, f"scene {name!r}", model.placements[index].scale)
+        cameras = cameras_from_facts(facts[name], bundle, f"scene {name!r}", model.placed.placements[index].scale)
         poses = hemisphere(views, seed=0, radius=cameras.radius)
         poses[:, :3, 3] += model.box_of(index).mean(dim=0).numpy()
         write_views(folder / name, model, name, cameras, poses)

@@ -17,7 +17,8 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.escaping import for_markup
 from latent_nerfstudio.files.replacing import NO_ROOM, flush, unfinished_folder
 from latent_nerfstudio.files.torch_files import damage, load_torch
-from latent_nerfstudio.models.latent_model import ENCODER_HASH, LatentModelConfig
+from latent_nerfstudio.models.checkpoint_notes import ENCODER_HASH
+from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import source_for
 from latent_nerfstudio.pipelines.saved_state import unsealed
 

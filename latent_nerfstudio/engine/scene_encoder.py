@@ -18,7 +18,8 @@ from latent_nerfstudio.files.replacing import appending, replacing_file, sole_wr
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.latent_space.cameras import check_pinhole
 from latent_nerfstudio.models.bundle_encoder import new_scene_encoder, read_scene_encoder, sizes_of, write_scene_encoder
-from latent_nerfstudio.models.latent_model import ENLARGED, LatentModelConfig
+from latent_nerfstudio.models.checkpoint_notes import ENLARGED
+from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, LatentPipelineConfig
 from latent_nerfstudio.pipelines.scene_encoder_training import SHARE, EncoderTraining, measure, training_steps

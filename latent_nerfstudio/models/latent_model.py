@@ -15,18 +15,8 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.fields.boxes import cropped_box
-from latent_nerfstudio.fields.placement import (
-    Placement,
-    bounded,
-    bounded_rays,
-    boxes_of,
-    placed_rays,
-    placement_table,
-    placements_from,
-    row_of_view,
-    widened,
-)
+from latent_nerfstudio.fields.placed_scenes import PlacedScenes
+from latent_nerfstudio.fields.placement import Placement, bounded
 from latent_nerfstudio.fields.scene_view import SceneView
 from latent_nerfstudio.fields.triplane_field import TriplaneField, parameter_bytes
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig
@@ -41,24 +31,16 @@ from latent_nerfstudio.models.bundle_start import (
     start_nerf,
 )
 from latent_nerfstudio.models.camera_rendering import CameraRenderer
+from latent_nerfstudio.models.checkpoint_notes import keep_notes
 from latent_nerfstudio.models.interface import check_nerf, check_outputs
 from latent_nerfstudio.models.metrics import ImageMetrics, latent_psnr
-from latent_nerfstudio.models.shared_bundle import FORMER, FORMER_ENCODER, SharedBundle, read_shared_bundle
+from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
 from latent_nerfstudio.models.triplane import TriplaneModel, TriplaneModelConfig
 from latent_nerfstudio.models.viewing import ScenePanel
 from latent_nerfstudio.scene_encoder.network import SceneEncoder
 
-ENCODER_HASH = "encoder_hash"
-"""Name in a checkpoint of the hash of the encoder that it leaves out."""
-
-ENLARGED = "enlarge"
-"""Name, in checkpoints and in facts of scenes and scene encoders, of the times that pictures were enlarged."""
-
 RENAMED: Dict[Optional[str], str] = {"bundled": "bundled-cars"}
 """Sources of version 0.1 that have another name now."""
-
-PLACEMENTS = "placements"
-"""Name in a checkpoint of the scenes' placements."""
 
 MARGIN = 0.01
 """How far rays go beyond a scene's own box, as a share of its longest side: latents at an object's edge mix with what
@@ -142,9 +124,7 @@ class LatentModel(Model):
         limit = self.renderer.render_height_limit() or MOVING_HEIGHT
         moving = 0 if self.latent_space.is_identity else min(MOVING_HEIGHT, limit)
         self.panel = ScenePanel(self.scene_names, self._initial_scene(), self.field, moving)
-        self.register_state_dict_post_hook(_add_notes)
-        for hook in (_check_encoder_hash, _check_enlarge, _take_placements, _take_picture_decoder):
-            self.register_load_state_dict_pre_hook(hook)
+        keep_notes(self)
 
     def _build_nerf(self, bundle: Optional[SharedBundle]) -> Model:
         """The NeRF inside, fresh or started from a bundle; the config is left as it is, for config.yml."""
@@ -180,6 +160,10 @@ class LatentModel(Model):
         """The scene encoder of the shared bundle that the model starts from, if there is one."""
         return self._scene_encoder[0].to(self.device) if self._scene_encoder else None
 
+    def forget_scene_encoder(self) -> None:
+        """Goes on without predictions, as those are of latents of another encoder."""
+        self._scene_encoder = []
+
     def _initial_scene(self) -> str:
         name = self.config.scene or self.scene_names[0]
         if name not in self.scene_names:
@@ -200,25 +184,15 @@ class LatentModel(Model):
     def place(self, placements: Sequence[Placement]) -> None:
         """Sets where each scene stands in the NeRF's box and what part it fills. Cameras, rays and depths stay in the
         scene's own units."""
-        self.placements = list(placements)
-        is_plain = all(placement == Placement() for placement in placements)
-        margin = 0.0 if self.latent_space.is_identity else MARGIN
-        self._placement_rows = None if is_plain else widened(placement_table(placements), margin)
+        self.placed = PlacedScenes(placements, margin=0.0 if self.latent_space.is_identity else MARGIN)
 
     def ray_boxes(self) -> Float[Tensor, "scenes 2 3"]:
         """The box at which each scene's rays end, in the units of the NeRF's box."""
-        box: Any = self.nerf.aabb
-        boxes = box.detach().float().expand(len(self.scene_names), 2, 3)
-        if self._placement_rows is None:
-            return boxes
-        low, high = boxes_of(self._placement_rows).to(boxes).unbind(dim=1)
-        return torch.stack([low.maximum(boxes[:, 0]), high.minimum(boxes[:, 1])], dim=1)
+        return self.placed.boxes(self.nerf.aabb)  # type: ignore[arg-type]
 
     def box_of(self, scene: int) -> Float[Tensor, "2 3"]:
         """A scene's own box, or the NeRF's if it has none, in the scene's own units."""
-        placement = self.placements[scene]
-        box = placement.inverse.points(getattr(self.nerf, "aabb", self.scene_box.aabb).detach().float().cpu())
-        return box if placement.box is None else cropped_box(box, torch.tensor(placement.box))
+        return self.placed.box_of(scene, getattr(self.nerf, "aabb", self.scene_box.aabb))
 
     def get_param_groups(self) -> Dict[str, List[Parameter]]:
         """The groups of the NeRF inside, and `decoder`."""
@@ -238,7 +212,7 @@ class LatentModel(Model):
     def fill_box(self) -> None:
         """Lets every scene fill the NeRF's box: later scenes without a box of their own share what is learned here, so
         it must be empty where these are empty."""
-        self.place([replace(placement, box=None) for placement in self.placements])
+        self.place([replace(placement, box=None) for placement in self.placed.placements])
 
     def get_training_callbacks(self, training_callback_attributes):
         return self.nerf.get_training_callbacks(training_callback_attributes)
@@ -262,11 +236,11 @@ class LatentModel(Model):
         if "scene_index" not in rays.metadata:
             scenes = torch.tensor([self.current_scene])
             rays.metadata["scene_index"] = torch.full_like(rays.origins[..., :1], self.current_scene, dtype=torch.long)
-        placements = None
-        if self._placement_rows is not None:
-            rays, placements = self._placed(rays, views)
+        rows = None
+        if self.placed.are_moved:
+            rays, rows = self.placed.rays(rays, views, self.nerf.aabb)  # type: ignore[arg-type]
         if not self.training:
-            self.nerf.render_aabb = self._placed_crop()
+            self.nerf.render_aabb = self.placed.crop(self.render_aabb, self.current_scene)
         if isinstance(self.nerf, TriplaneModel):
             outputs = self.nerf.get_outputs(rays, scenes, views)
         else:
@@ -275,8 +249,8 @@ class LatentModel(Model):
         if not self._has_rendered:
             check_outputs(type(self.nerf).__name__, outputs, self.latent_space.num_channels)
             self._has_rendered = True
-        if placements is not None:
-            outputs = {**outputs, "depth": outputs["depth"] / placements[..., :1].to(outputs["depth"])}
+        if rows is not None:
+            outputs = {**outputs, "depth": outputs["depth"] / rows[..., :1].to(outputs["depth"])}
         pictures = getattr(self.nerf, "pictures", (("latent", "accumulation"),))
         over = {name: outputs[name] + (1 - outputs[opacity]) * background for name, opacity in pictures}
         return {**outputs, **over}
@@ -287,27 +261,10 @@ class LatentModel(Model):
         result = torch.ones_like(rays.origins[:, 0], dtype=torch.bool)
         if not hasattr(self.nerf, "clip"):
             return result
-        if self._placement_rows is not None:
-            rays, _ = self._placed(rays)
+        if self.placed.are_moved:
+            rays, _ = self.placed.rays(rays)
         _, hit = self.nerf.clip(rays)  # type: ignore[operator]
         return result if hit is None else torch.zeros_like(result).index_fill(0, hit, True)
-
-    def _placed(self, rays: RayBundle, views: Sequence[SceneView] = ()) -> Tuple[RayBundle, Float[Tensor, "*rays 10"]]:
-        """Rays in the units of the NeRF's box, cut at their scene's own box, and the placement row of each ray."""
-        assert self._placement_rows is not None
-        index = rays.metadata["scene_index"]
-        rows = self._placement_rows = self._placement_rows.to(index.device)
-        if views:
-            box: Any = self.nerf.aabb.to(rows)  # type: ignore[operator]
-            rows = torch.cat([row_of_view(view, rows, box) for view in views])
-        rows = rows[index[..., 0].long()]
-        return bounded_rays(placed_rays(rays, rows), boxes_of(rows)), rows
-
-    def _placed_crop(self) -> Optional[SceneBox]:
-        """The viewer's crop box, turned from the units of the current scene into those of the NeRF's box."""
-        if self.render_aabb is None or self._placement_rows is None:
-            return self.render_aabb
-        return SceneBox(aabb=self.placements[self.current_scene].points(self.render_aabb.aabb))
 
     @torch.no_grad()
     def get_outputs_for_camera(
@@ -407,71 +364,3 @@ def check_no_views(nerf: Model, views: Sequence[SceneView]) -> None:
         expected = f"a whole scene of {type(nerf).__name__}, which has no planes of scenes"
         do = "blend and take apart scenes of latent-triplane, triplane or ig-ae"
         raise ValueError(problem("view", expected, views[0], do))
-
-
-def _take_placements(model: Any, state_dict: Dict[str, Any], prefix: str, *_: Any) -> None:
-    """Takes the placements of a checkpoint; without any, scenes are not moved. Nerfstudio loads a pipeline in two
-    calls, its model and everything else: the second has nothing for this model."""
-    rows = state_dict.pop(f"{prefix}{PLACEMENTS}", None)
-    if not any(name.startswith(prefix) for name in state_dict):
-        return
-    model.place([Placement()] * len(model.scene_names) if rows is None else placements_from(rows))
-
-
-def _add_notes(model: Any, state_dict: Dict[str, Any], prefix: str, local_metadata: Any) -> None:
-    """Adds to a checkpoint the placements of moved scenes, the enlargement of pictures, and the hash of the encoder if
-    it is left out; a trained one is in the checkpoint itself."""
-    if model._placement_rows is not None:
-        state_dict[f"{prefix}{PLACEMENTS}"] = placement_table(model.placements)
-    space = model.latent_space
-    if space.autoencoder.enlarge > 1:
-        state_dict[f"{prefix}{ENLARGED}"] = torch.tensor(space.autoencoder.enlarge)
-    if not space.trains_encoder:
-        digest = bytes.fromhex(space.autoencoder.encoder_hash())
-        state_dict[f"{prefix}{ENCODER_HASH}"] = torch.tensor(list(digest), dtype=torch.uint8)
-
-
-def _take_picture_decoder(model: Any, state_dict: Dict[str, Any], prefix: str, *_: Any) -> None:
-    """Makes room for the decoder of pictures of a checkpoint that has one."""
-    if model.picture_decoder is None and any(name.startswith(f"{prefix}picture_decoder.") for name in state_dict):
-        model.separate_decoders()
-
-
-def _check_encoder_hash(model: Any, state_dict: Dict[str, Any], prefix: str, *_: Any) -> None:
-    """Refuses a checkpoint with latents of another encoder. (The latent space refuses other channels.)"""
-    saved = state_dict.pop(f"{prefix}{ENCODER_HASH}", None)
-    background = state_dict.get(f"{prefix}latent_space.background")
-    space = model.latent_space
-    if saved is None or space.trains_encoder or background is None or background.shape != space.background.shape:
-        return
-    theirs, ours = bytes(saved.tolist()).hex(), space.autoencoder.encoder_hash()
-    if theirs != ours and not _take_former_encoder(model, theirs, ours):
-        config = model.autoencoder_config
-        do = "restore the autoencoder or the shared bundle that the run was started with"
-        got = f"{ours} from {config.source}"
-        raise ValueError(problem("checkpoint", f"the encoder {theirs}, which its latents come from", got, do))
-
-
-def _take_former_encoder(model: Any, wanted: str, ours: str) -> bool:
-    """Whether it is the encoder of what `bundled` was, in the place of the present one's; then it is what a run of that
-    time gets, and no predictions, as these are of the present one."""
-    if wanted != FORMER_ENCODER or ours != read_shared_bundle("bundled").autoencoder["encoder_hash"]:
-        return False
-    config = replace(model.autoencoder_config, source=FORMER, subfolder=None)
-    state = config.setup().state_dict()
-    if state.keys() != model.latent_space.autoencoder.state_dict().keys():
-        return False
-    model.latent_space.autoencoder.load_state_dict(state)
-    model.autoencoder_config, model._scene_encoder = config, []
-    if model.config.shared_bundle is not None:
-        model.bundle_facts = read_shared_bundle(FORMER).facts
-    return True
-
-
-def _check_enlarge(model: Any, state_dict: Dict[str, Any], prefix: str, *_: Any) -> None:
-    """Refuses latents of pictures that were enlarged by another factor; older checkpoints do not say."""
-    saved = state_dict.pop(f"{prefix}{ENLARGED}", None)
-    ours = model.latent_space.autoencoder.enlarge
-    if saved is not None and int(saved) != ours:
-        do = f"give --pipeline.model.autoencoder.enlarge {int(saved)}, or write it into config.yml"
-        raise ValueError(problem("checkpoint", f"pictures that are enlarged {int(saved)} times", ours, do))

@@ -14,7 +14,8 @@ from latent_nerfstudio.data.latent_datamanager import LatentDataManager
 from latent_nerfstudio.data.pixels import with_targets
 from latent_nerfstudio.fields.planes import compose_planes
 from latent_nerfstudio.latent_space.cameras import is_pinhole
-from latent_nerfstudio.models.latent_model import ENLARGED, LatentModel
+from latent_nerfstudio.models.checkpoint_notes import ENLARGED
+from latent_nerfstudio.models.latent_model import LatentModel
 from latent_nerfstudio.models.predicting import evaluating, predict
 from latent_nerfstudio.models.triplane import TriplaneModel
 from latent_nerfstudio.pipelines.scene_views import SceneViews

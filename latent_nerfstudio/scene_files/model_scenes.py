@@ -15,7 +15,8 @@ from latent_nerfstudio.fields.triplane_field import TriplaneField
 from latent_nerfstudio.latent_space.autoencoder import is_enlargement
 from latent_nerfstudio.models.bundle_start import COLOR_TOLERANCE
 from latent_nerfstudio.models.bundle_writing import settings_of
-from latent_nerfstudio.models.latent_model import ENLARGED, LatentModel, LatentModelConfig
+from latent_nerfstudio.models.checkpoint_notes import ENLARGED
+from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.models.shared_bundle import DECODER, SharedBundle, latent_space_tensors
 from latent_nerfstudio.models.triplane import TriplaneModel
 from latent_nerfstudio.scene_files.scene_file import SceneFile, scene_shapes
@@ -98,13 +99,13 @@ def scene_files_of(
         index = places[name]
         planes, weights = row(field.micro_planes, index), row(field.scene_weights, index)
         own = dict((facts or {}).get(name, {}))
-        yield SceneFile(name, bundle_hash, planes, weights, own, model.placements[index])
+        yield SceneFile(name, bundle_hash, planes, weights, own, model.placed.placements[index])
 
 
 @torch.no_grad()
 def put_scenes(model: LatentModel, scenes: Iterable[SceneFile]) -> None:
     """Gives a model's scenes what scene files of their names hold, or zero."""
-    field, placements = field_of(model), list(model.placements)
+    field, placements = field_of(model), list(model.placed.placements)
     places = {name: index for index, name in enumerate(model.scene_names)}
     for scene in scenes:
         if scene.name not in places:
