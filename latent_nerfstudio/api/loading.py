@@ -120,7 +120,7 @@ def file_scenes(source: str, bundle: Optional[Source]) -> Scenes:
 
 def ring_of_facts(model: LatentModel, scene: int, facts: Dict[str, Any], bundle: SharedBundle) -> Ring:
     """How to walk around a scene of a file, in its own units."""
-    rig = cameras_from_facts(facts, bundle, model.scene_names[scene], model.placed.placements[scene].scale)
+    rig = cameras_from_facts(facts, bundle, model.scene_names[scene], model.placements[scene].scale)
     center = as_point(model.box_of(scene).mean(dim=0))
     return Ring(center, rig.radius, ELEVATION, height=rig.height, width=rig.width, focal=(rig.fx, rig.fy))
 

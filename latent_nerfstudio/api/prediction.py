@@ -175,7 +175,7 @@ def photos_of(
     """Photos as a model's scene encoder takes them, of many those that stand far apart, of each size together; the
     placement of its first scene moves their cameras."""
     space, groups = model.latent_space, []
-    placed = latent_cameras(model.placed.placements[0].cameras(cameras), space.downscale_factor)
+    placed = latent_cameras(model.placements[0].cameras(cameras), space.downscale_factor)
     intrinsics = intrinsics_of(placed)
     masks = None if masks is None else [mask_of_latent(torch.as_tensor(m), space.downscale_factor) for m in masks]
     shown = torch.tensor([masks is None or bool(masks[i].any()) for i in range(len(pictures))])

@@ -262,7 +262,7 @@ class Scenes:
         """Density, a unit of length, of a scene at points in world units, on the host; 0 outside of the scene box."""
         field, nerf, index = field_of(self.model), self.model.nerf, self.index(name)
         with torch.no_grad():
-            placement = self.model.placed.placements[index]
+            placement = self.model.placements[index]
             place = nerf.normalize(placement.points(points.to(self.model.device)))  # type: ignore[operator]
             planes = field.view_planes([SceneView(index)])
             values, _ = field(place, torch.zeros(len(place), dtype=torch.long, device=place.device), planes)

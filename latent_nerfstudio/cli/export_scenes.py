@@ -141,7 +141,7 @@ def new_bundle(run: "Run", model: "LatentModel", place: Path, overwrite: bool) -
 
     check_free([place / FOLDER], overwrite)
     step = int(run.latest_checkpoint().stem.removeprefix("step-"))
-    if any(placement.box is not None for placement in model.placed.placements):
+    if any(placement.box is not None for placement in model.placements):
         print(
             "The run's scenes end at their own boxes, and so does what they share: give scenes that are fitted against "
             "this bundle their own `aabb` as well, or train with --write-bundle True, which learns what is around them"

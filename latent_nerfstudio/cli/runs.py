@@ -225,7 +225,7 @@ def render_views(
 
     for name in progress(facts, "Rendering views", len(facts)):
         index = model.scene_names.index(name)
-        cameras = cameras_from_facts(facts[name], bundle, f"scene {name!r}", model.placed.placements[index].scale)
+        cameras = cameras_from_facts(facts[name], bundle, f"scene {name!r}", model.placements[index].scale)
         poses = hemisphere(views, seed=0, radius=cameras.radius)
         poses[:, :3, 3] += model.box_of(index).mean(dim=0).numpy()
         write_views(folder / name, model, name, cameras, poses)

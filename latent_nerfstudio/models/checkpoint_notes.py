@@ -26,6 +26,19 @@ def keep_notes(model: Any) -> None:
         model.register_load_state_dict_pre_hook(hook)
 
 
+def add_notes(model: Any, state_dict: Dict[str, Any], prefix: str, local_metadata: Any) -> None:
+    """Adds to a checkpoint the placements of moved scenes, the enlargement of pictures, and the hash of the encoder if
+    it is left out; a trained one is in the checkpoint itself."""
+    if model.placements.are_moved:
+        state_dict[f"{prefix}{PLACEMENTS}"] = placement_table(model.placements)
+    space = model.latent_space
+    if space.autoencoder.enlarge > 1:
+        state_dict[f"{prefix}{ENLARGED}"] = torch.tensor(space.autoencoder.enlarge)
+    if not space.trains_encoder:
+        digest = bytes.fromhex(space.autoencoder.encoder_hash())
+        state_dict[f"{prefix}{ENCODER_HASH}"] = torch.tensor(list(digest), dtype=torch.uint8)
+
+
 def take_placements(model: Any, state_dict: Dict[str, Any], prefix: str, *_: Any) -> None:
     """Takes the placements of a checkpoint; without any, scenes are not moved. Nerfstudio loads a pipeline in two
     calls, its model and everything else: the second has nothing for this model."""
@@ -33,19 +46,6 @@ def take_placements(model: Any, state_dict: Dict[str, Any], prefix: str, *_: Any
     if not any(name.startswith(prefix) for name in state_dict):
         return
     model.place([Placement()] * len(model.scene_names) if rows is None else placements_from(rows))
-
-
-def add_notes(model: Any, state_dict: Dict[str, Any], prefix: str, local_metadata: Any) -> None:
-    """Adds to a checkpoint the placements of moved scenes, the enlargement of pictures, and the hash of the encoder if
-    it is left out; a trained one is in the checkpoint itself."""
-    if model.placed.are_moved:
-        state_dict[f"{prefix}{PLACEMENTS}"] = placement_table(model.placed.placements)
-    space = model.latent_space
-    if space.autoencoder.enlarge > 1:
-        state_dict[f"{prefix}{ENLARGED}"] = torch.tensor(space.autoencoder.enlarge)
-    if not space.trains_encoder:
-        digest = bytes.fromhex(space.autoencoder.encoder_hash())
-        state_dict[f"{prefix}{ENCODER_HASH}"] = torch.tensor(list(digest), dtype=torch.uint8)
 
 
 def take_picture_decoder(model: Any, state_dict: Dict[str, Any], prefix: str, *_: Any) -> None:

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.fields.placed_scenes import PlacedScenes
 from latent_nerfstudio.fields.placement import Placement, bounded
+from latent_nerfstudio.fields.scene_placements import ScenePlacements
 from latent_nerfstudio.fields.scene_view import SceneView
 from latent_nerfstudio.fields.triplane_field import TriplaneField, parameter_bytes
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig
@@ -184,15 +184,15 @@ class LatentModel(Model):
     def place(self, placements: Sequence[Placement]) -> None:
         """Sets where each scene stands in the NeRF's box and what part it fills. Cameras, rays and depths stay in the
         scene's own units."""
-        self.placed = PlacedScenes(placements, margin=0.0 if self.latent_space.is_identity else MARGIN)
+        self.placements = ScenePlacements(placements, margin=0.0 if self.latent_space.is_identity else MARGIN)
 
     def ray_boxes(self) -> Float[Tensor, "scenes 2 3"]:
         """The box at which each scene's rays end, in the units of the NeRF's box."""
-        return self.placed.boxes(self.nerf.aabb)  # type: ignore[arg-type]
+        return self.placements.boxes(self.nerf.aabb)  # type: ignore[arg-type]
 
     def box_of(self, scene: int) -> Float[Tensor, "2 3"]:
         """A scene's own box, or the NeRF's if it has none, in the scene's own units."""
-        return self.placed.box_of(scene, getattr(self.nerf, "aabb", self.scene_box.aabb))
+        return self.placements.box_of(scene, getattr(self.nerf, "aabb", self.scene_box.aabb))
 
     def get_param_groups(self) -> Dict[str, List[Parameter]]:
         """The groups of the NeRF inside, and `decoder`."""
@@ -212,7 +212,7 @@ class LatentModel(Model):
     def fill_box(self) -> None:
         """Lets every scene fill the NeRF's box: later scenes without a box of their own share what is learned here, so
         it must be empty where these are empty."""
-        self.place([replace(placement, box=None) for placement in self.placed.placements])
+        self.place([replace(placement, box=None) for placement in self.placements])
 
     def get_training_callbacks(self, training_callback_attributes):
         return self.nerf.get_training_callbacks(training_callback_attributes)
@@ -237,10 +237,10 @@ class LatentModel(Model):
             scenes = torch.tensor([self.current_scene])
             rays.metadata["scene_index"] = torch.full_like(rays.origins[..., :1], self.current_scene, dtype=torch.long)
         rows = None
-        if self.placed.are_moved:
-            rays, rows = self.placed.rays(rays, views, self.nerf.aabb)  # type: ignore[arg-type]
+        if self.placements.are_moved:
+            rays, rows = self.placements.rays(rays, views, self.nerf.aabb)  # type: ignore[arg-type]
         if not self.training:
-            self.nerf.render_aabb = self.placed.crop(self.render_aabb, self.current_scene)
+            self.nerf.render_aabb = self.placements.crop(self.render_aabb, self.current_scene)
         if isinstance(self.nerf, TriplaneModel):
             outputs = self.nerf.get_outputs(rays, scenes, views)
         else:
@@ -261,8 +261,8 @@ class LatentModel(Model):
         result = torch.ones_like(rays.origins[:, 0], dtype=torch.bool)
         if not hasattr(self.nerf, "clip"):
             return result
-        if self.placed.are_moved:
-            rays, _ = self.placed.rays(rays)
+        if self.placements.are_moved:
+            rays, _ = self.placements.rays(rays)
         _, hit = self.nerf.clip(rays)  # type: ignore[operator]
         return result if hit is None else torch.zeros_like(result).index_fill(0, hit, True)
 

@@ -22,7 +22,7 @@ class SceneViews:
         assert manager.table is not None
         self.manager, self.space, self.table = manager, model.latent_space, manager.table
         cameras = manager.latent_cameras
-        placements = placement_table(model.placed.placements)[manager.picture_scenes, :4]
+        placements = placement_table(model.placements)[manager.picture_scenes, :4]
         self.placements = placements.to(cameras.camera_to_worlds.device)
         self.box: Any = model.nerf.aabb
         self.boxes = model.ray_boxes()

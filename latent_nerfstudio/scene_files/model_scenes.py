@@ -99,13 +99,13 @@ def scene_files_of(
         index = places[name]
         planes, weights = row(field.micro_planes, index), row(field.scene_weights, index)
         own = dict((facts or {}).get(name, {}))
-        yield SceneFile(name, bundle_hash, planes, weights, own, model.placed.placements[index])
+        yield SceneFile(name, bundle_hash, planes, weights, own, model.placements[index])
 
 
 @torch.no_grad()
 def put_scenes(model: LatentModel, scenes: Iterable[SceneFile]) -> None:
     """Gives a model's scenes what scene files of their names hold, or zero."""
-    field, placements = field_of(model), list(model.placed.placements)
+    field, placements = field_of(model), list(model.placements)
     places = {name: index for index, name in enumerate(model.scene_names)}
     for scene in scenes:
         if scene.name not in places:

@@ -163,9 +163,9 @@ def test_scenes_end_at_their_own_box_but_for_those_of_a_bundle(kl, tmp_path):
     write_ball(tmp_path / "data" / "a")
     write_ball(tmp_path / "data" / "b", aabb=[[-0.5] * 3, [0.5] * 3])
     usual = trainer_of(tmp_path / "data", kl, tmp_path / "usual").pipeline.model
-    assert [placement.box for placement in usual.placed.placements] == [None, ((-0.5,) * 3, (0.5,) * 3)]
+    assert [placement.box for placement in usual.placements] == [None, ((-0.5,) * 3, (0.5,) * 3)]
     handed_on = trainer_of(tmp_path / "data", kl, tmp_path / "handed_on", write_bundle=True).pipeline.model
-    assert [placement.box for placement in handed_on.placed.placements] == [None, None]
+    assert [placement.box for placement in handed_on.placements] == [None, None]
 
 
 def test_a_bundle_that_is_asked_for_later_is_written_without_a_step(balls, kl, tmp_path, steps_of):

@@ -136,7 +136,7 @@ def test_data_within_the_bundles_box_are_fitted_in_it(bundle, capsys, half):
 def test_data_beyond_the_bundles_box_are_scaled_into_it(bundle, capsys):
     new = started(bundle, box=3.0)
     assert new.nerf.aabb.tolist() == [[-1.0] * 3, [1.0] * 3]
-    assert [placement.scale for placement in new.placed.placements] == pytest.approx([1 / 3] * 2)
+    assert [placement.scale for placement in new.placements] == pytest.approx([1 / 3] * 2)
     assert new.box_of(1).flatten().tolist() == pytest.approx([-3.0] * 3 + [3.0] * 3)
     assert "2 of 2 scenes are moved and scaled into its box" in " ".join(capsys.readouterr().out.split())
 

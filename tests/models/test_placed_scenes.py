@@ -63,14 +63,14 @@ def test_checkpoints_and_scene_files_keep_the_placement(model, tmp_path, placeme
     other = latent_model_of(nerf=small_nerf(**SHARED))
     assert "placements" not in other.state_dict()
     other.load_state_dict(model.state_dict())
-    assert other.placed.placements == [Placement(), placement]
+    assert list(other.placements) == [Placement(), placement]
     paths = [tmp_path / f"{name}.safetensors" for name in "ab"]
     for path, scene in zip(paths, scene_files_of(model, "0" * 64), strict=True):
         write_scene_file(path, scene)
     assert b"placement" not in paths[0].read_bytes()
     other.place([Placement()] * 2)
     put_scenes(other, map(read_scene_file, paths))
-    assert other.placed.placements == [Placement(), placement]
+    assert list(other.placements) == [Placement(), placement]
     assert other.box_of(1).mean(dim=0).tolist() == pytest.approx([-1.5, 6.0, -0.75 if placement is THIRD else -2.25])
 
 
@@ -129,4 +129,4 @@ def test_a_box_beside_the_bundles_is_refused(model):
 def test_a_checkpoint_of_before_stands_where_it_is(model):
     old = latent_model_of(nerf=small_nerf(**SHARED)).state_dict()
     model.load_state_dict(old)
-    assert model.placed.placements == [Placement()] * 2
+    assert list(model.placements) == [Placement()] * 2

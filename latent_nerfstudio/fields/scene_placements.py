@@ -1,6 +1,7 @@
-"""The scenes of one model, each where its placement puts it in the box that they share."""
+"""The placements of a model's scenes in the box that they share."""
 
-from typing import List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Optional, Tuple
 
 import torch
 from jaxtyping import Float
@@ -21,25 +22,31 @@ from latent_nerfstudio.fields.placement import (
 from latent_nerfstudio.fields.scene_view import SceneView
 
 
-class PlacedScenes:
+class ScenePlacements(Sequence):
     """Placements of scenes by their index. Rays go `margin` beyond a scene's own box, a share of its longest side."""
 
     def __init__(self, placements: Sequence[Placement], margin: float = 0.0):
-        self.placements: List[Placement] = list(placements)
+        self.placements = tuple(placements)
         self.are_moved = any(placement != Placement() for placement in placements)
         self.rows = widened(placement_table(placements), margin)
+
+    def __getitem__(self, scene: int) -> Placement:  # type: ignore[override]
+        return self.placements[scene]
+
+    def __len__(self) -> int:
+        return len(self.placements)
 
     def boxes(self, shared: Float[Tensor, "2 3"]) -> Float[Tensor, "scenes 2 3"]:
         """The box at which each scene's rays end, within the shared one and in its units."""
         shared = shared.detach().float()
         if not self.are_moved:
-            return shared.expand(len(self.placements), 2, 3)
+            return shared.expand(len(self), 2, 3)
         low, high = boxes_of(self.rows).to(shared).unbind(dim=1)
         return torch.stack([low.maximum(shared[0]), high.minimum(shared[1])], dim=1)
 
     def box_of(self, scene: int, shared: Float[Tensor, "2 3"]) -> Float[Tensor, "2 3"]:
         """A scene's own box, or the shared one if it has none, in the scene's own units."""
-        placement = self.placements[scene]
+        placement = self[scene]
         box = placement.inverse.points(shared.detach().float().cpu())
         return box if placement.box is None else cropped_box(box, torch.tensor(placement.box))
 
@@ -60,4 +67,4 @@ class PlacedScenes:
         """The viewer's crop box of a scene, turned from the scene's own units into those of the shared box."""
         if box is None or not self.are_moved:
             return box
-        return SceneBox(aabb=self.placements[scene].points(box.aabb))
+        return SceneBox(aabb=self[scene].points(box.aabb))
