@@ -3,6 +3,7 @@
 import functools
 import inspect
 import os
+import signal
 import sys
 
 NOWHERE = "http://127.0.0.1:9"
@@ -12,6 +13,10 @@ os.environ.update({"http_proxy": NOWHERE, "https_proxy": NOWHERE, "no_proxy": "l
 # Bytecode is kept whatever the environment says: workers and the processes that tests start run the same modules.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# A shell has what it starts in the background ignore Ctrl-C, and so would the runs that tests start and interrupt.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Nerfstudio asks for the stack at each of its external methods; to find its lines among all modules takes seconds.
 inspect.stack = functools.partial(inspect.stack, context=0)
