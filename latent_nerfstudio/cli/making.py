@@ -14,9 +14,16 @@ from latent_nerfstudio.files.places import check_folder, check_free
 from latent_nerfstudio.photos import PhotoOptions
 
 
+def written(output: Path, views: int, new: int, there: int) -> str:
+    """What a call has done that left `there` scenes, `new` of them its own."""
+    rest = f"; {there - new} were there already" if there > new else ""
+    return f"Wrote {new} scenes of {views} views to {output}{rest}"
+
+
 @dataclass
 class DemoScenes:
-    """Generates scenes of cars, or of things that an inventory may hold: images and cameras, ready to train on."""
+    """Generates scenes of cars, or of things that an inventory may hold: images and cameras, ready to train on. The
+    same call again goes on where the last one ended."""
 
     output: Path
     """Folder to write the scenes to, one folder each: car_0000, car_0001, ..."""
@@ -37,19 +44,20 @@ class DemoScenes:
 
     def main(self) -> None:
         check_folder(self.output)
-        from latent_nerfstudio.meshes.jobs import demo_jobs, make_scenes
+        from latent_nerfstudio.meshes.jobs import demo_jobs, left_to_make, make_scenes
 
         check_least(self, num_scenes=1, views=2, size=8, seed=0, start=0, workers=1)
         indices = range(self.start, self.start + self.num_scenes)
         jobs = demo_jobs(self.output, indices, self.seed, self.views, self.size, self.family)
-        check_free([job.folder for job in jobs], self.overwrite)
-        make_scenes(jobs, self.workers)
-        print(f"Wrote {len(jobs)} scenes of {self.views} views to {self.output}")
+        left = left_to_make(jobs, self.overwrite)
+        make_scenes(left, self.workers)
+        print(written(self.output, self.views, len(left), len(jobs)))
 
 
 @dataclass
 class RenderMeshes:
-    """Renders mesh files (glb, gltf, obj, ply, stl, off) into scenes: images and cameras, ready to train on."""
+    """Renders mesh files (glb, gltf, obj, ply, stl, off) into scenes: images and cameras, ready to train on. The same
+    call again goes on where the last one ended, and tries broken meshes again."""
 
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MESHES")]
     """Folder with meshes, searched with all its subfolders; or one mesh file."""
@@ -70,15 +78,15 @@ class RenderMeshes:
 
     def main(self) -> None:
         check_folder(self.output)
-        from latent_nerfstudio.meshes.jobs import find_meshes, make_scenes, mesh_jobs
+        from latent_nerfstudio.meshes.jobs import find_meshes, left_to_make, make_scenes, mesh_jobs
 
         check_least(self, views=2, size=8, seed=0, workers=1)
         files, options = find_meshes(self.source), {"resolution": self.size, "shading": self.shading}
         jobs = mesh_jobs(files, self.output, self.seed, self.up_axis, views=self.views, **options)
-        check_free([job.folder for job in jobs], self.overwrite)
-        broken = make_scenes(jobs, self.workers)
+        left = left_to_make(jobs, self.overwrite)
+        broken = make_scenes(left, self.workers)
         if len(broken) < len(jobs):
-            print(f"Wrote {len(jobs) - len(broken)} scenes of {self.views} views to {self.output}")
+            print(written(self.output, self.views, len(left) - len(broken), len(jobs) - len(broken)))
         if len(jobs) == 1 and broken:
             raise ValueError(broken[0])
         for reason in broken[1:]:

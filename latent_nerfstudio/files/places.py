@@ -56,10 +56,10 @@ def check_folder_or_file(path: Optional[Path], *endings: str) -> None:
         check_folder(path)
 
 
-def check_free(paths: Iterable[Path], overwrite: bool) -> None:
+def check_free(paths: Iterable[Path], overwrite: bool, expected: str = "nothing there") -> None:
     """Refuses to write over what is there, unless told to."""
     taken = [path for path in paths if path.exists()]
     if taken and not overwrite:
         more = f" (and {len(taken) - 1} more)" if len(taken) > 1 else ""
         got, do = "a folder" if taken[0].is_dir() else "a file", "pass --overwrite or name another --output"
-        raise FileExistsError(problem(f"{taken[0]}{more}", "nothing there", got, do))
+        raise FileExistsError(problem(f"{taken[0]}{more}", expected, got, do))

@@ -27,8 +27,9 @@ NUMBERS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "
 AGAIN = "export it again"
 
 
-def check_gltf(data: bytes, path: Path, beside: Callable[[str], Path]) -> None:
-    """Refuses glTF that would take far more memory than its files do; `beside` says where a file is that it names."""
+def check_gltf(data: bytes, path: Path, beside: Callable[[str], Path]) -> Dict[str, Any]:
+    """The JSON of glTF, refused where it would take far more memory than its files do; `beside` says where a file is
+    that it names."""
     header = header_of(data, path)
     longest = max((len(value) for value in header.values() if isinstance(value, list)), default=0)
     check_most(longest, 1 << 16, "entries of a list", path)
@@ -43,6 +44,7 @@ def check_gltf(data: bytes, path: Path, beside: Callable[[str], Path]) -> None:
     check_most(sum(numbers_of(part, counts) for part in meshes), 1 << 27, "numbers of meshes", path)  # 8 bytes each
     steps = steps_to_roots(header.get("nodes", []))  # trimesh takes some 20 microseconds for each
     check_most(steps, 1 << 19, "steps from nodes to their roots", path)
+    return header
 
 
 def header_of(data: bytes, path: Path) -> Dict[str, Any]:

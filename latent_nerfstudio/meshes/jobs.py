@@ -1,5 +1,6 @@
 """Scenes of mesh files and of generated objects, rendered and written in Nerfstudio's format, a process a core."""
 
+import json
 import os
 import zlib
 from collections import Counter
@@ -12,9 +13,12 @@ import numpy as np
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.camera_file import pinhole, write_pictures
+from latent_nerfstudio.files.places import check_free
+from latent_nerfstudio.files.reading import read_text
 from latent_nerfstudio.files.replacing import check_replaceable, remove_left_behind, replacing_folder
 from latent_nerfstudio.meshes.cars import car
 from latent_nerfstudio.meshes.goods import kind_of, thing
+from latent_nerfstudio.meshes.mesh_files import hashes_of
 from latent_nerfstudio.meshes.raycast import SAMPLES_PER_AXIS, Raycaster, import_embree
 from latent_nerfstudio.meshes.surface import Shading, Surface, UpAxis, load_surface, unit_box_map
 from latent_nerfstudio.meshes.viewpoints import FOCAL_PER_WIDTH, framing_radius, hemisphere
@@ -55,6 +59,11 @@ class SceneJob:
         if self.mesh is not None:
             return load_surface(self.mesh)
         return car(self.seed) if self.kind == "car" else thing(self.seed)
+
+    def options(self) -> dict[str, Any]:
+        """What decides how its pictures look, besides the files of its mesh."""
+        of_mesh = {"shading": self.shading, "up_axis": self.up_axis} if self.mesh else {"kind": self.kind}
+        return {"views": self.views, "size": self.resolution, "seed": self.seed, **of_mesh}
 
 
 def demo_jobs(out: Path, indices: range, seed: int, views: int, resolution: int, family: Family) -> list[SceneJob]:
@@ -130,6 +139,24 @@ def scene_names(paths: list[Path]) -> list[str]:
     return shortest
 
 
+def left_to_make(jobs: list[SceneJob], overwrite: bool) -> list[SceneJob]:
+    """The scenes that are not there yet, or all where they are to be replaced; refuses where anything else is there."""
+    left = [job for job in jobs if overwrite or not is_made(job)]
+    check_free([job.folder for job in left], overwrite, "nothing there, or the same scene with the same options")
+    return left
+
+
+def is_made(job: SceneJob) -> bool:
+    """Whether the scene is there, whole, of the same files and with the same options."""
+    try:
+        meta = json.loads(read_text(job.folder / "transforms.json"))
+        files = meta["made_from"].pop("files")
+        is_same = meta["made_from"] == job.options() and (not job.mesh or files == hashes_of(job.mesh, files))
+        return is_same and all((job.folder / frame["file_path"]).is_file() for frame in meta["frames"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no scene, or not of ours
+        return False
+
+
 def failure_of(job: SceneJob, on_view: Callable[[], object] = lambda: None) -> str:
     """Makes one scene; what is wrong with its mesh if that cannot be rendered, else nothing."""
     try:
@@ -171,6 +198,7 @@ def write_scene(surface: Surface, job: SceneJob, on_view: Callable[[], object] =
             aabb=[(low - margin).tolist(), (high + margin).tolist()],
             applied_transform=np.concatenate([turn, shift[:, None]], axis=1),
             applied_scale=1 / size,
+            made_from={**job.options(), "files": dict(surface.files)},
         )
 
 

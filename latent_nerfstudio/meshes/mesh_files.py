@@ -1,19 +1,23 @@
 """Mesh files of strangers: what is checked before trimesh reads them, and what they lead to."""
 
+import hashlib
 import os
 import re
 import warnings
 from codecs import BOM_UTF8
-from pathlib import Path
-from typing import Any
+from io import BytesIO
+from pathlib import Path, PureWindowsPath
+from typing import Any, Container, Iterable, Optional
+from urllib.parse import unquote
 
 import trimesh
-from PIL import EpsImagePlugin
+from PIL import EpsImagePlugin, Image, UnidentifiedImageError
 from trimesh.resolvers import FilePathResolver
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.reading import read_bytes
 from latent_nerfstudio.meshes.gltf_limits import check_gltf
+from latent_nerfstudio.meshes.gltf_support import base_images, check_support, embedded
 from latent_nerfstudio.pictures import FORMATS
 
 GLTF = (".glb", ".gltf")
@@ -37,41 +41,61 @@ class MeshError(ValueError):
 
 class CheckedResolver(FilePathResolver):
     """Reads what a mesh file names: materials, textures, buffers. Regular files beside it or below, of bounded size.
-    trimesh goes on without what it cannot have; `failures` says what that was."""
+    trimesh goes on without what it cannot have; `failures` says what that was, `files` what was read."""
 
     def __init__(self, source: str):
         super().__init__(source)
         self.failures: dict[str, Exception] = {}
         self.left = LARGEST_FILE
+        self.files: dict[str, Optional[str]] = {}
+        """SHA-256 of each file by the name that it is called by; None of one that is not there."""
+        self.buffers: Container[str] = ()
+        """Names, besides those of materials, that are none of pictures."""
 
     def get(self, name: str) -> bytes:
-        path = self.place(name)
+        self.files[name] = None
         try:
+            path = self.place(name)
             if not path.is_relative_to(os.path.realpath(self.parent)):
                 raise MeshError(problem(self.file_path, "files beside it or below", name, "put them there"))
             content = read_bytes(path, self.left)
             self.left -= len(content)
+            self.files[name] = hashlib.sha256(content).hexdigest()
+            if name not in self.buffers and path.suffix.lower() != ".mtl":
+                check_picture(content, path)
             return content
         except Exception as error:
             self.failures[name] = error
             raise
 
     def place(self, name: str) -> Path:
-        return Path(os.path.realpath(os.path.join(self.parent, name.strip())))
+        """Where a file is: as it is named, as glTF writes blanks, as Windows writes folders, or beside the mesh."""
+        name = name.strip()
+        spellings = (name, unquote(name), name.replace("\\", "/"), PureWindowsPath(name).name)
+        places = [Path(os.path.realpath(os.path.join(self.parent, spelling))) for spelling in spellings]
+        return next((place for place in places if place.is_file()), places[0])
 
 
-def read_mesh_file(path: Path) -> trimesh.Scene:
-    """Reads a glb, gltf, obj, ply, stl or off, with bounds on what it says to hold. Textures are not decoded yet."""
+def read_mesh_file(path: Path) -> tuple[trimesh.Scene, dict[str, Optional[str]]]:
+    """Reads a glb, gltf, obj, ply, stl or off, with bounds on what it says to hold, and says by hashes of which files,
+    see `CheckedResolver.files`. Textures are not decoded yet."""
     # trimesh opens textures itself, and Pillow starts Ghostscript for some kinds of them.
     EpsImagePlugin.gs_binary = False
     kind, data = path.suffix.lower(), read_bytes(path, LARGEST_FILE)
     resolver = CheckedResolver(str(path))
+    resolver.files[path.name] = hashlib.sha256(data).hexdigest()
     if kind in GLTF:
         data = data.removeprefix(BOM_UTF8)  # with which trimesh would read another file
-        check_gltf(data, path, resolver.place)
+        header = check_gltf(data, path, resolver.place)
+        check_support(header, path)
+        resolver.buffers = {buffer.get("uri") for buffer in header.get("buffers", [])}
+        for image in base_images(header, path):
+            if (content := embedded(image, header, data)) is not None:
+                check_picture(content, path)
     if kind == ".obj":
         check_materials(data, path)
-    scene = trimesh.load_scene(trimesh.util.wrap_as_stream(data), kind[1:], resolver=resolver)
+    # Unprocessed: else vertices that are NaN are left out with their faces, and those of small meshes become one.
+    scene = trimesh.load_scene(trimesh.util.wrap_as_stream(data), kind[1:], resolver=resolver, process=False)
     for name, error in resolver.failures.items():
         if not isinstance(error, FileNotFoundError):
             raise error
@@ -80,7 +104,26 @@ def read_mesh_file(path: Path) -> trimesh.Scene:
     count = sum(faces.get(scene.graph[node][1], 0) for node in scene.graph.nodes_geometry)
     if count > LARGEST_SCENE:
         raise MeshError(problem(path, f"at most {LARGEST_SCENE:,} faces", f"{count:,}", "simplify the mesh"))
-    return scene
+    return scene, resolver.files
+
+
+def hashes_of(mesh: Path, names: Iterable[str]) -> dict[str, Optional[str]]:
+    """What `CheckedResolver.files` of these names would be now."""
+    places = {name: CheckedResolver(str(mesh)).place(name) for name in names}
+    return {
+        name: hashlib.sha256(read_bytes(place, LARGEST_FILE)).hexdigest() if place.is_file() else None
+        for name, place in places.items()
+    }
+
+
+def check_picture(content: bytes, path: Path) -> None:
+    """Refuses a texture that Pillow does not open, without which trimesh would go on."""
+    try:
+        Image.open(BytesIO(content)).close()
+    except Exception as error:
+        reason = "another format" if isinstance(error, UnidentifiedImageError) else f"{type(error).__name__}: {error}"
+        do = "convert them to PNG or JPEG of at most 8192 x 8192 pixels"
+        raise MeshError(problem(path, "textures that can be read", reason, do)) from error
 
 
 def check_materials(data: bytes, path: Path) -> None:

@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Optional
 
@@ -59,6 +59,8 @@ class Surface:
     """Alpha from which on a face is there, wholly; NaN where it is blended with what is behind."""
     textures: tuple[UInt8[np.ndarray, "_ _ _"], ...] = ()
     """[height, width, channels] each: RGB, or RGBA where alpha counts."""
+    files: Mapping[str, Optional[str]] = field(default_factory=dict)
+    """SHA-256 of the files that it was read from, see `CheckedResolver.files`."""
 
     def normalized(self, up_axis: UpAxis = "z") -> "Surface":
         """The same surface, centred, longest side 1, z up; see `unit_box_map`."""
@@ -89,7 +91,7 @@ def load_surface(path: Path) -> Surface:
     in pictures: glTF's factors and vertex colours, which are linear, are encoded. Alpha counts as the alpha mode of a
     glTF material says; faces of other formats are opaque, and those with alpha are warned of."""
     try:
-        scene = read_mesh_file(path)
+        scene, files = read_mesh_file(path)
         meshes = {name: part for name, part in scene.geometry.items() if isinstance(part, trimesh.Trimesh)}
         images = {key: image for key, image in (texture_of(mesh.visual) for mesh in meshes.values()) if image}
         check_textures(list({id(image): image for image in images.values()}.values()), path)
@@ -106,11 +108,11 @@ def load_surface(path: Path) -> Surface:
         raise MeshError(problem(path, "a readable mesh", reason, "export it again")) from error
     surfaces = [surface for surface in surfaces if len(surface.triangles)]
     if not surfaces:
-        raise MeshError(problem(path, "a mesh with faces", "none", "export it with faces, not as points"))
+        raise MeshError(problem(path, "a mesh with faces", "none", "export it again, whole, and not as points"))
     if names := [name for name, mesh in meshes.items() if is_taken_for_opaque(mesh.visual)]:
         listed = for_terminal(", ".join(names), 200)
         warnings.warn(f"{path}: rendered opaque, though it has alpha below 1: {listed}", stacklevel=2)
-    return join(surfaces)
+    return replace(join(surfaces), files=files)
 
 
 def surface_of(

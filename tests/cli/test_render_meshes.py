@@ -1,6 +1,7 @@
 """`lns render-meshes` from the command line's dataclass to the files."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 import trimesh
 import tyro
 from PIL import Image
+from scene_folders import edited
+from trimesh.visual import TextureVisuals
 
 from latent_nerfstudio.cli.making import RenderMeshes
 
@@ -66,8 +69,57 @@ def test_a_folder_in_which_nothing_renders(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_scenes_are_only_replaced_when_asked(meshes, tmp_path):
-    run(meshes, tmp_path / "out")
-    with pytest.raises(FileExistsError, match="pass --overwrite"):
+def stamps(out: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_ino for path in out.iterdir()}
+
+
+def test_the_same_call_goes_on(meshes, tmp_path, capsys):
+    """What is there stays; what is missing, broken before or new is made."""
+    (meshes / "chair.obj").write_text("v 0 0 0\n")
+    with pytest.raises(ValueError, match="got 1 of 3 that do not"):
         run(meshes, tmp_path / "out")
-    run(meshes, tmp_path / "out", "--overwrite", "--shading", "flat")
+    before = stamps(tmp_path / "out")
+    shutil.rmtree(tmp_path / "out" / "ply_tower")
+    (meshes / "chair.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
+    run(meshes, tmp_path / "out")
+    after = stamps(tmp_path / "out")
+    assert set(after) == {"glb_tower", "ply_tower", "chair"} and after["glb_tower"] == before["glb_tower"]
+    assert "Wrote 2 scenes of 3 views to" in (told := capsys.readouterr().out) and "; 1 were there already" in told
+    run(meshes, tmp_path / "out")
+    assert stamps(tmp_path / "out") == after
+    assert "Wrote 0 scenes" in capsys.readouterr().out
+
+
+def change_texture(folder: Path, out: Path) -> None:
+    Image.new("RGB", (4, 4), "blue").save(next(folder.glob("*.png")))
+
+
+CHANGES = {
+    "other options": (lambda folder, out: None, ["--shading", "flat"]),
+    "another mesh": (lambda folder, out: (folder / "quad.obj").open("a").write("v 2 2 2\n"), []),
+    "another texture": (change_texture, []),
+    "a picture less": (lambda folder, out: (out / "quad" / "images" / "0001.png").unlink(), []),
+    "a scene of before": (lambda folder, out: change_entry(out / "quad" / "transforms.json"), []),
+}
+
+
+def change_entry(path: Path) -> None:
+    with edited(path) as meta:
+        del meta["made_from"]
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_what_is_there_of_something_else_is_only_replaced_when_asked(tmp_path, case):
+    change, flags = CHANGES[case]
+    folder, out = tmp_path / "meshes", tmp_path / "out"
+    folder.mkdir()
+    box = trimesh.creation.box((1, 1, 1))
+    box.visual = TextureVisuals(uv=np.zeros((8, 2)), image=Image.new("RGB", (4, 4), "red"))
+    box.export(folder / "quad.obj")
+    run(folder, out)
+    run(folder, out)
+    change(folder, out)
+    with pytest.raises(FileExistsError, match=r"quad: expected nothing there, or the same scene .*; pass --overwrite"):
+        run(folder, out, *flags)
+    run(folder, out, *flags, "--overwrite")
+    run(folder, out, *flags)

@@ -1,7 +1,10 @@
 """Meshes of all kinds of colouring, in memory and from files."""
 
+import base64
 import os
+import struct
 import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -209,6 +212,7 @@ MATERIALS = ["v 0 0 0\nv 1 0 0\nv 0 1 0", *(f"usemtl {i % 5000}\nf 1 2 3" for i 
     [
         ("broken.glb", "not a mesh at all", r"broken\.glb: expected a readable mesh, got .*; export it again"),
         ("far.obj", "v 0 0 0\nv 1e300 0 0\nv 0 1e300 0\nf 1 2 3\n", "expected .*finite vertices up to 1e.30"),
+        ("nan.obj", "v 0 0 0\nv 1 0 0\nv 0 1 nan\nv 0 1 0\nf 1 2 3\nf 1 2 4\n", "expected finite vertices .* got NaN"),
         ("many.obj", "\n".join(MATERIALS), r"many\.obj: expected at most 4,096 materials, got 5,000"),
     ],
     ids=lambda text: text[:10],
@@ -244,6 +248,85 @@ def test_what_is_no_file_is_refused(tmp_path, suffix):
 def test_a_missing_texture_is_named(tmp_path):
     box_of_files(tmp_path)[".png"].unlink()
     with pytest.warns(UserWarning, match=r"quad\.obj: 'material_0\.png', which it names, is not there"):
+        load_surface(tmp_path / "quad.obj")
+
+
+@pytest.mark.parametrize("written", ["a\\my tex.png", "C:\\Users\\me\\my tex.png", "/home/me/my tex.png"])
+def test_textures_are_found_as_other_systems_name_them(tmp_path, written):
+    files = box_of_files(tmp_path)
+    place = tmp_path / "a" / "my tex.png" if written[0] == "a" else tmp_path / "my tex.png"
+    place.parent.mkdir(exist_ok=True)
+    files[".png"].rename(place)
+    files[".mtl"].write_text(files[".mtl"].read_text().replace("material_0.png", written))
+    np.testing.assert_array_equal(seen_from_above(load_surface(tmp_path / "quad.obj")), [RED, GREEN, BLUE, WHITE])
+
+
+def test_names_of_gltf_are_percent_encoded(tmp_path):
+    textured_quad().export(tmp_path / "quad.gltf")
+    with edited(tmp_path / "quad.gltf") as header:
+        for entry in (*header["buffers"], *header["images"]):
+            if "uri" in entry:
+                (tmp_path / entry["uri"]).rename(tmp_path / f"of quad {entry['uri']}")
+                entry["uri"] = f"of%20quad%20{entry['uri']}"
+    np.testing.assert_array_equal(seen_from_above(load_surface(tmp_path / "quad.gltf")), [RED, GREEN, BLUE, WHITE])
+
+
+def embed(header, content):
+    """The texture within the JSON."""
+    header["images"] = [{"uri": "data:image/png;base64," + base64.b64encode(content).decode()}]
+
+
+UNREAD = {
+    "an embedded texture that is none": (
+        lambda header: embed(header, b"none"),
+        "textures that can be read, got another",
+    ),
+    "a texture of too many pixels": (
+        lambda header: embed(header, BOMB),
+        "textures that can be read, got Decompression",
+    ),
+    "a compressed texture": (
+        lambda header: header.update(textures=[{"extensions": {"KHR_texture_basisu": {"source": 0}}}]),
+        "textures in PNG, JPEG or WEBP, got KHR_texture_basisu",
+    ),
+    "compressed buffers": (
+        lambda header: header.update(extensionsRequired=["KHR_materials_unlit", "EXT_meshopt_compression"]),
+        "extensions that it requires, got EXT_meshopt_compression; export",
+    ),
+    "shares as texture coordinates": (
+        lambda header: header["accessors"][-1].update(normalized=True),
+        "TEXCOORD_0 in floats, got shares",
+    ),
+}
+"""glTF that would be rendered without its texture, or without its shape."""
+
+BOMB = struct.pack(">8sI4sIIBBBBB", b"\x89PNG\r\n\x1a\n", 13, b"IHDR", 20_000, 20_000, 1, 0, 0, 0, 0)
+BOMB += struct.pack(">II4sI", zlib.crc32(BOMB[12:]), 0, b"IDAT", zlib.crc32(b"IDAT"))
+"""The beginning of a PNG of 20,000 x 20,000 pixels."""
+
+
+@pytest.mark.parametrize("case", UNREAD)
+def test_gltf_that_is_not_read_whole_is_refused(tmp_path, case):
+    change, expected = UNREAD[case]
+    textured_quad().export(tmp_path / "quad.gltf")
+    with edited(tmp_path / "quad.gltf") as header:
+        change(header)
+    with pytest.raises(ValueError, match=rf"quad\.gltf: expected .*{expected}"):
+        load_surface(tmp_path / "quad.gltf")
+
+
+def test_a_texture_in_a_glb_that_is_none(tmp_path):
+    path = tmp_path / "quad.glb"
+    textured_quad().export(path)
+    assert path.read_bytes().count(b"\x89PNG") == 1
+    path.write_bytes(path.read_bytes().replace(b"\x89PNG", b"none"))
+    with pytest.raises(ValueError, match=r"quad\.glb: expected textures that can be read, got another format; convert"):
+        load_surface(path)
+
+
+def test_a_texture_beside_an_obj_that_is_none(tmp_path):
+    box_of_files(tmp_path)[".png"].write_text("none")
+    with pytest.raises(ValueError, match=r"material_0\.png: expected textures that can be read, got another format"):
         load_surface(tmp_path / "quad.obj")
 
 
