@@ -151,5 +151,7 @@ def newest_step(folder: Path) -> int:
         CONSOLE.print(f"[red]{for_markup(path)}: left out, since it is damaged ({for_markup(reason)})", soft_wrap=True)
     do = "leave out --load-dir to begin anew"
     if not found:
+        inside = folder / "nerfstudio_models"
+        do = f"name {inside}" if inside.is_dir() else do
         raise FileNotFoundError(problem(folder, "a checkpoint step-XXXXXXXXX.ckpt", "none", do))
     raise ValueError(problem(folder, "a checkpoint that is whole", "; ".join(reasons), do))

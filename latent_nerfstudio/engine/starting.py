@@ -2,16 +2,19 @@
 
 import dataclasses
 import os
+import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Iterator
 
 from nerfstudio.engine.trainer import TrainerConfig
 
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, find_scenes
+from latent_nerfstudio.data.training_cameras import CAMERAS
 from latent_nerfstudio.engine.checkpoints import checkpoints_of, name_sources
 from latent_nerfstudio.engine.config_loader import data_of, read_config, started_in
-from latent_nerfstudio.errors import is_debugging, is_worded, problem
+from latent_nerfstudio.errors import check_least, is_debugging, is_worded, problem
 from latent_nerfstudio.files.places import data_folder
 from latent_nerfstudio.files.replacing import NO_ROOM
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig, check_not_retired, locate
@@ -24,6 +27,9 @@ PATHS = ("data", "load_dir", "load_checkpoint", "real_images", "source", "shared
 
 WORDS = ("memory", "disk", "identity", *FOLDERS)
 """Such words, which mean the same where a folder of that name lies in the present one."""
+
+BEGINNINGS = ("config.yml", Path(CAMERAS).name, "events.out.tfevents")
+"""Names, or how they begin, of files that a run writes before its first step."""
 
 
 def make_absolute(config: TrainerConfig) -> None:
@@ -46,9 +52,25 @@ def parts_of(config: Any) -> Iterator[Any]:
 
 
 def check_devices(count: int) -> None:
-    if count > 1:
+    if count != 1:
         do = "fit scenes on several with `lns fit-scenes --workers N`, or --workers ray on several machines"
         raise ValueError(problem("machine.num_devices", "1", count, do))
+
+
+def check_numbers(config: TrainerConfig) -> None:
+    """Refuses steps, a seed and gradient accumulation that Nerfstudio would stumble over later, or ignore."""
+    every = {f"steps_per_{what}": 0 for what in ("save", "eval_batch", "eval_image", "eval_all_images", "pictures")}
+    check_least(config, "leave it out for the default", max_num_iterations=1, **every)
+    seed, groups = config.machine.seed, config.optimizers
+    if not 0 <= seed < 1 << 32:
+        raise ValueError(problem("machine.seed", "0 to 2^32 - 1", seed, "give another --machine.seed"))
+    for name, count in config.gradient_accumulation_steps.items():
+        if name not in groups or count < 1:
+            expected, do = f"1 or more of {', '.join(groups)}", "correct or leave out --gradient-accumulation-steps"
+            raise ValueError(problem("gradient_accumulation_steps", expected, f"{name} {count}", do))
+    if config.load_step is not None and config.load_dir is None:
+        do = "give --load-dir, or leave out --load-step"
+        raise ValueError(problem("load_step", "a folder of checkpoints with it", "no --load-dir", do))
 
 
 def check_place(config: TrainerConfig) -> None:
@@ -104,6 +126,19 @@ def check_data(config: TrainerConfig) -> None:
     if meant.exists() and ours.exists() and not meant.samefile(ours):
         do = f"pass --data {meant}, or --load-checkpoint FILE instead of --load-dir to go on with other data"
         raise ValueError(problem("data", f"{meant}, on which {file.parent} was trained", ours.absolute(), do))
+
+
+def take_back(folder: Path, output: Path) -> None:
+    """Removes a run's folder, and those around it within `output` that are empty then, if nothing lies in it but what
+    is written before the first step."""
+    if any(path.is_file() and not path.name.startswith(BEGINNINGS) for path in folder.rglob("*")):
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # of the first that is not empty
+        for place in folder.parents:
+            if output not in place.parents:
+                break
+            place.rmdir()
 
 
 def show_errors_in_one_line() -> None:

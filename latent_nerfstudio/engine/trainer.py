@@ -7,7 +7,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Collection, Dict, List, Literal, Optional, Set, Type
+from typing import Any, Callable, ClassVar, Collection, Dict, List, Literal, Optional, Set, Type
 
 import numpy as np
 import torch
@@ -70,6 +70,8 @@ class LatentTrainerConfig(TrainerConfig, FirstOptions):
     """Steps between contact sheets (`pictures/` and the logger) with their metrics while training; None for none."""
     write_bundle: bool = False
     """Write `shared_bundle/` and `autoencoder/`, which new scenes start from, beside each checkpoint."""
+    has_made_folder: ClassVar[bool] = False
+    """Of a config that was saved: whether the run's folder is there because of it."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         """ns-viewer replaces the viewer's settings by its own, whose default address is another; see `unless_asked`."""
@@ -92,6 +94,7 @@ class LatentTrainerConfig(TrainerConfig, FirstOptions):
         written."""
         torch.set_num_threads(number_of_threads())
         starting.check_devices(self.machine.num_devices * self.machine.num_machines)
+        starting.check_numbers(self)
         starting.check_place(self)
         starting.follow_checkpoint(self)
         starting.check_sources(self)
@@ -101,8 +104,10 @@ class LatentTrainerConfig(TrainerConfig, FirstOptions):
     def save_config(self) -> None:
         """Writes config.yml in one piece, unless another run is at work in the folder."""
         folder = self.get_base_dir()
+        is_new = not folder.exists()
         with sole_writer(folder):
             write_text(folder / "config.yml", yaml.dump(self))
+        vars(self)["has_made_folder"] = is_new  # only now: config.yml has no such setting
 
 
 class LatentTrainer(Trainer):
@@ -123,6 +128,15 @@ class LatentTrainer(Trainer):
     # Before the first step
 
     def setup(self, test_mode: Literal["test", "val", "inference"] = "val") -> None:
+        """Nerfstudio's, and all that comes before the first step; where it fails, no folder without a run is left."""
+        try:
+            self._set_up(test_mode)
+        except BaseException:
+            if self.config.has_made_folder:
+                starting.take_back(self.base_dir, self.config.output_dir)
+            raise
+
+    def _set_up(self, test_mode: Literal["test", "val", "inference"]) -> None:
         with ExitStack() as resources:
             resources.enter_context(sole_writer(self.base_dir, "pictures", "cameras"))
             super().setup(test_mode)

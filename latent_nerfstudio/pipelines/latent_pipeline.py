@@ -28,7 +28,7 @@ from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.latent_space.precision import Precision, autocast
 from latent_nerfstudio.models.bundle_start import start_decoder
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
-from latent_nerfstudio.pipelines.commands import refuse_unsupported
+from latent_nerfstudio.pipelines.commands import refuse_path, refuse_unsupported
 from latent_nerfstudio.pipelines.finite import check_finite, not_finite
 from latent_nerfstudio.pipelines.saved_state import FAILED, SECONDS, seal, take_failed, unsealed
 from latent_nerfstudio.pipelines.scene_start import PredictedScenes, predict_scenes, rates_of, start_scenes
@@ -83,7 +83,10 @@ class LatentPipelineConfig(VanillaPipelineConfig):
     def setup(self, **kwargs: Any) -> "LatentPipeline":
         """Builds the pipeline. Every ns-* command does this first, so commands that cannot work are refused here."""
         refuse_unsupported(sys.argv)
-        return super().setup(**kwargs)
+        pipeline = super().setup(**kwargs)
+        data = pipeline.datamanager
+        refuse_path(sys.argv, {"eval": len(data.eval_dataset), "train": len(data.train_dataset)})
+        return pipeline
 
     def __setstate__(self, state: Dict[str, Any]) -> None:
         """Reads config.yml; older runs have a `plateau`, by which scenes ended early."""
@@ -378,9 +381,13 @@ def check_device(config: LatentPipelineConfig, device: Union[str, torch.device])
     check = getattr(getattr(config.model, "nerf", None), "check_device", None)
     if check is not None:
         check(device)
-    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+    kind = torch.device(device).type
+    if kind == "cuda" and not torch.cuda.is_available():
         do = "pass --machine.device-type cpu, or install a driver and a torch that fit the GPU"
         raise ValueError(problem("machine.device_type", "cpu on a machine without CUDA", "cuda", do))
+    if kind == "mps" and not torch.backends.mps.is_available():
+        do = "pass --machine.device-type cpu"
+        raise ValueError(problem("machine.device_type", "cpu on a machine without Metal", "mps", do))
 
 
 def masked_mse(

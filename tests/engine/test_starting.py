@@ -14,8 +14,15 @@ import latent_nerfstudio as lns
 from latent_nerfstudio.cli.main import main
 from latent_nerfstudio.cli.runs import export_scene
 from latent_nerfstudio.engine.checkpoints import name_sources
+from latent_nerfstudio.engine.options import MachineOptions
 from latent_nerfstudio.engine.runs import open_run
-from latent_nerfstudio.engine.starting import check_data, check_place, make_absolute, show_errors_in_one_line
+from latent_nerfstudio.engine.starting import (
+    check_data,
+    check_place,
+    make_absolute,
+    show_errors_in_one_line,
+    take_back,
+)
 from latent_nerfstudio.models.shared_bundle import FORMER
 
 
@@ -105,6 +112,61 @@ def test_sources_that_are_refused_leave_nothing_behind(balls, tmp_path, source, 
     with pytest.raises(ValueError, match="empty: expected a scene with .*, got an empty folder"):
         train(config_of(tmp_path / "empty", "identity", tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"max_num_iterations": 0}, "max_num_iterations: expected at least 1, got 0; leave"),
+        ({"steps_per_save": -1}, "steps_per_save: expected at least 0, got -1; leave"),
+        ({"steps_per_pictures": -2}, "steps_per_pictures: expected at least 0, got -2; leave"),
+        ({"machine": MachineOptions(seed=-1)}, r"machine.seed: expected 0 to 2\^32 - 1, got -1; give another"),
+        ({"gradient_accumulation_steps": {"planes": 0}}, "gradient_accumulation_steps: .* got planes 0; correct"),
+        ({"gradient_accumulation_steps": {"wings": 2}}, "expected 1 or more of planes, .*, decoder, got wings 2; "),
+        ({"load_step": 3}, "load_step: expected a folder of checkpoints .*, got no --load-dir; give --load-dir"),
+    ],
+)
+def test_numbers_of_a_run_are_refused_before_anything_is_written(balls, tmp_path, settings, words):
+    config = config_of(balls, "identity", tmp_path / "out")
+    for name, value in settings.items():
+        setattr(config, name, value)
+    with pytest.raises(ValueError, match=words):
+        train(config)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_cannot_begin_leaves_no_folder(balls, tmp_path):
+    """What fails after config.yml was written takes it back, where the folder is the run's own and holds no other."""
+    out, run = tmp_path / "out", tmp_path / "out" / "balls" / "tiny" / "now"
+
+    def fails(words, **settings):
+        with pytest.raises((ValueError, FileNotFoundError), match=words):
+            train(config_of(balls, "identity", out, **settings))
+
+    checkpoints = tmp_path / "run" / "nerfstudio_models"
+    checkpoints.mkdir(parents=True)
+    fails(f"{checkpoints.parent}: expected a checkpoint .*, got none; name {checkpoints}", load_dir=checkpoints.parent)
+    assert list(out.iterdir()) == []  # it may have been the user's before
+    run.mkdir(parents=True)
+    fails("got none; leave out --load-dir", load_dir=checkpoints)
+    assert [path.name for path in run.iterdir()] == ["config.yml"]
+    shutil.rmtree(out / "balls")
+    (out / "balls" / "other").mkdir(parents=True)
+    config = config_of(balls, "identity", out)
+    config.pipeline.datamanager.images_per_batch = 0  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="images_per_batch: expected at least 1, got 0"):
+        train(config)
+    assert [path.name for path in (out / "balls").iterdir()] == ["other"]
+    assert "has_made_folder" not in (train(config_of(balls, "identity", out)).base_dir / "config.yml").read_text()
+    taken = tmp_path / "taken"
+    (taken / "cameras").mkdir(parents=True)
+    for name in ("config.yml", "cameras/training.safetensors", "events.out.tfevents.7", "notes.txt"):
+        (taken / name).touch()
+    take_back(taken, tmp_path)
+    assert (taken / "config.yml").exists()  # what else lies there is not ours
+    (taken / "notes.txt").unlink()
+    take_back(taken, tmp_path)
+    assert not taken.exists()
 
 
 def test_a_run_is_not_written_over(relative_run, tmp_path):

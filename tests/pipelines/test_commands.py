@@ -2,8 +2,9 @@
 
 import pytest
 
+from latent_nerfstudio.cli.main import COMMANDS
 from latent_nerfstudio.engine.trainer import LatentTrainerConfig
-from latent_nerfstudio.pipelines.commands import OPENING, PROGRAMS, UNSUPPORTED, refuse_unsupported
+from latent_nerfstudio.pipelines.commands import OPENING, PROGRAMS, UNSUPPORTED, refuse_path, refuse_unsupported
 
 
 @pytest.mark.parametrize("command", sorted(UNSUPPORTED))
@@ -28,6 +29,34 @@ def test_programs_are_known_by_their_files(file, program):
     subcommand = {"ns-render": "spiral", "ns-export": "tsdf"}[program]
     with pytest.raises(SystemExit, match=f"^{program} {subcommand} is not supported"):
         refuse_unsupported([file, subcommand])
+
+
+@pytest.mark.parametrize(
+    ("words", "views", "line"),
+    [
+        ([], {"eval": 1, "train": 9}, "got 1 of --pose-source eval; add --pose-source train, or use camera-path"),
+        (["--pose-source", "train"], {"eval": 2, "train": 1}, "got 1 of --pose-source train; add --pose-source eval"),
+        (["--pose_source=train"], {"eval": 0, "train": 1}, "got 1 of --pose-source train; use camera-path"),
+        (["--pose-source", "train"], {"eval": 0, "train": 2}, None),
+        ([], {"eval": 2, "train": 2}, None),
+    ],
+)
+def test_a_path_goes_between_two_views(words, views, line):
+    """Nerfstudio's own stacks none, and says `need at least one array to stack`."""
+    assert refuse_path(["/bin/ns-render", "dataset", *words], views) is None
+    arguments = ["/bin/ns-render", "interpolate", "--load-config", "config.yml", *words]
+    if line is None:
+        assert refuse_path(arguments, views) is None
+        return
+    with pytest.raises(SystemExit) as raised:
+        refuse_path(arguments, views)
+    assert str(raised.value).startswith("ns-render interpolate: expected at least 2 views to go between, ")
+    assert line in str(raised.value)
+
+
+@pytest.mark.parametrize("command", sorted(name for name in UNSUPPORTED if name.startswith("ns-export")))
+def test_an_export_that_is_refused_names_one_of_ours(command):
+    assert {word for word in COMMANDS if f"{word} " in f"{UNSUPPORTED[command]} "} & {"export-points", "export-mesh"}
 
 
 @pytest.mark.parametrize("program", sorted(OPENING))
