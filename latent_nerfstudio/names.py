@@ -71,3 +71,9 @@ def check_known(wanted: Iterable[str], known: Sequence[str], where: object) -> N
         if name not in there:
             near = ", ".join(difflib.get_close_matches(str(name), known, n=3, cutoff=0.3) or list(known)[:3])
             raise ValueError(problem("scenes", f"scenes of {where}, such as {near}", repr(name), "correct the name"))
+
+
+def equal_parts(names: Sequence[str], count: int) -> list[Sequence[str]]:
+    """Neighbours in so many parts, none larger than another by more than one."""
+    bounds = [len(names) * index // count for index in range(count + 1)]
+    return [names[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from latent_nerfstudio.names import check_name, check_names
+from latent_nerfstudio.names import check_name, check_names, equal_parts
 
 UNPRINTABLE = ["", " a", "a ", "a\n", "a\x00b", "a\u202eb", "\ud800", "ü" * 101, 7, None]
 PATHS = [".", "..", ".hidden", "car.", "a/b", "a\\b", "/a", "C:evil", "a:b", "x*", "x?", '"', "<a>", "a|b"]
@@ -29,3 +29,9 @@ def test_names_that_a_file_system_may_take_for_one_are_refused(names):
     with pytest.raises(ValueError, match="FOLDER: expected each scene once, got .*; rename one"):
         check_names(["b", *names], "FOLDER")
     check_names(["b", names[0], "c"], "FOLDER")
+
+
+def test_equal_parts_are_neighbours_and_differ_by_one_at_most():
+    assert equal_parts("abcde", 1) == ["abcde"]
+    assert equal_parts("abcde", 3) == ["a", "bc", "de"]
+    assert [len(part) for part in equal_parts("a" * 17, 2)] == [8, 9]

@@ -21,6 +21,7 @@ from latent_nerfstudio.fields.triplane_field import TriplaneFieldConfig
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.models.triplane import TriplaneModelConfig
+from latent_nerfstudio.names import equal_parts
 from latent_nerfstudio.pipelines.consistency import Numbers, measure_scenes, numbers_of
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, LatentPipelineConfig
 
@@ -134,13 +135,6 @@ def fit(pipeline: LatentPipeline, steps: int, description: str) -> None:
         schedule.step()
 
 
-def even_groups(names: Sequence[str], largest: int) -> List[Sequence[str]]:
-    """Neighbours in as few groups as may be, none larger than asked, and none much smaller than another."""
-    count = -(-len(names) // largest)
-    bounds = [len(names) * i // count for i in range(count + 1)]
-    return [names[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
-
-
 def measure_consistency(
     data: Path, scenes: Sequence[SceneFrames], autoencoder: AutoencoderConfig, budget: Budget
 ) -> SpaceResult:
@@ -150,7 +144,7 @@ def measure_consistency(
     space: Any = autoencoder.setup()
     resolution = plane_resolution(scenes, space.downscale_factor)
     names, measured, state = [scene.name for scene in scenes], {}, None
-    for group in even_groups(names, SCENES_AT_ONCE):
+    for group in equal_parts(names, -(-len(names) // SCENES_AT_ONCE)):
         torch.manual_seed(budget.seed)
         config = pipeline_config(data, group, autoencoder, resolution, budget)
         pipeline: LatentPipeline = config.setup(device=device, test_mode="val")

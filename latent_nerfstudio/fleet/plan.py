@@ -15,6 +15,7 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fleet.settings import ChunkJob, Inventory
 from latent_nerfstudio.fleet.status import SceneStatus
 from latent_nerfstudio.models.shared_bundle import SharedBundle
+from latent_nerfstudio.names import equal_parts
 from latent_nerfstudio.scene_files.scene_file import SceneFile, read_scene_file
 
 LARGEST_CHUNK = 32
@@ -90,8 +91,7 @@ def plan_jobs(inventory: Inventory, names: Sequence[str], size: int, workers: in
     if not names:
         return []
     count = max(-(-len(names) // size), min(workers, len(names)))
-    bounds = [len(names) * index // count for index in range(count + 1)]
-    return [ChunkJob(inventory, tuple(names[a:b])) for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [ChunkJob(inventory, tuple(part)) for part in equal_parts(names, count)]
 
 
 def chunk_that_fits(inventory: Inventory, bundle: SharedBundle, names: Sequence[str], free: float) -> int:

@@ -12,7 +12,7 @@ from torch.nn import Parameter
 
 from latent_nerfstudio.data.scenes_dataparser import read_scenes
 from latent_nerfstudio.engine import consistency
-from latent_nerfstudio.engine.consistency import Budget, check_scenes, even_groups, measure_consistency
+from latent_nerfstudio.engine.consistency import Budget, check_scenes, measure_consistency
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig, IdentityAutoencoder
 
 BUDGET = Budget(steps=100, rays_per_scene=256)
@@ -107,12 +107,6 @@ def test_groups_share_the_latent_space(scenes, kl, monkeypatch):
     assert list(result.scenes) == ["a", "b"] and len(states) == 2
     assert torch.equal(states[0].normalizer.mean, states[1].normalizer.mean)
     assert (result.downscale_factor, result.num_channels, result.resolution) == (4, 4, 16)
-
-
-def test_even_groups():
-    assert even_groups("abcde", 16) == ["abcde"]
-    assert even_groups("abcde", 2) == ["a", "bc", "de"]
-    assert [len(group) for group in even_groups("a" * 17, 16)] == [8, 9]
 
 
 @pytest.mark.parametrize(("factor", "texels"), [(1, 64), (2, 36), (4, 18), (8, 16)])
