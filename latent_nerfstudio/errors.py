@@ -1,9 +1,11 @@
 """The one form in which errors are worded, and which warnings are shown. Imports nothing heavy."""
 
+import math
+import operator
 import os
 import sys
 import warnings
-from typing import Any, Callable, Sequence, Union
+from typing import Any, Callable, Optional, Sequence, Union
 
 from latent_nerfstudio.escaping import for_terminal
 
@@ -12,6 +14,9 @@ DEBUG_VARIABLE = "LNS_DEBUG"
 
 LONGEST = 500
 """Letters of each part of an error at most: names and values of strangers' files may be of any length."""
+
+MOST_SEED = (1 << 32) - 1
+"""NumPy takes no larger one."""
 
 
 def problem(what: object, expected: str, got: object, do: str) -> str:
@@ -27,6 +32,29 @@ def check_least(owner: object, do: str = "raise it", **least: Union[int, float])
         value = getattr(owner, name)
         if value is not None and not value >= low:
             raise ValueError(problem(name, f"at least {low}", value, do))
+
+
+def check_whole(
+    what: str, value: Any, low: int, high: Optional[int] = None, do: str = "give another", unit: str = ""
+) -> None:
+    """Refuses what is no whole number, or none from `low` to `high`; one of NumPy or of torch is one, a bool is not."""
+    expected = (f"at least {low}" if high is None else f"{low} to {high}") + unit
+    try:
+        number = operator.index(value)
+    except (TypeError, RuntimeError):
+        number = None
+    if number is None or isinstance(value, bool):
+        raise ValueError(problem(what, f"a whole number, {expected}", f"{value!r:.60}", do))
+    if number < low or (high is not None and number > high):
+        raise ValueError(problem(what, expected, number, do))
+
+
+def is_number(value: Any) -> bool:
+    """Whether something is one finite number; a text is none."""
+    try:
+        return not isinstance(value, (str, bytes)) and math.isfinite(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        return False
 
 
 def few_of(things: Sequence[Any], most: int = 5, words: Callable[[Any], str] = str) -> str:

@@ -58,6 +58,15 @@ def check_names(names: Iterable[str], where: object) -> None:
         take_name(name, taken, where)
 
 
+def as_names(wanted: Any) -> tuple[Any, ...]:
+    """Names as they are given in Python: one, or several."""
+    if isinstance(wanted, str):
+        return (wanted,)
+    if not isinstance(wanted, Iterable):
+        raise ValueError(problem("scenes", "a name, or names", f"a {type(wanted).__name__}", "give a list of names"))
+    return tuple(wanted)
+
+
 def chosen(wanted: Sequence[str], known: Sequence[str], where: object) -> list[str]:
     """The names that are wanted, all where none is, in the order of those that are there; refuses others."""
     check_known(wanted, known, where)
@@ -68,9 +77,10 @@ def check_known(wanted: Iterable[str], known: Sequence[str], where: object) -> N
     """Refuses names of scenes that are not there, and names those closest to the first of them."""
     there = set(known)
     for name in wanted:
-        if name not in there:
+        if not isinstance(name, str) or name not in there:
             near = ", ".join(difflib.get_close_matches(str(name), known, n=3, cutoff=0.3) or list(known)[:3])
-            raise ValueError(problem("scenes", f"scenes of {where}, such as {near}", repr(name), "correct the name"))
+            got = f"{name!r:.{MAX_NAME}}"
+            raise ValueError(problem("scenes", f"scenes of {where}, such as {near}", got, "correct the name"))
 
 
 def equal_parts(names: Sequence[str], count: int) -> list[Sequence[str]]:

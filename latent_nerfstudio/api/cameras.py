@@ -16,7 +16,8 @@ from nerfstudio.cameras.camera_paths import get_path_from_json
 from nerfstudio.cameras.cameras import Cameras, CameraType
 
 from latent_nerfstudio.data.bounds import camera_focus
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.errors import check_whole, is_number, problem
+from latent_nerfstudio.files.places import as_path
 from latent_nerfstudio.files.reading import read_json
 from latent_nerfstudio.latent_space.cameras import (
     as_cameras,
@@ -44,6 +45,9 @@ FOV = math.degrees(2 * math.atan(0.5 / FOCAL_PER_WIDTH))
 OPEN_GAP = 90.0
 """Degrees without a camera from which on a scene counts as seen from one side: a ring then sways within what was seen
 instead of turning."""
+
+ON_THE_SPOT = 1e-3
+"""Distance, over the box's longest side, up to which cameras are where they look at: from there nothing is seen."""
 
 UPRIGHT = 0.8
 """Cosine of the angle to an axis of the world from which on that axis is up."""
@@ -87,8 +91,7 @@ class Ring:
 
     def walk(self, views: int) -> Float[np.ndarray, "views 4 4"]:
         """OpenGL camera-to-world matrices of `cameras`."""
-        if views < 1:
-            raise ValueError(problem("views", "at least 1", views, "try 60"))
+        check_whole("views", views, 1, MOST_FRAMES, "try 60")
         turns = np.arange(views) / views
         degrees = 360 * turns if self.sweep >= 360 else self.sweep / 2 * np.sin(2 * np.pi * turns)
         azimuths = np.radians(self.middle + degrees)
@@ -125,15 +128,14 @@ def look_at(
         >>> len(cameras), int(cameras.width[0])
         (2, 128)
     """
-    places = np.atleast_2d(np.asarray(eyes, dtype=float))
-    height, width = (size, size) if isinstance(size, int) else size
-    check_side(height)
-    check_side(width)
-    point, axis = np.asarray(target, dtype=float), np.asarray(up, dtype=float)
-    good = places.ndim == 2 and places.shape[1:] == point.shape == axis.shape == (3,) and 0 < fov < 180
+    places, point, axis = np.atleast_2d(numbers_of(eyes)), numbers_of(target), numbers_of(up)
+    height, width = size if isinstance(size, (tuple, list)) and len(size) == 2 else (size, size)
+    check_side(height)  # type: ignore[arg-type]
+    check_side(width)  # type: ignore[arg-type]
+    good = len(places) and places.shape[1:] == point.shape == axis.shape == (3,) and is_number(fov) and 0 < fov < 180
     if not good or not np.isfinite(places).all() or not np.linalg.norm(places - point, axis=1).all() or not axis.any():
         expected = "eyes [n, 3] away from the target, an up, and a field of view within 180 degrees"
-        raise ValueError(problem("look_at", expected, f"{places.shape}, {up} and {fov}", "correct them"))
+        raise ValueError(problem("look_at", expected, f"{eyes!r:.60}, {up!r:.40} and {fov!r:.40}", "correct them"))
     focal = height / 2 / math.tan(math.radians(fov) / 2)
     return pinhole_cameras(poses_towards(places, point, axis), [(focal, focal)], height, width)
 
@@ -164,14 +166,23 @@ def depth_along_z(
         >>> depth_along_z(flat, cameras).allclose(torch.tensor(2.0))
         True
     """
-    return depth / view_directions(cameras).norm(dim=-1, keepdim=True).to(depth)
+    return depth / lengths_of(depth, cameras)
 
 
 def depth_along_ray(
     z: Float[torch.Tensor, "n height width 1"], cameras: Cameras
 ) -> Float[torch.Tensor, "n height width 1"]:
     """Depth along the ray of depth along z; the inverse of `depth_along_z`."""
-    return z * view_directions(cameras).norm(dim=-1, keepdim=True).to(z)
+    return z * lengths_of(z, cameras)
+
+
+def lengths_of(depth: Any, cameras: Cameras) -> Float[torch.Tensor, "n height width 1"]:
+    """How long the directions of the pixels of depth maps are that are 1 long along z."""
+    lengths = view_directions(cameras).norm(dim=-1, keepdim=True)
+    if not isinstance(depth, torch.Tensor) or depth.shape != lengths.shape:
+        got = list(depth.shape) if isinstance(depth, torch.Tensor) else f"a {type(depth).__name__}"
+        raise ValueError(problem("depth", f"a tensor {list(lengths.shape)}, as the cameras", got, "give theirs"))
+    return lengths.to(depth)
 
 
 def orbit(
@@ -194,15 +205,18 @@ def orbit(
     Raises:
         ValueError: a number out of its range.
     """
-    if not (radius > 0 and -90 < elevation < 90):
-        got = f"{radius} and {elevation}"
+    if not (is_number(radius) and is_number(elevation) and radius > 0 and -90 < elevation < 90):
+        got = f"{radius!r:.40} and {elevation!r:.40}"
         raise ValueError(problem("orbit", "a positive radius and an elevation within 90 degrees", got, "change them"))
-    return Ring(as_point(center), radius, elevation).resized(size).cameras(views)
+    point = numbers_of(center)
+    if point.shape != (3,) or not np.isfinite(point).all():
+        raise ValueError(problem("center", "three finite numbers", f"{center!r:.60}", "give world coordinates"))
+    return Ring(as_point(point), float(radius), float(elevation)).resized(size).cameras(views)
 
 
 def camera_path(path: Union[str, Path]) -> Cameras:
     """The cameras of a camera path that Nerfstudio's viewer wrote; raises ValueError for another file."""
-    path = Path(path).expanduser()
+    path = as_path(path, "camera path")
     do = "name a JSON file that the viewer's Render panel wrote"
     content = read_json(path, do, MOST_PATH)
     frames = content.get("camera_path")
@@ -222,8 +236,8 @@ def camera_path(path: Union[str, Path]) -> Cameras:
 
 def check_side(side: Optional[int]) -> None:
     """Refuses pictures without pixels, and those that no memory holds; None is any."""
-    if side is not None and not 1 <= side <= MAX_SIDE:
-        raise ValueError(problem("size", f"1 to {MAX_SIDE} pixels", side, "try 128"))
+    if side is not None:
+        check_whole("size", side, 1, MAX_SIDE, "try 128", " pixels")
 
 
 def ring_in_box(box: Float[torch.Tensor, "2 3"]) -> Ring:
@@ -247,8 +261,17 @@ def ring_of(cameras: Cameras, box: Float[torch.Tensor, "2 3"]) -> Ring:
     if bool((cameras.camera_type == CameraType.PERSPECTIVE.value).all()):
         focal = float(cameras.fx.median()), float(cameras.fy.median())
     elevation = float(np.degrees(np.arcsin(np.median(above).clip(-1, 1))).clip(-80, 80))
-    radius = float(np.median(distances))
+    usual = float(np.median(distances))
+    radius = usual if usual > ON_THE_SPOT * float((box[1] - box[0]).max()) else ring_in_box(box).radius
     return Ring(as_point(center), radius, elevation, as_point(up), middle, sweep, height, width, focal)
+
+
+def numbers_of(values: Any) -> np.ndarray:
+    """Numbers in any form as an array; an empty one of what holds others."""
+    try:
+        return np.asarray(values, dtype=float)
+    except (TypeError, ValueError, RuntimeError):
+        return np.zeros(0)
 
 
 def as_point(values: Union[torch.Tensor, np.ndarray, Sequence[float]]) -> Tuple[float, float, float]:

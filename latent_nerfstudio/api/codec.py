@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from latent_nerfstudio.api.progress import progress
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.errors import check_whole, problem
 from latent_nerfstudio.files.hub import FILES
 from latent_nerfstudio.files.replacing import replacing_folder
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig, check_not_retired, save_vae
@@ -107,7 +107,9 @@ class Codec:
             do = "take the autoencoder that they come from"
             raise ValueError(problem("latents", expected, list(batch.shape), do))
         rows, columns = (side * self.downscale_factor for side in batch.shape[2:])
-        height, width = height or rows, width or columns
+        height, width = rows if height is None else height, columns if width is None else width
+        check_whole("height", height, 1)
+        check_whole("width", width, 1)
         if latent_size(height, width, self.downscale_factor) != tuple(batch.shape[2:]):
             low = self.downscale_factor - 1
             expected = f"pictures of {rows - low} to {rows} x {columns - low} to {columns} pixels"
@@ -178,6 +180,8 @@ def as_batch(pictures: Images) -> Float[Tensor, "n height width 3"]:
     batch = batch[None] if batch.ndim == 3 else batch
     if batch.ndim != 4 or batch.shape[-1] != 3 or not batch.numel():
         raise ValueError(problem("pictures", "[n, height, width, 3]", list(given.shape), "put channels last"))
+    if not bool(batch.isfinite().all()):
+        raise ValueError(problem("pictures", "finite numbers", "NaN or infinity", "leave out what is broken"))
     return batch
 
 

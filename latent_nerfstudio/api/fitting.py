@@ -1,5 +1,7 @@
 """Scenes from photos in one call: what `lns fit-scenes` does, from Python."""
 
+import dataclasses
+import difflib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Optional, Sequence, Union
@@ -7,9 +9,11 @@ from typing import Any, Optional, Sequence, Union
 from latent_nerfstudio.api.loading import Source, load
 from latent_nerfstudio.api.scenes import Scenes
 from latent_nerfstudio.errors import few_of, problem
+from latent_nerfstudio.files.places import as_path
 from latent_nerfstudio.fleet.inventory import fit_scenes
 from latent_nerfstudio.fleet.request import FitRequest
 from latent_nerfstudio.method_configs.triplane import latent_triplane
+from latent_nerfstudio.names import as_names
 
 
 def fit(
@@ -51,8 +55,11 @@ def fit(
         fitted.source, fitted.title = str(data), Path(data).name
         return fitted
     known: Any = {**settings, "device": device}
-    names = (scenes,) if isinstance(scenes, str) else tuple(scenes)
-    request = FitRequest(Path(data), Path(output).expanduser(), str(bundle), names, steps, **known)
+    fields = [field.name for field in dataclasses.fields(FitRequest)]
+    if unknown := [name for name in settings if name not in fields]:
+        near = few_of(difflib.get_close_matches(unknown[0], fields, cutoff=0.3) or fields, 3)
+        raise ValueError(problem("settings", f"fields of FitRequest, such as {near}", unknown[0], "correct the name"))
+    request = FitRequest(Path(data), as_path(output), str(bundle), as_names(scenes), steps, **known)
     *_, table = fit_scenes(request, latent_triplane.config)  # type: ignore[arg-type]
     if failed := table.failed():
         got = few_of(failed, words=lambda row: f"{row.name}: {row.reason}")

@@ -21,6 +21,7 @@ from latent_nerfstudio.engine.runs import open_run
 from latent_nerfstudio.engine.summary import MOST_BYTES
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.hub import is_hub_id, resolve
+from latent_nerfstudio.files.places import as_path
 from latent_nerfstudio.files.reading import read_json
 from latent_nerfstudio.latent_space.shipped import A_RUN, SCENE_FILES, meant_by, what_is
 from latent_nerfstudio.models.bundle_start import load_decoder
@@ -54,7 +55,7 @@ def load(source: Source, bundle: Optional[Source] = None, device: Optional[str] 
         ValueError: a file is damaged, or belongs to another bundle.
         ConnectionError: a Hub id that is neither cached nor within reach.
     """
-    path, place = Path(source).expanduser(), device_of(device)
+    path, place = as_path(source, "source"), device_of(device)
     if not is_run(path) and not path.exists() and not is_hub_id(str(source)):
         raise FileNotFoundError(problem(source, EXPECTED, *meant_by(str(source))))
     scenes = run_scenes(path) if is_run(path) else file_scenes(str(source), bundle)

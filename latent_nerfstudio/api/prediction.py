@@ -2,7 +2,7 @@
 
 import warnings
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -15,12 +15,13 @@ from latent_nerfstudio.api.codec import AT_ONCE, Images, as_numbers, opaque
 from latent_nerfstudio.api.scene_folder import check_fit
 from latent_nerfstudio.api.scenes import Scenes
 from latent_nerfstudio.data.latent_cache import encode_images, group_by
-from latent_nerfstudio.data.validation import check_poses, check_positive
+from latent_nerfstudio.data.validation import LARGEST, check_poses, check_positive
 from latent_nerfstudio.errors import problem
+from latent_nerfstudio.fields.placement import Placement
 from latent_nerfstudio.latent_space.autoencoder import check_enlarge
 from latent_nerfstudio.latent_space.cameras import as_cameras, intrinsics_of
 from latent_nerfstudio.latent_space.latent_space import as_float
-from latent_nerfstudio.latent_space.resolution import latent_cameras, mask_of_latent
+from latent_nerfstudio.latent_space.resolution import latent_cameras, latent_size, mask_of_latent
 from latent_nerfstudio.models.bundle_start import placements_for
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.models.predicting import predict as predict_planes
@@ -32,6 +33,8 @@ from latent_nerfstudio.scene_files.model_scenes import ENLARGED, build_model
 
 ROUNDING = 1e-3
 """How far beyond [0, 1] numbers of photos may be."""
+
+MASKS = "give one for each photo, or leave masks out"
 
 
 @torch.no_grad()
@@ -47,32 +50,26 @@ def predict(
 ) -> Scenes:
     """See `Bundle.predict`."""
     flat = as_cameras(cameras).to("cpu")
+    check_name(name)
+    if bundle.scene_encoder is None:
+        do = "teach it one with lns learn-scene-encoder, or fit the scene with lns fit-scenes"
+        raise ValueError(problem(f"bundle {bundle.folder}", "a scene encoder", "none", do))
+    own = None if box is None else as_box(box)
     pictures = as_photos(photos, bundle.background_color)
-    kept = None if masks is None else [as_mask(mask) for mask in masks]
+    kept = None if masks is None else as_masks(masks)
     check_photos(pictures, flat, kept)  # type: ignore[arg-type]
     tell_repeated(pictures, flat)
-    own = None if box is None else as_box(box)
     config, height = LatentModelConfig(shared_bundle=str(bundle.folder)), int(flat.height.max())
     side = max(height, int(flat.width.max()))
     config.autoencoder.enlarge = bundle.usual_enlarge(side) if enlarge is None else enlarge
     check_enlarge(config.autoencoder.enlarge, bundle.autoencoder["downscale_factor"], "give another")
-    check_name(name)
+    placements = [Placement()] if own is None else placements_for(bundle, [name], [own])
     model = build_model(config, [name], bundle.box, bundle.background_color, image_height=height)
     model.to(device or torch.device("cpu"))
-    encoder = model.scene_encoder
-    if encoder is None:
-        do = "teach it one with lns learn-scene-encoder, or fit the scene with lns fit-scenes"
-        raise ValueError(problem(f"bundle {bundle.folder}", "a scene encoder", "none", do))
-    if own is not None:
-        model.place(placements_for(bundle, [name], [own]))
-    groups = photos_of(model, pictures, flat, kept)  # type: ignore[arg-type]
-    if not encoder.sees(groups):
-        if encoder.sees([photos._replace(masks=None) for photos in groups]):
-            side = model.latent_space.downscale_factor
-            expected = f"some that keep latent pixels of the bundle's box, each of {side} x {side} pixels"
-            raise ValueError(problem("masks", expected, "none that do", "have them keep more, or leave them out"))
-        do = "check masks and cameras (Nerfstudio's axes: x right, y up, looking along -z), or give the scene's own box"
-        raise ValueError(problem("photos", "some that see the bundle's box", "none that do", do))
+    model.place(placements)
+    posed = posed_photos(model, pictures, flat, kept)  # type: ignore[arg-type]
+    check_seen(model, [photos for _, photos in posed])
+    groups = [photos._replace(latents=latents_of(model, [pictures[i] for i in chosen])) for chosen, photos in posed]
     for part, value in predict_planes(model, groups, model.ray_boxes())._asdict().items():
         parameter = getattr(model.nerf.field, part)
         if parameter is not None:
@@ -103,12 +100,26 @@ def as_photo(photo: Any, where: str, background: Sequence[float]) -> Float[Tenso
     return opaque(values, background)
 
 
-def as_mask(mask: Any) -> Bool[Tensor, "height width"]:
+def as_masks(masks: Any) -> List[Bool[Tensor, "height width"]]:
+    """Masks one by one, see `as_mask`."""
+    if isinstance(masks, (str, bytes, dict)) or not hasattr(masks, "__len__"):
+        raise ValueError(problem("masks", "a list, one for each photo", f"a {type(masks).__name__}", MASKS))
+    return [as_mask(mask, f"mask of photo {index}") for index, mask in enumerate(masks)]
+
+
+def as_mask(mask: Any, where: str = "mask") -> Bool[Tensor, "height width"]:
     """Where a mask keeps its photo, as masks of files are read: an array, a tensor, a path or a picture of Pillow."""
     if isinstance(mask, (str, Path)):
         return torch.from_numpy(read_mask(Path(mask).expanduser()))
-    value = mask_value(mask) if isinstance(mask, Image.Image) else torch.as_tensor(mask).numpy(force=True)
-    return torch.from_numpy(kept_pixels(np.asarray(value, dtype=np.float32)))
+    try:
+        value = mask_value(mask) if isinstance(mask, Image.Image) else torch.as_tensor(mask).numpy(force=True)
+        numbers = np.asarray(value, dtype=np.float32)
+    except (TypeError, ValueError, RuntimeError) as error:
+        expected = "an array [height, width], a tensor, a path or a picture of Pillow"
+        raise ValueError(problem(where, expected, f"a {type(mask).__name__}", MASKS)) from error
+    if numbers.ndim != 2:
+        raise ValueError(problem(where, "[height, width]", list(numbers.shape), MASKS))
+    return torch.from_numpy(kept_pixels(numbers))
 
 
 def as_box(box: Any) -> Float[np.ndarray, "2 3"]:
@@ -117,9 +128,9 @@ def as_box(box: Any) -> Float[np.ndarray, "2 3"]:
         corners = np.asarray(box, dtype=np.float32)
     except (TypeError, ValueError):
         corners = np.zeros(0, np.float32)
-    if corners.shape != (2, 3):
-        expected = "two corners [[x, y, z], [x, y, z]], the lower and the upper"
-        raise ValueError(problem("box", expected, f"{box!r:.60}", "give these numbers, or leave it out"))
+    if corners.shape != (2, 3) or not (np.abs(corners) <= LARGEST).all() or not (corners[0] < corners[1]).all():
+        expected = f"two corners [[x, y, z], [x, y, z]], the lower one first, of numbers up to {LARGEST:g}"
+        raise ValueError(problem("box", expected, f"{box!r:.80}", "give these numbers, or leave it out"))
     return corners
 
 
@@ -169,11 +180,11 @@ def check_masks(masks: Sequence[Tensor], pictures: Sequence[Tensor]) -> None:
             raise ValueError(problem(f"mask of photo {index}", expected, list(mask.shape), do))
 
 
-def photos_of(
+def posed_photos(
     model: LatentModel, pictures: Sequence[Tensor], cameras: Cameras, masks: Optional[Sequence[Tensor]]
-) -> List[Photos]:
-    """Photos as a model's scene encoder takes them, of many those that stand far apart, of each size together; the
-    placement of its first scene moves their cameras."""
+) -> List[Tuple[List[int], Photos]]:
+    """Which photos to take, of many those that stand far apart, of each size together, as a model's scene encoder takes
+    them; the placement of its first scene moves their cameras. Their latents are still zeros that take no memory."""
     space, groups = model.latent_space, []
     placed = latent_cameras(model.placements[0].cameras(cameras), space.downscale_factor)
     intrinsics = intrinsics_of(placed)
@@ -184,10 +195,29 @@ def photos_of(
     chosen = indices[spread_views(placed.camera_to_worlds[indices][..., 3])].tolist()
     for group in group_by([hash(tuple(pictures[i].shape)) for i in chosen]).values():
         members = [chosen[i] for i in group]
-        raw = torch.stack(encode_images([pictures[i] for i in members], space.autoencoder, AT_ONCE))
-        latents = space.normalizer(raw.to(model.device)).permute(0, 3, 1, 2)[None]
+        height, width, _ = pictures[members[0]].shape
+        size = latent_size(height, width, space.downscale_factor)
+        latents = torch.zeros(()).expand(1, len(members), space.autoencoder.num_channels, *size)
         usable = None if masks is None else torch.stack([masks[i] for i in members])[None]
-        others = (placed.camera_to_worlds[members].float()[None], intrinsics[members][None], usable)
-        moved: List[Any] = [None if part is None else part.to(model.device) for part in others]
-        groups.append(Photos(latents, *moved))
+        parts = (latents, placed.camera_to_worlds[members].float()[None], intrinsics[members][None], usable)
+        groups.append((members, Photos(*(part if part is None else part.to(model.device) for part in parts))))  # type: ignore[arg-type]
     return groups
+
+
+def check_seen(model: LatentModel, groups: Sequence[Photos]) -> None:
+    """Refuses photos, before they are encoded, of which none shows anything of the bundle's box."""
+    encoder: Any = model.scene_encoder
+    if encoder.sees(groups):
+        return
+    if encoder.sees([photos._replace(masks=None) for photos in groups]):
+        side = model.latent_space.downscale_factor
+        expected = f"some that keep latent pixels of the bundle's box, each of {side} x {side} pixels"
+        raise ValueError(problem("masks", expected, "none that do", "have them keep more, or leave them out"))
+    do = "check masks and cameras (Nerfstudio's axes: x right, y up, looking along -z), or give the scene's own box"
+    raise ValueError(problem("photos", "some that see the bundle's box", "none that do", do))
+
+
+def latents_of(model: LatentModel, pictures: Sequence[Tensor]) -> Float[Tensor, "1 photos channels rows cols"]:
+    """Normalised latents of photos of one size."""
+    raw = torch.stack(encode_images(pictures, model.latent_space.autoencoder, AT_ONCE))
+    return model.latent_space.normalizer(raw.to(model.device)).permute(0, 3, 1, 2)[None]

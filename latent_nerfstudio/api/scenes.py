@@ -18,16 +18,21 @@ from latent_nerfstudio.api.cameras import Ring, ring_in_box, ring_of
 from latent_nerfstudio.api.codec import Codec, Images
 from latent_nerfstudio.api.progress import progress
 from latent_nerfstudio.api.surfaces import PointCloud, mesh, point_cloud
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.data.validation import LARGEST, check_positive
+from latent_nerfstudio.errors import check_whole, problem
 from latent_nerfstudio.fields.scene_view import SceneView
+from latent_nerfstudio.files.places import as_path
 from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.latent_space.cameras import as_cameras, size_of
 from latent_nerfstudio.latent_space.latent_space import as_bytes
 from latent_nerfstudio.models.latent_model import LatentModel
 from latent_nerfstudio.models.shared_bundle import SharedBundle
-from latent_nerfstudio.names import check_known
+from latent_nerfstudio.names import as_names, check_known
 from latent_nerfstudio.scene_files.model_scenes import field_of, scene_files_of
 from latent_nerfstudio.scene_files.sources import write_scenes
+
+MOST_SIDE = 16_384
+"""Pixels along the side of a picture that is rendered at most."""
 
 AT_ONCE = 8
 """Cameras that are rendered together."""
@@ -84,7 +89,7 @@ class Pictures:
 def save_pictures(folder: Union[str, Path], pictures: Float[Tensor, "n height width 3"]) -> List[Path]:
     """Writes pictures in [0, 1] as 0000.png and so on into a folder, which is made if it is not there, and returns
     the files. Raises FileExistsError where a file has the folder's name."""
-    place = Path(folder).expanduser()
+    place = as_path(folder)
     if place.is_file():
         raise FileExistsError(problem(place, "a folder, or nothing there", "a file", "name another"))
     place.mkdir(parents=True, exist_ok=True)
@@ -202,6 +207,8 @@ class Scenes:
         known = field_of(self.model).parts
         if parts not in known:
             raise ValueError(problem("parts", f"one of {', '.join(known)}", repr(parts), "choose one of these"))
+        if parts == "base plane":
+            check_whole("base_plane", base_plane, 0, len(field_of(self.model).base_planes) - 1, "choose one of these")  # type: ignore[arg-type]
         return SceneView(self.index(name), parts=parts, base_plane=base_plane)  # type: ignore[arg-type]
 
     def render(self, scene: Scene, cameras: Cameras) -> Pictures:
@@ -211,17 +218,17 @@ class Scenes:
             scene: its name, or a view from `blend` or `part`.
             cameras: one or more of one size, from `orbit`, `cameras`, `camera_path` or made by hand.
         """
-        check_one_size(cameras)
+        check_cameras(cameras)
         return self.render_each([scene] * cameras.size, cameras)
 
     def render_each(self, scenes: Sequence[Scene], cameras: Cameras) -> Pictures:
         """As `render`, each camera in a scene of its own: frames of a video that blends, many scenes from one side."""
-        return joined(list(progress(self.stream(scenes, cameras), "Rendering", -(-len(scenes) // AT_ONCE))))
+        return joined(list(progress(self.stream(scenes, cameras), "Rendering", -(-cameras.size // AT_ONCE))))
 
     def stream(self, scenes: Sequence[Scene], cameras: Cameras) -> Iterator[Pictures]:
         """As `render_each`, a few pictures at a time: what a long video needs. What is wrong is refused before any."""
-        check_one_size(cameras)
-        views, flat = [self.view(scene) for scene in scenes], cameras.reshape((-1,))
+        check_cameras(cameras)
+        views, flat = [self.view(scene) for scene in as_names(scenes)], cameras.reshape((-1,))
         if len(views) != len(flat):
             raise ValueError(problem("scenes", f"one for each of {len(flat)} cameras", len(views), "give as many"))
         starts = range(0, len(views), AT_ONCE)
@@ -258,9 +265,12 @@ class Scenes:
         table = field_of(self.model).scene_weights
         return torch.zeros(0) if table is None else table[self.index(name)].detach().float().cpu()
 
-    def density(self, name: str, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points"]:
-        """Density, a unit of length, of a scene at points in world units, on the host; 0 outside of the scene box."""
+    def density(self, name: str, points: Any) -> Float[Tensor, "points"]:
+        """Density, a unit of length, of a scene at points [n, 3] in world units, on the host; 0 outside of its box."""
         field, nerf, index = field_of(self.model), self.model.nerf, self.index(name)
+        points = as_points(points)
+        if not len(points):
+            return torch.zeros(0)
         with torch.no_grad():
             placement = self.model.placements[index]
             place = nerf.normalize(placement.points(points.to(self.model.device)))  # type: ignore[operator]
@@ -295,12 +305,13 @@ class Scenes:
             ValueError: scenes that belong to no bundle.
             OSError: there is no room, or the folder cannot be written to.
         """
+        names = as_names(names)
         check_known(names, self.names, self.source)
         field_of(self.model)
         if self.bundle is None:
             do = "call lns export-scenes, which writes the bundle as well"
             raise ValueError(problem(self.source, "scenes of a shared bundle", "scenes that learned their own", do))
-        place = Path(output).expanduser()
+        place = as_path(output)
         write_scenes(place, scene_files_of(self.model, self.bundle.hash, self.facts, names or self.names), precision)
         return place
 
@@ -320,8 +331,21 @@ def joined(parts: Sequence[Pictures]) -> Pictures:
     return Pictures(**{name: torch.cat([vars(part)[name] for part in parts]) for name in vars(parts[0])})
 
 
-def check_one_size(cameras: Any) -> None:
-    """Refuses cameras that cannot be rendered together."""
+def as_points(points: Any) -> Float[Tensor, "points 3"]:
+    """Points in space of numbers in any form; those of no finite numbers are refused."""
+    try:
+        given = torch.as_tensor(points)
+        values = given.float() if not given.is_complex() else torch.full((1,), torch.nan)
+    except (TypeError, ValueError, RuntimeError):
+        values = torch.full((1,), torch.nan)
+    if values.ndim != 2 or values.shape[1] != 3 or not bool(values.isfinite().all()):
+        got = f"{list(points.shape)}" if hasattr(points, "shape") else f"{points!r:.60}"
+        raise ValueError(problem("points", "finite numbers [n, 3]", got, "give world coordinates"))
+    return values
+
+
+def check_cameras(cameras: Any) -> None:
+    """Refuses cameras that cannot be rendered together, or show nothing that anyone could see."""
     cameras = as_cameras(cameras)
     if not len(cameras):
         raise ValueError(problem("cameras", "at least one", "none", "give some"))
@@ -329,3 +353,11 @@ def check_one_size(cameras: Any) -> None:
     if bool((cameras.height != height).any() or (cameras.width != width).any()):
         do = "render those of each size by themselves"
         raise ValueError(problem("cameras", "cameras of one size", "several sizes", do))
+    if not 0 < min(height, width) <= max(height, width) <= MOST_SIDE:
+        raise ValueError(problem("cameras", f"1 to {MOST_SIDE} pixels a side", f"{height} x {width}", "resize them"))
+    poses = cameras.camera_to_worlds
+    if not bool((poses.abs() <= LARGEST).all()):
+        raise ValueError(problem("cameras", f"poses of finite numbers up to {LARGEST:g}", "others", "correct them"))
+    names = [f"camera {index}" for index in range(len(cameras))]
+    for name in ("fx", "fy"):
+        check_positive(getattr(cameras, name)[:, 0].double().numpy(force=True), name, names, "cameras")

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from latent_nerfstudio.api.cameras import Ring, pixel_directions
 from latent_nerfstudio.api.progress import progress
-from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.places import check_file
+from latent_nerfstudio.errors import MOST_SEED, check_whole, is_number, problem
+from latent_nerfstudio.files.places import as_path, check_file
 from latent_nerfstudio.files.replacing import replacing_path
 from latent_nerfstudio.latent_space.latent_space import as_bytes
 
@@ -65,7 +65,7 @@ class PointCloud:
         """Writes a binary PLY, ending `.ply`, with vertices `x y z red green blue alpha`, whole or not at all."""
         import trimesh
 
-        path = Path(path).expanduser()
+        path = as_path(path)
         check_file(path, ".ply")
         with replacing_path(path) as writing:
             writing.write_bytes(trimesh.PointCloud(self.positions, self.colors).export(file_type="ply"))  # type: ignore[arg-type]
@@ -76,8 +76,8 @@ def point_cloud(scenes: Any, name: str, views: int = 24, points: int = 200_000, 
     """So many points at most, drawn by a seed from what views of a scene, in rings at up to three heights, meet, with
     the colours that they show. Raises ValueError for a scene in which nothing is solid."""
     check_views(views)
-    if points < 1:
-        raise ValueError(problem("points", "at least 1", points, "raise points"))
+    check_whole("points", points, 1, do="raise points")
+    check_whole("seed", seed, 0, MOST_SEED)
     parts = []
     for cameras in cameras_about(scenes.ring(name), views):
         pictures = scenes.render(name, cameras)
@@ -93,8 +93,7 @@ def point_cloud(scenes: Any, name: str, views: int = 24, points: int = 200_000, 
 
 def check_views(views: int) -> None:
     """Refuses numbers of views that show nothing, or that no memory holds."""
-    if not 1 <= views <= MOST_VIEWS:
-        raise ValueError(problem("views", f"1 to {MOST_VIEWS}", views, "try 24"))
+    check_whole("views", views, 1, MOST_VIEWS, "try 24")
 
 
 def cameras_about(ring: Ring, views: int) -> List[Cameras]:
@@ -134,11 +133,10 @@ def mesh(scenes: Any, name: str, resolution: int = 128, level: Optional[float] =
     import trimesh
     from skimage.measure import marching_cubes
 
-    if not 8 <= resolution <= MAX_RESOLUTION:
-        raise ValueError(problem("resolution", f"8 to {MAX_RESOLUTION}", resolution, "try 128"))
+    check_whole("resolution", resolution, 8, MAX_RESOLUTION, "try 128")
     check_views(views)
-    if level is not None and not level > 0:
-        raise ValueError(problem("level", "a positive number", level, "try without it"))
+    if level is not None and not (is_number(level) and level > 0):
+        raise ValueError(problem("level", "a positive number", f"{level!r:.60}", "try without it"))
     box = scenes.box_of(name).double().numpy()
     sides = box[1] - box[0]
     level = math.log(2) / (THICKNESS * float(sides.max())) if level is None else level
@@ -161,7 +159,7 @@ def mesh(scenes: Any, name: str, resolution: int = 128, level: Optional[float] =
 
 def save_mesh(surface: Any, path: Union[str, Path]) -> Path:
     """Writes a mesh as GLB, with y up and linear colours, as glTF has them, as PLY or as OBJ; whole or not at all."""
-    path = Path(path).expanduser()
+    path = as_path(path)
     check_file(path, *SUFFIXES)
     if path.suffix.lower() == ".glb":
         surface = surface.copy()

@@ -1,7 +1,7 @@
 """`lns export-scenes` and `lns pack-scenes`: the scenes of a run as small files against a shared bundle, and such files
 as one archive."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
 
@@ -177,7 +177,7 @@ def view_facts(run: "Run", boxes: Dict[str, "Tensor"]) -> Dict[str, Dict[str, An
     import numpy as np
 
     from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, place_scene, read_scenes
-    from latent_nerfstudio.scene_files.views import CAMERAS, middle_cameras
+    from latent_nerfstudio.scene_files.views import CAMERAS, camera_fact, middle_cameras
 
     parser: Any = run.config.pipeline.datamanager.dataparser  # type: ignore[attr-defined]
     if not isinstance(parser, ScenesDataParserConfig):
@@ -191,5 +191,5 @@ def view_facts(run: "Run", boxes: Dict[str, "Tensor"]) -> Dict[str, Dict[str, An
     for own in (scene.frames for scene in placed):
         positions, box = own.camera_to_worlds[:, :, 3], boxes[own.name].double().numpy()
         cameras = middle_cameras(np.stack([own.heights, own.widths, own.fx, own.fy], axis=1), positions, box)
-        facts[own.name] = {"views": len(own), CAMERAS: asdict(cameras)}
+        facts[own.name] = {"views": len(own), CAMERAS: camera_fact(cameras)}
     return facts

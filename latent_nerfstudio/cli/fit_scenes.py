@@ -48,10 +48,10 @@ class FitScenes(FitRequest):
 
 
 def print_table(table: "StatusTable", scenes: Path) -> None:
-    """Prints the table, a line that sums it up, and where the scenes are."""
+    """Prints the table, why scenes failed or are doubted, a line that sums it up, and where the scenes are."""
     from rich.console import Console
 
     console = Console()
     console.print(table.drawn())
-    for line in (table.summary(), f"Scenes: {scenes.expanduser().resolve()}"):
+    for line in (*table.reasons(), table.summary(), f"Scenes: {scenes.expanduser().resolve()}"):
         console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -50,6 +50,14 @@ def check_poses(camera_to_worlds: Float[np.ndarray, "views 3 4"], names: Sequenc
         raise ValueError(problem(f"{where}, poses", "one of its own for each photo", got, do))
 
 
+def check_last_row(matrix: Float[np.ndarray, "rows 4"], what: str) -> None:
+    """Refuses a pose of four rows whose last is not 0 0 0 1: its transpose is a rotation too, without any place."""
+    if len(matrix) == 4 and not np.abs(matrix[3] - (0, 0, 0, 1)).max() <= RIGID_TOLERANCE:
+        got = " ".join(f"{value:g}" for value in matrix[3])
+        do = "write it row by row: its last column is where the camera stands"
+        raise ValueError(problem(what, "a last row of 0 0 0 1", got, do))
+
+
 def words_of_outlier(positions: Float[np.ndarray, "views 3"], names: Sequence[str]) -> str:
     """In words, which camera is more than a hundred times farther from the median position than the median camera;
     empty if none is."""

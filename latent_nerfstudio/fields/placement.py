@@ -118,6 +118,9 @@ def placement_of(box: Float[np.ndarray, "2 3"], into: Float[np.ndarray, "2 3"], 
         got = f"{box_words(own)}, where cameras of float32 are not told apart"
         do = "subtract its centre from cameras and box"
         raise ValueError(problem("box", f"one within {FARTHEST:g} of its sides from the origin", got, do))
+    elif not 1 / LARGEST <= scale <= LARGEST:
+        got, do = box_words(own), "scale cameras and box until its sides are about 1"
+        raise ValueError(problem("box", f"one up to {LARGEST:g} times as large, or small, as the bundle's", got, do))
     else:
         shift = (wanted.mean(axis=0) - scale * own.mean(axis=0)).tolist()
     placement = placement_from({"scale": scale, "shift": shift}, f"box {box_words(own)}")

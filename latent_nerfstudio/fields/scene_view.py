@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.errors import is_number, problem
 from latent_nerfstudio.fields.planes import compose_planes
 
 Parts = Literal["all", "macro", "micro", "base plane"]
@@ -29,8 +29,8 @@ class SceneView:
     """Index of the base plane that is shown alone."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1 or (self.share > 0 and self.other is None):
-            got = f"{self.share} of scene {self.other}"
+        if not (is_number(self.share) and 0 <= self.share <= 1) or (self.share > 0 and self.other is None):
+            got = f"{self.share!r:.40} of scene {self.other}"
             raise ValueError(problem("view", "a share from 0 to 1 of another scene", got, "give both, or neither"))
 
     @property

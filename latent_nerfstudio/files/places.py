@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Iterable, Optional
+from typing import Any, Iterable, Optional
 
 from latent_nerfstudio.errors import problem
 
@@ -11,6 +11,13 @@ ENDINGS = (".html", ".md", ".json", ".png", ".ply", ".glb", ".obj", ".mp4", ".gi
 
 CAMERA_FILES = ("transforms.json", "transforms_train.json", "transforms_val.json", "transforms_test.json")
 """By which a folder is known to be a scene; each stands for its folder."""
+
+
+def as_path(path: Any, what: str = "output") -> Path:
+    """A path as it is given in Python, with the user's folder spelled out."""
+    if not isinstance(path, (str, os.PathLike)) or isinstance(os.fspath(path), bytes):
+        raise ValueError(problem(what, "a path", "none" if path is None else f"a {type(path).__name__}", "name one"))
+    return Path(path).expanduser()
 
 
 def data_folder(data: Path) -> Path:
@@ -28,6 +35,18 @@ def check_folder(path: Optional[Path]) -> None:
         raise FileExistsError(problem("output", "a folder, or nothing there", f"the file {path}", "name another"))
     if path.suffix.lower() in ENDINGS and not path.exists():
         raise ValueError(problem("output", "a folder", f"{path}, named as a file", "leave out its ending"))
+
+
+def check_cache(place: Any) -> None:
+    """Refuses for a cache of encoded pictures what is neither `memory`, `disk` nor a folder, there or to be made."""
+    if place in ("memory", "disk"):
+        return
+    path = as_path(place, "latent_cache")
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(
+            problem("latent_cache", "memory, disk or a folder", f"the file {path}", "name another")
+        )
+    check_above(path, "latent_cache")
 
 
 def check_file(path: Optional[Path], *endings: str, what: str = "output") -> None:

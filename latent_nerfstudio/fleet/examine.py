@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Sequence, Tuple
+from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ class SceneFacts:
     is_measured: bool
     """Whether it has views that are held out."""
     doubt: str = ""
-    """What looks wrong about its cameras."""
+    """What looks wrong about its cameras and pictures."""
 
 
 def examine(
@@ -58,7 +58,8 @@ def examine(
             placement = placement_in(frames, np.array(bundle.aabb), bundle.scene_contraction)
             is_measured = frames.holds_out or len(frames) >= inventory.held_out_from
             stamp = stamp if lies_within(frames, folder) else ""
-            known[name] = SceneFacts(placement, source_hash(frames), stamp, is_measured, "; ".join(frames.doubts))
+            doubt = "; ".join([*frames.doubts, *frames.picture_doubts, *box_doubts(frames, placement, bundle)])
+            known[name] = SceneFacts(placement, source_hash(frames), stamp, is_measured, doubt)
         except (ValueError, OSError) as error:
             reasons[name] = reason_of(error, f"scene '{name}'", CHECK_FILES)
     return known, reasons
@@ -85,12 +86,26 @@ def placement_in(frames: SceneFrames, into: Float[np.ndarray, "2 3"], unbounded:
         got = f"{seen} of {len(frames)} that do"
         shown, do = (box, WRITE_BOX) if frames.aabb is None else (frames.aabb, CHECK_POSES)
         raise ValueError(problem(where, f"cameras that see its box {box_words(shown)}", got, do))
-    if not placement.is_identity and not unbounded:
-        inside = ((frames.camera_to_worlds[:, :, 3] > box[0]) & (frames.camera_to_worlds[:, :, 3] < box[1])).all(axis=1)
-        if inside.mean() > 0.5:
-            expected, got = f"cameras outside of its box {box_words(own)}", f"{inside.sum()} of {len(frames)} within"  # type: ignore[arg-type]
-            raise ValueError(problem(where, expected, got, f"leave out what lies far from the object: {WRITE_BOX}"))
+    inside = stand_within(frames, box)
+    if not placement.is_identity and not unbounded and inside.mean() > 0.5:
+        expected, got = f"cameras outside of its box {box_words(own)}", f"{inside.sum()} of {len(frames)} within"  # type: ignore[arg-type]
+        raise ValueError(problem(where, expected, got, f"leave out what lies far from the object: {WRITE_BOX}"))
     return placement
+
+
+def stand_within(frames: SceneFrames, box: Float[np.ndarray, "2 3"]) -> Bool[np.ndarray, " views"]:
+    """Which cameras stand within a box."""
+    places = frames.camera_to_worlds[:, :, 3]
+    return ((places > box[0]) & (places < box[1])).all(axis=1)
+
+
+def box_doubts(frames: SceneFrames, placement: Placement, bundle: SharedBundle) -> List[str]:
+    """What looks wrong about a scene that stays where it is, in words: that most of its cameras stand within its box,
+    as around an object of a thousandth of the bundle's, or where their places are lost."""
+    inside = stand_within(frames, np.array(bundle.aabb) if frames.aabb is None else frames.aabb)
+    if not placement.is_identity or bundle.scene_contraction or inside.mean() <= 0.5:
+        return []
+    return [f"{inside.sum()} of its {len(frames)} cameras stand within its box; {WRITE_BOX}"]
 
 
 def sees(frames: SceneFrames, box: Float[np.ndarray, "2 3"]) -> Bool[np.ndarray, " views"]:

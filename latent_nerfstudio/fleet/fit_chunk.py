@@ -5,7 +5,6 @@ import copy
 import os
 import socket
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
 
@@ -33,7 +32,7 @@ from latent_nerfstudio.pipelines.finite import check_finite
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
 from latent_nerfstudio.scene_files.model_scenes import ENLARGED, scene_files_of
 from latent_nerfstudio.scene_files.scene_file import write_scene_file
-from latent_nerfstudio.scene_files.views import CAMERAS, middle_cameras
+from latent_nerfstudio.scene_files.views import CAMERAS, camera_fact, middle_cameras
 
 NEVER = 1_000_000_000
 """Interval of what a chunk does not do on its way."""
@@ -270,5 +269,5 @@ def fit_facts(inventory: Inventory, pipeline: LatentPipeline, index: int) -> Dic
         "views": len(views),
         "settings": inventory.fingerprint(),
         "version": __version__,
-        CAMERAS: asdict(middle),
+        CAMERAS: camera_fact(middle),
     }

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal, Optional, Tuple, Union, get_args
 
 import tyro
 
-from latent_nerfstudio.errors import check_least, problem
-from latent_nerfstudio.files.places import CAMERA_FILES, check_folder, data_folder
+from latent_nerfstudio.errors import MOST_SEED, check_least, is_number, problem
+from latent_nerfstudio.files.places import CAMERA_FILES, check_cache, check_folder, data_folder
 from latent_nerfstudio.scene_files import Precision
 
 Device = Literal["cpu", "cuda"]
@@ -63,6 +63,7 @@ class FitRequest:
     def check(self) -> None:
         """Refuses what cannot work, before anything is written or much is imported."""
         check_kinds(self)
+        check_cache(self.latent_cache)
         check_folder(self.output.expanduser())
         check_least(self, chunk=1, steps=0, enlarge=1, rays_per_scene=1, eval_interval=2, seed=0)
         check_least(self, rgb_alignment_start=0, gpus_per_task=0)
@@ -104,6 +105,12 @@ def check_kinds(request: FitRequest) -> None:
         value = getattr(request, name)
         if value is not None and type(value) is not int:
             raise ValueError(problem(name, "a whole number", repr(value), "give one"))
+    if request.seed > MOST_SEED:
+        raise ValueError(problem("seed", f"at most {MOST_SEED}", request.seed, "give another"))
+    if request.gpus_per_task is not None and not is_number(request.gpus_per_task):
+        raise ValueError(problem("gpus_per_task", "a number", repr(request.gpus_per_task), "give one"))
+    if request.shard is not None and not isinstance(request.shard, str):
+        raise ValueError(problem("shard", "a text i/n", repr(request.shard), "correct it"))
     for name, choices in (("precision", get_args(Precision)), ("device", (None, *get_args(Device)))):
         value = getattr(request, name)
         if value not in choices:
@@ -139,6 +146,7 @@ class BundleRequest:
     def check(self) -> None:
         """Refuses what cannot work, before much is imported."""
         check_folder(self.output.expanduser())
+        check_cache(self.latent_cache)
         check_least(self, steps=20, decoder_steps=20, scenes_per_batch=1, seed=0)
         if self.photos is not None and not self.photos.is_dir():
             raise FileNotFoundError(problem("photos", "a folder of pictures", self.photos, "check --photos"))

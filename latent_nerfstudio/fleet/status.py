@@ -10,7 +10,7 @@ from typing import Any, Dict, Iterable, List, Literal, Optional
 from rich.table import Table
 
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.escaping import for_markup
+from latent_nerfstudio.escaping import for_markup, for_terminal
 from latent_nerfstudio.files.reading import LARGEST_TEXT, read_json
 from latent_nerfstudio.files.replacing import write_text
 
@@ -106,19 +106,27 @@ class StatusTable:
             means = f" (means: {quality}, {seconds:.1f} s, {size:,.0f} bytes a scene)"
         return f"{len(done)} of {len(self.rows)} scenes done{means}" + (f", {others}" if others else "")
 
+    def shown(self) -> List[SceneStatus]:
+        """The rows for a screen, failed scenes first, then doubted ones."""
+        return sorted(self.rows.values(), key=lambda row: (ORDER[row.state], not row.reason))[:SHOWN]
+
     def drawn(self) -> Table:
-        """The table for a screen, failed scenes first."""
-        rows = sorted(self.rows.values(), key=lambda row: ORDER[row.state])
-        left_out = f"and {len(rows) - SHOWN:,} more in {for_markup(self.path)}" if len(rows) > SHOWN else None
+        """The table for a screen; `reasons` are lines of their own, as a column of it would be ten letters wide."""
+        more = len(self.rows) - SHOWN
+        left_out = f"and {more:,} more in {for_markup(self.path)}" if more > 0 else None
         table = Table(caption=left_out, caption_justify="left")
         for title in ("scene", "state"):
             table.add_column(title, overflow="fold")
         for title in ("PSNR", "SSIM", "seconds", "steps", "bytes"):
             table.add_column(title, justify="right")
         table.add_column("worker")
-        for row in rows[:SHOWN]:
+        for row in self.shown():
             table.add_row(*cells(row))
         return table
+
+    def reasons(self) -> List[str]:
+        """A line for each scene in the table that failed, or of which something is doubtful, that says why."""
+        return [for_terminal(f"{row.name}, {state_of(row)}: {row.reason}") for row in self.shown() if row.reason]
 
 
 def row_from(entry: Dict[str, Any]) -> SceneStatus:
@@ -140,5 +148,9 @@ def cells(row: SceneStatus) -> List[str]:
     numbers = ["" if getattr(row, name) is None else format(getattr(row, name), form) for name, form in formats]
     if row.state == "done" and row.psnr is None:
         numbers[0] = "not measured"
-    state = f"{row.state}: {row.reason}" if row.reason else row.state
-    return [for_markup(row.name), for_markup(state), *numbers, for_markup(row.worker)]
+    return [for_markup(row.name), state_of(row), *numbers, for_markup(row.worker)]
+
+
+def state_of(row: SceneStatus) -> str:
+    """The state in words: what is done and has a reason to be looked at is doubted."""
+    return "doubted" if row.state == "done" and row.reason else row.state

@@ -292,9 +292,9 @@ def is_enlargement(times: Any, factor: int) -> TypeGuard[int]:
 
 def check_enlarge(times: int, factor: int, do: str = "set --pipeline.model.autoencoder.enlarge 1") -> None:
     """Refuses to enlarge pictures beyond what an autoencoder makes smaller, or by what does not divide it."""
-    if times < 1 or factor % times:
+    if not is_enlargement(times, factor):
         expected = f"a divisor of the autoencoder's downscale factor {factor}"
-        raise ValueError(problem("enlarge", expected, times, do))
+        raise ValueError(problem("enlarge", expected, f"{times!r:.40}", do))
 
 
 def locate(source: str, subfolder: Optional[str]) -> Tuple[str, Optional[str]]:

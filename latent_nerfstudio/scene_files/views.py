@@ -3,7 +3,7 @@
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, Union
 
 import numpy as np
 import torch
@@ -45,10 +45,22 @@ class SceneCameras:
 def middle_cameras(
     lenses: Float[np.ndarray, "views 4"], positions: Float[np.ndarray, "views 3"], box: Float[np.ndarray, "2 3"]
 ) -> SceneCameras:
-    """The middle ones of a scene's cameras, by height, width, fx and fy of each: medians over its views."""
-    height, width, fx, fy = np.median(lenses, axis=0).tolist()
+    """The middle ones of a scene's cameras, by height, width, fx and fy of each: medians over its views, of pictures
+    that are made smaller where they are larger than those that are rendered of a scene file."""
+    middle = np.median(lenses, axis=0)
+    height, width, fx, fy = (middle * min(1.0, MAX_SIDE / middle[:2].max())).tolist()
     distances = np.linalg.norm(positions - box.mean(axis=0), axis=1)
-    return SceneCameras(round(height), round(width), fx, fy, float(np.median(distances)))
+    return SceneCameras(max(1, round(height)), max(1, round(width)), fx, fy, float(np.median(distances)))
+
+
+def camera_fact(cameras: SceneCameras) -> Dict[str, Union[int, float]]:
+    """The fact `cameras`, without what `cameras_from_facts` would refuse: the distance of cameras that stand in the
+    middle of their box, for instance, as of photos that were taken by turning on the spot."""
+    return {name: value for name, value in asdict(cameras).items() if is_camera_fact(value)}
+
+
+def is_camera_fact(value: object) -> bool:
+    return type(value) in (int, float) and 1 / FARTHEST < value < FARTHEST  # type: ignore[operator]
 
 
 def usual_cameras(bundle: SharedBundle, scale: float = 1.0) -> SceneCameras:
@@ -63,7 +75,7 @@ def cameras_from_facts(facts: Dict[str, Any], bundle: SharedBundle, where: str, 
     """The cameras among a scene's facts, or the usual ones of its bundle for those that are not there."""
     given, usual = facts.get(CAMERAS) or {}, asdict(usual_cameras(bundle, scale))
     values = {name: given.get(name, value) for name, value in usual.items()} if isinstance(given, dict) else {}
-    good = [type(value) in (int, float) and 1 / FARTHEST < value < FARTHEST for value in values.values()]
+    good = [value is usual[name] or is_camera_fact(value) for name, value in values.items()]
     if not values or not all(good) or max(values["height"], values["width"]) > MAX_SIDE:
         expected = f"height and width up to {MAX_SIDE}, fx, fy and radius, all positive, as cameras"
         raise ValueError(problem(where, expected, repr(given)[:200], "write the scene file again without them"))

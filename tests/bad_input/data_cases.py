@@ -71,6 +71,8 @@ CAMERA_FILES = Group(
          pose(lambda m: [row.__setitem__(0, 2 * row[0]) for row in m] and None)),
     Case("a mirrored pose", "pose of 'images/0001.png': expected a rotation (determinant +1)",
          pose(lambda m: [row.__setitem__(0, -row[0]) for row in m] and None)),
+    Case("a transposed pose", "transform_matrix of 'images/0001.png': expected a last row of",
+         pose(lambda m: m.__setitem__(slice(None), [list(row) for row in zip(*m, strict=True)]))),
     Case("poses that are all alike", "poses: expected one of its own for each photo",
          edit(CAMERAS, lambda m: [f.update(transform_matrix=m["frames"][0]["transform_matrix"]) for f in m["frames"]]
               and None)),

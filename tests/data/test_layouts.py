@@ -211,6 +211,36 @@ def test_absent_images_are_left_out_of_views_and_splits(tmp_path):
     scene = read_transforms(tmp_path)
     assert len(scene) == 4 and scene.absent == ("images/view_01.png",)
     assert [scene.image_paths[i].name for i in scene.splits["test"]] == ["view_02.png"]
+    assert scene.picture_doubts == ["1 of its 5 listed photos are absent: images/view_01.png"]
+
+
+def test_photos_that_viewers_turn_are_doubted(tmp_path):
+    write_transforms(tmp_path)
+    assert read_transforms(tmp_path).picture_doubts == []
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    for name in ("view_01.png", "view_03.png"):
+        with Image.open(tmp_path / "images" / name) as image:
+            image.copy().save(tmp_path / "images" / name, exif=tags)
+    (doubt,) = read_transforms(tmp_path).picture_doubts
+    assert doubt.startswith("2 of its photos have an EXIF orientation") and "view_01.png and 1 more" in doubt
+
+
+def test_a_transposed_pose_is_told(tmp_path):
+    """Its rotation is one as well, and its place the origin: nothing else would tell."""
+    meta = write_transforms(tmp_path, count=3)
+    turned = np.array(meta["frames"][1]["transform_matrix"]).T.tolist()
+    meta["frames"][1]["transform_matrix"] = turned
+    write_json(tmp_path / "transforms.json", meta)
+    with pytest.raises(ValueError, match=r"matrix of 'images/view_01.png': expected a last row of 0 0 0 1, got .*; wr"):
+        read_transforms(tmp_path)
+    meta["frames"][1]["transform_matrix"] = np.array(turned).T[:3].tolist()  # three rows are enough
+    write_json(tmp_path / "transforms.json", meta)
+    assert len(read_transforms(tmp_path)) == 3
+    poses = write_srn(tmp_path / "srn")
+    (tmp_path / "srn/pose/000001.txt").write_text(" ".join(map(repr, poses[1].T.ravel().tolist())))
+    with pytest.raises(ValueError, match="000001.txt: expected a last row of 0 0 0 1"):
+        read_srn(tmp_path / "srn")
 
 
 @pytest.mark.parametrize(

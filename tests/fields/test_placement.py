@@ -80,6 +80,13 @@ def test_a_box_so_far_away_that_cameras_shake_is_refused():
         placement_of(100_000 + UNIT, UNIT)
 
 
+@pytest.mark.parametrize("half", [0.9e9, 1e-10])
+def test_a_box_whose_scale_no_scene_file_holds_is_refused(half):
+    """The bundle's has sides of 1; the words are about the box, and not about a scene file, of which there is none."""
+    with pytest.raises(ValueError, match="box: expected one up to 1e.09 times as large, .*; scale cameras and box"):
+        placement_of(np.array([[-half] * 3, [half] * 3]), np.array([[-0.5] * 3, [0.5] * 3]))
+
+
 def test_the_inverse_takes_points_and_cameras_back():
     points = torch.randn(5, 3, dtype=torch.float64)
     assert torch.allclose(THREE.inverse.points(THREE.points(points)), points)

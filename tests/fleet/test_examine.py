@@ -11,7 +11,9 @@ from tiny import write_ball
 
 from latent_nerfstudio.data.layouts import read_scene
 from latent_nerfstudio.data.sources import folder_stamp, lies_within, source_hash, sources_hash
-from latent_nerfstudio.fleet.examine import check_cameras, placement_in, sees
+from latent_nerfstudio.fields.placement import Placement
+from latent_nerfstudio.fleet.examine import box_doubts, check_cameras, placement_in, sees
+from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 
 BOX = np.array([[-0.7] * 3, [0.7] * 3])
 
@@ -54,6 +56,18 @@ def test_an_outlier_and_cameras_that_see_nothing_are_told_what_to_do(frames):
     turned = dataclasses.replace(moved(frames, 1, np.array([50.0, 0, 0])), aabb=np.array([[-0.3] * 3, [0.3] * 3]))
     with pytest.raises(ValueError, match=r"that see its box \(-0.3, .*, got . of 6 that do; check its poses"):
         placement_in(turned, BOX)
+
+
+def test_cameras_within_the_box_of_a_scene_that_stays_are_doubted(frames, bundle):
+    """The bundle's box reaches from -0.7 to 0.7, cameras stand at 2.5."""
+    shared = read_shared_bundle(str(bundle))
+    lost = dataclasses.replace(moved(frames, 1e-3, np.zeros(3)), aabb=None)
+    (doubt,) = box_doubts(lost, Placement(), shared)
+    assert doubt.startswith("6 of its 6 cameras stand within its box; write the box") and '"aabb"' in doubt
+    own_box = dataclasses.replace(moved(frames, 0.2, np.zeros(3)), aabb=np.array([[-0.2] * 3, [0.2] * 3]))
+    for fine in (frames, dataclasses.replace(frames, aabb=None), own_box):
+        assert box_doubts(fine, Placement(), shared) == []
+    assert box_doubts(lost, Placement(2.0), shared) == []
 
 
 def test_cameras_that_nothing_is_predicted_from(frames):

@@ -66,8 +66,17 @@ def test_the_summary_has_means_of_what_is_done(table):
 
 def test_the_table_names_failed_scenes_first(table, monkeypatch):
     lines = text_of(table).splitlines()
-    assert "[c]" in lines[3] and "failed: expected a picture, got none" in lines[3]
+    assert "[c]" in lines[3] and "failed" in lines[3] and not any("expected" in line for line in lines)
     assert "20.00" in lines[5] and "0.900" in lines[5] and "1,000" in lines[5] and "host:1" in lines[5]
     monkeypatch.setattr(status, "SHOWN", 2)
     short = text_of(table).replace("\n", "")
     assert all(part in short for part in ("and 3 more in", "[deep]/status.json", "process 7")) and "host:1" not in short
+
+
+def test_reasons_are_lines_of_their_own_whatever_the_width(table):
+    table.update([SceneStatus("b", "done", "its box\x1b leaves out 33%", psnr=30.0), SceneStatus("a", "done")])
+    assert table.reasons() == ["[c], failed: expected a picture, got none", "b, doubted: its box\\x1b leaves out 33%"]
+    rows = [line.split("│")[1:3] for line in text_of(table).splitlines() if "│" in line]
+    assert [[cell.strip() for cell in row] for row in rows] == [
+        ["[c]", "failed"], ["d", "running"], ["b", "doubted"], ["a", "done"], ["e", "waiting"]
+    ]  # fmt: skip

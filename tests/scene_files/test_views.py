@@ -12,6 +12,7 @@ from tiny import poses_around, write_ball
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, read_scenes
 from latent_nerfstudio.scene_files.views import (
     SceneCameras,
+    camera_fact,
     cameras_from_facts,
     middle_cameras,
     usual_cameras,
@@ -48,6 +49,17 @@ def test_cameras_from_facts(bundle):
     assert (usual.fx, usual.radius) == (17.5, 2.6)  # the box is 2 long
     assert cameras_from_facts({}, bundle, "x") == cameras_from_facts({"cameras": None}, bundle, "x") == usual
     assert cameras_from_facts({"cameras": {"radius": 4, "more": "ignored"}}, bundle, "x").radius == 4
+
+
+@pytest.mark.parametrize("distance", [0.0, 1e-7, 1.3e7])
+def test_cameras_of_any_photos_are_read_again(bundle, distance):
+    """In the middle of their box, or of units whose numbers are large: such a fact once kept a whole folder from
+    being opened. Photos above 4096 pixels are made smaller, with their lens."""
+    lenses, positions = np.array([[8192.0, 4096.0, 8000.0, 8000.0]] * 3), np.array([[0, distance, 0]] * 3)
+    fact = camera_fact(middle_cameras(lenses, positions, np.zeros((2, 3))))
+    assert fact == {"height": 4096, "width": 2048, "fx": 4000.0, "fy": 4000.0}
+    small = 1e-8  # the scale of a scene of large units: its usual distance, 2.6e8, is beyond what a fact may say
+    assert cameras_from_facts({"cameras": fact}, bundle, "x", small).radius == pytest.approx(2.6e8)
 
 
 @pytest.mark.parametrize(

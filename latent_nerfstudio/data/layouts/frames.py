@@ -12,6 +12,7 @@ from nerfstudio.cameras.cameras import CameraType
 
 from latent_nerfstudio.data.layouts.image_files import ImageHeader
 from latent_nerfstudio.data.validation import words_of_outlier
+from latent_nerfstudio.errors import few_of
 
 SPLITS = ("train", "val", "test")
 
@@ -70,6 +71,18 @@ class SceneFrames:
         """What looks wrong about its cameras, in words."""
         names = [path.name for path in self.image_paths]
         return [text for text in (self.contradiction, words_of_outlier(self.camera_to_worlds[:, :, 3], names)) if text]
+
+    @property
+    def picture_doubts(self) -> list[str]:
+        """What looks wrong about its pictures, in words: that some are absent, or that viewers turn them."""
+        turned = [path.name for path, one in zip(self.image_paths, self.headers, strict=True) if one.orientation > 1]
+        absent = (
+            f"{len(self.absent)} of its {len(self.absent) + len(self)} listed photos are absent: "
+            if self.absent
+            else ""
+        )
+        sideways = f"{len(turned)} of its photos have an EXIF orientation, by which viewers turn them and we do not: "
+        return [text + few_of(names, 1) for text, names in ((absent, self.absent), (sideways, turned)) if names]
 
     @property
     def widths(self) -> Int[np.ndarray, " views"]:

@@ -8,7 +8,14 @@ from jaxtyping import Float
 
 from latent_nerfstudio.data.layouts.frames import SceneFrames, opencv_to_opengl, scene_name
 from latent_nerfstudio.data.layouts.image_files import read_image_headers
-from latent_nerfstudio.data.validation import LARGEST, check_poses, check_positive, check_unique, check_view_count
+from latent_nerfstudio.data.validation import (
+    LARGEST,
+    check_last_row,
+    check_poses,
+    check_positive,
+    check_unique,
+    check_view_count,
+)
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.reading import read_text
 from latent_nerfstudio.pictures import SUFFIXES
@@ -101,4 +108,6 @@ def _read_pose(path: Path) -> Float[np.ndarray, "3 4"]:
     numbers = _numbers(read_text(path, LARGEST_FILE), path)
     if len(numbers) != 16:
         raise ValueError(problem(path, "16 numbers (a 4 x 4 matrix)", len(numbers), "repair the pose"))
-    return np.array(numbers[:12]).reshape(3, 4)
+    matrix = np.array(numbers).reshape(4, 4)
+    check_last_row(matrix, str(path))
+    return matrix[:3]

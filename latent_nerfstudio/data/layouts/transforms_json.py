@@ -17,6 +17,7 @@ from latent_nerfstudio.data.layouts.image_files import ImageHeader, read_image_h
 from latent_nerfstudio.data.validation import (
     LARGEST,
     SMALLEST,
+    check_last_row,
     check_poses,
     check_positive,
     check_unique,
@@ -310,6 +311,7 @@ class CameraFile:
         if matrix.shape not in ((4, 4), (3, 4)):
             got = "none" if value is None else f"shape {list(matrix.shape)}" if matrix.size else shown(value)
             raise self.refuse(f"transform_matrix of '{name}'", "4 x 4 numbers", got, "write the camera-to-world matrix")
+        check_last_row(matrix, f"{self.where}, transform_matrix of '{name}'")
         return matrix[:3]
 
     def aabb(self) -> Optional[Float[np.ndarray, "2 3"]]:
