@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import shutil
 import sys
 from contextlib import suppress
@@ -14,7 +15,8 @@ from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, fin
 from latent_nerfstudio.data.training_cameras import CAMERAS
 from latent_nerfstudio.engine.checkpoints import checkpoints_of, name_sources
 from latent_nerfstudio.engine.config_loader import data_of, read_config, started_in
-from latent_nerfstudio.errors import check_least, is_debugging, is_worded, problem
+from latent_nerfstudio.engine.ranges import check_ranges
+from latent_nerfstudio.errors import is_debugging, is_worded, problem
 from latent_nerfstudio.files.places import data_folder
 from latent_nerfstudio.files.replacing import NO_ROOM
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig, check_not_retired, locate
@@ -58,9 +60,8 @@ def check_devices(count: int) -> None:
 
 
 def check_numbers(config: TrainerConfig) -> None:
-    """Refuses steps, a seed and gradient accumulation that Nerfstudio would stumble over later, or ignore."""
-    every = {f"steps_per_{what}": 0 for what in ("save", "eval_batch", "eval_image", "eval_all_images", "pictures")}
-    check_least(config, "leave it out for the default", max_num_iterations=1, **every)
+    """Refuses numbers out of their range, and gradient accumulation that Nerfstudio would stumble over later."""
+    check_ranges(config)
     seed, groups = config.machine.seed, config.optimizers
     if not 0 <= seed < 1 << 32:
         raise ValueError(problem("machine.seed", "0 to 2^32 - 1", seed, "give another --machine.seed"))
@@ -147,6 +148,10 @@ def show_errors_in_one_line() -> None:
 
     def show(kind: Any, error: BaseException, trace: Any) -> None:
         line = str(error) if is_worded(error) else ""
+        asked = re.search(r"you tried to allocate (\d+) bytes", str(error))
+        if asked and isinstance(error, RuntimeError):  # of torch, on the host
+            expected, do = "room on the host", "lower nerf.field.resolution, rays-per-batch or images-per-batch"
+            line = problem("memory", expected, f"{int(asked[1]):,} bytes asked for at once", do)
         if not line and isinstance(error, OSError) and error.errno in NO_ROOM:
             line = problem(error.filename or "the disk", "room, in bytes and in files", error.strerror, "make room")
         if not line or is_debugging():

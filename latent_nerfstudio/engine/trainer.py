@@ -39,7 +39,7 @@ from latent_nerfstudio.models.viewer_address import unless_asked
 from latent_nerfstudio.pipelines.commands import opened_folder
 from latent_nerfstudio.pipelines.contact_sheet import draw_views, write_contact_sheet
 from latent_nerfstudio.pipelines.finite import check_finite
-from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
+from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, LatentPipelineConfig
 from latent_nerfstudio.threads import number_of_threads
 
 
@@ -95,6 +95,8 @@ class LatentTrainerConfig(TrainerConfig, FirstOptions):
         torch.set_num_threads(number_of_threads())
         starting.check_devices(self.machine.num_devices * self.machine.num_machines)
         starting.check_numbers(self)
+        if isinstance(self.pipeline, LatentPipelineConfig):
+            self.pipeline.check_training()
         starting.check_place(self)
         starting.follow_checkpoint(self)
         starting.check_sources(self)

@@ -279,7 +279,8 @@ def load_autoencoder(config: AutoencoderConfig) -> Autoencoder:
     check_weights(vae, where)
     stated = folder / "latent_space.json"
     autoencoder = DiffusersAutoencoder(vae, read_json(stated, "remove or repair it") if stated.exists() else None)
-    check_priors({"mean": autoencoder.prior_mean, "std": autoencoder.prior_std}, autoencoder.num_channels, stated)
+    told = stated if stated.exists() else folder / "config.json"
+    check_priors({"mean": autoencoder.prior_mean, "std": autoencoder.prior_std}, autoencoder.num_channels, told)
     check_enlarge(config.enlarge, autoencoder.factor)
     autoencoder.enlarge = config.enlarge
     return autoencoder

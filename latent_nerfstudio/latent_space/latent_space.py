@@ -41,8 +41,8 @@ class Normalizer(nn.Module):
     def __init__(self, kind: NormalizerKind, num_channels: int, mean: Prior = 0.0, std: Prior = 1.0):
         super().__init__()
         self.kind = kind
-        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32).expand(num_channels).clone())
-        self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32).expand(num_channels).clone())
+        self.register_buffer("mean", torch.zeros(num_channels) + torch.as_tensor(mean))
+        self.register_buffer("std", torch.zeros(num_channels) + torch.as_tensor(std))
 
     @torch.no_grad()
     def fit(self, latents: Float[Tensor, "n channels"]) -> None:

@@ -71,6 +71,13 @@ class IGAEPipelineConfig(LatentPipelineConfig):
     real_variation_weight: float = 0.0
     """Weight of the total variation of the raw latents of real images."""
 
+    def check_training(self) -> None:
+        super().check_training()
+        for name in ("real_lpips_weight", "real_variation_weight"):
+            if getattr(self, name) > 0 and self.real_images is None:
+                do = f"give --pipeline.real-images FOLDER, or --pipeline.{name.replace('_', '-')} 0"
+                raise ValueError(problem(name, "0 without real images", getattr(self, name), do))
+
 
 class IGAEPipeline(LatentPipeline):
     """Trains encoder, decoder, planes, scene weights and tiny MLP together (IG-AE; 3Da-AE; Scaled Inverse Graphics).
@@ -84,6 +91,8 @@ class IGAEPipeline(LatentPipeline):
         self.space.train_encoder()
         if config.separate_decoders and not self.space.is_identity:
             self.model.separate_decoders()
+            if not config.train_decoder:
+                self.model.decoder_of_pictures().requires_grad_(False)
         self.loaded_step = -1
         self.loaded_background: Optional[Tensor] = None
         self.real_images: Optional[RealImages] = None
@@ -157,7 +166,7 @@ class IGAEPipeline(LatentPipeline):
     def get_param_groups(self) -> Dict[str, List[Parameter]]:
         """The groups of latent-triplane, and `encoder`; all decoders are in one."""
         groups, encoder = super().get_param_groups(), self.space.autoencoder.encoder_parameters()
-        if self.model.picture_decoder is not None:
+        if self.model.picture_decoder is not None and self.config.train_decoder:
             groups["decoder"] = [*groups["decoder"], *self.model.picture_decoder.decoder_parameters()]
         return {**groups, **({"encoder": encoder} if encoder else {})}
 

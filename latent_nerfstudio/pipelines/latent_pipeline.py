@@ -66,7 +66,7 @@ class LatentPipelineConfig(VanillaPipelineConfig):
     mixed_supervision: Optional[float] = None
     """t in (0, 1): replaces latent supervision by t L_latent + (1 - t) L_RGB on pictures or crops (3Da-AE, 3.2)."""
     train_decoder: bool = True
-    """Whether RGB alignment trains the decoder as well as the NeRF."""
+    """Whether RGB alignment, or joint training, trains the decoder as well as the NeRF."""
     align_scenes: bool = True
     """Whether RGB alignment trains the scenes and what else renders them; without, it teaches the decoder alone what
     renders look like, for a bundle (`--write-bundle True`) whose new scenes need no RGB alignment of their own."""
@@ -87,6 +87,12 @@ class LatentPipelineConfig(VanillaPipelineConfig):
         data = pipeline.datamanager
         refuse_path(sys.argv, {"eval": len(data.eval_dataset), "train": len(data.train_dataset)})
         return pipeline
+
+    def check_training(self) -> None:
+        """Refuses what would have no effect on a run that begins; those that are only opened are not asked."""
+        if not self.align_scenes and self.rgb_alignment_start is None:
+            expected, do = "True without RGB alignment", "give --pipeline.rgb-alignment-start, or leave it out"
+            raise ValueError(problem("align_scenes", expected, "False", do))
 
     def __setstate__(self, state: Dict[str, Any]) -> None:
         """Reads config.yml; older runs have a `plateau`, by which scenes ended early."""

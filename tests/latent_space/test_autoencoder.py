@@ -34,6 +34,8 @@ def test_prior_comes_from_scaling_and_shift(tmp_path, kl):
     scaled = load(save_kl(tmp_path, scaling_factor=0.25, shift_factor=0.5))
     assert (scaled.prior_mean, scaled.prior_std) == (0.5, 4.0)
     assert load(kl).prior_mean == 0.0 and load(kl).prior_std == pytest.approx(1 / 0.18215)
+    with pytest.raises(ValueError, match=r"negative.config.json, std: expected one positive finite number .* got -1.0"):
+        load(save_kl(tmp_path / "negative", scaling_factor=-1.0))
 
 
 @pytest.mark.parametrize("enlarge, side, expected", [(1, 64, 16), (1, 128, 4), (2, 128, 1), (1, 512, 1), (2, 16, 4)])

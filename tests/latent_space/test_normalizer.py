@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from latent_nerfstudio.latent_space.latent_space import TANH_EPS, Normalizer
+from latent_nerfstudio.pipelines.saved_state import seal, unsealed
 
 LATENTS = torch.randn(500, 4, generator=torch.Generator().manual_seed(1)) * torch.tensor([0.1, 1, 10, 3]) + 5
 
@@ -78,3 +79,11 @@ def test_gradients(kind):
     normalizer = fitted(kind).double()
     normalized = (torch.rand(3, 4, dtype=torch.float64) - 0.5).requires_grad_()
     assert torch.autograd.gradcheck(normalizer.inverse, normalized)
+
+
+@pytest.mark.parametrize("prior", [0.5, [0.5]])
+def test_one_channel_is_saved_as_any_number_is(prior):
+    """A view of one number has no stride, by which torch does not show its bytes, and no checkpoint was written."""
+    state = dict(Normalizer("mean-std", 1, prior, prior).state_dict())
+    seal(state)
+    assert unsealed(state, "here")["mean"].tolist() == [0.5]

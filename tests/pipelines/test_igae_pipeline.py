@@ -432,3 +432,13 @@ def test_whether_the_encoder_gains_by_latents_of_less_variance(balls, kl, scale_
     pipeline.space.normalizer.register_forward_hook(lambda module, inputs, output: scale * output)
     (slope,) = torch.autograd.grad(pipeline.get_train_loss_dict(START)[1]["latent_loss"], scale)
     assert (abs(float(slope)) < 1e-6) == scale_free
+
+
+@pytest.mark.parametrize("separate", [True, False])
+def test_decoders_that_are_not_trained_stay_and_the_encoder_learns(balls, kl, separate):
+    pipeline = joint_pipeline_of(balls, kl, separate_decoders=separate, train_decoder=False)
+    assert "decoder" not in pipeline.get_param_groups()
+    losses = joint_losses(pipeline)
+    assert "encoder" in reached(pipeline, losses["rgb_loss"] + losses["autoencoder_loss"])
+    decoders = [pipeline.space.autoencoder, pipeline.model.decoder_of_pictures()]
+    assert all(p.grad is None and not p.requires_grad for one in decoders for p in one.decoder_parameters())

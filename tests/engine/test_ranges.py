@@ -1,0 +1,75 @@
+"""Numbers of configs that no run can be trained by."""
+
+import math
+
+import pytest
+
+from latent_nerfstudio.engine.ranges import check_ranges, numbers_of
+from latent_nerfstudio.engine.trainer import LatentTrainerConfig
+from latent_nerfstudio.method_configs import igae, kplanes, nerfs, splatfacto, triplane
+
+METHODS = [
+    one.config
+    for module in (igae, kplanes, nerfs, splatfacto, triplane)
+    for one in vars(module).values()
+    if isinstance(getattr(one, "config", None), LatentTrainerConfig)
+]
+
+
+def test_all_methods_are_within_their_ranges():
+    assert len(METHODS) == 13
+    for config in METHODS:
+        check_ranges(config)
+
+
+def test_numbers_are_named_as_their_flags():
+    numbers = dict(numbers_of(igae.ig_ae.config))
+    assert numbers["pipeline.model.nerf.field.resolution"] == 32
+    assert numbers["optimizers.encoder.optimizer.lr"] == 4e-4
+    assert "contact_sheet" not in numbers  # which is no number
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("pipeline.crop", 0),
+        ("pipeline.rgb_loss_weight", -1.0),
+        ("pipeline.joint_training_start", -1),
+        ("pipeline.real_images_per_batch", 0),
+        ("pipeline.real_variation_weight", math.nan),
+        ("pipeline.model.max_render_height", 0),
+        ("pipeline.model.nerf.total_variation_weight", -0.1),
+        ("pipeline.datamanager.camera_res_scale_factor", 0.0),
+        ("optimizers.mlp.optimizer.lr", -1.0),
+        ("optimizers.planes.optimizer.lr", math.inf),
+        ("optimizers.planes.scheduler.floor", -1.0),
+        ("optimizers.encoder.scheduler.alignment_factor", math.nan),
+    ],
+)
+def test_what_is_out_of_range_is_refused_by_its_flag(monkeypatch, path, value):
+    *parents, name = path.split(".")
+    part = igae.ig_ae.config
+    for parent in parents:
+        part = part[parent] if isinstance(part, dict) else getattr(part, parent)
+    monkeypatch.setattr(part, name, value)
+    with pytest.raises(ValueError) as raised:
+        check_ranges(igae.ig_ae.config)
+    assert str(raised.value).startswith(f"{path}: expected a finite number of at least ")
+    assert f", got {value}; " in str(raised.value) and str(raised.value).endswith(f" --{path.replace('_', '-')}")
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "words"),
+    [
+        (igae.ig_ae, {"align_scenes": False}, "align_scenes: expected True without RGB alignment, got False; "),
+        (triplane.triplane, {"align_scenes": False}, "align_scenes: expected True without RGB alignment"),
+        (igae.ig_ae, {"real_lpips_weight": 0.1}, "real_lpips_weight: expected 0 without real images, got 0.1; give"),
+        (igae.ig_ae_published, {}, "real_lpips_weight: expected 0 without real images, got 0.01; give --pipeline.real"),
+    ],
+)
+def test_flags_without_effect_are_refused(monkeypatch, method, settings, words):
+    pipeline = method.config.pipeline
+    for name, value in settings.items():
+        monkeypatch.setattr(pipeline, name, value)
+    with pytest.raises(ValueError, match=words):
+        pipeline.check_training()
