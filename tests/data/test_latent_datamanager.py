@@ -7,6 +7,7 @@ import pytest
 import torch
 from nerfstudio.cameras.cameras import Cameras, CameraType
 from nerfstudio.data.dataparsers.blender_dataparser import BlenderDataParserConfig
+from nerfstudio.data.dataparsers.instant_ngp_dataparser import InstantNGPDataParserConfig
 from nerfstudio.data.dataparsers.nerfstudio_dataparser import NerfstudioDataParserConfig
 from PIL import Image
 from scene_folders import write_blender, write_masks
@@ -302,3 +303,13 @@ def check_directions(colors, directions):
     """All but the outermost pixels, which undistortion may blend with black, have the colours of their directions."""
     right = (colors - shade(directions)).abs().amax(dim=-1) < 0.02
     assert float(right.float().mean()) > 0.99
+
+
+def test_pictures_without_a_camera_each_are_refused(tmp_path):
+    """Nerfstudio's InstantNGP reads one held-out pose by an index of one number, which takes it for a view's row."""
+    write_ball(tmp_path, (1, 0, 0), views=10)
+    parser = InstantNGPDataParserConfig(data=tmp_path, train_split_fraction=0.9)
+    with pytest.raises(ValueError, match="cameras of InstantNGP.*: expected one for each of 1 pictures, .*0.5"):
+        datamanager_of(tmp_path, parser)
+    manager = datamanager_of(tmp_path, InstantNGPDataParserConfig(data=tmp_path, train_split_fraction=0.8))
+    assert (len(manager.train_dataset.cameras), len(manager.eval_dataset.cameras)) == (8, 2)

@@ -1,29 +1,26 @@
 """Numbers of configs that no run can be trained by."""
 
 import math
+from typing import Any
 
 import pytest
+from nerfstudio.configs.method_configs import all_methods
 
 from latent_nerfstudio.engine.ranges import check_ranges, numbers_of
 from latent_nerfstudio.engine.trainer import LatentTrainerConfig
-from latent_nerfstudio.method_configs import igae, kplanes, nerfs, splatfacto, triplane
 
-METHODS = [
-    one.config
-    for module in (igae, kplanes, nerfs, splatfacto, triplane)
-    for one in vars(module).values()
-    if isinstance(getattr(one, "config", None), LatentTrainerConfig)
-]
+METHODS = {name: config for name, config in all_methods.items() if isinstance(config, LatentTrainerConfig)}
+IG_AE = METHODS["ig-ae"]
 
 
 def test_all_methods_are_within_their_ranges():
     assert len(METHODS) == 13
-    for config in METHODS:
+    for config in METHODS.values():
         check_ranges(config)
 
 
 def test_numbers_are_named_as_their_flags():
-    numbers = dict(numbers_of(igae.ig_ae.config))
+    numbers = dict(numbers_of(IG_AE))
     assert numbers["pipeline.model.nerf.field.resolution"] == 32
     assert numbers["optimizers.encoder.optimizer.lr"] == 4e-4
     assert "contact_sheet" not in numbers  # which is no number
@@ -48,12 +45,12 @@ def test_numbers_are_named_as_their_flags():
 )
 def test_what_is_out_of_range_is_refused_by_its_flag(monkeypatch, path, value):
     *parents, name = path.split(".")
-    part = igae.ig_ae.config
+    part: Any = IG_AE
     for parent in parents:
         part = part[parent] if isinstance(part, dict) else getattr(part, parent)
     monkeypatch.setattr(part, name, value)
     with pytest.raises(ValueError) as raised:
-        check_ranges(igae.ig_ae.config)
+        check_ranges(IG_AE)
     assert str(raised.value).startswith(f"{path}: expected a finite number of at least ")
     assert f", got {value}; " in str(raised.value) and str(raised.value).endswith(f" --{path.replace('_', '-')}")
 
@@ -61,14 +58,14 @@ def test_what_is_out_of_range_is_refused_by_its_flag(monkeypatch, path, value):
 @pytest.mark.parametrize(
     ("method", "settings", "words"),
     [
-        (igae.ig_ae, {"align_scenes": False}, "align_scenes: expected True without RGB alignment, got False; "),
-        (triplane.triplane, {"align_scenes": False}, "align_scenes: expected True without RGB alignment"),
-        (igae.ig_ae, {"real_lpips_weight": 0.1}, "real_lpips_weight: expected 0 without real images, got 0.1; give"),
-        (igae.ig_ae_published, {}, "real_lpips_weight: expected 0 without real images, got 0.01; give --pipeline.real"),
+        ("ig-ae", {"align_scenes": False}, "align_scenes: expected True without RGB alignment, got False; "),
+        ("triplane", {"align_scenes": False}, "align_scenes: expected True without RGB alignment"),
+        ("ig-ae", {"real_lpips_weight": 0.1}, "real_lpips_weight: expected 0 without real images, got 0.1; give"),
+        ("ig-ae-published", {}, "real_lpips_weight: expected 0 without real images, got 0.01; give --pipeline.real"),
     ],
 )
 def test_flags_without_effect_are_refused(monkeypatch, method, settings, words):
-    pipeline = method.config.pipeline
+    pipeline: Any = METHODS[method].pipeline
     for name, value in settings.items():
         monkeypatch.setattr(pipeline, name, value)
     with pytest.raises(ValueError, match=words):
