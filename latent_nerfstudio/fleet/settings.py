@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 FIT_FORMAT = "fit-scenes-v1"
 """Changed when equal settings come to mean another fit."""
 
-RECIPE = 2
+RECIPE = 3
 """Of learning rates and the like, noted beside the settings: scenes of equal settings are others with another one, and
 go on in an output all the same, with a word about it. It was 1 where none is noted."""
 

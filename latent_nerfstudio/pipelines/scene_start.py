@@ -22,7 +22,7 @@ from latent_nerfstudio.pipelines.scene_views import SceneViews
 from latent_nerfstudio.scene_encoder.network import Prediction
 from latent_nerfstudio.scene_encoder.projection import spread_views
 
-PULL = 1.0
+PULL = 8.0
 """Weight of the pull towards the prediction at one photo; see benchmarks/choices.md."""
 
 RAYS = 256
@@ -45,11 +45,11 @@ Render = Callable[[Float[Tensor, "scenes weights"]], Float[Tensor, "scenes value
 
 
 class PredictedScenes:
-    """Predictions of a run's scenes, and a pull towards them: of `strength` at one photo, weaker the more there are."""
+    """Predictions of a run's scenes, and a pull towards them: `strength` over the cube of the number of photos."""
 
     def __init__(self, prediction: Prediction, photos: Int[Tensor, "scenes"], strength: float):
         self.prediction, self.known = prediction, photos > 0
-        self.weights = strength * self.known / photos.clamp(min=1).float().square()
+        self.weights = strength * self.known / photos.clamp(min=1).float() ** 3
 
     @torch.no_grad()
     def put(self, nerf: TriplaneModel) -> None:

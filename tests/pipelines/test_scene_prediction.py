@@ -76,8 +76,8 @@ def test_the_pull_by_hand():
     base = torch.ones(1, 3, 1, 2, 2)
     predicted = PredictedScenes(prediction, torch.tensor([1, 2]), strength=0.8)
     planes = compose_planes(torch.ones(1, 3, 1, 2, 2), base, torch.tensor([[5.0]])).requires_grad_()
-    loss = predicted.pull(planes, torch.tensor([1]), base)  # differences 1 and 3, weight 0.8 / 2^2
-    assert float(loss) == pytest.approx(0.2 * (1 + 9) / 2)
+    loss = predicted.pull(planes, torch.tensor([1]), base)  # differences 1 and 3, weight 0.8 / 2^3
+    assert float(loss) == pytest.approx(0.1 * (1 + 9) / 2)
     loss.backward()
     assert bool((planes.grad > 0).all())
 
