@@ -11,6 +11,7 @@ from torch.nn import Parameter
 from latent_nerfstudio.data.storage import free_host_bytes
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.triplane_field import parameter_bytes
+from latent_nerfstudio.latent_space.precision import has_bfloat16
 from latent_nerfstudio.models.triplane import TriplaneModel
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
 
@@ -29,6 +30,10 @@ POINT_BYTES = 190
 PLANE_COPIES = 6
 """Copies of the composed planes of a step's scenes at its peak: themselves, gradients, and the total variation's."""
 
+ENCODING_COPIES = 5
+"""Copies of what the encoder's first layer makes of a picture at the peak of encoding without gradients; measured as
+4.6: 296 bytes a pixel for 16 channels in float32, pictures of 1024 and 1536 pixels a side alike."""
+
 SAVED_SHARE = 0.7
 """Share of a convolutional network's memory at its peak that autograd has saved for the way back."""
 
@@ -36,6 +41,7 @@ DO = {
     "planes": "train fewer scenes (--max-scenes of the dataparser), or lower --pipeline.model.nerf.field.resolution",
     "pictures": "set --pipeline.datamanager.latent-storage stream",
     "step": "lower --pipeline.datamanager.rays-per-batch, or --pipeline.datamanager.images-per-batch in RGB alignment",
+    "encoding": "make the photos smaller, or lower --pipeline.datamanager.encode-batch-size",
     "autoencoder": "use a smaller autoencoder, or train without RGB alignment (--pipeline.rgb-alignment-start None)",
 }
 """What helps where an item is the largest."""
@@ -44,19 +50,21 @@ SAME_REMEDY = {"optimizer": "planes", "latents": "pictures"}
 """Items that the remedy of another one helps."""
 
 Bytes = Counter[str]
-"""Bytes by item: `planes`, `optimizer`, `latents`, `pictures`, `step`, `autoencoder`."""
+"""Bytes by item: `planes`, `optimizer`, `latents`, `pictures`, `step`, `encoding`, `autoencoder`."""
 
 
 def needed_bytes(pipeline: LatentPipeline) -> Tuple[Bytes, Bytes]:
     """Bytes that a run needs on its device, and beside it on the host; on a CPU both are one memory. Gradients of
     shared parameters are dense; those of scenes only have a step's rows, and count as part of the step."""
     model, data = pipeline.model, pipeline.datamanager
+    step = step_bytes(pipeline)
     nerf, autoencoder = list(model.nerf.parameters()), list(pipeline.space.autoencoder.parameters())
     trained, scenes = (p for p in (*nerf, *autoencoder) if p.requires_grad), model.scene_parameters()
     device = Counter(
         planes=parameter_bytes(nerf),
         optimizer=(1 + ADAM_AVERAGES) * parameter_bytes(trained) - parameter_bytes(scenes),
-        step=step_bytes(pipeline),
+        step=step,
+        encoding=max(0, encoding_bytes(pipeline) - step),  # comes before the steps
         autoencoder=parameter_bytes(autoencoder),
     )
     pictures, latents = data_bytes(pipeline)
@@ -64,6 +72,20 @@ def needed_bytes(pipeline: LatentPipeline) -> Tuple[Bytes, Bytes]:
     on_device = torch.device(data.device).type == "cuda" and data.config.cache_images == "gpu"
     (device if on_device else host).update(pictures=pictures)
     return device, host
+
+
+def encoding_bytes(pipeline: LatentPipeline) -> int:
+    """Bytes that the largest training picture takes while it is encoded, with those that are encoded beside it."""
+    autoencoder, data = pipeline.space.autoencoder, pipeline.datamanager
+    widths = getattr(getattr(getattr(autoencoder, "vae", None), "config", None), "block_out_channels", None)
+    if not widths:
+        return 0
+    cameras = data.train_dataset.cameras
+    largest = int((cameras.height * cameras.width).argmax())
+    height, width = int(cameras.height[largest]), int(cameras.width[largest])
+    count = min(len(cameras), autoencoder.at_once(data.config.encode_batch_size, height, width))
+    number = 2 if has_bfloat16(autoencoder.device) else 4
+    return ENCODING_COPIES * number * widths[0] * count * height * width * autoencoder.enlarge**2
 
 
 def data_bytes(pipeline: LatentPipeline) -> Tuple[int, int]:

@@ -37,6 +37,26 @@ def test_an_estimate_by_hand(pipeline):
     assert pipeline.datamanager.table is None
 
 
+def test_what_encoding_takes_by_hand(pipeline, monkeypatch):
+    """Before, a scene of photos of 144 megapixels ended the whole call of `lns fit-scenes`, killed by the system."""
+    autoencoder, cameras = pipeline.space.autoencoder, pipeline.datamanager.train_dataset.cameras
+    monkeypatch.setattr(memory, "has_bfloat16", lambda device: False)
+    width = autoencoder.vae.config.block_out_channels[0]
+    a_pixel = memory.ENCODING_COPIES * 4 * width
+    assert memory.encoding_bytes(pipeline) == a_pixel * 32 * 32 * 15  # all pictures at once
+    cameras.height[2], cameras.width[2] = 12_000, 10_000
+    assert memory.encoding_bytes(pipeline) == a_pixel * 12_000 * 10_000  # one at once
+    device, _ = needed_bytes(pipeline)
+    assert device["step"] + device["encoding"] == max(device["step"], a_pixel * 12_000 * 10_000)
+    autoencoder.enlarge = 2
+    assert memory.encoding_bytes(pipeline) == 4 * a_pixel * 12_000 * 10_000
+    monkeypatch.setattr(memory, "free_host_bytes", lambda: 10**9)
+    with pytest.raises(MemoryError, match="memory: expected at most 1.0. GB on the host, got .*; "):
+        check_memory(pipeline)
+    with pytest.raises(MemoryError, match=r"got .* 30 GB \(encoding 30\); make the photos smaller"):
+        check({"encoding": 30_000_000_000}, 0, "host")
+
+
 def test_what_is_streamed_takes_no_memory(balls, kl):
     streamed = pipeline_of(balls, kl, datamanager={"latent_storage": "stream"})
     assert needed_bytes(streamed)[1] == {"latents": 0, "pictures": 0}
