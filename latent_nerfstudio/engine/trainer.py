@@ -29,7 +29,7 @@ from latent_nerfstudio.engine.progress import Clock, Progress
 from latent_nerfstudio.engine.row_adam import RowAdam
 from latent_nerfstudio.engine.signals import StopRequest, stop_request
 from latent_nerfstudio.engine.summary import SHEET, SUMMARY, read_summary
-from latent_nerfstudio.errors import problem, show_own_warnings_alone
+from latent_nerfstudio.errors import is_worded, problem, show_own_warnings_alone
 from latent_nerfstudio.escaping import for_markup
 from latent_nerfstudio.files.replacing import sole_writer, write_text
 from latent_nerfstudio.models.bundle_folder import FOLDER as BUNDLE
@@ -204,6 +204,12 @@ class LatentTrainer(Trainer):
             optimizer.register_load_state_dict_pre_hook(checkpoints.take_gradients)
         try:
             super()._load_checkpoint()
+        except (KeyError, ValueError) as error:
+            if is_worded(error):
+                raise
+            expected, got = f"optimizers of {', '.join(self.optimizers.optimizers)}", f"others ({error})"
+            do = "resume with what the run trained (train-decoder, separate-decoders, ...)"
+            raise ValueError(problem("checkpoint", expected, got, do)) from error
         finally:
             config.load_step = wanted
 

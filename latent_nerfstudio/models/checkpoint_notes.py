@@ -87,9 +87,9 @@ def take_former_encoder(model: Any, wanted: str, ours: str) -> bool:
 
 
 def check_enlarge(model: Any, state_dict: Dict[str, Any], prefix: str, *_: Any) -> None:
-    """Refuses latents of pictures that were enlarged by another factor; older checkpoints do not say."""
-    saved = state_dict.pop(f"{prefix}{ENLARGED}", None)
+    """Refuses latents of pictures that were enlarged by another factor; of 1 a checkpoint says nothing."""
+    saved = int(state_dict.pop(f"{prefix}{ENLARGED}", 1))
     ours = model.latent_space.autoencoder.enlarge
-    if saved is not None and int(saved) != ours:
-        do = f"give --pipeline.model.autoencoder.enlarge {int(saved)}, or write it into config.yml"
-        raise ValueError(problem("checkpoint", f"pictures that are enlarged {int(saved)} times", ours, do))
+    if saved != ours and any(name.startswith(prefix) for name in state_dict):
+        do = f"give --pipeline.model.autoencoder.enlarge {saved}, or write it into config.yml"
+        raise ValueError(problem("checkpoint", f"pictures that are enlarged {saved} times", ours, do))

@@ -172,6 +172,26 @@ def test_a_run_that_cannot_begin_leaves_no_folder(balls, tmp_path):
     assert not taken.exists()
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"train_decoder": False},
+            "checkpoint: expected optimizers of .*mlp, got others .*decoder.*; resume",
+        ),
+        ({"enlarge": 2}, "checkpoint: expected pictures that are enlarged 1 times, got 2; give .* 1, or write"),
+    ],
+)
+def test_a_run_is_resumed_with_what_it_was_trained_with(relative_run, tmp_path, monkeypatch, change, words):
+    monkeypatch.chdir(tmp_path)
+    config = config_of(Path("data"), Path("vae"), tmp_path / "on", steps=4, load_dir=relative_run.checkpoint_dir)
+    pipeline: Any = config.pipeline
+    for name, value in change.items():
+        setattr(pipeline if hasattr(pipeline, name) else pipeline.model.autoencoder, name, value)
+    with pytest.raises(ValueError, match=words):
+        train(config)
+
+
 def test_a_run_is_not_written_over(relative_run, tmp_path):
     again = config_of(tmp_path / "data", tmp_path / "vae", tmp_path / "outputs", steps=1)
     with pytest.raises(FileExistsError, match=r"without checkpoints, got a run of 2 steps; .*--load-dir"):
