@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Dict, List, Optional, Tuple
 import tyro
 
 from latent_nerfstudio.errors import check_least, problem
-from latent_nerfstudio.files.places import check_file
+from latent_nerfstudio.files.places import check_file, check_scenes_there, data_folder
 
 if TYPE_CHECKING:
     from latent_nerfstudio.engine.consistency import Budget, SpaceResult
@@ -58,8 +58,7 @@ class Consistency:
         check_least(self, "leave it out for the default", steps=1, rays_per_scene=1, max_scenes=1, seed=0)
         if not self.autoencoder:
             raise ValueError(problem("autoencoder", "at least one", "none", "name bundled, for instance"))
-        if not self.source.exists():
-            raise FileNotFoundError(problem(self.source, "a data folder", "nothing there", "check SOURCE"))
+        check_scenes_there(data_folder(self.source))
         from latent_nerfstudio.engine.consistency import Budget, check_scenes, measure_consistency
         from latent_nerfstudio.files.replacing import write_text
         from latent_nerfstudio.reports.report import print_table

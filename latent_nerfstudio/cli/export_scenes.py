@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
 
-from latent_nerfstudio import __version__
+from latent_nerfstudio import __version__, scene_files
 from latent_nerfstudio.cli.words import Overwrite, Precision, RunFolder, SceneFiles, SceneNames
 from latent_nerfstudio.errors import few_of, problem
 from latent_nerfstudio.files.places import check_file, check_folder_or_file, check_free
@@ -78,7 +78,8 @@ class PackScenes:
     output: Path
     """An archive NAME.zip, or a folder for NAME.safetensors."""
     scenes: SceneNames = ()
-    precision: Precision = "float16"
+    precision: Optional[scene_files.Precision] = None
+    """Precision of micro planes; by default that which each file has."""
     overwrite: Overwrite = False
 
     def main(self) -> None:

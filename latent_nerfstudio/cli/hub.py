@@ -9,7 +9,7 @@ import tyro
 
 from latent_nerfstudio.cli.words import Overwrite
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.hub import Kind, bars_on_terminals_alone, first_line, is_hub_id
+from latent_nerfstudio.files.hub import Kind, bars_on_terminals_alone, first_line, is_hub_id, kind_of
 from latent_nerfstudio.files.places import check_folder, check_free
 from latent_nerfstudio.hub import Notes
 
@@ -94,8 +94,9 @@ class Pull:
     """Hub id OWNER/NAME or OWNER/NAME@REVISION."""
     output: Path
     """Folder to write."""
-    kind: Kind = "bundle"
-    """Kind of thing to take."""
+    kind: Optional[Kind] = None
+    """Kind of thing to take; by default what is there: scenes, with their bundle, before a bundle before an
+    autoencoder."""
     overwrite: Overwrite = False
 
     def main(self) -> None:
@@ -106,9 +107,10 @@ class Pull:
         from latent_nerfstudio.hub.packages import LAYOUT, Package
 
         check_free([self.output], self.overwrite)
-        check_replaceable(self.output, LAYOUT[self.kind])
-        package = Package(self.source, self.kind)
-        with replacing_folder(self.output, LAYOUT[self.kind]) as writing:
+        kind = self.kind or kind_of(self.source)
+        check_replaceable(self.output, LAYOUT[kind])
+        package = Package(self.source, kind)
+        with replacing_folder(self.output, LAYOUT[kind]) as writing:
             package.copy_to(writing)
         print(package)
         print(f"Wrote {self.output}")

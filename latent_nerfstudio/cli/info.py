@@ -116,7 +116,7 @@ def of_bundle(source: str) -> Iterator[Line]:
     bundle: SharedBundle = read_shared_bundle(source)
     yield "shared bundle", bundle.folder
     yield "hash", bundle.hash
-    yield "learned from", f"{bundle.num_scenes} scenes, {bundle.step} steps"
+    yield "learned from", f"{bundle.num_scenes} scenes, until step {bundle.step}"
     yield "box", bundle.aabb
     yield "fields", bundle.field
     yield "facts", bundle.facts

@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import tyro
 
 from latent_nerfstudio.errors import check_least
-from latent_nerfstudio.files.places import check_folder, data_folder
+from latent_nerfstudio.files.places import check_scenes_folders, data_folder
 from latent_nerfstudio.fleet.request import BundleRequest
 
 
@@ -67,7 +67,7 @@ class LearnSceneEncoder:
     """Place of encoded pictures: `memory`, `disk` (the user's cache folder) or a folder."""
 
     def main(self) -> None:
-        check_folder(self.output)
+        check_scenes_folders(self.data, self.output)
         check_least(
             self, steps=1, scenes_per_step=1, rays_per_scene=1, hold_out=0, seed=0, learning_rate=1e-9, known_rate=0
         )

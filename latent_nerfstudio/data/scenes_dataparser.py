@@ -28,6 +28,7 @@ from latent_nerfstudio.data.layouts import LAYOUTS_LOOKED_FOR, read_scene, read_
 from latent_nerfstudio.data.layouts.frames import SPLITS, SceneFrames, complete_splits, scene_name
 from latent_nerfstudio.data.validation import LARGEST, SMALLEST
 from latent_nerfstudio.errors import few_of, problem
+from latent_nerfstudio.files.places import check_scenes_there
 from latent_nerfstudio.names import check_known, check_names, take_name
 from latent_nerfstudio.pictures import SUFFIXES, read_silhouette
 
@@ -175,6 +176,7 @@ def subfolders(folder: Path) -> list[str]:
 
 def find_scenes(folder: Path) -> list[Path]:
     """Finds the scene folders, sorted by name: the folder itself, or those in it that are not hidden."""
+    check_scenes_there(folder)
     if reader_of(folder) is not None:
         return [folder]
     inside = subfolders(folder)

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import time
 from pathlib import Path
-from typing import Any, Collection, Dict, List, Optional, Sequence, Set, Tuple
+from typing import Any, Collection, Dict, Optional, Sequence, Set, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -61,7 +61,7 @@ def learn_scene_encoder(
     names = pipeline.model.scene_names
     if len(names) - held_out < 2:
         expected = f"at least {held_out + 2} scenes, of which {held_out} are held out"
-        raise ValueError(problem(data, expected, str(len(names)), "add scenes, or lower --held-out"))
+        raise ValueError(problem(data, expected, str(len(names)), "add scenes, or lower --hold-out"))
     known = set() if start_from is None else take_what_fits(encoder, start_from)
     if training.known_rate == 0 and known >= {name for name, _ in encoder.named_parameters()}:
         expected, do = "an encoder that lacks something to learn", "raise --known-rate, or leave out --start-from"
@@ -157,9 +157,11 @@ def load_state(
         theirs = json.loads(state["settings"])
     except Exception as error:  # pickle's errors, zip's and the system's
         raise ValueError(problem(path, "a state of lns learn-scene-encoder", f"'{error}'", do)) from error
-    others: List[str] = [name for name in settings if theirs.get(name, settings[name]) != settings[name]]
+    ours, theirs = ({**kept, **kept.get("training", {}), "training": None} for kept in (settings, theirs))
+    others = [name for name in ours if theirs.get(name, ours[name]) != ours[name]]
     if others:
-        raise ValueError(problem(path, f"a run with the same {', '.join(others)}", "another", do))
+        expected, got = (", ".join(f"{name} {kept[name]}" for name in others) for kept in (theirs, ours))
+        raise ValueError(problem(path, expected, got, do))
     encoder.load_state_dict(state["network"])
     optimizer.load_state_dict(state["optimizer"])
     return int(state["step"]), float(state["seconds"])

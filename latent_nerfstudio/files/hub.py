@@ -9,7 +9,7 @@ import logging
 import re
 import shutil
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, Callable, Dict, Iterator, List, Literal, NoReturn, Optional, Sequence, Tuple
 
@@ -68,6 +68,16 @@ def resolve(source: str, kind: Kind, subfolder: Optional[str] = None) -> Path:
         got = f"{source!r}, which is neither"
         raise FileNotFoundError(problem(f"{kind} source", "a path or a Hub id (owner/name)", got, "check the path"))
     return fetch(source, kind, subfolder)
+
+
+def kind_of(source: str) -> Kind:
+    """What a Hub id names: scenes, which may lie beside their bundle, before a bundle before an autoencoder."""
+    kinds: Tuple[Kind, ...] = ("scenes", "bundle")
+    for kind in kinds:
+        with suppress(ValueError):
+            fetch(source, kind)
+            return kind
+    return "autoencoder"
 
 
 def local(path: Path, kind: Kind) -> Path:

@@ -26,6 +26,22 @@ def data_folder(data: Path) -> Path:
     return (path.parent if path.name in CAMERA_FILES and path.is_file() else path).resolve()
 
 
+def check_scenes_there(data: Path) -> None:
+    """Refuses a folder of scenes that is not there, before much is imported."""
+    if not data.is_dir():
+        got, do = ("a file", "name its folder") if data.exists() else ("nothing there", "check the path")
+        raise FileNotFoundError(problem(data, "a folder of scenes", got, do))
+
+
+def check_scenes_folders(data: Path, output: Path) -> None:
+    """Refuses a folder of scenes that is not there, and what cannot be a folder of what is made of them."""
+    check_folder(output.expanduser())
+    folder = output.expanduser().resolve()
+    if folder == data_folder(data) or any((folder / name).is_file() for name in CAMERA_FILES):
+        raise ValueError(problem("output", "another folder than that of the photos", output, "name one"))
+    check_scenes_there(data_folder(data))
+
+
 def check_folder(path: Optional[Path]) -> None:
     """Refuses for a folder what is something else, lies below a file, or is named as a file and is not there."""
     if path is None:

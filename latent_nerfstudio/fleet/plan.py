@@ -11,7 +11,6 @@ from latent_nerfstudio.data.layouts import read_scene
 from latent_nerfstudio.data.layouts.frames import scene_name
 from latent_nerfstudio.data.scenes_dataparser import find_scenes, select_scenes, warn_of_left_out
 from latent_nerfstudio.data.sources import first_readable, folder_stamp, lies_within, scene_folder, source_hash
-from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fleet.settings import ChunkJob, Inventory
 from latent_nerfstudio.fleet.status import SceneStatus
 from latent_nerfstudio.models.shared_bundle import SharedBundle
@@ -33,9 +32,6 @@ BYTES_PER_POINT = 2500
 
 def find_names(data: Path, wanted: Sequence[str] = ()) -> List[str]:
     """Names of the wanted scenes of a folder, by default all, sorted; their files are not read."""
-    if not data.is_dir():
-        got, do = ("a file", "name its folder") if data.exists() else ("nothing there", "check the path")
-        raise FileNotFoundError(problem(data, "a folder of scenes", got, do))
     found = find_scenes(data)
     if not wanted:
         warn_of_left_out(data, found)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Optional, Tuple, Union, get_args
 import tyro
 
 from latent_nerfstudio.errors import MOST_SEED, check_least, is_number, problem
-from latent_nerfstudio.files.places import CAMERA_FILES, check_cache, check_folder, data_folder
+from latent_nerfstudio.files.places import check_cache, check_scenes_folders
 from latent_nerfstudio.scene_files import Precision
 
 Device = Literal["cpu", "cuda"]
@@ -64,12 +64,9 @@ class FitRequest:
         """Refuses what cannot work, before anything is written or much is imported."""
         check_kinds(self)
         check_cache(self.latent_cache)
-        check_folder(self.output.expanduser())
+        check_scenes_folders(self.data, self.output)
         check_least(self, chunk=1, steps=0, enlarge=1, rays_per_scene=1, eval_interval=2, seed=0)
         check_least(self, rgb_alignment_start=0, gpus_per_task=0)
-        output = self.output.expanduser().resolve()
-        if output == data_folder(self.data) or any((output / name).is_file() for name in CAMERA_FILES):
-            raise ValueError(problem("output", "another folder than that of the photos", self.output, "name one"))
         start = self.rgb_alignment_start
         if start is not None and start >= self.steps:
             expected = f"less than the {self.steps} steps"
@@ -145,8 +142,8 @@ class BundleRequest:
 
     def check(self) -> None:
         """Refuses what cannot work, before much is imported."""
-        check_folder(self.output.expanduser())
         check_cache(self.latent_cache)
+        check_scenes_folders(self.data, self.output)
         check_least(self, steps=20, decoder_steps=20, scenes_per_batch=1, seed=0)
         if self.photos is not None and not self.photos.is_dir():
             raise FileNotFoundError(problem("photos", "a folder of pictures", self.photos, "check --photos"))

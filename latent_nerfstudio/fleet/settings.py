@@ -159,11 +159,14 @@ def keep_settings(output: Path, ours: Dict[str, Any]) -> bool:
         return True
     recipe = theirs.pop("recipe", 1)
     theirs.setdefault("sources", ours.get("sources"))  # of which nothing was said at first
+    if theirs.get("format") != ours["format"]:
+        what, other = ours["format"], theirs.get("format")
+        raise ValueError(problem(path, f"the format {what} of this command", f"'{other}'", "name another --output"))
     others = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
     if others:
         expected = ", ".join(f"{name} {theirs.get(name)}" for name in others)
         got = ", ".join(f"{name} {ours.get(name)}" for name in others)
         hint = " (the package's own bundles may change with an update)" if "bundle" in others else ""
-        do = f"its scenes were fitted so: give the same{hint}, or another --output"
+        do = f"it was begun so: give the same{hint}, or another --output"
         raise ValueError(problem(path, expected, got, do))
     return recipe == RECIPE

@@ -19,6 +19,7 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fleet.request import import_ray
 from latent_nerfstudio.fleet.settings import ChunkJob
 from latent_nerfstudio.fleet.status import SceneStatus
+from latent_nerfstudio.fleet.worker_process import begin
 from latent_nerfstudio.threads import VARIABLES, usable_cores
 
 FitFunction = Callable[..., List[SceneStatus]]
@@ -171,10 +172,12 @@ class LocalWorker:
     def start(self) -> None:
         context = get_context("spawn")  # a fork of a process that has threads, as torch has, can hang
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, self.function), daemon=True)
+        self.process = context.Process(target=begin, args=(theirs,), daemon=True)
         with environment(self.variables):
             self.process.start()
         theirs.close()  # so that its death closes the pipe
+        with contextlib.suppress(OSError):  # a dead one is noticed when it is listened to
+            self.pipe.send((serve, self.function))
         self.name = f"process {self.process.pid}"
 
     def begin(self, job: ChunkJob, on_progress: OnProgress) -> None:
@@ -217,11 +220,9 @@ class LocalWorker:
 
 
 def serve(pipe: Connection, function: FitFunction) -> None:
-    """What a local worker does until its pipe is closed: fits chunks."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started it
-    with contextlib.suppress(EOFError, OSError):
-        while True:
-            pipe.send(result_of(function, pipe.recv(), pipe))
+    """What a local worker does until its pipe is closed, which raises EOFError or OSError: fits chunks."""
+    while True:
+        pipe.send(result_of(function, pipe.recv(), pipe))
 
 
 def result_of(function: FitFunction, job: ChunkJob, pipe: Optional[Connection] = None) -> Tuple[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from latent_nerfstudio.engine.runs import Run
 from latent_nerfstudio.engine.summary import SHEET
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.errors import few_of, problem
 from latent_nerfstudio.files.reading import read_rows
 from latent_nerfstudio.fleet.status import FILE, StatusTable
 from latent_nerfstudio.models.metrics import PICTURE_METRICS
@@ -123,6 +123,7 @@ def inventory_report(folder: Path) -> RunReport:
         "bytes_per_scene": round(sum(row.bytes or 0 for row in done) / len(done)),
         "bytes_shared": round(table.shared.get("bytes", 0.0)),
         "entry_seconds": table.shared.get("seconds", 0.0),
+        "not done": [name for name, row in table.rows.items() if row.state != "done"],
     }
     names = [name for name in (*METRICS, *COSTS) if all(name in row for row in rows.values())]
     mean = {name: sum(row[name] for row in rows.values()) / len(rows) for name in names}
@@ -202,10 +203,12 @@ def summary_line(report: RunReport) -> str:
     if not training:
         return f"{report.name}: no training.json beside config.yml, so no seconds and bytes"
     scenes = len(report.scenes)
+    lost = [(kind, names) for kind in ("not done", "failed") if isinstance(names := training.get(kind), (list, dict))]
+    others = "".join(f"; {len(names)} {kind}: {few_of(list(names))}" for kind, names in lost if names)
     return (
         f"{report.name}: {scenes} scene{'s' if scenes != 1 else ''}, {training['steps']} steps in "
         f"{training['seconds']:.1f} s of training on {training['device']}, {training['bytes_per_scene']:,} bytes "
-        f"a scene and {training['bytes_shared']:,} bytes shared"
+        f"a scene and {training['bytes_shared']:,} bytes shared{others}"
     )
 
 

@@ -25,8 +25,9 @@ MAX_INDEX = 1 << 26
 """Bytes of the index at most; a million names take about a third of it."""
 
 
-def write_archive(path: Path, scenes: Iterable[SceneFile], precision: Precision = "float16") -> None:
-    """Writes scenes of one bundle, one in memory at a time, as an archive; equal scenes make equal bytes."""
+def write_archive(path: Path, scenes: Iterable[SceneFile], precision: Optional[Precision] = "float16") -> None:
+    """Writes scenes of one bundle, one in memory at a time, as an archive, see `pack_scene`; equal scenes make equal
+    bytes."""
     names: Dict[str, str] = {}
     bundle_hash = ""
     with replacing_file(path) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:

@@ -89,9 +89,11 @@ class SceneFile:
     """From its own units, which cameras are given in, to those of the bundle's box, and its own box."""
     where: str = ""
     """What it was read from."""
+    precision: Precision = "float16"
+    """Of the micro planes where it was read from."""
 
 
-def write_scene_file(path: Path, scene: SceneFile, precision: Precision = "float16") -> int:
+def write_scene_file(path: Path, scene: SceneFile, precision: Optional[Precision] = "float16") -> int:
     """Writes a scene file, whole or not at all, see `pack_scene`; its bytes are returned."""
     data = pack_scene(scene, precision)
     with replacing_file(path) as stream:
@@ -106,11 +108,12 @@ def read_scene_file(path: Path, bundle: Optional[SharedBundle] = None) -> SceneF
         return unpack_scene(stream, str(path), bundle)
 
 
-def pack_scene(scene: SceneFile, precision: Precision = "float16") -> bytes:
+def pack_scene(scene: SceneFile, precision: Optional[Precision] = "float16") -> bytes:
     """The contents of a scene's file, without `PRIVATE` facts; equal scenes make equal bytes. Of the micro planes,
     float16 rounds each number by a part in 2048 at most; int8 has one scale a plane and feature, and is off by half of
-    it at most."""
+    it at most; None leaves them as they were read."""
     check_name(scene.name)
+    precision = precision or scene.precision
     where = f"scene {scene.name!r}"
     check_numbers(scene, precision, where)
     tensors = stored_tensors(scene, precision)
@@ -150,7 +153,8 @@ def unpack_scene(stream: BufferedIOBase, where: str, bundle: Optional[SharedBund
     meta, tensors, _ = verified(stream, where)
     placement = placement_from(meta[PLACEMENT], where) if PLACEMENT in meta else Placement()
     weights = tensors.get("scene_weights")
-    scene = SceneFile(meta["name"], meta["bundle"], planes_of(tensors), weights, meta["facts"], placement, where)
+    parts = planes_of(tensors), weights, meta["facts"], placement, where, meta["precision"]
+    scene = SceneFile(meta["name"], meta["bundle"], *parts)
     check_numbers(scene, "float32", where)
     if bundle is not None:
         check_belongs(scene, bundle)

@@ -67,7 +67,7 @@ def files_in(folder: Path) -> List[Path]:
     raise FileNotFoundError(problem(folder, EXPECTED, *meant_by(str(folder))))
 
 
-def write_scenes(output: Path, scenes: Iterable[SceneFile], precision: Precision) -> int:
+def write_scenes(output: Path, scenes: Iterable[SceneFile], precision: Optional[Precision]) -> int:
     """Writes scenes as files into a folder, or as an archive where the name is one's, and returns their bytes."""
     if output.suffix == ARCHIVE_SUFFIX:
         write_archive(output, scenes, precision)

@@ -35,7 +35,7 @@ def test_numbers_that_cannot_be_told_are_null():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["OUT/none"], "expected a data folder, got nothing there"),
+        (["OUT/none"], "expected a folder of scenes, got nothing there; check the path"),
         (["OUT"], "expected a scene with"),
         (["DATA", "--steps", "0"], "steps: expected at least 1, got 0"),
         (["DATA", "--max-scenes", "0"], "max_scenes: expected at least 1, got 0"),

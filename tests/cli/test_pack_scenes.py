@@ -1,5 +1,6 @@
 """`lns pack-scenes`: files to an archive and back, and what it refuses."""
 
+import pytest
 import torch
 from official import error_of, lns
 from old_files import write_old_scene_file
@@ -49,6 +50,16 @@ def test_some_scenes_in_int8(tmp_path, capsys):
     step = exact.abs().amax(dim=(2, 3), keepdim=True) / 127
     difference = (scenes["c"].micro_planes - exact).abs()
     assert difference.max() > 0 and bool((difference <= step * 0.51).all())
+
+
+@pytest.mark.parametrize("precision", ["int8", "float16", "float32"])
+def test_copies_have_the_precision_of_their_files(tmp_path, precision):
+    """To an archive and back into a folder, byte by byte."""
+    scene = SceneFile("a", "ab12", torch.randn(3, 2, 4, 4), None, {})
+    write_scene_file(tmp_path / "a.safetensors", scene, precision)
+    lns("pack-scenes", tmp_path / "a.safetensors", "--output", tmp_path / "all.zip")
+    lns("pack-scenes", tmp_path / "all.zip", "--output", tmp_path / "folder")
+    assert (tmp_path / "folder" / "a.safetensors").read_bytes() == (tmp_path / "a.safetensors").read_bytes()
 
 
 def test_scenes_of_a_bundle_with_its_former_scene_encoders_are_packed(tmp_path, capsys):

@@ -160,7 +160,7 @@ def test_it_learns_measures_and_goes_on_bit_by_bit(place, tmp_path, monkeypatch)
     assert bool(read_scene_encoder(whole).out[0].weight.any()) and whole.facts["scene_encoder"]["enlarge"] == 1
     lines = [json.loads(line) for line in (tmp_path / "whole" / scene_encoder.LOG).read_text().splitlines()]
     assert [line["step"] for line in lines] == [3, 6] and set(lines[0]["held_out"]) == {"1", "2", "4", "8"}
-    with pytest.raises(ValueError, match="expected a run with the same training, got another"):
+    with pytest.raises(ValueError, match="expected steps 6, .*got steps 7, .*; give the same"):
         learn(place, tmp_path / "parts", training=EncoderTraining(steps=7))
     with pytest.raises(ValueError, match="expected at least 6 scenes, of which 4 are held out, got 5"):
         learn(place, tmp_path / "few", held_out=4)
@@ -169,7 +169,7 @@ def test_it_learns_measures_and_goes_on_bit_by_bit(place, tmp_path, monkeypatch)
     frozen, began = EncoderTraining(known_rate=0.0), str(tmp_path / "whole")
     with pytest.raises(ValueError, match="start_from .* expected an encoder that lacks something to learn, got a w"):
         learn(place, tmp_path / "new", training=frozen, start_from=began)
-    with pytest.raises(ValueError, match="expected a run with the same start_from"):
+    with pytest.raises(ValueError, match="expected start_from None, got start_from .*; give the same"):
         learn(place, tmp_path / "parts", start_from=began)
     with pytest.raises(ValueError, match="start_from .* expected a bundle with a scene encoder, got none"):
         learn(place, tmp_path / "from", start_from=str(place))
@@ -198,7 +198,7 @@ def test_it_does_not_go_on_with_other_data_nor_beside_another_call(place, tmp_pa
         assert isinstance(pool.submit(learn, *arguments).exception(), BlockingIOError)
     path = data / "ball_2/images/0001.png"
     Image.new("RGBA", (16, 16)).save(path)
-    with pytest.raises(ValueError, match="expected a run with the same sources, got another"):
+    with pytest.raises(ValueError, match="expected sources [0-9a-f]+, got sources [0-9a-f]+; give the same"):
         learn(*arguments)
 
 

@@ -140,6 +140,12 @@ def test_settings_are_kept_and_others_refused(tmp_path):
         keep_settings(tmp_path, asked_for(bundle_hash="abd", steps=11).settings())
 
 
+def test_the_output_of_another_command_is_named_as_such(tmp_path):
+    keep_settings(tmp_path, {"format": "learn-bundle-v1", "train": ["a"]})
+    with pytest.raises(ValueError, match=r"expected the format fit-scenes-v1 .*, got 'learn-bundle-v1'; name another"):
+        keep_settings(tmp_path, asked_for().settings())
+
+
 def test_every_setting_is_in_the_fingerprint():
     values = {"bundle_hash": "abd", "steps": 11, "rgb_alignment_start": 3, "rays_per_scene": 5, "eval_interval": 3}
     values = {**values, "precision": "int8", "seed": 1, "enlarge": 2}
@@ -166,7 +172,7 @@ def test_photos_are_enlarged_twice_unless_there_is_a_fit_without_or_somebody_ask
     keep_settings(tmp_path / "out", inventory_of(balls, tmp_path / "out", bundle, enlarge=1).settings())
     assert "enlarge" not in json.loads((tmp_path / "out/settings.json").read_text())
     assert enlarged() == 1
-    with pytest.raises(ValueError, match="expected enlarge None, got enlarge 2; its scenes were fitted so"):
+    with pytest.raises(ValueError, match="expected enlarge None, got enlarge 2; it was begun so"):
         keep_settings(tmp_path / "out", inventory_of(balls, tmp_path / "out", bundle, enlarge=2).settings())
     keep_settings(tmp_path / "four", inventory_of(balls, tmp_path / "four", bundle, enlarge=4).settings())
     assert enlarged("four") == 4

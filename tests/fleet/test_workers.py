@@ -37,7 +37,7 @@ def states(results):
     return {row.name: row.state for _, rows in results for row in rows}
 
 
-def test_a_worker_that_dies_costs_no_other_chunk(jobs, monkeypatch):
+def test_a_worker_that_dies_costs_no_other_chunk(jobs, monkeypatch, capfd):
     monkeypatch.setattr(workers, "DEATHS", 1)
     told = []
     results = list(run_local(jobs(("bad",), ("y",)), 1, pretend, lambda job, *more: told.append((job.names, *more))))
@@ -45,6 +45,7 @@ def test_a_worker_that_dies_costs_no_other_chunk(jobs, monkeypatch):
     assert results[0][1][0].reason.startswith("its worker: expected to live, got SIGKILL, 1 time(s); ")
     assert [(names, share) for names, share, _ in told] == [(("bad",), 0), (("y",), 0), (("y",), 0.5)]
     assert all(name.startswith("process ") for _, _, name in told)
+    assert "Warning" not in capfd.readouterr().err  # of the libraries that the processes import
 
 
 def test_an_error_that_cannot_be_unpickled_is_sent_as_its_text(jobs):

@@ -28,7 +28,7 @@ def test_what_was_pushed_is_pulled_the_same(hub, run, tmp_path, capsys, kind):
     assert guess_kind(str(source)) == kind
     main(["push", str(source), "me/thing", "--licence", "apache-2.0", "--data", "Balls, by us."])
     assert "Published: http" in capsys.readouterr().out
-    main(["pull", "me/thing", "--output", str(folder), "--kind", kind])
+    main(["pull", "me/thing", "--output", str(folder)])
     place = {"bundle": "shared_bundle", "scenes": "scenes", "autoencoder": ""}[kind]
     theirs, ours = files_of(folder / place), files_of(source / "shared_bundle" if kind == "bundle" else source)
     assert theirs == ours and set(hub.repositories["me/thing"]) >= {"README.md", "config.json"}

@@ -1,5 +1,6 @@
 """Reports of runs: numbers by hand."""
 
+import dataclasses
 import json
 
 import pytest
@@ -14,6 +15,7 @@ from latent_nerfstudio.reports.run_report import (
     cost_table,
     inventory_report,
     read_history,
+    summary_line,
     when,
 )
 
@@ -104,6 +106,9 @@ def test_report_of_an_inventory(tmp_path):
     assert report.mean == {"psnr": 21.0, "ssim": 0.5, "seconds": 2.0, "bytes": 60.0}
     assert report.costs == {"seconds": Cost(50.0, 2.0), "bytes": Cost(1000.0, 60.0)}
     assert list(report.scenes) == ["a", "b"]
+    assert summary_line(report).endswith(" bytes shared; 1 not done: c")
+    of_run = dataclasses.replace(report, training={**report.training, "not done": [], "failed": {"b": 7}})
+    assert summary_line(of_run).endswith(" bytes shared; 1 failed: b")
 
 
 def test_an_inventory_without_scenes_is_refused(tmp_path):
