@@ -205,7 +205,7 @@ def warn_of_left_out(folder: Path, found: Sequence[Path]) -> None:
 def lack_of(folder: Path) -> str:
     if holds_photos(folder):
         return "photos without a camera file: see lns process-photos"
-    return "no camera file" if any(os.scandir(folder)) else "empty"
+    return "no camera file" if any(folder.iterdir()) else "empty"
 
 
 def holds_photos(folder: Path) -> bool:

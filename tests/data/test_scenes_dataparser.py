@@ -296,6 +296,7 @@ def test_folders_that_are_no_scenes_are_named_in_one_line(tmp_path):
     write_image(tmp_path / "d" / "images" / "0.jpg")
     with pytest.warns(UserWarning) as told:
         assert outputs_of(tmp_path).metadata["scene_names"] == ["a", "b"]
+    assert {one.category for one in told} == {UserWarning}  # and none of a folder that is left open
     (line,) = [str(one.message) for one in told if "left out" in str(one.message)]
     assert f"scenes: 7 of 9 folders in {tmp_path} are no scenes and left out: 'c' (no camera file), 'd' (" in line
     assert "photos without a camera file: see lns process-photos), 'empty 0' (empty)," in line
