@@ -19,7 +19,7 @@ def main(
     """Writes two videos of a run with tri-planes.
 
     Args:
-        source: the run.
+        source: the run, of two scenes or more with tri-planes.
         output: folder for the videos.
         views: frames of each.
     """

@@ -16,7 +16,7 @@ def main(source: Path = Path("outputs/demo/latent-triplane/latest"), output: Pat
     """Prints what two scenes have in common, and renders what lies between them.
 
     Args:
-        source: a run with tri-planes.
+        source: a run of two scenes or more with micro and macro planes.
         output: folder for the pictures.
     """
     scenes = lns.load(source)
