@@ -97,11 +97,12 @@ def check_views(views: int) -> None:
 
 
 def cameras_about(ring: Ring, views: int) -> List[Cameras]:
-    """So many cameras about a scene, in rings below and above its own; a scene seen from one side keeps to its ring."""
+    """So many cameras on a walk about a scene, in turn on rings at its own height, below and above; a scene seen from
+    one side keeps to its own."""
     heights = HEIGHTS if ring.sweep >= 360 else HEIGHTS[:1]
-    counts = [len(range(start, views, len(heights))) for start in range(len(heights))]
-    tilts = [float(np.clip(ring.elevation + height, -80, 80)) for height in heights]
-    return [replace(ring, elevation=tilt).cameras(count) for tilt, count in zip(tilts, counts, strict=True) if count]
+    tilts = [float(np.clip(ring.elevation + height, -80, 80)) for height in heights[:views]]
+    walks = [replace(ring, elevation=tilt).cameras(views) for tilt in tilts]
+    return [walk[start :: len(heights)] for start, walk in enumerate(walks)]
 
 
 def surface_points(

@@ -11,7 +11,7 @@ from tiny import latent_model_of, small_nerf
 
 from latent_nerfstudio.api.cameras import Ring, depth_along_ray, depth_along_z, look_at, orbit, pixel_directions
 from latent_nerfstudio.api.scenes import Pictures, Scenes
-from latent_nerfstudio.api.surfaces import PointCloud, linear, mesh, save_mesh, surface_points
+from latent_nerfstudio.api.surfaces import PointCloud, cameras_about, linear, mesh, save_mesh, surface_points
 from latent_nerfstudio.fields.placement import Placement
 
 RADIUS, CENTER = 0.5, (0.1, -0.2, 0.0)
@@ -129,3 +129,11 @@ def test_depth_along_z_and_along_the_ray():
     corner = depth_along_z(depth, cameras)[0, 0, 0] / depth[0, 0, 0]
     focal = float(cameras.fx[0])
     assert float(corner) == pytest.approx(1 / math.sqrt(1 + 2 * (5.5 / focal) ** 2), rel=1e-5)
+
+
+@pytest.mark.parametrize("views", [1, 6, 7, 24])
+def test_views_of_a_surface_are_from_different_sides(views):
+    places = torch.cat([cameras.camera_to_worlds[:, :2, 3] for cameras in cameras_about(Ring(), views)])
+    azimuths = torch.atan2(places[:, 1], places[:, 0]).rad2deg() % 360
+    gaps = azimuths.sort().values.diff(append=azimuths.min()[None] + 360)
+    assert gaps.tolist() == pytest.approx([360 / views] * views, abs=1e-3)
