@@ -218,7 +218,7 @@ class Scenes:
             scene: its name, or a view from `blend` or `part`.
             cameras: one or more of one size, from `orbit`, `cameras`, `camera_path` or made by hand.
         """
-        check_cameras(cameras)
+        check_renderable(cameras)
         return self.render_each([scene] * cameras.size, cameras)
 
     def render_each(self, scenes: Sequence[Scene], cameras: Cameras) -> Pictures:
@@ -227,7 +227,7 @@ class Scenes:
 
     def stream(self, scenes: Sequence[Scene], cameras: Cameras) -> Iterator[Pictures]:
         """As `render_each`, a few pictures at a time: what a long video needs. What is wrong is refused before any."""
-        check_cameras(cameras)
+        check_renderable(cameras)
         views, flat = [self.view(scene) for scene in as_names(scenes)], cameras.reshape((-1,))
         if len(views) != len(flat):
             raise ValueError(problem("scenes", f"one for each of {len(flat)} cameras", len(views), "give as many"))
@@ -344,7 +344,7 @@ def as_points(points: Any) -> Float[Tensor, "points 3"]:
     return values
 
 
-def check_cameras(cameras: Any) -> None:
+def check_renderable(cameras: Any) -> None:
     """Refuses cameras that cannot be rendered together, or show nothing that anyone could see."""
     cameras = as_cameras(cameras)
     if not len(cameras):

@@ -107,7 +107,7 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         color = self.train_dataparser_outputs.alpha_color
         self.background_color = background_color_of(config.background_color) if color is None else color.float().cpu()
         for dataset in (self.train_dataset, self.eval_dataset):
-            check_cameras(dataset, type(config.dataparser).__name__)
+            check_camera_count(dataset, type(config.dataparser).__name__)
             dataset.metadata["background_color"] = tuple(self.background_color.tolist())
             dataset.metadata["image_height"] = int(self.train_dataset.cameras.height.max())
             dataset.metadata["pixels_per_radian"] = pixels_per_radian(self.train_dataset.cameras)
@@ -374,7 +374,7 @@ def scene_indices(cameras: Cameras) -> List[int]:
     return [0] * len(cameras) if index is None else index.flatten().tolist()
 
 
-def check_cameras(dataset: PictureDataset, parser: str) -> None:
+def check_camera_count(dataset: PictureDataset, parser: str) -> None:
     """Refuses pictures without a camera for each, as Nerfstudio's InstantNGP makes them where it holds one out."""
     count, shape = len(dataset.image_filenames), tuple(dataset.cameras.shape)
     if shape != (count,):

@@ -16,7 +16,7 @@ from latent_nerfstudio.data.training_cameras import CAMERAS
 from latent_nerfstudio.engine.checkpoints import checkpoints_of, name_sources
 from latent_nerfstudio.engine.config_loader import data_of, read_config, started_in
 from latent_nerfstudio.engine.ranges import check_ranges
-from latent_nerfstudio.errors import is_debugging, is_worded, problem
+from latent_nerfstudio.errors import MOST_SEED, is_debugging, is_worded, problem
 from latent_nerfstudio.files.places import data_folder
 from latent_nerfstudio.files.replacing import NO_ROOM
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig, check_not_retired, locate
@@ -63,7 +63,7 @@ def check_numbers(config: TrainerConfig) -> None:
     """Refuses numbers out of their range, and gradient accumulation that Nerfstudio would stumble over later."""
     check_ranges(config)
     seed, groups = config.machine.seed, config.optimizers
-    if not 0 <= seed < 1 << 32:
+    if not 0 <= seed <= MOST_SEED:
         raise ValueError(problem("machine.seed", "0 to 2^32 - 1", seed, "give another --machine.seed"))
     for name, count in config.gradient_accumulation_steps.items():
         if name not in groups or count < 1:

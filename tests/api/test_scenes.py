@@ -12,7 +12,7 @@ from tiny import camera_of, latent_model_of, small_nerf
 
 from latent_nerfstudio.api.cameras import Ring, orbit
 from latent_nerfstudio.api.latent_files import read_latents
-from latent_nerfstudio.api.scenes import Pictures, Scenes, check_cameras
+from latent_nerfstudio.api.scenes import Pictures, Scenes, check_renderable
 from latent_nerfstudio.fields.planes import compose_planes
 from latent_nerfstudio.scene_files.archive import read_archive
 from latent_nerfstudio.scene_files.scene_file import read_scene_file
@@ -118,7 +118,7 @@ def test_cameras_that_cannot_be_rendered_together(scenes):
     with pytest.raises(ValueError, match="cameras: expected at least one, got none"):
         scenes.render("a", cameras[:0])
     with pytest.raises(ValueError, match="cameras: expected one Cameras of Nerfstudio for all, got a str; give"):
-        check_cameras("orbit")
+        check_renderable("orbit")
 
 
 def test_pictures_as_a_row_and_on_disk(tmp_path: Path):
