@@ -8,7 +8,6 @@ from test_planes import bilinear
 from tiny import gradients
 
 from latent_nerfstudio.fields.kplanes_field import (
-    KPlanesDensityConfig,
     KPlanesFieldConfig,
     fresh_planes,
     multiscale_features,
@@ -77,14 +76,6 @@ def test_channels_depend_on_the_direction_only_where_asked_to_and_density_never(
         (density, channels), (same_density, others) = (field(positions, directions()) for _ in range(2))
         assert torch.equal(density, same_density)
         assert torch.equal(channels, others) is not view_dependent
-
-
-def test_density_networks():
-    network = KPlanesDensityConfig(features=3, hidden_width=8, implementation="torch").setup(resolution=5)
-    density = network(points())
-    assert density.shape == (9,) and bool((density > 0).all())
-    density.sum().backward()
-    assert all(gradients(*network.parameters()))
 
 
 def test_total_variation_by_hand():

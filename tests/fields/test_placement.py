@@ -34,13 +34,8 @@ def test_a_scene_three_times_as_large_and_elsewhere_fills_the_box():
     assert placement.scale == pytest.approx(1 / 3) and placement.shift == pytest.approx((-10 / 3, 0, 0))
     assert np.allclose(placement.points(torch.tensor(box)), UNIT)
     assert np.allclose(placement.inverse.points(torch.tensor(UNIT)), box)
-
-
-def test_the_longest_side_decides_and_the_middle_stays_the_middle():
-    flat = np.array([[0.0, 0.0, 0.0], [8.0, 1.0, 2.0]])
-    placed = placement_of(flat, UNIT).points(torch.tensor(flat))
-    assert placed.mean(dim=0).tolist() == pytest.approx([0, 0, 0])
-    assert (placed[1] - placed[0]).tolist() == pytest.approx([2, 0.25, 0.5])
+    placement = placement_of(0.01 * UNIT + 0.5, UNIT)  # too small for texels, as a thing of 2 cm in metres
+    assert placement.scale == pytest.approx(100) and placement.shift == pytest.approx((-50.0,) * 3)
 
 
 @pytest.mark.parametrize("side", [0.26, 1.0, 1.09])
@@ -52,39 +47,32 @@ def test_what_is_within_stays_where_it_is(side):
 
 
 def test_a_scene_keeps_its_box_where_that_is_less_than_the_bundles():
+    """The longest side decides, and the middle stays the middle."""
     flat = np.array([[0.0, 0.0, 0.0], [8.0, 1.0, 2.0]])
+    placed = placement_of(flat, UNIT).points(torch.tensor(flat))
+    assert placed.tolist() == [pytest.approx([-1, -0.125, -0.25]), pytest.approx([1, 0.125, 0.25])]
     assert placement_of(flat, UNIT).box == ((0.0, 0.0, 0.0), (8.0, 1.0, 2.0))
     assert placement_of(flat, UNIT, is_bounded=False).box is None
     assert placement_of(3 * UNIT, UNIT).box is None
     assert placement_of(UNIT * (9, 3, 3), UNIT).box == ((-9.0, -3.0, -3.0), (9.0, 3.0, 3.0))
 
 
-def test_what_is_too_small_for_texels_fills_the_box():
-    """As in metres: a thing of 2 cm, where a texel of 32 has 6."""
-    placement = placement_of(0.01 * UNIT + 0.5, UNIT)
-    assert placement.scale == pytest.approx(100) and placement.shift == pytest.approx((-50.0,) * 3)
+NO_BOXES = [0 * UNIT, -UNIT, np.nan * UNIT, 1e30 * UNIT, np.inf * UNIT, 5 + 1e-12 * UNIT, UNIT * (1, 1, 0)]
 
 
 @pytest.mark.parametrize(
-    "box", [0 * UNIT, -UNIT, np.nan * UNIT, 1e30 * UNIT, np.inf * UNIT, 5 + 1e-12 * UNIT, UNIT * (1, 1, 0)]
+    ("box", "expected"),
+    [
+        *((box, ".*") for box in NO_BOXES),
+        (100_000 + UNIT, r"one within 10000 of its sides .*, got .*; subtract"),  # where float32 has 2^-7
+        *((half * UNIT, r"one up to 1e.09 times as large, .*; scale cameras and box") for half in (0.9e9, 1e-10)),
+    ],
 )
-def test_boxes_that_nothing_can_be_placed_by_are_refused(box):
-    with pytest.raises(ValueError, match=r"^box.*: expected .*, got .*; "):
-        placement_of(box, UNIT)
-
-
-def test_a_box_so_far_away_that_cameras_shake_is_refused():
-    """A box of side 2 at 10,000 is one of 5,000 sides away; float32 has 2^-7 there at 100,000."""
+def test_boxes_that_nothing_can_be_placed_by_are_refused(box, expected):
+    """The words are about the box, and not about a scene file, of which there is none."""
+    with pytest.raises(ValueError, match=rf"^box.*: expected {expected}, got .*; " if expected == ".*" else expected):
+        placement_of(box, UNIT / 2 if "times" in expected else UNIT)
     assert placement_of(10_000 + UNIT, UNIT).shift == pytest.approx((-10_000.0,) * 3)
-    with pytest.raises(ValueError, match="box: expected one within 10000 of its sides .*, got .*; subtract"):
-        placement_of(100_000 + UNIT, UNIT)
-
-
-@pytest.mark.parametrize("half", [0.9e9, 1e-10])
-def test_a_box_whose_scale_no_scene_file_holds_is_refused(half):
-    """The bundle's has sides of 1; the words are about the box, and not about a scene file, of which there is none."""
-    with pytest.raises(ValueError, match="box: expected one up to 1e.09 times as large, .*; scale cameras and box"):
-        placement_of(np.array([[-half] * 3, [half] * 3]), np.array([[-0.5] * 3, [0.5] * 3]))
 
 
 def test_the_inverse_takes_points_and_cameras_back():

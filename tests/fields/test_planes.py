@@ -1,11 +1,19 @@
-"""Planes: composition, and sampling against loops, total variation against hand values."""
+"""Planes: composition, rows of scenes, and sampling against loops, total variation against hand values."""
 
 import itertools
 
 import pytest
 import torch
+from torch import nn
 
-from latent_nerfstudio.fields.planes import EG3D_AXES, PLANE_AXES, compose_planes, sample_planes, total_variation
+from latent_nerfstudio.fields.planes import (
+    EG3D_AXES,
+    PLANE_AXES,
+    compose_planes,
+    gather_rows,
+    sample_planes,
+    total_variation,
+)
 
 
 def test_macro_planes_are_weighted_sums_of_base_planes():
@@ -16,12 +24,8 @@ def test_macro_planes_are_weighted_sums_of_base_planes():
         assert torch.equal(planes[scene, :, :2], micro[scene])
         macro = sum(float(weights[scene, i]) * base[i] for i in range(6))
         torch.testing.assert_close(planes[scene, :, 2:], macro, atol=1e-5, rtol=1e-5)
-
-
-def test_one_kind_of_planes_alone():
-    micro, base, weights = torch.randn(2, 3, 2, 4, 4), torch.randn(1, 3, 3, 4, 4), torch.tensor([[2.0], [-1.0]])
     assert torch.equal(compose_planes(micro, None, None), micro)
-    torch.testing.assert_close(compose_planes(None, base, weights), torch.cat([2 * base, -base]))
+    torch.testing.assert_close(compose_planes(None, base, weights), planes[:, :, 2:])
 
 
 def bilinear(plane, x, y):
@@ -61,3 +65,36 @@ def test_total_variation_by_hand():
     plane = torch.tensor([[0.0, 1.0, 3.0], [2.0, 2.0, 2.0]])
     along_rows, along_columns = (1 + 4 + 0 + 0) / 4, (4 + 1 + 1) / 3
     assert float(total_variation(plane.view(1, 1, 1, 2, 3))) == pytest.approx(along_rows + along_columns)
+
+
+INDEX = torch.tensor([1, 4, 1])
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 3, 2, 4, 4)])
+@pytest.mark.parametrize("sparse", [True, False])
+def test_rows_and_their_gradient_are_those_of_indexing(shape, sparse):
+    table = nn.Parameter(torch.randn(shape))
+    plain = nn.Parameter(table.detach().clone())
+    factors = torch.randn(3, *shape[1:])
+    for one, rows in ((table, gather_rows(table, INDEX, sparse)), (plain, plain[INDEX])):
+        assert torch.equal(rows, one.detach()[INDEX])
+        (rows.square() * factors).sum().backward()
+    assert table.grad.is_sparse == sparse
+    assert torch.equal(table.grad.to_dense() if sparse else table.grad, plain.grad)
+    if sparse:
+        assert table.grad.coalesce().indices().tolist() == [[1, 4]]
+
+
+def test_gradients_of_several_gathers_add_up():
+    table = nn.Parameter(torch.randn(6, 3))
+
+    def rows(*index):
+        return gather_rows(table, torch.tensor(index), sparse=True).sum()
+
+    rows(1, 4).backward()
+    assert table.grad.is_coalesced()
+    table.grad = None
+    (rows(0, 2) + rows(2, 5)).backward()
+    rows(5).backward()
+    assert table.grad.is_sparse
+    assert table.grad.to_dense()[:, 0].tolist() == [1, 0, 2, 0, 0, 2]

@@ -20,8 +20,7 @@ def model_of(name, num_channels=4, settings=None, **options):
     return nerf_of(NERFS[name](**(settings or {})), num_channels, **options)
 
 
-@TRAINING
-@pytest.mark.parametrize("channels", [1, 3, 16])
+@pytest.mark.parametrize(("channels", "training"), [(1, True), (16, False)])
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
@@ -30,6 +29,7 @@ def model_of(name, num_channels=4, settings=None, **options):
         ("kplanes", {"field": {"view_dependent": True}}),
         ("instant-ngp", {"disable_scene_contraction": False, **CAPTURED}),
         ("instant-ngp", {"use_gradient_scaling": True}),
+        *((name, {"disable_scene_contraction": False, "far_plane": 50.0}) for name in ("nerfacto", "vanilla")),
     ],
 )
 def test_outputs_of_every_ray(name, settings, channels, training):
@@ -110,19 +110,13 @@ def test_a_crop_leaves_its_part_of_the_box(config):
 
 
 @EACH
-def test_every_parameter_is_in_a_group(name):
-    model = model_of(name)
-    grouped = {id(p) for group in model.get_param_groups().values() for p in group}
-    left_out = [n for n, p in model.named_parameters() if id(p) not in grouped and p.requires_grad and p.numel()]
-    assert left_out == []
-
-
-@EACH
-def test_latent_loss_is_the_mean_squared_error(name):
+def test_latent_loss_is_the_mean_squared_error_and_every_parameter_is_in_a_group(name):
     model = model_of(name, side=0.5)
     outputs, target = model(rays_towards(30)), torch.randn(30, 4)
     losses = model.get_loss_dict(outputs, {"latent": target})
     assert float(losses["latent_loss"]) == pytest.approx(float((outputs["latent"] - target).square().mean()), rel=1e-5)
+    grouped = {id(p) for group in model.get_param_groups().values() for p in group}
+    assert [n for n, p in model.named_parameters() if id(p) not in grouped and p.requires_grad and p.numel()] == []
 
 
 @pytest.mark.parametrize("name", ["kplanes", "instant-ngp"])

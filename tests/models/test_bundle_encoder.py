@@ -19,6 +19,7 @@ def plain(tmp_path):
 
 
 def test_it_comes_back_in_half_precision_and_is_part_of_the_hash(plain, tmp_path):
+    """As is another one that replaces it."""
     encoder = random_encoder(plain)
     write_scene_encoder(plain, encoder, tmp_path / "run", {"steps": 3})
     bundle = read_shared_bundle(str(tmp_path / "run"))
@@ -29,14 +30,9 @@ def test_it_comes_back_in_half_precision_and_is_part_of_the_hash(plain, tmp_path
     assert bundle.hash != plain.hash == bundle.scenes_hash == plain.scenes_hash
     assert bundle.has_hash(plain.hash) and bundle.has_hash(bundle.hash) and not plain.has_hash(bundle.hash)
     assert read_scene_encoder(plain) is None
-
-
-def test_another_encoder_replaces_it_and_makes_another_hash(plain, tmp_path):
-    write_scene_encoder(plain, random_encoder(plain), tmp_path / "first", {})
-    first = read_shared_bundle(str(tmp_path / "first"))
-    write_scene_encoder(first, new_scene_encoder(first, SceneEncoderConfig(**SMALL_ENCODER)), tmp_path / "second", {})
+    write_scene_encoder(bundle, new_scene_encoder(bundle, SceneEncoderConfig(**SMALL_ENCODER)), tmp_path / "second", {})
     second = read_shared_bundle(str(tmp_path / "second"))
-    assert len({plain.hash, first.hash, second.hash}) == 3 and second.scenes_hash == plain.hash
+    assert len({plain.hash, bundle.hash, second.hash}) == 3 and second.scenes_hash == plain.hash
 
 
 @pytest.mark.parametrize(
@@ -46,12 +42,10 @@ def test_another_encoder_replaces_it_and_makes_another_hash(plain, tmp_path):
         ({**SMALL_ENCODER, "more": 1}, "scene_encoder: expected an object"),
         ([1], "scene_encoder: expected an object"),
         ({"grid": 4}, "photo_width: expected a multiple of 4 from 4 to 512, got none"),
-        ({**SMALL_ENCODER, "grid": 5}, "grid: expected an even number"),
         ({**SMALL_ENCODER, "inner_width": 12}, "inner_width: expected a multiple of 8"),
         ({**SMALL_ENCODER, "grid": 64, "photo_width": 512}, "scene_encoder: expected a network of up to"),
         ({**SMALL_ENCODER, "inner_width": 512, "inner_blocks": 32}, "scene_encoder: expected a network of up to"),
         ({**SMALL_ENCODER, "looks": 1000}, "looks: expected a whole number up to 16, got 1000"),
-        ({**SMALL_ENCODER, "look_width": 4}, "look_width: expected a multiple of 8"),
         ({**SMALL_ENCODER, "look_inner_width": 512, "look_blocks": 32}, "scene_encoder: expected a network of up to"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Nerfstudio's models brought to any number of channels: what ChannelNeRF replaces, and what it leaves alone."""
+"""Nerfstudio's models brought to any number of channels, by themselves and within a LatentModel."""
 
 from dataclasses import dataclass, field
 from typing import Type
@@ -12,8 +12,17 @@ from nerfstudio.models.base_model import Model, ModelConfig
 from nerfstudio.models.nerfacto import NerfactoModel, NerfactoModelConfig
 from nerfstudio.models.tensorf import TensoRFModel
 from nerfstudio.models.vanilla_nerf import NeRFModel
-from small_nerfs import REGULARIZERS, SMALL, nerf_of, rays_towards, small_nerfacto, small_tensorf, small_vanilla
-from tiny import cube, gradients, latent_model_of
+from small_nerfs import (
+    REGULARIZERS,
+    SMALL,
+    make_dense,
+    nerf_of,
+    rays_towards,
+    small_nerfacto,
+    small_tensorf,
+    small_vanilla,
+)
+from tiny import backward, cube, equirectangular, gradients, latent_model_of, pipeline_of
 from torch import nn
 
 from latent_nerfstudio.models.channel_nerf import ChannelNeRF, ChannelRenderer, without_metric_networks
@@ -21,7 +30,7 @@ from latent_nerfstudio.models.channel_nerf import ChannelNeRF, ChannelRenderer, 
 METHODS = pytest.mark.parametrize("method", list(SMALL))
 
 
-def test_the_renderer_sums_like_a_loop():
+def test_the_renderer_sums_like_a_loop_and_blends_nothing():
     channels, weights = torch.randn(5, 7, 16), torch.rand(5, 7, 1)
     expected = torch.zeros(5, 16)
     for ray in range(5):
@@ -35,10 +44,7 @@ def test_the_renderer_sums_like_a_loop():
     for sample, ray in enumerate(rays.tolist()):
         expected[ray] += weights[sample] * channels[sample]
     torch.testing.assert_close(ChannelRenderer()(channels, weights, ray_indices=rays, num_rays=5), expected)
-
-
-def test_the_renderer_blends_nothing():
-    renderer, picture, target = ChannelRenderer(), torch.randn(3, 16), torch.randn(3, 16)
+    picture, target = torch.randn(3, 16), torch.randn(3, 16)
     assert renderer.blend_background(target) is target
     blended = renderer.blend_background_for_loss_computation(picture, torch.rand(3, 1), target)
     assert blended[0] is picture and blended[1] is target
@@ -114,17 +120,6 @@ def test_three_channels_are_nerfstudios_own_picture(method, original, settings, 
         torch.testing.assert_close(outputs[name], expected[theirs_name], **margin)
     picture = expected[names["latent"]]
     assert len(picture) == 60 and float(picture.std()) > 1e-3  # all rays meet the box
-
-
-@pytest.mark.parametrize("method", ["nerfacto", "vanilla"])
-def test_scene_contraction_sees_beyond_the_box(method):
-    config = SMALL[method](disable_scene_contraction=False, near_plane=0.1, far_plane=50.0)
-    model = nerf_of(config, side=0.2).eval()
-    bundle = rays_towards(50)
-    outputs = model(bundle)
-    assert bool((outputs["accumulation"] > 0).all()) and bool(torch.isfinite(outputs["latent"]).all())
-    model.render_aabb = cube(0.3)
-    assert 0 < int((model(bundle)["accumulation"] > 0).sum()) < 50
 
 
 @METHODS
@@ -208,14 +203,11 @@ class Uncomposited(Bare):
         self.layer = nn.Linear(3, num_channels)
 
 
-def test_a_host_without_a_head_says_what_it_lacks():
+def test_hosts_without_a_head_or_the_interface_say_what_they_lack():
     with pytest.raises(TypeError, match=r"Bare: expected a colour head, .* got none; override `widen_heads"):
         nerf_of(BareConfig())
     with pytest.raises(TypeError, match=r"Uncomposited: expected an RGBRenderer .* override `replace_renderers`"):
         nerf_of(BareConfig(_target=Uncomposited))
-
-
-def test_a_model_without_the_interface_is_refused_before_it_is_built():
     with pytest.raises(TypeError, match="NerfactoModel: .* none of its own for get_regularization_dict; put Channel"):
         latent_model_of("identity", names=["a"], nerf=NerfactoModelConfig())
     with pytest.raises(TypeError, match="none of its own for get_outputs, get_loss_dict, get_regularization_dict, get"):
@@ -238,17 +230,11 @@ class Flat(ChannelNeRF, NerfactoModel):
         return outputs
 
 
-@pytest.mark.parametrize(
-    ("kind", "message"),
-    [
-        (Narrow, "Narrow: expected `latent` with 4 channels for each ray, got 3; put ChannelNeRF"),
-        (Flat, "Flat: expected `depth` with 1 channels for each ray, got none"),
-    ],
-)
-def test_outputs_of_the_wrong_shape_are_refused(kl, kind, message):
-    model = latent_model_of(kl, names=["a"], nerf=small_nerfacto(_target=kind))
-    with pytest.raises(TypeError, match=message):
-        model(rays_towards(5))
+def test_outputs_of_the_wrong_shape_are_refused(kl):
+    for kind, words in ((Narrow, "`latent` with 4 channels .* got 3; put Ch"), (Flat, "`depth` with 1 .* got none")):
+        model = latent_model_of(kl, names=["a"], nerf=small_nerfacto(_target=kind))
+        with pytest.raises(TypeError, match=f"{kind.__name__}: expected {words}"):
+            model(rays_towards(5))
 
 
 def test_nerfactos_colour_network_has_the_configs_size():
@@ -261,3 +247,57 @@ def test_nerfactos_colour_network_has_the_configs_size():
     assert head.layers[0].in_features == 16 + 7  # directions by 16 spherical harmonics
     assert model(rays_towards(5))["latent"].shape == (5, 4)
     assert nerfacto.NerfactoField is NerfactoField
+
+
+def model_of(source, method, **settings):
+    """A latent model of one scene around a method."""
+    return latent_model_of(source, names=["a"], nerf=SMALL[method](**settings))
+
+
+@METHODS
+def test_every_picture_is_composited_on_the_background(kl, method):
+    model = model_of(kl, method)
+    bundle = rays_towards(30)
+    background = torch.randn(30, 4)
+    bundle.metadata = {"background": background}
+    outputs, inner = model(bundle), model.nerf(bundle)
+    for name, opacity in model.nerf.pictures:
+        torch.testing.assert_close(outputs[name], inner[name] + (1 - inner[opacity]) * background)
+    torch.testing.assert_close(outputs["depth"], inner["depth"])
+
+
+@METHODS
+def test_an_equirectangular_camera_within_the_scene(kl, method):
+    camera = equirectangular(24, 48)
+    model = model_of(kl, method)
+    make_dense(model.nerf)
+    outputs = model.get_outputs_for_camera(camera)
+    assert outputs["rgb"].shape == (24, 48, 3) and bool(torch.isfinite(outputs["rgb"]).all())
+    torch.testing.assert_close(outputs["accumulation"], torch.ones(24, 48, 1))
+
+
+GEOMETRY = {"nerfacto": "proposal_networks", "tensorf": "encodings", "vanilla": "fields"}
+"""The group that says where there is something."""
+
+
+@METHODS
+def test_both_stages_train_every_group(balls, kl, method):
+    density = {"average_init_density": 5.0} if method == "nerfacto" else {}
+    pipeline = pipeline_of(balls / "a", kl, nerf=SMALL[method](**density), rgb_alignment_start=3)
+    groups = pipeline.get_param_groups()
+    assert set(groups) == {"fields", "decoder", GEOMETRY[method]}
+    losses, metrics = backward(pipeline, 0)
+    assert set(losses) == {"latent_loss"} | REGULARIZERS[method] and set(metrics) == {"latent_mse"}
+    assert any(gradients(*groups["fields"])) and not any(gradients(*groups["decoder"]))
+    assert any(gradients(*groups[GEOMETRY[method]]))
+    losses, metrics = backward(pipeline, 3)
+    assert set(losses) == {"rgb_loss"} | REGULARIZERS[method] and set(metrics) == {"psnr"}
+    assert all(any(gradients(*group)) for group in groups.values())
+
+
+def test_callbacks_and_steps_reach_the_nerf(kl, monkeypatch):
+    model, seen = model_of(kl, "tensorf"), []
+    monkeypatch.setattr(type(model.nerf), "update_to_step", lambda _, step: seen.append(step))
+    model.update_to_step(17)
+    assert seen == [17]
+    assert len(model_of(kl, "nerfacto").get_training_callbacks(None)) == 2

@@ -7,7 +7,7 @@ import torch
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.field_components.field_heads import FieldHeadNames
 from small_nerfs import nerf_of, rays_at, small_ngp
-from tiny import cube, gradients
+from tiny import gradients
 
 
 def model_of(**settings):
@@ -44,8 +44,10 @@ def at_point(field, position, direction):
     return values[FieldHeadNames.DENSITY].flatten()[0], values[FieldHeadNames.RGB].flatten()
 
 
-def test_every_parameter_is_trained():
-    model = model_of().train()
+def test_every_parameter_is_trained_and_the_config_left_as_it_is():
+    config = small_ngp()
+    model = nerf_of(config).train()
+    assert config.render_step_size is None and model.config.render_step_size == pytest.approx(12**0.5 / 24)
     losses = model.get_loss_dict(model(rays_at(200)), {"latent": torch.rand(200, 4)})
     assert list(losses) == ["latent_loss"]
     losses["latent_loss"].backward()
@@ -65,13 +67,6 @@ def test_the_grid_follows_the_field():
     for step in range(16, 1600, 16):
         callback.run_callback_at_location(step, callback.where_to_run[0])
     assert not bool(model.occupancy_grid.binaries[0, :4].any()) and bool(model.occupancy_grid.binaries[0, 4:].all())
-
-
-def test_the_config_is_left_as_it_is():
-    config = small_ngp()
-    model = config.setup(scene_box=cube(), num_train_data=1)
-    assert config.render_step_size is None
-    assert model.config.render_step_size == pytest.approx(12**0.5 / 24)
 
 
 @pytest.mark.gpu

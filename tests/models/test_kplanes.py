@@ -72,16 +72,13 @@ def test_the_interlevel_loss_vanishes_where_the_proposal_encloses_the_weights():
     assert float(model.get_regularization_dict(outputs)["interlevel_loss"]) < 1e-6
 
 
-def test_callbacks_anneal_and_pace_the_proposals():
+def test_callbacks_anneal_and_pace_the_proposals_less_and_less_often():
     model = model_of(proposal_anneal_steps=100)
     before, after = model.get_training_callbacks(SimpleNamespace())
     before.run_callback_at_location(50, before.where_to_run[0])
     assert model.proposal_sampler._anneal == pytest.approx(annealing_power(50, 100, 10.0))
     after.run_callback_at_location(50, after.where_to_run[0])
     assert model.proposal_sampler._step == 50
-
-
-def test_proposals_sample_less_evenly_and_rest_longer_as_training_goes_on():
     model = model_of(proposal_warmup_steps=1000, proposal_update_every=5)
     assert [model.steps_between_updates(step) for step in (0, 500, 1000, 9000)] == [0, 2.5, 5, 5]
     powers = [annealing_power(step, 100, 10.0) for step in (0, 1, 50, 100, 5000)]

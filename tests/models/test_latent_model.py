@@ -12,23 +12,15 @@ from tiny import SHARED, camera_of, disturb, latent_model_of, small_nerf
 
 from latent_nerfstudio.models.latent_model import LatentModelConfig
 
-SOURCES = pytest.mark.parametrize("source", ["kl", "kl8", "identity"], indirect=True)
-SIZES = pytest.mark.parametrize(("height", "width"), [(37, 53), (203, 101), (8, 8)])
-
-
-def empty(model):
-    """The model with nothing in its scenes."""
-    model.nerf.field.config.density_scale = 0.0
-    return model
-
 
 def everything_of(camera):
     """A camera's fields as text, to see whether it was changed."""
     return {name: str(value) for name, value in vars(deepcopy(camera)).items()}
 
 
-@SOURCES
-@SIZES
+@pytest.mark.parametrize(
+    ("source", "height", "width"), [("kl", 203, 101), ("kl8", 37, 53), ("identity", 8, 8)], indirect=["source"]
+)
 def test_outputs_of_a_camera(source, height, width):
     model = latent_model_of(source)
     camera = camera_of(width, height, scene=1)
@@ -52,9 +44,9 @@ def test_identity_is_the_nerf_over_the_background():
     torch.testing.assert_close(model.get_outputs_for_camera(camera)["rgb"], expected)
 
 
-@SIZES
+@pytest.mark.parametrize(("height", "width"), [(37, 53), (8, 8)])
 def test_an_empty_model_decodes_to_what_the_autoencoder_makes_of_the_background(taesd, height, width):
-    model = empty(latent_model_of(taesd))
+    model = latent_model_of(taesd, nerf=small_nerf(density_scale=0.0))
     outputs = model.get_outputs_for_camera(camera_of(width, height))
     plain = model.latent_space.encode(torch.ones(1, height, width, 3))
     expected = model.latent_space.decode(plain, height, width)[0].clamp(0, 1)
@@ -86,11 +78,11 @@ def test_latent_depth_and_accumulation_are_blocks(kl):
         assert torch.equal(blocks, blocks[:, :1, :, :1].expand_as(blocks))
 
 
-@pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
-def test_a_camera_of_any_batch_shape(kl, shape):
-    camera = camera_of(13, 11, scene=1)
-    outputs = latent_model_of(kl).get_outputs_for_camera(camera.reshape(shape))
-    torch.testing.assert_close(outputs["rgb"], latent_model_of(kl).get_outputs_for_camera(camera)["rgb"])
+def test_a_camera_of_any_batch_shape():
+    model, camera = latent_model_of(), camera_of(13, 11, scene=1)
+    for shape in ((), (1, 1)):
+        outputs = model.get_outputs_for_camera(camera.reshape(shape))
+        torch.testing.assert_close(outputs["rgb"], model.get_outputs_for_camera(camera)["rgb"])
 
 
 def box_at(centre, side):
@@ -99,7 +91,8 @@ def box_at(centre, side):
 
 @pytest.mark.parametrize("source", ["kl", "identity"], indirect=True)
 def test_an_oriented_box_crops(source):
-    model, camera = latent_model_of(source), camera_of(24, 20)
+    """The colour behind it is its own in RGB, and that of training in latents."""
+    model, camera, color = latent_model_of(source), camera_of(24, 20), torch.tensor([0.1, 0.2, 0.3])
     whole = model.get_outputs_for_camera(camera)
     everything = model.get_outputs_for_camera(camera, obb_box=box_at([0.0, 0.0, 0.0], 8.0))
     torch.testing.assert_close(everything["rgb"], whole["rgb"])
@@ -108,16 +101,9 @@ def test_an_oriented_box_crops(source):
     nothing = model.get_outputs_for_camera(camera, obb_box=box_at([5.0, 0.0, 0.0], 0.5))
     assert not bool(nothing["accumulation"].any())
     assert float(nothing["depth"].max()) < 10
-
-
-def test_the_colour_behind_a_crop_is_its_own_in_rgb_and_that_of_training_in_latents(kl):
-    nothing = box_at([5.0, 0.0, 0.0], 0.5)
-    for source, own in (("identity", True), (kl, False)):
-        model = latent_model_of(source)
-        before = model.get_outputs_for_camera(camera_of(24, 20), obb_box=nothing)["rgb"]
-        with renderers.background_color_override_context(torch.tensor([0.1, 0.2, 0.3])):
-            picture = model.get_outputs_for_camera(camera_of(24, 20), obb_box=nothing)["rgb"]
-        torch.testing.assert_close(picture, torch.tensor([0.1, 0.2, 0.3]).expand(20, 24, 3) if own else before)
+    with renderers.background_color_override_context(color):
+        picture = model.get_outputs_for_camera(camera, obb_box=box_at([5.0, 0.0, 0.0], 0.5))["rgb"]
+    torch.testing.assert_close(picture, color.expand(20, 24, 3) if source == "identity" else nothing["rgb"])
 
 
 def test_cameras_without_a_scene_show_that_of_the_dropdown(kl):
@@ -129,9 +115,6 @@ def test_cameras_without_a_scene_show_that_of_the_dropdown(kl):
     assert torch.equal(model.get_outputs_for_camera(camera_of(16, 16))["rgb"], named[2])
     assert torch.equal(model.get_outputs_for_camera(camera_of(16, 16, scene=1))["rgb"], named[1])
     assert not torch.allclose(named[0], named[2])
-
-
-def test_scene_of_the_config():
     assert latent_model_of(names=["a", "b"], scene="b").current_scene == 1
 
 
@@ -147,17 +130,6 @@ def test_metadata_of_the_callers_rays_is_left_alone(kl):
     torch.testing.assert_close(model(bundle)["latent"][1], middle)
     bundle.metadata = None  # type: ignore[assignment]
     torch.testing.assert_close(model(bundle)["latent"][1], middle)
-
-
-def test_pictures_of_many_cameras_are_those_of_each(kl):
-    model = latent_model_of(kl, names=["a", "b", "c"])
-    cameras = camera_of(21, 14, count=3)
-    cameras.metadata = {"scene_index": torch.tensor([[2], [0], [2]])}
-    latents, _ = model.renderer.render_latents(cameras)
-    assert latents.shape == (3, 4, 6, 4)
-    for index in range(3):
-        alone = model.get_outputs_for_camera(cameras[index : index + 1], with_latents=True)["latent_channels"]
-        torch.testing.assert_close(latents[index], alone, atol=1e-5, rtol=1e-5)
 
 
 def test_metrics_of_a_picture(kl):

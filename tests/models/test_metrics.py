@@ -49,6 +49,10 @@ def test_lpips_without_its_weights_is_left_out_with_one_warning(capsys, monkeypa
     assert f"{tmp_path}/[x]/hub/checkpoints/alexnet-owt-7be5be79.pth" in capsys.readouterr().out
     metrics(photo, photo)
     assert "lpips" not in capsys.readouterr().out
+    loss, output = LpipsLoss(), torch.rand(1, 40, 40, 3)
+    assert "alexnet-owt-7be5be79.pth" in capsys.readouterr().out.replace("\n", "")
+    value = loss(output, output)
+    assert float(value) == 0 and value.shape == () and "lpips" not in capsys.readouterr().out
 
 
 SHARED_WEIGHTS = Path(__file__).parents[3] / "shared/data/lpips"
@@ -95,14 +99,6 @@ def test_lpips_as_a_loss(random_lpips):
     moved = output.detach() - 1e-3 * output.grad / output.grad.abs().max()
     assert float(loss(moved, target)) < float(value)
     assert float(loss(target, target)) == pytest.approx(0, abs=1e-6)
-
-
-def test_lpips_as_a_loss_without_its_weights(capsys):
-    loss, output = LpipsLoss(), torch.rand(1, 40, 40, 3)
-    assert "alexnet-owt-7be5be79.pth" in capsys.readouterr().out.replace("\n", "")
-    value = loss(output, output)
-    assert float(value) == 0 and value.shape == ()
-    assert "lpips" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("limits", "peak"), [((-1.0, 1.0), 2.0), ((0.0, 1.0), 1.0), ((-math.inf, math.inf), 6.0)])

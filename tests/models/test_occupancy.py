@@ -56,7 +56,7 @@ def march_by_hand(grid, origins, directions, nears, fars, step, cone_angle=0.0):
 
 
 @pytest.mark.parametrize(("levels", "cone_angle"), [(1, 0.0), (3, 0.0), (1, 0.05), (3, 0.05)])
-def test_marching_against_a_loop(levels, cone_angle):
+def test_marching_against_a_loop(levels, cone_angle, monkeypatch):
     grid, (origins, directions) = grid_of(levels), rays_at()
     near, far = 0.03 + torch.rand(30), 2 + 4 * torch.rand(30)
     samples = march(origins, directions, grid.binaries, grid.aabbs, near, far, 0.07, cone_angle)
@@ -68,17 +68,10 @@ def test_marching_against_a_loop(levels, cone_angle):
     assert len(found.keys() ^ expected.keys()) <= 2  # at the border of a cell, rounding decides
     for key in found.keys() & expected.keys():
         assert found[key] == pytest.approx(expected[key], abs=1e-4)
-
-
-def test_samples_stand_ray_by_ray_and_outwards(monkeypatch):
-    grid, (origins, directions) = grid_of(), rays_at(50)
-    bounds = torch.zeros(50), torch.full((50,), 9.0)
-    samples = march(origins, directions, grid.binaries, grid.aabbs, *bounds, 0.05)
-    assert bool((samples.ray_indices.diff() >= 0).all())
-    same = samples.ray_indices.diff() == 0
-    assert bool((samples.starts[1:][same] >= samples.ends[:-1][same] - 1e-5).all())
+    ray = samples.ray_indices
+    assert bool((ray.diff() > 0).logical_or((ray.diff() == 0) & (samples.starts[1:] >= samples.ends[:-1] - 1e-5)).all())
     monkeypatch.setattr(occupancy, "MAX_CANDIDATES", 100)
-    in_parts = march(origins, directions, grid.binaries, grid.aabbs, *bounds, 0.05)
+    in_parts = march(origins, directions, grid.binaries, grid.aabbs, near, far, 0.07, cone_angle)
     assert all(torch.equal(a, b) for a, b in zip(samples, in_parts, strict=True))
 
 
@@ -88,6 +81,9 @@ def test_nothing_to_march_through():
     assert [len(v) for v in march(origins, directions, grid.binaries, grid.aabbs, *bounds, 0.05)] == [0, 0, 0]
     away = march(origins + 50, directions, grid.binaries, grid.aabbs, *bounds, 0.05)
     assert [len(v) for v in away] == [0, 0, 0]
+    nothing = Samples(torch.zeros(0, dtype=torch.long), torch.zeros(0), torch.zeros(0))
+    result = composite_packed(nothing, packed_weights(nothing, torch.zeros(0), 2), torch.zeros(0, 4), torch.ones(2, 1))
+    assert result["latent"].tolist() == [[0] * 4] * 2 and result["depth"].tolist() == [[1], [1]]
 
 
 @pytest.mark.parametrize("cone_angle", [0.0, 0.01, 0.2])
@@ -127,14 +123,11 @@ def test_hidden_samples_are_left_out():
     assert torch.equal(counts[1], counts[0].clamp(max=5))
 
 
-def test_bounds_that_each_ray_brings_are_kept_as_those_of_all():
+def test_thin_samples_are_left_out_above_a_threshold():
+    """And bounds that each ray brings are kept as those of all."""
     grid, (near, far) = grid_of(share=1.1), (torch.full((30,), bound) for bound in (1.0, 2.0))
     own, same = sample(grid, 0.0, t_min=near, t_max=far), sample(grid, 0.0, near_plane=1.0, far_plane=2.0)
     assert all(torch.equal(*pair) for pair in zip(own, same, strict=True)) and len(own.starts) > 100
-
-
-def test_thin_samples_are_left_out_above_a_threshold():
-    grid = grid_of(share=1.1)
     assert len(sample(grid, 0.1, alpha_thre=0.01).starts) == 0
     assert len(sample(grid, 1.0, alpha_thre=0.01).starts) > 100
     grid.occs *= 1e-6
@@ -189,12 +182,6 @@ def test_thin_samples_keep_their_digits_behind_dense_rays():
     values = torch.tensor([1e6, 1e6, 0.25, 1e7, 0.125])
     rays = torch.tensor([0, 0, 1, 1, 2])
     assert occupancy.sum_before(values, rays, 3).tolist() == [0, 1e6, 0, 0.25, 0]
-
-
-def test_compositing_no_samples():
-    nothing = Samples(torch.zeros(0, dtype=torch.long), torch.zeros(0), torch.zeros(0))
-    result = composite_packed(nothing, packed_weights(nothing, torch.zeros(0), 2), torch.zeros(0, 4), torch.ones(2, 1))
-    assert result["latent"].tolist() == [[0] * 4] * 2 and result["depth"].tolist() == [[1], [1]]
 
 
 @pytest.mark.gpu

@@ -1,4 +1,4 @@
-"""Pictures of cameras, of NeRFs with and without rays: odd sizes, sizes beyond training, panoramas."""
+"""Pictures of cameras, of NeRFs with and without rays: odd sizes, sizes beyond training, panoramas, scenes, chunks."""
 
 import math
 from functools import partial
@@ -7,11 +7,12 @@ import pytest
 import torch
 from naive_splats import naive_rasterization
 from nerfstudio.cameras.cameras import CameraType
-from small_nerfs import SMALL, make_dense, small_kplanes, small_ngp
+from small_nerfs import SMALL, make_dense, rays_towards, small_kplanes, small_ngp
 from tiny import camera_of, equirectangular, latent_model_of, small_nerf
 
 from latent_nerfstudio.latent_space.resolution import resized, resized_cameras
 from latent_nerfstudio.models import splatfacto
+from latent_nerfstudio.models.camera_rendering import FEWEST_RAYS, in_chunks
 from latent_nerfstudio.models.splatfacto import LatentSplatfactoModelConfig
 
 LATENT = torch.tensor([0.3, -1.2, 0.8, 0.1])
@@ -61,7 +62,7 @@ FULL = {
 
 
 @pytest.mark.parametrize("name", list(FULL))
-@pytest.mark.parametrize(("height", "width"), [(203, 101), (37, 53), (4, 1)])
+@pytest.mark.parametrize(("height", "width"), [(37, 53), (4, 1)])
 def test_a_scene_of_one_latent_decodes_to_the_decoders_own_picture(kl, name, height, width, monkeypatch):
     monkeypatch.setattr(splatfacto, "rasterization", naive_rasterization)
     config, fill = FULL[name]
@@ -77,8 +78,7 @@ def test_a_scene_of_one_latent_decodes_to_the_decoders_own_picture(kl, name, hei
     torch.testing.assert_close(outputs["rgb"], expected, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize(("height", "width"), [(61, 83), (50, 37)])
-def test_an_enlarged_picture_shows_what_a_large_one_does(height, width):
+def test_an_enlarged_picture_shows_what_a_large_one_does(height=61, width=83):
     """Column by column: a picture of directions, rendered small and enlarged, against the directions of its pixels."""
     camera = camera_of(width, height)
     small = resized_cameras(camera, 16, round(width * 16 / height))
@@ -115,7 +115,7 @@ def panorama(height, width, turn=0.0, position=(0.0, 0.0, 2.0), kind=CameraType.
     return camera
 
 
-@pytest.mark.parametrize("columns", [1, 5, 24])
+@pytest.mark.parametrize("columns", [5, 24])
 def test_a_turned_panorama_is_the_same_picture_rolled(taesd, columns):
     """So nothing tells where its sides meet; the decoder of an AutoencoderTiny has no statistics of whole pictures."""
     model = latent_model_of(taesd, names=["a"])
@@ -137,8 +137,85 @@ def test_panoramas_have_no_borders(taesd):
 
 
 @pytest.mark.parametrize("kind", [CameraType.EQUIRECTANGULAR, CameraType.OMNIDIRECTIONALSTEREO_L, CameraType.FISHEYE])
-@pytest.mark.parametrize(("height", "width"), [(101, 203), (3, 5)])
-def test_other_cameras_of_any_size(kl, kind, height, width):
-    outputs = latent_model_of(kl).get_outputs_for_camera(panorama(height, width, kind=kind))
-    assert outputs["rgb"].shape == (height, width, 3)
-    assert all(bool(torch.isfinite(value).all()) for value in outputs.values())
+def test_other_cameras_of_any_size(kl, kind):
+    model = latent_model_of(kl)
+    for height, width in ((51, 103), (3, 5)):
+        outputs = model.get_outputs_for_camera(panorama(height, width, kind=kind))
+        assert outputs["rgb"].shape == (height, width, 3)
+        assert all(bool(torch.isfinite(value).all()) for value in outputs.values())
+
+
+NAMES = ("a", "b", "c")
+
+
+def one_by_one(model, cameras, scenes):
+    pictures = []
+    for index, scene in enumerate(scenes):
+        camera = cameras[index : index + 1]
+        camera.metadata = {"scene_index": torch.tensor([[scene]])}
+        pictures.append(model.get_outputs_for_camera(camera, with_latents=True))
+    return {name: torch.stack([p[name] for p in pictures]) for name in pictures[0]}
+
+
+@pytest.mark.parametrize("source", ["identity", "kl"], indirect=True)
+@pytest.mark.parametrize(("width", "height", "most"), [(17, 13, None), (30, 24, 12)])
+def test_scenes_together_are_rendered_as_alone(source, width, height, most):
+    """Also pictures that are enlarged since they are taller than most."""
+    model = latent_model_of(source, NAMES, max_render_height=most)
+    cameras, scenes = camera_of(width, height, count=4), [2, 0, 2, 1]
+    together = model.renderer.render_scenes(cameras, scenes, with_latents=True)
+    alone = one_by_one(model, cameras, scenes)
+    assert sorted(together) == ["accumulation", "depth", "latent", "latent_channels", "rgb"]
+    assert together["rgb"].shape == (4, height, width, 3) and together["depth"].shape == (4, height, width, 1)
+    for name, value in alone.items():
+        torch.testing.assert_close(together[name], value, atol=1e-5, rtol=1e-4)
+
+
+def test_one_camera_serves_all_scenes_and_is_left_alone(kl):
+    model, camera = latent_model_of(kl, NAMES), camera_of(16, 16)
+    pictures = model.renderer.render_scenes(camera, [0, 1, 2])["rgb"]
+    assert pictures.shape == (3, 16, 16, 3) and camera.metadata is None
+    assert not torch.allclose(pictures[0], pictures[1])
+    with pytest.raises(ValueError, match="scenes: expected one for each of the 2 cameras, got 3; give as many"):
+        model.renderer.render_scenes(camera_of(16, 16, count=2), [0, 1, 2])
+
+
+def test_enlarged_pictures_are_decoded_fewer_at_once(kl, monkeypatch):
+    """Four where sixteen would be, since each takes the memory of four."""
+    model, sizes = latent_model_of(kl, NAMES, max_render_height=None), []
+    autoencoder, decode = model.latent_space.autoencoder, model.latent_space.autoencoder.decode
+    autoencoder.enlarge = 2
+    monkeypatch.setattr(autoencoder, "decode", lambda latents: (sizes.append(len(latents)), decode(latents))[1])
+    model.renderer.render_scenes(camera_of(9, 7), [0, 1, 2, 0, 1])
+    assert sizes == [4, 1]
+
+
+def renderer(most, sizes):
+    """Renders no more rays at once than some."""
+
+    def render(rays):
+        sizes.append(len(rays))
+        if len(rays) > most:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nMore.")
+        return {"rgb": rays.directions}
+
+    return render
+
+
+@pytest.mark.parametrize(
+    ("most", "expected"), [(1000, [400, 400, 200]), (250, [400] + [200] * 5), (100, [400, 200] + [100] * 10)]
+)
+def test_all_rays_come_in_their_order(most, expected, capsys):
+    rays, sizes = rays_towards(1000), []
+    chunks = in_chunks(renderer(most, sizes), rays, 400)
+    assert torch.equal(torch.cat([chunk["rgb"] for chunk in chunks]), rays.directions)
+    assert sizes == expected
+    assert ("200 rays at once from now on" in capsys.readouterr().out) == (most < 400)
+
+
+def test_too_little_memory_for_any_chunk():
+    sizes = []
+    with pytest.raises(MemoryError, match=f"rendering {FEWEST_RAYS} rays: expected room .*, got CUDA out of.*2 GiB"):
+        in_chunks(renderer(10, sizes), rays_towards(1000), 200)
+    assert sizes == [200, 100, FEWEST_RAYS]
+    assert in_chunks(renderer(10, []), rays_towards(0), 200) == []

@@ -1,5 +1,7 @@
 """Scenes that stand elsewhere in the box: cameras, pictures and depths in the scene's own units."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from nerfstudio.data.scene_box import SceneBox
@@ -40,6 +42,9 @@ def test_cameras_in_the_scenes_own_units_see_the_same_picture_and_depths_of_that
     for name in ("rgb", "accumulation", "latent"):
         torch.testing.assert_close(there[name], here[name], atol=2e-4, rtol=0)
     torch.testing.assert_close(there["depth"], 3 * here["depth"], atol=1e-3, rtol=1e-4)
+    half = Placement((1 + THIRD.scale) / 2, tuple(x / 2 for x in THIRD.shift))  # a blend stands in between
+    between = rendered(model, SceneView(0, other=1, share=0.5), half)["rgb"]
+    torch.testing.assert_close(between, here["rgb"], atol=2e-4, rtol=0)
 
 
 def test_the_viewers_crop_is_in_the_units_of_the_scene_that_it_shows(model):
@@ -49,12 +54,6 @@ def test_the_viewers_crop_is_in_the_units_of_the_scene_that_it_shows(model):
     model.panel.scene.value = "b"
     model.render_aabb = SceneBox(aabb=THIRD.inverse.points(crop))
     torch.testing.assert_close(rendered(model, 1)["accumulation"], here, atol=2e-4, rtol=0)
-
-
-def test_a_blend_stands_in_between(model):
-    half = Placement((1 + THIRD.scale) / 2, tuple(x / 2 for x in THIRD.shift))
-    between = rendered(model, SceneView(0, other=1, share=0.5), half)["rgb"]
-    torch.testing.assert_close(between, model.renderer.render_scenes(camera_of(24, 16), [0])["rgb"], atol=2e-4, rtol=0)
 
 
 @pytest.mark.parametrize("placement", [THIRD, LOWER_HALF])
@@ -117,16 +116,11 @@ def test_rays_that_miss_a_scenes_own_box_are_not_drawn(model):
     assert not bool((seen & ~meets).any())
 
 
-def test_a_box_beside_the_bundles_is_refused(model):
-    from dataclasses import replace
-
+def test_a_box_beside_the_bundles_is_refused_and_a_checkpoint_of_before_stands_where_it_is(model):
     scene = list(scene_files_of(model, "0" * 64))[0]
     beside = replace(scene, placement=Placement(box=((3.0, 3.0, 3.0), (4.0, 4.0, 4.0))))
     with pytest.raises(ValueError, match=r"scene 'a', box: expected .*, got .*; "):
         put_scenes(model, [beside])
-
-
-def test_a_checkpoint_of_before_stands_where_it_is(model):
     old = latent_model_of(nerf=small_nerf(**SHARED)).state_dict()
     model.load_state_dict(old)
     assert list(model.placements) == [Placement()] * 2

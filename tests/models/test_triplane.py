@@ -1,4 +1,4 @@
-"""The tri-plane NeRF: rays, scenes, samplers, crops, and losses."""
+"""The tri-plane NeRF: rays, scenes, samplers, crops, losses, and planes that are kept between frames."""
 
 from dataclasses import replace
 
@@ -6,6 +6,8 @@ import pytest
 import torch
 from small_nerfs import rays_at
 from tiny import SHARED, gradients, small_nerf, triplane_of
+
+from latent_nerfstudio.fields.triplane_field import TriplaneField
 
 MICRO = {}
 MACRO = {"micro_features": 0, **SHARED}
@@ -96,14 +98,60 @@ def test_contraction_keeps_the_box_in_the_middle_and_brings_the_rest_in():
     normalized = model.normalize(far)
     assert bool((normalized.abs() <= 1).all())
     torch.testing.assert_close(normalized[2], torch.tensor([0.0, 0.75, 0.0]))
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_contraction_renders_every_ray(training):
-    model, bundle = triplane_of(wide(scene_contraction=True)).train(training), rays_at(20)
+    bundle = rays_at(20)
     bundle.directions = -bundle.directions
     outputs = model(bundle)
     assert all(bool(torch.isfinite(outputs[name]).all()) for name in ("latent", "accumulation", "depth"))
     assert bool((outputs["accumulation"] > 0).all())
     outputs["latent"].sum().backward()
     assert all(gradients(*model.field.parameters()))
+
+
+@pytest.fixture
+def composed(monkeypatch):
+    """Scenes for which planes were composed, a list for each time."""
+    calls, original = [], TriplaneField.scene_planes
+
+    def scene_planes(field, scenes):
+        calls.append(scenes.tolist())
+        return original(field, scenes)
+
+    monkeypatch.setattr(TriplaneField, "scene_planes", scene_planes)
+    return calls
+
+
+def model_of():
+    return triplane_of(small_nerf(**SHARED), num_scenes=3).eval()
+
+
+@torch.no_grad()
+def test_frames_of_the_same_scenes_share_their_planes(composed):
+    model, bundle = model_of(), rays_at(scenes=[0, 2] * 20)
+    first, second = model(bundle)["latent"], model(bundle)["latent"]
+    assert composed == [[0, 2]] and torch.equal(first, second)
+    for scene in (1, 0):
+        model(rays_at(scenes=[scene] * 40))
+    model(bundle)
+    assert composed == [[0, 2], [1], [0], [0, 2]]
+
+
+@torch.no_grad()
+def test_a_changed_parameter_is_seen():
+    model, bundle = model_of(), rays_at(scenes=[1] * 40)
+    for parameter in (model.field.micro_planes, model.field.base_planes, model.field.scene_weights):
+        before = model(bundle)["latent"]
+        parameter.mul_(3)
+        after = model(bundle)["latent"]
+        model.kept_planes = None
+        assert not torch.allclose(before, after) and torch.equal(after, model(bundle)["latent"])
+
+
+def test_nothing_is_kept_in_training_or_for_gradients(composed):
+    model, bundle = model_of(), rays_at(scenes=[1] * 40)
+    with torch.no_grad():
+        model(bundle)
+    assert model.kept_planes is not None
+    model(bundle)["latent"].sum().backward()
+    assert model.kept_planes is None and model.field.micro_planes.grad is not None
+    model.train()(bundle)
+    assert model.kept_planes is None and len(composed) == 3

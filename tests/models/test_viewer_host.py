@@ -32,22 +32,15 @@ def test_nerfstudios_default_is_not_taken_for_a_wish(arguments, host):
     assert unless_asked(ViewerConfig(websocket_host="10.1.2.3"), arguments).websocket_host == "10.1.2.3"
 
 
-@pytest.mark.parametrize("host", [LOCAL, "127.0.0.5", "::1", "localhost"])
-def test_a_machine_that_talks_to_itself_is_told_nothing(host, capsys):
-    viewer = ViewerConfig(websocket_host=host)
-    tell_if_open(viewer)
-    assert not is_open(viewer) and capsys.readouterr().out == ""
+OPEN = (EVERYWHERE, "10.1.2.3", "::", "render-box", "[box]")
 
 
-@pytest.mark.parametrize(
-    ("host", "is_shared", "got"),
-    [
-        (LOCAL, True, "a public address"),
-        *((h, False, h) for h in (EVERYWHERE, "10.1.2.3", "::", "render-box", "[box]")),
-    ],
-)
-def test_what_an_open_viewer_means_is_said(host, is_shared, got, capsys):
-    tell_if_open(ViewerConfig(websocket_host=host, make_share_url=is_shared))
+@pytest.mark.parametrize(("host", "got"), [(LOCAL, "a public address"), *((host, host) for host in OPEN)])
+def test_what_an_open_viewer_means_is_said_and_nothing_to_a_machine_that_talks_to_itself(host, got, capsys):
+    for own in (LOCAL, "127.0.0.5", "::1", "localhost"):
+        tell_if_open(ViewerConfig(websocket_host=own))
+        assert not is_open(ViewerConfig(websocket_host=own)) and capsys.readouterr().out == ""
+    tell_if_open(ViewerConfig(websocket_host=host, make_share_url=got != host))
     said = capsys.readouterr().out
     assert f"viewer: expected 127.0.0.1, got {got}, with no password" in said
     assert "sees photos and scenes" in said and "ssh -L" in said

@@ -115,19 +115,14 @@ def test_a_nerf_without_planes_has_whole_scenes_alone(kl):
         model.get_outputs_for_camera(camera_of(16, 16), view=SceneView(0, parts="macro"))
 
 
-def names_of(model):
-    return [element.name for element in model.panel.elements]
-
-
-def test_the_elements_are_those_that_can_do_something():
-    every = ["Scene", "Blend with", "Blend", "Planes", "Base plane", "Look at the scene"]
-    assert names_of(model_of()) == every
-    assert names_of(model_of(names=["a"])) == ["Scene", "Planes", "Base plane", "Look at the scene"]
-    assert names_of(latent_model_of(names=["a", "b"])) == ["Scene", "Blend with", "Blend", "Look at the scene"]
-
-
-def test_the_elements_say_what_is_shown():
-    panel = model_of().panel
+def test_the_elements_are_those_that_can_do_something_and_say_what_is_shown():
+    models = model_of(), model_of(names=["a"]), latent_model_of(names=["a", "b"])
+    assert [[element.name for element in model.panel.elements] for model in models] == [
+        ["Scene", "Blend with", "Blend", "Planes", "Base plane", "Look at the scene"],
+        ["Scene", "Planes", "Base plane", "Look at the scene"],
+        ["Scene", "Blend with", "Blend", "Look at the scene"],
+    ]
+    panel = models[0].panel
     assert panel.view() == SceneView(0)
     panel.scene.value, panel.other.value = "b", "c"
     assert panel.view() == SceneView(1)
@@ -163,19 +158,13 @@ def test_photos_are_drawn_only_while_they_are_looked_at(width, height):
     for options in ({"output": "photo"}, {"split": "render_and_photo"}):
         outputs = in_viewer(model, camera, **options).result
         assert all(value.shape[:2] == (height, width) for value in outputs.values())
-    assert photos.asked == [0, 0]
+    for share in (0.4, 0.6):  # the photo is of the scene that has the larger one
+        model.panel.share.value = share
+        in_viewer(model, output="photo")
+    assert photos.asked == [0, 0, 0, 1]
     middle_row = outputs["photo"][height // 2]
     torch.testing.assert_close(middle_row[width // 2], torch.full((3,), 0.25))
     torch.testing.assert_close(outputs["render_and_photo"][height // 2, 3 * width // 4], torch.full((3,), 0.25))
-
-
-def test_the_photo_is_of_the_scene_that_has_the_larger_share():
-    model = model_of()
-    model.panel.photos = photos = Photos()
-    for share in (0.4, 0.6):
-        model.panel.share.value = share
-        in_viewer(model, output="photo")
-    assert photos.asked == [0, 1]
 
 
 def test_where_nothing_is_met_depth_is_the_farthest_of_what_is():
@@ -185,14 +174,11 @@ def test_where_nothing_is_met_depth_is_the_farthest_of_what_is():
     assert met_depth(depth, torch.zeros_like(opacity)) is depth
 
 
-def test_a_photo_keeps_its_shape():
+def test_a_photo_keeps_its_shape_and_of_a_picture_the_middle_is_shown():
     photo = torch.zeros(10, 20, 3)
     picture = fitted(photo, 30, 40)
     assert picture.shape == (30, 40, 3) and bool((picture[:5] == 1).all()) and bool((picture[5:25] == 0).all())
     assert bool((fitted(photo, 10, 40)[:, 10:30] == 0).all())
-
-
-def test_the_middle_of_a_picture():
     picture = torch.arange(6.0)[None, :, None].expand(2, 6, 3)
     assert middle(picture, 2)[0, :, 0].tolist() == [2, 3] and middle(picture, 9).shape == (2, 6, 3)
 
@@ -294,7 +280,7 @@ def test_an_error_around_a_frame_ends_no_thread(monkeypatch, capsys):
     assert [message[1].split(":")[0] for message in machine.messages] == ["ZeroDivisionError", "KeyError"]
 
 
-def test_pictures_of_moving_cameras_are_not_too_small(kl):
+def test_pictures_of_moving_cameras_are_not_too_small_and_no_frame_larger_than_memory(kl, monkeypatch):
     model = latent_model_of(kl, ["a"])
     assert model.panel.moving_height == 128 and latent_model_of().panel.moving_height == 0
 
@@ -308,13 +294,8 @@ def test_pictures_of_moving_cameras_are_not_too_small(kl):
     assert rows(state="low_move") == 128 and rows(state="high") == 20
     assert rows(state="low_move", max_res=64) == 64 and rows(140, state="low_move") == 140
     assert rows(state="low_move", quickest=0.2) == 20
-
-
-def test_no_message_of_a_browser_makes_a_frame_that_no_memory_holds(kl, monkeypatch):
-    """The panel's resolution is what the browser says it is."""
-    monkeypatch.setattr(viewing, "MOST_SIDE", 64)
-    camera = camera_of(400, 100)
-    assert in_viewer(latent_model_of(kl, ["a"]), camera, state="high").result["rgb"].shape[:2] == (16, 64)
+    monkeypatch.setattr(viewing, "MOST_SIDE", 64)  # whatever the browser says
+    assert in_viewer(model, camera_of(400, 100), state="high").result["rgb"].shape[:2] == (16, 64)
 
 
 def test_browsers_start_where_the_scene_is_seen():
