@@ -27,14 +27,20 @@ BOX = torch.tensor([[-1.0, -2.0, 0.0], [1.0, 2.0, 4.0]])
 WIDE = torch.tensor([[-20.0] * 3, [20.0] * 3])
 
 
-def test_a_turn_by_hand():
-    """Four views at no elevation: along x, y, -x and -y, all upright."""
+def test_turns_by_hand():
+    """Four views at no elevation, all upright: along x, y, -x and -y. A ring that sways stays in its arc and comes
+    back."""
     cameras = orbit(4, size=32, radius=2.0, elevation=0.0, center=(1.0, 0.0, 0.0))
     eyes = torch.tensor([[3.0, 0, 0], [1, 2, 0], [-1, 0, 0], [1, -2, 0]])
     torch.testing.assert_close(cameras.camera_to_worlds[:, :, 3], eyes, atol=1e-6, rtol=0)
     ups = torch.tensor([[0.0, 0.0, 1.0]]).expand(4, 3)
     torch.testing.assert_close(cameras.camera_to_worlds[:, :, 1], ups, atol=1e-6, rtol=0)
     assert (int(cameras.height[0]), int(cameras.width[3]), float(cameras.fx[0])) == (32, 32, 35.0)
+    ring = Ring(middle=90.0, sweep=60.0, elevation=0.0)
+    eyes = ring.walk(8)[:, :3, 3]
+    azimuths = np.degrees(np.arctan2(eyes[:, 1], eyes[:, 0]))
+    assert azimuths[[0, 2, 4, 6]] == pytest.approx([90, 120, 90, 60])
+    assert azimuths[1] == pytest.approx(azimuths[3])
 
 
 @pytest.mark.parametrize("up", [(0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 2.0, -0.5)])
@@ -50,15 +56,7 @@ def test_all_cameras_of_a_ring_look_at_its_middle(up):
     assert heights == pytest.approx(np.full(9, 1.7 * math.sin(math.radians(40))))
 
 
-def test_a_ring_that_sways_stays_in_its_arc_and_comes_back():
-    ring = Ring(middle=90.0, sweep=60.0, elevation=0.0)
-    eyes = ring.walk(8)[:, :3, 3]
-    azimuths = np.degrees(np.arctan2(eyes[:, 1], eyes[:, 0]))
-    assert azimuths[[0, 2, 4, 6]] == pytest.approx([90, 120, 90, 60])
-    assert azimuths[1] == pytest.approx(azimuths[3])
-
-
-def test_the_ring_of_a_hemisphere_is_that_of_its_cameras():
+def test_rings_of_cameras_that_stand_on_any_axis_or_saw_one_side():
     poses = hemisphere(200, seed=3, radius=1.3)
     poses[:, :3, 3] += [0.5, 0.0, 0.0]
     ring = ring_of(pinhole_cameras(poses, [(70.0, 72.0)], 48, 64), WIDE)
@@ -67,14 +65,14 @@ def test_the_ring_of_a_hemisphere_is_that_of_its_cameras():
     half_way = math.degrees(math.asin(math.sin(math.radians(75)) / 2))  # uniform in height
     assert ring.elevation == pytest.approx(half_way, abs=0.5)
     assert (ring.height, ring.width, ring.focal) == (48, 64, (70.0, 72.0))
-
-
-def test_a_scene_that_stands_on_another_axis_or_was_seen_from_one_side():
     seen = Ring(up=(0.0, 1.0, 0.0), middle=30.0, sweep=100.0, elevation=10.0, radius=2.0)
     ring = ring_of(seen.cameras(40), BOX)
     assert ring.up == (0.0, 1.0, 0.0)
     assert (ring.middle, ring.sweep) == (pytest.approx(30.0, abs=1e-3), pytest.approx(100.0, abs=1e-3))
     assert ring.elevation == pytest.approx(10.0, abs=1e-3)
+    cameras = Ring(width=64, height=32).cameras(6)
+    cameras.camera_type = torch.full_like(cameras.camera_type, CameraType.FISHEYE.value)
+    assert ring_of(cameras, BOX).focal == (70.0, 70.0), "fisheye cameras lend no lens"
 
 
 def test_lines_of_sight_that_tell_no_middle():
@@ -86,20 +84,11 @@ def test_lines_of_sight_that_tell_no_middle():
     assert focus_of(outside, WIDE) == pytest.approx([9.0, 0.0, 0.0])
 
 
-def test_fisheye_cameras_lend_no_lens():
-    cameras = Ring(width=64, height=32).cameras(6)
-    cameras.camera_type = torch.full_like(cameras.camera_type, CameraType.FISHEYE.value)
-    assert ring_of(cameras, BOX).focal == (70.0, 70.0)
-
-
-def test_arcs_by_hand():
+def test_arcs_and_ups_by_hand():
     assert arc_of(np.array([350.0, 10.0, 30.0])) == (pytest.approx(10.0), pytest.approx(40.0))
     assert arc_of(np.array([0.0, 80.0, 160.0, 240.0, 320.0])) == (0.0, 360.0)
     assert arc_of(np.array([100.0, 260.0, 200.0])) == (pytest.approx(180.0), pytest.approx(160.0))
     assert arc_of(np.array([5.0])) == (0.0, 360.0)
-
-
-def test_up_is_an_axis_where_it_is_close_to_one():
     tilted = np.tile(np.eye(4)[:3], (2, 1, 1))
     tilted[:, :, 1] = [0.1, 0.2, -0.97]
     assert up_of(tilted).tolist() == [0.0, 0.0, -1.0]
@@ -109,27 +98,17 @@ def test_up_is_an_axis_where_it_is_close_to_one():
     assert up_of(tilted).tolist() == [0.0, 0.0, 1.0]
 
 
-def test_rings_in_step():
+def test_rings_in_step_about_a_box_and_of_another_size():
     rings = [Ring(radius=1.0, width=20, height=10, focal=(5.0, 6.0)), Ring(radius=2.0, width=30, height=10)]
     cameras = walk_together(rings, 3)
     assert len(cameras) == 6 and set(cameras.width.flatten().tolist()) == {30}
     distances = cameras.camera_to_worlds[:, :, 3].norm(dim=1)
     torch.testing.assert_close(distances, torch.tensor([1.0, 2.0] * 3))
     assert cameras.fy.flatten().tolist() == [6.0, 140.0] * 3
-
-
-def test_the_ring_of_a_box_and_another_size():
     ring = ring_in_box(BOX)
     assert ring.center == (0.0, 0.0, 2.0) and ring.radius == pytest.approx(1.3 * 4)
     smaller = Ring(height=100, width=151, focal=(75.5, 80.0)).resized(50)
     assert (smaller.height, smaller.width, smaller.focal) == (50, 76, (38.0, 40.0))
-
-
-def test_numbers_out_of_their_ranges_are_refused():
-    with pytest.raises(ValueError, match="views: expected 1 to 100000, got 0"):
-        orbit(0)
-    with pytest.raises(ValueError, match="got 1.3 and 90.0"):
-        orbit(1, elevation=90.0)
 
 
 PATH = json.dumps(camera_path_of(camera_of(30, 20), 20, 30))

@@ -44,7 +44,7 @@ def test_what_a_codec_saves_diffusers_reads(kl, pictures, tmp_path):
         codec.save(tmp_path)
 
 
-def test_forms_of_pictures_and_odd_sizes(kl, pictures):
+def test_forms_of_pictures_and_odd_sizes_and_the_identity(kl, pictures):
     codec = load_autoencoder(str(kl))
     eight_bits = (pictures * 255).round().byte()
     torch.testing.assert_close(codec.encode(eight_bits.numpy()), codec.encode(eight_bits.float() / 255))
@@ -54,6 +54,10 @@ def test_forms_of_pictures_and_odd_sizes(kl, pictures):
     torch.testing.assert_close(codec.encode(pillow), codec.encode(eight_bits))
     odd = codec.encode(pictures[:, :21, :18])
     assert codec.decode(odd, 21, 18).shape == (3, 21, 18, 3) and codec.decode(odd[0]).shape == (1, 24, 20, 3)
+    codec = load_autoencoder("identity")
+    latents = codec.encode(pictures)
+    assert torch.equal(latents, pictures.permute(0, 3, 1, 2)) and torch.equal(codec.decode(latents), pictures)
+    assert (codec.scaling_factor, codec.shift_factor, codec.downscale_factor) == (1.0, 0.0, 1)
 
 
 def test_files_pictures_of_pillow_and_arrays_with_alpha_are_put_on_white(tmp_path):
@@ -65,13 +69,6 @@ def test_files_pictures_of_pillow_and_arrays_with_alpha_are_put_on_white(tmp_pat
     for given in (half, half[None] / 255, [torch.from_numpy(half)]):
         torch.testing.assert_close(codec.encode(given), expected, check_dtype=False)
     assert codec.encode(Image.fromarray(half).convert("L")).shape == (1, 3, 4, 4)
-
-
-def test_the_identity_gives_back_what_it_gets(pictures):
-    codec = load_autoencoder("identity")
-    latents = codec.encode(pictures)
-    assert torch.equal(latents, pictures.permute(0, 3, 1, 2)) and torch.equal(codec.decode(latents), pictures)
-    assert (codec.scaling_factor, codec.shift_factor, codec.downscale_factor) == (1.0, 0.0, 1)
 
 
 def test_other_shapes_are_refused(kl):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from small_nerfs import small_vanilla
 from tiny import latent_model_of, small_nerf
 
 from latent_nerfstudio.api.cameras import Ring, depth_along_ray, depth_along_z, look_at, orbit, pixel_directions
@@ -83,10 +82,16 @@ def test_the_mesh_is_the_ball(ball, tmp_path):
         assert len(trimesh.load(save_mesh(surface, tmp_path / name), force="mesh").faces) == len(surface.faces)
 
 
-def test_linear_light():
+def test_linear_light_and_depth_along_z():
     """188 is the middle of sRGB's light, 12.92 the slope of its beginning."""
     got = linear(np.array([[0, 188, 255, 7], [5, 5, 5, 255]], dtype=np.uint8))
     assert got.tolist() == [[0, 128, 255, 7], [0, 0, 0, 255]]
+    cameras = orbit(views=3, size=12)
+    depth = torch.rand(3, 12, 12, 1) + 1
+    torch.testing.assert_close(depth_along_ray(depth_along_z(depth, cameras), cameras), depth)
+    corner = depth_along_z(depth, cameras)[0, 0, 0] / depth[0, 0, 0]
+    focal = float(cameras.fx[0])
+    assert float(corner) == pytest.approx(1 / math.sqrt(1 + 2 * (5.5 / focal) ** 2), rel=1e-5)
 
 
 def test_what_cannot_be_exported(ball, tmp_path):
@@ -103,9 +108,6 @@ def test_what_cannot_be_exported(ball, tmp_path):
         ball.point_cloud("a", points=0)
     with pytest.raises(ValueError, match="output: expected a .ply file"):
         PointCloud(np.zeros((1, 3)), np.zeros((1, 3), np.uint8)).save(tmp_path / "x.pcd")
-    vanilla = Scenes(latent_model_of(names=("a",), nerf=small_vanilla()), "here")
-    with pytest.raises(ValueError, match="tri-planes"):
-        vanilla.mesh(vanilla.names[0])
 
 
 def test_density_is_the_fields_own(kl):
@@ -120,15 +122,6 @@ def test_density_is_the_fields_own(kl):
     scenes.model.place([Placement(), Placement(2.0, (0.1, 0.0, 0.0))])  # the field's point is 2 x + 0.1
     own = (points - torch.tensor([0.1, 0.0, 0.0])) / 2
     torch.testing.assert_close(scenes.density("b", own), 2 * wanted.detach())
-
-
-def test_depth_along_z_and_along_the_ray():
-    cameras = orbit(views=3, size=12)
-    depth = torch.rand(3, 12, 12, 1) + 1
-    torch.testing.assert_close(depth_along_ray(depth_along_z(depth, cameras), cameras), depth)
-    corner = depth_along_z(depth, cameras)[0, 0, 0] / depth[0, 0, 0]
-    focal = float(cameras.fx[0])
-    assert float(corner) == pytest.approx(1 / math.sqrt(1 + 2 * (5.5 / focal) ** 2), rel=1e-5)
 
 
 @pytest.mark.parametrize("views", [1, 6, 7, 24])

@@ -64,20 +64,17 @@ def test_factors_that_are_none_of_an_autoencoder_are_not_believed(kl, factor):
     assert codec.downscale_factor == 4
 
 
-def test_cameras_are_those_of_the_size_that_latents_have(kl, tmp_path):
+def test_cameras_are_those_of_the_size_that_latents_have_and_others_left_out(kl, tmp_path, scenes):
     scenes = Scenes(latent_model_of(kl, max_render_height=16), "here")
     file = render_latents(scenes, "a", camera_of(32, 32, focal=40.0))
     assert (file.height, file.width) == (16, 16) and file.cameras is not None
     assert float(file.cameras.fx[0]) == 20.0 and float(file.cameras.cx[0]) == pytest.approx(16.4 / 2)
-
-
-def test_other_kinds_of_cameras_are_left_out(scenes):
     cameras = camera_of(16, 16, count=2)
     cameras.camera_type = torch.full_like(cameras.camera_type, CameraType.FISHEYE.value)
     assert render_latents(scenes, "a", cameras).cameras is None
 
 
-def test_half_precision_holds_what_it_can(scenes, tmp_path):
+def test_half_precision_holds_what_it_can_and_latents_alone_are_enough(scenes, tmp_path):
     file = render_latents(scenes, "a", camera_of(16, 16))
     write_latents(tmp_path / "half.safetensors", file, "float16")
     assert load_file(tmp_path / "half.safetensors")["latents"].dtype == torch.float16
@@ -85,9 +82,6 @@ def test_half_precision_holds_what_it_can(scenes, tmp_path):
     with pytest.raises(ValueError, match=r"big\.safetensors: expected latents within float16, got larger ones"):
         write_latents(tmp_path / "big.safetensors", LatentFile(torch.full((1, 4, 2, 2), 1e5)), "float16")
     assert not (tmp_path / "big.safetensors").exists()
-
-
-def test_latents_alone_are_enough(tmp_path):
     latents = torch.randn(2, 4, 3, 5).to(torch.bfloat16)
     save_file({"latents": latents}, tmp_path / "bare.safetensors")
     file = read_latents(tmp_path / "bare.safetensors")

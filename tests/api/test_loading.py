@@ -29,14 +29,20 @@ def model(kl) -> LatentModel:
     return latent_model_of(kl, nerf=small_nerf(macro_features=3, num_base_planes=2))
 
 
-@pytest.fixture
-def written(model, tmp_path) -> Path:
+@pytest.fixture(scope="module")
+def whole(model, tmp_path_factory) -> Path:
     """A folder as `lns export-scenes` leaves it: two scene files and their bundle."""
-    folder = tmp_path / "files"
+    folder = tmp_path_factory.mktemp("whole")
     bundle = read_shared_bundle(str(write_shared_bundle(folder, model, 3, {"method": "tiny"})))
     for scene in scene_files_of(model, bundle.hash, {"a": FACTS, "b": SAMPLES}):
         write_scene_file(folder / f"{scene.name}.safetensors", scene, "float32")
     return folder
+
+
+@pytest.fixture
+def written(whole, tmp_path) -> Path:
+    """A copy of it."""
+    return shutil.copytree(whole, tmp_path / "files")
 
 
 def test_a_folder_of_files_is_none_of_a_run_whatever_else_is_in_it(written, kl, tmp_path):
@@ -69,16 +75,13 @@ def check_same(scenes: lns.Scenes, model: LatentModel) -> None:
             torch.testing.assert_close(scenes.render(name, camera_of(24, 24)).rgb[0], outputs["rgb"])
 
 
-def test_a_folder_with_its_bundle(written, model):
+def test_a_folder_with_its_bundle_one_file_and_an_archive(written, model, tmp_path):
     scenes = lns.load(written)
     assert scenes.names == ["a", "b"] and scenes.bundle is not None and scenes.facts["a"] == FACTS
     check_same(scenes, model)
     ring = scenes.ring("a")
     assert (ring.radius, ring.height, ring.width, ring.focal) == (3.0, 24, 32, (40.0, 41.0))
     assert scenes.ring("b").radius == pytest.approx(1.3 * 2)
-
-
-def test_one_file_and_an_archive(written, model, tmp_path):
     check_same(lns.load(written / "b.safetensors"), model)
     hash_of = read_shared_bundle(str(written)).hash
     written_scenes = scene_files_of(model, hash_of, dict.fromkeys("ab", SAMPLES))
@@ -97,17 +100,6 @@ def test_a_bundle_opens_its_scenes_and_encodes(written, model):
     raw = model.latent_space.autoencoder.encode(pictures).permute(0, 3, 1, 2)
     torch.testing.assert_close(bundle.encode(pictures), raw)
     assert bundle.decode(raw).shape == (2, 16, 16, 3)
-
-
-def test_scenes_without_their_bundle(written, tmp_path):
-    alone = tmp_path / "alone" / "deep"
-    alone.mkdir(parents=True)
-    shutil.copyfile(written / "a.safetensors", alone / "a.safetensors")
-    with pytest.raises(ValueError, match="expected the shared bundle .* of scene 'a' beside it, got none with that"):
-        lns.load(alone)
-    assert lns.load(alone, bundle=written).names == ["a"]
-    with pytest.raises(ValueError, match="bundle"):
-        lns.load(alone, bundle="bundled")
 
 
 def test_a_folder_without_scenes_names_a_run_in_it(tmp_path):
@@ -153,12 +145,20 @@ def test_what_is_something_else_is_told_what_opens_it(written, tmp_path, monkeyp
         getattr(lns, name)(source)
 
 
-def test_wanted_scenes(written):
+def test_wanted_scenes_and_those_without_their_bundle(written, tmp_path):
     scenes = lns.load(written)
     assert check_scenes(scenes, ()) == check_scenes(scenes, ("all",)) == ["a", "b"]
     assert check_scenes(scenes, ("b", "a", "b")) == ["b", "a"]
     with pytest.raises(ValueError, match="such as b, got 'bb'"):
         check_scenes(scenes, ("a", "bb"))
+    alone = tmp_path / "alone" / "deep"
+    alone.mkdir(parents=True)
+    shutil.copyfile(written / "a.safetensors", alone / "a.safetensors")
+    with pytest.raises(ValueError, match="expected the shared bundle .* of scene 'a' beside it, got none with that"):
+        lns.load(alone)
+    assert lns.load(alone, bundle=written).names == ["a"]
+    with pytest.raises(ValueError, match="bundle"):
+        lns.load(alone, bundle="bundled")
 
 
 def test_the_package_is_imported_without_torch():

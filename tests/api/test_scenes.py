@@ -26,11 +26,19 @@ def scenes(kl):
     return Scenes(latent_model_of(kl, nerf=small_nerf(**FIELD)), "here")
 
 
-def test_names_and_places(scenes):
+def test_names_places_and_what_is_saved(scenes, tmp_path):
     assert scenes.names == ["a", "b"] == list(scenes) and len(scenes) == 2 and "a" in scenes and "c" not in scenes
     assert repr(scenes) == "Scenes(2 of here: a, b)"
     with pytest.raises(ValueError, match="scenes: expected scenes of here, such as a, b, got 'c'"):
         scenes.index("c")
+    with pytest.raises(ValueError, match="here: expected scenes of a shared bundle, got .*; call lns export-scenes"):
+        scenes.save(tmp_path / "out")
+    scenes.bundle = SimpleNamespace(hash="0" * 64)
+    scenes.facts = {"b": {"psnr": 30.0}}
+    read = read_scene_file(scenes.save(tmp_path / "out", ["b"], "float32") / "b.safetensors")
+    assert [path.name for path in (tmp_path / "out").glob("*.safetensors")] == ["b.safetensors"]
+    assert read.facts == {"psnr": 30.0} and torch.equal(read.scene_weights, scenes.weights("b"))
+    assert [scene.name for scene in read_archive(scenes.save(tmp_path / "all.zip"))] == ["a", "b"]
 
 
 @pytest.mark.parametrize(("source", "title"), [("fitted/scenes", "scenes"), ("owner/cars", "cars"), (".", ".")])
@@ -39,6 +47,7 @@ def test_scenes_are_called_by_their_source_where_they_have_no_title(scenes, sour
 
 
 def test_pictures_are_the_models_own(scenes):
+    """Of many cameras, and of each in a scene of its own."""
     cameras = camera_of(32, 24, count=10)  # more than are rendered together
     pictures = scenes.render("b", cameras)
     assert len(pictures) == 10 and pictures.raw_latent.shape == (10, 4, 6, 8)
@@ -49,9 +58,6 @@ def test_pictures_are_the_models_own(scenes):
             torch.testing.assert_close(vars(pictures)[name][index], outputs[name])
         raw = scenes.model.latent_space.normalizer.inverse(outputs["latent_channels"])
         torch.testing.assert_close(pictures.raw_latent[index], raw.permute(2, 0, 1))
-
-
-def test_each_camera_in_a_scene_of_its_own(scenes):
     cameras = camera_of(16, 16, count=3)
     together = scenes.render_each(["a", "b", "a"], cameras)
     for index, name in enumerate("aba"):
@@ -72,17 +78,14 @@ def test_planes_weights_and_what_becomes_of_them_in_a_blend(scenes):
     assert not bool(micro[:, 4:].any())
 
 
-def test_scenes_without_base_planes_have_no_weights():
-    scenes = Scenes(latent_model_of(), "here")
-    assert scenes.weights("a").shape == (0,) and scenes.planes("a").shape == (3, 4, 8, 8)
+def test_what_scenes_without_base_planes_or_any_planes_say():
+    plain = Scenes(latent_model_of(), "here")
+    assert plain.weights("a").shape == (0,) and plain.planes("a").shape == (3, 4, 8, 8)
     with pytest.raises(ValueError, match="parts: expected one of all, got 'macro'"):
-        scenes.part("a")
-
-
-def test_nerfs_without_planes_say_so():
-    scenes = Scenes(latent_model_of(names=("a",), nerf=small_vanilla()), "here")
-    assert scenes.render("a", camera_of(8, 8)).rgb.shape == (1, 8, 8, 3)
-    for call in (scenes.planes, scenes.weights, lambda name: scenes.blend(name, name)):
+        plain.part("a")
+    vanilla = Scenes(latent_model_of(names=("a",), nerf=small_vanilla()), "here")
+    assert vanilla.render("a", camera_of(8, 8)).rgb.shape == (1, 8, 8, 3)
+    for call in (vanilla.planes, vanilla.weights, vanilla.mesh, lambda name: vanilla.blend(name, name)):
         with pytest.raises(ValueError, match="expected tri-planes within the latent model, got a LatentVanilla"):
             call("a")
 
@@ -99,9 +102,6 @@ def test_walks_suit_what_is_known(scenes):
     assert len(walk) == 5 and (int(walk.height[0]), int(walk.width[0])) == (10, 15)
     given = Scenes(scenes.model, "here", rings={"a": Ring(radius=4.0)})
     assert given.ring("a").radius == 4.0 and given.ring("b").radius == pytest.approx(1.3 * 2)
-
-
-def test_training_cameras_that_are_not_there(scenes):
     with pytest.raises(ValueError, match="here: expected scenes with their training cameras, got none"):
         scenes.cameras("a")
     gone = Scenes(scenes.model, "here", training=FileNotFoundError("data: expected them"))
@@ -143,14 +143,3 @@ def test_pictures_as_a_row_and_on_disk(tmp_path: Path):
     np.testing.assert_array_equal(np.load(paths[3]), pictures.depth[..., 0])
     assert torch.equal(read_latents(paths[5]).latents, pictures.raw_latent)
     np.testing.assert_allclose(np.asarray(Image.open(paths[1])) / 255, pictures.rgb[1].numpy(), atol=0.5 / 255 + 1e-6)
-
-
-def test_scenes_are_saved_against_their_bundle(scenes, tmp_path):
-    with pytest.raises(ValueError, match="here: expected scenes of a shared bundle, got .*; call lns export-scenes"):
-        scenes.save(tmp_path / "out")
-    scenes.bundle = SimpleNamespace(hash="0" * 64)
-    scenes.facts = {"b": {"psnr": 30.0}}
-    read = read_scene_file(scenes.save(tmp_path / "out", ["b"], "float32") / "b.safetensors")
-    assert [path.name for path in (tmp_path / "out").glob("*.safetensors")] == ["b.safetensors"]
-    assert read.facts == {"psnr": 30.0} and torch.equal(read.scene_weights, scenes.weights("b"))
-    assert [scene.name for scene in read_archive(scenes.save(tmp_path / "all.zip"))] == ["a", "b"]

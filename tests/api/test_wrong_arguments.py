@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from test_prediction import cameras_of
-from tiny import write_bundle_with_encoder
 
 import latent_nerfstudio
 from latent_nerfstudio.api import prediction
@@ -24,13 +23,6 @@ def types_are_not_checked():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("bundle")
-    write_bundle_with_encoder(folder)
-    return lns.load_bundle(folder / "run", "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +45,11 @@ PREDICT = {
     "a flat box": ({"box": [[0, 0, 0], [1, 1, 0]]}, "box: expected two corners .*the lower one first.*, got"),
     "a box of NaN": ({"box": [[NAN] * 3, [1] * 3]}, "box: expected two corners .*, got"),
     "a box of words": ({"box": "large"}, "box: expected two corners .*, got 'large'; "),
+    "a box without end": ({"box": [[0] * 3, [1e30] * 3]}, "box: expected two corners"),
+    "a box of one corner": ({"box": [1, 2, 3]}, "box: expected two corners"),
     "enlarge, a word": ({"enlarge": "2"}, "enlarge: expected a divisor .*, got '2'; "),
     "a name, a number": ({"name": 3}, "scene name: expected .*, got int; "),
+    "a name, a path": ({"name": "a/b"}, "scene name: expected"),
 }  # fmt: skip
 
 
@@ -69,8 +64,10 @@ def test_photos_that_see_nothing_are_told_before_they_are_encoded(bundle, monkey
     monkeypatch.setattr(prediction, "encode_images", lambda *_: pytest.fail("encoded"))
     with pytest.raises(ValueError, match="photos: expected some that see the bundle's box, got none that do"):
         bundle.predict(torch.rand(2, 8, 9, 3), cameras_of(2, shift=1000.0))
-    with pytest.raises(ValueError, match="masks: expected some that keep latent pixels"):
-        bundle.predict(torch.rand(2, 8, 9, 3), cameras_of(2), masks=[np.zeros((8, 9))] * 2)
+    few = np.zeros((8, 9))
+    few[3:5, 4] = 1
+    with pytest.raises(ValueError, match="masks: expected some that keep latent pixels .*, got none that do; have"):
+        bundle.predict(torch.rand(2, 8, 9, 3), cameras_of(2), masks=[few, np.zeros((8, 9))])
 
 
 CALLS = {
@@ -95,6 +92,7 @@ CALLS = {
     "no output": (lambda s: s.save(None), "output: expected a path, got none; name one"),
     "pictures of NaN": (lambda s: s.encode(torch.full((8, 8, 3), NAN)), "pictures: expected finite numbers, got"),
     "a height of none": (lambda s: s.decode(torch.zeros(3, 8, 9), 0), "height: expected at least 1, got 0; "),
+    "a view from the pole": (lambda s: lns.orbit(1, elevation=90.0), "orbit: expected .*, got 1.3 and 90.0; "),
     "an endless radius": (lambda s: lns.orbit(radius=float("inf")), "orbit: expected a positive radius and .*got inf"),
     "a centre of two": (lambda s: lns.orbit(center=(1, 2)), "center: expected three finite numbers, got"),
     "words for eyes": (lambda s: lns.look_at("x"), "look_at: expected eyes .*, got 'x', "),

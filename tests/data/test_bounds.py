@@ -91,26 +91,20 @@ def test_carved_box_holds_a_thin_rod():
     assert np.abs(box[:, :2]).max() < 0.2
 
 
-def test_close_ups_do_not_carve_what_they_do_not_show():
+def test_close_ups_carve_nothing_that_they_do_not_show_and_principal_points_are_respected():
     # The ball fills more than these images, so a point off the image may still be in the scene.
     box = carve_ball(np.concatenate([poses_around(12), poses_around(12, radius=1.0, seed=1)]))
     assert (box[0] <= -0.6).all() and (box[1] >= 0.6).all()
-
-
-def test_principal_point_off_centre_is_respected():
     poses = poses_around(24)
     masks = [np.roll(ball_mask(pose, 131.25, 128, 0.4), (9, -14), axis=(0, 1)) for pose in poses]
     box = carve(masks, poses, centre=(50.0, 73.0))
     assert (box[0] <= -0.4).all() and (box[1] >= 0.4).all() and np.abs(box).max() < 0.52
 
 
-def test_silhouettes_that_contradict_each_other_or_are_empty_give_none():
+def test_silhouettes_that_contradict_each_other_are_empty_or_opaque_give_none():
     # Poses in OpenCV's convention, taken for OpenGL's, look away from the scene.
     poses = poses_around(24) @ np.diag([1.0, -1.0, -1.0, 1.0])
     assert carve([ball_mask(pose, 131.25, 128, 0.3) for pose in poses_around(24)], poses) is None
     assert carve([np.zeros((128, 128), dtype=bool)] * 6, poses_around(6)) is None
-
-
-def test_opaque_images_cannot_carve():
     assert not can_carve([np.ones((8, 8), dtype=bool)] * 3)
     assert can_carve([np.ones((8, 8), dtype=bool), np.eye(8, dtype=bool)])

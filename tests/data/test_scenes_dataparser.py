@@ -39,60 +39,45 @@ def mixed(tmp_path):
 
 
 def test_scenes_of_a_folder(mixed):
-    outputs = outputs_of(mixed)
-    assert outputs.metadata["scene_names"] == ["a ünïcode", "b", "c srn"]
-    assert outputs.metadata["scene_index"] == [0, 0, 0, 1, 1, 1, 2, 2, 2, 2]
-    folders = [path.parts[len(mixed.parts)] for path in outputs.image_filenames]
-    assert folders == ["a ünïcode"] * 3 + ["b"] * 3 + ["c srn"] * 4
-    index = outputs.cameras.metadata["scene_index"]
-    assert index.dtype == torch.int64 and index.flatten().tolist() == outputs.metadata["scene_index"]
-    assert outputs.cameras.width.flatten().tolist() == [12] * 3 + [8] * 3 + [16] * 4
-
-
-def test_scene_indices_are_the_same_for_every_split(mixed):
+    """Their indices are the same for every split, and they are chosen by name or number."""
     parser = ScenesDataParserConfig(data=mixed).setup()
-    for split in ("test", "train", "val"):
+    for split, index in (("train", [0] * 3 + [1] * 3 + [2] * 4), ("test", [0, 1, 1, 2]), ("val", [0, 1, 1, 2])):
         outputs = parser.get_dataparser_outputs(split)
         assert outputs.metadata["scene_names"] == ["a ünïcode", "b", "c srn"]
-        assert sorted(set(outputs.metadata["scene_index"])) == [0, 1, 2]
-    assert parser.get_dataparser_outputs("test").metadata["scene_index"] == [0, 1, 1, 2]
-
-
-def test_scene_of_the_working_folder_and_relative_paths(tmp_path, monkeypatch):
-    write_transforms(tmp_path / "cube")
-    monkeypatch.chdir(tmp_path / "cube")
-    assert outputs_of(Path()).metadata["scene_names"] == ["cube"]
-    monkeypatch.chdir(tmp_path)
-    assert outputs_of(Path("cube")).image_filenames[0] == Path("cube/images/view_01.png")
-
-
-def test_camera_file_as_data(tmp_path):
-    write_transforms(tmp_path / "cube")
-    (tmp_path / "cube/transforms.json").rename(tmp_path / "cube/cameras.json")
-    assert outputs_of(tmp_path / "cube/cameras.json").metadata["scene_names"] == ["cube"]
-    write_blender(tmp_path / "lego", test=2)
-    assert len(outputs_of(tmp_path / "lego/transforms_train.json").image_filenames) == 4
-
-
-def test_selection_by_name_and_number(mixed):
+        assert outputs.metadata["scene_index"] == index
+        folders = [path.parts[len(mixed.parts)] for path in outputs.image_filenames]
+        assert folders == [outputs.metadata["scene_names"][i] for i in index]
+        indices = outputs.cameras.metadata["scene_index"]
+        assert indices.dtype == torch.int64 and indices.flatten().tolist() == index
+        assert outputs.cameras.width.flatten().tolist() == [(12, 8, 16)[i] for i in index]
     assert outputs_of(mixed, scenes=("c srn", "b")).metadata["scene_names"] == ["b", "c srn"]
     assert outputs_of(mixed, max_scenes=2).metadata["scene_names"] == ["a ünïcode", "b"]
 
 
-def test_alpha_colour(tmp_path):
-    write_blender(tmp_path)
-    assert outputs_of(tmp_path, alpha_color="black").alpha_color.tolist() == [0.0, 0.0, 0.0]
-    assert outputs_of(tmp_path, alpha_color=None).alpha_color is None
-    assert [color_name(color) for color in ((0.0, 0.0, 1.0), (0.2, 0.3, 0.4))] == ["blue", None]
+def test_a_scene_by_its_folder_the_working_folder_or_its_camera_file(tmp_path, monkeypatch):
+    write_transforms(tmp_path / "images")
+    monkeypatch.chdir(tmp_path / "images")
+    assert outputs_of(Path()).metadata["scene_names"] == ["images"]
+    monkeypatch.chdir(tmp_path)
+    assert outputs_of(Path("images")).image_filenames[0] == Path("images/images/view_01.png")
+    assert scene_folder(tmp_path / "images", "images") == tmp_path / "images"
+    (tmp_path / "images/transforms.json").rename(tmp_path / "images/cameras.json")
+    assert outputs_of(tmp_path / "images/cameras.json").metadata["scene_names"] == ["images"]
+    write_blender(tmp_path / "lego", test=2)
+    assert len(outputs_of(tmp_path / "lego/transforms_train.json").image_filenames) == 4
 
 
-def test_distortion_and_camera_type_of_each_scene(tmp_path):
+def test_distortion_camera_type_and_alpha_colour_of_each_scene(tmp_path):
     write_transforms(tmp_path / "a", count=2, k1=0.5)
     write_transforms(tmp_path / "b", count=2, camera_model="OPENCV_FISHEYE")
     cameras = outputs_of(tmp_path).cameras
     assert cameras.distortion_params.tolist() == [[0.5, 0, 0, 0, 0, 0], [0.0] * 6]
     assert cameras.camera_type.flatten().tolist() == [CameraType.PERSPECTIVE.value, CameraType.FISHEYE.value]
     assert outputs_of(tmp_path, scenes=("b",)).cameras.distortion_params is None
+    write_blender(tmp_path)
+    assert outputs_of(tmp_path, alpha_color="black").alpha_color.tolist() == [0.0, 0.0, 0.0]
+    assert outputs_of(tmp_path, alpha_color=None).alpha_color is None
+    assert [color_name(color) for color in ((0.0, 0.0, 1.0), (0.2, 0.3, 0.4))] == ["blue", None]
 
 
 def test_masks(tmp_path):
@@ -105,21 +90,20 @@ def test_masks(tmp_path):
     assert outputs.metadata["dynamic_masks"] is None
 
 
+APPLIED = {"applied_transform": [[0, 1, 0, 2], [1, 0, 0, 3], [0, 0, -1, 4]], "applied_scale": 0.5}
+NONE = {"orientation_method": "none", "center_method": "none", "auto_scale_poses": False}
+UP = {"orientation_method": "up", "center_method": "poses", "auto_scale_poses": True, "scale_factor": 2.0}
+FOCUS = {"orientation_method": "pca", "center_method": "focus", "auto_scale_poses": False}
+
+
 @pytest.mark.parametrize(
-    "top",
+    ("top", "options"),
     [
-        {},
-        {"k1": 0.1, "k2": -0.02, "k3": 0.01, "k4": -0.03, "p1": 0.003, "p2": -0.004},
-        {"camera_model": "OPENCV_FISHEYE", "k1": 0.1},
-        {"applied_transform": [[0, 1, 0, 2], [1, 0, 0, 3], [0, 0, -1, 4]], "applied_scale": 0.5},
-    ],
-)
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"orientation_method": "none", "center_method": "none", "auto_scale_poses": False},
-        {"orientation_method": "up", "center_method": "poses", "auto_scale_poses": True, "scale_factor": 2.0},
-        {"orientation_method": "pca", "center_method": "focus", "auto_scale_poses": False},
+        ({}, FOCUS),
+        ({"k1": 0.1, "k2": -0.02, "k3": 0.01, "k4": -0.03, "p1": 0.003, "p2": -0.004}, UP),
+        ({"camera_model": "OPENCV_FISHEYE", "k1": 0.1}, NONE),
+        (APPLIED, NONE),
+        (APPLIED, UP),
     ],
 )
 def test_agrees_with_nerfstudio(tmp_path, top, options):
@@ -166,7 +150,7 @@ def test_each_scene_is_placed_for_itself(mixed):
     assert outputs.dataparser_scale == 1.0
 
 
-def test_bounds_are_the_union_of_the_files(tmp_path):
+def test_bounds_are_the_union_of_the_files_and_follow_the_placement(tmp_path):
     write_transforms(tmp_path / "a", aabb=[[-1, -1, -1], [1, 1, 0.5]])
     write_transforms(tmp_path / "b", aabb=[[-0.5, -2, 0], [0, 0, 2]])
     outputs = outputs_of(tmp_path)
@@ -174,27 +158,17 @@ def test_bounds_are_the_union_of_the_files(tmp_path):
     assert outputs.metadata["scene_boxes"][1].tolist() == [[-0.5, -2, 0], [0, 0, 2]]
     scaled = outputs_of(tmp_path, bounds="file", scene_scale=2.0, scale_factor=0.5).scene_box.aabb
     torch.testing.assert_close(scaled, torch.tensor([[-1, -1.75, -1.25], [1, 1.25, 1.75]]))
-
-
-def test_bounds_follow_the_placement(tmp_path):
-    write_transforms(tmp_path, aabb=[[-1, -1, -1], [1, 1, 1]])
-    outputs = outputs_of(tmp_path, center_method="poses")
-    centre = outputs.dataparser_transform[:, 3]
-    torch.testing.assert_close(outputs.scene_box.aabb, torch.stack([centre - 1, centre + 1]))
-
-
-def flat(path):
-    """Removes the transparency of a picture."""
-    Image.open(path).convert("RGB").save(path)
+    placed = outputs_of(tmp_path, center_method="poses", scenes=("a",))
+    box, centre = torch.tensor([[-1, -1, -1], [1, 1, 0.5]]), placed.dataparser_transform[:, 3]
+    torch.testing.assert_close(placed.scene_box.aabb, box + centre)
 
 
 def test_one_opaque_picture_is_left_out_of_the_carving(tmp_path):
     write_balls(tmp_path, radius=0.6)
-    flat(tmp_path / "07.png")
+    Image.open(tmp_path / "07.png").convert("RGB").save(tmp_path / "07.png")
     Image.new("RGBA", (64, 64)).save(tmp_path / "08.png")  # transparent everywhere: a render that failed
-    image = Image.open(tmp_path / "09.png").quantize(8)
-    image.save(tmp_path / "09.png")
-    assert image.mode == "P" and "transparency" in Image.open(tmp_path / "09.png").info
+    Image.open(tmp_path / "09.png").quantize(8).save(tmp_path / "09.png")
+    assert "transparency" in Image.open(tmp_path / "09.png").info
     with pytest.warns(UserWarning, match=r"1 of 24 images have no transparency.*; the first is .*07\.png"):
         aabb = outputs_of(tmp_path, bounds="silhouettes").scene_box.aabb
     assert (aabb[0] <= -0.6).all() and (aabb[1] >= 0.6).all() and aabb.abs().max() < 0.8
@@ -211,24 +185,12 @@ def test_a_scene_that_says_nothing_of_the_box_is_named(tmp_path):
     assert outputs_of(tmp_path).scene_box.aabb[1, 0] == pytest.approx(0.5 / 0.33)
 
 
-def test_exif_orientations_are_warned_of(tmp_path):
-    write_transforms(tmp_path, extension=".jpg")
-    tags = Image.Exif()
-    tags[0x0112] = 6
-    Image.new("RGB", (12, 8)).save(tmp_path / "images/view_02.jpg", exif=tags)
-    with pytest.warns(UserWarning, match=r"1 images have an EXIF orientation.*view_02\.jpg with orientation 6"):
-        outputs_of(tmp_path)
-
-
 def test_bounds_without_any_hint_are_the_unit_box(tmp_path):
+    """A box that is told goes before all."""
     write_transforms(tmp_path)
     assert outputs_of(tmp_path, scene_scale=1.5).scene_box.aabb.tolist() == [[-1.5] * 3, [1.5] * 3]
-    write_balls(tmp_path / "b")
-    assert outputs_of(tmp_path / "b", bounds="unit").scene_box.aabb.tolist() == [[-1.0] * 3, [1.0] * 3]
-
-
-def test_box_goes_before_bounds(tmp_path):
-    write_transforms(tmp_path, aabb=[[-1, -1, -1], [1, 1, 1]])
+    write_transforms(tmp_path, aabb=[[-2, -2, -2], [2, 2, 2]])
+    assert outputs_of(tmp_path, bounds="unit").scene_box.aabb.tolist() == [[-1.0] * 3, [1.0] * 3]
     outputs = outputs_of(tmp_path, box=(-1.0, 0.0, 0.0, 1.0, 2.0, 3.0))
     assert outputs.scene_box.aabb.tolist() == outputs.metadata["scene_boxes"][0].tolist() == [[-1, 0, 0], [1, 2, 3]]
 
@@ -253,18 +215,28 @@ def test_absent_images_are_warned_of_once(tmp_path):
         parser.get_dataparser_outputs("test")
 
 
-def test_views_in_train_and_test_are_warned_of(tmp_path):
-    names = [f"images/view_{i:02d}.png" for i in range(5)]
-    write_transforms(tmp_path, train_filenames=names, test_filenames=names[:2])
-    with pytest.warns(UserWarning, match="2 views of scene .* are in its train and its evaluation split"):
+def test_views_in_train_and_test_and_exif_orientations_are_warned_of(tmp_path):
+    names = [f"images/view_{i:02d}.jpg" for i in range(5)]
+    write_transforms(tmp_path, extension=".jpg", train_filenames=names, test_filenames=names[:2])
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    Image.new("RGB", (12, 8)).save(tmp_path / "images/view_02.jpg", exif=tags)
+    with (
+        pytest.warns(UserWarning, match="2 views of scene .* are in its train and its evaluation split"),
+        pytest.warns(UserWarning, match=r"1 images have an EXIF orientation.*view_02\.jpg with orientation 6"),
+    ):
         assert len(outputs_of(tmp_path).image_filenames) == 5
 
 
-def test_forgotten_data_names_the_working_folder(tmp_path, monkeypatch):
+def test_what_names_no_scene_or_one_twice(tmp_path, monkeypatch):
     (tmp_path / "desk").mkdir()
     monkeypatch.chdir(tmp_path / "desk")
     with pytest.raises(ValueError, match="desk: expected a scene"):
         outputs_of(Path())
+    write_transforms(tmp_path / "Car")
+    write_transforms(tmp_path / "car")
+    with pytest.raises(ValueError, match="expected each scene once, got 'Car' and 'car'"):
+        outputs_of(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -318,19 +290,6 @@ def test_doubts_about_cameras_are_warned_of_once(tmp_path):
     assert line.startswith("scenes: scene 'a', camera file, fl_x: ") and line.endswith("(1 more of this kind)")
 
 
-def test_a_scene_whose_folder_is_called_images(tmp_path):
-    write_transforms(tmp_path / "images")
-    assert outputs_of(tmp_path / "images").metadata["scene_names"] == ["images"]
-    assert scene_folder(tmp_path / "images", "images") == tmp_path / "images"
-
-
-def test_scenes_that_differ_in_case_alone(tmp_path):
-    write_transforms(tmp_path / "Car")
-    write_transforms(tmp_path / "car")
-    with pytest.raises(ValueError, match="expected each scene once, got 'Car' and 'car'"):
-        outputs_of(tmp_path)
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -355,8 +314,7 @@ def test_real_capture():
     distortion = [0.0578421, -0.0805099, 0, 0, -0.000980296, 0.00015575]
     assert train.cameras.distortion_params[0].tolist() == pytest.approx(distortion)
     torch.testing.assert_close(train.scene_box.aabb, torch.tensor([[-2 / 0.33] * 3, [2 / 0.33] * 3]))
-    placing = {"orientation_method": "none", "center_method": "none", "auto_scale_poses": False}
-    theirs = NerfstudioDataParserConfig(data=FOX, eval_mode="all", **placing).setup()
+    theirs = NerfstudioDataParserConfig(data=FOX, eval_mode="all", **NONE).setup()
     everything = theirs.get_dataparser_outputs("train")
     rows = [everything.image_filenames.index(path) for path in train.image_filenames]
     assert_same_cameras(train.cameras, everything.cameras[torch.tensor(rows)])

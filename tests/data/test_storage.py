@@ -8,7 +8,7 @@ import torch
 from latent_nerfstudio.data.storage import Lazy, Prefetched, concatenated, must_stream
 
 
-def test_lazy_items_are_made_when_they_are_asked_for():
+def test_lazy_items_are_made_when_they_are_asked_for_and_kept_for_a_while():
     made = []
     squares = Lazy(4, lambda i: made.append(i) or i * i)
     assert len(squares) == 4 and made == []
@@ -17,18 +17,12 @@ def test_lazy_items_are_made_when_they_are_asked_for():
     for index in (4, -1):
         with pytest.raises(IndexError, match=f"position: expected one below 4, got {index}"):
             squares[index]
-
-
-def test_items_are_kept_for_a_while():
     made = []
     items = Prefetched(10, lambda i: made.append(i) or i, kept=3)
     assert items.many([1, 2, 3]) == [1, 2, 3] and items[2] == 2
     assert sorted(made) == [1, 2, 3]
     items.many([4, 5, 6])
     assert items[1] == 1 and made.count(1) == 2
-
-
-def test_items_that_are_expected_are_made_in_the_meantime():
     done = threading.Event()
     items = Prefetched(10, lambda i: done.set() if i == 7 else None, kept=3)
     items.expect([7])

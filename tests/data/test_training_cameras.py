@@ -7,7 +7,7 @@ from tiny import camera_of
 from latent_nerfstudio.data.training_cameras import FIELDS, read_cameras, write_cameras
 
 
-def test_cameras_come_back(tmp_path):
+def test_cameras_come_back_and_other_files_are_refused(tmp_path):
     cameras = camera_of(24, 32, count=3)
     cameras.metadata = {"scene_index": torch.tensor([[0], [2], [1]])}
     write_cameras(tmp_path / "cameras.safetensors", cameras)
@@ -16,9 +16,6 @@ def test_cameras_come_back(tmp_path):
         ours, theirs = getattr(got, name), getattr(cameras, name)
         assert ours is theirs is None or torch.equal(ours, theirs)
     assert got.metadata is not None and torch.equal(got.metadata["scene_index"], cameras.metadata["scene_index"])
-
-
-def test_other_files_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_cameras(tmp_path / "nothing")
     (tmp_path / "text").write_text("x")

@@ -68,15 +68,11 @@ def test_a_thread_may_take_its_own_lock_again_and_another_thread_may_not(tmp_pat
     assert not (tmp_path / "new" / LOCK).exists()
 
 
-def test_a_lock_is_free_after_an_error(tmp_path):
-    with pytest.raises(KeyError), locked(tmp_path / LOCK, "here"):
-        raise KeyError
-    assert not refused_in_a_thread(tmp_path)
-
-
 def test_folders_that_are_made_for_a_lock_and_stay_empty_go_with_it(tmp_path):
+    """It is free after an error."""
     with pytest.raises(KeyError), locked(tmp_path / "new" / "deep" / LOCK, "here"):
         raise KeyError
+    assert list(tmp_path.iterdir()) == [] and not refused_in_a_thread(tmp_path)
     assert list(tmp_path.iterdir()) == []
     with locked(tmp_path / "new" / "deep" / LOCK, "here"):
         (tmp_path / "new" / "written").touch()

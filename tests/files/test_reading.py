@@ -30,16 +30,13 @@ def test_what_is_no_plain_file(tmp_path, kind):
         open_plain(path, 50 if kind == "large" else 1 << 41)
 
 
-@pytest.mark.parametrize("name", ["a\0b.json", "\ud800.json"])
-def test_a_name_that_no_file_can_have(tmp_path, name):
-    with pytest.raises(FileNotFoundError, match="expected a file, got nothing there"):
-        read_json(tmp_path / name)
-
-
-def test_a_link_to_a_file_is_read(tmp_path):
+def test_a_link_to_a_file_is_read_and_a_name_that_no_file_can_have_is_not_there(tmp_path):
     (tmp_path / "a.json").write_text('{"a": [1, -2.5, 18446744073709551615]}')
     (tmp_path / "b.json").symlink_to(tmp_path / "a.json")
     assert read_json(tmp_path / "b.json") == {"a": [1, -2.5, 18446744073709551615]}
+    for name in ("a\0b.json", "\ud800.json"):
+        with pytest.raises(FileNotFoundError, match="expected a file, got nothing there"):
+            read_json(tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -77,20 +74,12 @@ def test_rows_of_json(tmp_path):
         read_rows(tmp_path / "x.jsonl")
 
 
-def test_a_header_that_is_too_large_is_never_parsed(tmp_path, monkeypatch):
-    path = tmp_path / "x.safetensors"
-    path.write_bytes((5 << 20).to_bytes(8, "little") + b" " * (5 << 20))
-    with pytest.raises(ValueError, match="a header of 4,194,304 bytes at most, got 5,242,880"):
-        check_header(path)
-    path.write_bytes(b"{" * 20)  # no safetensors at all, as the library will say
-    check_header(path)
-
-
 READERS = {
     "weights": lambda path: stored_shapes([path]),
     "latents": read_latents,
     "a bundle": lambda path: list(stored_tensors(path)),
     "cameras": read_cameras,
+    "the check alone": check_header,
 }
 
 
@@ -99,5 +88,5 @@ def test_readers_of_tensors_bound_the_header(tmp_path, reader):
     path = tmp_path / "x.safetensors"
     header = b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}' + b" " * (5 << 20) + b"}"
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
-    with pytest.raises(ValueError, match="a header of 4,194,304 bytes at most"):
+    with pytest.raises(ValueError, match="a header of 4,194,304 bytes at most, got 5,242,"):
         READERS[reader](path)

@@ -63,19 +63,15 @@ def test_a_folder_takes_the_place_of_another(tmp_path):
     assert os.stat(tmp_path / "deep" / "run").st_mode == os.stat(tmp_path / "other").st_mode
 
 
-def test_what_a_link_leads_to_is_replaced_and_the_link_stays(tmp_path):
+def test_links_to_folders_are_followed_and_those_to_files_replaced(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere" / "run")
     for name in ("old", "new"):
         with replacing_folder(tmp_path / "link") as writing:
             (writing / name).write_text(name)
     assert names(tmp_path) == ["elsewhere", "elsewhere/run", "elsewhere/run/new", "link"]
-
-
-def test_a_link_in_a_files_place_is_replaced_and_not_followed(tmp_path):
-    (tmp_path / "victim").write_text("kept")
-    (tmp_path / "file").symlink_to(tmp_path / "victim")
-    write_text(tmp_path / "file", "new")
-    assert (tmp_path / "victim").read_text() == "kept" and not (tmp_path / "file").is_symlink()
+    (tmp_path / "file").symlink_to(tmp_path / "elsewhere/run/new")
+    write_text(tmp_path / "file", "own")
+    assert (tmp_path / "link/new").read_text() == "new" and not (tmp_path / "file").is_symlink()
 
 
 @pytest.mark.parametrize("other", ["notes.txt", "a/notes", "ours.json.bak", "link"])

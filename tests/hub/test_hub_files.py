@@ -73,29 +73,19 @@ def test_of_weights_in_two_precisions_the_full_ones_are_taken():
     half, full = (f"vae/diffusion_pytorch_model{kind}.safetensors" for kind in (".fp16", ""))
     assert choose("autoencoder", ["vae/config.json", half, full], None, "x") == ("vae", ["vae/config.json", full])
     assert choose("autoencoder", ["vae/config.json", half], None, "x") == ("vae", ["vae/config.json", half])
+    with pytest.raises(ValueError, match="here: expected scene files .* got no file at all"):
+        choose("scenes", [], None, "here")
 
 
-def test_an_autoencoder_of_the_hub_is_that_of_its_folder(hub, kl):
-    hub.repositories["owner/vae"] = {**files_of(kl), "README.md": b"x", "diffusion_pytorch_model.bin": b"pickle"}
-    ours, theirs = (AutoencoderConfig(source=source).setup() for source in ("owner/vae", str(kl)))
-    assert ours.fingerprint() == theirs.fingerprint()
-    assert names(resolve("owner/vae", "autoencoder")) == ["config.json", WEIGHTS]
-    assert not any(path.endswith((".bin", ".md")) for path in hub.asked)
-
-
-@pytest.mark.parametrize("place", ["vae", "autoencoder", "shared_bundle/autoencoder"])
-def test_autoencoders_in_the_usual_subfolders(hub, kl, place):
-    hub.repositories["owner/whole"] = {**files_of(kl, f"{place}/"), "config.json": b"{}", "unet/big.safetensors": b"x"}
-    folder = resolve("owner/whole", "autoencoder")
+@pytest.mark.parametrize("place", ["", "vae", "autoencoder", "shared_bundle/autoencoder"])
+def test_an_autoencoder_of_the_hub_is_that_of_its_folder(hub, kl, place):
+    others = {"README.md": b"x", "config.json": b"{}", "x.bin": b"pickle", "unet/big.safetensors": b"x"}
+    hub.repositories["owner/vae"] = {**others, **files_of(kl, f"{place}/" if place else "")}
+    folder = resolve("owner/vae", "autoencoder")
     assert folder.as_posix().endswith(place) and names(folder) == ["config.json", WEIGHTS]
-    assert AutoencoderConfig(source="owner/whole", subfolder=place).setup().num_channels == 4
-    assert not any("big" in path for path in hub.asked)
-
-
-def test_a_subfolder_that_is_not_there(hub, kl):
-    hub.repositories["owner/whole"] = files_of(kl, "vae/")
-    with pytest.raises(ValueError, match="'owner/whole': expected an autoencoder .* got vae/config.json"):
-        resolve("owner/whole", "autoencoder", "vea")
+    ours = AutoencoderConfig(source="owner/vae", subfolder=place or None).setup()
+    assert ours.fingerprint() == AutoencoderConfig(source=str(kl)).setup().fingerprint()
+    assert not any(path.endswith((".bin", ".md")) or "big" in path for path in hub.asked)
 
 
 @pytest.mark.parametrize("prefix", ["", "shared_bundle/"])
@@ -114,15 +104,18 @@ def test_scenes_of_the_hub_come_with_their_bundle(hub, run):
     assert not any(name.startswith(("other", "scenes/deep")) for name in names(resolve("owner/balls", "scenes")))
 
 
-def test_a_revision_is_the_one_behind_the_at(hub, kl):
+def test_subfolders_and_revisions_that_are_there_and_that_are_not(hub, kl):
     hub.repositories["owner/vae"] = files_of(kl)
     commit = hub.commit("owner/vae")
     assert commit in str(resolve(f"owner/vae@{commit}", "autoencoder"))
     with pytest.raises(FileNotFoundError, match="'owner/vae@v9': expected a branch, tag or commit behind the @"):
         resolve("owner/vae@v9", "autoencoder")
+    hub.repositories["owner/whole"] = files_of(kl, "vae/")
+    with pytest.raises(ValueError, match="'owner/whole': expected an autoencoder .* got vae/config.json"):
+        resolve("owner/whole", "autoencoder", "vea")
 
 
-def test_without_a_network_the_cached_copy_is_taken_and_said(hub, kl, monkeypatch, caplog):
+def test_without_a_network_the_cached_copy_is_taken_or_no_answer_told_within_seconds(hub, kl, monkeypatch, caplog):
     hub.repositories["owner/vae"] = files_of(kl)
     first = resolve("owner/vae", "autoencoder")
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
@@ -131,6 +124,10 @@ def test_without_a_network_the_cached_copy_is_taken_and_said(hub, kl, monkeypatc
     assert "the cached copy is taken" in caplog.text
     with pytest.raises(ValueError, match="as cached without network in .* expected a shared bundle"):
         resolve("owner/vae", "bundle")
+    start = time.monotonic()
+    with pytest.raises(ConnectionError, match="'owner/name': expected .* got ConnectError: .*refused"):
+        resolve("owner/name", "bundle")
+    assert time.monotonic() - start < 5
 
 
 @pytest.mark.parametrize("kind", ["autoencoder", "bundle", "scenes"])
@@ -154,21 +151,9 @@ def test_neither_network_nor_cache(offline, kl, repository):
         resolve(repository, "autoencoder")
 
 
-def test_no_answer_is_told_within_seconds(hub, monkeypatch):
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    start = time.monotonic()
-    with pytest.raises(ConnectionError, match="'owner/name': expected .* got ConnectError: .*refused"):
-        resolve("owner/name", "bundle")
-    assert time.monotonic() - start < 5
-
-
-@pytest.mark.parametrize("kind", ["autoencoder", "bundle", "scenes"])
-def test_a_repository_that_does_not_exist(hub, kind):
+def test_a_repository_that_does_not_exist_and_a_gated_one(hub):
     with pytest.raises(FileNotFoundError, match="'owner/nothing': expected a folder, or a Hub id that exists"):
-        resolve("owner/nothing", kind)
-
-
-def test_a_gated_repository(hub):
+        resolve("owner/nothing", "scenes")
     hub.gated.append("owner/gated")
     with pytest.raises(PermissionError, match="one that asks first .* accept its terms .* 'hf auth login'"):
         resolve("owner/gated", "autoencoder")
@@ -194,8 +179,3 @@ def test_a_huge_json_file(hub, kl):
     hub.repositories["owner/big"] = {**files_of(kl), "config.json": json.dumps({"x": "y" * (1 << 22)}).encode()}
     with pytest.raises(ValueError, match="config.json: expected 4194304 bytes at most, got 41943"):
         resolve("owner/big", "autoencoder")
-
-
-def test_an_empty_repository_holds_nothing():
-    with pytest.raises(ValueError, match="here: expected scene files .* got no file at all"):
-        choose("scenes", [], None, "here")

@@ -1,25 +1,17 @@
 """Finding and checking meshes, naming scenes."""
 
-import subprocess
-import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from latent_nerfstudio.files.locks import locked
 from latent_nerfstudio.meshes.goods import KINDS
-from latent_nerfstudio.meshes.jobs import demo_jobs, find_meshes, mesh_jobs, scene_names, scene_seed
+from latent_nerfstudio.meshes.jobs import demo_jobs, find_meshes, make_scenes, mesh_jobs, scene_names, scene_seed
 
 
 def jobs_of(files, **options):
     return mesh_jobs(files, Path("out"), 0, views=2, resolution=8, **options)
-
-
-def test_names_are_as_short_as_keeps_them_different():
-    paths = [Path(name) for name in ("a/model.obj", "b/model.obj", "c/lamp.glb", "chair.ply", "chair.stl")]
-    assert scene_names(paths) == ["a_model", "b_model", "lamp", "chair_ply", "chair_stl"]
-    with pytest.raises(ValueError, match="expected a name of its own"):
-        scene_names([Path("a/b.obj"), Path("a/B.obj")])
 
 
 @pytest.mark.parametrize("name", ["CON.obj", "a:b.obj", "car..obj"])
@@ -29,12 +21,16 @@ def test_names_that_are_no_files_elsewhere(tmp_path, name):
         find_meshes(tmp_path)
 
 
-def test_meshes_are_found_below_and_other_files_are_not(tmp_path):
+def test_meshes_are_found_below_and_their_names_as_short_as_keeps_them_different(tmp_path):
     (tmp_path / "deep" / "er").mkdir(parents=True)
     for name in ("deep/er/cup.PLY", "box.obj", "box.mtl", "notes.txt", "._box.obj"):
         (tmp_path / name).touch()
     assert find_meshes(tmp_path) == {"box": tmp_path / "box.obj", "cup": tmp_path / "deep/er/cup.PLY"}
     assert find_meshes(tmp_path / "box.obj") == {"box": tmp_path / "box.obj"}
+    paths = [Path(name) for name in ("a/model.obj", "b/model.obj", "c/lamp.glb", "chair.ply", "chair.stl")]
+    assert scene_names(paths) == ["a_model", "b_model", "lamp", "chair_ply", "chair_stl"]
+    with pytest.raises(ValueError, match="expected a name of its own"):
+        scene_names([Path("a/b.obj"), Path("a/B.obj")])
 
 
 def test_up_axis_follows_the_format_unless_told():
@@ -64,7 +60,7 @@ def test_what_a_killed_run_left_is_removed(tmp_path):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / ".a.lock").touch()
     with locked(tmp_path / ".c.lock", "c"):
-        code = "import sys, pathlib; from latent_nerfstudio.meshes.jobs import demo_jobs, make_scenes; "
-        code += "make_scenes(demo_jobs(pathlib.Path(sys.argv[1]), range(1), 0, 2, 8, 'cars'), 1)"
-        subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True)
+        other = threading.Thread(target=make_scenes, args=(demo_jobs(tmp_path, range(1), 0, 2, 8, "cars"), 1))
+        other.start()
+        other.join()
         assert sorted(path.name for path in tmp_path.iterdir()) == [".c.lock", ".c.writing", "b", "car_0000"]

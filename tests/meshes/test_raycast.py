@@ -60,16 +60,13 @@ def test_depth_of_a_box_equals_the_slab_method(seed=0):
     np.testing.assert_allclose(depth[hit], expected[hit], atol=2e-5)
 
 
-def test_coverage_of_a_sphere_is_near_its_analytic_area():
+def test_coverage_of_a_sphere_is_near_its_analytic_area_and_alpha_straight():
     alpha = Raycaster(surface_of(sphere())).render(view_from(1.3, 0.0, 0.0), 96)[..., 3]
     radius = 1.09375 * 96 * np.tan(np.arcsin(0.4 / 1.3))
     assert (alpha / 255.0).sum() == pytest.approx(np.pi * radius**2, rel=0.005)
     edge = (alpha > 0) & (alpha < 255)
     assert 0.5 * 2 * np.pi * radius < edge.sum() < 2.0 * 2 * np.pi * radius
     assert len(np.unique(alpha)) == 10  # 3 x 3 rays: 0 to 9 of 9
-
-
-def test_alpha_is_straight():
     mesh = sphere(subdivisions=3)
     mesh.visual.face_colors = [200, 100, 50, 255]
     image = Raycaster(surface_of(mesh), AMBIENT).render(view_from(1.0, 0.4, 0.3), 40)
@@ -78,7 +75,7 @@ def test_alpha_is_straight():
     assert not image[~seen].any()
 
 
-def test_light_has_its_hand_computed_value():
+def test_light_has_its_hand_computed_value_and_is_at_most_one():
     light = Lighting(ambient=0.25, directions=((0.0, 0.0, 3.0), (0.0, 4.0, 3.0)), strengths=(0.5, 0.125))
     normals = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, -1.0]])
     np.testing.assert_allclose(irradiance(normals, light), [0.25 + 0.5 + 0.125 * 0.6, 0.25 + 0.125 * 0.8, 0.25])
@@ -86,29 +83,23 @@ def test_light_has_its_hand_computed_value():
     mesh.visual.face_colors = [200, 200, 200, 255]
     image = Raycaster(surface_of(mesh), light).render(view_from(0.0, 1.0, 0.0), 32)
     assert image[16, 16].tolist() == [70, 70, 70, 255]  # 200 * 0.35
-
-
-def test_light_is_at_most_one():
     light = Lighting(ambient=0.9, directions=((0.0, 0.0, 1.0),), strengths=(0.9,))
     assert irradiance(np.array([[0.0, 0.0, 1.0]]), light).tolist() == [1.0]
 
 
-def test_the_picture_does_not_depend_on_the_box_that_is_cast(monkeypatch):
-    caster = Raycaster(surface_of(coloured_sphere()))
-    pose = view_from(0.9, 0.7, 0.4)
-    cropped = caster.render(pose, 50)
-    monkeypatch.setattr(raycast, "visible_box", lambda *_: [0, 50, 0, 50])
-    monkeypatch.setattr(raycast, "RAYS_AT_ONCE", 1000)
-    np.testing.assert_array_equal(caster.render(pose, 50), cropped)
-
-
-def test_a_camera_inside_sees_the_mesh_everywhere_and_one_that_looks_elsewhere_nothing():
+def test_pictures_show_what_is_there_whatever_box_is_cast(monkeypatch):
+    """A camera inside sees the mesh everywhere, and one that looks elsewhere nothing."""
     view = view_from(1.0, 0.0, 0.0)
     around = Raycaster(surface_of(trimesh.creation.box((4.0, 4.0, 4.0))))
     assert (around.render(view, 16)[..., 3] == 255).all()
     mesh = sphere(subdivisions=2)
     mesh.apply_translation([0.0, 30.0, 0.0])
     assert not Raycaster(surface_of(mesh)).render(view, 16).any()
+    caster, pose = Raycaster(surface_of(coloured_sphere())), view_from(0.9, 0.7, 0.4)
+    cropped = caster.render(pose, 50)
+    monkeypatch.setattr(raycast, "visible_box", lambda *_: [0, 50, 0, 50])
+    monkeypatch.setattr(raycast, "RAYS_AT_ONCE", 1000)
+    np.testing.assert_array_equal(caster.render(pose, 50), cropped)
 
 
 def test_bilinear_lookup_equals_a_naive_loop():

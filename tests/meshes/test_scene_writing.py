@@ -21,14 +21,10 @@ def surface():
     return surface_of(trimesh.creation.box((1.0, 0.5, 0.25))).normalized()
 
 
-@pytest.fixture
-def transforms(tmp_path, surface):
-    """What the camera file of the scene `box` says."""
+def test_what_a_scene_says_and_shows(tmp_path, surface):
+    """Every tenth view is held out, and its box has a margin of two hundredths."""
     write_scene(surface, job(tmp_path / "box"))
-    return json.loads((tmp_path / "box" / "transforms.json").read_text())
-
-
-def test_transforms_describe_the_images(tmp_path, transforms):
+    transforms = json.loads((tmp_path / "box" / "transforms.json").read_text())
     lens = {"camera_model": "PINHOLE", "fl_x": 17.5, "fl_y": 17.5, "cx": 8.0, "cy": 8.0, "w": 16, "h": 16}
     assert lens.items() <= transforms.items()
     names = [frame["file_path"] for frame in transforms["frames"]]
@@ -38,17 +34,12 @@ def test_transforms_describe_the_images(tmp_path, transforms):
         with Image.open(tmp_path / "box" / name) as image:
             assert (image.mode, image.size) == ("RGBA", (16, 16))
             assert np.asarray(image)[8, 8, 3] == 255
-
-
-def test_every_tenth_view_is_held_out(transforms):
-    assert transforms["test_filenames"] == ["images/0000.png", "images/0010.png", "images/0020.png"]
-    assert transforms["val_filenames"] == transforms["test_filenames"]
-    together = transforms["train_filenames"] + transforms["test_filenames"]
-    assert sorted(together) == [frame["file_path"] for frame in transforms["frames"]]
-
-
-def test_box_has_a_margin_of_two_percent(transforms):
+    assert transforms["test_filenames"] == transforms["val_filenames"] == names[::10]
+    assert transforms["train_filenames"] == [name for index, name in enumerate(names) if index % 10]
     np.testing.assert_allclose(transforms["aabb"], [[-0.52, -0.26, -0.13], [0.52, 0.26, 0.13]])
+    write_scene(surface, job(tmp_path / "least", views=2, resolution=8))
+    transforms = json.loads((tmp_path / "least" / "transforms.json").read_text())
+    assert transforms["train_filenames"] == ["images/0001.png"]
 
 
 def test_a_sheet_without_thickness_has_a_box_that_is_read_again(tmp_path):
@@ -69,9 +60,3 @@ def test_an_interrupted_scene_leaves_nothing(tmp_path, surface):
         write_scene(surface, job(tmp_path / "box"), interrupt)
     assert seen[0] != ["box"]
     assert list(tmp_path.iterdir()) == []
-
-
-def test_smallest_numbers_are_allowed(tmp_path, surface):
-    write_scene(surface, job(tmp_path / "box", views=2, resolution=8))
-    transforms = json.loads((tmp_path / "box" / "transforms.json").read_text())
-    assert transforms["train_filenames"] == ["images/0001.png"]

@@ -94,10 +94,39 @@ def test_linear_and_other_colours_of_materials(tmp_path):
     np.testing.assert_allclose(255 * load_surface(tmp_path / "box.obj").tint, 128, atol=1)
 
 
-def test_vertex_colours_of_sixteen_bits():
+def test_factors_and_corners_have_alpha_too_and_corners_may_have_sixteen_bits():
+    """The alpha of a point is that of its material's factor, times its corners'."""
     quad = textured_quad()
     quad.visual.vertex_attributes["color"] = np.full((4, 4), 65535, dtype=np.uint16)
     np.testing.assert_array_equal(seen_from_above(surface_of(quad)), [RED, GREEN, BLUE, WHITE])
+    quad.visual.material = PBRMaterial(baseColorFactor=[255, 255, 255, 128], alphaMode="BLEND")
+    quad.visual.vertex_attributes["color"] = np.full((4, 4), (255, 255, 255, 51), dtype=np.uint8)
+    np.testing.assert_allclose(surface_of(quad).opacity, 128 / 255 * 51 / 255)
+    assert (surface_of(textured_quad()).opacity == 1).all()
+
+
+def test_uncoloured_meshes_are_grey_and_point_clouds_refused(tmp_path):
+    trimesh.creation.box((1.0, 1.0, 1.0)).export(tmp_path / "box.stl")
+    np.testing.assert_allclose(load_surface(tmp_path / "box.stl").tint, UNCOLOURED)
+    trimesh.PointCloud(np.random.default_rng(0).random((10, 3))).export(tmp_path / "points.ply")
+    with pytest.raises(ValueError, match=r"points\.ply: expected a mesh with faces, got none"):
+        load_surface(tmp_path / "points.ply")
+
+
+def test_files_of_a_mesh_are_bounded_together(tmp_path, monkeypatch):
+    """A byte order mark leads to no other file."""
+    path = tmp_path / "box.gltf"
+    trimesh.creation.box((1, 1, 1)).export(path)
+    with edited(path) as header:
+        header["buffers"] *= 4
+    (tmp_path / "model.gltf").write_text("{}")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert len(load_surface(path).triangles) == 12
+    make, size = mesh_files.CheckedResolver.__init__, (tmp_path / header["buffers"][0]["uri"]).stat().st_size
+    init = lambda self, source: (make(self, source), setattr(self, "left", size))[0]  # noqa: E731
+    monkeypatch.setattr(mesh_files.CheckedResolver, "__init__", init)
+    with pytest.raises(ValueError, match=r"\.bin: expected 0 bytes at most, got"):
+        load_surface(path)
 
 
 PANES = {
@@ -125,15 +154,6 @@ def test_alpha_of_gltf_counts_as_its_mode_says(tmp_path, mode, cutoff):
     alone = {"OPAQUE": [255] * 4, "MASK": [255, 255 * (cutoff == 0.3), 0, 255], "BLEND": [255, 100, 0, 200]}[mode]
     np.testing.assert_allclose(seen[:, 3], alone, atol=1)
     assert (seen[seen[:, 3] > 0, :3] == 255).all()  # straight alpha
-
-
-def test_factors_and_corners_have_alpha_too():
-    """The alpha of a point is that of its material's factor, times its corners'."""
-    quad = textured_quad()
-    quad.visual.material = PBRMaterial(baseColorFactor=[255, 255, 255, 128], alphaMode="BLEND")
-    quad.visual.vertex_attributes["color"] = np.full((4, 4), (255, 255, 255, 51), dtype=np.uint8)
-    np.testing.assert_allclose(surface_of(quad).opacity, 128 / 255 * 51 / 255)
-    assert (surface_of(textured_quad()).opacity == 1).all()
 
 
 def test_alpha_of_other_formats_is_warned_of_by_name(tmp_path):
@@ -173,24 +193,15 @@ def test_plain_materials_and_instances_of_a_scene(tmp_path):
     assert len(surface.textures) == 1
 
 
-def test_uncoloured_meshes_are_grey(tmp_path):
-    trimesh.creation.box((1.0, 1.0, 1.0)).export(tmp_path / "box.stl")
-    surface = load_surface(tmp_path / "box.stl")
-    np.testing.assert_allclose(surface.tint, UNCOLOURED)
-
-
-def test_sharp_edges_stay_sharp_and_round_ones_become_smooth():
+def test_sharp_edges_stay_sharp_and_round_ones_become_smooth_whatever_seams_a_texture_has():
     box = trimesh.creation.box((1.0, 1.0, 1.0)).triangles
     np.testing.assert_allclose(corner_normals(box, "smooth"), corner_normals(box, "flat"), atol=1e-12)
-    ball = np.asarray(trimesh.creation.icosphere(3, 1.0).triangles)
+    mesh = trimesh.creation.icosphere(3, 1.0)
+    ball = np.asarray(mesh.triangles)
     np.testing.assert_allclose(corner_normals(ball, "smooth"), ball, atol=0.02)
     assert np.abs(corner_normals(ball, "flat") - ball).max() > 0.05
-
-
-def test_smooth_normals_do_not_see_texture_seams():
-    ball = trimesh.creation.icosphere(2, 1.0)
-    cut = trimesh.Trimesh(ball.triangles.reshape(-1, 3), np.arange(3 * len(ball.faces)).reshape(-1, 3), process=False)
-    joined, separate = (corner_normals(surface_of(mesh).triangles) for mesh in (ball, cut))
+    cut = trimesh.Trimesh(ball.reshape(-1, 3), np.arange(3 * len(ball)).reshape(-1, 3), process=False)
+    joined, separate = (corner_normals(surface_of(one).triangles) for one in (mesh, cut))
     np.testing.assert_allclose(separate, joined)
 
 
@@ -221,12 +232,6 @@ def test_files_that_are_no_meshes_are_named(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=message):
         load_surface(tmp_path / name)
-
-
-def test_a_point_cloud_is_refused(tmp_path):
-    trimesh.PointCloud(np.random.default_rng(0).random((10, 3))).export(tmp_path / "points.ply")
-    with pytest.raises(ValueError, match=r"points\.ply: expected a mesh with faces, got none"):
-        load_surface(tmp_path / "points.ply")
 
 
 def box_of_files(folder):
@@ -276,27 +281,13 @@ def embed(header, content):
     header["images"] = [{"uri": "data:image/png;base64," + base64.b64encode(content).decode()}]
 
 
+BASIS, MESHOPT = "KHR_texture_basisu", "EXT_meshopt_compression"
 UNREAD = {
-    "an embedded texture that is none": (
-        lambda header: embed(header, b"none"),
-        "textures that can be read, got another",
-    ),
-    "a texture of too many pixels": (
-        lambda header: embed(header, BOMB),
-        "textures that can be read, got Decompression",
-    ),
-    "a compressed texture": (
-        lambda header: header.update(textures=[{"extensions": {"KHR_texture_basisu": {"source": 0}}}]),
-        "textures in PNG, JPEG or WEBP, got KHR_texture_basisu",
-    ),
-    "compressed buffers": (
-        lambda header: header.update(extensionsRequired=["KHR_materials_unlit", "EXT_meshopt_compression"]),
-        "extensions that it requires, got EXT_meshopt_compression; export",
-    ),
-    "shares as texture coordinates": (
-        lambda header: header["accessors"][-1].update(normalized=True),
-        "TEXCOORD_0 in floats, got shares",
-    ),
+    "no texture": (lambda h: embed(h, b"none"), "textures that can be read, got another"),
+    "many pixels": (lambda h: embed(h, BOMB), "textures that can be read, got Decompression"),
+    "packed": (lambda h: h.update(textures=[{"extensions": {BASIS: {"source": 0}}}]), f"JPEG or WEBP, got {BASIS}"),
+    "meshopt": (lambda h: h.update(extensionsRequired=["KHR_materials_unlit", MESHOPT]), f"requires, got {MESHOPT};"),
+    "shares": (lambda h: h["accessors"][-1].update(normalized=True), "TEXCOORD_0 in floats, got shares"),
 }
 """glTF that would be rendered without its texture, or without its shape."""
 
@@ -315,40 +306,31 @@ def test_gltf_that_is_not_read_whole_is_refused(tmp_path, case):
         load_surface(tmp_path / "quad.gltf")
 
 
-def test_a_texture_in_a_glb_that_is_none(tmp_path):
+def test_textures_that_are_none_in_a_glb_and_beside_an_obj(tmp_path):
     path = tmp_path / "quad.glb"
     textured_quad().export(path)
     assert path.read_bytes().count(b"\x89PNG") == 1
     path.write_bytes(path.read_bytes().replace(b"\x89PNG", b"none"))
     with pytest.raises(ValueError, match=r"quad\.glb: expected textures that can be read, got another format; convert"):
         load_surface(path)
-
-
-def test_a_texture_beside_an_obj_that_is_none(tmp_path):
-    box_of_files(tmp_path)[".png"].write_text("none")
+    (tmp_path / "obj").mkdir()
+    texture = box_of_files(tmp_path / "obj")[".png"]
+    texture.write_text("none")
     with pytest.raises(ValueError, match=r"material_0\.png: expected textures that can be read, got another format"):
-        load_surface(tmp_path / "quad.obj")
-
-
-def test_a_texture_that_is_postscript(tmp_path):
-    path = box_of_files(tmp_path)[".png"]
+        load_surface(tmp_path / "obj" / "quad.obj")
     Image.new("RGB", (8, 8)).save(tmp_path / "a.eps")
-    (tmp_path / "a.eps").rename(path)
+    (tmp_path / "a.eps").rename(texture)
     with pytest.raises(ValueError, match=r"quad\.obj: expected textures in PNG, .*, got EPS; convert them"):
-        load_surface(tmp_path / "quad.obj")
+        load_surface(tmp_path / "obj" / "quad.obj")
 
 
-def test_textures_of_too_many_pixels(tmp_path, monkeypatch):
-    textured_quad(size=32).export(tmp_path / "quad.glb")
-    monkeypatch.setattr(mesh_files, "LARGEST_TEXTURES", 1000)
-    with pytest.raises(ValueError, match=r"quad\.glb: expected textures of at most 1,000 pixels in all, got 1,024"):
-        load_surface(tmp_path / "quad.glb")
-
-
-def test_large_textures_are_averaged_down(tmp_path, monkeypatch):
+def test_large_textures_are_averaged_down_and_too_many_pixels_refused(tmp_path, monkeypatch):
     textured_quad(size=32).export(tmp_path / "quad.glb")
     monkeypatch.setattr(surface_module, "LARGEST_SIDE", 16)
     assert load_surface(tmp_path / "quad.glb").textures[0].shape == (16, 16, 3)
+    monkeypatch.setattr(mesh_files, "LARGEST_TEXTURES", 1000)
+    with pytest.raises(ValueError, match=r"quad\.glb: expected textures of at most 1,000 pixels in all, got 1,024"):
+        load_surface(tmp_path / "quad.glb")
 
 
 def longer(header, **values):
@@ -357,32 +339,29 @@ def longer(header, **values):
     del header["accessors"][0]["bufferView"]
 
 
+def views(header, count, length):
+    header["bufferViews"].extend([{"buffer": 0, "byteLength": length}] * count)
+
+
+def chain(header, count, links):
+    """Nodes each of which is the parent of the next, once or more."""
+    header["nodes"] = [{"mesh": 0, "children": [i + 1] * links if i < count - 1 else []} for i in range(count)]
+
+
 HOSTILE = {
-    "a long list": (lambda header: longer(header, count=2**31), r"at most [\d,]+ bytes of accessors, got 8,589"),
-    "a list of matrices": (lambda header: longer(header, count=2**22, type="MAT4"), "bytes of accessors, got 268,43"),
-    "a count below zero": (lambda header: longer(header, count=-1), "expected a count as count, got -1"),
-    "a count of floats": (lambda header: longer(header, count=1e300), "expected a count as count, got 1e.300"),
-    "a number of digits": (lambda header: longer(header, count=10**30), "whole number of 31 digits"),
-    "views of one place": (
-        lambda header: header["bufferViews"].extend([{"buffer": 0, "byteLength": 96}] * 10**5),
-        "at most 65,536 entries of a list, got 100,002",
-    ),
-    "large views of one place": (
-        lambda header: header["bufferViews"].extend([{"buffer": 0, "byteLength": 10**5}] * 10**4),
-        "bytes of views, got 1,000,000",
-    ),
+    "a long list": (lambda h: longer(h, count=2**31), r"at most [\d,]+ bytes of accessors, got 8,589"),
+    "a list of matrices": (lambda h: longer(h, count=2**22, type="MAT4"), "bytes of accessors, got 268,43"),
+    "a count below zero": (lambda h: longer(h, count=-1), "expected a count as count, got -1"),
+    "a count of floats": (lambda h: longer(h, count=1e300), "expected a count as count, got 1e.300"),
+    "a number of digits": (lambda h: longer(h, count=10**30), "whole number of 31 digits"),
+    "views of one place": (lambda h: views(h, 65_600, 9), "at most 65,536 entries of a list, got 65,602"),
+    "large views of one place": (lambda h: views(h, 10**4, 10**5), "bytes of views, got 1,000,000"),
     "meshes of one place": (
-        lambda header: header["meshes"][0]["primitives"].extend(header["meshes"][0]["primitives"] * 17_000),
+        lambda h: h["meshes"][0]["primitives"].extend(h["meshes"][0]["primitives"] * 17_000),
         "at most 134,217,728 numbers of meshes, got 1",
     ),
-    "a long chain": (
-        lambda header: header.update(nodes=[{"mesh": 0, "children": [i + 1] if i < 1999 else []} for i in range(2000)]),
-        "at most 524,288 steps from nodes to their roots, got 1,999,000",
-    ),
-    "a node of many parents": (
-        lambda header: header.update(nodes=[{"children": [i + 1, i + 1] if i < 40 else []} for i in range(41)]),
-        "steps from nodes to their roots, got",
-    ),
+    "a long chain": (lambda h: chain(h, 2000, 1), "at most 524,288 steps from nodes to their roots, got 1,999,000"),
+    "a node of many parents": (lambda h: chain(h, 41, 2), "steps from nodes to their roots, got"),
 }
 """What glTF of a few bytes may say, and how it is met."""
 
@@ -405,35 +384,6 @@ def test_json_of_gltf_is_bounded_before_it_is_parsed(tmp_path, monkeypatch, kind
     monkeypatch.setattr(gltf_limits, "LARGEST_HEADER", 100)
     with pytest.raises(ValueError, match="expected at most 100 bytes of JSON, got"):
         load_surface(path)
-
-
-def few_bytes(most, make=mesh_files.CheckedResolver.__init__):
-    """A resolver that has so many bytes left."""
-
-    def init(self, source):
-        make(self, source)
-        self.left = most
-
-    return init
-
-
-def test_files_of_a_mesh_are_bounded_together(tmp_path, monkeypatch):
-    trimesh.creation.box((1, 1, 1)).export(tmp_path / "box.gltf")
-    with edited(tmp_path / "box.gltf") as header:
-        header["buffers"] *= 4
-    assert len(load_surface(tmp_path / "box.gltf").triangles) == 12
-    size = (tmp_path / header["buffers"][0]["uri"]).stat().st_size
-    monkeypatch.setattr(mesh_files.CheckedResolver, "__init__", few_bytes(size))
-    with pytest.raises(ValueError, match=r"\.bin: expected 0 bytes at most, got"):
-        load_surface(tmp_path / "box.gltf")
-
-
-def test_a_byte_order_mark_leads_to_no_other_file(tmp_path):
-    trimesh.creation.box((1, 1, 1)).export(tmp_path / "box.gltf")
-    (tmp_path / "model.gltf").write_text("{}")
-    path = tmp_path / "box.gltf"
-    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    assert len(load_surface(path).triangles) == 12
 
 
 def test_a_mirrored_instance_looks_outwards_and_shares_its_texture(tmp_path):

@@ -49,9 +49,6 @@ def test_what_is_connected_to_the_border_is_cut_out_and_a_hole_is_not():
     red = np.maximum(ring(), np.array([255, 0, 0], np.uint8))  # of the background's red, and of no other
     assert (object_mask(red, WHITE, 24.0) == mask).all()
     assert object_mask(np.zeros((8, 8, 3), np.uint8), WHITE, 24.0).all()
-
-
-def test_colours():
     assert border_colour([ring(), ring()]).tolist() == [255, 255, 255]
     assert colour_of("#102030").tolist() == [16, 32, 48] and colour_of("white").tolist() == [255, 255, 255]
     with pytest.raises(ValueError, match="background: expected auto, .*, got 'mauvish'; name"):
@@ -65,23 +62,21 @@ def write_photos(folder):
     return folder
 
 
-def test_photos_are_found(tmp_path):
+def test_photos_are_found_and_named_as_colmaps_lists_can_hold_them(tmp_path):
     assert [path.name for path in find_photos(write_photos(tmp_path / "a"))] == ["0.png", "1.png", "2.png"]
     with pytest.raises(FileNotFoundError, match="c: expected a folder of photos"):
         find_photos(tmp_path / "c")
     Image.fromarray(ring()).save(tmp_path / "a" / "1.jpg")
     with pytest.raises(ValueError, match="expected each photo once, got two of the name '1.png'"):
         find_photos(tmp_path / "a")
-
-
-def test_names_become_what_colmaps_lists_can_hold(tmp_path):
+    (tmp_path / "odd").mkdir()
     for name in ("a b", "c\nd", "#e", "f\udce9"):
-        Image.fromarray(ring()).save(tmp_path / f"{name}.png")
-    names = [name_in_scene(path) for path in find_photos(tmp_path)]
+        Image.fromarray(ring()).save(tmp_path / "odd" / f"{name}.png")
+    names = [name_in_scene(path) for path in find_photos(tmp_path / "odd")]
     assert sorted(names) == ["_e.png", "a_b.png", "c_d.png", "f_.png"]
-    Image.fromarray(ring()).save(tmp_path / "a_b.png")
+    Image.fromarray(ring()).save(tmp_path / "odd" / "a_b.png")
     with pytest.raises(ValueError, match="expected each photo once"):
-        find_photos(tmp_path)
+        find_photos(tmp_path / "odd")
 
 
 @pytest.mark.parametrize("place", [".", "photos/..", "photos"])
@@ -101,7 +96,7 @@ def test_options_out_of_range_are_refused_before_anything_is_read(tmp_path, opti
         process_photos(tmp_path / "none", tmp_path / "scene", PhotoOptions(**options))
 
 
-def test_a_mask_of_another_shape_is_refused(tmp_path):
+def test_masks_of_another_shape_and_what_is_no_file_are_refused(tmp_path):
     photos = write_photos(tmp_path / "photos")
     (photos / "masks").mkdir()
     Image.new("L", (30, 30)).save(photos / "masks" / "0.png")
@@ -109,6 +104,13 @@ def test_a_mask_of_another_shape_is_refused(tmp_path):
         mask_beside(photos / "0.png", (60, 40))
     Image.new("L", (31, 20)).save(photos / "masks" / "0.png")
     assert mask_beside(photos / "0.png", (60, 40)).shape == (40, 60)
+    (photos / "masks" / "0.png").unlink()
+    (photos / "masks" / "0.png").symlink_to("/dev/zero")
+    assert mask_beside(photos / "0.png", (60, 40)) is None
+    (photos / "1.png").unlink()
+    (photos / "1.png").symlink_to("/dev/zero")
+    with pytest.raises(UnusualFile):
+        write_upright(find_photos(photos), tmp_path, PhotoOptions())
 
 
 def test_upright_copies_masks_and_what_is_cut_out(tmp_path):
@@ -131,17 +133,6 @@ def test_upright_copies_masks_and_what_is_cut_out(tmp_path):
     features = np.asarray(Image.open(work / "features" / "1.png.png"))
     assert (features > 0).any() and ((features > 0) <= (mask > 0) & (alpha > 0)).all()
     assert not (work / "masks" / "0.png").exists()
-
-
-def test_a_mask_that_is_a_pipe_is_refused(tmp_path):
-    photos = write_photos(tmp_path / "photos")
-    (photos / "masks").mkdir()
-    (photos / "masks" / "0.png").symlink_to("/dev/zero")
-    assert mask_beside(photos / "0.png", (60, 40)) is None
-    (photos / "1.png").unlink()
-    (photos / "1.png").symlink_to("/dev/zero")
-    with pytest.raises(UnusualFile):
-        write_upright(find_photos(photos), tmp_path, PhotoOptions())
 
 
 def test_pairs_by_hand():

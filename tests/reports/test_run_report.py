@@ -29,12 +29,10 @@ def report(name: str, psnr: float, seconds: float, size: float, entry: float = 0
 
 
 def test_cost_table():
+    """Without runs whose training has not ended."""
     _, ((name, *cells),) = cost_table([report("latent", 28.0, 3.0, 100.0, entry=1000.0, shared=4000)])
     assert name == "latent"
     assert cells == ["2", "1,000.0", "3.0", "503.0", "4.0", "4,000", "100", "2,100", "104"]
-
-
-def test_a_run_whose_training_has_not_ended_has_no_costs():
     unfinished = RunReport("a", "a", "config.yml", {"a": {"psnr": 20.0}}, {"psnr": 20.0})
     assert cost_table([unfinished])[1] == []
     assert comparisons([unfinished, report("b", 1.0, 1.0, 1.0)]) == []
@@ -67,19 +65,16 @@ def test_history_of_a_resumed_run(tmp_path):
     assert read_history(tmp_path / "nothing") == []
 
 
-def test_curves_are_of_seconds_a_scene():
+def test_curves_of_seconds_a_scene_and_break_even_points():
     assert quality_curves([report("latent", 28.0, 3.0, 100.0)]) == {"latent": [(1.0, 23.0), (2.0, 28.0)]}
     silent = report("latent", 28.0, 3.0, 100.0)
     silent.history = [{"step": 10.0, "psnr": 20.0}]
     assert quality_curves([silent]) == {}
-
-
-def test_break_even_points():
     ((count, total),) = break_even_points({"a": Cost(1000.0, 3.0), "b": Cost(0.0, 13.0)})
     assert (count, total) == (100, 1300)
 
 
-def test_figures_are_pictures(tmp_path):
+def test_figures_are_pictures_and_pages_escape_what_runs_are_called(tmp_path):
     """Something is drawn: the pictures are larger than white ones, and different."""
     reports = [report("latent", 28.0, 3.0, 100.0, 1000.0, 4000), report("rgb", 30.5, 13.0, 500.0)]
     plot_quality(quality_curves(reports), tmp_path / "quality.png")
@@ -88,9 +83,6 @@ def test_figures_are_pictures(tmp_path):
     assert all(content.startswith(b"\x89PNG") and len(content) > 10_000 for content in contents)
     assert contents[0] != contents[1]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["costs.png", "quality.png"]
-
-
-def test_page_escapes_what_runs_are_called():
     text = page("<b>", [("Table", [html_table(["scene"], [["<script>"]])]), ("Nothing", [])])
     assert "<script>" not in text
     assert "&lt;script&gt;" in text

@@ -15,28 +15,17 @@ NAMES = ["a", "b", "c"]
 
 @pytest.mark.parametrize("kind", [MICRO, MACRO, BOTH], ids=["micro", "macro", "both"])
 def test_planes_are_those_that_the_field_samples(tmp_path, kind):
+    """And zeros where a scene has none."""
     model = model_of(NAMES, **kind)
     bundle = bundle_of(tmp_path, model)
     field = model.nerf.field
     for index, scene in enumerate(scene_files_of(model, bundle.hash)):
         expected = field.scene_planes(torch.tensor([index]))[0].detach()
         torch.testing.assert_close(plane_images(scene, bundle), expected)
-
-
-def test_missing_parts_are_zero(tmp_path):
-    model = model_of(NAMES)
-    bundle = bundle_of(tmp_path, model)
-    scene = next(scene_files_of(model, bundle.hash))
-    assert not plane_images(replace(scene, micro_planes=None), bundle)[:, :4].any()
-    assert not plane_images(replace(scene, scene_weights=None), bundle)[:, 4:].any()
-
-
-def test_layouts():
-    planes = torch.arange(3 * 2 * 2 * 2.0).view(3, 2, 2, 2)
-    picture = stacked(planes)
-    assert picture.shape == (6, 2, 2)
-    assert torch.equal(picture[2], planes[1, 0])
-    assert torch.equal(picture.unflatten(0, (3, -1)), planes)
+    if kind is BOTH:
+        assert not plane_images(replace(scene, micro_planes=None), bundle)[:, :4].any()
+        assert not plane_images(replace(scene, scene_weights=None), bundle)[:, 4:].any()
+        assert torch.equal(stacked(expected).unflatten(0, (3, -1)), expected)
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16"])

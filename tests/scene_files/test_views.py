@@ -32,7 +32,7 @@ def bundle(tmp_path_factory, model):
     return bundle_of(tmp_path_factory.mktemp("bundle"), model)
 
 
-def test_cameras_of_a_scene(tmp_path):
+def test_cameras_of_a_scene_and_from_facts(tmp_path, bundle):
     write_ball(tmp_path / "ball", width=36, height=20)
     (own,) = read_scenes(tmp_path / "ball")
     numbers = np.stack([own.heights, own.widths, own.fx, own.fy], axis=1), own.camera_to_worlds[:, :, 3]
@@ -40,9 +40,6 @@ def test_cameras_of_a_scene(tmp_path):
     assert (cameras.height, cameras.width, cameras.fx, cameras.fy) == (20, 36, 20.0, 20.0)
     assert cameras.radius == pytest.approx(2.5)
     assert middle_cameras(*numbers, np.full((2, 3), 100.0)).radius > 150
-
-
-def test_cameras_from_facts(bundle):
     assert cameras_from_facts({"cameras": asdict(CAMERAS)}, bundle, "x") == CAMERAS
     usual = usual_cameras(bundle)
     assert (usual.height, usual.width) == (16, 16)  # planes of 8 texels, a factor of 2

@@ -72,15 +72,12 @@ def test_small_panels_are_shrunk_from_the_training_size(scenes):
     assert resized(ramp, 16, 16) is ramp
 
 
-def test_depth_keeps_its_shades():
+def test_depth_keeps_its_shades_in_the_range_of_what_is_met(scenes):
     depth = torch.tensor([[[1.0], [2.0], [3.0], [9.0]]])
     shades = grey_depth(depth, torch.tensor([[[1.0], [1.0], [1.0], [0.1]]]), (1.0, 3.0))
     torch.testing.assert_close(shades[0, :, 0], torch.tensor([0.9, 0.5, 0.1, 1.0]))
     near, far = (grey_depth(torch.full((1, 1, 1), d), torch.ones(1, 1, 1), (1.0, 3.0)) for d in (0.0, 9.0))
     assert (float(near[0, 0, 0]), float(far[0, 0, 0])) == (pytest.approx(0.9), pytest.approx(0.1))
-
-
-def test_the_range_of_depth_is_that_of_what_is_met(scenes):
     ring = scenes.ring("a")
     low, high = depth_range(scenes, ["a"] * 8, ring)
     seen = scenes.render("a", ring.cameras(8))
