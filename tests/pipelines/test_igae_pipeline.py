@@ -61,8 +61,13 @@ def reached(pipeline, loss):
     return {name for name, group in pipeline.get_param_groups().items() if any(gradients(*group))}
 
 
-def test_the_warm_up_changes_nothing_of_the_autoencoder(balls, kl):
-    pipeline = joint_pipeline_of(balls, kl)
+def test_the_warm_up_is_latent_supervision_and_changes_nothing_of_the_autoencoder(balls, kl):
+    """Step by step the same, whether or not joint training follows."""
+    settings = {"nerf": small_nerf(**SHARED), "datamanager": {"scenes_per_batch": 3}}
+    pipeline, plain = joint_pipeline_of(balls, kl), pipeline_of(balls, kl, **settings)
+    for step in range(START):
+        ours, theirs = (one.eval().get_train_loss_dict(step)[1]["latent_loss"] for one in (pipeline, plain))
+        torch.testing.assert_close(ours, theirs)
     before = snapshot(pipeline)
     history = fit(pipeline, range(START))
     changed, kept = moved(pipeline, before)
@@ -70,7 +75,7 @@ def test_the_warm_up_changes_nothing_of_the_autoencoder(balls, kl):
     assert all({"latent_loss", "total_variation", "latent_mse"} == set(entry) for entry in history)
 
 
-@pytest.mark.parametrize("source", ["kl", "taesd", "dc"], indirect=True)
+@pytest.mark.parametrize("source", ["kl", "dc"], indirect=True)
 def test_joint_training_changes_every_parameter(balls, source):
     pipeline = prepared(joint_pipeline_of(balls, source))
     before = snapshot(pipeline)
@@ -83,15 +88,6 @@ def test_joint_training_changes_every_parameter(balls, source):
     assert set(history) == losses | {"psnr", "residual", "latent_std"}
 
 
-def test_the_warm_up_is_latent_supervision(balls, kl):
-    """Step by step the same, whether or not joint training follows."""
-    settings = {"nerf": small_nerf(**SHARED), "datamanager": {"scenes_per_batch": 3}}
-    joint, plain = joint_pipeline_of(balls, kl).eval(), pipeline_of(balls, kl, **settings).eval()
-    for step in range(START):
-        expected = plain.get_train_loss_dict(step)[1]["latent_loss"]
-        torch.testing.assert_close(joint.get_train_loss_dict(step)[1]["latent_loss"], expected)
-
-
 def test_the_identity_warms_up_throughout(balls):
     pipeline = joint_pipeline_of(balls)
     assert pipeline.stage_at(10**6) == "warm-up" and pipeline.second_stage_start is None
@@ -101,8 +97,7 @@ def test_the_identity_warms_up_throughout(balls):
     assert set(history) == {"latent_loss", "total_variation", "latent_mse"} and not moved(pipeline, before)[1]
 
 
-@pytest.mark.parametrize("normalizer", ["mean-std", "tanh"])
-@pytest.mark.parametrize("crop", [None, 20])
+@pytest.mark.parametrize(("crop", "normalizer"), [(None, "tanh"), (20, "mean-std")])
 def test_losses_against_their_definitions(balls, kl, photos, crop, normalizer):
     """In evaluation mode, in which samples lie where they lay; total variation is a loss of training alone."""
     weights = {"latent_loss_weight": 0.5, "rgb_loss_weight": 3.0, "autoencoder_loss_weight": 0.7}
@@ -159,23 +154,20 @@ def test_bfloat16_is_near_float32_and_leaves_parameters_in_float32(balls, kl):
 SCENES = {"planes", "shared_planes", "mlp"}
 
 
-@pytest.mark.parametrize("scale_free", [True, False])
 @pytest.mark.parametrize(
-    ("stop", "groups"), [("none", SCENES | {"encoder"}), ("encoder", SCENES), ("render", {"encoder"})]
+    ("stop", "groups", "of_rgb"),
+    [("none", SCENES | {"encoder"}, SCENES), ("encoder", SCENES, set()), ("render", {"encoder"}, SCENES)],
 )
-def test_whom_each_loss_trains(balls, kl, stop, groups, scale_free):
-    pipeline = joint_pipeline_of(balls, kl, stop_gradient=stop, scale_free_latent_loss=scale_free)
-    losses = joint_losses(pipeline)
+def test_whom_each_loss_trains(balls, kl, photos, stop, groups, of_rgb):
+    """The RGB loss the decoder alone, where it is asked for."""
+    real = {"real_images": photos, "real_variation_weight": 0.1, "rgb_loss_trains_scenes": bool(of_rgb)}
+    losses = joint_losses(pipeline := joint_pipeline_of(balls, kl, stop_gradient=stop, **real))
     assert reached(pipeline, losses["latent_loss"]) == groups
-    assert reached(pipeline, losses["rgb_loss"]) == SCENES | {"decoder"}
+    assert reached(pipeline, losses["rgb_loss"]) == of_rgb | {"decoder"}
     assert reached(pipeline, losses["autoencoder_loss"]) == {"encoder", "decoder"}
     assert reached(pipeline, losses["total_variation"]) == {"planes", "shared_planes"}
-
-
-def test_an_rgb_loss_for_the_decoder_alone(balls, kl):
-    losses = joint_losses(pipeline := joint_pipeline_of(balls, kl, rgb_loss_trains_scenes=False))
-    assert reached(pipeline, losses["rgb_loss"]) == {"decoder"}
-    assert reached(pipeline, losses["latent_loss"]) == SCENES | {"encoder"}
+    assert reached(pipeline, losses["real_loss"]) == {"encoder", "decoder"}
+    assert reached(pipeline, losses["real_variation"]) == {"encoder"} and "real_lpips" not in losses
 
 
 def test_an_rgb_loss_that_trains_the_encoder_as_well(balls, kl):
@@ -254,16 +246,6 @@ def test_scenes_that_joint_training_leaves_alone(balls, kl):
     assert set(history[0]) >= {"latent_loss", "rgb_loss", "autoencoder_loss"} and "total_variation" not in history[0]
 
 
-def test_a_frozen_decoder_and_frozen_base_planes(balls, kl):
-    pipeline = joint_pipeline_of(balls, kl, train_decoder=False, train_base_planes=False)
-    assert "decoder" not in pipeline.get_param_groups()
-    pipeline.prepare()
-    before = snapshot(pipeline)
-    fit(pipeline, [START])
-    _, kept = moved(pipeline, before)
-    assert all("decoder" in name or "post_quant" in name or "base_planes" in name for name in kept) and len(kept) > 5
-
-
 def test_crops_first_and_whole_pictures_later(balls, kl, photos, monkeypatch):
     pipeline = prepared(joint_pipeline_of(balls, kl, crop=16, whole_pictures_start=5, real_images=photos))
     asked, manager, real = [], pipeline.datamanager, pipeline.real_images
@@ -274,10 +256,17 @@ def test_crops_first_and_whole_pictures_later(balls, kl, photos, monkeypatch):
     assert asked == [16] * 4 + [None] * 4
 
 
-def test_flags_of_the_other_stages_are_refused(balls, kl):
+def test_flags_of_the_other_stages_and_too_few_scenes_or_images_are_refused(balls):
     for flag in ({"rgb_alignment_start": 5}, {"mixed_supervision": 0.5}):
         with pytest.raises(ValueError, match=f"{next(iter(flag))}: expected None.*latent-triplane"):
-            joint_pipeline_of(balls, kl, **flag)
+            joint_pipeline_of(balls, **flag)
+    for name, most in (
+        ("scenes_per_batch", "3 training .*, got 4; add scenes or"),
+        ("images_per_batch", "15 .* got 16"),
+    ):
+        with pytest.raises(ValueError, match=f"{name}: expected at most the {most}"):
+            joint_pipeline_of(balls, datamanager={name: 4 if name.startswith("s") else 16}).prepare()
+    joint_pipeline_of(balls, datamanager={"images_per_batch": 15})
 
 
 def test_the_seed_of_a_run_is_that_of_its_real_images(balls, kl, photos):
@@ -288,12 +277,6 @@ def test_the_seed_of_a_run_is_that_of_its_real_images(balls, kl, photos):
         pipeline.prepare_real_images()
         batches.append(pipeline.real_images.batch(0, 4))
     assert not torch.equal(*batches)
-
-
-def test_real_images_train_the_autoencoder(balls, kl, photos):
-    losses = joint_losses(pipeline := joint_pipeline_of(balls, kl, real_images=photos, real_variation_weight=0.1))
-    assert reached(pipeline, losses["real_loss"]) == {"encoder", "decoder"}
-    assert reached(pipeline, losses["real_variation"]) == {"encoder"} and "real_lpips" not in losses
 
 
 def test_crops_of_real_images_are_as_large_as_the_largest_picture(mixed_sizes, kl, photos):
@@ -394,14 +377,6 @@ def test_the_normaliser_does_not_jump_when_joint_training_begins(balls, kl):
         torch.testing.assert_close(value, expected, rtol=2e-3, atol=2e-3)  # latents of the cache are in half precision
 
 
-def test_too_few_scenes_or_images(balls, kl):
-    with pytest.raises(ValueError, match="scenes_per_batch: expected at most the 3 training .*, got 4; add scenes or"):
-        joint_pipeline_of(balls, kl, datamanager={"scenes_per_batch": 4}).prepare()
-    with pytest.raises(ValueError, match="images_per_batch: expected at most the 15 training images .* got 16"):
-        joint_pipeline_of(balls, kl, datamanager={"images_per_batch": 16}).prepare()
-    joint_pipeline_of(balls, kl, datamanager={"images_per_batch": 15})
-
-
 def test_a_run_that_goes_on_in_joint_training_encodes_nothing(balls, kl, monkeypatch):
     first = joint_pipeline_of(balls, kl)
     fit(first, range(START + 2))
@@ -436,8 +411,10 @@ def test_whether_the_encoder_gains_by_latents_of_less_variance(balls, kl, scale_
 
 @pytest.mark.parametrize("separate", [True, False])
 def test_decoders_that_are_not_trained_stay_and_the_encoder_learns(balls, kl, separate):
-    pipeline = joint_pipeline_of(balls, kl, separate_decoders=separate, train_decoder=False)
-    assert "decoder" not in pipeline.get_param_groups()
+    """As do base planes."""
+    settings = {"separate_decoders": separate, "train_decoder": False, "train_base_planes": False}
+    pipeline = joint_pipeline_of(balls, kl, **settings)
+    assert "decoder" not in pipeline.get_param_groups() and not pipeline.model.nerf.field.base_planes.requires_grad
     losses = joint_losses(pipeline)
     assert "encoder" in reached(pipeline, losses["rgb_loss"] + losses["autoencoder_loss"])
     decoders = [pipeline.space.autoencoder, pipeline.model.decoder_of_pictures()]

@@ -24,8 +24,7 @@ def mean_of(values):
     return values.flatten(0, -2).mean(dim=0)
 
 
-@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (7, 2)])
-@pytest.mark.parametrize("scale_free", [True, False])
+@pytest.mark.parametrize(("shape", "scale_free"), [((2, 3, 4, 5), True), ((7, 2), False)])
 def test_latent_loss_against_a_loop(shape, scale_free):
     encoded, rendered = latents(*shape), latents(*shape, seed=1)
     numbers = list(zip(encoded.flatten().tolist(), rendered.flatten().tolist(), strict=True))
@@ -62,17 +61,14 @@ def test_gradients_by_hand():
     torch.testing.assert_close(rendered.grad, -plain)
 
 
-def test_without_any_latents_there_is_no_loss():
-    encoded, rendered = latents(0, 4).requires_grad_(), latents(0, 4).requires_grad_()
-    loss = latent_loss(encoded, rendered)
-    loss.backward()
-    assert float(loss) == 0
-
-
-def test_a_constant_channel_has_a_gradient_that_is_a_number():
+def test_no_latents_have_no_loss_and_constant_ones_a_gradient_that_is_a_number():
+    assert float(latent_loss(latents(0, 4), latents(0, 4))) == 0
     encoded = torch.cat([torch.full((6, 1), 2.0), latents(6, 1)], dim=1).requires_grad_()
     latent_loss(encoded, latents(6, 2, seed=1)).backward()
     assert bool(encoded.grad.isfinite().all())
+    raw = torch.ones(2, 3, 3, 4, requires_grad=True)
+    latent_variation(raw).backward()
+    assert float(latent_variation(raw)) == 0 and bool(raw.grad.isfinite().all())
 
 
 def test_latent_variation_against_a_loop():
@@ -80,9 +76,3 @@ def test_latent_variation_against_a_loop():
     rows = sum(float((raw[n, i + 1] - raw[n, i]).square().sum()) for n in range(2) for i in range(3))
     columns = sum(float((raw[n, :, j + 1] - raw[n, :, j]).square().sum()) for n in range(2) for j in range(2))
     assert float(latent_variation(raw)) == pytest.approx((math.sqrt(rows) + math.sqrt(columns)) / 7, rel=1e-5)
-
-
-def test_constant_latents_have_no_variation_and_a_gradient_that_is_a_number():
-    raw = torch.ones(2, 3, 3, 4, requires_grad=True)
-    latent_variation(raw).backward()
-    assert float(latent_variation(raw)) == 0 and bool(raw.grad.isfinite().all())

@@ -12,13 +12,10 @@ from tiny import SHARED, backward, gradients, pipeline_config_of, pipeline_of, p
 from latent_nerfstudio.pipelines.latent_pipeline import (
     WHOLE_PICTURES_EVERY,
     LatentPipelineConfig,
-    check_config,
     masked_mse,
     summarise,
 )
 from latent_nerfstudio.pipelines.scene_progress import PlateauConfig
-
-NERFS = pytest.mark.parametrize("nerf", [small_nerf(), small_nerf(**SHARED)], ids=["micro", "both"])
 
 
 def autoencoder_gradients(pipeline):
@@ -34,26 +31,21 @@ def test_the_stage_follows_from_the_absolute_step(balls, kl):
     assert [pipeline.stage_at(step) for step in (4, 5)] == ["mixed supervision", "RGB alignment"]
     pipeline.config.rgb_alignment_start = None
     assert pipeline.stage_at(10**6) == "mixed supervision"
+    identity = pipeline_of(balls, rgb_alignment_start=5)  # which is never aligned
+    assert identity.stage_at(100) == "latent supervision" and "decoder" not in identity.get_param_groups()
 
 
-def test_the_identity_needs_no_alignment(balls):
-    pipeline = pipeline_of(balls, rgb_alignment_start=5)
-    assert pipeline.stage_at(100) == "latent supervision"
-    assert "decoder" not in pipeline.get_param_groups()
-
-
-@NERFS
 @pytest.mark.parametrize(
-    ("settings", "names", "metric", "decoder"),
+    ("field", "settings", "names", "metric", "decoder"),
     [
-        ({}, {"latent_loss"}, "latent_mse", False),
-        ({"rgb_alignment_start": 0}, {"rgb_loss"}, "psnr", True),
-        ({"rgb_alignment_start": 0, "train_decoder": False}, {"rgb_loss"}, "psnr", False),
-        ({"mixed_supervision": 0.5}, {"latent_loss", "rgb_loss"}, "psnr", True),
+        (SHARED, {}, {"latent_loss"}, "latent_mse", False),
+        ({}, {"rgb_alignment_start": 0}, {"rgb_loss"}, "psnr", True),
+        (SHARED, {"rgb_alignment_start": 0, "train_decoder": False}, {"rgb_loss"}, "psnr", False),
+        (SHARED, {"mixed_supervision": 0.5}, {"latent_loss", "rgb_loss"}, "psnr", True),
     ],
 )
-def test_whom_each_stage_trains(balls, kl, nerf, settings, names, metric, decoder):
-    pipeline = pipeline_of(balls, kl, nerf=nerf, **settings)
+def test_whom_each_stage_trains(balls, kl, field, settings, names, metric, decoder):
+    pipeline = pipeline_of(balls, kl, nerf=small_nerf(**field), **settings)
     losses, metrics = backward(pipeline, 0)
     assert set(losses) == names | {"total_variation"} and set(metrics) == {metric}
     if names == {"rgb_loss"}:
@@ -64,11 +56,10 @@ def test_whom_each_stage_trains(balls, kl, nerf, settings, names, metric, decode
     assert all(all(gradients(*group)) for name, group in groups.items() if name != "decoder")
 
 
-@NERFS
-def test_alignment_of_the_decoder_alone(balls, kl, nerf):
+def test_alignment_of_the_decoder_alone(balls, kl):
     """The loss is that of alignment, and nothing that renders has a gradient."""
-    both = pipeline_of(balls, kl, nerf=nerf, rgb_alignment_start=0)
-    alone = pipeline_of(balls, kl, nerf=nerf, rgb_alignment_start=0, align_scenes=False)
+    settings = {"nerf": small_nerf(**SHARED), "rgb_alignment_start": 0}
+    both, alone = (pipeline_of(balls, kl, align_scenes=flag, **settings) for flag in (True, False))
     alone.load_state_dict(both.state_dict())
     torch.manual_seed(0)
     expected = backward(both, 0)[0]["rgb_loss"]
@@ -131,6 +122,8 @@ def test_latent_loss_against_its_definition(balls, kl):
 
 def test_evaluation_of_every_held_out_picture(balls, kl, tmp_path):
     pipeline = prepared(pipeline_of(balls, kl))
+    table = pipeline.datamanager.table
+    assert prepared(pipeline).datamanager.table is table  # twice encodes once
     pipeline.train()
     metrics = pipeline.get_average_eval_image_metrics(output_path=tmp_path / "pictures", get_std=True)
     assert pipeline.training
@@ -165,21 +158,8 @@ def test_masked_mse_against_a_loop():
     assert float(masked_mse(output, target, torch.zeros(2, 3, 4, 1))) == 0
 
 
-@pytest.mark.parametrize("t", [0.0, 1.0, -0.5, 2.0])
-def test_impossible_mixtures(t):
-    with pytest.raises(ValueError, match=r"mixed_supervision: expected t between 0 and 1, got"):
-        check_config(LatentPipelineConfig(mixed_supervision=t))
-
-
-def test_preparing_twice_encodes_once(balls, kl):
-    pipeline = prepared(pipeline_of(balls, kl))
-    table = pipeline.datamanager.table
-    pipeline.prepare()
-    assert pipeline.datamanager.table is table
-
-
-def test_the_model_takes_scenes_and_background_of_the_data(balls, kl):
-    config = pipeline_config_of(balls, kl)
+def test_the_model_takes_scenes_and_background_of_the_data(balls):
+    config = pipeline_config_of(balls)
     config.datamanager.dataparser.alpha_color = "black"
     pipeline = config.setup(device="cpu", test_mode="inference")
     assert pipeline.model.scene_names == ["a", "b", "c"]

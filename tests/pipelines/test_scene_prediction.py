@@ -59,13 +59,10 @@ def test_a_scene_of_other_cameras_leaves_the_others_predicted(place, tmp_path):
     assert pipeline.predicted.weights.tolist() == [0, float(usual.predicted.weights[1])]
 
 
-def test_a_bundle_without_an_encoder_starts_as_before(place):
+def test_a_bundle_without_an_encoder_starts_as_before_and_a_resumed_run_keeps_its_scenes(place):
     pipeline = prepared(place, "plain")
     assert pipeline.predicted is None and "prediction_pull" not in pipeline.get_train_loss_dict(0)[1]
     assert not bool(pipeline.model.nerf.field.micro_planes.any())
-
-
-def test_a_resumed_run_keeps_its_scenes_and_the_pull(place):
     pipeline = prepared(place, fresh=False)
     assert bool((pipeline.model.nerf.field.micro_planes == 3).all())
     assert float(pipeline.get_train_loss_dict(0)[1]["prediction_pull"].detach()) > 0
