@@ -87,10 +87,7 @@ def test_others_go_when_the_new_one_has_its_name(only_latest, tmp_path):
         assert list(checkpoints_of(folder)) == [1] and writing.parent == folder.parent
     assert list(checkpoints_of(folder)) == ([2] if only_latest else [2, 1])
     assert [path.name for path in folder.parent.iterdir()] == ["models"]
-
-
-def test_a_folder_that_is_a_link_to_another_disk(tmp_path):
-    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk").mkdir()  # a folder that is a link to another disk
     (tmp_path / "models").symlink_to(tmp_path / "disk")
     with publishing(tmp_path / "models", True) as writing:
         save(writing, 2)

@@ -9,7 +9,7 @@ from torch import nn
 from latent_nerfstudio.engine.row_adam import RowAdam, RowAdamConfig
 from latent_nerfstudio.fields.planes import gather_rows
 
-SHAPES = pytest.mark.parametrize("shape", [(5, 3, 2, 4, 4), (7, 3), (4,), (3, 130)])
+SHAPES = pytest.mark.parametrize("shape", [(5, 3, 2, 4, 4), (4,), (3, 130)])
 EPS = 1e-15
 
 
@@ -136,10 +136,11 @@ def test_a_run_of_adam_goes_on():
 
 def test_a_stretched_step_is_the_sum_of_the_steps_until_the_next_turn():
     """One row of three; late in a run, where the correction of the averages' bias is constant."""
-    ours, theirs = nn.Parameter(torch.zeros(3, 2)), nn.Parameter(torch.zeros(3, 2))
-    optimizer, adam = RowAdam([ours], lr=0.01, max_idle=16.0), torch.optim.Adam([theirs], lr=0.01, eps=EPS)
+    ours, theirs, betas = nn.Parameter(torch.zeros(3, 2)), nn.Parameter(torch.zeros(3, 2)), (0.9, 0.99)
+    optimizer = RowAdam([ours], lr=0.01, betas=betas, max_idle=16.0)
+    adam = torch.optim.Adam([theirs], lr=0.01, betas=betas, eps=EPS)
     gradient, alone = torch.tensor([[1.0, -3.0]]).expand(3, 2), torch.tensor([[1.0], [0.0], [0.0]])
-    for step in range(4500):
+    for step in range(900):
         theirs.grad = gradient * alone.roll(step % 3, 0)
         ours.grad = sparse(gradient, [step % 3])
         adam.step()

@@ -33,7 +33,7 @@ from latent_nerfstudio.scene_encoder.network import Prediction, SceneEncoderConf
 from latent_nerfstudio.scene_encoder.projection import project
 
 SIZES = SceneEncoderConfig(**{**SMALL_ENCODER, "grid": 6})
-TRAINING = EncoderTraining(steps=6, scenes_per_step=2, rays_per_scene=24)
+TRAINING = EncoderTraining(steps=4, scenes_per_step=2, rays_per_scene=24)
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +74,8 @@ def test_a_step_is_a_function_of_seed_and_step_and_never_shows_what_it_gives(pre
             assert float(torch.cdist(origins, poses[:, :, 3]).min()) > 1e-3  # no ray of a photo that is given
 
 
-def test_rays_of_views_project_back_onto_their_pixels(prepared):
-    _, views = prepared
+def test_rays_of_views_project_back_onto_their_pixels_and_are_rendered_as_by_the_model(prepared):
+    pipeline, views = prepared
     pixels = views.table.starts[3] + torch.tensor([0, 17, 100])
     rays, _, latents = views.target([pixels])
     points = rays.origins + 1.7 * rays.directions
@@ -84,6 +84,11 @@ def test_rays_of_views_project_back_onto_their_pixels(prepared):
     torch.testing.assert_close(places[0, 0], torch.stack([col, row], dim=1) + 0.5, atol=1e-3, rtol=0)
     photo = views.photos(torch.tensor([[3]])).latents[0, 0]
     torch.testing.assert_close(photo[:, row, col].T, latents)
+    model, field = pipeline.model.eval(), pipeline.model.nerf.field
+    rays, slots, _ = views.target([views.table.starts[own[:1]] + torch.arange(30) for own in views.members[:2]])
+    rays.metadata["scene_index"] = slots[:, None]
+    prediction = Prediction(field.micro_planes[:2], field.scene_weights[:2])
+    torch.testing.assert_close(rendered(model, prediction, rays, slots), model(rays)["latent"])
 
 
 def test_a_turned_scene_is_seen_by_turned_photos_at_the_same_pixels(prepared):
@@ -130,24 +135,15 @@ def test_rays_end_at_the_scenes_own_box_or_at_all_of_it(prepared, monkeypatch):
     assert seen == {True, False}
 
 
-def test_what_is_rendered_is_what_the_model_renders(prepared):
-    pipeline, views = prepared
-    model, field = pipeline.model.eval(), pipeline.model.nerf.field
-    rays, slots, _ = views.target([views.table.starts[own[:1]] + torch.arange(30) for own in views.members[:2]])
-    rays.metadata["scene_index"] = slots[:, None]
-    prediction = Prediction(field.micro_planes[:2], field.scene_weights[:2])
-    torch.testing.assert_close(rendered(model, prediction, rays, slots), model(rays)["latent"])
-
-
 def test_it_learns_measures_and_goes_on_bit_by_bit(place, tmp_path, monkeypatch):
-    monkeypatch.setattr(scene_encoder, "KEPT_EVERY", 3)
+    monkeypatch.setattr(scene_encoder, "KEPT_EVERY", 2)
     whole = read_shared_bundle(str(learn(place, tmp_path / "whole")))
     assert read_shared_bundle(str(learn(place, tmp_path / "whole"))).facts == whole.facts  # a call more changes nothing
     steps = scene_encoder.training_steps
 
     def interrupted(*args):
         for step, loss in steps(*args):
-            if step == 4:
+            if step == 3:
                 raise KeyboardInterrupt
             yield step, loss
 
@@ -159,8 +155,8 @@ def test_it_learns_measures_and_goes_on_bit_by_bit(place, tmp_path, monkeypatch)
     assert parts.hash == whole.hash != read_shared_bundle(str(place)).hash
     assert bool(read_scene_encoder(whole).out[0].weight.any()) and whole.facts["scene_encoder"]["enlarge"] == 1
     lines = [json.loads(line) for line in (tmp_path / "whole" / scene_encoder.LOG).read_text().splitlines()]
-    assert [line["step"] for line in lines] == [3, 6] and set(lines[0]["held_out"]) == {"1", "2", "4", "8"}
-    with pytest.raises(ValueError, match="expected steps 6, .*got steps 7, .*; give the same"):
+    assert [line["step"] for line in lines] == [2, 4] and set(lines[0]["held_out"]) == {"1", "2", "4", "8"}
+    with pytest.raises(ValueError, match="expected steps 4, .*got steps 7, .*; give the same"):
         learn(place, tmp_path / "parts", training=EncoderTraining(steps=7))
     with pytest.raises(ValueError, match="expected at least 6 scenes, of which 4 are held out, got 5"):
         learn(place, tmp_path / "few", held_out=4)
@@ -177,7 +173,7 @@ def test_it_learns_measures_and_goes_on_bit_by_bit(place, tmp_path, monkeypatch)
 
 def test_what_it_begins_as_may_stay_while_it_learns_what_is_new(place, tmp_path):
     """With a rate of zero an encoder without looks is left as it is, and corrections are learned for it."""
-    few = EncoderTraining(steps=3, scenes_per_step=2, rays_per_scene=24)
+    few = replace(TRAINING, steps=2)
     runs = [learn(place, tmp_path / "first", training=few, sizes=replace(SIZES, looks=0))]
     frozen = replace(few, known_rate=0.0)
     runs.append(learn(place, tmp_path / "second", training=frozen, start_from=str(tmp_path / "first")))
@@ -191,7 +187,7 @@ def test_what_it_begins_as_may_stay_while_it_learns_what_is_new(place, tmp_path)
 
 def test_it_does_not_go_on_with_other_data_nor_beside_another_call(place, tmp_path, monkeypatch):
     data = shutil.copytree(place / "scenes", tmp_path / "scenes")
-    arguments = place, tmp_path / "out", data
+    arguments = place, tmp_path / "out", data, replace(TRAINING, steps=1)
     learn(*arguments)
     monkeypatch.setattr(LatentDataManager, "prepare", None)  # both are said before pictures are encoded
     with ThreadPoolExecutor(1) as pool, sole_writer(tmp_path / "out"):
@@ -208,7 +204,7 @@ def test_scenes_of_some_photos_of_other_sizes(place, tmp_path):
     for folder in data.iterdir():
         resize_photo(folder, 1, 20)
         resize_photo(folder, 2, 24)
-    learn(place, tmp_path / "out", data, held_out=2)
+    learn(place, tmp_path / "out", data, replace(TRAINING, steps=1), held_out=2)
     lines = (tmp_path / "out" / scene_encoder.LOG).read_text().splitlines()
     assert all(math.isfinite(value) for value in json.loads(lines[-1])["held_out"].values())
 

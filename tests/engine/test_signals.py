@@ -58,13 +58,10 @@ def test_a_second_signal_ends_the_process_at_once_unless_it_is_the_echo_of_the_f
     assert in_a_child(twice) == status
 
 
-def test_one_who_does_not_listen_is_interrupted():
+def test_one_who_does_not_listen_is_interrupted_and_sigterm_an_exit():
     with pytest.raises(KeyboardInterrupt), stop_request(listens=False):
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(1)
-
-
-def test_sigterm_as_an_exit():
     with pytest.raises(SystemExit) as ended, exit_on_sigterm():
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(1)

@@ -47,30 +47,41 @@ def as_it_was(monkeypatch):
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
 
 
+@pytest.fixture(scope="module")
+def place(balls, tmp_path_factory):
+    """A folder with a run in outputs that was called there with relative paths."""
+    folder = tmp_path_factory.mktemp("place")
+    shutil.copytree(balls, folder / "data")
+    save_kl(folder / "vae")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        train(config_of(Path("data"), Path("vae")))
+    return folder
+
+
 @pytest.fixture
-def relative_run(balls, tmp_path, monkeypatch):
-    """A run in tmp_path/outputs, called there with relative paths; the process is elsewhere afterwards."""
-    shutil.copytree(balls, tmp_path / "data")
-    save_kl(tmp_path / "vae")
+def run(place, tmp_path, monkeypatch):
+    """The run's folder; the process is elsewhere."""
     monkeypatch.chdir(tmp_path)
-    trainer = train(config_of(Path("data"), Path("vae")))
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    return trainer
+    return place / "outputs" / "balls" / "tiny" / "now"
 
 
-def test_a_run_opens_from_any_folder_and_renders_the_same(relative_run, tmp_path, monkeypatch):
-    folder = tmp_path / "outputs" / "balls" / "tiny" / "now"
-    elsewhere = lns.load(folder).render("a", lns.orbit(views=1))
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "identity").mkdir()  # which the word stands before
+def test_a_run_opens_from_any_folder_and_renders_the_same(run, place, tmp_path, monkeypatch):
+    """Without its data, of which rendering needs nothing, and without its summary, where it was broken off."""
+    elsewhere = lns.load(run).render("a", lns.orbit(views=1))
+    monkeypatch.chdir(place)
+    (place / "identity").mkdir()  # which the word stands before
     config = config_of(Path("data"), "identity")
     make_absolute(config)
     model: Any = config.pipeline.model
     assert model.autoencoder.source == "identity"
     assert torch.equal(lns.load(Path("outputs/balls/tiny/now")).render("a", lns.orbit(views=1)).rgb, elsewhere.rgb)
-    shutil.rmtree(tmp_path / "data")  # what rendering needs of it is in the run
-    assert torch.equal(lns.load(folder).render("a", lns.orbit(views=1)).rgb, elsewhere.rgb)
+    (place / "data").rename(place / "gone")
+    assert torch.equal(lns.load(run).render("a", lns.orbit(views=1)).rgb, elsewhere.rgb)
+    (place / "gone").rename(place / "data")
+    broken_off = shutil.copytree(run, tmp_path / "run")
+    (broken_off / "training.json").unlink()
+    assert open_run(broken_off).scenes() == ["a", "b", "c"] and open_run(broken_off).training == {}
 
 
 def test_a_run_of_what_bundled_was_is_said_to_be_that(balls, tmp_path, capsys):
@@ -117,10 +128,7 @@ def test_sources_that_are_refused_leave_nothing_behind(balls, tmp_path, source, 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (
-            {"max_num_iterations": 0},
-            "max_num_iterations: expected a finite number of at least 1, got 0; .* --max",
-        ),
+        ({"max_num_iterations": 0}, "max_num_iterations: expected a finite number of at least 1, got 0; .* --max"),
         ({"steps_per_save": -1}, "steps_per_save: expected .* of at least 0, got -1; "),
         ({"steps_per_pictures": -2}, "steps_per_pictures: expected .* of at least 0, got -2; "),
         ({"machine": MachineOptions(seed=-1)}, r"machine.seed: expected 0 to 2\^32 - 1, got -1; give another"),
@@ -175,16 +183,12 @@ def test_a_run_that_cannot_begin_leaves_no_folder(balls, tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (
-            {"train_decoder": False},
-            "checkpoint: expected optimizers of .*mlp, got others .*decoder.*; resume",
-        ),
+        ({"train_decoder": False}, "checkpoint: expected optimizers of .*mlp, got others .*decoder.*; resume"),
         ({"enlarge": 2}, "checkpoint: expected pictures that are enlarged 1 times, got 2; give .* 1, or write"),
     ],
 )
-def test_a_run_is_resumed_with_what_it_was_trained_with(relative_run, tmp_path, monkeypatch, change, words):
-    monkeypatch.chdir(tmp_path)
-    config = config_of(Path("data"), Path("vae"), tmp_path / "on", steps=4, load_dir=relative_run.checkpoint_dir)
+def test_a_run_is_resumed_with_what_it_was_trained_with(run, place, tmp_path, change, words):
+    config = config_of(place / "data", place / "vae", tmp_path, steps=4, load_dir=run / "nerfstudio_models")
     pipeline: Any = config.pipeline
     for name, value in change.items():
         setattr(pipeline if hasattr(pipeline, name) else pipeline.model.autoencoder, name, value)
@@ -192,27 +196,27 @@ def test_a_run_is_resumed_with_what_it_was_trained_with(relative_run, tmp_path, 
         train(config)
 
 
-def test_a_run_is_not_written_over(relative_run, tmp_path):
-    again = config_of(tmp_path / "data", tmp_path / "vae", tmp_path / "outputs", steps=1)
+def test_a_run_is_not_written_over(run, place):
+    again = config_of(place / "data", place / "vae", place / "outputs", steps=1)
     with pytest.raises(FileExistsError, match=r"without checkpoints, got a run of 2 steps; .*--load-dir"):
         check_place(again)
     with pytest.raises(FileExistsError):
         again.setup()
-    again.load_dir = relative_run.checkpoint_dir
+    again.load_dir = run / "nerfstudio_models"
     check_place(again)
     again.load_step = 0  # older than what is there
     with pytest.raises(FileExistsError):
         check_place(again)
-    assert [path.name for path in relative_run.checkpoint_dir.iterdir()] == ["step-000000001.ckpt"]
+    assert [path.name for path in again.load_dir.iterdir()] == ["step-000000001.ckpt"]
 
 
-def test_a_resumed_run_goes_on_with_its_own_data(relative_run, balls, tmp_path, monkeypatch):
-    shutil.copytree(balls, tmp_path / "elsewhere" / "data")
-    other = config_of(Path("data"), tmp_path / "vae", steps=4, load_dir=relative_run.checkpoint_dir)
+def test_a_resumed_run_goes_on_with_its_own_data(run, place, balls, tmp_path):
+    shutil.copytree(balls, tmp_path / "data")
+    other = config_of(Path("data"), place / "vae", steps=4, load_dir=run / "nerfstudio_models")
     make_absolute(other)
-    with pytest.raises(ValueError, match=f"data: expected {tmp_path}/data, .* got {tmp_path}/elsewhere"):
+    with pytest.raises(ValueError, match=f"data: expected {place}/data, .* got {tmp_path}/data"):
         check_data(other)
-    check_data(config_of(tmp_path / "data", tmp_path / "vae", steps=4, load_dir=relative_run.checkpoint_dir))
+    check_data(config_of(place / "data", place / "vae", steps=4, load_dir=run / "nerfstudio_models"))
 
 
 @pytest.mark.parametrize(
@@ -260,9 +264,3 @@ def test_what_ns_train_says_before_training_is_short(balls, tmp_path, capsys):
     config.machine.num_devices = 2
     with pytest.raises(ValueError, match="num_devices: expected 1, got 2"):
         config.print_to_terminal()
-
-
-def test_summaries_of_broken_off_runs_are_not_needed(relative_run, tmp_path):
-    (relative_run.base_dir / "training.json").unlink()
-    assert open_run(relative_run.base_dir).scenes() == ["a", "b", "c"]
-    assert open_run(relative_run.base_dir).training == {}

@@ -41,9 +41,8 @@ def steps_of(monkeypatch):
     return listen
 
 
-@pytest.mark.parametrize("folder", ["first", "another"])
-def test_a_run_and_its_continuation(folder, balls, kl, tmp_path, steps_of):
-    first = run_with_seconds(balls, kl, tmp_path / "first")
+def test_a_run_and_its_continuation(balls, kl, tmp_path, steps_of):
+    first = run_with_seconds(balls, kl, tmp_path)
     steps = steps_of(first)
     first.train()
     assert steps == [0, 1, 2, 3, 4, 5]
@@ -57,7 +56,7 @@ def test_a_run_and_its_continuation(folder, balls, kl, tmp_path, steps_of):
     assert spent > SPENT and float(seconds_of(first)) == pytest.approx(spent, abs=0.01)
 
     more = {"write_bundle": True, "steps_per_pictures": 3, "load_dir": first.checkpoint_dir}
-    second = trainer_of(balls, kl, tmp_path / folder, steps=9, **more)
+    second = trainer_of(balls, kl, tmp_path, steps=9, **more)
     for name, value in first.pipeline.state_dict().items():
         assert torch.equal(second.pipeline.state_dict()[name], value), name
     steps = steps_of(second)
@@ -78,29 +77,17 @@ def test_a_run_and_its_continuation(folder, balls, kl, tmp_path, steps_of):
 
 
 def test_schedules_learn_where_the_stages_end(balls, kl, tmp_path):
-    trainer = trainer_of(balls, kl, tmp_path, steps=50, pipeline={"rgb_alignment_start": 30})
-    for name in ("planes", "mlp", "decoder"):
+    """Unless they have ends of their own, as the MLP's here."""
+    optimizers = {name: {"optimizer": AdamOptimizerConfig(), "scheduler": StagedSchedulerConfig()} for name in GROUPS}
+    optimizers["mlp"]["scheduler"] = StagedSchedulerConfig(max_steps=40, alignment_start=10)
+    alignment = {"rgb_alignment_start": 30}
+    trainer = trainer_of(balls, kl, tmp_path, steps=50, optimizers=optimizers, pipeline=alignment)
+    for name, start, end in (("planes", 30, 50), ("mlp", 10, 40), ("decoder", 30, 50)):
         (factor,) = trainer.optimizers.schedulers[name].lr_lambdas
-        for step in (0, 29, 30, 49):
-            assert factor(step) == stage_factor(step, 30, 50, 20, 0.05, 1.0)
+        for step in (0, 10, 29, 30, 49):
+            assert factor(step) == stage_factor(step, start, end, 20, 0.05, 1.0)
     assert trainer.config.optimizers["planes"]["scheduler"].max_steps is None
     assert sorted(trainer.optimizers.optimizers) == ["decoder", "mlp", "planes"]
-
-
-def test_schedules_with_ends_of_their_own(balls, kl, tmp_path):
-    schedule = StagedSchedulerConfig(max_steps=40, alignment_start=10)
-    optimizers = dict.fromkeys(GROUPS, {"optimizer": AdamOptimizerConfig(lr=0.01), "scheduler": schedule})
-    trainer = trainer_of(balls, kl, tmp_path, steps=50, optimizers=optimizers)
-    (factor,) = trainer.optimizers.schedulers["mlp"].lr_lambdas
-    assert factor(10) == stage_factor(10, 10, 40, 20, 0.05, 1.0)
-
-
-def test_a_run_without_alignment_or_contact_sheet(balls, tmp_path, capsys):
-    pipeline = {"rgb_alignment_start": None}
-    trainer = trainer_of(balls, "identity", tmp_path, steps=2, contact_sheet=False, pipeline=pipeline)
-    trainer.train()
-    assert summary_of(trainer)["steps"] == 2 and not (trainer.base_dir / "contact_sheet.png").exists()
-    assert "latent supervision  1/2" in capsys.readouterr().out
 
 
 class Killed(BaseException):
@@ -210,7 +197,7 @@ def seconds_of(trainer):
     return torch.load(next(trainer.checkpoint_dir.iterdir()), weights_only=True)["pipeline"]["training_seconds"]
 
 
-def test_evaluation_and_pictures_are_no_training(balls, tmp_path, monkeypatch):
+def test_evaluation_and_pictures_are_no_training(balls, tmp_path, monkeypatch, capsys):
     """Each takes a minute on a clock of our own, and a step a second."""
     now = [0.0]
     monkeypatch.setattr(progress_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
@@ -229,6 +216,8 @@ def test_evaluation_and_pictures_are_no_training(balls, tmp_path, monkeypatch):
     monkeypatch.setattr(trainer.pipeline, "stage_losses", takes(1, trainer.pipeline.stage_losses))
     trainer.train()
     assert now[0] == 184 and summary_of(trainer)["seconds"] == 4
+    assert "latent supervision  1/4" in capsys.readouterr().out
+    assert not (trainer.base_dir / "contact_sheet.png").exists()  # without one
 
 
 def test_the_time_that_is_left_is_told_by_the_pace_of_this_process(capsys):
