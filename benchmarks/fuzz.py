@@ -48,10 +48,10 @@ def run(name: str, cases: int, seed: int) -> Numbers:
     from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis import seed as seeded
 
-    target, seen, findings = TARGETS[name], Counter(), {}
+    (make, inputs, use), seen, findings = TARGETS[name], Counter(), {}
     started = time.process_time()
     with temporary_folder() as folder:
-        made = target.make(Path(folder))
+        made = make(Path(folder))
 
         @seeded(seed)
         @settings(
@@ -61,12 +61,12 @@ def run(name: str, cases: int, seed: int) -> Numbers:
             phases=(Phase.generate,),
             suppress_health_check=list(HealthCheck),  # type: ignore[arg-type]
         )
-        @given(change=target.inputs)
+        @given(change=inputs)
         def campaign(change: Any) -> None:
             if len(findings) >= MANY:
                 return
             try:
-                seen[outcome(lambda: target.use(made, change))] += 1
+                seen[outcome(lambda: use(made, change))] += 1
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt):
                     raise

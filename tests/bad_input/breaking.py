@@ -28,7 +28,7 @@ class Case:
     command: Optional[str] = None
     """What is called: `lns ...`, `ns-train ...`, or an expression in Python; FOLDER is where the copies are."""
     takes: Optional[str] = None
-    """Names of what is copied from the kit, separated by blanks."""
+    """Names of what is copied from the kit, separated by blanks, where it is not what the command names."""
     around: Callable[[Path], ContextManager[Any]] = nullcontext
     """Changes the machine while the command runs."""
 
@@ -44,7 +44,7 @@ class Group:
     rows: Sequence[Case]
     """Those that name no command, or nothing to take, have that of the group."""
     command: str = ""
-    takes: str = ""
+    takes: Optional[str] = None
 
     @property
     def cases(self) -> List[Case]:
@@ -150,17 +150,16 @@ def pose(change: Callable[[List[List[float]]], Any]) -> Change:
     return edit("scene/transforms.json", lambda content: change(content["frames"][1]["transform_matrix"]))
 
 
-def header(name: str, change: Callable[[Dict[str, Any]], Any], length: Optional[int] = None) -> Change:
-    """Changes the header of a safetensors file, and says another length of it where one is given."""
+def header(name: str, change: Callable[[Dict[str, Any]], Any]) -> Change:
+    """Changes the header of a safetensors file."""
 
     def change_file(folder: Path) -> None:
         data = (folder / name).read_bytes()
         end = 8 + struct.unpack("<Q", data[:8])[0]
         content = json.loads(data[8:end])
-        other = change(content)
-        text = json.dumps(content if other is None else other).encode()
-        said = len(text) if length is None else length
-        (folder / name).write_bytes(struct.pack("<Q", said) + text + data[end:])
+        change(content)
+        text = json.dumps(content).encode()
+        (folder / name).write_bytes(struct.pack("<Q", len(text)) + text + data[end:])
 
     return change_file
 

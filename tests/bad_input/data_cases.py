@@ -29,17 +29,17 @@ FOLDERS = Group(
     "Data folders",
     "`--data` takes a scene, or a folder of scenes ([your_data.md](your_data.md)).",
     [
-    Case("nothing there", "none: expected a data folder", command="ns-train triplane --data FOLDER/none", takes=""),
-    Case("an empty folder", "scene: expected a scene with transforms.json",
-         lambda folder: (folder / "scene").mkdir(), command=TRAIN, takes=""),
+    Case("nothing there", "none: expected a data folder", command="ns-train triplane --data FOLDER/none"),
+    Case("an empty folder", "scene: expected a scene with transforms.json", lambda folder: (folder / "scene").mkdir(),
+         command=TRAIN, takes=""),
     Case("a picture instead of a folder", "0000.png: expected UTF-8 text", command=f"{TRAIN}/images/0000.png"),
     Case("a text instead of a folder", "notes.txt: expected JSON", write("scene/notes.txt", "cars"),
          command=f"{TRAIN}/notes.txt"),
     Case("a scene of a name that is a drive", "scene name: expected 1 to 200 bytes", rename("scene", "c:scene"),
-         command="ns-train triplane --data FOLDER/c:scene"),
+         command="ns-train triplane --data FOLDER/c:scene", takes="scene"),
     Case("`--scenes` with a name that is not there", "scenes: expected scenes of",
-         command=f"{MANY} scenes --scenes '[\"aa\"]'", takes="scenes"),
-    Case("`--max-scenes 0`", "max_scenes: expected 1 or more", command=f"{MANY} scenes --max-scenes 0", takes="scenes"),
+         command=f"{MANY} scenes --scenes '[\"aa\"]'"),
+    Case("`--max-scenes 0`", "max_scenes: expected 1 or more", command=f"{MANY} scenes --max-scenes 0"),
     Case("`--scale-factor 0`", "scale_factor: expected a positive number",
          command=f"{TRAIN} scenes --scale-factor 0.0"),
     Case("`--box` upside down", "box: expected lower x y z", command=f"{TRAIN} scenes --box '(1,1,1,0,0,0)'"),
@@ -48,7 +48,6 @@ FOLDERS = Group(
     Case("`--bounds file` without a box", "bounds 'file': expected an aabb for every", top(aabb=...),
          command=f"{TRAIN} scenes --bounds file"),
     ],
-    takes="scene",
 )
 
 
@@ -93,7 +92,6 @@ CAMERA_FILES = Group(
     Case("a mask that is not there", "mask of 'images/0000.png': expected m.png", masked),
     ],
     command=TRAIN,
-    takes="scene",
 )
 
 
@@ -113,12 +111,11 @@ SRN_FILES = Group(
     Case("SRN with a pose of 12 numbers", "000001.txt: expected 16 numbers (a 4",
          write("srn/pose/000001.txt", "1 " * 12)),
     Case("Blender without transforms_train.json", "blender: expected transforms_train.json",
-         remove("blender/transforms_train.json"), command=BLENDER, takes="blender"),
+         remove("blender/transforms_train.json"), command=BLENDER),
     Case("Blender with two camera models", "blender: expected one camera model in",
-         entries("blender/transforms_test.json", camera_model="OPENCV_FISHEYE"), command=BLENDER, takes="blender"),
+         entries("blender/transforms_test.json", camera_model="OPENCV_FISHEYE"), command=BLENDER),
     ],
     command=SRN,
-    takes="srn",
 )
 
 
@@ -139,7 +136,6 @@ PICTURES = Group(
     Case("masks that leave nothing", "masks: expected a latent pixel of", both(picture("scene/m.png", "L"), masked)),
     ],
     command=TRAIN,
-    takes="scene",
 )
 # fmt: on
 

@@ -1,8 +1,10 @@
 """Small whole things of every kind, made once; cases copy and break them."""
 
 import json
+import re
 import shutil
 from pathlib import Path
+from typing import Optional
 
 from scene_folders import write_blender, write_srn
 from tiny import camera_of, camera_path_of, save_kl, write_ball
@@ -67,8 +69,10 @@ def make_run(folder: Path) -> None:
     main(["render-latents", files, *bundle, "--output", latents, "--views", "2", "--size", str(SIZE)])
 
 
-def copies(folder: Path, kit: Path, names: str) -> None:
-    """Copies things of the kit, whose names are separated by blanks."""
-    for name in names.split():
+def copies(folder: Path, kit: Path, command: str, names: Optional[str] = None) -> None:
+    """Copies things of the kit: those that a command names in FOLDER, or others, separated by blanks."""
+    for name in set(re.findall(r"FOLDER/([\w.]+)", command)) if names is None else names.split():
         place = kit / name
+        if names is None and not place.exists():
+            continue
         shutil.copytree(place, folder / name) if place.is_dir() else shutil.copy(place, folder / name)

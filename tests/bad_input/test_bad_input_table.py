@@ -14,7 +14,7 @@ ROWS = [pytest.param(case, id=f"{group.title}: {case.wrong[:60]}") for group in 
 
 @pytest.mark.parametrize("case", ROWS)
 def test_a_row(case, kit, tmp_path):
-    copies(tmp_path, kit, case.takes)
+    copies(tmp_path, kit, case.command, case.takes)
     if case.breaks is not None:
         case.breaks(tmp_path)
     with case.around(tmp_path):
@@ -32,17 +32,20 @@ def test_rows_are_told_apart():
 
 def test_whole_things_are_no_errors(kit, tmp_path):
     """What the rows break, unbroken: the other half of the test."""
-    copies(tmp_path, kit, "scene files bundle vae run latents.safetensors")
-    for command in (
+    commands = (
         "ns-train triplane --data FOLDER/scene",
         "lns pack-scenes FOLDER/files --output FOLDER/packed.zip",
         "lns.load('FOLDER/files', bundle='FOLDER/bundle')",
         "lns.load('FOLDER/run')",
         "lns.load_autoencoder('FOLDER/vae')",
         "lns decode-latents FOLDER/latents.safetensors --autoencoder FOLDER/vae --output FOLDER/decoded",
-    ):
+    )
+    for number, command in enumerate(commands):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        copies(folder, kit, command)
         with pytest.raises(AssertionError, match="it ended well"):
-            error_of(command, tmp_path)
+            error_of(command, folder)
 
 
 def test_the_page_is_up_to_date():

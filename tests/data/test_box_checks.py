@@ -30,16 +30,13 @@ def test_the_shown_object_against_a_loop(factor):
         assert bool(shown[row, column]) == (np.mean([bool((pixel < 0.99).any()) for pixel in part]) >= 0.5)
 
 
-def test_the_share_of_an_object_by_hand():
+def test_the_share_of_an_object_by_hand_and_the_worst_box_by_its_name(capsys):
     shown, meets = torch.zeros(4, 5, dtype=torch.bool), torch.ones(4, 5, dtype=torch.bool)
     shown[1:3, 1:5], meets[:, 4] = True, False
     assert share_left_out([(shown, meets)]) == 2 / 8
     assert share_left_out([(shown, meets), (shown, ~meets)]) == 8 / 16
     assert share_left_out([(torch.ones_like(shown), meets)]) == 0, "a picture without a plain background"
     assert share_left_out([(torch.zeros_like(shown), meets)]) == 0, "nothing but background"
-
-
-def test_the_box_that_is_named_is_the_worst(capsys):
     wrong = warn_of_boxes({"good": 0.02, "bad": 0.2, "worst": 0.6})
     assert set(wrong) == {"bad", "worst"} and "60%" in wrong["worst"]
     said = " ".join(capsys.readouterr().out.split())

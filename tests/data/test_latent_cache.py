@@ -77,7 +77,10 @@ def test_latents_are_those_of_the_pictures_in_their_order(counter, images, setti
     assert encoded == (5 if setting == "memory" else 0)
     assert all(torch.equal(a, b) for a, b in zip(again, latents, strict=True)) or setting == "memory"
     assert_right(again, images, counter.autoencoder)
-    assert bool(files_of(tmp_path)) == (setting != "memory")
+    files = files_of(tmp_path)
+    assert len(files) == (0 if setting == "memory" else 2)
+    assert all(path.name.endswith(".latents-v1.safetensors") for path in files)
+    assert all(path.parents[1].name == latent_cache.encoding_hash(counter.autoencoder) for path in files)
 
 
 def test_where_they_are_kept(tmp_path, monkeypatch):
@@ -88,13 +91,6 @@ def test_where_they_are_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert cache_folder("disk") == tmp_path / "home" / ".cache" / "latent-nerfstudio" / "latents"
     assert cache_folder("~/latents") == tmp_path / "home" / "latents"
-
-
-def test_only_whole_safetensors_files_are_left(counter, images, tmp_path):
-    counter(images, tmp_path)
-    files = files_of(tmp_path)
-    assert len(files) == 2 and all(path.name.endswith(".latents-v1.safetensors") for path in files)
-    assert {path.parents[1] for path in files} == {tmp_path / latent_cache.encoding_hash(counter.autoencoder)}
 
 
 def test_encoded_in_bfloat16_where_the_device_has_it_and_kept_apart(counter, images, tmp_path, monkeypatch):
@@ -110,36 +106,21 @@ def test_encoded_in_bfloat16_where_the_device_has_it_and_kept_apart(counter, ima
     assert 0 < error < 1e-2 * torch.cat([one.float().flatten() for one in exact]).std()
 
 
-def test_a_changed_picture_is_encoded_again_with_its_scene_alone(counter, images, tmp_path):
-    counter(images, tmp_path)
-    images[0] = images[0].clone()
-    images[0][3, 4, 1] += 1
-    latents, encoded = counter(images, tmp_path)
-    assert encoded == 2
-    assert_right(latents, images, counter.autoencoder)
-
-
-def test_pictures_in_another_order_are_not_mistaken(counter, images, tmp_path):
-    counter(images, tmp_path)
-    swapped = [images[1], images[0], *images[2:]]
-    latents, _ = counter(swapped, tmp_path)
-    assert_right(latents, swapped, counter.autoencoder)
-
-
-def test_latents_of_another_autoencoder_are_not_returned(counter, images, tmp_path):
-    counter(images, tmp_path / "cache")
-    other = Counter(save_kl(tmp_path / "other", seed=1))
-    latents, encoded = other(images, tmp_path / "cache")
-    assert encoded == 5
-    assert_right(latents, images, other.autoencoder)
-
-
-def test_a_trained_decoder_leaves_the_latents_as_they_are(counter, images, tmp_path):
+def test_what_is_encoded_again(counter, images, tmp_path):
+    """A scene whose picture changed or whose pictures change places, and all of another encoder."""
     counter(images, tmp_path)
     with torch.no_grad():
         for parameter in counter.autoencoder.decoder_parameters():
             parameter.add_(1)
     assert counter(images, tmp_path)[1] == 0
+    changed = images[0].clone()
+    changed[3, 4, 1] += 1
+    other = Counter(save_kl(tmp_path / "other", seed=1))
+    swapped = [images[1], images[0], *images[2:]]
+    for encoder, given, count in ((counter, [changed, *images[1:]], 2), (counter, swapped, 2), (other, images, 5)):
+        latents, encoded = encoder(given, tmp_path)
+        assert encoded == count
+        assert_right(latents, given, encoder.plain)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "other", "a bit"])
@@ -182,14 +163,12 @@ def test_identity_keeps_the_pictures(images, tmp_path):
 
 
 def test_latents_do_not_depend_on_what_is_encoded_beside_them(counter, images, tmp_path):
-    """To the last bit: a cache that was half filled when a run was killed gives the resumed one the same latents."""
+    """To the last bit: a cache that was half filled when a run was killed gives the resumed one the same latents. Files
+    of older versions have no checksum."""
     whole, _ = counter(images, tmp_path / "whole")
     counter(images[2:], tmp_path / "half", scenes=[7, 7, 7])  # what is kept knows no number of its scene
     half, encoded = counter(images, tmp_path / "half")
     assert encoded == 2 and all(torch.equal(a, b) for a, b in zip(whole, half, strict=True))
-
-
-def test_files_of_older_versions_have_no_checksum(counter, images, tmp_path):
     whole, _ = counter(images, tmp_path)
     for path in files_of(tmp_path):
         save_file(load_file(path), path)
@@ -204,8 +183,9 @@ def test_a_full_disk_is_no_error(counter, images, tmp_path, capsys):
     assert_right(latents, images, counter.autoencoder)
 
 
-def test_a_cache_that_is_removed_under_a_run(counter, images, tmp_path):
-    """Between the look for a scene's file and its reading, and before another one's writing."""
+def test_a_cache_that_is_removed_under_a_run_or_filled_by_two(counter, images, tmp_path):
+    """Between the look for a scene's file and its reading, and before another one's writing. Scene by scene, by turns:
+    each writes every file, the other's is replaced by the same."""
     counter(images, tmp_path / "cache")
     scenes = scene_latents(images, SCENES, counter.autoencoder, str(tmp_path / "cache"))
     found = list(next(scenes)[1])
@@ -213,10 +193,6 @@ def test_a_cache_that_is_removed_under_a_run(counter, images, tmp_path):
     latents = found + [latent for _, part in scenes for latent in part]
     assert_right(latents, images, counter.autoencoder)
     assert len(files_of(tmp_path / "cache")) == 1
-
-
-def test_two_runs_fill_one_cache(counter, images, tmp_path):
-    """Scene by scene, by turns: each writes every file, the other's is replaced by the same."""
     runs = [scene_latents(images, SCENES, counter.autoencoder, str(tmp_path)) for _ in range(2)]
     parts = [part for pair in zip(*runs, strict=True) for part in pair]
     assert all(torch.equal(a, b) for a, b in zip(parts[0][1] + parts[2][1], parts[1][1] + parts[3][1], strict=True))

@@ -20,9 +20,6 @@ from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.latent_space.latent_space import LatentSpace, as_float, over_background
 from latent_nerfstudio.latent_space.resolution import latent_cameras
 
-PLACING = {"orientation_method": "none", "center_method": "none", "auto_scale_poses": False}
-"""Options of Nerfstudio's dataparsers that leave poses as they are."""
-
 
 def space_of(source="identity"):
     return LatentSpace(AutoencoderConfig(source=str(source)), "mean-std")
@@ -81,8 +78,10 @@ def test_half_transparency_by_hand(kind):
     assert torch.equal(over_background(over, torch.zeros(3)), over)
 
 
-@pytest.mark.parametrize("source", ["identity", "kl", "kl8"], indirect=True)
-@pytest.mark.parametrize("scenes", ["balls", "mixed_sizes"])
+PAIRS = [("identity", "balls"), ("kl", "mixed_sizes")]
+
+
+@pytest.mark.parametrize(("source", "scenes"), [*PAIRS, ("kl8", "mixed_sizes")], indirect=["source"])
 def test_rays_and_latents_of_a_batch_belong_together(request, source, scenes):
     space = space_of(source)
     manager = datamanager_of(request.getfixturevalue(scenes))
@@ -133,11 +132,10 @@ def test_whole_pictures_are_of_one_size_and_belong_together(request, scenes, kl)
 
 
 @pytest.mark.parametrize("crop", [7, 20, 64])
-@pytest.mark.parametrize("scenes", ["balls", "mixed_sizes"])
-def test_crops_are_parts_of_the_pictures_and_see_the_object(request, scenes, crop):
-    manager = datamanager_of(request.getfixturevalue(scenes), images_per_batch=3)
-    manager.prepare_pictures()
-    cameras = manager.train_dataset.cameras
+def test_crops_are_parts_of_the_pictures_and_see_the_object(mixed_sizes, crop):
+    manager, again = (datamanager_of(mixed_sizes, images_per_batch=3) for _ in range(2))
+    for one in (manager, again):
+        one.prepare_pictures()
     for step in range(4):
         whole, pictures = manager.next_train_images(step)
         parts, batch = manager.next_train_images(step, crop)
@@ -151,9 +149,7 @@ def test_crops_are_parts_of_the_pictures_and_see_the_object(request, scenes, cro
             expected = all_rays.directions[top : top + height, left : left + width]
             torch.testing.assert_close(rays.directions, expected, atol=1e-6, rtol=0)
             assert torch.equal(parts.metadata["scene_index"], whole.metadata["scene_index"])
-    assert int(cameras.width.min()) > 7 and manager.table is None
-    again = datamanager_of(request.getfixturevalue(scenes), images_per_batch=3)
-    again.prepare_pictures()
+    assert int(manager.train_dataset.cameras.width.min()) > 7 and manager.table is None
     assert torch.equal(again.next_train_images(3, crop)[1]["image"], batch["image"])
 
 
@@ -182,8 +178,7 @@ def test_masked_pixels_are_not_drawn(tmp_path, kl):
         assert torch.equal(crops["mask"][i], pictures["mask"][i, top : top + 10, left : left + 10])
 
 
-@pytest.mark.parametrize("source", ["identity", "kl"], indirect=True)
-@pytest.mark.parametrize("scenes", ["balls", "mixed_sizes"])
+@pytest.mark.parametrize(("source", "scenes"), PAIRS, indirect=["source"])
 def test_streamed_draws_are_those_in_memory(request, source, scenes, tmp_path):
     """Bit by bit, whether latents are found in a cache or not."""
     data = request.getfixturevalue(scenes)
@@ -203,7 +198,7 @@ def test_streamed_draws_are_those_in_memory(request, source, scenes, tmp_path):
             assert torch.equal(*crops)
 
 
-def test_streamed_views_for_evaluation(balls):
+def test_streamed_views_for_evaluation_and_what_is_not_streamed(balls, tmp_path):
     inside, streamed = prepared(balls), prepared(balls, latent_storage="stream")
     loaders = [m.fixed_indices_eval_dataloader for m in (inside, streamed)]
     assert len(loaders[0]) == len(loaders[1]) == 3
@@ -211,19 +206,12 @@ def test_streamed_views_for_evaluation(balls):
         assert torch.equal(camera.camera_to_worlds, same_camera.camera_to_worlds)
         assert torch.equal(picture["image"], same["image"]) and picture["image_idx"] == same["image_idx"]
     assert streamed.next_eval_image(0)[1]["image"].shape == (32, 32, 3)
-
-
-def test_streaming_is_for_undistorted_pictures_and_what_does_not_fit(tmp_path, balls):
     write_ball(tmp_path, mode="RGB", k1=0.1)
     with pytest.raises(ValueError, match="latent_storage 'stream': expected pictures without distortion, got dist"):
         prepared(tmp_path, latent_storage="stream")
     assert not datamanager_of(tmp_path).streams and not datamanager_of(balls).streams
     assert datamanager_of(balls).memory_bytes() == 2 * 18 * 32 * 32 * 3
-
-
-def test_a_streamed_picture_of_another_size_than_its_camera(tmp_path):
-    write_ball(tmp_path)
-    manager = datamanager_of(tmp_path, latent_storage="stream")
+    manager = datamanager_of(write_ball(tmp_path / "other"), latent_storage="stream")
     Image.new("RGB", (8, 9)).save(manager.train_dataset.image_filenames[1])
     with pytest.raises(ValueError, match="expected the 32 x 32 pixels of its camera, got 9 x 8; correct the camera"):
         manager.cached_train[1]
@@ -278,19 +266,20 @@ def write_distorted(folder, model, coefficients):
 
 
 @pytest.mark.parametrize(
-    ("model", "coefficients"),
+    ("model", "coefficients", "is_theirs"),
     [
-        ("OPENCV", {"k1": -0.25, "k2": 0.05, "p1": 0.01, "p2": -0.01}),
-        ("OPENCV_FISHEYE", {"k1": 0.1, "k2": -0.02}),
-        ("OPENCV_FISHEYE", {}),
-        ("OPENCV", {}),
+        ("OPENCV", {"k1": -0.25, "k2": 0.05, "p1": 0.01, "p2": -0.01}, False),
+        ("OPENCV", {"k1": -0.25}, True),
+        ("OPENCV_FISHEYE", {"k1": 0.1, "k2": -0.02}, False),
+        ("OPENCV_FISHEYE", {}, True),
+        ("OPENCV", {}, False),
     ],
 )
-@pytest.mark.parametrize("parser", ["scenes", "nerfstudio-data"])
-def test_pixels_of_distorted_pictures_look_where_their_rays_go(tmp_path, parser, model, coefficients):
+def test_pixels_of_distorted_pictures_look_where_their_rays_go(tmp_path, model, coefficients, is_theirs):
     write_distorted(tmp_path, model, coefficients)
-    options = {**PLACING, "eval_mode": "interval", "eval_interval": 3}
-    theirs = NerfstudioDataParserConfig(data=tmp_path, **options) if parser == "nerfstudio-data" else None
+    placing = {"orientation_method": "none", "center_method": "none", "auto_scale_poses": False}
+    options = {**placing, "eval_mode": "interval", "eval_interval": 3}
+    theirs = NerfstudioDataParserConfig(data=tmp_path, **options) if is_theirs else None
     manager = prepared(tmp_path, dataparser=theirs, rays_per_batch=2000)
     rays, batch = manager.next_train(0)
     check_directions(as_float(batch["raw_latent"]), rays.directions)

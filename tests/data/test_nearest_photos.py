@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from tiny import camera_of, datamanager_of, write_ball
+from tiny import datamanager_of, write_ball
 
 from latent_nerfstudio.data import nearest_photos
 from latent_nerfstudio.data.nearest_photos import NearestPhotos, nearest_camera
@@ -23,15 +23,12 @@ def photos(tmp_path_factory):
     return NearestPhotos(manager.train_dataset, manager.background_color)
 
 
-def test_place_and_direction_both_count():
+def test_place_and_direction_both_count_and_turns_more_from_far():
     positions = torch.tensor([[0.0, 0, 0], [0, 0, 0], [5, 0, 0]])
     forwards = torch.stack([Z, -Z, Z])
     assert nearest_camera(positions, forwards, torch.tensor([0.4, 0, 0]), Z, 1.0) == 0
     assert nearest_camera(positions, forwards, torch.tensor([0.4, 0, 0]), -Z, 1.0) == 1
     assert nearest_camera(positions, forwards, torch.tensor([4.0, 0, 0]), Z, 1.0) == 2
-
-
-def test_what_is_looked_at_from_far_weighs_turns_more():
     positions, tilted = torch.tensor([[0.0, 0, 0], [1.5, 0, 0]]), torch.tensor([math.sin(0.5), 0, math.cos(0.5)])
     forwards = torch.stack([tilted, Z])
     assert nearest_camera(positions, forwards, torch.zeros(3), Z, 0.5) == 0
@@ -58,14 +55,12 @@ def test_photos_lie_on_the_background(balls, alpha_color):
     assert float(centre.norm()) < 1e-6 and distance == pytest.approx(2.5)
 
 
-def test_few_photos_are_kept(photos):
+def test_few_photos_are_kept_and_large_ones_made_smaller(photos, monkeypatch):
     first = photos.photo(0)
     assert photos.photo(0) is first and photos.photo.cache_info().maxsize == nearest_photos.KEPT
-
-
-def test_large_photos_are_made_smaller(photos, monkeypatch):
     monkeypatch.setattr(nearest_photos, "TALLEST", 16)
     assert photos.read(0).shape == (16, 16, 3)
+    assert len(photos.of_scene(9)) == len(photos.scenes), "a scene without photos takes all"
 
 
 def test_the_first_view_looks_at_the_scene_from_above(photos):
@@ -77,8 +72,3 @@ def test_the_first_view_looks_at_the_scene_from_above(photos):
     best = min(abs(math.degrees(math.asin(float(p[2] / p.norm()))) - 25) for p in others)
     assert abs(elevation - 25) == pytest.approx(best, abs=0.5)
     assert fov == pytest.approx(2 * math.atan(0.5), abs=1e-3)
-
-
-def test_a_scene_without_photos_takes_all(photos):
-    assert len(photos.of_scene(9)) == len(photos.scenes)
-    assert photos.nearest(camera_of(8, 8), 9).shape[-1] == 3

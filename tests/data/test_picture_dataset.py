@@ -11,15 +11,6 @@ from latent_nerfstudio.data.picture_dataset import PictureDataset
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
 from latent_nerfstudio.pictures import read_mask, read_picture
 
-
-def dataset_of(folder, picture, scale=1.0):
-    """A data set of a scene whose training pictures are one picture of 8 x 8."""
-    write_ball(folder, views=3, width=8, height=8)
-    for path in (folder / "images").iterdir():
-        picture.save(path, "tiff" if picture.mode == "CMYK" else None)  # which PNG does not have
-    return PictureDataset(ScenesDataParserConfig(data=folder).setup().get_dataparser_outputs("train"), scale)
-
-
 RED = Image.new("RGB", (8, 8), (200, 30, 10))
 INK = Image.new("CMYK", (8, 8), (51, 102, 0, 51))
 """A fifth of cyan, two fifths of magenta, a fifth of black: 0.8 x 0.8 of the paper's red, 0.6 x 0.8 of its green."""
@@ -42,23 +33,18 @@ CLEAR = Image.new("RGBA", (8, 8), (200, 30, 10, 0))
     ids=["RGB", "RGBA", "palette", "grey", "grey with alpha", "16 bits", "one bit", "CMYK", "CMYK without ink"],
 )
 def test_modes(picture, expected, tmp_path):
-    got = dataset_of(tmp_path / "scene", picture).get_numpy_image(0)
+    picture.save(tmp_path / "picture", "tiff" if picture.mode == "CMYK" else "png")
+    got = read_picture(tmp_path / "picture")
     assert got.shape == (8, 8, len(expected)) and got.dtype == np.uint8
     assert (got == np.array(expected)).all()
 
 
-def test_ink_of_a_jpeg(tmp_path):
+def test_ink_of_a_jpeg_and_a_scale(tmp_path):
     """Stored the other way round, as Adobe's programs do, and with an error of compression."""
-    dataset = dataset_of(tmp_path / "scene", RED)
-    for path in (tmp_path / "scene" / "images").iterdir():
-        INK.save(path, "jpeg", quality=95)
-    assert b"Adobe" in path.read_bytes()
-    got = dataset.get_numpy_image(0)
-    assert got.shape == (8, 8, 3) and np.abs(got - np.array([163.0, 122.0, 204.0])).max() <= 2
-
-
-def test_a_scale(tmp_path):
-    assert dataset_of(tmp_path / "scene", RED, scale=0.5).get_numpy_image(0).shape == (4, 4, 3)
+    INK.save(tmp_path / "a.jpg", quality=95)
+    assert b"Adobe" in (tmp_path / "a.jpg").read_bytes()
+    got = read_picture(tmp_path / "a.jpg", 0.5)
+    assert got.shape == (4, 4, 3) and np.abs(got - np.array([163.0, 122.0, 204.0])).max() <= 2
 
 
 HOLE = np.ones((8, 8), dtype=bool)
@@ -96,8 +82,7 @@ def test_a_jpeg_mask_is_cut_at_half(tmp_path):
 
 def test_masks_of_some_pictures(tmp_path):
     """The second picture has a named mask, the third instant-ngp's of what moves, the first is kept whole."""
-    folder = tmp_path / "scene"
-    dataset_of(folder, RED)
+    folder = write_ball(tmp_path / "scene", views=3, width=8, height=8)
     with edited(folder / "transforms.json") as meta:
         meta["frames"][1]["mask_path"] = "mask.png"
         meta["train_filenames"] = [frame["file_path"] for frame in meta["frames"]]

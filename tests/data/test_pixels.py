@@ -36,8 +36,7 @@ def test_locate_against_a_loop():
     assert table.scene_starts.tolist() == [0, 10, 21, 30]
 
 
-@pytest.mark.parametrize("folder", [False, True])
-@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(("masked", "folder"), [(False, True), (True, False)])
 def test_draws_of_a_restricted_table_against_a_loop(masked, folder, tmp_path):
     """Pixels that are kept and that masks keep."""
     masks = [torch.ones(h, w, dtype=torch.bool) for h, w in SIZES]
@@ -70,30 +69,31 @@ def test_scenes_of_which_nothing_is_left_are_refused():
         pixel_table(numbered(SIZES), SCENES, masks)
 
 
-@pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize(("count", "scenes", "each"), [(30, 3, 10), (31, 3, 10), (30, 2, 15), (2, 3, 1)])
-def test_draws_are_equal_in_number_and_valid(masked, count, scenes, each):
-    pictures = numbered(SIZES)
-    masks = [torch.rand(h, w, generator=seeded(k)) > 0.5 for k, (h, w) in enumerate(SIZES)] if masked else None
-    table = pixel_table(pictures, SCENES, masks)
+def test_draws_are_equal_in_number_and_valid(count, scenes, each):
+    masks = [torch.rand(h, w, generator=seeded(k)) > 0.5 for k, (h, w) in enumerate(SIZES)]
+    table = pixel_table(numbered(SIZES), SCENES, masks)
     pixels = draw_pixels(table, count, scenes, seeded())
     picture, row, column = table.locate(pixels).unbind(1)
     drawn = torch.tensor(SCENES)[picture]
     assert len(drawn.unique()) == scenes
     assert drawn.bincount()[drawn.unique()].tolist() == [each] * scenes
     assert torch.equal(drawn, drawn.sort().values)
-    if masks is not None:
-        assert all(bool(masks[k][r, c]) for k, r, c in zip(picture, row, column, strict=True))
+    assert all(bool(masks[k][r, c]) for k, r, c in zip(picture, row, column, strict=True))
 
 
-def test_draws_reach_every_valid_pixel_about_equally():
+def test_draws_reach_every_valid_pixel_and_every_picture_equally():
+    """One of five pictures a draw, 3,000 times: 600 each, within four standard deviations of 22."""
     table = pixel_table(numbered([(2, 2), (2, 2)]), [0, 0], [torch.eye(2).bool(), torch.ones(2, 2).bool()])
     counts = draw_pixels(table, 6000, 1, seeded()).bincount(minlength=8)
     assert counts[[1, 2]].tolist() == [0, 0]
     assert bool(((counts[[0, 3, 4, 5, 6, 7]] - 1000).abs() < 150).all())
+    generator = seeded(0)
+    counts = torch.bincount(torch.tensor([draw_pictures(TABLE, 1, generator)[0] for _ in range(3000)]), minlength=5)
+    assert counts.tolist() == pytest.approx([600] * 5, abs=88)
 
 
-def test_draws_from_active_scenes_alone():
+def test_draws_from_active_scenes_alone_any_choice_as_likely():
     """Each is given as many pixels as while all were drawn, however few are left."""
     table = pixel_table(numbered(SIZES), SCENES)
     met = torch.cat([draw_scenes(5, 2, seeded(k), torch.tensor([0, 1, 3])) for k in range(50)])
@@ -102,9 +102,6 @@ def test_draws_from_active_scenes_alone():
         pixels = draw_pixels(table, 30, wanted, seeded(), torch.tensor(active))
         drawn = torch.bucketize(pixels, table.scene_starts, right=True) - 1
         assert drawn.unique().tolist() == active and drawn.bincount()[active].tolist() == counts
-
-
-def test_every_choice_of_scenes_is_as_likely_as_any_other():
     generator = seeded()
     assert draw_scenes(3, 5, generator).tolist() == [0, 1, 2]
     choices = [tuple(draw_scenes(5, 2, generator).tolist()) for _ in range(3000)]
@@ -121,13 +118,6 @@ def test_pictures_of_one_size(count):
     assert draw_pictures(TABLE, count, seeded(3)) == draw_pictures(TABLE, count, seeded(3))
 
 
-def test_every_picture_is_drawn_as_often():
-    """One of five pictures a draw, 3,000 times: 600 each, within four standard deviations of 22."""
-    generator = seeded(0)
-    counts = torch.bincount(torch.tensor([draw_pictures(TABLE, 1, generator)[0] for _ in range(3000)]), minlength=5)
-    assert counts.tolist() == pytest.approx([600] * 5, abs=88)
-
-
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 9), (1, 1), (4, 12)])
 @pytest.mark.parametrize("factor", [1, 4])
 def test_mask_of_latent_against_a_loop(height, width, factor):
@@ -141,11 +131,8 @@ def test_mask_of_latent_against_a_loop(height, width, factor):
             assert bool(latent[i, j]) == bool(block.all())
 
 
-def test_as_float():
+def test_values_and_shapes_are_those_that_are_said():
     assert as_float(torch.tensor([[0, 51, 255]], dtype=torch.uint8)).tolist() == [[0.0, pytest.approx(0.2), 1.0]]
     assert as_float(torch.tensor([[0.5, 2.0]], dtype=torch.float16)).dtype == torch.float32
-
-
-def test_shapes_are_checked_in_tests():
     with pytest.raises(TypeCheckError, match="pixels"):
         pixel_table(numbered(SIZES), SCENES).locate(torch.zeros(2, 2, dtype=torch.long))

@@ -38,12 +38,8 @@ def test_crops_are_parts_of_the_pictures(tmp_path, height, width):
     crops = (batch * 255).round().byte().numpy()
     whole = sum(any(contains(picture, crop) for picture in pictures) for crop in crops)
     assert 4 <= whole < 12  # about a third is shrunk first
-
-
-def test_a_side_shortens_the_crops(tmp_path):
-    images = RealImages(write(tmp_path), 32, 20)
-    shapes = [tuple(images.batch(0, 2, side).shape[1:3]) for side in (None, 8, 24, 100)]
-    assert shapes == [(32, 20), (8, 8), (24, 20), (32, 20)]
+    shapes = [tuple(images.batch(0, 2, side).shape[1:3]) for side in (None, 8, 100)]
+    assert shapes == [(height, width), (8, 8), (height, width)]
 
 
 def test_batches_are_functions_of_seed_and_step(tmp_path):
@@ -56,22 +52,18 @@ def test_batches_are_functions_of_seed_and_step(tmp_path):
     assert not torch.equal(first.batch(7, 4), RealImages(tmp_path, 16, 16, seed=1).batch(7, 4))
 
 
-def test_enlarging_keeps_the_aspect():
+def test_enlarging_keeps_the_aspect_and_half_of_the_crops_are_mirrored():
     """A picture of half the height is enlarged to twice its size: stripes of 5 pixels become 10 wide."""
-    picture = np.zeros((10, 20, 3), dtype=np.uint8)
-    picture[:, 5:10] = picture[:, 15:] = 255
-    for seed in range(8):
-        crop = random_crop(picture, (20, 31), np.random.default_rng(seed))
+    picture, mirrored = np.zeros((10, 20, 3), dtype=np.uint8), 0
+    picture[:, 5:10, 0] = picture[:, 15:, 0] = 255
+    picture[..., 1] = 10 * np.arange(20)
+    random = np.random.default_rng(0)
+    for _ in range(100):
+        crop = random_crop(picture, (20, 31), random)
         edges = np.flatnonzero(np.diff(crop[10, :, 0] > 127))
         assert crop.shape == (20, 31, 3) and np.diff(edges).tolist() == [10, 10]
-
-
-def test_half_of_the_crops_are_mirrored():
-    picture = np.zeros((8, 8, 3), dtype=np.uint8)
-    picture[:, :4] = 255
-    random = np.random.default_rng(0)
-    mirrored = sum(random_crop(picture, (8, 8), random)[0, 0, 0] == 0 for _ in range(200))
-    assert 70 < mirrored < 130
+        mirrored += crop[0, 0, 1] > crop[0, -1, 1]
+    assert 35 < mirrored < 65
 
 
 def test_shrunk_pictures_are_at_most_a_fifth_smaller(monkeypatch):
@@ -133,25 +125,24 @@ def test_pictures_are_kept_within_a_bound(tmp_path, monkeypatch):
         assert np.array_equal(images.read(index), expected)
         assert sum(picture.nbytes for picture in images._kept.values()) <= 2500
     assert index in images._kept and len(images._kept) > 2
+    first = images.read(0)
+    assert images.read(0) is first
     monkeypatch.setattr(real_images, "KEPT_BYTES", 10)
     images.read(3)
     assert list(images._kept) == [3]
 
 
-def test_a_kept_picture_is_not_read_again(tmp_path, monkeypatch):
-    images = RealImages(write(tmp_path), 8, 8)
-
-    def refuse(path):
-        raise AssertionError(f"{path} was read")
-
-    monkeypatch.setattr(real_images, "read_image", refuse)
-    assert images.batch(0, 6).shape == (6, 8, 8, 3)
-
-
-def test_a_folder_without_pictures(tmp_path):
+def test_folders_without_pictures_of_too_many_pixels_or_of_many_pictures(tmp_path, monkeypatch):
     (tmp_path / "notes.txt").write_text("no picture")
     with pytest.raises(FileNotFoundError, match=r"real images .*: expected .* got a folder without any; name a folder"):
         RealImages(tmp_path, 8, 8)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(ValueError, match=r"real images .*: expected a readable image, got '.*exceeds limit.*'; export"):
+        RealImages(write(tmp_path), 8, 8)
+    read = []
+    monkeypatch.setattr(real_images, "read_image", lambda path: (read.append(path.name), noise(8, 8))[1])
+    RealImages(write(tmp_path, 60, height=2, width=2), 8, 8)
+    assert len(read) == len(set(read)) == real_images.PROBED and {"00.png", "59.png"} <= set(read)
 
 
 @pytest.mark.parametrize("suffix", [SUFFIXES[0], SUFFIXES[-1]])
@@ -160,16 +151,3 @@ def test_a_text_file_by_the_name_of_a_picture(tmp_path, suffix):
     (tmp_path / f"broken{suffix}").write_text("this is text")
     with pytest.raises(ValueError, match=rf"real images .*broken{suffix}: expected a readable image, got another"):
         RealImages(tmp_path, 8, 8)
-
-
-def test_a_picture_of_too_many_pixels(tmp_path, monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(ValueError, match=r"real images .*: expected a readable image, got '.*exceeds limit.*'; export"):
-        RealImages(write(tmp_path), 8, 8)
-
-
-def test_of_many_pictures_some_are_read_first(tmp_path, monkeypatch):
-    read = []
-    monkeypatch.setattr(real_images, "read_image", lambda path: (read.append(path.name), noise(8, 8))[1])
-    RealImages(write(tmp_path, 60, height=2, width=2), 8, 8)
-    assert len(read) == len(set(read)) == real_images.PROBED and {"00.png", "59.png"} <= set(read)

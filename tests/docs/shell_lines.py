@@ -3,7 +3,7 @@
 import re
 import shlex
 from dataclasses import dataclass
-from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Sequence
 
@@ -99,52 +99,32 @@ def check(line: Line) -> None:
             raise ValueError(f"{line}: {words[0]} refuses it") from error
 
 
-def parsed(kind: Any, words: Sequence[str]) -> None:
-    """tyro's reading of arguments; raises SystemExit where they are wrong, and at --help with 0."""
-    tyro.cli(kind, args=list(words), console_outputs=False)
+def by_tyro(module: str, name: str, has_flags: bool = True) -> Callable[[Sequence[str]], None]:
+    """tyro's reading of the arguments of what a module offers; raises SystemExit where they are wrong, and at --help
+    with 0."""
+
+    def read(words: Sequence[str]) -> None:
+        kind: Any = getattr(import_module(module), name)
+        kind = kind if has_flags else tyro.conf.FlagConversionOff[kind]
+        tyro.cli(kind, args=list(words[1:]), console_outputs=False)
+
+    return read
 
 
-def read_lns(words: Sequence[str]) -> None:
-    from latent_nerfstudio.cli.main import Command
-
-    parsed(Command, words[1:])
+read_lns = by_tyro("latent_nerfstudio.cli.main", "Command")
 
 
 def read_train(words: Sequence[str]) -> None:
     """A method's own parser: that of all methods takes seconds a line."""
-    config = methods().get(words[1])
+    from nerfstudio.configs.method_configs import all_methods
+
+    config = all_methods.get(words[1])
     if config is None:
         raise ValueError(f"ns-train: expected a method of Nerfstudio or of ours, got {words[1]!r}")
     if words[2:] == ["--help"]:
         return
     kind: Any = type(config)
     tyro.cli(tyro.conf.SuppressFixed[tyro.conf.FlagConversionOff[kind]], default=config, args=list(words[2:]))
-
-
-@lru_cache(maxsize=1)
-def methods() -> Dict[str, Any]:
-    """The configs of all methods that are installed."""
-    from nerfstudio.configs.method_configs import all_methods
-
-    return dict(all_methods)
-
-
-def read_viewer(words: Sequence[str]) -> None:
-    from nerfstudio.scripts.viewer.run_viewer import RunViewer
-
-    parsed(tyro.conf.FlagConversionOff[RunViewer], words[1:])
-
-
-def read_eval(words: Sequence[str]) -> None:
-    from nerfstudio.scripts.eval import ComputePSNR
-
-    parsed(ComputePSNR, words[1:])
-
-
-def read_render(words: Sequence[str]) -> None:
-    from nerfstudio.scripts.render import Commands
-
-    parsed(Commands, words[1:])
 
 
 def read_make(words: Sequence[str]) -> None:
@@ -185,9 +165,9 @@ def read_pytest(words: Sequence[str]) -> None:
 READERS: Dict[str, Callable[[Sequence[str]], None]] = {
     "lns": read_lns,
     "ns-train": read_train,
-    "ns-viewer": read_viewer,
-    "ns-eval": read_eval,
-    "ns-render": read_render,
+    "ns-viewer": by_tyro("nerfstudio.scripts.viewer.run_viewer", "RunViewer", has_flags=False),
+    "ns-eval": by_tyro("nerfstudio.scripts.eval", "ComputePSNR"),
+    "ns-render": by_tyro("nerfstudio.scripts.render", "Commands"),
     "make": read_make,
     "python3?": read_python,
     "pytest": read_pytest,

@@ -22,17 +22,11 @@ def work(tmp_path):
     return Work(toy, tmp_path, deadline=time.monotonic() + 3600)
 
 
-def test_methods_are_trained_beside_the_cpu(work):
+def test_sections_of_toy_size(work, monkeypatch):
     (row,) = gpu_check.section("methods", work)
     assert row.check == "triplane, 4 steps" and row.ok
-
-
-def test_kernels_are_their_twins(work):
     rows = list(gpu_check.section("kernels", work))
     assert len(rows) == 10 and all(row.ok for row in rows), rows
-
-
-def test_steps_and_frames(work, monkeypatch):
     monkeypatch.setattr(gpu_check, "STAGES", {"latent supervision": ("triplane", {"rgb_alignment_start": None})})
     rows = list(gpu_check.section("steps", work))
     assert [row.check.partition(": ")[2] for row in rows[:2]] == ["a step", "waits a step"] and len(rows) == 12
@@ -57,7 +51,10 @@ def test_an_inventory_is_fitted_by_the_commands_that_people_use(work, monkeypatc
         read_lns(line[line.index("latent_nerfstudio.cli.main") :])
 
 
-def test_a_section_that_fails_is_a_row(work):
+def test_what_fails_is_told(work):
+    with pytest.raises(RuntimeError, match="(?s)raise ValueError.*ValueError: no room"):
+        work.call(sys.executable, "-c", "raise ValueError('no room')")
+
     def fail(work):
         yield Row("before", "1")
         raise ValueError("no\nroom")
@@ -70,11 +67,6 @@ def test_a_section_that_fails_is_a_row(work):
     assert late.measured == "left out" and not late.ok
     del gpu_check.SECTIONS["fails"]
     assert report([failed])[-1] == "| fails | ValueError: no room | no error | FAILED |"
-
-
-def test_programs_that_fail_are_told(work):
-    with pytest.raises(RuntimeError, match="(?s)raise ValueError.*ValueError: no room"):
-        work.call(sys.executable, "-c", "raise ValueError('no room')")
 
 
 def test_losses_and_errors_by_hand():

@@ -43,10 +43,16 @@ def test_the_notebook_runs(run_notebook, nbformat, tmp_path, monkeypatch):
     assert str(tmp_path) not in nbformat.writes(notebook)
 
 
-def test_the_committed_notebook_shows_what_it_made(nbformat):
+def test_outputs_are_tidied_and_the_committed_notebook_shows_what_it_made(nbformat, run_notebook):
     cells = nbformat.read(NOTEBOOK, as_version=4).cells
     assert all(cell.outputs for cell in cells if cell.cell_type == "code" and "import" not in cell.source)
     assert sum("image/png" in output.get("data", {}) for cell in cells for output in cell.get("outputs", [])) == 4
+    stream = nbformat.v4.new_output
+    outputs = [stream("stream", name="stdout", text="\x1b[1ma"), stream("stream", name="stderr", text="bar")]
+    outputs += [stream("stream", name="stdout", text="b /x/y/c\n")]
+    outputs += [stream("display_data", data={"image/png": "aa", "image/jpeg": "bb", "text/plain": "cc"})]
+    text, picture = run_notebook.tidied(outputs, "/x/y")
+    assert text.text == "ab c\n" and dict(picture.data) == {"image/png": "aa"}
 
 
 def test_a_cell_that_fails_is_told(run_notebook, nbformat, tmp_path):
@@ -55,12 +61,3 @@ def test_a_cell_that_fails_is_told(run_notebook, nbformat, tmp_path):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("raise ValueError('no')")])
     with pytest.raises(CellExecutionError, match="no"):
         run_notebook.run(notebook, tmp_path)
-
-
-def test_outputs_are_tidied(run_notebook, nbformat):
-    stream = nbformat.v4.new_output
-    outputs = [stream("stream", name="stdout", text="\x1b[1ma"), stream("stream", name="stderr", text="bar")]
-    outputs += [stream("stream", name="stdout", text="b /x/y/c\n")]
-    outputs += [stream("display_data", data={"image/png": "aa", "image/jpeg": "bb", "text/plain": "cc"})]
-    text, picture = run_notebook.tidied(outputs, "/x/y")
-    assert text.text == "ab c\n" and dict(picture.data) == {"image/png": "aa"}

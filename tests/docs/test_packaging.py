@@ -53,16 +53,19 @@ def imported(folder: Path) -> set:
     return names
 
 
-def test_everything_that_is_imported_is_declared():
+def test_everything_that_is_imported_is_declared_and_configs_are_those_of_the_checkout():
     extras = PROJECT["optional-dependencies"]
     lines = [*PROJECT["dependencies"], *extras["meshes"], *extras["photos"]]
     declared = {canonicalize_name(Requirement(line).name) for line in lines}
     names = imported(ROOT / "latent_nerfstudio") | imported(ROOT / "method_configs")
     names -= {*sys.stdlib_module_names, *NOT_DECLARED, "latent_nerfstudio"}
     assert {name for name in names if canonicalize_name(DISTRIBUTIONS.get(name, name)) not in declared} == set()
+    from latent_nerfstudio.method_configs import triplane
+
+    assert Path(triplane.__file__) == ROOT / "method_configs" / "triplane.py"
 
 
-def test_a_wheel_has_one_name_at_its_top_and_every_method(wheel):
+def test_a_wheel_has_one_name_at_its_top_every_method_and_links_that_hold_on_the_index(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         archive.extractall(wheel.parent / "installed")
@@ -75,17 +78,8 @@ def test_a_wheel_has_one_name_at_its_top_and_every_method(wheel):
     there = wheel.parent / "installed"
     found = subprocess.run([sys.executable, "-c", code], cwd=there, env={}, capture_output=True, text=True)
     assert found.stdout.strip() == f"{there}/latent_nerfstudio/method_configs/igae.py"
-
-
-def test_links_of_the_readme_hold_on_the_index(wheel):
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
         text = archive.read(name).decode()
     links = re.findall(r"\]\(([^)]*)\)", text)
     assert links and all(link.startswith(("https://", "#")) for link in links)
-
-
-def test_configs_of_a_checkout_are_those_at_its_top():
-    from latent_nerfstudio.method_configs import triplane
-
-    assert Path(triplane.__file__) == ROOT / "method_configs" / "triplane.py"

@@ -52,16 +52,13 @@ def test_the_site_is_whole(site):
         assert (site / f"{page.stem}.html").is_file()
 
 
-def test_pages_load_nothing_from_elsewhere(site):
+def test_pages_load_nothing_from_elsewhere_and_name_no_place_of_this_machine(site):
     loaded = re.compile(r"<(?:script|img|link|iframe|source)\b[^>]*?(?:src|href)=[\"']?(//|https?:)[^>]*>")
     for page in site.rglob("*.html"):
         found = [link[0] for link in loaded.finditer(page.read_text("utf-8")) if 'rel="canonical"' not in link[0]]
         assert not found, f"{page}: {found}"
     for style in site.rglob("*.css"):
         assert not re.search(r"(url\(|@import )[\"']?(//|https?:)", style.read_text("utf-8")), style
-
-
-def test_pages_name_no_place_of_this_machine(site):
     for page in site.rglob("*.html"):
         assert str(ROOT) not in page.read_text("utf-8"), page
 

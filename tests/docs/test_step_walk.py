@@ -4,8 +4,7 @@ import re
 import sys
 from pathlib import Path
 
-import pytest
-from tiny import pipeline_of, small_nerf
+from tiny import SHARED, pipeline_of, small_nerf
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,31 +23,23 @@ def rows():
     return named
 
 
-@pytest.fixture(scope="module")
-def calls(balls, kl):
-    """File and name of our functions, in the order in which a step and its gradient call them."""
-    pipeline = pipeline_of(balls, kl, nerf=small_nerf(macro_features=3, num_base_planes=2)).train()
+def test_a_step_calls_what_the_table_names_and_little_else(balls, kl):
+    """Our functions, in the order in which a step and its gradient call them."""
+    pipeline = pipeline_of(balls, kl, nerf=small_nerf(**SHARED)).train()
     sum(pipeline.get_train_loss_dict(0)[1].values()).backward()
-    found = []
+    calls = []
 
     def note(frame, event, _):
         path = frame.f_code.co_filename
         if event == "call" and "/latent_nerfstudio/" in path and not frame.f_code.co_name.startswith("<"):
-            found.append((path.split("/latent_nerfstudio/")[-1], frame.f_code.co_name))
+            calls.append((path.split("/latent_nerfstudio/")[-1], frame.f_code.co_name))
 
     sys.setprofile(note)
     try:
         pipeline.get_train_loss_dict(1)
     finally:
         sys.setprofile(None)
-    return found
-
-
-def test_a_step_calls_what_the_table_names(calls):
-    named = {(path, name) for path, names in rows().items() for name in names if path != "engine/trainer.py"}
-    assert not named - set(calls)
-
-
-def test_a_step_goes_through_the_files_of_the_table(calls):
-    assert {path for path, _ in calls} == set(rows()) - {"engine/trainer.py"}
-    assert len(calls) <= MOST_CALLS, len(calls)
+    table = rows()
+    table.pop("engine/trainer.py")
+    assert not {(path, name) for path, names in table.items() for name in names} - set(calls)
+    assert {path for path, _ in calls} == set(table) and len(calls) <= MOST_CALLS, len(calls)

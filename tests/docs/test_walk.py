@@ -27,16 +27,18 @@ def test_every_line_stands_in_the_page_in_the_same_words():
     for name, step in walk.STEPS.items():
         for line in step.lines:
             assert name == "clone" or " ".join(shlex.split(line)) in standing, line
-
-
-def test_every_toy_word_is_of_a_line():
     lines = [line for step in walk.STEPS.values() for line in step.lines]
     assert [words for words in walk.TOY if not any(words in line for line in lines)] == []
 
 
-def test_a_step_that_lacks_what_it_needs_is_told(tmp_path):
+def test_what_cannot_be_walked_is_told_before(tmp_path):
     with pytest.raises(SystemExit, match="step photos: .*transforms.json.*; see .*photos.log"):
         walk.Walk(tmp_path, steps=("photos",), toy=True).main()
+    page = tmp_path / "page.md"
+    page.write_text("No place.\n", "utf-8")
+    with pytest.raises(ValueError, match="page.md: expected lines <!-- times --> and <!-- end of times -->, got none"):
+        walk.Walk(tmp_path / "walk", page=page, toy=True).main()
+    assert not (tmp_path / "walk").exists()
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="clones the repository")
@@ -44,16 +46,16 @@ def test_a_toy_walk(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     page = tmp_path / "walk.md"
     page.write_text("Before.\n\n<!-- times -->\nold\n<!-- end of times -->\n\nAfter.\n", "utf-8")
-    walk.Walk(tmp_path / "walk", steps=("export", "demo", "clone"), page=page, toy=True).main()
+    monkeypatch.setitem(walk.TOY, "make demo", walk.TOY["make demo"].split(" && ")[0])  # without training
+    walk.Walk(tmp_path / "walk", steps=("demo", "clone"), page=page, toy=True).main()
     clone = tmp_path / "walk" / walk.CLONE
-    assert (clone / "things.zip").is_file() and (clone / "things" / "shared_bundle" / "bundle.json").is_file()
-    assert not (clone / ".venv").exists()
+    assert (clone / "data/demo/mug_0001/transforms.json").is_file() and not (clone / ".venv").exists()
     assert "Wrote 4 scenes of 6" in (tmp_path / "walk/logs/demo.log").read_text("utf-8")
     text = page.read_text("utf-8")
     steps = [line.split(" | ")[:2] for line in text.splitlines() if line.startswith("| ")]
-    assert [row[0].strip("| ") for row in steps] == ["step", "---", "clone", "demo", "export", "all"]
+    assert [row[0].strip("| ") for row in steps] == ["step", "---", "clone", "demo", "all"]
     assert text.startswith("Before.\n\n<!-- times -->\n\n20") and text.endswith("\n\n<!-- end of times -->\n\nAfter.\n")
-    assert "| export | `lns export-scenes` |" in capsys.readouterr().out
+    assert "| demo | `make demo` |" in capsys.readouterr().out
 
 
 def test_the_first_line_that_fails_ends_the_walk(tmp_path, monkeypatch, capsys):
@@ -66,14 +68,6 @@ def test_the_first_line_that_fails_ends_the_walk(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "gone_on").exists() and page.read_text("utf-8") == before
     assert (tmp_path / "logs" / "demo.log").read_text("utf-8") == "$ echo all is well\nall is well\n"
     assert "| photos | `true` |" in capsys.readouterr().out
-
-
-def test_a_page_without_a_place_is_refused_before_anything_is_walked(tmp_path):
-    page = tmp_path / "page.md"
-    page.write_text("No place.\n", "utf-8")
-    with pytest.raises(ValueError, match="page.md: expected lines <!-- times --> and <!-- end of times -->, got none"):
-        walk.Walk(tmp_path / "walk", page=page, toy=True).main()
-    assert not (tmp_path / "walk").exists()
 
 
 def test_own_photos_are_read_with_a_box_of_their_silhouettes(tmp_path):
@@ -126,11 +120,8 @@ def test_the_viewer_is_opened(served, start, tmp_path, capsys):
     assert "left out in a browser" in capsys.readouterr().out
 
 
-def test_a_viewer_that_dies_is_told(start, tmp_path):
+def test_a_viewer_that_dies_or_never_serves_is_told(start, tmp_path, monkeypatch):
     assert walk_viewer.look(start("no", 0), tmp_path / "log", tmp_path / "viewer.png") == 7
-
-
-def test_a_viewer_that_never_serves_is_told(start, tmp_path, monkeypatch):
     monkeypatch.setattr(walk_viewer, "PATIENCE", 0.5)
     with pytest.raises(TimeoutError, match="expected ns-viewer to be ready within 0 s, got none"):
         walk_viewer.look(start("nothing", 600), tmp_path / "log", tmp_path / "viewer.png")

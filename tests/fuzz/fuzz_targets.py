@@ -10,7 +10,6 @@ import resource
 import signal
 import zipfile
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Tuple
@@ -19,11 +18,10 @@ import torch
 from hypothesis import strategies as st
 from safetensors.torch import load, save
 from scene_folders import write_srn
-from tiny import camera_of, camera_path_of, latent_model_of, pipeline_of, save_tiny, small_nerf, write_ball
+from tiny import camera_of, camera_path_of, latent_model_of, pipeline_of, prepared, save_tiny, small_nerf, write_ball
 
 from latent_nerfstudio.api.cameras import camera_path
 from latent_nerfstudio.api.latent_files import LatentFile, read_latents, write_latents
-from latent_nerfstudio.data.layouts.srn import read_srn
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
 from latent_nerfstudio.engine.checkpoints import load_state
 from latent_nerfstudio.engine.runs import Run, read_summary
@@ -173,18 +171,15 @@ def outcome(call: Callable[[], Any]) -> str:
     return "read"
 
 
-@dataclass(frozen=True)
-class Target:
-    """One kind of file."""
+class Right(NamedTuple):
+    """A file as it should be, and its reader."""
 
-    name: str
-    """For the table."""
-    make: Callable[[Path], Any]
-    """Writes what is right into an empty folder, once, and returns what `use` takes."""
-    inputs: Any
-    """Strategy of changes."""
-    use: Callable[[Any, Any], Any]
-    """Applies a change and reads the result."""
+    path: Path
+    """Where it lies."""
+    content: Any
+    """What it holds: bytes, or a JSON value."""
+    read: Callable[[Path], Any]
+    """Reads it as a user's would be."""
 
 
 def altered(tree: Tree, several: List[Change]) -> Tree:
@@ -199,37 +194,21 @@ def dumped(tree: Tree) -> bytes:
     return json.dumps(tree).encode()
 
 
-class Right(NamedTuple):
-    """A file as it should be, and its reader."""
-
-    path: Path
-    """Where it lies."""
-    content: Any
-    """What it holds: bytes, or a JSON value."""
-    read: Callable[[Path], Any]
-    """Reads it as a user's would be."""
-
-
 def use_json(right: Right, several: List[Change]) -> Any:
     right.path.write_bytes(dumped(altered(right.content, several)))
     return right.read(right.path)
 
 
 def use_bytes(right: Right, damage: Any) -> Any:
+    """Bytes that are damaged, or others in their place."""
     content = right.content if isinstance(right.content, bytes) else dumped(right.content)
-    right.path.write_bytes(damaged(content, damage))
+    right.path.write_bytes(damage if isinstance(damage, bytes) else damaged(content, damage))
     return right.read(right.path)
 
 
-def write_header(path: Path, data: bytes, entry: str, several: List[Change], seal: Callable[[Tree], Tree]) -> None:
-    """Writes a safetensors file whose header and whose metadata of an entry are changed, with the right length."""
-    length = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + length])
-    tree = altered({"meta": json.loads(header.pop("__metadata__")[entry]), "tensors": header}, several)
-    meta, tensors = (tree.get("meta"), tree.get("tensors")) if isinstance(tree, dict) else (tree, {})
-    metadata = {"__metadata__": {entry: json.dumps(seal(meta))}}
-    text = dumped({**metadata, **(tensors if isinstance(tensors, dict) else {})})
-    path.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
+def parse(folder: Path) -> Any:
+    """What a run reads of a scene before it trains."""
+    return ScenesDataParserConfig(data=folder).setup().get_dataparser_outputs("train")
 
 
 def make_transforms(folder: Path) -> Right:
@@ -247,9 +226,7 @@ def make_step(folder: Path) -> Right:
         for values in (cameras.camera_to_worlds, cameras.fx, cameras.fy, cameras.cx, cameras.cy, box):
             assert bool(values.isfinite().all())
         assert bool((cameras.fx > 0).all() and (cameras.fy > 0).all() and (box[0] < box[1]).all())
-        pipeline = pipeline_of(path.parent)
-        pipeline.prepare()
-        losses = pipeline.train().get_train_loss_dict(0)[2]
+        losses = prepared(pipeline_of(path.parent)).train().get_train_loss_dict(0)[2]
         assert all(bool(loss.isfinite().all()) for loss in losses.values())
 
     return make_transforms(folder)._replace(read=step)
@@ -261,17 +238,55 @@ def make_blender(folder: Path) -> Right:
     return Right(path, {"camera_angle_x": 0.9, "frames": right.content["frames"]}, right.read)
 
 
-def parse(folder: Path) -> Any:
-    """What a run reads of a scene before it trains."""
-    return ScenesDataParserConfig(data=folder).setup().get_dataparser_outputs("train")
+def srn(name: str) -> Callable[[Path], Right]:
+    """Makes a scene in the SRN layout, of which a file is changed."""
+
+    def make(folder: Path) -> Right:
+        write_srn(folder / "scene", size=8)
+        path = folder / "scene" / name
+        return Right(path, path.read_bytes(), lambda _: parse(folder / "scene"))
+
+    return make
 
 
-INTRINSICS = b"40.0 4.0 4.0 0.\n0. 0. 0.\n1.\n1.\n8 8\n"
+def make_scene_file(folder: Path) -> Right:
+    return Right(folder / "scene.safetensors", pack_scene(scene()), read_scene_file)
 
 
-def make_srn(folder: Path) -> Path:
-    write_srn(folder / "scene", size=8)
-    return folder / "scene"
+def use_scene_bytes(right: Right, change: Tuple[Any, Any]) -> Any:
+    return use_bytes(right._replace(content=pack_scene(scene(), change[0])), change[1])
+
+
+def use_scene_header(right: Right, several: List[Change]) -> Any:
+    """Header and metadata as a hostile writer would make them, with lengths and the hash of the contents right."""
+    write_header(right.path, right.content, "scene", several, lambda meta: resealed(meta, right.content))
+    return right.read(right.path)
+
+
+def make_camera_path(folder: Path) -> Right:
+    return Right(folder / "path.json", camera_path_of(camera_of(8, 8, count=2), 8, 8), camera_path)
+
+
+def make_mesh(folder: Path) -> Right:
+    corners = "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nvt 0 0\nvt 1 0\nvt 0 1\n"
+    mesh = f"{corners}f 1/1 2/2 3/3\nf 1/1 2/2 4/3\n".encode()
+    return Right(folder / "box.obj", mesh, lambda path: load_surface(path).normalized())
+
+
+def make_results(folder: Path) -> Right:
+    content = {"experiment_name": "a", "results": {"psnr": 20.0, "a/psnr": 20.5, "a/ssim": 0.9, "psnr_std": math.nan}}
+    return Right(folder / "eval.json", content, read_results)
+
+
+def write_header(path: Path, data: bytes, entry: str, several: List[Change], seal: Callable[[Tree], Tree]) -> None:
+    """Writes a safetensors file whose header and whose metadata of an entry are changed, with the right length."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    tree = altered({"meta": json.loads(header.pop("__metadata__")[entry]), "tensors": header}, several)
+    meta, tensors = (tree.get("meta"), tree.get("tensors")) if isinstance(tree, dict) else (tree, {})
+    metadata = {"__metadata__": {entry: json.dumps(seal(meta))}}
+    text = dumped({**metadata, **(tensors if isinstance(tensors, dict) else {})})
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
 
 
 words = st.lists(
@@ -285,46 +300,10 @@ words = st.lists(
 """Texts of numbers."""
 
 
-def use_intrinsics(scene: Path, text: Any) -> Any:
-    (scene / "intrinsics.txt").write_bytes(text if isinstance(text, bytes) else damaged(INTRINSICS, text))
-    return read_srn(scene)
-
-
-def use_pose(scene: Path, damage: Any) -> Any:
-    pose = scene / "pose" / "000001.txt"
-    right = pose.with_name("000000.txt").read_bytes()
-    pose.write_bytes(damage if isinstance(damage, bytes) else damaged(right, damage))
-    return parse(scene)
-
-
-def use_image(scene: Path, damage: Any) -> Any:
-    image = scene / "rgb" / "000001.png"
-    right = (scene / "rgb" / "000000.png").read_bytes()
-    image.write_bytes(damaged(right, damage))
-    return parse(scene)
-
-
 def scene(name: str = "red") -> SceneFile:
     random = torch.Generator().manual_seed(0)
     planes, weights = torch.randn(3, 4, 8, 8, generator=random), torch.randn(2, generator=random)
     return SceneFile(name, "ab12", planes, weights, {"psnr": 20.0, "cameras": {"width": 8}})
-
-
-def make_scene_file(folder: Path) -> Path:
-    return folder / "scene.safetensors"
-
-
-def use_scene_bytes(path: Path, change: Tuple[str, Any]) -> Any:
-    precision, damage = change
-    path.write_bytes(damaged(pack_scene(scene(), precision), damage))  # type: ignore[arg-type]
-    return read_scene_file(path)
-
-
-def use_scene_header(path: Path, several: List[Change]) -> Any:
-    """Header and metadata as a hostile writer would make them, with lengths and the hash of the contents right."""
-    data = pack_scene(scene())
-    write_header(path, data, "scene", several, lambda meta: resealed(meta, data))
-    return read_scene_file(path)
 
 
 def resealed(meta: Tree, data: bytes) -> Tree:
@@ -453,10 +432,6 @@ def use_latents_header(right: Right, several: List[Change]) -> Any:
     return right.read(right.path)
 
 
-def make_camera_path(folder: Path) -> Right:
-    return Right(folder / "path.json", camera_path_of(camera_of(8, 8, count=2), 8, 8), camera_path)
-
-
 def make_checkpoint(folder: Path) -> Right:
     path = folder / "vae.pt"
     torch.save({"vae": {"encoder.conv_in.weight": torch.zeros(4, 3, 3, 3), "x": torch.zeros(2)}}, path)
@@ -502,13 +477,6 @@ def make_run_checkpoint(folder: Path) -> Right:
     return Right(path, path.read_bytes(), read)
 
 
-MESH = b"v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nvt 0 0\nvt 1 0\nvt 0 1\nf 1/1 2/2 3/3\nf 1/1 2/2 4/3\n"
-
-
-def make_mesh(folder: Path) -> Right:
-    return Right(folder / "box.obj", MESH, lambda path: load_surface(path).normalized())
-
-
 def make_gltf(folder: Path) -> Right:
     """A textured box with its buffers as text."""
     import trimesh
@@ -522,48 +490,36 @@ def make_gltf(folder: Path) -> Right:
     return Right(path, json.loads(files["model.gltf"]), lambda path: load_surface(path).normalized())
 
 
-def make_results(folder: Path) -> Right:
-    content = {"experiment_name": "a", "results": {"psnr": 20.0, "a/psnr": 20.5, "a/ssim": 0.9, "psnr_std": math.nan}}
-    return Right(folder / "eval.json", content, read_results)
-
-
-several_changes = st.lists(changes, min_size=1, max_size=3)
+several = st.lists(changes, min_size=1, max_size=3)
 precisions = st.sampled_from(["float16", "float32", "int8"])
 json_names = st.sampled_from(["config.json", "latent_space.json"])
+tensor_changes = st.tuples(st.integers(0, 6), st.integers(0, 30), st.sampled_from([math.nan, math.inf, 1e30, 0.0]))
 
-TARGETS: Dict[str, Target] = {
-    target.name: target
-    for target in (
-        Target("transforms.json, values", make_transforms, several_changes, use_json),
-        Target("transforms.json, bytes", make_transforms, damages, use_bytes),
-        Target("transforms.json, then a step", make_step, several_changes, use_json),
-        Target("transforms_train.json", make_blender, several_changes, use_json),
-        Target("intrinsics.txt", make_srn, words | damages, use_intrinsics),
-        Target("pose file", make_srn, words | damages, use_pose),
-        Target("picture, bytes", make_srn, damages, use_image),
-        Target("scene file, bytes", make_scene_file, st.tuples(precisions, damages), use_scene_bytes),
-        Target("scene file, header", make_scene_file, several_changes, use_scene_header),
-        Target("archive, bytes", make_archive, damages, use_bytes),
-        Target("archive, members", make_archive, members, use_archive_members),
-        Target("bundle.json, values", make_bundle, several_changes, use_bundle),
-        Target(
-            "shared.safetensors",
-            make_bundle,
-            st.tuples(st.integers(0, 6), st.integers(0, 30), st.sampled_from([float("nan"), float("inf"), 1e30, 0.0])),
-            use_bundle_tensors,
-        ),
-        Target("autoencoder, JSON", make_autoencoder, st.tuples(json_names, several_changes), use_autoencoder),
-        Target("autoencoder, weights", make_weights, damages, use_bytes),
-        Target("published checkpoint", make_checkpoint, damages, use_bytes),
-        Target("latents, bytes", make_latents, damages, use_bytes),
-        Target("latents, header", make_latents, several_changes, use_latents_header),
-        Target("camera path", make_camera_path, several_changes, use_json),
-        Target("training.json", make_summary, several_changes, use_json),
-        Target("status.json", make_status, several_changes, use_json),
-        Target("checkpoint, bytes", make_run_checkpoint, damages, use_bytes),
-        Target("mesh, bytes", make_mesh, damages, use_bytes),
-        Target("mesh, JSON of glTF", make_gltf, several_changes, use_json),
-        Target("eval.json", make_results, several_changes, use_json),
-    )
+TARGETS: Dict[str, Tuple[Callable[[Path], Any], Any, Callable[[Any, Any], Any]]] = {
+    "transforms.json, values": (make_transforms, several, use_json),
+    "transforms.json, bytes": (make_transforms, damages, use_bytes),
+    "transforms.json, then a step": (make_step, several, use_json),
+    "transforms_train.json": (make_blender, several, use_json),
+    "intrinsics.txt": (srn("intrinsics.txt"), words | damages, use_bytes),
+    "pose file": (srn("pose/000001.txt"), words | damages, use_bytes),
+    "picture, bytes": (srn("rgb/000001.png"), damages, use_bytes),
+    "scene file, bytes": (make_scene_file, st.tuples(precisions, damages), use_scene_bytes),
+    "scene file, header": (make_scene_file, several, use_scene_header),
+    "archive, bytes": (make_archive, damages, use_bytes),
+    "archive, members": (make_archive, members, use_archive_members),
+    "bundle.json, values": (make_bundle, several, use_bundle),
+    "shared.safetensors": (make_bundle, tensor_changes, use_bundle_tensors),
+    "autoencoder, JSON": (make_autoencoder, st.tuples(json_names, several), use_autoencoder),
+    "autoencoder, weights": (make_weights, damages, use_bytes),
+    "published checkpoint": (make_checkpoint, damages, use_bytes),
+    "latents, bytes": (make_latents, damages, use_bytes),
+    "latents, header": (make_latents, several, use_latents_header),
+    "camera path": (make_camera_path, several, use_json),
+    "training.json": (make_summary, several, use_json),
+    "status.json": (make_status, several, use_json),
+    "checkpoint, bytes": (make_run_checkpoint, damages, use_bytes),
+    "mesh, bytes": (make_mesh, damages, use_bytes),
+    "mesh, JSON of glTF": (make_gltf, several, use_json),
+    "eval.json": (make_results, several, use_json),
 }
-"""All, by name."""
+"""What writes a right file into an empty folder, once; the strategy of changes; what applies one and reads the file."""

@@ -15,8 +15,8 @@ SHORT = 30
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_changed_files_are_read_or_refused(name, tmp_path_factory):
-    target = TARGETS[name]
-    made = target.make(tmp_path_factory.mktemp("fuzz"))
+    make, inputs, use = TARGETS[name]
+    made = make(tmp_path_factory.mktemp("fuzz"))
     seen = Counter()
 
     @settings(
@@ -27,9 +27,9 @@ def test_changed_files_are_read_or_refused(name, tmp_path_factory):
         phases=(Phase.generate, Phase.shrink) if EXAMPLES else (Phase.generate,),
         suppress_health_check=list(HealthCheck),
     )
-    @given(change=target.inputs)
+    @given(change=inputs)
     def case(change):
-        seen[outcome(lambda: target.use(made, change))] += 1
+        seen[outcome(lambda: use(made, change))] += 1
 
     case()
     assert seen["refused"] > 0, "no case was wrong: the changes do not reach the reader"

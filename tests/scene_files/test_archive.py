@@ -90,7 +90,6 @@ GOOD = ("a.safetensors", A)
     [
         ([(INDEX, index_of())], "an index of names of scenes"),
         ([GOOD, (INDEX, index_of("a", "a"))], "each scene once, got 'a' twice"),
-        ([GOOD, (INDEX, index_of("b"))], "index.json and the scenes that it names alone, got 'a.safetensors'"),
         ([GOOD, (INDEX, index_of(scenes=7))], "an index of names of scenes"),
         ([GOOD, (INDEX, index_of(scenes=[[]]))], "an index of names of scenes"),
         ([GOOD, (INDEX, "[]")], "a JSON object, got list"),
