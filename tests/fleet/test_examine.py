@@ -93,7 +93,7 @@ def test_what_cameras_see_by_hand(frames):
     assert not sees(camera, behind)[0]
 
 
-def test_the_hash_is_of_pictures_and_cameras_and_the_stamp_of_files(tmp_path):
+def test_the_hash_is_of_pictures_and_cameras_and_the_stamp_of_files(balls, tmp_path):
     folder = write_ball(tmp_path / "a")
     first, stamp = source_hash(read_scene(folder)), folder_stamp(folder)
     shutil.copytree(folder, tmp_path / "b", copy_function=shutil.copy)
@@ -105,6 +105,15 @@ def test_the_hash_is_of_pictures_and_cameras_and_the_stamp_of_files(tmp_path):
     turned = read_scene(tmp_path / "b")
     turned.camera_to_worlds[0, 0, 3] += 0.01
     assert source_hash(turned) != first
+    frames, mask = read_scene(folder), folder / "images" / "0001.png"  # which view a mask belongs to counts
+    masks = [tuple(mask if view == own else None for view in range(len(frames))) for own in (0, 1)]
+    named = [dataclasses.replace(frames, **{kind: own}) for kind in ("mask_paths", "dynamic_masks") for own in masks]
+    assert len({source_hash(one) for one in (frames, *named)}) == 5
+    shutil.copytree(balls, tmp_path / "copy")  # many scenes are others when one picture is
+    before = sources_hash(balls, "ab")
+    assert sources_hash(tmp_path / "copy", "ab") == before != sources_hash(balls, "ba")
+    shutil.copy(tmp_path / "copy/a/images/0002.png", tmp_path / "copy/a/images/0001.png")
+    assert sources_hash(tmp_path / "copy", "ab") != before
 
 
 def test_the_stamp_sees_what_keeps_its_time_and_no_linked_folder(tmp_path):
@@ -122,14 +131,6 @@ def test_the_stamp_sees_what_keeps_its_time_and_no_linked_folder(tmp_path):
     assert not lies_within(read_scene(folder), folder)
 
 
-def test_which_view_a_mask_belongs_to_counts(tmp_path):
-    frames = read_scene(write_ball(tmp_path / "a"))
-    mask = frames.image_paths[0]
-    masks = [tuple(mask if view == own else None for view in range(len(frames))) for own in (0, 1)]
-    named = [dataclasses.replace(frames, **{kind: own}) for kind in ("mask_paths", "dynamic_masks") for own in masks]
-    assert len({source_hash(one) for one in (frames, *named)}) == 5
-
-
 def test_links_to_nothing_and_pipes_end_neither_stamp_nor_hash(tmp_path):
     folder = write_ball(tmp_path / "a")
     (folder / "images" / "gone.png").symlink_to(tmp_path / "nowhere")
@@ -139,11 +140,3 @@ def test_links_to_nothing_and_pipes_end_neither_stamp_nor_hash(tmp_path):
     os.mkfifo(frames.image_paths[1])
     with pytest.raises(ValueError, match="0001.png: expected a regular file, got a pipe"):
         source_hash(frames)
-
-
-def test_many_scenes_are_others_when_one_picture_is(balls, tmp_path):
-    shutil.copytree(balls, tmp_path / "copy")
-    before = sources_hash(balls, "ab")
-    assert sources_hash(tmp_path / "copy", "ab") == before != sources_hash(balls, "ba")
-    shutil.copy(tmp_path / "copy/a/images/0002.png", tmp_path / "copy/a/images/0001.png")
-    assert sources_hash(tmp_path / "copy", "ab") != before

@@ -20,17 +20,14 @@ from latent_nerfstudio.method_configs.triplane import latent_triplane
 from latent_nerfstudio.models.shared_bundle import FORMER, SHIPPED, read_shared_bundle
 
 
-def test_scenes_are_held_out_evenly():
+def test_scenes_are_held_out_evenly_and_some_are_left_to_learn_from():
     names = [f"s{index}" for index in range(9)]
     assert split_scenes(names, 1) == (tuple(n for n in names if n != "s4"), ("s4",))
     train, held_out = split_scenes(names, 3)
     assert held_out == ("s2", "s4", "s6") and sorted((*train, *held_out)) == names
-
-
-@pytest.mark.parametrize("hold_out", [0, 2, 3, -1])
-def test_there_must_be_scenes_to_learn_from_and_to_measure(hold_out):
-    with pytest.raises(ValueError, match=f"hold_out: expected 1 to 1 of 3 scenes, got {hold_out}"):
-        split_scenes(["a", "b", "c"], hold_out)
+    for hold_out in (0, 2):
+        with pytest.raises(ValueError, match=f"hold_out: expected 1 to 1 of 3 scenes, got {hold_out}"):
+            split_scenes(["a", "b", "c"], hold_out)
 
 
 def test_a_bundle_is_learned_once_and_measured_on_a_scene_it_has_not_seen(balls, kl, tmp_path, capsys, monkeypatch):
@@ -51,8 +48,9 @@ def test_a_bundle_is_learned_once_and_measured_on_a_scene_it_has_not_seen(balls,
     LearnBundle(balls, tmp_path / "out", steps=20, **flags).main()
     assert (tmp_path / "out/runs/decoder/latent-triplane/latest/training.json").stat().st_mtime_ns == written
     assert read_shared_bundle(str(tmp_path / "out")).hash == bundle.hash
-    with pytest.raises(ValueError, match="expected steps 20, got steps 21"):
-        LearnBundle(balls, tmp_path / "out", steps=21, **flags).main()
+    for steps, words in ((21, "expected steps 20, got steps 21"), (3, "steps: expected at least 20, got 3")):
+        with pytest.raises(ValueError, match=words):
+            LearnBundle(balls, tmp_path / "out", steps=steps, **flags).main()
 
 
 def test_both_bundles_are_measured_with_photos_enlarged_as_often(balls, kl, tmp_path, monkeypatch):
@@ -70,11 +68,6 @@ def test_both_bundles_are_measured_with_photos_enlarged_as_often(balls, kl, tmp_
     write_text(tmp_path / "out/held_out/general/settings.json", "{}")
     learn_bundle.measure(job, job.general.folder, "own")
     assert times == [2, 2, 1]
-
-
-def test_numbers_out_of_range_are_refused(balls, tmp_path):
-    with pytest.raises(ValueError, match="steps: expected at least 20, got 3"):
-        LearnBundle(balls, tmp_path, steps=3).main()
 
 
 @pytest.fixture

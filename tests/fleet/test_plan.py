@@ -75,7 +75,7 @@ def write_scene(inventory, name, **facts):
     return inventory.scene_path(name)
 
 
-def test_finished_scenes_are_those_whose_files_verify(inventory, bundle):
+def test_finished_scenes_are_those_of_these_settings_whose_files_verify(inventory, bundle, tmp_path):
     """Those of older versions say nothing of their source."""
     read = read_shared_bundle(str(bundle))
     path, tampered = write_scene(inventory, "a", worker="host:1"), write_scene(inventory, "b")
@@ -83,19 +83,16 @@ def test_finished_scenes_are_those_whose_files_verify(inventory, bundle):
     stamp = folder_stamp(inventory.data / "a")
     assert done["a"] == SceneStatus("a", "done", psnr=20.0, bytes=path.stat().st_size, stamp=stamp)
     assert list(done) == ["a", "b"] and changed == []
+    longer, other = (
+        inventory_of(inventory.data, tmp_path / "out", bundle, steps=5),
+        write_bundle(tmp_path / "o", seed=1),
+    )
+    assert survey(longer, read, ["a"], {}) == survey(inventory, read_shared_bundle(str(other)), ["a"], {}) == ({}, [])
     contents = bytearray(tampered.read_bytes())
     contents[-1] ^= 1
     for others in (contents, path.read_bytes()):  # damaged; another scene's
         tampered.write_bytes(others)
         assert list(survey(inventory, read, ["a", "b", "c"], {})[0]) == ["a"]
-
-
-def test_scenes_of_other_settings_or_of_another_bundle_are_not_finished(inventory, tmp_path, bundle):
-    write_scene(inventory, "a")
-    longer = inventory_of(inventory.data, tmp_path / "out", bundle, steps=5)
-    assert survey(longer, read_shared_bundle(str(bundle)), ["a"], {}) == ({}, [])
-    other = write_bundle(tmp_path / "other", seed=1)
-    assert survey(inventory, read_shared_bundle(str(other)), ["a"], {}) == ({}, [])
 
 
 def test_pictures_of_a_linked_folder_are_read_each_time(inventory, bundle, tmp_path):
@@ -138,12 +135,9 @@ def test_settings_are_kept_and_others_refused(tmp_path):
     expected = "settings.json: expected bundle abc, steps 10, got bundle abd, steps 11; .* another --output"
     with pytest.raises(ValueError, match=expected):
         keep_settings(tmp_path, asked_for(bundle_hash="abd", steps=11).settings())
-
-
-def test_the_output_of_another_command_is_named_as_such(tmp_path):
-    keep_settings(tmp_path, {"format": "learn-bundle-v1", "train": ["a"]})
+    keep_settings(tmp_path / "learned", {"format": "learn-bundle-v1", "train": ["a"]})
     with pytest.raises(ValueError, match=r"expected the format fit-scenes-v1 .*, got 'learn-bundle-v1'; name another"):
-        keep_settings(tmp_path, asked_for().settings())
+        keep_settings(tmp_path / "learned", asked_for().settings())
 
 
 def test_every_setting_is_in_the_fingerprint():

@@ -36,6 +36,7 @@ def test_the_file_says_what_is_known(table):
     assert stored["scenes"][2] == {"name": "[c]", "state": "failed", "reason": "expected a picture, got none"}
     assert [row["name"] for row in stored["scenes"]] == ["a", "b", "[c]", "d", "e"]
     assert [path.name for path in table.path.parent.iterdir()] == ["status.json"]
+    assert StatusTable.read(table.path).rows == table.rows
 
 
 @pytest.mark.parametrize("text", ["[" * 200_000, "{", '{"scenes": [1]}', '{"scenes": {"a": "done"}}', None])
@@ -44,10 +45,6 @@ def test_a_file_that_is_no_table_is_refused(tmp_path, text):
     os.mkfifo(path) if text is None else path.write_text(text)
     with pytest.raises(ValueError, match="status.json.*: expected"):
         StatusTable.read(path)
-
-
-def test_a_table_is_read_as_it_was_written(table):
-    assert StatusTable.read(table.path).rows == table.rows
 
 
 def test_what_was_running_waits_when_it_is_stopped(table):

@@ -13,17 +13,7 @@ from pretence import pretend
 
 from latent_nerfstudio.fleet import workers
 from latent_nerfstudio.fleet.settings import ChunkJob
-from latent_nerfstudio.fleet.workers import (
-    Backlog,
-    Crew,
-    crew_of,
-    environment,
-    ray_gpus,
-    ray_slots,
-    run_here,
-    run_local,
-    worker_environment,
-)
+from latent_nerfstudio.fleet.workers import Backlog, Crew, crew_of, environment, ray_gpus, ray_slots
 
 
 @pytest.fixture
@@ -40,7 +30,9 @@ def states(results):
 def test_a_worker_that_dies_costs_no_other_chunk(jobs, monkeypatch, capfd):
     monkeypatch.setattr(workers, "DEATHS", 1)
     told = []
-    results = list(run_local(jobs(("bad",), ("y",)), 1, pretend, lambda job, *more: told.append((job.names, *more))))
+    results = list(
+        workers.run_local(jobs(("bad",), ("y",)), 1, pretend, lambda job, *more: told.append((job.names, *more)))
+    )
     assert states(results) == {"bad": "failed", "y": "done"}
     assert results[0][1][0].reason.startswith("its worker: expected to live, got SIGKILL, 1 time(s); ")
     assert [(names, share) for names, share, _ in told] == [(("bad",), 0), (("y",), 0), (("y",), 0.5)]
@@ -58,13 +50,13 @@ def test_an_error_that_cannot_be_unpickled_is_sent_as_its_text(jobs):
 
 
 def test_a_lost_file_is_tried_again_in_this_process_and_a_full_disk_stops(jobs):
-    assert states(run_here(jobs(("lost",)), pretend, lambda *progress: None)) == {"lost": "done"}
+    assert states(workers.run_here(jobs(("lost",)), pretend, lambda *progress: None)) == {"lost": "done"}
 
     def full(job, on_progress):
         raise OSError(errno.ENOSPC, "full")
 
     with pytest.raises(OSError, match="full"):
-        list(run_here(jobs(("a",)), full, lambda *progress: None))
+        list(workers.run_here(jobs(("a",)), full, lambda *progress: None))
 
 
 def test_ray_gives_a_chunk_out_again_whose_worker_was_killed(jobs, monkeypatch):
@@ -144,20 +136,18 @@ def test_a_chunk_is_given_out_whole_once_more_and_then_in_halves(jobs):
     assert (row.name, row.state) == ("a", "failed")
 
 
-def test_workers_take_gpus_by_turns_and_share_processors(monkeypatch):
+def test_workers_take_gpus_by_turns_share_processors_and_put_the_environment_back(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(workers, "usable_cores", lambda: 12)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert [worker_environment(index, 3)["CUDA_VISIBLE_DEVICES"] for index in range(3)] == ["0", "1", "0"]
-    assert worker_environment(0, 3)["OMP_NUM_THREADS"] == "4"
+    assert [workers.worker_environment(index, 3)["CUDA_VISIBLE_DEVICES"] for index in range(3)] == ["0", "1", "0"]
+    assert workers.worker_environment(0, 3)["OMP_NUM_THREADS"] == "4"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert worker_environment(1, 3) == {"CUDA_VISIBLE_DEVICES": "7", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-
-
-def test_the_environment_is_put_back(monkeypatch):
+    own = {"CUDA_VISIBLE_DEVICES": "7", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    assert workers.worker_environment(1, 3) == own
     monkeypatch.setenv("LNS_ONE", "before")
     monkeypatch.delenv("LNS_TWO", raising=False)
     with environment({"LNS_ONE": "during", "LNS_TWO": "during"}):

@@ -69,16 +69,11 @@ def test_the_bundles_verify(name):
 
 
 def test_all_is_within_twelve_mebibytes_and_has_its_model_card():
+    """Objects of `lns render-meshes` fit the bundle of objects; files of version 0.1 find that of cars."""
     files = [path for folder in BUNDLED_FOLDERS.values() for path in folder.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 12 << 20
     assert all((folder / "README.md").is_file() for folder in BUNDLED_FOLDERS.values())
-
-
-def test_every_object_of_lns_render_meshes_fits_the_box_of_the_bundle_of_objects():
     assert read_shared_bundle("bundled").box.tolist() == [pytest.approx([-0.52] * 3), pytest.approx([0.52] * 3)]
-
-
-def test_files_of_version_0_1_find_the_bundle_of_cars():
     assert read_shared_bundle("bundled-cars").hash == "b42f9511475b706206b59417df33dee2fadee1188f70f5a3bbae12d733b03585"
 
 

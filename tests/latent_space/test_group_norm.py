@@ -1,12 +1,14 @@
-"""Group normalisation of channels-last pictures against torch's, by finite differences, and where it is used."""
+"""Group normalisation and residual blocks against torch's and diffusers', and where they are used."""
 
 import pytest
 import torch
 import torch.nn.functional as F
+from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.latent_space.group_norm import GroupNorm, group_norm
+from latent_nerfstudio.latent_space.residual_block import ResidualBlock, replace_residual_blocks
 
 LAST = torch.channels_last
 
@@ -42,6 +44,8 @@ def test_an_autoencoder_has_the_values_and_gradients_of_torch_s_own(kl):
     autoencoder = AutoencoderConfig(source=str(kl)).setup()
     norms = [module for module in autoencoder.modules() if isinstance(module, nn.GroupNorm)]
     assert norms and all(type(module) is GroupNorm for module in norms)
+    blocks = [module for module in autoencoder.modules() if isinstance(module, ResnetBlock2D)]
+    assert blocks and all(type(module) is ResidualBlock for module in blocks)
 
     def results(kind, is_half):
         for module in norms:
@@ -57,3 +61,41 @@ def test_an_autoencoder_has_the_values_and_gradients_of_torch_s_own(kl):
         assert torch.equal(ours, expected)
     for ours, theirs, expected in zip(results(GroupNorm, True), results(nn.GroupNorm, True), exact, strict=True):
         assert float((ours - expected).norm()) <= 1.5 * float((theirs - expected).norm())
+
+
+def block_of(**settings):
+    return ResnetBlock2D(**{"in_channels": 8, "temb_channels": None, "groups": 2, **settings})
+
+
+def results(block, pictures):
+    leaves = [pictures, *block.parameters()]
+    result = block(pictures, None)
+    return [result, *torch.autograd.grad(result.square().mean(), leaves)]
+
+
+@pytest.mark.parametrize(("channels", "settings"), [(8, {}), (4, {}), (4, {"time_embedding_norm": "group"})])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_values_and_gradients_are_those_of_diffusers(channels, settings, memory_format):
+    block = block_of(out_channels=channels, **settings).to(memory_format=memory_format).eval()
+    pictures = torch.randn(2, 8, 6, 5).contiguous(memory_format=memory_format).requires_grad_()
+    theirs = results(block, pictures)
+    replace_residual_blocks(block)
+    assert type(block) is ResidualBlock
+    assert all(torch.equal(*pair) for pair in zip(results(block.train(), pictures), theirs, strict=True))
+
+
+@pytest.mark.parametrize(
+    "settings", [{"output_scale_factor": 2.0}, {"temb_channels": 4}, {"up": True}, {"down": True}, {"dropout": 0.1}]
+)
+def test_blocks_that_do_more_stay(settings):
+    block = block_of(**settings)
+    replace_residual_blocks(block)
+    assert type(block) is ResnetBlock2D
+
+
+def test_a_block_that_is_given_what_is_to_be_added_adds_it():
+    block, added = block_of(), torch.randn(2, 8, 1, 1)
+    pictures = torch.randn(2, 8, 6, 5)
+    theirs = block(pictures, added)
+    replace_residual_blocks(block)
+    assert torch.equal(block(pictures, added), theirs)

@@ -7,14 +7,8 @@ import torch
 from tiny import save_kl
 
 from latent_nerfstudio.files import reading
-from latent_nerfstudio.latent_space.published import (
-    autoencoder_state,
-    build_autoencoder,
-    check_held,
-    infer_config,
-    read_checkpoint,
-    read_config,
-)
+from latent_nerfstudio.latent_space import published
+from latent_nerfstudio.latent_space.published import autoencoder_state, build_autoencoder, infer_config, read_checkpoint
 from latent_nerfstudio.latent_space.weights import OLD_ATTENTION
 
 NEW_ATTENTION = {new: old for old, new in OLD_ATTENTION.items()}
@@ -145,20 +139,15 @@ def test_a_file_that_unfolds_is_refused(tmp_path, monkeypatch):
     monkeypatch.undo()
     torch.save({**state, "encoder.conv_in.weight": torch.zeros(1).expand(4096, 3, 3, 4096)}, tmp_path / "views.pt")
     with pytest.raises(ValueError, match="expected tensors that the file holds, got 150,"):
-        check_held(autoencoder_state(read_checkpoint(tmp_path / "views.pt"), "views"), tmp_path / "views.pt")
+        published.check_held(autoencoder_state(read_checkpoint(tmp_path / "views.pt"), "views"), tmp_path / "views.pt")
 
 
 @pytest.mark.parametrize(
-    "content",
-    [{}, [1, 2], torch.ones(3), {"vae": {}}, {"model": torch.ones(1)}, {"vae": 3}, {1: torch.ones(2)}],
-    ids=str,
+    "content", [{}, [1, 2], torch.ones(3), {"model": torch.ones(1)}, {"vae": 3}, {1: torch.ones(2)}]
 )
-def test_no_autoencoder_in_it(content):
+def test_no_autoencoder_in_it_or_two_of_them(content):
     with pytest.raises(ValueError, match="file: expected the state dict of one AutoencoderKL, .* got none"):
         autoencoder_state(content, "file")
-
-
-def test_two_autoencoders_in_one_state():
     state = vae_of(1).state_dict()
     both = {f"{prefix}.{name}": value for prefix in ("vae", "ema") for name, value in state.items()}
     with pytest.raises(ValueError, match="got 2 of them"):
@@ -183,10 +172,10 @@ def test_tensors_that_are_missing_unknown_or_of_another_shape():
 def test_a_config_of_its_own(tmp_path):
     folder = save_kl(tmp_path / "kl", scaling_factor=0.7)
     vae = vae_of(3, block_out_channels=(4, 4, 4), layers_per_block=1, mid_block_add_attention=False)
-    assert build_autoencoder(read_config(folder), vae.state_dict()).config.scaling_factor == 0.7
+    assert build_autoencoder(published.read_config(folder), vae.state_dict()).config.scaling_factor == 0.7
     with pytest.raises(FileNotFoundError, match="expected a file, got nothing there"):
-        read_config(tmp_path)
+        published.read_config(tmp_path)
     for content, got in (('{"_class_name": "VQModel"}', "got one of VQModel"), ("[]", "expected a JSON object")):
         (tmp_path / "config.json").write_text(content)
         with pytest.raises(ValueError, match=got):
-            read_config(tmp_path)
+            published.read_config(tmp_path)

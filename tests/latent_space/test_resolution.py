@@ -1,11 +1,19 @@
-"""Sizes, and the cameras whose pixels are latent pixels."""
+"""Sizes, the cameras whose pixels are latent pixels, and kinds of cameras and their rays."""
 
 from copy import deepcopy
 
 import pytest
 import torch
+from nerfstudio.cameras.cameras import CameraType
 from tiny import camera_of, equirectangular
 
+from latent_nerfstudio.latent_space.cameras import (
+    check_pinhole,
+    is_panorama,
+    is_pinhole,
+    is_stereo,
+    pixels_per_radian,
+)
 from latent_nerfstudio.latent_space.resolution import (
     around_sphere,
     latent_cameras,
@@ -15,17 +23,7 @@ from latent_nerfstudio.latent_space.resolution import (
     resized_cameras,
 )
 
-SIZES = [(37, 53), (40, 56), (203, 101), (1, 1), (8, 9)]
-
-
-@pytest.mark.parametrize(("height", "width"), SIZES)
-@pytest.mark.parametrize("factor", [1, 2, 4, 8])
-def test_latent_size_is_what_covers_the_image(height, width, factor):
-    rows, columns = latent_size(height, width, factor)
-    assert (rows - 1) * factor < height <= rows * factor
-    assert (columns - 1) * factor < width <= columns * factor
-    padded = pad_to_multiple(torch.zeros(1, 2, height, width), factor)
-    assert padded.shape == (1, 2, rows * factor, columns * factor)
+SIZES = [(37, 53), (203, 101), (1, 1), (8, 9)]
 
 
 def test_padding_repeats_the_border_and_keeps_what_fits():
@@ -35,10 +33,12 @@ def test_padding_repeats_the_border_and_keeps_what_fits():
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
-@pytest.mark.parametrize("factor", [1, 2, 4, 8])
+@pytest.mark.parametrize("factor", [1, 4, 8])
 def test_a_latent_ray_is_the_mean_of_the_rays_of_its_pixels(height, width, factor):
     cameras = camera_of(width, height, count=2)
     rows, columns = latent_size(height, width, factor)
+    assert (rows - 1) * factor < height <= rows * factor and (columns - 1) * factor < width <= columns * factor
+    assert pad_to_multiple(torch.zeros(1, 2, height, width), factor).shape == (1, 2, rows * factor, columns * factor)
     padded = deepcopy(cameras)
     padded.height, padded.width = padded.height * 0 + rows * factor, padded.width * 0 + columns * factor
     scaled = latent_cameras(cameras, factor)
@@ -64,9 +64,6 @@ def test_intrinsics_are_divided_as_floats_and_the_argument_is_left_alone():
     assert scaled.metadata["scene_index"].tolist() == [[3]]
     scaled.metadata["scene_index"] += 1
     assert cameras.metadata["scene_index"].tolist() == [[3]]
-
-
-def test_cameras_of_different_sizes():
     cameras = camera_of(20, 20, count=2)
     cameras.width = torch.tensor([[20], [33]])
     scaled = latent_cameras(cameras, 8)
@@ -101,3 +98,50 @@ def test_beyond_the_borders_of_a_panorama_lies_its_other_side():
     expected = torch.stack([-around.sin() * down.sin(), down.cos(), -around.cos() * down.sin()], dim=-1)
     torch.testing.assert_close(around_sphere(rays, margin), expected, atol=1e-5, rtol=0)
     assert torch.equal(around_sphere(rays, 0), rays)
+
+
+def changed(**settings):
+    cameras = camera_of(9, 7, count=3)
+    for name, value in settings.items():
+        setattr(cameras, name, value)
+    return cameras
+
+
+DISTORTION = torch.tensor([0.1, -0.02, 0, 0, 0.01, 0]).expand(3, 6)
+FISHEYE = torch.tensor([[CameraType.PERSPECTIVE.value]] * 2 + [[CameraType.FISHEYE.value]])
+
+
+@pytest.mark.parametrize(
+    ("settings", "got"),
+    [
+        ({}, ""),
+        ({"distortion_params": 0 * DISTORTION}, ""),
+        ({"distortion_params": DISTORTION}, "distorted ones"),
+        ({"camera_type": FISHEYE}, "FISHEYE"),
+    ],
+)
+def test_what_is_a_pinhole_camera(settings, got):
+    cameras = changed(**settings)
+    assert is_pinhole(cameras) == (not got)
+    if got:
+        with pytest.raises(ValueError, match=f"photos: expected perspective cameras .*, got {got}; leave"):
+            check_pinhole(cameras, "photos", "leave them out")
+
+
+def test_what_is_a_panorama_and_what_sees_with_one_of_two_eyes():
+    assert is_panorama(equirectangular(20, 40)) and is_panorama(equirectangular(20, 30))
+    assert is_panorama(equirectangular(20, 40, camera_type=CameraType.OMNIDIRECTIONALSTEREO_R))
+    assert not is_panorama(equirectangular(20, 40, fx=40.0))  # half the way around
+    assert not is_panorama(equirectangular(20, 40, fy=25.0))
+    assert not is_panorama(equirectangular(20, 40, camera_type=CameraType.PERSPECTIVE))
+    one_eye = equirectangular(20, 40, camera_type=CameraType.VR180_L)
+    assert not is_panorama(one_eye) and is_stereo(one_eye) and not is_stereo(changed())
+
+
+def test_pixels_per_radian():
+    """Counted between neighbouring rays in the middle of each picture."""
+    for camera in (camera_of(400, 400, focal=90.0), equirectangular(400, 800)):
+        rays = camera.generate_rays(camera_indices=0, keep_shape=True).directions
+        middle = rays.shape[1] // 2
+        angle = torch.arccos((rays[200, middle].double() * rays[199, middle].double()).sum())
+        assert pixels_per_radian(camera) == pytest.approx(1 / float(angle), rel=0.02)

@@ -83,9 +83,6 @@ class Pretended(torch.Tensor):
         """Files hold a tensor of the CPU: what they say of devices is asked of no file here."""
         return self.inner.__reduce_ex__(protocol)
 
-    def __repr__(self, **_: Any) -> str:
-        return f"Pretended({tuple(self.shape)}, {self.dtype})"
-
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return dispatch(func, args, kwargs or {})

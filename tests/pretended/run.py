@@ -23,6 +23,7 @@ from naive_splats import naive_rasterization
 from pretended.device import counted, pretended_cuda, state
 from test_trainer import trainer_of
 from tiny import (
+    SHARED,
     SMALL_ENCODER,
     TINTS,
     joint_config_of,
@@ -32,8 +33,6 @@ from tiny import (
     small_nerf,
     write_ball,
 )
-
-SHARED = {"macro_features": 3, "num_base_planes": 2}
 
 
 def built(config: Any) -> Any:
@@ -66,9 +65,6 @@ def cases(folder: Path) -> Dict[str, Callable[[], Dict[str, Any]]]:
 
     def joint(**settings: Any) -> Any:
         return joint_config_of(scenes, kl, nerf=nerf, **settings)
-
-    def real_images() -> Path:
-        return scenes / "a" / "images"
 
     def saved_and_resumed() -> Dict[str, Any]:
         config = latent(rgb_alignment_start=1)
@@ -160,7 +156,8 @@ def cases(folder: Path) -> Dict[str, Callable[[], Dict[str, Any]]]:
         "mixed supervision": lambda: step_of(built(latent(mixed_supervision=0.5)), 0),
         "warm-up": lambda: step_of(built(joint()), 0),
         "joint training": lambda: step_of(
-            built(joint(joint_training_start=1, crop=16, real_images=real_images(), real_images_per_batch=2)), 1
+            built(joint(joint_training_start=1, crop=16, real_images=scenes / "a" / "images", real_images_per_batch=2)),
+            1,
         ),
         "saved and resumed": saved_and_resumed,
         "evaluated": evaluated,

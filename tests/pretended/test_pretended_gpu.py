@@ -18,15 +18,8 @@ crops, of each picture that is seen for the first time, where its object is; wit
 METHODS = ("nerfacto", "tensorf", "vanilla-nerf", "kplanes", "instant-ngp")
 """The other methods without tri-planes, whose waits are Nerfstudio's."""
 
-CASES = (
-    *WAITS,
-    "evaluated",
-    "run and resumed",
-    "fit-scenes",
-    "predicted",
-    "gpu-check",
-    *(f"latent-{name}" for name in METHODS),
-)
+OTHERS = ("evaluated", "run and resumed", "fit-scenes", "predicted", "gpu-check")
+CASES = (*WAITS, *OTHERS, *(f"latent-{name}" for name in METHODS))
 
 
 @pytest.fixture(scope="session")
