@@ -221,8 +221,7 @@ def test_evaluation_and_pictures_are_no_training(balls, tmp_path, monkeypatch, c
 
 
 def test_the_time_that_is_left_is_told_by_the_pace_of_this_process(capsys):
-    progress = Progress(Clock(SPENT), start=3, end=9)
-    progress.update(3, "latent supervision", torch.tensor(0.0), {})
+    Progress(Clock(SPENT), start=3, end=9).update(3, "latent supervision", torch.tensor(0.0), {})
     assert " 0 s left" in capsys.readouterr().out
 
 

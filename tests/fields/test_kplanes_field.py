@@ -11,7 +11,6 @@ from latent_nerfstudio.fields.kplanes_field import (
     KPlanesFieldConfig,
     fresh_planes,
     multiscale_features,
-    plane_total_variation,
 )
 from latent_nerfstudio.fields.planes import PLANE_AXES
 
@@ -76,15 +75,6 @@ def test_channels_depend_on_the_direction_only_where_asked_to_and_density_never(
         (density, channels), (same_density, others) = (field(positions, directions()) for _ in range(2))
         assert torch.equal(density, same_density)
         assert torch.equal(channels, others) is not view_dependent
-
-
-def test_total_variation_by_hand():
-    plane = torch.tensor([[0.0, 1.0, 3.0], [2.0, 2.0, 2.0], [2.0, 2.0, 2.0]]).expand(1, 3, 2, 3, 3)
-    along_rows, along_columns = (1 + 4) / 6, (4 + 1 + 1) / 6
-    flat = torch.ones(1, 3, 2, 8, 8)
-    assert float(plane_total_variation([plane])) == pytest.approx(along_rows + along_columns)
-    assert float(plane_total_variation([plane, flat])) == pytest.approx((along_rows + along_columns) / 2)
-    assert float(plane_total_variation([flat])) == 0
 
 
 @pytest.mark.parametrize("settings", [{"features": 0}, {"scales": ()}, {"resolution": 1}, {"scales": (1, 0)}])

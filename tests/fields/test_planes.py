@@ -12,7 +12,6 @@ from latent_nerfstudio.fields.planes import (
     compose_planes,
     gather_rows,
     sample_planes,
-    total_variation,
 )
 
 
@@ -59,12 +58,6 @@ def test_axes_of_the_planes(axes, third):
     coordinates = torch.stack([ramp.expand(5, 5), ramp[:, None].expand(5, 5)])
     sampled = sample_planes(coordinates.expand(1, 3, 2, 5, 5), torch.tensor([[[0.25, 0.5, 0.75]]]), axes)
     torch.testing.assert_close(sampled[0, :, 0] * 4, torch.tensor([[1.0, 2.0], [1.0, 3.0], list(third)]))
-
-
-def test_total_variation_by_hand():
-    plane = torch.tensor([[0.0, 1.0, 3.0], [2.0, 2.0, 2.0]])
-    along_rows, along_columns = (1 + 4 + 0 + 0) / 4, (4 + 1 + 1) / 3
-    assert float(total_variation(plane.view(1, 1, 1, 2, 3))) == pytest.approx(along_rows + along_columns)
 
 
 INDEX = torch.tensor([1, 4, 1])

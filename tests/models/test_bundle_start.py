@@ -203,17 +203,6 @@ def test_a_second_generation_keeps_the_first_autoencoder(tmp_path, kl):
     assert first.autoencoder["encoder_hash"] == second.autoencoder["encoder_hash"]
 
 
-def test_half_precision(tmp_path, kl):
-    """What is published in float16 is read in float32, to half a thousandth."""
-    model = aligned_model(kl)
-    write_shared_bundle(tmp_path, model, 1, {}, torch.float16)
-    assert {t.dtype for t in read_shared_bundle(str(tmp_path)).decoder.values()} == {torch.float16}
-    own, new = (m.latent_space.autoencoder.decoder_state() for m in (model, started(tmp_path)))
-    for name, value in own.items():
-        assert new[name].dtype == torch.float32
-        torch.testing.assert_close(new[name], value, rtol=1e-3, atol=1e-6)
-
-
 def test_an_autoencoder_of_a_bundle_brings_its_decoder(tmp_path, kl):
     """By the run, the bundle's folder, or the autoencoder's within it; another autoencoder's stays as it is."""
     model = aligned_model(kl)

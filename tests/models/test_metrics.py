@@ -11,20 +11,20 @@ import torch
 from latent_nerfstudio.models.metrics import LPIPS_WEIGHTS, ImageMetrics, LpipsLoss, latent_psnr
 
 
-def test_psnr_by_hand_and_equal_pictures():
+def test_equal_and_plain_pictures_by_hand():
+    """Without any structure SSIM is the comparison of the means, (2 a b + c) / (a^2 + b^2 + c) with c = 0.01^2."""
     photo = torch.zeros(4, 5, 3)
     assert ImageMetrics().psnr(torch.full_like(photo, 0.1), photo) == pytest.approx(20.0, abs=1e-4)
     assert ImageMetrics().psnr(torch.full_like(photo, 1.0), photo) == pytest.approx(0.0)
     photo = torch.rand(20, 30, 3)
     assert (ImageMetrics().psnr(photo, photo), ImageMetrics().ssim(photo, photo)) == pytest.approx((100, 1))
     assert latent_psnr(photo, photo, (0.0, 1.0)) == pytest.approx(100.0)
-
-
-def test_ssim_of_plain_pictures_by_hand():
-    """Without any structure it is the comparison of the means, (2 a b + c) / (a^2 + b^2 + c) with c = 0.01^2."""
     a, b, c = 0.3, 0.6, 1e-4
     value = ImageMetrics().ssim(torch.full((20, 20, 3), a), torch.full((20, 20, 3), b))
     assert value == pytest.approx((2 * a * b + c) / (a * a + b * b + c), abs=1e-3)
+    for limits, peak in (((-1.0, 1.0), 2.0), ((0.0, 1.0), 1.0), ((-math.inf, math.inf), 6.0)):
+        found = latent_psnr(torch.full((3, 4, 7), 0.5), torch.zeros(3, 4, 7), limits)
+        assert found == pytest.approx(20 * math.log10(peak / 0.5), abs=1e-4)
 
 
 def test_what_a_mask_leaves_out_is_no_difference():
@@ -99,9 +99,3 @@ def test_lpips_as_a_loss(random_lpips):
     moved = output.detach() - 1e-3 * output.grad / output.grad.abs().max()
     assert float(loss(moved, target)) < float(value)
     assert float(loss(target, target)) == pytest.approx(0, abs=1e-6)
-
-
-@pytest.mark.parametrize(("limits", "peak"), [((-1.0, 1.0), 2.0), ((0.0, 1.0), 1.0), ((-math.inf, math.inf), 6.0)])
-def test_latent_psnr_by_hand(limits, peak):
-    target = torch.zeros(3, 4, 7)
-    assert latent_psnr(target + 0.5, target, limits) == pytest.approx(20 * math.log10(peak / 0.5), abs=1e-4)

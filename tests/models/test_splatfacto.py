@@ -101,13 +101,21 @@ def test_cameras_on_the_host_have_all_but_their_poses(distortion):
     assert distortion is None or torch.equal(host.distortion_params, cameras.distortion_params)
 
 
-def test_pictures_of_several_cameras(naive):
+def test_pictures_of_several_cameras_and_of_a_crop(naive):
     model = model_of().eval()
     outputs = model.render_cameras(camera_of(20, 12, focal=15.0, count=3))
     channels = {"latent": 5, "accumulation": 1, "depth": 1}
     assert {name: v.shape for name, v in outputs.items()} == {name: (3, 12, 20, c) for name, c in channels.items()}
     alone = model.render_cameras(camera_of(20, 12, focal=15.0, count=3)[1:2])
     torch.testing.assert_close(outputs["latent"][1:2], alone["latent"])
+    camera = camera_of(20, 12, focal=15.0)  # with a crop box
+    whole = model.render_cameras(camera)["accumulation"]
+    box = OrientedBox.from_params((0.5, 0.0, 0.0), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    part = model.render_cameras(camera, box)["accumulation"]
+    assert 0 < float(part.sum()) < float(whole.sum())
+    nothing = model.render_cameras(camera, OrientedBox.from_params((9.0, 0.0, 0.0), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
+    assert not bool(nothing["latent"].any()) and nothing["latent"].shape == (1, 12, 20, 5)
+    assert bool((nothing["depth"] > 1).all())
 
 
 def test_a_gaussian_is_seen_where_it_is(naive):
@@ -127,17 +135,6 @@ def test_a_gaussian_is_seen_where_it_is(naive):
     corner = {name: float(values[0, 0, 0].abs().max()) for name, values in outputs.items()}
     assert corner["accumulation"] == 0 and corner["latent"] == 0
     assert corner["depth"] == pytest.approx((1 + 0.25 + 2.8**2) ** 0.5)
-
-
-def test_a_crop_box(naive):
-    model, camera = model_of().eval(), camera_of(20, 12, focal=15.0)
-    whole = model.render_cameras(camera)["accumulation"]
-    box = OrientedBox.from_params((0.5, 0.0, 0.0), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    part = model.render_cameras(camera, box)["accumulation"]
-    assert 0 < float(part.sum()) < float(whole.sum())
-    nothing = model.render_cameras(camera, OrientedBox.from_params((9.0, 0.0, 0.0), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
-    assert not bool(nothing["latent"].any()) and nothing["latent"].shape == (1, 12, 20, 5)
-    assert bool((nothing["depth"] > 1).all())
 
 
 def test_losses_by_hand():
