@@ -1,6 +1,7 @@
 """Scenes and bundles from wherever they are: runs, scene files, archives, folders of them, the Hub."""
 
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Union
@@ -18,7 +19,7 @@ from latent_nerfstudio.api.progress import progress
 from latent_nerfstudio.api.run_model import load_model, read_checkpoint, training_cameras
 from latent_nerfstudio.api.scenes import Scenes
 from latent_nerfstudio.engine.runs import open_run
-from latent_nerfstudio.engine.summary import MOST_BYTES
+from latent_nerfstudio.engine.summary import MOST_BYTES, is_outdated
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.hub import is_hub_id, resolve
 from latent_nerfstudio.files.places import as_path
@@ -79,16 +80,21 @@ def run_scenes(path: Path) -> Scenes:
         cameras = error
     model = load_model(run, checkpoint, None if isinstance(cameras, Exception) else cameras)
     names = run.scenes()
-    measured = evaluated(run.folder / "eval.json", names)
+    measured = evaluated(run.folder / "eval.json", names, run.checkpoints)
     facts = {name: {"method": run.method, **measured.get(name, {})} for name in names}
     return Scenes(model, str(path), training=cameras, facts=facts, title=run.config.experiment_name or "")
 
 
-def evaluated(path: Path, names: Sequence[str]) -> Dict[str, Dict[str, float]]:
-    """Metrics of scenes in what ns-eval wrote: `SCENE/METRIC`, or `METRIC` of a lone scene; none without the file."""
+def evaluated(path: Path, names: Sequence[str], checkpoints: Path) -> Dict[str, Dict[str, float]]:
+    """Metrics of scenes in what ns-eval wrote: `SCENE/METRIC`, or `METRIC` of a lone scene; none without the file, and
+    none of an older checkpoint than the newest, which is said."""
     if not path.is_file():
         return {}
-    results = read_json(path, "call ns-eval again", MOST_BYTES, strict=False).get("results", {})
+    content = read_json(path, "call ns-eval again", MOST_BYTES, strict=False)
+    if is_outdated(content, checkpoints):
+        warnings.warn(f"{path}: left out, since the run has gone on since then; call ns-eval again", stacklevel=2)
+        return {}
+    results = content.get("results", {})
     facts: Dict[str, Dict[str, float]] = {}
     for key, value in results.items() if isinstance(results, dict) else ():
         scene, _, metric = str(key).rpartition("/")

@@ -163,7 +163,7 @@ def scene_facts(run: "Run", model: "LatentModel", names: Sequence[str]) -> Dict[
     common[ENLARGED] = enlarge if enlarge > 1 else None
     common.update(steps=run.training.get("steps"), seconds=run.training.get("seconds_per_scene"))
     boxes = {name: model.box_of(index) for index, name in enumerate(model.scene_names)}
-    measured, views = evaluated(run.folder / "eval.json", run.scenes()), view_facts(run, boxes)
+    measured, views = evaluated(run.folder / "eval.json", run.scenes(), run.checkpoints), view_facts(run, boxes)
     failed, facts = run.training.get("failed", {}), {}
     for name in names:
         doubt = f"dropped at step {failed[name]}: no finite numbers" if name in failed else None

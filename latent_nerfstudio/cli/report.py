@@ -1,5 +1,6 @@
 """`lns report` and `lns contact-sheet`: what runs reached and what they took, side by side, and what they show."""
 
+import math
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,10 +39,18 @@ class Report:
             if given and len(given) != len(self.source):
                 expected, do = f"one for each of {len(self.source)} runs", "name them in the order of the runs, or none"
                 raise ValueError(problem(name, expected, len(given), do))
-        from latent_nerfstudio.reports.report import closing_lines, print_report, read_report, write_report
+        for seconds in self.entry_seconds:
+            if not 0 <= seconds < math.inf:
+                raise ValueError(problem("entry_seconds", "seconds from 0 on", seconds, "correct --entry-seconds"))
+        for video in self.video:
+            check_file(video, ".mp4", ".gif", what="video")
+            if not video.is_file():
+                raise FileNotFoundError(problem(video, "a video", "nothing there", "check --video"))
+        from latent_nerfstudio.reports.report import closing_lines, opened, print_report, write_report
         from latent_nerfstudio.reports.run_report import name_apart
 
-        reports = [read_report(path, self.eval[i] if self.eval else None) for i, path in enumerate(self.source)]
+        reading = [opened(path, self.eval[i] if self.eval else None) for i, path in enumerate(self.source)]
+        reports = [read() for read in reading]
         for report, seconds in zip(reports, self.entry_seconds, strict=bool(self.entry_seconds)):
             report.training = {**report.training, "entry_seconds": seconds} if report.training else {}
         name_apart(reports)

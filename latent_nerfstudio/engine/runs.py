@@ -35,12 +35,17 @@ class Run:
     def method(self) -> str:
         return str(self.config.method_name)
 
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of its checkpoints."""
+        return self.folder / self.config.relative_model_dir
+
     def latest_checkpoint(self) -> Path:
         """The checkpoint that the ns-* commands load."""
-        found = checkpoints_of(self.folder / self.config.relative_model_dir)
+        found = checkpoints_of(self.checkpoints)
         if not found:
             expected, do = "a checkpoint step-XXXXXXXXX.ckpt", "train until one is saved"
-            raise FileNotFoundError(problem(self.folder / self.config.relative_model_dir, expected, "none", do))
+            raise FileNotFoundError(problem(self.checkpoints, expected, "none", do))
         return next(iter(found.values()))
 
     def scene_names(self) -> List[str]:

@@ -7,7 +7,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, ClassVar, Collection, Dict, List, Literal, Optional, Set, Type
+from typing import Any, Callable, Collection, Dict, List, Literal, Optional, Set, Type
 
 import numpy as np
 import torch
@@ -70,8 +70,6 @@ class LatentTrainerConfig(TrainerConfig, FirstOptions):
     """Steps between contact sheets (`pictures/` and the logger) with their metrics while training; None for none."""
     write_bundle: bool = False
     """Write `shared_bundle/` and `autoencoder/`, which new scenes start from, beside each checkpoint."""
-    has_made_folder: ClassVar[bool] = False
-    """Of a config that was saved: whether the run's folder is there because of it."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         """ns-viewer replaces the viewer's settings by its own, whose default address is another; see `unless_asked`."""
@@ -104,12 +102,7 @@ class LatentTrainerConfig(TrainerConfig, FirstOptions):
         CONSOLE.print(f"Config: {for_markup(self.get_base_dir() / 'config.yml')}", soft_wrap=True)
 
     def save_config(self) -> None:
-        """Writes config.yml in one piece, unless another run is at work in the folder."""
-        folder = self.get_base_dir()
-        is_new = not folder.exists()
-        with sole_writer(folder):
-            write_text(folder / "config.yml", yaml.dump(self))
-        vars(self)["has_made_folder"] = is_new  # only now: config.yml has no such setting
+        """Leaves it to the trainer: what does not begin, or not in a folder of its own, changes no config.yml."""
 
 
 class LatentTrainer(Trainer):
@@ -131,16 +124,18 @@ class LatentTrainer(Trainer):
 
     def setup(self, test_mode: Literal["test", "val", "inference"] = "val") -> None:
         """Nerfstudio's, and all that comes before the first step; where it fails, no folder without a run is left."""
+        is_new = not self.base_dir.exists()
         try:
             self._set_up(test_mode)
         except BaseException:
-            if self.config.has_made_folder:
+            if is_new:
                 starting.take_back(self.base_dir, self.config.output_dir)
             raise
 
     def _set_up(self, test_mode: Literal["test", "val", "inference"]) -> None:
         with ExitStack() as resources:
             resources.enter_context(sole_writer(self.base_dir, "pictures", "cameras"))
+            config = yaml.dump(self.config)  # which Nerfstudio changes
             super().setup(test_mode)
             write_cameras(self.base_dir / CAMERAS, self.pipeline.datamanager.train_dataparser_outputs.cameras)
             self.pipeline.datamanager.seed = self.config.machine.seed
@@ -153,6 +148,7 @@ class LatentTrainer(Trainer):
             if not self.is_finished:
                 check_memory(self.pipeline)
                 self.pipeline.prepare()
+            write_text(self.base_dir / "config.yml", config)
             self.resources = resources.pop_all()
         self.clock = Clock(self.pipeline.start_seconds)
         self.progress = Progress(self.clock, self._start_step, self.config.max_num_iterations)
@@ -296,6 +292,8 @@ class LatentTrainer(Trainer):
                 super().save_checkpoint(step)
             finally:
                 self.checkpoint_dir = folder
+            for name in (SUMMARY, SHEET):  # those of an earlier step, which tell nothing of this one
+                (self.base_dir / name).unlink(missing_ok=True)
 
     # After the last step
 

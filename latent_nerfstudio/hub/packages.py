@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
+from latent_nerfstudio.engine.summary import is_outdated
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.escaping import for_terminal
 from latent_nerfstudio.files.hub import FILES, Kind, check_link, copy_files, is_hub_id, local
@@ -88,6 +89,8 @@ class Package:
         if self.picture is not None:
             (folder / PICTURE).write_bytes(self.picture)
         training, results = (read_beside(self.folder, name) for name in ("training.json", "eval.json"))
+        if any(is_outdated(results, at / "nerfstudio_models") for at in (self.folder, *self.folder.parents[:2])):
+            results = {}
         numbers = results.get("results")
         measured = numbers if isinstance(numbers, dict) else {}
         bundle, shown = repository if self.takes_bundle_along else self.place, PICTURE if self.picture else None

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import date
 from html import escape
 from pathlib import Path
-from typing import List, Optional, Sequence, Tuple
+from typing import Callable, List, Optional, Sequence, Tuple
 
 from rich.console import Console
 from rich.table import Table
@@ -38,13 +38,18 @@ img, video { max-width: 100%; }
 """Of the page, one HTML file that holds its pictures, to be sent along or opened anywhere."""
 
 
-def read_report(path: Path, evaluation: Optional[Path]) -> RunReport:
-    """The report of a run, by an evaluation or evaluated now, or of a folder of `lns fit-scenes`."""
+def opened(path: Path, evaluation: Optional[Path]) -> Callable[[], RunReport]:
+    """What reads the report of a run, by an evaluation or evaluated then, or of a folder of `lns fit-scenes`. What is
+    wrong with its files is refused now, before others are evaluated, which takes a while."""
     if (path / FILE).is_file():
-        return inventory_report(path)
-    if evaluation is None:
-        return run_report(open_run(path), load_pipeline(path).get_average_eval_image_metrics())
-    return run_report(open_run(path), read_results(evaluation))
+        report = inventory_report(path)
+        return lambda: report
+    run = open_run(path)
+    if evaluation is not None:
+        results = read_results(evaluation, run.checkpoints)
+        return lambda: run_report(run, results)
+    run.latest_checkpoint()
+    return lambda: run_report(run, load_pipeline(path).get_average_eval_image_metrics())
 
 
 def print_report(reports: Sequence[RunReport]) -> None:
@@ -94,8 +99,7 @@ def write_report(path: Path, reports: Sequence[RunReport], command: str, videos:
     write_text(path.with_suffix(".json"), json.dumps({"runs": [asdict(report) for report in reports]}, indent=2))
     figures = draw_figures(path, reports)
     sheets = [report.contact_sheet for report in reports if report.contact_sheet.is_file()]
-    shown = [video for video in videos if video.is_file() and video.suffix.lower() in (".mp4", ".gif")]
-    write_text(path.with_suffix(".html"), html(reports, command, [*figures, *sheets], shown))
+    write_text(path.with_suffix(".html"), html(reports, command, [*figures, *sheets], videos))
 
 
 def draw_figures(path: Path, reports: Sequence[RunReport]) -> List[Path]:

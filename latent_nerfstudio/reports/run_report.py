@@ -1,7 +1,9 @@
 """What a run reached and what it took, and how it compares with others. Nothing here loads a model."""
 
 from dataclasses import dataclass, field
+from math import ceil, floor
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from latent_nerfstudio.engine.runs import Run
@@ -125,9 +127,13 @@ def inventory_report(folder: Path) -> RunReport:
         "entry_seconds": table.shared.get("seconds", 0.0),
         "not done": [name for name, row in table.rows.items() if row.state != "done"],
     }
-    names = [name for name in (*METRICS, *COSTS) if all(name in row for row in rows.values())]
-    mean = {name: sum(row[name] for row in rows.values()) / len(rows) for name in names}
+    mean = {name: fmean(values) for name in (*METRICS, *COSTS) if (values := of_rows(rows, name))}
     return RunReport("fit-scenes", "fit-scenes", str(table.path), rows, mean, training, data=table.data)
+
+
+def of_rows(rows: Rows, name: str) -> List[float]:
+    """A number of all scenes that have it: those without held-out views have no metrics."""
+    return [row[name] for row in rows.values() if name in row]
 
 
 def scenes_of(results: Mapping[str, float]) -> Rows:
@@ -219,9 +225,14 @@ def comparisons(reports: Sequence[RunReport]) -> List[str]:
 
 
 def comparison(one: RunReport, other: RunReport, own: Dict[str, Cost], theirs: Dict[str, Cost]) -> str:
+    """PSNR on the scenes of both, where there are any, and costs."""
     parts = []
-    if "psnr" in one.mean and "psnr" in other.mean:
+    both = [scene for scene, row in one.scenes.items() if "psnr" in row and "psnr" in other.scenes.get(scene, {})]
+    if both and len(both) == len(one.scenes) == len(other.scenes):
         parts.append(f"{one.mean['psnr'] - other.mean['psnr']:+.2f} dB")
+    elif both:
+        gain = fmean(one.scenes[scene]["psnr"] - other.scenes[scene]["psnr"] for scene in both)
+        parts.append(f"{gain:+.2f} dB on the {len(both)} of their scenes that are the same")
     for name, verb in (("seconds", "takes"), ("bytes", "fills")):
         if theirs[name].scene > 0:
             times = own[name].scene / theirs[name].scene
@@ -233,7 +244,7 @@ def when(one: Cost, other: Cost) -> str:
     """For how many scenes a cost is the smaller one in all."""
     first, last = break_even(one, other), break_even(other, one)
     if first is not None:
-        return "less in all for any number" if first < 1 else f"less in all from {first:,.0f} scenes on"
+        return "less in all for any number" if first < 1 else f"less in all from {ceil(round(first, 6)):,} scenes on"
     if last is not None and last >= 1:
-        return f"less in all up to {last:,.0f} scenes"
+        return f"less in all up to {floor(round(last, 6)):,} scenes"
     return "more in all for any number"

@@ -11,6 +11,7 @@ from latent_nerfstudio.cli import info
 from latent_nerfstudio.cli.info import with_name
 from latent_nerfstudio.cli.main import main
 from latent_nerfstudio.engine.runs import open_run
+from latent_nerfstudio.engine.summary import read_results
 from latent_nerfstudio.models.shared_bundle import SHIPPED
 
 
@@ -96,11 +97,23 @@ def test_the_cache_loses_what_is_old_and_nothing_else(tmp_path, capsys):
 
 def test_facts_hold_what_ns_eval_wrote(tmp_path):
     path = tmp_path / "eval.json"
-    assert evaluated(path, ["a"]) == {}
+    assert evaluated(path, ["a"], tmp_path) == {}
     path.write_text('{"results": {"psnr": 30.5, "a/psnr": 31.0, "a/ssim": 0.9, "c/psnr": 1, "b/lpips": 0.1}}')
-    assert evaluated(path, ["a", "b"]) == {"a": {"psnr": 31.0, "ssim": 0.9}, "b": {"lpips": 0.1}}
+    assert evaluated(path, ["a", "b"], tmp_path) == {"a": {"psnr": 31.0, "ssim": 0.9}, "b": {"lpips": 0.1}}
     path.write_text('{"results": {"psnr": 30.5, "psnr_std": NaN, "ssim": Infinity, "num_rays_per_sec": 2.0}}')
-    assert evaluated(path, ["alone"]) == {"alone": {"psnr": 30.5}}
+    assert evaluated(path, ["alone"], tmp_path) == {"alone": {"psnr": 30.5}}
+
+
+def test_an_evaluation_of_an_older_checkpoint_is_left_out_and_said(tmp_path):
+    path = tmp_path / "eval.json"
+    path.write_text('{"checkpoint": "/moved/step-000000007.ckpt", "results": {"psnr": 30.5}}')
+    (tmp_path / "step-000000007.ckpt").touch()
+    assert evaluated(path, ["alone"], tmp_path) == {"alone": {"psnr": 30.5}} and read_results(path, tmp_path)
+    (tmp_path / "step-000000010.ckpt").touch()
+    with pytest.warns(UserWarning, match="eval.json: left out, since the run has gone on"):
+        assert evaluated(path, ["alone"], tmp_path) == {}
+    with pytest.raises(ValueError, match="expected the newest step of .*, got step-000000007.ckpt; run ns-eval"):
+        read_results(path, tmp_path)
 
 
 def test_a_bundle_of_the_package_is_named_beside_its_hash():

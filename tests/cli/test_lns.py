@@ -174,12 +174,12 @@ def test_a_broken_export_leaves_nothing(latent_run, tmp_path, monkeypatch):
 
 
 def test_report_of_two_runs(latent_run, rgb_run, tmp_path, capsys):
-    Report((latent_run, rgb_run), output=tmp_path / "deep" / "table.md", video=(latent_run,)).main()
+    Report((latent_run, rgb_run), output=tmp_path / "deep" / "table.md").main()
     output = capsys.readouterr().out
     table = (tmp_path / "deep" / "table.md").read_text()
     title, _, _, data, command, _, _, _, blue, red, mean, *_ = table.splitlines()
     assert title == "# Report of latent-triplane beside triplane" and data == f"- Data: {open_run(latent_run).data()}"
-    assert command.startswith(f"- lns report {latent_run} {rgb_run} --video ")
+    assert command.startswith(f"- lns report {latent_run} {rgb_run} --output ")
     assert [row.split("|")[1].strip() for row in (blue, red, mean)] == ["blue", "red", "mean"]
     assert "exact" in mean
     numbers = json.loads((tmp_path / "deep" / "table.json").read_text())["runs"]
@@ -212,6 +212,16 @@ def test_report_refuses_evaluations_that_do_not_fit(latent_run, tmp_path):
         Report((latent_run,), eval=(tmp_path / "bad.json",)).main()
     with pytest.raises(ValueError, match="entry_seconds: expected one for each of 1 runs, got 2"):
         Report((latent_run,), entry_seconds=(1.0, 2.0)).main()
+    with pytest.raises(ValueError, match="entry_seconds: expected seconds from 0 on, got nan"):
+        Report((latent_run,), entry_seconds=(float("nan"),)).main()
+    with pytest.raises(FileNotFoundError, match="film.mp4: expected a video, got nothing there"):
+        Report((latent_run,), video=(tmp_path / "film.mp4",)).main()
+
+
+def test_report_opens_all_before_it_evaluates_one(latent_run, tmp_path, monkeypatch):
+    monkeypatch.setattr("latent_nerfstudio.reports.report.load_pipeline", Mock(side_effect=AssertionError))
+    with pytest.raises(FileNotFoundError, match="mistyped: expected the config.yml of a run"):
+        Report((latent_run, tmp_path / "mistyped")).main()
 
 
 def test_contact_sheet(latent_run, tmp_path, capsys):

@@ -147,7 +147,7 @@ def test_numbers_of_a_run_are_refused_before_anything_is_written(balls, tmp_path
 
 
 def test_a_run_that_cannot_begin_leaves_no_folder(balls, tmp_path):
-    """What fails after config.yml was written takes it back, where the folder is the run's own and holds no other."""
+    """What fails takes its folder back, where that is the run's own and holds no other, and writes no config.yml."""
     out, run = tmp_path / "out", tmp_path / "out" / "balls" / "tiny" / "now"
 
     def fails(words, **settings):
@@ -157,10 +157,10 @@ def test_a_run_that_cannot_begin_leaves_no_folder(balls, tmp_path):
     checkpoints = tmp_path / "run" / "nerfstudio_models"
     checkpoints.mkdir(parents=True)
     fails(f"{checkpoints.parent}: expected a checkpoint .*, got none; name {checkpoints}", load_dir=checkpoints.parent)
-    assert list(out.iterdir()) == []  # it may have been the user's before
+    assert not out.exists()
     run.mkdir(parents=True)
     fails("got none; leave out --load-dir", load_dir=checkpoints)
-    assert [path.name for path in run.iterdir()] == ["config.yml"]
+    assert list(run.iterdir()) == []
     shutil.rmtree(out / "balls")
     (out / "balls" / "other").mkdir(parents=True)
     config = config_of(balls, "identity", out)
@@ -168,7 +168,6 @@ def test_a_run_that_cannot_begin_leaves_no_folder(balls, tmp_path):
     with pytest.raises(ValueError, match="images_per_batch: expected at least 1, got 0"):
         train(config)
     assert [path.name for path in (out / "balls").iterdir()] == ["other"]
-    assert "has_made_folder" not in (train(config_of(balls, "identity", out)).base_dir / "config.yml").read_text()
     taken = tmp_path / "taken"
     (taken / "cameras").mkdir(parents=True)
     for name in ("config.yml", "cameras/training.safetensors", "events.out.tfevents.7", "notes.txt"):
@@ -194,6 +193,27 @@ def test_a_run_is_resumed_with_what_it_was_trained_with(run, place, tmp_path, ch
         setattr(pipeline if hasattr(pipeline, name) else pipeline.model.autoencoder, name, value)
     with pytest.raises(ValueError, match=words):
         train(config)
+
+
+def test_what_cannot_go_on_leaves_the_config_and_what_goes_on_no_summary_of_before(place, tmp_path):
+    """In the run's own folder: that of before opened it, and the summary is that of the newest checkpoint."""
+    shutil.copytree(place / "outputs", tmp_path / "outputs")
+    folder = tmp_path / "outputs" / "balls" / "tiny" / "now"
+    before = (folder / "config.yml").read_text()
+    settings: Any = {"steps": 4, "load_dir": folder / "nerfstudio_models"}
+    config: Any = config_of(place / "data", place / "vae", tmp_path / "outputs", **settings)
+    config.pipeline.train_decoder = False
+    with pytest.raises(ValueError, match="expected optimizers of"):
+        train(config)
+    assert (folder / "config.yml").read_text() == before and open_run(folder).training["steps"] == 2
+    config = config_of(place / "data", place / "vae", tmp_path / "outputs", **settings)
+    trainer = config.setup()
+    trainer.setup()
+    with trainer.resources:
+        trainer.save_checkpoint(2)
+    run = open_run(folder)
+    assert run.config.max_num_iterations == 4 and run.latest_checkpoint().name == "step-000000002.ckpt"
+    assert run.training == {}
 
 
 def test_a_run_is_not_written_over(run, place):

@@ -275,7 +275,7 @@ def make_mesh(folder: Path) -> Right:
 
 def make_results(folder: Path) -> Right:
     content = {"experiment_name": "a", "results": {"psnr": 20.0, "a/psnr": 20.5, "a/ssim": 0.9, "psnr_std": math.nan}}
-    return Right(folder / "eval.json", content, read_results)
+    return Right(folder / "eval.json", content, lambda path: read_results(path, folder))
 
 
 def write_header(path: Path, data: bytes, entry: str, several: List[Change], seal: Callable[[Tree], Tree]) -> None:

@@ -105,6 +105,11 @@ def test_the_card_says_what_was_measured_and_noted_without_marks_of_strangers(ru
     text = (tmp_path / "bundle" / "README.md").read_text()
     for expected in ("# Balls", "Two balls.", "Drawn by us.", "license: mit", "| psnr | 25.125 |", "| steps | 7 |"):
         assert expected in text
+    (run / "nerfstudio_models").mkdir()
+    (run / "nerfstudio_models" / "step-000000007.ckpt").touch()
+    (run / "eval.json").write_text(json.dumps({"checkpoint": "step-000000005.ckpt", "results": {"psnr": 25.125}}))
+    Package(str(run), "bundle").write(tmp_path / "later", "OWNER/NAME")
+    assert "25.125" not in (tmp_path / "later" / "README.md").read_text()
     assert not any(mark in text for mark in ("<img", "\x1b", "[x](", "\n# b"))
     assert "| method | ig-ae |" in text and "| family | balls |" in text and read_shared_bundle(str(run)).hash in text
     scenes = (tmp_path / "scenes" / "README.md").read_text()

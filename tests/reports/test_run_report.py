@@ -46,11 +46,21 @@ def test_comparison_of_two_runs():
     )
 
 
+def test_quality_is_compared_on_the_same_scenes():
+    one, other = report("latent", 28.0, 3.0, 100.0), report("rgb", 30.5, 13.0, 500.0)
+    other.scenes = {"b": {"psnr": 29.0}, "c": {"psnr": 32.0}}
+    assert " beside rgb: -1.00 dB on the 1 of their scenes that are the same; takes " in comparisons([one, other])[0]
+    other.scenes = {"c": {"psnr": 30.5}}
+    assert comparisons([one, other])[0].startswith("latent beside rgb: takes ")
+
+
 @pytest.mark.parametrize(
     ("one", "other", "expected"),
     [
         (Cost(0.0, 1.0), Cost(0.0, 2.0), "less in all for any number"),
         (Cost(0.0, 2.0), Cost(50.0, 1.0), "less in all up to 50 scenes"),
+        (Cost(0.0, 2.0), Cost(50.7, 1.0), "less in all up to 50 scenes"),
+        (Cost(50.3, 1.0), Cost(0.0, 2.0), "less in all from 51 scenes on"),
         (Cost(50.0, 2.0), Cost(0.0, 1.0), "more in all for any number"),
     ],
 )
@@ -99,6 +109,8 @@ def test_report_of_an_inventory(tmp_path):
     assert report.costs == {"seconds": Cost(50.0, 2.0), "bytes": Cost(1000.0, 60.0)}
     assert list(report.scenes) == ["a", "b"]
     assert summary_line(report).endswith(" bytes shared; 1 not done: c")
+    table.update([SceneStatus("c", "done", seconds=2.0, steps=10, bytes=60)])  # of so few photos that none is held out
+    assert inventory_report(tmp_path).mean["psnr"] == 21.0
     of_run = dataclasses.replace(report, training={**report.training, "not done": [], "failed": {"b": 7}})
     assert summary_line(of_run).endswith(" bytes shared; 1 failed: b")
 
