@@ -2,9 +2,11 @@
 
 import itertools
 import shutil
+import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator
+from typing import Iterable, Iterator
 
 import numpy as np
 from jaxtyping import UInt8
@@ -13,18 +15,14 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.places import check_file
 from latent_nerfstudio.files.replacing import replacing_path
 
-SETTINGS: Dict[str, Dict[str, Any]] = {
+SETTINGS = {
     # nearly without loss, and shown before it is loaded whole
-    ".mp4": {"codec": "libx264", "output_params": ["-crf", "17", "-preset", "medium", "-movflags", "+faststart"]},
+    ".mp4": "-c:v libx264 -pix_fmt yuv420p -crf 17 -preset medium -movflags +faststart".split(),
     # one palette for all frames, so that colours do not flicker
-    ".gif": {
-        "codec": "gif",
-        "pix_fmt_out": "pal8",
-        "output_params": [
-            *("-filter_complex", "split[a][b];[a]palettegen=reserve_transparent=0[p];[b][p]paletteuse=dither=none"),
-            *("-loop", "0"),
-        ],
-    },
+    ".gif": [
+        *("-c:v", "gif", "-pix_fmt", "pal8", "-loop", "0"),
+        *("-filter_complex", "split[a][b];[a]palettegen=reserve_transparent=0[p];[b][p]paletteuse=dither=none"),
+    ],
 }
 """What ffmpeg is told, by the file's ending."""
 
@@ -71,21 +69,25 @@ def write_video(path: Path, frames: Iterable[Frame], fps: int) -> None:
 
 
 def send(path: Path, frames: Iterator[Frame], fps: int) -> None:
-    import imageio_ffmpeg
-
+    """Has ffmpeg write frames; where it cannot, on a full disk for instance, what it says is the error."""
     first = next(frames, None)
     if first is None:
         raise ValueError(problem("video", "at least one frame", "none", "ask for more views"))
     height, width = first.shape[:2]
-    settings: Any = {"fps": fps, "quality": None, "macro_block_size": 2, "ffmpeg_log_level": "error"}
-    settings.update(SETTINGS[path.suffix.lower()])
-    writer = imageio_ffmpeg.write_frames(str(path), (width, height), **settings)
-    writer.send(None)
-    try:
-        for frame in itertools.chain([first], frames):
-            writer.send(np.ascontiguousarray(frame))
-    finally:
-        writer.close()
+    read = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(fps), "-i", "-")
+    command = [find_ffmpeg(), "-y", "-v", "error", *read, *SETTINGS[path.suffix.lower()], str(path.absolute())]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            with suppress(BrokenPipeError):  # it has ended, and is asked why
+                for frame in itertools.chain([first], frames):
+                    process.stdin.write(frame.tobytes())  # type: ignore[union-attr]
+            said = process.communicate()[1].decode(errors="replace").strip()
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode:
+        got = said.splitlines()[-1] if said else f"an end with {process.returncode}"
+        raise OSError(problem("video", "ffmpeg to write all frames", f"'{got}'", "make room, or name another --output"))
 
 
 def even(frames: UInt8[np.ndarray, "n _ _ 3"]) -> UInt8[np.ndarray, "n _ _ 3"]:

@@ -16,7 +16,7 @@ def colours(count=5, height=16, width=24):
 
 
 def test_an_mp4_read_back(tmp_path):
-    path = tmp_path / "new" / "x.mp4"
+    path = tmp_path / "a:new" / "x.mp4"
     write_video(path, iter(colours()), fps=12)
     reader = imageio_ffmpeg.read_frames(str(path))
     facts = next(reader)
@@ -61,6 +61,24 @@ def test_a_break_leaves_what_was_there(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write_video(path, breaking(), fps=5)
     assert path.read_bytes() == b"before" and [file.name for file in tmp_path.iterdir()] == ["x.mp4"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits are POSIX's")
+@pytest.mark.parametrize("name", ["x.mp4", "x.gif"])
+def test_no_room_for_all_frames_leaves_what_was_there(name, tmp_path):
+    """ffmpeg ends before its frames do, or after them where it has kept them back."""
+    import resource
+
+    path, limits = tmp_path / name, resource.getrlimit(resource.RLIMIT_FSIZE)
+    path.write_bytes(b"before")
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 64, 3), np.uint8)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="video: expected ffmpeg to write all frames, got '.*'; make room"):
+            write_video(path, iter(noise), fps=5)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == b"before" and [file.name for file in tmp_path.iterdir()] == [name]
 
 
 def test_what_cannot_be_written(tmp_path):
