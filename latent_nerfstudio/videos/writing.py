@@ -17,7 +17,7 @@ from latent_nerfstudio.files.replacing import replacing_path
 
 SETTINGS = {
     # nearly without loss, and shown before it is loaded whole
-    ".mp4": "-c:v libx264 -pix_fmt yuv420p -crf 17 -preset medium -movflags +faststart".split(),
+    ".mp4": ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "17", "-preset", "medium", "-movflags", "+faststart"],
     # one palette for all frames, so that colours do not flicker
     ".gif": [
         *("-c:v", "gif", "-pix_fmt", "pal8", "-loop", "0"),
