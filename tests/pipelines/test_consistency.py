@@ -62,9 +62,9 @@ def test_what_is_measured_of_each_scene(balls, kl):
     assert (held_out.everything.count, train.everything.count) == (8 * 8, 8 * 8)
     assert 4 <= held_out.object.count < 8 * 8
     assert (len(held_out.psnr), len(train.psnr)) == (1, 0)
-    metrics, _ = pipeline.get_eval_image_metrics_and_images(0)
-    assert held_out.psnr[0] == pytest.approx(metrics["psnr"], abs=1e-4)
-    assert held_out.autoencoder_psnr[0] == pytest.approx(metrics["autoencoder_psnr"], abs=1e-4)
+    metrics = pipeline.get_average_eval_image_metrics()
+    assert held_out.psnr[0] == pytest.approx(metrics["a/psnr"], abs=1e-4)
+    assert held_out.autoencoder_psnr[0] == pytest.approx(metrics["a/autoencoder_psnr"], abs=1e-4)
     mask = torch.ones(32, 32, 1, dtype=torch.bool)
     mask[:5] = False  # two rows of latent pixels
     for picture in pipeline.datamanager.cached_eval:
