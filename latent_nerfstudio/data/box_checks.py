@@ -28,8 +28,7 @@ FILLED = 0.95
 def shown_object(
     image: Shaped[Tensor, "height width 3"], background: Float[Tensor, "3"], factor: int
 ) -> Bool[Tensor, "h w"]:
-    """Latent pixels, `factor` image pixels wide, at least half of which differ from the background's colour, so that
-    the ray through their middle should meet the box."""
+    """Latent pixels, `factor` image pixels wide, at least half of which differ from the background's colour."""
     shown = differs(as_float(image), background)[None].float()
     return F.avg_pool2d(shown, factor, ceil_mode=True)[0] >= 0.5
 

@@ -121,9 +121,8 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         self.doubts: Dict[str, str] = {}  # what looks wrong of scenes, by name
 
     def _load_images(self, split: Literal["train", "eval"], cache_images_device: Literal["cpu", "gpu"]):
-        """Loads and undistorts pictures as Nerfstudio does, and puts transparent ones on the background. Nerfstudio
-        pins memory, which needs CUDA, and leaves the cameras of undistorted pictures distorted: both are mended
-        here."""
+        """Pictures as Nerfstudio loads and undistorts them, transparent ones on the background. It pins memory, which
+        needs CUDA, and leaves the cameras of undistorted pictures distorted: both are mended here."""
         if self.streams:
             return self._streamed_images(split)
         on_host = torch.device(self.device).type != "cuda"
@@ -230,8 +229,7 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         self.table = table
 
     def within_boxes(self, table: PixelTable, meets: Meets, folder: Optional[Path], factor: int) -> PixelTable:
-        """The table, restricted to rays that meet their scene's box. Warns of boxes that leave out what photos show,
-        unless pictures are streamed and would have to be decoded for it."""
+        """The table, restricted to rays that meet their scene's box; warns of boxes that leave out what photos show."""
         parts = torch.arange(len(table.values)).split(RAYS_AT_ONCE)
         places = (to_device(table.locate(part), self.device) for part in parts)
         flags = torch.cat([meets(pixel_rays(self.latent_cameras, part, self.is_plain)).cpu() for part in places])

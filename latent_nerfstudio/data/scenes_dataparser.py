@@ -93,30 +93,30 @@ class ScenesDataParser(DataParser):
         if split not in SPLITS:
             raise ValueError(problem("split", f"one of {', '.join(SPLITS)}", f"'{split}'", "ask for one of these"))
         placed = self.placed
-        indices = [_split_indices(scene.frames, split, self.config) for scene in placed]
+        indices = [_split_indices(scene, split, self.config) for scene in placed]
         cameras = _cameras(placed, indices)
-        names = [scene.frames.name for scene in placed]
-        transform, scale = _common_placement(placed)
+        transforms, scales = np.stack([s.applied_transform for s in placed]), [s.applied_scale for s in placed]
+        is_common = (transforms == transforms[0]).all() and len(set(scales)) == 1  # else the metadata alone has each
         return DataparserOutputs(
-            image_filenames=[s.frames.image_paths[i] for s, own in zip(placed, indices, strict=True) for i in own],
+            image_filenames=[s.image_paths[i] for s, own in zip(placed, indices, strict=True) for i in own],
             cameras=cameras,
             alpha_color=_alpha_color(self.config.alpha_color),
             scene_box=SceneBox(aabb=torch.tensor(self.box, dtype=torch.float32)),
             mask_filenames=_masks("mask_paths", placed, indices),
             metadata={
                 "dynamic_masks": _masks("dynamic_masks", placed, indices),
-                "scene_names": names,
+                "scene_names": [scene.name for scene in placed],
                 "scene_index": cameras.metadata["scene_index"].flatten().tolist() if cameras.metadata else [],
-                "scene_transforms": torch.tensor(np.stack([s.transform for s in placed]), dtype=torch.float32),
-                "scene_scales": [s.scale for s in placed],
+                "scene_transforms": torch.tensor(transforms, dtype=torch.float32),
+                "scene_scales": scales,
                 "scene_boxes": self.scene_boxes(),
             },
-            dataparser_transform=torch.tensor(transform, dtype=torch.float32),
-            dataparser_scale=scale,
+            dataparser_transform=torch.tensor(transforms[0] if is_common else np.eye(4)[:3], dtype=torch.float32),
+            dataparser_scale=scales[0] if is_common else 1.0,
         )
 
     @cached_property
-    def placed(self) -> "list[PlacedScene]":
+    def placed(self) -> list[SceneFrames]:
         _check_config(self.config)
         scenes = read_scenes(self.config.data, self.config.scenes, self.config.max_scenes)
         _warn_of(scenes)
@@ -124,9 +124,9 @@ class ScenesDataParser(DataParser):
 
     @cached_property
     def box(self) -> Float[np.ndarray, "2 3"]:
-        box, source = find_bounds([scene.frames for scene in self.placed], self.config)
+        box, source = find_bounds(self.placed, self.config)
         box = scaled_box(box, self.config.scene_scale)
-        views = sum(len(scene.frames) for scene in self.placed)
+        views = sum(map(len, self.placed))
         corners = " to ".join("(" + ", ".join(f"{x:.3g}" for x in corner) + ")" for corner in box)
         CONSOLE.log(f"scenes: {len(self.placed)} scene(s), {views} views, box {corners} ({source})")
         return box
@@ -134,22 +134,10 @@ class ScenesDataParser(DataParser):
     def scene_boxes(self) -> list[Float[np.ndarray, "2 3"]]:
         """The box of each scene: its own where all have one, else that of all."""
         config = self.config
-        own = [scene.frames.aabb for scene in self.placed if scene.frames.aabb is not None]
+        own = [scene.aabb for scene in self.placed if scene.aabb is not None]
         if config.box is not None or config.bounds not in ("auto", "file") or len(own) < len(self.placed):
             return [self.box] * len(self.placed)
         return [scaled_box(one, config.scene_scale) for one in own]
-
-
-@dataclass(frozen=True)
-class PlacedScene:
-    """A scene after orientation, centring and scale."""
-
-    frames: SceneFrames
-    """The scene with its poses and boxes in the frame that the NeRF sees."""
-    transform: Float[np.ndarray, "3 4"]
-    """From the original data to that frame, but for the scale."""
-    scale: float
-    """Multiplies positions after the transform."""
 
 
 def read_scenes(data: Path, names: Sequence[str] = (), max_scenes: Optional[int] = None) -> list[SceneFrames]:
@@ -222,7 +210,7 @@ def select_scenes(folders: Sequence[Path], names: Sequence[str], where: Path) ->
     return [folder for folder, name in zip(folders, known, strict=True) if not names or name in names]
 
 
-def place_scene(scene: SceneFrames, config: ScenesDataParserConfig) -> PlacedScene:
+def place_scene(scene: SceneFrames, config: ScenesDataParserConfig) -> SceneFrames:
     """Orients, centres and scales a scene as the config says; poses are untouched under the default config."""
     transform, scale = np.eye(4)[:3], 1.0
     poses, orient, center = scene.camera_to_worlds, config.orientation_method, config.center_method
@@ -233,15 +221,15 @@ def place_scene(scene: SceneFrames, config: ScenesDataParserConfig) -> PlacedSce
     if config.auto_scale_poses:
         scale /= float(np.abs(poses[:, :, 3]).max())
     scale *= config.scale_factor
-    frames = dataclasses.replace(
+    original = np.concatenate([scene.applied_transform, [[0.0, 0.0, 0.0, 1.0]]])
+    return dataclasses.replace(
         scene,
         camera_to_worlds=np.concatenate([poses[:, :, :3], scale * poses[:, :, 3:]], axis=2),
         aabb=None if scene.aabb is None else transformed_box(scene.aabb, transform, scale),
         capture_box=None if scene.capture_box is None else transformed_box(scene.capture_box, transform, scale),
+        applied_transform=transform @ original,
+        applied_scale=scale * scene.applied_scale,
     )
-    if scene.applied_transform is not None:
-        transform = transform @ np.concatenate([scene.applied_transform, [[0.0, 0.0, 0.0, 1.0]]])
-    return PlacedScene(frames, transform, scale * scene.applied_scale)
 
 
 def find_bounds(scenes: Sequence[SceneFrames], config: ScenesDataParserConfig) -> tuple[np.ndarray, str]:
@@ -277,9 +265,8 @@ def find_bounds(scenes: Sequence[SceneFrames], config: ScenesDataParserConfig) -
 def bounds_from_silhouettes(
     scenes: Sequence[SceneFrames],
 ) -> tuple[Optional[Float[np.ndarray, "2 3"]], list[SceneFrames]]:
-    """A box around the visual hulls of placed scenes, from the transparency of a few images of some of them; None if no
-    scene tells. Also the scenes that do not: they are distorted or opaque, or their silhouettes contradict each
-    other."""
+    """A box around the visual hulls of placed scenes, from the transparency of a few images of some, or None; and
+    the scenes that do not tell: distorted or opaque ones, or those whose silhouettes contradict each other."""
     telling = [scene for scene in scenes if _has_silhouettes(scene)]
     chosen = np.unique(np.linspace(0, len(telling) - 1, min(len(telling), PROBED_SCENES)).round().astype(int))
     views = int(np.clip(PROBED_IMAGES // max(1, len(chosen)), 12, 24))
@@ -287,7 +274,10 @@ def bounds_from_silhouettes(
     found = [box for box in hulls if box is not None]
     if not found:
         return None, list(scenes)
-    _warn_of_opaque(telling)
+    paths = [pair for scene in telling for pair in zip(scene.image_paths, scene.has_alpha, strict=True)]
+    if opaque := [path for path, has_alpha in paths if not has_alpha]:
+        text = f"{len(opaque)} of {len(paths)} images have no transparency, so that their background is learned "
+        warn(f"{text}and the box is carved without them; the first is {opaque[0]}")
     vain = {telling[index].name for index, hull in zip(chosen, hulls, strict=True) if hull is None}
     silent = [scene for scene in scenes if scene.name in vain or not _has_silhouettes(scene)]
     return scaled_box(union_of_boxes(np.stack(found)), 1.0 if len(chosen) == len(telling) else UNPROBED_MARGIN), silent
@@ -314,14 +304,6 @@ def _hull_box(scene: SceneFrames, views: int) -> Optional[Float[np.ndarray, "2 3
 def _has_silhouettes(scene: SceneFrames) -> bool:
     """Whether a scene can be carved: some images have transparency, and all cameras are plain pinholes."""
     return bool(scene.has_alpha.any() and not scene.distortion.any()) and scene.camera_type == CameraType.PERSPECTIVE
-
-
-def _warn_of_opaque(scenes: Sequence[SceneFrames]) -> None:
-    opaque = [path for scene in scenes for path, has in zip(scene.image_paths, scene.has_alpha, strict=True) if not has]
-    if opaque:
-        total = sum(map(len, scenes))
-        text = f"{len(opaque)} of {total} images have no transparency, so that their background is learned "
-        warn(f"{text}and the box is carved without them; the first is {opaque[0]}")
 
 
 def _check_config(config: ScenesDataParserConfig) -> None:
@@ -355,20 +337,9 @@ def _alpha_color(name: Optional[str]) -> Optional[Float[Tensor, "3"]]:
 def _warn_of(scenes: Sequence[SceneFrames]) -> None:
     if single := [scene.name for scene in scenes if len(scene) == 1]:
         warn(f"{len(single)} have a single view, which they are trained on and evaluated by, such as '{single[0]}'")
-    if lacking := [scene for scene in scenes if scene.absent]:
-        count = sum(len(scene.absent) for scene in lacking)
-        total = sum(len(scene.absent) + len(scene) for scene in lacking)
-        first = f"'{lacking[0].absent[0]}' of scene '{lacking[0].name}'"
-        warn(f"{count} of {total} listed images are absent and left out; the first is {first}")
-    pictures = [pair for scene in scenes for pair in zip(scene.image_paths, scene.headers, strict=True)]
-    turned = [f"{path} with orientation {header.orientation}" for path, header in pictures if header.orientation > 1]
-    if turned:
-        text = f"{len(turned)} images have an EXIF orientation, by which viewers turn them; pixels are taken as "
-        warn(f"{text}stored, as Nerfstudio does; the first is {turned[0]}")
-    if doubted := [(scene.name, doubt) for scene in scenes for doubt in scene.doubts]:
-        name, doubt = doubted[0]
-        more = f" ({len(doubted) - 1} more of this kind)" if len(doubted) > 1 else ""
-        warn(f"scene '{name}', {doubt}{more}")
+    if doubted := [scene for scene in scenes if scene.doubts]:
+        more = f" ({len(doubted) - 1} more scene(s) with doubts)" if len(doubted) > 1 else ""
+        warn(f"scene '{doubted[0].name}', {'; '.join(doubted[0].doubts)}{more}")
     for scene in scenes:
         train, val, test = (set(scene.splits.get(split, ())) for split in SPLITS)
         if shared := (val | test) & train:
@@ -391,9 +362,8 @@ def _split_indices(scene: SceneFrames, split: str, config: ScenesDataParserConfi
     return indices
 
 
-def _cameras(placed: Sequence[PlacedScene], indices: Sequence[Sequence[int]]) -> Cameras:
+def _cameras(scenes: Sequence[SceneFrames], indices: Sequence[Sequence[int]]) -> Cameras:
     """The cameras of the chosen views of all scenes, with the index of their scene."""
-    scenes = [scene.frames for scene in placed]
 
     def column(name: str, dtype: torch.dtype) -> Tensor:
         rows = [getattr(scene, name)[list(chosen)] for scene, chosen in zip(scenes, indices, strict=True)]
@@ -413,17 +383,9 @@ def _cameras(placed: Sequence[PlacedScene], indices: Sequence[Sequence[int]]) ->
 
 
 def _masks(
-    kind: Literal["mask_paths", "dynamic_masks"], placed: Sequence[PlacedScene], indices: Sequence[Sequence[int]]
+    kind: Literal["mask_paths", "dynamic_masks"], scenes: Sequence[SceneFrames], indices: Sequence[Sequence[int]]
 ) -> Optional[list[Any]]:
     """The masks of the chosen views, with None for views that keep all; None if no view has one."""
-    given = [getattr(scene.frames, kind) for scene in placed]
+    given = [getattr(scene, kind) for scene in scenes]
     paths = [own[i] if own else None for own, chosen in zip(given, indices, strict=True) for i in chosen]
     return paths if any(paths) else None
-
-
-def _common_placement(placed: Sequence[PlacedScene]) -> tuple[Float[np.ndarray, "3 4"], float]:
-    """The placement that all scenes share; the identity if they differ (the metadata has each)."""
-    first = placed[0]
-    if all(np.array_equal(s.transform, first.transform) and s.scale == first.scale for s in placed):
-        return first.transform, first.scale
-    return np.eye(4)[:3], 1.0

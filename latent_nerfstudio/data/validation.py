@@ -59,8 +59,7 @@ def check_last_row(matrix: Float[np.ndarray, "rows 4"], what: str) -> None:
 
 
 def words_of_outlier(positions: Float[np.ndarray, "views 3"], names: Sequence[str]) -> str:
-    """In words, which camera is more than a hundred times farther from the median position than the median camera;
-    empty if none is."""
+    """In words, which camera is a hundred times farther from the median position than the median camera, if one is."""
     distances = np.linalg.norm(positions - np.median(positions, axis=0), axis=1)
     usual, worst = float(np.median(distances)), int(np.argmax(distances))
     if not 0 < FAR * usual < distances[worst]:

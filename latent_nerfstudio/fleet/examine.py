@@ -58,7 +58,7 @@ def examine(
             placement = placement_in(frames, np.array(bundle.aabb), bundle.scene_contraction)
             is_measured = frames.holds_out or len(frames) >= inventory.held_out_from
             stamp = stamp if lies_within(frames, folder) else ""
-            doubt = "; ".join([*frames.doubts, *frames.picture_doubts, *box_doubts(frames, placement, bundle)])
+            doubt = "; ".join([*frames.doubts, *box_doubts(frames, placement, bundle)])
             known[name] = SceneFacts(placement, source_hash(frames), stamp, is_measured, doubt)
         except (ValueError, OSError) as error:
             reasons[name] = reason_of(error, f"scene '{name}'", CHECK_FILES)

@@ -208,7 +208,7 @@ def test_absent_images_are_warned_of_once(tmp_path):
     write_transforms(tmp_path / "a")
     (tmp_path / "a/images/view_02.png").unlink()
     parser = ScenesDataParserConfig(data=tmp_path).setup()
-    with pytest.warns(UserWarning, match=r"1 of 5 listed images are absent .* 'images/view_02\.png' of scene 'a'"):
+    with pytest.warns(UserWarning, match=r"scene 'a', 1 of its 5 listed .* absent: images/view_02\.png"):
         assert len(parser.get_dataparser_outputs("train").image_filenames) == 3
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -287,7 +287,7 @@ def test_doubts_about_cameras_are_warned_of_once(tmp_path):
     with pytest.warns(UserWarning) as told:
         outputs_of(tmp_path)
     (line,) = [str(one.message) for one in told if "fl_x" in str(one.message)]
-    assert line.startswith("scenes: scene 'a', camera file, fl_x: ") and line.endswith("(1 more of this kind)")
+    assert line.startswith("scenes: scene 'a', camera file, fl_x: ") and line.endswith("(1 more scene(s) with doubts)")
 
 
 @pytest.mark.parametrize(

@@ -50,10 +50,10 @@ class SceneFrames:
     """Likewise, masks that mark what is left out."""
     absent: tuple[str, ...] = ()
     """Images that the camera file lists and that are not on disk; their views are left out."""
-    applied_transform: Optional[Float[np.ndarray, "3 4"]] = None
-    """Transform from the original data to the saved poses, as `ns-process-data` records it."""
+    applied_transform: Float[np.ndarray, "3 4"] = field(default_factory=lambda: np.eye(4)[:3])
+    """Transform from the original data to the poses but for the scale, as `ns-process-data` records it."""
     applied_scale: float = 1.0
-    """Scale from the original data to the saved poses."""
+    """Scale from the original data to the poses, after the transform."""
     contradiction: str = ""
     """Which entries of its camera file say different things of one camera, in words."""
 
@@ -68,21 +68,17 @@ class SceneFrames:
 
     @property
     def doubts(self) -> list[str]:
-        """What looks wrong about its cameras, in words."""
+        """What looks wrong, in words: about its cameras, and about pictures that are absent, or that viewers turn."""
         names = [path.name for path in self.image_paths]
-        return [text for text in (self.contradiction, words_of_outlier(self.camera_to_worlds[:, :, 3], names)) if text]
-
-    @property
-    def picture_doubts(self) -> list[str]:
-        """What looks wrong about its pictures, in words: that some are absent, or that viewers turn them."""
-        turned = [path.name for path, one in zip(self.image_paths, self.headers, strict=True) if one.orientation > 1]
-        absent = (
-            f"{len(self.absent)} of its {len(self.absent) + len(self)} listed photos are absent: "
-            if self.absent
-            else ""
-        )
-        sideways = f"{len(turned)} of its photos have an EXIF orientation, by which viewers turn them and we do not: "
-        return [text + few_of(names, 1) for text, names in ((absent, self.absent), (sideways, turned)) if names]
+        turned = [name for name, header in zip(names, self.headers, strict=True) if header.orientation > 1]
+        texts = [self.contradiction, words_of_outlier(self.camera_to_worlds[:, :, 3], names)]
+        if self.absent:
+            count = len(self.absent) + len(self)
+            texts.append(f"{len(self.absent)} of its {count} listed photos are absent: {few_of(self.absent, 1)}")
+        if turned:
+            text = f"{len(turned)} of its photos have an EXIF orientation, by which viewers turn them and we do not"
+            texts.append(f"{text}: {few_of(turned, 1)}")
+        return list(filter(None, texts))
 
     @property
     def widths(self) -> Int[np.ndarray, " views"]:

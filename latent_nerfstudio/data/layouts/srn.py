@@ -53,8 +53,7 @@ def read_srn(folder: Path) -> SceneFrames:
 
 
 def _read_intrinsics(path: Path) -> tuple[list[float], tuple[int, int], bool]:
-    """The numbers of `f cx cy 0`, of `height width`, and whether a 1 below says that poses are world-to-camera; the
-    lines between are of no use here."""
+    """The numbers of `f cx cy 0`, of `height width`, and whether a 1 below says that poses are world-to-camera."""
     if not path.exists():
         do = "add the file with the lines 'f cx cy 0', origin, near plane, scale, 'height width'"
         raise FileNotFoundError(problem(path, "the intrinsics of the scene", "no such file", do))
@@ -81,9 +80,12 @@ def _numbers(text: str, path: Path) -> list[float]:
 
 
 def _paired(folder: Path) -> tuple[dict[str, Path], list[str]]:
-    """Images of the views by name, in its order, and the names of poses that have no image."""
-    images = _images(folder / "rgb")
+    """Images of the views by name without extension, in its order, and the names of poses that have no image."""
     pose_folder = folder / "pose"
+    names = [name for name in os.listdir(folder / "rgb") if not name.startswith(".")]
+    paths = [folder / "rgb" / name for name in names if os.path.splitext(name)[1].lower() in SUFFIXES]
+    check_unique([path.stem for path in paths], "images", folder / "rgb")
+    images = {path.stem: path for path in sorted(paths, key=lambda path: path.stem)}
     if not pose_folder.is_dir():
         raise FileNotFoundError(problem(pose_folder, "a folder of poses", "no such folder", "add one text file a view"))
     poses = {name[:-4] for name in os.listdir(pose_folder) if name.endswith(".txt") and not name.startswith(".")}
@@ -91,16 +93,6 @@ def _paired(folder: Path) -> tuple[dict[str, Path], list[str]]:
         what, do = pose_folder / f"{unposed[0]}.txt", "add the pose, or remove the image"
         raise FileNotFoundError(problem(what, f"the pose of '{images[unposed[0]].name}'", "no such file", do))
     return images, sorted(poses - set(images))
-
-
-def _images(folder: Path) -> dict[str, Path]:
-    """The images of a folder by name without extension, in the order of these names."""
-    if not folder.is_dir():
-        raise FileNotFoundError(problem(folder, "a folder of images", "no such folder", "add one image a view"))
-    names = [name for name in os.listdir(folder) if not name.startswith(".")]
-    paths = [folder / name for name in names if os.path.splitext(name)[1].lower() in SUFFIXES]
-    check_unique([path.stem for path in paths], "images", folder)
-    return {path.stem: path for path in sorted(paths, key=lambda path: path.stem)}
 
 
 def _read_pose(path: Path) -> Float[np.ndarray, "3 4"]:

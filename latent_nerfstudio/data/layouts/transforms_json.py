@@ -11,7 +11,6 @@ from jaxtyping import Float, Int
 from nerfstudio.cameras.cameras import CAMERA_MODEL_TO_TYPE, CameraType
 from tqdm import tqdm
 
-from latent_nerfstudio.data.layouts.files_of_folders import FilesOfFolders
 from latent_nerfstudio.data.layouts.frames import SPLITS, SceneFrames, scene_name
 from latent_nerfstudio.data.layouts.image_files import ImageHeader, read_image_header, read_image_headers
 from latent_nerfstudio.data.validation import (
@@ -67,10 +66,10 @@ def read_transforms(folder: Path, json_path: Optional[Path] = None) -> SceneFram
 
 def read_frames(path: Path, folder: Path, sort: bool) -> SceneFrames:
     """Reads the frames of one camera file, sorted by path or in its order; those without images are in `absent`."""
-    meta, files = read_json(path, "repair the file", LARGEST_TEXT, strict=False), FilesOfFolders(folder)
-    listed, absent = _find_images(_entries(meta, path), files, path, sort)
+    meta = read_json(path, "repair the file", LARGEST_TEXT, strict=False)
+    listed, absent = _find_images(_entries(meta, path), folder, path, sort)
     headers = read_image_headers([frame.image_path for frame in listed])
-    return CameraFile(meta, path, files, listed, headers, absent).scene(scene_name(folder))
+    return CameraFile(meta, path, folder, listed, headers, absent).scene(scene_name(folder))
 
 
 def _entries(meta: Mapping[str, Any], where: Path) -> list[Mapping[str, Any]]:
@@ -92,13 +91,13 @@ def normalised_name(file_path: str) -> str:
 
 
 def _find_images(
-    entries: Sequence[Mapping[str, Any]], files: FilesOfFolders, where: Path, sort: bool
+    entries: Sequence[Mapping[str, Any]], folder: Path, where: Path, sort: bool
 ) -> tuple[list[ListedFrame], list[str]]:
     """The frames whose images are on disk, each file once, and the names of the others."""
     listed, absent = [], []
     for entry in tqdm(entries, "Looking for images", delay=2, leave=False, unit="frame"):
         name = normalised_name(entry["file_path"])
-        path = files.find(name, SUFFIXES)
+        path = find_file(folder, name, SUFFIXES)
         if path is None:
             absent.append(name)
         else:
@@ -107,8 +106,22 @@ def _find_images(
         listed.sort(key=lambda frame: PurePosixPath(frame.name).parts)
         absent.sort()
     check_unique([frame.name for frame in listed] + absent, "'frames'", where)
-    check_unique([files.real(frame.image_path) for frame in listed], "'frames'", where)
+    check_unique([real_path(frame.image_path) for frame in listed], "'frames'", where)
     return listed, absent
+
+
+def find_file(folder: Path, name: str, suffixes: Sequence[str] = ()) -> Optional[Path]:
+    """Where a file is: as it is named, or with a suffix behind ('frame.001' has no extension); None if nowhere."""
+    paths = (os.path.join(folder, name + suffix) for suffix in ("", *suffixes))
+    return next((Path(path) for path in paths if os.path.exists(path) and not os.path.isdir(path)), None)
+
+
+def real_path(path: Path) -> str:
+    """The path of a file behind all links: one file, one path."""
+    try:
+        return os.path.realpath(path)
+    except ValueError:  # a name that no file can have
+        return str(path)
 
 
 def shown(value: object, most: int = 60) -> str:
@@ -121,12 +134,12 @@ def shown(value: object, most: int = 60) -> str:
 
 @dataclass(frozen=True)
 class CameraFile:
-    """One camera file, whose entries, `meta`, are checked as they are read. Its paths are relative to the root of
-    `files`; `listed` are the frames whose images, with `headers`, are on disk: the views; `absent` the other images."""
+    """One camera file, whose entries, `meta`, are checked as they are read. Its paths are relative to `folder`;
+    `listed` are the frames whose images, with `headers`, are on disk: the views; `absent` the other images."""
 
     meta: Mapping[str, Any]
     where: Path
-    files: FilesOfFolders
+    folder: Path
     listed: Sequence[ListedFrame]
     headers: Sequence[ImageHeader]
     absent: Sequence[str]
@@ -137,9 +150,7 @@ class CameraFile:
         cx, cy = self.lookup("cx"), self.lookup("cy")
         check_positive(fx, "focal length fl_x", self.names, self.where)
         check_positive(fy, "focal length fl_y", self.names, self.where)
-        applied = self.meta.get("applied_transform")
-        if "applied_transform" in self.meta:
-            applied = self.finite(self.matrix(applied, "applied_transform"), "applied_transform")
+        applied = self.matrix(self.meta.get("applied_transform", np.eye(4)[:3]), "applied_transform")
         return SceneFrames(
             name=name,
             image_paths=tuple(frame.image_path for frame in self.listed),
@@ -157,7 +168,7 @@ class CameraFile:
             mask_paths=self.masks(self.named_mask),
             dynamic_masks=self.masks(self.dynamic_mask),
             absent=tuple(self.absent),
-            applied_transform=applied,
+            applied_transform=self.finite(applied, "applied_transform"),
             applied_scale=self.positive(self.meta.get("applied_scale", 1.0), "applied_scale"),
             contradiction=self.contradiction(),
         )
@@ -348,23 +359,20 @@ class CameraFile:
         given = {split: self.meta[f"{split}_filenames"] for split in SPLITS if self.meta.get(f"{split}_filenames")}
         if not given:
             return {}
-        files, where = self.files, self.where
         # A split may name an image with its extension although the frame does not, and absent images are known too.
-        known: dict[str, int] = {files.place(name): -1 for name in self.absent}
+        known: dict[str, int] = {real_path(self.folder / name): -1 for name in self.absent}
         for index, frame in enumerate(self.listed):
-            paths = files.place(frame.name), files.place(str(frame.image_path)), files.real(frame.image_path)
-            known.update(dict.fromkeys(paths, index))
+            known.update(dict.fromkeys((real_path(self.folder / frame.name), real_path(frame.image_path)), index))
         splits = {}
         for split, names in given.items():
             key = f"{split}_filenames"
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
                 raise self.refuse(key, "a list of paths", shown(names), "list the file_path of each of its frames")
-            places = {name: files.place(normalised_name(name)) for name in names}
-            places = {name: place if place in known else files.real(place) for name, place in places.items()}
+            places = {name: real_path(self.folder / normalised_name(name)) for name in names}
             if unknown := [name for name in names if places[name] not in known]:
                 got, do = few_of(unknown, 1, repr), "use each frame's file_path"
                 raise self.refuse(key, "paths that 'frames' lists", got, do)
-            check_unique([places[name] for name in names], key, where)
+            check_unique([places[name] for name in names], key, self.where)
             splits[split] = tuple(sorted({known[place] for place in places.values()} - {-1}))
         return splits
 
@@ -383,7 +391,7 @@ class CameraFile:
         name = frame.entry.get("mask_path")
         if name is None:
             return None
-        path = self.files.find(normalised_name(str(name)), SUFFIXES)
+        path = find_file(self.folder, normalised_name(str(name)), SUFFIXES)
         if path is None:
             do = "put the mask where the camera file says it is"
             raise FileNotFoundError(problem(f"{self.where}, mask of '{frame.name}'", name, "no such file", do))
@@ -392,4 +400,4 @@ class CameraFile:
     def dynamic_mask(self, frame: ListedFrame) -> Optional[Path]:
         """The mask of what moves, which instant-ngp looks for beside an image."""
         path = frame.image_path
-        return self.files.find(os.path.abspath(path.with_name(f"dynamic_mask_{path.stem}.png")))
+        return find_file(path.parent, f"dynamic_mask_{path.stem}.png")
