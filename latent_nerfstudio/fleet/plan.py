@@ -102,8 +102,7 @@ def chunk_that_fits(inventory: Inventory, bundle: SharedBundle, names: Sequence[
 
 
 def scene_bytes(pixels: int, aligned: int, bundle: SharedBundle, inventory: Inventory) -> int:
-    """Bytes that one more scene in a chunk takes: pictures, latents, planes with Adam's state, and a step's points; by
-    the pixels of all its pictures, and of those in a step of RGB alignment, 0 without."""
+    """Bytes that one more scene in a chunk takes, by the pixels of all its pictures, and of those a step aligns."""
     nerf = getattr(inventory.method.pipeline.model, "nerf", None)
     samples = getattr(nerf, "num_samples", 24) + getattr(nerf, "num_importance_samples", 0)
     factor, channels = bundle.autoencoder["downscale_factor"] // inventory.enlarge, bundle.autoencoder["channels"]

@@ -10,11 +10,14 @@ from typing import Annotated, Any, Literal, Optional, Tuple, Union, get_args
 
 import tyro
 
-from latent_nerfstudio.errors import MOST_SEED, check_least, is_number, problem
+from latent_nerfstudio.errors import MOST_SEED, check_least, check_whole, is_number, problem
 from latent_nerfstudio.files.places import check_cache, check_scenes_folders
 from latent_nerfstudio.scene_files import Precision
 
 Device = Literal["cpu", "cuda"]
+
+LEAST = {"steps": 0, "rgb_alignment_start": 0, "eval_interval": 2, "chunk": 1, "enlarge": 1, "rays_per_scene": 1}
+"""Of the whole numbers that are asked for."""
 
 
 @dataclass
@@ -62,11 +65,18 @@ class FitRequest:
 
     def check(self) -> None:
         """Refuses what cannot work, before anything is written or much is imported."""
-        check_kinds(self)
+        for name, low in {**LEAST, "seed": 0}.items():
+            if (value := getattr(self, name)) is not None:
+                check_whole(name, value, low, MOST_SEED if name == "seed" else None)
+                setattr(self, name, int(value))  # of NumPy, which JSON does not have
+        if self.gpus_per_task is not None and not (is_number(self.gpus_per_task) and self.gpus_per_task >= 0):
+            raise ValueError(problem("gpus_per_task", "at least 0", repr(self.gpus_per_task), "give another"))
+        for name, choices in (("precision", get_args(Precision)), ("device", (None, *get_args(Device)))):
+            if getattr(self, name) not in choices:
+                expected = f"one of {', '.join(filter(None, choices))}"
+                raise ValueError(problem(name, expected, repr(getattr(self, name)), "choose one of these"))
         check_cache(self.latent_cache)
         check_scenes_folders(self.data, self.output)
-        check_least(self, chunk=1, steps=0, enlarge=1, rays_per_scene=1, eval_interval=2, seed=0)
-        check_least(self, rgb_alignment_start=0, gpus_per_task=0)
         start = self.rgb_alignment_start
         if start is not None and start >= self.steps:
             expected = f"less than the {self.steps} steps"
@@ -75,9 +85,7 @@ class FitRequest:
         if self.workers == "ray":
             import_ray()
             return
-        if not isinstance(self.workers, int):
-            raise ValueError(problem("workers", "a number, or 'ray'", repr(self.workers), "change it"))
-        check_least(self, workers=1)
+        check_whole("workers", self.workers, 1, do="name a number, or ray")
         if self.gpus_per_task is not None:
             raise ValueError(problem("gpus_per_task", "workers 'ray' with it", self.workers, "leave it out"))
         if self.device == "cuda":
@@ -90,29 +98,10 @@ class FitRequest:
         """Which of how many parts of the scenes is meant; None for all."""
         if self.shard is None:
             return None
-        index, _, count = self.shard.partition("/")
-        if not (re.fullmatch(r"\d{1,9}/\d{1,9}", self.shard) and 1 <= int(index) <= int(count)):
+        index, _, count = str(self.shard).partition("/")
+        if not (re.fullmatch(r"\d{1,9}/\d{1,9}", str(self.shard)) and 1 <= int(index) <= int(count)):
             raise ValueError(problem("shard", "i/n with i from 1 to n", f"{self.shard!r:.60}", "correct it"))
         return int(index), int(count)
-
-
-def check_kinds(request: FitRequest) -> None:
-    """Refuses what the command line cannot give, and Python can: no whole numbers, and no such choice."""
-    for name in ("steps", "seed", "rgb_alignment_start", "eval_interval", "chunk", "enlarge", "rays_per_scene"):
-        value = getattr(request, name)
-        if value is not None and type(value) is not int:
-            raise ValueError(problem(name, "a whole number", repr(value), "give one"))
-    if request.seed > MOST_SEED:
-        raise ValueError(problem("seed", f"at most {MOST_SEED}", request.seed, "give another"))
-    if request.gpus_per_task is not None and not is_number(request.gpus_per_task):
-        raise ValueError(problem("gpus_per_task", "a number", repr(request.gpus_per_task), "give one"))
-    if request.shard is not None and not isinstance(request.shard, str):
-        raise ValueError(problem("shard", "a text i/n", repr(request.shard), "correct it"))
-    for name, choices in (("precision", get_args(Precision)), ("device", (None, *get_args(Device)))):
-        value = getattr(request, name)
-        if value not in choices:
-            expected = f"one of {', '.join(filter(None, choices))}"
-            raise ValueError(problem(name, expected, repr(value), "choose one of these"))
 
 
 @dataclass

@@ -81,8 +81,7 @@ class Inventory(FitRequest):
         return FEW + 1 if self.eval_interval is None else 2
 
     def settings(self) -> Dict[str, Any]:
-        """What decides how a scene is fitted, whichever chunk it is in and whoever fits it, as JSON values by name; an
-        interval that was asked for counts for few photos as well."""
+        """What decides how a scene is fitted, whichever chunk it is in and whoever fits it, as JSON values by name."""
         asked = {} if self.eval_interval is None else {"held_out_of_few": True}
         own = {name: getattr(self, name) for name in DECIDING}
         own.update(bundle=self.bundle_hash, eval_interval=self.eval_interval or EVAL_INTERVAL)

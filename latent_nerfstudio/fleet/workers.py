@@ -5,13 +5,12 @@ out again leaves out the scenes that have theirs.
 """
 
 import contextlib
-import errno
 import os
 import signal
 from collections import Counter, deque
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from typing import Any, Callable, Deque, Dict, Iterator, List, Literal, Optional, Sequence, Tuple, Union
 
 from latent_nerfstudio.data.storage import free_host_bytes
@@ -19,7 +18,7 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fleet.request import import_ray
 from latent_nerfstudio.fleet.settings import ChunkJob
 from latent_nerfstudio.fleet.status import SceneStatus
-from latent_nerfstudio.fleet.worker_process import begin
+from latent_nerfstudio.fleet.worker_process import begin, is_lasting, result_of
 from latent_nerfstudio.threads import VARIABLES, usable_cores
 
 FitFunction = Callable[..., List[SceneStatus]]
@@ -60,9 +59,11 @@ class Crew:
 
     def free_bytes(self) -> float:
         """Memory that each of them may take: of the GPUs where there are some, else of the host."""
-        if self.workers == "ray":
-            return ray_bytes(import_ray())
-        return free_bytes() / self.workers
+        if self.workers != "ray":
+            return free_bytes() / self.workers
+        nodes = [node["Resources"] for node in import_ray().nodes() if node["Alive"]]
+        shares = (own["memory"] / max(1, own.get("CPU", 1)) for own in nodes if "memory" in own)
+        return min(shares, default=free_bytes())
 
     def run(self, jobs: Sequence[ChunkJob], function: FitFunction, on_progress: OnProgress) -> Results:
         """The rows of chunks, as they come; what the function, importable by name, raises stops the others."""
@@ -109,11 +110,6 @@ def run_here(jobs: Sequence[ChunkJob], function: FitFunction, on_progress: OnPro
                 raise
             rows = backlog.take_back(job, f"{type(error).__name__}: {error}")
         yield job, rows
-
-
-def is_lasting(error: OSError) -> bool:
-    """Whether an error of the system will be there for the next chunk as well: a full disk, and not a lost file."""
-    return error.errno not in (errno.ENOENT, errno.ESTALE, errno.EINTR, errno.EIO)
 
 
 class Backlog:
@@ -177,7 +173,7 @@ class LocalWorker:
             self.process.start()
         theirs.close()  # so that its death closes the pipe
         with contextlib.suppress(OSError):  # a dead one is noticed when it is listened to
-            self.pipe.send((serve, self.function))
+            self.pipe.send(self.function)
         self.name = f"process {self.process.pid}"
 
     def begin(self, job: ChunkJob, on_progress: OnProgress) -> None:
@@ -219,31 +215,6 @@ class LocalWorker:
         self.process.join()
 
 
-def serve(pipe: Connection, function: FitFunction) -> None:
-    """What a local worker does until its pipe is closed, which raises EOFError or OSError: fits chunks."""
-    while True:
-        pipe.send(result_of(function, pipe.recv(), pipe))
-
-
-def result_of(function: FitFunction, job: ChunkJob, pipe: Optional[Connection] = None) -> Tuple[str, Any]:
-    """`done` with rows; `lost` with the reason, where another try may do; else the name of a kind of error and the text
-    of what was raised, as errors of some kinds cannot be sent."""
-
-    def report(share: float) -> None:
-        with contextlib.suppress(OSError):  # who listened was killed; the chunk's files are worth having still
-            if pipe is not None:
-                pipe.send(("progress", share))
-
-    try:
-        return "done", function(job, report)
-    except OSError as error:
-        return ("OSError", str(error)) if is_lasting(error) else ("lost", f"{type(error).__name__}: {error}")
-    except ValueError as error:
-        return "ValueError", str(error)
-    except Exception as error:
-        return "RuntimeError", f"{type(error).__name__}: {error}"
-
-
 def rows_of(kind: str, value: Any, job: ChunkJob, backlog: Backlog) -> List[SceneStatus]:
     """The rows of a chunk by what `result_of` says of it; what the function raised is raised."""
     if kind == "done":
@@ -270,20 +241,18 @@ def worker_environment(index: int, count: int) -> Dict[str, str]:
 @contextlib.contextmanager
 def environment(variables: Dict[str, str]) -> Iterator[None]:
     """Sets environment variables for a while, for processes that are started then."""
-    before = {name: os.environ.get(name) for name in variables}
+    before = {name: os.environ[name] for name in variables if name in os.environ}
     os.environ.update(variables)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        for name in variables:
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def run_on_ray(
-    jobs: Sequence[ChunkJob], function: FitFunction, on_progress: OnProgress, gpus_per_task: Optional[float] = None
+    jobs: Sequence[ChunkJob], function: FitFunction, on_progress: OnProgress, gpus_per_task: Optional[float]
 ) -> Results:
     """Chunks as tasks of a Ray cluster, which tries none again itself: it would try what is too large for ever."""
     ray = import_ray()
@@ -328,9 +297,3 @@ def ray_slots(ray: Any, gpus_per_task: Optional[float] = None) -> int:
     resources, gpus = ray.cluster_resources(), ray_gpus(ray, gpus_per_task)
     processors = resources.get("CPU", 1)
     return max(1, int(min(processors, resources.get("GPU", 0) / gpus) if gpus else processors))
-
-
-def ray_bytes(ray: Any) -> float:
-    """Memory of the smallest share that a task has of its node."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return min((own["memory"] / max(1, own.get("CPU", 1)) for own in nodes if "memory" in own), default=free_bytes())

@@ -103,7 +103,7 @@ def test_an_interrupted_call_ends_with_the_table(scenes, bundle, tmp_path):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--workers", "0"], "workers: expected at least 1, got 0; raise it"),
+        (["--workers", "0"], "workers: expected at least 1, got 0; name a number, or ray"),
         (["--chunk", "0"], "chunk: expected at least 1, got 0"),
         (["--shard", "1/" + "9" * 5000], "shard: expected i/n with i from 1 to n, got '1/999"),
         (["--gpus-per-task", "1"], "gpus_per_task: expected workers 'ray' with it, got 1"),

@@ -51,8 +51,8 @@ def test_pictures_are_no_folder():
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("steps", 1.5, "a whole number, got 1.5; "),
-        ("seed", "1", "a whole number, got '1'; "),
+        ("steps", 1.5, "a whole number, at least 0, got 1.5; "),
+        ("seed", "1", "a whole number, 0 to 4294967295, got '1'; "),
         ("precision", "int4", "one of float16, float32, int8, got 'int4'; "),
         ("device", "gpu", "one of cpu, cuda, got 'gpu'; "),
     ],
