@@ -12,8 +12,7 @@ from latent_nerfstudio.files.places import check_file, check_folder_or_file, che
 from latent_nerfstudio.names import check_names, chosen
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
+    from latent_nerfstudio.api.scenes import Scenes
     from latent_nerfstudio.engine.runs import Run
     from latent_nerfstudio.models.latent_model import LatentModel
     from latent_nerfstudio.models.shared_bundle import SharedBundle
@@ -39,8 +38,13 @@ class ExportScenes:
         from latent_nerfstudio.engine.runs import open_run
         from latent_nerfstudio.files.locks import locked
         from latent_nerfstudio.files.replacing import beside, sole_writer
+        from latent_nerfstudio.models.triplane import TriplaneModelConfig
 
         run = open_run(self.source)
+        config: Any = run.config.pipeline.model
+        if not isinstance(getattr(config, "nerf", None), TriplaneModelConfig):
+            expected = "a run with tri-planes, whose scenes share what a bundle holds"
+            raise ValueError(problem(run.config_path, expected, f"one of {run.method}", "use lns export-scene"))
         output = self.output or run.folder / "scenes"
         names = chosen(self.scenes, run.scenes(), run.config_path)
         check_names(names, run.config_path)
@@ -48,17 +52,19 @@ class ExportScenes:
             self.write(run, output, names)
 
     def write(self, run: "Run", output: Path, names: Sequence[str]) -> None:
+        from latent_nerfstudio.api.loading import run_scenes
         from latent_nerfstudio.fleet.plan import DOUBT
         from latent_nerfstudio.scene_files.model_scenes import scene_files_of
         from latent_nerfstudio.scene_files.plane_images import write_plane_images
         from latent_nerfstudio.scene_files.sources import write_scenes
 
         check_free([*targets(output, names), *([self.planes] if self.planes else [])], self.overwrite)
-        model = load_model(run)
+        scenes = run_scenes(self.source)
+        model = scenes.model
         bundle = find_bundle(run, model)
         if bundle is None:
             bundle = new_bundle(run, model, output.with_suffix("") if is_archive(output) else output, self.overwrite)
-        facts = scene_facts(run, model, names)
+        facts = scene_facts(run, scenes, names)
         dropped = [name for name in names if DOUBT in facts[name]]
         if dropped:
             print(f"Dropped while they were trained, and written as they were then: {few_of(dropped)}")
@@ -66,7 +72,7 @@ class ExportScenes:
         print(f"Wrote {len(names)} scene(s) to {output}: {count:,} bytes; shared bundle: {bundle.folder}")
         if self.planes is not None:
             precision = "float32" if self.precision == "float32" else "float16"
-            write_plane_images(self.planes, scene_files_of(model, bundle.hash, names=names), names, bundle, precision)
+            write_plane_images(self.planes, scene_files_of(model, bundle.hash, names=names), bundle, precision)
             print(f"Wrote their composed planes to {self.planes}: {self.planes.stat().st_size:,} bytes")
 
 
@@ -109,19 +115,6 @@ def targets(output: Path, names: Sequence[str]) -> List[Path]:
     return [output] if is_archive(output) else [output / f"{name}.safetensors" for name in names]
 
 
-def load_model(run: "Run") -> "LatentModel":
-    """The model of a run with tri-planes, without the run's data."""
-    from latent_nerfstudio.api import run_model
-    from latent_nerfstudio.models.latent_model import LatentModelConfig
-    from latent_nerfstudio.models.triplane import TriplaneModelConfig
-
-    config: Any = run.config.pipeline.model
-    if not isinstance(config, LatentModelConfig) or not isinstance(config.nerf, TriplaneModelConfig):
-        expected = "a run with tri-planes, whose scenes share what a bundle holds"
-        raise ValueError(problem(run.config_path, expected, f"one of {run.method}", "use lns export-scene"))
-    return run_model.load_model(run)
-
-
 def find_bundle(run: "Run", model: "LatentModel") -> Optional["SharedBundle"]:
     """The bundle that holds what a run's scenes share: that which it started from, or its own; None if neither does."""
     from latent_nerfstudio.models.shared_bundle import read_shared_bundle
@@ -150,47 +143,25 @@ def new_bundle(run: "Run", model: "LatentModel", place: Path, overwrite: bool) -
     return read_shared_bundle(str(write_shared_bundle(place, model, step, {"method": run.method})))
 
 
-def scene_facts(run: "Run", model: "LatentModel", names: Sequence[str]) -> Dict[str, Dict[str, Any]]:
+def scene_facts(run: "Run", scenes: "Scenes", names: Sequence[str]) -> Dict[str, Dict[str, Any]]:
     """What a run knows of each of its scenes: method, box, samples, steps and seconds; psnr, where ns-eval wrote
-    eval.json beside config.yml; views and cameras, where the data are there."""
-    from latent_nerfstudio.api.loading import evaluated
+    eval.json beside config.yml; views and cameras, where these or the data are there."""
     from latent_nerfstudio.fleet.plan import DOUBT
     from latent_nerfstudio.scene_files.model_scenes import ENLARGED, SAMPLES
+    from latent_nerfstudio.scene_files.views import view_facts
 
-    nerf: Any = model.nerf.config
-    samples, enlarge = [nerf.num_samples, nerf.num_importance_samples], model.latent_space.autoencoder.enlarge
-    common = {"method": run.method, "version": __version__, SAMPLES: samples}
+    if isinstance(scenes.training, Exception):
+        print(f"Facts without views and cameras, since the data cannot be read: {scenes.training}")
+    nerf: Any = scenes.model.nerf.config
+    enlarge = scenes.model.latent_space.autoencoder.enlarge
+    common = {"method": run.method, "version": __version__, SAMPLES: [nerf.num_samples, nerf.num_importance_samples]}
     common[ENLARGED] = enlarge if enlarge > 1 else None
     common.update(steps=run.training.get("steps"), seconds=run.training.get("seconds_per_scene"))
-    boxes = {name: model.box_of(index) for index, name in enumerate(model.scene_names)}
-    measured, views = evaluated(run.folder / "eval.json", run.scenes(), run.checkpoints), view_facts(run, boxes)
     failed, facts = run.training.get("failed", {}), {}
     for name in names:
+        box = scenes.box_of(name)
         doubt = f"dropped at step {failed[name]}: no finite numbers" if name in failed else None
-        own = {**common, "psnr": measured.get(name, {}).get("psnr"), DOUBT: doubt, **views.get(name, {})}
-        known = {fact: value for fact, value in own.items() if value is not None}
-        facts[name] = {**known, "box": boxes[name].tolist()}
-    return facts
-
-
-def view_facts(run: "Run", boxes: Dict[str, "Tensor"]) -> Dict[str, Dict[str, Any]]:
-    """The facts `views` and `cameras` of a run's scenes; none where its data are gone or of another dataparser."""
-    import numpy as np
-
-    from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, place_scene, read_scenes
-    from latent_nerfstudio.scene_files.views import CAMERAS, camera_fact, middle_cameras
-
-    parser: Any = run.config.pipeline.datamanager.dataparser  # type: ignore[attr-defined]
-    if not isinstance(parser, ScenesDataParserConfig):
-        return {}
-    try:
-        placed = [place_scene(s, parser) for s in read_scenes(run.data(), parser.scenes, parser.max_scenes)]
-    except (FileNotFoundError, ValueError) as error:
-        print(f"Facts without views and cameras, since the data cannot be read: {error}")
-        return {}
-    facts: Dict[str, Dict[str, Any]] = {}
-    for own in (scene.frames for scene in placed):
-        positions, box = own.camera_to_worlds[:, :, 3], boxes[own.name].double().numpy()
-        cameras = middle_cameras(np.stack([own.heights, own.widths, own.fx, own.fy], axis=1), positions, box)
-        facts[own.name] = {"views": len(own), CAMERAS: camera_fact(cameras)}
+        seen = {} if isinstance(scenes.training, Exception) else view_facts(scenes.cameras(name), box)
+        own = {**common, "psnr": scenes.facts[name].get("psnr"), DOUBT: doubt, **seen, "box": box.tolist()}
+        facts[name] = {fact: value for fact, value in own.items() if value is not None}
     return facts

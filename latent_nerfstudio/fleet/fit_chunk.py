@@ -32,7 +32,7 @@ from latent_nerfstudio.pipelines.finite import check_finite
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
 from latent_nerfstudio.scene_files.model_scenes import ENLARGED, scene_files_of
 from latent_nerfstudio.scene_files.scene_file import write_scene_file
-from latent_nerfstudio.scene_files.views import CAMERAS, camera_fact, middle_cameras
+from latent_nerfstudio.scene_files.views import view_facts
 
 NEVER = 1_000_000_000
 """Interval of what a chunk does not do on its way."""
@@ -259,15 +259,11 @@ def views_of(cameras: Cameras, index: int) -> List[int]:
 def fit_facts(inventory: Inventory, pipeline: LatentPipeline, index: int) -> Dict[str, Any]:
     """How a scene was fitted, and what its cameras are like; not where, as scene files go to strangers."""
     cameras = pipeline.datamanager.train_dataset.cameras
-    views = views_of(cameras, index)
-    own, box = cameras[torch.tensor(views)].to("cpu"), pipeline.model.box_of(index)
-    lenses = torch.cat([own.height, own.width, own.fx, own.fy], dim=1)
-    middle = middle_cameras(lenses.numpy(), own.camera_to_worlds[:, :, 3].numpy(), box.numpy())
+    own = cameras[torch.tensor(views_of(cameras, index))]
     return {
         "steps": inventory.steps,
         **({} if inventory.enlarge == 1 else {ENLARGED: inventory.enlarge}),
-        "views": len(views),
         "settings": inventory.fingerprint(),
         "version": __version__,
-        CAMERAS: camera_fact(middle),
+        **view_facts(own, pipeline.model.box_of(index)),
     }

@@ -26,8 +26,7 @@ MAX_INDEX = 1 << 26
 
 
 def write_archive(path: Path, scenes: Iterable[SceneFile], precision: Optional[Precision] = "float16") -> None:
-    """Writes scenes of one bundle, one in memory at a time, as an archive, see `pack_scene`; equal scenes make equal
-    bytes."""
+    """Writes scenes of one bundle, one in memory at a time, as an archive; equal scenes make equal bytes."""
     names: Dict[str, str] = {}
     bundle_hash = ""
     with replacing_file(path) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
@@ -65,8 +64,7 @@ def read_archive(path: Path, bundle: Optional[SharedBundle] = None) -> Iterator[
 
 
 def archive_names(path: Path) -> Sequence[str]:
-    """The names of an archive's scenes, after a check of its directory and its index: it holds the index and each scene
-    that this names once, as they are, and nothing else."""
+    """The names of an archive's scenes, once it is known to hold its index, these scenes, and nothing else."""
     with opened(path) as archive:
         check_members(archive.infolist(), path)
         held = sorted(archive.namelist())

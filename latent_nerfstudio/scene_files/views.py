@@ -3,11 +3,12 @@
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Dict, Union
+from typing import Any, Dict
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from nerfstudio.cameras.cameras import Cameras
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.camera_file import pinhole, write_pictures
@@ -42,21 +43,16 @@ class SceneCameras:
     radius: float
 
 
-def middle_cameras(
-    lenses: Float[np.ndarray, "views 4"], positions: Float[np.ndarray, "views 3"], box: Float[np.ndarray, "2 3"]
-) -> SceneCameras:
-    """The middle ones of a scene's cameras, by height, width, fx and fy of each: medians over its views, of pictures
-    that are made smaller where they are larger than those that are rendered of a scene file."""
+def view_facts(cameras: Cameras, box: Float[torch.Tensor, "2 3"]) -> Dict[str, Any]:
+    """The facts `views` and `cameras` of a scene, by its training cameras and its box: medians, of pictures that are
+    made smaller where they are larger than those that are rendered of a scene file, without what `cameras_from_facts`
+    would refuse, as the distance of photos that were taken by turning on the spot in the middle of their box."""
+    lenses = torch.cat([cameras.height, cameras.width, cameras.fx, cameras.fy], dim=1).numpy(force=True)
     middle = np.median(lenses, axis=0)
     height, width, fx, fy = (middle * min(1.0, MAX_SIDE / middle[:2].max())).tolist()
-    distances = np.linalg.norm(positions - box.mean(axis=0), axis=1)
-    return SceneCameras(max(1, round(height)), max(1, round(width)), fx, fy, float(np.median(distances)))
-
-
-def camera_fact(cameras: SceneCameras) -> Dict[str, Union[int, float]]:
-    """The fact `cameras`, without what `cameras_from_facts` would refuse: the distance of cameras that stand in the
-    middle of their box, for instance, as of photos that were taken by turning on the spot."""
-    return {name: value for name, value in asdict(cameras).items() if is_camera_fact(value)}
+    distances = (cameras.camera_to_worlds[:, :, 3].cpu() - box.mean(dim=0)).norm(dim=1)
+    own = SceneCameras(max(1, round(height)), max(1, round(width)), fx, fy, float(np.median(distances)))
+    return {"views": len(lenses), CAMERAS: {name: n for name, n in asdict(own).items() if is_camera_fact(n)}}
 
 
 def is_camera_fact(value: object) -> bool:
@@ -64,8 +60,7 @@ def is_camera_fact(value: object) -> bool:
 
 
 def usual_cameras(bundle: SharedBundle, scale: float = 1.0) -> SceneCameras:
-    """Cameras for scenes of which no cameras are known: square pictures with a latent pixel for each texel, were they
-    not enlarged; `scale` is that of their placement."""
+    """Square cameras of a latent pixel for each texel, for scenes placed by a `scale` of which none are known."""
     side = min(MAX_SIDE, bundle.field["resolution"] * bundle.autoencoder["downscale_factor"])
     longest = float((bundle.box[1] - bundle.box[0]).max()) / scale
     return SceneCameras(side, side, FOCAL_PER_WIDTH * side, FOCAL_PER_WIDTH * side, RADIUS_PER_SIDE * longest)

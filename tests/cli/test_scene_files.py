@@ -100,7 +100,7 @@ def test_an_imported_run_needs_no_photos(frozen_run, two_balls, bundle, ffmpeg, 
     assert two_balls.name in text
     (moved / "config.yml").write_text(text.replace(two_balls.name, "photos_that_are_gone"))
     lns("export-scenes", moved, "--output", tmp_path / "files")
-    assert "cameras" not in read_scene_file(tmp_path / "files" / "red.safetensors").facts
+    assert read_scene_file(tmp_path / "files" / "red.safetensors").facts["cameras"]["height"] == 32  # beside config.yml
     lns("import-scenes", tmp_path / "files", "--bundle", bundle, "--output", tmp_path / "run", "--views", 3)
     config = imported(tmp_path / "run")
     views = config.parent / "views"

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 from learned import bundle_of, model_of
+from nerfstudio.cameras.cameras import Cameras
 from PIL import Image
 from tiny import poses_around, write_ball
 
-from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, read_scenes
+from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
 from latent_nerfstudio.scene_files.views import (
     SceneCameras,
-    camera_fact,
     cameras_from_facts,
-    middle_cameras,
     usual_cameras,
+    view_facts,
     write_views,
 )
 
@@ -34,12 +34,11 @@ def bundle(tmp_path_factory, model):
 
 def test_cameras_of_a_scene_and_from_facts(tmp_path, bundle):
     write_ball(tmp_path / "ball", width=36, height=20)
-    (own,) = read_scenes(tmp_path / "ball")
-    numbers = np.stack([own.heights, own.widths, own.fx, own.fy], axis=1), own.camera_to_worlds[:, :, 3]
-    cameras = middle_cameras(*numbers, np.zeros((2, 3)))
-    assert (cameras.height, cameras.width, cameras.fx, cameras.fy) == (20, 36, 20.0, 20.0)
-    assert cameras.radius == pytest.approx(2.5)
-    assert middle_cameras(*numbers, np.full((2, 3), 100.0)).radius > 150
+    cameras = ScenesDataParserConfig(data=tmp_path / "ball").setup().get_dataparser_outputs("train").cameras
+    facts = view_facts(cameras, torch.zeros(2, 3))
+    assert facts["views"] == len(cameras)
+    assert facts["cameras"] == {"height": 20, "width": 36, "fx": 20.0, "fy": 20.0, "radius": pytest.approx(2.5)}
+    assert view_facts(cameras, torch.full((2, 3), 100.0))["cameras"]["radius"] > 150
     assert cameras_from_facts({"cameras": asdict(CAMERAS)}, bundle, "x") == CAMERAS
     usual = usual_cameras(bundle)
     assert (usual.height, usual.width) == (16, 16)  # planes of 8 texels, a factor of 2
@@ -52,8 +51,9 @@ def test_cameras_of_a_scene_and_from_facts(tmp_path, bundle):
 def test_cameras_of_any_photos_are_read_again(bundle, distance):
     """In the middle of their box, or of units whose numbers are large: such a fact once kept a whole folder from
     being opened. Photos above 4096 pixels are made smaller, with their lens."""
-    lenses, positions = np.array([[8192.0, 4096.0, 8000.0, 8000.0]] * 3), np.array([[0, distance, 0]] * 3)
-    fact = camera_fact(middle_cameras(lenses, positions, np.zeros((2, 3))))
+    poses = torch.eye(4)[:3].repeat(3, 1, 1)
+    poses[:, 1, 3] = distance
+    fact = view_facts(Cameras(poses, 8000.0, 8000.0, 2048.0, 4096.0, 4096, 8192), torch.zeros(2, 3))["cameras"]
     assert fact == {"height": 4096, "width": 2048, "fx": 4000.0, "fy": 4000.0}
     small = 1e-8  # the scale of a scene of large units: its usual distance, 2.6e8, is beyond what a fact may say
     assert cameras_from_facts({"cameras": fact}, bundle, "x", small).radius == pytest.approx(2.6e8)
