@@ -15,6 +15,7 @@ from jaxtyping import Float
 from nerfstudio.cameras.camera_paths import get_path_from_json
 from nerfstudio.cameras.cameras import Cameras, CameraType
 
+from latent_nerfstudio.api.codec import as_tensor
 from latent_nerfstudio.data.bounds import camera_focus
 from latent_nerfstudio.errors import check_whole, is_number, problem
 from latent_nerfstudio.files.places import as_path
@@ -128,7 +129,7 @@ def look_at(
         >>> len(cameras), int(cameras.width[0])
         (2, 128)
     """
-    places, point, axis = np.atleast_2d(numbers_of(eyes)), numbers_of(target), numbers_of(up)
+    places, point, axis = np.atleast_2d(numbers_of(eyes, "eyes")), numbers_of(target, "target"), numbers_of(up, "up")
     height, width = size if isinstance(size, (tuple, list)) and len(size) == 2 else (size, size)
     check_side(height)  # type: ignore[arg-type]
     check_side(width)  # type: ignore[arg-type]
@@ -208,7 +209,7 @@ def orbit(
     if not (is_number(radius) and is_number(elevation) and radius > 0 and -90 < elevation < 90):
         got = f"{radius!r:.40} and {elevation!r:.40}"
         raise ValueError(problem("orbit", "a positive radius and an elevation within 90 degrees", got, "change them"))
-    point = numbers_of(center)
+    point = numbers_of(center, "center")
     if point.shape != (3,) or not np.isfinite(point).all():
         raise ValueError(problem("center", "three finite numbers", f"{center!r:.60}", "give world coordinates"))
     return Ring(as_point(point), float(radius), float(elevation)).resized(size).cameras(views)
@@ -247,8 +248,7 @@ def ring_in_box(box: Float[torch.Tensor, "2 3"]) -> Ring:
 
 
 def ring_of(cameras: Cameras, box: Float[torch.Tensor, "2 3"]) -> Ring:
-    """The ring that suits a scene's own cameras: about what they look at (`focus_of`), from their usual distance and
-    elevation, with their lens; all of these are medians."""
+    """The ring that suits a scene's own cameras: about what they look at (`focus_of`), by medians, with their lens."""
     poses = cameras.camera_to_worlds.double().cpu().numpy()
     up = up_of(poses)
     center = focus_of(poses, box)
@@ -266,12 +266,9 @@ def ring_of(cameras: Cameras, box: Float[torch.Tensor, "2 3"]) -> Ring:
     return Ring(as_point(center), radius, elevation, as_point(up), middle, sweep, height, width, focal)
 
 
-def numbers_of(values: Any) -> np.ndarray:
-    """Numbers in any form as an array; an empty one of what holds others."""
-    try:
-        return np.asarray(values, dtype=float)
-    except (TypeError, ValueError, RuntimeError):
-        return np.zeros(0)
+def numbers_of(values: Any, what: str) -> np.ndarray:
+    """Numbers in any form as an array."""
+    return as_tensor(values, what, "numbers").double().numpy(force=True)
 
 
 def as_point(values: Union[torch.Tensor, np.ndarray, Sequence[float]]) -> Tuple[float, float, float]:

@@ -97,11 +97,7 @@ class Codec:
             ValueError: latents of another shape, or of other channels than the autoencoder's.
         """
         expected = f"[n, {self.num_channels}, h, w]"
-        try:
-            batch = torch.as_tensor(latents).float()
-        except (TypeError, ValueError, RuntimeError) as error:
-            got, do = f"a {type(latents).__name__}", "give a tensor or an array"
-            raise ValueError(problem("latents", expected, got, do)) from error
+        batch = as_tensor(latents, "latents", expected).float()
         batch = batch[None] if batch.ndim == 3 else batch
         if batch.ndim != 4 or batch.shape[1] != self.num_channels or not batch.numel():
             do = "take the autoencoder that they come from"
@@ -197,8 +193,12 @@ def as_numbers(picture: Any) -> Tensor:
         picture = read_picture(Path(picture).expanduser())
     elif isinstance(picture, Image.Image):
         picture = np.array(plain(picture))
+    return as_tensor(picture, "pictures", "arrays, tensors, paths or pictures of Pillow")
+
+
+def as_tensor(values: Any, what: str, expected: str) -> Tensor:
+    """Numbers in any form as a tensor; what holds others is refused."""
     try:
-        return torch.as_tensor(picture)
+        return torch.as_tensor(np.asarray(values) if isinstance(values, (list, tuple)) else values)
     except (TypeError, ValueError, RuntimeError) as error:
-        expected, do = "arrays, tensors, paths or pictures of Pillow", "give one of these"
-        raise ValueError(problem("pictures", expected, f"a {type(picture).__name__}", do)) from error
+        raise ValueError(problem(what, expected, f"a {type(values).__name__}", "give these")) from error

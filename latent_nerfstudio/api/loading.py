@@ -12,7 +12,7 @@ from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
 from torch import Tensor
 
-from latent_nerfstudio.api.cameras import ELEVATION, Ring, as_point
+from latent_nerfstudio.api.cameras import Ring, as_point
 from latent_nerfstudio.api.codec import Codec, Images, device_of
 from latent_nerfstudio.api.prediction import predict
 from latent_nerfstudio.api.progress import progress
@@ -26,7 +26,7 @@ from latent_nerfstudio.files.places import as_path
 from latent_nerfstudio.files.reading import read_json
 from latent_nerfstudio.latent_space.shipped import A_RUN, SCENE_FILES, meant_by, what_is
 from latent_nerfstudio.models.bundle_start import load_decoder
-from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
+from latent_nerfstudio.models.latent_model import LatentModelConfig
 from latent_nerfstudio.models.metrics import PICTURE_METRICS
 from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, SharedBundle, read_shared_bundle
 from latent_nerfstudio.names import check_known
@@ -121,20 +121,20 @@ def file_scenes(source: str, bundle: Optional[Source]) -> Scenes:
     height = max(cameras_from_facts(own, shared, f"scene {name!r}").height for name, own in facts.items())
     model = build_model(config, list(facts), shared.box, shared.background_color, image_height=height)
     put_scenes(model, progress(read_scenes_from([path], shared), "Loading scenes", len(facts)))
-    rings = {name: ring_of_facts(model, index, facts[name], shared) for index, name in enumerate(model.scene_names)}
+    rings = {}
+    for index, name in enumerate(model.scene_names):
+        rig = cameras_from_facts(facts[name], shared, name, model.placements[index].scale)
+        center = as_point(model.box_of(index).mean(dim=0))
+        rings[name] = Ring(center, rig.radius, height=rig.height, width=rig.width, focal=(rig.fx, rig.fy))
     return Scenes(model, source, shared, rings=rings, facts=facts)
 
 
-def ring_of_facts(model: LatentModel, scene: int, facts: Dict[str, Any], bundle: SharedBundle) -> Ring:
-    """How to walk around a scene of a file, in its own units."""
-    rig = cameras_from_facts(facts, bundle, model.scene_names[scene], model.placements[scene].scale)
-    center = as_point(model.box_of(scene).mean(dim=0))
-    return Ring(center, rig.radius, ELEVATION, height=rig.height, width=rig.width, focal=(rig.fx, rig.fy))
-
-
 def find_bundle(path: Path, source: str, scene: SceneFile) -> SharedBundle:
-    """The bundle of scene files: beside them, named with them on the Hub, or part of the package."""
-    for place in bundle_places(path):
+    """The bundle of scene files: beside their folder or archive, named with them on the Hub, or of the package."""
+    folder = path if path.is_dir() else path.parent
+    beside = map(str, (path.with_suffix(""), folder, folder.parent))
+    named = filter(None, map(named_bundle, (folder, folder.parent)))
+    for place in (*beside, *named, *BUNDLED_BUNDLES):
         try:
             found = read_shared_bundle(place)
         except FileNotFoundError:
@@ -143,13 +143,6 @@ def find_bundle(path: Path, source: str, scene: SceneFile) -> SharedBundle:
             return found
     expected = f"the shared bundle {scene.bundle_hash[:12]} of scene {scene.name!r} beside it"
     raise ValueError(problem(source, expected, "none with that hash", "name the bundle: a run, its folder or a Hub id"))
-
-
-def bundle_places(path: Path) -> List[str]:
-    """Where the bundle of scene files may be: beside a folder or archive, where the Hub's copy says, in the package."""
-    folder = path if path.is_dir() else path.parent
-    beside = map(str, (path.with_suffix(""), folder, folder.parent))
-    return [*beside, *filter(None, map(named_bundle, (folder, folder.parent))), *BUNDLED_BUNDLES]
 
 
 def named_bundle(folder: Path) -> Optional[str]:

@@ -11,7 +11,7 @@ from nerfstudio.cameras.cameras import Cameras
 from PIL import Image
 from torch import Tensor
 
-from latent_nerfstudio.api.codec import AT_ONCE, Images, as_numbers, opaque
+from latent_nerfstudio.api.codec import AT_ONCE, Images, as_numbers, as_tensor, opaque
 from latent_nerfstudio.api.scene_folder import check_fit
 from latent_nerfstudio.api.scenes import Scenes
 from latent_nerfstudio.data.latent_cache import encode_images, group_by
@@ -56,8 +56,8 @@ def predict(
         raise ValueError(problem(f"bundle {bundle.folder}", "a scene encoder", "none", do))
     own = None if box is None else as_box(box)
     pictures = as_photos(photos, bundle.background_color)
-    kept = None if masks is None else as_masks(masks)
-    check_photos(pictures, flat, kept)  # type: ignore[arg-type]
+    check_photos(pictures, flat)
+    kept = None if masks is None else as_masks(masks, pictures)
     tell_repeated(pictures, flat)
     config, height = LatentModelConfig(shared_bundle=str(bundle.folder)), int(flat.height.max())
     side = max(height, int(flat.width.max()))
@@ -100,41 +100,38 @@ def as_photo(photo: Any, where: str, background: Sequence[float]) -> Float[Tenso
     return opaque(values, background)
 
 
-def as_masks(masks: Any) -> List[Bool[Tensor, "height width"]]:
-    """Masks one by one, see `as_mask`."""
-    if isinstance(masks, (str, bytes, dict)) or not hasattr(masks, "__len__"):
-        raise ValueError(problem("masks", "a list, one for each photo", f"a {type(masks).__name__}", MASKS))
-    return [as_mask(mask, f"mask of photo {index}") for index, mask in enumerate(masks)]
+def as_masks(masks: Any, pictures: Sequence[Tensor]) -> List[Bool[Tensor, "height width"]]:
+    """Where masks keep the photos that they belong to, one by one, see `as_mask`."""
+    if isinstance(masks, (str, bytes, dict)) or not hasattr(masks, "__len__") or len(masks) != len(pictures):
+        got = f"{len(masks)}" if isinstance(masks, (list, tuple)) else f"a {type(masks).__name__}"
+        raise ValueError(problem("masks", f"a list, one for each of {len(pictures)} photos", got, MASKS))
+    kept = [as_mask(mask, f"mask of photo {index}") for index, mask in enumerate(masks)]
+    for index, (mask, picture) in enumerate(zip(kept, pictures, strict=True)):
+        if mask.shape != picture.shape[:2]:
+            expected = f"{list(picture.shape[:2])}, as the photo"
+            raise ValueError(problem(f"mask of photo {index}", expected, list(mask.shape), MASKS))
+    return kept
 
 
-def as_mask(mask: Any, where: str = "mask") -> Bool[Tensor, "height width"]:
+def as_mask(mask: Any, where: str) -> Bool[Tensor, "..."]:
     """Where a mask keeps its photo, as masks of files are read: an array, a tensor, a path or a picture of Pillow."""
     if isinstance(mask, (str, Path)):
         return torch.from_numpy(read_mask(Path(mask).expanduser()))
-    try:
-        value = mask_value(mask) if isinstance(mask, Image.Image) else torch.as_tensor(mask).numpy(force=True)
-        numbers = np.asarray(value, dtype=np.float32)
-    except (TypeError, ValueError, RuntimeError) as error:
-        expected = "an array [height, width], a tensor, a path or a picture of Pillow"
-        raise ValueError(problem(where, expected, f"a {type(mask).__name__}", MASKS)) from error
-    if numbers.ndim != 2:
-        raise ValueError(problem(where, "[height, width]", list(numbers.shape), MASKS))
-    return torch.from_numpy(kept_pixels(numbers))
+    value = mask_value(mask) if isinstance(mask, Image.Image) else mask
+    expected = "an array [height, width], a tensor, a path or a picture of Pillow"
+    return torch.from_numpy(kept_pixels(as_tensor(value, where, expected).float().numpy(force=True)))
 
 
 def as_box(box: Any) -> Float[np.ndarray, "2 3"]:
     """The corners of a box, lower and upper, of numbers in any form."""
-    try:
-        corners = np.asarray(box, dtype=np.float32)
-    except (TypeError, ValueError):
-        corners = np.zeros(0, np.float32)
+    expected = f"two corners [[x, y, z], [x, y, z]], the lower one first, of numbers up to {LARGEST:g}"
+    corners = as_tensor(box, "box", expected).float().numpy(force=True)
     if corners.shape != (2, 3) or not (np.abs(corners) <= LARGEST).all() or not (corners[0] < corners[1]).all():
-        expected = f"two corners [[x, y, z], [x, y, z]], the lower one first, of numbers up to {LARGEST:g}"
         raise ValueError(problem("box", expected, f"{box!r:.80}", "give these numbers, or leave it out"))
     return corners
 
 
-def check_photos(pictures: Sequence[Tensor], cameras: Cameras, masks: Optional[Sequence[Tensor]] = None) -> None:
+def check_photos(pictures: Sequence[Tensor], cameras: Cameras) -> None:
     """Refuses photos that nothing can be predicted from; as they are summed up, one that is not finite spoils all."""
     if not len(pictures):
         raise ValueError(problem("photos", "at least one", "none", "give some"))
@@ -143,18 +140,14 @@ def check_photos(pictures: Sequence[Tensor], cameras: Cameras, masks: Optional[S
         raise ValueError(problem("cameras", expected, len(cameras), do))
     for index, picture in enumerate(pictures):
         check_fit(picture[None], cameras[index : index + 1], f"camera of photo {index}")
-    if masks is not None:
-        check_masks(masks, pictures)
     poses, names = cameras.camera_to_worlds.numpy(), [f"photo {index}" for index in range(len(cameras))]
     check_poses(poses, names, "cameras")
     for name in ("fx", "fy"):
         check_positive(getattr(cameras, name)[:, 0].numpy(), name, names, "cameras")
-    centres = torch.cat([cameras.cx, cameras.cy], dim=1)
-    bad = ~centres.isfinite().all(dim=1)
-    if bool(bad.any()):
-        index = int(bad.int().argmax())
-        got = "{:g}, {:g}".format(*centres[index].tolist())
-        raise ValueError(problem(f"cameras, cx and cy of 'photo {index}'", "finite numbers", got, "leave it out"))
+    finite = torch.cat([cameras.cx, cameras.cy], dim=1).isfinite().all(dim=1)
+    if not bool(finite.all()):
+        where = f"cameras, cx and cy of '{names[int(finite.int().argmin())]}'"
+        raise ValueError(problem(where, "finite numbers", "NaN or infinity", "leave it out"))
 
 
 def tell_repeated(pictures: Sequence[Tensor], cameras: Cameras) -> None:
@@ -168,16 +161,6 @@ def tell_repeated(pictures: Sequence[Tensor], cameras: Cameras) -> None:
     if repeated:
         text = f"photos: {repeated} of {len(pictures)} are there before, with the same camera"
         warnings.warn(f"{text}; each counts as often as it is given", stacklevel=4)
-
-
-def check_masks(masks: Sequence[Tensor], pictures: Sequence[Tensor]) -> None:
-    do = "give those of the photos"
-    if len(masks) != len(pictures):
-        raise ValueError(problem("masks", f"one for each of {len(pictures)} photos", len(masks), do))
-    for index, (mask, picture) in enumerate(zip(masks, pictures, strict=True)):
-        if mask.shape != picture.shape[:2]:
-            expected = f"{list(picture.shape[:2])}, as the photo"
-            raise ValueError(problem(f"mask of photo {index}", expected, list(mask.shape), do))
 
 
 def posed_photos(

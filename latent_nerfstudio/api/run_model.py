@@ -45,11 +45,10 @@ def read_checkpoint(run: Run) -> Checkpoint:
     return Checkpoint(path, int(saved["step"]), state)
 
 
-def load_model(run: Run, checkpoint: Optional[Checkpoint] = None, cameras: Optional[Cameras] = None) -> LatentModel:
+def load_model(run: Run, checkpoint: Checkpoint, cameras: Optional[Cameras]) -> LatentModel:
     """The model of a run's latest checkpoint, on the host, for evaluation; its data are only read where the NeRF inside
     keeps no scene box in checkpoints. From the size of training `cameras` on pictures are enlarged."""
     config: Any = run.config.pipeline.model
-    checkpoint = checkpoint or read_checkpoint(run)
     state, box = checkpoint.state, checkpoint.box
     if not isinstance(config, LatentModelConfig) or box is None:
         return load_pipeline(run.config_path).model.eval()

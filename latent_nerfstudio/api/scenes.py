@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from latent_nerfstudio.api.cameras import Ring, ring_in_box, ring_of
-from latent_nerfstudio.api.codec import Codec, Images
+from latent_nerfstudio.api.codec import Codec, Images, as_tensor
 from latent_nerfstudio.api.progress import progress
 from latent_nerfstudio.api.surfaces import PointCloud, mesh, point_cloud
 from latent_nerfstudio.data.validation import LARGEST, check_positive
@@ -268,7 +268,10 @@ class Scenes:
     def density(self, name: str, points: Any) -> Float[Tensor, "points"]:
         """Density, a unit of length, of a scene at points [n, 3] in world units, on the host; 0 outside of its box."""
         field, nerf, index = field_of(self.model), self.model.nerf, self.index(name)
-        points = as_points(points)
+        points = as_tensor(points, "points", "finite numbers [n, 3]").float()
+        if points.ndim != 2 or points.shape[1] != 3 or not bool(points.isfinite().all()):
+            got = f"others, {list(points.shape)}"
+            raise ValueError(problem("points", "finite numbers [n, 3]", got, "give world coordinates"))
         if not len(points):
             return torch.zeros(0)
         with torch.no_grad():
@@ -329,19 +332,6 @@ class Scenes:
 def joined(parts: Sequence[Pictures]) -> Pictures:
     """Pictures of one size behind each other."""
     return Pictures(**{name: torch.cat([vars(part)[name] for part in parts]) for name in vars(parts[0])})
-
-
-def as_points(points: Any) -> Float[Tensor, "points 3"]:
-    """Points in space of numbers in any form; those of no finite numbers are refused."""
-    try:
-        given = torch.as_tensor(points)
-        values = given.float() if not given.is_complex() else torch.full((1,), torch.nan)
-    except (TypeError, ValueError, RuntimeError):
-        values = torch.full((1,), torch.nan)
-    if values.ndim != 2 or values.shape[1] != 3 or not bool(values.isfinite().all()):
-        got = f"{list(points.shape)}" if hasattr(points, "shape") else f"{points!r:.60}"
-        raise ValueError(problem("points", "finite numbers [n, 3]", got, "give world coordinates"))
-    return values
 
 
 def check_renderable(cameras: Any) -> None:

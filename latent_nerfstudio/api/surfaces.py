@@ -75,7 +75,7 @@ class PointCloud:
 def point_cloud(scenes: Any, name: str, views: int = 24, points: int = 200_000, seed: int = 0) -> PointCloud:
     """So many points at most, drawn by a seed from what views of a scene, in rings at up to three heights, meet, with
     the colours that they show. Raises ValueError for a scene in which nothing is solid."""
-    check_views(views)
+    check_whole("views", views, 1, MOST_VIEWS, "try 24")
     check_whole("points", points, 1, do="raise points")
     check_whole("seed", seed, 0, MOST_SEED)
     parts = []
@@ -91,14 +91,8 @@ def point_cloud(scenes: Any, name: str, views: int = 24, points: int = 200_000, 
     return PointCloud(positions[chosen].numpy(), as_bytes(colors[chosen]))
 
 
-def check_views(views: int) -> None:
-    """Refuses numbers of views that show nothing, or that no memory holds."""
-    check_whole("views", views, 1, MOST_VIEWS, "try 24")
-
-
 def cameras_about(ring: Ring, views: int) -> List[Cameras]:
-    """So many cameras on a walk about a scene, in turn on rings at its own height, below and above; a scene seen from
-    one side keeps to its own."""
+    """So many cameras on a walk about a scene, in turn on rings at its own height, below and above."""
     heights = HEIGHTS if ring.sweep >= 360 else HEIGHTS[:1]
     tilts = [float(np.clip(ring.elevation + height, -80, 80)) for height in heights[:views]]
     walks = [replace(ring, elevation=tilt).cameras(views) for tilt in tilts]
@@ -135,7 +129,7 @@ def mesh(scenes: Any, name: str, resolution: int = 128, level: Optional[float] =
     from skimage.measure import marching_cubes
 
     check_whole("resolution", resolution, 8, MAX_RESOLUTION, "try 128")
-    check_views(views)
+    check_whole("views", views, 1, MOST_VIEWS, "try 24")
     if level is not None and not (is_number(level) and level > 0):
         raise ValueError(problem("level", "a positive number", f"{level!r:.60}", "try without it"))
     box = scenes.box_of(name).double().numpy()

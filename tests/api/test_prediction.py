@@ -116,7 +116,7 @@ def spoilt(cameras, name, value=torch.nan):
         (2, lambda c: spoilt(c, "camera_to_worlds"), "cameras, pose of 'photo 0': expected finite numbers"),
         (2, lambda c: spoilt(c, "fx"), "cameras, fx: expected a positive number of pixels, got nan for 'photo 0'"),
         (2, lambda c: spoilt(c, "fy", -9.0), "cameras, fy: expected a positive number of pixels, got -9 for"),
-        (2, lambda c: spoilt(c, "cx"), "cameras, cx and cy of 'photo 0': expected finite numbers, got nan, 3.7; "),
+        (2, lambda c: spoilt(c, "cx"), "cameras, cx and cy of 'photo 0': expected finite numbers, got NaN or"),
         (2, lambda c: spoilt(c, "camera_to_worlds", 2.0), "cameras, pose of 'photo 0': expected a rotation"),
     ],
 )
@@ -153,7 +153,7 @@ def test_one_photo_or_mask_that_is_none_spoils_no_scene(bundle):
     with pytest.raises(ValueError, match=r"photo 1: expected \[height, width, 3\], .*, got \[8, 9\] in uint8; put"):
         bundle.predict([torch.rand(8, 9, 3), torch.zeros(8, 9, dtype=torch.uint8)], cameras)
     for masks, words in (
-        ([torch.ones(8, 9)], "masks: expected one for each of 2 photos, got 1; "),
+        ([torch.ones(8, 9)], "masks: expected a list, one for each of 2 photos, got 1; "),
         ([torch.ones(8, 9), torch.ones(9, 8)], r"mask of photo 1: expected \[8, 9\], as the photo, got \[9, 8\]; "),
     ):
         with pytest.raises(ValueError, match=words):
