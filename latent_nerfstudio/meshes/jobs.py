@@ -4,7 +4,6 @@ import json
 import os
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Optional
@@ -81,8 +80,7 @@ def demo_jobs(out: Path, indices: range, seed: int, views: int, resolution: int,
 def mesh_jobs(
     files: dict[str, Path], out: Path, seed: int, up_axis: Optional[UpAxis] = None, **options: Any
 ) -> list[SceneJob]:
-    """The scenes of mesh files by name, each with cameras of its own, by the seed and the name; `options` are other
-    fields of `SceneJob`."""
+    """The scenes of mesh files by name, each with its own cameras; `options` are other fields of `SceneJob`."""
     return [
         SceneJob(
             out / name,
@@ -157,17 +155,17 @@ def is_made(job: SceneJob) -> bool:
         return False
 
 
-def failure_of(job: SceneJob, on_view: Callable[[], object] = lambda: None) -> str:
+def failure_of(job: SceneJob) -> str:
     """Makes one scene; what is wrong with its mesh if that cannot be rendered, else nothing."""
     try:
-        write_scene(job.surface(), job, on_view)
+        write_scene(job.surface(), job)
     except (ValueError, FileNotFoundError, MemoryError) as error:
         text = str(error) or type(error).__name__
         return text if text.startswith(str(job.mesh)) else f"{job.mesh}: {text}"
     return ""
 
 
-def write_scene(surface: Surface, job: SceneJob, on_view: Callable[[], object] = lambda: None) -> None:
+def write_scene(surface: Surface, job: SceneJob) -> None:
     """Renders a surface and writes `transforms.json` and `images/*.png`; replaces an older scene whole. The surface is
     centred on the origin and brought to the longest side 1, and the cameras stand so far away that none cuts it off: a
     point x of the mesh is at applied_scale * applied_transform [x, 1] in the scene."""
@@ -182,16 +180,11 @@ def write_scene(surface: Surface, job: SceneJob, on_view: Callable[[], object] =
     sides = high - low
     margin = np.maximum(AABB_MARGIN * sides, (AABB_THINNEST * sides.max() - sides) / 2)
 
-    def rendered() -> Iterator[np.ndarray]:
-        for pose in poses:
-            yield caster.render(pose, job.resolution)
-            on_view()
-
     job.folder.parent.mkdir(parents=True, exist_ok=True)
     with replacing_folder(job.folder, SCENE_FILES) as writing:
         write_pictures(
             writing,
-            rendered(),
+            (caster.render(pose, job.resolution) for pose in poses),
             poses,
             held_out_every=TEST_EVERY,
             **pinhole(job.resolution, job.resolution, focal, focal),
@@ -218,14 +211,13 @@ def make_scenes(jobs: list[SceneJob], num_workers: Optional[int] = None) -> list
         check_replaceable(job.folder, SCENE_FILES)
     count = max(1, min(num_workers or os.cpu_count() or 1, len(jobs)))
     if count == 1:
-        with tqdm(total=sum(job.views for job in jobs), desc="Rendering", unit="view", delay=2) as bar:
-            return [text for text in [failure_of(job, bar.update) for job in jobs] if text]
+        return list(filter(None, map(failure_of, tqdm(jobs, "Rendering", unit="scene", delay=2))))
     # Spawned: a fork of a process that has threads (torch, embree) can hang.
     with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
         pending = [pool.submit(failure_of, job) for job in jobs]
         try:
             done = tqdm(as_completed(pending), total=len(jobs), desc="Rendering", unit="scene", delay=2)
-            return sorted(text for text in (future.result() for future in done) if text)
+            return sorted(filter(None, (future.result() for future in done)))
         except BrokenProcessPool as error:
             expected, do = "processes that end by themselves", "use fewer --workers; memory may have run out"
             raise ChildProcessError(problem("workers", expected, "a killed one", do)) from error

@@ -16,8 +16,7 @@ from trimesh.resolvers import FilePathResolver
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.reading import read_bytes
-from latent_nerfstudio.meshes.gltf_limits import check_gltf
-from latent_nerfstudio.meshes.gltf_support import base_images, check_support, embedded
+from latent_nerfstudio.meshes.gltf import base_images, check_gltf, check_support, embedded
 from latent_nerfstudio.pictures import FORMATS
 
 GLTF = (".glb", ".gltf")
@@ -92,8 +91,9 @@ def read_mesh_file(path: Path) -> tuple[trimesh.Scene, dict[str, Optional[str]]]
         for image in base_images(header, path):
             if (content := embedded(image, header, data)) is not None:
                 check_picture(content, path)
-    if kind == ".obj":
-        check_materials(data, path)
+    # Each material makes a mesh of its own: more of them cannot be told apart in seconds.
+    if kind == ".obj" and (count := len({line.strip() for line in MATERIAL.findall(data)})) > MOST_MATERIALS:
+        raise MeshError(problem(path, f"at most {MOST_MATERIALS:,} materials", f"{count:,}", "join some of them"))
     # Unprocessed: else vertices that are NaN are left out with their faces, and those of small meshes become one.
     scene = trimesh.load_scene(trimesh.util.wrap_as_stream(data), kind[1:], resolver=resolver, process=False)
     for name, error in resolver.failures.items():
@@ -124,13 +124,6 @@ def check_picture(content: bytes, path: Path) -> None:
         reason = "another format" if isinstance(error, UnidentifiedImageError) else f"{type(error).__name__}: {error}"
         do = "convert them to PNG or JPEG of at most 8192 x 8192 pixels"
         raise MeshError(problem(path, "textures that can be read", reason, do)) from error
-
-
-def check_materials(data: bytes, path: Path) -> None:
-    """Refuses an OBJ file of more materials than can be told apart in seconds: each makes a mesh of its own."""
-    count = len({line.strip() for line in MATERIAL.findall(data)})
-    if count > MOST_MATERIALS:
-        raise MeshError(problem(path, f"at most {MOST_MATERIALS:,} materials", f"{count:,}", "join some of them"))
 
 
 def check_textures(images: list[Any], path: Path) -> None:

@@ -14,7 +14,7 @@ from scene_folders import edited
 from trimesh.visual import TextureVisuals
 from trimesh.visual.material import PBRMaterial, SimpleMaterial
 
-from latent_nerfstudio.meshes import gltf_limits, mesh_files
+from latent_nerfstudio.meshes import gltf, mesh_files
 from latent_nerfstudio.meshes import surface as surface_module
 from latent_nerfstudio.meshes.raycast import Lighting, Raycaster
 from latent_nerfstudio.meshes.surface import UNCOLOURED, corner_normals, load_surface, shrink_textures, surface_of
@@ -380,8 +380,8 @@ def test_gltf_takes_no_more_memory_than_its_bytes_allow(tmp_path, case):
 def test_json_of_gltf_is_bounded_before_it_is_parsed(tmp_path, monkeypatch, kind):
     path = tmp_path / f"box.{kind}"
     trimesh.creation.box((1, 1, 1)).export(path)
-    monkeypatch.setattr(gltf_limits, "parse_json", None)
-    monkeypatch.setattr(gltf_limits, "LARGEST_HEADER", 100)
+    monkeypatch.setattr(gltf, "parse_json", None)
+    monkeypatch.setattr(gltf, "LARGEST_HEADER", 100)
     with pytest.raises(ValueError, match="expected at most 100 bytes of JSON, got"):
         load_surface(path)
 

@@ -1,12 +1,16 @@
-"""What glTF may say to hold before anything of its size is made: its lists may overlap, repeat, or have nothing behind
-them, so that a few kilobytes stand for any number of bytes."""
+"""glTF of strangers, before trimesh reads it: what it says to hold is bounded, as its lists may overlap, repeat, or
+have nothing behind them, so that a few kilobytes stand for any number of bytes; and what trimesh would leave out
+without a word is refused, as it would be rendered wrongly."""
 
+import base64
+import binascii
 import struct
+from importlib.util import find_spec
 from operator import mul
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.errors import few_of, problem
 from latent_nerfstudio.files.reading import parse_json
 
 LARGEST_HEADER = 1 << 26
@@ -26,14 +30,25 @@ NUMBERS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "
 
 AGAIN = "export it again"
 
+READ = (
+    *("KHR_materials_", "KHR_lights_", "KHR_xmp", "KHR_animation", "EXT_lights_"),
+    *("KHR_texture_transform", "KHR_mesh_quantization", "EXT_texture_webp"),
+)
+"""How names of extensions begin that are read, or that change nothing of shape and base colour."""
+
+DRACO, WEBP = "KHR_draco_mesh_compression", "EXT_texture_webp"
+
+PLAIN = "export it without compression and quantization"
+
 
 def check_gltf(data: bytes, path: Path, beside: Callable[[str], Path]) -> Dict[str, Any]:
-    """The JSON of glTF, refused where it would take far more memory than its files do; `beside` says where a file is
-    that it names."""
+    """The JSON of glTF, refused where it takes far more memory than its files, which `beside` finds by their names."""
     header = header_of(data, path)
     longest = max((len(value) for value in header.values() if isinstance(value, list)), default=0)
     check_most(longest, 1 << 16, "entries of a list", path)
-    held = len(data) + bytes_beside(header, beside)
+    names = [buffer.get("uri") for buffer in header.get("buffers", [])]
+    files = {beside(name) for name in names if isinstance(name, str) and "base64," not in name}
+    held = len(data) + sum(file.stat().st_size for file in files if file.is_file())
     views = sum(count_of(view, "byteLength", path) for view in header.get("bufferViews", []))
     check_most(views, SPARE + 2 * held, "bytes of views", path)
     accessors: List[Dict[str, Any]] = header.get("accessors", [])
@@ -63,13 +78,6 @@ def check_most(number: int, most: int, what: str, path: Path) -> None:
         raise ValueError(problem(path, f"at most {most:,} {what}", f"{number:,}", AGAIN))
 
 
-def bytes_beside(header: Dict[str, Any], beside: Callable[[str], Path]) -> int:
-    """Bytes of the files that hold buffers, each counted once."""
-    names = [buffer.get("uri") for buffer in header.get("buffers", [])]
-    places = {beside(name) for name in names if isinstance(name, str) and "base64," not in name}
-    return sum(place.stat().st_size for place in places if place.is_file())
-
-
 def count_of(entry: Dict[str, Any], name: str, path: Path) -> int:
     """A count, 0 where there is none; it must be a whole number."""
     value = entry.get(name, 0)
@@ -85,8 +93,7 @@ def numbers_of(primitive: Dict[str, Any], counts: List[int]) -> int:
 
 
 def steps_to_roots(nodes: List[Dict[str, Any]]) -> int:
-    """Sum of the depths of all nodes, each counted for every parent that it has; circles are left to trimesh.
-    Children that are no nodes raise an IndexError or a TypeError."""
+    """Sum of the depths of all nodes, each counted for every parent that it has; circles are left to trimesh."""
     children = [node.get("children", []) for node in nodes]
     parents = [0] * len(nodes)
     for child in (child for own in children for child in own):
@@ -99,3 +106,43 @@ def steps_to_roots(nodes: List[Dict[str, Any]]) -> int:
             if not parents[child]:
                 left.append(child)
     return sum(depths)
+
+
+def check_support(header: Dict[str, Any], path: Path) -> None:
+    """Refuses glTF that cannot be read without an extension that is not there, and coordinates that are shares of the
+    largest whole number, which trimesh takes as they are."""
+    known = (*READ, DRACO) if find_spec("DracoPy") else READ
+    unknown = [name for name in header.get("extensionsRequired", []) if not str(name).startswith(known)]
+    if unknown:
+        raise ValueError(problem(path, "glTF without extensions that it requires", few_of(unknown), PLAIN))
+    accessors = header.get("accessors", [])
+    for part in (part for mesh in header.get("meshes", []) for part in mesh["primitives"]):
+        for name in ("POSITION", "TEXCOORD_0"):
+            if name in part["attributes"] and accessors[part["attributes"][name]].get("normalized"):
+                raise ValueError(problem(path, f"{name} in floats", "shares of the largest whole number", PLAIN))
+
+
+def base_images(header: Dict[str, Any], path: Path) -> Iterator[Dict[str, Any]]:
+    """The images of base colours; a texture that names none in a format that is read is refused."""
+    entries = [material.get("pbrMetallicRoughness", {}) for material in header.get("materials", [])]
+    for entry in (entry["baseColorTexture"] for entry in entries if "baseColorTexture" in entry):
+        texture = header["textures"][entry["index"]]
+        others = texture.get("extensions", {})
+        source = others.get(WEBP, texture).get("source", texture.get("source"))
+        if source is None:
+            raise ValueError(problem(path, "textures in PNG, JPEG or WEBP", few_of(list(others)) or "none", PLAIN))
+        yield header["images"][source]
+
+
+def embedded(image: Dict[str, Any], header: Dict[str, Any], data: bytes) -> Optional[bytes]:
+    """The bytes of an image that lies in the JSON or in the binary part of a .glb; None for one in another file."""
+    if (uri := image.get("uri")) is not None:
+        try:
+            return base64.b64decode(uri.partition(",")[2]) if uri.startswith("data:") else None
+        except binascii.Error:
+            return b""
+    view = header["bufferViews"][image["bufferView"]]
+    if data[:4] != b"glTF" or "uri" in header["buffers"][view["buffer"]]:
+        return None
+    start = 28 + struct.unpack("<I", data[12:16])[0] + view.get("byteOffset", 0)
+    return data[start : start + view["byteLength"]]
