@@ -1,6 +1,5 @@
 """`lns info`: what a path or a Hub id is, and what it needs."""
 
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Iterator, List, Tuple
@@ -137,13 +136,13 @@ def of_autoencoder(source: str) -> Iterator[Line]:
 
 def of_hub(source: str) -> Iterator[Line]:
     """What a repository holds: scenes, else a bundle, else an autoencoder."""
-    from latent_nerfstudio.files.hub import resolve
+    from latent_nerfstudio.files.hub import kind_of, resolve
 
-    for lines in (lambda: of_scenes(resolve(source, "scenes")), lambda: of_bundle(source)):
-        with suppress(FileNotFoundError, ValueError):
-            yield from lines()
-            return
-    yield from of_autoencoder(source)
+    kind = kind_of(source)
+    if kind == "scenes":
+        yield from of_scenes(resolve(source, kind))
+    else:
+        yield from of_bundle(source) if kind == "bundle" else of_autoencoder(source)
 
 
 def listed(names: List[str]) -> str:

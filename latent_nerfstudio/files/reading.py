@@ -165,8 +165,3 @@ def zip_in(stream: BinaryIO, most: Callable[[int], int] = lambda size: MOST_DIRE
     if end and end[5] > most(size):
         raise ValueError(f"a directory of {end[5]:,} in {size:,} bytes")
     return ZipFile(stream)
-
-
-def unfolds(archive: ZipFile, size: int) -> bool:
-    """Whether the members of a zip of so many bytes have more than it, as packed ones may."""
-    return sum(member.file_size for member in archive.infolist()) > size

@@ -169,8 +169,7 @@ def remove_unfinished(*folders: Path, age: float = 0.0) -> None:
 
 
 def remove_left_behind(parent: Path) -> None:
-    """Removes what killed writers have left around their folders, and gives old ones their names back; those that are
-    being written are left alone."""
+    """Removes what killed writers, not living ones, have left around their folders; old ones get their names back."""
     for path in [*parent.glob(".*.writing"), *parent.glob(".*.previous"), *parent.glob(".*.lock")]:
         folder = parent / path.name[1:].rpartition(".")[0]
         with suppress(BlockingIOError), locked(beside(folder, "lock"), folder):

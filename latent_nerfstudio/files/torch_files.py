@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.files.reading import BROKEN_ZIP, open_file, unfolds, zip_in
+from latent_nerfstudio.files.reading import BROKEN_ZIP, open_file, zip_in
 
 
 def damage(path: Path, records: bool = True) -> str:
@@ -14,7 +14,7 @@ def damage(path: Path, records: bool = True) -> str:
     its records, which torch writes and does not look at."""
     try:
         with BufferedReader(open_file(path)) as stream, zip_in(stream) as archive:  # type: ignore[arg-type]
-            if unfolds(archive, path.stat().st_size):
+            if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
                 return "its members are packed"
             broken = archive.testzip() if records else None
     except FileNotFoundError:
@@ -25,8 +25,7 @@ def damage(path: Path, records: bool = True) -> str:
 
 
 def load_torch(path: Path, expected: str, do: str, mmap: bool = False) -> Any:
-    """What a file holds, on the host: tensors and containers of them, with `mmap` read where they are used. Refuses
-    what would have to run code."""
+    """Tensors and containers of them, on the host, with `mmap` read where used; refuses what would run code."""
     import torch
 
     try:

@@ -1,16 +1,18 @@
 """The model card of what is published: what was measured and noted on the way, and what its author says."""
 
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Sequence
 
 from huggingface_hub import ModelCard, ModelCardData
 
-from latent_nerfstudio.engine.summary import MOST_BYTES
+from latent_nerfstudio.engine.summary import MOST_BYTES, is_outdated
 from latent_nerfstudio.escaping import markdown_table
 from latent_nerfstudio.files.hub import Kind, is_hub_id
 from latent_nerfstudio.files.reading import read_json
-from latent_nerfstudio.hub import Notes
 from latent_nerfstudio.models.metrics import PICTURE_METRICS
+
+PICTURE = "scenes.webp"
+"""The card's picture."""
 
 LIBRARY = "latent-nerfstudio"
 TAGS = ("nerfstudio", "nerf", "latent-nerf", "3d")
@@ -46,18 +48,14 @@ LOADING: Dict[Kind, str] = {
 }
 
 
-def card_of(
-    kind: Kind,
-    facts: Dict[str, Any],
-    training: Dict[str, Any],
-    results: Dict[str, float],
-    notes: Notes,
-    repository: str,
-    bundle: Optional[str],
-    picture: Optional[str] = None,
-) -> ModelCard:
-    """A model card, by what the files themselves tell, in words, what training.json and ns-eval hold, which may be
-    nothing, and the bundle of scenes, where that is known; the picture is a file beside it."""
+def card_of(package: Any, repository: str) -> ModelCard:
+    """The model card of a `Package`: what its files tell, what training.json and eval.json of its run hold, which may
+    be nothing, and what its author notes."""
+    kind, facts, notes = package.kind, package.facts, package.notes
+    bundle = repository if package.takes_bundle_along else package.place
+    training, results = (read_beside(package.folder, name) for name in ("training.json", "eval.json"))
+    if any(is_outdated(results, at / "nerfstudio_models") for at in (package.folder, *package.folder.parents[:2])):
+        results = {}
     data = ModelCardData(
         license=notes.licence or None,
         library_name="diffusers" if kind == "autoencoder" else LIBRARY,
@@ -72,11 +70,11 @@ def card_of(
         ("What it is", [notes.description or WORDS[kind], "", *table(rest)]),
         ("Data", [notes.data or UNKNOWN]),
         ("Training", table({**training_facts(training), **trained}) or [UNKNOWN]),
-        ("Measured", table(seen) or measured(results)),
+        ("Measured", table(seen) or measured(results.get("results"))),
         ("Use", ["```", f"pip install {LIBRARY}", loading, "```", *python_use(kind, repository)]),
         ("Licence", [notes.licence or UNKNOWN]),
     ]
-    shown = "" if picture is None else f"![{TITLES[kind]}]({picture})\n\n"
+    shown = "" if package.picture is None else f"![{TITLES[kind]}]({PICTURE})\n\n"
     text = shown + "\n\n".join("\n".join([f"## {title}", "", *lines]) for title, lines in sections)
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n# {notes.title or TITLES[kind]}\n\n{text}\n")
 
@@ -102,8 +100,9 @@ def training_facts(training: Dict[str, Any]) -> Dict[str, Any]:
     return {**facts, "scenes": len(scenes)} if isinstance(scenes, list) and scenes else facts
 
 
-def measured(results: Dict[str, float]) -> List[str]:
+def measured(results: Any) -> List[str]:
     """A table of metrics, and how they came about."""
+    results = results if isinstance(results, dict) else {}
     rows = {name.replace("_", " "): f"{results[name]:.3f}" for name in METRICS if isinstance(results.get(name), float)}
     if not rows:
         return ["Not measured."]

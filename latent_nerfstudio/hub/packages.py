@@ -18,21 +18,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
-from latent_nerfstudio.engine.summary import is_outdated
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.escaping import for_terminal
 from latent_nerfstudio.files.hub import FILES, Kind, check_link, copy_files, is_hub_id, local
 from latent_nerfstudio.hub import Notes
-from latent_nerfstudio.hub.card import SCENE_FACTS, card_of, read_beside, spread
+from latent_nerfstudio.hub.card import PICTURE, SCENE_FACTS, card_of, spread
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig, check_not_retired, locate
 from latent_nerfstudio.latent_space.shipped import BUNDLED_FOLDERS, meant_by
 from latent_nerfstudio.models.bundle_folder import FOLDER, SETTINGS_FILE
 from latent_nerfstudio.models.shared_bundle import BUNDLED_BUNDLES, name_one_bundle, read_shared_bundle, source_for
 from latent_nerfstudio.scene_files.scene_file import copy_scene_file, read_scene_file
 from latent_nerfstudio.scene_files.sources import files_in
-
-PICTURE = "scenes.webp"
-"""The card's picture."""
 
 LAYOUT: Dict[Kind, str] = {
     "autoencoder": FILES["autoencoder"],
@@ -88,14 +84,7 @@ class Package:
             (folder / "config.json").write_text(json.dumps(said, indent=2), encoding="utf-8")
         if self.picture is not None:
             (folder / PICTURE).write_bytes(self.picture)
-        training, results = (read_beside(self.folder, name) for name in ("training.json", "eval.json"))
-        if any(is_outdated(results, at / "nerfstudio_models") for at in (self.folder, *self.folder.parents[:2])):
-            results = {}
-        numbers = results.get("results")
-        measured = numbers if isinstance(numbers, dict) else {}
-        bundle, shown = repository if self.takes_bundle_along else self.place, PICTURE if self.picture else None
-        card = card_of(self.kind, self.facts, training, measured, self.notes, repository, bundle, shown)
-        card.save(folder / "README.md")
+        card_of(self, repository).save(folder / "README.md")
 
     def push_to_hub(
         self, repository: str, private: bool = False, branch: Optional[str] = None, message: str = "Push"

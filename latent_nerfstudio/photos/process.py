@@ -72,18 +72,13 @@ def name_in_scene(path: Path) -> str:
     return re.sub(r"[^\w.-]", "_", f"{path.stem}.png")
 
 
-def check_options(options: PhotoOptions) -> None:
-    """Refuses numbers out of their range, and colours that are none."""
+def process_photos(folder: Path, scene: Path, options: PhotoOptions) -> str:
+    """Writes a scene of photos, whole or not at all; how many got poses, which did not, and what to do if few did."""
     check_least(options, longest_side=16)
     if not 0 <= options.tolerance <= 255:
         raise ValueError(problem("tolerance", "0 to 255", options.tolerance, "change --tolerance"))
     if options.background not in (None, "auto"):
         colour_of(options.background or "")
-
-
-def process_photos(folder: Path, scene: Path, options: PhotoOptions) -> str:
-    """Writes a scene of photos, whole or not at all; how many got poses, which did not, and what to do if few did."""
-    check_options(options)
     if scene.resolve() in (folder.resolve(), *folder.resolve().parents):
         expected = f"a folder apart from the photos in {folder}"
         raise FileExistsError(problem(scene, expected, "one around them", "name another"))
@@ -102,8 +97,7 @@ def process_photos(folder: Path, scene: Path, options: PhotoOptions) -> str:
 
 def write_upright(photos: Sequence[Path], work: Path, options: PhotoOptions) -> tuple[list[str], list[tuple[int, int]]]:
     """Writes photos as PNG to `work/images`, turned as their EXIF tags say, with what is cut out as alpha, masks to
-    `work/masks`, and those for features, without the background as well, to `work/features`; names, and sizes (width
-    and height)."""
+    `work/masks`, and those for features, without the background, to `work/features`; their names and sizes (w, h)."""
     pictures = {name_in_scene(path): path for path in photos}
     colour = None
     if options.background is not None:
