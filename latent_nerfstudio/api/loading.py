@@ -16,7 +16,7 @@ from latent_nerfstudio.api.cameras import Ring, as_point
 from latent_nerfstudio.api.codec import Codec, Images, device_of
 from latent_nerfstudio.api.prediction import predict
 from latent_nerfstudio.api.progress import progress
-from latent_nerfstudio.api.run_model import load_model, read_checkpoint, training_cameras
+from latent_nerfstudio.api.run_model import open_model
 from latent_nerfstudio.api.scenes import Scenes
 from latent_nerfstudio.engine.runs import open_run
 from latent_nerfstudio.engine.summary import MOST_BYTES, is_outdated
@@ -72,13 +72,7 @@ def is_run(path: Path) -> bool:
 def run_scenes(path: Path) -> Scenes:
     """The scenes of a run, and its training cameras, if its data are there."""
     run = open_run(path)
-    checkpoint = read_checkpoint(run)
-    cameras: Union[Cameras, Exception]
-    try:
-        cameras = training_cameras(run, checkpoint.box)
-    except (OSError, ValueError, AssertionError) as error:  # Nerfstudio's own readers assert
-        cameras = error
-    model = load_model(run, checkpoint, None if isinstance(cameras, Exception) else cameras)
+    model, cameras = open_model(run)
     names = run.scenes()
     measured = evaluated(run.folder / "eval.json", names, run.checkpoints)
     facts = {name: {"method": run.method, **measured.get(name, {})} for name in names}

@@ -1,9 +1,7 @@
 """The model of a run without the run's data: whatever NeRF is inside, a checkpoint says what its data had to say."""
 
 import copy
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple, Union
 
 from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
@@ -20,53 +18,37 @@ from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.scene_files.model_scenes import build_model
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """A run's latest checkpoint, as far as its model goes."""
-
-    path: Path
-    """Where it lies."""
-    step: int
-    """After which step it was written."""
-    state: Dict[str, Tensor]
-    """The model's tensors by the model's own names, on the host."""
-
-    @property
-    def box(self) -> Optional[Float[Tensor, "2 3"]]:
-        """The scene box; None for a NeRF that keeps none."""
-        return next((self.state[name] for name in ("nerf.aabb", "nerf.box") if name in self.state), None)
-
-
-def read_checkpoint(run: Run) -> Checkpoint:
-    """Reads and verifies the checkpoint that the ns-* commands load."""
+def open_model(run: Run) -> Tuple[LatentModel, Union[Cameras, Exception]]:
+    """The model of the checkpoint that the ns-* commands load, verified, on the host, for evaluation; and the training
+    cameras, or the error that reading them ended with. The data are only read where cameras or scene box are not kept
+    with the run. Pictures are enlarged from the size of the training cameras on."""
     path, prefix = run.latest_checkpoint(), "_model."
     saved = load_state(path)
     state = {name.removeprefix(prefix): v for name, v in saved["pipeline"].items() if name.startswith(prefix)}
-    return Checkpoint(path, int(saved["step"]), state)
-
-
-def load_model(run: Run, checkpoint: Checkpoint, cameras: Optional[Cameras]) -> LatentModel:
-    """The model of a run's latest checkpoint, on the host, for evaluation; its data are only read where the NeRF inside
-    keeps no scene box in checkpoints. From the size of training `cameras` on pictures are enlarged."""
+    box = next((state[name] for name in ("nerf.aabb", "nerf.box") if name in state), None)
+    cameras: Union[Cameras, Exception]
+    try:
+        cameras = training_cameras(run, box)
+    except (OSError, ValueError, AssertionError) as error:  # Nerfstudio's own readers assert
+        cameras = error
     config: Any = run.config.pipeline.model
-    state, box = checkpoint.state, checkpoint.box
     if not isinstance(config, LatentModelConfig) or box is None:
-        return load_pipeline(run.config_path).model.eval()
+        return load_pipeline(run.config_path).model.eval(), cameras
     rows = [len(value) for name, value in state.items() if name.endswith(".embedding_appearance.embedding.weight")]
     facts: Dict[str, Any] = {"num_train_data": max(rows, default=1)}
-    if cameras is not None:
+    if isinstance(cameras, Cameras):
         facts.update(image_height=int(cameras.height.max()), pixels_per_radian=pixels_per_radian(cameras))
     model = build_model(config, run.scenes(), box, run.background_color(), **facts)
     if any(".vae.encoder." in name for name in state):
         model.latent_space.train_encoder()
-    model.update_to_step(checkpoint.step)
+    model.update_to_step(int(saved["step"]))
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         expected = f"the weights of {len(model.scene_names)} scenes of this model"
         got, do = " ".join(str(error).split()), "restore the data and the autoencoder that it was trained on"
-        raise ValueError(problem(checkpoint.path, expected, f"others ('{got}')", do)) from error
-    return model
+        raise ValueError(problem(path, expected, f"others ('{got}')", do)) from error
+    return model, cameras
 
 
 def training_cameras(run: Run, box: Optional[Float[Tensor, "2 3"]]) -> Cameras:
