@@ -1,7 +1,6 @@
 """What is known of a scene before it is fitted: whether it can be, from what, and where it stands."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
@@ -12,13 +11,12 @@ from nerfstudio.cameras.cameras import CameraType
 from latent_nerfstudio.data.box_checks import WRITE_BOX
 from latent_nerfstudio.data.layouts import SceneFrames, read_scene
 from latent_nerfstudio.data.scenes_dataparser import bounds_from_silhouettes
-from latent_nerfstudio.data.sources import files_of, folder_stamp, lies_within, scene_folder, source_hash
+from latent_nerfstudio.data.sources import folder_stamp, lies_within, scene_folder, source_hash
 from latent_nerfstudio.errors import problem, reason_of
 from latent_nerfstudio.fields.placement import Placement, box_words, placement_of
 from latent_nerfstudio.fleet.settings import Inventory
 from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.names import check_name
-from latent_nerfstudio.pictures import open_picture
 
 CHECK_POSES = "check its poses (x right, y up, z backwards) and its aabb"
 
@@ -118,16 +116,3 @@ def sees(frames: SceneFrames, box: Float[np.ndarray, "2 3"]) -> Bool[np.ndarray,
     half = np.arctan(corner) if frames.camera_type == CameraType.PERSPECTIVE else np.full(len(frames), np.pi)
     angle = np.arccos(cosine.clip(-1, 1)) - np.arcsin((radius / distance).clip(max=1))
     return (angle <= half) | (distance <= radius)
-
-
-def unreadable_scenes(data: Path, names: Sequence[str]) -> Dict[str, str]:
-    """Scenes with a camera file, a picture or a mask that cannot be read, and why, by name."""
-    reasons = {}
-    for name in names:
-        try:
-            for path in files_of(read_scene(scene_folder(data, name))):
-                with open_picture(path, any_mode=True) as image:
-                    image.load()
-        except (ValueError, OSError) as error:
-            reasons[name] = reason_of(error, f"scene '{name}'", CHECK_FILES)
-    return reasons

@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -23,11 +23,12 @@ from latent_nerfstudio.engine.trainer import LatentTrainer, LatentTrainerConfig,
 from latent_nerfstudio.errors import problem, reason_of
 from latent_nerfstudio.fields.placement import Placement
 from latent_nerfstudio.files.replacing import NO_ROOM, appending, unfinished_folder
-from latent_nerfstudio.fleet.examine import SceneFacts, examine, unreadable_scenes
+from latent_nerfstudio.fleet.examine import SceneFacts, examine
 from latent_nerfstudio.fleet.plan import DOUBT, SOURCE, row_of, survey
 from latent_nerfstudio.fleet.settings import EVAL_INTERVAL, ChunkJob, Inventory
 from latent_nerfstudio.fleet.status import SceneStatus
 from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
+from latent_nerfstudio.names import equal_parts
 from latent_nerfstudio.pipelines.finite import check_finite
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
 from latent_nerfstudio.scene_files.model_scenes import ENLARGED, scene_files_of
@@ -53,8 +54,8 @@ Chunk = Dict[str, SceneFacts]
 def fit_chunk(job: ChunkJob, on_progress: OnProgress = lambda share: None) -> List[SceneStatus]:
     """Fits scenes and writes their files; what is there already is left alone. A row for each scene, done or failed.
 
-    Where they cannot be fitted together, they are fitted without those whose pictures cannot be read, or in halves,
-    down to the one that fails alone: one scene never stops another, but for a disk that cannot be written to."""
+    Where they cannot be fitted together, they are fitted in halves, down to the one that fails alone: one scene never
+    stops another, but for a disk that cannot be written to."""
     inventory = job.inventory
     bundle = read_shared_bundle(inventory.bundle)
     if not bundle.stands_for(inventory.bundle_hash):  # it may have changed on the disk since
@@ -71,7 +72,7 @@ def fit_chunk(job: ChunkJob, on_progress: OnProgress = lambda share: None) -> Li
 def fit_or_split(
     inventory: Inventory, bundle: SharedBundle, chunk: Chunk, on_progress: OnProgress
 ) -> Iterator[SceneStatus]:
-    """Rows of scenes that are fitted together, or, where that fails, in smaller groups."""
+    """Rows of scenes that are fitted together, or, where that fails, in halves."""
     if not chunk:
         return
     started = time.monotonic()
@@ -86,21 +87,11 @@ def fit_or_split(
         yield from write_chunk(inventory, pipeline, chunk, time.monotonic() - started)
         return
     # Here the error is gone, and with it the memory that its frames held.
-    groups, reasons = smaller_groups(inventory.data, list(chunk), reason)
-    yield from failures(reasons)
-    for group in groups:
-        yield from fit_or_split(inventory, bundle, {name: chunk[name] for name in group}, on_progress)
-
-
-def smaller_groups(data: Path, names: Sequence[str], reason: str) -> Tuple[List[Sequence[str]], Dict[str, str]]:
-    """What to try where scenes failed together, and which of them have failed for good, with the reason."""
-    broken = unreadable_scenes(data, names)
-    if broken:
-        return [[name for name in names if name not in broken]], broken
-    if len(names) == 1:
-        return [], {names[0]: reason}
-    middle = len(names) // 2
-    return [names[:middle], names[middle:]], {}
+    if len(chunk) == 1:
+        yield from failures(dict.fromkeys(chunk, reason))
+        return
+    for half in equal_parts(list(chunk), 2):
+        yield from fit_or_split(inventory, bundle, {name: chunk[name] for name in half}, on_progress)
 
 
 def failures(reasons: Dict[str, str]) -> List[SceneStatus]:

@@ -19,6 +19,7 @@ from latent_nerfstudio.fleet.request import import_ray
 from latent_nerfstudio.fleet.settings import ChunkJob
 from latent_nerfstudio.fleet.status import SceneStatus
 from latent_nerfstudio.fleet.worker_process import begin, is_lasting, result_of
+from latent_nerfstudio.names import equal_parts
 from latent_nerfstudio.threads import VARIABLES, usable_cores
 
 FitFunction = Callable[..., List[SceneStatus]]
@@ -130,8 +131,7 @@ class Backlog:
             got = f"{reason}, {DEATHS} time(s)"
             text = problem("its worker", "to live", got, "look at its log, or give it more memory")
             return [SceneStatus(job.names[0], "failed", text)]
-        middle = len(job.names) // 2
-        self.jobs.extendleft(replace(job, names=names) for names in (job.names[:middle], job.names[middle:]))
+        self.jobs.extendleft(replace(job, names=tuple(half)) for half in equal_parts(job.names, 2))
         return []
 
 
