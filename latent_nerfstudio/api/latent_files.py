@@ -22,7 +22,7 @@ from torch import Tensor
 from latent_nerfstudio.api.scenes import Scene, Scenes
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.reading import check_format, check_header, parse_json
-from latent_nerfstudio.files.replacing import replacing_file
+from latent_nerfstudio.files.replacing import write_bytes
 from latent_nerfstudio.latent_space.cameras import intrinsics_of, is_pinhole
 from latent_nerfstudio.latent_space.resolution import resized_cameras
 from latent_nerfstudio.models.bundle_checks import is_box
@@ -91,10 +91,7 @@ def write_latents(path: Path, file: LatentFile, precision: Precision = "float32"
         tensors["intrinsics"] = intrinsics_of(file.cameras).cpu().contiguous()
     said = {"format": LATENTS_FORMAT, "box": None if file.box is None else file.box.tolist()}
     said.update({name: getattr(file, name) for name in ("height", "width", "scene", "source", "autoencoder")})
-    data = save(tensors, {ENTRY: json.dumps(said, ensure_ascii=False)})
-    with replacing_file(path) as stream:
-        stream.write(data)
-    return len(data)
+    return write_bytes(path, save(tensors, {ENTRY: json.dumps(said, ensure_ascii=False)}))
 
 
 def read_latents(path: Union[str, Path]) -> LatentFile:

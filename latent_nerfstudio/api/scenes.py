@@ -22,7 +22,7 @@ from latent_nerfstudio.data.validation import LARGEST, check_positive
 from latent_nerfstudio.errors import check_whole, problem
 from latent_nerfstudio.fields.scene_view import SceneView
 from latent_nerfstudio.files.places import as_path
-from latent_nerfstudio.files.replacing import replacing_file
+from latent_nerfstudio.files.replacing import replacing_file, write_bytes
 from latent_nerfstudio.latent_space.cameras import as_cameras, size_of
 from latent_nerfstudio.latent_space.latent_space import as_bytes
 from latent_nerfstudio.models.latent_model import LatentModel
@@ -81,8 +81,7 @@ class Pictures:
             with replacing_file(paths[-1]) as stream:
                 np.save(stream, vars(self)[name][..., 0].float().numpy())
         paths.append(place / "latents.safetensors")
-        with replacing_file(paths[-1]) as stream:
-            stream.write(save({"latents": self.raw_latent.contiguous()}))
+        write_bytes(paths[-1], save({"latents": self.raw_latent.contiguous()}))
         return paths
 
 

@@ -16,7 +16,7 @@ from rich.progress import track
 from torch import Tensor
 
 from latent_nerfstudio.escaping import for_markup
-from latent_nerfstudio.files.replacing import OLD, remove_unfinished, replacing_file
+from latent_nerfstudio.files.replacing import OLD, remove_unfinished, write_bytes
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder
 from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.latent_space.precision import autocast, has_bfloat16
@@ -163,7 +163,6 @@ def _write(path: Path, latents: Sequence[Tensor]) -> None:
 
     tensors = {f"{i:06d}": latent.contiguous() for i, latent in enumerate(latents)}
     try:
-        with replacing_file(path) as stream:
-            stream.write(save(tensors, {CHECKSUM: str(_checksum(tensors))}))
+        write_bytes(path, save(tensors, {CHECKSUM: str(_checksum(tensors))}))
     except OSError as error:
         CONSOLE.log(f"latents: not kept on disk ({for_markup(error)}); training goes on with those in memory")

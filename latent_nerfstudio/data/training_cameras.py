@@ -9,7 +9,7 @@ from torch import Tensor
 
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.reading import check_header, read_bytes
-from latent_nerfstudio.files.replacing import replacing_file
+from latent_nerfstudio.files.replacing import write_bytes
 
 CAMERAS = "cameras/training.safetensors"
 """The file within a run's folder, where nobody takes it for a scene; older runs have none."""
@@ -26,8 +26,7 @@ def write_cameras(path: Path, cameras: Cameras) -> None:
     fields: Dict[str, Any] = {name: getattr(cameras, name) for name in ("camera_to_worlds", *FIELDS)}
     fields["scene_index"] = (cameras.metadata or {}).get("scene_index")
     tensors = {name: value.detach().cpu().contiguous() for name, value in fields.items() if value is not None}
-    with replacing_file(path) as stream:
-        stream.write(save(tensors))
+    write_bytes(path, save(tensors))
 
 
 def read_cameras(path: Path) -> Cameras:

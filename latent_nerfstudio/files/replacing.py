@@ -60,10 +60,14 @@ def replacing_path(path: Path, suffix: str = "") -> Iterator[Path]:
         raise
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a file by `replacing_file`."""
+def write_bytes(path: Path, data: bytes) -> int:
+    """Writes a file by `replacing_file`, and returns the number of its bytes."""
     with replacing_file(path) as stream:
-        stream.write(text.encode())
+        return stream.write(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode())
 
 
 @contextmanager

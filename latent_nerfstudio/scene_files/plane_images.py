@@ -10,7 +10,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from latent_nerfstudio.fields.planes import compose_planes
-from latent_nerfstudio.files.replacing import replacing_file
+from latent_nerfstudio.files.replacing import write_bytes
 from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.scene_files.scene_file import SceneFile, scene_shapes
 
@@ -49,5 +49,4 @@ def write_plane_images(path: Path, scenes: Iterable[SceneFile], bundle: SharedBu
     deviation = (square - mean.square()).clamp(min=0).sqrt()
     tensors = {"planes": torch.stack(pictures), "mean": mean.float(), "std": deviation.float()}
     said = {"format": PLANE_IMAGES_FORMAT, "bundle": bundle.hash, "scenes": names}
-    with replacing_file(path) as stream:
-        stream.write(save(tensors, {"planes": json.dumps(said)}))
+    write_bytes(path, save(tensors, {"planes": json.dumps(said)}))

@@ -28,7 +28,7 @@ from torch import Tensor
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.placement import Placement, placement_from
 from latent_nerfstudio.files.reading import AGAIN, check_format, open_plain, parse_json
-from latent_nerfstudio.files.replacing import replacing_file
+from latent_nerfstudio.files.replacing import write_bytes
 from latent_nerfstudio.models.bundle_folder import add_tensors, canonical
 from latent_nerfstudio.models.shared_bundle import SharedBundle
 from latent_nerfstudio.names import check_name, check_names
@@ -95,10 +95,7 @@ class SceneFile:
 
 def write_scene_file(path: Path, scene: SceneFile, precision: Optional[Precision] = "float16") -> int:
     """Writes a scene file, whole or not at all, see `pack_scene`; its bytes are returned."""
-    data = pack_scene(scene, precision)
-    with replacing_file(path) as stream:
-        stream.write(data)
-    return len(data)
+    return write_bytes(path, pack_scene(scene, precision))
 
 
 def read_scene_file(path: Path, bundle: Optional[SharedBundle] = None) -> SceneFile:

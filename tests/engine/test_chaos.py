@@ -1,12 +1,10 @@
 """The benchmark of killed runs, in short: of files written whole nothing is lost, and it notices where something is."""
 
 import importlib.util
-import io
 import os
 import random
 import sys
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from unittest.mock import patch
@@ -28,16 +26,13 @@ def load_chaos():
     return module
 
 
-@contextmanager
-def in_place(path):
-    """A file that is written where it stays."""
+def in_place(path, data):
+    """Writes a file where it stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT), "wb", buffering=0) as stream:
-        content = io.BytesIO()
-        yield content
-        stream.write(content.getvalue()[:1000])
+        stream.write(data[:1000])
         os.fsync(stream.fileno())
-        stream.write(content.getvalue()[1000:])
+        stream.write(data[1000:])
 
 
 def outcomes_of_kills(folder, broken):
@@ -50,7 +45,7 @@ def outcomes_of_kills(folder, broken):
         latent_cache._write(folder / "cache" / "a.safetensors", latents)
 
     job, outcomes = chaos.Job("write", begin, chaos.cache_contents, chaos.broken_cache), set()
-    with patch.object(latent_cache, "replacing_file", in_place if broken else latent_cache.replacing_file):
+    with patch.object(latent_cache, "write_bytes", in_place if broken else latent_cache.write_bytes):
         chaos.measure(job, folder / "expected")
         for number in range(1, job.writes + 1):
             with patch.object(random.Random, "randrange", lambda *_, number=number: number):
