@@ -1,7 +1,5 @@
 """Scenes from photos in one call: what `lns fit-scenes` does, from Python."""
 
-import dataclasses
-import difflib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Optional, Sequence, Union
@@ -44,6 +42,7 @@ def fit(
         FileNotFoundError: data or bundle are not there.
         ValueError: a value is out of its range, the output holds scenes of other settings, or scenes have failed; the
             message names them, and the others are in the output folder.
+        TypeError: a setting that is no field of `FitRequest`.
         OSError: the output cannot be written.
     """
     if not isinstance(data, (str, Path)):
@@ -55,10 +54,6 @@ def fit(
         fitted.source, fitted.title = str(data), Path(data).name
         return fitted
     known: Any = {**settings, "device": device}
-    fields = [field.name for field in dataclasses.fields(FitRequest)]
-    if unknown := [name for name in settings if name not in fields]:
-        near = few_of(difflib.get_close_matches(unknown[0], fields, cutoff=0.3) or fields, 3)
-        raise ValueError(problem("settings", f"fields of FitRequest, such as {near}", unknown[0], "correct the name"))
     request = FitRequest(Path(data), as_path(output), str(bundle), as_names(scenes), steps, **known)
     *_, table = fit_scenes(request, latent_triplane.config)  # type: ignore[arg-type]
     if failed := table.failed():

@@ -101,7 +101,6 @@ CALLS = {
     "no depth": (lambda s: lns.depth_along_ray(None, cameras_of(1)), "depth: expected a tensor .*, got a NoneType"),
     "nothing to load": (lambda s: lns.load(None), "source: expected a path, got none; name one"),
     "a camera path, a number": (lambda s: lns.camera_path(3), "camera path: expected a path, got a int; name one"),
-    "an unknown setting": (lambda s: lns.fit("x", "y", stepps=3), "settings: expected fields of FitRequest, .*stepps"),
     "scenes, a number": (lambda s: lns.fit("x", "y", scenes=3), "scenes: expected a name, or names, got a int; "),
     "a large seed": (lambda s: lns.fit("x", "y", seed=1 << 70), "seed: expected 0 to 4294967295, got"),
     "a shard, a number": (lambda s: lns.fit("x", "y", shard=3), "shard: expected i/n with i from 1 to n, got 3; "),
