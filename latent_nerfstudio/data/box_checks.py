@@ -3,15 +3,12 @@
 from typing import Dict, Iterable, Mapping, Tuple
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
-from latent_nerfstudio.data.crops import differs
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.escaping import for_markup
-from latent_nerfstudio.latent_space.latent_space import as_float
 
 WRITE_BOX = 'write the box of what they look at into the camera file, as "aabb": [[x, y, z], [x, y, z]]'
 
@@ -23,14 +20,6 @@ LEFT_OUT = 0.1
 
 FILLED = 0.95
 """Share of pictures that an object takes at most; of what fills more there is no telling what is background."""
-
-
-def shown_object(
-    image: Shaped[Tensor, "height width 3"], background: Float[Tensor, "3"], factor: int
-) -> Bool[Tensor, "h w"]:
-    """Latent pixels, `factor` image pixels wide, at least half of which differ from the background's colour."""
-    shown = differs(as_float(image), background)[None].float()
-    return F.avg_pool2d(shown, factor, ceil_mode=True)[0] >= 0.5
 
 
 def share_left_out(pictures: Iterable[Tuple[Bool[Tensor, "h w"], Bool[Tensor, "h w"]]]) -> float:

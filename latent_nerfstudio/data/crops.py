@@ -29,11 +29,12 @@ def is_plain(photo: Float[Tensor, "*any 3"]) -> bool:
 
 
 def sees_object(
-    images: Float[Tensor, "n height width 3"], background: Float[Tensor, "3"], factor: int
+    images: Float[Tensor, "n height width 3"], background: Float[Tensor, "3"], factor: int, share: float = 1e-6
 ) -> Bool[Tensor, "n h w"]:
-    """Latent pixels, `factor` image pixels wide, under which any pixel is not of the background's colour."""
+    """Latent pixels, `factor` image pixels wide, of which a share, by default any, is not of the background's colour;
+    from a half on, the ray through their middle should meet the object's box."""
     shown = differs(images, background.to(images))[:, None].float()
-    return F.max_pool2d(shown, factor, ceil_mode=True)[:, 0] > 0
+    return F.avg_pool2d(shown, factor, ceil_mode=True)[:, 0] >= share
 
 
 def object_latents(

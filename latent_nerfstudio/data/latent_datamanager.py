@@ -17,8 +17,8 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 from tyro.conf import Suppress
 
-from latent_nerfstudio.data.box_checks import LOOKED_AT, share_left_out, shown_object, warn_of_boxes
-from latent_nerfstudio.data.crops import ObjectPixels, cropped, cropped_cameras, draw_crops, object_latents
+from latent_nerfstudio.data.box_checks import LOOKED_AT, share_left_out, warn_of_boxes
+from latent_nerfstudio.data.crops import ObjectPixels, cropped, cropped_cameras, draw_crops, object_latents, sees_object
 from latent_nerfstudio.data.latent_cache import cache_folder, scene_latents
 from latent_nerfstudio.data.picture_dataset import PictureDataset
 from latent_nerfstudio.data.pixels import (
@@ -247,7 +247,7 @@ class LatentDataManager(FullImageDatamanager[PictureDataset]):
         pictures = []
         for index in range(first, end, -(-(end - first) // LOOKED_AT)):
             picture = self.cached_train[index]
-            shown = shown_object(picture["image"].cpu(), self.background_color, factor)
+            shown = sees_object(as_float(picture["image"].cpu())[None], self.background_color, factor, share=0.5)[0]
             if "mask" in picture:
                 shown &= mask_of_latent(picture["mask"][..., 0].cpu(), factor)
             pictures.append((shown, flags[table.starts[index] : table.starts[index + 1]].view_as(shown)))

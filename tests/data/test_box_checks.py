@@ -5,7 +5,8 @@ import pytest
 import torch
 from tiny import datamanager_of, pipeline_of, write_ball
 
-from latent_nerfstudio.data.box_checks import share_left_out, shown_object, warn_of_boxes
+from latent_nerfstudio.data.box_checks import share_left_out, warn_of_boxes
+from latent_nerfstudio.data.crops import sees_object
 from latent_nerfstudio.fields.boxes import intersect_box
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.latent_space.latent_space import LatentSpace
@@ -24,7 +25,7 @@ def left_out(folder, box):
 def test_the_shown_object_against_a_loop(factor):
     image = torch.rand(10, 7, 3, generator=torch.Generator().manual_seed(0))
     image[torch.rand(10, 7, generator=torch.Generator().manual_seed(1)) < 0.5] = 1.0
-    shown = shown_object((image * 255).round().to(torch.uint8), WHITE, factor)
+    shown = sees_object(image[None], WHITE, factor, 0.5)[0]
     for row, column in np.ndindex(*shown.shape):
         part = image[row * factor :, column * factor :][:factor, :factor].reshape(-1, 3)
         assert bool(shown[row, column]) == (np.mean([bool((pixel < 0.99).any()) for pixel in part]) >= 0.5)

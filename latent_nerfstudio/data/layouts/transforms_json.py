@@ -81,7 +81,7 @@ def _entries(meta: Mapping[str, Any], where: Path) -> list[Mapping[str, Any]]:
     for index, entry in enumerate(frames):
         if not isinstance(entry, dict) or not isinstance(entry.get("file_path"), str):
             do = "write the image's path as 'file_path'"
-            raise ValueError(problem(f"{where}, frame {index}", "an object with 'file_path'", shown(entry), do))
+            raise ValueError(problem(f"{where}, frame {index}", "an object with 'file_path'", f"{entry!r:.60}", do))
     return frames
 
 
@@ -122,14 +122,6 @@ def real_path(path: Path) -> str:
         return os.path.realpath(path)
     except ValueError:  # a name that no file can have
         return str(path)
-
-
-def shown(value: object, most: int = 60) -> str:
-    """The first letters of a value, for a message; Python refuses to spell out numbers of thousands of digits."""
-    try:
-        return repr(value)[:most]
-    except ValueError:
-        return "a number of thousands of digits"
 
 
 @dataclass(frozen=True)
@@ -188,7 +180,7 @@ class CameraFile:
         except (TypeError, ValueError, OverflowError):
             number = float("nan")
         if not abs(number) <= LARGEST:
-            raise self.refuse(what, f"a finite number up to {LARGEST:g}", shown(value))
+            raise self.refuse(what, f"a finite number up to {LARGEST:g}", f"{value!r:.60}")
         return number
 
     def positive(self, value: object, what: str) -> float:
@@ -282,7 +274,7 @@ class CameraFile:
         model = self.meta["camera_model"]
         if not isinstance(model, str) or model not in CAMERA_MODELS:
             do = "undistort the images to one of these"
-            raise self.refuse("camera_model", f"one of {', '.join(CAMERA_MODELS)}", shown(model), do)
+            raise self.refuse("camera_model", f"one of {', '.join(CAMERA_MODELS)}", f"{model!r:.60}", do)
         return CAMERA_MODELS[model]
 
     @property
@@ -301,7 +293,7 @@ class CameraFile:
         values = source["distortion_params"]
         if not isinstance(values, list) or len(values) != 6:
             do = "write k1, k2, k3, k4, p1, p2; models with more parameters are not supported"
-            raise self.refuse("distortion_params", "6 numbers", shown(values), do)
+            raise self.refuse("distortion_params", "6 numbers", f"{values!r:.60}", do)
         return [self.number(value, "distortion_params") for value in values]
 
     # Poses and boxes
@@ -320,7 +312,7 @@ class CameraFile:
         except (TypeError, ValueError, OverflowError):
             matrix = np.zeros(0)
         if matrix.shape not in ((4, 4), (3, 4)):
-            got = "none" if value is None else f"shape {list(matrix.shape)}" if matrix.size else shown(value)
+            got = "none" if value is None else f"shape {list(matrix.shape)}" if matrix.size else f"{value!r:.60}"
             raise self.refuse(f"transform_matrix of '{name}'", "4 x 4 numbers", got, "write the camera-to-world matrix")
         check_last_row(matrix, f"{self.where}, transform_matrix of '{name}'")
         return matrix[:3]
@@ -336,7 +328,7 @@ class CameraFile:
         if not (np.abs(aabb) <= LARGEST).all() or not (np.diff(aabb.astype(np.float32), axis=0) > 0).all():
             expected = "two corners [[x, y, z], [x, y, z]], the lower one first"
             do = "write the scene's bounds in world units, or remove the entry"
-            raise self.refuse("aabb", expected, shown(self.meta["aabb"], 80), do)
+            raise self.refuse("aabb", expected, f"{self.meta['aabb']!r:.80}", do)
         return aabb
 
     def capture_box(self) -> Optional[Float[np.ndarray, "2 3"]]:
@@ -348,7 +340,7 @@ class CameraFile:
         scale = self.positive(meta.get("scale", NGP_SCALE), "scale")
         offset = meta.get("offset", [NGP_OFFSET] * 3)
         if not isinstance(offset, list) or len(offset) != 3:
-            raise self.refuse("offset", "3 numbers", shown(offset))
+            raise self.refuse("offset", "3 numbers", f"{offset!r:.60}")
         centre = 0.5 - np.array([self.number(value, "offset") for value in offset])
         return np.stack([centre - half, centre + half]) / scale
 
@@ -367,7 +359,7 @@ class CameraFile:
         for split, names in given.items():
             key = f"{split}_filenames"
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-                raise self.refuse(key, "a list of paths", shown(names), "list the file_path of each of its frames")
+                raise self.refuse(key, "a list of paths", f"{names!r:.60}", "list the file_path of each of its frames")
             places = {name: real_path(self.folder / normalised_name(name)) for name in names}
             if unknown := [name for name in names if places[name] not in known]:
                 got, do = few_of(unknown, 1, repr), "use each frame's file_path"
