@@ -75,13 +75,13 @@ class FitRequest:
             if getattr(self, name) not in choices:
                 expected = f"one of {', '.join(filter(None, choices))}"
                 raise ValueError(problem(name, expected, repr(getattr(self, name)), "choose one of these"))
+        self.part()
         check_cache(self.latent_cache)
         check_scenes_folders(self.data, self.output)
         start = self.rgb_alignment_start
         if start is not None and start >= self.steps:
             expected = f"less than the {self.steps} steps"
             raise ValueError(problem("rgb_alignment_start", expected, start, "leave it out for none"))
-        self.part()
         if self.workers == "ray":
             import_ray()
             return

@@ -70,7 +70,7 @@ def test_scenes_of_a_frozen_run_name_its_bundle_and_come_back_the_same(frozen_ru
     assert sorted(path.name for path in (tmp_path / "files").iterdir()) == ["blue.safetensors", "red.safetensors"]
     shared = read_shared_bundle(str(bundle))
     scene = read_scene_file(tmp_path / "files" / "red.safetensors", shared)
-    assert (scene.facts["method"], scene.facts["steps"], scene.facts["views"]) == ("latent-triplane", 8, 12)
+    assert (scene.facts["method"], scene.facts["steps"], scene.facts["views"]) == ("latent-triplane", 8, 10)
     assert scene.facts["cameras"] == {"height": 32, "width": 32, "fx": 32, "fy": 32, "radius": pytest.approx(2.5)}
     np.testing.assert_allclose(scene.facts["box"], [[-0.7] * 3, [0.7] * 3], rtol=1e-6)  # the balls' own
     assert scene.facts["samples"] == [15, 0]

@@ -187,7 +187,7 @@ def test_paths_without_extension_with_dot_and_with_backslash(tmp_path):
     assert sorted(path.name for path in scene.image_paths) == ["frame.002.jpg", "view_00.jpg", "view_01.jpg"]
 
 
-def test_absent_images_are_left_out_of_views_and_splits_without_many_calls(tmp_path, monkeypatch):
+def test_absent_images_are_left_out_of_views_and_splits(tmp_path):
     write_transforms(tmp_path, test_filenames=["images/view_01.png", "images/view_02.png"])
     (tmp_path / "images/view_01.png").unlink()
     scene = read_transforms(tmp_path)

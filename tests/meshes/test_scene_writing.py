@@ -9,6 +9,7 @@ from PIL import Image
 
 from latent_nerfstudio.data.layouts import read_scene
 from latent_nerfstudio.meshes.jobs import SceneJob, write_scene
+from latent_nerfstudio.meshes.raycast import Raycaster
 from latent_nerfstudio.meshes.surface import surface_of
 
 
@@ -49,14 +50,15 @@ def test_a_sheet_without_thickness_has_a_box_that_is_read_again(tmp_path):
     np.testing.assert_allclose(read_scene(tmp_path / "sheet").aabb, [[-0.52, -0.26, -0.015], [0.52, 0.26, 0.015]])
 
 
-def test_an_interrupted_scene_leaves_nothing(tmp_path, surface):
+def test_an_interrupted_scene_leaves_nothing(tmp_path, surface, monkeypatch):
     seen = []
 
-    def interrupt() -> None:
+    def interrupt(*_) -> None:
         seen.append(sorted(path.name for path in tmp_path.iterdir()))
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(Raycaster, "render", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        write_scene(surface, job(tmp_path / "box"), interrupt)
+        write_scene(surface, job(tmp_path / "box"))
     assert seen[0] != ["box"]
     assert list(tmp_path.iterdir()) == []
