@@ -10,7 +10,7 @@ import tyro
 
 from latent_nerfstudio.cli.words import RunFolder
 from latent_nerfstudio.errors import check_least, problem
-from latent_nerfstudio.files.places import check_file
+from latent_nerfstudio.files.places import check_file, check_writable
 
 
 @dataclass
@@ -32,9 +32,11 @@ class Report:
     """Videos to show on the page and to name at the end."""
 
     def main(self) -> None:
-        check_file(self.output, ".md")
         if not self.source:
             raise ValueError(problem("source", "the config.yml of at least one run", "none", "name one"))
+        first = self.source[0]
+        output = self.output or (first if first.is_dir() else first.parent) / "report.md"
+        check_file(output, ".md")
         for name, given in (("eval", self.eval), ("entry_seconds", self.entry_seconds)):
             if given and len(given) != len(self.source):
                 expected, do = f"one for each of {len(self.source)} runs", "name them in the order of the runs, or none"
@@ -43,9 +45,8 @@ class Report:
             if not 0 <= seconds < math.inf:
                 raise ValueError(problem("entry_seconds", "seconds from 0 on", seconds, "correct --entry-seconds"))
         for video in self.video:
-            check_file(video, ".mp4", ".gif", what="video")
-            if not video.is_file():
-                raise FileNotFoundError(problem(video, "a video", "nothing there", "check --video"))
+            if video.suffix.lower() not in (".mp4", ".gif") or not video.is_file():
+                raise FileNotFoundError(problem(video, "a video, .mp4 or .gif", "none", "check --video"))
         from latent_nerfstudio.reports.report import closing_lines, opened, print_report, write_report
         from latent_nerfstudio.reports.run_report import name_apart
 
@@ -55,7 +56,6 @@ class Report:
             report.training = {**report.training, "entry_seconds": seconds} if report.training else {}
         name_apart(reports)
         print_report(reports)
-        output = self.output or Path(reports[0].config).with_name("report.md")
         write_report(output, reports, self.command(), self.video)
         for line in closing_lines(reports, output, self.video):
             print(line)
@@ -86,6 +86,7 @@ class ContactSheet:
         from latent_nerfstudio.pipelines.contact_sheet import write_contact_sheet
 
         path = self.output or open_run(self.source).folder / SHEET
+        check_writable(path)
         pipeline = load_pipeline(self.source)
         path.parent.mkdir(parents=True, exist_ok=True)
         print(f"Contact sheet: {write_contact_sheet(pipeline, path, self.max_scenes)}")

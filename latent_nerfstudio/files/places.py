@@ -51,6 +51,7 @@ def check_folder(path: Optional[Path]) -> None:
         raise FileExistsError(problem("output", "a folder, or nothing there", f"the file {path}", "name another"))
     if path.suffix.lower() in ENDINGS and not path.exists():
         raise ValueError(problem("output", "a folder", f"{path}, named as a file", "leave out its ending"))
+    check_writable(path)
 
 
 def check_cache(place: Any) -> None:
@@ -74,6 +75,7 @@ def check_file(path: Optional[Path], *endings: str, what: str = "output") -> Non
     check_above(path, what)
     if path.is_dir():
         raise IsADirectoryError(problem(what, "a file", f"the folder {path}", "name a file in it"))
+    check_writable(path)
 
 
 def check_above(path: Path, what: str = "output") -> None:
@@ -81,6 +83,14 @@ def check_above(path: Path, what: str = "output") -> None:
     if above is not None and not above.is_dir():
         got = f"{path}, where {above} is none"
         raise NotADirectoryError(problem(what, "a place below folders", got, "name another"))
+
+
+def check_writable(path: Path) -> None:
+    """Refuses what lies in, or is to be made in, a folder that this process may not write to."""
+    folder = next(place for place in (path, *path.parents) if place.is_dir())
+    if not os.access(folder, os.W_OK):
+        got, do = "a read-only one", "name another, or free it"
+        raise PermissionError(problem(folder, "a folder that can be written to", got, do))
 
 
 def check_folder_or_file(path: Optional[Path], *endings: str) -> None:

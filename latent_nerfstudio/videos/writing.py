@@ -3,7 +3,6 @@
 import itertools
 import shutil
 import subprocess
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Iterable, Iterator
@@ -35,13 +34,6 @@ Frame = UInt8[np.ndarray, "_ _ 3"]
 def check_video(path: Path) -> None:
     """Refuses, before long work starts, a video that could not be written."""
     check_file(path, *SETTINGS)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        got, do = f"'{error.strerror}'", "name another --output"
-        raise type(error)(problem(path, "a path that can be written", got, do)) from error
     find_ffmpeg()
 
 

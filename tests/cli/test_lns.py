@@ -214,7 +214,7 @@ def test_report_refuses_evaluations_that_do_not_fit(latent_run, tmp_path):
         Report((latent_run,), entry_seconds=(1.0, 2.0)).main()
     with pytest.raises(ValueError, match="entry_seconds: expected seconds from 0 on, got nan"):
         Report((latent_run,), entry_seconds=(float("nan"),)).main()
-    with pytest.raises(FileNotFoundError, match="film.mp4: expected a video, got nothing there"):
+    with pytest.raises(FileNotFoundError, match="film.mp4: expected a video, .mp4 or .gif, got none"):
         Report((latent_run,), video=(tmp_path / "film.mp4",)).main()
 
 

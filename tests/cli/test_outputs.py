@@ -1,6 +1,7 @@
 """Where commands write to: what cannot be is refused first, in the same words everywhere."""
 
 import dataclasses
+import os
 
 import pytest
 from official import error_of
@@ -25,7 +26,7 @@ def refused(capsys, name, output):
 
 
 @pytest.mark.parametrize("name", WRITING)
-def test_an_output_that_cannot_be_is_refused_before_anything_is_read(name, tmp_path, capsys):
+def test_an_output_that_cannot_be_is_refused_before_anything_is_read(name, tmp_path, capsys, monkeypatch):
     file, ending = tmp_path / "file", FILES.get(name, "")
     file.touch()
     below = file / "deep" / f"out{ending}"
@@ -40,6 +41,9 @@ def test_an_output_that_cannot_be_is_refused_before_anything_is_read(name, tmp_p
     else:
         expected = f"output: expected a folder, or nothing there, got the file {file}; name another"
         assert expected in refused(capsys, name, file)
+    monkeypatch.setattr(os, "access", lambda folder, mode: folder != tmp_path)
+    error = refused(capsys, name, tmp_path / "new" / f"new{ending}")
+    assert error.startswith(f"Error: {tmp_path}: expected a folder that can be written to, got a read-only one; name ")
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["file"]
 
 

@@ -99,5 +99,5 @@ def test_what_cannot_be_written(tmp_path):
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="everything can be written")
 def test_a_folder_that_may_not_be_written_to(tmp_path):
     (tmp_path / "locked").mkdir(mode=0o500)
-    with pytest.raises(PermissionError, match="expected a path that can be written"):
+    with pytest.raises(PermissionError, match="locked: expected a folder that can be written to, got a read-only one"):
         check_video(tmp_path / "locked" / "x.gif")
