@@ -37,12 +37,6 @@ def succeed(program: str, *arguments: Any, **options: Any) -> str:
     return done.stdout
 
 
-def fail(program: str, *arguments: Any, **options: Any) -> str:
-    done = call(program, *arguments, **options)
-    assert done.returncode not in (0, None), done.stdout[-4000:]
-    return done.stdout
-
-
 def train_arguments(method: str, data: Path, output: Path, steps: int, *more: Any, is_plane: bool = True) -> List[str]:
     """Arguments of ns-train for a run at output/balls/METHOD/run, of a NeRF of tri-planes or another."""
     planes = ("--pipeline.model.nerf.field.resolution", "16") if is_plane else ()

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from official import error_of
+from official import error_of, lns
+from safetensors.torch import load_file
 from tiny import save_kl
 
-from latent_nerfstudio.cli.main import main
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 
 
@@ -17,31 +17,22 @@ def published(tmp_path):
     return autoencoder, tmp_path / "gvae_latest.pt"
 
 
-def test_the_folder_is_an_autoencoder(published, tmp_path, capsys):
+@torch.no_grad()
+def test_the_folder_is_an_autoencoder_in_half_precision_too(published, tmp_path, capsys):
     autoencoder, checkpoint = published
-    main(["import-autoencoder", str(checkpoint), "--output", str(tmp_path / "out"), "--norm-num-groups", "2"])
+    lns("import-autoencoder", checkpoint, "--output", tmp_path / "out", "--norm-num-groups", "2")
     printed = capsys.readouterr().out
     assert "widths [4, 4], 4 channels, f = 2" in printed
     assert f"ns-train latent-triplane --data FOLDER --pipeline.model.autoencoder.source {tmp_path / 'out'}" in printed
-    result = AutoencoderConfig(source=str(tmp_path / "out")).setup()
     images = torch.rand(1, 8, 8, 3)
-    with torch.no_grad():
-        assert torch.equal(result.encode(images), autoencoder.encode(images))
-        assert torch.equal(result.decode(autoencoder.encode(images)), autoencoder.decode(autoencoder.encode(images)))
-
-
-def test_half_precision_and_a_config(published, tmp_path):
-    from safetensors.torch import load_file
-
-    autoencoder, checkpoint = published
-    flags = ["--config", str(tmp_path / "kl"), "--precision", "float16"]
-    main(["import-autoencoder", str(checkpoint), "--output", str(tmp_path / "out"), *flags])
-    (weights,) = (tmp_path / "out").glob("*.safetensors")
+    raw, result = autoencoder.encode(images), AutoencoderConfig(source=str(tmp_path / "out")).setup()
+    assert torch.equal(result.encode(images), raw) and torch.equal(result.decode(raw), autoencoder.decode(raw))
+    flags = ["--config", tmp_path / "kl", "--precision", "float16"]
+    lns("import-autoencoder", checkpoint, "--output", tmp_path / "half", *flags)
+    (weights,) = (tmp_path / "half").glob("*.safetensors")
     assert {value.dtype for value in load_file(weights).values()} == {torch.float16}
-    result = AutoencoderConfig(source=str(tmp_path / "out")).setup()
-    images = torch.rand(1, 8, 8, 3)
-    with torch.no_grad():
-        torch.testing.assert_close(result.encode(images), autoencoder.encode(images), atol=0.01, rtol=0.01)
+    half = AutoencoderConfig(source=str(tmp_path / "half")).setup()
+    torch.testing.assert_close(half.encode(images), raw, atol=0.01, rtol=0.01)
 
 
 @pytest.mark.parametrize(

@@ -20,13 +20,10 @@ def said(capsys, *arguments):
     return capsys.readouterr().out
 
 
-def test_what_is_said_of_autoencoders_and_bundles(kl, capsys):
+def test_what_is_said_of_autoencoders_bundles_and_runs(kl, capsys, latent_run):
     assert "downscale_factor=4, num_channels=4" in said(capsys, "info", str(kl))
     text = said(capsys, "info", "bundled-cars")
     assert "learned from:   128 scenes" in text and "b42f9511475b" in text
-
-
-def test_what_is_said_of_a_run_stands_in_two_columns(latent_run, capsys):
     text = said(capsys, "info", str(latent_run.parent))
     assert f"bytes a scene:  {open_run(latent_run).training['bytes_per_scene']}\n" in text
     assert all(line[14:16].isspace() for line in text.splitlines()) and "None" not in text
@@ -68,10 +65,13 @@ def test_what_is_none_of_these_is_told_so(tmp_path, capsys, monkeypatch, what, g
     assert f"{what}: expected a run, scenes, a bundle" in said and f"got {got}" in said
 
 
-def test_facts_of_any_length_and_their_escapes_do_not_reach_the_terminal(monkeypatch, capsys):
+def test_names_and_facts_as_they_are_shown(monkeypatch, capsys):
     monkeypatch.setattr(info, "lines_of", lambda source: [("facts", {"by": "\x1b[2J" + "x" * 10**6})])
     text = said(capsys, "info", "any")
     assert "\x1b" not in text and len(text) < 3000
+    for name, hashes in SHIPPED.items():
+        assert [with_name(value) for value in hashes] == [f"{value} ({name})" for value in hashes]
+    assert with_name("ab12") == "ab12"
 
 
 def test_the_cache_loses_what_is_old_and_nothing_else(tmp_path, capsys):
@@ -114,9 +114,3 @@ def test_an_evaluation_of_an_older_checkpoint_is_left_out_and_said(tmp_path):
         assert evaluated(path, ["alone"], tmp_path) == {}
     with pytest.raises(ValueError, match="expected the newest step of .*, got step-000000007.ckpt; run ns-eval"):
         read_results(path, tmp_path)
-
-
-def test_a_bundle_of_the_package_is_named_beside_its_hash():
-    for name, hashes in SHIPPED.items():
-        assert [with_name(value) for value in hashes] == [f"{value} ({name})" for value in hashes]
-    assert with_name("ab12") == "ab12"

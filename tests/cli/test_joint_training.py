@@ -61,14 +61,7 @@ def test_published_weights_by_hand(method):
     assert features == ((32, 0, 0) if is_micro else (10, 22, 50))
 
 
-def test_published_real_images_by_hand():
-    pipeline = ig_ae_published.config.pipeline
-    assert pipeline.real_loss_weight == pytest.approx(0.4) and pipeline.real_images_per_batch == 3
-    assert (pipeline.real_lpips_weight, pipeline.real_variation_weight) == (0.01, 1e-5)
-    assert pipeline.real_images is None
-
-
-def test_published_rates_by_hand():
+def test_published_rates_and_real_images_by_hand():
     shared = {"shared_planes": (1e-2, 1e-2), "decoder": (1e-4, 1e-4), "encoder": (1e-4, 1e-4)}
     assert rates_of(three_da_ae.config) == {"planes": (1e-2, 1e-3), "mlp": (1e-2, 1e-3), **shared}
     assert rates_of(fused_planes.config) == {"planes": (1e-2, 1e-4), "mlp": (1e-2, 1e-4), **shared}
@@ -76,6 +69,10 @@ def test_published_rates_by_hand():
     assert rates_of(ig_ae_published.config) == {"planes": (1e-3, 1e-4), "mlp": (1e-3, 1e-4), **parts}
     floors = {name: METHODS[name].config.optimizers["planes"]["scheduler"].floor for name in PUBLISHED}
     assert floors == {"3da-ae": 1.0, "fused-planes": 0.09, "ig-ae-published": 0.4}
+    pipeline = ig_ae_published.config.pipeline
+    assert pipeline.real_loss_weight == pytest.approx(0.4) and pipeline.real_images_per_batch == 3
+    assert (pipeline.real_lpips_weight, pipeline.real_variation_weight) == (0.01, 1e-5)
+    assert pipeline.real_images is None
 
 
 def test_methods_share_no_optimizers():

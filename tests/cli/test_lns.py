@@ -7,12 +7,13 @@ from unittest.mock import Mock
 
 import pytest
 import torch
-from official import checkpoints, error_of, evaluated, fail, succeed, train, train_arguments
+from official import checkpoints, error_of, evaluated, succeed, train, train_arguments
+from tiny import latent_model_of
 
 import latent_nerfstudio as lns
 from latent_nerfstudio.cli.main import COMMANDS, main, source_first
 from latent_nerfstudio.cli.report import ContactSheet, Report
-from latent_nerfstudio.cli.runs import export_scene, scene_config, scene_summary
+from latent_nerfstudio.cli.runs import export_scene, scene_config, scene_summary, summary
 from latent_nerfstudio.engine.runs import Run, load_pipeline, open_run
 
 
@@ -34,9 +35,7 @@ def exported(latent_run, tmp_path_factory):
 
 def test_help_is_quick_and_names_every_command():
     output = succeed("python", "-X", "importtime", "-m", "latent_nerfstudio.cli.main", "--help")
-    names = ["demo-scenes", "render-meshes", "export-scene", "report", "contact-sheet", "link-ffmpeg"]
-    names += ["consistency", "import-autoencoder"]
-    assert all(name in output for name in names)
+    assert all(name in output for name in COMMANDS)
     loaded = {line.rsplit("|", 1)[-1].strip() for line in output.splitlines() if line.startswith("import time:")}
     assert not {"torch", "numpy", "diffusers", "nerfstudio", "trimesh", "ray"} & loaded
     microseconds = re.findall(r"^import time: +(\d+) \|", output, re.M)
@@ -54,7 +53,7 @@ def test_one_word_for_one_thing(name, capsys):
     assert not re.search(r"^[│ ] (-.* )? +(Of|Also|Without|As|Where|Likewise|In|To|By) ", said, re.M)
 
 
-def test_the_program_itself(capsys):
+def test_the_program_itself_and_its_interruption(capsys, monkeypatch):
     main(["--version"])
     assert capsys.readouterr().out == f"lns {lns.__version__}\n"
     with pytest.raises(SystemExit, match="2"):
@@ -63,9 +62,6 @@ def test_the_program_itself(capsys):
     assert source_first(["orbit", "--scenes", "a", "--load-config", "RUN", "--views", "2"])[:2] == ["orbit", "RUN"]
     assert source_first(["orbit", "--load-config=RUN"]) == ["orbit", "RUN"]
     assert source_first(["fit-scenes", "--views", "2", "--data", "X"]) == ["fit-scenes", "X", "--views", "2"]
-
-
-def test_interrupting_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr("latent_nerfstudio.cli.videos.link_ffmpeg", Mock(side_effect=KeyboardInterrupt))
     monkeypatch.setenv("PATH", "")
     with pytest.raises(SystemExit, match="130"):
@@ -73,23 +69,14 @@ def test_interrupting_is_one_line(monkeypatch, capsys):
     assert capsys.readouterr().err == "Interrupted\n"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["render-meshes", "OUT/no", "--output", "OUT/scenes"], "expected a folder of meshes, got nothing there"),
-        (["export-scene", "--scene", "x", "--load-config", "OUT"], "expected the config.yml of a run, got nothing"),
-        (["report"], "source: expected the config.yml of at least one run"),
-    ],
-)
-def test_errors_are_one_line(arguments, message, tmp_path, capsys):
-    error = error_of(capsys, *(argument.replace("OUT", str(tmp_path / "[bold]")) for argument in arguments))
-    assert error.startswith("Error: ") and message in error
-
-
-def test_errors_of_the_program_itself(tmp_path):
-    arguments = ["demo-scenes", "--output", tmp_path, "--views", "1"]
-    assert fail("lns", *arguments).startswith("Error: views: expected at least 2")
-    assert "Traceback" in fail("lns", *arguments, LNS_DEBUG="1")
+def test_errors_are_one_line_unless_the_traceback_is_asked_for(tmp_path, capsys, monkeypatch):
+    place = tmp_path / "[bold]"
+    error = error_of(capsys, "export-scene", "--scene", "x", "--load-config", place)
+    assert error.startswith(f"Error: {place}: expected the config.yml of a run, got nothing")
+    assert "source: expected the config.yml of at least one run" in error_of(capsys, "report")
+    monkeypatch.setenv("LNS_DEBUG", "1")
+    with pytest.raises(ValueError, match="source: expected the config.yml of at least one run"):
+        main(["report"])
 
 
 def test_link_ffmpeg_makes_a_program_that_runs(tmp_path, monkeypatch, capsys):
@@ -101,16 +88,13 @@ def test_link_ffmpeg_makes_a_program_that_runs(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "ffmpeg").exists()
 
 
-def test_an_exported_scene_renders_the_same_bits(latent_run, exported):
+def test_an_exported_scene_renders_the_same_bits_and_is_a_run_of_its_own(latent_run, exported, tmp_path):
     together, alone = load_pipeline(latent_run), load_pipeline(exported)
     assert alone.model.scene_names == ["red"]
     assert torch.equal(alone.model.scene_box.aabb, together.model.scene_box.aabb)
     expected, got = views_of(together, "red"), views_of(alone, "red")
     assert len(got) == len(expected) == 2 * 5
     assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
-
-
-def test_an_exported_scene_is_a_run_of_its_own(latent_run, exported, tmp_path):
     (path,) = (exported.parent / "nerfstudio_models").iterdir()
     state = torch.load(path, map_location="cpu", weights_only=True)
     assert state["pipeline"]["_model.nerf.field.micro_planes"].shape[0] == 1
@@ -124,11 +108,13 @@ def test_an_exported_scene_is_a_run_of_its_own(latent_run, exported, tmp_path):
     assert "red/psnr" not in evaluated(exported, tmp_path / "eval.json")["results"]
 
 
-def test_an_exported_scene_does_not_name_the_host(latent_run):
-    """Of an imported run, whose training.json holds the facts of all scenes."""
-    facts = {name: {"psnr": 30.0, "worker": "host-7:99"} for name in ("blue", "red")}
+def test_runs_of_files_do_not_name_the_host(latent_run):
+    """The training.json of an imported run holds the facts of all scenes."""
+    facts = {name: {"seconds": 2.0, "worker": "host-7:99"} for name in ("blue", "red")}
+    imported = summary(latent_model_of(), facts)
+    assert imported["seconds"] == 4.0 and imported["facts"] == {"blue": {"seconds": 2.0}, "red": {"seconds": 2.0}}
     run = Run(latent_run, open_run(latent_run).config, {"steps": 3, "facts": facts})
-    assert scene_summary(run, "red")["facts"] == {"red": {"psnr": 30.0}}
+    assert scene_summary(run, "red")["facts"] == {"red": {"seconds": 2.0}}
 
 
 def test_an_exported_scene_can_be_trained_on(exported, random_autoencoder, two_balls, tmp_path):
@@ -138,7 +124,7 @@ def test_an_exported_scene_can_be_trained_on(exported, random_autoencoder, two_b
     assert checkpoints(tmp_path) == ["step-000000013.ckpt"]
 
 
-def test_export_refuses_what_it_cannot_do(latent_run, exported, tmp_path):
+def test_export_refuses_what_it_cannot_do_and_leaves_nothing(latent_run, exported, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="scenes: expected scenes of .*, such as red, got 'rad'"):
         export_scene(latent_run, "rad", tmp_path)
     with pytest.raises(FileExistsError, match="expected nothing there, got a run"):
@@ -147,6 +133,15 @@ def test_export_refuses_what_it_cannot_do(latent_run, exported, tmp_path):
     with pytest.raises(FileNotFoundError, match="expected a checkpoint"):
         export_scene(tmp_path / "config.yml", "red", tmp_path / "out")
     assert not (tmp_path / "out" / "red" / "latent-triplane" / "run").exists()
+
+    def broken(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", broken)
+    with pytest.raises(OSError, match="disk full"):
+        export_scene(latent_run, "red", tmp_path / "broken")
+    assert [path for path in (tmp_path / "broken").rglob("*") if path.is_file()] == []
+    assert not (tmp_path / "broken" / "red" / "latent-triplane" / "run").exists()
 
 
 def test_an_exported_run_names_its_bundle_and_its_autoencoder_from_the_root(latent_run, tmp_path, monkeypatch):
@@ -160,17 +155,6 @@ def test_an_exported_run_names_its_bundle_and_its_autoencoder_from_the_root(late
         model.scene = "blue"
         exported = scene_config(run, "red", tmp_path / "red" / "method" / "now", {}).pipeline.model
         assert (exported.shared_bundle, exported.autoencoder.source, exported.scene) == (named, named, "")
-
-
-def test_a_broken_export_leaves_nothing(latent_run, tmp_path, monkeypatch):
-    def broken(*_):
-        raise OSError("disk full")
-
-    monkeypatch.setattr(torch, "save", broken)
-    with pytest.raises(OSError, match="disk full"):
-        export_scene(latent_run, "red", tmp_path)
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
-    assert not (tmp_path / "red" / "latent-triplane" / "run").exists()
 
 
 def test_report_of_two_runs(latent_run, rgb_run, tmp_path, capsys):
@@ -196,7 +180,7 @@ def test_report_of_two_runs(latent_run, rgb_run, tmp_path, capsys):
     assert "latent-triplane beside triplane: -" in table
 
 
-def test_report_reads_what_ns_eval_wrote(exported, tmp_path, capsys):
+def test_report_reads_what_ns_eval_wrote_and_refuses_others(exported, tmp_path, capsys, latent_run):
     results = {"psnr": 21.5, "psnr_std": 1.0, "ssim": 0.75, "lpips": 0.25, "autoencoder_psnr": 30.0, "latent_psnr": 9.0}
     (tmp_path / "eval.json").write_text(json.dumps({"results": results}))
     Report((exported,), eval=(tmp_path / "eval.json",), output=tmp_path / "table.md").main()
@@ -204,9 +188,6 @@ def test_report_reads_what_ns_eval_wrote(exported, tmp_path, capsys):
     assert lines[0] == "| scene | psnr | ssim | lpips | autoencoder psnr | seconds | bytes |"
     assert lines[2].startswith("| red | 21.50 | 0.750 | 0.250 | 30.00 | ")
     assert "Held-out views" in capsys.readouterr().out
-
-
-def test_report_refuses_evaluations_that_do_not_fit(latent_run, tmp_path):
     (tmp_path / "bad.json").write_text("{}")
     with pytest.raises(ValueError, match="bad.json: expected what ns-eval wrote"):
         Report((latent_run,), eval=(tmp_path / "bad.json",)).main()

@@ -5,6 +5,7 @@ import os
 
 import pytest
 from official import error_of
+from scene_folders import write_transforms
 
 from latent_nerfstudio.cli.main import COMMANDS
 
@@ -63,3 +64,19 @@ def test_a_file_beside_the_output_is_refused_by_its_own_name(tmp_path, capsys):
     assert f"planes: expected a place below folders, got {below}" in said
     said = error_of(capsys, "export-scenes", "x", "--output", tmp_path / "files", "--planes", tmp_path / "planes.png")
     assert "planes: expected a .safetensors file" in said
+
+
+PLACES = [
+    ("none", "out", "none: expected a folder of scenes, got nothing there; check the path"),
+    ("scenes", "scenes", "output: expected another folder than that of the photos, got "),
+    ("scenes", "scenes/a", "output: expected another folder than that of the photos, got "),
+]
+
+
+@pytest.mark.parametrize("command", ["learn-bundle", "learn-scene-encoder", "fit-scenes"])
+@pytest.mark.parametrize(("data", "output", "expected"), PLACES)
+def test_photos_that_are_not_there_or_would_be_written_over(tmp_path, capsys, command, data, output, expected):
+    write_transforms(tmp_path / "scenes" / "a")
+    assert expected in error_of(capsys, command, tmp_path / data, "--output", tmp_path / output)
+    assert [path.name for path in tmp_path.iterdir()] == ["scenes"]
+    assert sorted(path.name for path in (tmp_path / "scenes" / "a").iterdir()) == ["images", "transforms.json"]

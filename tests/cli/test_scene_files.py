@@ -17,7 +17,6 @@ from small_nerfs import small_nerfacto
 from tiny import camera_of, latent_model_of, small_nerf
 
 from latent_nerfstudio.cli.export_scenes import new_bundle
-from latent_nerfstudio.cli.runs import summary
 from latent_nerfstudio.engine.runs import load_pipeline, open_run
 from latent_nerfstudio.fields.placement import Placement
 from latent_nerfstudio.models.bundle_writing import write_shared_bundle
@@ -152,7 +151,7 @@ def test_scenes_in_rgb_and_their_planes(rgb_run, tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(expected, got, strict=True))
 
 
-def test_export_refuses_what_it_cannot_do(frozen_run, tmp_path, capsys):
+def test_what_cannot_be_done_is_refused(frozen_run, tmp_path, capsys, bundle):
     export = ("export-scenes", frozen_run, "--output", tmp_path / "files")
     lns(*export, "--scenes", "red")
     before = (tmp_path / "files" / "red.safetensors").read_bytes()
@@ -160,11 +159,7 @@ def test_export_refuses_what_it_cannot_do(frozen_run, tmp_path, capsys):
     assert not (tmp_path / "files" / "blue.safetensors").exists()
     lns(*export, "--overwrite", "--precision", "int8")
     assert len((tmp_path / "files" / "red.safetensors").read_bytes()) < len(before)
-
-
-def test_import_refuses_what_it_cannot_do(frozen_run, bundle, tmp_path, capsys):
     files, run = tmp_path / "files", tmp_path / "run"
-    lns("export-scenes", frozen_run, "--output", files)
     rest = ("--bundle", bundle, "--output", run, "--views", 2)
     assert "expected scene files (NAME.safetensors), a folder" in error_of(capsys, "import-scenes", tmp_path, *rest)
     assert not run.exists()
@@ -174,12 +169,6 @@ def test_import_refuses_what_it_cannot_do(frozen_run, bundle, tmp_path, capsys):
     folder = imported(run).parent
     assert json.loads((folder / "training.json").read_text())["scenes"] == ["blue"]
     assert [path.name for path in folder.parent.iterdir()] == ["imported"]
-
-
-def test_an_imported_run_does_not_name_the_host():
-    facts = {name: {"seconds": 2.0, "worker": "host-7:99"} for name in ("a", "b")}
-    result = summary(latent_model_of(), facts)
-    assert result["seconds"] == 4.0 and result["facts"] == {"a": {"seconds": 2.0}, "b": {"seconds": 2.0}}
 
 
 @pytest.mark.parametrize(
