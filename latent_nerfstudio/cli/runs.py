@@ -80,11 +80,12 @@ def export_scene(config_path: Path, scene: str, output_dir: Optional[Path] = Non
 def scene_state(state: Dict[str, "Tensor"], index: int, count: int, checkpoint: Path) -> Dict[str, "Tensor"]:
     """The pipeline's state with one scene's rows alone, copied so that they alone are saved, and its seconds."""
     from latent_nerfstudio.fields.triplane_field import SCENE_PARAMETERS
-    from latent_nerfstudio.models.checkpoint_notes import PLACEMENTS
+    from latent_nerfstudio.models.checkpoint_notes import PLACEMENTS, SCENES
     from latent_nerfstudio.pipelines.saved_state import SECONDS
 
     rows_of_scenes = (*(f"field.{name}" for name in SCENE_PARAMETERS), PLACEMENTS)
     result = {**state, SECONDS: state[SECONDS] / count} if SECONDS in state else dict(state)
+    result.pop(f"_model.{SCENES}", None)
     for name, value in state.items():
         if name.endswith(rows_of_scenes):
             if len(value) != count:

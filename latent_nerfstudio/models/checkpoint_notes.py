@@ -1,11 +1,12 @@
 """What the checkpoint of a latent model says beside its weights, and what of it is refused."""
 
+import warnings
 from dataclasses import replace
 from typing import Any, Dict
 
 import torch
 
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.errors import few_of, problem
 from latent_nerfstudio.fields.placement import Placement, placement_table, placements_from
 from latent_nerfstudio.models.shared_bundle import FORMER, FORMER_ENCODER, read_shared_bundle
 
@@ -19,16 +20,23 @@ PLACEMENTS = "placements"
 """Name in a checkpoint of the scenes' placements."""
 
 
+SCENES = "scenes"
+"""Name in a checkpoint of the names of its scenes, where it has several, a line each in the order of their rows."""
+
+
 def keep_notes(model: Any) -> None:
     """Lets a `LatentModel` write its notes into checkpoints, and heed those that it loads."""
     model.register_state_dict_post_hook(add_notes)
-    for hook in (check_encoder_hash, check_enlarge, take_placements, take_picture_decoder):
+    for hook in (check_encoder_hash, check_enlarge, check_scenes, take_placements, take_picture_decoder):
         model.register_load_state_dict_pre_hook(hook)
 
 
 def add_notes(model: Any, state_dict: Dict[str, Any], prefix: str, local_metadata: Any) -> None:
-    """Adds to a checkpoint the placements of moved scenes, the enlargement of pictures, and the hash of the encoder if
-    it is left out; a trained one is in the checkpoint itself."""
+    """Adds to a checkpoint the names of several scenes, the placements of moved ones, the enlargement of pictures, and
+    the hash of the encoder if it is left out; a trained one is in the checkpoint itself."""
+    if len(model.scene_names) > 1:
+        names = "\n".join(model.scene_names).encode(errors="surrogateescape")
+        state_dict[f"{prefix}{SCENES}"] = torch.tensor(list(names), dtype=torch.uint8)
     if model.placements.are_moved:
         state_dict[f"{prefix}{PLACEMENTS}"] = placement_table(model.placements)
     space = model.latent_space
@@ -46,6 +54,21 @@ def take_placements(model: Any, state_dict: Dict[str, Any], prefix: str, *_: Any
     if not any(name.startswith(prefix) for name in state_dict):
         return
     model.place([Placement()] * len(model.scene_names) if rows is None else placements_from(rows))
+
+
+def check_scenes(model: Any, state_dict: Dict[str, Any], prefix: str, *_: Any) -> None:
+    """Refuses scenes in other rows than they have in a checkpoint, as one that was renamed, added or removed moves
+    those after it; warns of other names in rows of their own."""
+    saved = state_dict.pop(f"{prefix}{SCENES}", None)
+    theirs = [] if saved is None else bytes(saved.tolist()).decode(errors="surrogateescape").split("\n")
+    rows = {name: row for row, name in enumerate(model.scene_names)}
+    if any(rows.get(name, row) != row for row, name in enumerate(theirs)):
+        do = "restore the scenes and their names, or train anew"
+        raise ValueError(problem("checkpoint", f"the scenes {few_of(theirs)}", few_of(model.scene_names), do))
+    pairs = zip(theirs, model.scene_names, strict=False)
+    others = [f"{name} (trained as {own})" for own, name in pairs if own != name]
+    if others:
+        warnings.warn(f"checkpoint: its scenes had other names: {few_of(others)}", stacklevel=2)
 
 
 def take_picture_decoder(model: Any, state_dict: Dict[str, Any], prefix: str, *_: Any) -> None:

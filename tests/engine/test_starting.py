@@ -15,7 +15,7 @@ from latent_nerfstudio.cli.main import main
 from latent_nerfstudio.cli.runs import export_scene
 from latent_nerfstudio.engine.checkpoints import name_sources
 from latent_nerfstudio.engine.options import MachineOptions
-from latent_nerfstudio.engine.runs import open_run
+from latent_nerfstudio.engine.runs import load_pipeline, open_run
 from latent_nerfstudio.engine.starting import (
     check_data,
     check_place,
@@ -214,6 +214,23 @@ def test_what_cannot_go_on_leaves_the_config_and_what_goes_on_no_summary_of_befo
     run = open_run(folder)
     assert run.config.max_num_iterations == 4 and run.latest_checkpoint().name == "step-000000002.ckpt"
     assert run.training == {}
+
+
+def test_scenes_keep_their_rows_or_are_refused(run, place):
+    """A folder that is renamed moves the rows of those behind it: each would be shown by the planes of the next."""
+    data = place / "data"
+    assert load_pipeline(run).model.scene_names == ["a", "b", "c"]
+    (data / "c").rename(data / "d")
+    try:
+        with pytest.warns(UserWarning, match=r"checkpoint: its scenes had other names: d \(trained as c\)"):
+            load_pipeline(run)
+        (data / "a").rename(data / "e")
+        with pytest.raises(ValueError, match="checkpoint: expected the scenes a, b, c, got b, d, e; restore"):
+            load_pipeline(run)
+        assert lns.load(run).names == ["a", "b", "c"]  # which needs no data
+        (data / "e").rename(data / "a")
+    finally:
+        (data / "d").rename(data / "c")
 
 
 def test_a_run_is_not_written_over(run, place):
