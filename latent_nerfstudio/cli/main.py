@@ -59,7 +59,9 @@ def main(args: Optional[Sequence[str]] = None) -> None:
     except (ValueError, OSError, MemoryError) as error:  # of what the user gave, or of a full disk
         if is_debugging():
             raise
-        stop(f"[bold red]Error:[/bold red] {for_markup(error)}", 1)
+        from latent_nerfstudio.files.replacing import full_disk
+
+        stop(f"[bold red]Error:[/bold red] {for_markup(full_disk(error) or error)}", 1)
 
 
 def source_first(given: List[str]) -> List[str]:

@@ -18,7 +18,7 @@ from latent_nerfstudio.engine.config_loader import data_of, read_config, started
 from latent_nerfstudio.engine.ranges import check_ranges
 from latent_nerfstudio.errors import MOST_SEED, is_debugging, is_worded, problem
 from latent_nerfstudio.files.places import data_folder
-from latent_nerfstudio.files.replacing import NO_ROOM
+from latent_nerfstudio.files.replacing import full_disk
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig, check_not_retired, locate
 from latent_nerfstudio.latent_space.shipped import FOLDERS
 from latent_nerfstudio.models.latent_model import LatentModelConfig
@@ -152,8 +152,7 @@ def show_errors_in_one_line() -> None:
         if asked and isinstance(error, RuntimeError):  # of torch, on the host
             expected, do = "room on the host", "lower nerf.field.resolution, rays-per-batch or images-per-batch"
             line = problem("memory", expected, f"{int(asked[1]):,} bytes asked for at once", do)
-        if not line and isinstance(error, OSError) and error.errno in NO_ROOM:
-            line = problem(error.filename or "the disk", "room, in bytes and in files", error.strerror, "make room")
+        line = line or full_disk(error)
         if not line or is_debugging():
             shows_traceback(kind, error, trace)
         else:

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Iterator, Optional, TextIO
 
-from latent_nerfstudio.errors import in_words, problem
+from latent_nerfstudio.errors import in_words, is_worded, problem
 from latent_nerfstudio.files.locks import LOCK, locked, writable
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -199,6 +199,13 @@ def room_for(path: Path) -> Iterator[None]:
             raise
         got, do = f"'{error.strerror}'", "nothing was left there, make room"
         raise in_words(error, path, "room to write it", got, do) from error
+
+
+def full_disk(error: BaseException) -> str:
+    """A line about an error of a full disk that has no words yet; empty for other errors."""
+    if not isinstance(error, OSError) or error.errno not in NO_ROOM or is_worded(error):
+        return ""
+    return problem(error.filename or "the disk", "room, in bytes and in files", f"'{error.strerror}'", "make room")
 
 
 def flush(path: Path) -> None:

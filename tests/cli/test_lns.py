@@ -1,6 +1,7 @@
 """`lns`: help, errors, and what it does with runs."""
 
 import dataclasses
+import errno
 import json
 import re
 from unittest.mock import Mock
@@ -77,6 +78,14 @@ def test_errors_are_one_line_unless_the_traceback_is_asked_for(tmp_path, capsys,
     monkeypatch.setenv("LNS_DEBUG", "1")
     with pytest.raises(ValueError, match="source: expected the config.yml of at least one run"):
         main(["report"])
+
+
+def test_a_full_disk_is_told_in_words(monkeypatch, capsys):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr("latent_nerfstudio.cli.videos.link_ffmpeg", Mock(side_effect=full))
+    monkeypatch.setenv("PATH", "")
+    error = error_of(capsys, "link-ffmpeg", "--output", "nowhere")
+    assert error == "Error: the disk: expected room, in bytes and in files, got 'No space left on device'; make room\n"
 
 
 def test_link_ffmpeg_makes_a_program_that_runs(tmp_path, monkeypatch, capsys):
