@@ -103,7 +103,7 @@ def test_a_full_disk_is_named_and_leaves_the_older_one(balls, tmp_path):
         trainer.save_checkpoint(2)
     assert list(checkpoints_of(trainer.checkpoint_dir)) == [1] and not damage(checkpoints_of(trainer.checkpoint_dir)[1])
     left = {path.name for path in trainer.base_dir.iterdir() if "event" not in path.name}
-    assert left == {".lock", "cameras", "nerfstudio_models"}
+    assert left == {".lock", "cameras", "config.yml", "nerfstudio_models"}
 
 
 def test_a_run_goes_on_from_the_newest_whole_checkpoint(balls, tmp_path, capsys):
