@@ -148,7 +148,6 @@ def train(config: LatentTrainerConfig) -> Path:
     if (folder / FOLDER).is_dir() and (folder / "training.json").is_file():
         return folder
     begin_afresh(config.machine.seed)
-    config.save_config()
     trainer: LatentTrainer = config.setup()
     trainer.setup()
     trainer.train()
