@@ -85,7 +85,11 @@ def has_alpha(image: Image.Image) -> bool:
 def plain(image: Image.Image) -> Image.Image:
     """A picture, of `MODES` or the upper 8 of 16 bits of grey, as RGB, or as RGBA where it has transparency."""
     if is_sixteen_bits(image):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+        values, clear = np.asarray(image), image.info.get("transparency")
+        grey = Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
+        if clear is not None:
+            grey.putalpha(Image.fromarray(values != clear).convert("L"))
+        return grey
     if image.mode in ("La", "PA"):  # Pillow knows no direct way
         image = image.convert("LA" if image.mode == "La" else "RGBA")
     return image.convert("RGBA" if has_alpha(image) else "RGB")

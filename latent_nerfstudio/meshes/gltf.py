@@ -36,6 +36,9 @@ READ = (
 )
 """How names of extensions begin that are read, or that change nothing of shape and base colour."""
 
+UNMOVED = {"offset": [0, 0], "rotation": 0, "scale": [1, 1], "texCoord": 0}
+"""What KHR_texture_transform says of a texture that stays where it is."""
+
 DRACO, WEBP = "KHR_draco_mesh_compression", "EXT_texture_webp"
 
 PLAIN = "export it without compression and quantization"
@@ -126,6 +129,10 @@ def base_images(header: Dict[str, Any], path: Path) -> Iterator[Dict[str, Any]]:
     """The images of base colours; a texture that names none in a format that is read is refused."""
     entries = [material.get("pbrMetallicRoughness", {}) for material in header.get("materials", [])]
     for entry in (entry["baseColorTexture"] for entry in entries if "baseColorTexture" in entry):
+        moved = {"texCoord": entry.get("texCoord", 0), **entry.get("extensions", {}).get("KHR_texture_transform", {})}
+        if others := [name for name, value in moved.items() if UNMOVED.get(name, value) != value]:
+            do = "bake them into the first texture coordinates (gltf-transform, Blender)"
+            raise ValueError(problem(path, "base colours at TEXCOORD_0 as it is", f"other {few_of(others)}", do))
         texture = header["textures"][entry["index"]]
         others = texture.get("extensions", {})
         source = others.get(WEBP, texture).get("source", texture.get("source"))

@@ -1,6 +1,7 @@
 """Mesh files of strangers: what is checked before trimesh reads them, and what they lead to."""
 
 import hashlib
+import logging
 import os
 import re
 import warnings
@@ -30,8 +31,16 @@ LARGEST_SCENE = 1 << 23
 MATERIAL, MOST_MATERIALS = re.compile(rb"^[ \t]*usemtl[ \t]([^\n]*)", re.MULTILINE), 1 << 12
 """A line of an OBJ file that names a material, and materials at most."""
 
+COLOURED_OFF = re.compile(
+    rb"^\s*C|^[ \t]*3(?:[ \t]+\d+){3}[ \t]+[\d.]|^[ \t]*4(?:[ \t]+\d+){4}[ \t]+[\d.]", re.MULTILINE
+)
+"""What an OFF file with colours of vertices begins with, or a face of three or four corners with more behind them."""
+
 LARGEST_TEXTURES = 1 << 26
 """Pixels of all textures of a file at most: one of 8192 x 8192."""
+
+
+logging.getLogger("trimesh").addHandler(logging.NullHandler())  # else it prints tracebacks of textures that are absent
 
 
 class MeshError(ValueError):
@@ -94,6 +103,8 @@ def read_mesh_file(path: Path) -> tuple[trimesh.Scene, dict[str, Optional[str]]]
     # Each material makes a mesh of its own: more of them cannot be told apart in seconds.
     if kind == ".obj" and (count := len({line.strip() for line in MATERIAL.findall(data)})) > MOST_MATERIALS:
         raise MeshError(problem(path, f"at most {MOST_MATERIALS:,} materials", f"{count:,}", "join some of them"))
+    if kind == ".off" and COLOURED_OFF.search(data):
+        warnings.warn(f"{path}: colours of OFF files are not read; it is rendered grey", stacklevel=2)
     # Unprocessed: else vertices that are NaN are left out with their faces, and those of small meshes become one.
     scene = trimesh.load_scene(trimesh.util.wrap_as_stream(data), kind[1:], resolver=resolver, process=False)
     for name, error in resolver.failures.items():

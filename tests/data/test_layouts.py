@@ -177,6 +177,16 @@ def test_camera_models(tmp_path, entry, expected):
     assert read_transforms(tmp_path).camera_type == expected
 
 
+def test_camera_models_of_frames(tmp_path):
+    """`ns-process-data` writes them where there are several cameras, and none at the top."""
+    write_transforms(tmp_path, count=2)
+    edit(tmp_path, 0, camera_model="OPENCV_FISHEYE")
+    with pytest.raises(ValueError, match="camera_model: expected one kind .*, got FISHEYE and PERSPECTIVE"):
+        read_transforms(tmp_path)
+    edit(tmp_path, 1, camera_model="OPENCV_FISHEYE")
+    assert read_transforms(tmp_path).camera_type == CameraType.FISHEYE
+
+
 def test_paths_without_extension_with_dot_and_with_backslash(tmp_path):
     write_transforms(tmp_path, count=3, extension=".jpg")
     edit(tmp_path, 0, file_path="./images/view_00")
@@ -295,6 +305,8 @@ def test_names_that_no_file_can_have(tmp_path, name):
     edit(tmp_path, 1, mask_path=name)
     with pytest.raises(FileNotFoundError, match="mask of 'images/view_01.png'"):
         read_transforms(tmp_path)
+    edit(tmp_path, 1, mask_path="")
+    assert not any(read_transforms(tmp_path).mask_paths)
 
 
 def test_what_is_no_file_is_refused(tmp_path):

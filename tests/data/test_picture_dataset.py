@@ -1,5 +1,8 @@
 """Pictures and masks of all modes come out as what they show, and broken ones by their name."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import torch
@@ -37,6 +40,17 @@ def test_modes(picture, expected, tmp_path):
     got = read_picture(tmp_path / "picture")
     assert got.shape == (8, 8, len(expected)) and got.dtype == np.uint8
     assert (got == np.array(expected)).all()
+
+
+def test_a_grey_of_sixteen_bits_that_is_transparent(tmp_path):
+    """As a chunk of a PNG says, which Pillow does not write of such pictures: of two greys the brighter."""
+    values = np.array([[1000, 40000]], dtype=np.uint16)
+    Image.fromarray(values).save(tmp_path / "grey.png")
+    chunk = b"tRNS" + struct.pack(">H", 40000)
+    chunk = struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    content = (tmp_path / "grey.png").read_bytes()
+    (tmp_path / "grey.png").write_bytes(content.replace(content[33:], chunk + content[33:]))
+    np.testing.assert_array_equal(read_picture(tmp_path / "grey.png"), [[[3, 3, 3, 255], [156, 156, 156, 0]]])
 
 
 def test_ink_of_a_jpeg_and_a_scale(tmp_path):

@@ -256,6 +256,16 @@ def test_a_missing_texture_is_named(tmp_path):
         load_surface(tmp_path / "quad.obj")
 
 
+def test_colours_that_are_not_read_are_told(tmp_path):
+    """Of an OFF file: of its vertices, or of its faces behind their corners; plain ones are not warned of."""
+    plain = "OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2"
+    for text, told in ((plain, 0), (f"{plain} 220 40 40\n", 1), (f"C{plain}".replace(" 0\n1", " 0 9 9 9 9\n1"), 1)):
+        (tmp_path / "a.off").write_text(text)
+        with warnings.catch_warnings(record=True) as caught:
+            load_surface(tmp_path / "a.off")
+        assert ["colours of OFF files are not read" in str(one.message) for one in caught] == [True] * told
+
+
 @pytest.mark.parametrize("written", ["a\\my tex.png", "C:\\Users\\me\\my tex.png", "/home/me/my tex.png"])
 def test_textures_are_found_as_other_systems_name_them(tmp_path, written):
     files = box_of_files(tmp_path)
@@ -281,12 +291,19 @@ def embed(header, content):
     header["images"] = [{"uri": "data:image/png;base64," + base64.b64encode(content).decode()}]
 
 
-BASIS, MESHOPT = "KHR_texture_basisu", "EXT_meshopt_compression"
+def based(header, **more):
+    """More of the texture of the base colour."""
+    header["materials"][0]["pbrMetallicRoughness"]["baseColorTexture"].update(more)
+
+
+BASIS, MESHOPT, MOVED = "KHR_texture_basisu", "EXT_meshopt_compression", "KHR_texture_transform"
 UNREAD = {
     "no texture": (lambda h: embed(h, b"none"), "textures that can be read, got another"),
     "many pixels": (lambda h: embed(h, BOMB), "textures that can be read, got Decompression"),
     "packed": (lambda h: h.update(textures=[{"extensions": {BASIS: {"source": 0}}}]), f"JPEG or WEBP, got {BASIS}"),
     "meshopt": (lambda h: h.update(extensionsRequired=["KHR_materials_unlit", MESHOPT]), f"requires, got {MESHOPT};"),
+    "moved": (lambda h: based(h, extensions={MOVED: {"offset": [0.5, 0], "scale": [1, 1]}}), "is, got other offset;"),
+    "second": (lambda h: based(h, texCoord=1), "TEXCOORD_0 as it is, got other texCoord;"),
     "shares": (lambda h: h["accessors"][-1].update(normalized=True), "TEXCOORD_0 in floats, got shares"),
 }
 """glTF that would be rendered without its texture, or without its shape."""

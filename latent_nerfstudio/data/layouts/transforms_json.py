@@ -142,7 +142,7 @@ class CameraFile:
         cx, cy = self.lookup("cx"), self.lookup("cy")
         check_positive(fx, "focal length fl_x", self.names, self.where)
         check_positive(fy, "focal length fl_y", self.names, self.where)
-        applied = self.matrix(self.meta.get("applied_transform", np.eye(4)[:3]), "applied_transform")
+        applied = self.matrix(self.meta.get("applied_transform") or np.eye(4)[:3].tolist(), "applied_transform")
         return SceneFrames(
             name=name,
             image_paths=tuple(frame.image_path for frame in self.listed),
@@ -268,10 +268,17 @@ class CameraFile:
         return 0.5 * sizes / np.tan(0.5 * angle)
 
     def camera_type(self) -> CameraType:
-        """The camera model; instant-ngp's `is_fisheye` counts where there is no camera_model."""
-        if "camera_model" not in self.meta:
-            return CameraType.FISHEYE if self.meta.get("is_fisheye", False) else CameraType.PERSPECTIVE
-        model = self.meta["camera_model"]
+        """The camera model at the top or, where there is none, of all frames, which `ns-process-data` writes for more
+        cameras than one; instant-ngp's `is_fisheye` counts where there is no camera_model."""
+        usual = CameraType.FISHEYE if self.meta.get("is_fisheye", False) else CameraType.PERSPECTIVE
+        entries = [self.meta] if "camera_model" in self.meta else [frame.entry for frame in self.listed]
+        kinds = {self.camera_kind(entry["camera_model"]) if "camera_model" in entry else usual for entry in entries}
+        if len(kinds) > 1:
+            got = " and ".join(sorted(kind.name for kind in kinds))
+            raise self.refuse("camera_model", "one kind of camera in all frames", got, "make a scene of each kind")
+        return kinds.pop() if kinds else usual
+
+    def camera_kind(self, model: object) -> CameraType:
         if not isinstance(model, str) or model not in CAMERA_MODELS:
             do = "undistort the images to one of these"
             raise self.refuse("camera_model", f"one of {', '.join(CAMERA_MODELS)}", f"{model!r:.60}", do)
@@ -302,19 +309,21 @@ class CameraFile:
         """The poses of the views: 4 x 4 or 3 x 4 in the file, rigid."""
         if not self.listed:
             return np.zeros((0, 3, 4))
-        poses = np.stack([self.matrix(f.entry.get("transform_matrix"), f.name) for f in self.listed])
+        poses = np.stack(
+            [self.matrix(f.entry.get("transform_matrix"), f"transform_matrix of '{f.name}'") for f in self.listed]
+        )
         check_poses(poses, self.names, self.where)
         return poses
 
-    def matrix(self, value: object, name: str) -> Float[np.ndarray, "3 4"]:
+    def matrix(self, value: object, what: str) -> Float[np.ndarray, "3 4"]:
         try:
             matrix = np.array(value, dtype=np.float64)
         except (TypeError, ValueError, OverflowError):
             matrix = np.zeros(0)
         if matrix.shape not in ((4, 4), (3, 4)):
             got = "none" if value is None else f"shape {list(matrix.shape)}" if matrix.size else f"{value!r:.60}"
-            raise self.refuse(f"transform_matrix of '{name}'", "4 x 4 numbers", got, "write the camera-to-world matrix")
-        check_last_row(matrix, f"{self.where}, transform_matrix of '{name}'")
+            raise self.refuse(what, "4 x 4 numbers", got, "write them row by row")
+        check_last_row(matrix, f"{self.where}, {what}")
         return matrix[:3]
 
     def aabb(self) -> Optional[Float[np.ndarray, "2 3"]]:
@@ -381,7 +390,7 @@ class CameraFile:
     def named_mask(self, frame: ListedFrame) -> Optional[Path]:
         """The mask that a frame names in `mask_path`."""
         name = frame.entry.get("mask_path")
-        if name is None:
+        if name in (None, ""):
             return None
         path = find_file(self.folder, normalised_name(str(name)), SUFFIXES)
         if path is None:
