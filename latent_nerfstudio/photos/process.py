@@ -4,6 +4,7 @@ import math
 import re
 import shlex
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Optional
@@ -15,7 +16,7 @@ from tqdm import tqdm
 
 from latent_nerfstudio.data.bounds import camera_focus
 from latent_nerfstudio.data.layouts.frames import opencv_to_opengl
-from latent_nerfstudio.errors import check_least, problem
+from latent_nerfstudio.errors import check_least, few_of, problem
 from latent_nerfstudio.files.camera_file import frames_of, pinhole, write_camera_file
 from latent_nerfstudio.files.replacing import replacing_folder
 from latent_nerfstudio.photos import PhotoOptions
@@ -24,6 +25,9 @@ from latent_nerfstudio.pictures import SUFFIXES, open_picture, plain, read_mask,
 
 SCENE_FILES = r"transforms\.json|(images|masks)/[^/]+\.png"
 """Names of the files of a scene, which alone are replaced."""
+
+UNREAD = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2")
+"""Endings of photos of phones and cameras in formats that are not read."""
 
 FEW = 0.8
 """Share of the photos that should get poses; below it, the report says what to do."""
@@ -56,7 +60,11 @@ def find_photos(folder: Path) -> list[Path]:
     """The photos of a folder, three at least and each of a name of its own, in the order of their names."""
     if not folder.is_dir():
         raise FileNotFoundError(problem(folder, "a folder of photos", "no folder", "check the path"))
-    paths = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES and path.name[0] != "."]
+    files = [path for path in sorted(folder.iterdir()) if path.name[0] != "."]
+    paths = [path for path in files if path.suffix.lower() in SUFFIXES]
+    if left := [path.name for path in files if path.suffix.lower() in UNREAD]:
+        text = f"{len(left)} photos in {folder} are of formats that are not read, and left out; convert them to JPEG"
+        warnings.warn(f"{text}: {few_of(left)}", stacklevel=2)
     if len(paths) < 3:
         do = "name the folder that holds them; take some thirty, from all around"
         raise ValueError(problem(folder, f"three photos or more ({' '.join(SUFFIXES)})", len(paths), do))

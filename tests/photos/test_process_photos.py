@@ -63,7 +63,11 @@ def write_photos(folder):
 
 
 def test_photos_are_found_and_named_as_colmaps_lists_can_hold_them(tmp_path):
-    assert [path.name for path in find_photos(write_photos(tmp_path / "a"))] == ["0.png", "1.png", "2.png"]
+    photos = write_photos(tmp_path / "a")
+    (photos / "IMG_3.HEIC").touch()
+    with pytest.warns(UserWarning, match="1 photos in .* not read, and left out; convert them to JPEG: IMG_3.HEIC"):
+        assert [path.name for path in find_photos(photos)] == ["0.png", "1.png", "2.png"]
+    (photos / "IMG_3.HEIC").unlink()
     with pytest.raises(FileNotFoundError, match="c: expected a folder of photos"):
         find_photos(tmp_path / "c")
     Image.fromarray(ring()).save(tmp_path / "a" / "1.jpg")
