@@ -262,6 +262,7 @@ def test_colours_that_are_not_read_are_told(tmp_path):
     for text, told in ((plain, 0), (f"{plain} 220 40 40\n", 1), (f"C{plain}".replace(" 0\n1", " 0 9 9 9 9\n1"), 1)):
         (tmp_path / "a.off").write_text(text)
         with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
             load_surface(tmp_path / "a.off")
         assert ["colours of OFF files are not read" in str(one.message) for one in caught] == [True] * told
 
