@@ -30,7 +30,6 @@ def __getattr__(attribute):
 
 
 def main() -> None:
-    """Installs what can be installed, and places placeholders for the rest."""
     for name in PLACEHOLDERS:
         if is_installed(name) or pip_install(name):
             print(f"{name}: installed")
@@ -41,7 +40,6 @@ def main() -> None:
 
 
 def is_installed(name: str) -> bool:
-    """Whether the running Python has a distribution."""
     try:
         importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

@@ -32,9 +32,7 @@ def busy_cores() -> int:
 
 
 def number_of_threads() -> int:
-    """How many threads to compute with: the user's number, which holds for both libraries, up to the cores; by default
-    as many as are idle, since threads that wait for each other on a core that is taken cost many times what they
-    bring."""
+    """The user's number of threads, up to the cores; by default as many as are idle: threads that wait cost time."""
     cores = usable_cores()
     given = [int(value) for value in map(os.environ.get, VARIABLES) if value and value.isdigit() and int(value)]
     return min(given[0], cores) if given else max(1, cores - busy_cores())

@@ -24,8 +24,9 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.reading import check_format, check_header, parse_json
 from latent_nerfstudio.files.replacing import write_bytes
 from latent_nerfstudio.latent_space.cameras import intrinsics_of, is_pinhole
+from latent_nerfstudio.latent_space.checks import is_box
 from latent_nerfstudio.latent_space.resolution import resized_cameras
-from latent_nerfstudio.models.bundle_checks import is_box
+from latent_nerfstudio.models.bundle_checks import LARGEST
 from latent_nerfstudio.scene_files.views import MAX_SIDE
 
 LATENTS_FORMAT = "latents-v1"
@@ -134,7 +135,7 @@ def with_facts(file: LatentFile, said: Dict[str, Any], path: Path) -> LatentFile
     bad = [name for name, value in known.items() if type(value) is not kinds[name]]
     bad += [n for n in ("height", "width") if type(known.get(n)) is int and not 1 <= known[n] <= MAX_SIDE]
     box = said.get("box")
-    if bad or not (box is None or is_box(box)):
+    if bad or not (box is None or is_box(box, LARGEST)):
         got = f"others for {', '.join(bad or ['box'])}"
         raise ValueError(problem(path, "metadata of lns render-latents", got, "write the file again"))
     return replace(file, box=None if box is None else torch.tensor(box, dtype=torch.float32), **known)

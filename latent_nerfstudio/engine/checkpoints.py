@@ -31,8 +31,7 @@ GRADIENTS = "gradients"
 
 @contextmanager
 def publishing(folder: Path, only_latest: bool) -> Iterator[Path]:
-    """A temporary folder, whose files move into `folder` if the block ends well; with `only_latest` others are
-    removed."""
+    """A temporary folder, whose files move into `folder` at the end; with `only_latest` others are removed."""
     folder.mkdir(parents=True, exist_ok=True)
     folder = folder.resolve()  # a link may lead to another disk, to which nothing can be renamed
     with unfinished_folder(folder.parent) as writing:
@@ -42,10 +41,10 @@ def publishing(folder: Path, only_latest: bool) -> Iterator[Path]:
             for name in names:
                 flush(writing / name)
         except (OSError, RuntimeError) as error:
-            full = no_room(folder, error)
-            if full is None:
+            if not is_of_full_disk(error):
                 raise
-            raise full from error
+            got, do = f"'{str(error).splitlines()[0]}'", "make room and go on from the last checkpoint, which is kept"
+            raise OSError(problem(folder, "room for a checkpoint", got, do)) from error
         for name in names:
             os.replace(writing / name, folder / name)
         flush(folder)
@@ -77,8 +76,7 @@ def gradients_in_state(
 
 
 def take_gradients(optimizer: Optimizer, state: Dict[str, Any]) -> None:
-    """Hook of `load_state_dict`: moves the gradients in a state, if any, to the optimizer's parameters. The state is a
-    shallow copy."""
+    """Hook of `load_state_dict`: moves the gradients in a state, a shallow copy, to the parameters."""
     if GRADIENTS not in state:
         return
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -86,13 +84,10 @@ def take_gradients(optimizer: Optimizer, state: Dict[str, Any]) -> None:
         parameter.grad = None if gradient is None else gradient.to(parameter.device)
 
 
-def no_room(folder: Path, error: BaseException) -> Optional[OSError]:
-    """The error of a full disk, which torch reports as one of its own streams; None for other errors."""
+def is_of_full_disk(error: BaseException) -> bool:
+    """Whether a disk is full, which torch reports as an error of its own streams."""
     is_named = isinstance(error, OSError) and error.errno in NO_ROOM
-    if not is_named and "PytorchStreamWriter" not in str(error) and "unexpected pos" not in str(error):
-        return None
-    do = "make room and go on from the last checkpoint, which is kept"
-    return OSError(problem(folder, "room for a checkpoint", f"'{str(error).splitlines()[0]}'", do))
+    return is_named or "PytorchStreamWriter" in str(error) or "unexpected pos" in str(error)
 
 
 def checkpoints_of(folder: Path) -> Dict[int, Path]:
@@ -102,7 +97,6 @@ def checkpoints_of(folder: Path) -> Dict[int, Path]:
 
 
 def check_checkpoint(path: Path) -> None:
-    """Refuses a checkpoint that is not whole."""
     if not path.is_file():
         raise FileNotFoundError(problem(path, "a checkpoint", "nothing there", "name one that is"))
     reason = damage(path)
@@ -111,7 +105,6 @@ def check_checkpoint(path: Path) -> None:
 
 
 def load_state(checkpoint: Path) -> Dict[str, Any]:
-    """A checkpoint on the host, without the seal of its weights."""
     check_checkpoint(checkpoint)
     expected, do = "a checkpoint of Nerfstudio, of tensors alone", "name one that ns-train wrote"
     state = load_torch(checkpoint, expected, do)
@@ -141,17 +134,15 @@ def name_sources(config: Any, checkpoint: Optional[Path]) -> None:
 
 def newest_step(folder: Path) -> int:
     """The step of the newest whole checkpoint; prints which damaged ones are left out."""
-    found = checkpoints_of(folder)
     reasons: List[str] = []
-    for step, path in found.items():
+    for step, path in checkpoints_of(folder).items():
         reason = damage(path)
         if not reason:
             return step
         reasons.append(f"{path.name}: {reason}")
         CONSOLE.print(f"[red]{for_markup(path)}: left out, since it is damaged ({for_markup(reason)})", soft_wrap=True)
-    do = "leave out --load-dir to begin anew"
-    if not found:
-        inside = folder / "nerfstudio_models"
-        do = f"name {inside}" if inside.is_dir() else do
+    inside = folder / "nerfstudio_models"
+    do = f"name {inside}" if inside.is_dir() else "leave out --load-dir to begin anew"
+    if not reasons:
         raise FileNotFoundError(problem(folder, "a checkpoint step-XXXXXXXXX.ckpt", "none", do))
     raise ValueError(problem(folder, "a checkpoint that is whole", "; ".join(reasons), do))

@@ -33,7 +33,6 @@ def trusted_packages() -> FrozenSet[str]:
 
 
 def is_trusted(module: str) -> bool:
-    """Whether a module's classes may be named."""
     return module.partition(".")[0] in trusted_packages() or f"{module}.".startswith("torch.optim.")
 
 
@@ -93,7 +92,6 @@ def read_config(path: Path) -> Any:
 
 
 def data_of(config: Any) -> Path:
-    """The data of a run, as its config names them."""
     manager = config.pipeline.datamanager
     return Path(manager.data or manager.dataparser.data)
 

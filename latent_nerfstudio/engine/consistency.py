@@ -3,8 +3,7 @@ budget is part of the definition, apart from the methods' defaults, so that numb
 
 import time
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
+from itertools import chain
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
@@ -28,14 +27,8 @@ from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, LatentPi
 SCENES_AT_ONCE = 16
 """Scenes that are fitted together, at most; they share the tiny MLP."""
 
-FEATURES = 16
-"""F_mic; there are no base planes, so that a scene gains nothing by the company of others."""
-
-RESOLUTIONS = (16, 64)
-"""Fewest and most texels along a plane's side."""
-
-SAMPLES = 24
-"""Samples a ray."""
+FEATURES, SAMPLES = 16, 24
+"""F_mic, without base planes, so that a scene gains nothing by the company of others; and samples a ray."""
 
 TOTAL_VARIATION = 1e-2
 """Weight of the planes' total variation."""
@@ -61,15 +54,11 @@ class SpaceResult:
     """The consistency of one latent space."""
 
     source: str
-    """The autoencoder, as it was named."""
     downscale_factor: int
-    """f."""
     num_channels: int
-    """C."""
     resolution: int
     """T: texels along a plane's side."""
     seconds: float
-    """Wall-clock seconds for all, encoding included."""
     together: Numbers
     """Over the views of all scenes."""
     scenes: Dict[str, Numbers]
@@ -84,12 +73,10 @@ def check_scenes(data: Path, max_scenes: Optional[int], factors: Sequence[int]) 
         splits = complete_splits(scene.splits, len(scene), ScenesDataParserConfig.eval_interval)
         for split, kind in (("val", "held-out"), ("train", "training")):
             if not splits[split]:
-                expected, got = f"{kind} views in each scene", f"none in {scene.name}"
-                raise ValueError(problem(data, expected, got, "add some to its camera file"))
+                raise ValueError(problem(data, f"{kind} views in each scene", f"none in {scene.name}", "add some"))
         side = int(min(scene.widths.min(), scene.heights.min()))
         if side < max(factors):
-            expected = f"pictures of at least {max(factors)} pixels a side, which are one latent pixel"
-            do = "take larger pictures, or an autoencoder of a smaller factor"
+            expected, do = f"pictures of at least {max(factors)} pixels a side", "take larger ones, or a smaller factor"
             raise ValueError(problem(data, expected, f"{side} in {scene.name}", do))
     return scenes
 
@@ -97,13 +84,13 @@ def check_scenes(data: Path, max_scenes: Optional[int], factors: Sequence[int]) 
 def plane_resolution(scenes: Sequence[SceneFrames], factor: int) -> int:
     """T: twice the longer side of the largest latent picture, which resolves what latents can show, within bounds."""
     side = max(int(max(scene.widths.max(), scene.heights.max())) for scene in scenes)
-    return min(max(2 * -(-side // factor), RESOLUTIONS[0]), RESOLUTIONS[1])
+    return min(max(2 * -(-side // factor), 16), 64)
 
 
 def pipeline_config(
     data: Path, names: Sequence[str], autoencoder: AutoencoderConfig, resolution: int, budget: Budget
 ) -> LatentPipelineConfig:
-    """Latent supervision of micro planes; torch's MLP on every machine, as tiny-cuda-nn's is in half precision."""
+    """Latent supervision of micro planes."""
     field = TriplaneFieldConfig(micro_features=FEATURES, resolution=resolution, implementation="torch")
     return LatentPipelineConfig(
         datamanager=LatentDataManagerConfig(
@@ -152,8 +139,7 @@ def measure_consistency(
             pipeline.space.load_state_dict(state)
         pipeline.prepare()
         state = pipeline.space.state_dict()
-        done = len(measured)
-        place = f"scenes {done + 1} to {done + len(group)} of {len(names)}"
+        place = f"scenes {len(measured) + 1} to {len(measured) + len(group)} of {len(names)}"
         fit(pipeline, budget.steps, f"{for_markup(autoencoder.source)}, {place}")
         measured.update(measure_scenes(pipeline))
     return SpaceResult(
@@ -162,6 +148,6 @@ def measure_consistency(
         num_channels=space.num_channels,
         resolution=resolution,
         seconds=round(time.monotonic() - started, 2),
-        together=numbers_of(*(reduce(add, views) for views in zip(*measured.values(), strict=True))),
+        together=numbers_of(*(list(chain(*views)) for views in zip(*measured.values(), strict=True))),
         scenes={name: numbers_of(*views) for name, views in measured.items()},
     )

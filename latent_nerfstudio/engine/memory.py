@@ -11,12 +11,10 @@ from torch.nn import Parameter
 from latent_nerfstudio.data.storage import free_host_bytes
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.triplane_field import parameter_bytes
+from latent_nerfstudio.latent_space.cameras import size_of
 from latent_nerfstudio.latent_space.precision import has_bfloat16
 from latent_nerfstudio.models.triplane import TriplaneModel
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
-
-ADAM_AVERAGES = 2
-"""Tensors of a parameter's size that Adam keeps."""
 
 FEATURE_BYTES = 5
 """Bytes of a step at its peak for each point and feature of a plane; measured, see `step_bytes`."""
@@ -34,20 +32,15 @@ ENCODING_COPIES = 5
 """Copies of what the encoder's first layer makes of a picture at the peak of encoding without gradients; measured as
 4.6: 296 bytes a pixel for 16 channels in float32, pictures of 1024 and 1536 pixels a side alike."""
 
-SAVED_SHARE = 0.7
-"""Share of a convolutional network's memory at its peak that autograd has saved for the way back."""
-
+FEWER = "train fewer scenes (--max-scenes of the dataparser), or lower --pipeline.model.nerf.field.resolution"
+STREAM = "set --pipeline.datamanager.latent-storage stream"
 DO = {
-    "planes": "train fewer scenes (--max-scenes of the dataparser), or lower --pipeline.model.nerf.field.resolution",
-    "pictures": "set --pipeline.datamanager.latent-storage stream",
+    **{"planes": FEWER, "optimizer": FEWER, "latents": STREAM, "pictures": STREAM},
     "step": "lower --pipeline.datamanager.rays-per-batch, or --pipeline.datamanager.images-per-batch in RGB alignment",
     "encoding": "make the photos smaller, or lower --pipeline.datamanager.encode-batch-size",
     "autoencoder": "use a smaller autoencoder, or train without RGB alignment (--pipeline.rgb-alignment-start None)",
 }
 """What helps where an item is the largest."""
-
-SAME_REMEDY = {"optimizer": "planes", "latents": "pictures"}
-"""Items that the remedy of another one helps."""
 
 Bytes = Counter[str]
 """Bytes by item: `planes`, `optimizer`, `latents`, `pictures`, `step`, `encoding`, `autoencoder`."""
@@ -62,7 +55,7 @@ def needed_bytes(pipeline: LatentPipeline) -> Tuple[Bytes, Bytes]:
     trained, scenes = (p for p in (*nerf, *autoencoder) if p.requires_grad), model.scene_parameters()
     device = Counter(
         planes=parameter_bytes(nerf),
-        optimizer=(1 + ADAM_AVERAGES) * parameter_bytes(trained) - parameter_bytes(scenes),
+        optimizer=3 * parameter_bytes(trained) - parameter_bytes(scenes),  # gradients, and Adam's two averages
         step=step,
         encoding=max(0, encoding_bytes(pipeline) - step),  # comes before the steps
         autoencoder=parameter_bytes(autoencoder),
@@ -81,8 +74,7 @@ def encoding_bytes(pipeline: LatentPipeline) -> int:
     if not widths:
         return 0
     cameras = data.train_dataset.cameras
-    largest = int((cameras.height * cameras.width).argmax())
-    height, width = int(cameras.height[largest]), int(cameras.width[largest])
+    height, width = size_of(cameras[int((cameras.height * cameras.width).argmax())])
     count = min(len(cameras), autoencoder.at_once(data.config.encode_batch_size, height, width))
     number = 2 if has_bfloat16(autoencoder.device) else 4
     return ENCODING_COPIES * number * widths[0] * count * height * width * autoencoder.enlarge**2
@@ -145,8 +137,7 @@ def in_words(needed: Mapping[str, int]) -> Tuple[str, str]:
     """An estimate in words, its largest items first, and what helps against the largest."""
     items = sorted(((count, name) for name, count in needed.items() if count), reverse=True)
     parts = ", ".join(f"{name} {gigabytes(count)}" for count, name in items)
-    largest = items[0][1] if items else "step"
-    return f"{gigabytes(sum(needed.values()))} GB ({parts})", DO[SAME_REMEDY.get(largest, largest)]
+    return f"{gigabytes(sum(needed.values()))} GB ({parts})", DO[items[0][1] if items else "step"]
 
 
 def gigabytes(count: int) -> str:
@@ -158,30 +149,28 @@ def check_memory(pipeline: LatentPipeline) -> None:
     """Prints what a run will need, before its pictures are loaded; more than is free is an error."""
     device, host = needed_bytes(pipeline)
     kind = torch.device(pipeline.device)
-    if kind.type != "cuda":
-        host.update(device)
-    else:
+    if kind.type == "cuda":
         available = torch.cuda.mem_get_info(kind)[0] + torch.cuda.memory_reserved(kind)
         CONSOLE.log(check(device, available, torch.cuda.get_device_name(kind)))
+    else:
+        host.update(device)
     own = [p for p in pipeline.parameters() if p.device.type == "cpu"]
     CONSOLE.log(check(host, free_host_bytes() + parameter_bytes(own), "host"))
 
 
 def autoencoder_bytes_an_image(pipeline: LatentPipeline, latent_pixels: int) -> int:
-    """Bytes of activations of decoding one picture and, if the encoder is trained, of encoding it; scaled up from 8 x 8
-    latent pixels, as memory grows with their number."""
+    """Bytes of activations of decoding a picture, and of encoding it if trained; scaled up from 8 x 8 latent pixels."""
     space = pipeline.space
     if space.is_identity or pipeline.second_stage_start is None:
         return 0
-    side = 8
-    latents = torch.zeros(1, side, side, space.num_channels, device=pipeline.device)
-    extent = side * space.downscale_factor
+    extent = 8 * space.downscale_factor
+    latents = torch.zeros(1, 8, 8, space.num_channels, device=pipeline.device)
     image = torch.zeros(1, extent, extent, 3, device=pipeline.device)
     with pipeline.autocast():
         saved = saved_bytes(lambda: space.decode(latents.requires_grad_(), extent, extent))
         if space.trains_encoder:  # pictures are decoded twice, from the render and from their own latents
             saved = 2 * saved + saved_bytes(lambda: space.encode(image))
-    return int(saved / SAVED_SHARE * latent_pixels / side**2)
+    return int(saved / 0.7 * latent_pixels / 64)  # at its peak a network takes more than autograd saves
 
 
 def saved_bytes(function: Callable[[], Tensor]) -> int:

@@ -7,9 +7,6 @@ from typing import Any, Dict, Iterator, Optional
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
-SECONDS_BETWEEN_LINES = 5.0
-"""How often a progress line is printed."""
-
 
 class Clock:
     """Seconds of training, from those of earlier processes on; stands still until it is started."""
@@ -50,8 +47,7 @@ class Progress:
 
     def update(self, step: int, stage: str, loss: Tensor, metrics: Dict[str, Any]) -> None:
         now = time.monotonic()
-        is_due = now - self.printed > SECONDS_BETWEEN_LINES or step == self.end - 1
-        if stage == self.stage and not is_due:
+        if stage == self.stage and now - self.printed <= 5 and step < self.end - 1:
             return
         self.stage, self.printed = stage, now
         left = (self.clock.seconds() - self.earlier) / (step + 1 - self.start) * (self.end - step - 1)

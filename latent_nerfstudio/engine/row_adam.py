@@ -9,8 +9,6 @@ from nerfstudio.engine.optimizers import OptimizerConfig
 from torch import Tensor
 from tyro.conf import Suppress
 
-from latent_nerfstudio.errors import problem
-
 
 @dataclass
 class RowAdamConfig(OptimizerConfig):
@@ -53,20 +51,39 @@ class RowAdam(torch.optim.Optimizer):
         eps: float = 1e-15,
         max_idle: float = 1.0,
     ):
-        if lr < 0:
-            raise ValueError(problem("lr", "a number of at least 0", lr, "correct the optimizer's settings"))
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "max_idle": max_idle, "rows_in_turn": None})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """One step of all parameters that have a gradient; nothing is evaluated again."""
         for group in self.param_groups:
-            settings = (group["lr"], *group["betas"], group["eps"])
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    turns = group.get("rows_in_turn") or len(parameter)
-                    idle = group.get("max_idle", 1.0)
-                    step_parameter(parameter, self._averages(parameter), settings, turns, idle, self.row_factors)
+                    self._step(parameter, parameter.grad, group)
+
+    def _step(self, parameter: Tensor, gradient: Tensor, group: Dict[str, Any]) -> None:
+        """One step of all rows of a parameter, or of those that its gradient has."""
+        state = self._averages(parameter)
+        tables = (parameter, state["exp_avg"], state["exp_avg_sq"], state["row_steps"])
+        rates, (beta1, beta2), eps = group["lr"], group["betas"], group["eps"]
+        if self.row_factors is not None:
+            rates = rates * self.row_factors.to(gradient.device)  # no index comes back to the host for them
+        if not gradient.is_sparse:
+            return step_rows(tables, gradient, rates, group["betas"], eps)
+        gradient = gradient.coalesce()
+        index = gradient.indices()[0]
+        rows = values, averages, squares, steps = tuple(table.index_select(0, index) for table in tables)
+        rates = rates[index] if isinstance(rates, Tensor) else rates
+        turns = (group.get("rows_in_turn") or len(parameter)) / max(1, len(index))
+        idle = max(1.0, min(group.get("max_idle", 1.0), turns))
+        ratio = beta1 / beta2**0.5
+        gain = 1.0 if idle == 1 else (1 - ratio**idle) / (1 - ratio)
+        averages.mul_(beta1 ** (idle - 1))
+        squares.mul_(beta2 ** (idle - 1))
+        steps += idle - 1
+        step_rows(rows, gradient.values(), gain * rates, group["betas"], eps)
+        for table, some in zip(tables, rows, strict=True):
+            table.index_copy_(0, index, some)
 
     def take_turns(self, rows: int) -> None:
         """Sets how many rows take turns from now on; at first all do."""
@@ -87,51 +104,16 @@ class RowAdam(torch.optim.Optimizer):
         return state
 
 
-def step_parameter(
-    parameter: Tensor,
-    state: Dict[str, Tensor],
-    settings: Tuple[float, float, float, float],
-    rows_in_turn: int,
-    max_idle: float = 1.0,
-    factors: Optional[Float[Tensor, "rows"]] = None,
-) -> None:
-    """One step of all rows or of those that the gradient has; settings are learning rate, both decays and eps."""
-    tables = (parameter, state["exp_avg"], state["exp_avg_sq"], state["row_steps"])
-    gradient = parameter.grad
-    assert gradient is not None
-    lr, beta1, beta2, eps = settings
-    factors = None if factors is None else factors.to(gradient.device)  # no index comes back to the host for them
-    if not gradient.is_sparse:
-        rates = lr if factors is None else lr * factors
-        step_rows(*tables, gradient, rates, beta1, beta2, eps)
-        return
-    gradient = gradient.coalesce()
-    index = gradient.indices()[0]
-    values, averages, squares, steps = (table.index_select(0, index) for table in tables)
-    rates = lr if factors is None else lr * factors[index]
-    idle = max(1.0, min(max_idle, rows_in_turn / max(1, len(index))))
-    ratio = beta1 / beta2**0.5
-    gain = 1.0 if idle == 1 else (1 - ratio**idle) / (1 - ratio)
-    averages.mul_(beta1 ** (idle - 1))
-    squares.mul_(beta2 ** (idle - 1))
-    steps += idle - 1
-    step_rows(values, averages, squares, steps, gradient.values(), gain * rates, beta1, beta2, eps)
-    for table, row in zip(tables, (values, averages, squares, steps), strict=True):
-        table.index_copy_(0, index, row)
-
-
 def step_rows(
-    values: Float[Tensor, "rows *row"],
-    averages: Float[Tensor, "rows *row"],
-    squares: Float[Tensor, "rows *row"],
-    steps: Float[Tensor, "rows"],
+    rows: Tuple[Tensor, ...],
     gradients: Float[Tensor, "rows *row"],
     lr: Union[float, Float[Tensor, "rows"]],
-    beta1: float,
-    beta2: float,
+    betas: Tuple[float, float],
     eps: float,
 ) -> None:
-    """Adam's step of each row, in place, with the arithmetic of `torch.optim.Adam`, and its order."""
+    """Adam's step of each row, in place, with the arithmetic of `torch.optim.Adam`, and its order. Rows are values,
+    averages of the gradient and its square, and counts of steps."""
+    (values, averages, squares, steps), (beta1, beta2) = rows, betas
     steps += 1
     averages.lerp_(gradients, 1 - beta1)
     squares.mul_(beta2).addcmul_(gradients, gradients, value=1 - beta2)

@@ -21,9 +21,7 @@ class Run:
     """A run of one of this package's methods."""
 
     config_path: Path
-    """Its config.yml."""
     config: "LatentTrainerConfig"
-    """What config.yml holds."""
     training: Dict[str, Any] = field(default_factory=dict)
     """What training.json holds; empty where training has not ended."""
 
@@ -41,16 +39,14 @@ class Run:
         return self.folder / self.config.relative_model_dir
 
     def latest_checkpoint(self) -> Path:
-        """The checkpoint that the ns-* commands load."""
         found = checkpoints_of(self.checkpoints)
         if not found:
             expected, do = "a checkpoint step-XXXXXXXXX.ckpt", "train until one is saved"
             raise FileNotFoundError(problem(self.checkpoints, expected, "none", do))
-        return next(iter(found.values()))
+        return found[max(found)]
 
     def scene_names(self) -> List[str]:
-        """The scenes' names by index, from training.json or, if training has not ended, from the data; empty if the
-        dataparser knows no scenes."""
+        """The scenes' names by index, from the data while training lasts; empty if the dataparser knows none."""
         from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, read_scenes
 
         parser = self.config.pipeline.datamanager.dataparser  # type: ignore[attr-defined]
@@ -61,7 +57,6 @@ class Run:
         return [scene.name for scene in read_scenes(self.data(), parser.scenes, parser.max_scenes)]
 
     def scenes(self) -> List[str]:
-        """Like `scene_names`, but the name of the data if the dataparser knows no scenes."""
         return self.scene_names() or [self.data().resolve().name or "scene"]
 
     def background_color(self) -> List[float]:
@@ -81,9 +76,7 @@ class Run:
 
 def open_run(config_path: Path) -> Run:
     """Reads the config of a run of one of this package's methods, without loading its data or its weights."""
-    given = config_path
-    if config_path.is_dir():
-        config_path = config_path / "config.yml"
+    given, config_path = config_path, config_path / "config.yml" if config_path.is_dir() else config_path
     if not config_path.is_file():
         raise FileNotFoundError(problem(given, "the config.yml of a run", *meant_by(str(given))))
     from latent_nerfstudio.engine.trainer import LatentTrainerConfig
@@ -92,8 +85,7 @@ def open_run(config_path: Path) -> Run:
     if not isinstance(config, LatentTrainerConfig):
         name = getattr(config, "method_name", None)
         got = f"one of {name if isinstance(name, str) else type(config).__name__!r}"
-        do = "name a run of latent-triplane or triplane, for instance"
-        raise ValueError(problem(config_path, "a run of one of this package's methods", got, do))
+        raise ValueError(problem(config_path, "a run of one of this package's methods", got, "name another"))
     found = checkpoints_of(config_path.parent / config.relative_model_dir)
     name_sources(config, next(iter(found.values()), None))
     summary = config_path.parent / SUMMARY

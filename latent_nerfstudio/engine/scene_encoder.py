@@ -35,9 +35,6 @@ LOG = "scene_encoder_training.jsonl"
 KEPT_EVERY = 250
 """Steps between states."""
 
-WEIGHT_DECAY = 1e-4
-BETAS = (0.9, 0.98)
-
 
 def learn_scene_encoder(
     data: Path,
@@ -64,8 +61,8 @@ def learn_scene_encoder(
         raise ValueError(problem(data, expected, str(len(names)), "add scenes, or lower --hold-out"))
     known = set() if start_from is None else take_what_fits(encoder, start_from)
     if training.known_rate == 0 and known >= {name for name, _ in encoder.named_parameters()}:
-        expected, do = "an encoder that lacks something to learn", "raise --known-rate, or leave out --start-from"
-        raise ValueError(problem(f"start_from {start_from}", expected, "a whole one", do))
+        expected = "an encoder that lacks something to learn"
+        raise ValueError(problem(f"start_from {start_from}", expected, "a whole one", "raise --known-rate"))
     encoder.to(pipeline.device)
     optimizer = optimizer_of(encoder, known, training)
     settings = {"bundle": bundle.scenes_hash, "scenes": names, "held_out": held_out, "sizes": sizes_of(sizes)}
@@ -129,7 +126,8 @@ def run(
         line = {"step": step + 1, "loss": sum(losses) / len(losses), "seconds": round(time.monotonic() - since, 1)}
         line["held_out"] = {str(count): round(error, 5) for count, error in errors.items()}
         losses = []
-        CONSOLE.log(in_words(line, training.steps))
+        told = ", ".join(f"{count}: {error:.4f}" for count, error in errors.items()) or "none"
+        CONSOLE.log(f"step {step + 1} of {training.steps}, loss {line['loss']:.4f}, held-out scenes by photos {told}")
         state = {"settings": json.dumps(settings), "network": encoder.state_dict(), "optimizer": optimizer.state_dict()}
         with replacing_file(output / STATE) as stream:
             torch.save({**state, "step": step + 1, "seconds": line["seconds"]}, stream)
@@ -138,11 +136,6 @@ def run(
     if not line and (output / LOG).is_file():  # an earlier call had ended
         line = json.loads((output / LOG).read_text(encoding="utf-8").splitlines()[-1])
     return {"seconds": line.get("seconds", seconds), "held_out": line.get("held_out", {})}
-
-
-def in_words(line: Dict[str, Any], steps: int) -> str:
-    held_out = ", ".join(f"{count}: {error:.4f}" for count, error in line["held_out"].items())
-    return f"step {line['step']} of {steps}, loss {line['loss']:.4f}, held-out scenes by photos {held_out or 'none'}"
 
 
 def load_state(
@@ -175,12 +168,11 @@ def optimizer_of(encoder: SceneEncoder, known: Collection[str], training: Encode
     ]
     for parameter in groups[1]["params"]:
         parameter.requires_grad_(training.known_rate > 0)
-    return torch.optim.AdamW(groups, training.learning_rate, BETAS, weight_decay=WEIGHT_DECAY)
+    return torch.optim.AdamW(groups, training.learning_rate, betas=(0.9, 0.98), weight_decay=1e-4)
 
 
 def take_what_fits(encoder: SceneEncoder, source: str) -> Set[str]:
-    """Gives an encoder another one's weights of the same shapes, and returns their names. Where it has more inputs than
-    the other, the weights of these are zero."""
+    """Gives an encoder another's weights of the same shapes, zero for inputs that lack there; returns their names."""
     other = read_scene_encoder(read_shared_bundle(source))
     if other is None:
         raise ValueError(problem(f"start_from {source}", "a bundle with a scene encoder", "none", "leave it out"))

@@ -8,12 +8,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Callable, Iterator, Optional, Sequence
 
-ENDING = (signal.SIGINT, signal.SIGTERM)
-"""Ctrl-C, and what schedulers send before they kill."""
-
-SECONDS_APART = 1.0
-"""Within which signals are one: a launcher passes on to its processes what the terminal has sent them already."""
-
 EXIT_CODE = 128
 """And the number of the signal: the exit code of a process that a signal has ended, as shells have it."""
 
@@ -39,7 +33,7 @@ class StopRequest:
             self.number, self.time = number, now
             name = signal.Signals(number).name
             os.write(2, f"\n{name}: ending after this step, with a checkpoint; once more to end at once\n".encode())
-        elif now - self.time > SECONDS_APART:
+        elif now - self.time > 1:  # before that, a launcher passes on what the terminal has sent this process already
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
 
@@ -65,7 +59,7 @@ def stop_request(listens: bool = True) -> Iterator[StopRequest]:
     request = StopRequest()
     with ExitStack() as stack:
         if listens:
-            stack.enter_context(handling(ENDING, request.take))
+            stack.enter_context(handling([signal.SIGINT, signal.SIGTERM], request.take))
         request.pause = stack.close
         yield request
 

@@ -1,13 +1,14 @@
 """Before a run: paths that hold from any folder, a folder that no other run has filled, and errors in one line."""
 
-import dataclasses
+import math
 import os
 import re
 import shutil
 import sys
 from contextlib import suppress
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Dict, Iterator, Tuple, Union
 
 from nerfstudio.engine.trainer import TrainerConfig
 
@@ -15,7 +16,6 @@ from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig, fin
 from latent_nerfstudio.data.training_cameras import CAMERAS
 from latent_nerfstudio.engine.checkpoints import checkpoints_of, name_sources
 from latent_nerfstudio.engine.config_loader import data_of, read_config, started_in
-from latent_nerfstudio.engine.ranges import check_ranges
 from latent_nerfstudio.errors import MOST_SEED, is_debugging, is_worded, problem
 from latent_nerfstudio.files.places import data_folder
 from latent_nerfstudio.files.replacing import full_disk
@@ -33,6 +33,18 @@ WORDS = ("memory", "disk", "identity", *FOLDERS)
 BEGINNINGS = ("config.yml", Path(CAMERAS).name, "events.out.tfevents")
 """Names, or how they begin, of files that a run writes before its first step."""
 
+LEAST: Dict[str, Union[int, float]] = {
+    **dict.fromkeys(("max_num_iterations", "crop", "max_render_height"), 1),
+    **dict.fromkeys(("eval_num_rays_per_chunk", "real_images_per_batch"), 1),
+    "camera_res_scale_factor": 1e-3,
+    **dict.fromkeys(("joint_training_start", "whole_pictures_start", "fit_scene_weights"), 0),
+    **{f"steps_per_{what}": 0 for what in ("save", "eval_batch", "eval_image", "eval_all_images", "pictures")},
+}
+"""Least values of settings, by name, wherever they are in a config; None is left out."""
+
+ENDINGS = ("_weight", "_mult", "lr", "floor", "alignment_factor", "max_norm")
+"""How weights and rates are called, which are finite and not below 0."""
+
 
 def make_absolute(config: TrainerConfig) -> None:
     """Makes the paths of a config absolute, as far as they lead somewhere, so that config.yml opens from any folder."""
@@ -46,22 +58,19 @@ def make_absolute(config: TrainerConfig) -> None:
 
 def parts_of(config: Any) -> Iterator[Any]:
     """A config and the configs within it."""
-    yield config
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name, None)
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            yield from parts_of(value)
-
-
-def check_devices(count: int) -> None:
-    if count != 1:
-        do = "fit scenes on several with `lns fit-scenes --workers N`, or --workers ray on several machines"
-        raise ValueError(problem("machine.num_devices", "1", count, do))
+    if is_dataclass(config) and not isinstance(config, type):
+        yield config
+        for field in fields(config):
+            yield from parts_of(getattr(config, field.name, None))
 
 
 def check_numbers(config: TrainerConfig) -> None:
     """Refuses numbers out of their range, and gradient accumulation that Nerfstudio would stumble over later."""
     check_ranges(config)
+    devices = config.machine.num_devices * config.machine.num_machines
+    if devices != 1:
+        do = "fit scenes on several with `lns fit-scenes --workers N`, or --workers ray on several machines"
+        raise ValueError(problem("machine.num_devices", "1", devices, do))
     seed, groups = config.machine.seed, config.optimizers
     if not 0 <= seed <= MOST_SEED:
         raise ValueError(problem("machine.seed", "0 to 2^32 - 1", seed, "give another --machine.seed"))
@@ -70,8 +79,27 @@ def check_numbers(config: TrainerConfig) -> None:
             expected, do = f"1 or more of {', '.join(groups)}", "correct or leave out --gradient-accumulation-steps"
             raise ValueError(problem("gradient_accumulation_steps", expected, f"{name} {count}", do))
     if config.load_step is not None and config.load_dir is None:
-        do = "give --load-dir, or leave out --load-step"
-        raise ValueError(problem("load_step", "a folder of checkpoints with it", "no --load-dir", do))
+        raise ValueError(problem("load_step", "a folder of checkpoints with it", "no --load-dir", "give one as well"))
+
+
+def check_ranges(config: Any) -> None:
+    """Refuses numbers of a config, and of those within it, that are out of their range."""
+    for path, value in numbers_of(config):
+        name = path.rpartition(".")[2]
+        least = LEAST.get(name, 0 if name.endswith(ENDINGS) else None)
+        if least is not None and not least <= value < math.inf:
+            do = f"correct or leave out --{path.replace('_', '-')}"
+            raise ValueError(problem(path, f"a finite number of at least {least}", value, do))
+
+
+def numbers_of(config: Any, path: str = "") -> Iterator[Tuple[str, Union[int, float]]]:
+    """The numbers in a config of dataclasses and dictionaries, with the names that lead to each."""
+    items = config if isinstance(config, dict) else {f.name: getattr(config, f.name) for f in fields(config)}
+    for name, value in items.items():
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            yield path + name, value
+        elif isinstance(value, dict) or (is_dataclass(value) and not isinstance(value, type)):
+            yield from numbers_of(value, f"{path}{name}.")
 
 
 def check_place(config: TrainerConfig) -> None:
@@ -80,9 +108,8 @@ def check_place(config: TrainerConfig) -> None:
     if not found:
         return
     newest, path = next(iter(found.items()))
-    source = config.load_checkpoint
+    source, step = config.load_checkpoint, newest if config.load_step is None else config.load_step
     if config.load_dir is not None:
-        step = newest if config.load_step is None else config.load_step
         source = config.load_dir / f"step-{step:09d}.ckpt"
     if source is None or source.resolve() != path.resolve():
         expected, got = "a folder without checkpoints", f"a run of {newest + 1} steps"
@@ -92,11 +119,10 @@ def check_place(config: TrainerConfig) -> None:
 
 def follow_checkpoint(config: TrainerConfig) -> None:
     """Names what the run was made with that this one goes on from, see `name_sources`."""
-    found = {} if config.load_dir is None else checkpoints_of(config.load_dir)
-    newest = next(iter(found.values()), None)
-    name_sources(config, newest if config.load_step is None else found.get(config.load_step))
     if config.load_dir is None:
-        name_sources(config, config.load_checkpoint)
+        return name_sources(config, config.load_checkpoint)
+    found = checkpoints_of(config.load_dir)
+    name_sources(config, found.get(max(found, default=0) if config.load_step is None else config.load_step))
 
 
 def check_sources(config: TrainerConfig) -> None:
@@ -118,9 +144,7 @@ def check_data(config: TrainerConfig) -> None:
     if config.load_dir is None:
         return
     file = config.load_dir.absolute().parent / "config.yml"
-    if not file.is_file():
-        return
-    before = read_config(file)
+    before = read_config(file) if file.is_file() else None
     if not isinstance(before, TrainerConfig):
         return
     meant, ours = started_in(before, file.parent) / data_of(before), data_of(config)
@@ -130,8 +154,7 @@ def check_data(config: TrainerConfig) -> None:
 
 
 def take_back(folder: Path, output: Path) -> None:
-    """Removes a run's folder, and those around it within `output` that are empty then, if nothing lies in it but what
-    is written before the first step."""
+    """Removes a run's folder of nothing but what is written before the first step, and empty ones around it."""
     if any(path.is_file() and not path.name.startswith(BEGINNINGS) for path in folder.rglob("*")):
         return
     shutil.rmtree(folder, ignore_errors=True)

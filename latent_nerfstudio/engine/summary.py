@@ -21,7 +21,6 @@ NUMBERS = ("steps", "seconds", "seconds_per_scene", "entry_seconds", "bytes_per_
 
 
 def read_summary(path: Path) -> Dict[str, Any]:
-    """What training.json holds."""
     do = "remove it, or restore the one that training wrote"
     summary = read_json(path, do, MOST_BYTES)
     names = summary.get("scenes", [])

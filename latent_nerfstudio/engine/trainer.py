@@ -4,10 +4,10 @@ import copy
 import json
 import random
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Collection, Dict, List, Literal, Optional, Set, Type
+from typing import Any, Collection, Dict, List, Literal, Optional, Set, Type
 
 import numpy as np
 import torch
@@ -38,8 +38,8 @@ from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 from latent_nerfstudio.models.viewer_address import unless_asked
 from latent_nerfstudio.pipelines.commands import opened_folder
 from latent_nerfstudio.pipelines.contact_sheet import draw_views, write_contact_sheet
-from latent_nerfstudio.pipelines.finite import check_finite
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline, LatentPipelineConfig
+from latent_nerfstudio.pipelines.scene_watch import check_finite
 from latent_nerfstudio.threads import number_of_threads
 
 
@@ -88,10 +88,8 @@ class LatentTrainerConfig(TrainerConfig, FirstOptions):
         starting.make_absolute(self)
 
     def print_to_terminal(self) -> None:
-        """Prints where the config will be instead of its 290 lines, after all checks that need nothing to be
-        written."""
+        """Prints where the config will be instead of its 290 lines, after all checks before anything is written."""
         torch.set_num_threads(number_of_threads())
-        starting.check_devices(self.machine.num_devices * self.machine.num_machines)
         starting.check_numbers(self)
         if isinstance(self.pipeline, LatentPipelineConfig):
             self.pipeline.check_training()
@@ -115,7 +113,6 @@ class LatentTrainer(Trainer):
     pipeline: LatentPipeline  # type: ignore[assignment]
 
     def __init__(self, config: LatentTrainerConfig, local_rank: int = 0, world_size: int = 1):
-        starting.check_devices(world_size)
         starting.check_place(config)
         super().__init__(config, local_rank, world_size)
         self.stop = StopRequest()
@@ -160,10 +157,8 @@ class LatentTrainer(Trainer):
         ]
 
     def _wanted(self) -> Set[str]:
-        """What is to be written beside the last checkpoint."""
         draws = self.config.contact_sheet and len(self.pipeline.datamanager.eval_dataset) > 0
-        asked = {SUMMARY: True, SHEET: draws, BUNDLE: self.config.write_bundle}
-        return {name for name, is_asked in asked.items() if is_asked}
+        return {SUMMARY, *([SHEET] if draws else []), *([BUNDLE] if self.config.write_bundle else [])}
 
     def _has_an_end_to_write(self) -> bool:
         """Whether a run of all steps is this folder's and lacks files of its end; others must be given more steps."""
@@ -177,7 +172,6 @@ class LatentTrainer(Trainer):
         raise ValueError(problem("max_num_iterations", expected, got, "raise --max-num-iterations"))
 
     def setup_optimizers(self) -> Optimizers:
-        """Optimizers whose schedules end with the stages."""
         optimizers: Dict[str, Any] = copy.deepcopy(dict(self.config.optimizers))
         for group in optimizers.values():
             scheduler = group.get("scheduler")
@@ -203,9 +197,8 @@ class LatentTrainer(Trainer):
         except (KeyError, ValueError) as error:
             if is_worded(error):
                 raise
-            expected, got = f"optimizers of {', '.join(self.optimizers.optimizers)}", f"others ({error})"
-            do = "resume with what the run trained (train-decoder, separate-decoders, ...)"
-            raise ValueError(problem("checkpoint", expected, got, do)) from error
+            expected, do = f"optimizers of {', '.join(self.optimizers.optimizers)}", "resume with what the run trained"
+            raise ValueError(problem("checkpoint", expected, f"others ({error})", do)) from error
         finally:
             config.load_step = wanted
 
@@ -250,7 +243,6 @@ class LatentTrainer(Trainer):
             self.stop_training = True
 
     def _is_complete(self, step: int) -> bool:
-        """Whether a step was the last that the run has to make."""
         return step >= self.config.max_num_iterations - 1
 
     def eval_iteration(self, step: int) -> None:
@@ -279,7 +271,6 @@ class LatentTrainer(Trainer):
                 checkpoints.remove_others(self.checkpoint_dir, [checkpoints_of(self.checkpoint_dir)[step].name])
 
     def _accumulating(self, step: int) -> Dict[str, List[Optional[torch.Tensor]]]:
-        """Gradients that accumulate beyond a step, by parameter group."""
         periods = self.gradient_accumulation_steps
         groups = {name: group for name, group in self.optimizers.parameters.items() if (step + 1) % periods[name]}
         return {name: [parameter.grad for parameter in group] for name, group in groups.items()}
@@ -306,7 +297,6 @@ class LatentTrainer(Trainer):
             self._end_early()
 
     def _end_early(self) -> None:
-        """Saves a checkpoint, if there was a step, and says how to go on."""
         self.training_state = "completed"
         if self.step < self._start_step:
             CONSOLE.print("Ended before the first step; nothing was saved", soft_wrap=True)
@@ -346,18 +336,14 @@ def seed_everything(number: int) -> None:
 
 def missing(folder: Path, steps: int, wanted: Collection[str]) -> Set[str]:
     """Those of `wanted` (`SUMMARY`, `SHEET`, `BUNDLE`) that are absent, damaged, or of another number of steps."""
-    is_summed_up = known(lambda: read_summary(folder / SUMMARY)["steps"]) == steps
-    of_bundle = known(lambda: read_shared_bundle(str(folder.resolve())).step + 1) if BUNDLE in wanted else None
-    is_there = {SUMMARY: is_summed_up, SHEET: is_summed_up and (folder / SHEET).is_file(), BUNDLE: of_bundle == steps}
-    return {name for name in wanted if not is_there[name]}
-
-
-def known(steps: Callable[[], int]) -> Optional[int]:
-    """The steps that a file names; None if it cannot be read."""
-    try:
-        return steps()
-    except (OSError, ValueError, KeyError):
-        return None
+    there = set()
+    with suppress(OSError, ValueError, KeyError):
+        if read_summary(folder / SUMMARY)["steps"] == steps:
+            there |= {SUMMARY, *([SHEET] if (folder / SHEET).is_file() else [])}
+    with suppress(OSError, ValueError, KeyError):
+        if BUNDLE in wanted and read_shared_bundle(str(folder.resolve())).step + 1 == steps:
+            there.add(BUNDLE)
+    return set(wanted) - there
 
 
 def summary_of(pipeline: LatentPipeline, method: str, steps: int, seconds: float) -> Dict[str, Any]:

@@ -16,8 +16,7 @@ def intersect_box(
     aabb: Union[Float[Tensor, "2 3"], Float[Tensor, "2 rays 3"]],
     near: float = 0.0,
 ) -> Tuple[Float[Tensor, "rays"], Float[Tensor, "rays"], Bool[Tensor, "rays"]]:
-    """Entry, `near` at least, and exit of rays through an axis-aligned box, or each through its own (slab method), and
-    whether they hit it."""
+    """Entry, `near` at least, and exit of rays through a box, or each through its own, and whether they hit it."""
     inverse = 1 / torch.where(directions.abs() < 1e-9, 1e-9, directions)
     corners = aabb if aabb.dim() == 3 else aabb[:, None]
     bounds = (corners - origins) * inverse
@@ -27,7 +26,6 @@ def intersect_box(
 
 
 def farthest_corner(origins: Float[Tensor, "rays 3"], aabb: Float[Tensor, "2 3"]) -> Float[Tensor, "rays 1"]:
-    """Distance from each origin to the box's farthest corner."""
     return torch.maximum((origins - aabb[0]).abs(), (origins - aabb[1]).abs()).norm(dim=-1, keepdim=True)
 
 

@@ -19,9 +19,6 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.heads import UNBOUNDED, MLPImplementation, Range, bound, density_of, mlp_implementation
 from latent_nerfstudio.fields.planes import sample_planes, total_variation
 
-INITIAL_FEATURES = (0.1, 0.5)
-"""Fresh planes are uniform between these, as in the published code: a product of features around 0 would vanish."""
-
 DIRECTION_LEVELS = 4
 """Levels of the spherical harmonics that the view direction is written in."""
 
@@ -115,24 +112,17 @@ class KPlanesDensityField(nn.Module):
 
 
 def fresh_planes(features: int, resolutions: Sequence[int]) -> ParameterList:
-    """One parameter [1, 3, features, T, T] a scale: planes of one scene, in the layout of `planes.sample_planes`."""
+    """A parameter [1, 3, features, T, T] a scale, uniform in [0.1, 0.5]: products of features around 0 would vanish."""
     if features < 1 or not resolutions or min(resolutions) < 2:
         expected = "features > 0, at least one scale, and at least 2 texels along a plane's side"
         do = "set --pipeline.model.nerf.field.resolution and --pipeline.model.nerf.field.scales"
         raise ValueError(problem("K-Planes field", expected, f"features={features} and sides {list(resolutions)}", do))
-    return ParameterList(torch.empty(1, 3, features, side, side).uniform_(*INITIAL_FEATURES) for side in resolutions)
+    return ParameterList(torch.empty(1, 3, features, side, side).uniform_(0.1, 0.5) for side in resolutions)
 
 
 def decoder(inputs: int, outputs: int, width: int, hidden_layers: int, implementation: MLPImplementation) -> MLP:
-    """A multilayer perceptron whose output is left as it is."""
-    return MLP(
-        in_dim=inputs,
-        num_layers=hidden_layers + 1,
-        layer_width=width,
-        out_dim=outputs,
-        activation=nn.ReLU(),
-        implementation=mlp_implementation(implementation),
-    )
+    code = mlp_implementation(implementation)
+    return MLP(inputs, hidden_layers + 1, width, outputs, activation=nn.ReLU(), implementation=code)
 
 
 def multiscale_features(

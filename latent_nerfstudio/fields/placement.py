@@ -2,26 +2,25 @@
 units is y = s x + t in those of the box. Nothing is rotated, so directions stay the same, and a box stays a box."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.cameras.rays import RayBundle
+from nerfstudio.data.scene_box import SceneBox
 from torch import Tensor
 
 from latent_nerfstudio.errors import problem
-from latent_nerfstudio.fields.boxes import intersect_box
+from latent_nerfstudio.fields.boxes import cropped_box, intersect_box
 from latent_nerfstudio.fields.scene_view import SceneView, blend
-from latent_nerfstudio.latent_space.checks import are_numbers
+from latent_nerfstudio.latent_space.checks import are_numbers, is_box
 
 Corner = Tuple[float, float, float]
 """x, y and z of a corner of a box."""
-
-BOX_TOLERANCE = 0.05
-"""How far a scene may reach beyond a box, of the box's size, and still stay where it is."""
 
 AGAIN = "write the scene file again"
 
@@ -30,13 +29,6 @@ LARGEST = 1e9
 
 EVERYWHERE = ((-LARGEST,) * 3, (LARGEST,) * 3)
 """Corners that stand in a table for a scene without a box."""
-
-SMALLEST_SHARE = 0.25
-"""Share of the box that a scene must fill to be left where it is: a texel must not be as large as what it shows."""
-
-THINNEST = 0.02
-"""Thinnest side of a scene's own box, as a share of the longest side of the NeRF's: more than a texel of 64, since rays
-with few samples miss what is thinner."""
 
 FARTHEST = 1e4
 """How far from the origin a scene may be, in sides of its box: cameras are float32, and shake by a thousandth there."""
@@ -64,7 +56,6 @@ class Placement:
         return Placement(1 / self.scale, (x, y, z))
 
     def points(self, points: Float[Tensor, "*any 3"]) -> Float[Tensor, "*any 3"]:
-        """Points, or the corners of a box, moved and scaled."""
         return self.scale * points + points.new_tensor(self.shift)
 
     def cameras(self, cameras: Cameras) -> Cameras:
@@ -82,8 +73,8 @@ class Placement:
 def placement_from(fact: Any, where: str) -> Placement:
     """The placement of JSON values; refuses what is no `scale`, `shift` and perhaps `box` of a scene."""
     is_named = isinstance(fact, dict) and set(fact) - {"box"} == {"scale", "shift"}
-    scale: Any = fact["scale"] if is_named else None
-    shift: Any = fact["shift"] if is_named else None
+    named: Any = fact if is_named else {}
+    scale, shift = named.get("scale"), named.get("shift")
     if not are_numbers([scale], 1, LARGEST) or not scale * LARGEST >= 1 or not are_numbers(shift, 3, LARGEST):
         expected = f"a positive scale and a shift of three numbers up to {LARGEST:g} as placement"
         raise ValueError(problem(where, expected, repr(fact)[:100], AGAIN))
@@ -93,12 +84,11 @@ def placement_from(fact: Any, where: str) -> Placement:
 
 def box_from(corners: Any, where: str) -> Tuple[Corner, Corner]:
     """The corners of a box of JSON values; refuses others, and a box without volume."""
-    if isinstance(corners, list) and len(corners) == 2 and all(are_numbers(corner, 3, LARGEST) for corner in corners):
-        low, high = ((float(x), float(y), float(z)) for x, y, z in corners)
-        if all(a < b for a, b in zip(low, high, strict=True)):
-            return low, high
-    expected = f"a box of two corners, the lower one first, of numbers up to {LARGEST:g}, in its placement"
-    raise ValueError(problem(where, expected, repr(corners)[:100], AGAIN))
+    if not is_box(corners, LARGEST):
+        expected = f"a box of two corners, the lower one first, of numbers up to {LARGEST:g}, in its placement"
+        raise ValueError(problem(where, expected, repr(corners)[:100], AGAIN))
+    low, high = ((float(x), float(y), float(z)) for x, y, z in corners)
+    return low, high
 
 
 def placement_of(box: Float[np.ndarray, "2 3"], into: Float[np.ndarray, "2 3"], is_bounded: bool = True) -> Placement:
@@ -109,10 +99,10 @@ def placement_of(box: Float[np.ndarray, "2 3"], into: Float[np.ndarray, "2 3"], 
     if not ((np.abs(own) <= LARGEST).all() and (own[0] < own[1]).all()):
         expected = f"two corners, the lower one first, of numbers up to {LARGEST:g}"
         raise ValueError(problem("box", expected, repr(own.tolist())[:100], "give the scene's own box"))
-    margin = BOX_TOLERANCE * (wanted[1] - wanted[0])
+    margin = 0.05 * (wanted[1] - wanted[0])
     scale = float(((wanted[1] - wanted[0]) / (own[1] - own[0])).min())
     is_within = (own[0] >= wanted[0] - margin).all() and (own[1] <= wanted[1] + margin).all()
-    if is_within and scale * SMALLEST_SHARE <= 1:
+    if is_within and scale <= 4:  # beyond which a texel would be as large as what it shows
         scale, shift = 1.0, [0.0, 0.0, 0.0]
     elif np.abs(own).max() > FARTHEST * (own[1] - own[0]).max():
         got = f"{box_words(own)}, where cameras of float32 are not told apart"
@@ -128,10 +118,10 @@ def placement_of(box: Float[np.ndarray, "2 3"], into: Float[np.ndarray, "2 3"], 
 
 
 def bounded(placement: Placement, box: Float[np.ndarray, "2 3"], into: Float[np.ndarray, "2 3"]) -> Placement:
-    """The placement with the scene's own box, widened where it is flat; without one if it fills the NeRF's box,
-    `into`."""
+    """The placement with the scene's own box, widened where it is flat; none if it fills the NeRF's box, `into`."""
     own, slack = np.asarray(box, dtype=np.float64), 1e-6 * (into[1] - into[0])
-    least = THINNEST * float((into[1] - into[0]).max()) / placement.scale
+    # more than a texel of 64, since rays with few samples miss what is thinner
+    least = 0.02 * float((into[1] - into[0]).max()) / placement.scale
     lacking = (least - (own[1] - own[0])).clip(min=0) / 2
     own = np.stack([own[0] - lacking, own[1] + lacking])
     low, high = placement.points(torch.tensor(own)).numpy()
@@ -153,16 +143,14 @@ def placements_from(rows: Float[Tensor, "scenes columns"]) -> List[Placement]:
     """The placements of rows of `placement_table`; of four columns, as before there were boxes, those of no box."""
     placements = []
     for scale, x, y, z, *corners in rows.tolist():
-        placement = Placement(scale, (x, y, z))
+        placement, box = Placement(scale, (x, y, z)), None
         if corners and corners != [*EVERYWHERE[0], *EVERYWHERE[1]]:
-            own = placement.inverse.points(torch.tensor(corners, dtype=torch.float64).view(2, 3)).tolist()
-            placement = dataclasses.replace(placement, box=(tuple(own[0]), tuple(own[1])))
-        placements.append(placement)
+            box = placement.inverse.points(torch.tensor(corners, dtype=torch.float64).view(2, 3)).tolist()
+        placements.append(placement if box is None else dataclasses.replace(placement, box=tuple(map(tuple, box))))
     return placements
 
 
 def boxes_of(rows: Float[Tensor, "*rows 10"]) -> Float[Tensor, "*rows 2 3"]:
-    """The corners of the boxes of rows of `placement_table`."""
     return rows[..., 4:].unflatten(-1, (2, 3))
 
 
@@ -203,5 +191,52 @@ def bounded_rays(rays: RayBundle, boxes: Float[Tensor, "rays 2 3"]) -> RayBundle
 
 
 def box_words(box: Float[np.ndarray, "2 3"]) -> str:
-    """The corners of a box, for people."""
     return " to ".join("(" + ", ".join(f"{x:.3g}" for x in corner) + ")" for corner in np.asarray(box).tolist())
+
+
+class ScenePlacements(Sequence):
+    """Placements of scenes by their index. Rays go `margin` beyond a scene's own box, a share of its longest side."""
+
+    def __init__(self, placements: Sequence[Placement], margin: float = 0.0):
+        self.placements = tuple(placements)
+        self.are_moved = any(placement != Placement() for placement in placements)
+        self.rows = widened(placement_table(placements), margin)
+
+    def __getitem__(self, scene: int) -> Placement:  # type: ignore[override]
+        return self.placements[scene]
+
+    def __len__(self) -> int:
+        return len(self.placements)
+
+    def boxes(self, shared: Float[Tensor, "2 3"]) -> Float[Tensor, "scenes 2 3"]:
+        """The box at which each scene's rays end, within the shared one and in its units."""
+        shared = shared.detach().float()
+        if not self.are_moved:
+            return shared.expand(len(self), 2, 3)
+        low, high = boxes_of(self.rows).to(shared).unbind(dim=1)
+        return torch.stack([low.maximum(shared[0]), high.minimum(shared[1])], dim=1)
+
+    def box_of(self, scene: int, shared: Float[Tensor, "2 3"]) -> Float[Tensor, "2 3"]:
+        """A scene's own box, or the shared one if it has none, in the scene's own units."""
+        placement = self[scene]
+        box = placement.inverse.points(shared.detach().float().cpu())
+        return box if placement.box is None else cropped_box(box, torch.tensor(placement.box))
+
+    def rays(
+        self, rays: RayBundle, views: Sequence[SceneView] = (), shared: Optional[Float[Tensor, "2 3"]] = None
+    ) -> Tuple[RayBundle, Float[Tensor, "*rays 10"]]:
+        """Rays of `metadata["scene_index"]` in the units of the shared box, cut at their scene's own, and the placement
+        row of each. With `views`, the index counts these, and they need the `shared` box."""
+        index = rays.metadata["scene_index"]
+        rows = self.rows = self.rows.to(index.device)
+        if views:
+            assert shared is not None
+            rows = torch.cat([row_of_view(view, rows, shared.to(rows)) for view in views])
+        rows = rows[index[..., 0].long()]
+        return bounded_rays(placed_rays(rays, rows), boxes_of(rows)), rows
+
+    def crop(self, box: Optional[SceneBox], scene: int) -> Optional[SceneBox]:
+        """The viewer's crop box of a scene, turned from the scene's own units into those of the shared box."""
+        if box is None or not self.are_moved:
+            return box
+        return SceneBox(aabb=self[scene].points(box.aabb))

@@ -39,8 +39,7 @@ class GatherRows(torch.autograd.Function):
 def gather_rows(
     table: Float[Tensor, "rows *row"], index: Int[Tensor, "chosen"], sparse: bool = False
 ) -> Float[Tensor, "chosen *row"]:
-    """Rows of a table, by their index on the host, so that no device is asked. With `sparse` the table's gradient holds
-    these rows alone, which not every optimizer takes."""
+    """Rows of a table, by their index on the host; `sparse` gradients hold these alone, which few optimizers take."""
     if sparse:
         return GatherRows.apply(table, index)  # type: ignore[return-value]
     return table.index_select(0, to_device(index, table.device))

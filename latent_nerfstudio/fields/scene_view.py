@@ -18,7 +18,6 @@ class SceneView:
     """What is shown, one scene by default. Refuses a share outside [0, 1], or one without another scene."""
 
     scene: int = 0
-    """Index of the scene."""
     other: Optional[int] = None
     """Index of a second scene, to blend with."""
     share: float = 0.0
@@ -26,7 +25,6 @@ class SceneView:
     parts: Parts = "all"
     """`macro` or `micro` planes alone, or one `base plane` alone; what is left out is zero."""
     base_plane: int = 0
-    """Index of the base plane that is shown alone."""
 
     def __post_init__(self) -> None:
         if not (is_number(self.share) and 0 <= self.share <= 1) or (self.share > 0 and self.other is None):
@@ -35,12 +33,10 @@ class SceneView:
 
     @property
     def scenes(self) -> Tuple[int, ...]:
-        """The scenes that it needs."""
         return (self.scene,) if self.other is None or self.share == 0 else (self.scene, self.other)
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is one scene as it is."""
         return len(self.scenes) == 1 and self.parts == "all"
 
 

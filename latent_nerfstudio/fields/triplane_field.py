@@ -26,17 +26,11 @@ FieldImplementation = Literal["auto", "torch", "triton"]
 SCENE_PARAMETERS = ("micro_planes", "scene_weights")
 """Parameters with one row a scene."""
 
-UNSHARED = ("_target", "implementation")
-"""Fields of the config that shape no parameter; a shared bundle leaves them out."""
-
 REMOVED = {"aggregation": "sum", "hidden_layers": 1}
 """Settings of older versions, and the only value that there still is."""
 
 NEGLIGIBLE_GRADIENT = 0.03
 """Points whose gradient is below this share of a step's mean are left out of its backward pass (step_time.md)."""
-
-INITIAL_SCALE = 0.1
-"""Standard deviation of fresh planes."""
 
 
 @dataclass
@@ -76,14 +70,9 @@ class TriplaneField(nn.Module):
         self.axes = EG3D_AXES if config.eg3d_axes else PLANE_AXES
         self.micro_planes, self.base_planes, self.scene_weights = make_planes(config, num_scenes)
         self.sparse_rows: FrozenSet[str] = frozenset()
-        self.mlp = MLP(
-            in_dim=config.micro_features + (config.macro_features if self.base_planes is not None else 0),
-            num_layers=2,
-            layer_width=config.hidden_width,
-            out_dim=1 + num_channels,
-            activation=nn.ReLU(),
-            implementation="torch",
-        )
+        features = config.micro_features + (config.macro_features if self.base_planes is not None else 0)
+        hidden, outputs = config.hidden_width, 1 + num_channels
+        self.mlp = MLP(features, 2, hidden, outputs, activation=nn.ReLU(), implementation="torch")
 
     def scene_planes(self, scenes: Int[Tensor, "scenes"]) -> Float[Tensor, "scenes planes features rows cols"]:
         """The composed planes of scenes, given by index on the host."""
@@ -92,11 +81,8 @@ class TriplaneField(nn.Module):
 
     def rows_of(self, scenes: Int[Tensor, "scenes"]) -> List[Optional[Float[Tensor, "scenes *row"]]]:
         """Micro planes and scene weights of scenes; None for those that there are not."""
-        tables = {name: getattr(self, name) for name in SCENE_PARAMETERS}
-        return [
-            None if table is None else gather_rows(table, scenes, name in self.sparse_rows)
-            for name, table in tables.items()
-        ]
+        tables = ((name, getattr(self, name)) for name in SCENE_PARAMETERS)
+        return [None if t is None else gather_rows(t, scenes, name in self.sparse_rows) for name, t in tables]
 
     def view_planes(self, views: Sequence[SceneView]) -> Float[Tensor, "views planes features rows cols"]:
         """The composed planes of views, see `scene_view.view_planes`; refuses views of what is not there."""
@@ -137,11 +123,9 @@ class TriplaneField(nn.Module):
         return self.config.density_scale * F.softplus(density[..., 0] - 1), self.to_range(channels)
 
     def scene_bytes(self) -> int:
-        """Bytes of the parameters that belong to one scene alone, in float32."""
         return parameter_bytes(self.scene_parameters().values()) // self.num_scenes
 
     def scene_parameters(self) -> Dict[str, Parameter]:
-        """The parameters with one row a scene, by name."""
         own = {name: getattr(self, name) for name in SCENE_PARAMETERS}
         return {name: parameter for name, parameter in own.items() if parameter is not None}
 
@@ -153,7 +137,7 @@ class TriplaneField(nn.Module):
 
     def shared_settings(self) -> Dict[str, Any]:
         """The settings that shape the parameters, by name, and those that older versions expect."""
-        settings = {f.name: getattr(self.config, f.name) for f in fields(self.config) if f.name not in UNSHARED}
+        settings = {f.name: getattr(self.config, f.name) for f in fields(self.config) if f.name != "_target"}
         return {**settings, **REMOVED, "implementation": "torch"}
 
     def shared_state(self) -> Dict[str, Tensor]:
@@ -175,7 +159,6 @@ def parameter_bytes(parameters: Iterable[Tensor]) -> int:
 
 
 def check_view(view: SceneView, scenes: int, parts: Sequence[Parts], bases: int) -> None:
-    """Refuses a view of what is not there."""
     what = (
         ("scene", view.scenes, range(scenes)),
         ("parts", (view.parts,), parts),
@@ -210,8 +193,8 @@ def kernel_of(wanted: FieldImplementation, device: torch.device, mlp: TinyMLP) -
 def make_planes(
     config: TriplaneFieldConfig, num_scenes: int
 ) -> Tuple[Optional[Parameter], Optional[Parameter], Optional[Parameter]]:
-    """Fresh micro planes, base planes and scene weights; None for what the config leaves out. Scene weights start at
-    N(0, 1) / sqrt(M), so that macro planes start at the base planes' scale for every M."""
+    """Fresh micro planes and base planes, of N(0, 0.1^2), and scene weights; None for what the config leaves out. Scene
+    weights are of N(0, 1 / M), so that macro planes start at the base planes' scale for every M."""
     micro, macro, bases, side = config.micro_features, config.macro_features, config.num_base_planes, config.resolution
     if micro < 0 or macro < 0 or bases < 0 or side < 2 or micro + min(macro, bases) == 0:
         expected = "micro_features > 0, or macro_features > 0 and num_base_planes > 0, and a resolution of at least 2"
@@ -220,7 +203,7 @@ def make_planes(
         raise ValueError(problem("tri-plane field", expected, got, do))
 
     def fresh(count: int, features: int) -> Parameter:
-        return Parameter(torch.randn(count, 3, features, side, side).mul_(INITIAL_SCALE))  # in place: no copies
+        return Parameter(torch.randn(count, 3, features, side, side).mul_(0.1))  # in place: no copies
 
     shared = macro > 0 and bases > 0
     return (

@@ -29,8 +29,8 @@ from latent_nerfstudio.fleet.settings import EVAL_INTERVAL, ChunkJob, Inventory
 from latent_nerfstudio.fleet.status import SceneStatus
 from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
 from latent_nerfstudio.names import equal_parts
-from latent_nerfstudio.pipelines.finite import check_finite
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
+from latent_nerfstudio.pipelines.scene_watch import check_finite
 from latent_nerfstudio.scene_files.model_scenes import ENLARGED, scene_files_of
 from latent_nerfstudio.scene_files.scene_file import write_scene_file
 from latent_nerfstudio.scene_files.views import view_facts

@@ -30,24 +30,16 @@ BLOCK = 16
 LARGEST = {"features": 64, "hidden": 128, "outputs": 64}
 """Sizes up to which the kernels fit the shared memory of every GPU since compute capability 8.0, at least 99 KB."""
 
-MAX_PROGRAMS = 1024
-"""Programs of the backward pass at most; each keeps a sum of the MLP's gradients in registers."""
-
-LEAST_SIDE = 16
-"""Of the matrices that tensor cores multiply."""
-
 INTERPRETED = os.environ.get("TRITON_INTERPRET", "0") == "1"
 """Whether kernels run in Triton's interpreter, on the CPU."""
 
 
 def sizes_of(weights: Any) -> dict[str, int]:
-    """Sizes of an MLP by the names of `LARGEST`."""
     hidden, features = weights[0].shape
     return {"features": features, "hidden": hidden, "outputs": len(weights[3])}
 
 
 def fits(mlp: TinyMLP) -> bool:
-    """Whether the kernels can be launched for an MLP."""
     return all(size <= LARGEST[name] for name, size in sizes_of(mlp).items())
 
 
@@ -93,7 +85,8 @@ class _TriplaneMLP(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor):
         planes, *weights, positions, slots = ctx.saved_tensors
-        programs = max(1, min(MAX_PROGRAMS, triton.cdiv(len(positions), BLOCK)))
+        # Each program keeps a sum of the MLP's gradients in registers.
+        programs = max(1, min(1024, triton.cdiv(len(positions), BLOCK)))
         needs = ctx.needs_input_grad
         with_mlp = any(needs[1:5])
         to_planes = torch.zeros_like(planes, dtype=torch.float32)
@@ -116,9 +109,9 @@ def launch(weights: Any) -> dict[str, int]:
 
 
 def constants(planes: Tensor, weights: Any, axes: Axes) -> dict[str, Any]:
-    """What the kernels are compiled for: sizes, sizes padded to powers of two, and which axes a plane has."""
+    """What the kernels are compiled for: sizes, sizes padded for tensor cores, and which axes a plane has."""
     sizes = {name.upper(): size for name, size in sizes_of(weights).items()}
-    padded = {f"{name}_PADDED": max(LEAST_SIDE, triton.next_power_of_2(size)) for name, size in sizes.items()}
+    padded = {f"{name}_PADDED": max(16, triton.next_power_of_2(size)) for name, size in sizes.items()}
     flat_axes = [axis for pair in axes for axis in pair]
     return {
         **{**sizes, **padded, "ROWS": planes.shape[2], "COLS": planes.shape[3], "BLOCK": BLOCK},

@@ -20,18 +20,10 @@ from torch.nn import Parameter
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.hub import PLACES, is_hub_id, resolve
 from latent_nerfstudio.files.reading import read_json
-from latent_nerfstudio.latent_space.checks import AGAIN, check_config, check_priors, check_weights
+from latent_nerfstudio.latent_space import shipped
+from latent_nerfstudio.latent_space.checks import AGAIN, check_config, check_finite, check_priors
 from latent_nerfstudio.latent_space.group_norm import replace_group_norms
 from latent_nerfstudio.latent_space.resolution import pad_to_multiple
-from latent_nerfstudio.latent_space.shipped import (
-    AN_AUTOENCODER,
-    BUNDLED_FOLDERS,
-    FOLDERS,
-    RETIRED,
-    meant_by,
-    name_of,
-    what_is,
-)
 from latent_nerfstudio.latent_space.weights import kind_of, load_vae
 
 CLASSES = {
@@ -96,15 +88,10 @@ class Autoencoder(nn.Module):
         return next((p.device for p in self.parameters()), torch.device("cpu"))
 
     def at_once(self, pictures: int, height: int, width: int) -> int:
-        """How many enlarged pictures of a size, at least one, take the memory of `pictures` that are not enlarged; on a
-        CPU no more than `PIXELS_ON_CPU` allow."""
+        """How many pictures of a size take the memory of `pictures` that are not enlarged; fewer on a CPU."""
         if self.device.type == "cpu":
             pictures = min(pictures, PIXELS_ON_CPU // (height * width))
         return max(1, pictures // self.enlarge**2)
-
-    def decoding_copy(self) -> "Autoencoder":
-        """A copy that only decodes."""
-        return copy.deepcopy(self)
 
     @abstractmethod
     def encode(self, images: Float[Tensor, "n height width 3"]) -> Float[Tensor, "n h w channels"]:
@@ -122,15 +109,17 @@ class Autoencoder(nn.Module):
         """Hash of the encoder's weights, by which a checkpoint knows the encoder that it leaves out. Unlike
         `fingerprint` it takes no settings: releases of diffusers add some to the same autoencoder, which may cost a
         cache but never a run."""
-        digest = hashlib.sha256()
-        self._add_encoder(digest)
-        return digest.hexdigest()[:16]
+        return self._hash("", "")
 
-    def _add_encoder(self, digest: Any) -> None:
+    def _hash(self, before: str, after: str) -> str:
+        """Hash of the encoder's weights between two texts."""
+        digest = hashlib.sha256(before.encode())
         for name, value in sorted(self.state_dict().items()):
             if name.startswith(self.frozen_prefixes):
                 digest.update(f"{name}{tuple(value.shape)}".encode())
                 digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
+        digest.update(after.encode())
+        return digest.hexdigest()[:16]
 
     def encoder_parameters(self) -> List[Parameter]:
         """What only joint training trains; frozen when an autoencoder is built."""
@@ -141,7 +130,6 @@ class Autoencoder(nn.Module):
         return [p for name, p in self.named_parameters() if not name.startswith(self.frozen_prefixes)]
 
     def decoder_state(self) -> Dict[str, Tensor]:
-        """The decoder's part of the state dict."""
         return {name: t for name, t in self.state_dict().items() if not name.startswith(self.frozen_prefixes)}
 
     def load_decoder(self, state: Dict[str, Tensor]) -> None:
@@ -195,7 +183,7 @@ class DiffusersAutoencoder(Autoencoder):
             if not f"vae.{name}.".startswith(self.frozen_prefixes):
                 part.to(memory_format=torch.channels_last)  # as latents come: a tenth of decoding's time on a CPU
 
-    def decoding_copy(self):
+    def decoding_copy(self) -> "DiffusersAutoencoder":
         parts = (getattr(self.vae, name, None) for name in ("encoder", "quant_conv"))
         return copy.deepcopy(self, {id(part): None for part in parts if part is not None})
 
@@ -212,11 +200,9 @@ class DiffusersAutoencoder(Autoencoder):
         return (images.permute(0, 2, 3, 1) + 1) / 2
 
     def fingerprint(self) -> str:
-        settings = {name: value for name, value in self.vae.config.items() if not name.startswith("_")}
-        digest = hashlib.sha256(f"{type(self.vae).__name__}{sorted(settings.items())}".encode())
-        self._add_encoder(digest)
-        digest.update(f"enlarged {self.enlarge}".encode() if self.enlarge > 1 else b"")
-        return digest.hexdigest()[:16]
+        settings = sorted(item for item in self.vae.config.items() if not item[0].startswith("_"))
+        enlarged = f"enlarged {self.enlarge}" if self.enlarge > 1 else ""
+        return self._hash(f"{type(self.vae).__name__}{settings}", enlarged)
 
 
 class RetiredAutoencoder(DiffusersAutoencoder):
@@ -237,12 +223,12 @@ class RetiredAutoencoder(DiffusersAutoencoder):
         return super().decode(latents)
 
     def encoder_hash(self) -> str:
-        return RETIRED[self.retired]
+        return shipped.RETIRED[self.retired]
 
 
 def check_not_retired(source: str) -> None:
     """Refuses an autoencoder that no longer ships, for all but what runs of it bring."""
-    if name_of(source) in RETIRED:
+    if shipped.name_of(source) in shipped.RETIRED:
         do = "take bundled or bundled-standard; what was trained with it can still be viewed, rendered and exported"
         raise ValueError(problem(f"autoencoder {source}", "one that ships", "one that no longer does", do))
 
@@ -267,16 +253,17 @@ def load_autoencoder(config: AutoencoderConfig) -> Autoencoder:
     if config.source == "identity":
         check_enlarge(config.enlarge, IdentityAutoencoder.factor)
         return IdentityAutoencoder()
-    source = name_of(config.source)
+    source = shipped.name_of(config.source)
     location, subfolder = locate(source, config.subfolder)
     folder = Path(location) / (subfolder or "")
     where = f"autoencoder {folder}"
     settings = check_config(read_json(folder / "config.json", AGAIN), where)
     kind = kind_of(settings["_class_name"], CLASSES, where)
-    if source in RETIRED:
+    if source in shipped.RETIRED:
         return RetiredAutoencoder(kind.from_config(settings), source)
     vae = load_vae(kind.from_config, settings, folder, where)
-    check_weights(vae, where)
+    numbers = {name: value for name, value in vae.state_dict().items() if value.is_floating_point()}
+    check_finite(numbers, where, "take another copy")
     stated = folder / "latent_space.json"
     autoencoder = DiffusersAutoencoder(vae, read_json(stated, "remove or repair it") if stated.exists() else None)
     told = stated if stated.exists() else folder / "config.json"
@@ -300,19 +287,19 @@ def check_enlarge(times: int, factor: int, do: str = "set --pipeline.model.autoe
 
 def locate(source: str, subfolder: Optional[str]) -> Tuple[str, Optional[str]]:
     """The folder of a source, of a Hub id that of its cached or downloaded copy, and the subfolder that holds it."""
-    folder = FOLDERS.get(source, Path(source).expanduser())
+    folder = shipped.FOLDERS.get(source, Path(source).expanduser())
     if folder.is_dir():
         for candidate in (subfolder,) if subfolder else (None, *PLACES["autoencoder"][1:]):
             if (folder / (candidate or "") / "config.json").is_file():
                 return str(folder), candidate
         got = f"{folder / (subfolder or '')} without a config.json"
         do = "name the folder that holds it, or its subfolder with --pipeline.model.autoencoder.subfolder"
-        what, use = what_is(folder)
-        if what not in ("", AN_AUTOENCODER[0]):
+        what, use = shipped.what_is(folder)
+        if what not in ("", shipped.AN_AUTOENCODER[0]):
             got, do = f"{got}, {what}", use
         raise FileNotFoundError(problem("autoencoder source", "a folder in diffusers format", got, do))
     if folder.exists() or not is_hub_id(source):
-        expected = f"{', '.join(BUNDLED_FOLDERS)}, identity, a folder or a Hub id (owner/name)"
-        got, do = meant_by(source, (*BUNDLED_FOLDERS, "identity"))
+        expected = f"{', '.join(shipped.BUNDLED_FOLDERS)}, identity, a folder or a Hub id (owner/name)"
+        got, do = shipped.meant_by(source, (*shipped.BUNDLED_FOLDERS, "identity"))
         raise FileNotFoundError(problem("autoencoder source", expected, f"{source!r}, {got}", do))
     return str(resolve(source, "autoencoder", subfolder)), None

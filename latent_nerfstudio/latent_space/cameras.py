@@ -23,12 +23,10 @@ def as_cameras(cameras: Any) -> Cameras:
 
 
 def is_pinhole(cameras: Cameras) -> bool:
-    """Whether all cameras are pinhole ones."""
     return not others_of(cameras)
 
 
 def check_pinhole(cameras: Cameras, what: str, do: str) -> None:
-    """Refuses other cameras than pinhole ones."""
     others = others_of(cameras)
     if others:
         raise ValueError(problem(what, "perspective cameras without distortion", others, do))
@@ -54,8 +52,7 @@ def intrinsics_of(cameras: Cameras) -> Float[Tensor, "*cameras 4"]:
 def pinhole_cameras(
     poses: Float[np.ndarray, "views rows 4"], focal: Sequence[Tuple[float, float]], height: int, width: int
 ) -> Cameras:
-    """Cameras of one size whose axis goes through the middle of the picture, from OpenGL camera-to-world matrices and
-    the focal lengths along x and y, pixels, of each or of all."""
+    """Cameras about the picture's middle, of OpenGL poses and focal lengths along x and y, pixels, of each or all."""
     lengths = torch.tensor(list(focal), dtype=torch.float32).expand(len(poses), 2)
     return Cameras(
         camera_to_worlds=torch.tensor(poses[:, :3], dtype=torch.float32),
@@ -80,19 +77,12 @@ def pinhole_directions(
     return torch.stack([x, y, -torch.ones_like(x)], dim=-1)
 
 
-PANORAMAS = (
-    CameraType.EQUIRECTANGULAR.value,
-    CameraType.OMNIDIRECTIONALSTEREO_L.value,
-    CameraType.OMNIDIRECTIONALSTEREO_R.value,
-)
+STEREO_PANORAMAS = (CameraType.OMNIDIRECTIONALSTEREO_L, CameraType.OMNIDIRECTIONALSTEREO_R)
+
+PANORAMAS = (CameraType.EQUIRECTANGULAR, *STEREO_PANORAMAS)
 """Cameras with longitude from left to right and latitude from top to bottom."""
 
-STEREO = (
-    CameraType.OMNIDIRECTIONALSTEREO_L.value,
-    CameraType.OMNIDIRECTIONALSTEREO_R.value,
-    CameraType.VR180_L.value,
-    CameraType.VR180_R.value,
-)
+STEREO = (*STEREO_PANORAMAS, CameraType.VR180_L, CameraType.VR180_R)
 """Cameras that see with one of two eyes."""
 
 
@@ -113,5 +103,6 @@ def pixels_per_radian(cameras: Cameras) -> float:
     return float(torch.where(_are_of(cameras, PANORAMAS), cameras.fy / math.pi, cameras.fy).max())
 
 
-def _are_of(cameras: Cameras, kinds: Tuple[int, ...]) -> Bool[Tensor, "*cameras 1"]:
-    return torch.isin(cameras.camera_type, torch.tensor(kinds, device=cameras.camera_type.device))
+def _are_of(cameras: Cameras, kinds: Tuple[CameraType, ...]) -> Bool[Tensor, "*cameras 1"]:
+    values = [kind.value for kind in kinds]
+    return torch.isin(cameras.camera_type, torch.tensor(values, device=cameras.camera_type.device))

@@ -1,9 +1,9 @@
 """What is checked of an autoencoder from a stranger: its JSON before anything is built by it, then its numbers."""
 
 import math
-from typing import Any, Dict, Iterator, Tuple
+from typing import Any, Dict, Iterator, Mapping, Tuple
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from latent_nerfstudio.errors import problem
 
@@ -13,13 +13,8 @@ MOST = 1 << 16
 MOST_LAYERS = 256
 """Largest one where names speak of layers, blocks or groups, which are built one at a time."""
 
-MOST_ITEMS = 64
-"""Items of a list at most, other than numbers a channel."""
-
 MOST_LEVELS = 11
 """Resolutions of an autoencoder at most: it makes pictures 1024 times smaller then."""
-
-REPEATED = ("layers", "blocks", "groups", "heads")
 
 AGAIN = "save it again with save_pretrained"
 
@@ -29,14 +24,15 @@ def check_config(settings: Any, where: object) -> Dict[str, Any]:
     if not isinstance(settings, dict) or not isinstance(settings.get("_class_name"), str):
         raise ValueError(problem(where, "a JSON object with a _class_name", f"{settings!r:.60}", AGAIN))
     for name, value in numbers_in(settings):
-        most = MOST_LAYERS if any(word in name for word in REPEATED) and "channels" not in name else MOST
+        is_repeated = any(word in name for word in ("layers", "blocks", "groups", "heads")) and "channels" not in name
+        most = MOST_LAYERS if is_repeated else MOST
         if not math.isfinite(value) or (isinstance(value, int) and not -1 <= value <= most):
             raise ValueError(problem(f"{where}, {name}", f"a number up to {most}", f"{value!r:.40}", AGAIN))
     check_layers(settings, where)
     for name in ("in_channels", "out_channels"):
         if settings.get(name, 3) != 3:
-            got, do = f"{settings[name]}", "take one for colours"
-            raise ValueError(problem(f"{where}, {name}", "3, as pictures have here", got, do))
+            expected, do = "3, as pictures have here", "take one for colours"
+            raise ValueError(problem(f"{where}, {name}", expected, settings[name], do))
     for name in ("scaling_factor", "shift_factor"):
         value = settings.get(name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
@@ -66,12 +62,11 @@ def numbers_in(value: Any, name: str = "config.json") -> Iterator[Tuple[str, flo
         for key, inner in value.items():
             yield from numbers_in(inner, str(key))
     elif isinstance(value, list):
-        is_per_channel = name.startswith("latents_")
-        if len(value) > MOST_ITEMS and not is_per_channel:
+        if len(value) > 64 and not name.startswith("latents_"):  # which are numbers of each channel
             yield f"length of {name}", MOST + 1
-        else:
-            for inner in value:
-                yield from numbers_in(inner, name)
+            return
+        for inner in value:
+            yield from numbers_in(inner, name)
 
 
 def are_numbers(value: Any, count: int, most: float) -> bool:
@@ -80,11 +75,17 @@ def are_numbers(value: Any, count: int, most: float) -> bool:
     return len(numbers) == count and all(type(n) in (int, float) and abs(n) <= most for n in numbers)
 
 
-def check_weights(vae: nn.Module, where: object) -> None:
-    """Refuses weights that are not finite; the message names the first."""
-    for name, value in vae.state_dict().items():
-        if value.is_floating_point() and not bool(value.isfinite().all()):
-            raise ValueError(problem(f"{where}, {name}", "finite weights", "NaN or infinity", "take another copy"))
+def is_box(value: Any, most: float) -> bool:
+    """Whether a JSON value is the lower and the upper corner of a box, of numbers up to `most`."""
+    is_pair = isinstance(value, list) and len(value) == 2 and all(are_numbers(corner, 3, most) for corner in value)
+    return is_pair and all(a < b for a, b in zip(*value, strict=True))
+
+
+def check_finite(tensors: Mapping[str, Tensor], where: object, do: str) -> None:
+    """Refuses tensors that are of no float type, or not finite; the message names the first."""
+    for name, value in tensors.items():
+        if not value.is_floating_point() or not bool(value.isfinite().all()):
+            raise ValueError(problem(f"{where}, {name}", "finite numbers", "others", do))
 
 
 def check_priors(stated: Dict[str, Any], channels: int, where: object) -> None:
@@ -97,8 +98,3 @@ def check_priors(stated: Dict[str, Any], channels: int, where: object) -> None:
             sign = " positive" if name == "std" else ""
             expected = f"one{sign} finite number or {channels}, one for each channel"
             raise ValueError(problem(f"{where}, {name}", expected, f"{value!r:.60}", "remove or repair it"))
-
-
-def is_finite(value: Tensor) -> bool:
-    """Whether a tensor is of a float type and finite."""
-    return value.is_floating_point() and bool(value.isfinite().all())

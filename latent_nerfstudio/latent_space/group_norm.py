@@ -10,9 +10,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-SMALL = 1024
-"""Pixels below which torch's forward pass is slow channels-last as well."""
-
 Pictures = Float[Tensor, "n channels height width"]
 """Channels-last where a function says so."""
 
@@ -35,7 +32,6 @@ def replace_group_norms(network: nn.Module) -> None:
 
 
 def is_channels_last(pictures: Tensor) -> bool:
-    """Whether the channels of each pixel are neighbours in memory, and the pixels of a channel are not."""
     return pictures.dim() == 4 and pictures.is_contiguous(memory_format=torch.channels_last) and pictures.stride(1) == 1
 
 
@@ -52,7 +48,7 @@ class _GroupNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, pictures, weight, bias, groups, eps):
         n, channels, height, width = pictures.shape
-        given = pictures.contiguous() if height * width < SMALL else pictures
+        given = pictures.contiguous() if height * width < 1024 else pictures  # below, torch is slow forwards as well
         ctx.sizes = (n, channels, height * width, groups)
         result, mean, rstd = torch.native_group_norm(given, weight, bias, *ctx.sizes, eps)
         ctx.save_for_backward(given, mean, rstd, weight)

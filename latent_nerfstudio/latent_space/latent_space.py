@@ -101,24 +101,20 @@ class LatentSpace(nn.Module):
             self.background.copy_(self.background_color)
 
     def train_encoder(self) -> None:
-        """From now on the encoder is trained, and belongs to checkpoints like everything else."""
         self.trains_encoder = True
         for parameter in self.autoencoder.encoder_parameters():
             parameter.requires_grad_(True)
 
     @property
     def downscale_factor(self) -> int:
-        """f: image pixels along the side of a latent pixel."""
         return self.autoencoder.downscale_factor
 
     @property
     def num_channels(self) -> int:
-        """C: channels of a latent."""
         return self.autoencoder.num_channels
 
     @property
     def is_identity(self) -> bool:
-        """Whether latents are RGB pixels."""
         return self.autoencoder.is_identity
 
     @property
@@ -131,10 +127,10 @@ class LatentSpace(nn.Module):
     def fit(self, raw_latents: Float[Tensor, "n channels"]) -> None:
         """Fits normaliser, background and preview to a sample of the training images' raw latents."""
         if not self.is_identity:
-            device = self.normalizer.mean.device
-            self.normalizer.fit(raw_latents.to(device))
+            raw_latents = raw_latents.to(self.background.device)
+            self.normalizer.fit(raw_latents)
             self.encode_background()
-            weight, bias = fit_preview(self.normalizer(raw_latents.to(device)))
+            weight, bias = fit_preview(self.normalizer(raw_latents))
             self.preview_weight.copy_(weight)
             self.preview_bias.copy_(bias)
         self.fitted.fill_(True)
@@ -219,24 +215,21 @@ def to_device(values: Shaped[Tensor, "*any"], device: Union[str, torch.device]) 
 
 def background_color_of(color: Any) -> Float[Tensor, "3"]:
     """A colour by a name that Nerfstudio knows, or by three numbers in [0, 1], as a tensor."""
-    reason = None
     try:
         value = colors.get_color(list(color) if isinstance(color, tuple) else color).float().cpu()
-    except (AssertionError, KeyError, ValueError) as error:
-        value, reason = torch.zeros(0), error
+    except (AssertionError, KeyError, ValueError):
+        value = torch.zeros(0)
     if value.shape != (3,) or not bool(((value >= 0) & (value <= 1)).all()):
-        names = ", ".join(sorted(colors.COLORS_DICT))
-        expected = f"one of {names}, or three numbers in [0, 1]"
-        raise ValueError(problem("background color", expected, repr(color), "choose one of these")) from reason
+        expected = f"one of {', '.join(sorted(colors.COLORS_DICT))}, or three numbers in [0, 1]"
+        raise ValueError(problem("background color", expected, repr(color), "choose one of these"))
     return value
 
 
 def _drop_encoder(module: Any, state_dict: Dict[str, Any], prefix: str, local_metadata: Any) -> None:
     """The frozen encoder stays out of checkpoints: it comes from the autoencoder's source again."""
-    if module.trains_encoder:
-        return
-    for name in _encoder_state(module, prefix):
-        state_dict.pop(name, None)
+    if not module.trains_encoder:
+        for name in _encoder_state(module, prefix):
+            state_dict.pop(name, None)
 
 
 def _keep_encoder(module: Any, state_dict: Dict[str, Any], prefix: str, *_: Any) -> None:

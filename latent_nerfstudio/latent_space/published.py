@@ -7,23 +7,16 @@ from typing import Any, Dict, List, Mapping, Optional
 
 from torch import Tensor, nn
 
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.errors import few_of, problem
 from latent_nerfstudio.files.reading import read_json
 from latent_nerfstudio.files.torch_files import damage, load_torch
 from latent_nerfstudio.latent_space.checks import check_config
-from latent_nerfstudio.latent_space.weights import build, check_fit, current_name, shown
+from latent_nerfstudio.latent_space.weights import build, check_fit, current_name
 
 FIRST_LAYER = "encoder.conv_in.weight"
 """Name that tells where in a state dict an autoencoder is."""
 
-SCALING_FACTORS = {16: 0.2614}
-"""Published scaling factors by the number of channels: that of ostris/vae-kl-f8-d16."""
-
-DEFAULT_SCALING_FACTOR = 0.18215
-"""Of other numbers of channels: Stable Diffusion's, as in diffusers; the normaliser is fitted to the data anyway."""
-
 State = Dict[str, Tensor]
-"""A state dict."""
 
 
 def read_checkpoint(path: Path) -> Any:
@@ -45,7 +38,8 @@ def autoencoder_state(content: Any, where: object) -> State:
     names = [name for name, value in state.items() if isinstance(value, Tensor)] if is_state else []
     prefixes = [name[: -len(FIRST_LAYER)] for name in names if name.endswith(FIRST_LAYER)]
     if len(prefixes) != 1:
-        got = f"{len(prefixes)} of them" if prefixes else f"none, but {shown(list(content) if names else [])}"
+        there = few_of(list(content)) if names else "nothing with names"
+        got = f"{len(prefixes)} of them" if prefixes else f"none, but {there}"
         expected = f"the state dict of one AutoencoderKL, with {FIRST_LAYER}, alone or as 'vae'"
         raise ValueError(problem(where, expected, got, "name a checkpoint of the published code"))
     start = len(prefixes[0])
@@ -66,20 +60,20 @@ def infer_config(
     """The arguments of AutoencoderKL that give a state dict of these names, today's, and shapes; no values are looked
     at. Groups of normalisations leave no trace in shapes; the scaling factor is 1 / std of raw latents, by default the
     published one for the number of channels."""
-    levels = count_blocks(state, "encoder.down_blocks")
-    resnets = count_blocks(state, "encoder.down_blocks.0.resnets")
-    widths = [shape(state, f"encoder.down_blocks.{i}.resnets.0.conv1.weight")[0] for i in range(max(1, levels))]
+    levels = max(1, count_blocks(state, "encoder.down_blocks"))
+    widths = [shape(state, f"encoder.down_blocks.{i}.resnets.0.conv1.weight")[0] for i in range(levels)]
     channels = shape(state, "decoder.conv_in.weight")[1]
+    published = 0.2614 if channels == 16 else 0.18215  # ostris/vae-kl-f8-d16's, and Stable Diffusion's, the usual one
     return {
         "in_channels": shape(state, FIRST_LAYER)[1],
         "out_channels": shape(state, "decoder.conv_out.weight")[0],
         "down_block_types": ["DownEncoderBlock2D"] * len(widths),
         "up_block_types": ["UpDecoderBlock2D"] * len(widths),
         "block_out_channels": widths,
-        "layers_per_block": resnets,
+        "layers_per_block": count_blocks(state, "encoder.down_blocks.0.resnets"),
         "latent_channels": channels,
         "norm_num_groups": norm_num_groups,
-        "scaling_factor": scaling_factor or SCALING_FACTORS.get(channels, DEFAULT_SCALING_FACTOR),
+        "scaling_factor": scaling_factor or published,
         "use_quant_conv": "quant_conv.weight" in state,
         "use_post_quant_conv": "post_quant_conv.weight" in state,
         "mid_block_add_attention": count_blocks(state, "encoder.mid_block.attentions") > 0,
@@ -87,19 +81,18 @@ def infer_config(
 
 
 def count_blocks(state: Mapping[str, Tensor], prefix: str) -> int:
-    """Number of the numbered blocks below a name."""
     start = f"{prefix}."
     return len({name[len(start) :].split(".")[0] for name in state if name.startswith(start)})
 
 
 def shape(state: Mapping[str, Tensor], name: str) -> List[int]:
     """The shape of a convolution's weight, which must be there."""
-    if name not in state or state[name].ndim != 4:
-        got = "none" if name not in state else f"a shape of {tuple(state[name].shape)}"
+    sizes = list(state[name].shape) if name in state else None
+    if sizes is None or len(sizes) != 4:
         expected = f"the weight {name} of a convolution, as every AutoencoderKL has"
-        do = "name a checkpoint that holds a whole AutoencoderKL of diffusers"
-        raise ValueError(problem("autoencoder", expected, got, do))
-    return list(state[name].shape)
+        got, do = sizes and f"a shape of {sizes}", "name a checkpoint that holds a whole AutoencoderKL of diffusers"
+        raise ValueError(problem("autoencoder", expected, got or "none", do))
+    return sizes
 
 
 def read_config(folder: Path) -> Dict[str, Any]:

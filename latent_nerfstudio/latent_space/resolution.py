@@ -4,7 +4,7 @@ Images whose sides are no multiples of f are padded at the bottom and on the rig
 decoded images are cropped back."""
 
 from copy import deepcopy
-from typing import Tuple
+from typing import Any, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -28,21 +28,22 @@ def pad_to_multiple(images: Float[Tensor, "n channels height width"], factor: in
 def resized_cameras(cameras: Cameras, height: int, width: int) -> Cameras:
     """A copy of cameras with other numbers of pixels. Rows and columns are scaled separately, so that both pictures
     show exactly the same, however their sizes were rounded."""
-    resized = deepcopy(cameras)
-    down, across = height / cameras.height, width / cameras.width
-    resized.fy, resized.cy = cameras.fy * down, cameras.cy * down
-    resized.fx, resized.cx = cameras.fx * across, cameras.cx * across
-    resized.height, resized.width = torch.full_like(cameras.height, height), torch.full_like(cameras.width, width)
-    return resized
+    size = torch.full_like(cameras.height, height), torch.full_like(cameras.width, width)
+    return scaled_cameras(cameras, height / cameras.height, width / cameras.width, size)
 
 
 def latent_cameras(cameras: Cameras, factor: int) -> Cameras:
     """A copy of cameras whose pixels are latent pixels: intrinsics divided as floats, sizes rounded up. A latent
     pixel's ray is the mean of the rays of the image pixels that it covers."""
+    size = -(-cameras.height // factor), -(-cameras.width // factor)
+    return scaled_cameras(cameras, 1 / factor, 1 / factor, size)
+
+
+def scaled_cameras(cameras: Cameras, down: Any, across: Any, size: Tuple[Tensor, Tensor]) -> Cameras:
     scaled = deepcopy(cameras)
-    for name in ("fx", "fy", "cx", "cy"):
-        setattr(scaled, name, getattr(cameras, name) / factor)
-    scaled.height, scaled.width = -(-cameras.height // factor), -(-cameras.width // factor)
+    scaled.fy, scaled.cy = cameras.fy * down, cameras.cy * down
+    scaled.fx, scaled.cx = cameras.fx * across, cameras.cx * across
+    scaled.height, scaled.width = size
     return scaled
 
 

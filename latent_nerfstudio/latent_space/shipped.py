@@ -53,9 +53,8 @@ def meant_by(source: str, wanted: Iterable[str] = ()) -> Tuple[str, str]:
     path = FOLDERS.get(source, Path(source).expanduser())
     if name_of(source) in RETIRED:
         return "an autoencoder that no longer ships", "take bundled"
-    what, do = what_is(path)
-    if what:
-        return what, do
+    if what_is(path)[0]:
+        return what_is(path)
     runs = sorted(run.parent for depth in ("*", "*/*", "*/*/*") for run in path.glob(f"{depth}/config.yml"))
     if runs:
         return "a folder of runs", f"name {runs[-1]}"

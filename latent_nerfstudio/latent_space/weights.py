@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Tuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from latent_nerfstudio.errors import few_of, problem
 from latent_nerfstudio.files.hub import PICKLED
@@ -14,12 +14,6 @@ from latent_nerfstudio.latent_space.checks import AGAIN
 
 MOST_NUMBERS = 1 << 31
 """Numbers of an autoencoder at most, eight gigabytes in float32."""
-
-NAMES_SHOWN = 5
-"""Names that an error lists at most."""
-
-WHOLE, SHARDS = r"diffusion_pytorch_model{}\.safetensors", r"diffusion_pytorch_model{}-\d+-of-\d+\.safetensors"
-"""Names of the files of weights, as patterns, with the variant to be put in."""
 
 OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 """Layers of the attention as diffusers before 0.18 named them, and as it names them now."""
@@ -30,11 +24,8 @@ Shapes = Dict[str, Tuple[int, ...]]
 
 def current_name(name: str) -> str:
     """A parameter's name as diffusers has it since 0.18."""
-    return re.sub(
-        rf"(\.attentions\.\d+)\.({'|'.join(OLD_ATTENTION)})\.",
-        lambda found: f"{found[1]}.{OLD_ATTENTION[found[2]]}.",
-        name,
-    )
+    pattern = rf"(\.attentions\.\d+)\.({'|'.join(OLD_ATTENTION)})\."
+    return re.sub(pattern, lambda found: f"{found[1]}.{OLD_ATTENTION[found[2]]}.", name)
 
 
 def weight_files(folder: Path, where: object) -> List[Path]:
@@ -42,9 +33,9 @@ def weight_files(folder: Path, where: object) -> List[Path]:
     other."""
     names = sorted(path.name for path in folder.iterdir())
     for variant in ("", r"\.fp16"):
-        for pattern in (WHOLE, SHARDS):
-            found = [folder / name for name in names if re.fullmatch(pattern.format(variant), name)]
-            if found:
+        for shard in ("", r"-\d+-of-\d+"):
+            pattern = rf"diffusion_pytorch_model{variant}{shard}\.safetensors"
+            if found := [folder / name for name in names if re.fullmatch(pattern, name)]:
                 return found
     pickled = [name for name in names if name.endswith(PICKLED)]
     if pickled:
@@ -91,15 +82,10 @@ def check_fit(vae: nn.Module, given: Shapes, where: object, all_known: bool = Fa
         "unknown": sorted(given.keys() - expected.keys()) if all_known else [],
         "of another shape": sorted(n for n in expected.keys() & given.keys() if expected[n] != given[n]),
     }
-    found = "; ".join(f"{len(names)} {what} ({shown(names)})" for what, names in problems.items() if names)
+    found = "; ".join(f"{len(names)} {what} ({few_of(names)})" for what, names in problems.items() if names)
     if found:
         do = f"{AGAIN}, or name the config.json that it came with"
         raise ValueError(problem(where, f"weights that fit its config.json, {len(expected)} tensors", found, do))
-
-
-def shown(names: List[Any]) -> str:
-    """The first names of a list, in words."""
-    return few_of(names, NAMES_SHOWN) if names else "nothing with names"
 
 
 def load_vae(make: Callable[[Any], Any], settings: Mapping[str, Any], folder: Path, where: object) -> nn.Module:
@@ -113,10 +99,8 @@ def load_vae(make: Callable[[Any], Any], settings: Mapping[str, Any], folder: Pa
         raise ValueError(problem(where, "weights that fit its config.json", str(error), AGAIN)) from error
     check_fit(build(make, settings, where), shapes, where)
     vae = make(dict(settings))
-    names = set(vae.state_dict())
     for path in files:
-        state: Dict[str, Tensor] = {current_name(name): value for name, value in load_file(path).items()}
-        vae.load_state_dict({name: value for name, value in state.items() if name in names}, strict=False)
+        vae.load_state_dict({current_name(name): value for name, value in load_file(path).items()}, strict=False)
     return vae.eval()
 
 

@@ -9,7 +9,7 @@ import torch
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.files.hub import FILES, copy_files
 from latent_nerfstudio.files.reading import read_json
-from latent_nerfstudio.latent_space.checks import is_finite
+from latent_nerfstudio.latent_space.checks import check_finite
 from latent_nerfstudio.models.bundle_checks import AGAIN
 from latent_nerfstudio.models.bundle_folder import ENCODER_FILE, FOLDER, SETTINGS_FILE, stored_tensors, written_bundle
 from latent_nerfstudio.models.shared_bundle import SharedBundle
@@ -38,17 +38,13 @@ def read_scene_encoder(bundle: SharedBundle) -> Optional[SceneEncoder]:
         return None
     sizes = {"knows_box": False, "looks": 0, **bundle.scene_encoder}  # older ones are not told it, nor look again
     encoder = new_scene_encoder(bundle, SceneEncoderConfig(**sizes))
-    path, left = bundle.folder / ENCODER_FILE, encoder.state_dict()
-    for name, value in stored_tensors(path) if path.is_file() else ():
-        own = left.pop(name, None)
-        if own is None or own.shape != value.shape:
-            got = f"{name!r:.80} of {list(value.shape)}"
-            raise ValueError(problem(path, "the scene encoder of this bundle", got, AGAIN))
-        if not value.is_floating_point() or not is_finite(value):
-            raise ValueError(problem(path, "finite numbers", f"others in {name}", AGAIN))
-        own.copy_(value)
-    if left:
-        raise ValueError(problem(path, "the scene encoder of this bundle", f"no {next(iter(left))}", AGAIN))
+    path = bundle.folder / ENCODER_FILE
+    state = dict(stored_tensors(path)) if path.is_file() else {}
+    check_finite(state, path, AGAIN)
+    try:
+        encoder.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(problem(path, "the scene encoder of this bundle", f"another: {error}", AGAIN)) from error
     return encoder.eval().requires_grad_(False)
 
 
@@ -68,5 +64,4 @@ def write_scene_encoder(bundle: SharedBundle, encoder: SceneEncoder, run_folder:
 
 
 def sizes_of(config: SceneEncoderConfig) -> Dict[str, Any]:
-    """The settings of a scene encoder by name."""
     return {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.name != "_target"}

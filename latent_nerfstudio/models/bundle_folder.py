@@ -31,12 +31,6 @@ AUTOENCODER = "autoencoder"
 MOST_BYTES = 1 << 33
 """Bytes of a safetensors file of a bundle at most."""
 
-READ_WHOLE = 1 << 26
-"""Bytes of a safetensors file that is read in one piece at most."""
-
-PROVENANCE = ("hash", "num_scenes", "step", "facts")
-"""Settings that tell where a bundle comes from and not what it is, so that its hash leaves them out."""
-
 
 def link_autoencoder(run_folder: Path) -> None:
     """Makes RUN/autoencoder the bundle's: a relative link, or a copy where the file system has no links."""
@@ -77,22 +71,22 @@ def find_folder(path: Path) -> Optional[Path]:
 
 def hash_folder(folder: Path, settings: Dict[str, Any], leave_out: Sequence[str] = ()) -> str:
     """SHA-256 of a bundle's settings, but for provenance and `leave_out`, and of its tensors and JSON files."""
-    kept = {name: value for name, value in settings.items() if name not in (*PROVENANCE, *leave_out)}
+    without = ("hash", "num_scenes", "step", "facts", *leave_out)
+    kept = {name: value for name, value in settings.items() if name not in without}
     digest = hashlib.sha256(canonical(kept))
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if name in (SETTINGS_FILE, *leave_out) or not re.fullmatch(FILES["bundle"], name):
             continue
+        digest.update(name.encode())
         if path.suffix == ".json":
-            digest.update(name.encode() + canonical(read_json(path)))
+            digest.update(canonical(read_json(path)))
         else:
-            digest.update(name.encode())
             add_tensors(digest, stored_tensors(path))
     return digest.hexdigest()
 
 
 def add_tensors(digest: Any, tensors: Iterable[Tuple[str, Tensor]]) -> None:
-    """Adds tensors with their names, types and shapes to a hash."""
     for name, value in tensors:
         digest.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())
         digest.update(value.contiguous().flatten().view(torch.uint8).numpy().tobytes())
@@ -104,7 +98,7 @@ def stored_tensors(path: Path) -> Iterator[Tuple[str, Tensor]]:
     from safetensors.torch import load
 
     check_header(path, MOST_BYTES)
-    if path.stat().st_size <= READ_WHOLE:
+    if path.stat().st_size <= 1 << 26:
         yield from sorted(load(read_bytes(path, MOST_BYTES)).items())
         return
     with safe_open(path, framework="pt") as file:
@@ -113,5 +107,4 @@ def stored_tensors(path: Path) -> Iterator[Tuple[str, Tensor]]:
 
 
 def canonical(values: Any) -> bytes:
-    """One text for equal JSON values."""
     return json.dumps(values, sort_keys=True).encode()

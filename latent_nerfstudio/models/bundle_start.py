@@ -64,12 +64,11 @@ def start_decoder(space: LatentSpace, source: str) -> None:
 
 
 def load_decoder(autoencoder: Autoencoder, bundle: SharedBundle) -> None:
-    """Gives an autoencoder the bundle's decoder of rendered latents."""
     try:
         autoencoder.load_decoder(bundle.decoder)
     except RuntimeError as error:
-        where, got = f"shared bundle {bundle.folder}", f"another: {error}"
-        raise ValueError(problem(where, "a decoder of its autoencoder", got, AGAIN)) from error
+        expected = "a decoder of its autoencoder"
+        raise ValueError(problem(f"shared bundle {bundle.folder}", expected, f"another: {error}", AGAIN)) from error
 
 
 def check_autoencoder(space: LatentSpace, bundle: SharedBundle) -> bool:
@@ -77,15 +76,14 @@ def check_autoencoder(space: LatentSpace, bundle: SharedBundle) -> bool:
     factor, channels = bundle.autoencoder["downscale_factor"], bundle.autoencoder["channels"]
     if (space.autoencoder.factor, space.num_channels) != (factor, channels):
         expected = f"an autoencoder with the downscale factor {factor} and {channels} channels, as the bundle's"
-        got = f"{space.autoencoder.factor} and {space.num_channels}"
         do = "leave out --pipeline.model.autoencoder.source, and take latent-triplane for triplane, which has one"
-        raise ValueError(problem("shared bundle", expected, got, do))
-    if space.autoencoder.encoder_hash() == bundle.autoencoder["encoder_hash"]:
-        return True
-    expected = "the encoder that it was learned with"
-    do = "leave out --pipeline.model.autoencoder.source to take its own, or see whether MLP and base planes fit"
-    CONSOLE.print(f"[yellow]{problem('shared bundle', expected, 'another of the same shape', do)}")
-    return False
+        raise ValueError(problem("shared bundle", expected, f"{space.autoencoder.factor} and {space.num_channels}", do))
+    is_same = space.autoencoder.encoder_hash() == bundle.autoencoder["encoder_hash"]
+    if not is_same:
+        expected, got = "the encoder that it was learned with", "another of the same shape"
+        do = "leave out --pipeline.model.autoencoder.source to take its own, or see whether MLP and base planes fit"
+        CONSOLE.print(f"[yellow]{problem('shared bundle', expected, got, do)}")
+    return is_same
 
 
 def nerf_for(bundle: SharedBundle, config: TriplaneModelConfig) -> TriplaneModelConfig:
@@ -94,8 +92,8 @@ def nerf_for(bundle: SharedBundle, config: TriplaneModelConfig) -> TriplaneModel
     settings = {name: value for name, value in bundle.field.items() if name not in (*REMOVED, "implementation")}
     unknown = sorted(set(settings) - {f.name for f in fields(config.field)})
     if unknown:
-        expected, got = "settings of this version's tri-plane field", f"{', '.join(unknown)} as well"
-        raise ValueError(problem("shared bundle", expected, got, "update this package"))
+        got = f"{', '.join(unknown)} as well"
+        raise ValueError(problem("shared bundle", "settings of this version's field", got, "update this package"))
     return replace(config, field=replace(config.field, **settings), scene_contraction=bundle.scene_contraction)
 
 

@@ -39,13 +39,11 @@ def write_shared_bundle(
 def checked_nerf(model: LatentModel) -> TriplaneModel:
     """The NeRF within a model; refuses models that make no bundle."""
     if not isinstance(model.nerf, TriplaneModel):
-        got = f"a {type(model.nerf).__name__}, which has no base planes and no tiny MLP"
-        do = "train with latent-triplane or ig-ae"
-        raise ValueError(problem("shared bundle", "a TriplaneModel within the latent model", got, do))
+        got, do = f"a {type(model.nerf).__name__}, which has none", "train with latent-triplane or ig-ae"
+        raise ValueError(problem("shared bundle", "a TriplaneModel, with base planes and a tiny MLP", got, do))
     check_not_retired(model.latent_space.autoencoder.retired)
     if not bool(model.latent_space.fitted):
-        do = "call the pipeline's prepare() first"
-        raise ValueError(problem("shared bundle", "a latent space that is fitted to pictures", "a fresh one", do))
+        raise ValueError(problem("shared bundle", "a latent space that is fitted to pictures", "a fresh one", "fit it"))
     return model.nerf
 
 

@@ -12,7 +12,6 @@ from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.data.scene_box import OrientedBox
 from nerfstudio.model_components import renderers
-from nerfstudio.models.base_model import Model
 from nerfstudio.utils.math import intersect_obb
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
@@ -23,10 +22,7 @@ from latent_nerfstudio.fields.scene_view import SceneView
 from latent_nerfstudio.latent_space import resolution
 from latent_nerfstudio.latent_space.cameras import is_panorama, is_stereo, size_of
 from latent_nerfstudio.latent_space.latent_space import LatentSpace
-from latent_nerfstudio.models.interface import check_outputs
-
-DECODED_AT_ONCE = 16
-"""Pictures that a decoder is given together where they are not enlarged."""
+from latent_nerfstudio.models.channel_nerf import check_outputs
 
 MARGIN = 8
 """Latent pixels from beyond its borders that a panorama is decoded with, so that its sides meet without a seam."""
@@ -40,17 +36,11 @@ class CameraRenderer:
     (`image_height`, `pixels_per_radian`); `render_rays` is `LatentModel.get_outputs`. A NeRF without rays, which
     `renders_cameras`, makes whole pictures."""
 
-    def __init__(
-        self,
-        config: Any,
-        space: LatentSpace,
-        nerf: Model,
-        metadata: Mapping[str, Any],
-        render_rays: Callable[..., Dict[str, Any]],
-    ):
-        self.config, self.space, self.nerf, self.metadata = config, space, nerf, metadata
-        self.render_rays = render_rays
-        self.renders_cameras = hasattr(nerf, "render_cameras")
+    def __init__(self, model: Any, metadata: Mapping[str, Any]):
+        self.config, self.render_rays, self.metadata = model.config, model.get_outputs, metadata
+        self.space: LatentSpace = model.latent_space
+        self.nerf: Any = model.nerf
+        self.renders_cameras = hasattr(self.nerf, "render_cameras")
 
     # In training
 
@@ -89,7 +79,6 @@ class CameraRenderer:
         return rays
 
     def latent_cameras(self, cameras: Cameras) -> Cameras:
-        """Image cameras in one row, whose pixels are latent pixels."""
         return resolution.latent_cameras(cameras.reshape((-1,)), self.space.downscale_factor).to(self.device)
 
     def latent_size(self, height: int, width: int) -> Tuple[int, int]:
@@ -112,7 +101,7 @@ class CameraRenderer:
 
     def render_cameras(self, cameras: Cameras, obb_box: Optional[OrientedBox] = None) -> Dict[str, Tensor]:
         """`latent`, `accumulation` and `depth` [n, h, w, _] by a NeRF without rays, on the latent of the background."""
-        outputs = self.nerf.render_cameras(self.latent_cameras(cameras), obb_box)  # type: ignore[operator]
+        outputs = self.nerf.render_cameras(self.latent_cameras(cameras), obb_box)
         check_outputs(type(self.nerf).__name__, outputs, self.space.num_channels)
         background = self.background_picture(*outputs["latent"].shape[1:3])
         return {**outputs, "latent": outputs["latent"] + (1 - outputs["accumulation"]) * background}
@@ -138,7 +127,7 @@ class CameraRenderer:
             cameras = resolution.resized_cameras(cameras, rows, columns)
         outputs = self.latent_outputs(cameras, obb_box, views)
         latents, shape = outputs["latent"], (self.space.downscale_factor, rows, columns)
-        parts = latents.split(self.space.autoencoder.at_once(DECODED_AT_ONCE, rows, columns))
+        parts = latents.split(self.space.autoencoder.at_once(16, rows, columns))
         pictures = {
             "rgb": torch.cat([self.decode_pictures(part, cameras[:1]) for part in parts]),
             "latent": self.latent_picture(latents, rows, columns),
@@ -169,11 +158,11 @@ class CameraRenderer:
         height, width = size_of(camera)
         if not self.is_latent_panorama(camera):
             return self.decode(latents, height, width)
-        factor, margin = self.space.downscale_factor, min(MARGIN, *latents.shape[1:3])
-        beyond = 2 * margin * factor
+        margin = min(MARGIN, *latents.shape[1:3])
         around = torch.stack([resolution.around_sphere(picture, margin) for picture in latents])
-        wide = self.decode(around, height + beyond, width + beyond)
-        return wide[:, margin * factor :, margin * factor :][:, :height, :width]
+        beyond = margin * self.space.downscale_factor
+        wide = self.decode(around, height + 2 * beyond, width + 2 * beyond)
+        return wide[:, beyond : beyond + height, beyond : beyond + width]
 
     def latent_picture(
         self, latents: Float[Tensor, "*batch h w channels"], height: int, width: int
@@ -184,7 +173,6 @@ class CameraRenderer:
     def decode(
         self, latents: Float[Tensor, "batch h w channels"], height: int, width: int
     ) -> Float[Tensor, "batch height width 3"]:
-        """Decoded pictures in [0, 1], in float32."""
         with torch.autocast(self.device.type, enabled=False):
             return self.space.decode(latents, height, width).clamp(0, 1)
 
@@ -208,7 +196,6 @@ class CameraRenderer:
         return rows * factor, 2 * max(1, round(width / height * rows / 2)) * factor
 
     def render_height_limit(self) -> Optional[int]:
-        """Height beyond which perspective pictures are rendered smaller and enlarged."""
         return self.config.max_render_height or self.metadata.get("image_height")
 
 
@@ -218,8 +205,8 @@ def in_views(cameras: Cameras, scenes: Sequence[Union[int, SceneView]]) -> Tuple
     if len(flat) == 1 and len(scenes) > 1:
         flat = flat[torch.zeros(len(scenes), dtype=torch.long)]
     if len(flat) != len(scenes):
-        do = "give as many, or one camera"
-        raise ValueError(problem("scenes", f"one for each of the {len(flat)} cameras", len(scenes), do))
+        expected = f"one for each of the {len(flat)} cameras"
+        raise ValueError(problem("scenes", expected, len(scenes), "give as many, or one camera"))
     shown = [scene if isinstance(scene, SceneView) else SceneView(scene) for scene in scenes]
     views = () if all(view.is_whole for view in shown) else tuple(dict.fromkeys(shown))
     index = [views.index(view) for view in shown] if views else [view.scene for view in shown]
@@ -231,14 +218,12 @@ def in_chunks(render: Callable[[RayBundle], Dict[str, Tensor]], rays: RayBundle,
     """Outputs of rays by chunks of `size` or, where the GPU's memory lacks, half as many, down to `FEWEST_RAYS`."""
     chunks, start = [], 0
     while start < len(rays):
-        reason = ""
         try:
             chunks.append(render(rays[start : start + size]))
-        except torch.cuda.OutOfMemoryError as error:
-            reason = str(error).splitlines()[0]
-        if not reason:
             start += size
             continue
+        except torch.cuda.OutOfMemoryError as error:
+            reason = str(error).splitlines()[0]
         # Here the error is gone, and with it the memory that its frames held.
         if size <= FEWEST_RAYS:
             do = "render fewer pixels (a lower resolution), or on a GPU with more memory"

@@ -1,4 +1,5 @@
-"""ChannelNeRF: brings a Nerfstudio model to any number of channels, so that a LatentModel can wrap it."""
+"""ChannelNeRF: brings a Nerfstudio model to any number of channels, so that a LatentModel can wrap it; and what is
+checked of any NeRF that one wraps."""
 
 import sys
 from contextlib import ExitStack, contextmanager
@@ -14,16 +15,18 @@ from nerfstudio.model_components.renderers import RGBRenderer
 from nerfstudio.models.base_model import Model, ModelConfig
 from torch import Tensor, nn
 
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.errors import few_of, problem
 from latent_nerfstudio.fields.boxes import cropped_box
 from latent_nerfstudio.fields.heads import Range, color_heads, widen
 from latent_nerfstudio.models.rendering import clip_rays, for_all_rays
 
-DEFAULT_NEAR, DEFAULT_FAR = 0.05, 1000.0
-"""Bounds of rays where the model's config has none."""
-
 CLOCK = "clock"
 """Name in a checkpoint of when proposal networks were last trained: steps since then, and the last step."""
+
+METHODS = ("get_outputs", "get_loss_dict", "get_regularization_dict", "get_param_groups")
+"""What the NeRF's class must define, and not only inherit as Nerfstudio's empty ones."""
+
+ADVICE = "put ChannelNeRF before the model's class, see docs/your_nerf.md"
 
 
 @dataclass
@@ -58,9 +61,7 @@ class ChannelRenderer(nn.Module):
     def blend_background(self, image: Tensor, background_color: Any = None) -> Tensor:
         return image
 
-    def blend_background_for_loss_computation(
-        self, pred_image: Tensor, pred_accumulation: Tensor, gt_image: Tensor
-    ) -> Tuple[Tensor, Tensor]:
+    def blend_background_for_loss_computation(self, pred_image: Tensor, pred_accumulation: Tensor, gt_image: Tensor):
         return pred_image, gt_image
 
 
@@ -97,8 +98,9 @@ class ChannelNeRF(Model):
         heads = color_heads(self)
         if not heads:
             expected = "a colour head, which is an RGBFieldHead or an MLP with three outputs and a sigmoid"
-            do = "override `widen_heads(num_channels, value_range)`, see docs/your_nerf.md"
-            raise TypeError(problem(type(self).__name__, expected, "none", do))
+            raise TypeError(
+                problem(type(self).__name__, expected, "none", "override `widen_heads` (docs/your_nerf.md)")
+            )
         for head in heads:
             widen(head, num_channels, value_range)
 
@@ -106,8 +108,7 @@ class ChannelNeRF(Model):
         """Replaces RGB compositing; to be overridden for hosts without an RGBRenderer, which are refused here."""
         names = [name for name, module in self.named_children() if isinstance(module, RGBRenderer)]
         if not names:
-            do = "composite any number of channels without background and override `replace_renderers`"
-            do += ", see docs/your_nerf.md"
+            do = "override `replace_renderers`, see docs/your_nerf.md"
             raise TypeError(problem(type(self).__name__, "an RGBRenderer as an attribute", "none", do))
         for name in names:
             setattr(self, name, ChannelRenderer())
@@ -120,14 +121,13 @@ class ChannelNeRF(Model):
         return {**outputs, **for_all_rays({n: outputs[n] for n in names}, hit, ray_bundle, self.box)}  # type: ignore[dict-item]
 
     def clip(self, ray_bundle: RayBundle) -> Tuple[RayBundle, Optional[Int[Tensor, "hits"]]]:
-        """See `clip_rays`; the bounds are the box and what a crop leaves of it."""
         is_contracted = not getattr(self.config, "disable_scene_contraction", True)
         box = None if is_contracted else self.box
         if self.render_aabb is not None and not self.training:
             crop = self.render_aabb.aabb.to(self.box)
             box = crop if box is None else cropped_box(box, crop)
-        near = getattr(self.config, "near_plane", DEFAULT_NEAR)
-        rays, hit = clip_rays(ray_bundle, box, near, getattr(self.config, "far_plane", DEFAULT_FAR))
+        near, far = getattr(self.config, "near_plane", 0.05), getattr(self.config, "far_plane", 1000.0)
+        rays, hit = clip_rays(ray_bundle, box, near, far)
         if rays.camera_indices is None:  # without which Nerfacto's field does not work
             rays.camera_indices = torch.zeros_like(rays.origins[:, :1], dtype=torch.long)
         return rays, hit
@@ -151,44 +151,55 @@ class ChannelNeRF(Model):
         return dict(super().get_loss_dict(outputs, batch, super().get_metrics_dict(outputs, batch)))
 
 
+def check_nerf(config: ModelConfig) -> None:
+    """Refuses a NeRF of which methods are missing, before it is built."""
+    missing = [name for name in METHODS if getattr(config._target, name, None) in (None, getattr(Model, name, None))]
+    if missing:
+        expected = f"a NeRF of any number of channels, with {', '.join(METHODS)}"
+        name, got = getattr(config._target, "__name__", config._target), f"none of its own for {', '.join(missing)}"
+        raise TypeError(problem(name, expected, got, ADVICE))
+
+
+def check_outputs(name: str, outputs: Dict[str, Any], num_channels: int) -> None:
+    """Refuses outputs that no latent picture can be made of."""
+    for key, channels in (("latent", num_channels), ("accumulation", 1), ("depth", 1)):
+        got = outputs[key].shape[-1] if key in outputs else None
+        if got != channels:
+            raise TypeError(problem(name, f"`{key}` with {channels} channels for each ray", got or "none", ADVICE))
+
+
 def check_single_scene(kwargs: Dict[str, Any]) -> None:
     """Refuses many scenes: the models of Nerfstudio hold one."""
     count = kwargs.get("num_scenes", 1)
     if count > 1:
         names = (kwargs.get("metadata") or {}).get("scene_names") or []
-        listed = f" ({', '.join(names[:5])}{', ...' if count > 5 else ''})" if names else ""
-        do = "give the folder of one with --data, name one with `scenes --scenes NAME` last, or use "
-        raise ValueError(problem("scenes", "one scene", f"{count}{listed}", f"{do}latent-triplane, which learns many"))
+        do = "give the folder of one with --data, name one with `scenes --scenes NAME` last, or use latent-triplane"
+        raise ValueError(problem("scenes", "one scene", f"{count} ({few_of(names)})", do))
 
 
 def check_rays_of_pictures(config: ModelConfig) -> None:
     """Refuses what is learned for each picture: rays of RGB alignment do not know their picture."""
     optimizer = getattr(config, "camera_optimizer", None)
     if optimizer is not None and optimizer.mode != "off":
-        do = "leave it out, as poses are not learned in latents"
-        raise ValueError(problem("camera_optimizer.mode", "off", optimizer.mode, do))
+        raise ValueError(problem("camera_optimizer.mode", "off, as poses are given", optimizer.mode, "leave it out"))
     if getattr(config, "use_appearance_embedding", False):
-        do = "leave it out, as latents have none for each picture"
-        raise ValueError(problem("use_appearance_embedding", "False", "True", do))
+        raise ValueError(problem("use_appearance_embedding", "False", "True", "leave it out"))
 
 
 def keep_clocks(model: nn.Module) -> None:
     """Has checkpoints keep the clocks of proposal samplers, without which a resumed run trains them at other steps."""
+
+    def keep(sampler: Any, state: Dict[str, Any], prefix: str, _: Any) -> None:
+        state[f"{prefix}{CLOCK}"] = torch.tensor([sampler._steps_since_update, sampler._step])
+
+    def restore(sampler: Any, state: Dict[str, Any], prefix: str, *_: Any) -> None:
+        if f"{prefix}{CLOCK}" in state:  # not in checkpoints of older versions
+            sampler._steps_since_update, sampler._step = state.pop(f"{prefix}{CLOCK}").tolist()
+
     for module in model.modules():
         if isinstance(module, ProposalNetworkSampler):
-            module.register_state_dict_post_hook(_keep_clock)
-            module.register_load_state_dict_pre_hook(_restore_clock)
-
-
-def _keep_clock(sampler: Any, state: Dict[str, Any], prefix: str, metadata: Any) -> None:
-    state[f"{prefix}{CLOCK}"] = torch.tensor([sampler._steps_since_update, sampler._step])
-
-
-def _restore_clock(sampler: Any, state: Dict[str, Any], prefix: str, *_: Any) -> None:
-    """Checkpoints of older versions have none."""
-    clock = state.pop(f"{prefix}{CLOCK}", None)
-    if clock is not None:
-        sampler._steps_since_update, sampler._step = clock.tolist()
+            module.register_state_dict_post_hook(keep)
+            module.register_load_state_dict_pre_hook(restore)
 
 
 @contextmanager

@@ -89,9 +89,9 @@ class PortableNGPModel(NGPModel):
         """`latent` [rays, C], `accumulation` and `depth` [rays, 1], and `num_samples_per_ray` [rays]. Nerfstudio's own
         packs samples by a function that is for CUDA alone."""
         config, count = self.config, len(ray_bundle)
-        bounds = config.render_step_size, config.near_plane, config.far_plane
+        steps = config.render_step_size, config.near_plane, config.far_plane, config.alpha_thre, config.cone_angle
         with torch.no_grad():
-            samples, ray_indices = self.sampler(ray_bundle, *bounds, config.alpha_thre, config.cone_angle)
+            samples, ray_indices = self.sampler(ray_bundle, *steps)
         values = self.field(samples)
         if config.use_gradient_scaling:
             values = scale_gradients_by_distance_squared(values, samples)

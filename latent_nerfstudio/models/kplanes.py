@@ -21,7 +21,6 @@ from torch.nn import Parameter
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.kplanes_field import (
     KPlanesDensityConfig,
-    KPlanesDensityField,
     KPlanesField,
     KPlanesFieldConfig,
     plane_total_variation,
@@ -93,7 +92,6 @@ class KPlanesModel(BoxedModel):
         keep_clocks(self)
 
     def get_param_groups(self) -> Dict[str, List[Parameter]]:
-        """Groups `planes`, `mlp` (the decoder) and `proposal_networks`."""
         return {
             "planes": list(self.field.planes),
             "mlp": list(self.field.decoder_parameters()),
@@ -109,7 +107,6 @@ class KPlanesModel(BoxedModel):
         ]
 
     def anneal_proposals(self, step: int) -> None:
-        """Sets the power that the proposals' weights are raised to."""
         steps, slope = self.config.proposal_anneal_steps, self.config.proposal_anneal_slope
         self.proposal_sampler.set_anneal(annealing_power(step, steps, slope))
 
@@ -134,29 +131,22 @@ class KPlanesModel(BoxedModel):
         lists = {"weights_list": [*weights_list, weights[..., None]], "ray_samples_list": [*samples_list, ray_samples]}
         return {**outputs, **lists}
 
-    def proposal_density(
-        self, network: KPlanesDensityField, positions: Float[Tensor, "rays samples 3"]
-    ) -> Float[Tensor, "rays samples 1"]:
-        """Density of a proposal network at the samples of rays."""
+    def proposal_density(self, network: nn.Module, positions: Float[Tensor, "rays samples 3"]) -> Tensor:
         return network(self.normalize(positions).view(-1, 3)).view(*positions.shape[:-1], 1)
 
     def get_regularization_dict(self, outputs) -> Dict[str, Tensor]:
         """What holds in both stages: the proposals' loss, distortion, and the total variation of all planes."""
         if "weights_list" not in outputs:
             return {}
-        config = self.config
-        lists = outputs["weights_list"], outputs["ray_samples_list"]
-        of_proposals = [list(network.planes) for network in self.proposal_networks]
+        config, lists = self.config, (outputs["weights_list"], outputs["ray_samples_list"])
+        proposals = [plane_total_variation(list(network.planes)) for network in self.proposal_networks]
         terms = {
-            "interlevel_loss": (config.interlevel_weight, lambda: interlevel_loss(*lists)),
-            "distortion_loss": (config.distortion_weight, lambda: distortion_loss(*lists)),
-            "total_variation": (config.total_variation_weight, lambda: plane_total_variation(list(self.field.planes))),
-            "proposal_total_variation": (
-                config.proposal_total_variation_weight,
-                lambda: torch.stack([plane_total_variation(planes) for planes in of_proposals]).mean(),
-            ),
+            "interlevel_loss": (config.interlevel_weight, interlevel_loss(*lists)),
+            "distortion_loss": (config.distortion_weight, distortion_loss(*lists)),
+            "total_variation": (config.total_variation_weight, plane_total_variation(list(self.field.planes))),
+            "proposal_total_variation": (config.proposal_total_variation_weight, torch.stack(proposals).mean()),
         }
-        return {name: weight * term() for name, (weight, term) in terms.items() if weight > 0}
+        return {name: weight * term for name, (weight, term) in terms.items() if weight > 0}
 
 
 def annealing_power(step: int, steps: int, slope: float) -> float:

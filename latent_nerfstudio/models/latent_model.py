@@ -14,33 +14,23 @@ from nerfstudio.models.base_model import Model, ModelConfig
 from torch import Tensor
 from torch.nn import Parameter
 
-from latent_nerfstudio.errors import problem
-from latent_nerfstudio.fields.placement import Placement, bounded
-from latent_nerfstudio.fields.scene_placements import ScenePlacements
+from latent_nerfstudio.errors import few_of, problem
+from latent_nerfstudio.fields.placement import Placement, ScenePlacements, bounded
 from latent_nerfstudio.fields.scene_view import SceneView
 from latent_nerfstudio.fields.triplane_field import TriplaneField, parameter_bytes
 from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig
 from latent_nerfstudio.latent_space.latent_space import BACKGROUND_SIDE, LatentSpace, NormalizerKind, as_float
 from latent_nerfstudio.latent_space.resolution import mask_of_latent
+from latent_nerfstudio.models import bundle_start
 from latent_nerfstudio.models.bundle_encoder import read_scene_encoder
-from latent_nerfstudio.models.bundle_start import (
-    autoencoder_for,
-    nerf_for,
-    placements_for,
-    start_latent_space,
-    start_nerf,
-)
 from latent_nerfstudio.models.camera_rendering import CameraRenderer
+from latent_nerfstudio.models.channel_nerf import check_nerf, check_outputs
 from latent_nerfstudio.models.checkpoint_notes import keep_notes
-from latent_nerfstudio.models.interface import check_nerf, check_outputs
 from latent_nerfstudio.models.metrics import ImageMetrics, latent_psnr
 from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
 from latent_nerfstudio.models.triplane import TriplaneModel, TriplaneModelConfig
 from latent_nerfstudio.models.viewing import ScenePanel
 from latent_nerfstudio.scene_encoder.network import SceneEncoder
-
-RENAMED: Dict[Optional[str], str] = {"bundled": "bundled-cars"}
-"""Sources of version 0.1 that have another name now."""
 
 MARGIN = 0.01
 """How far rays go beyond a scene's own box, as a share of its longest side: latents at an object's edge mix with what
@@ -80,14 +70,12 @@ class LatentModelConfig(ModelConfig):
     def __setstate__(self, state: Dict[str, Any]) -> None:
         """From config.yml. What version 0.1 called `bundled` is `bundled-cars` now; its configs are known by a setting
         that later ones do not have."""
-        if "reset_base_planes" in state:
-            autoencoder = state["autoencoder"]
-            state = {
-                **state,
-                "autoencoder": replace(autoencoder, source=RENAMED.get(autoencoder.source, autoencoder.source)),
-                "shared_bundle": RENAMED.get(state["shared_bundle"], state["shared_bundle"]),
-            }
         self.__dict__.update(state)
+        if "reset_base_planes" in state:
+            if self.shared_bundle == "bundled":
+                self.shared_bundle = "bundled-cars"
+            if self.autoencoder.source == "bundled":
+                self.autoencoder = replace(self.autoencoder, source="bundled-cars")
 
 
 class LatentModel(Model):
@@ -107,10 +95,11 @@ class LatentModel(Model):
         bundle = None if self.config.shared_bundle is None else read_shared_bundle(self.config.shared_bundle)
         self.autoencoder_config, kind = self.config.autoencoder, self.config.normalizer
         if bundle is not None:
-            self.autoencoder_config, kind = autoencoder_for(bundle, self.config.autoencoder), bundle.normalizer
+            self.autoencoder_config = bundle_start.autoencoder_for(bundle, self.config.autoencoder)
+            kind = bundle.normalizer
         self.latent_space = LatentSpace(self.autoencoder_config, kind, color)
         if bundle is not None:
-            start_latent_space(self.latent_space, bundle)
+            bundle_start.start_latent_space(self.latent_space, bundle)
         self.place([Placement()] * len(self.scene_names))
         self.nerf: Model = self._build_nerf(bundle)
         self.from_bundle = (bundle is not None and bundle.has_base_planes, bundle is not None)
@@ -120,7 +109,7 @@ class LatentModel(Model):
         self._has_rendered = False
         self.picture_decoder: Optional[Autoencoder] = None
         self._autoencoder_as_it_came: List[Autoencoder] = []  # in a list, which keeps it out of the state dict
-        self.renderer = CameraRenderer(self.config, self.latent_space, self.nerf, metadata, self.get_outputs)
+        self.renderer = CameraRenderer(self, metadata)
         limit = self.renderer.render_height_limit() or MOVING_HEIGHT
         moving = 0 if self.latent_space.is_identity else min(MOVING_HEIGHT, limit)
         self.panel = ScenePanel(self.scene_names, self._initial_scene(), self.field, moving)
@@ -133,8 +122,8 @@ class LatentModel(Model):
             known = (self.kwargs.get("metadata") or {}).get("scene_boxes") or [box.aabb.cpu()] * len(self.scene_names)
             boxes = [np.asarray(own) for own in known]
             if bundle is not None:
-                self.place(placements_for(bundle, self.scene_names, boxes))
-                config, box = nerf_for(bundle, config), SceneBox(aabb=bundle.box)
+                self.place(bundle_start.placements_for(bundle, self.scene_names, boxes))
+                config, box = bundle_start.nerf_for(bundle, config), SceneBox(aabb=bundle.box)
             elif not config.scene_contraction:
                 self.place([bounded(Placement(), own, box.aabb.cpu().numpy()) for own in boxes])
         nerf = config.setup(
@@ -146,7 +135,7 @@ class LatentModel(Model):
             **self.kwargs,
         )
         if bundle is not None and isinstance(nerf, TriplaneModel):
-            start_nerf(nerf.field, bundle)
+            bundle_start.start_nerf(nerf.field, bundle)
         return nerf
 
     def _encoder_of(self, bundle: SharedBundle) -> List[SceneEncoder]:
@@ -167,7 +156,7 @@ class LatentModel(Model):
     def _initial_scene(self) -> str:
         name = self.config.scene or self.scene_names[0]
         if name not in self.scene_names:
-            expected = f"one of {', '.join(self.scene_names[:20])}"
+            expected = f"one of {few_of(self.scene_names, 20)}"
             raise ValueError(problem("scene", expected, repr(name), "choose one with --pipeline.model.scene"))
         return name
 
@@ -178,7 +167,6 @@ class LatentModel(Model):
 
     @property
     def current_scene(self) -> int:
-        """Index of the scene of rays that carry none."""
         return self.panel.current_scene
 
     def place(self, placements: Sequence[Placement]) -> None:
@@ -203,11 +191,6 @@ class LatentModel(Model):
     def scene_parameters(self) -> List[Parameter]:
         """Parameters with one row a scene; NeRFs that know of no scenes have none."""
         return [] if self.field is None else list(self.field.scene_parameters().values())
-
-    def freeze_shared(self, base_planes: bool, mlp: bool) -> None:
-        """Stops training the base planes or the tiny MLP of a tri-plane NeRF; other NeRFs have none."""
-        if self.field is not None:
-            self.field.freeze(base_planes, mlp)
 
     def fill_box(self) -> None:
         """Lets every scene fill the NeRF's box: later scenes without a box of their own share what is learned here, so
@@ -280,7 +263,6 @@ class LatentModel(Model):
         return {name: value[0] for name, value in pictures.items()}
 
     def get_rgba_image(self, outputs: Dict[str, Tensor], output_name: str = "rgb") -> Tensor:
-        """The picture with the accumulation as its alpha."""
         return torch.cat([outputs[output_name], outputs["accumulation"]], dim=-1)
 
     @torch.no_grad()
@@ -326,11 +308,9 @@ class LatentModel(Model):
         return every - self.scene_bytes() * len(self.scene_names)
 
     def get_loss_dict(self, outputs, batch, metrics_dict=None) -> Dict[str, Tensor]:
-        """Latent supervision: the NeRF's own losses on latents."""
         return self.nerf.get_loss_dict(outputs, batch, metrics_dict)
 
     def get_regularization_dict(self, outputs) -> Dict[str, Tensor]:
-        """The NeRF's regularisers, which hold in RGB alignment as well."""
         return self.nerf.get_regularization_dict(outputs)  # type: ignore[operator]
 
     def photo_and_mask(self, picture: Dict[str, Any]) -> Tuple[Float[Tensor, "h w 3"], Optional[Bool[Tensor, "h w 1"]]]:
@@ -362,5 +342,4 @@ def check_no_views(nerf: Model, views: Sequence[SceneView]) -> None:
     """Refuses views, such as blends, for a NeRF without planes of scenes."""
     if views:
         expected = f"a whole scene of {type(nerf).__name__}, which has no planes of scenes"
-        do = "blend and take apart scenes of latent-triplane, triplane or ig-ae"
-        raise ValueError(problem("view", expected, views[0], do))
+        raise ValueError(problem("view", expected, views[0], "blend and take apart scenes of tri-planes"))

@@ -24,9 +24,6 @@ LPIPS_WEIGHTS = {
 PICTURE_METRICS = ("psnr", "ssim", "lpips", "lpips_squeeze", "lpips_vgg", "autoencoder_psnr")
 """What is measured of a picture, and the best that its autoencoder could do; LPIPS by each of its networks."""
 
-UNBOUNDED_RANGE = 6.0
-"""Peak-to-peak range that stands for latents of unit variance in `latent_psnr`: plus and minus three deviations."""
-
 Photo = Float[Tensor, "height width 3"]
 Kept = Bool[Tensor, "height width 1"]
 
@@ -51,7 +48,6 @@ class ImageMetrics(nn.Module):
         return metrics if lpips is None else {**metrics, lpips_name(): lpips}
 
     def psnr(self, output: Photo, photo: Photo, kept: Optional[Kept] = None) -> float:
-        """-10 log10 of the mean squared error."""
         return float(-10 * mean_of_kept((output - photo).square(), kept).clamp(min=1e-10).log10())
 
     def ssim(self, output: Photo, photo: Photo, kept: Optional[Kept] = None) -> float:
@@ -97,7 +93,6 @@ def mean_of_kept(values: Float[Tensor, "height width channels"], kept: Optional[
 
 
 def as_batch(image: Photo) -> Float[Tensor, "1 3 height width"]:
-    """One picture in the layout that torchmetrics takes."""
     return image.permute(2, 0, 1)[None]
 
 
@@ -107,9 +102,9 @@ def latent_psnr(
     value_range: Tuple[float, float],
     kept: Optional[Kept] = None,
 ) -> float:
-    """PSNR of normalised latents; the peak is the normaliser's range, or `UNBOUNDED_RANGE` deviations."""
+    """PSNR of normalised latents; the peak is the normaliser's range, or plus and minus three deviations."""
     low, high = value_range
-    peak = UNBOUNDED_RANGE if low == -float("inf") else high - low
+    peak = 6.0 if low == -float("inf") else high - low
     return float(10 * (peak**2 / mean_of_kept((latents - target).square(), kept).clamp(min=1e-10)).log10())
 
 

@@ -173,18 +173,25 @@ def visible(
     samples: Samples, density: Float[Tensor, "samples"], num_rays: int, least_light: float, least_opacity: float
 ) -> Bool[Tensor, "samples"]:
     """Samples that enough light gets to and that are not nearly empty (nerfacc: `render_visibility_from_density`)."""
-    optical = density * (samples.ends - samples.starts)
-    seen = torch.exp(-sum_before(optical, samples.ray_indices, num_rays)) >= least_light
-    return seen & (-torch.expm1(-optical) >= least_opacity) if least_opacity > 0 else seen
+    light, opacity = light_and_opacity(samples, density, num_rays)
+    return (light >= least_light) & (opacity >= least_opacity)
 
 
 def packed_weights(samples: Samples, density: Float[Tensor, "samples"], num_rays: int) -> Float[Tensor, "samples"]:
     """Weights T_i (1 - exp(-sigma_i delta_i)) of samples in one row (NeRF, eq. 3)."""
-    starts, ends, rays = samples.starts, samples.ends, samples.ray_indices
     if has_nerfacc_kernels(density):
+        rays, starts, ends = samples
         return render_weight_from_density(starts, ends, density, ray_indices=rays, n_rays=num_rays)[0]
-    optical = density * (ends - starts)
-    return torch.exp(-sum_before(optical, rays, num_rays)) * -torch.expm1(-optical)
+    light, opacity = light_and_opacity(samples, density, num_rays)
+    return light * opacity
+
+
+def light_and_opacity(
+    samples: Samples, density: Float[Tensor, "samples"], num_rays: int
+) -> Tuple[Float[Tensor, "samples"], Float[Tensor, "samples"]]:
+    """Share of the light T_i that gets to samples, and how much 1 - exp(-sigma_i delta_i) of it they keep."""
+    optical = density * (samples.ends - samples.starts)
+    return torch.exp(-sum_before(optical, samples.ray_indices, num_rays)), -torch.expm1(-optical)
 
 
 def sum_before(

@@ -37,14 +37,13 @@ OFFSETS = ((0.25, 0.25), (0.75, 0.75), (0.25, 0.75), (0.75, 0.25))
 
 
 class Traced(NamedTuple):
-    """Rays through scenes."""
+    """Latents of rays through scenes and, of the rays that meet the box, positions of samples in [-1, 1]^3, their
+    weights, and which scene each ray is of."""
 
     latents: Float[Tensor, "rays channels"]
     positions: Float[Tensor, "kept samples 3"]
-    """Of the samples of rays that meet the box, in [-1, 1]^3."""
     weights: Float[Tensor, "kept samples"]
     slots: Int[Tensor, "kept"]
-    """Which scene each of these rays is of."""
 
 
 class PhotoRays(NamedTuple):
@@ -115,7 +114,7 @@ def photo_rays(
 ) -> PhotoRays:
     """Latent pixels of photos that masks keep, one in each cell of a grid, at `offset` in [0, 1) down and across."""
     least, most = PHOTO_RAYS
-    each = max(least, min(most, LOOK_RAYS // max(1, sum(used_of(photos) for photos in groups))))
+    each = max(least, min(most, LOOK_RAYS // max(1, sum(map(used_of, groups)))))
     parts = [rays_of_group(space, photos, each, offset) for photos in groups]
     origins, directions, backgrounds, target, slots = (torch.cat(part) for part in zip(*parts, strict=True))
     rays = RayBundle(
@@ -141,12 +140,12 @@ def rays_of_group(
     """Origins, directions, background latents, latents and scenes of about `each` pixels of every photo."""
     scenes, count, _, height, width = photos.latents.shape
     stride = max(1.0, (height * width / each) ** 0.5)
-    down, across = (
-        ((torch.arange(cells, device=photos.latents.device) + share) * (side / cells)).long()
-        for side, share in zip((height, width), offset, strict=True)
-        for cells in (max(1, round(side / stride)),)
-    )
-    places = torch.cartesian_prod(down, across)
+
+    def pixels_of(side: int, share: float) -> Tensor:
+        cells = max(1, round(side / stride))
+        return ((torch.arange(cells, device=photos.latents.device) + share) * (side / cells)).long()
+
+    places = torch.cartesian_prod(pixels_of(height, offset[0]), pixels_of(width, offset[1]))
     pixels = (..., places[:, 0], places[:, 1])
     directions = pixel_directions(photos.poses, photos.intrinsics, height, width)[pixels].mT
     background = space.background_at(places, torch.tensor([height, width], device=places.device).expand_as(places))

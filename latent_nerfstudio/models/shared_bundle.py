@@ -24,17 +24,8 @@ from latent_nerfstudio.files.reading import check_format, read_json
 from latent_nerfstudio.latent_space.autoencoder import AutoencoderConfig
 from latent_nerfstudio.latent_space.latent_space import LatentSpace, NormalizerKind
 from latent_nerfstudio.latent_space.shipped import BUNDLED_FOLDERS, meant_by, name_of
+from latent_nerfstudio.models import bundle_folder
 from latent_nerfstudio.models.bundle_checks import AGAIN, check_settings, check_tensors
-from latent_nerfstudio.models.bundle_folder import (
-    AUTOENCODER,
-    ENCODER_FILE,
-    FOLDER,
-    SETTINGS_FILE,
-    TENSORS_FILE,
-    find_folder,
-    hash_folder,
-    stored_tensors,
-)
 
 BUNDLE_FORMAT = "shared-bundle-v1"
 """Changed when the contents of a bundle change their meaning."""
@@ -97,13 +88,10 @@ class SharedBundle:
     """A shared bundle that was read and verified."""
 
     folder: Path
-    """Where it lies."""
     tensors: Dict[str, Tensor]
     """What shared.safetensors holds, on the host."""
     hash: str
-    """Hash of tensors and settings, see `hash_folder`."""
     normalizer: NormalizerKind
-    """Kind of the normaliser."""
     background_color: List[float]
     """The colour whose latent the background is."""
     field: Dict[str, Any]
@@ -115,11 +103,8 @@ class SharedBundle:
     autoencoder: Dict[str, Any]
     """`is_identity`, `downscale_factor`, `channels`, and `encoder_hash` of the weights as they are stored."""
     num_scenes: int
-    """Scenes that it was learned from."""
     step: int
-    """Step of the run that wrote it."""
     facts: Dict[str, Any]
-    """What the writer had to say."""
     scene_encoder: Optional[Dict[str, Any]] = None
     """Settings of the scene encoder, by the names of `SceneEncoderConfig`; None where there is none."""
     scenes_hash: str = ""
@@ -132,9 +117,8 @@ class SharedBundle:
 
     @property
     def autoencoder_config(self) -> AutoencoderConfig:
-        """Its autoencoder."""
         is_identity = self.autoencoder["is_identity"]
-        return AutoencoderConfig(source="identity" if is_identity else str(self.folder / AUTOENCODER))
+        return AutoencoderConfig(source="identity" if is_identity else str(self.folder / bundle_folder.AUTOENCODER))
 
     def usual_enlarge(self, side: int) -> int:
         """Times that photos of new scenes are enlarged by default: `USUAL_ENLARGE`, where its autoencoder allows it and
@@ -148,11 +132,9 @@ class SharedBundle:
 
     @property
     def has_base_planes(self) -> bool:
-        """Whether its scenes shared base planes."""
         return "field.base_planes" in self.tensors
 
     def has_hash(self, value: str) -> bool:
-        """Whether scenes that name this hash belong to this bundle."""
         return value == self.hash or name_one_bundle((value, self.scenes_hash))
 
     def stands_for(self, value: str) -> bool:
@@ -161,7 +143,6 @@ class SharedBundle:
 
     @property
     def box(self) -> Float[Tensor, "2 3"]:
-        """Its scene box."""
         return torch.tensor(self.aabb, dtype=torch.float32)
 
 
@@ -179,12 +160,12 @@ def latent_space_tensors(space: LatentSpace) -> Dict[str, Tensor]:
 def locate_bundle(source: str) -> Path:
     """The folder of a bundle, see `read_shared_bundle`; of a Hub id that of its cached or downloaded copy."""
     path = BUNDLED_BUNDLES.get(source, Path(source).expanduser())
-    folder = find_folder(path)
+    folder = bundle_folder.find_folder(path)
     if folder is None and not path.exists() and is_hub_id(source):
         folder = resolve(source, "bundle")
     if folder is None:
         names = ", ".join(sorted(BUNDLED_BUNDLES))
-        expected = f"{names}, a run with a folder {FOLDER}, its config.yml, that folder or a Hub id"
+        expected = f"{names}, a run with a folder {bundle_folder.FOLDER}, its config.yml, that folder or a Hub id"
         got, do = meant_by(source, BUNDLED_BUNDLES)
         raise FileNotFoundError(problem("shared bundle", expected, f"{source!r}, {got}", do))
     return folder
@@ -196,18 +177,19 @@ def read_shared_bundle(source: str, named: object = None) -> SharedBundle:
     folder = locate_bundle(source_for(source, named))
     where = f"shared bundle {folder}"
     try:
-        settings = read_json(folder / SETTINGS_FILE)
-        actual = hash_folder(folder, settings)
+        settings = read_json(folder / bundle_folder.SETTINGS_FILE)
+        actual = bundle_folder.hash_folder(folder, settings)
     except Exception as error:  # safetensors' own errors, JSON's and the system's
         raise ValueError(problem(where, "readable files", f"{type(error).__name__}: {error}", AGAIN)) from error
     check_format(settings, BUNDLE_FORMAT, where)
     if actual != settings.get("hash"):
-        expected = f"contents with the hash {settings.get('hash')}, as {SETTINGS_FILE} says"
+        expected = f"contents with the hash {settings.get('hash')}, as {bundle_folder.SETTINGS_FILE} says"
         raise ValueError(problem(where, expected, actual, f"files were changed or damaged: {AGAIN}"))
     has_encoder = settings.get("scene_encoder") is not None
-    scenes_hash = hash_folder(folder, settings, ("scene_encoder", ENCODER_FILE)) if has_encoder else actual
+    leave_out = "scene_encoder", bundle_folder.ENCODER_FILE
+    scenes_hash = bundle_folder.hash_folder(folder, settings, leave_out) if has_encoder else actual
     settings.pop("format")
     check_settings(settings, where)
-    tensors = dict(stored_tensors(folder / TENSORS_FILE))
+    tensors = dict(bundle_folder.stored_tensors(folder / bundle_folder.TENSORS_FILE))
     check_tensors(tensors, settings, where)
     return SharedBundle(folder=folder, tensors=tensors, scenes_hash=scenes_hash, **settings)

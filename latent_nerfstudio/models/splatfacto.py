@@ -22,12 +22,6 @@ from latent_nerfstudio.latent_space.cameras import check_pinhole, intrinsics_of,
 from latent_nerfstudio.latent_space.latent_space import to_device
 from latent_nerfstudio.models.channel_nerf import check_single_scene
 
-INITIAL_OPACITY = 0.1
-"""Of fresh gaussians, as in Splatfacto."""
-
-NEAREST = 0.01
-"""Nearest distance that is rendered, as in Splatfacto."""
-
 DENSIFICATION = ("grad2d", "count", "radii")
 """Of the state of gsplat's strategy: what is summed up between two refinements."""
 
@@ -50,12 +44,10 @@ class LatentSplatfactoModelConfig(SplatfactoModelConfig):
     """Opacity below which gaussians are removed; Splatfacto's 0.1 leaves holes where latents are nearly background."""
 
     def check_device(self, device: Union[str, torch.device]) -> None:
-        """Refuses to begin where gsplat cannot rasterise."""
         if torch.device(device).type != "cuda" or not torch.cuda.is_available():
             got = device if torch.cuda.is_available() else "none"
-            expected = "a CUDA device, which gsplat's rasteriser needs"
             do = "use latent-nerfacto or latent-triplane, which also run on the CPU"
-            raise ValueError(problem("latent-splatfacto", expected, got, do))
+            raise ValueError(problem("latent-splatfacto", "a CUDA device, as gsplat needs", got, do))
 
 
 class LatentSplatfactoModel(SplatfactoModel):
@@ -76,9 +68,8 @@ class LatentSplatfactoModel(SplatfactoModel):
         self.strategy_state = self.strategy.initialize_state(scene_scale=1.0)
         self.step = 0
         self.info: Dict[str, Any] = {}
-        self.register_load_state_dict_pre_hook(_resize)
         self.register_state_dict_post_hook(_keep_densification)
-        self.register_load_state_dict_pre_hook(_restore_densification)
+        self.register_load_state_dict_pre_hook(_restore)
 
     def fresh_gaussians(self, num_channels: int) -> Dict[str, Parameter]:
         """Gaussians at the points of the data or evenly in the scene box, as wide as their neighbours are far."""
@@ -88,14 +79,13 @@ class LatentSplatfactoModel(SplatfactoModel):
             extent = (self.box[1] - self.box[0]) * self.config.random_scale
             means = self.box.mean(dim=0) + (torch.rand(self.config.num_random, 3) - 0.5) * extent
         distances, _ = self.k_nearest_sklearn(means, 3)
-        spread = torch.from_numpy(distances).mean(dim=-1, keepdim=True).clamp(min=1e-6)
-        count = len(means)
+        spread, count = torch.from_numpy(distances).mean(dim=-1, keepdim=True).clamp(min=1e-6), len(means)
         return {
             "means": Parameter(means),
             "scales": Parameter(spread.log().repeat(1, 3)),
             "quats": Parameter(random_quat_tensor(count)),
             "features": Parameter(torch.zeros(count, num_channels)),
-            "opacities": Parameter(torch.logit(torch.full((count, 1), INITIAL_OPACITY))),
+            "opacities": Parameter(torch.logit(torch.full((count, 1), 0.1))),  # as in Splatfacto
         }
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
@@ -107,12 +97,11 @@ class LatentSplatfactoModel(SplatfactoModel):
 
     @property
     def channels(self) -> Float[Tensor, "gaussians channels"]:
-        """The channels of the gaussians, within their range."""
         return bound(self.gauss_params["features"], self.value_range)
 
     def get_outputs(self, ray_bundle: Any) -> Dict[str, Any]:  # type: ignore[override]
-        got, do = type(ray_bundle).__name__, "gaussians are rasterised, call render_cameras"
-        raise NotImplementedError(problem(type(self).__name__, "cameras", got, do))
+        do = "gaussians are rasterised, call render_cameras"
+        raise NotImplementedError(problem(type(self).__name__, "cameras", type(ray_bundle).__name__, do))
 
     def render_cameras(self, cameras: Cameras, obb_box: Optional[OrientedBox] = None) -> Dict[str, Tensor]:
         """Pictures of perspective cameras of one size, whose pixels are latent pixels: `latent` [n, h, w, C] without
@@ -136,7 +125,7 @@ class LatentSplatfactoModel(SplatfactoModel):
             width=width,
             height=height,
             packed=False,
-            near_plane=NEAREST,
+            near_plane=0.01,  # as in Splatfacto
             render_mode="RGB+ED",
             sh_degree=None,
             absgrad=self.config.use_absgrad,
@@ -195,7 +184,6 @@ class LatentSplatfactoModel(SplatfactoModel):
 
 
 def strategy_of(config: LatentSplatfactoModelConfig, num_train_data: int) -> DefaultStrategy:
-    """Splatfacto's densification, by its config; silent."""
     return DefaultStrategy(
         prune_opa=config.cull_alpha_thresh,
         grow_grad2d=config.densify_grad_thresh,
@@ -246,16 +234,13 @@ def _keep_densification(model: LatentSplatfactoModel, state: Dict[str, Any], pre
             state[f"{prefix}strategy.{name}"] = value
 
 
-def _restore_densification(model: LatentSplatfactoModel, state: Dict[str, Any], prefix: str, *_: Any) -> None:
+def _restore(model: LatentSplatfactoModel, state: Dict[str, Any], prefix: str, *_: Any) -> None:
+    """Takes that back, and resizes the parameters, which the optimizers hold already, to a checkpoint's gaussians."""
     for name in DENSIFICATION:
         value = state.pop(f"{prefix}strategy.{name}", None)
         if value is not None:
             model.strategy_state[name] = value.to(model.device)
-
-
-def _resize(model: LatentSplatfactoModel, state_dict: Dict[str, Any], prefix: str, *_: Any) -> None:
-    """Resizes the parameters, which the optimizers hold already, to the gaussians of a checkpoint."""
     for name, parameter in model.gauss_params.items():
-        saved = state_dict.get(f"{prefix}gauss_params.{name}")
+        saved = state.get(f"{prefix}gauss_params.{name}")
         if saved is not None and saved.shape[1:] == parameter.shape[1:]:
             parameter.data = parameter.data.new_zeros(saved.shape)

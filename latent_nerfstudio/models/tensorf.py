@@ -93,7 +93,6 @@ class LatentTensoRFModel(ChannelNeRF, TensoRFModel):
                 setattr(encoding, name, parameter)
 
     def resolution_at(self, step: int) -> int:
-        """Side of the planes after a step."""
         return [self.init_resolution, *self.upsampling_steps][bisect_right(sorted(self.upsampling_iters), step)]
 
     def _upsample(self, resolution: int) -> None:

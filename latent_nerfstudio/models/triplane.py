@@ -46,8 +46,7 @@ class TriplaneModel(BoxedModel):
         config = self.config
         if config.num_samples < 1 or config.num_importance_samples < 0:
             got = f"{config.num_samples} and {config.num_importance_samples}"
-            do = "raise --pipeline.model.nerf.num-samples"
-            raise ValueError(problem("num_samples and num_importance_samples", "at least 1 and 0", got, do))
+            raise ValueError(problem("num_samples and num_importance_samples", "at least 1 and 0", got, "raise them"))
         self.kept_planes: Optional[Tuple[Any, Tensor]] = None
         self.field: TriplaneField = config.field.setup(
             num_scenes=self.kwargs.get("num_scenes", 1),

@@ -12,29 +12,20 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.escaping import for_markup
 
-LOCAL = "127.0.0.1"
-"""Address at which this machine alone reaches itself."""
-
-EVERYWHERE = "0.0.0.0"
-"""Nerfstudio's default: all addresses of the machine."""
-
-FLAG = "--viewer.websocket-host"
-
-PROGRAMS = ("ns-viewer", "run_viewer.py")
-"""Names by which ns-viewer is started; it takes the viewer's settings from its own flags, and none of a run's."""
+LOCAL, EVERYWHERE = "127.0.0.1", "0.0.0.0"
+"""Where this machine alone reaches itself; and Nerfstudio's default, all addresses of the machine."""
 
 
 def unless_asked(viewer: ViewerConfig, arguments: Sequence[str]) -> ViewerConfig:
-    """The settings that ns-viewer made of its flags, but with this machine alone where nobody has asked for more."""
+    """The settings that ns-viewer made of its flags, but with this machine alone where nobody asked for more."""
     program, *flags = arguments
-    is_asked_for = any(flag.partition("=")[0].replace("_", "-") == FLAG for flag in flags)
-    if Path(program).name not in PROGRAMS or is_asked_for or viewer.websocket_host != EVERYWHERE:
-        return viewer
-    return replace(viewer, websocket_host=LOCAL)
+    is_asked_for = any(flag.partition("=")[0].replace("_", "-") == "--viewer.websocket-host" for flag in flags)
+    is_viewer = Path(program).name in ("ns-viewer", "run_viewer.py")
+    is_wide = is_viewer and not is_asked_for and viewer.websocket_host == EVERYWHERE
+    return replace(viewer, websocket_host=LOCAL) if is_wide else viewer
 
 
 def is_open(viewer: ViewerConfig) -> bool:
-    """Whether others than this machine reach the viewer."""
     if viewer.make_share_url:
         return True
     try:
@@ -44,10 +35,8 @@ def is_open(viewer: ViewerConfig) -> bool:
 
 
 def tell_if_open(viewer: ViewerConfig) -> None:
-    """Prints what it means that others reach the viewer, if they do."""
     if is_open(viewer):
         at = "a public address" if viewer.make_share_url else viewer.websocket_host
-        got = f"{at}, with no password: whoever reaches it sees photos and scenes, pauses training, and has .json "
-        got += "files written wherever you may write"
+        got = f"{at}, with no password: others see photos and scenes, pause training, and have .json files written"
         do = "leave the flag out and open a tunnel (ssh -L 7007:localhost:7007) if only you are to see it"
         CONSOLE.print(for_markup(problem("viewer", LOCAL, got, do)), style="yellow", soft_wrap=True)

@@ -30,12 +30,6 @@ MOST_ASPECT = 20.0
 MOST_SIDE = 4096
 """Pixels along a side of a frame at most; the panel's own slider ends at 2048, which a browser's message need not."""
 
-MIN_FOV = 0.02
-"""Vertical field of view at least, radians; at most, as much less than half a turn."""
-
-ERROR_SIZE = (256, 384)
-"""Height and width of what is shown of a frame that has not come to a camera."""
-
 PHOTO_OUTPUTS = ("photo", "render_and_photo")
 """Outputs that the viewer alone has."""
 
@@ -132,8 +126,8 @@ class ScenePanel(ViewerElement, ViewerControl):
         def whole_frame(state: Any) -> Dict[str, Tensor]:
             try:
                 return render_image(state)
-            except Exception as error:
-                return self.instead(machine, error, ERROR_SIZE)
+            except Exception as error:  # before it has come to a camera, whose size it would have
+                return self.instead(machine, error, (256, 384))
 
         def sent(outputs: Dict[str, Tensor], *args: Any, **options: Any) -> None:
             client = machine.client
@@ -154,7 +148,6 @@ class ScenePanel(ViewerElement, ViewerControl):
             self.place(client)
 
     def place(self, client: Any) -> None:
-        """Moves the camera of one browser to where the scene is seen."""
         if self.photos is None:
             return
         from nerfstudio.viewer.viewer import VISER_NERFSTUDIO_SCALE_RATIO
@@ -259,7 +252,7 @@ def shrink(camera: Cameras) -> None:
 def bounded_state(state: Any) -> Any:
     """Changes a camera of the viewer in place so that its numbers make a picture."""
     state.aspect = bounded(float(state.aspect))
-    state.fov = min(max(float(state.fov), MIN_FOV), math.pi - MIN_FOV) if state.fov == state.fov else 1.0
+    state.fov = min(max(float(state.fov), 0.02), math.pi - 0.02) if state.fov == state.fov else 1.0
     if not bool(torch.isfinite(state.c2w).all()):
         state.c2w = torch.eye(4).to(state.c2w)[: state.c2w.shape[0]]
     return state
@@ -274,7 +267,6 @@ def met_depth(
 
 
 def middle(picture: Float[Tensor, "rows columns 3"], width: int) -> Float[Tensor, "rows width 3"]:
-    """The middle columns of a picture, at most all."""
     width = min(width, picture.shape[1])
     return picture.narrow(1, (picture.shape[1] - width) // 2, width)
 

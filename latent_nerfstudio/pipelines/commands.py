@@ -14,14 +14,12 @@ PROGRAMS = {"ns-render": "ns-render", "render.py": "ns-render", "ns-export": "ns
 OPENING = {*PROGRAMS, "ns-viewer", "run_viewer.py", "ns-eval", "eval.py"}
 """Names of the processes that open a run by `--load-config`."""
 
-_RAYS = (
-    "it needs colours of single rays from Nerfstudio's own data, and a latent only becomes colour in its picture; use "
-)
+_RAYS = "it needs colours of single rays of Nerfstudio's own data, and a latent only becomes colour in its picture; use"
 
 UNSUPPORTED = {
     "ns-render spiral": "Nerfstudio has it for its own datamanagers alone; use ns-render interpolate or camera-path",
-    "ns-export pointcloud": f"{_RAYS}lns export-points",
-    **dict.fromkeys(("ns-export poisson", "ns-export tsdf"), f"{_RAYS}lns export-mesh or export-points"),
+    "ns-export pointcloud": f"{_RAYS} lns export-points",
+    **dict.fromkeys(("ns-export poisson", "ns-export tsdf"), f"{_RAYS} lns export-mesh or export-points"),
     "ns-export marching-cubes": "it needs a signed distance field, and NeRFs here have densities; use lns export-mesh",
     "ns-export gaussian-splat": (
         "it writes colours of Splatfacto's own gaussians, and models have channels here; use lns export-points"
@@ -44,8 +42,7 @@ def command_of(arguments: Sequence[str]) -> str:
 
 
 def refuse_path(arguments: Sequence[str], views: Mapping[str, int]) -> None:
-    """Ends the process of `ns-render interpolate` with one line if it is to go through fewer than two views, of which
-    there are so many `eval` and `train`."""
+    """Ends the process of `ns-render interpolate` with one line if there are fewer than two views to go through."""
     if command_of(arguments) != "ns-render interpolate":
         return
     source = option_of(arguments, "pose-source") or "eval"

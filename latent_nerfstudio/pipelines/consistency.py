@@ -3,8 +3,8 @@ views, rho = sum |E(x) - R(p)|^2 / sum |E(x) - mean|^2 of encoded photos E(x) an
 and -10 log10 rho over those of the object is the consistency in dB."""
 
 import math
-from dataclasses import dataclass, field
-from typing import Any, Dict, List, Sequence
+from dataclasses import dataclass
+from typing import Any, Dict, Iterable, List, NamedTuple, Sequence
 
 import torch
 from jaxtyping import Float
@@ -18,57 +18,38 @@ from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.latent_space.resolution import mask_of_latent
 from latent_nerfstudio.pipelines.latent_pipeline import LatentPipeline
 
-SMALLEST_VARIANCE = 1e-8
-"""Of a channel of normalised latents; below it they count as constant, and no share of them can be told."""
 
-
-class Sums:
-    """A dataclass whose fields add up, each by itself."""
-
-    def __add__(self, other: Any) -> Any:
-        return type(self)(*(own + its for own, its in zip(vars(self).values(), vars(other).values(), strict=True)))
-
-
-@dataclass
-class Tally(Sums):
-    """Sums over latent pixels; those of several pictures add up to those of all."""
+class Tally(NamedTuple):
+    """Sums over latent pixels: of |E(x) - R(p)|^2, of |E(x)|^2, and of E(x), a channel."""
 
     count: int
-    """Latent pixels."""
     error: float
-    """sum |E(x) - R(p)|^2."""
     squares: float
-    """sum |E(x)|^2."""
     total: Float[Tensor, "channels"]
-    """sum E(x), a channel, float64."""
-
-    def residual(self) -> float:
-        """rho = error / (squares - |total|^2 / count); NaN where there are no pixels, or all have one value."""
-        variation = self.squares - float(self.total.square().sum()) / max(1, self.count)
-        if variation <= SMALLEST_VARIANCE * self.count * len(self.total):
-            return math.nan
-        return self.error / variation
 
 
 def tally(encoded: Float[Tensor, "pixels channels"], rendered: Float[Tensor, "pixels channels"]) -> Tally:
-    """The sums over some latent pixels, in float64."""
     encoded, rendered = encoded.double(), rendered.double()
     error, squares = (encoded - rendered).square().sum(), encoded.square().sum()
     return Tally(len(encoded), float(error), float(squares), encoded.sum(dim=0).cpu())
 
 
-@dataclass
-class Views(Sums):
-    """What is measured on some views."""
+def residual(tallies: Iterable[Tally]) -> float:
+    """rho = error / (squares - |total|^2 / count) over all; NaN where there are no pixels, or all have one value."""
+    sums: Any = [sum(column) for column in zip(*tallies, strict=True)]
+    count, error, squares, total = sums
+    variation = squares - float(total.square().sum()) / max(1, count)
+    return math.nan if variation <= 1e-8 * count * len(total) else error / variation
+
+
+class View(NamedTuple):
+    """What is measured on a view: over all latent pixels, over those of the object, and the PSNR of its decoded render
+    and of decode(encode(photo)), the ceiling, dB."""
 
     everything: Tally
-    """Over all latent pixels."""
     object: Tally
-    """Over those of the object."""
-    psnr: List[float] = field(default_factory=list)
-    """Of the decoded render of each view, dB."""
-    autoencoder_psnr: List[float] = field(default_factory=list)
-    """Of decode(encode(photo)) of each view, dB: the ceiling."""
+    psnr: float = math.nan
+    autoencoder_psnr: float = math.nan
 
 
 @dataclass
@@ -93,29 +74,24 @@ class Numbers:
     """The ceiling less `psnr`, dB: what the render of latents loses beyond the autoencoder."""
 
 
-def numbers_of(held_out: Views, train: Views) -> Numbers:
-    rho = held_out.object.residual()
-    psnr, ceiling = mean(held_out.psnr), mean(held_out.autoencoder_psnr)
+def numbers_of(held_out: Sequence[View], train: Sequence[View]) -> Numbers:
+    rho = residual(view.object for view in held_out)
+    psnr = sum(view.psnr for view in held_out) / len(held_out)
+    ceiling = sum(view.autoencoder_psnr for view in held_out) / len(held_out)
     return Numbers(
         consistency=-10 * math.log10(rho) if rho > 0 else math.nan,
         residual_object=rho,
-        residual=held_out.everything.residual(),
-        train_residual_object=train.object.residual(),
-        train_residual=train.everything.residual(),
+        residual=residual(view.everything for view in held_out),
+        train_residual_object=residual(view.object for view in train),
+        train_residual=residual(view.everything for view in train),
         psnr=psnr,
         autoencoder_psnr=ceiling,
         gap=ceiling - psnr,
     )
 
 
-def mean(values: Sequence[float]) -> float:
-    """The mean; NaN of nothing."""
-    return sum(values) / len(values) if values else math.nan
-
-
 def has_background(photos: Sequence[Float[Tensor, "_ _ 3"]], color: Float[Tensor, "3"]) -> bool:
-    """Whether most pixels along the borders of a scene's pictures are of the background's colour. A capture has no
-    background: there, a pixel that happens to have its colour is as good as any."""
+    """Whether most pixels along the borders of pictures have the background's colour, as of captures they have not."""
     edges = [edge for photo in photos for edge in (photo[0], photo[-1], photo[:, 0], photo[:, -1])]
     return bool(differs(torch.cat(edges), color).float().mean() < 0.5)
 
@@ -123,7 +99,7 @@ def has_background(photos: Sequence[Float[Tensor, "_ _ 3"]], color: Float[Tensor
 @torch.no_grad()
 def measure_view(
     pipeline: LatentPipeline, camera: Cameras, picture: Dict[str, Any], backed: bool, decode: bool
-) -> Views:
+) -> View:
     """Renders a view by fitted planes, and compares it with its photo, `image` and maybe `mask`. The object is before a
     background if `backed`, else every latent pixel is of it; PSNR is measured if `decode`."""
     model, space = pipeline.model, pipeline.space
@@ -134,12 +110,12 @@ def measure_view(
     mask = counted = everywhere if kept is None else mask_of_latent(kept[..., 0], space.downscale_factor)
     if backed:
         mask = counted & sees_object(photo[None], space.background_color, space.downscale_factor)[0]
-    views = Views(tally(encoded[0][counted], rendered[0][counted]), tally(encoded[0][mask], rendered[0][mask]))
-    if decode:
-        render = space.decode(rendered, photo.shape[0], photo.shape[1])[0].clamp(0, 1)
-        views.psnr.append(model.metrics.psnr(render, photo, kept))
-        views.autoencoder_psnr.append(model.metrics.psnr(model.reconstruct(photo), photo, kept))
-    return views
+    view = View(tally(encoded[0][counted], rendered[0][counted]), tally(encoded[0][mask], rendered[0][mask]))
+    if not decode:
+        return view
+    render = space.decode(rendered, photo.shape[0], photo.shape[1])[0].clamp(0, 1)
+    psnr, ceiling = (model.metrics.psnr(picture, photo, kept) for picture in (render, model.reconstruct(photo)))
+    return view._replace(psnr=psnr, autoencoder_psnr=ceiling)
 
 
 def spread(members: Sequence[int], count: int) -> List[int]:
@@ -148,7 +124,7 @@ def spread(members: Sequence[int], count: int) -> List[int]:
     return [members[(2 * i + 1) * len(members) // (2 * count)] for i in range(count)]
 
 
-def measure_scene(pipeline: LatentPipeline, held_out: Sequence[int], train: Sequence[int]) -> List[Views]:
+def measure_scene(pipeline: LatentPipeline, held_out: Sequence[int], train: Sequence[int]) -> List[List[View]]:
     """What is measured on one scene of a prepared pipeline: its held-out views, and as many of its training views."""
     data = pipeline.datamanager
     color = pipeline.space.background_color.cpu()
@@ -157,14 +133,13 @@ def measure_scene(pipeline: LatentPipeline, held_out: Sequence[int], train: Sequ
         (data.cached_eval, data.eval_dataset, held_out, True),
         (data.cached_train, data.train_dataset, spread(train, len(held_out)), False),
     )
-    measured = []
-    for pictures, dataset, chosen, decode in sets:
-        views = [measure_view(pipeline, dataset.cameras[i : i + 1], pictures[i], backed, decode) for i in chosen]
-        measured.append(sum(views[1:], views[0]))
-    return measured
+    return [
+        [measure_view(pipeline, dataset.cameras[i : i + 1], pictures[i], backed, decode) for i in chosen]
+        for pictures, dataset, chosen, decode in sets
+    ]
 
 
-def measure_scenes(pipeline: LatentPipeline) -> Dict[str, List[Views]]:
+def measure_scenes(pipeline: LatentPipeline) -> Dict[str, List[List[View]]]:
     """Held-out and training views of each scene of a fitted pipeline, by the scene's name."""
     pipeline.eval()
     data = pipeline.datamanager

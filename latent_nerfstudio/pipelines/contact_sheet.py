@@ -62,16 +62,9 @@ def one_view_a_scene(pipeline: LatentPipeline) -> List[int]:
     return [members[len(members) // 2] for _, members in sorted(group_by(scenes).items())]
 
 
-@torch.no_grad()
 def measure_views(pipeline: LatentPipeline, views: List[int]) -> Dict[str, float]:
     """Means of the metrics over some held-out views, and `gap`: dB from the ceiling to the decoded renders."""
-    pipeline.eval()
-    rows, model, data = [], pipeline.model, pipeline.datamanager
-    for view in views:
-        outputs = model.get_outputs_for_camera(data.eval_dataset.cameras[view : view + 1], with_latents=True)
-        rows.append(model.get_image_metrics_and_images(outputs, data.cached_eval[view])[0])
-    pipeline.train()
-    means = summarise(rows, scenes=[], names=[], with_std=False)
+    means = summarise(pipeline.measure(views), scenes=[], names=[], with_std=False)
     return {**means, "gap": means["autoencoder_psnr"] - means["psnr"]}
 
 
@@ -100,8 +93,7 @@ def grey_depth(
 ) -> Float[Tensor, "height width 3"]:
     """Depth as grey between limits, by default its own: near is light, far is dark, empty is white."""
     solid = accumulation > SOLID
-    met = depth[solid] if bool(solid.any()) else depth
-    low, high = limits or (float(met.min()), float(met.max()))
+    low, high = limits or map(float, (depth[solid] if bool(solid.any()) else depth).aminmax())
     grey = (0.9 - 0.8 * (depth - low) / max(high - low, 1e-6)).clamp(0.1, 0.9)
     return where_met(grey, accumulation).expand(-1, -1, 3)
 
@@ -120,9 +112,7 @@ def stack_rows(rows: List[Float[Tensor, "_ _ 3"]]) -> Float[Tensor, "height widt
 
 
 def with_titles(sheet: Float[Tensor, "height width 3"], column_width: int) -> Image.Image:
-    picture = Image.fromarray(as_bytes(sheet))
-    page = Image.new("RGB", (picture.width, picture.height + HEADER), "white")
-    page.paste(picture, (0, HEADER))
+    page = Image.fromarray(as_bytes(torch.nn.functional.pad(sheet, (0, 0, 0, 0, HEADER, 0), value=1.0)))
     draw = ImageDraw.Draw(page)
     for index, title in enumerate(COLUMNS):
         draw.text((index * column_width + 4, 2), title, fill="black")

@@ -85,6 +85,7 @@ class IGAEPipeline(LatentPipeline):
     With the identity latent space, where base planes are learned in RGB, warm-up lasts throughout."""
 
     config: IGAEPipelineConfig
+    keeps_bundle = False
 
     def __init__(self, config: IGAEPipelineConfig, *args: Any, **kwargs: Any):
         check_stages(config)
@@ -98,11 +99,6 @@ class IGAEPipeline(LatentPipeline):
         self.loaded_background: Optional[Tensor] = None
         self.real_images: Optional[RealImages] = None
         self.lpips: Optional[LpipsLoss] = None
-
-    def freeze_shared(self) -> None:
-        """Freezes only what the config says: what a shared bundle brought is trained as well."""
-        config = self.config
-        self.model.freeze_shared(base_planes=config.train_base_planes is False, mlp=config.train_mlp is False)
 
     def check_batch(self) -> None:
         """Refuses data with fewer scenes or pictures than a batch; runs that are only opened are not checked."""
@@ -169,10 +165,9 @@ class IGAEPipeline(LatentPipeline):
         groups, encoder = super().get_param_groups(), self.space.autoencoder.encoder_parameters()
         if self.model.picture_decoder is not None and self.config.train_decoder:
             groups["decoder"] = [*groups["decoder"], *self.model.picture_decoder.decoder_parameters()]
-        return {**groups, **({"encoder": encoder} if encoder else {})}
+        return {**groups, "encoder": encoder} if encoder else groups
 
     def stage_losses(self, stage: str, step: int) -> Losses:
-        """Latent supervision in the warm-up, then everything at once."""
         return self.latent_supervision(step) if stage == "warm-up" else self.joint_training(step)
 
     def joint_training(self, step: int) -> Losses:
@@ -184,11 +179,10 @@ class IGAEPipeline(LatentPipeline):
             rendered, outputs = self.render_latents(cameras, batch)
         with self.autocast():
             encoded = self.space.encode(batch["image"])
-        real = None
+        errors = self.errors(batch, encoded, rendered)
         if self.real_images is not None:
             photos = self.real_images.batch(step, self.config.real_images_per_batch, self.crop_at(step))
-            real = to_device(photos, self.device)
-        errors = self.errors(batch, encoded, rendered, real)
+            errors.update(self.real_errors(to_device(photos, self.device)))
         losses = {name: getattr(self.config, f"{name}_weight") * error for name, error in errors.items()}
         if self.config.update_scenes:
             regularizers = self.model.get_regularization_dict(outputs)  # in the same ratio to L_latent as before
@@ -201,8 +195,7 @@ class IGAEPipeline(LatentPipeline):
 
     @torch.no_grad()
     def refresh(self, step: int) -> None:
-        """Moves normaliser and background after the encoder, whose latents tend to grow, by statistics of whole
-        pictures like those of `LatentDataManager.prepare`, so that nothing jumps at first."""
+        """Moves normaliser and background after the encoder, by whole pictures, as `LatentDataManager.prepare` does."""
         batch, factor = self.datamanager.next_train_images(step)[1], self.space.downscale_factor
         with self.autocast():
             raw = self.space.autoencoder.encode(batch["image"]).float()
@@ -216,9 +209,8 @@ class IGAEPipeline(LatentPipeline):
         batch: Dict[str, Any],
         encoded: Float[Tensor, "n h w channels"],
         rendered: Float[Tensor, "n h w channels"],
-        real: Optional[Float[Tensor, "photos height width 3"]],
     ) -> Dict[str, Tensor]:
-        """All losses, unweighted, of the scenes' pictures and of real images."""
+        """L_latent, L_RGB and L_ae of the scenes' pictures, unweighted."""
         config, image, mask = self.config, batch["image"], batch.get("mask")
         seen = rendered if config.rgb_loss_trains_scenes else rendered.detach()
         if config.rgb_loss_trains_encoder:
@@ -226,12 +218,11 @@ class IGAEPipeline(LatentPipeline):
         kept = slice(None) if mask is None else mask_of_latent(mask[..., 0], self.space.downscale_factor)
         render, reconstruction = self.decode_both(seen, encoded, *image.shape[1:3])
         how = config.stop_gradient, config.scale_free_latent_loss
-        errors = {
+        return {
             "latent_loss": latent_loss(encoded[kept], rendered[kept], *how),
             "rgb_loss": masked_mse(render, image, mask),
             "autoencoder_loss": masked_mse(reconstruction, image, mask),
         }
-        return {**errors, **({} if real is None else self.real_errors(real))}
 
     def decode_both(
         self, rendered: Float[Tensor, "n h w channels"], encoded: Float[Tensor, "n h w channels"], *size: int
@@ -264,7 +255,6 @@ class IGAEPipeline(LatentPipeline):
 
 def check_stages(config: IGAEPipelineConfig) -> None:
     """Refuses the flags of the other stages, which have no meaning here."""
-    do = "set --pipeline.joint-training-start, or use latent-triplane"
     for name in ("rgb_alignment_start", "mixed_supervision"):
         if (value := getattr(config, name)) is not None:
-            raise ValueError(problem(name, "None, as ig-ae has warm-up and joint training alone", value, do))
+            raise ValueError(problem(name, "None with ig-ae", value, "set --pipeline.joint-training-start"))

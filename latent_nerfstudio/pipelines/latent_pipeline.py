@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Literal, Optional, Tuple, Type, Union
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, Type, Union
 
 import torch
 from jaxtyping import Float
@@ -22,22 +22,17 @@ from latent_nerfstudio.data.latent_cache import group_by
 from latent_nerfstudio.data.latent_datamanager import LatentDataManager, LatentDataManagerConfig, scene_indices
 from latent_nerfstudio.data.nearest_photos import NearestPhotos
 from latent_nerfstudio.data.pixels import with_targets
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.errors import check_least, problem
+from latent_nerfstudio.fields.triplane_field import TriplaneField
 from latent_nerfstudio.files.replacing import replacing_file
 from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.latent_space.precision import Precision, autocast
 from latent_nerfstudio.models.bundle_start import start_decoder
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
 from latent_nerfstudio.pipelines.commands import refuse_path, refuse_unsupported
-from latent_nerfstudio.pipelines.finite import check_finite, not_finite
 from latent_nerfstudio.pipelines.saved_state import FAILED, SECONDS, seal, take_failed, unsealed
 from latent_nerfstudio.pipelines.scene_start import PredictedScenes, predict_scenes, rates_of, start_scenes
-from latent_nerfstudio.pipelines.scene_watch import SceneWatch
-
-Stage = Literal["latent supervision", "RGB alignment", "mixed supervision"]
-
-STAGES_OF_LATENTS = ("latent supervision", "warm-up")
-"""Stages without decoded pictures, in which the autoencoder has no gradient."""
+from latent_nerfstudio.pipelines.scene_watch import SceneWatch, check_finite, not_finite
 
 WHOLE_PICTURES_EVERY = 8
 """Every so many steps of crops, one sees whole pictures: what is far from objects is in no crop, and would drift."""
@@ -106,6 +101,8 @@ class LatentPipeline(VanillaPipeline):
     config: LatentPipelineConfig
     datamanager: LatentDataManager
     model: LatentModel  # type: ignore[assignment]
+    keeps_bundle = True
+    """Whether what a shared bundle brought stays as it is by default."""
 
     def __init__(self, config: LatentPipelineConfig, device: Union[str, torch.device], *args: Any, **kwargs: Any):
         check_config(config)
@@ -115,24 +112,24 @@ class LatentPipeline(VanillaPipeline):
         if not config.train_decoder:
             for parameter in self.space.autoencoder.decoder_parameters():
                 parameter.requires_grad_(False)
-        self.freeze_shared()
+        if self.model.field is not None:
+            self.freeze_shared(self.model.field)
         self.watch = SceneWatch(self.model, self.datamanager)
         self.scenes_are_alone: Dict[str, bool] = {}  # of each stage: whether it trains nothing that they share
         self.is_fresh = True
         self.predicted: Optional[PredictedScenes] = None
         self.start_seconds = 0.0  # of training before the first step: the scenes' start, or processes before this one
 
-    def freeze_shared(self) -> None:
+    def freeze_shared(self, field: TriplaneField) -> None:
         """Freezes base planes and MLP as the config says; by default those that a shared bundle brought."""
         pairs = zip((self.config.train_base_planes, self.config.train_mlp), self.model.from_bundle, strict=True)
-        self.model.freeze_shared(*(brought if trained is None else not trained for trained, brought in pairs))
+        field.freeze(*(brought and self.keeps_bundle if trained is None else not trained for trained, brought in pairs))
 
     @property
     def space(self):
         return self.model.latent_space
 
-    def stage_at(self, step: int) -> Stage:
-        """What a step trains."""
+    def stage_at(self, step: int) -> str:
         start = self.config.rgb_alignment_start
         if start is not None and step >= start and not self.space.is_identity:
             return "RGB alignment"
@@ -220,8 +217,7 @@ class LatentPipeline(VanillaPipeline):
         return outputs, losses, metrics
 
     def drop_failing(self, stage: str, step: int, outputs: Dict[str, Any], losses: Dict[str, Tensor]) -> None:
-        """Drops the scenes whose error is not finite; raises FloatingPointError if none can be dropped or none is
-        left."""
+        """Drops the scenes whose error is not finite; raises FloatingPointError if none can be dropped or is left."""
         failing = self.watch.failing(outputs)
         if len(failing) and self.scenes_are_alone[stage]:
             return self.watch.fail(failing, step, str(not_finite(losses)))
@@ -233,7 +229,8 @@ class LatentPipeline(VanillaPipeline):
 
     def trains_shared(self, stage: str) -> bool:
         """Whether a stage trains anything that scenes share, so that none of them can fail alone."""
-        without_decoder = ("encoder", "decoder") if stage in STAGES_OF_LATENTS else ()
+        # stages without decoded pictures, in which the autoencoder has no gradient
+        without_decoder = ("encoder", "decoder") if stage in ("latent supervision", "warm-up") else ()
         own = {id(parameter) for parameter in self.watch.parameters}
         groups = self.get_param_groups().items()
         trained = (p for name, group in groups if name not in without_decoder for p in group if p.requires_grad)
@@ -245,7 +242,6 @@ class LatentPipeline(VanillaPipeline):
 
     @cached_property
     def frozen_rates(self) -> Optional[Float[Tensor, "scenes"]]:
-        """What `scene_rates` gives wherever it gives any."""
         if not self.model.from_bundle[1] or self.trains_shared("latent supervision"):
             return None
         scenes = torch.tensor(scene_indices(self.datamanager.train_dataset.cameras))
@@ -256,10 +252,11 @@ class LatentPipeline(VanillaPipeline):
         `compared`, the `metadata` of its rays or cameras, and their `scenes`."""
         if stage == "latent supervision":
             outputs, losses, metrics = self.latent_supervision(step)
+        elif stage == "RGB alignment":
+            outputs, losses, metrics = self.picture_losses(step, 0.0, self.config.rgb_loss_weight)
         else:
-            t = self.config.mixed_supervision if stage == "mixed supervision" else None
-            rgb_weight = self.config.rgb_loss_weight if t is None else 1 - t
-            outputs, losses, metrics = self.picture_losses(step, t or 0.0, rgb_weight)
+            t: Any = self.config.mixed_supervision
+            outputs, losses, metrics = self.picture_losses(step, t, 1 - t)
         if self.predicted is not None and outputs["planes"].requires_grad:
             base: Any = self.model.nerf.field.base_planes  # type: ignore[union-attr]
             losses["prediction_pull"] = self.predicted.pull(outputs["planes"], outputs["scenes"], base)
@@ -276,7 +273,6 @@ class LatentPipeline(VanillaPipeline):
         return outputs, losses, {"latent_mse": losses["latent_loss"].detach()} if "latent_loss" in losses else {}
 
     def latent_supervision_of_pictures(self, step: int) -> Losses:
-        """The NeRF's own losses on whole latent pictures."""
         cameras, batch = self.datamanager.next_train_images(step)
         latents, outputs = self.render_latents(cameras, batch)
         target = self.target_latents(batch)
@@ -304,10 +300,8 @@ class LatentPipeline(VanillaPipeline):
     def render_latents(
         self, cameras: Cameras, batch: Dict[str, Any]
     ) -> Tuple[Float[Tensor, "n h w channels"], Dict[str, Any]]:
-        """Latent pictures of a batch, and the NeRF's outputs. Sizes and scenes are known, so no device is waited
-        for."""
-        height, width = batch["image"].shape[1:3]
-        size = (height, width) if self.datamanager.is_plain else None
+        """Latent pictures of a batch, and the NeRF's outputs; sizes and scenes are known, so that no device waits."""
+        size = tuple(batch["image"].shape[1:3]) if self.datamanager.is_plain else None
         return self.model.renderer.render_latents(cameras, size, batch["scenes"])
 
     @torch.no_grad()
@@ -321,17 +315,14 @@ class LatentPipeline(VanillaPipeline):
     def decode(
         self, latents: Float[Tensor, "n h w channels"], height: int, width: int
     ) -> Float[Tensor, "n {height} {width} 3"]:
-        """Decodes latents with the arithmetic of the config."""
         with self.autocast():
             return self.space.decode(latents, height, width).float()
 
     def autocast(self) -> torch.autocast:
-        """The arithmetic of the autoencoder in training."""
         return autocast(self.config.autoencoder_precision, self.device)
 
     @torch.no_grad()
     def get_eval_loss_dict(self, step: int) -> Losses:
-        """L_latent of one held-out picture."""
         self.eval()
         camera, batch = self.datamanager.next_eval_image(step)
         image = as_float(batch["image"])[None]
@@ -346,18 +337,23 @@ class LatentPipeline(VanillaPipeline):
     ) -> Dict[str, float]:
         """Metrics of all held-out pictures, see `summarise`. The folder `output_path` takes pictures: photo, render and
         autoencoder's reconstruction side by side."""
-        self.eval()
         scenes = scene_indices(self.datamanager.eval_dataset.cameras)
-        rows = []
-        loader = self.datamanager.fixed_indices_eval_dataloader
-        for index, (camera, batch) in enumerate(track(loader, description="Evaluating", transient=True)):
-            outputs = self.model.get_outputs_for_camera(camera, with_latents=True)
-            metrics, pictures = self.model.get_image_metrics_and_images(outputs, batch)
+        views = track(range(len(scenes)), description="Evaluating", transient=True)
+        return summarise(self.measure(views, output_path), scenes, self.model.scene_names, get_std)
+
+    @torch.no_grad()
+    def measure(self, views: Iterable[int], output_path: Optional[Path] = None) -> List[Dict[str, float]]:
+        """Metrics of held-out pictures, one row for each."""
+        self.eval()
+        rows, data = [], self.datamanager
+        for view in views:
+            outputs = self.model.get_outputs_for_camera(data.eval_dataset.cameras[view : view + 1], with_latents=True)
+            metrics, pictures = self.model.get_image_metrics_and_images(outputs, data.cached_eval[view])
             rows.append(metrics)
             if output_path is not None:
-                save_pictures(output_path, index, pictures)
+                save_pictures(output_path, view, pictures)
         self.train()
-        return summarise(rows, scenes, self.model.scene_names, get_std)
+        return rows
 
     def load_state_dict(self, state_dict, strict: Optional[bool] = None):
         """Strict: a checkpoint that lacks the decoder or a plane is refused instead of read halfway."""
@@ -370,16 +366,14 @@ class LatentPipeline(VanillaPipeline):
 
 def check_config(config: LatentPipelineConfig) -> None:
     """Refuses what cannot work before anything is loaded."""
-    t, start = config.mixed_supervision, config.rgb_alignment_start
+    t = config.mixed_supervision
     if t is not None and not 0 < t < 1:
         do = "leave it out: 1 would be latent supervision, 0 RGB alignment"
         raise ValueError(problem("mixed_supervision", "t between 0 and 1", t, do))
     if not config.align_scenes and (t is not None or not config.train_decoder):
         expected = "True with train_decoder False or mixed_supervision, which train scenes on renders or nothing at all"
         raise ValueError(problem("align_scenes", expected, "False", "leave these out"))
-    if start is not None and start < 0:
-        do = "give the first step of RGB alignment, or None"
-        raise ValueError(problem("rgb_alignment_start", "a step of at least 0", start, do))
+    check_least(config, "give the first step of RGB alignment, or None", rgb_alignment_start=0)
 
 
 def check_device(config: LatentPipelineConfig, device: Union[str, torch.device]) -> None:
@@ -387,13 +381,10 @@ def check_device(config: LatentPipelineConfig, device: Union[str, torch.device])
     check = getattr(getattr(config.model, "nerf", None), "check_device", None)
     if check is not None:
         check(device)
-    kind = torch.device(device).type
-    if kind == "cuda" and not torch.cuda.is_available():
+    kind, is_there = torch.device(device).type, {"cuda": torch.cuda, "mps": torch.backends.mps}
+    if kind in is_there and not is_there[kind].is_available():
         do = "pass --machine.device-type cpu, or install a driver and a torch that fit the GPU"
-        raise ValueError(problem("machine.device_type", "cpu on a machine without CUDA", "cuda", do))
-    if kind == "mps" and not torch.backends.mps.is_available():
-        do = "pass --machine.device-type cpu"
-        raise ValueError(problem("machine.device_type", "cpu on a machine without Metal", "mps", do))
+        raise ValueError(problem("machine.device_type", f"cpu on a machine without {kind}", kind, do))
 
 
 def masked_mse(
@@ -413,8 +404,7 @@ def summarise(rows: List[Dict[str, float]], scenes: List[int], names: List[str],
     """Means of metrics, one row a picture, over all pictures, and over those of each scene as `SCENE/psnr` where
     several have `names`; `with_std` also standard deviations over all pictures, of two or more, as `NAME_std`."""
     if not rows:
-        expected, do = "at least one held-out picture", "hold some out in the dataparser"
-        raise ValueError(problem("evaluation", expected, "none", do))
+        raise ValueError(problem("evaluation", "at least one held-out picture", "none", "hold some out"))
     result: Dict[str, float] = {}
     for key in rows[0]:
         values = torch.tensor([row[key] for row in rows], dtype=torch.float64)
@@ -428,7 +418,6 @@ def summarise(rows: List[Dict[str, float]], scenes: List[int], names: List[str],
 
 
 def save_pictures(folder: Path, index: int, pictures: Dict[str, Tensor]) -> None:
-    """Writes pictures as eval_NAME_INDEX.png."""
     from torchvision.utils import save_image
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -19,8 +19,8 @@ SECONDS = "training_seconds"
 FAILED = "failed_at"
 """Name of the steps at which scenes failed, -1 for the others; only in checkpoints of runs in which one has."""
 
-OLD_PREFIX, OLD_FAILED = "scene_progress.", 3
-"""Of what version 0.1 kept of each scene, and what its `state` was for those that had failed."""
+OLD_PREFIX = "scene_progress."
+"""Of what version 0.1 kept of each scene."""
 
 
 def crc_of(state: Mapping[str, Any]) -> int:
@@ -35,7 +35,6 @@ def crc_of(state: Mapping[str, Any]) -> int:
 
 
 def seal(state: Dict[str, Any]) -> None:
-    """Adds the seal to the weights of a pipeline."""
     state[SEAL] = torch.tensor(crc_of(state))
 
 
@@ -51,6 +50,6 @@ def unsealed(state: Mapping[str, Any], where: object) -> Dict[str, Any]:
 def take_failed(state: Dict[str, Any]) -> Optional[Tensor]:
     """Takes out of a checkpoint's weights the step at which each scene failed, -1 for the others; None if none did."""
     old = {name[len(OLD_PREFIX) :]: state.pop(name) for name in list(state) if name.startswith(OLD_PREFIX)}
-    if old:
-        return torch.where(old["state"] == OLD_FAILED, old["ended_at"], -1)
+    if old:  # in which 3 stood for failed
+        return torch.where(old["state"] == 3, old["ended_at"], -1)
     return state.pop(FAILED, None)

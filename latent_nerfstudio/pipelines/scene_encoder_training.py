@@ -18,7 +18,6 @@ from latent_nerfstudio.latent_space.latent_space import LatentSpace
 from latent_nerfstudio.latent_space.precision import autocast
 from latent_nerfstudio.models.latent_model import LatentModel
 from latent_nerfstudio.models.predicting import composed, evaluating, look, photo_rays, predict, trace
-from latent_nerfstudio.models.triplane import TriplaneModel
 from latent_nerfstudio.pipelines.scene_views import SceneViews
 from latent_nerfstudio.scene_encoder.network import Prediction, SceneEncoder
 from latent_nerfstudio.scene_encoder.projection import Photos
@@ -26,20 +25,8 @@ from latent_nerfstudio.scene_encoder.projection import Photos
 PHOTOS = (1, 1, 2, 2, 3, 4, 6, 8)
 """Photos of each scene in a step: one of these numbers at random."""
 
-BOUNDED = 0.75
-"""Share of scenes in a step whose rays end at their own box. The others learn without: later scenes may have none."""
-
-TURNED = 0.5
-"""Share of scenes that are turned about the vertical axis in a step, by quarters or halves as the box allows."""
-
-RISE = 100
-"""Steps in which the learning rate rises."""
-
 MEASURED = (1, 2, 4, 8)
 """Photos of each held-out scene that it is measured with."""
-
-MEASURED_PIXELS = 2048
-"""Latent pixels of each held-out scene that it is measured with, evenly over its views."""
 
 SHARE = "share"
 """Entry of an optimizer's groups: their share of the learning rate."""
@@ -95,7 +82,8 @@ def draw_task(views: SceneViews, scenes: Int[Tensor, "some"], config: EncoderTra
         inside = torch.randint(int(size.prod()), (config.rays_per_scene,), generator=draw)
         pixels.append(views.table.starts[chosen] + inside)
     photos = views.photos(torch.stack([members[:count] for members in own]))
-    is_bounded, is_turned = torch.rand(2, len(own), generator=draw) < torch.tensor([[BOUNDED], [TURNED]])
+    # Rays of a quarter of the scenes do not end at their own box: later scenes may have none.
+    is_bounded, is_turned = torch.rand(2, len(own), generator=draw) < torch.tensor([[0.75], [0.5]])
     boxes = views.boxes[list(drawn)].where(is_bounded.to(views.boxes.device)[:, None, None], views.box)
     quarters = is_turned * torch.randint(1, 4, (len(own),), generator=draw)
     rays, slots, target = views.target(pixels)
@@ -127,8 +115,7 @@ def turned(task: Task, quarters: Int[Tensor, "scenes"], box: Float[Tensor, "2 3"
 
 def rendered(model: LatentModel, prediction: Prediction, rays: RayBundle, slots: Int[Tensor, "rays"]) -> Tensor:
     """Latents of rays through predicted scenes; gradients flow to these."""
-    nerf = model.nerf
-    assert isinstance(nerf, TriplaneModel)
+    nerf: Any = model.nerf
     return trace(nerf, composed(nerf, prediction), rays, slots).latents
 
 
@@ -142,17 +129,14 @@ def shown_of_channels(space: LatentSpace, latents: Float[Tensor, "n h w channels
     noise = 0.2 * torch.randn(latents.shape[:3], generator=draw).to(latents.device)
     height, width = (extent * space.downscale_factor for extent in latents.shape[1:3])
     before = space.decode(latents, height, width)
-    squares = []
-    for channel in range(space.num_channels):
-        moved = latents.clone()
-        moved[..., channel] += noise
-        squares.append((space.decode(moved, height, width) - before).square().mean())
-    return torch.stack(squares) / torch.stack(squares).mean().clamp(min=1e-12)
+    moves = noise[..., None] * torch.eye(space.num_channels, device=noise.device)[:, None, None, None]
+    squares = torch.stack([(space.decode(latents + move, height, width) - before).square().mean() for move in moves])
+    return squares / squares.mean().clamp(min=1e-12)
 
 
 def rate_at(step: int, config: EncoderTraining) -> float:
-    """Learning rate of a step: a rise, then half a cosine down to zero."""
-    return config.learning_rate * min(1.0, (step + 1) / RISE) * 0.5 * (1 + math.cos(math.pi * step / config.steps))
+    """Learning rate of a step: a rise of 100 steps, then half a cosine down to zero."""
+    return config.learning_rate * min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * step / config.steps))
 
 
 def training_steps(
@@ -215,11 +199,10 @@ def errors_of(encoder: SceneEncoder, model: LatentModel, views: SceneViews, scen
     own = views.alike(scene, views.sizes[own[0]])
     most = min(max(MEASURED), len(own) - 1)
     pixels = (views.table.starts[own[most:], None] + torch.arange(int(views.sizes[own[0]].prod()))).flatten()
-    rays, slots, target = views.target([pixels[:: max(1, len(pixels) // MEASURED_PIXELS)]])
-    box = views.boxes[scene : scene + 1]
+    rays, slots, target = views.target([pixels[:: max(1, len(pixels) // 2048)]])
+    box, errors = views.boxes[scene : scene + 1], {}
     rays = bounded_rays(rays, box[slots])
-    predictions = {n: predict(model, [views.photos(own[None, : min(n, most)])], box, encoder) for n in MEASURED}
-    return {
-        count: float((rendered(model, prediction, rays, slots) - target).square().mean())
-        for count, prediction in predictions.items()
-    }
+    for count in MEASURED:
+        prediction = predict(model, [views.photos(own[None, : min(count, most)])], box, encoder)
+        errors[count] = float((rendered(model, prediction, rays, slots) - target).square().mean())
+    return errors

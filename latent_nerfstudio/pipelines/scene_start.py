@@ -2,7 +2,7 @@
 scene weights by least squares on their latents; and their learning rates."""
 
 import time
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Callable, List, Optional, Tuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -25,20 +25,11 @@ from latent_nerfstudio.scene_encoder.projection import spread_views
 PULL = 8.0
 """Weight of the pull towards the prediction at one photo; see benchmarks/choices.md."""
 
-RAYS = 256
-"""Latent pixels of a scene that its weights are fitted to; see benchmarks/choices.md."""
-
 DIFFERENCE = 0.05
 """Change of a weight that derivatives are taken with; weights are of the order of 1 / sqrt(M)."""
 
 DAMPING = 1e-2
 """Of the first step, relative to the diagonal: a third of it after a step that helped, ten times after another."""
-
-USUAL_PHOTOS = 4
-"""Photos of a scene whose planes learn at the rate of the config."""
-
-SLOWEST, FASTEST = 0.5, 2.0
-"""Factors of that rate, at least and at most."""
 
 Render = Callable[[Float[Tensor, "scenes weights"]], Float[Tensor, "scenes values"]]
 """What scenes look like with some weights."""
@@ -53,7 +44,6 @@ class PredictedScenes:
 
     @torch.no_grad()
     def put(self, nerf: TriplaneModel) -> None:
-        """Writes the predicted scenes into a NeRF."""
         for name, value in self.prediction._asdict().items():
             parameter = getattr(nerf.field, name)
             if parameter is not None:
@@ -80,7 +70,11 @@ def predict_scenes(model: LatentModel, manager: LatentDataManager) -> Optional[P
     encoder = model.scene_encoder
     if encoder is None:
         return None
-    tell_enlarged(model.bundle_facts.get("scene_encoder"), model.latent_space.autoencoder.enlarge)
+    facts, ours = model.bundle_facts.get("scene_encoder"), model.latent_space.autoencoder.enlarge
+    learned = facts.get(ENLARGED) if isinstance(facts, dict) else None
+    if type(learned) is int and learned != ours:
+        do = f"--pipeline.model.autoencoder.enlarge {learned} (of lns, --enlarge {learned}) is what it knows"
+        CONSOLE.log(f"scene encoder: has learned from photos enlarged {learned} times, and here it is {ours}; {do}")
     begun, views = time.monotonic(), SceneViews(model, manager)
     known = torch.tensor([is_pinhole(manager.latent_cameras[members]) for members in views.members])
     if not known.all():
@@ -102,26 +96,17 @@ def predict_scenes(model: LatentModel, manager: LatentDataManager) -> Optional[P
     return PredictedScenes(Prediction(*every), photos, PULL)
 
 
-def tell_enlarged(facts: Any, ours: int) -> None:
-    """Tells the user if photos are enlarged otherwise than those that the scene encoder learned from."""
-    learned = facts.get(ENLARGED) if isinstance(facts, dict) else None
-    if type(learned) is int and learned != ours:
-        do = f"--pipeline.model.autoencoder.enlarge {learned} (of lns, --enlarge {learned}) is what it knows"
-        CONSOLE.log(f"scene encoder: has learned from photos enlarged {learned} times, and here it is {ours}; {do}")
-
-
 def rates_of(photos: Int[Tensor, "scenes"]) -> Float[Tensor, "scenes"]:
     """Factors of the learning rate by the number k of photos, sqrt(k / 4) within [1/2, 2]: slow planes stay near what
     the bundle knows, fast ones come nearer to what many photos say (measured in benchmarks/choices.md)."""
-    return (photos / USUAL_PHOTOS).sqrt().clamp(SLOWEST, FASTEST)
+    return (photos / 4).sqrt().clamp(0.5, 2.0)
 
 
 @torch.no_grad()
 def start_scenes(
     model: LatentModel, datamanager: LatentDataManager, steps: int, leave_out: Optional[Bool[Tensor, "scenes"]] = None
 ) -> float:
-    """Fits the weights of new scenes to a sample of their latents, all else fixed; returns the seconds. Torch's own
-    generator is not used, so that later steps see the same rays as without this start."""
+    """Fits the weights of new scenes to a sample of their latents, without torch's own generator; gives the seconds."""
     nerf = model.nerf
     weights = nerf.field.scene_weights if isinstance(nerf, TriplaneModel) else None
     if weights is None or steps < 1 or (leave_out is not None and bool(leave_out.all())):
@@ -141,7 +126,7 @@ def fit_weights(
     model: LatentModel, datamanager: LatentDataManager, parameter: Parameter, scenes: Int[Tensor, "scenes"], steps: int
 ) -> Float[Tensor, "2 scenes"]:
     """Fits the weights of some scenes in place; returns their mean squared errors before and after."""
-    rays, batch = with_targets(*datamanager.sample_of(scenes, RAYS), model.latent_space)
+    rays, batch = with_targets(*datamanager.sample_of(scenes, 256), model.latent_space)  # see benchmarks/choices.md
     target = batch["latent"].view(len(scenes), -1)
     rows = scenes.to(parameter.device)
 

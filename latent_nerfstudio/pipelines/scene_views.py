@@ -38,7 +38,6 @@ class SceneViews:
             self.valid[self.table.valid] = True
 
     def alike(self, scene: int, size: Int[Tensor, "2"]) -> Int[Tensor, "views"]:
-        """The views of a scene that have this size."""
         own = self.members[scene]
         return own[(self.sizes[own] == size).all(dim=1)]
 
@@ -56,7 +55,6 @@ class SceneViews:
         return views[torch.tensor([bool(self.valid[start:end].any()) for start, end in bounds])]
 
     def photos(self, views: Int[Tensor, "scenes photos"]) -> Photos:
-        """Views of one size as photos."""
         device = self.poses.device
         raw = torch.stack([self.table.picture(i) for i in views.flatten().tolist()]).to(device)
         latents = self.space.normalizer(raw).permute(0, 3, 1, 2).unflatten(0, views.shape)
@@ -67,15 +65,13 @@ class SceneViews:
         return Photos(latents, self.poses[views], self.intrinsics[views], masks)
 
     def groups(self, views: Int[Tensor, "views"]) -> List[Photos]:
-        """Views of a scene as photos, those of a size together."""
         sizes, kind = self.sizes[views].unique(dim=0, return_inverse=True)
         return [self.photos(views[kind == i][None]) for i in range(len(sizes))]
 
     def target(
         self, pixels: Sequence[Int[Tensor, "pixels"]]
     ) -> Tuple[RayBundle, Int[Tensor, "rays"], Float[Tensor, "rays channels"]]:
-        """Rays in the box's units, which end where all of it does, the place of their scene and normalised latents, of
-        those pixels of each scene that masks keep."""
+        """Rays in the box's units, their scene's place and normalised latents, of those pixels that masks keep."""
         kept = [one if self.valid is None else one[self.valid[one]] for one in pixels]
         rays, batch = with_targets(*self.manager.batch_of(torch.cat(kept)), self.space)
         slots = torch.cat([torch.full_like(one, slot) for slot, one in enumerate(kept)])

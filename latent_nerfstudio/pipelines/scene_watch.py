@@ -1,4 +1,5 @@
-"""Drops scenes whose numbers are no longer finite, while the others go on to the last bit."""
+"""Numbers that are no numbers, found before they are stepped with or saved: scenes that have some are dropped, while
+the others go on to the last bit."""
 
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
@@ -14,9 +15,6 @@ from latent_nerfstudio.errors import few_of, problem
 from latent_nerfstudio.latent_space.latent_space import to_device
 from latent_nerfstudio.models.latent_model import LatentModel
 
-MAX_NAMED = 8
-"""Scenes that a message names at most."""
-
 
 class SceneWatch:
     """Knows which scenes have failed. In each step `failing` finds scenes with bad errors, `keep_rows` saves rows
@@ -30,7 +28,6 @@ class SceneWatch:
         self._kept: Optional[Tuple[Tensor, List[Tensor]]] = None
 
     def failed(self) -> Dict[str, int]:
-        """The step at which each failed scene did so, by its name."""
         return {name: step for name, step in zip(self.names, self.failed_at.tolist(), strict=True) if step >= 0}
 
     def resume(self, failed_at: Optional[Int[Tensor, "_"]]) -> None:
@@ -51,11 +48,10 @@ class SceneWatch:
         return index.flatten().long().to(bad.device)[bad].unique().cpu()
 
     def in_words(self, failing: Int[Tensor, "failing"], scenes: Int[Tensor, "scenes"]) -> str:
-        """Names the scenes of a step whose error is not finite."""
         if not len(failing):
             return "in no scene's error, so in what is added to it"
-        names = few_of(failing.tolist(), MAX_NAMED, self.names.__getitem__)
-        return f"in {len(failing)} of the step's {len(scenes)} scenes: {names}"
+        named = few_of([self.names[scene] for scene in failing.tolist()])
+        return f"in {len(failing)} of the step's {len(scenes)} scenes: {named}"
 
     @torch.no_grad()
     def fail(self, scenes: Int[Tensor, "failed"], step: int, term: str) -> None:
@@ -67,8 +63,7 @@ class SceneWatch:
             parameter[rows] = parameter[rows].nan_to_num(0, 0, 0)
         names = ", ".join(self.names[i] for i in scenes.tolist())
         if bool((self.failed_at >= 0).all()):
-            got = f"NaN in all ({names}; {term})"
-            do = "lower the learning rates and resume from the last checkpoint, which is kept"
+            got, do = f"NaN in all ({names}; {term})", "lower the learning rates and resume from the last checkpoint"
             raise FloatingPointError(problem(f"scenes at step {step}", "finite numbers", got, do))
         line = f"scenes: no finite numbers at step {step} in {names}; dropped, the others go on ({term})"
         CONSOLE.print(line, style="red", markup=False, soft_wrap=True)
@@ -116,3 +111,22 @@ def without_rows(gradient: Tensor, rows: Int[Tensor, "rows"]) -> Tensor:
     gradient = gradient.coalesce()
     kept = ~torch.isin(gradient.indices()[0], rows)
     return torch.sparse_coo_tensor(gradient.indices()[:, kept], gradient.values()[kept], gradient.shape)
+
+
+def check_finite(values: Mapping[str, Tensor], step: int, kind: str) -> None:
+    """Refuses tensors that hold NaN or infinity, by name, step and kind; those of integers are left alone."""
+    name = not_finite(values)
+    if name is not None:
+        value = values[name].detach()
+        number = value[~value.isfinite()].flatten()[0].item()
+        do = "lower the learning rates or this term's weight and resume from the last checkpoint, which is kept"
+        raise FloatingPointError(problem(f"{kind} {name} at step {step}", "finite numbers", number, do))
+
+
+def not_finite(values: Mapping[str, Tensor]) -> Optional[str]:
+    """Name of the first tensor with NaN or infinity; None if there is none. The sums of all tensors are tested together
+    first, so that a device is waited for once if all is well."""
+    tensors = {name: value.detach() for name, value in values.items() if value.is_floating_point()}
+    if not tensors or bool(torch.stack([value.sum() for value in tensors.values()]).isfinite().all()):
+        return None
+    return next((name for name, value in tensors.items() if not bool(value.isfinite().all())), None)

@@ -14,9 +14,6 @@ from torch import Tensor, nn
 from latent_nerfstudio.fields.planes import PLANE_AXES
 from latent_nerfstudio.scene_encoder.plane_blocks import Hourglass
 
-FEW = 0.5
-"""Rays that a texel is taken to have been seen by beside those that it was: what a single one says counts less."""
-
 
 class Missing(NamedTuple):
     """What photos tell of predicted planes, in sums as over 1,024 of their rays, texel by texel."""
@@ -47,8 +44,7 @@ class Correction(nn.Module):
         missing: Missing,
         known: Float[Tensor, "scenes 3 known rows cols"],
     ) -> Float[Tensor, "scenes 3 micro_features rows cols"]:
-        """What is to be added to micro planes."""
-        gradient = missing.gradient / (missing.seen + FEW)
+        gradient = missing.gradient / (missing.seen + 0.5)  # what a single ray says counts less
         gradient = gradient.sign() * gradient.abs().log1p()
         seen = (gradient, micro_planes, missing.seen.log1p(), missing.passed.log1p(), known)
         x = self.enter(torch.cat(seen, dim=2).flatten(0, 1)).unflatten(0, micro_planes.shape[:2])

@@ -118,13 +118,8 @@ class SceneEncoder(nn.Module):
         self.register_buffer("points", box[0] + (positions + 1) / 2 * (box[1] - box[0]), persistent=False)
         self.register_buffer("mean_weights", mean_weights.detach().float().clone(), persistent=False)
         wide, narrow, width = config.photo_width, config.point_width, config.width
-        self.look = nn.Sequential(
-            nn.Conv2d(channels + 4, wide, 3, padding=1),
-            PhotoBlock(wide),
-            PhotoBlock(wide),
-            nn.ReLU(),
-            nn.Conv2d(wide, wide + HEADS, 1),
-        )
+        blocks = nn.Conv2d(channels + 4, wide, 3, padding=1), PhotoBlock(wide), PhotoBlock(wide)
+        self.look = nn.Sequential(*blocks, nn.ReLU(), nn.Conv2d(wide, wide + HEADS, 1))
         self.place = nn.Linear(4, HEADS, bias=False)
         known = 2 * wide + 5 + (4 if config.knows_box else 0)
         self.point = nn.Sequential(nn.Linear(known, wide), nn.ReLU(), nn.Linear(wide, narrow))
@@ -151,7 +146,6 @@ class SceneEncoder(nn.Module):
         return self.planes_of(self.point(self.summary(sums, boxes)).unflatten(1, (self.config.grid,) * 3))
 
     def corrected(self, prediction: Prediction, missing: Missing, known: Tensor) -> Prediction:
-        """A prediction after a further look at its photos."""
         assert self.correction is not None
         micro = prediction.micro_planes
         return prediction._replace(micro_planes=micro + self.correction(micro, missing, known))
@@ -217,8 +211,7 @@ class SceneEncoder(nn.Module):
 def within_box(
     points: Float[Tensor, "points 3"], boxes: Float[Tensor, "boxes 2 3"], scenes: int
 ) -> List[Float[Tensor, "scenes points _"]]:
-    """Coordinates of points in each scene's box, from -1 to 1 within and clamped at 2, and 1 for points within, else
-    0."""
+    """Coordinates of points in each scene's box, -1 to 1 within, clamped at 2, and 1 for points within, else 0."""
     low, high = boxes[:, None].unbind(dim=2)
     places = ((2 * points - low - high) / (high - low).clamp(min=1e-6)).clamp(-2, 2).expand(scenes, -1, -1)
     return [places, (places.abs().amax(dim=-1, keepdim=True) <= 1).to(places)]
@@ -252,7 +245,6 @@ class PlaneNetwork(Hourglass):
 
 
 def parts_of(photos: Photos) -> List[Photos]:
-    """At most `AT_ONCE` photos of each scene at a time."""
     split = [None if value is None else value.split(AT_ONCE, dim=1) for value in photos]
     return [Photos(*(None if s is None else s[i] for s in split)) for i in range(len(split[0] or ()))]  # type: ignore
 

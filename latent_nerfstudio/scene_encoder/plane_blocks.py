@@ -22,8 +22,8 @@ class PlaneBlock(nn.Module):
         self.first = nn.Conv2d(width, width, 3, padding=1)
         self.across, self.down = nn.Linear(width, width), nn.Linear(width, width)
         self.last = nn.Conv2d(width, width, 3, padding=1)
-        nn.init.zeros_(self.last.weight)
-        nn.init.constant_(self.last.bias, 0.0)  # type: ignore[arg-type]
+        for parameter in self.last.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Float[Tensor, "scenes 3 width rows cols"]) -> Float[Tensor, "scenes 3 width rows cols"]:
         normed = self.norm(x.flatten(0, 1))
@@ -47,13 +47,12 @@ class Hourglass(nn.Module):
         self, x: Float[Tensor, "scenes 3 width side side"]
     ) -> Tuple[Float[Tensor, "scenes 3 width side side"], Float[Tensor, "scenes 3 inner_width half half"]]:
         """Planes, and those of half the resolution."""
-        shape = x.shape[:2]
         x = self.before(x)
-        inner = self.shrink(x.flatten(0, 1)).unflatten(0, shape)
+        inner = self.shrink(x.flatten(0, 1)).unflatten(0, x.shape[:2])
         for block in self.inner:
             inner = block(inner)
         grown = resized(self.grow(inner.flatten(0, 1)), x.shape[-1])
-        return self.after(x + grown.unflatten(0, shape)), inner
+        return self.after(x + grown.unflatten(0, x.shape[:2])), inner
 
 
 def resized(x: Float[Tensor, "planes width rows cols"], side: int) -> Float[Tensor, "planes width side side"]:

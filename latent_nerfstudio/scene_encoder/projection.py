@@ -12,15 +12,11 @@ from torch import Tensor
 
 from latent_nerfstudio.latent_space.cameras import pinhole_directions
 
-MOST_PHOTOS = 16
-"""Photos that a scene is predicted from at most: more do not help."""
-
 
 class Photos(NamedTuple):
     """Posed photos of one size, as many of each scene; in what order does not matter."""
 
     latents: Float[Tensor, "scenes photos channels rows cols"]
-    """Normalised latents."""
     poses: Float[Tensor, "scenes photos 3 4"]
     """Camera to world: x to the right, y up, looking along -z."""
     intrinsics: Float[Tensor, "scenes photos 4"]
@@ -29,9 +25,9 @@ class Photos(NamedTuple):
     """True where a latent pixel may be used; None for everywhere."""
 
 
-def spread_views(positions: Float[Tensor, "views 3"], count: int = MOST_PHOTOS) -> Int[Tensor, "chosen"]:
-    """Which views to take of many, in rising order: always the one farthest from those taken, at first from the middle.
-    So they are the same in whatever order views come."""
+def spread_views(positions: Float[Tensor, "views 3"], count: int = 16) -> Int[Tensor, "chosen"]:
+    """Which views to take of many, of which more than 16 do not help, in rising order: always the one farthest from
+    those taken, at first from the middle. So they are the same in whatever order views come."""
     distance, chosen = (positions - positions.mean(dim=0)).norm(dim=1), []
     for _ in range(min(count, len(positions))):
         latest = int(distance.argmax())
@@ -68,7 +64,6 @@ def project(
 def visible(
     places: Float[Tensor, "scenes photos points 2"], depth: Float[Tensor, "scenes photos points"], rows: int, cols: int
 ) -> Bool[Tensor, "scenes photos points"]:
-    """Whether points lie before the camera and within the picture."""
     inside = (places >= 0) & (places <= places.new_tensor([cols, rows]))
     return inside.all(dim=-1) & (depth > 0)
 

@@ -113,7 +113,7 @@ FLAGS = Group(
     Case("an unknown command", "lns: expected a command", command="lns fly"),
     Case("a flag that is not there", "...Unrecognized...options: --wings...", command=f"{DEMO} --wings 2"),
     Case("words for a number", "...--num-scenes...invalid literal for int...", command=f"{DEMO} --num-scenes many"),
-    Case("RGB alignment from a step below zero", "rgb_alignment_start: expected a step of at",
+    Case("RGB alignment from a step below zero", "rgb_alignment_start: expected at least 0",
          command=f"{TRAIN} --pipeline.rgb-alignment-start -1"),
     Case("mixed supervision of 1", "mixed_supervision: expected t between 0 and",
          command=f"{LATENT} --pipeline.mixed-supervision 1.0"),

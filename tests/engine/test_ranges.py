@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from nerfstudio.configs.method_configs import all_methods
 
-from latent_nerfstudio.engine.ranges import check_ranges, numbers_of
+from latent_nerfstudio.engine.starting import check_ranges, numbers_of
 from latent_nerfstudio.engine.trainer import LatentTrainerConfig
 
 METHODS = {name: config for name, config in all_methods.items() if isinstance(config, LatentTrainerConfig)}

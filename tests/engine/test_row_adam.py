@@ -194,11 +194,6 @@ def test_a_state_of_version_0_1_is_read():
     assert set(optimizer.state[table]) == {"exp_avg", "exp_avg_sq", "row_steps"}
 
 
-def test_a_rate_below_zero():
-    with pytest.raises(ValueError, match="lr: expected a number of at least 0, got -1.0"):
-        RowAdam([parameter_of((2, 2))], lr=-1.0)
-
-
 def test_the_methods_use_it_for_scenes():
     from latent_nerfstudio.method_configs.igae import ig_ae, three_da_ae
     from latent_nerfstudio.method_configs.kplanes import latent_kplanes

@@ -38,7 +38,7 @@ def test_it_comes_back_in_half_precision_and_is_part_of_the_hash(plain, tmp_path
 @pytest.mark.parametrize(
     "encoder, words",
     [
-        ({**SMALL_ENCODER, "grid": 10**6}, "grid: expected an even number from 4 to 64, got 1000000"),
+        ({**SMALL_ENCODER, "grid": 10**6}, "grid: expected a multiple of 2 from 4 to 64, got 1000000"),
         ({**SMALL_ENCODER, "more": 1}, "scene_encoder: expected an object"),
         ([1], "scene_encoder: expected an object"),
         ({"grid": 4}, "photo_width: expected a multiple of 4 from 4 to 512, got none"),

@@ -112,8 +112,6 @@ def test_another_nerf_takes_the_latent_space_alone(bundle, model, capsys):
     new = started(bundle, nerf=PlainConfig(), box=3.0)
     assert torch.equal(new.latent_space.background, model.latent_space.background)
     assert new.nerf.scene_box.aabb.tolist() == [[-3.0] * 3, [3.0] * 3] and not capsys.readouterr().out
-    new.freeze_shared(base_planes=True, mlp=True)
-    assert new.nerf.color.requires_grad
 
 
 def test_data_within_the_bundles_box_are_fitted_in_it_and_others_scaled_into_it(bundle, capsys):

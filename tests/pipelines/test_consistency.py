@@ -6,7 +6,15 @@ import pytest
 import torch
 from tiny import pipeline_of, prepared
 
-from latent_nerfstudio.pipelines.consistency import Views, has_background, measure_scenes, numbers_of, spread, tally
+from latent_nerfstudio.pipelines.consistency import (
+    View,
+    has_background,
+    measure_scenes,
+    numbers_of,
+    residual,
+    spread,
+    tally,
+)
 
 WHITE = torch.ones(3)
 
@@ -25,20 +33,20 @@ def naive_residual(encoded, rendered) -> float:
 def test_the_residual_is_that_of_a_naive_loop_and_parts_add_up():
     encoded, rendered = 2 + torch.randn(17, 3), torch.randn(17, 3)
     expected = naive_residual(encoded.tolist(), rendered.tolist())
-    assert tally(encoded, rendered).residual() == pytest.approx(expected, rel=1e-9)
-    parts = tally(encoded[:7], rendered[:7]) + tally(encoded[7:], rendered[7:])
-    assert parts.count == 17 and parts.residual() == pytest.approx(expected, rel=1e-9)
+    assert residual([tally(encoded, rendered)]) == pytest.approx(expected, rel=1e-9)
+    parts = tally(encoded[:7], rendered[:7]), tally(encoded[7:], rendered[7:])
+    assert residual(parts) == pytest.approx(expected, rel=1e-9)
     encoded = torch.randn(50, 2)
-    assert tally(encoded, encoded).residual() == 0
-    assert tally(encoded, encoded.mean(dim=0).expand(50, 2)).residual() == pytest.approx(1, abs=1e-6)
+    assert residual([tally(encoded, encoded)]) == 0
+    assert residual([tally(encoded, encoded.mean(dim=0).expand(50, 2))]) == pytest.approx(1, abs=1e-6)
     for encoded in (torch.full((9, 2), 0.7), torch.zeros(0, 2)):
-        assert math.isnan(tally(encoded, torch.zeros_like(encoded)).residual())
+        assert math.isnan(residual([tally(encoded, torch.zeros_like(encoded))]))
 
 
 def test_numbers_by_hand():
     encoded = torch.tensor([[-1.0], [1.0]])
     half, same = tally(encoded, 0.5 * encoded), tally(encoded, encoded)
-    numbers = numbers_of(Views(same, half, [20.0, 22.0], [30.0, 31.0]), Views(half, same))
+    numbers = numbers_of([View(same, half, 20.0, 30.0), View(same, half, 22.0, 31.0)], [View(half, same)])
     assert (numbers.residual, numbers.residual_object) == (0, 0.25)
     assert (numbers.train_residual, numbers.train_residual_object) == (0.25, 0)
     assert numbers.consistency == pytest.approx(-10 * math.log10(0.25))
@@ -58,16 +66,16 @@ def test_what_is_measured_of_each_scene(balls, kl):
     pipeline = prepared(pipeline_of(balls, kl))
     measured = measure_scenes(pipeline)
     assert list(measured) == ["a", "b", "c"] and pipeline.training
-    held_out, train = measured["a"]
+    (held_out,), (train,) = measured["a"]
     assert (held_out.everything.count, train.everything.count) == (8 * 8, 8 * 8)
     assert 4 <= held_out.object.count < 8 * 8
-    assert (len(held_out.psnr), len(train.psnr)) == (1, 0)
     metrics = pipeline.get_average_eval_image_metrics()
-    assert held_out.psnr[0] == pytest.approx(metrics["a/psnr"], abs=1e-4)
-    assert held_out.autoencoder_psnr[0] == pytest.approx(metrics["a/autoencoder_psnr"], abs=1e-4)
+    assert held_out.psnr == pytest.approx(metrics["a/psnr"], abs=1e-4)
+    assert held_out.autoencoder_psnr == pytest.approx(metrics["a/autoencoder_psnr"], abs=1e-4)
+    assert math.isnan(train.psnr)
     mask = torch.ones(32, 32, 1, dtype=torch.bool)
     mask[:5] = False  # two rows of latent pixels
     for picture in pipeline.datamanager.cached_eval:
         picture["mask"] = mask
-    held_out, _ = measure_scenes(pipeline)["b"]
+    (held_out,), _ = measure_scenes(pipeline)["b"]
     assert held_out.everything.count == 6 * 8

@@ -7,7 +7,7 @@ import torch
 from tiny import SHARED, datamanager_of, latent_model_of, pipeline_of, small_nerf, spoil_latents
 
 from latent_nerfstudio.data import latent_datamanager
-from latent_nerfstudio.pipelines.finite import check_finite
+from latent_nerfstudio.pipelines.scene_watch import check_finite
 
 
 @pytest.mark.parametrize("number", [torch.nan, torch.inf])
