@@ -4,7 +4,6 @@ beside each other."""
 import html
 import io
 import json
-import math
 import re
 import zipfile
 from dataclasses import replace
@@ -18,7 +17,7 @@ from PIL import Image
 from latent_nerfstudio.api.framing import framed
 from latent_nerfstudio.api.progress import progress
 from latent_nerfstudio.api.scenes import Scenes, joined
-from latent_nerfstudio.errors import problem
+from latent_nerfstudio.errors import is_number, problem
 from latent_nerfstudio.escaping import for_terminal
 from latent_nerfstudio.files.hub import local
 from latent_nerfstudio.files.replacing import replacing_folder
@@ -57,8 +56,7 @@ def write_gallery(
 def row(name: str, facts: Dict[str, Any], size: Optional[int], file: str) -> Dict[str, Any]:
     """What the page holds of a scene; numbers that are none are left out."""
     psnr: Any = facts.get("psnr")
-    good = type(psnr) in (int, float) and math.isfinite(psnr)
-    return {"name": name, "file": file, "psnr": round(psnr * 1.0, 2) if good else None, "bytes": size}
+    return {"name": name, "file": file, "psnr": round(float(psnr), 2) if is_number(psnr) else None, "bytes": size}
 
 
 def page(title: str, rows: List[Dict[str, Any]], views: int) -> str:

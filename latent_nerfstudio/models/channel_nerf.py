@@ -98,9 +98,8 @@ class ChannelNeRF(Model):
         heads = color_heads(self)
         if not heads:
             expected = "a colour head, which is an RGBFieldHead or an MLP with three outputs and a sigmoid"
-            raise TypeError(
-                problem(type(self).__name__, expected, "none", "override `widen_heads` (docs/your_nerf.md)")
-            )
+            do = "override `widen_heads(num_channels, value_range)`, see docs/your_nerf.md"
+            raise TypeError(problem(type(self).__name__, expected, "none", do))
         for head in heads:
             widen(head, num_channels, value_range)
 

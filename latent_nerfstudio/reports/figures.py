@@ -40,15 +40,14 @@ def plot_costs(costs: Mapping[str, Mapping[str, Cost]], path: Path) -> None:
     """Seconds and bytes in all over the number of scenes, and where runs break even (3Da-AE, figure 7)."""
     figure, axes = new_figure(2)
     counts = np.geomspace(*SCENES, 200)
-    units: Tuple[Tuple[str, float, str], ...] = (("seconds", 3600.0, "hours in all"), ("bytes", 1e6, "MB in all"))
-    for axis, (name, scale, unit) in zip(axes, units, strict=True):
+    for axis, name, scale, unit in zip(axes, ("seconds", "bytes"), (3600.0, 1e6), ("hours", "MB"), strict=True):
         own = {run: cost[name] for run, cost in costs.items()}
         for run, cost in own.items():
             axis.plot(counts, [cost.total(n) / scale for n in counts], label=run)
         for first, second in break_even_points(own):
             axis.plot(first, second / scale, "o", color="black", markersize=5)
             axis.annotate(f"{first:.0f} scenes", (first, second / scale), textcoords="offset points", xytext=(6, -10))
-        axis.set(xlabel="scenes", ylabel=unit, xscale="log", yscale="log")
+        axis.set(xlabel="scenes", ylabel=f"{unit} in all", xscale="log", yscale="log")
         axis.grid(alpha=0.3, which="both")
     axes[0].legend()
     save(figure, path)
@@ -56,12 +55,8 @@ def plot_costs(costs: Mapping[str, Mapping[str, Cost]], path: Path) -> None:
 
 def break_even_points(costs: Mapping[str, Cost]) -> List[Tuple[float, float]]:
     """Number of scenes and cost where two runs cost the same, within the figure."""
-    points = []
-    for one, other in permutations(costs.values(), 2):
-        count = break_even(one, other)
-        if count is not None and SCENES[0] < count < SCENES[1]:
-            points.append((count, one.total(count)))
-    return points
+    counts = ((one, break_even(one, other)) for one, other in permutations(costs.values(), 2))
+    return [(count, one.total(count)) for one, count in counts if count is not None and SCENES[0] < count < SCENES[1]]
 
 
 def new_figure(panels: int) -> Tuple[Any, List[Any]]:

@@ -58,12 +58,11 @@ def print_report(reports: Sequence[RunReport]) -> None:
     head, costs = cost_table(reports)
     if costs:
         print_table("Costs", [title.replace(", ", "\n") for title in head], costs)
-    for line in [*map(summary_line, reports), *comparisons(reports)]:
+    for line in told(reports):
         Console().print(for_markup(line), highlight=False, soft_wrap=True)
 
 
 def print_table(title: str, head: List[str], rows: List[List[str]], has_mean: bool = False) -> None:
-    """Prints a table as wide as it is."""
     table = Table(title=title)
     for index, name in enumerate(head):
         table.add_column("\n".join(map(for_markup, name.split("\n"))), justify="right" if index else "left")
@@ -72,8 +71,11 @@ def print_table(title: str, head: List[str], rows: List[List[str]], has_mean: bo
     Console(width=Console(width=10_000).measure(table).maximum).print(table)
 
 
+def told(reports: Sequence[RunReport]) -> List[str]:
+    return [*map(summary_line, reports), *comparisons(reports)]
+
+
 def about(reports: Sequence[RunReport], command: str) -> List[str]:
-    """When, by what and of what a report was made."""
     places = dict.fromkeys(report.data for report in reports if report.data)
     return [f"{date.today()}, latent-nerfstudio {__version__}", *(f"Data: {place}" for place in places), command]
 
@@ -83,14 +85,10 @@ def title_of(reports: Sequence[RunReport]) -> str:
 
 
 def markdown(reports: Sequence[RunReport], command: str) -> str:
-    """What `print_report` prints as Markdown."""
-    lines = [f"# {for_markdown(title_of(reports))}", ""]
-    lines += [f"- {for_markdown(line)}" for line in about(reports, command)]
-    lines += ["", *markdown_table(*quality_table(reports))]
     head, costs = cost_table(reports)
-    lines += ["", *markdown_table(head, costs)] if costs else []
-    told = [f"- {for_markdown(line)}" for line in [*map(summary_line, reports), *comparisons(reports)]]
-    return "\n".join([*lines, "", *told, ""])
+    tables = [*markdown_table(*quality_table(reports)), *(["", *markdown_table(head, costs)] if costs else [])]
+    above, below = ([f"- {for_markdown(line)}" for line in some] for some in (about(reports, command), told(reports)))
+    return "\n".join([f"# {for_markdown(title_of(reports))}", "", *above, "", *tables, "", *below, ""])
 
 
 def write_report(path: Path, reports: Sequence[RunReport], command: str, videos: Sequence[Path] = ()) -> None:
@@ -104,15 +102,14 @@ def write_report(path: Path, reports: Sequence[RunReport], command: str, videos:
 
 def draw_figures(path: Path, reports: Sequence[RunReport]) -> List[Path]:
     """PSNR over seconds where runs were measured while training, and costs of several over the number of scenes."""
-    quality, cost = (path.with_name(f"{path.stem}_{name}.png") for name in ("quality", "costs"))
-    drawn = []
-    if curves := quality_curves(reports):
-        plot_quality(curves, quality)
-        drawn.append(quality)
+    drawn, curves = [], quality_curves(reports)
     costs = {report.name: report.costs for report in reports if report.costs is not None}
+    if curves:
+        drawn.append(path.with_name(f"{path.stem}_quality.png"))
+        plot_quality(curves, drawn[-1])
     if len(costs) > 1:
-        plot_costs(costs, cost)
-        drawn.append(cost)
+        drawn.append(path.with_name(f"{path.stem}_costs.png"))
+        plot_costs(costs, drawn[-1])
     return drawn
 
 
@@ -129,18 +126,15 @@ def html(reports: Sequence[RunReport], command: str, pictures: Sequence[Path], v
 
 
 def page(title: str, sections: Sequence[Tuple[str, List[str]]]) -> str:
-    """A page of sections, each of a title and HTML."""
-    body = [f"<h2>{escape(name)}</h2>\n" + "\n".join(parts) for name, parts in sections if parts]
+    body = "\n".join(f"<h2>{escape(name)}</h2>\n" + "\n".join(parts) for name, parts in sections if parts)
     head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
-    return (
-        f"<!doctype html><html><head>{head}</head><body><h1>{escape(title)}</h1>\n" + "\n".join(body) + "</body></html>"
-    )
+    return f"<!doctype html><html><head>{head}</head><body><h1>{escape(title)}</h1>\n{body}</body></html>"
 
 
 def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["<tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>"]
-    lines += ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows]
-    return "<table>" + "\n".join(lines) + "</table>"
+    lines = ["".join(f"<th>{escape(cell)}</th>" for cell in head)]
+    lines += ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows]
+    return "<table>" + "\n".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
 
 
 def html_list(lines: Sequence[str]) -> str:
@@ -148,7 +142,6 @@ def html_list(lines: Sequence[str]) -> str:
 
 
 def html_picture(path: Path) -> str:
-    """A PNG, GIF or mp4 within the page."""
     content, kind = base64.b64encode(path.read_bytes()).decode(), path.suffix.lower()[1:]
     if kind == "mp4":
         return f'<video controls loop muted playsinline src="data:video/mp4;base64,{content}"></video>'

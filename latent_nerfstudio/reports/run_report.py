@@ -1,5 +1,6 @@
 """What a run reached and what it took, and how it compares with others. Nothing here loads a model."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from math import ceil, floor
 from pathlib import Path
@@ -25,7 +26,7 @@ NEEDED = ("steps", "seconds", "seconds_per_scene", "bytes_per_scene", "bytes_sha
 EXACT_PSNR = 99.9
 """From here on, dB, a reconstruction is called exact: that of the identity latent space, which is RGB itself."""
 
-MANY = 1000
+MANY = 1000.0
 """Scenes that effective costs are given for, beside the run's own number."""
 
 Rows = Dict[str, Dict[str, float]]
@@ -66,7 +67,6 @@ class RunReport:
     """One run of the table."""
 
     name: str
-    """Title of its columns."""
     method: str
     config: str
     """Its config.yml."""
@@ -74,7 +74,6 @@ class RunReport:
     mean: Dict[str, float]
     """Numbers over all held-out views, and of a scene."""
     training: Dict[str, Any] = field(default_factory=dict)
-    """What training.json holds."""
     history: List[Dict[str, float]] = field(default_factory=list)
     """What metrics.jsonl holds: step, seconds and metrics of the pictured views."""
     data: str = ""
@@ -82,13 +81,11 @@ class RunReport:
 
     @property
     def contact_sheet(self) -> Path:
-        """Where training leaves it."""
         return Path(self.config).with_name(SHEET)
 
     @property
     def costs(self) -> Optional[Dict[str, Cost]]:
-        """`seconds` of training, by the clock, and `bytes` in float32 that its scenes cost; None where training has
-        not ended, or has not said it of all scenes."""
+        """`seconds` of training and `bytes` in float32 of its scenes; None where training has not said it of all."""
         if not self.training or not {"seconds", "bytes"} <= set(self.mean):
             return None
         seconds = Cost(float(self.training.get("entry_seconds", 0.0)), self.mean["seconds"])
@@ -98,8 +95,7 @@ class RunReport:
 def run_report(run: Run, results: Mapping[str, float]) -> RunReport:
     """The numbers of a run, by metrics as ns-eval writes them: `psnr`, and `SCENE/psnr` of several scenes."""
     training = run.training if all(name in run.training for name in NEEDED) else {}
-    costs = {name: training.get(f"{name}_per_scene") for name in COSTS}
-    costs = {name: float(value) for name, value in costs.items() if value is not None}
+    costs = {name: float(training[f"{name}_per_scene"]) for name in COSTS if training}
     mean = {name: float(results[name]) for name in METRICS if name in results}
     scenes = scenes_of(results) or {(run.scene_names() or ["scene"])[0]: mean}
     rows = {scene: {**numbers, **costs} for scene, numbers in scenes.items()}
@@ -162,25 +158,23 @@ def read_history(path: Path) -> List[Dict[str, float]]:
 
 def name_apart(reports: Sequence[RunReport]) -> None:
     """Numbers the names of runs of one method."""
-    for method in {report.method for report in reports}:
-        alike = [report for report in reports if report.method == method]
-        if len(alike) > 1:
-            for number, report in enumerate(alike, start=1):
-                report.name = f"{method} {number}"
+    for method, count in Counter(report.method for report in reports).items():
+        for number, report in enumerate((r for r in reports if r.method == method and count > 1), start=1):
+            report.name = f"{method} {number}"
 
 
 def quality_table(reports: Sequence[RunReport], between: str = " ") -> Table:
     """The table of scenes; the last row is the mean, and columns of several runs carry the run's name in front."""
     columns = [(report, name) for report in reports for name in (*METRICS, *COSTS) if name in report.mean]
     scenes = list(dict.fromkeys(scene for report in reports for scene in report.scenes))
-    rows = [[scene, *(_cell(report.scenes.get(scene, {}), column) for report, column in columns)] for scene in scenes]
-    rows.append(["mean", *(_cell(report.mean, column) for report, column in columns)])
+    rows = [[scene, *(cell(report.scenes.get(scene, {}), column) for report, column in columns)] for scene in scenes]
+    rows.append(["mean", *(cell(report.mean, column) for report, column in columns)])
     runs = [report.name + between if len(reports) > 1 else "" for report, _ in columns]
     titles = [run + column.replace("_", " ") for run, (_, column) in zip(runs, columns, strict=True)]
     return ["scene", *titles], rows
 
 
-def _cell(numbers: Mapping[str, float], column: str) -> str:
+def cell(numbers: Mapping[str, float], column: str) -> str:
     if column not in numbers:
         return "-"
     if column == "autoencoder_psnr" and numbers[column] >= EXACT_PSNR:
@@ -190,17 +184,15 @@ def _cell(numbers: Mapping[str, float], column: str) -> str:
 
 def cost_table(reports: Sequence[RunReport]) -> Table:
     """Entry costs, costs of a scene, and effective costs for the run's scenes and for many."""
-    head = ["run", "scenes", "entry, s", "a scene, s", "effective, s", f"effective of {MANY:,}, s"]
-    head += ["shared, bytes", "a scene, bytes", "effective, bytes", f"effective of {MANY:,}, bytes"]
+    head = ["run", "scenes", "entry, s", "a scene, s", "effective, s", f"effective of {MANY:,.0f}, s"]
+    head += ["shared, bytes", "a scene, bytes", "effective, bytes", f"effective of {MANY:,.0f}, bytes"]
     rows = []
     for report in reports:
-        costs, count = report.costs, len(report.scenes)
-        if costs is not None:
-            row = [report.name, str(count)]
-            for cost, written in ((costs["seconds"], "{:,.1f}"), (costs["bytes"], "{:,.0f}")):
-                numbers = (cost.entry, cost.scene, cost.effective(float(count)), cost.effective(float(MANY)))
-                row += map(written.format, numbers)
-            rows.append(row)
+        row, count = [report.name, str(len(report.scenes))], float(len(report.scenes))
+        for name, cost in (report.costs or {}).items():
+            numbers = cost.entry, cost.scene, cost.effective(count), cost.effective(MANY)
+            row += map({"seconds": "{:,.1f}", "bytes": "{:,.0f}"}[name].format, numbers)
+        rows += [row] if report.costs else []
     return head, rows
 
 
@@ -209,8 +201,9 @@ def summary_line(report: RunReport) -> str:
     if not training:
         return f"{report.name}: no training.json beside config.yml, so no seconds and bytes"
     scenes = len(report.scenes)
-    lost = [(kind, names) for kind in ("not done", "failed") if isinstance(names := training.get(kind), (list, dict))]
-    others = "".join(f"; {len(names)} {kind}: {few_of(list(names))}" for kind, names in lost if names)
+    lost = ((kind, training.get(kind)) for kind in ("not done", "failed"))
+    lost = ((kind, list(names)) for kind, names in lost if isinstance(names, (list, dict)) and names)
+    others = "".join(f"; {len(names)} {kind}: {few_of(names)}" for kind, names in lost)
     return (
         f"{report.name}: {scenes} scene{'s' if scenes != 1 else ''}, {training['steps']} steps in "
         f"{training['seconds']:.1f} s of training on {training['device']}, {training['bytes_per_scene']:,} bytes "

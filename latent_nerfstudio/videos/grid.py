@@ -19,9 +19,6 @@ ASPECT = 16 / 9
 MAX_SIDE = 8192
 """Pixels along the longer side of a frame at most; more than that few players show."""
 
-INK = (40, 40, 40)
-"""Colour of titles."""
-
 Page = UInt8[np.ndarray, "page_height page_width 3"]
 Panel = UInt8[np.ndarray, "height width 3"]
 
@@ -43,7 +40,6 @@ class Grid:
 
     @property
     def line(self) -> int:
-        """Height of a line of titles, pixels, four more than their font's."""
         return max(9, min(18, self.height // 9)) + 4
 
     @property
@@ -64,7 +60,6 @@ class Grid:
         return height + height % 2, width + width % 2
 
     def place(self, column: int, row: int) -> Tuple[int, int]:
-        """Top and left of a panel, pixels."""
         band, beside = divmod(column, self.across)
         top = GAP + band * self.band_height + self.line + row * (self.height + GAP)
         return top, self.margin + beside * (self.width + GAP)
@@ -85,7 +80,7 @@ class Grid:
         draw, shown = ImageDraw.Draw(line), text
         while draw.textlength(shown, font) > width and len(shown) > 1:
             shown = shown.rstrip("\u2026")[:-1] + "\u2026"
-        draw.text((width / 2, self.line / 2), shown, INK, font, anchor="mm")
+        draw.text((width / 2, self.line / 2), shown, (40, 40, 40), font, anchor="mm")
         return line
 
     def frame(self, page: Page, titles: Sequence[str], panels: Sequence[Sequence[Panel]]) -> Page:

@@ -21,9 +21,6 @@ from latent_nerfstudio.videos.grid import Grid, Page, Panel, grid_of
 Row = Literal["rgb", "latent", "depth", "accumulation"]
 """What a panel shows."""
 
-PROBES = 4
-"""Views of a scene that the range of its depth is taken from."""
-
 Range = Tuple[float, float]
 """Nearest and farthest distance that is told apart, world units."""
 
@@ -39,21 +36,15 @@ def turning(
 
 
 def blending(
-    scenes: Scenes,
-    first: str,
-    second: str,
-    rows: Sequence[Row] = ("rgb",),
-    views: int = 120,
-    size: Optional[int] = None,
+    scenes: Scenes, pair: Tuple[str, str], rows: Sequence[Row] = ("rgb",), views: int = 120, size: Optional[int] = None
 ) -> Iterator[Page]:
     """Frames of a scene that turns, becomes another and then itself again, between the two; panels as in `turning`."""
-    (ring,) = rings_of(scenes, [[first, second]], size)
+    rings, (first, second) = rings_of(scenes, [pair], size) * 3, pair
     shares = [shared_at(view, views) for view in range(views)]
     blends: List[Scene] = [scenes.blend(first, second, share) for share in shares]
     columns: List[List[Scene]] = [[first] * views, blends, [second] * views]
     titles = [[first, f"{100 * share:.0f} %", second] for share in shares]
-    around = [ring] * 3
-    return frames_of(scenes, columns, around, grid_for(around, rows, size), titles)
+    return frames_of(scenes, columns, rings, grid_for(rings, rows, size), titles)
 
 
 def shared_at(view: int, views: int) -> float:
@@ -72,7 +63,6 @@ def rings_of(scenes: Scenes, groups: Sequence[Sequence[str]], size: Optional[int
 
 
 def grid_for(rings: Sequence[Ring], rows: Sequence[Row], size: Optional[int]) -> Grid:
-    """The grid of scenes that their rings look at, with panels of a height."""
     if not rows:
         raise ValueError(problem("rows", "at least one", "none", "name rgb"))
     height, width = rings[0].height, max(ring.width for ring in rings)
@@ -88,13 +78,12 @@ def frames_of(
     titles: Sequence[Sequence[str]],
 ) -> Iterator[Page]:
     """Frames of a grid: what each column shows in each frame, on the walk of its ring, under the frame's titles."""
-    count, views = len(columns), len(titles)
-    ranges = [(0.0, 1.0)] * count
+    ranges = [(0.0, 1.0)] * len(columns)
     if "depth" in grid.rows:
         ranges = [depth_range(scenes, shown, ring) for shown, ring in zip(columns, rings, strict=True)]
-    cameras = walk_together(rings, views)
-    order = [columns[column][view] for view in range(views) for column in range(count)]
-    pictures = (picture for part in scenes.stream(order, cameras) for picture in part)
+    order = [scene for shown in zip(*columns, strict=True) for scene in shown]
+    parts = scenes.stream(order, walk_together(rings, len(titles)))
+    pictures = (picture for part in parts for picture in part)
     page = grid.page()
     for shown in titles:
         panels = [panels_of(next(pictures), grid, limits) for limits in ranges]
@@ -102,9 +91,8 @@ def frames_of(
 
 
 def depth_range(scenes: Scenes, shown: Sequence[Scene], ring: Ring) -> Range:
-    """Nearest and farthest distance of what a scene's cameras meet, from a few of its views, but for the outermost
-    hundredths of the pixels; so that depth keeps its shades from frame to frame."""
-    views = np.linspace(0, len(shown), PROBES, endpoint=False).astype(int)
+    """Nearest and farthest distance that a scene's cameras meet in a few views, but for the outermost hundredths."""
+    views = np.linspace(0, len(shown), num=4, endpoint=False).astype(int)
     cameras = walk_together([ring], len(shown))[torch.as_tensor(views)]
     seen = joined(list(scenes.stream([shown[view] for view in views], cameras)))  # without a bar within the frames' own
     met = seen.depth[seen.accumulation > SOLID]
