@@ -79,7 +79,8 @@ def check_numbers(config: TrainerConfig) -> None:
             expected, do = f"1 or more of {', '.join(groups)}", "correct or leave out --gradient-accumulation-steps"
             raise ValueError(problem("gradient_accumulation_steps", expected, f"{name} {count}", do))
     if config.load_step is not None and config.load_dir is None:
-        raise ValueError(problem("load_step", "a folder of checkpoints with it", "no --load-dir", "give one as well"))
+        do = "give --load-dir, or leave out --load-step"
+        raise ValueError(problem("load_step", "a folder of checkpoints with it", "no --load-dir", do))
 
 
 def check_ranges(config: Any) -> None:

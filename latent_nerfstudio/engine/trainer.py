@@ -137,7 +137,8 @@ class LatentTrainer(Trainer):
             write_cameras(self.base_dir / CAMERAS, self.pipeline.datamanager.train_dataparser_outputs.cameras)
             self.pipeline.datamanager.seed = self.config.machine.seed
             self.last_step = self._start_step - 1
-            self.unwritten = self._wanted()
+            draws = self.config.contact_sheet and len(self.pipeline.datamanager.eval_dataset) > 0
+            self.unwritten = {SUMMARY, *([SHEET] if draws else []), *([BUNDLE] if self.config.write_bundle else [])}
             has_all_steps = self._start_step > 0 and self._is_complete(self.last_step)
             self.is_finished = has_all_steps and self._has_an_end_to_write()
             if self.config.write_bundle:
@@ -155,10 +156,6 @@ class LatentTrainer(Trainer):
             TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], self._after_iteration),
             TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN], self._write_end),
         ]
-
-    def _wanted(self) -> Set[str]:
-        draws = self.config.contact_sheet and len(self.pipeline.datamanager.eval_dataset) > 0
-        return {SUMMARY, *([SHEET] if draws else []), *([BUNDLE] if self.config.write_bundle else [])}
 
     def _has_an_end_to_write(self) -> bool:
         """Whether a run of all steps is this folder's and lacks files of its end; others must be given more steps."""

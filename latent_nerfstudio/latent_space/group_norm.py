@@ -18,8 +18,9 @@ class GroupNorm(nn.GroupNorm):
     """torch's, with another way to its gradient where that is faster."""
 
     def forward(self, input):
-        is_slow = input.dtype == torch.bfloat16 and input.device.type == "cpu" and is_channels_last(input)
-        if not is_slow or self.weight is None:
+        is_slow = input.dtype == torch.bfloat16 and input.device.type == "cpu" and input.dim() == 4
+        is_last = is_slow and input.is_contiguous(memory_format=torch.channels_last) and input.stride(1) == 1
+        if not is_last or self.weight is None:
             return super().forward(input)
         return group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
@@ -29,10 +30,6 @@ def replace_group_norms(network: nn.Module) -> None:
     for module in network.modules():
         if type(module) is nn.GroupNorm:
             module.__class__ = GroupNorm
-
-
-def is_channels_last(pictures: Tensor) -> bool:
-    return pictures.dim() == 4 and pictures.is_contiguous(memory_format=torch.channels_last) and pictures.stride(1) == 1
 
 
 def group_norm(

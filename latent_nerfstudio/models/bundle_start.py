@@ -14,7 +14,7 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.escaping import for_markup
 from latent_nerfstudio.fields.placement import Placement, box_words, placement_of
 from latent_nerfstudio.fields.triplane_field import REMOVED, TriplaneField, check_removed
-from latent_nerfstudio.latent_space.autoencoder import Autoencoder, AutoencoderConfig
+from latent_nerfstudio.latent_space.autoencoder import Autoencoder
 from latent_nerfstudio.latent_space.latent_space import LatentSpace
 from latent_nerfstudio.models.bundle_checks import AGAIN
 from latent_nerfstudio.models.bundle_folder import AUTOENCODER, find_folder
@@ -28,13 +28,6 @@ from latent_nerfstudio.models.triplane import TriplaneModelConfig
 
 COLOR_TOLERANCE = 1e-3
 """Difference of colours that 8 bits do not show."""
-
-
-def autoencoder_for(bundle: SharedBundle, wanted: AutoencoderConfig) -> AutoencoderConfig:
-    """The bundle's autoencoder, unless the user named another one than the default; pictures are enlarged as wanted."""
-    if wanted.source != AutoencoderConfig().source:
-        return wanted
-    return replace(bundle.autoencoder_config, enlarge=wanted.enlarge)
 
 
 @torch.no_grad()

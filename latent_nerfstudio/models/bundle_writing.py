@@ -39,11 +39,12 @@ def write_shared_bundle(
 def checked_nerf(model: LatentModel) -> TriplaneModel:
     """The NeRF within a model; refuses models that make no bundle."""
     if not isinstance(model.nerf, TriplaneModel):
-        got, do = f"a {type(model.nerf).__name__}, which has none", "train with latent-triplane or ig-ae"
-        raise ValueError(problem("shared bundle", "a TriplaneModel, with base planes and a tiny MLP", got, do))
+        got, do = f"a {type(model.nerf).__name__}, which has no base planes", "train with latent-triplane or ig-ae"
+        raise ValueError(problem("shared bundle", "a TriplaneModel within the latent model", got, do))
     check_not_retired(model.latent_space.autoencoder.retired)
     if not bool(model.latent_space.fitted):
-        raise ValueError(problem("shared bundle", "a latent space that is fitted to pictures", "a fresh one", "fit it"))
+        do = "call the pipeline's prepare() first"
+        raise ValueError(problem("shared bundle", "a latent space that is fitted to pictures", "a fresh one", do))
     return model.nerf
 
 

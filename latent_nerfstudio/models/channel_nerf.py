@@ -180,7 +180,7 @@ def check_rays_of_pictures(config: ModelConfig) -> None:
     """Refuses what is learned for each picture: rays of RGB alignment do not know their picture."""
     optimizer = getattr(config, "camera_optimizer", None)
     if optimizer is not None and optimizer.mode != "off":
-        raise ValueError(problem("camera_optimizer.mode", "off, as poses are given", optimizer.mode, "leave it out"))
+        raise ValueError(problem("camera_optimizer.mode", "off", optimizer.mode, "leave it out"))
     if getattr(config, "use_appearance_embedding", False):
         raise ValueError(problem("use_appearance_embedding", "False", "True", "leave it out"))
 

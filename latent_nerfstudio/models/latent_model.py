@@ -95,8 +95,9 @@ class LatentModel(Model):
         bundle = None if self.config.shared_bundle is None else read_shared_bundle(self.config.shared_bundle)
         self.autoencoder_config, kind = self.config.autoencoder, self.config.normalizer
         if bundle is not None:
-            self.autoencoder_config = bundle_start.autoencoder_for(bundle, self.config.autoencoder)
             kind = bundle.normalizer
+            if self.autoencoder_config.source == AutoencoderConfig.source:  # the user has named no other
+                self.autoencoder_config = replace(bundle.autoencoder_config, enlarge=self.autoencoder_config.enlarge)
         self.latent_space = LatentSpace(self.autoencoder_config, kind, color)
         if bundle is not None:
             bundle_start.start_latent_space(self.latent_space, bundle)

@@ -37,6 +37,7 @@ def is_open(viewer: ViewerConfig) -> bool:
 def tell_if_open(viewer: ViewerConfig) -> None:
     if is_open(viewer):
         at = "a public address" if viewer.make_share_url else viewer.websocket_host
-        got = f"{at}, with no password: others see photos and scenes, pause training, and have .json files written"
+        got = f"{at}, with no password: whoever reaches it sees photos and scenes, pauses training, and has .json "
+        got += "files written wherever you may write"
         do = "leave the flag out and open a tunnel (ssh -L 7007:localhost:7007) if only you are to see it"
         CONSOLE.print(for_markup(problem("viewer", LOCAL, got, do)), style="yellow", soft_wrap=True)

@@ -88,7 +88,9 @@ class IGAEPipeline(LatentPipeline):
     keeps_bundle = False
 
     def __init__(self, config: IGAEPipelineConfig, *args: Any, **kwargs: Any):
-        check_stages(config)
+        for name in ("rgb_alignment_start", "mixed_supervision"):
+            if (value := getattr(config, name)) is not None:
+                raise ValueError(problem(name, "None with ig-ae", value, "leave it out, or use latent-triplane"))
         super().__init__(config, *args, **kwargs)
         self.space.train_encoder()
         if config.separate_decoders and not self.space.is_identity:
@@ -251,10 +253,3 @@ class IGAEPipeline(LatentPipeline):
         if self.config.real_variation_weight > 0:
             errors["real_variation"] = latent_variation(self.space.normalizer.inverse(encoded))
         return errors
-
-
-def check_stages(config: IGAEPipelineConfig) -> None:
-    """Refuses the flags of the other stages, which have no meaning here."""
-    for name in ("rgb_alignment_start", "mixed_supervision"):
-        if (value := getattr(config, name)) is not None:
-            raise ValueError(problem(name, "None with ig-ae", value, "set --pipeline.joint-training-start"))

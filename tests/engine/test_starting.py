@@ -299,5 +299,5 @@ def test_what_ns_train_says_before_training_is_short(balls, tmp_path, capsys):
     with pytest.raises(FileNotFoundError, match="nowhere: expected a data folder, got nothing there; check --data"):
         config_of(tmp_path / "nowhere", "identity", tmp_path).print_to_terminal()
     config.machine.num_devices = 2
-    with pytest.raises(ValueError, match="num_devices: expected 1, got 2"):
+    with pytest.raises(ValueError, match="num_devices: expected 1, got 2; .*lns fit-scenes --workers"):
         config.print_to_terminal()

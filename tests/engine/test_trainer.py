@@ -14,7 +14,6 @@ from latent_nerfstudio.engine import progress as progress_module
 from latent_nerfstudio.engine import trainer as trainer_module
 from latent_nerfstudio.engine.progress import Clock, Progress
 from latent_nerfstudio.engine.schedulers import StagedSchedulerConfig, stage_factor
-from latent_nerfstudio.engine.trainer import LatentTrainerConfig
 from latent_nerfstudio.models.shared_bundle import read_shared_bundle
 
 
@@ -236,9 +235,3 @@ def test_a_scene_that_failed_has_failed_in_a_resumed_run(balls, tmp_path):
     second.train()
     assert summary_of(second)["failed"] == {"b": 0}
     assert torch.equal(second.pipeline.model.nerf.field.micro_planes[1], kept)
-
-
-def test_several_devices_are_refused(balls, tmp_path):
-    config = LatentTrainerConfig(method_name="tiny", pipeline=pipeline_config_of(balls, "identity"))
-    with pytest.raises(ValueError, match=r"num_devices: expected 1, got 2; .*lns fit-scenes --workers"):
-        config.setup(local_rank=0, world_size=2)

@@ -211,7 +211,7 @@ def test_weights_that_are_not_finite(folder):
     name = sorted(tensors)[3]
     tensors[name].view(-1)[0] = torch.inf
     save_file(tensors, file, {"format": "pt"})
-    with pytest.raises(ValueError, match=f"{name}: expected finite weights, got NaN or infinity; take another copy"):
+    with pytest.raises(ValueError, match=f"{name}: expected finite numbers, got others; take another copy"):
         AutoencoderConfig(source=str(folder)).setup()
 
 
