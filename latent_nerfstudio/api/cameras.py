@@ -17,6 +17,7 @@ from nerfstudio.cameras.cameras import Cameras, CameraType
 
 from latent_nerfstudio.api.codec import as_tensor
 from latent_nerfstudio.data.bounds import camera_focus
+from latent_nerfstudio.data.validation import check_last_row, check_positive, check_rigid
 from latent_nerfstudio.errors import check_whole, is_number, problem
 from latent_nerfstudio.files.places import as_path
 from latent_nerfstudio.files.reading import read_json
@@ -227,11 +228,17 @@ def camera_path(path: Union[str, Path]) -> Cameras:
         cameras = get_path_from_json(content)
         numbers = torch.cat([cameras.camera_to_worlds.flatten(), cameras.fx.flatten(), cameras.fy.flatten()])
         sides = torch.stack([cameras.height, cameras.width])
+        matrices = [np.asarray(frame["camera_to_world"], float).reshape(-1, 4) for frame in content["camera_path"]]
     except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         got = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         raise ValueError(problem(path, "a camera path of the viewer", got, do)) from error
     if not bool(numbers.isfinite().all()) or not 1 <= int(sides.min()) <= int(sides.max()) <= MAX_SIDE:
         raise ValueError(problem(path, f"finite cameras of 1 to {MAX_SIDE} pixels a side", "others", do))
+    for index, matrix in enumerate(matrices):
+        check_last_row(matrix, f"{path}, pose of 'camera {index}'")
+    names = [f"camera {index}" for index in range(len(cameras))]
+    check_rigid(cameras.camera_to_worlds.double().numpy(), names, path)
+    check_positive(cameras.fx[:, 0].double().numpy(), "focal length", names, path)
     return cameras
 
 

@@ -25,7 +25,15 @@ ALIKE = 1e-6
 
 
 def check_poses(camera_to_worlds: Float[np.ndarray, "views 3 4"], names: Sequence[str], where: object) -> None:
-    """Refuses poses (any axis convention) that are not finite, not rigid or, as where none were found, all alike."""
+    """Refuses poses that are not rigid or, as where none were found, all alike."""
+    check_rigid(camera_to_worlds, names, where)
+    if len(camera_to_worlds) > 1 and np.abs(camera_to_worlds - camera_to_worlds[:1]).max() < ALIKE:
+        got, do = f"{len(camera_to_worlds)} that are all alike", "give their poses (lns process-photos, COLMAP)"
+        raise ValueError(problem(f"{where}, poses", "one of its own for each photo", got, do))
+
+
+def check_rigid(camera_to_worlds: Float[np.ndarray, "views 3 4"], names: Sequence[str], where: object) -> None:
+    """Refuses poses (any axis convention) that are not finite, not a rotation and a place, or a mirror image."""
     good = (np.abs(camera_to_worlds) <= LARGEST).all(axis=(1, 2))
     if not good.all():
         index = int(np.argmin(good))
@@ -45,9 +53,6 @@ def check_poses(camera_to_worlds: Float[np.ndarray, "views 3 4"], names: Sequenc
         name = names[int(np.argmin(determinants))]
         do = "write right-handed camera axes (x right, y up, z backwards)"
         raise ValueError(problem(f"{where}, pose of '{name}'", "a rotation (determinant +1)", "a mirror image", do))
-    if len(camera_to_worlds) > 1 and np.abs(camera_to_worlds - camera_to_worlds[:1]).max() < ALIKE:
-        got, do = f"{len(camera_to_worlds)} that are all alike", "give their poses (lns process-photos, COLMAP)"
-        raise ValueError(problem(f"{where}, poses", "one of its own for each photo", got, do))
 
 
 def check_last_row(matrix: Float[np.ndarray, "rows 4"], what: str) -> None:

@@ -123,6 +123,24 @@ def test_a_camera_path_of_the_viewer(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("matrix", "fov", "says"),
+    [
+        ([2.0, 0, 0, 0, 0, 2.0, 0, 0, 0, 0, 2.0, 0, 0, 0, 0, 1.0], 60.0, "'camera 0': expected a rotation, got"),
+        ([-1.0, 0, 0, 0, 0, 1.0, 0, 0, 0, 0, 1.0, 0, 0, 0, 0, 1.0], 60.0, "got a mirror image"),
+        ([1.0, 0, 0, 0, 0, 1.0, 0, 0, 0, 0, 1.0, 0, 0, 0, 3.0, 1.0], 60.0, "a last row of 0 0 0 1, got 0 0 3 1"),
+        (np.eye(4).flatten().tolist(), 200.0, "focal length: expected a positive number of pixels, got"),
+    ],
+)
+def test_poses_of_a_camera_path_that_no_camera_has(tmp_path, matrix, fov, says):
+    content = json.loads(PATH)
+    content["camera_path"][0].update(camera_to_world=matrix, fov=fov)
+    (tmp_path / "path.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError) as error:
+        camera_path(tmp_path / "path.json")
+    assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
     ("text", "got"),
     [
         ('{"camera_path": [' + "0," * 100_000 + "0]}", "expected 100,000 cameras at most, got 100,001"),

@@ -119,6 +119,10 @@ def test_cameras_that_cannot_be_rendered_together(scenes):
         scenes.render("a", cameras[:0])
     with pytest.raises(ValueError, match="cameras: expected one Cameras of Nerfstudio for all, got a str; give"):
         check_renderable("orbit")
+    cameras = orbit(2, size=8)
+    cameras.camera_to_worlds[1, :, :3] *= 2
+    with pytest.raises(ValueError, match="cameras, pose of 'camera 1': expected a rotation, got"):
+        scenes.render("a", cameras)
 
 
 def test_pictures_as_a_row_and_on_disk(tmp_path: Path):

@@ -9,6 +9,7 @@ from breaking import (
     Harmful,
     both,
     cut,
+    edit,
     entries,
     flip,
     header,
@@ -199,6 +200,7 @@ decode = 'lns decode-latents FOLDER/latents.safetensors --autoencoder FOLDER/vae
 latents = 'latents.safetensors'
 render = 'lns render-meshes FOLDER/meshes --output FOLDER/out --workers 1'
 path = "lns.camera_path('FOLDER/path.json')"
+SCALED = [2, 0, 0, 0, 0, 2, 0, 0, 0, 0, 2, 0, 0, 0, 0, 1]
 OTHERS = Group(
     "Latents, camera paths, meshes",
     "Files of `lns render-latents`, of the viewer's Render panel, and meshes for `lns render-meshes`.",
@@ -218,6 +220,8 @@ OTHERS = Group(
          command=path),
     Case("a camera path of 10^6 pixels", "path.json: expected finite cameras of 1",
          entries("path.json", render_height=10**6), command=path),
+    Case("a camera path with a scaled pose", "path.json, pose of 'camera 0': expected a rotation",
+         edit("path.json", lambda content: content["camera_path"][0].update(camera_to_world=SCALED)), command=path),
     Case("no meshes", "meshes: expected mesh files (.glb .gltf", lambda folder: (folder / "meshes").mkdir(),
          command=render, takes=""),
     Case("a mesh that is none", "box.obj: expected a mesh with faces", write("meshes/box.obj", "f 1 2 3\n"),
