@@ -76,7 +76,7 @@ class DrawPictures:
         kinds = {name.rpartition("_")[0]: name for name in reversed(scenes.names)}  # the first of each
         frames = turning(scenes, sorted(kinds.values())[:TURNING], ("rgb", "latent", "depth"), 36, small)
         write_video(self.output / "orbit.gif", frames, 12)
-        frames = blending(scenes, (first, second), ("rgb", "latent"), 48, small)
+        frames = blending(scenes, first, second, ("rgb", "latent"), 48, small)
         write_video(self.output / "blend.gif", frames, 12)
         photograph(write_gallery(self.folder / "gallery", scenes, scenes.names), self.output / "gallery.png")
         draw_costs(self.output / "cost.png")

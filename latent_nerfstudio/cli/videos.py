@@ -79,7 +79,7 @@ class Blend(Video):
     def main(self) -> None:
         from latent_nerfstudio.videos.turning import blending
 
-        self.write(blending(self.open(), (self.first, self.second), self.rows, self.views, self.size))
+        self.write(blending(self.open(), self.first, self.second, self.rows, self.views, self.size))
         print(f"Wrote {self.views} frames of {self.first} and {self.second} to {self.output}")
 
 

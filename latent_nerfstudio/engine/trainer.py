@@ -126,6 +126,7 @@ class LatentTrainer(Trainer):
             self._set_up(test_mode)
         except BaseException:
             if is_new:
+                writer.EVENT_WRITERS.clear()  # whose files go
                 starting.take_back(self.base_dir, self.config.output_dir)
             raise
 

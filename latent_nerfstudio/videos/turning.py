@@ -36,10 +36,15 @@ def turning(
 
 
 def blending(
-    scenes: Scenes, pair: Tuple[str, str], rows: Sequence[Row] = ("rgb",), views: int = 120, size: Optional[int] = None
+    scenes: Scenes,
+    first: str,
+    second: str,
+    rows: Sequence[Row] = ("rgb",),
+    views: int = 120,
+    size: Optional[int] = None,
 ) -> Iterator[Page]:
     """Frames of a scene that turns, becomes another and then itself again, between the two; panels as in `turning`."""
-    rings, (first, second) = rings_of(scenes, [pair], size) * 3, pair
+    rings = rings_of(scenes, [[first, second]], size) * 3
     shares = [shared_at(view, views) for view in range(views)]
     blends: List[Scene] = [scenes.blend(first, second, share) for share in shares]
     columns: List[List[Scene]] = [[first] * views, blends, [second] * views]

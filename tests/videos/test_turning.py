@@ -48,7 +48,7 @@ def test_each_panel_is_its_scene_from_its_ring(scenes):
 
 
 def test_a_blend_goes_there_and_back_between_its_scenes(scenes):
-    frames = list(blending(scenes, ("a", "b"), ("rgb",), views=4, size=20))
+    frames = list(blending(scenes, "a", "b", ("rgb",), views=4, size=20))
     grid = grid_for([scenes.ring("a").resized(20)] * 3, ("rgb",), 20)
     first, middle = (panel(frames[0], grid, column, 0) for column in (0, 1))
     assert np.abs(first - middle).max() <= 1
@@ -92,7 +92,7 @@ def test_what_is_refused_before_anything_is_rendered(scenes):
         (lambda: next(turning(scenes, [], ("rgb",))), "scenes: expected at least one, got none"),
         (lambda: next(turning(scenes, ["a"], ())), "rows: expected at least one, got none"),
         (lambda: next(turning(scenes, ["c"], ("rgb",))), "such as a, b, got 'c'"),
-        (lambda: next(blending(scenes, ("a", "c"))), "such as a, b, got 'c'"),
+        (lambda: next(blending(scenes, "a", "c")), "such as a, b, got 'c'"),
     ):
         with pytest.raises(ValueError, match=expected):
             call()
