@@ -80,11 +80,10 @@ class DecodeLatents:
 
         is_video = self.output.suffix.lower() in SETTINGS
         if is_video:
-            check_video(self.output)
+            check_video(self.output, self.fps)
         else:
             check_folder(self.output)
             check_free([self.output], self.overwrite)
-        check_least(self, fps=1)
         file = read_latents(self.source)
         codec = codec_of(source_for(self.autoencoder, file.autoencoder.get("encoder_hash")), self.device)
         check_encoder(file, codec)

@@ -36,8 +36,8 @@ class Video(OfScenes):
         from latent_nerfstudio.api.cameras import check_side
         from latent_nerfstudio.videos.writing import check_video
 
-        check_video(self.output)
-        check_least(self, views=1, fps=1)
+        check_video(self.output, self.fps)
+        check_least(self, views=1)
         check_side(self.size)
         return super().open()
 

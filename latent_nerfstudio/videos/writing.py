@@ -31,9 +31,12 @@ MOST_FPS = {".mp4": 240, ".gif": 50}
 Frame = UInt8[np.ndarray, "_ _ 3"]
 
 
-def check_video(path: Path) -> None:
-    """Refuses, before long work starts, a video that could not be written."""
+def check_video(path: Path, fps: int) -> None:
+    """Refuses, before long work starts, a video that could not be written, or not with so many frames a second."""
     check_file(path, *SETTINGS)
+    most = MOST_FPS[path.suffix.lower()]
+    if not 1 <= fps <= most:
+        raise ValueError(problem("fps", f"1 to {most} frames a second of a {path.suffix}", fps, "try 24"))
     find_ffmpeg()
 
 
@@ -53,11 +56,9 @@ def find_ffmpeg() -> str:
 
 def write_video(path: Path, frames: Iterable[Frame], fps: int) -> None:
     """Writes an .mp4 (H.264) or a .gif of frames of one size, of even numbers of pixels."""
-    if fps < 1:
-        raise ValueError(problem("fps", "at least 1", fps, "try 24"))
-    check_video(path)
+    check_video(path, fps)
     with replacing_path(path, path.suffix) as written:
-        send(written, iter(frames), min(fps, MOST_FPS[path.suffix.lower()]))
+        send(written, iter(frames), fps)
 
 
 def send(path: Path, frames: Iterator[Frame], fps: int) -> None:

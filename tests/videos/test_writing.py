@@ -84,11 +84,12 @@ def test_no_room_for_all_frames_leaves_what_was_there(name, tmp_path):
 def test_what_cannot_be_written(tmp_path):
     (tmp_path / "folder.mp4").mkdir()
     with pytest.raises(IsADirectoryError, match="output: expected a file, got the folder"):
-        check_video(tmp_path / "folder.mp4")
+        check_video(tmp_path / "folder.mp4", 24)
     with pytest.raises(ValueError, match="video: expected at least one frame, got none"):
         write_video(tmp_path / "x.gif", iter([]), fps=5)
-    with pytest.raises(ValueError, match="fps: expected at least 1, got 0"):
-        write_video(tmp_path / "x.gif", iter(colours()), fps=0)
+    for name, fps, expected in (("x.gif", 0, "1 to 50"), ("x.GIF", 51, "1 to 50"), ("x.mp4", 241, "1 to 240")):
+        with pytest.raises(ValueError, match=f"fps: expected {expected} frames a second of a .*, got {fps}"):
+            write_video(tmp_path / name, iter(colours()), fps=fps)
     frames = np.random.default_rng(0).integers(0, 255, (2, 3, 5, 3), dtype=np.uint8)
     padded = even(frames)
     assert padded.shape == (2, 4, 6, 3)
@@ -100,4 +101,4 @@ def test_what_cannot_be_written(tmp_path):
 def test_a_folder_that_may_not_be_written_to(tmp_path):
     (tmp_path / "locked").mkdir(mode=0o500)
     with pytest.raises(PermissionError, match="locked: expected a folder that can be written to, got a read-only one"):
-        check_video(tmp_path / "locked" / "x.gif")
+        check_video(tmp_path / "locked" / "x.gif", 24)
