@@ -74,7 +74,7 @@ CALLS = {
     "a list of lists as a name": (lambda s: s.render(["mug"], cameras_of(1)), "scenes: expected scenes of "),
     "a name that is none": (lambda s: s.orbit(None), "scenes: expected scenes of .*such as mug, got None; "),
     "names, a number": (lambda s: s.save("x", 3), "scenes: expected a name, or names, got a int; "),
-    "cameras of NaN": (lambda s: s.render("mug", wrong_cameras(camera_to_worlds=NAN)), "cameras, pose of 'camera 0': expected finite"),
+    "cameras of NaN": (lambda s: s.render("mug", wrong_cameras(camera_to_worlds=NAN)), "camera 0': expected finite"),
     "no focal length": (lambda s: s.render("mug", wrong_cameras(fx=0)), "cameras, fx: expected a positive number"),
     "pictures without width": (lambda s: s.render("mug", wrong_cameras(width=0)), "cameras: expected 1 to 16384 pix"),
     "pictures of 10^7 pixels": (lambda s: s.render("mug", wrong_cameras(width=10**7)), "cameras: expected 1 to 163"),
