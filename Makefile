@@ -7,7 +7,8 @@ SCENES ?= 4
 VIEWS ?= 60
 SIZE ?= 128
 TRAIN_FLAGS ?=
-TEST_FLAGS ?= -n 2
+# Tests of a file stay in one process, which makes what they share once.
+TEST_FLAGS ?= -n 2 --dist loadfile
 CHECK_FLAGS ?=
 
 VENV := .venv
