@@ -236,10 +236,16 @@ def camera_path(path: Union[str, Path]) -> Cameras:
         raise ValueError(problem(path, f"finite cameras of 1 to {MAX_SIDE} pixels a side", "others", do))
     for index, matrix in enumerate(matrices):
         check_last_row(matrix, f"{path}, pose of 'camera {index}'")
-    names = [f"camera {index}" for index in range(len(cameras))]
-    check_rigid(cameras.camera_to_worlds.double().numpy(), names, path)
-    check_positive(cameras.fx[:, 0].double().numpy(), "focal length", names, path)
+    check_places(cameras, path, "focal length")
     return cameras
+
+
+def check_places(cameras: Cameras, where: object, lens: str = "fx") -> None:
+    """Refuses poses that no camera has, and fields of view of 180 degrees and more; `lens` is what fx is called."""
+    names = [f"camera {index}" for index in range(len(cameras))]
+    check_rigid(cameras.camera_to_worlds.double().numpy(force=True), names, where)
+    for what, focal in ((lens, cameras.fx), ("fy", cameras.fy)):
+        check_positive(focal[:, 0].double().numpy(force=True), what, names, where)
 
 
 def check_side(side: Optional[int]) -> None:

@@ -14,11 +14,10 @@ from PIL import Image
 from safetensors.torch import save
 from torch import Tensor
 
-from latent_nerfstudio.api.cameras import Ring, ring_in_box, ring_of
+from latent_nerfstudio.api.cameras import Ring, check_places, ring_in_box, ring_of
 from latent_nerfstudio.api.codec import Codec, Images, as_tensor
 from latent_nerfstudio.api.progress import progress
 from latent_nerfstudio.api.surfaces import PointCloud, mesh, point_cloud
-from latent_nerfstudio.data.validation import check_positive, check_rigid
 from latent_nerfstudio.errors import check_whole, problem
 from latent_nerfstudio.fields.scene_view import SceneView
 from latent_nerfstudio.files.places import as_path
@@ -344,7 +343,4 @@ def check_renderable(cameras: Any) -> None:
         raise ValueError(problem("cameras", "cameras of one size", "several sizes", do))
     if not 0 < min(height, width) <= max(height, width) <= MOST_SIDE:
         raise ValueError(problem("cameras", f"1 to {MOST_SIDE} pixels a side", f"{height} x {width}", "resize them"))
-    names = [f"camera {index}" for index in range(len(cameras))]
-    check_rigid(cameras.camera_to_worlds.double().numpy(force=True), names, "cameras")
-    for name in ("fx", "fy"):
-        check_positive(getattr(cameras, name)[:, 0].double().numpy(force=True), name, names, "cameras")
+    check_places(cameras, "cameras")
