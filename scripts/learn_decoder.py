@@ -103,12 +103,12 @@ class LearnDecoder:
     def rendered(self, names: List[str], photos: int, enlarge: int, own: bool, folder: Path) -> Tuple[Tensor, Tensor]:
         """Those of some scenes of so many photos."""
         for name in names:
-            write_split(self.data / name, folder / "data" / name, photos, self.views, self.seed)
+            write_split(self.data / name, folder, photos, self.views, self.seed)
         fit = fit_own_planes if own else lns.fit
-        scenes = fit(folder / "data", folder / "fits", self.bundle, enlarge=enlarge)
+        scenes = fit(folder / "photos", folder / "fits", self.bundle, enlarge=enlarge)
         latents, pictures = [], []
         for name in names:
-            views = ScenesDataParserConfig(data=folder / "data" / name).setup().get_dataparser_outputs("val")
+            views = ScenesDataParserConfig(data=folder / "views" / name).setup().get_dataparser_outputs("train")
             latents.append(scenes.latents(name, views.cameras).half())
             pictures += [read_over_white(file) for file in views.image_filenames]
         return torch.cat(latents), torch.from_numpy(np.stack(pictures))
@@ -190,19 +190,21 @@ def started(bundle: SharedBundle) -> Autoencoder:
 
 
 def write_split(source: Path, target: Path, photos: int, views: int, seed: int) -> None:
-    """A scene with so many of its photos, drawn at random, and some others held out; at least four of these."""
+    """A scene twice: TARGET/photos/SCENE of so many of its photos, drawn at random, and TARGET/views/SCENE of some
+    others, at least four."""
     meta = json.loads((source / "transforms.json").read_text(encoding="utf-8"))
     files = sorted(frame["file_path"] for frame in meta["frames"])
     if len(files) < 5:
         raise ValueError(problem(source, "at least five photos", str(len(files)), "leave it out"))
     np.random.default_rng(seed).shuffle(files)
     photos = min(photos, len(files) - 4)
-    kept, others = files[:photos], files[photos : photos + views]
-    meta["frames"] = [frame for frame in meta["frames"] if frame["file_path"] in (*kept, *others)]
-    meta.update(split_of(kept, others))
-    target.mkdir(parents=True)
-    (target / "transforms.json").write_text(json.dumps(meta), encoding="utf-8")
-    (target / "images").symlink_to((source / "images").resolve())
+    for name, chosen in (("photos", files[:photos]), ("views", files[photos : photos + views])):
+        own = target / name / source.name
+        own.mkdir(parents=True)
+        frames = [frame for frame in meta["frames"] if frame["file_path"] in chosen]
+        text = json.dumps({**meta, "frames": frames, **split_of(chosen, ())})
+        (own / "transforms.json").write_text(text, encoding="utf-8")
+        (own / "images").symlink_to((source / "images").resolve())
 
 
 if __name__ == "__main__":

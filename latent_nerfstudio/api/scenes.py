@@ -238,15 +238,25 @@ class Scenes:
 
     def _render(self, views: Sequence[SceneView], cameras: Cameras) -> Pictures:
         outputs = self.model.renderer.render_scenes(cameras.to(self.model.device), views, with_latents=True)
-        raw = self.model.latent_space.normalizer.inverse(outputs.pop("latent_channels"))
+        raw = self._raw(outputs.pop("latent_channels"))
         pictures = {name: outputs[name].cpu() for name in ("rgb", "latent", "depth", "accumulation")}
-        return Pictures(**pictures, raw_latent=raw.permute(0, 3, 1, 2).contiguous().cpu())
+        return Pictures(**pictures, raw_latent=raw)
 
     def latents(self, scene: Scene, cameras: Cameras) -> Float[Tensor, "n channels latent_height latent_width"]:
         """Raw latents of what cameras see, un-normalised, in the autoencoder's convention: `vae.decode(latents)` of the
         same autoencoder shows them, and a diffusers pipeline works on `(latents - shift_factor) * scaling_factor`, both
         of `codec`. Pictures that would be taller than the training ones are not: see `rendered_size`."""
-        return self.render(scene, cameras).raw_latent
+        check_renderable(cameras)
+        view, flat = self.view(scene), cameras.reshape((-1,)).to(self.model.device)
+        starts = progress(range(0, len(flat), AT_ONCE), "Rendering", -(-len(flat) // AT_ONCE))
+        return torch.cat([self._latents(view, flat[start : start + AT_ONCE]) for start in starts])
+
+    def _latents(self, view: SceneView, cameras: Cameras) -> Float[Tensor, "n channels h w"]:
+        return self._raw(self.model.renderer.scene_latents(cameras, [view] * len(cameras))[0]["latent"])
+
+    def _raw(self, latents: Float[Tensor, "n h w channels"]) -> Float[Tensor, "n channels h w"]:
+        """Latents as the autoencoder has them, on the host."""
+        return self.model.latent_space.normalizer.inverse(latents).permute(0, 3, 1, 2).contiguous().cpu()
 
     def rendered_size(self, cameras: Cameras) -> Tuple[int, int]:
         """Height and width, pixels, of the pictures that the latents of cameras stand for: those of the cameras, or

@@ -120,12 +120,9 @@ class CameraRenderer:
         The default is the scene of the cameras' metadata, or the current one. Returns `rgb` and `latent` [n, H, W, 3]
         in [0, 1], `depth` and `accumulation` [n, H, W, 1] and, if asked for, normalised `latent_channels` [n, h, w,
         C]."""
-        cameras, views = (cameras.reshape((-1,)), ()) if scenes is None else in_views(cameras, scenes)
         height, width = size_of(cameras)
-        rows, columns = self.rendered_size(cameras[:1])
-        if (rows, columns) != (height, width):
-            cameras = resolution.resized_cameras(cameras, rows, columns)
-        outputs = self.latent_outputs(cameras, obb_box, views)
+        outputs, cameras = self.scene_latents(cameras, scenes, obb_box)
+        rows, columns = size_of(cameras)
         latents, shape = outputs["latent"], (self.space.downscale_factor, rows, columns)
         parts = latents.split(self.space.autoencoder.at_once(16, rows, columns))
         pictures = {
@@ -136,6 +133,20 @@ class CameraRenderer:
         if (rows, columns) != (height, width):
             pictures = {name: resolution.resized(value, height, width) for name, value in pictures.items()}
         return {**pictures, "latent_channels": latents} if with_latents else pictures
+
+    @torch.no_grad()
+    def scene_latents(
+        self,
+        cameras: Cameras,
+        scenes: Optional[Sequence[Union[int, SceneView]]] = None,
+        obb_box: Optional[OrientedBox] = None,
+    ) -> Tuple[Dict[str, Tensor], Cameras]:
+        """What `render_scenes` decodes: `latent_outputs`, and the n cameras in the size that is rendered."""
+        cameras, views = (cameras.reshape((-1,)), ()) if scenes is None else in_views(cameras, scenes)
+        size = self.rendered_size(cameras[:1])
+        if size != size_of(cameras):
+            cameras = resolution.resized_cameras(cameras, *size)
+        return self.latent_outputs(cameras, obb_box, views), cameras
 
     def latent_outputs(
         self, cameras: Cameras, obb_box: Optional[OrientedBox], views: Sequence[SceneView]

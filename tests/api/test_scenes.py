@@ -125,6 +125,16 @@ def test_cameras_that_cannot_be_rendered_together(scenes):
         scenes.render("a", cameras)
 
 
+def test_latents_are_those_of_renders_and_nothing_is_decoded_for_them(scenes, monkeypatch):
+    cameras, blend = camera_of(16, 24, count=9), scenes.blend("a", "b", 0.25)
+    whole = [scenes.render(scene, cameras).raw_latent for scene in ("b", blend)]
+    monkeypatch.setattr(scenes.model.renderer, "decode", None)
+    for scene, expected in zip(("b", blend), whole, strict=True):
+        torch.testing.assert_close(scenes.latents(scene, cameras), expected)
+    with pytest.raises(ValueError, match="expected scenes of here, such as a, b, got 'c'"):
+        scenes.latents("c", cameras)
+
+
 def test_pictures_as_a_row_and_on_disk(tmp_path: Path):
     n = 3
     pictures = Pictures(*(torch.rand(n, 4, 6, c) for c in (3, 3, 1, 1)), raw_latent=torch.rand(n, 4, 1, 2))
