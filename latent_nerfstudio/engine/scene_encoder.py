@@ -46,15 +46,16 @@ def learn_scene_encoder(
     start_from: Optional[str] = None,
     latent_cache: str = "disk",
     enlarge: Optional[int] = None,
+    scenes: Tuple[str, ...] = (),
 ) -> Path:
-    """Teaches the bundle `source` a scene encoder of the scenes of a folder and writes the bundle with it as
+    """Teaches the bundle `source` a scene encoder of all or some scenes of a folder and writes the bundle with it as
     OUTPUT/shared_bundle; goes on where an earlier call with the same arguments ended. The last `held_out` scenes by
     name are measured on; it begins as the encoder of `start_from`, where shapes agree."""
     bundle = read_shared_bundle(source)
     enlarge = bundle.usual_enlarge(longest_side(find_scenes(data))) if enlarge is None else enlarge
     torch.manual_seed(training.seed)
     encoder = new_scene_encoder(bundle, sizes)
-    pipeline = pipeline_of(data, bundle, latent_cache, enlarge)
+    pipeline = pipeline_of(data, bundle, latent_cache, enlarge, scenes)
     names = pipeline.model.scene_names
     if len(names) - held_out < 2:
         expected = f"at least {held_out + 2} scenes, of which {held_out} are held out"
@@ -70,7 +71,6 @@ def learn_scene_encoder(
     settings["start_from"] = start_from
     with sole_writer(output):
         begun = load_state(output / STATE, settings, encoder, optimizer)
-        check_scenes(pipeline.datamanager, names)
         pipeline.datamanager.prepare(pipeline.space)
         views = SceneViews(pipeline.model, pipeline.datamanager)
         last = run(encoder, optimizer, pipeline, views, len(names) - held_out, training, settings, output, begun)
@@ -78,15 +78,19 @@ def learn_scene_encoder(
         return write_scene_encoder(bundle, encoder, output, facts)
 
 
-def pipeline_of(data: Path, bundle: SharedBundle, latent_cache: str, enlarge: int = 1) -> LatentPipeline:
-    """A pipeline of the scenes, not encoded yet, placed in the box of the frozen bundle."""
+def pipeline_of(
+    data: Path, bundle: SharedBundle, latent_cache: str, enlarge: int = 1, scenes: Tuple[str, ...] = ()
+) -> LatentPipeline:
+    """A pipeline of all or some scenes, checked, not encoded yet, placed in the box of the frozen bundle."""
+    parser = ScenesDataParserConfig(data=data, scenes=scenes)
     config = LatentPipelineConfig(
-        datamanager=LatentDataManagerConfig(dataparser=ScenesDataParserConfig(data=data), latent_cache=latent_cache),
+        datamanager=LatentDataManagerConfig(dataparser=parser, latent_cache=latent_cache),
         model=LatentModelConfig(autoencoder=AutoencoderConfig(enlarge=enlarge), shared_bundle=str(bundle.folder)),
         fit_scene_weights=0,
     )
     pipeline: LatentPipeline = config.setup(device="cuda" if torch.cuda.is_available() else "cpu")
     pipeline.requires_grad_(False)
+    check_scenes(pipeline.datamanager, pipeline.model.scene_names)
     return pipeline
 
 

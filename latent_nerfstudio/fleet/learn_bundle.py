@@ -2,6 +2,7 @@
 
     joint training  autoencoder, base planes and MLP, together with the scenes (`ns-train ig-ae`)
     decoder         all of these frozen, the scenes fitted anew, and a decoder learned on what they render
+    scene encoder   where it is asked for: predicts these scenes of a few photos (`lns learn-scene-encoder`)
     measurement     scenes that took part in neither, fitted against the general bundle and against this one
 
 A call that was ended goes on where it was, since each part is a run of its own in the output folder.
@@ -17,6 +18,7 @@ import numpy as np
 
 from latent_nerfstudio.data.scenes_dataparser import ScenesDataParserConfig
 from latent_nerfstudio.data.sources import sources_hash
+from latent_nerfstudio.engine.scene_encoder import learn_scene_encoder, pipeline_of
 from latent_nerfstudio.engine.trainer import LatentTrainer, LatentTrainerConfig, begin_afresh
 from latent_nerfstudio.errors import problem
 from latent_nerfstudio.escaping import markdown_table
@@ -29,6 +31,8 @@ from latent_nerfstudio.fleet.request import BundleRequest, FitRequest
 from latent_nerfstudio.fleet.settings import EVAL_INTERVAL, enlarge_of, hash_for, keep_settings, kept_settings, resolved
 from latent_nerfstudio.models.bundle_folder import AUTOENCODER, FOLDER
 from latent_nerfstudio.models.shared_bundle import SharedBundle, read_shared_bundle
+from latent_nerfstudio.pipelines.scene_encoder_training import EncoderTraining
+from latent_nerfstudio.scene_encoder.network import SceneEncoderConfig
 
 WARM_UP_SHARE, WHOLE_SHARE = 0.2, 0.05
 """Shares of the steps of joint training that are warm-up, the first, and that see whole pictures, the last."""
@@ -59,6 +63,8 @@ class BundleJob(BundleRequest):
         """What decides the bundle, as JSON values by name; a folder that holds another's work is refused."""
         own = {name: getattr(self, name) for name in ("steps", "decoder_steps", "scenes_per_batch", "seed")}
         own["photos"] = None if self.photos is None else str(self.photos)
+        if self.encoder_steps:
+            own["encoder_steps"] = self.encoder_steps
         scenes = {"train": list(self.train), "held_out": list(self.held_out)}
         sources = sources_hash(self.data, (*self.train, *self.held_out))
         general = hash_for(self.general, kept_settings(self.output))
@@ -94,11 +100,15 @@ def learn_bundle(
     """Learns a bundle, by configs of `ig-ae` and `latent-triplane`, and measures it; returns what report.json holds."""
     job = job_of(request, joint_method, fit_method)
     with sole_writer(job.output, "bundle"):
+        if job.encoder_steps:
+            pipeline_of(job.data, job.general, job.latent_cache, scenes=job.train)  # for what it refuses
         keep_settings(job.output, job.settings())
         joint = train(joint_config(job))
-        decoder = train(decoder_config(job, joint))
+        learned = train(decoder_config(job, joint))
+        if job.encoder_steps:
+            learned = train_encoder(job, learned)
         with replacing_folder(job.output / FOLDER, FILES["bundle"]) as folder:
-            copy_files(decoder / FOLDER, folder, FILES["bundle"])
+            copy_files(learned / FOLDER, folder, FILES["bundle"])
         report = {"general": measure(job, job.general.folder, "general"), "own": measure(job, job.output, "own")}
         write_text(job.output / "report.json", json.dumps(report, indent=2))
         write_text(job.output / "report.md", report_page(job, report))
@@ -151,6 +161,16 @@ def train(config: LatentTrainerConfig) -> Path:
     trainer: LatentTrainer = config.setup()
     trainer.setup()
     trainer.train()
+    return folder
+
+
+def train_encoder(job: BundleJob, source: Path) -> Path:
+    """Teaches the bundle of a run a scene encoder, which begins as that of the general bundle, and returns the folder
+    of the bundle with it."""
+    folder, training = job.output / "runs" / "scene_encoder", EncoderTraining(steps=job.encoder_steps, seed=job.seed)
+    start = str(job.general.folder) if job.general.scene_encoder else None
+    own: Dict[str, Any] = {"start_from": start, "latent_cache": job.latent_cache, "scenes": job.train}
+    learn_scene_encoder(job.data, str(source), folder, training, SceneEncoderConfig(), held_out=0, **own)
     return folder
 
 

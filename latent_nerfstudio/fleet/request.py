@@ -122,6 +122,8 @@ class BundleRequest:
     """Steps of joint training, of which a fifth is warm-up."""
     decoder_steps: int = 3000
     """Steps of the decoder's run, of which a quarter fits the scenes."""
+    encoder_steps: int = 0
+    """Steps of a scene encoder, which predicts scenes of a few photos, two hours of a core for 6000; 0 for none."""
     scenes_per_batch: int = 8
     """Scenes, and pictures, of a step; fewer where there are fewer."""
     seed: int = 0
@@ -133,7 +135,7 @@ class BundleRequest:
         """Refuses what cannot work, before much is imported."""
         check_cache(self.latent_cache)
         check_scenes_folders(self.data, self.output)
-        check_least(self, steps=20, decoder_steps=20, scenes_per_batch=1, seed=0)
+        check_least(self, steps=20, decoder_steps=20, encoder_steps=0, scenes_per_batch=1, seed=0)
         if self.photos is not None and not self.photos.is_dir():
             raise FileNotFoundError(problem("photos", "a folder of pictures", self.photos, "check --photos"))
 

@@ -4,11 +4,13 @@ import json
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 import torch
 from inventories import write_bundle
 from PIL import Image
+from tiny import SMALL_ENCODER
 
 from latent_nerfstudio.cli.learn import LearnBundle
 from latent_nerfstudio.files.replacing import sole_writer, write_text
@@ -17,7 +19,9 @@ from latent_nerfstudio.fleet.learn_bundle import split_scenes
 from latent_nerfstudio.fleet.status import StatusTable
 from latent_nerfstudio.method_configs.igae import ig_ae
 from latent_nerfstudio.method_configs.triplane import latent_triplane
+from latent_nerfstudio.models.bundle_encoder import read_scene_encoder
 from latent_nerfstudio.models.shared_bundle import FORMER, SHIPPED, read_shared_bundle
+from latent_nerfstudio.scene_encoder.network import SceneEncoderConfig
 
 
 def test_scenes_are_held_out_evenly_and_some_are_left_to_learn_from():
@@ -33,13 +37,16 @@ def test_scenes_are_held_out_evenly_and_some_are_left_to_learn_from():
 def test_a_bundle_is_learned_once_and_measured_on_a_scene_it_has_not_seen(balls, kl, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(learn_bundle, "MEASURED_STEPS", 20)
     general = write_bundle(tmp_path / "general", kl)
+    monkeypatch.setattr(learn_bundle, "SceneEncoderConfig", partial(SceneEncoderConfig, **SMALL_ENCODER))
     flags = {"bundle": str(general), "hold_out": 1, "decoder_steps": 20, "latent_cache": str(tmp_path / "cache")}
+    flags["encoder_steps"] = 2
     LearnBundle(balls, tmp_path / "out", steps=20, **flags).main()
     report = json.loads((tmp_path / "out/report.json").read_text())
     assert list(report["general"]) == list(report["own"]) == ["b"]
     assert "| b |" in capsys.readouterr().out
     bundle, before = read_shared_bundle(str(tmp_path / "out")), read_shared_bundle(str(general))
-    assert bundle.num_scenes == 2 and bundle.decoder
+    assert bundle.num_scenes == 2 and bundle.decoder and read_scene_encoder(bundle) is not None
+    assert bundle.facts["scene_encoder"]["scenes"] == 2 and not before.scene_encoder
     assert bundle.autoencoder["encoder_hash"] != before.autoencoder["encoder_hash"]
     joint = read_shared_bundle(str(tmp_path / "out/runs/joint/ig-ae/latest"))
     assert torch.equal(bundle.tensors["field.base_planes"], joint.tensors["field.base_planes"])
@@ -48,9 +55,13 @@ def test_a_bundle_is_learned_once_and_measured_on_a_scene_it_has_not_seen(balls,
     LearnBundle(balls, tmp_path / "out", steps=20, **flags).main()
     assert (tmp_path / "out/runs/decoder/latent-triplane/latest/training.json").stat().st_mtime_ns == written
     assert read_shared_bundle(str(tmp_path / "out")).hash == bundle.hash
-    for steps, words in ((21, "expected steps 20, got steps 21"), (3, "steps: expected at least 20, got 3")):
+    for more, words in (
+        ({"steps": 21}, "expected steps 20, got steps 21"),
+        ({"steps": 3}, "steps: expected at least 20, got 3"),
+        ({"encoder_steps": 0}, "expected encoder_steps 2, got encoder_steps None"),
+    ):
         with pytest.raises(ValueError, match=words):
-            LearnBundle(balls, tmp_path / "out", steps=steps, **flags).main()
+            LearnBundle(balls, tmp_path / "out", **{"steps": 20, **flags, **more}).main()
 
 
 def test_both_bundles_are_measured_with_photos_enlarged_as_often(balls, kl, tmp_path, monkeypatch):
@@ -94,6 +105,15 @@ def test_it_does_not_go_on_with_other_data(begun, change):
         path = data / "c/transforms.json"
         path.write_text(re.sub(r'"fl_x": ([\d.]+)', r'"fl_x": 1\1', path.read_text(), count=1))
     with pytest.raises(ValueError, match=r"settings\.json: expected sources \w{16}, got sources \w{16}"):
+        command.main()
+
+
+def test_what_no_scene_encoder_can_learn_from_is_refused_before_training(begun):
+    command, data = begun
+    path = data / "a/transforms.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "camera_model": "OPENCV_FISHEYE"}))
+    command.encoder_steps = 2
+    with pytest.raises(ValueError, match="scene 'a': expected perspective cameras .*, got FISHEYE; undistort"):
         command.main()
 
 
