@@ -4,7 +4,7 @@ import dataclasses
 import json
 import time
 from pathlib import Path
-from typing import Any, Collection, Dict, Optional, Sequence, Set, Tuple
+from typing import Any, Collection, Dict, Optional, Sequence, Set
 
 import torch
 import torch.nn.functional as F
@@ -116,12 +116,12 @@ def run(
     training: EncoderTraining,
     settings: Dict[str, Any],
     output: Path,
-    begun: Tuple[int, float],
+    begun: Dict[str, Any],
 ) -> Dict[str, Any]:
-    """Trains, measures and keeps its state; returns the last line of the log."""
-    model, losses, (start, seconds) = pipeline.model, [], begun
-    line: Dict[str, Any] = {}
-    since = time.monotonic() - seconds
+    """Trains, measures and keeps its state; returns seconds and held-out errors of the last measurement."""
+    model, losses, line = pipeline.model, [], begun
+    since = time.monotonic() - line.get("seconds", 0.0)
+    start = line.get("step", 0)
     for step, loss in training_steps(encoder, optimizer, model, views, torch.arange(learned), training, start):
         losses.append(loss)
         if (step + 1) % KEPT_EVERY and step + 1 < training.steps:
@@ -134,20 +134,18 @@ def run(
         CONSOLE.log(f"step {step + 1} of {training.steps}, loss {line['loss']:.4f}, held-out scenes by photos {told}")
         state = {"settings": json.dumps(settings), "network": encoder.state_dict(), "optimizer": optimizer.state_dict()}
         with replacing_file(output / STATE) as stream:
-            torch.save({**state, "step": step + 1, "seconds": line["seconds"]}, stream)
+            torch.save({**state, **line}, stream)
         with appending(output / LOG) as log:
             log.write(json.dumps(line) + "\n")
-    if not line and (output / LOG).is_file():  # an earlier call had ended
-        line = json.loads((output / LOG).read_text(encoding="utf-8").splitlines()[-1])
-    return {"seconds": line.get("seconds", seconds), "held_out": line.get("held_out", {})}
+    return {"seconds": line["seconds"], "held_out": line.get("held_out", {})}
 
 
 def load_state(
     path: Path, settings: Dict[str, Any], encoder: SceneEncoder, optimizer: torch.optim.Optimizer
-) -> Tuple[int, float]:
-    """Loads a state that `run` wrote with the same settings; returns its step and seconds, zero without a file."""
+) -> Dict[str, Any]:
+    """Loads a state that `run` wrote with the same settings; returns its line of the log, empty without a file."""
     if not path.is_file():
-        return 0, 0.0
+        return {}
     do = "give the same arguments, or another --output"
     try:
         state = torch.load(path, weights_only=True, map_location="cpu")
@@ -161,7 +159,7 @@ def load_state(
         raise ValueError(problem(path, expected, got, do))
     encoder.load_state_dict(state["network"])
     optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"]), float(state["seconds"])
+    return {name: state[name] for name in ("step", "seconds", "held_out") if name in state}
 
 
 def optimizer_of(encoder: SceneEncoder, known: Collection[str], training: EncoderTraining) -> torch.optim.AdamW:
