@@ -19,6 +19,9 @@ from latent_nerfstudio.latent_space.latent_space import as_float, over_backgroun
 from latent_nerfstudio.latent_space.resolution import latent_size
 from latent_nerfstudio.pictures import plain, read_picture
 
+ROUNDING = 1e-3
+"""How far beyond [0, 1] numbers of pictures may be."""
+
 AT_ONCE = 16
 """Pictures that an autoencoder is given together where they are not enlarged."""
 
@@ -74,7 +77,7 @@ class Codec:
 
         Raises:
             FileNotFoundError: no such file.
-            ValueError: another shape, or a file that is no picture.
+            ValueError: another shape, numbers that are neither, or a file that is no picture.
         """
         batch = as_batch(pictures)
         parts = batch.split(self.autoencoder.at_once(AT_ONCE, *batch.shape[1:3]))
@@ -172,13 +175,21 @@ def as_batch(pictures: Images) -> Float[Tensor, "n height width 3"]:
     if len(shapes) != 1:
         raise ValueError(problem("pictures", "pictures of one size", f"{len(shapes)} sizes", "encode each by itself"))
     given = torch.stack(numbers) if is_many else numbers[0]
-    batch = as_float(given)
+    batch = as_colors(given, "pictures")
     batch = batch[None] if batch.ndim == 3 else batch
     if batch.ndim != 4 or batch.shape[-1] != 3 or not batch.numel():
         raise ValueError(problem("pictures", "[n, height, width, 3]", list(given.shape), "put channels last"))
-    if not bool(batch.isfinite().all()):
-        raise ValueError(problem("pictures", "finite numbers", "NaN or infinity", "leave out what is broken"))
     return batch
+
+
+def as_colors(numbers: Tensor, where: str) -> Float[Tensor, "..."]:
+    """Numbers of pictures as floats in [0, 1]; what is neither uint8 nor in that range is refused."""
+    values = as_float(numbers)
+    if not bool(((values > -ROUNDING) & (values < 1 + ROUNDING)).all()):
+        kind = f"{list(numbers.shape)} in {str(numbers.dtype).removeprefix('torch.')}"
+        got = f"{kind} from {float(values.min()):g} to {float(values.max()):g}"
+        raise ValueError(problem(where, "finite numbers: uint8, or in [0, 1]", got, "leave it out, or scale it"))
+    return values
 
 
 def opaque(pictures: Tensor, background: Sequence[float] = (1.0, 1.0, 1.0)) -> Tensor:

@@ -11,7 +11,7 @@ from nerfstudio.cameras.cameras import Cameras
 from PIL import Image
 from torch import Tensor
 
-from latent_nerfstudio.api.codec import AT_ONCE, Images, as_numbers, as_tensor, opaque
+from latent_nerfstudio.api.codec import AT_ONCE, Images, as_colors, as_numbers, as_tensor, opaque
 from latent_nerfstudio.api.scene_folder import check_fit
 from latent_nerfstudio.api.scenes import Scenes
 from latent_nerfstudio.data.latent_cache import encode_images, group_by
@@ -20,7 +20,6 @@ from latent_nerfstudio.errors import problem
 from latent_nerfstudio.fields.placement import Placement
 from latent_nerfstudio.latent_space.autoencoder import check_enlarge
 from latent_nerfstudio.latent_space.cameras import as_cameras, intrinsics_of
-from latent_nerfstudio.latent_space.latent_space import as_float
 from latent_nerfstudio.latent_space.resolution import latent_cameras, latent_size, mask_of_latent
 from latent_nerfstudio.models.bundle_start import placements_for
 from latent_nerfstudio.models.latent_model import LatentModel, LatentModelConfig
@@ -30,9 +29,6 @@ from latent_nerfstudio.names import check_name
 from latent_nerfstudio.pictures import kept_pixels, mask_value, read_mask
 from latent_nerfstudio.scene_encoder.projection import Photos, spread_views
 from latent_nerfstudio.scene_files.model_scenes import ENLARGED, build_model
-
-ROUNDING = 1e-3
-"""How far beyond [0, 1] numbers of photos may be."""
 
 MASKS = "give one for each photo, or leave masks out"
 
@@ -90,14 +86,10 @@ def as_photos(photos: Images, background: Sequence[float]) -> List[Float[Tensor,
 def as_photo(photo: Any, where: str, background: Sequence[float]) -> Float[Tensor, "height width 3"]:
     """One photo, see `as_photos`."""
     numbers = as_numbers(photo)
-    got = f"{list(numbers.shape)} in {str(numbers.dtype).removeprefix('torch.')}"
     if numbers.ndim != 3 or numbers.shape[2] not in (3, 4) or not numbers.numel():
+        got = f"{list(numbers.shape)} in {str(numbers.dtype).removeprefix('torch.')}"
         raise ValueError(problem(where, "[height, width, 3], or 4 with alpha", got, "put channels last"))
-    values = as_float(numbers)
-    if not bool(((values > -ROUNDING) & (values < 1 + ROUNDING)).all()):
-        got = f"{got} from {float(values.min()):g} to {float(values.max()):g}"
-        raise ValueError(problem(where, "finite numbers: uint8, or in [0, 1]", got, "leave it out, or scale it"))
-    return opaque(values, background)
+    return opaque(as_colors(numbers, where), background)
 
 
 def as_masks(masks: Any, pictures: Sequence[Tensor]) -> List[Bool[Tensor, "height width"]]:

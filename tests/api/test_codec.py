@@ -81,6 +81,9 @@ def test_other_shapes_are_refused(kl):
         codec.encode("photo.png")
     with pytest.raises(ValueError, match="pictures: expected pictures of one size, got 2 sizes"):
         codec.encode([np.zeros((8, 8, 3)), np.zeros((8, 9, 3))])
+    for wrong in (np.full((8, 8, 3), 255), np.full((8, 8, 3), -1.0), np.full((8, 8, 3), 999, np.uint16)):
+        with pytest.raises(ValueError, match=r"pictures: expected finite numbers: uint8, or in \[0, 1\], got"):
+            codec.encode(wrong)
     with pytest.raises(ValueError, match=r"latents: expected \[n, 4, h, w\], got \[1, 3, 2, 2\]"):
         codec.decode(torch.zeros(3, 2, 2))
     with pytest.raises(ValueError, match="expected pictures of 5 to 8 x 5 to 8 pixels, got 4 x 8"):

@@ -90,7 +90,7 @@ CALLS = {
     "half a resolution": (lambda s: s.mesh("mug", 20.5), "resolution: expected a whole number, 8 to 512, got 20.5; "),
     "a word for a level": (lambda s: s.mesh("mug", level="x"), "level: expected a positive number, got 'x'; "),
     "no output": (lambda s: s.save(None), "output: expected a path, got none; name one"),
-    "pictures of NaN": (lambda s: s.encode(torch.full((8, 8, 3), NAN)), "pictures: expected finite numbers, got"),
+    "pictures of NaN": (lambda s: s.encode(torch.full((8, 8, 3), NAN)), "pictures: expected finite numbers: uint8"),
     "a height of none": (lambda s: s.decode(torch.zeros(3, 8, 9), 0), "height: expected at least 1, got 0; "),
     "a view from the pole": (lambda s: lns.orbit(1, elevation=90.0), "orbit: expected .*, got 1.3 and 90.0; "),
     "an endless radius": (lambda s: lns.orbit(radius=float("inf")), "orbit: expected a positive radius and .*got inf"),
