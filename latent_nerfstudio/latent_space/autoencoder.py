@@ -289,13 +289,14 @@ def locate(source: str, subfolder: Optional[str]) -> Tuple[str, Optional[str]]:
     """The folder of a source, of a Hub id that of its cached or downloaded copy, and the subfolder that holds it."""
     folder = shipped.FOLDERS.get(source, Path(source).expanduser())
     if folder.is_dir():
-        for candidate in (subfolder,) if subfolder else (None, *PLACES["autoencoder"][1:]):
+        what, use = shipped.what_is(folder)
+        is_other = what != shipped.AN_AUTOENCODER[0]  # a package of the Hub, whose config.json says of what kind it is
+        for candidate in (subfolder,) if subfolder else (None, *PLACES["autoencoder"][1:])[is_other:]:
             if (folder / (candidate or "") / "config.json").is_file():
                 return str(folder), candidate
         got = f"{folder / (subfolder or '')} without a config.json"
         do = "name the folder that holds it, or its subfolder with --pipeline.model.autoencoder.subfolder"
-        what, use = shipped.what_is(folder)
-        if what not in ("", shipped.AN_AUTOENCODER[0]):
+        if what and is_other:
             got, do = f"{got}, {what}", use
         raise FileNotFoundError(problem("autoencoder source", "a folder in diffusers format", got, do))
     if folder.exists() or not is_hub_id(source):

@@ -16,17 +16,18 @@ was before, and of cars, and a standard one of the same make."""
 A_BUNDLE = "a shared bundle", "lns.load_bundle opens it, and --bundle takes it"
 AN_AUTOENCODER = "an autoencoder", "lns.load_autoencoder opens it, and --pipeline.model.autoencoder.source takes it"
 SCENE_FILES = "scene files", "lns.load opens them, as do commands that take scenes"
+ARCHIVES = "a folder of archives", "name one of them"
 A_RUN = "a run", "lns.load opens it; it has a bundle if ig-ae or --write-bundle True wrote one"
 
 KINDS = (
     (A_RUN, "nerfstudio_models"),
     (SCENE_FILES, "scenes/*.safetensors"),
     (A_BUNDLE, "bundle.json"),
+    (A_BUNDLE, "shared_bundle/bundle.json"),
     (AN_AUTOENCODER, "config.json"),
     (SCENE_FILES, "*.safetensors"),
     (A_RUN, "config.yml"),
-    (SCENE_FILES, "*.zip"),
-    (A_BUNDLE, "shared_bundle/bundle.json"),
+    (ARCHIVES, "*.zip"),
     (AN_AUTOENCODER, "*/config.json"),
     (("photos with cameras", "fit scenes first: lns fit-scenes, or ns-train"), "transforms*.json"),
     (("scenes of photos", "fit them first: lns fit-scenes, or ns-train"), "*/transforms*.json"),
@@ -45,7 +46,8 @@ def what_is(path: Path) -> Tuple[str, str]:
     """What a folder or file is, by names of files alone, and what takes it; empty for nothing known."""
     folder = path if path.is_dir() else path.parent
     kinds = (kind for kind, mark in KINDS if any(path in (folder, found) for found in folder.glob(mark)))
-    return next(kinds, ("", ""))
+    known = next(kinds, ("", ""))
+    return SCENE_FILES if known == ARCHIVES and path != folder else known
 
 
 def meant_by(source: str, wanted: Iterable[str] = ()) -> Tuple[str, str]:

@@ -52,15 +52,16 @@ def test_what_is_nothing_is_told_in_a_line(tmp_path, capsys, monkeypatch, what):
         ("scene", "photos with cameras; fit scenes first"),
         ("scene/transforms.json", "photos with cameras; fit scenes first"),
         ("scene/mesh.glb", "something else"),
+        ("zips", "a folder of archives; name one of them"),
         ("bundeld", "nothing there; did you mean bundled?"),
         ("identiy", "nothing there; did you mean identity?"),
     ],
 )
 def test_what_is_none_of_these_is_told_so(tmp_path, capsys, monkeypatch, what, got):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "scene").mkdir()
-    for name in ("transforms.json", "mesh.glb"):
-        (tmp_path / "scene" / name).write_text("{}")
+    for name in ("scene/transforms.json", "scene/mesh.glb", "zips/cars.zip"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
     said = error_of(capsys, "info", what)
     assert f"{what}: expected a run, scenes, a bundle" in said and f"got {got}" in said
 

@@ -38,6 +38,11 @@ def test_what_was_pushed_is_pulled_the_same(hub, run, tmp_path, capsys, kind):
             assert image.size == (512, 256) and "](scenes.webp)" in hub.repositories["me/thing"]["README.md"].decode()
     else:
         assert picture is None
+    (package := tmp_path / "package").mkdir()  # with the config.json of its kind, which is none of an autoencoder
+    Package(str(source), kind).write(package, "me/thing")
+    hashes = [AutoencoderConfig(source=str(place)).setup().encoder_hash() for place in (package, run)]
+    assert hashes[0] == hashes[1]
+    main(["info", str(package)])
     if kind != "autoencoder":  # scenes brought the bundle that lies beside them
         assert read_shared_bundle(str(folder)).hash == read_shared_bundle(str(run)).hash
     card = ModelCard(hub.repositories["me/thing"]["README.md"].decode())
