@@ -4,7 +4,7 @@ import dataclasses
 import json
 import time
 from pathlib import Path
-from typing import Any, Collection, Dict, Optional, Sequence, Set
+from typing import Any, Collection, Dict, Optional, Sequence, Set, Tuple
 
 import torch
 import torch.nn.functional as F
