@@ -5,6 +5,7 @@ from the plane of the camera: z = depth / |d|, d = ((x - cx) / fx, (y - cy) / fy
 """
 
 import math
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Optional, Sequence, Tuple, Union
@@ -217,7 +218,8 @@ def orbit(
 
 
 def camera_path(path: Union[str, Path]) -> Cameras:
-    """The cameras of a camera path that Nerfstudio's viewer wrote; raises ValueError for another file."""
+    """The cameras of a camera path that Nerfstudio's viewer wrote, without its crop, which is said; raises ValueError
+    for another file."""
     path = as_path(path, "camera path")
     do = "name a JSON file that the viewer's Render panel wrote"
     content = read_json(path, do, MOST_PATH)
@@ -237,6 +239,8 @@ def camera_path(path: Union[str, Path]) -> Cameras:
     for index, matrix in enumerate(matrices):
         check_last_row(matrix, f"{path}, pose of 'camera {index}'")
     check_places(cameras, path, "focal length")
+    if content.get("crop"):
+        warnings.warn(f"{path}: its crop is left out; ns-render camera-path cuts scenes at it", stacklevel=2)
     return cameras
 
 

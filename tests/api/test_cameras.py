@@ -120,6 +120,9 @@ def test_a_camera_path_of_the_viewer(tmp_path):
     torch.testing.assert_close(cameras.camera_to_worlds, camera_of(30, 20, count=3).camera_to_worlds)
     assert (int(cameras.height[0]), int(cameras.width[0])) == (20, 30)
     assert float(cameras.fy[0]) == pytest.approx(10 / math.tan(math.radians(30)), rel=1e-5)
+    (tmp_path / "path.json").write_text(json.dumps({**json.loads(PATH), "crop": {"crop_scale": [1.0, 1.0, 1.0]}}))
+    with pytest.warns(UserWarning, match=r"path\.json: its crop is left out; ns-render"):
+        camera_path(tmp_path / "path.json")
 
 
 @pytest.mark.parametrize(
