@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains what the package bundles: the standard autoencoder, the 3D-aware one of cars, and from it the bundle of objects.
 # PHOTOS is a folder of real photos of at least 160 x 160 pixels, OBJECTS one of GLBs with a manifest.csv, see
-# scripts/choose_objects.py. Eight hours of one CPU core; a GPU is faster.
+# scripts/choose_objects.py. Ten hours of one CPU core; a GPU is faster.
 set -euo pipefail
 photos=${1:?"photos: expected a folder of real photos as the first argument, got none; name one"}
 objects=${2:?"objects: expected a folder of GLBs with a manifest.csv as the second argument, got none; name one"}
@@ -37,6 +37,28 @@ python scripts/write_bundled.py --run outputs/cars/ig-ae/latest --out "$bundles/
 learn_decoder "$bundles/bundled_cars" data/autoencoder/joint decoder 2400 9000 9400 5442 --pipeline.datamanager.images-per-batch 8
 lns demo-scenes --output data/autoencoder/more --num-scenes 256 --views 24 --seed 3000
 learn_decoder "$bundles/bundled_cars" data/autoencoder/more more 4800 18200 18800 7540 --pipeline.datamanager.images-per-batch 8
+
+# Its scene encoder, a small one, from 448 cars, measured on eight, the last by name.
+lns demo-scenes --output data/autoencoder/encoder/cars --num-scenes 48 --views 24 --seed 3100
+lns demo-scenes --output data/autoencoder/encoder/more --num-scenes 120 --views 14 --seed 7100
+lns demo-scenes --output data/autoencoder/encoder/many --num-scenes 280 --views 10 --seed 20000
+lns demo-scenes --output data/autoencoder/encoder/zz --num-scenes 8 --views 24 --seed 31000
+mkdir -p data/autoencoder/encoder/all
+for scene in "$PWD"/data/autoencoder/encoder/{cars,more,many,zz}/*/; do
+	ln -sfn "${scene%/}" "data/autoencoder/encoder/all/$(basename "$(dirname "$scene")")_$(basename "$scene")"
+done
+python - "$bundles/bundled_cars" <<'END'
+import sys
+from pathlib import Path
+
+from latent_nerfstudio.engine.scene_encoder import EncoderTraining, SceneEncoderConfig, learn_scene_encoder
+
+small = {"fine_width": 24, "width": 32, "inner_width": 48, "inner_blocks": 1}
+small.update(look_width=24, look_inner_width=32, look_blocks=1)
+data, output = Path("data/autoencoder/encoder/all"), Path("outputs/scene_encoder_cars")
+learn_scene_encoder(data, sys.argv[1], output, EncoderTraining(steps=3600), SceneEncoderConfig(**small))
+END
+python scripts/add_scene_encoder.py --run outputs/scene_encoder_cars --bundle "$bundles/bundled_cars"
 
 # Objects: meshes of free licences, some with photos on their sides, and generated ones, at 128 and at 256 pixels.
 meshes=data/objects/meshes scenes=data/objects/scenes

@@ -65,7 +65,11 @@ SHIPPED: Dict[str, Tuple[str, ...]] = {
         "ee348162b35f5f0289ffc1dbabf736410942ae1b95c164fa658e5e381a6fdee4",
         "fd62d4122c70c367a2cd199f7f95433963e1be0fda2b783d93f1bbb66ccbedc0",
     ),
-    "bundled-cars": ("b42f9511475b706206b59417df33dee2fadee1188f70f5a3bbae12d733b03585",),
+    "bundled-cars": (
+        "557a3e34272bb1472fedad26a3fd2d60b6232f8818545aebb4527503d090a928",
+        "b42f9511475b706206b59417df33dee2fadee1188f70f5a3bbae12d733b03585",
+        "b74ee39092618a2a8123bb26834110cf916afd66bb3b49dd25ea8b59be32981a",
+    ),
 }
 """Hashes that scenes of the package's bundles name: first today's without a scene encoder, last today's, and between
 them those with other scene encoders and with other decoders of renders, whose scenes open with today's."""
