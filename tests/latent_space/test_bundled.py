@@ -74,8 +74,10 @@ def test_all_weights_are_within_twelve_mebibytes_and_have_their_model_cards():
     assert sum(path.stat().st_size for path in weights) < 12 << 20
     assert all((folder / "README.md").is_file() for folder in BUNDLED_FOLDERS.values())
     assert read_shared_bundle("bundled").box.tolist() == [pytest.approx([-0.52] * 3), pytest.approx([0.52] * 3)]
-    of_version_0_1 = "b42f9511475b706206b59417df33dee2fadee1188f70f5a3bbae12d733b03585"
-    assert read_shared_bundle("bundled-cars").stands_for(of_version_0_1)
+    cars, of_version_0_1 = read_shared_bundle("bundled-cars"), SHIPPED["bundled-cars"][1]
+    assert of_version_0_1 == "b42f9511475b706206b59417df33dee2fadee1188f70f5a3bbae12d733b03585"
+    assert cars.hash == "b74ee39092618a2a8123bb26834110cf916afd66bb3b49dd25ea8b59be32981a"
+    assert cars.stands_for(of_version_0_1)
 
 
 def test_scenes_that_name_bundled_with_any_of_its_scene_encoders_and_decoders_open():
